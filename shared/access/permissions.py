@@ -1,0 +1,34 @@
+"""Every permission there is, alphabetical. A role is a set of these; an action asks for one."""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """Inside a tenant."""
+
+    AUDIT_READ = "audit:read"
+    BILLING_READ = "billing:read"
+    BILLING_WRITE = "billing:write"
+    HOME_READ = "home:read"
+    MEMBER_INVITE = "member:invite"
+    MEMBER_READ = "member:read"
+    MEMBER_WRITE = "member:write"
+    NOTIFICATION_READ = "notification:read"
+    OWNER_TRANSFER = "owner:transfer"
+    ROLE_READ = "role:read"
+    SETTINGS_READ = "settings:read"
+    SETTINGS_WRITE = "settings:write"
+
+
+class OperatorPermission(StrEnum):
+    """On the platform's side; another realm, never in a tenant's role."""
+
+    AUDIT_READ_ALL = "operator:audit:read_all"
+    HOME_READ = "operator:home:read"
+    JOB_READ = "operator:job:read"
+    OPERATOR_READ = "operator:operator:read"
+    OPERATOR_WRITE = "operator:operator:write"
+    SECURITY_READ = "operator:security:read"
+    TENANT_READ = "operator:tenant:read"
+    TENANT_RESUME = "operator:tenant:resume"
+    TENANT_SUSPEND = "operator:tenant:suspend"

@@ -1,0 +1,54 @@
+"""What the trail can say, alphabetical. `noun.verb_past`; text in the database, never renamed."""
+
+from enum import StrEnum
+
+
+class AuditAction(StrEnum):
+    CHECKLIST_COMPLETED = "checklist.completed"
+    INVITATION_ACCEPTED = "invitation.accepted"
+    INVITATION_CREATED = "invitation.created"
+    INVITATION_RESENT = "invitation.resent"
+    INVITATION_REVOKED = "invitation.revoked"
+    MEMBERSHIP_CREATED = "membership.created"
+    MEMBERSHIP_DEACTIVATED = "membership.deactivated"
+    MEMBERSHIP_REACTIVATED = "membership.reactivated"
+    MEMBERSHIP_REMOVED = "membership.removed"
+    MEMBERSHIP_ROLE_CHANGED = "membership.role_changed"
+    OPERATOR_LOOKED = "operator.looked"
+    OWNERSHIP_TRANSFERRED = "ownership.transferred"
+    PROVISIONING_RESUMED = "provisioning.resumed"
+    PROVISIONING_STEP_DONE = "provisioning.step_done"
+    PROVISIONING_STEP_FAILED = "provisioning.step_failed"
+    TENANT_BRANDED = "tenant.branded"
+    TENANT_CREATED = "tenant.created"
+    TENANT_LOGO_CHANGED = "tenant.logo_changed"
+    TENANT_LOGO_REMOVED = "tenant.logo_removed"
+    TENANT_RENAMED = "tenant.renamed"
+    TENANT_RESTORED = "tenant.restored"
+    TENANT_SLUG_CHANGED = "tenant.slug_changed"
+    TENANT_SUSPENDED = "tenant.suspended"
+    TENANT_VERIFIED = "tenant.verified"
+
+
+NEED_REASON = frozenset(
+    {
+        AuditAction.OPERATOR_LOOKED,
+        AuditAction.PROVISIONING_RESUMED,
+        AuditAction.TENANT_RESTORED,
+        AuditAction.TENANT_SUSPENDED,
+    }
+)
+
+
+class OperatorAuditAction(StrEnum):
+    """What operators do outside of every tenant."""
+
+    FACTOR_ENROLLED = "factor.enrolled"
+    OPERATOR_CREATED = "operator.created"
+    OPERATOR_DISABLED = "operator.disabled"
+    OPERATOR_ENABLED = "operator.enabled"
+    OPERATOR_ROLE_CHANGED = "operator.role_changed"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105  a name, not a password
+    SESSION_ENDED = "session.ended"
+    SESSION_STARTED = "session.started"
+    TENANTS_READ_ACROSS = "tenants.read_across"

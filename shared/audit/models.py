@@ -1,0 +1,80 @@
+"""Tables of the trail. Rows are only ever added; `seq`, `prev` and `hash` are written by a trigger."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, FetchedValue, LargeBinary
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from shared.core.db import TenantRow, moment
+from shared.core.ids import new_id
+
+
+def _made_by_database() -> dict[str, Any]:
+    return {"server_default": FetchedValue()}
+
+
+class AuditEvent(TenantRow, table=True):
+    __tablename__ = "audit_event"
+
+    id: str = Field(default_factory=lambda: new_id("aud"), primary_key=True)
+    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_made_by_database())
+    at: datetime | None = Field(default=None, sa_type=moment(), sa_column_kwargs=_made_by_database())
+    actor_type: str
+    actor_id: str
+    actor_name: str
+    impersonator_id: str = ""
+    action: str
+    object_id: str
+    reason: str = ""
+    before: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    after: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    request_id: str
+    prev: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
+    hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
+
+
+class AuditHead(TenantRow, table=True):
+    """Last link of a tenant's chain. Only the trigger touches it."""
+
+    __tablename__ = "audit_head"
+
+    id: str = Field(default="head", primary_key=True)
+    seq: int = Field(sa_type=BigInteger)
+    hash: bytes = Field(sa_type=LargeBinary)
+
+
+class OperatorEvent(SQLModel, table=True):
+    """What operators did outside of every tenant: one chain for the platform."""
+
+    __tablename__ = "operator_event"
+
+    id: str = Field(default_factory=lambda: new_id("aud"), primary_key=True)
+    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_made_by_database())
+    at: datetime | None = Field(default=None, sa_type=moment(), sa_column_kwargs=_made_by_database())
+    actor_id: str
+    actor_name: str
+    action: str
+    object_id: str
+    reason: str
+    details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    request_id: str
+    prev: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
+    hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
+
+
+class SecurityEvent(SQLModel, table=True):
+    """An attempt that was refused where honest use never gets: counted per actor, kind and hour."""
+
+    __tablename__ = "security_event"
+
+    id: str = Field(default_factory=lambda: new_id("sec"), primary_key=True)
+    at: datetime = Field(sa_type=moment())
+    hour: datetime = Field(sa_type=moment())
+    kind: str
+    actor_id: str
+    subject: str = ""
+    request_id: str = ""
+    count: int = 1

@@ -1,0 +1,99 @@
+"""All SQL of the audit module."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, func, or_, text, tuple_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
+from shared.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from shared.audit.trail import Filter
+
+
+def cursor(event: AuditEvent) -> str:
+    assert event.at is not None
+    return f"{event.at.isoformat()} {event.tenant_id} {event.id}"
+
+
+def _conditions(wanted: "Filter", tenant_id: str) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if tenant_id:
+        found.append(col(AuditEvent.tenant_id) == tenant_id)
+    if wanted.actor:
+        name = func.strpos(func.lower(col(AuditEvent.actor_name)), wanted.actor.lower()) > 0
+        found.append(or_(col(AuditEvent.actor_id) == wanted.actor, name))
+    if wanted.action.endswith("."):
+        found.append(col(AuditEvent.action).startswith(wanted.action, autoescape=True))
+    elif wanted.action:
+        found.append(col(AuditEvent.action) == wanted.action)
+    if wanted.object_id:
+        found.append(col(AuditEvent.object_id) == wanted.object_id)
+    if wanted.request_id:
+        found.append(col(AuditEvent.request_id) == wanted.request_id)
+    if wanted.since:
+        found.append(col(AuditEvent.at) >= wanted.since)
+    if wanted.until:
+        found.append(col(AuditEvent.at) < wanted.until)
+    return found
+
+
+async def list_events(
+    session: AsyncSession, wanted: "Filter", *, tenant_id: str, after: str, limit: int
+) -> Sequence[AuditEvent]:
+    """Newest first. An empty `tenant_id` reads what the session may read: all tenants for a reasoned operator."""
+    conditions = _conditions(wanted, tenant_id)
+    key = (col(AuditEvent.at), col(AuditEvent.tenant_id), col(AuditEvent.id))
+    if after:
+        try:
+            at, tenant, event_id = after.split(" ")
+            conditions.append(tuple_(*key) < tuple_(datetime.fromisoformat(at), tenant, event_id))
+        except ValueError as problem:
+            raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
+    statement = select(AuditEvent).where(and_(True, *conditions)).order_by(*(one.desc() for one in key)).limit(limit)
+    return (await session.exec(statement)).all()
+
+
+async def list_operator_events(session: AsyncSession, *, after: int | None, limit: int) -> Sequence[OperatorEvent]:
+    statement = select(OperatorEvent).order_by(col(OperatorEvent.seq).desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(col(OperatorEvent.seq) < after)
+    return (await session.exec(statement)).all()
+
+
+CHAIN = text("""
+    with links as (
+        select seq, prev, hash, audit_hash(e) as right_hash,
+               lag(hash, 1, '\\x00'::bytea) over (order by seq) as before, row_number() over (order by seq) as place
+        from audit_event e where tenant_id = :tenant_id)
+    select count(*), min(seq) filter (where hash <> right_hash or prev <> before or seq <> place),
+           (select seq from audit_head where tenant_id = :tenant_id)
+    from links
+""")
+
+
+async def check_chain(session: AsyncSession, tenant_id: str) -> tuple[int, int | None, int]:
+    """(rows, number of the first wrong row, number at the head of the chain)."""
+    connection = await session.connection()
+    rows, broken, head = (await connection.execute(CHAIN, {"tenant_id": tenant_id})).one()
+    return rows, broken, head or 0
+
+
+async def note_security_event(session: AsyncSession, *values: str) -> None:
+    connection = await session.connection()
+    names = dict(zip("abcde", values, strict=True))
+    await connection.execute(text("select note_security_event(:a, :b, :c, :d, :e)"), names)
+
+
+async def list_security_events(session: AsyncSession, *, since: datetime, limit: int) -> Sequence[SecurityEvent]:
+    statement = (
+        select(SecurityEvent)
+        .where(col(SecurityEvent.at) >= since)
+        .order_by(col(SecurityEvent.at).desc(), col(SecurityEvent.id))
+        .limit(limit)
+    )
+    return (await session.exec(statement)).all()

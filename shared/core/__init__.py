@@ -1,0 +1,1 @@
+"""Machinery without business words: settings, database, contexts, errors, keys, caches, limits, logs."""

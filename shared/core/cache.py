@@ -1,0 +1,98 @@
+"""A cache whose keys cannot forget the tenant. In memory for one process, in Redis for several.
+
+A kind has one time to live, declared here. An unreachable Redis is a miss, never an error: a cache may be empty.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache as once
+from typing import Any, Protocol
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.core.config import settings
+from shared.core.errors import NoTenant
+from shared.core.ids import is_id
+
+
+class Kind(Enum):
+    """name = seconds to live."""
+
+    LOGO = 300
+    SUMMARY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`t:{tenant}:{kind}:{parts}`. Raises NoTenant without a tenant id."""
+
+    tenant_id: str
+    kind: Kind
+    parts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not is_id("ten", self.tenant_id):
+            raise NoTenant("a cache key needs a tenant")
+
+    def __str__(self) -> str:
+        # JSON keeps ("a:b", "c") and ("a", "b:c") apart.
+        return f"t:{self.tenant_id}:{self.kind.name.lower()}:{json.dumps(self.parts)}"
+
+
+class Cache(Protocol):
+    async def get(self, key: Key) -> bytes | None: ...
+    async def set(self, key: Key, value: bytes) -> None: ...
+    async def delete(self, key: Key) -> None: ...
+
+
+class MemoryCache:
+    def __init__(self, most: int = 10_000) -> None:
+        self._most, self._kept = most, dict[str, tuple[float, bytes]]()
+
+    async def get(self, key: Key) -> bytes | None:
+        until, value = self._kept.get(str(key), (0.0, b""))
+        return value if until > time.monotonic() else None
+
+    async def set(self, key: Key, value: bytes) -> None:
+        if len(self._kept) >= self._most:
+            self._kept.pop(next(iter(self._kept)))  # the oldest entry: dicts keep their order
+        self._kept.pop(str(key), None)
+        self._kept[str(key)] = (time.monotonic() + key.kind.value, value)
+
+    async def delete(self, key: Key) -> None:
+        self._kept.pop(str(key), None)
+
+
+class RedisCache:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def get(self, key: Key) -> bytes | None:
+        try:
+            value: bytes | None = await self._client.get(str(key))
+        except (OSError, RedisError):
+            return None
+        return value
+
+    async def set(self, key: Key, value: bytes) -> None:
+        try:
+            await self._client.set(str(key), value, ex=key.kind.value)
+        except (OSError, RedisError):
+            return
+
+    async def delete(self, key: Key) -> None:
+        try:
+            await self._client.delete(str(key))
+        except (OSError, RedisError):
+            return
+
+
+@once
+def cache() -> Cache:
+    given = settings().redis_url
+    if given is None:
+        return MemoryCache()
+    return RedisCache(Redis.from_url(given.get_secret_value(), socket_timeout=1, socket_connect_timeout=1))

@@ -1,0 +1,144 @@
+"""Every setting of Bulkhead, read once from the environment, refused when it cannot be meant.
+
+The table in docs/settings.md is written from this file; a test compares the two.
+"""
+
+import base64
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "BULKHEAD_"
+DEMO_PASSWORD = "bulkhead-demo"
+# Read by others before this module exists, or by one tool only: known, but not fields here.
+ELSEWHERE = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
+
+
+class Misconfigured(RuntimeError):
+    """A setting that cannot be meant. The message names the setting and what to write instead."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    env: Literal["dev", "prod"] = Field("dev", alias="BULKHEAD_ENV")
+    data_dir: Path = Field(Path(".bulkhead"), alias="BULKHEAD_DATA_DIR")
+    database_url: SecretStr | None = Field(None, alias="DATABASE_URL")
+    redis_url: SecretStr | None = Field(None, alias="REDIS_URL")
+    tenant_url: str = Field("http://localhost:3000", alias="BULKHEAD_TENANT_URL")
+    admin_url: str = Field("http://localhost:3001", alias="BULKHEAD_ADMIN_URL")
+    sandbox_url: str = Field("http://localhost:3002", alias="BULKHEAD_SANDBOX_URL")
+    smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
+    master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
+    demo_password: SecretStr = Field(SecretStr(DEMO_PASSWORD), alias="BULKHEAD_DEMO_PASSWORD")
+    trusted_proxy_hops: int = Field(0, alias="TRUSTED_PROXY_HOPS", ge=0, le=5)
+
+    @field_validator("tenant_url", "admin_url", "sandbox_url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "*" in value:
+            raise ValueError("must be an origin such as https://app.example.com, without a wildcard")
+        if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
+            raise ValueError("must be an origin only: scheme, host and port")
+        return value.rstrip("/")
+
+    @field_validator("database_url", "redis_url", "smtp_url", "master_keys", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None
+
+    @model_validator(mode="after")
+    def _apps_differ(self) -> "Settings":
+        if self.tenant_url == self.admin_url:
+            raise ValueError("BULKHEAD_TENANT_URL and BULKHEAD_ADMIN_URL must differ: two realms, two origins")
+        return self
+
+    @property
+    def production(self) -> bool:
+        return self.env == "prod"
+
+    @property
+    def root(self) -> Path:
+        """The data directory, absolute: the embedded database, generated keys, build marks."""
+        return self.data_dir.resolve()
+
+    def keys(self) -> dict[int, bytes]:
+        """Master keys by id, newest first. `1:base64,0:base64`; development makes its own once."""
+        text = self.master_keys.get_secret_value() if self.master_keys else _development_key(self.root)
+        found: dict[int, bytes] = {}
+        for part in text.split(","):
+            number, _, encoded = part.strip().partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                key = b""
+            if not number.isdigit() or len(key) != 32 or int(number) in found:
+                raise Misconfigured(
+                    "BULKHEAD_MASTER_KEYS must be a list such as '2:<base64 of 32 bytes>,1:<…>', newest first"
+                )
+            found[int(number)] = key
+        return found
+
+    def production_traps(self) -> list[str]:
+        """What must not go live, one sentence each. Empty in a sound production configuration."""
+        traps = []
+        if self.master_keys is None:
+            traps.append("BULKHEAD_MASTER_KEYS is missing: secrets could not be opened on another machine.")
+        if self.database_url is None:
+            traps.append("DATABASE_URL is missing: the embedded database is for development.")
+        if self.smtp_url is None:
+            traps.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
+        if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
+            traps.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
+        for name in ("tenant_url", "admin_url"):
+            url = urlsplit(getattr(self, name))
+            if url.scheme != "https" or url.hostname in ("localhost", "127.0.0.1"):
+                traps.append(f"BULKHEAD_{name.upper()} must be the public https address.")
+        if urlsplit(self.tenant_url).hostname == urlsplit(self.admin_url).hostname:
+            traps.append("Both apps share one host: cookies ignore ports, so the admin app needs its own.")
+        if "BULKHEAD_SANDBOX_URL" in os.environ:
+            traps.append("BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production.")
+        return traps
+
+
+def _development_key(root: Path) -> str:
+    path = root / "master.keys"
+    if not path.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        draft = root / f"master.keys.{os.getpid()}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write("1:" + base64.b64encode(os.urandom(32)).decode())
+        try:
+            os.link(draft, path)  # whoever is second keeps the first one's key
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path.read_text()
+
+
+def _unknown(environ: dict[str, str]) -> list[str]:
+    known = {str(field.alias) for field in Settings.model_fields.values()} | ELSEWHERE
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+@lru_cache
+def settings() -> Settings:
+    """Raises Misconfigured, with every problem in one message."""
+    from pydantic import ValidationError  # noqa: PLC0415  only needed for the message
+
+    if unknown := _unknown(dict(os.environ)):
+        raise Misconfigured(f"unknown setting {', '.join(unknown)}; see docs/settings.md for the list")
+    try:
+        found = Settings()  # type: ignore[call-arg]
+    except ValidationError as problem:
+        lines = [f"{error['loc'][0]}: {error['msg']}" for error in problem.errors()]
+        raise Misconfigured("; ".join(lines)) from None
+    if found.production and (traps := found.production_traps()):
+        raise Misconfigured("this is not ready for production:\n- " + "\n- ".join(traps))
+    return found

@@ -1,0 +1,177 @@
+"""Engines, transactions, and the tenant of a transaction.
+
+A transaction works for one tenant (`tenant_id`), for one signed-in person's list of tenants (`user_id`), for an
+operator across tenants (`reason`), or for none. The settings are local to the transaction and read by the row-level
+policies; the guard below makes the same mistake loud in Python: tenant tables without a tenant raise `NoTenant`.
+"""
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlmodel import Field, SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.config import Misconfigured, settings
+from shared.core.embedded import EmbeddedPostgres
+from shared.core.errors import NoTenant
+
+Role = Literal["app", "operator", "owner"]
+DATABASE = "bulkhead"
+TENANT_ID = sa.column("tenant_id")
+
+
+class TenantRow(SQLModel):
+    """Base of every tenant-owned table: the primary key becomes (tenant_id, id)."""
+
+    tenant_id: str = Field(primary_key=True, foreign_key="tenant.id")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def text_enum(kind: type[StrEnum]) -> sa.Enum:
+    """Stored as text with its values; the database checks them by a constraint of the migration."""
+    return sa.Enum(kind, native_enum=False, values_callable=lambda members: [member.value for member in members])
+
+
+def moment() -> Any:
+    return sa.DateTime(timezone=True)
+
+
+def role_name(role: Role) -> str:
+    return f"bulkhead_{role}"
+
+
+@cache
+def url(role: Role) -> str:
+    """Where this role logs in. See docs/decisions/ for what `DATABASE_URL` may name."""
+    given = settings().database_url
+    if given is None:
+        return EmbeddedPostgres(settings().root / "postgres").url(role_name(role), DATABASE)
+    base = make_url(given.get_secret_value())
+    if base.username == role_name(role):
+        return base.set(drivername="postgresql").render_as_string(hide_password=False)
+    if base.username in {role_name(one) for one in ("app", "operator", "owner")}:
+        raise Misconfigured(f"DATABASE_URL logs in as {base.username}; this process needs {role_name(role)}")
+    return (
+        base.set(drivername="postgresql", username=role_name(role), password=role_password(base, role))
+        .render_as_string(hide_password=False)
+    )
+
+
+def role_password(admin: URL, role: Role) -> str:
+    """Of a role that we make ourselves on an external server, derived so that it need not be stored."""
+    if not admin.password:
+        raise Misconfigured("DATABASE_URL needs a password: the passwords of our three roles derive from it")
+    return hmac.new(str(admin.password).encode(), role_name(role).encode(), hashlib.sha256).hexdigest()
+
+
+@cache
+def engine(role: Role) -> AsyncEngine:
+    target = make_url(url(role)).set(drivername="postgresql+psycopg")
+    return create_async_engine(
+        target,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        connect_args={"connect_timeout": 3, "application_name": f"bulkhead-{role}"},
+    )
+
+
+async def dispose() -> None:
+    """Closes what this event loop opened; the next use opens anew."""
+    roles: tuple[Role, ...] = ("app", "operator", "owner")
+    for role in roles:
+        if engine.cache_info().currsize:
+            await engine(role).dispose()
+    engine.cache_clear()
+    url.cache_clear()
+
+
+@asynccontextmanager
+async def transaction(
+    role: Role = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""
+) -> AsyncIterator[AsyncSession]:
+    """Commits at the end, rolls back on any error."""
+    info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason}
+    async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
+        yield session
+
+
+async def enter(session: AsyncSession, tenant_id: str) -> None:
+    """From here on this transaction works for that tenant and for nothing else."""
+    await _turn(session, tenant_id=tenant_id)
+
+
+async def look_as(session: AsyncSession, user_id: str) -> None:
+    """From here on this transaction sees that person's memberships and their tenants, and may change none."""
+    await _turn(session, user_id=user_id)
+
+
+async def leave(session: AsyncSession, *, reason: str = "") -> None:
+    """Back to no tenant, or across tenants with a reason (which opens rows to bulkhead_operator only)."""
+    await _turn(session, reason=reason)
+
+
+async def _turn(session: AsyncSession, *, tenant_id: str = "", user_id: str = "", reason: str = "") -> None:
+    await session.flush()  # what was added belongs to the tenant before
+    session.info.update(tenant_id=tenant_id, user_id=user_id, reason=reason)
+    session.expunge_all()
+    connection = await session.connection()
+    await connection.run_sync(lambda sync: _announce(session.info, sync))
+
+
+def _announce(info: dict[Any, Any], connection: sa.Connection) -> None:
+    connection.exec_driver_sql(
+        "select set_config('app.tenant_id', %s, true), set_config('app.user_id', %s, true),"
+        " set_config('app.cross_tenant_reason', %s, true)",
+        (info.get("tenant_id", ""), info.get("user_id", ""), info.get("reason", "")),
+    )
+
+
+@event.listens_for(Session, "after_begin")
+def _enter_tenant(session: Session, transaction: Any, connection: sa.Connection) -> None:
+    if any(session.info.get(key) for key in ("tenant_id", "user_id", "reason")):
+        _announce(session.info, connection)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _filter_by_tenant(state: ORMExecuteState) -> None:
+    if state.is_column_load or state.is_relationship_load:
+        return
+    info = state.session.info
+    touched = [mapper.class_ for mapper in state.all_mappers if issubclass(mapper.class_, TenantRow)]
+    if not touched:
+        return
+    if tenant_id := info.get("tenant_id"):
+        state.statement = state.statement.options(
+            with_loader_criteria(
+                TenantRow,
+                lambda cls: getattr(cls, "tenant_id", TENANT_ID) == tenant_id,
+                include_aliases=True,
+                track_closure_variables=True,
+            )
+        )
+    elif not (info.get("user_id") or info.get("reason")):
+        raise NoTenant(f"{touched[0].__name__} was asked for without a tenant")
+
+
+@event.listens_for(Session, "before_flush")
+def _refuse_foreign_rows(session: Session, context: Any, instances: Any) -> None:
+    tenant_id = session.info.get("tenant_id", "")
+    for row in (*session.new, *session.dirty):
+        if isinstance(row, TenantRow) and row.tenant_id != tenant_id:
+            raise NoTenant(f"{type(row).__name__} of another tenant in a transaction of {tenant_id or 'none'}")

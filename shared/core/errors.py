@@ -1,0 +1,95 @@
+"""The five kinds of answer besides success. Each says what happened and what to do next.
+
+`reason` is stable and for machines, `detail` and `next_step` are sentences for the person. Nothing secret goes in.
+"""
+
+from typing import ClassVar
+
+STATUS_OF_REASON = {  # a refusal is 403 unless its reason says otherwise
+    "billing_none": 402,
+    "billing_read_only": 402,
+    "limit_reached": 402,
+    "not_in_plan": 402,
+    "rate_limited": 429,
+}
+
+
+class NoTenant(RuntimeError):
+    """A statement on tenant data without a tenant: a bug of ours, never an empty list."""
+
+
+class DomainError(Exception):
+    """Shown to the person as it is, once, at the edge."""
+
+    status: ClassVar[int] = 400
+    default_reason: ClassVar[str] = "invalid"
+
+    def __init__(self, detail: str, next_step: str = "", *, reason: str = "") -> None:
+        self.reason = reason or self.default_reason
+        self.detail = detail
+        self.next_step = next_step
+        super().__init__(f"{self.reason}: {detail}")
+
+    @property
+    def http_status(self) -> int:
+        return self.status
+
+    def problem(self, request_id: str) -> dict[str, object]:
+        """The body of application/problem+json."""
+        return {
+            "type": "about:blank",
+            "title": type(self).__name__,
+            "status": self.http_status,
+            "reason": self.reason,
+            "detail": self.detail,
+            "next_step": self.next_step,
+            "request_id": request_id,
+        }
+
+
+class NotSignedIn(DomainError):
+    status = 401
+    default_reason = "not_signed_in"
+
+    def __init__(self, detail: str = "You are not signed in.", next_step: str = "Sign in and try again.") -> None:
+        super().__init__(detail, next_step)
+
+
+class Refused(DomainError):
+    """By a decision, with its reason. 402 when paying would help, 429 when waiting would, else 403."""
+
+    status = 403
+    default_reason = "missing_permission"
+
+    def __init__(self, detail: str, next_step: str = "", *, reason: str = "", retry_after: int = 0) -> None:
+        super().__init__(detail, next_step, reason=reason)
+        self.retry_after = retry_after  # seconds; 0 when waiting does not help
+
+    @property
+    def http_status(self) -> int:
+        return STATUS_OF_REASON.get(self.reason, self.status)
+
+
+class NotFound(DomainError):
+    """Not there and not yours: the same words for both."""
+
+    status = 404
+    default_reason = "not_found"
+
+
+class Conflict(DomainError):
+    """Possible in general, not in the present state."""
+
+    status = 409
+    default_reason = "conflict"
+
+
+class Invalid(DomainError):
+    """Input that cannot be meant. `fields` says per field what is wrong with it."""
+
+    status = 422
+    default_reason = "invalid"
+
+    def __init__(self, detail: str, next_step: str = "", *, fields: dict[str, str] | None = None) -> None:
+        super().__init__(detail, next_step)
+        self.fields = fields or {}

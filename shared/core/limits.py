@@ -1,0 +1,74 @@
+"""Rate limits by name. In memory for one process, in Redis for several; unreachable means refused."""
+
+import math
+import time
+from enum import Enum
+from functools import cache
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import BlockingConnectionPool
+
+from shared.core import log
+from shared.core.config import settings
+from shared.core.errors import Refused
+
+
+class Limit(Enum):
+    """name = (rule, what the person did too often)."""
+
+    ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "tried to sign in")
+    FORGOT_ACCOUNT = ("3/hour", "asked for a reset")
+    FORGOT_ADDRESS = ("20/hour", "asked for a reset")
+    INVITE_TENANT = ("200/day", "invited people")
+    MFA_ACCOUNT = ("10/15 minutes", "entered a code")
+    RESEND_ACCOUNT = ("5/hour", "asked for a mail")
+    SIGN_IN_ACCOUNT = ("10/15 minutes", "tried to sign in")
+    SIGN_IN_ADDRESS = ("100/15 minutes", "tried to sign in")
+    SIGN_UP_ADDRESS = ("30/hour", "signed up")
+    TOKEN_ADDRESS = ("60/15 minutes", "used a link")
+    UPLOAD_TENANT = ("30/hour", "uploaded a logo")
+
+    @property
+    def item(self) -> RateLimitItem:
+        return parse(self.value[0])
+
+
+@cache
+def _storage() -> Storage:
+    given = settings().redis_url
+    if given is None:
+        return MemoryStorage()
+    url = given.get_secret_value()
+    pool = BlockingConnectionPool.from_url(url, max_connections=20, timeout=5)
+    return RedisStorage("async+" + url, implementation="redispy", connection_pool=pool)
+
+
+async def hit(limit: Limit, *key: str) -> None:
+    """Counts one. Raises Refused (rate_limited, with `retry_after` seconds) when it was one too many.
+
+    `key` says whose: an account, an address, a tenant. If the store cannot be reached the answer is no, because the
+    limited acts are the ones that guess passwords.
+    """
+    limiter = MovingWindowRateLimiter(_storage())
+    try:
+        if await limiter.hit(limit.item, limit.name, *key):
+            return
+        reset, _ = await limiter.get_window_stats(limit.item, limit.name, *key)
+        wait = max(1, math.ceil(reset - time.time()))
+    except Exception as problem:
+        log.get(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
+        wait = 60
+    minutes = math.ceil(wait / 60)
+    raise Refused(
+        f"You {limit.value[1]} too often.",
+        f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
+        reason="rate_limited",
+        retry_after=wait,
+    )
+
+
+async def clear() -> None:
+    """Forgets every count. For tests."""
+    await _storage().reset()

@@ -1,0 +1,31 @@
+"""What a transaction tells open pages when it commits: "look again", never data.
+
+Heard by `shared.ui.live`. Ids only: whoever reaches the database may listen. A rollback says nothing.
+"""
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+CHANNEL = "bulkhead_live"
+
+
+async def _say(session: AsyncSession, *words: str) -> None:
+    connection = await session.connection()
+    await connection.execute(
+        text("select pg_notify(:channel, :words)"), {"channel": CHANNEL, "words": " ".join(words)}
+    )
+
+
+async def page(session: AsyncSession, tenant_id: str, topic: str) -> None:
+    """Pages of this tenant that show the topic load again. Operators watch the tenant "*"."""
+    await _say(session, "page", tenant_id, topic)
+
+
+async def session(session: AsyncSession, session_hash: str) -> None:
+    """That session has ended: its sockets are closed and its pages reload into the sign-in."""
+    await _say(session, "session", session_hash)
+
+
+async def person(session: AsyncSession, user_id: str) -> None:
+    """What this person may do has changed: their pages reload."""
+    await _say(session, "user", user_id)

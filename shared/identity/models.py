@@ -1,0 +1,147 @@
+"""Who people are, in two realms that never meet: users of tenants, and operators of the platform.
+
+All tables here are global. `bulkhead_app` has no right on any operator table; `bulkhead_operator` may read `user`
+and none of its credentials, sessions or factors. The operator tables mirror the user ones on purpose.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import LargeBinary
+from sqlmodel import Field, SQLModel
+
+from shared.core.db import moment, now
+from shared.core.ids import new_id
+
+
+class User(SQLModel, table=True):
+    __tablename__ = "user"
+
+    id: str = Field(default_factory=lambda: new_id("usr"), primary_key=True)
+    email: str = Field(unique=True)  # lower case
+    name: str
+    email_verified_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    disabled_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class Operator(SQLModel, table=True):
+    __tablename__ = "operator"
+
+    id: str = Field(default_factory=lambda: new_id("opr"), primary_key=True)
+    email: str = Field(unique=True)
+    name: str
+    role: str
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    disabled_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class _Credential(SQLModel):
+    password_hash: str
+    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class _Session(SQLModel):
+    id: str = Field(default_factory=lambda: new_id("ses"), primary_key=True)
+    token_hash: str = Field(unique=True)
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    last_seen_at: datetime = Field(default_factory=now, sa_type=moment())
+    idle_expires_at: datetime = Field(sa_type=moment())
+    expires_at: datetime = Field(sa_type=moment())
+    address: str = ""
+    agent: str = ""
+    factors: str = "password"  # "password" or "password+totp"
+
+
+class _Totp(SQLModel):
+    sealed: bytes = Field(sa_type=LargeBinary)
+    confirmed_at: datetime | None = Field(default=None, sa_type=moment())
+    last_step: int = 0  # a step is accepted once
+
+
+class _RecoveryCode(SQLModel):
+    id: str = Field(default_factory=lambda: new_id("rec"), primary_key=True)
+    code_hash: str
+    used_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class _Challenge(SQLModel):
+    """Between the right password and the right code."""
+
+    id: str = Field(default_factory=lambda: new_id("cha"), primary_key=True)
+    token_hash: str = Field(unique=True)
+    expires_at: datetime = Field(sa_type=moment())
+    attempts: int = 0
+
+
+class UserCredential(_Credential, table=True):
+    __tablename__ = "user_credential"
+    user_id: str = Field(primary_key=True, foreign_key="user.id")
+
+
+class UserSession(_Session, table=True):
+    __tablename__ = "user_session"
+    user_id: str = Field(foreign_key="user.id")
+
+
+class UserTotp(_Totp, table=True):
+    __tablename__ = "user_totp"
+    user_id: str = Field(primary_key=True, foreign_key="user.id")
+
+
+class UserRecoveryCode(_RecoveryCode, table=True):
+    __tablename__ = "user_recovery_code"
+    user_id: str = Field(foreign_key="user.id")
+
+
+class UserChallenge(_Challenge, table=True):
+    __tablename__ = "user_challenge"
+    user_id: str = Field(foreign_key="user.id")
+
+
+class UserToken(SQLModel, table=True):
+    """A link in a mail: used once, for one purpose ("verify" or "reset"). The link itself is a signature."""
+
+    __tablename__ = "user_token"
+
+    id: str = Field(default_factory=lambda: new_id("tok"), primary_key=True)
+    user_id: str = Field(foreign_key="user.id")
+    purpose: str
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    expires_at: datetime = Field(sa_type=moment())
+    used_at: datetime | None = Field(default=None, sa_type=moment())
+    sent_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class OperatorCredential(_Credential, table=True):
+    __tablename__ = "operator_credential"
+    operator_id: str = Field(primary_key=True, foreign_key="operator.id")
+
+
+class OperatorSession(_Session, table=True):
+    __tablename__ = "operator_session"
+    operator_id: str = Field(foreign_key="operator.id")
+
+
+class OperatorTotp(_Totp, table=True):
+    __tablename__ = "operator_totp"
+    operator_id: str = Field(primary_key=True, foreign_key="operator.id")
+
+
+class OperatorRecoveryCode(_RecoveryCode, table=True):
+    __tablename__ = "operator_recovery_code"
+    operator_id: str = Field(foreign_key="operator.id")
+
+
+class OperatorChallenge(_Challenge, table=True):
+    __tablename__ = "operator_challenge"
+    operator_id: str = Field(foreign_key="operator.id")
+
+
+class PlatformKey(SQLModel, table=True):
+    """Data key of a realm ("user" or "operator"): seals the TOTP seeds, which belong to no tenant."""
+
+    __tablename__ = "platform_key"
+
+    id: str = Field(primary_key=True)
+    kek_id: int
+    wrapped: bytes = Field(sa_type=LargeBinary)

@@ -1,0 +1,87 @@
+"""SQL of the door: what a person, a job or an operator has to do with a tenant."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import Row, func, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit.models import AuditEvent, OperatorEvent
+from shared.core.db import now
+from shared.identity.models import Operator, User
+from shared.tenancy.models import Membership, Tenant
+
+
+async def get_standing(session: AsyncSession, user_id: str, slug: str) -> Row[tuple[Membership, Tenant]] | None:
+    """In a transaction that looks as this person: nobody else's membership is visible."""
+    statement = (
+        select(Membership, Tenant)
+        .join(Tenant, col(Tenant.id) == Membership.tenant_id)
+        .where(Tenant.slug == slug)
+        .where(Membership.user_id == user_id)
+    )
+    found = (await session.exec(statement)).first()
+    return found  # type: ignore[return-value]
+
+
+async def list_standings(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
+    """The same for all of this person's tenants. `user_place` is readable in their own transaction only."""
+    places = select(func.unnest(func.user_places())).scalar_subquery()
+    statement = (
+        select(Membership, Tenant)
+        .join(Tenant, col(Tenant.id) == Membership.tenant_id)
+        .where(col(Membership.tenant_id).in_(places))
+        .where(Membership.user_id == user_id)
+        .order_by(Tenant.name, Tenant.id)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def get_user(session: AsyncSession, user_id: str) -> User | None:
+    return await session.get(User, user_id)
+
+
+async def get_operator(session: AsyncSession, operator_id: str) -> Operator | None:
+    return await session.get(Operator, operator_id)
+
+
+async def get_tenant(session: AsyncSession, tenant_id: str) -> Tenant | None:
+    return await session.get(Tenant, tenant_id)
+
+
+async def touch_membership(session: AsyncSession, tenant_id: str, user_id: str, every: timedelta) -> None:
+    seen = col(Membership.seen_at)
+    statement = (
+        update(Membership)
+        .where(col(Membership.tenant_id) == tenant_id)
+        .where(col(Membership.user_id) == user_id)
+        .where(seen.is_(None) | (seen < now() - every))
+        .values(seen_at=now())
+    )
+    await session.exec(statement)
+
+
+async def has_looked(session: AsyncSession, tenant_id: str, operator_id: str, reason: str, within: timedelta) -> bool:
+    statement = (
+        select(AuditEvent.id)
+        .where(AuditEvent.tenant_id == tenant_id)
+        .where(AuditEvent.actor_id == operator_id)
+        .where(AuditEvent.action == "operator.looked")
+        .where(AuditEvent.reason == reason)
+        .where(col(AuditEvent.at) > now() - within)
+        .limit(1)
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def has_read_across(session: AsyncSession, operator_id: str, reason: str, within: timedelta) -> bool:
+    statement = (
+        select(OperatorEvent.id)
+        .where(OperatorEvent.actor_id == operator_id)
+        .where(OperatorEvent.action == "tenants.read_across")
+        .where(OperatorEvent.reason == reason)
+        .where(col(OperatorEvent.at) > now() - within)
+        .limit(1)
+    )
+    return (await session.exec(statement)).first() is not None

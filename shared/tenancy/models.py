@@ -1,0 +1,168 @@
+"""Tables of the tenancy module: tenants, who belongs to one, who is invited, and how far its setting-up has come.
+
+`TenantRow` supplies `tenant_id`, so the primary key of its tables is (tenant_id, id). `tenant` itself is keyed and
+guarded by its id. Rows of people who left stay, with when and by whom.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import LargeBinary
+from sqlmodel import Field, SQLModel
+
+from shared.core.db import TenantRow, moment, now, text_enum
+from shared.core.ids import new_id
+from shared.entitlements.plans import FIRST_PLAN
+
+
+class TenantState(StrEnum):
+    PENDING_VERIFICATION = "pending_verification"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+
+
+class MembershipState(StrEnum):
+    ACTIVE = "active"
+    DEACTIVATED = "deactivated"
+    REMOVED = "removed"
+
+
+class InvitationStatus(StrEnum):
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REVOKED = "revoked"
+
+
+class StepState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Tenant(SQLModel, table=True):
+    __tablename__ = "tenant"
+
+    id: str = Field(default_factory=lambda: new_id("ten"), primary_key=True)
+    slug: str = Field(unique=True)  # the public name in addresses; the one thing that is unique across tenants
+    name: str
+    state: TenantState = Field(
+        default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState)  # type: ignore[call-overload]
+    )
+    state_reason: str = ""
+    plan: str = FIRST_PLAN
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class RoleRow(TenantRow, table=True):
+    """Which roles this tenant has. The permissions of the built-in ones are in `access.roles`."""
+
+    __tablename__ = "role"
+
+    id: str = Field(default_factory=lambda: new_id("rol"), primary_key=True)
+    key: str
+    name: str
+    builtin: bool = True
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class Membership(TenantRow, table=True):
+    __tablename__ = "membership"
+
+    id: str = Field(default_factory=lambda: new_id("mem"), primary_key=True)
+    user_id: str = Field(foreign_key="user.id")
+    role: str  # foreign key (tenant_id, role) -> role(tenant_id, key)
+    state: MembershipState = Field(
+        default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState)  # type: ignore[call-overload]
+    )
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    ended_at: datetime | None = Field(default=None, sa_type=moment())  # while deactivated or removed
+    ended_by: str = ""  # name of the person, as it was then
+    seen_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class Invitation(TenantRow, table=True):
+    """A pending one holds a seat. Its link is a signature over tenant, id and `nonce`; a new nonce kills old links."""
+
+    __tablename__ = "invitation"
+
+    id: str = Field(default_factory=lambda: new_id("inv"), primary_key=True)
+    email: str
+    role: str
+    status: InvitationStatus = Field(
+        default=InvitationStatus.PENDING, sa_type=text_enum(InvitationStatus)  # type: ignore[call-overload]
+    )
+    nonce: int = 1
+    invited_by: str  # user id
+    invited_by_name: str
+    expires_at: datetime = Field(sa_type=moment())
+    sent_nonce: int = 0  # up to which nonce the mail has gone out
+    membership_id: str | None = None  # of the person who accepted
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    ended_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class TenantSettings(TenantRow, table=True):
+    """One row per tenant. `colour` is "" or "#rrggbb"."""
+
+    __tablename__ = "tenant_settings"
+
+    id: str = Field(default="settings", primary_key=True)
+    colour: str = ""
+    logo: bytes | None = Field(default=None, sa_type=LargeBinary)  # PNG, re-encoded by us
+    logo_digest: str = ""  # sha256 of `logo`, in its address, so that browsers may keep it
+    onboarded_at: datetime | None = Field(default=None, sa_type=moment())
+    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class ProvisioningStep(TenantRow, table=True):
+    __tablename__ = "provisioning_step"
+
+    id: str = Field(default_factory=lambda: new_id("stp"), primary_key=True)
+    key: str
+    position: int
+    state: StepState = Field(
+        default=StepState.WAITING, sa_type=text_enum(StepState)  # type: ignore[call-overload]
+    )
+    attempts: int = 0
+    error: str = ""
+    started_at: datetime | None = Field(default=None, sa_type=moment())
+    finished_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class ChecklistItem(TenantRow, table=True):
+    __tablename__ = "checklist_item"
+
+    id: str = Field(default_factory=lambda: new_id("chk"), primary_key=True)
+    key: str
+    position: int
+    done_at: datetime | None = Field(default=None, sa_type=moment())
+    done_by: str = ""
+
+
+class Notification(TenantRow, table=True):
+    """For one person in one tenant. `dedupe` keeps a repeated job from telling twice."""
+
+    __tablename__ = "notification"
+
+    id: str = Field(default_factory=lambda: new_id("ntf"), primary_key=True)
+    user_id: str = Field(foreign_key="user.id")
+    kind: str
+    title: str
+    body: str
+    href: str = ""
+    dedupe: str
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    read_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class TenantKey(TenantRow, table=True):
+    """The data key of a tenant, wrapped by a master key. Destroying it erases the tenant's secrets everywhere."""
+
+    __tablename__ = "tenant_key"
+
+    id: str = Field(default="dek", primary_key=True)
+    kek_id: int
+    wrapped: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
