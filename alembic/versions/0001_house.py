@@ -179,9 +179,7 @@ end $$;
 create trigger keep_user_place after insert on membership for each row execute function keep_user_place();
 
 create policy own_memberships on membership for select to bulkhead_app using (user_id = {USER});
-create policy own_tenants on tenant for select to bulkhead_app using (
-    {USER} <> '' and exists (select 1 from membership m where m.tenant_id = tenant.id and m.user_id = {USER})
-);
+create policy own_tenants on tenant for select to bulkhead_app using (id = any ((select user_places())::text[]));
 """
 
 AUDIT = f"""
@@ -335,7 +333,7 @@ def downgrade() -> None:
             execute 'drop function if exists ' || found.name || ' cascade';
         end loop;
         for found in select oid::regtype as name from pg_type
-            where typname like 'procrastinate\\_%' and typtype in ('e', 'c') and typrelid = 0 loop
+            where typname like 'procrastinate\\_%' and typtype in ('e', 'c') loop
             execute 'drop type if exists ' || found.name || ' cascade';
         end loop;
     end $$
