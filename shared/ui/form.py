@@ -1,0 +1,132 @@
+"""Buttons, fields, choices, dialogs. Native controls: labels, keyboards and phones then behave."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import reflex as rx
+
+
+def icon(name: str) -> rx.Component:
+    return rx.icon(name, class_name="icon", aria_hidden=True)
+
+
+def button(label: Any, *, kind: str = "plain", glyph: str = "", **props: Any) -> rx.Component:
+    """One `primary` per page. `quiet` for what is repeated in rows, `danger` only opens a confirmation."""
+    props.setdefault("type", "button")
+    return rx.el.button(*([icon(glyph)] if glyph else []), label, class_name="btn", data_kind=kind, **props)
+
+
+def icon_button(label: str | rx.Var[str], glyph: str, **props: Any) -> rx.Component:
+    return rx.el.button(
+        icon(glyph),
+        class_name="btn",
+        data_kind="quiet",
+        data_shape="square",
+        type="button",
+        aria_label=label,
+        **props,
+    )
+
+
+def refused(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.Component:
+    """A control that may not be used: it stays focusable and says why, to the eye and to a screen reader."""
+    control = rx.el.button(
+        *([icon(glyph)] if glyph else []),
+        label,
+        class_name="btn",
+        type="button",
+        aria_disabled="true",
+        aria_describedby=f"{id}-why",
+    )
+    return rx.fragment(
+        rx.tooltip(control, content=reason), rx.el.span(reason, id=f"{id}-why", class_name="sr")
+    )
+
+
+def field(label: str, control: rx.Component, *, id: str, hint: str = "", wrong: str = "") -> rx.Component:
+    note = rx.el.span(
+        wrong or hint,
+        id=f"{id}-note",
+        class_name="wrong" if wrong else "hint",
+        role="alert" if wrong else None,
+    )
+    return rx.el.div(
+        rx.el.label(label, html_for=id), control, *([note] if wrong or hint else []), class_name="field"
+    )
+
+
+def text_input(id: str, *, noted: bool = False, **props: Any) -> rx.Component:
+    described = {"aria_describedby": f"{id}-note"} if noted else {}
+    return rx.el.input(id=id, name=id, class_name="input", **described, **props)
+
+
+def select(label: str, options: Sequence[tuple[str, str]] | rx.Var[Any], **props: Any) -> rx.Component:
+    """Options: value and label. For a row of filters; inside a form give it `field` and an id."""
+    choices = rx.foreach(options, lambda option: rx.el.option(option[1], value=option[0]))
+    return rx.el.select(choices, class_name="input", data_size="small", aria_label=label, **props)
+
+
+def search(label: str, **props: Any) -> rx.Component:
+    box = rx.el.input(
+        type="search", class_name="input", data_size="small", aria_label=label, placeholder=label, **props
+    )
+    return rx.el.div(icon("search"), box, class_name="search", role="search")
+
+
+def choices(legend: str, name: str, options: Any, *, value: Any) -> rx.Component:
+    """Radio cards, for the few decisions where the words matter. Options: value, label, sentence; or a var."""
+
+    def card(option: Any) -> rx.Component:
+        key, label, sentence = option[0], option[1], option[2]
+        radio = rx.el.input(
+            type="radio",
+            name=name,
+            value=key,
+            default_checked=key == value,
+            required=True,
+            aria_label=label,
+            aria_describedby=f"{name}-{key}",
+        )
+        words = rx.el.span(sentence, id=f"{name}-{key}", class_name="small muted")
+        return rx.el.label(radio, rx.el.span(label, class_name="strong"), words, class_name="choice")
+
+    cards = rx.el.div(rx.foreach(options, card), class_name="choices")
+    return rx.el.fieldset(rx.el.legend(legend, class_name="legend"), cards)
+
+
+def dialog(
+    trigger: rx.Component | None,
+    title: Any,
+    sentence: Any,
+    *children: rx.Component,
+    confirm: Any,
+    submit: Any,
+    open: Any,
+    on_open_change: Any,
+    kind: str = "primary",
+    test_id: str = "",
+) -> rx.Component:
+    """Title, one sentence, the form, Cancel and one verb. Focus goes to the first field and back again.
+
+    The state holds `open` and closes it after the service has returned: what was typed survives a refusal. Without
+    a trigger the state opens it too, for dialogs about one row of many.
+    """
+    foot = rx.el.div(
+        rx.dialog.close(button("Cancel")), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"
+    )
+    form = rx.form(
+        rx.el.div(*children, class_name="dialog-body"), foot, on_submit=submit, data_testid=test_id or None
+    )
+    heading = rx.el.div(rx.dialog.title(title), rx.dialog.description(sentence))
+    return rx.dialog.root(
+        *([rx.dialog.trigger(trigger)] if trigger is not None else []),
+        rx.dialog.content(heading, form, max_width="var(--dialog)"),
+        open=open,
+        on_open_change=on_open_change,
+    )
+
+
+def menu(
+    trigger: rx.Component, *items: rx.Component, align: Literal["start", "end"] = "start"
+) -> rx.Component:
+    return rx.menu.root(rx.menu.trigger(trigger), rx.menu.content(*items, align=align, variant="soft"))

@@ -1,0 +1,159 @@
+"""Before every event, under the state lock: whose session, whose state tree, which permission. Deny by default."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import reflex as rx
+from reflex.event import Event, EventSpec
+from reflex.state import BaseState, State, StateUpdate
+from reflex_base.registry import RegistrationContext
+
+from shared.access import decision, policy
+from shared.access.actions import Action, OperatorAction
+from shared.core import log
+from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.tenancy import entry
+from shared.tenancy.entry import Principal
+from shared.ui.live import Live
+from shared.ui.state import refusal_toast, slug_of
+
+S = "reflex___state____state."
+PAGE_LOADS = {S + "hydrate_and_load", S + "reflex___state____on_load_internal_state.on_load_internal"}
+FRAMEWORK = PAGE_LOADS | {
+    S + "hydrate",
+    S + "set_is_hydrated",
+    S + "reflex___state____on_load_internal_state.set_is_hydrated",
+    S + "reflex___state____update_vars_internal_state.update_vars_internal",
+    S + "reflex___state____frontend_event_exception_state.handle_frontend_exception",
+}
+LEAVE = rx.call_script("window.location.assign('/sign-in')")  # a full page load: the socket keeps its old cookie
+
+
+Peek = Callable[[str, str], Awaitable[Principal | None]]  # cookie header, slug of the page
+
+
+async def peek_operator(cookies: str, slug: str) -> Principal | None:  # noqa: ARG001  operators' pages have no tenant
+    return await entry.peek_operator(cookies)
+
+
+class Admission(rx.State):
+    """Whom this state tree serves, and what the page says instead of its content."""
+
+    _bound: str = ""  # session and tenant of this tree; never leaves the server
+    refused: str = ""
+    next_step: str = ""
+    broken: str = ""  # request id of a load that failed
+
+    def _say(self, *, refused: str = "", next_step: str = "", broken: str = "") -> None:
+        self.refused, self.next_step, self.broken = refused, next_step, broken
+
+
+def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Any], Any]:
+    """Marks a handler; sits below `@rx.event`. `page`: a page's load, whose trouble stands on the page itself."""
+
+    def mark(handler: Any) -> Any:
+        marked = _answering(handler) if page else handler
+        marked.__action__, marked.__page__ = action, page
+        return marked
+
+    return mark
+
+
+def _answering(load: Any) -> Any:
+    @functools.wraps(load)
+    async def answer(self: Any, *args: Any) -> Any:
+        admission = await self.get_state(Admission)
+        try:
+            result = await load(self, *args)
+        except NotSignedIn:
+            return LEAVE
+        except DomainError as refusal:
+            admission._say(refused=refusal.detail, next_step=refusal.next_step)
+        except Exception as bug:  # noqa: BLE001  reported, and shown as an id
+            admission._say(broken=log.report(bug))
+        else:
+            admission._say()
+            return result
+
+    return answer
+
+
+def unmarked_handlers() -> list[str]:
+    """What a connected browser could call and nobody has thought about. A test asserts that there is nothing."""
+    found = {name: entry.handler.fn for name, entry in RegistrationContext.get().event_handlers.items()}
+    ours = {name: fn for name, fn in found.items() if not fn.__module__.startswith("reflex.")}
+    return [name for name, fn in ours.items() if not hasattr(fn, "__action__")]
+
+
+class Gate(rx.Middleware):
+    def __init__(self, peek: Peek, live: Live) -> None:
+        self._peek, self._live = peek, live
+
+    async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
+        """None lets the event through; anything else is the answer."""
+        admission = await state.get_state(Admission)
+        slug = slug_of(admission.router.url.path)
+        principal = await self._peek(admission.router.headers.cookie, slug)
+        foreign = await _bind(admission, f"{principal.session_hash}/{slug}" if principal else "")
+        boots = event.name in FRAMEWORK
+        if principal is None or (foreign and not boots):
+            return await _answer(state, LEAVE)
+        self._live.seen(
+            admission, principal.session_hash, principal.subject_id, navigates=event.name in PAGE_LOADS
+        )
+        if boots:
+            if event.name in PAGE_LOADS:
+                admission._say()
+            return None
+        handler = RegistrationContext.get().event_handlers[event.name].handler.fn
+        refusal = _refusal(handler, principal, slug)
+        if refusal is None:
+            return None
+        log.get(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
+        shown_on_page = getattr(handler, "__page__", False)
+        if outside := slug != "" and not principal.permissions:
+            await _reset(state)  # nothing of the tenant stays on the page of somebody who left
+            admission._bound = f"{principal.session_hash}/{slug}"
+        if outside or shown_on_page:
+            admission._say(refused=refusal.detail, next_step=refusal.next_step)
+        return await _answer(state, *([] if shown_on_page else [refusal_toast(refusal)]))
+
+
+def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:
+    if principal.ended is not None:
+        return principal.ended
+    if slug and not principal.tenant_id:
+        return NotFound(entry.NOTHING_HERE, entry.NOTHING_HERE_STEP)
+    action = getattr(handler, "__action__", None)
+    if action is None:
+        return Refused("This cannot be done from a page.", "Reload the page and try again.", reason="unmarked")
+    decided = decision.weigh(principal.permissions, principal.tenant_state, action)
+    return None if decided.allowed else policy.refusal(decided.reason, action)
+
+
+async def _bind(admission: Admission, owner: str) -> bool:
+    """True when the tree belonged to another session or tenant, and has therefore been emptied."""
+    foreign = bool(admission._bound) and admission._bound != owner
+    if foreign:
+        await _reset(admission)
+    admission._bound = owner
+    return foreign
+
+
+async def _reset(state: BaseState) -> None:
+    root = state._get_root_state()
+
+    async def load(kind: type[BaseState]) -> None:  # the redis manager loads substates lazily
+        for sub in kind.get_substates():
+            await root.get_state(sub)
+            await load(sub)
+
+    await load(State)
+    root.reset()  # of everything loaded; router data is kept
+
+
+async def _answer(state: BaseState, *events: EventSpec) -> StateUpdate:
+    delta = await state._get_root_state()._get_resolved_delta()
+    state._get_root_state()._clean()
+    return StateUpdate(delta=delta, events=[one for event in events for one in Event.from_event_type(event)])

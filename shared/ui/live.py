@@ -1,0 +1,129 @@
+"""A commit asks the open pages it concerns to load again; no data travels this way. One entry per socket.
+
+Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then goes through `Gate`, `policy`
+and the service like any other event. Said by `shared.core.notices`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import reflex as rx
+from reflex.event import Event
+from reflex.state import BaseState, StateUpdate
+
+from shared.core import db, log
+from shared.core.notices import CHANNEL
+
+GAP = 0.3  # seconds between two loads of one tab
+RATE = 200  # loads a second and process
+BEAT = 20.0  # seconds of silence after which the connection is tried and closed tabs are swept
+ALL_TENANTS = "*"  # what operators watch
+RELOAD = Event.from_event_type(rx.call_script("window.location.reload()"))[0]  # Guard answers whoever lost the right
+
+
+@dataclass(slots=True)
+class Tab:
+    session_hash: str
+    person_id: str
+    keys: frozenset[tuple[str, str]] = frozenset()
+    load: Event | None = None
+    sent: float = 0.0
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+
+class Live:
+    def __init__(self, role: db.Role) -> None:
+        """`role`: as whom to listen. The connection is a direct one: LISTEN does not survive a pooler."""
+        self._role: db.Role = role
+        self._tabs: dict[str, Tab] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    def seen(self, state: BaseState, session_hash: str, person_id: str, *, navigates: bool) -> None:
+        """`Gate` says so for every event of a live session. A new page watches nothing until its load says what."""
+        tab = self._tabs.setdefault(state.router.session.session_id, Tab(session_hash, person_id))
+        tab.session_hash, tab.person_id = session_hash, person_id
+        if navigates:
+            tab.keys, tab.load = frozenset(), None
+
+    def watch(self, state: BaseState, handler: Any, tenant_id: str, *topics: str) -> None:
+        """First line of a page's `load`, before it reads: a commit in between must not be missed."""
+        if tab := self._tabs.get(state.router.session.session_id):
+            tab.keys = frozenset((tenant_id, topic) for topic in topics)
+            tab.load = Event.from_event_type(handler)[0]
+
+    async def run(self, app: rx.App) -> None:
+        """A lifespan task of the app. Never ends: whatever breaks, it must listen again."""
+        self._app, self._loop = app, asyncio.get_running_loop()
+        while True:
+            try:
+                await self._listen()
+            except Exception as problem:  # noqa: BLE001  a silent page is worse than a noisy log
+                log.get(__name__).warning("live: not listening", problem=type(problem).__name__)
+            await asyncio.sleep(0.2 + random.random())
+
+    async def _listen(self) -> None:
+        url = db.url(self._role)
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as connection:
+            await connection.execute(f"listen {CHANNEL}")
+            self._ask_soon(list(self._tabs))  # for whatever was said while nobody listened
+            while True:
+                async for notice in connection.notifies(timeout=BEAT):
+                    self._hear(*notice.payload.split(" "))
+                await asyncio.wait_for(connection.execute("select 1"), 5)
+                self._sweep()
+
+    def _sweep(self) -> None:
+        for sid in self._tabs.keys() - self._sockets().sid_to_token.keys():
+            del self._tabs[sid]
+
+    def _hear(self, kind: str, *key: str) -> None:
+        if kind == "page" and len(key) == 2:
+            wanted = {(key[0], key[1]), (ALL_TENANTS, key[1])}
+            self._ask_soon(self._those(lambda tab: not wanted.isdisjoint(tab.keys)))
+        elif kind == "session":
+            for sid in self._those(lambda tab: (tab.session_hash,) == key):
+                self._start(self._close(sid))
+        elif kind == "user":
+            for sid in self._those(lambda tab: (tab.person_id,) == key):
+                self._start(self._emit(sid, RELOAD))
+
+    def _those(self, concerned: Callable[[Tab], bool]) -> list[str]:
+        return [sid for sid, tab in self._tabs.items() if concerned(tab)]
+
+    def _ask_soon(self, sids: Iterable[str]) -> None:
+        """A crowd is spread over time, so that one commit is not answered by all tabs in the same instant."""
+        asked = list(sids)
+        now, spread = self._loop.time(), len(asked) / RATE if len(asked) > RATE / 10 else 0.0
+        for sid in asked:
+            tab = self._tabs[sid]
+            if tab.load is not None and tab.timer is None:
+                delay = max(tab.sent + GAP - now, random.random() * spread, 0.0)
+                tab.timer = self._loop.call_later(delay, self._ask, sid, tab)
+
+    def _ask(self, sid: str, tab: Tab) -> None:
+        tab.timer, tab.sent = None, self._loop.time()
+        if tab.load is not None and sid in self._tabs:
+            self._start(self._emit(sid, tab.load))
+
+    async def _emit(self, sid: str, event: Event) -> None:
+        await self._sockets().emit("event", StateUpdate(events=[event]), to=sid)
+
+    async def _close(self, sid: str) -> None:
+        """Reload first, or the tab would stand there stale; then the transport, or it would connect again."""
+        self._tabs.pop(sid, None)
+        await self._emit(sid, RELOAD)
+        manager: Any = self._app.sio
+        if transport := manager.manager.eio_sid_from_sid(sid, self._sockets().namespace):
+            await manager.eio.disconnect(transport)
+
+    def _sockets(self) -> Any:
+        return self._app.event_namespace
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
