@@ -47,11 +47,12 @@ class Principal:
     """What a session may do at an address: for those who look before a transaction is opened."""
 
     session_hash: str = field(repr=False)
-    subject_id: str
+    user_id: str  # or the operator's id
     permissions: frozenset[str] = frozenset()
     tenant_id: str = ""  # "" when the address is nobody's or somebody else's
     tenant_state: str = ""
-    ended: Refused | None = None  # why a former member may not enter
+    ended: str = ""  # why a former member may not enter, and
+    ended_step: str = ""  # what they can do about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,8 @@ async def peek(cookies: str, slug: str) -> Principal | None:
                 frozenset() if ended else ROLES[membership.role].permissions,
                 tenant.id,
                 _state(tenant, verified=_verified(user)),
-                ended,
+                ended.detail if ended else "",
+                ended.next_step if ended else "",
             )
     await _note_attempt(user.id, slug)
     return nobody
