@@ -28,7 +28,7 @@ from shared.core.errors import NoTenant
 
 Role = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
-TENANT_ID = sa.column("tenant_id")
+TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 
 
 class TenantRow(SQLModel):

@@ -48,7 +48,7 @@ class Tenant(SQLModel, table=True):
     slug: str = Field(unique=True)  # the public name in addresses; the one thing that is unique across tenants
     name: str
     state: TenantState = Field(
-        default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState)  # type: ignore[call-overload]
+        default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState)
     )
     state_reason: str = ""
     plan: str = FIRST_PLAN
@@ -74,7 +74,7 @@ class Membership(TenantRow, table=True):
     user_id: str = Field(foreign_key="user.id")
     role: str  # foreign key (tenant_id, role) -> role(tenant_id, key)
     state: MembershipState = Field(
-        default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState)  # type: ignore[call-overload]
+        default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState)
     )
     created_at: datetime = Field(default_factory=now, sa_type=moment())
     ended_at: datetime | None = Field(default=None, sa_type=moment())  # while deactivated or removed
@@ -91,7 +91,7 @@ class Invitation(TenantRow, table=True):
     email: str
     role: str
     status: InvitationStatus = Field(
-        default=InvitationStatus.PENDING, sa_type=text_enum(InvitationStatus)  # type: ignore[call-overload]
+        default=InvitationStatus.PENDING, sa_type=text_enum(InvitationStatus)
     )
     nonce: int = 1
     invited_by: str  # user id
@@ -123,7 +123,7 @@ class ProvisioningStep(TenantRow, table=True):
     key: str
     position: int
     state: StepState = Field(
-        default=StepState.WAITING, sa_type=text_enum(StepState)  # type: ignore[call-overload]
+        default=StepState.WAITING, sa_type=text_enum(StepState)
     )
     attempts: int = 0
     error: str = ""
