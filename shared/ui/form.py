@@ -43,7 +43,7 @@ def refused(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.Componen
     )
 
 
-def field(label: str, control: rx.Component, *, id: str, hint: str = "", wrong: str = "") -> rx.Component:
+def field(label: Any, control: rx.Component, *, id: str, hint: str = "", wrong: str = "") -> rx.Component:
     note = rx.el.span(
         wrong or hint,
         id=f"{id}-note",

@@ -33,6 +33,11 @@ def avatar(initials: Any, *, square: bool = False, picture: Any = None) -> rx.Co
     return rx.cond(picture != "", image, letters)
 
 
+def initials(name: str) -> str:
+    words = name.split()
+    return (words[0][:1] + (words[-1][:1] if len(words) > 1 else "")).upper() if words else "?"
+
+
 def person(name: Any, second: Any, initials: Any, small: Any = None) -> rx.Component:
     """The first cell of a row about somebody. `small` repeats on a phone what its hidden columns say."""
     extra = [rx.el.span(small, class_name="small muted only-small")] if small is not None else []
@@ -49,6 +54,7 @@ class Column:
     less: bool = False  # leaves at 760 px; its content moves into the first cell
     sort: str = ""
     width: str = ""
+    mid: bool = False  # a mark in a matrix
     hidden: bool = False  # a column of buttons: the label is for screen readers only
 
     @property
@@ -57,7 +63,7 @@ class Column:
 
     @property
     def classes(self) -> str:
-        return " ".join(name for name, on in (("end", self.end), ("less", self.less)) if on)
+        return " ".join(name for name, on in (("end", self.end), ("mid", self.mid), ("less", self.less)) if on)
 
 
 def heading(column: Column, sorted_by: Any, descending: Any, on_sort: Any) -> rx.Component:

@@ -1,5 +1,6 @@
 """Every colour, size and duration of both apps. Pages name classes; only this file holds values."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,33 @@ def brand(colour: str, palette: dict[str, str]) -> dict[str, str]:
         "focus": ink,
         "plot": ink,
     }
+
+
+def is_colour(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
+
+
+def verdict(colour: str) -> str:
+    """The answer to somebody who chose a colour: where it will be used, and why not everywhere."""
+    if not colour:
+        return "The standard colour is in use."
+    light, dark = bool(brand(colour, LIGHT)), bool(brand(colour, DARK))
+    if light and dark:
+        return "Reaches the contrast it needs on light and on dark pages."
+    if light:
+        return "Used on light pages. On dark ones it could hardly be seen: they keep the standard colour."
+    if dark:
+        return "Used on dark pages. On light ones it could hardly be seen: they keep the standard colour."
+    return "Text on it could not be read: the standard colour stays in use. Choose a darker or stronger one."
+
+
+PREVIEWED = ("canvas", "line", "muted", "accent", "on-accent", "accent-ink")
+
+
+def preview(colour: str, palette: dict[str, str]) -> dict[str, str]:
+    """What a sample of a page is painted with."""
+    painted = palette | (brand(colour, palette) if colour else {})
+    return {name: painted[name] for name in PREVIEWED}
 
 
 def brand_css(colour: str) -> str:

@@ -1,0 +1,17 @@
+"""What every page of both apps has around it: font, icon, script, toasts."""
+
+import reflex as rx
+
+_FONT = {"as": "font", "type": "font/woff2", "crossOrigin": "anonymous"}
+
+
+def head_components() -> list[rx.Component]:
+    return [
+        rx.el.link(rel="icon", href="/favicon.svg", type="image/svg+xml"),
+        rx.el.link(rel="preload", href="/fonts/inter.woff2", custom_attrs=_FONT),
+        rx.el.script(src="/look.js", defer=True),
+    ]
+
+
+def toaster() -> rx.Component:
+    return rx.toast.provider(position="bottom-center", rich_colors=False, close_button=True)

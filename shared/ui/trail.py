@@ -1,0 +1,128 @@
+"""One way to show what happened, in both apps: who did what, when, and what it was before."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import reflex as rx
+
+from shared.audit.actions import AuditAction
+from shared.audit.models import AuditEvent
+from shared.ui.feedback import when
+from shared.ui.form import icon
+from shared.ui.hull import small, strong
+from shared.ui.table import avatar, badge, initials
+from shared.ui.why import Change, changes, diff
+
+WORDS = {  # completes "Ann …"; what it was about follows
+    AuditAction.CHECKLIST_COMPLETED: "finished a step of the checklist",
+    AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
+    AuditAction.INVITATION_CREATED: "invited",
+    AuditAction.INVITATION_RESENT: "sent a new invitation link to",
+    AuditAction.INVITATION_REVOKED: "revoked the invitation of",
+    AuditAction.MEMBERSHIP_CREATED: "joined",
+    AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated",
+    AuditAction.MEMBERSHIP_REACTIVATED: "reactivated",
+    AuditAction.MEMBERSHIP_REMOVED: "removed",
+    AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of",
+    AuditAction.OPERATOR_LOOKED: "looked into this organisation",
+    AuditAction.OWNERSHIP_TRANSFERRED: "handed the ownership to",
+    AuditAction.PROVISIONING_RESUMED: "ran the setting-up again",
+    AuditAction.PROVISIONING_STEP_DONE: "finished a step of the setting-up",
+    AuditAction.PROVISIONING_STEP_FAILED: "failed at a step of the setting-up",
+    AuditAction.TENANT_BRANDED: "changed the brand colour",
+    AuditAction.TENANT_CREATED: "created the organisation",
+    AuditAction.TENANT_LOGO_CHANGED: "changed the logo",
+    AuditAction.TENANT_LOGO_REMOVED: "removed the logo",
+    AuditAction.TENANT_RENAMED: "renamed the organisation",
+    AuditAction.TENANT_RESTORED: "restored the organisation",
+    AuditAction.TENANT_SLUG_CHANGED: "changed the address",
+    AuditAction.TENANT_SUSPENDED: "suspended the organisation",
+    AuditAction.TENANT_VERIFIED: "verified the organisation",
+}
+ACTORS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
+
+
+@dataclass(frozen=True)
+class EventRow:
+    id: str
+    seq: str
+    at: str
+    actor: str
+    initials: str
+    operator: bool
+    did: str
+    about: str
+    context: str
+    action: str
+    request_id: str
+    changes: list[Change] = field(default_factory=list)
+
+
+def event_rows(events: Any) -> list[EventRow]:
+    return [_row(event) for event in events]
+
+
+def _row(event: AuditEvent) -> EventRow:
+    kind = ACTORS.get(event.actor_type, "")
+    name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
+    reason = [f"Reason: {event.reason}"] if event.reason else []
+    facts = [f"{key.replace('_', ' ').capitalize()}: {value}" for key, value in event.details.items() if value and key not in ABOUT]
+    return EventRow(
+        event.id,
+        str(event.seq or ""),
+        event.at.isoformat() if event.at else "",
+        name,
+        initials(name),
+        event.actor_type == "operator",
+        WORDS.get(AuditAction(event.action), event.action) if event.action in set(AuditAction) else event.action,
+        about(event),
+        " · ".join([*reason, *facts, event.action]),
+        event.action,
+        event.request_id,
+        changes(event.before, event.after),
+    )
+
+
+ABOUT = ("name", "email", "step", "item")
+
+
+def about(event: AuditEvent) -> str:
+    """Whom or what it was done to, in the words of that time. Names outlive the rows they came from."""
+    for source in (event.details, event.after, event.before):
+        for key in ABOUT:
+            if source.get(key) and not event.action.startswith("tenant."):
+                return str(source[key])
+    return ""
+
+
+def event_line(row: Any) -> rx.Component:
+    visit = rx.cond(row.operator, rx.fragment(" ", badge("Operator", "warn")))
+    words = rx.el.span(strong(row.actor), " ", row.did, rx.cond(row.about != "", rx.fragment(" ", strong(row.about))), visit)
+    context = small(row.context, " · ", rx.el.code(row.request_id, class_name="mono"), class_name="num cut-anywhere")
+    return rx.el.li(
+        avatar(row.initials),
+        words,
+        when(row.at, "", "moment"),
+        context,
+        rx.cond(row.changes.length() > 0, diff(row.changes)),
+        class_name="event",
+        data_action=row.action,
+    )
+
+
+def event_list(rows: Any, *, test_id: str = "events") -> rx.Component:
+    """Newest first."""
+    return rx.el.ol(rx.foreach(rows, event_line), class_name="hull events", aria_label="Events", data_testid=test_id)
+
+
+def short_event(row: Any) -> rx.Component:
+    """For the few latest ones on a page about something else."""
+    words = rx.el.span(strong(row.actor), " ", row.did, " ", row.about, class_name="grow small")
+    return rx.el.li(avatar(row.initials), words, small(when(row.at, "", "ago"), class_name="num nowrap"))
+
+
+def chain_state(whole: Any, said: Any) -> rx.Component:
+    """The answer to "verify the chain"."""
+    return rx.el.span(
+        icon("link"), rx.cond(whole, badge("Intact", "ok"), badge("Broken", "bad")), said, class_name="row small", role="status"
+    )

@@ -1,0 +1,26 @@
+"""Where one can go in a tenant. What a role may not know of is not there; the gate and the services decide."""
+
+from typing import Any
+
+from shared.access import actions
+from shared.ui.shell import Link
+from tenant_app.shell import Shell, may
+
+
+def href(page: str) -> Any:
+    """An address inside this tenant, whose slug the page's load has brought."""
+    return f"/t/{Shell.slug}/{page}"
+
+
+NAV = {
+    "": [
+        Link("Home", href("home"), "house", tab=True),
+        Link("Notifications", href("notifications"), "bell", tab=True, count=Shell.unread),
+    ],
+    "Workspace": [
+        Link("Members", href("members"), "users", tab=True),
+        Link("Roles", href("roles"), "shield-check"),
+        Link("Audit", href("audit"), "scroll-text", shown=may(actions.AUDIT_READ)),
+        Link("Settings", href("settings"), "settings-2", tab=True, shown=may(actions.SETTINGS_READ)),
+    ],
+}

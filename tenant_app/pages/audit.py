@@ -1,0 +1,197 @@
+"""/t/[tenant]/audit: who did what, when, and what it was before."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import reflex as rx
+from pydantic import StringConstraints
+from reflex.event import EventSpec
+
+from shared.access import actions
+from shared.audit.actions import AuditAction
+from shared.audit.trail import Filter
+from shared.core.ctx import Ctx
+from shared.core.errors import Invalid
+from shared.tenancy import history
+from shared.ui.feedback import empty, skeleton_rows
+from shared.ui.form import button, field, text_input
+from shared.ui.form_model import Form
+from shared.ui.gate import needs
+from shared.ui.hull import hull
+from shared.ui.shell import head
+from shared.ui.table import pager
+from shared.ui.trail import WORDS, EventRow, chain_state, event_list, event_rows
+from tenant_app.frame import page
+from tenant_app.shell import PageState
+
+Line = Annotated[str, StringConstraints(max_length=120)]
+Day = Annotated[str, StringConstraints(max_length=10)]
+NOUNS = sorted({action.partition(".")[0] for action in AuditAction})
+CHOICES = [
+    ("", "Everything"),
+    *((f"{noun}.", f"All about {noun}s") for noun in NOUNS),
+    *sorted(((action.value, f"… {words}") for action, words in WORDS.items()), key=lambda one: one[1]),
+]
+
+
+class FilterForm(Form):
+    """Every field may be empty: then it does not filter."""
+
+    actor: Line = ""
+    action: Line = ""
+    object: Line = ""
+    request: Line = ""
+    since: Day = ""
+    until: Day = ""
+
+    def wanted(self) -> Filter:
+        if self.action and self.action not in {value for value, _ in CHOICES}:
+            raise Invalid("This is not an action of the trail.", "Choose one from the list.")
+        since, until = _day(self.since, "From"), _day(self.until, "Until")
+        if since and until and since > until:
+            raise Invalid("The first day is after the last one.", "Swap them.")
+        return Filter(
+            actor=self.actor,
+            action=self.action,
+            object_id=self.object,
+            request_id=self.request,
+            since=since,
+            until=until + timedelta(days=1) if until else None,  # the last day is included
+        )
+
+
+def _day(text: str, label: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Invalid(f"{label} is not a day.", "Write it as 2026-11-24.") from None
+
+
+class AuditState(PageState):
+    loaded: bool = False
+    rows: list[EventRow] = []
+    older_ones: bool = False
+    newer_ones: bool = False
+    filtered: bool = False
+    said: str = ""
+    verified: str = ""
+    whole: bool = True
+    _wanted: Filter = Filter()
+    _cursors: list[str] = []  # of the pages after the newest; the last is this page's own
+    _older: str = ""
+
+    @rx.event
+    @needs(actions.AUDIT_READ, page=True)
+    async def load(self) -> None:
+        async with self._open(AuditState.load, "audit") as ctx:
+            found = await self._read(ctx, self._wanted, self._cursors)
+        self._show(found)
+
+    async def _read(self, ctx: Ctx, wanted: Filter, cursors: list[str]) -> Any:
+        return await history.list_events(ctx, wanted, after=cursors[-1] if cursors else "", limit=50)
+
+    def _show(self, found: Any) -> None:
+        self.rows = event_rows(found.events)
+        self._older, self.older_ones, self.newer_ones = found.older, bool(found.older), bool(self._cursors)
+        count = len(self.rows)
+        self.said = "1 event" if count == 1 else f"{count} events"
+        self.filtered = self._wanted != Filter()
+        self.loaded = True
+
+    async def _turn(self, wanted: Filter, cursors: list[str]) -> None:
+        async with self._ctx() as ctx:
+            found = await self._read(ctx, wanted, cursors)
+        self._wanted, self._cursors = wanted, cursors
+        self._show(found)
+
+    @rx.event
+    @needs(actions.AUDIT_READ)
+    async def narrow(self, payload: dict[str, Any]) -> None:
+        await self._turn(FilterForm.read(payload).wanted(), [])
+
+    @rx.event
+    @needs(actions.AUDIT_READ)
+    async def clear(self) -> None:
+        await self._turn(Filter(), [])
+
+    @rx.event
+    @needs(actions.AUDIT_READ)
+    async def older(self) -> None:
+        if self._older:
+            await self._turn(self._wanted, [*self._cursors, self._older])
+
+    @rx.event
+    @needs(actions.AUDIT_READ)
+    async def newer(self) -> None:
+        await self._turn(self._wanted, self._cursors[:-1])
+
+    @rx.event
+    @needs(actions.AUDIT_READ)
+    async def verify(self) -> EventSpec:
+        async with self._ctx() as ctx:
+            found = await history.verify(ctx)
+        self.whole = found.whole
+        if found.whole:
+            self.verified = f"All {found.checked:,} events are as they were written, none is missing."
+            return rx.toast.success("The trail is whole.", description=self.verified)
+        self.verified = f"Event {found.broken_at:,}: {found.what} Write to support."
+        return rx.toast.error("The trail is broken.", description=self.verified)
+
+
+def tools() -> rx.Component:
+    """Enter works in every field."""
+    action = rx.el.select(
+        *[rx.el.option(label, value=value) for value, label in CHOICES],
+        id="action",
+        name="action",
+        class_name="input",
+    )
+    fields = [
+        field("Who", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
+        field("What", action, id="action"),
+        field("Object", text_input("object", placeholder="mem_…", max_length=120), id="object"),
+        field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
+        field("From", text_input("since", type="date"), id="since"),
+        field("Until", text_input("until", type="date"), id="until"),
+    ]
+    go = rx.el.div(
+        button("Filter", type="submit", glyph="list-filter"),
+        rx.cond(AuditState.filtered, button("Show everything", kind="quiet", type="reset", on_click=AuditState.clear)),
+        class_name="row wrap",
+    )
+    return rx.form(
+        rx.el.div(*fields, go, class_name="filters"), on_submit=AuditState.narrow, data_testid="audit-filter"
+    )
+
+
+def trail() -> rx.Component:
+    nothing = rx.cond(
+        AuditState.filtered,
+        empty("Nothing matches", "Widen the days or clear a field.", glyph="search-x"),
+        empty("Nothing has happened yet", "Invitations, roles, settings: all of it will be here.", glyph="scroll-text"),
+    )
+    foot = pager(
+        AuditState.said,
+        older=AuditState.older,
+        newer=AuditState.newer,
+        has_older=AuditState.older_ones,
+        has_newer=AuditState.newer_ones,
+    )
+    full = rx.el.div(event_list(AuditState.rows), foot, class_name="hull-foot")
+    found = rx.cond(AuditState.rows.length() > 0, full, hull(nothing, name="Events"))
+    return rx.cond(AuditState.loaded, found, hull(skeleton_rows(6), name="Events"))
+
+
+@rx.page(route="/t/[tenant]/audit", title="Audit · Bulkhead", on_load=AuditState.load)
+def audit() -> rx.Component:
+    check = button("Verify the chain", glyph="link", on_click=AuditState.verify, data_once="true", data_testid="verify")
+    answer = rx.cond(AuditState.verified != "", chain_state(AuditState.whole, AuditState.verified))
+    return page(
+        head("Audit", said="Nothing here can be changed or removed. Days of the filter are UTC.", actions=[check]),
+        rx.el.div(tools(), answer, class_name="section"),
+        trail(),
+        current="Audit",
+        load=AuditState.load,
+    )

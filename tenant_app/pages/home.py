@@ -1,0 +1,227 @@
+"""/t/[tenant]/home: how far the organisation is set up, who is in it, what happened last."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from shared.access import actions, roles
+from shared.core.ctx import Ctx
+from shared.tenancy import checklist, history, invitations, members, provisioning
+from shared.ui.feedback import empty, skeleton_rows, when
+from shared.ui.form import button, icon
+from shared.ui.form_model import a_word
+from shared.ui.gate import needs
+from shared.ui.hull import cells, fact, hull, small, two
+from shared.ui.shell import head, link
+from shared.ui.table import TONE, avatar, badge, initials
+from shared.ui.trail import EventRow, event_rows, short_event
+from tenant_app.frame import page
+from tenant_app.nav import href
+from tenant_app.shell import PageState, Shell, may
+
+STEPS = {"waiting": "Waiting", "running": "Running", "done": "Done", "failed": "Failed"}
+ITEMS = {  # title, what it is good for, verb, page
+    "invite_members": ("Invite a colleague", "They get a mail with a link.", "Invite", "members"),
+    "brand": ("Choose a colour and a logo", "So that people see where they are.", "Choose", "settings"),
+    "review_roles": ("See what each role may do", "Before you hand one out.", "Look", "roles"),
+}
+
+
+@dataclass(frozen=True)
+class StepRow:
+    title: str
+    status: str
+    tone: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    key: str
+    title: str
+    said: str
+    verb: str
+    page: str
+    done: bool
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    name: str
+    initials: str
+    role: str
+    seen_at: str
+
+
+class HomeState(PageState):
+    loaded: bool = False
+    steps: list[StepRow] = []  # empty once the organisation is set up
+    failed: bool = False
+    items: list[ItemRow] = []
+    done: str = ""
+    finished: bool = False
+    people: list[PersonRow] = []
+    events: list[EventRow] = []
+    active: str = ""
+    invited: str = ""
+    seats: str = ""
+    seats_said: str = ""
+
+    @rx.event
+    @needs(actions.HOME_READ, page=True)
+    async def load(self) -> None:
+        async with self._open(HomeState.load, "members", "invitations", "provisioning", "checklist", "audit") as ctx:
+            found = await self._read(ctx)
+        self._show(ctx, *found)
+
+    async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
+        listed = await members.list_members(ctx, sort="seen_at", descending=True, limit=5)
+        pending = await invitations.list_pending(ctx)
+        trail = (
+            (await history.list_events(ctx, limit=6)).events
+            if actions.AUDIT_READ.permission in ctx.permissions
+            else []
+        )
+        return (
+            await provisioning.list_steps(ctx),
+            await checklist.list_items(ctx),
+            listed,
+            pending,
+            await members.count_seats(ctx),
+            trail,
+        )
+
+    def _show(self, ctx: Ctx, steps: Any, items: Any, listed: Any, pending: Any, used: int, trail: Any) -> None:
+        unfinished = any(one.state != "done" for one in steps)
+        self.steps = [step_row(one) for one in steps] if unfinished else []
+        self.failed = any(one.state == "failed" for one in steps)
+        self.items = [item_row(one) for one in items if one.key in ITEMS]
+        ticked = sum(one.done for one in self.items)
+        self.done, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
+        self.people = [person_row(one) for one in listed.rows if one.state == "active"]
+        self.events = event_rows(trail)
+        self.invited, self.active = str(len(pending)), str(used - len(pending))
+        limit = ctx.limits.get("members")
+        self.seats = f"{used} of {limit}" if limit is not None else str(used)
+        self.seats_said = "Members and invitations" if limit is not None else "No limit in your plan"
+        self.loaded = True
+
+    @rx.event
+    @needs(actions.CHECKLIST_WRITE)
+    async def tick(self, key: str) -> EventSpec:
+        async with self._ctx() as ctx:
+            await checklist.complete(ctx, a_word(key, ITEMS))
+            items = await checklist.list_items(ctx)
+        self.items = [item_row(one) for one in items if one.key in ITEMS]
+        ticked = sum(one.done for one in self.items)
+        self.done, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
+        return rx.toast.success("Ticked off.")
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def retry(self) -> list[EventSpec]:
+        async with self._ctx() as ctx:
+            await provisioning.retry(ctx)
+        return [HomeState.load, rx.toast.success("Trying again.", description="This page follows by itself.")]
+
+
+def step_row(one: Any) -> StepRow:
+    status = STEPS[one.state]
+    return StepRow(one.title, status, TONE[status], one.error)
+
+
+def item_row(one: Any) -> ItemRow:
+    title, said, verb, target = ITEMS[one.key]
+    return ItemRow(one.key, title, said, verb, target, one.done_at is not None)
+
+
+def person_row(one: Any) -> PersonRow:
+    seen = one.seen_at.isoformat() if one.seen_at else ""
+    return PersonRow(one.name, initials(one.name), roles.ROLES[one.role].name, seen)
+
+
+def progress() -> rx.Component:
+    """While the organisation is being set up; afterwards it is gone."""
+
+    def line(step: rx.Var[StepRow]) -> rx.Component:
+        return rx.el.li(two(rx.el.h3(step.title), rx.cond(step.error != "", small(step.error))), badge(step.status, step.tone))
+
+    again = rx.cond(
+        HomeState.failed & may(actions.SETTINGS_WRITE),
+        button("Try again", glyph="rotate-cw", on_click=HomeState.retry, data_once="true"),
+    )
+    steps = rx.el.ol(rx.foreach(HomeState.steps, line), class_name="list", data_testid="provisioning")
+    return rx.cond(HomeState.steps.length() > 0, hull(steps, title="Setting up", aside=again))
+
+
+def team() -> rx.Component:
+    facts = cells(
+        fact("Members", HomeState.active, "Active at the moment"),
+        fact("Invited", HomeState.invited, "Have not answered yet"),
+        fact("Seats", HomeState.seats, HomeState.seats_said),
+        fact("Plan", Shell.plan, "Plans can be changed later"),
+    )
+    return hull(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
+
+
+def setup() -> rx.Component:
+    def line(one: rx.Var[ItemRow]) -> rx.Component:
+        sign = rx.el.span(
+            icon("check"), class_name="tick", role="img", aria_label=rx.cond(one.done, "Done", "To do")
+        )
+        act = rx.cond(
+            ~one.done & may(actions.CHECKLIST_WRITE),
+            rx.el.span(
+                link(one.verb, href(one.page), class_name="btn"),
+                button("Done", kind="quiet", on_click=HomeState.tick(one.key), data_once="true"),
+                class_name="row",
+            ),
+        )
+        return rx.el.li(sign, two(rx.el.h3(one.title), small(one.said)), act, data_done=rx.cond(one.done, "true", "false"))
+
+    steps = rx.el.ol(rx.foreach(HomeState.items, line), class_name="list", data_testid="checklist")
+    count = small(HomeState.done, class_name="num")
+    return rx.cond(
+        HomeState.loaded,
+        rx.cond(~HomeState.finished, hull(steps, title="Finish setting up", aside=count)),
+        hull(skeleton_rows(3), title="Finish setting up"),
+    )
+
+
+def people() -> rx.Component:
+    def line(one: rx.Var[PersonRow]) -> rx.Component:
+        seen = rx.cond(one.seen_at != "", when(one.seen_at, "", "ago"), "not yet")
+        return rx.el.li(avatar(one.initials), two(rx.el.h3(one.name), small(one.role)), small(seen, class_name="num nowrap"))
+
+    listed = rx.el.ul(rx.foreach(HomeState.people, line), class_name="list")
+    every = link("All members", href("members"), class_name="link small")
+    return hull(rx.cond(HomeState.loaded, listed, skeleton_rows(3)), title="Seen last", aside=every)
+
+
+def lately() -> rx.Component:
+    nothing = empty("Nothing has happened yet", "Invite somebody, and it will be here.", glyph="scroll-text")
+    listed = rx.el.ol(rx.foreach(HomeState.events, short_event), class_name="list")
+    found = rx.cond(HomeState.events.length() > 0, listed, nothing)
+    every = link("Audit", href("audit"), class_name="link small")
+    shown = hull(rx.cond(HomeState.loaded, found, skeleton_rows(4)), title="Lately", aside=every)
+    return rx.cond(may(actions.AUDIT_READ), shown)
+
+
+@rx.page(route="/t/[tenant]/home", title="Home · Bulkhead", on_load=HomeState.load)
+def home() -> rx.Component:
+    invite = rx.cond(
+        may(actions.MEMBER_INVITE),
+        link(rx.fragment(icon("plus"), "Invite member"), href("members"), class_name="btn", data_kind="primary"),
+    )
+    welcome = rx.cond(Shell.tenant != "", rx.fragment("Welcome to ", Shell.tenant, ", ", Shell.user, "."), "")
+    return page(
+        head("Home", said=welcome, actions=[invite]),
+        progress(),
+        setup(),
+        team(),
+        rx.el.div(lately(), people(), class_name="split", data_even="true"),
+        current="Home",
+        load=HomeState.load,
+    )

@@ -1,0 +1,86 @@
+"""What the frame says on every page, brought by the same load that brings the page."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import reflex as rx
+
+from shared.access import decision, policy
+from shared.access.actions import Action
+from shared.access.roles import ROLES
+from shared.core.ctx import Ctx
+from shared.entitlements import plans
+from shared.tenancy import entry, notifications, tenants
+from shared.tenancy.entry import Place
+from shared.ui import tokens
+from shared.ui.form import refused
+from shared.ui.live import Live
+from shared.ui.menus import Elsewhere
+from shared.ui.state import TenantState
+from shared.ui.table import initials
+
+live = Live("app")
+
+
+class Shell(TenantState):
+    """Where one is, who one is, and what one may do: for showing. Nothing is decided from it."""
+
+    slug: str = ""
+    tenant: str = ""
+    letter: str = ""
+    picture: str = ""  # address of the logo
+    brand: str = ""  # a sheet
+    plan: str = ""
+    user: str = ""
+    initials: str = ""
+    role: str = ""
+    may: list[str] = []
+    unread: str = ""
+    places: list[Elsewhere] = []
+
+    def _fill(self, ctx: Ctx, look: tenants.Look, unread: int, places: Sequence[Place]) -> None:
+        self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, letter(ctx.tenant_name)
+        self.picture = f"/t/{ctx.slug}/logo?v={look.logo_digest[:12]}" if look.logo_digest else ""
+        self.brand = tokens.brand_css(look.colour)
+        self.plan = plans.NAMES.get(ctx.plan, ctx.plan)
+        self.user, self.initials = ctx.actor.name, initials(ctx.actor.name)
+        self.role = ROLES[ctx.role].name
+        self.may = sorted(ctx.permissions)
+        self.unread = str(unread) if unread else ""
+        self.places = [
+            Elsewhere(place.name, ROLES[place.role].name, letter(place.name), f"/t/{place.slug}/home", place.slug == ctx.slug)
+            for place in places
+        ]
+
+
+class PageState(TenantState):
+    """Base of every page of a tenant."""
+
+    @asynccontextmanager
+    async def _open(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
+        """How every load begins: watch before reading, so that no commit in between is missed; then the frame."""
+        places = await entry.places(self._cookies())
+        async with self._ctx() as ctx:
+            live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
+            look = await tenants.look(ctx)
+            unread = await notifications.count_unread(ctx)
+            yield ctx
+        shell = await self.get_state(Shell)
+        shell._fill(ctx, look, unread, places)
+
+
+def letter(name: str) -> str:
+    return name.strip()[:1].upper()
+
+
+def may(action: Action) -> Any:
+    """A var, for showing a control. The gate and the service ask again."""
+    return Shell.may.contains(action.permission.value)
+
+
+def allowed(action: Action, control: rx.Component, label: str, *, glyph: str = "") -> rx.Component:
+    """The control, or for those who see the page but may not do this: the control that says why."""
+    refusal = policy.refusal(decision.MISSING_PERMISSION, action)
+    said = f"{refusal.detail} {refusal.next_step}"
+    return rx.cond(may(action), control, refused(label, said, id=action.name.replace(":", "-"), glyph=glyph))
