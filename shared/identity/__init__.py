@@ -1,0 +1,1 @@
+"""Who people are. Owns accounts, credentials, sessions and factors of both realms; knows nothing about tenants."""

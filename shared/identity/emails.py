@@ -1,0 +1,28 @@
+"""Addresses of people, as they are stored and compared: lower case, one form per mailbox we can know of."""
+
+import re
+
+from shared.core.errors import Invalid
+
+LONGEST = 254  # RFC 5321
+_SHAPE = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
+
+
+def clean(text: str) -> str:
+    """Raises Invalid, with `fields["email"]`."""
+    email = text.strip().lower()
+    problem = ""
+    if not email:
+        problem = "Enter an email address."
+    elif len(email) > LONGEST:
+        problem = f"An email address has at most {LONGEST} characters; this one has {len(email):,}."
+    elif not _SHAPE.fullmatch(email):
+        problem = "This does not look like an email address. It should look like ann@example.com."
+    if problem:
+        raise Invalid(problem, "Check the address and try again.", fields={"email": problem})
+    return email
+
+
+def same(text: str) -> str:
+    """For looking somebody up: never refuses, so a wrong address gets the answer of an unknown one."""
+    return text.strip().lower()[: LONGEST + 1].replace("\x00", "")

@@ -1,0 +1,103 @@
+"""Operators: people of the platform's side. Each has a role, a password and, after the first sign-in, a factor."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import col, select
+
+from shared.access import actions, policy
+from shared.access.roles import OPERATOR_ROLES, OWNER
+from shared.audit import trail
+from shared.core.ctx import OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.ids import ALPHABET
+from shared.identity import emails, mfa, passwords, repository, sessions, users
+from shared.identity.models import Operator
+from shared.identity.realms import OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    operator: Operator
+    password: str  # to be shown once
+
+
+async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
+    policy.require_operator(octx, actions.OP_OPERATOR_READ)
+    return (await octx.session.exec(select(Operator).order_by(Operator.name, Operator.id))).all()
+
+
+async def create(
+    octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: str = "New operator"
+) -> Created:
+    """Without a password one is made. The first sign-in leads to enrolling a factor. Raises Conflict, Invalid."""
+    policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    email, name = emails.clean(email), users.clean_name(name)
+    _known_role(role)
+    password = password or _password()
+    password_hash = await passwords.hash(password)
+    if await repository.get_person_by_email(octx.session, OPERATOR, email) is not None:
+        raise Conflict(f"{email} is an operator already.", "Change their role, or enable them again.")
+    operator = Operator(email=email, name=name, role=role)
+    octx.session.add(operator)
+    await octx.session.flush()
+    await repository.set_password(octx.session, OPERATOR, operator.id, password_hash)
+    trail.record_operator(octx, "operator.created", operator.id, reason=reason, email=email, role=role)
+    return Created(operator, password)
+
+
+async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: str) -> None:
+    policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    _known_role(role)
+    operator = await _lock(octx, operator_id)
+    if operator.role == OWNER and role != OWNER:
+        await _keep_one_owner(octx, operator)
+    before, operator.role = operator.role, role
+    octx.session.add(operator)
+    trail.record_operator(octx, "operator.role_changed", operator_id, reason=reason, before=before, after=role)
+
+
+async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
+    """Ends their sessions at once."""
+    policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    operator = await _lock(octx, operator_id)
+    await _keep_one_owner(octx, operator)
+    operator.disabled_at = operator.disabled_at or now()
+    octx.session.add(operator)
+    await sessions.end_all(octx.session, OPERATOR, operator_id)
+    await mfa.end_challenges(octx.session, OPERATOR, operator_id)
+    trail.record_operator(octx, "operator.disabled", operator_id, reason=reason)
+
+
+async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
+    policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    operator = await _lock(octx, operator_id)
+    operator.disabled_at = None
+    octx.session.add(operator)
+    trail.record_operator(octx, "operator.enabled", operator_id, reason=reason)
+
+
+async def _lock(octx: OperatorCtx, operator_id: str) -> Operator:
+    operator = await octx.session.get(Operator, operator_id, with_for_update=True)
+    if operator is None:
+        raise NotFound("There is no such operator.", "Choose one from the list.")
+    return operator
+
+
+async def _keep_one_owner(octx: OperatorCtx, leaving: Operator) -> None:
+    statement = select(Operator.id).where(Operator.role == OWNER).where(col(Operator.disabled_at).is_(None))
+    owners = set((await octx.session.exec(statement.with_for_update())).all())
+    if owners == {leaving.id}:
+        raise Conflict("The last owner stays.", "Make somebody else an owner first.")
+
+
+def _known_role(role: str) -> None:
+    if role not in OPERATOR_ROLES:
+        known = ", ".join(OPERATOR_ROLES)
+        raise Invalid(f"There is no role {role!r}.", f"Choose one of {known}.", fields={"role": "Unknown"})
+
+
+def _password() -> str:
+    return "-".join("".join(secrets.choice(ALPHABET) for _ in range(5)) for _ in range(5))

@@ -1,0 +1,60 @@
+"""From address and password to a session, or to a challenge for the second factor. Both realms.
+
+The password is checked outside of a transaction: hashing takes long, connections are few.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core import db
+from shared.identity import emails, mfa, passwords, repository, sessions
+from shared.identity.realms import Realm
+
+PASSWORD, BOTH = "password", "password+totp"
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Where a sign-in comes from. `session_hash`: of the session this browser had before."""
+
+    address: str = ""
+    agent: str = ""
+    session_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Exactly one of the two is set."""
+
+    token: str = ""  # of a session
+    challenge: str = ""  # still to be answered with a code
+
+
+async def check_password(realm: Realm, email: str, password: str) -> Any | None:
+    """The person, None for a wrong password as for an unknown or disabled account, in the same time."""
+    async with db.transaction(realm.db_role) as session:
+        person = await repository.get_person_by_email(session, realm, emails.same(email))
+        credential = person and await repository.get_credential(session, realm, person.id)
+    known = credential.password_hash if credential and person.disabled_at is None else None
+    if not await passwords.verify(known, password):
+        return None
+    if known and passwords.is_outdated(known):
+        better = await passwords.hash(password)
+        async with db.transaction(realm.db_role) as session:
+            await repository.upgrade_hash(session, realm, person.id, known, better)
+    return person
+
+
+async def open_session(session: AsyncSession, realm: Realm, subject_id: str, browser: Browser) -> Opened:
+    """After the right password. With a factor on, or one required, there is a challenge and no session yet."""
+    if realm.factor_required or await mfa.is_on(session, realm, subject_id):
+        return Opened(challenge=await mfa.challenge(session, realm, subject_id))
+    return Opened(token=await start(session, realm, subject_id, PASSWORD, browser))
+
+
+async def start(session: AsyncSession, realm: Realm, subject_id: str, factors: str, browser: Browser) -> str:
+    return await sessions.start(
+        session, realm, subject_id, factors, browser.address, browser.agent, browser.session_hash
+    )

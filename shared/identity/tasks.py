@@ -1,0 +1,84 @@
+"""What identity does later: mails to a person, and the look-ups whose outcome no browser may learn.
+
+Tasks of the platform: a person belongs to no tenant. Each may run twice; a mail keeps its Message-ID then.
+"""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.config import settings
+from shared.core.db import now
+from shared.identity import repository, tokens, users
+from shared.identity.models import User
+from shared.jobs import mail
+
+
+async def send_verification(session: AsyncSession, *, token_id: str) -> None:
+    await _send_link(session, token_id, "verify")
+
+
+async def send_reset(session: AsyncSession, *, token_id: str) -> None:
+    await _send_link(session, token_id, "reset")
+
+
+async def request_verification(session: AsyncSession, *, email: str) -> None:
+    """The same button for everybody: a new link for who needs one, a word for who does not, nothing for a stranger."""
+    user = await users.get_by_email(session, email)
+    if user is None or user.disabled_at is not None:
+        return
+    if user.email_verified_at is None:
+        await users.send_verification(session, user.id)
+    else:
+        await users.tell_account_exists(session, user.id)
+
+
+async def request_reset(session: AsyncSession, *, email: str) -> None:
+    user = await users.get_by_email(session, email)
+    if user is None or user.disabled_at is not None:
+        return
+    token = await tokens.issue(session, user.id, "reset")
+    await _send_link(session, token.id, "reset")
+
+
+async def send_account_exists(session: AsyncSession, *, user_id: str) -> None:
+    user = await session.get(User, user_id)
+    if user is not None and user.disabled_at is None:
+        base = settings().tenant_url
+        await mail.send(
+            user.email,
+            "account_exists",
+            f"account-exists-{user.id}-{now():%Y%m%d%H}",
+            name=user.name,
+            link=f"{base}/sign-in",
+            reset_link=f"{base}/forgot",
+        )
+
+
+async def send_password_changed(session: AsyncSession, *, user_id: str) -> None:
+    user = await session.get(User, user_id)
+    credential = user and await repository.get_credential(session, users.USER, user.id)
+    if user is not None and credential is not None:
+        link = f"{settings().tenant_url}/forgot"
+        message_id = f"password-changed-{user.id}-{credential.changed_at:%Y%m%d%H%M%S}"
+        await mail.send(user.email, "password_changed", message_id, name=user.name, link=link)
+
+
+async def _send_link(session: AsyncSession, token_id: str, template: str) -> None:
+    """Not sent when a newer link replaced this one, or it was used."""
+    token = await repository.get_token(session, token_id)
+    user = token and await session.get(User, token.user_id)
+    if token is None or user is None or token.used_at is not None or user.disabled_at is not None:
+        return
+    await mail.send(user.email, template, token.id, name=user.name, link=tokens.link(token))
+    token.sent_at = now()
+    session.add(token)
+
+
+TASKS: dict[str, object] = {}
+PLATFORM_TASKS = {
+    "platform.request_reset": request_reset,
+    "platform.request_verification": request_verification,
+    "platform.send_account_exists": send_account_exists,
+    "platform.send_password_changed": send_password_changed,
+    "platform.send_reset": send_reset,
+    "platform.send_verification": send_verification,
+}

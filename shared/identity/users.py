@@ -1,0 +1,139 @@
+"""People of the tenants' side: accounts, their passwords, and the mails that prove an address.
+
+A person exists once, whatever number of tenants they belong to. Who may know that an account exists: its owner, by
+mail. So what depends on it happens in jobs, and the answer in the browser is the same for all.
+"""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.db import now
+from shared.core.errors import Invalid
+from shared.identity import emails, mfa, passwords, repository, sessions, tokens
+from shared.identity.models import User, UserToken
+from shared.identity.realms import USER, Realm
+from shared.jobs import queue
+
+LONGEST_NAME = 80
+
+
+async def get(session: AsyncSession, user_id: str) -> User | None:
+    return await session.get(User, user_id)
+
+
+async def get_by_email(session: AsyncSession, email: str) -> User | None:
+    found: User | None = await repository.get_person_by_email(session, USER, emails.same(email))
+    return found
+
+
+async def lock_by_email(session: AsyncSession, email: str) -> User | None:
+    """Nobody else signs up with this address before the transaction ends, whether or not somebody has it."""
+    return await repository.lock_user_by_email(session, emails.same(email))
+
+
+def clean_name(text: str) -> str:
+    """Raises Invalid, with `fields["name"]`."""
+    name = " ".join(text.split())
+    problem = ""
+    if not name or not any(one.isprintable() for one in name):
+        problem = "Enter your name."
+    elif len(name) > LONGEST_NAME:
+        problem = f"A name has at most {LONGEST_NAME} characters; this one has {len(name):,}."
+    if problem:
+        raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
+    return name
+
+
+async def judge_password(password: str, *words: str) -> None:
+    """Raises Invalid, with `fields["password"]`. `words`: name, address, organisation of the person."""
+    if wrong := await passwords.problems(password, words):
+        raise Invalid(wrong[0], "Choose another password.", fields={"password": wrong[0]})
+
+
+async def create(
+    session: AsyncSession, email: str, name: str, password_hash: str, *, verified: bool = False
+) -> User:
+    """`verified`: the person came by a link that we sent to this address."""
+    user = User(email=emails.clean(email), name=clean_name(name), email_verified_at=now() if verified else None)
+    session.add(user)
+    await session.flush()
+    await repository.set_password(session, USER, user.id, password_hash)
+    return user
+
+
+async def replace_unverified(session: AsyncSession, user: User, name: str, password_hash: str) -> None:
+    """Somebody signs up again before the address was proven: who came before has no claim, nor their sessions."""
+    user.name = clean_name(name)
+    session.add(user)
+    await repository.set_password(session, USER, user.id, password_hash)
+    await mfa.reset(session, USER, user.id)
+    await _sign_out_everywhere(session, USER, user.id)
+
+
+async def rename(session: AsyncSession, realm: Realm, subject_id: str, name: str) -> None:
+    person = await repository.get_person(session, realm, subject_id)
+    if person is not None:
+        person.name = clean_name(name)
+        session.add(person)
+
+
+async def mark_verified(session: AsyncSession, user_id: str) -> User:
+    user = await session.get(User, user_id)
+    assert user is not None
+    user.email_verified_at = user.email_verified_at or now()
+    session.add(user)
+    return user
+
+
+async def issue_token(session: AsyncSession, user_id: str, purpose: str) -> UserToken:
+    return await tokens.issue(session, user_id, purpose)
+
+
+async def use_token(session: AsyncSession, purpose: str, text: str) -> str:
+    return await tokens.use(session, purpose, text)
+
+
+async def send_verification(session: AsyncSession, user_id: str) -> None:
+    """A new link; the ones before it stop working."""
+    token = await tokens.issue(session, user_id, "verify")
+    await queue.put_platform(session, "platform.send_verification", token_id=token.id)
+
+
+async def tell_account_exists(session: AsyncSession, user_id: str) -> None:
+    """Instead of a verification, to somebody who signs up with an address that has an account."""
+    await queue.put_platform(session, "platform.send_account_exists", user_id=user_id)
+
+
+async def request_verification(session: AsyncSession, email: str) -> None:
+    """Takes the same time for every address: a job finds out whether there is somebody to write to."""
+    await queue.put_platform(session, "platform.request_verification", email=emails.same(email))
+
+
+async def request_reset(session: AsyncSession, email: str) -> None:
+    """As above."""
+    await queue.put_platform(session, "platform.request_reset", email=emails.same(email))
+
+
+async def reset(session: AsyncSession, token: str, password_hash: str) -> User:
+    """Sets the password and signs out everywhere. Raises Invalid for a link that does not work (any more)."""
+    user_id = await tokens.use(session, "reset", token)
+    user = await session.get(User, user_id)
+    if user is None or user.disabled_at is not None:
+        raise Invalid("This account is disabled.", "Write to support.")
+    await change_password(session, USER, user_id, password_hash)
+    return user
+
+
+async def change_password(
+    session: AsyncSession, realm: Realm, subject_id: str, password_hash: str, keep_hash: str = ""
+) -> None:
+    """Ends every other session and every half-finished sign-in. `keep_hash`: the session that did it."""
+    await repository.set_password(session, realm, subject_id, password_hash)
+    await _sign_out_everywhere(session, realm, subject_id, keep_hash)
+    if realm is USER:
+        await repository.close_tokens(session, subject_id, "reset")
+        await queue.put_platform(session, "platform.send_password_changed", user_id=subject_id)
+
+
+async def _sign_out_everywhere(session: AsyncSession, realm: Realm, subject_id: str, keep_hash: str = "") -> None:
+    await sessions.end_all(session, realm, subject_id, keep_hash)
+    await mfa.end_challenges(session, realm, subject_id)
