@@ -1,6 +1,6 @@
-"""The two realms: users of tenants, and operators. One code, two sets of tables, cookies and keys."""
+"""The two realms, as values: one code serves both, while tables, cookies, keys and database roles stay apart."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,53 +10,58 @@ from shared.identity import models
 
 @dataclass(frozen=True, slots=True)
 class Realm:
+    """A bundle of tables. `Any`: the classes of the two realms have the same columns but for the owner's name."""
+
     name: str  # also the id of its platform key
-    role: db.Role  # of the database
+    db_role: db.Role
     cookie: str
     challenge_cookie: str
+    person: Any
+    credential: Any
+    session: Any
+    totp: Any
+    recovery_code: Any
+    challenge: Any
     idle: timedelta
-    longest: timedelta
+    absolute: timedelta
     factor_required: bool
-    subject: type[Any] = field(repr=False)
-    credential: type[Any] = field(repr=False)
-    session: type[Any] = field(repr=False)
-    totp: type[Any] = field(repr=False)
-    recovery: type[Any] = field(repr=False)
-    challenge: type[Any] = field(repr=False)
 
-    @property
-    def whose(self) -> str:
-        """Name of the column that says whose a row is."""
-        return f"{self.name}_id"
+    def owner(self, table: Any) -> Any:
+        """The column of this table that names the person."""
+        return getattr(table, f"{self.name}_id")
+
+    def of(self, subject_id: str) -> dict[str, str]:
+        """The same as an argument for a new row."""
+        return {f"{self.name}_id": subject_id}
 
 
 USER = Realm(
     name="user",
-    role="app",
+    db_role="app",
     cookie="__Host-bulkhead-tenant",
     challenge_cookie="__Host-bulkhead-mfa",
-    idle=timedelta(hours=24),
-    longest=timedelta(days=30),
-    factor_required=False,
-    subject=models.User,
+    person=models.User,
     credential=models.UserCredential,
     session=models.UserSession,
     totp=models.UserTotp,
-    recovery=models.UserRecoveryCode,
+    recovery_code=models.UserRecoveryCode,
     challenge=models.UserChallenge,
+    idle=timedelta(hours=24),
+    absolute=timedelta(days=30),
+    factor_required=False,
 )
 OPERATOR = Realm(
     name="operator",
-    role="operator",
+    db_role="operator",
     cookie="__Host-bulkhead-admin",
     challenge_cookie="__Host-bulkhead-admin-mfa",
-    idle=timedelta(minutes=30),
-    longest=timedelta(hours=12),
-    factor_required=True,
-    subject=models.Operator,
+    person=models.Operator,
     credential=models.OperatorCredential,
     session=models.OperatorSession,
     totp=models.OperatorTotp,
-    recovery=models.OperatorRecoveryCode,
+    recovery_code=models.OperatorRecoveryCode,
     challenge=models.OperatorChallenge,
+    idle=timedelta(minutes=30),
+    absolute=timedelta(hours=12),
+    factor_required=True,
 )

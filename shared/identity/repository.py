@@ -1,10 +1,11 @@
-"""All SQL of the identity module, for both realms. The tables here are global: the caller's database role decides."""
+"""All SQL of the identity module, for both realms. Global tables: nothing of a tenant is here."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, update
+from sqlalchemy import delete, func, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,122 +14,113 @@ from shared.identity.models import PlatformKey, User, UserToken
 from shared.identity.realms import Realm
 
 
-async def get_subject_by_email(session: AsyncSession, realm: Realm, email: str) -> Any | None:
-    return (await session.exec(select(realm.subject).where(realm.subject.email == email))).first()
+def owner_of(realm: Realm, row: Any) -> str:
+    return str(getattr(row, f"{realm.name}_id"))
 
 
-async def get_subject(session: AsyncSession, realm: Realm, subject_id: str) -> Any | None:
-    return await session.get(realm.subject, subject_id)
+# People and passwords
 
 
-async def lock_subject(session: AsyncSession, realm: Realm, subject_id: str) -> Any | None:
-    return await session.get(realm.subject, subject_id, with_for_update=True)
+async def get_person(session: AsyncSession, realm: Realm, subject_id: str) -> Any | None:
+    return await session.get(realm.person, subject_id)
+
+
+async def get_person_by_email(session: AsyncSession, realm: Realm, email: str) -> Any | None:
+    return (await session.exec(select(realm.person).where(realm.person.email == email))).first()
+
+
+async def lock_user_by_email(session: AsyncSession, email: str) -> User | None:
+    """Also locks the address while nobody has it, so that two sign-ups cannot both be first."""
+    key = func.hashtextextended(f"email:{email}", 0)
+    await session.exec(select(func.pg_advisory_xact_lock(key)))
+    return (await session.exec(select(User).where(User.email == email).with_for_update())).first()
 
 
 async def get_credential(session: AsyncSession, realm: Realm, subject_id: str) -> Any | None:
     return await session.get(realm.credential, subject_id)
 
 
-async def get_session(session: AsyncSession, realm: Realm, token_hash: str, at: datetime) -> tuple[Any, Any] | None:
-    """(session, its person), while neither is over."""
-    kept, person = realm.session, realm.subject
+async def set_password(session: AsyncSession, realm: Realm, subject_id: str, password_hash: str) -> None:
+    values = {"password_hash": password_hash, "changed_at": now()}
+    statement = insert(realm.credential).values(**realm.of(subject_id), **values)
+    statement = statement.on_conflict_do_update(index_elements=[f"{realm.name}_id"], set_=values)
+    await session.exec(statement)
+
+
+async def upgrade_hash(session: AsyncSession, realm: Realm, subject_id: str, old: str, new: str) -> None:
+    """Not when the password was changed meanwhile."""
+    table = realm.credential
+    statement = update(table).where(realm.owner(table) == subject_id).where(col(table.password_hash) == old)
+    await session.exec(statement.values(password_hash=new))
+
+
+# Sessions
+
+
+async def get_live_session(session: AsyncSession, realm: Realm, token_hash: str) -> Any | None:
+    table, person = realm.session, realm.person
     statement = (
-        select(kept, person)
-        .join(person, person.id == getattr(kept, realm.whose))
-        .where(kept.token_hash == token_hash)
-        .where(kept.expires_at > at)
-        .where(kept.idle_expires_at > at)
-        .where(person.disabled_at.is_(None))
-    )
-    found: tuple[Any, Any] | None = (await session.exec(statement)).first()
-    return found
-
-
-async def touch_session(session: AsyncSession, realm: Realm, token_hash: str, idle_until: datetime, before: datetime) -> None:
-    kept = realm.session
-    await session.exec(
-        update(kept)
-        .where(kept.token_hash == token_hash)
-        .where(kept.last_seen_at < before)
-        .values(last_seen_at=now(), idle_expires_at=idle_until)
-    )
-
-
-async def delete_session(session: AsyncSession, realm: Realm, token_hash: str) -> None:
-    await session.exec(delete(realm.session).where(realm.session.token_hash == token_hash))
-
-
-async def list_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> Sequence[Any]:
-    kept = realm.session
-    statement = (
-        select(kept)
-        .where(getattr(kept, realm.whose) == subject_id)
-        .where(kept.expires_at > now())
-        .where(kept.idle_expires_at > now())
-        .order_by(kept.last_seen_at.desc(), kept.id)
-    )
-    return (await session.exec(statement)).all()
-
-
-async def get_totp(session: AsyncSession, realm: Realm, subject_id: str, *, lock: bool = False) -> Any | None:
-    return await session.get(realm.totp, subject_id, with_for_update=lock or None)
-
-
-async def use_step(session: AsyncSession, realm: Realm, subject_id: str, step: int) -> bool:
-    """True for whoever uses this step, or a later one, first."""
-    factor = realm.totp
-    done: CursorResult[Any] = await session.exec(
-        update(factor).where(getattr(factor, realm.whose) == subject_id).where(factor.last_step < step).values(last_step=step)
-    )
-    return done.rowcount == 1
-
-
-async def use_recovery_code(session: AsyncSession, realm: Realm, subject_id: str, code_hash: str) -> bool:
-    code = realm.recovery
-    done: CursorResult[Any] = await session.exec(
-        update(code)
-        .where(getattr(code, realm.whose) == subject_id)
-        .where(code.code_hash == code_hash)
-        .where(code.used_at.is_(None))
-        .values(used_at=now())
-    )
-    return done.rowcount == 1
-
-
-async def count_recovery_codes(session: AsyncSession, realm: Realm, subject_id: str) -> int:
-    code = realm.recovery
-    statement = select(code.id).where(getattr(code, realm.whose) == subject_id).where(code.used_at.is_(None))
-    return len((await session.exec(statement)).all())
-
-
-async def delete_factor(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    for table in (realm.recovery, realm.totp):
-        await session.exec(delete(table).where(getattr(table, realm.whose) == subject_id))
-
-
-async def delete_recovery_codes(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    await session.exec(delete(realm.recovery).where(getattr(realm.recovery, realm.whose) == subject_id))
-
-
-async def lock_challenge(session: AsyncSession, realm: Realm, token_hash: str) -> Any | None:
-    statement = (
-        select(realm.challenge)
-        .where(realm.challenge.token_hash == token_hash)
-        .where(realm.challenge.expires_at > now())
-        .with_for_update()
+        select(table)
+        .join(person, col(person.id) == realm.owner(table))
+        .where(table.token_hash == token_hash)
+        .where(table.idle_expires_at > now())
+        .where(table.expires_at > now())
+        .where(col(person.disabled_at).is_(None))
     )
     return (await session.exec(statement)).first()
 
 
-async def delete_challenges(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    await session.exec(delete(realm.challenge).where(getattr(realm.challenge, realm.whose) == subject_id))
+async def list_live_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> Sequence[Any]:
+    table = realm.session
+    statement = (
+        select(table)
+        .where(realm.owner(table) == subject_id)
+        .where(table.idle_expires_at > now())
+        .where(table.expires_at > now())
+        .order_by(col(table.last_seen_at).desc(), col(table.id))
+    )
+    return (await session.exec(statement)).all()
 
 
-async def get_user_token(session: AsyncSession, token_id: str, *, lock: bool = False) -> UserToken | None:
-    return await session.get(UserToken, token_id, with_for_update=lock or None)
+async def touch_session(session: AsyncSession, realm: Realm, session_id: str, every: timedelta) -> None:
+    table, moment = realm.session, now()
+    await session.exec(
+        update(table)
+        .where(col(table.id) == session_id)
+        .where(col(table.last_seen_at) < moment - every)
+        .values(last_seen_at=moment, idle_expires_at=func.least(moment + realm.idle, col(table.expires_at)))
+        .execution_options(synchronize_session=False)
+    )
 
 
-async def close_user_tokens(session: AsyncSession, user_id: str, purpose: str) -> None:
+async def delete_session(session: AsyncSession, realm: Realm, token_hash: str) -> bool:
+    table = realm.session
+    statement = delete(table).where(col(table.token_hash) == token_hash).returning(col(table.id))
+    return (await session.exec(statement)).first() is not None
+
+
+async def delete_device(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
+    table = realm.session
+    statement = delete(table).where(realm.owner(table) == subject_id).where(col(table.id) == session_id)
+    return (await session.exec(statement.returning(col(table.token_hash)))).scalar() or ""
+
+
+async def delete_sessions(session: AsyncSession, realm: Realm, subject_id: str, but: str) -> Sequence[str]:
+    table = realm.session
+    statement = delete(table).where(realm.owner(table) == subject_id).where(col(table.token_hash) != but)
+    return (await session.exec(statement.returning(col(table.token_hash)))).scalars().all()
+
+
+async def delete_expired_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    table = realm.session
+    over = func.least(col(table.idle_expires_at), col(table.expires_at)) <= now()
+    await session.exec(delete(table).where(realm.owner(table) == subject_id).where(over))
+
+
+# Links in mails
+
+
+async def close_tokens(session: AsyncSession, user_id: str, purpose: str) -> None:
     await session.exec(
         update(UserToken)
         .where(col(UserToken.user_id) == user_id)
@@ -138,13 +130,135 @@ async def close_user_tokens(session: AsyncSession, user_id: str, purpose: str) -
     )
 
 
-async def get_platform_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
+async def get_token(session: AsyncSession, token_id: str) -> UserToken | None:
+    return await session.get(UserToken, token_id)
+
+
+async def use_token(session: AsyncSession, token_id: str, purpose: str) -> str:
+    """The user's id, once."""
+    statement = (
+        update(UserToken)
+        .where(col(UserToken.id) == token_id)
+        .where(col(UserToken.purpose) == purpose)
+        .where(col(UserToken.used_at).is_(None))
+        .where(col(UserToken.expires_at) > now())
+        .values(used_at=now())
+        .returning(col(UserToken.user_id))
+    )
+    return (await session.exec(statement)).scalar() or ""
+
+
+# Factors
+
+
+async def get_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
     return await session.get(PlatformKey, realm.name)
 
 
-async def list_operators(session: AsyncSession, realm: Realm) -> Sequence[Any]:
-    return (await session.exec(select(realm.subject).order_by(realm.subject.name, realm.subject.id))).all()
+async def add_key(session: AsyncSession, realm: Realm, kek_id: int, wrapped: bytes) -> None:
+    """Whoever is second keeps the first one's key."""
+    statement = insert(PlatformKey).values(id=realm.name, kek_id=kek_id, wrapped=wrapped)
+    await session.exec(statement.on_conflict_do_nothing())
 
 
-async def lock_user_by_email(session: AsyncSession, email: str) -> User | None:
-    return (await session.exec(select(User).where(User.email == email).with_for_update())).first()
+async def get_totp(session: AsyncSession, realm: Realm, subject_id: str) -> Any | None:
+    return await session.get(realm.totp, subject_id, populate_existing=True)
+
+
+async def add_totp(
+    session: AsyncSession, realm: Realm, subject_id: str, sealed: bytes, confirmed_at: datetime | None
+) -> None:
+    """Two tabs may enrol at once: whoever is second keeps the first one's seed."""
+    values = {**realm.of(subject_id), "sealed": sealed, "confirmed_at": confirmed_at, "last_step": 0}
+    await session.exec(insert(realm.totp).values(**values).on_conflict_do_nothing())
+
+
+async def take_step(session: AsyncSession, realm: Realm, subject_id: str, step: int) -> bool:
+    """True for the first who brings this step; steps before it are void from then on."""
+    table = realm.totp
+    statement = update(table).where(realm.owner(table) == subject_id).where(col(table.last_step) < step)
+    statement = statement.values(last_step=step).returning(realm.owner(table))
+    return (await session.exec(statement)).first() is not None
+
+
+async def confirm_totp(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    table = realm.totp
+    await session.exec(update(table).where(realm.owner(table) == subject_id).values(confirmed_at=now()))
+
+
+async def delete_factors(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    for table in (realm.totp, realm.recovery_code):
+        await session.exec(delete(table).where(realm.owner(table) == subject_id))
+
+
+async def replace_recovery_codes(
+    session: AsyncSession, realm: Realm, subject_id: str, hashes: Sequence[str]
+) -> None:
+    table = realm.recovery_code
+    await session.exec(delete(table).where(realm.owner(table) == subject_id))
+    session.add_all(table(**realm.of(subject_id), code_hash=one) for one in hashes)
+    await session.flush()
+
+
+async def use_recovery_code(session: AsyncSession, realm: Realm, subject_id: str, code_hash: str) -> bool:
+    table = realm.recovery_code
+    statement = (
+        update(table)
+        .where(realm.owner(table) == subject_id)
+        .where(col(table.code_hash) == code_hash)
+        .where(col(table.used_at).is_(None))
+        .values(used_at=now())
+        .returning(col(table.id))
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def count_recovery_codes(session: AsyncSession, realm: Realm, subject_id: str) -> int:
+    table = realm.recovery_code
+    statement = select(func.count()).select_from(table).where(realm.owner(table) == subject_id)
+    return (await session.exec(statement.where(col(table.used_at).is_(None)))).one()
+
+
+# Between password and code
+
+
+async def add_challenge(
+    session: AsyncSession, realm: Realm, subject_id: str, token_hash: str, expires_at: datetime
+) -> None:
+    table = realm.challenge
+    over = col(table.expires_at) <= now()
+    await session.exec(delete(table).where(realm.owner(table) == subject_id).where(over))
+    session.add(table(**realm.of(subject_id), token_hash=token_hash, expires_at=expires_at))
+    await session.flush()
+
+
+async def get_challenge(session: AsyncSession, realm: Realm, token_hash: str, most: int) -> Any | None:
+    table, person = realm.challenge, realm.person
+    statement = (
+        select(table)
+        .join(person, col(person.id) == realm.owner(table))
+        .where(table.token_hash == token_hash)
+        .where(table.expires_at > now())
+        .where(table.attempts < most)
+        .where(col(person.disabled_at).is_(None))
+    )
+    return (await session.exec(statement)).first()
+
+
+async def count_attempt(session: AsyncSession, realm: Realm, challenge_id: str, most: int) -> int:
+    """Which attempt this is, 0 when there were too many. Counted before the code is looked at."""
+    table = realm.challenge
+    statement = (
+        update(table)
+        .where(col(table.id) == challenge_id)
+        .where(col(table.attempts) < most)
+        .values(attempts=col(table.attempts) + 1)
+        .returning(col(table.attempts))
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.exec(statement)).scalar() or 0
+
+
+async def delete_challenges(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    table = realm.challenge
+    await session.exec(delete(table).where(realm.owner(table) == subject_id))

@@ -1,24 +1,24 @@
-"""Server-side sessions: an opaque token in a cookie, its hash in a table, read anew at every request and event.
+"""Server-side sessions: an opaque token in a cookie, its hash in a row. What is deleted here has ended everywhere.
 
-`find` only reads: a transaction that holds a session row locked would make the person's other tabs wait.
+A session ends by two clocks, idle and absolute, both checked where the row is read. Signing in and every elevation
+make a new row and delete the old one, so that no token survives a change of rights. `find` only reads: a row held
+locked for a whole transaction would make the person's other tabs wait.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.responses import Response
 
 from shared.core import crypto, notices
 from shared.core.db import now
-from shared.core.errors import NotFound
-from shared.identity import repository
+from shared.identity import cookies, repository
 from shared.identity.realms import Realm
 
-TOUCH_EVERY = timedelta(minutes=1)
-LONGEST_AGENT = 200
+SEEN_EVERY = timedelta(minutes=1)
+LONGEST_AGENT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,80 +26,104 @@ class Found:
     session_id: str
     session_hash: str = field(repr=False)
     subject_id: str
-    factors: str  # "password" or "password+totp"
+    factors: str
+    last_seen_at: datetime
 
 
-def read_cookie(cookies: str, name: str) -> str:
-    """Of a Cookie header; "" when it is missing or nonsense."""
-    try:
-        jar = SimpleCookie(cookies)
-    except CookieError:
-        return ""
-    return jar[name].value if name in jar else ""
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A session as its owner sees it."""
+
+    id: str
+    agent: str
+    address: str
+    created_at: datetime
+    last_seen_at: datetime
+    current: bool
 
 
-async def find(session: AsyncSession, realm: Realm, cookies: str) -> Found | None:
-    """The live session of this realm's cookie, or None: unknown, idle too long, over, or of a disabled account."""
-    token = read_cookie(cookies, realm.cookie)
-    if not token:
+async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> Found | None:
+    """The live session of this cookie. Expired, revoked and unknown look the same, as does a disabled person's."""
+    token = cookies.read(cookie_header, realm.cookie)
+    row = token and await repository.get_live_session(session, realm, crypto.digest(token))
+    if not row:
         return None
-    row = await repository.get_session(session, realm, crypto.digest(token), now())
-    if row is None:
-        return None
-    kept, person = row
-    return Found(kept.id, kept.token_hash, person.id, kept.factors)
+    return Found(row.id, row.token_hash, repository.owner_of(realm, row), row.factors, row.last_seen_at)
+
+
+async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> bool:
+    return await repository.get_live_session(session, realm, session_hash) is not None
 
 
 async def touch(session: AsyncSession, realm: Realm, found: Found) -> None:
-    """Moves the idle end on, at most once a minute. For short transactions only."""
-    moment = now()
-    await repository.touch_session(session, realm, found.session_hash, moment + realm.idle, moment - TOUCH_EVERY)
+    """Moves the idle clock, at most once a minute. For short transactions."""
+    if found.last_seen_at < now() - SEEN_EVERY:
+        await repository.touch_session(session, realm, found.session_id, SEEN_EVERY)
 
 
 async def start(
-    session: AsyncSession, realm: Realm, subject_id: str, *, factors: str, address: str, agent: str, replaces: str = ""
+    session: AsyncSession,
+    realm: Realm,
+    subject_id: str,
+    factors: str = "password",
+    address: str = "",
+    agent: str = "",
+    replaces: str = "",
 ) -> str:
-    """A new session; returns the token, which exists nowhere else. `replaces`: hash of the one it takes over from."""
+    """The token for the cookie. `replaces`: hash of the session that this browser had before; it ends."""
     if replaces:
         await end(session, realm, replaces)
+    await repository.delete_expired_sessions(session, realm, subject_id)
     token, moment = crypto.new_token(), now()
     session.add(
         realm.session(
-            **{realm.whose: subject_id},
+            **realm.of(subject_id),
             token_hash=crypto.digest(token),
+            created_at=moment,
+            last_seen_at=moment,
             idle_expires_at=moment + realm.idle,
-            expires_at=moment + realm.longest,
-            address=address[:60],
-            agent=agent[:LONGEST_AGENT],
+            expires_at=moment + realm.absolute,
+            address=address[:64],
+            agent="".join(one for one in agent[:LONGEST_AGENT] if one.isprintable()),
             factors=factors,
         )
     )
+    await session.flush()
     return token
 
 
 async def end(session: AsyncSession, realm: Realm, session_hash: str) -> None:
-    """Deletes the row and closes the sockets that were opened with it."""
-    await repository.delete_session(session, realm, session_hash)
-    await notices.session(session, session_hash)
+    """Its open pages reload, and find themselves signed out."""
+    if await repository.delete_session(session, realm, session_hash):
+        await notices.session(session, session_hash)
 
 
-async def end_all(session: AsyncSession, realm: Realm, subject_id: str, *, except_hash: str = "") -> int:
-    """Every session of a person but one; returns how many ended."""
-    others = [one for one in await list_sessions(session, realm, subject_id) if one.token_hash != except_hash]
-    for one in others:
-        await end(session, realm, one.token_hash)
-    return len(others)
+async def end_all(session: AsyncSession, realm: Realm, subject_id: str, except_hash: str = "") -> None:
+    for ended in await repository.delete_sessions(session, realm, subject_id, except_hash):
+        await notices.session(session, ended)
 
 
-async def end_one(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
-    """One of a person's own sessions; returns its hash. Raises NotFound, also for somebody else's."""
-    for one in await list_sessions(session, realm, subject_id):
-        if one.id == session_id:
-            await end(session, realm, one.token_hash)
-            return str(one.token_hash)
-    raise NotFound("This session has ended already.", "Reload the page.")
+async def end_device(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
+    """Ends one of this person's own sessions. Its hash, "" when it was not theirs or is gone."""
+    ended = await repository.delete_device(session, realm, subject_id, session_id)
+    if ended:
+        await notices.session(session, ended)
+    return ended
 
 
-async def list_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> Sequence[Any]:
-    """The live ones, last used first."""
-    return await repository.list_sessions(session, realm, subject_id)
+async def list_sessions(
+    session: AsyncSession, realm: Realm, subject_id: str, current_hash: str = ""
+) -> Sequence[Device]:
+    """Live ones, the latest seen first."""
+    return [
+        Device(row.id, row.agent, row.address, row.created_at, row.last_seen_at, row.token_hash == current_hash)
+        for row in await repository.list_live_sessions(session, realm, subject_id)
+    ]
+
+
+def set_cookie(response: Response, realm: Realm, token: str) -> None:
+    cookies.put(response, realm.cookie, token, realm.absolute)
+
+
+def clear_cookie(response: Response, realm: Realm) -> None:
+    cookies.drop(response, realm.cookie)
