@@ -23,7 +23,11 @@ PLACE = Place(
 
 
 def page(
-    heading: rx.Component, *children: rx.Component, current: str, load: Any, banner: rx.Component | None = None
+    heading: rx.Component,
+    *children: rx.Component,
+    current: str,
+    load: Any,
+    banner: rx.Component | None = None,
 ) -> rx.Component:
     framed = shell.frame(
         heading,

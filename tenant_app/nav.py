@@ -1,4 +1,4 @@
-"""Where one can go in a tenant. What a role may not know of is not there; the gate and the services decide."""
+"""Where one can go in a tenant. What a role may not know of is not shown; gate and services decide."""
 
 from typing import Any
 

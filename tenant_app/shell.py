@@ -6,7 +6,7 @@ from typing import Any
 
 import reflex as rx
 
-from shared.access import decision, policy
+from shared.access import actions, decision, policy
 from shared.access.actions import Action
 from shared.access.roles import ROLES
 from shared.core.ctx import Ctx
@@ -15,6 +15,7 @@ from shared.tenancy import entry, notifications, tenants
 from shared.tenancy.entry import Place
 from shared.ui import tokens
 from shared.ui.form import refused
+from shared.ui.gate import needs
 from shared.ui.live import Live
 from shared.ui.menus import Elsewhere
 from shared.ui.state import TenantState
@@ -39,6 +40,15 @@ class Shell(TenantState):
     unread: str = ""
     places: list[Elsewhere] = []
 
+    @rx.event
+    @needs(actions.HOME_READ)
+    async def refresh(self) -> None:
+        """The frame alone, for a page that is not for this role."""
+        places = await entry.places(self._cookies())
+        async with self._ctx() as ctx:
+            look, unread = await tenants.look(ctx), await notifications.count_unread(ctx)
+        self._fill(ctx, look, unread, places)
+
     def _fill(self, ctx: Ctx, look: tenants.Look, unread: int, places: Sequence[Place]) -> None:
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, letter(ctx.tenant_name)
         self.picture = f"/t/{ctx.slug}/logo?v={look.logo_digest[:12]}" if look.logo_digest else ""
@@ -49,7 +59,13 @@ class Shell(TenantState):
         self.may = sorted(ctx.permissions)
         self.unread = str(unread) if unread else ""
         self.places = [
-            Elsewhere(place.name, ROLES[place.role].name, letter(place.name), f"/t/{place.slug}/home", place.slug == ctx.slug)
+            Elsewhere(
+                place.name,
+                ROLES[place.role].name,
+                letter(place.name),
+                f"/t/{place.slug}/home",
+                place.slug == ctx.slug,
+            )
             for place in places
         ]
 
@@ -59,12 +75,11 @@ class PageState(TenantState):
 
     @asynccontextmanager
     async def _open(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
-        """How every load begins: watch before reading, so that no commit in between is missed; then the frame."""
+        """How every load begins: watch before reading, so that no commit is missed; then the frame."""
         places = await entry.places(self._cookies())
         async with self._ctx() as ctx:
             live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
-            look = await tenants.look(ctx)
-            unread = await notifications.count_unread(ctx)
+            look, unread = await tenants.look(ctx), await notifications.count_unread(ctx)
             yield ctx
         shell = await self.get_state(Shell)
         shell._fill(ctx, look, unread, places)
@@ -76,7 +91,8 @@ def letter(name: str) -> str:
 
 def may(action: Action) -> Any:
     """A var, for showing a control. The gate and the service ask again."""
-    return Shell.may.contains(action.permission.value)
+    permissions: Any = Shell.may
+    return permissions.contains(action.permission.value)
 
 
 def allowed(action: Action, control: rx.Component, label: str, *, glyph: str = "") -> rx.Component:

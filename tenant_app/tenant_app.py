@@ -8,7 +8,7 @@ from shared.ui.document import head_components, toaster
 from shared.ui.gate import Gate
 from shared.ui.state import show_refusal
 from tenant_app.pages import audit, home, members, notifications, roles, settings  # noqa: F401
-from tenant_app.shell import live
+from tenant_app.shell import Shell, live
 
 app = rx.App(
     html_lang="en",
@@ -17,5 +17,5 @@ app = rx.App(
     api_transformer=[tenant_http.app],
     backend_exception_handler=show_refusal,
 )
-app.add_middleware(Gate(entry.peek, live))
+app.add_middleware(Gate(entry.peek, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)

@@ -6,7 +6,7 @@ import reflex as rx
 
 
 def meter(label: str, used: Any, limit: Any, *, share: Any, tone: Any, said: Any) -> rx.Component:
-    """Values or vars of a state. `share` is a width such as "40.0%", `tone` one of calm, warn, bad: see `gauge`."""
+    """Values or vars of a state; width and tone come from `gauge`."""
     return rx.el.div(
         rx.el.div(style={"--share": share}),
         class_name="meter",

@@ -14,4 +14,6 @@ def head_components() -> list[rx.Component]:
 
 
 def toaster() -> rx.Component:
-    return rx.toast.provider(position="bottom-center", rich_colors=False, close_button=True)
+    return rx.toast.provider(
+        position="bottom-right", rich_colors=False, close_button=True, expand=False, visible_toasts=3
+    )

@@ -70,7 +70,9 @@ def failure(
     title: str, sentence: str, request_id: str | rx.Var[str], retry: rx.Component | None = None
 ) -> rx.Component:
     """Our fault: what did not happen, what to do, and the number that support can look up."""
-    reference = rx.el.span("Request ", rx.el.code(request_id, class_name="mono"), class_name="small muted row")
+    reference = rx.el.span(
+        "Request ", rx.el.code(request_id, class_name="mono"), class_name="small muted row"
+    )
     copy = icon_button("Copy request id", "copy", on_click=rx.set_clipboard(request_id))
     return rx.el.div(
         icon("cloud-alert"),

@@ -29,7 +29,7 @@ def icon_button(label: str | rx.Var[str], glyph: str, **props: Any) -> rx.Compon
 
 
 def refused(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.Component:
-    """A control that may not be used: it stays focusable and says why, to the eye and to a screen reader."""
+    """A control that may not be used: focusable, and it says why to the eye and to a screen reader."""
     control = rx.el.button(
         *([icon(glyph)] if glyph else []),
         label,
@@ -74,7 +74,7 @@ def search(label: str, **props: Any) -> rx.Component:
 
 
 def choices(legend: str, name: str, options: Any, *, value: Any) -> rx.Component:
-    """Radio cards, for the few decisions where the words matter. Options: value, label, sentence; or a var."""
+    """Radio cards, for the few decisions where words matter. Options: value, label, sentence; or a var."""
 
     def card(option: Any) -> rx.Component:
         key, label, sentence = option[0], option[1], option[2]
@@ -108,8 +108,8 @@ def dialog(
 ) -> rx.Component:
     """Title, one sentence, the form, Cancel and one verb. Focus goes to the first field and back again.
 
-    The state holds `open` and closes it after the service has returned: what was typed survives a refusal. Without
-    a trigger the state opens it too, for dialogs about one row of many.
+    The state holds `open` and closes it after the service has returned: what was typed survives a refusal.
+    Without a trigger the state opens it too, for dialogs about one row of many.
     """
     foot = rx.el.div(
         rx.dialog.close(button("Cancel")), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"

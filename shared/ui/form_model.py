@@ -19,7 +19,7 @@ SENTENCES = {
 
 
 class Form(BaseModel):
-    """Fields are the inputs, and their names are the labels: no role, tenant or id decides anything from here."""
+    """Fields are the inputs, their names are the labels. Who may, and where, is never read from a form."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, strict=True)
 

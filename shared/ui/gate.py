@@ -1,11 +1,14 @@
-"""Before every event, under the state lock: whose session, whose state tree, which permission. Deny by default."""
+"""Before every event, under the state lock: whose session, whose state tree, which permission.
+
+Deny by default: a handler that does not say what it needs is refused.
+"""
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import reflex as rx
-from reflex.event import Event, EventSpec
+from reflex.event import Event
 from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
@@ -27,9 +30,12 @@ FRAMEWORK = PAGE_LOADS | {
     S + "reflex___state____update_vars_internal_state.update_vars_internal",
     S + "reflex___state____frontend_event_exception_state.handle_frontend_exception",
 }
-LEAVE = rx.call_script("window.location.assign('/sign-in')")  # a full page load: the socket keeps its old cookie
+# Full page loads: the socket keeps the cookie it was opened with.
+LEAVE = rx.call_script("window.location.assign('/sign-in')")
+RELOAD = rx.call_script("window.location.reload()")
 
 
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 Peek = Callable[[str, str], Awaitable[Principal | None]]  # cookie header, slug of the page
 
 
@@ -49,11 +55,11 @@ class Admission(rx.State):
         self.refused, self.next_step, self.broken = refused, next_step, broken
 
 
-def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Any], Any]:
-    """Marks a handler; sits below `@rx.event`. `page`: a page's load, whose trouble stands on the page itself."""
+def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Handler], Handler]:
+    """Marks a handler; sits below `@rx.event`. `page`: a load, whose trouble stands on the page itself."""
 
-    def mark(handler: Any) -> Any:
-        marked = _answering(handler) if page else handler
+    def mark(handler: Handler) -> Handler:
+        marked: Any = _answering(handler) if page else handler
         marked.__action__, marked.__page__ = action, page
         return marked
 
@@ -80,25 +86,33 @@ def _answering(load: Any) -> Any:
 
 
 def unmarked_handlers() -> list[str]:
-    """What a connected browser could call and nobody has thought about. A test asserts that there is nothing."""
+    """What a connected browser could call and nobody has thought about. A test asserts: nothing."""
     found = {name: entry.handler.fn for name, entry in RegistrationContext.get().event_handlers.items()}
     ours = {name: fn for name, fn in found.items() if not fn.__module__.startswith("reflex.")}
     return [name for name, fn in ours.items() if not hasattr(fn, "__action__")]
 
 
 class Gate(rx.Middleware):
-    def __init__(self, peek: Peek, live: Live) -> None:
-        self._peek, self._live = peek, live
+    def __init__(self, peek: Peek, live: Live, *, frame: Any = None) -> None:
+        """`frame`: the event that fills the frame of a page whose own load was refused."""
+        self._peek, self._live, self._frame = peek, live, frame
 
-    async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
+    async def preprocess(
+        self,
+        app: rx.App,  # noqa: ARG002  passed by name
+        state: BaseState,
+        event: Event,
+    ) -> StateUpdate | None:
         """None lets the event through; anything else is the answer."""
         admission = await state.get_state(Admission)
         slug = slug_of(admission.router.url.path)
         principal = await self._peek(admission.router.headers.cookie, slug)
         foreign = await _bind(admission, f"{principal.session_hash}/{slug}" if principal else "")
         boots = event.name in FRAMEWORK
-        if principal is None or (foreign and not boots):
+        if principal is None:
             return await _answer(state, LEAVE)
+        if foreign and not boots:
+            return await _answer(state, RELOAD)
         self._live.seen(
             admission, principal.session_hash, principal.subject_id, navigates=event.name in PAGE_LOADS
         )
@@ -117,7 +131,10 @@ class Gate(rx.Middleware):
             admission._bound = f"{principal.session_hash}/{slug}"
         if outside or shown_on_page:
             admission._say(refused=refusal.detail, next_step=refusal.next_step)
-        return await _answer(state, *([] if shown_on_page else [refusal_toast(refusal)]))
+        if not shown_on_page:
+            return await _answer(state, refusal_toast(refusal))
+        frame = self._frame is not None and refusal.reason == decision.MISSING_PERMISSION
+        return await _answer(state, *([self._frame] if frame else []))
 
 
 def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:
@@ -127,7 +144,9 @@ def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | Non
         return NotFound(entry.NOTHING_HERE, entry.NOTHING_HERE_STEP)
     action = getattr(handler, "__action__", None)
     if action is None:
-        return Refused("This cannot be done from a page.", "Reload the page and try again.", reason="unmarked")
+        return Refused(
+            "This cannot be done from a page.", "Reload the page and try again.", reason="unmarked"
+        )
     decided = decision.weigh(principal.permissions, principal.tenant_state, action)
     return None if decided.allowed else policy.refusal(decided.reason, action)
 
@@ -153,7 +172,7 @@ async def _reset(state: BaseState) -> None:
     root.reset()  # of everything loaded; router data is kept
 
 
-async def _answer(state: BaseState, *events: EventSpec) -> StateUpdate:
+async def _answer(state: BaseState, *events: Any) -> StateUpdate:
     delta = await state._get_root_state()._get_resolved_delta()
     state._get_root_state()._clean()
     return StateUpdate(delta=delta, events=[one for event in events for one in Event.from_event_type(event)])

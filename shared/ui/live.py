@@ -1,6 +1,6 @@
 """A commit asks the open pages it concerns to load again; no data travels this way. One entry per socket.
 
-Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then goes through `Gate`, `policy`
+Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then passes `Gate`, `policy`
 and the service like any other event. Said by `shared.core.notices`.
 """
 
@@ -22,7 +22,9 @@ GAP = 0.3  # seconds between two loads of one tab
 RATE = 200  # loads a second and process
 BEAT = 20.0  # seconds of silence after which the connection is tried and closed tabs are swept
 ALL_TENANTS = "*"  # what operators watch
-RELOAD = Event.from_event_type(rx.call_script("window.location.reload()"))[0]  # Guard answers whoever lost the right
+RELOAD = Event.from_event_type(rx.call_script("window.location.reload()"))[
+    0
+]  # Guard answers whoever lost the right
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Live:
         self._work: set[asyncio.Task[None]] = set()
 
     def seen(self, state: BaseState, session_hash: str, person_id: str, *, navigates: bool) -> None:
-        """`Gate` says so for every event of a live session. A new page watches nothing until its load says what."""
+        """`Gate` says so for every event it lets in. A new page watches nothing until its load has run."""
         tab = self._tabs.setdefault(state.router.session.session_id, Tab(session_hash, person_id))
         tab.session_hash, tab.person_id = session_hash, person_id
         if navigates:
@@ -63,11 +65,13 @@ class Live:
                 await self._listen()
             except Exception as problem:  # noqa: BLE001  a silent page is worse than a noisy log
                 log.get(__name__).warning("live: not listening", problem=type(problem).__name__)
-            await asyncio.sleep(0.2 + random.random())
+            await asyncio.sleep(0.2 + random.random())  # noqa: S311  no secret
 
     async def _listen(self) -> None:
         url = db.url(self._role)
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as connection:
+        async with await psycopg.AsyncConnection.connect(
+            url, autocommit=True, connect_timeout=5
+        ) as connection:
             await connection.execute(f"listen {CHANNEL}")
             self._ask_soon(list(self._tabs))  # for whatever was said while nobody listened
             while True:
@@ -101,7 +105,7 @@ class Live:
         for sid in asked:
             tab = self._tabs[sid]
             if tab.load is not None and tab.timer is None:
-                delay = max(tab.sent + GAP - now, random.random() * spread, 0.0)
+                delay = max(tab.sent + GAP - now, random.random() * spread, 0.0)  # noqa: S311
                 tab.timer = self._loop.call_later(delay, self._ask, sid, tab)
 
     def _ask(self, sid: str, tab: Tab) -> None:

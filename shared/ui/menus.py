@@ -64,7 +64,9 @@ def switcher(place: Place) -> rx.Component:
             class_name="brandline",
         )
     words = rx.el.span(
-        rx.el.span(place.name, class_name="strong"), rx.el.span(place.said, class_name="small"), class_name="who"
+        rx.el.span(place.name, class_name="strong"),
+        rx.el.span(place.said, class_name="small"),
+        class_name="who",
     )
     trigger = rx.el.button(
         avatar(place.letter, square=True, picture=place.picture),
@@ -94,7 +96,9 @@ def switcher(place: Place) -> rx.Component:
 
 def user_menu(place: Place) -> rx.Component:
     words = rx.el.span(
-        rx.el.span(place.user, class_name="strong"), rx.el.span(place.role, class_name="small"), class_name="who"
+        rx.el.span(place.user, class_name="strong"),
+        rx.el.span(place.role, class_name="small"),
+        class_name="who",
     )
     trigger = rx.el.button(
         avatar(place.initials),
@@ -107,7 +111,9 @@ def user_menu(place: Place) -> rx.Component:
         data_testid="account-menu",
     )
     account = rx.el.a(icon("user-round"), "Profile and security", href="/account")
-    leave = rx.el.button(icon("log-out"), "Sign out", type="button", data_submits=SIGN_OUT, class_name="plain")
+    leave = rx.el.button(
+        icon("log-out"), "Sign out", type="button", data_submits=SIGN_OUT, class_name="plain"
+    )
     return menu(
         trigger,
         rx.menu.item(account, as_child=True),
@@ -121,5 +127,5 @@ def user_menu(place: Place) -> rx.Component:
 
 
 def sign_out_form() -> rx.Component:
-    """Outside of the menu, which is gone before a form inside it could be sent (assets/look.js submits it)."""
+    """Outside of the menu, which is gone before a form in it could be sent (assets/look.js submits it)."""
     return NativeForm.create(id=SIGN_OUT, method="post", action="/auth/sign-out", hidden=True)

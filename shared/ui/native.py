@@ -9,5 +9,5 @@ class NativeForm(rx.el.Form):
     """A plain `<form method="post" action="…">`: for whatever sets a cookie or carries a file."""
 
     @classmethod
-    def create(cls, *children: Any, **props: Any) -> rx.Component:
+    def create(cls, *children: Any, **props: Any) -> rx.Component:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super(rx.el.Form, cls).create(*children, **props)

@@ -95,8 +95,9 @@ def frame(
     admission: Any,
     retry: Any = None,
 ) -> rx.Component:
-    """`banner`: the one thing about the account that matters now. `admission`: `gate.Admission`, which may say that
-    this page is refused or failed; that then stands where the content would be. `retry`: the page's own load.
+    """`banner`: the one thing about the account that matters now. `retry`: the page's own load.
+
+    `admission`: `gate.Admission`, which may say that this page is refused or failed, in place of the content.
     """
     rail = rx.el.aside(
         switcher(place),
@@ -116,7 +117,9 @@ def frame(
     )
     content = rx.cond(
         admission.refused != "",
-        rx.fragment(head(current), hull(closed(admission.refused, admission.next_step, elsewhere), name=current)),
+        rx.fragment(
+            head(current), hull(closed(admission.refused, admission.next_step, elsewhere), name=current)
+        ),
         rx.cond(
             admission.broken != "",
             rx.fragment(head(current), hull(broken, name=current)),

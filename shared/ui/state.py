@@ -64,7 +64,9 @@ def show_refusal(exception: Exception) -> EventSpec:
         return refusal_toast(exception)
     request_id = log.report(exception)
     return rx.toast.error(
-        "Something went wrong on our side.", description=f"Nothing was changed. Id {request_id}", duration=10_000
+        "Something went wrong on our side.",
+        description=f"Nothing was changed. Id {request_id}",
+        duration=10_000,
     )
 
 

@@ -33,6 +33,11 @@ def avatar(initials: Any, *, square: bool = False, picture: Any = None) -> rx.Co
     return rx.cond(picture != "", image, letters)
 
 
+def some(rows: Any) -> Any:
+    """True for a var of a list with something in it."""
+    return rows.length() > 0
+
+
 def initials(name: str) -> str:
     words = name.split()
     return (words[0][:1] + (words[-1][:1] if len(words) > 1 else "")).upper() if words else "?"
@@ -63,7 +68,9 @@ class Column:
 
     @property
     def classes(self) -> str:
-        return " ".join(name for name, on in (("end", self.end), ("mid", self.mid), ("less", self.less)) if on)
+        return " ".join(
+            name for name, on in (("end", self.end), ("mid", self.mid), ("less", self.less)) if on
+        )
 
 
 def heading(column: Column, sorted_by: Any, descending: Any, on_sort: Any) -> rx.Component:
@@ -117,7 +124,7 @@ def pager(
 ) -> rx.Component:
     """Keyset paging knows back and on, never "page 3 of 41"; with nothing to page there are no arrows.
 
-    `has_older` and `has_newer` are vars of the state; `words` name the arrows ("Previous", "Next" for a sorted list).
+    `has_older` and `has_newer` are vars; `words` name the arrows ("Previous", "Next" in a sorted list).
     """
     arrows: list[rx.Component] = []
     if older is not None:

@@ -146,7 +146,7 @@ def preview(colour: str, palette: dict[str, str]) -> dict[str, str]:
 
 
 def brand_css(colour: str) -> str:
-    """A sheet for `:root`, because menus and dialogs live outside of the frame. "" without a usable colour."""
+    """A sheet for `:root`, because menus and dialogs live outside of the frame. "" without a colour."""
     if not colour:
         return ""
     rules = ((":root:root:root", brand(colour, LIGHT)), (":root:root.dark.dark", brand(colour, DARK)))
@@ -175,11 +175,11 @@ def css() -> str:
 class Look(rx.plugins.RadixThemesPlugin):
     """Radix without what we never use (half its weight), then our sheet; plain pages load /look.css."""
 
-    def get_stylesheet_paths(self, **context: Any) -> tuple[str, ...]:
+    def get_stylesheet_paths(self, **_: Any) -> tuple[str, ...]:
         colours = [f"tokens/colors/{name}.css" for name in ("indigo", "slate", "amber", "sand", "red")]
         return *(
             f"@radix-ui/themes/{part}" for part in ("tokens/base.css", *colours, "components.css")
         ), "./look.css"
 
-    def get_static_assets(self, **context: Any) -> list[tuple[Path, str]]:
+    def get_static_assets(self, **_: Any) -> list[tuple[Path, str]]:
         return [(Path("styles/look.css"), css()), (Path("public/look.css"), css())]

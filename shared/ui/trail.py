@@ -66,7 +66,11 @@ def _row(event: AuditEvent) -> EventRow:
     kind = ACTORS.get(event.actor_type, "")
     name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
     reason = [f"Reason: {event.reason}"] if event.reason else []
-    facts = [f"{key.replace('_', ' ').capitalize()}: {value}" for key, value in event.details.items() if value and key not in ABOUT]
+    facts = [
+        f"{key.replace('_', ' ').capitalize()}: {value}"
+        for key, value in event.details.items()
+        if value and key not in ABOUT
+    ]
     return EventRow(
         event.id,
         str(event.seq or ""),
@@ -74,7 +78,9 @@ def _row(event: AuditEvent) -> EventRow:
         name,
         initials(name),
         event.actor_type == "operator",
-        WORDS.get(AuditAction(event.action), event.action) if event.action in set(AuditAction) else event.action,
+        WORDS.get(AuditAction(event.action), event.action)
+        if event.action in set(AuditAction)
+        else event.action,
         about(event),
         " · ".join([*reason, *facts, event.action]),
         event.action,
@@ -97,8 +103,12 @@ def about(event: AuditEvent) -> str:
 
 def event_line(row: Any) -> rx.Component:
     visit = rx.cond(row.operator, rx.fragment(" ", badge("Operator", "warn")))
-    words = rx.el.span(strong(row.actor), " ", row.did, rx.cond(row.about != "", rx.fragment(" ", strong(row.about))), visit)
-    context = small(row.context, " · ", rx.el.code(row.request_id, class_name="mono"), class_name="num cut-anywhere")
+    words = rx.el.span(
+        strong(row.actor), " ", row.did, rx.cond(row.about != "", rx.fragment(" ", strong(row.about))), visit
+    )
+    context = small(
+        row.context, " · ", rx.el.code(row.request_id, class_name="mono"), class_name="num cut-anywhere"
+    )
     return rx.el.li(
         avatar(row.initials),
         words,
@@ -112,7 +122,9 @@ def event_line(row: Any) -> rx.Component:
 
 def event_list(rows: Any, *, test_id: str = "events") -> rx.Component:
     """Newest first."""
-    return rx.el.ol(rx.foreach(rows, event_line), class_name="hull events", aria_label="Events", data_testid=test_id)
+    return rx.el.ol(
+        rx.foreach(rows, event_line), class_name="hull events", aria_label="Events", data_testid=test_id
+    )
 
 
 def short_event(row: Any) -> rx.Component:
@@ -124,5 +136,9 @@ def short_event(row: Any) -> rx.Component:
 def chain_state(whole: Any, said: Any) -> rx.Component:
     """The answer to "verify the chain"."""
     return rx.el.span(
-        icon("link"), rx.cond(whole, badge("Intact", "ok"), badge("Broken", "bad")), said, class_name="row small", role="status"
+        icon("link"),
+        rx.cond(whole, badge("Intact", "ok"), badge("Broken", "bad")),
+        said,
+        class_name="row small",
+        role="status",
     )

@@ -40,6 +40,8 @@ def diff(shown: Any) -> rx.Component:
         return rx.el.dd(rx.cond(value != "", tag(value), rx.el.span("nothing", class_name="muted")))
 
     def line(change: Any) -> rx.Component:
-        return rx.el.div(rx.el.dt(change.name), side(change.before, rx.el.del_), side(change.after, rx.el.ins))
+        return rx.el.div(
+            rx.el.dt(change.name), side(change.before, rx.el.del_), side(change.after, rx.el.ins)
+        )
 
     return rx.el.dl(rx.foreach(shown, line), class_name="diff")

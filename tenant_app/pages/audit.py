@@ -19,7 +19,7 @@ from shared.ui.form_model import Form
 from shared.ui.gate import needs
 from shared.ui.hull import hull
 from shared.ui.shell import head
-from shared.ui.table import pager
+from shared.ui.table import pager, some
 from shared.ui.trail import WORDS, EventRow, chain_state, event_list, event_rows
 from tenant_app.frame import page
 from tenant_app.shell import PageState
@@ -158,7 +158,10 @@ def tools() -> rx.Component:
     ]
     go = rx.el.div(
         button("Filter", type="submit", glyph="list-filter"),
-        rx.cond(AuditState.filtered, button("Show everything", kind="quiet", type="reset", on_click=AuditState.clear)),
+        rx.cond(
+            AuditState.filtered,
+            button("Show everything", kind="quiet", type="reset", on_click=AuditState.clear),
+        ),
         class_name="row wrap",
     )
     return rx.form(
@@ -170,7 +173,11 @@ def trail() -> rx.Component:
     nothing = rx.cond(
         AuditState.filtered,
         empty("Nothing matches", "Widen the days or clear a field.", glyph="search-x"),
-        empty("Nothing has happened yet", "Invitations, roles, settings: all of it will be here.", glyph="scroll-text"),
+        empty(
+            "Nothing has happened yet",
+            "Invitations, roles, settings: all of it will be here.",
+            glyph="scroll-text",
+        ),
     )
     foot = pager(
         AuditState.said,
@@ -180,16 +187,22 @@ def trail() -> rx.Component:
         has_newer=AuditState.newer_ones,
     )
     full = rx.el.div(event_list(AuditState.rows), foot, class_name="hull-foot")
-    found = rx.cond(AuditState.rows.length() > 0, full, hull(nothing, name="Events"))
+    found = rx.cond(some(AuditState.rows), full, hull(nothing, name="Events"))
     return rx.cond(AuditState.loaded, found, hull(skeleton_rows(6), name="Events"))
 
 
 @rx.page(route="/t/[tenant]/audit", title="Audit · Bulkhead", on_load=AuditState.load)
 def audit() -> rx.Component:
-    check = button("Verify the chain", glyph="link", on_click=AuditState.verify, data_once="true", data_testid="verify")
+    check = button(
+        "Verify the chain", glyph="link", on_click=AuditState.verify, data_once="true", data_testid="verify"
+    )
     answer = rx.cond(AuditState.verified != "", chain_state(AuditState.whole, AuditState.verified))
     return page(
-        head("Audit", said="Nothing here can be changed or removed. Days of the filter are UTC.", actions=[check]),
+        head(
+            "Audit",
+            said="Nothing here can be changed or removed. Days of the filter are UTC.",
+            actions=[check],
+        ),
         rx.el.div(tools(), answer, class_name="section"),
         trail(),
         current="Audit",

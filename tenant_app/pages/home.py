@@ -15,7 +15,7 @@ from shared.ui.form_model import a_word
 from shared.ui.gate import needs
 from shared.ui.hull import cells, fact, hull, small, two
 from shared.ui.shell import head, link
-from shared.ui.table import TONE, avatar, badge, initials
+from shared.ui.table import TONE, avatar, badge, initials, some
 from shared.ui.trail import EventRow, event_rows, short_event
 from tenant_app.frame import page
 from tenant_app.nav import href
@@ -72,7 +72,9 @@ class HomeState(PageState):
     @rx.event
     @needs(actions.HOME_READ, page=True)
     async def load(self) -> None:
-        async with self._open(HomeState.load, "members", "invitations", "provisioning", "checklist", "audit") as ctx:
+        async with self._open(
+            HomeState.load, "members", "invitations", "provisioning", "checklist", "audit"
+        ) as ctx:
             found = await self._read(ctx)
         self._show(ctx, *found)
 
@@ -93,7 +95,9 @@ class HomeState(PageState):
             trail,
         )
 
-    def _show(self, ctx: Ctx, steps: Any, items: Any, listed: Any, pending: Any, used: int, trail: Any) -> None:
+    def _show(
+        self, ctx: Ctx, steps: Any, items: Any, listed: Any, pending: Any, used: int, trail: Any
+    ) -> None:
         unfinished = any(one.state != "done" for one in steps)
         self.steps = [step_row(one) for one in steps] if unfinished else []
         self.failed = any(one.state == "failed" for one in steps)
@@ -121,7 +125,7 @@ class HomeState(PageState):
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def retry(self) -> list[EventSpec]:
+    async def retry(self) -> list[Any]:
         async with self._ctx() as ctx:
             await provisioning.retry(ctx)
         return [HomeState.load, rx.toast.success("Trying again.", description="This page follows by itself.")]
@@ -145,15 +149,18 @@ def person_row(one: Any) -> PersonRow:
 def progress() -> rx.Component:
     """While the organisation is being set up; afterwards it is gone."""
 
-    def line(step: rx.Var[StepRow]) -> rx.Component:
-        return rx.el.li(two(rx.el.h3(step.title), rx.cond(step.error != "", small(step.error))), badge(step.status, step.tone))
+    def line(step: StepRow) -> rx.Component:
+        return rx.el.li(
+            two(rx.el.h3(step.title), rx.cond(step.error != "", small(step.error))),
+            badge(step.status, step.tone),
+        )
 
     again = rx.cond(
         HomeState.failed & may(actions.SETTINGS_WRITE),
         button("Try again", glyph="rotate-cw", on_click=HomeState.retry, data_once="true"),
     )
     steps = rx.el.ol(rx.foreach(HomeState.steps, line), class_name="list", data_testid="provisioning")
-    return rx.cond(HomeState.steps.length() > 0, hull(steps, title="Setting up", aside=again))
+    return rx.cond(some(HomeState.steps), hull(steps, title="Setting up", aside=again))
 
 
 def team() -> rx.Component:
@@ -167,7 +174,7 @@ def team() -> rx.Component:
 
 
 def setup() -> rx.Component:
-    def line(one: rx.Var[ItemRow]) -> rx.Component:
+    def line(one: ItemRow) -> rx.Component:
         sign = rx.el.span(
             icon("check"), class_name="tick", role="img", aria_label=rx.cond(one.done, "Done", "To do")
         )
@@ -179,7 +186,9 @@ def setup() -> rx.Component:
                 class_name="row",
             ),
         )
-        return rx.el.li(sign, two(rx.el.h3(one.title), small(one.said)), act, data_done=rx.cond(one.done, "true", "false"))
+        return rx.el.li(
+            sign, two(rx.el.h3(one.title), small(one.said)), act, data_done=rx.cond(one.done, "true", "false")
+        )
 
     steps = rx.el.ol(rx.foreach(HomeState.items, line), class_name="list", data_testid="checklist")
     count = small(HomeState.done, class_name="num")
@@ -191,9 +200,13 @@ def setup() -> rx.Component:
 
 
 def people() -> rx.Component:
-    def line(one: rx.Var[PersonRow]) -> rx.Component:
+    def line(one: PersonRow) -> rx.Component:
         seen = rx.cond(one.seen_at != "", when(one.seen_at, "", "ago"), "not yet")
-        return rx.el.li(avatar(one.initials), two(rx.el.h3(one.name), small(one.role)), small(seen, class_name="num nowrap"))
+        return rx.el.li(
+            avatar(one.initials),
+            two(rx.el.h3(one.name), small(one.role)),
+            small(seen, class_name="num nowrap"),
+        )
 
     listed = rx.el.ul(rx.foreach(HomeState.people, line), class_name="list")
     every = link("All members", href("members"), class_name="link small")
@@ -203,7 +216,7 @@ def people() -> rx.Component:
 def lately() -> rx.Component:
     nothing = empty("Nothing has happened yet", "Invite somebody, and it will be here.", glyph="scroll-text")
     listed = rx.el.ol(rx.foreach(HomeState.events, short_event), class_name="list")
-    found = rx.cond(HomeState.events.length() > 0, listed, nothing)
+    found = rx.cond(some(HomeState.events), listed, nothing)
     every = link("Audit", href("audit"), class_name="link small")
     shown = hull(rx.cond(HomeState.loaded, found, skeleton_rows(4)), title="Lately", aside=every)
     return rx.cond(may(actions.AUDIT_READ), shown)
@@ -213,7 +226,9 @@ def lately() -> rx.Component:
 def home() -> rx.Component:
     invite = rx.cond(
         may(actions.MEMBER_INVITE),
-        link(rx.fragment(icon("plus"), "Invite member"), href("members"), class_name="btn", data_kind="primary"),
+        link(
+            rx.fragment(icon("plus"), "Invite member"), href("members"), class_name="btn", data_kind="primary"
+        ),
     )
     welcome = rx.cond(Shell.tenant != "", rx.fragment("Welcome to ", Shell.tenant, ", ", Shell.user, "."), "")
     return page(

@@ -18,7 +18,7 @@ from shared.ui.form_model import Form, a_line, a_word, an_id
 from shared.ui.gate import needs
 from shared.ui.hull import hull, small, titled, two
 from shared.ui.shell import head, link
-from shared.ui.table import TONE, Column, badge, data_table, initials, pager, person, row
+from shared.ui.table import TONE, Column, badge, data_table, initials, pager, person, row, some
 from tenant_app.frame import page
 from tenant_app.nav import href
 from tenant_app.shell import PageState, Shell, allowed, may
@@ -90,7 +90,9 @@ class InvitationRow:
 
 def member_row(ctx: Ctx, one: members.Member) -> MemberRow:
     status = "Active" if one.state == "active" else "Deactivated"
-    touchable = actions.MEMBER_SET_ROLE.permission in ctx.permissions and roles.may_grant(ctx.permissions, one.role)
+    touchable = actions.MEMBER_SET_ROLE.permission in ctx.permissions and roles.may_grant(
+        ctx.permissions, one.role
+    )
     return MemberRow(
         one.id,
         one.name,
@@ -273,7 +275,9 @@ class MembersState(PageState):
         async with self._ctx() as ctx:
             await members.deactivate(ctx, an_id("mem", subject.id))
             found = await self._read(ctx)
-        return self._done(found, f"Deactivated {subject.name}.", "They cannot enter until you reactivate them.")
+        return self._done(
+            found, f"Deactivated {subject.name}.", "They cannot enter until you reactivate them."
+        )
 
     @rx.event
     @needs(actions.MEMBER_DEACTIVATE)
@@ -292,7 +296,9 @@ class MembersState(PageState):
         async with self._ctx() as ctx:
             await members.remove(ctx, an_id("mem", subject.id))
             found = await self._read(ctx)
-        return self._done(found, f"Removed {subject.name}.", "Their open pages have stopped; the trail keeps their name.")
+        return self._done(
+            found, f"Removed {subject.name}.", "Their open pages have stopped; the trail keeps their name."
+        )
 
     @rx.event
     @needs(actions.OWNER_TRANSFER)
@@ -301,7 +307,9 @@ class MembersState(PageState):
         async with self._ctx() as ctx:
             await members.transfer_ownership(ctx, an_id("mem", subject.id), form.confirm)
         self.dialog = ""
-        return rx.toast.success(f"{subject.name} is now the owner.", description="You are an admin from here on.")
+        return rx.toast.success(
+            f"{subject.name} is now the owner.", description="You are an admin from here on."
+        )
 
     def _done(self, found: tuple[Any, ...], said: str, then: str) -> EventSpec:
         self._show(*found)
@@ -309,7 +317,7 @@ class MembersState(PageState):
         return rx.toast.success(said, description=then)
 
 
-def member_line(one: rx.Var[MemberRow]) -> rx.Component:
+def member_line(one: MemberRow) -> rx.Component:
     def item(glyph: str, label: str, kind: str, **props: Any) -> rx.Component:
         return rx.menu.item(icon(glyph), label, on_select=MembersState.ask(kind, one.id), **props)
 
@@ -342,20 +350,31 @@ def member_line(one: rx.Var[MemberRow]) -> rx.Component:
     )
 
 
-def invitation_line(one: rx.Var[InvitationRow]) -> rx.Component:
+def invitation_line(one: InvitationRow) -> rx.Component:
     who = two(one.email, small(one.role, " · by ", one.invited_by, class_name="only-small"))
     change = rx.el.div(
         icon_button(
-            f"Resend the invitation of {one.email}", "send", on_click=MembersState.resend(one.id), data_once="true"
+            f"Resend the invitation of {one.email}",
+            "send",
+            on_click=MembersState.resend(one.id),
+            data_once="true",
         ),
         icon_button(
-            f"Revoke the invitation of {one.email}", "x", on_click=MembersState.revoke(one.id), data_once="true"
+            f"Revoke the invitation of {one.email}",
+            "x",
+            on_click=MembersState.revoke(one.id),
+            data_once="true",
         ),
         class_name="row to-end",
     )
     invited = small(when(one.invited_at, "", "day"), " by ", one.invited_by)
     return row(
-        PENDING_COLUMNS, who, one.role, badge(one.status, one.tone), invited, rx.cond(may(actions.MEMBER_INVITE), change)
+        PENDING_COLUMNS,
+        who,
+        one.role,
+        badge(one.status, one.tone),
+        invited,
+        rx.cond(may(actions.MEMBER_INVITE), change),
     )
 
 
@@ -378,7 +397,9 @@ def confirm_field(label: Any) -> rx.Component:
 
 def dialogs() -> rx.Component:
     name = MembersState.subject.name
-    email = text_input("email", type="email", required=True, auto_complete="off", placeholder="name@company.com")
+    email = text_input(
+        "email", type="email", required=True, auto_complete="off", placeholder="name@company.com"
+    )
     invite = about(
         "invite",
         "Invite a member",
@@ -417,7 +438,9 @@ def dialogs() -> rx.Component:
         "transfer",
         f"Make {name} the owner",
         f"They can then do everything in {Shell.tenant}, also remove you. You become an admin.",
-        confirm_field(rx.fragment("Type the name of the organisation, ", rx.el.b(Shell.tenant), ", to confirm")),
+        confirm_field(
+            rx.fragment("Type the name of the organisation, ", rx.el.b(Shell.tenant), ", to confirm")
+        ),
         confirm="Transfer ownership",
         submit=MembersState.transfer,
         kind="danger-fill",
@@ -439,7 +462,9 @@ def tools() -> rx.Component:
         rx.el.span(MembersState.seats, class_name="small num nowrap"),
         class_name="row",
     )
-    find = search("Search members", default_value=MembersState.query, on_change=MembersState.look_for.debounce(200))
+    find = search(
+        "Search members", default_value=MembersState.query, on_change=MembersState.look_for.debounce(200)
+    )
     every = [("", "All roles"), *((one.key, one.name) for one in roles.ROLES.values())]
     chosen = select("Role", every, value=MembersState.role, on_change=MembersState.choose_role)
     return rx.el.div(find, chosen, rx.el.span(class_name="grow"), seats, class_name="row wrap")
@@ -468,7 +493,7 @@ def people() -> rx.Component:
         descending=MembersState.descending,
         on_sort=MembersState.sort,
     )
-    found = rx.cond(MembersState.rows.length() > 0, table, nobody)
+    found = rx.cond(some(MembersState.rows), table, nobody)
     return hull(rx.cond(MembersState.loaded, found, skeleton_rows(4)), name="Members")
 
 
@@ -484,7 +509,7 @@ def waiting() -> rx.Component:
         "An invitation holds a seat until it is accepted, revoked, or 7 days old.",
         glyph="mail-open",
     )
-    found = rx.cond(MembersState.pending.length() > 0, table, nobody)
+    found = rx.cond(some(MembersState.pending), table, nobody)
     return hull(rx.cond(MembersState.loaded, found, skeleton_rows(1)), name="Pending invitations")
 
 

@@ -14,7 +14,7 @@ from shared.ui.form_model import an_id
 from shared.ui.gate import needs
 from shared.ui.hull import hull, small
 from shared.ui.shell import head, link
-from shared.ui.table import badge
+from shared.ui.table import badge, some
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
@@ -30,7 +30,9 @@ class NotificationRow:
 
 
 def notification_row(one: Any) -> NotificationRow:
-    return NotificationRow(one.id, one.title, one.body, one.href, one.created_at.isoformat(), one.read_at is None)
+    return NotificationRow(
+        one.id, one.title, one.body, one.href, one.created_at.isoformat(), one.read_at is None
+    )
 
 
 class NotificationsState(PageState):
@@ -55,14 +57,24 @@ class NotificationsState(PageState):
         return NotificationsState.load
 
 
-def line(one: rx.Var[NotificationRow]) -> rx.Component:
+def line(one: NotificationRow) -> rx.Component:
     title = rx.cond(one.href != "", link(one.title, one.href), rx.el.span(one.title))
-    words = rx.el.div(rx.el.h3(title, rx.cond(one.unread, rx.fragment(" ", badge("New", "accent")))), small(one.body), class_name="two")
+    words = rx.el.div(
+        rx.el.h3(title, rx.cond(one.unread, rx.fragment(" ", badge("New", "accent")))),
+        small(one.body),
+        class_name="two",
+    )
     done = rx.cond(
         one.unread,
         button("Mark as read", kind="quiet", on_click=NotificationsState.mark_read(one.id), data_once="true"),
     )
-    return rx.el.li(words, small(when(one.at, "", "ago"), class_name="num nowrap"), done, class_name="wrap", data_done=rx.cond(one.unread, "false", "true"))
+    return rx.el.li(
+        words,
+        small(when(one.at, "", "ago"), class_name="num nowrap"),
+        done,
+        class_name="wrap",
+        data_done=rx.cond(one.unread, "false", "true"),
+    )
 
 
 @rx.page(route="/t/[tenant]/notifications", title="Notifications · Bulkhead", on_load=NotificationsState.load)
@@ -72,8 +84,10 @@ def notifications_page() -> rx.Component:
         "When your role changes or somebody accepts your invitation, you read it here.",
         glyph="bell",
     )
-    listed = rx.el.ul(rx.foreach(NotificationsState.rows, line), class_name="list", data_testid="notifications")
-    found = rx.cond(NotificationsState.rows.length() > 0, listed, nothing)
+    listed = rx.el.ul(
+        rx.foreach(NotificationsState.rows, line), class_name="list", data_testid="notifications"
+    )
+    found = rx.cond(some(NotificationsState.rows), listed, nothing)
     return page(
         head("Notifications", said="Only for you, only in this organisation."),
         hull(rx.cond(NotificationsState.loaded, found, skeleton_rows(3)), name="Notifications"),

@@ -36,7 +36,9 @@ def permission_line(permission: Permission) -> rx.Component:
     def held(role: roles.Role) -> rx.Component:
         if permission in role.permissions:
             return rx.el.span(icon("check"), rx.el.span("Yes", class_name="sr"), class_name="yes")
-        return rx.el.span(rx.el.span("–", aria_hidden="true"), rx.el.span("No", class_name="sr"), class_name="muted")
+        return rx.el.span(
+            rx.el.span("–", aria_hidden="true"), rx.el.span("No", class_name="sr"), class_name="muted"
+        )
 
     name = two(sentence(permission), rx.el.code(permission.value, class_name="mono muted"))
     return row(COLUMNS, name, *(held(role) for role in roles.ROLES.values()))
@@ -56,7 +58,12 @@ def roles_page() -> rx.Component:
         test_id="roles",
     )
     return page(
-        head("Roles", said=rx.fragment("Built in, the same in every organisation. ", link("See who holds which", href("members")))),
+        head(
+            "Roles",
+            said=rx.fragment(
+                "Built in, the same in every organisation. ", link("See who holds which", href("members"))
+            ),
+        ),
         hull(listing(*(role_line(role) for role in roles.ROLES.values())), name="Roles"),
         titled("What each may do", hull(matrix, name="Permissions of each role")),
         current="Roles",

@@ -8,7 +8,6 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.core.ctx import Ctx
 from shared.tenancy import tenants
 from shared.ui import tokens
 from shared.ui.feedback import skeleton_text
@@ -51,9 +50,9 @@ class SettingsState(PageState):
     async def load(self) -> None:
         async with self._open(SettingsState.load, "settings") as ctx:
             found = await tenants.get_settings(ctx)
-        self._show(ctx, found)
+        self._show(found)
 
-    def _show(self, ctx: Ctx, found: Any) -> None:
+    def _show(self, found: Any) -> None:
         self.name, self.slug = found.name, found.slug
         if not self.loaded or found.colour != self.colour:  # what somebody is trying out stays
             self._try(found.colour)
@@ -97,7 +96,7 @@ class SettingsState(PageState):
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def save_colour(self, payload: dict[str, Any]) -> list[EventSpec]:
+    async def save_colour(self, payload: dict[str, Any]) -> list[Any]:
         form = ColourForm.read(payload)
         async with self._ctx() as ctx:
             await tenants.set_brand(ctx, form.colour)
@@ -107,7 +106,7 @@ class SettingsState(PageState):
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def clear_colour(self) -> list[EventSpec]:
+    async def clear_colour(self) -> list[Any]:
         async with self._ctx() as ctx:
             await tenants.set_brand(ctx, "")
         self._try("")
@@ -116,10 +115,13 @@ class SettingsState(PageState):
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def remove_logo(self) -> list[EventSpec]:
+    async def remove_logo(self) -> list[Any]:
         async with self._ctx() as ctx:
             await tenants.remove_logo(ctx)
-        return [SettingsState.load, rx.toast.success("Removed the logo.", description="The first letter stands in its place.")]
+        return [
+            SettingsState.load,
+            rx.toast.success("Removed the logo.", description="The first letter stands in its place."),
+        ]
 
 
 def save(label: str) -> rx.Component:
@@ -155,7 +157,7 @@ def address() -> rx.Component:
     change = dialog(
         button("Change address", data_testid="change-address"),
         "Change the address",
-        "Links to the old address stop working at once, also those in mails. Open pages have to be opened anew.",
+        "Links to the old address stop working at once, also those in mails. Open pages must be reloaded.",
         field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.move,
@@ -175,7 +177,7 @@ def address() -> rx.Component:
     return hull(rx.cond(SettingsState.loaded, shown, skeleton_text(2)), title="Address", body=True)
 
 
-def swatch(name: str, values: rx.Var[dict[str, str]]) -> rx.Component:
+def swatch(name: str, values: dict[str, str]) -> rx.Component:
     """A button and a link as they would look, painted with the values of one palette only."""
     props = {f"--{key}": values[key] for key in tokens.PREVIEWED}
     return rx.el.div(
@@ -201,14 +203,20 @@ def look() -> rx.Component:
     )
     standard = rx.cond(
         SettingsState.colour != "",
-        button("Use the standard colour", kind="quiet", on_click=SettingsState.clear_colour, data_once="true"),
+        button(
+            "Use the standard colour", kind="quiet", on_click=SettingsState.clear_colour, data_once="true"
+        ),
     )
     form = rx.form(
         field("Brand colour", picker, id="colour"),
         rx.el.p(SettingsState.verdict, id="colour-note", class_name="small muted", role="status"),
-        rx.el.div(swatch("Light", SettingsState.light), swatch("Dark", SettingsState.dark), class_name="swatches"),
         rx.el.div(
-            allowed(actions.SETTINGS_WRITE, button("Save colour", type="submit"), "Save colour"), standard, class_name="row wrap"
+            swatch("Light", SettingsState.light), swatch("Dark", SettingsState.dark), class_name="swatches"
+        ),
+        rx.el.div(
+            allowed(actions.SETTINGS_WRITE, button("Save colour", type="submit"), "Save colour"),
+            standard,
+            class_name="row wrap",
         ),
         on_submit=SettingsState.save_colour,
         class_name="stack",
@@ -219,7 +227,7 @@ def look() -> rx.Component:
 
 
 def logo() -> rx.Component:
-    """A file travels by a plain form to an HTTP route, which sees the cookie and checks it as the pages do."""
+    """A file travels by a plain form to an HTTP route, which asks the same services as the pages."""
     chosen = rx.el.input(
         id="logo",
         name="logo",
@@ -248,7 +256,12 @@ def logo() -> rx.Component:
     )
     now = rx.el.div(
         avatar(Shell.letter, square=True, picture=Shell.picture),
-        small(rx.cond(Shell.picture != "", "As it is shown now.", "No logo: the first letter stands in its place."), class_name="grow"),
+        small(
+            rx.cond(
+                Shell.picture != "", "As it is shown now.", "No logo: the first letter stands in its place."
+            ),
+            class_name="grow",
+        ),
         remove,
         class_name="row",
     )
