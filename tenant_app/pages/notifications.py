@@ -60,7 +60,7 @@ class NotificationsState(PageState):
 def line(one: NotificationRow) -> rx.Component:
     title = rx.cond(one.href != "", link(one.title, one.href), rx.el.span(one.title))
     words = rx.el.div(
-        rx.el.h3(title, rx.cond(one.unread, rx.fragment(" ", badge("New", "accent")))),
+        rx.el.h2(title, rx.cond(one.unread, rx.fragment(" ", badge("New", "accent")))),
         small(one.body),
         class_name="two",
     )

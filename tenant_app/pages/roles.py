@@ -46,7 +46,7 @@ def permission_line(permission: Permission) -> rx.Component:
 
 def role_line(role: roles.Role) -> rx.Component:
     yours = rx.cond(Shell.role == role.name, badge("You", "accent"))
-    return rx.el.li(two(rx.el.h3(role.name), small(role.sentence)), yours)
+    return rx.el.li(two(rx.el.h2(role.name), small(role.sentence)), yours)
 
 
 @rx.page(route="/t/[tenant]/roles", title="Roles · Bulkhead", on_load=RolesState.load)
