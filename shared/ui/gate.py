@@ -30,8 +30,7 @@ FRAMEWORK = PAGE_LOADS | {
     S + "reflex___state____update_vars_internal_state.update_vars_internal",
     S + "reflex___state____frontend_event_exception_state.handle_frontend_exception",
 }
-# Full page loads: the socket keeps the cookie it was opened with.
-LEAVE = rx.call_script("window.location.assign('/sign-in')")
+# A full page load: the socket keeps the cookie it was opened with, and the HTTP guard knows where to send people.
 RELOAD = rx.call_script("window.location.reload()")
 
 
@@ -73,7 +72,7 @@ def _answering(load: Any) -> Any:
         try:
             result = await load(self, *args)
         except NotSignedIn:
-            return LEAVE
+            return RELOAD
         except DomainError as refusal:
             admission._say(refused=refusal.detail, next_step=refusal.next_step)
         except Exception as bug:  # noqa: BLE001  reported, and shown as an id
@@ -109,12 +108,10 @@ class Gate(rx.Middleware):
         principal = await self._peek(admission.router.headers.cookie, slug)
         foreign = await _bind(admission, f"{principal.session_hash}/{slug}" if principal else "")
         boots = event.name in FRAMEWORK
-        if principal is None:
-            return await _answer(state, LEAVE)
-        if foreign and not boots:
+        if principal is None or (foreign and not boots):
             return await _answer(state, RELOAD)
         self._live.seen(
-            admission, principal.session_hash, principal.subject_id, navigates=event.name in PAGE_LOADS
+            admission, principal.session_hash, principal.user_id, navigates=event.name in PAGE_LOADS
         )
         if boots:
             if event.name in PAGE_LOADS:
@@ -138,8 +135,8 @@ class Gate(rx.Middleware):
 
 
 def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:
-    if principal.ended is not None:
-        return principal.ended
+    if principal.ended:
+        return Refused(principal.ended, principal.ended_step, reason="membership_ended")
     if slug and not principal.tenant_id:
         return NotFound(entry.NOTHING_HERE, entry.NOTHING_HERE_STEP)
     action = getattr(handler, "__action__", None)
