@@ -30,7 +30,7 @@ FRAMEWORK = PAGE_LOADS | {
     S + "reflex___state____update_vars_internal_state.update_vars_internal",
     S + "reflex___state____frontend_event_exception_state.handle_frontend_exception",
 }
-# A full page load: the socket keeps the cookie it was opened with, and the HTTP guard knows where to send people.
+# A full page load: the socket keeps the cookie it was opened with; the HTTP guard knows where to send people.
 RELOAD = rx.call_script("window.location.reload()")
 
 

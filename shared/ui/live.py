@@ -1,7 +1,7 @@
 """A commit asks the open pages it concerns to load again; no data travels this way. One entry per socket.
 
-Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then passes gate, policy
-and the service like any other event. Said by `shared.core.notices`.
+Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then passes gate
+and service like any other event. Said by `shared.core.notices`.
 """
 
 import asyncio

@@ -1,0 +1,162 @@
+"""What happens to an event before its handler sees it. The principal is given; who finds it is tested elsewhere."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import reflex as rx
+from reflex.event import Event
+from reflex.istate.data import RouterData
+from reflex.state import State, StateUpdate
+
+from shared.access import actions
+from shared.access.roles import ROLES
+from shared.core.errors import NotFound
+from shared.tenancy.entry import Principal
+from shared.ui import gate
+from shared.ui.gate import Admission, Gate, needs
+from shared.ui.live import Live
+
+
+class ToyState(rx.State):
+    rows: list[str] = []
+
+    @rx.event
+    @needs(actions.MEMBER_READ, page=True)
+    async def load(self) -> None:
+        self.rows = ["read"]
+
+    @rx.event
+    @needs(actions.HOME_READ, page=True)
+    async def load_broken(self) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    @rx.event
+    @needs(actions.HOME_READ, page=True)
+    async def load_nothing(self) -> None:
+        raise NotFound("There is nothing here.", "Go back.")
+
+    @rx.event
+    @needs(actions.MEMBER_INVITE)
+    async def invite(self) -> None: ...
+
+
+OWNER = Principal("hash-ann", "usr_ann", ROLES["owner"].permissions, "ten_acme", "active")
+VIEWER = replace(OWNER, permissions=ROLES["viewer"].permissions)
+STRANGER = Principal("hash-ann", "usr_ann")
+REMOVED = replace(STRANGER, tenant_id="ten_acme", ended="Ann removed you from Acme.", ended_step="Ask Ann.")
+
+
+def tab(path: str = "/t/acme/members") -> State:
+    tree = State(_reflex_internal_init=True)  # type: ignore[call-arg]
+    data = {
+        "headers": {"cookie": "c=1", "origin": "http://localhost:3000"},
+        "pathname": path,
+        "asPath": path,
+        "query": {},
+        "sid": "sid",
+        "token": "token",
+    }
+    tree.router_data, tree.router = data, RouterData.from_router_data(data)
+    return tree
+
+
+async def answer(
+    tree: State, principal: Principal | None, handler: Any, frame: Any = None
+) -> StateUpdate | None:
+    async def peek(cookies: str, slug: str) -> Principal | None:
+        assert cookies == "c=1"
+        return principal
+
+    name = handler if isinstance(handler, str) else Event.from_event_type(handler)[0].name
+    middleware = Gate(peek, Live("app"), frame=frame)
+    return await middleware.preprocess(app=None, state=tree, event=Event(name=name))  # type: ignore[arg-type]
+
+
+def said(update: StateUpdate | None) -> str:
+    assert update is not None
+    return json.dumps([str(event) for event in update.events])
+
+
+async def test_who_may_comes_through() -> None:
+    assert await answer(tab(), OWNER, ToyState.invite) is None
+
+
+async def test_a_refused_click_is_told_why_and_what_next() -> None:
+    update = await answer(tab(), VIEWER, ToyState.invite)
+    assert "You may not invite people." in said(update)
+    assert "Ask an owner or admin" in said(update)
+
+
+async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame() -> None:
+    tree = tab()
+    billing = replace(OWNER, permissions=frozenset({"home:read"}))
+    update = await answer(tree, billing, ToyState.load, frame=ToyState.load_broken)
+    assert "load_broken" in said(update)
+    assert (await tree.get_state(Admission)).refused == "You may not see who works here."
+
+
+async def test_without_a_session_the_page_is_loaded_anew() -> None:
+    for event in (ToyState.invite, ToyState.load, gate.S + "hydrate"):
+        assert "location.reload" in said(await answer(tab(), None, event))
+
+
+async def test_the_slug_of_others_and_one_that_is_nobodys_look_alike() -> None:
+    assert "There is nothing at this address." in said(await answer(tab(), STRANGER, ToyState.invite))
+
+
+async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    update = await answer(tree, REMOVED, ToyState.invite)
+    assert "Ann removed you from Acme." in said(update)
+    assert (await tree.get_state(ToyState)).rows == []
+    assert (await tree.get_state(Admission)).refused == "Ann removed you from Acme."
+
+
+@pytest.mark.parametrize(
+    ("other", "path"),
+    [(replace(OWNER, session_hash="hash-gil"), "/t/acme/members"), (OWNER, "/t/globex/members")],
+)
+async def test_a_tree_serves_one_session_and_one_tenant(other: Principal, path: str) -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    tree.router = tab(path).router
+    assert "location.reload" in said(await answer(tree, other, ToyState.invite))
+    assert (await tree.get_state(ToyState)).rows == []
+
+
+async def test_a_new_page_load_of_another_session_starts_empty() -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    assert await answer(tree, replace(OWNER, session_hash="hash-gil"), gate.S + "hydrate_and_load") is None
+    assert (await tree.get_state(ToyState)).rows == []
+
+
+async def test_a_handler_that_names_no_action_is_refused_for_everybody() -> None:
+    update = await answer(tab(), OWNER, "reflex___state____state.setvar")
+    assert "This cannot be done from a page." in said(update)
+
+
+async def test_suspension_stops_every_handler() -> None:
+    update = await answer(tab(), replace(OWNER, tenant_state="suspended"), ToyState.invite)
+    assert "This organisation is suspended." in said(update)
+
+
+async def test_trouble_of_a_load_stands_on_the_page() -> None:
+    tree = tab()
+    toy, admission = await tree.get_state(ToyState), await tree.get_state(Admission)
+    await ToyState.event_handlers["load_broken"].fn(toy)
+    assert admission.broken.startswith("req_")
+    await ToyState.event_handlers["load_nothing"].fn(toy)
+    assert (admission.refused, admission.next_step, admission.broken) == (
+        "There is nothing here.",
+        "Go back.",
+        "",
+    )
+    await ToyState.event_handlers["load"].fn(toy)
+    assert (admission.refused, toy.rows) == ("", ["read"])
