@@ -68,6 +68,16 @@ class Settings(BaseSettings):
         """The data directory, absolute: the embedded database, generated keys, build marks."""
         return self.data_dir.resolve()
 
+    @property
+    def web(self) -> Path:
+        """Where the frontends are built, one folder per app."""
+        return self.root / "web"
+
+    @property
+    def mailbox_port(self) -> int:
+        """Of the mailbox stand-in's SMTP side: next to its pages, 3025 beside 3002."""
+        return (urlsplit(self.sandbox_url).port or 3002) + 23
+
     def keys(self) -> dict[int, bytes]:
         """Master keys by id, newest first. `1:base64,0:base64`; development makes its own once."""
         text = self.master_keys.get_secret_value() if self.master_keys else _development_key(self.root)

@@ -1,0 +1,18 @@
+"""The worker: every module's tasks in one registry, each job through the door of its tenant."""
+
+import asyncio
+
+from shared.cli.serve import end_with_supervisor
+from shared.core import log
+from shared.identity import tasks as identity
+from shared.jobs import worker
+from shared.tenancy import entry
+from shared.tenancy import tasks as tenancy
+
+
+def run() -> None:
+    log.configure()
+    end_with_supervisor()
+    tasks = {**identity.TASKS, **tenancy.TASKS}
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
+    asyncio.run(worker.run(tasks, platform, entry.enter_job))

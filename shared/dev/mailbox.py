@@ -1,0 +1,101 @@
+"""A mailbox that takes every mail and shows it: SMTP on one side, pages on the other. Development only."""
+
+import json
+from dataclasses import asdict, dataclass
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import UnthreadedController
+from aiosmtpd.smtp import Envelope
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from shared.core.config import settings
+from shared.core.db import now
+
+KEPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    id: str
+    at: str
+    to: str
+    sender: str
+    subject: str
+    text: str
+    html: str
+
+
+class Mailbox:
+    """Kept in one file of the data directory, so that a restart loses nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.mails: list[Mail] = []
+        if path.exists():
+            self.mails = [Mail(**json.loads(line)) for line in path.read_text().splitlines()][-KEPT:]
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802, ARG002  aiosmtpd's name
+        content = envelope.content
+        raw = content if isinstance(content, bytes) else (content or "").encode()
+        message = BytesParser(policy=policy.default).parsebytes(raw)
+        assert isinstance(message, EmailMessage)
+        mail = Mail(
+            id=str(message["Message-ID"] or "").strip("<>"),
+            at=now().isoformat(timespec="seconds"),
+            to=", ".join(envelope.rcpt_tos),
+            sender=str(message["From"] or ""),
+            subject=str(message["Subject"] or ""),
+            text=_part(message, "plain"),
+            html=_part(message, "html"),
+        )
+        self.mails = [*self.mails, mail][-KEPT:]
+        with self._path.open("a") as file:
+            file.write(json.dumps(asdict(mail)) + "\n")
+        return "250 Kept"
+
+
+def _part(message: EmailMessage, kind: str) -> str:
+    body = message.get_body((kind,))
+    return str(body.get_content()) if body is not None else ""
+
+
+PAGE = Environment(autoescape=True).from_string("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Mailbox stand-in</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<style>
+ body { font: 14px/20px system-ui, sans-serif; max-width: 860px; margin: 40px auto; padding: 0 16px }
+ h1 { font-size: 22px } li { border-top: 1px solid #8884; padding: 10px 0; list-style: none } ul { padding: 0 }
+ .muted { opacity: .65 } pre { white-space: pre-wrap; font: inherit } iframe { width: 100%; height: 70vh; border: 1px solid #8884; background: #fff }
+</style></head><body>
+<h1>Mailbox</h1><p class="muted">A stand-in: every mail that Bulkhead sends in development lands here.</p>
+{% if mail %}
+ <p><a href="/mail">All mail</a></p><h2>{{ mail.subject }}</h2><p class="muted">To {{ mail.to }}, {{ mail.at }}</p>
+ <pre>{{ mail.text | urlize }}</pre>
+{% elif mails %}<ul>{% for one in mails %}
+ <li><a href="/mail/{{ one.id | urlencode }}">{{ one.subject }}</a><br><span class="muted">{{ one.to }}, {{ one.at }}</span></li>
+{% endfor %}</ul>{% else %}<p>No mail yet.</p>{% endif %}</body></html>""")
+
+
+def routes(box: Mailbox) -> list[Route]:
+    async def page(request: Request) -> Response:  # noqa: ARG001
+        return HTMLResponse(PAGE.render(mails=box.mails[::-1]))
+
+    async def one(request: Request) -> Response:
+        found = [mail for mail in box.mails if mail.id == request.path_params["id"]]
+        return HTMLResponse(PAGE.render(mail=found[-1])) if found else HTMLResponse(PAGE.render(), 404)
+
+    async def as_json(request: Request) -> Response:  # noqa: ARG001
+        return JSONResponse([asdict(mail) for mail in box.mails])
+
+    return [Route("/mail", page), Route("/mail.json", as_json), Route("/mail/{id:path}", one)]
+
+
+def smtp(box: Mailbox) -> UnthreadedController:
+    return UnthreadedController(box, hostname="127.0.0.1", port=settings().mailbox_port)

@@ -1,0 +1,50 @@
+"""The outside services of development, on one port. Never imported in production."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from granian import Granian
+from granian.constants import Interfaces
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from shared.core.config import settings
+from shared.dev.mailbox import Mailbox, routes, smtp
+
+
+async def alive(request: Request) -> Response:  # noqa: ARG001
+    return JSONResponse({"alive": True})
+
+
+async def home(request: Request) -> Response:  # noqa: ARG001
+    return RedirectResponse("/mail")
+
+
+def app() -> Starlette:
+    box = Mailbox(settings().root / "mail.jsonl")
+
+    @asynccontextmanager
+    async def listening(_: Starlette) -> AsyncIterator[None]:
+        controller = smtp(box)
+        controller.loop = asyncio.get_running_loop()
+        controller.server = await controller._create_server()  # noqa: SLF001  `begin` would run a loop of its own
+        yield
+        controller.server.close()
+
+    return Starlette(routes=[Route("/", home), Route("/healthz", alive), *routes(box)], lifespan=listening)
+
+
+def run() -> None:
+    Granian(
+        "shared.dev.stand_ins:app",
+        address="127.0.0.1",
+        port=urlsplit(settings().sandbox_url).port or 3002,
+        interface=Interfaces.ASGI,
+        factory=True,
+        workers=1,
+        log_access=False,
+    ).serve()
