@@ -1,0 +1,105 @@
+"""The outermost layer of both apps: a request id, honest paths, security headers, one log line, one count.
+
+Whatever breaks below ends here as an answer with an id, never as a traceback in the browser.
+"""
+
+import time
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.api import metrics, refusals
+from shared.api.sites import Site
+from shared.core import log
+from shared.core.config import settings
+from shared.core.errors import DomainError, NotFound
+
+ALWAYS = {
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "referrer-policy": "same-origin",  # not no-referrer: browsers would then send `Origin: null` with our forms
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+# Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; the doors are strict (doors.POLICY).
+APP_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none';"
+    " base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class Edge:
+    def __init__(self, app: ASGIApp, *, site: Site) -> None:
+        self.app, self.site = app, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        request_id, began = log.new_request_id(), time.perf_counter()
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state.update(request_id=request_id, site=self.site)
+        status = 0
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(scope, MutableHeaders(scope=message), request_id)
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close" and not status:
+                status = 403
+            await send(message)
+
+        try:
+            if _is_honest(scope):
+                await self.app(scope, receive, told)
+            else:
+                await refusals.send(scope, receive, told, NotFound(refusals.NOTHING, refusals.NOTHING_STEP))
+        except Exception as problem:  # noqa: BLE001  the last place where it can become an answer
+            if not isinstance(problem, DomainError):
+                log.report(problem, request_id=request_id, path=scope["path"])
+            if status or scope["type"] == "websocket":
+                raise
+            await refusals.send(scope, receive, told, problem)
+        finally:
+            seconds = time.perf_counter() - began
+            metrics.count(scope, status, seconds)
+            log.get("http").info(
+                "request",
+                method=scope.get("method", "WEBSOCKET"),
+                path=scope["path"][:200],  # never the query: links carry tokens
+                status=status,
+                ms=round(seconds * 1000, 1),
+                tenant_id=state.get("tenant_id", "-"),
+                request_id=request_id,
+            )
+
+    def _add_headers(self, scope: Scope, headers: MutableHeaders, request_id: str) -> None:
+        headers["x-request-id"] = request_id
+        for name, value in ALWAYS.items():
+            headers.setdefault(name, value)
+        if headers.get("content-type", "").startswith("text/html"):
+            headers.setdefault("content-security-policy", APP_POLICY.format(sockets=self.site.sockets))
+            headers["cache-control"] = "no-store"
+        if settings().production:
+            headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+
+
+def _is_honest(scope: Scope) -> bool:
+    """One spelling per address, so that the guard and what it guards cannot read a path differently."""
+    path: str = scope["path"]
+    raw = scope.get("raw_path") or path.encode()
+    if not path.startswith("/") or not path.isprintable() or any(one in path for one in ("//", "\\", "/../", "/./")):
+        return False
+    if path.endswith(("/..", "/.")) or len(raw) > 2_000:
+        return False
+    return b"%" not in raw or path.startswith("/assets/")
+
+
+def request_id(request: Request) -> str:
+    return str(request.scope["state"]["request_id"])

@@ -1,0 +1,166 @@
+"""Who may open a socket, upload, or load a page. Everything that Reflex answers lies behind this.
+
+A socket needs our exact origin, a live session, and a client token that this session holds. A page needs a session,
+and under `/t/{slug}` a membership: an organisation that does not exist and one of other people are the same page.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.access import actions, policy
+from shared.access.decision import STATES
+from shared.api import refusals, visitors
+from shared.api.owners import MemoryOwners, Owners, RedisOwners
+from shared.api.sites import Site
+from shared.audit import trail
+from shared.core import db, log
+from shared.core.config import settings
+from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.identity import sessions
+from shared.tenancy import entry
+from shared.tenancy.entry import Principal
+
+SOCKET, UPLOAD = "/_event", "/_upload"
+# Of Reflex, and of no use to anybody but somebody who looks around.
+CLOSED = ("/_all_routes", "/_health", "/auth-codespace", "/ping")
+DOORS = frozenset(  # answered by our own routes, which ask for a session where they need one
+    {
+        *("/", "/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa", "/onboarding"),
+        *("/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
+    }
+)
+DOOR_TREES = ("/account/", "/api/", "/auth/", "/onboarding/", "/webhooks/")
+PUBLIC = ("/assets/", "/fonts/")  # compiled and static files: no data in them
+FILE = re.compile(r"/[A-Za-z0-9_.-]+\.(?:css|html|ico|js|json|map|png|svg|txt|webmanifest|woff2)")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{8,100}")
+
+Peek = Callable[[str, str], Awaitable[Principal | None]]  # cookie header, slug
+
+
+async def _peek_operator(cookies: str, _: str) -> Principal | None:
+    return await entry.peek_operator(cookies)
+
+
+class Guard:
+    def __init__(self, app: ASGIApp, *, site: Site, owners: Owners | None = None) -> None:
+        self.app, self.site, self._given = app, site, owners
+        self._peek: Peek = _peek_operator if site.operators else entry.peek
+
+    @cached_property
+    def owners(self) -> Owners:
+        """Made at the first socket, so that importing an app reads no settings."""
+        redis, longest = settings().redis_url, self.site.realm.absolute.total_seconds()
+        if self._given is not None:
+            return self._given
+        if redis is not None:
+            return RedisOwners(redis.get_secret_value(), self._is_live, longest)
+        return MemoryOwners(self._is_live, longest)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        headers, path = Headers(scope=scope), scope["path"]
+        cookies = "; ".join(headers.getlist("cookie"))
+        if scope["type"] == "websocket" or path.startswith((SOCKET, UPLOAD)):
+            if not await self.may_connect(scope, headers, cookies):
+                refusal = Refused("This connection is not yours.", "Reload the page.", reason="not_your_connection")
+                return await refusals.send(scope, receive, send, refusal)
+        elif path in CLOSED:
+            return await refusals.send(scope, receive, send, _nothing())
+        elif not self.is_open(path):
+            if path.rstrip("/") in DOORS:
+                target = RedirectResponse(path.rstrip("/"), 308)
+                return await target(scope, receive, send)
+            if (response := await self.refusal(scope, cookies)) is not None:
+                if isinstance(response, RedirectResponse):
+                    return await response(scope, receive, send)
+                return await refusals.send(scope, receive, send, response)
+        await self.app(scope, receive, send)
+
+    def is_open(self, path: str) -> bool:
+        """Doors decide for themselves; static files are for everybody."""
+        if path in DOORS or path.startswith((*DOOR_TREES, *PUBLIC)):
+            return True
+        return FILE.fullmatch(path) is not None
+
+    async def may_connect(self, scope: Scope, headers: Headers, cookies: str) -> bool:
+        """For the socket, its polling transport, and uploads into a tab's state."""
+        path, is_socket = scope["path"], scope["type"] == "websocket"
+        if is_socket != path.startswith(SOCKET) and not path.startswith(UPLOAD):
+            return False  # no other socket, and no polling
+        if path.startswith(UPLOAD) and (is_socket or scope["method"] != "POST"):
+            return False  # Reflex would hand uploaded files to anybody
+        principal = await self._peek(cookies, "")
+        if principal is None:
+            return False
+        if not self.is_from_here(headers):
+            await self._note(scope, principal, "foreign_origin")
+            return False
+        if not await self.holds_token(scope, headers, principal, claims=is_socket):
+            await self._note(scope, principal, "foreign_token")
+            return False
+        return True
+
+    def is_from_here(self, headers: Headers) -> bool:
+        """Scripts outside of a browser send no origin; they are refused too."""
+        return headers.get("origin") == self.site.origin
+
+    async def holds_token(self, scope: Scope, headers: Headers, principal: Principal, *, claims: bool) -> bool:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        token = query.get("token", [""])[0] or headers.get("reflex-client-token", "")
+        if not TOKEN.fullmatch(token):
+            return False
+        try:
+            if claims:
+                return await self.owners.claim(token, principal.session_hash)
+            return await self.owners.holder(token) == principal.session_hash
+        except Exception as problem:  # noqa: BLE001  without the store nobody can say whose the token is
+            log.get(__name__).error("owners_unreachable", problem=type(problem).__name__)
+            return False
+
+    async def refusal(self, scope: Scope, cookies: str) -> DomainError | RedirectResponse | None:
+        """None lets the page through."""
+        parts = scope["path"].split("/")
+        of_tenant = parts[1] == "t" and not self.site.operators
+        principal = await self._peek(cookies, parts[2] if of_tenant and len(parts) > 2 else "")
+        if principal is None:
+            if of_tenant and visitors.pending_in(cookies) and refusals.wants_page(scope):
+                return _redirect("/verify")
+            return NotSignedIn()
+        if not of_tenant:
+            return None
+        if not principal.tenant_id:
+            return _nothing()
+        scope["state"]["tenant_id"] = principal.tenant_id
+        if principal.ended:
+            return Refused(principal.ended, principal.ended_step, reason="membership_ended")
+        if principal.tenant_state == "pending_verification" and refusals.wants_page(scope):
+            return _redirect("/verify")
+        if blocked := STATES.get(principal.tenant_state):
+            return policy.refusal(blocked.reason, actions.HOME_READ)
+        return None
+
+    async def _is_live(self, session_hash: str) -> bool:
+        async with db.transaction(self.site.realm.db_role) as session:
+            return await sessions.is_live(session, self.site.realm, session_hash)
+
+    async def _note(self, scope: Scope, principal: Principal, kind: str) -> None:
+        """A live session that does this is worth a look. One row per person, kind and hour."""
+        request_id = scope["state"]["request_id"]
+        log.get(__name__).warning(kind, actor_id=principal.user_id, request_id=request_id)
+        async with db.transaction(self.site.realm.db_role) as session:
+            await trail.note_security_event(session, kind, principal.user_id, scope["path"][:60], request_id)
+
+
+def _nothing() -> NotFound:
+    return NotFound(entry.NOTHING_HERE, entry.NOTHING_HERE_STEP)
+
+
+def _redirect(path: str) -> RedirectResponse:
+    return RedirectResponse(path, 303, {"cache-control": "no-store"})

@@ -1,0 +1,48 @@
+"""How the HTTP app of a site is put together. Order, from outside: edge, origin, guard, our routes, Reflex."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.api import refusals
+from shared.api.edge import Edge
+from shared.api.guard import Guard
+from shared.api.origin import SameOrigin
+from shared.api.sites import Site
+from shared.core.errors import DomainError, NotFound
+
+
+def build(site: Site, *routes: Route) -> Starlette:
+    app = Starlette(
+        routes=[*routes, *(Route(tree + "{rest:path}", nothing, methods=None) for tree in OURS)],
+        middleware=[Middleware(Edge, site=site), Middleware(SameOrigin, site=site), Middleware(Guard, site=site)],
+        exception_handlers={DomainError: refusals.on_refusal, HTTPException: on_http},
+    )
+    app.router.redirect_slashes = False
+    app.state.site = site
+    return app
+
+
+OURS = ("/account/", "/api/", "/auth/", "/onboarding/", "/webhooks/")  # Reflex answers nothing here
+
+
+async def nothing(_: Request) -> Response:
+    raise NotFound(refusals.NOTHING, refusals.NOTHING_STEP)
+
+
+async def on_http(request: Request, problem: Exception) -> Response:
+    """What Starlette itself refuses: an unknown path, a wrong method."""
+    assert isinstance(problem, HTTPException)
+    if problem.status_code == 405:
+        refusal: DomainError = WrongMethod("This address does not take that kind of request.", "Open the page instead.")
+    else:
+        refusal = NotFound(refusals.NOTHING, refusals.NOTHING_STEP)
+    return refusals.answer(request.scope, refusal)
+
+
+class WrongMethod(DomainError):
+    status = 405
+    default_reason = "wrong_method"

@@ -1,0 +1,152 @@
+"""The first minutes of an owner: organisation, look, first invitations. Each step saves at once and may be skipped.
+
+Which organisation is meant says `?t=`, a wish like every slug. Whoever comes back finds what was saved.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.access import actions, policy
+from shared.access.roles import ROLES, may_grant
+from shared.api import doors, forms, visitors
+from shared.api.sign_in import redirect
+from shared.core.ctx import Ctx
+from shared.core.errors import DomainError, Invalid, Refused
+from shared.tenancy import entry, invitations, tenants
+
+STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
+SEATS = 5
+
+
+async def show(request: Request) -> Response:
+    await visitors.need(request)
+    slug = request.query_params.get("t", "") or await _first_of_mine(request)
+    if not slug:
+        return redirect("/organisations")
+    step = request.query_params.get("step", "organisation")
+    return await _page(request, slug, step if step in STEPS else "organisation")
+
+
+async def _first_of_mine(request: Request) -> str:
+    """An organisation that this person may set up."""
+    places = await entry.places(visitors.cookie_header(request))
+    able = (place.slug for place in places if actions.SETTINGS_SETUP.permission in ROLES[place.role].permissions)
+    return next(able, "")
+
+
+async def _page(
+    request: Request,
+    slug: str,
+    step: str,
+    problem: DomainError | None = None,
+    typed: dict[str, str] | None = None,
+    sent: list[str] | None = None,
+) -> Response:
+    async with entry.enter_tenant(visitors.cookie_header(request), slug) as ctx:
+        if ctx.tenant_state == "pending_verification":
+            return redirect("/verify")
+        policy.require(ctx, actions.SETTINGS_SETUP)
+        found = await tenants.get_settings(ctx)
+    values = {
+        "step": step,
+        "number": list(STEPS).index(step) + 1,
+        "steps": STEPS,
+        "slug": slug,
+        "after": _after(slug, step),
+        "roles": [role for role in ROLES.values() if may_grant(ctx.permissions, role.key) and role.key != "owner"],
+        "seats": range(1, SEATS + 1),
+        "sent": sent or [],
+        "logo": f"/t/{slug}/logo?v={found.logo_digest[:12]}" if found.logo_digest else "",
+    }
+    saved = {"name": found.name, "slug": found.slug, "colour": found.colour}
+    template = f"onboarding_{step}.html"
+    if problem is not None:
+        return doors.again(request, template, problem, saved | (typed or {}), **values)
+    return doors.page(request, template, typed=saved, **values)
+
+
+def _after(slug: str, step: str) -> str:
+    """Where this step, or skipping it, leads."""
+    names = list(STEPS)
+    place = names.index(step) + 1
+    return f"/t/{slug}/home" if place == len(names) else f"/onboarding?t={quote(slug)}&step={names[place]}"
+
+
+async def name_it(request: Request) -> Response:
+    await visitors.need(request)
+    typed = await forms.read(request)
+    old = typed.get("t", "")
+    try:
+        async with _setting_up(request, old) as ctx:
+            if typed.get("name", "").strip() != ctx.tenant_name:
+                await tenants.rename(ctx, typed.get("name", ""))
+            slug = ctx.slug
+            if (wished := typed.get("slug", "").strip().lower()) != slug:
+                slug = await tenants.change_slug(ctx, wished)
+    except DomainError as problem:
+        if _is_elsewhere(problem):
+            raise
+        return await _page(request, old, "organisation", problem, typed)
+    return redirect(_after(slug, "organisation"))
+
+
+async def dress_it(request: Request) -> Response:
+    await visitors.need(request)
+    slug, typed = request.path_params["slug"], dict[str, str]()
+    try:
+        typed, logo = await forms.read_logo(request)
+        async with _setting_up(request, slug) as ctx:
+            await tenants.set_brand(ctx, typed.get("colour", "") if typed.get("own_colour") else "")
+            if logo:
+                await tenants.set_logo(ctx, logo)
+    except DomainError as problem:
+        if _is_elsewhere(problem):
+            raise
+        return await _page(request, slug, "look", problem, typed)
+    return redirect(_after(slug, "look"))
+
+
+async def invite(request: Request) -> Response:
+    """One transaction per address: a wrong one does not undo the others, and stays in the form with its reason."""
+    await visitors.need(request)
+    typed = await forms.read(request)
+    slug, sent, wrong, left = typed.get("t", ""), list[str](), dict[str, str](), dict[str, str]()
+    for number in range(1, SEATS + 1):
+        email, role = typed.get(f"email{number}", "").strip(), typed.get(f"role{number}", "member")
+        if not email:
+            continue
+        try:
+            async with _setting_up(request, slug) as ctx:
+                invitation = await invitations.invite(ctx, email, role)
+            sent.append(invitation.email)
+        except DomainError as problem:
+            if _is_elsewhere(problem):
+                raise
+            wrong[f"email{number}"] = getattr(problem, "fields", {}).get("email") or problem.detail
+            left |= {f"email{number}": email, f"role{number}": role}
+    if wrong:
+        problem = Invalid("Some invitations were not sent.", "Correct or remove them.", fields=wrong)
+        return await _page(request, slug, "people", problem, left, sent)
+    return redirect(_after(slug, "people"))
+
+
+def _setting_up(request: Request, slug: str) -> AbstractAsyncContextManager[Ctx]:
+    return entry.enter_tenant(visitors.cookie_header(request), slug)
+
+
+def _is_elsewhere(problem: DomainError) -> bool:
+    """About the organisation as a whole, not about what was typed."""
+    ended = {"not_found", "not_signed_in", "membership_ended", "tenant_suspended", "tenant_deleted", "tenant_unverified"}
+    return problem.reason in ended or (isinstance(problem, Refused) and problem.reason == "missing_permission")
+
+
+ROUTES = [
+    Route("/onboarding", show),
+    Route("/onboarding/organisation", name_it, methods=["POST"]),
+    Route("/onboarding/{slug}/look", dress_it, methods=["POST"]),
+    Route("/onboarding/people", invite, methods=["POST"]),
+]

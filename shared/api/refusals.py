@@ -1,0 +1,70 @@
+"""A refusal as an answer: a page for people, application/problem+json for programs. One status, one set of words."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from shared.api import doors
+from shared.core.errors import DomainError, NotSignedIn, Refused
+
+NOTHING = "There is nothing at this address."  # the words of tenancy.entry: not there and not yours look alike
+NOTHING_STEP = "Check the address, or choose one of your organisations."
+DRAIN_AT_MOST = 20_000_000
+
+
+class Broken(DomainError):
+    """Our fault."""
+
+    status = 500
+    default_reason = "bug"
+
+
+def wants_page(scope: Scope) -> bool:
+    """A browser that opens an address, as opposed to a program that calls one."""
+    accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
+    return b"text/html" in accept and not scope["path"].startswith("/api/")
+
+
+def answer(scope: Scope, refusal: DomainError) -> Response:
+    request_id = scope["state"]["request_id"]
+    headers = {"cache-control": "no-store"}
+    if isinstance(refusal, Refused) and refusal.retry_after:
+        headers["retry-after"] = str(refusal.retry_after)
+    if not wants_page(scope):
+        body = refusal.problem(request_id)
+        if fields := getattr(refusal, "fields", None):
+            body["fields"] = fields
+        return JSONResponse(
+            body, refusal.http_status, headers=headers, media_type="application/problem+json"
+        )
+    if isinstance(refusal, NotSignedIn):
+        return RedirectResponse(doors.sign_in_address(scope), 303, headers=headers)
+    return doors.refusal_page(scope, refusal, headers)
+
+
+def of_exception(problem: Exception) -> DomainError:
+    if isinstance(problem, DomainError):
+        return problem
+    return Broken("Something went wrong on our side.", "Try again. If it stays, tell support the id below.")
+
+
+async def send(scope: Scope, receive: Receive, send: Send, problem: Exception) -> None:
+    """For ASGI layers. Reads what the client is still sending, or the server would cut the line mid-answer."""
+    if scope["type"] == "websocket":
+        await receive()
+        return await send({"type": "websocket.close", "code": 4403})
+    await drain(receive)
+    await answer(scope, of_exception(problem))(scope, receive, send)
+
+
+async def drain(receive: Receive, seen: int = 0) -> None:
+    more = True
+    while more and seen < DRAIN_AT_MOST:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+async def on_refusal(request: Request, problem: Exception) -> Response:
+    """Starlette's handler for what our routes raise."""
+    return answer(request.scope, of_exception(problem))

@@ -1,0 +1,40 @@
+"""Which of the two apps a request is for: its realm, its own address, how its doors introduce themselves."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from shared.core.config import settings
+from shared.identity.realms import OPERATOR, USER, Realm
+
+
+@dataclass(frozen=True)
+class Site:
+    realm: Realm
+    look: str  # `data-app` of the look
+
+    @cached_property
+    def origin(self) -> str:
+        """Exactly this, and nothing else, may post to us and open sockets."""
+        return settings().admin_url if self.operators else settings().tenant_url
+
+    @property
+    def operators(self) -> bool:
+        return self.realm is OPERATOR
+
+    @cached_property
+    def sockets(self) -> str:
+        parts = urlsplit(self.origin)
+        return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
+
+
+TENANT = Site(USER, "tenant")
+ADMIN = Site(OPERATOR, "operator")
+
+
+def of(request: Request) -> Site:
+    site = request.app.state.site
+    assert isinstance(site, Site)
+    return site

@@ -1,0 +1,29 @@
+"""The HTTP half of the tenant app. Reflex is mounted below `app`, so its pages and sockets lie behind the guard."""
+
+from shared.api import (
+    account,
+    health,
+    house,
+    invitations,
+    logo,
+    onboarding,
+    organisations,
+    reset,
+    sign_in,
+    sign_up,
+    sites,
+)
+
+app = house.build(
+    sites.TENANT,
+    *health.ROUTES,
+    health.METRICS,
+    *sign_in.ROUTES,
+    *sign_up.ROUTES,
+    *reset.ROUTES,
+    *invitations.ROUTES,
+    *account.ROUTES,
+    *onboarding.ROUTES,
+    *organisations.ROUTES,
+    *logo.ROUTES,
+)

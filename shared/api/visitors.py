@@ -1,0 +1,97 @@
+"""Who stands at a door: their address, their browser, their session, and the address they signed up with."""
+
+import base64
+import binascii
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.api import sites
+from shared.core import crypto, db
+from shared.core.config import settings
+from shared.core.errors import NotSignedIn
+from shared.identity import cookies, repository, sessions
+from shared.identity.realms import Realm
+from shared.identity.sessions import Found
+from shared.identity.sign_in import Browser
+
+PENDING, PENDING_LIVES = "__Host-bulkhead-pending", timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A live session and its person, for one request."""
+
+    person: Any  # User or Operator
+    found: Found
+
+
+def address(request: Request) -> str:
+    """Of the client: the last one that is not one of our own proxies. What a client adds in front is not believed."""
+    hops = settings().trusted_proxy_hops
+    told = [one.strip() for one in request.headers.get("x-forwarded-for", "").split(",") if one.strip()]
+    if hops and len(told) >= hops:
+        return told[-hops][:64]
+    return request.client.host if request.client else "unknown"
+
+
+def cookie_header(request: Request) -> str:
+    return "; ".join(request.headers.getlist("cookie"))
+
+
+async def look(request: Request) -> SignedIn | None:
+    realm = sites.of(request).realm
+    async with db.transaction(realm.db_role) as session:
+        found = await sessions.find(session, realm, cookie_header(request))
+        if found is None:
+            return None
+        await sessions.touch(session, realm, found)
+        return SignedIn(await repository.get_person(session, realm, found.subject_id), found)
+
+
+async def need(request: Request) -> SignedIn:
+    """Raises NotSignedIn."""
+    visitor = await look(request)
+    if visitor is None:
+        raise NotSignedIn
+    return visitor
+
+
+async def browser(request: Request) -> Browser:
+    """Also names the session this browser has now, because a new one replaces it."""
+    visitor = await look(request)
+    return Browser(
+        address(request), request.headers.get("user-agent", ""), visitor.found.session_hash if visitor else ""
+    )
+
+
+def challenge(request: Request, realm: Realm) -> str:
+    return cookies.read(cookie_header(request), realm.challenge_cookie)
+
+
+def set_pending(response: Response, email: str) -> None:
+    """The same for every address, known to us or not."""
+    name = base64.urlsafe_b64encode(email.encode()).rstrip(b"=").decode()
+    cookies.put(response, PENDING, crypto.sign("pending", name, str(int(time.time()))), PENDING_LIVES)
+
+
+def clear_pending(response: Response) -> None:
+    cookies.drop(response, PENDING)
+
+
+def pending(request: Request) -> str:
+    return pending_in(cookie_header(request))
+
+
+def pending_in(header: str) -> str:
+    """The address this browser signed up with in the last day, "" for none."""
+    try:
+        name, moment = crypto.unsign("pending", cookies.read(header, PENDING), 2)
+        email = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
+    except (crypto.BadSignature, ValueError, binascii.Error):
+        return ""
+    return email if int(moment) > time.time() - PENDING_LIVES.total_seconds() else ""
