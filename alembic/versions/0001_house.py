@@ -313,6 +313,7 @@ def upgrade() -> None:
     run(AUDIT_HEAD)
     run(SchemaManager.get_schema())
     run(QUEUE_GRANTS)
+    run("grant select on alembic_version to bulkhead_app, bulkhead_operator")  # /readyz asks whether it may serve
 
 
 def downgrade() -> None:
