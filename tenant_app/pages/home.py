@@ -168,7 +168,7 @@ def team() -> rx.Component:
         fact("Members", HomeState.active, "Active at the moment"),
         fact("Invited", HomeState.invited, "Have not answered yet"),
         fact("Seats", HomeState.seats, HomeState.seats_said),
-        fact("Plan", Shell.plan, "Plans can be changed later"),
+        fact("Your role", Shell.role, link("What it may do", href("roles"))),
     )
     return hull(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
 

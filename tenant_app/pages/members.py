@@ -1,6 +1,7 @@
 """/t/[tenant]/members: who works here, who is asked to, and what each of them may do."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import reflex as rx
@@ -111,12 +112,14 @@ def member_row(ctx: Ctx, one: members.Member) -> MemberRow:
 
 
 def invitation_row(one: Any) -> InvitationRow:
+    left = one.expires_at - datetime.now(UTC)
+    status = "Expired" if left <= timedelta(0) else "Expires soon" if left < timedelta(days=1) else "Invited"
     return InvitationRow(
         one.id,
         one.email,
         roles.ROLES[one.role].name,
-        "Invited",
-        TONE["Invited"],
+        status,
+        TONE[status],
         one.created_at.isoformat(),
         one.invited_by_name,
     )
