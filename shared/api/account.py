@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from shared.api import agents, doors, forms, qr, sites, visitors
-from shared.api.sign_in import redirect
+from shared.api.sign_in import account_key, redirect
 from shared.api.visitors import SignedIn
 from shared.audit import trail
 from shared.core import db
@@ -39,7 +39,10 @@ async def show(request: Request) -> Response:
 
 
 async def _page(
-    request: Request, visitor: SignedIn, problem: DomainError | None = None, typed: dict[str, str] | None = None
+    request: Request,
+    visitor: SignedIn,
+    problem: DomainError | None = None,
+    typed: dict[str, str] | None = None,
 ) -> Response:
     realm = sites.of(request).realm
     async with db.transaction(realm.db_role) as session:
@@ -76,7 +79,7 @@ def _act(act: Act) -> Callable[[Request], Awaitable[Response]]:
 async def _prove(request: Request, visitor: SignedIn, typed: dict[str, str]) -> None:
     """The password once more. Raises Invalid, Refused."""
     realm = sites.of(request).realm
-    await hit(Limit.MFA_ACCOUNT, realm.name, visitor.person.id)
+    await hit(Limit.SIGN_IN_ACCOUNT, account_key(realm, visitor.person.email))
     person = await sign_in.check_password(realm, visitor.person.email, typed.get("current", ""))
     if person is None:
         wrong = "This is not your password."
@@ -99,7 +102,7 @@ async def change_password(request: Request, visitor: SignedIn, typed: dict[str, 
     async with db.transaction(realm.db_role) as session:
         await users.change_password(session, realm, person.id, password_hash)
         token = await _renew(session, request, visitor, visitor.found.factors)
-    await _record(request, realm, token, "password.changed")
+    await _record(realm, token, "password.changed")
     return _with_session(realm, redirect("/account?done=password"), token)
 
 
@@ -115,7 +118,7 @@ async def _factor_page(request: Request, visitor: SignedIn, problem: DomainError
         seed = "" if on else await mfa.seed_of(session, realm, person.id)
     if not seed:
         return redirect("/account")
-    values = {"seed": seed, "qr": qr.svg(mfa.uri(realm, seed, person.email))}
+    values: dict[str, Any] = {"seed": seed, "qr": qr.svg(mfa.uri(realm, seed, person.email))}
     if problem is not None:
         return doors.again(request, "factor.html", problem, {}, **values)
     return doors.page(request, "factor.html", **values)
@@ -143,7 +146,8 @@ async def confirm_factor(request: Request) -> Response:
             token = await _renew(session, request, visitor, BOTH)
     except DomainError as problem:
         return await _factor_page(request, visitor, problem)
-    return _with_session(realm, doors.page(request, "codes.html", codes=codes, target="/account?done=factor-on"), token)
+    shown = doors.page(request, "codes.html", codes=codes, target="/account?done=factor-on")
+    return _with_session(realm, shown, token)
 
 
 async def disable_factor(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
@@ -197,7 +201,7 @@ def _with_session(realm: Realm, response: Response, token: str) -> Response:
     return response
 
 
-async def _record(request: Request, realm: Realm, token: str, action: str) -> None:
+async def _record(realm: Realm, token: str, action: str) -> None:
     if realm is OPERATOR:
         async with entry.enter_operator(f"{realm.cookie}={token}") as octx:
             trail.record_operator(octx, action, octx.actor_id, reason="By themselves")

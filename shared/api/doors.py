@@ -1,6 +1,6 @@
 """Pages before and around a session: server-rendered, no script, no socket, the look of the apps.
 
-Their policy allows nothing but our own sheet, font and pictures; what a person typed is escaped by the templates.
+Their policy allows nothing but our own sheet, font and pictures; the templates escape what a person typed.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
 from shared.api.sites import Site
@@ -53,16 +53,32 @@ def page(scope: Scope | Request, template: str, status: int = 200, **values: Any
     return HTMLResponse(text, status, {"cache-control": "no-store", "content-security-policy": POLICY})
 
 
+def wants_page(scope: Scope) -> bool:
+    """Everybody but programs that say so."""
+    accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
+    program = b"application/json" in accept or b"application/problem+json" in accept
+    return not scope["path"].startswith("/api/") and (b"text/html" in accept or not program)
+
+
+def problem(scope: Scope, refusal: DomainError, headers: dict[str, str] | None = None) -> Response:
+    body = refusal.problem(scope["state"]["request_id"])
+    if fields := getattr(refusal, "fields", None):
+        body["fields"] = fields
+    return JSONResponse(body, refusal.http_status, headers, media_type="application/problem+json")
+
+
 def again(
-    scope: Scope | Request, template: str, problem: DomainError, typed: dict[str, str], **values: Any
-) -> HTMLResponse:
+    request: Request, template: str, refusal: DomainError, typed: dict[str, str], **values: Any
+) -> Response:
     """The form again, with what is wrong. What was typed stays, secrets do not."""
-    fields = dict(getattr(problem, "fields", {}))
+    if not wants_page(request.scope):
+        return problem(request.scope, refusal)
+    fields = dict(getattr(refusal, "fields", {}))
     if not fields:
-        fields[""] = f"{problem.detail} {problem.next_step}".strip()
+        fields[""] = f"{refusal.detail} {refusal.next_step}".strip()
     kept = {name: value for name, value in typed.items() if name not in SECRET}
-    answer = page(scope, template, problem.http_status, wrong=fields, typed=kept, **values)
-    if retry_after := getattr(problem, "retry_after", 0):
+    answer = page(request, template, refusal.http_status, wrong=fields, typed=kept, **values)
+    if retry_after := getattr(refusal, "retry_after", 0):
         answer.headers["retry-after"] = str(retry_after)
     return answer
 

@@ -24,6 +24,7 @@ ALWAYS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+TRICKS = ("//", "\\", "/../", "/./")
 # Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; the doors are strict (doors.POLICY).
 APP_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
@@ -94,7 +95,7 @@ def _is_honest(scope: Scope) -> bool:
     """One spelling per address, so that the guard and what it guards cannot read a path differently."""
     path: str = scope["path"]
     raw = scope.get("raw_path") or path.encode()
-    if not path.startswith("/") or not path.isprintable() or any(one in path for one in ("//", "\\", "/../", "/./")):
+    if not path.startswith("/") or not path.isprintable() or any(trick in path for trick in TRICKS):
         return False
     if path.endswith(("/..", "/.")) or len(raw) > 2_000:
         return False

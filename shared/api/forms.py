@@ -19,12 +19,15 @@ class TooLarge(DomainError):
 
 async def read(request: Request) -> dict[str, str]:
     """The fields, the last of each name, as typed. Raises Invalid, TooLarge."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM and (kind or request.headers.get("content-length", "0") != "0"):
         await refusals.drain(request.receive)
         raise Invalid("This address takes an ordinary form.", "Send the form of the page again.")
     body = await _body(request, LARGEST, TooLarge("This form is too long.", "Shorten what you entered."))
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+        )
     except ValueError as problem:
         raise Invalid("This form could not be read.", "Reload the page and try again.") from problem
     return check(dict(pairs))
@@ -47,7 +50,9 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != MULTIPART:
         await refusals.drain(request.receive)
-        raise Invalid("This address takes a file.", "Choose a file on the settings page.", fields={"logo": "Missing"})
+        raise Invalid(
+            "This address takes a file.", "Choose a file on the settings page.", fields={"logo": "Missing"}
+        )
     too_large = TooLarge("This picture is larger than 2 MB.", "Choose a smaller PNG, JPEG or WebP picture.")
     body = await _body(request, LARGEST_LOGO + LARGEST, too_large)
 
@@ -61,7 +66,9 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
                 content = await file.read(LARGEST_LOGO + 1)
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
     except Exception as problem:
-        raise Invalid("This file could not be read.", "Choose it again.", fields={"logo": "Unreadable"}) from problem
+        raise Invalid(
+            "This file could not be read.", "Choose it again.", fields={"logo": "Unreadable"}
+        ) from problem
     if len(content) > LARGEST_LOGO:
         raise too_large
     return check(fields), content

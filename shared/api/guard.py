@@ -1,7 +1,7 @@
 """Who may open a socket, upload, or load a page. Everything that Reflex answers lies behind this.
 
-A socket needs our exact origin, a live session, and a client token that this session holds. A page needs a session,
-and under `/t/{slug}` a membership: an organisation that does not exist and one of other people are the same page.
+A socket needs our exact origin, a live session, and a client token that this session holds. A page needs a
+session, and under `/t/{slug}` a membership: what does not exist and what is other people's are the same page.
 """
 
 import re
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.access import actions, policy
 from shared.access.decision import STATES
-from shared.api import refusals, visitors
+from shared.api import doors, refusals, visitors
 from shared.api.owners import MemoryOwners, Owners, RedisOwners
 from shared.api.sites import Site
 from shared.audit import trail
@@ -31,8 +31,8 @@ SOCKET, UPLOAD = "/_event", "/_upload"
 CLOSED = ("/_all_routes", "/_health", "/auth-codespace", "/ping")
 DOORS = frozenset(  # answered by our own routes, which ask for a session where they need one
     {
-        *("/", "/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa", "/onboarding"),
-        *("/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
+        *("/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa"),
+        *("/onboarding", "/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
     }
 )
 DOOR_TREES = ("/account/", "/api/", "/auth/", "/onboarding/", "/webhooks/")
@@ -69,7 +69,9 @@ class Guard:
         cookies = "; ".join(headers.getlist("cookie"))
         if scope["type"] == "websocket" or path.startswith((SOCKET, UPLOAD)):
             if not await self.may_connect(scope, headers, cookies):
-                refusal = Refused("This connection is not yours.", "Reload the page.", reason="not_your_connection")
+                refusal = Refused(
+                    "This connection is not yours.", "Reload the page.", reason="not_your_connection"
+                )
                 return await refusals.send(scope, receive, send, refusal)
         elif path in CLOSED:
             return await refusals.send(scope, receive, send, _nothing())
@@ -111,7 +113,9 @@ class Guard:
         """Scripts outside of a browser send no origin; they are refused too."""
         return headers.get("origin") == self.site.origin
 
-    async def holds_token(self, scope: Scope, headers: Headers, principal: Principal, *, claims: bool) -> bool:
+    async def holds_token(
+        self, scope: Scope, headers: Headers, principal: Principal, *, claims: bool
+    ) -> bool:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         token = query.get("token", [""])[0] or headers.get("reflex-client-token", "")
         if not TOKEN.fullmatch(token):
@@ -130,7 +134,7 @@ class Guard:
         of_tenant = parts[1] == "t" and not self.site.operators
         principal = await self._peek(cookies, parts[2] if of_tenant and len(parts) > 2 else "")
         if principal is None:
-            if of_tenant and visitors.pending_in(cookies) and refusals.wants_page(scope):
+            if of_tenant and visitors.pending_in(cookies) and doors.wants_page(scope):
                 return _redirect("/verify")
             return NotSignedIn()
         if not of_tenant:
@@ -140,7 +144,7 @@ class Guard:
         scope["state"]["tenant_id"] = principal.tenant_id
         if principal.ended:
             return Refused(principal.ended, principal.ended_step, reason="membership_ended")
-        if principal.tenant_state == "pending_verification" and refusals.wants_page(scope):
+        if principal.tenant_state == "pending_verification" and doors.wants_page(scope):
             return _redirect("/verify")
         if blocked := STATES.get(principal.tenant_state):
             return policy.refusal(blocked.reason, actions.HOME_READ)

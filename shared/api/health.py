@@ -34,7 +34,9 @@ async def _database(role: db.Role) -> str:
     try:
         async with db.transaction(role) as session:
             connection = await session.connection()
-            found = (await connection.execute(text("select version_num from alembic_version"))).scalars().all()
+            found = (
+                (await connection.execute(text("select version_num from alembic_version"))).scalars().all()
+            )
     except Exception as problem:  # noqa: BLE001  whatever it is: not ready
         log.get(__name__).warning("not_ready", part="database", problem=type(problem).__name__)
         return "unreachable"
@@ -52,7 +54,7 @@ async def _redis() -> str:
     try:
         client = Redis.from_url(given.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)
         async with client:
-            await client.ping()
+            await client.execute_command("PING")  # type: ignore[no-untyped-call]
     except Exception as problem:  # noqa: BLE001
         log.get(__name__).warning("not_ready", part="redis", problem=type(problem).__name__)
         return "unreachable"

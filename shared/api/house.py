@@ -18,7 +18,11 @@ from shared.core.errors import DomainError, NotFound
 def build(site: Site, *routes: Route) -> Starlette:
     app = Starlette(
         routes=[*routes, *(Route(tree + "{rest:path}", nothing, methods=None) for tree in OURS)],
-        middleware=[Middleware(Edge, site=site), Middleware(SameOrigin, site=site), Middleware(Guard, site=site)],
+        middleware=[
+            Middleware(Edge, site=site),
+            Middleware(SameOrigin, site=site),
+            Middleware(Guard, site=site),
+        ],
         exception_handlers={DomainError: refusals.on_refusal, HTTPException: on_http},
     )
     app.router.redirect_slashes = False
@@ -37,7 +41,9 @@ async def on_http(request: Request, problem: Exception) -> Response:
     """What Starlette itself refuses: an unknown path, a wrong method."""
     assert isinstance(problem, HTTPException)
     if problem.status_code == 405:
-        refusal: DomainError = WrongMethod("This address does not take that kind of request.", "Open the page instead.")
+        refusal: DomainError = WrongMethod(
+            "This address does not take that kind of request.", "Open the page instead."
+        )
     else:
         refusal = NotFound(refusals.NOTHING, refusals.NOTHING_STEP)
     return refusals.answer(request.scope, refusal)

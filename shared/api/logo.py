@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.api import doors, forms, refusals, visitors
+from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core.errors import DomainError, NotFound
 from shared.core.limits import Limit, hit
@@ -35,7 +35,7 @@ async def store(request: Request) -> Response:
             await hit(Limit.UPLOAD_TENANT, ctx.tenant_id)
             await tenants.set_logo(ctx, picture)
     except DomainError as problem:
-        if not refusals.wants_page(request.scope) or problem.reason in ("not_found", "not_signed_in"):
+        if not doors.wants_page(request.scope) or problem.reason in ("not_found", "not_signed_in"):
             raise
         return doors.refusal_page(request.scope, problem, {}, back)
     return redirect(back)

@@ -4,6 +4,7 @@ Which organisation is meant says `?t=`, a wish like every slug. Whoever comes ba
 """
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -15,11 +16,15 @@ from shared.access.roles import ROLES, may_grant
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core.ctx import Ctx
-from shared.core.errors import DomainError, Invalid, Refused
+from shared.core.errors import DomainError, Invalid
 from shared.tenancy import entry, invitations, tenants
 
 STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
 SEATS = 5
+ELSEWHERE = {  # about the organisation as a whole, not about what was typed
+    *("membership_ended", "missing_permission", "not_found", "not_signed_in"),
+    *("tenant_deleted", "tenant_suspended", "tenant_unverified"),
+}
 
 
 async def show(request: Request) -> Response:
@@ -34,7 +39,9 @@ async def show(request: Request) -> Response:
 async def _first_of_mine(request: Request) -> str:
     """An organisation that this person may set up."""
     places = await entry.places(visitors.cookie_header(request))
-    able = (place.slug for place in places if actions.SETTINGS_SETUP.permission in ROLES[place.role].permissions)
+    able = (
+        place.slug for place in places if actions.SETTINGS_SETUP.permission in ROLES[place.role].permissions
+    )
     return next(able, "")
 
 
@@ -51,13 +58,15 @@ async def _page(
             return redirect("/verify")
         policy.require(ctx, actions.SETTINGS_SETUP)
         found = await tenants.get_settings(ctx)
-    values = {
+    values: dict[str, Any] = {
         "step": step,
         "number": list(STEPS).index(step) + 1,
         "steps": STEPS,
         "slug": slug,
         "after": _after(slug, step),
-        "roles": [role for role in ROLES.values() if may_grant(ctx.permissions, role.key) and role.key != "owner"],
+        "roles": [
+            role for role in ROLES.values() if may_grant(ctx.permissions, role.key) and role.key != "owner"
+        ],
         "seats": range(1, SEATS + 1),
         "sent": sent or [],
         "logo": f"/t/{slug}/logo?v={found.logo_digest[:12]}" if found.logo_digest else "",
@@ -129,8 +138,8 @@ async def invite(request: Request) -> Response:
             wrong[f"email{number}"] = getattr(problem, "fields", {}).get("email") or problem.detail
             left |= {f"email{number}": email, f"role{number}": role}
     if wrong:
-        problem = Invalid("Some invitations were not sent.", "Correct or remove them.", fields=wrong)
-        return await _page(request, slug, "people", problem, left, sent)
+        some = Invalid("Some invitations were not sent.", "Correct or remove them.", fields=wrong)
+        return await _page(request, slug, "people", some, left, sent)
     return redirect(_after(slug, "people"))
 
 
@@ -139,9 +148,7 @@ def _setting_up(request: Request, slug: str) -> AbstractAsyncContextManager[Ctx]
 
 
 def _is_elsewhere(problem: DomainError) -> bool:
-    """About the organisation as a whole, not about what was typed."""
-    ended = {"not_found", "not_signed_in", "membership_ended", "tenant_suspended", "tenant_deleted", "tenant_unverified"}
-    return problem.reason in ended or (isinstance(problem, Refused) and problem.reason == "missing_permission")
+    return problem.reason in ELSEWHERE
 
 
 ROUTES = [

@@ -30,7 +30,9 @@ class SameOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self.lets_through(scope):
             return await self.app(scope, receive, send)
-        log.get(__name__).warning("foreign_origin", path=scope["path"], request_id=scope["state"]["request_id"])
+        log.get(__name__).warning(
+            "foreign_origin", path=scope["path"], request_id=scope["state"]["request_id"]
+        )
         refusal = Refused(
             "This request came from another site.",
             f"Open {self.site.origin} and do it there.",

@@ -1,13 +1,15 @@
 """A refusal as an answer: a page for people, application/problem+json for programs. One status, one set of words."""
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from shared.api import doors
 from shared.core.errors import DomainError, NotSignedIn, Refused
 
-NOTHING = "There is nothing at this address."  # the words of tenancy.entry: not there and not yours look alike
+NOTHING = (
+    "There is nothing at this address."  # the words of tenancy.entry: not there and not yours look alike
+)
 NOTHING_STEP = "Check the address, or choose one of your organisations."
 DRAIN_AT_MOST = 20_000_000
 
@@ -19,24 +21,12 @@ class Broken(DomainError):
     default_reason = "bug"
 
 
-def wants_page(scope: Scope) -> bool:
-    """A browser that opens an address, as opposed to a program that calls one."""
-    accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
-    return b"text/html" in accept and not scope["path"].startswith("/api/")
-
-
 def answer(scope: Scope, refusal: DomainError) -> Response:
-    request_id = scope["state"]["request_id"]
     headers = {"cache-control": "no-store"}
     if isinstance(refusal, Refused) and refusal.retry_after:
         headers["retry-after"] = str(refusal.retry_after)
-    if not wants_page(scope):
-        body = refusal.problem(request_id)
-        if fields := getattr(refusal, "fields", None):
-            body["fields"] = fields
-        return JSONResponse(
-            body, refusal.http_status, headers=headers, media_type="application/problem+json"
-        )
+    if not doors.wants_page(scope):
+        return doors.problem(scope, refusal, headers)
     if isinstance(refusal, NotSignedIn):
         return RedirectResponse(doors.sign_in_address(scope), 303, headers=headers)
     return doors.refusal_page(scope, refusal, headers)

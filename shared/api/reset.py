@@ -18,8 +18,9 @@ async def show_forgot(request: Request) -> Response:
 
 
 async def forgot(request: Request) -> Response:
-    typed = await forms.read(request)
+    typed = dict[str, str]()
     try:
+        typed = await forms.read(request)
         email = emails.clean(typed.get("email", ""))
         await hit(Limit.FORGOT_ADDRESS, visitors.address(request))
         await hit(Limit.FORGOT_ACCOUNT, account_key(USER, email))

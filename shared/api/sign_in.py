@@ -3,6 +3,7 @@
 The same words, status and time for a wrong password and for an address that nobody has.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -11,14 +12,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from shared.api import doors, forms, qr, sites, visitors
+from shared.audit import trail
 from shared.core import crypto, db
 from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.limits import Limit, hit
 from shared.identity import cookies, emails, mfa, repository, sessions, sign_in
 from shared.identity.realms import OPERATOR, Realm
-from shared.identity.sign_in import BOTH, Browser, Opened
+from shared.identity.sign_in import BOTH, Opened
 from shared.tenancy import entry
-from shared.audit import trail
 
 WRONG = "This address and password do not match."
 WRONG_CODE = "This code is not right, or was used before."
@@ -53,10 +54,11 @@ async def show(request: Request) -> Response:
 
 
 async def sign_in_by_password(request: Request) -> Response:
-    typed, realm = await forms.read(request), sites.of(request).realm
-    email, target = typed.get("email", ""), doors.local_path(typed.get("next", "/"))
-    typed["next"] = target
+    realm, typed, target = sites.of(request).realm, dict[str, str](), "/"
     try:
+        typed = await forms.read(request)
+        email, target = typed.get("email", ""), doors.local_path(typed.get("next", "/"))
+        typed["next"] = target
         await _limit(request, realm, email)
         person = await sign_in.check_password(realm, email, typed.get("password", ""))
         if person is None:
@@ -117,7 +119,8 @@ async def sign_in_by_code(request: Request) -> Response:
     code, target = typed.get("code", ""), doors.local_path(typed.get("next", "/"))
     token, browser = visitors.challenge(request, realm), await visitors.browser(request)
     await hit(Limit.TOKEN_ADDRESS, visitors.address(request))
-    codes, opened = [], ""
+    codes: Sequence[str] = ()
+    opened = ""
     async with db.transaction(realm.db_role) as session:
         subject_id = await mfa.challenged(session, realm, token)
     if not subject_id:

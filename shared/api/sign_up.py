@@ -22,9 +22,10 @@ async def show(request: Request) -> Response:
 
 
 async def sign_up(request: Request) -> Response:
-    typed = await forms.read(request)
-    values = [typed.get(name, "") for name in ("email", "password", "name", "organisation")]
+    typed = dict[str, str]()
     try:
+        typed = await forms.read(request)
+        values = [typed.get(name, "") for name in ("email", "password", "name", "organisation")]
         await hit(Limit.SIGN_UP_ADDRESS, visitors.address(request))
         await signups.sign_up(*values, visitors.address(request))
     except DomainError as problem:
@@ -39,13 +40,19 @@ async def show_verify(request: Request) -> Response:
     if token := request.query_params.get("token", ""):
         async with db.transaction() as session:
             works = await tokens.look(session, "verify", token) is not None
-        return doors.page(request, "verify_link.html", token=token, works=works, email=await _waiting(request))
+        status, email = 200 if works else 422, await _waiting(request)
+        return doors.page(request, "verify_link.html", status, token=token, works=works, email=email)
     visitor, email = await visitors.look(request), await _waiting(request)
     if not email:
-        return redirect("/" if visitor else "/sign-in")
+        return redirect("/organisations" if visitor else "/sign-in")
     mailbox = "" if settings().production or settings().smtp_url else f"{settings().sandbox_url}/mail"
     return doors.page(
-        request, "verify.html", email=email, signed_in=visitor is not None, mailbox=mailbox, notice=doors.notice(request)
+        request,
+        "verify.html",
+        email=email,
+        signed_in=visitor is not None,
+        mailbox=mailbox,
+        notice=doors.notice(request),
     )
 
 
@@ -68,7 +75,9 @@ async def verify(request: Request) -> Response:
     except DomainError as problem:
         return await _not_verified(request, token, problem)
     if verified.email in waiting:
-        response = await let_in(request, verified.user_id, f"/onboarding?t={verified.slug}" if verified.slug else "/")
+        response = await let_in(
+            request, verified.user_id, f"/onboarding?t={verified.slug}" if verified.slug else "/"
+        )
     else:
         response = redirect("/sign-in?notice=verified")
     visitors.clear_pending(response)

@@ -1,1 +1,1 @@
-"""Who people are. Owns accounts, credentials, sessions and factors of both realms; knows nothing about tenants."""
+"""Who people are. Accounts, credentials, sessions and factors of both realms; knows nothing of tenants."""

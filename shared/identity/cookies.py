@@ -1,4 +1,4 @@
-"""Reading and setting our cookies. All are `__Host-`: no script sees them, no other host or path sets them."""
+"""Reading and setting our cookies. All are `__Host-`: no script reads, no other host sets them."""
 
 from datetime import timedelta
 

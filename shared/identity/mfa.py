@@ -1,6 +1,6 @@
 """The second factor: time-based codes (TOTP) and recovery codes, the same for both realms.
 
-A step of the clock is accepted once, a recovery code is used once, a challenge dies with the fifth wrong code.
+A step of the clock is accepted once, a recovery code used once, a challenge dies with the fifth wrong code.
 Seeds are sealed with the realm's own platform key.
 """
 
@@ -44,7 +44,7 @@ async def is_on(session: AsyncSession, realm: Realm, subject_id: str) -> bool:
 
 
 async def enrol(session: AsyncSession, realm: Realm, subject_id: str) -> str:
-    """The seed to show, base32. The same one until it is confirmed, so that a reload does not spoil a scanned code.
+    """The seed to show, base32. The same one until it is confirmed: a reload must not spoil a scanned code.
 
     Raises Conflict when a factor is in force already.
     """
@@ -73,7 +73,7 @@ async def seed_of(session: AsyncSession, realm: Realm, subject_id: str) -> str:
 def uri(realm: Realm, seed: str, email: str) -> str:
     """What an authenticator app scans."""
     issuer = "Bulkhead" if realm.name == "user" else "Bulkhead operators"
-    return pyotp.TOTP(seed).provisioning_uri(email, issuer_name=issuer)
+    return pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=issuer)
 
 
 async def confirm(session: AsyncSession, realm: Realm, subject_id: str, code: str) -> Sequence[str]:
@@ -131,7 +131,7 @@ async def challenged(session: AsyncSession, realm: Realm, token: str) -> str:
 
 
 async def answer(session: AsyncSession, realm: Realm, token: str, code: str) -> Answer:
-    """Counts the attempt first, so that guesses in parallel do not get more of them. The challenge ends when right."""
+    """Counts the attempt before it looks, so that parallel guesses are not more guesses. Ends when right."""
     row = token and await repository.get_challenge(session, realm, crypto.digest(token), MOST_ATTEMPTS)
     tried = await repository.count_attempt(session, realm, row.id, MOST_ATTEMPTS) if row else 0
     if not row or not tried:
@@ -143,7 +143,9 @@ async def answer(session: AsyncSession, realm: Realm, token: str, code: str) -> 
     return Answer(True, subject_id=subject_id)
 
 
-async def answer_enrolment(session: AsyncSession, realm: Realm, token: str, code: str) -> tuple[Answer, Sequence[str]]:
+async def answer_enrolment(
+    session: AsyncSession, realm: Realm, token: str, code: str
+) -> tuple[Answer, Sequence[str]]:
     """The same for somebody who enrols while signing in: the first right code turns the factor on."""
     row = token and await repository.get_challenge(session, realm, crypto.digest(token), MOST_ATTEMPTS)
     tried = await repository.count_attempt(session, realm, row.id, MOST_ATTEMPTS) if row else 0

@@ -1,4 +1,4 @@
-"""Operators: people of the platform's side. Each has a role, a password and, after the first sign-in, a factor."""
+"""Operators: people of the platform's side. Each has a role, a password and a second factor."""
 
 import secrets
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
 async def create(
     octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: str = "New operator"
 ) -> Created:
-    """Without a password one is made. The first sign-in leads to enrolling a factor. Raises Conflict, Invalid."""
+    """Without a password one is made. Signing in first leads to enrolling a factor. Raises Conflict."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     email, name = emails.clean(email), users.clean_name(name)
     _known_role(role)
@@ -56,7 +56,7 @@ async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: st
         await _keep_one_owner(octx, operator)
     before, operator.role = operator.role, role
     octx.session.add(operator)
-    trail.record_operator(octx, "operator.role_changed", operator_id, reason=reason, before=before, after=role)
+    trail.record_operator(octx, "operator.role_changed", operator_id, reason=reason, old=before, new=role)
 
 
 async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:

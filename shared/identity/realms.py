@@ -1,4 +1,4 @@
-"""The two realms, as values: one code serves both, while tables, cookies, keys and database roles stay apart."""
+"""The two realms, as values: one code for both, while tables, cookies, keys and database roles stay apart."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,7 @@ from shared.identity import models
 
 @dataclass(frozen=True, slots=True)
 class Realm:
-    """A bundle of tables. `Any`: the classes of the two realms have the same columns but for the owner's name."""
+    """A bundle of tables. `Any`: in both realms they have the same columns but for the owner's name."""
 
     name: str  # also the id of its platform key
     db_role: db.Role

@@ -1,8 +1,8 @@
-"""Server-side sessions: an opaque token in a cookie, its hash in a row. What is deleted here has ended everywhere.
+"""Server-side sessions: an opaque token in a cookie, its hash in a row. Deleted here means ended everywhere.
 
-A session ends by two clocks, idle and absolute, both checked where the row is read. Signing in and every elevation
-make a new row and delete the old one, so that no token survives a change of rights. `find` only reads: a row held
-locked for a whole transaction would make the person's other tabs wait.
+A session ends by two clocks, idle and absolute, both checked where the row is read. Signing in and every
+elevation make a new row and delete the old one, so that no token survives a change of rights. `find` only reads:
+a row held locked for a whole transaction would make the person's other tabs wait.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Device:
 
 
 async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> Found | None:
-    """The live session of this cookie. Expired, revoked and unknown look the same, as does a disabled person's."""
+    """The live session of this cookie. Expired, revoked, unknown and of a disabled person look the same."""
     token = cookies.read(cookie_header, realm.cookie)
     row = token and await repository.get_live_session(session, realm, crypto.digest(token))
     if not row:
@@ -116,7 +116,9 @@ async def list_sessions(
 ) -> Sequence[Device]:
     """Live ones, the latest seen first."""
     return [
-        Device(row.id, row.agent, row.address, row.created_at, row.last_seen_at, row.token_hash == current_hash)
+        Device(
+            row.id, row.agent, row.address, row.created_at, row.last_seen_at, row.token_hash == current_hash
+        )
         for row in await repository.list_live_sessions(session, realm, subject_id)
     ]
 

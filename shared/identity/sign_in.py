@@ -37,10 +37,11 @@ async def check_password(realm: Realm, email: str, password: str) -> Any | None:
     async with db.transaction(realm.db_role) as session:
         person = await repository.get_person_by_email(session, realm, emails.same(email))
         credential = person and await repository.get_credential(session, realm, person.id)
-    known = credential.password_hash if credential and person.disabled_at is None else None
-    if not await passwords.verify(known, password):
+    enabled = credential is not None and person is not None and person.disabled_at is None
+    known: str | None = credential.password_hash if credential is not None and enabled else None
+    if not await passwords.verify(known, password) or person is None:
         return None
-    if known and passwords.is_outdated(known):
+    if known is not None and passwords.is_outdated(known):
         better = await passwords.hash(password)
         async with db.transaction(realm.db_role) as session:
             await repository.upgrade_hash(session, realm, person.id, known, better)
@@ -48,7 +49,7 @@ async def check_password(realm: Realm, email: str, password: str) -> Any | None:
 
 
 async def open_session(session: AsyncSession, realm: Realm, subject_id: str, browser: Browser) -> Opened:
-    """After the right password. With a factor on, or one required, there is a challenge and no session yet."""
+    """After the right password. With a factor on, or one required: a challenge, and no session yet."""
     if realm.factor_required or await mfa.is_on(session, realm, subject_id):
         return Opened(challenge=await mfa.challenge(session, realm, subject_id))
     return Opened(token=await start(session, realm, subject_id, PASSWORD, browser))

@@ -3,12 +3,15 @@
 Tasks of the platform: a person belongs to no tenant. Each may run twice; a mail keeps its Message-ID then.
 """
 
+from collections.abc import Awaitable, Callable
+
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.config import settings
 from shared.core.db import now
 from shared.identity import repository, tokens, users
 from shared.identity.models import User
+from shared.identity.realms import USER
 from shared.jobs import mail
 
 
@@ -21,7 +24,7 @@ async def send_reset(session: AsyncSession, *, token_id: str) -> None:
 
 
 async def request_verification(session: AsyncSession, *, email: str) -> None:
-    """The same button for everybody: a new link for who needs one, a word for who does not, nothing for a stranger."""
+    """A new link for who needs one, a word for who does not, nothing for a stranger."""
     user = await users.get_by_email(session, email)
     if user is None or user.disabled_at is not None:
         return
@@ -55,7 +58,7 @@ async def send_account_exists(session: AsyncSession, *, user_id: str) -> None:
 
 async def send_password_changed(session: AsyncSession, *, user_id: str) -> None:
     user = await session.get(User, user_id)
-    credential = user and await repository.get_credential(session, users.USER, user.id)
+    credential = await repository.get_credential(session, USER, user_id)
     if user is not None and credential is not None:
         link = f"{settings().tenant_url}/forgot"
         message_id = f"password-changed-{user.id}-{credential.changed_at:%Y%m%d%H%M%S}"
@@ -65,16 +68,18 @@ async def send_password_changed(session: AsyncSession, *, user_id: str) -> None:
 async def _send_link(session: AsyncSession, token_id: str, template: str) -> None:
     """Not sent when a newer link replaced this one, or it was used."""
     token = await repository.get_token(session, token_id)
-    user = token and await session.get(User, token.user_id)
-    if token is None or user is None or token.used_at is not None or user.disabled_at is not None:
+    if token is None or token.used_at is not None:
+        return
+    user = await session.get(User, token.user_id)
+    if user is None or user.disabled_at is not None:
         return
     await mail.send(user.email, template, token.id, name=user.name, link=tokens.link(token))
     token.sent_at = now()
     session.add(token)
 
 
-TASKS: dict[str, object] = {}
-PLATFORM_TASKS = {
+TASKS: dict[str, Callable[..., Awaitable[None]]] = {}
+PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "platform.request_reset": request_reset,
     "platform.request_verification": request_verification,
     "platform.send_account_exists": send_account_exists,

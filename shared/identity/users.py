@@ -1,7 +1,7 @@
 """People of the tenants' side: accounts, their passwords, and the mails that prove an address.
 
-A person exists once, whatever number of tenants they belong to. Who may know that an account exists: its owner, by
-mail. So what depends on it happens in jobs, and the answer in the browser is the same for all.
+A person exists once, whatever number of tenants they belong to. That an account exists is told to its owner,
+by mail, and to nobody else: what depends on it happens in jobs, and every browser gets the same answer.
 """
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -53,7 +53,8 @@ async def create(
     session: AsyncSession, email: str, name: str, password_hash: str, *, verified: bool = False
 ) -> User:
     """`verified`: the person came by a link that we sent to this address."""
-    user = User(email=emails.clean(email), name=clean_name(name), email_verified_at=now() if verified else None)
+    proven = now() if verified else None
+    user = User(email=emails.clean(email), name=clean_name(name), email_verified_at=proven)
     session.add(user)
     await session.flush()
     await repository.set_password(session, USER, user.id, password_hash)
@@ -61,7 +62,7 @@ async def create(
 
 
 async def replace_unverified(session: AsyncSession, user: User, name: str, password_hash: str) -> None:
-    """Somebody signs up again before the address was proven: who came before has no claim, nor their sessions."""
+    """Signed up again before the address was proven: who came before has no claim, nor their sessions."""
     user.name = clean_name(name)
     session.add(user)
     await repository.set_password(session, USER, user.id, password_hash)
@@ -134,6 +135,8 @@ async def change_password(
         await queue.put_platform(session, "platform.send_password_changed", user_id=subject_id)
 
 
-async def _sign_out_everywhere(session: AsyncSession, realm: Realm, subject_id: str, keep_hash: str = "") -> None:
+async def _sign_out_everywhere(
+    session: AsyncSession, realm: Realm, subject_id: str, keep_hash: str = ""
+) -> None:
     await sessions.end_all(session, realm, subject_id, keep_hash)
     await mfa.end_challenges(session, realm, subject_id)
