@@ -4,7 +4,7 @@ The slug in an address is a wish. What counts is read anew every time: session, 
 that does not exist and one that is somebody else's give the same answer.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -68,7 +68,7 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
     """`cookies`: the Cookie header. Raises NotSignedIn, NotFound, Refused (membership_ended)."""
     async with db.transaction() as session:
         found = await sessions.find(session, realms.USER, cookies)
-        user = found and await repository.get_user(session, found.subject_id)
+        user = await repository.get_user(session, found.subject_id) if found else None
         if found is None or user is None:
             raise NotSignedIn
         await db.look_as(session, user.id)
@@ -120,7 +120,7 @@ async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
     """Raises NotSignedIn."""
     async with db.transaction("operator") as session:
         found = await sessions.find(session, realms.OPERATOR, cookies)
-        operator = found and await repository.get_operator(session, found.subject_id)
+        operator = await repository.get_operator(session, found.subject_id) if found else None
         if found is None or operator is None or operator.disabled_at is not None:
             raise NotSignedIn
         yield OperatorCtx(
@@ -196,7 +196,7 @@ async def peek(cookies: str, slug: str) -> Principal | None:
     """None without a live session. Asked by the HTTP guard and before every event."""
     async with db.transaction() as session:
         found = await sessions.find(session, realms.USER, cookies)
-        user = found and await repository.get_user(session, found.subject_id)
+        user = await repository.get_user(session, found.subject_id) if found else None
         if found is None or user is None:
             return None
         await sessions.touch(session, realms.USER, found)
@@ -227,11 +227,16 @@ async def peek(cookies: str, slug: str) -> Principal | None:
 async def peek_operator(cookies: str) -> Principal | None:
     async with db.transaction("operator") as session:
         found = await sessions.find(session, realms.OPERATOR, cookies)
-        operator = found and await repository.get_operator(session, found.subject_id)
+        operator = await repository.get_operator(session, found.subject_id) if found else None
         if found is None or operator is None or operator.disabled_at is not None:
             return None
         await sessions.touch(session, realms.OPERATOR, found)
         return Principal(found.session_hash, operator.id, OPERATOR_ROLES[operator.role].permissions)
+
+
+async def list_standings(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
+    """For a transaction that looks as this person (`db.look_as`): where they belong, ended memberships too."""
+    return await repository.list_standings(session, user_id)
 
 
 async def places(cookies: str) -> list[Place]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Row, func, update
+from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,7 +13,7 @@ from shared.identity.models import Operator, User
 from shared.tenancy.models import Membership, Tenant
 
 
-async def get_standing(session: AsyncSession, user_id: str, slug: str) -> Row[tuple[Membership, Tenant]] | None:
+async def get_standing(session: AsyncSession, user_id: str, slug: str) -> tuple[Membership, Tenant] | None:
     """In a transaction that looks as this person: nobody else's membership is visible."""
     statement = (
         select(Membership, Tenant)
@@ -21,8 +21,7 @@ async def get_standing(session: AsyncSession, user_id: str, slug: str) -> Row[tu
         .where(Tenant.slug == slug)
         .where(Membership.user_id == user_id)
     )
-    found = (await session.exec(statement)).first()
-    return found  # type: ignore[return-value]
+    return (await session.exec(statement)).first()
 
 
 async def list_standings(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:

@@ -1,0 +1,48 @@
+"""Mail: a template, a person, and an id by which a mail sent twice is known to be one."""
+
+from email.message import EmailMessage
+from email.utils import formataddr
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from shared.core.config import settings
+from shared.core.errors import Invalid
+
+FOLDER = Path(__file__).parent / "templates"
+SENDER = ("Bulkhead", "no-reply@bulkhead.test")
+_text = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)  # noqa: S701  plain text
+_html = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=True)
+
+
+async def send(to: str, template: str, message_id: str, **values: object) -> None:
+    """`template`: a file in templates/: subject, then a blank line, then paragraphs; a line with a link is a button."""
+    subject, _, body = _text.get_template(f"{template}.txt").render(**values).partition("\n")
+    message = EmailMessage()
+    try:
+        message["Subject"] = " ".join(subject.split())
+        message["From"] = formataddr(SENDER)
+        message["To"] = to
+        message["Message-ID"] = f"<{message_id}@bulkhead.test>"
+    except ValueError as problem:
+        raise Invalid("This address cannot be written to.", "Check it.") from problem
+    body = body.strip() + "\n"
+    message.set_content(body)
+    paragraphs = [part.strip() for part in body.split("\n\n")]
+    message.add_alternative(_html.get_template("frame.html").render(subject=subject, paragraphs=paragraphs), subtype="html")
+    host, port, extra = _server()
+    await aiosmtplib.send(message, hostname=host, port=port, timeout=10, **extra)
+
+
+def _server() -> tuple[str, int, dict[str, Any]]:
+    given = settings().smtp_url
+    if given is None:
+        return "127.0.0.1", settings().mailbox_port, {"start_tls": False}
+    url = urlsplit(given.get_secret_value())
+    extra: dict[str, Any] = {"use_tls": url.scheme == "smtps"}
+    if url.username:
+        extra |= {"username": unquote(url.username), "password": unquote(url.password or "")}
+    return url.hostname or "localhost", url.port or (465 if url.scheme == "smtps" else 587), extra

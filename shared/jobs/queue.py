@@ -1,0 +1,39 @@
+"""Promise work. The job appears when the caller's transaction commits, and not if it does not."""
+
+import json
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core import log
+from shared.core.ctx import Ctx
+from shared.core.errors import NoTenant
+
+QUEUE = "bulkhead"
+PLATFORM = "platform."
+# The function that procrastinate's own `defer` calls, on the caller's connection.
+DEFER = text("""
+    select procrastinate_defer_jobs_v1(array[
+        row(:queue, :task, 0, :lock, null, cast(:args as jsonb), null)::procrastinate_job_to_defer_v1])
+""")
+
+
+async def put(ctx: Ctx, task: str, **ids: str) -> None:
+    """`task`: a name in some module's TASKS. Tenant and request go along. One tenant's jobs run one after another."""
+    if not ctx.tenant_id:
+        raise NoTenant(f"the job {task} has no tenant")
+    args = {"tenant_id": ctx.tenant_id, "request_id": ctx.request_id, **ids}
+    await _defer(ctx.session, task, ctx.tenant_id, args)
+
+
+async def put_platform(session: AsyncSession, task: str, **ids: str) -> None:
+    """For people, who belong to no tenant. The name begins with "platform."; the database checks it too."""
+    if not task.startswith(PLATFORM):
+        raise NoTenant(f"the job {task} has no tenant")
+    await _defer(session, task, None, {"request_id": log.new_request_id(), **ids})
+
+
+async def _defer(session: AsyncSession, task: str, lock: str | None, args: dict[str, str]) -> None:
+    await session.flush()  # what the job reads is written before the job
+    connection = await session.connection()
+    await connection.execute(DEFER, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args)})

@@ -1,0 +1,95 @@
+"""Run jobs. Each enters its tenant anew and leaves nothing behind for the next one.
+
+A job is one transaction. A worker that dies leaves its job `doing`; the sweeper gives it to the next worker when the
+heartbeat has been silent for a while, so every task may run twice and is written for it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate.job_context import JobContext
+
+from shared.core import db, log
+from shared.core.ctx import Ctx
+from shared.core.errors import NoTenant, Refused
+from shared.core.ids import is_id
+from shared.jobs.queue import PLATFORM, QUEUE
+
+Handler = Callable[..., Awaitable[None]]
+EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
+HEARTBEAT, SILENT = 2.0, 10.0  # seconds
+RETRY = RetryStrategy(max_attempts=6, exponential_wait=3)
+
+
+def build(tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob) -> App:
+    """A queue that knows these tasks. The names of `platform_tasks` begin with "platform."."""
+    app = App(connector=PsycopgConnector(conninfo=db.url("app"), min_size=1, max_size=4))
+    for name, handler in tasks.items():
+        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(_for_tenant(name, handler, enter_job))
+    for name, handler in platform_tasks.items():
+        if not name.startswith(PLATFORM):
+            raise NoTenant(f"the task {name} has no tenant")
+        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(_for_platform(name, handler))
+    return app
+
+
+async def run(
+    tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob, *, wait: bool = True
+) -> None:
+    """Until cancelled; with `wait=False` until the queue is empty."""
+    app = build(tasks, platform_tasks, enter_job)
+    async with app.open_async():
+        sweeping = asyncio.create_task(_sweep(app))
+        try:
+            await app.run_worker_async(
+                queues=[QUEUE],
+                wait=wait,
+                concurrency=4,
+                install_signal_handlers=wait,
+                listen_notify=wait,
+                fetch_job_polling_interval=1.0,
+                update_heartbeat_interval=HEARTBEAT,
+                stalled_worker_timeout=SILENT,
+                delete_jobs="successful",
+            )
+        finally:
+            sweeping.cancel()
+
+
+async def _sweep(app: App) -> None:
+    while True:
+        try:
+            for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=SILENT):
+                log.get(__name__).warning("job_stalled", task=job.task_name, tenant_id=job.task_kwargs.get("tenant_id", "-"))
+                await app.job_manager.retry_job(job)
+        except Exception as problem:  # noqa: BLE001  sweeping goes on
+            log.get(__name__).error("sweep_failed", problem=type(problem).__name__)
+        await asyncio.sleep(HEARTBEAT)
+
+
+def _for_tenant(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
+    async def work(context: JobContext, *, tenant_id: str = "", request_id: str = "", **ids: Any) -> None:
+        if not is_id("ten", tenant_id):
+            raise NoTenant(f"the job {name} has no tenant")
+        said = log.get(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
+        try:
+            async with enter_job(tenant_id, name, request_id) as ctx:
+                await handler(ctx, **ids)
+        except Refused as refusal:
+            said.warning("job_skipped", reason=refusal.reason)
+            return
+        said.info("job_done")
+
+    return work
+
+
+def _for_platform(name: str, handler: Handler) -> Handler:
+    async def work(context: JobContext, *, request_id: str = "", **ids: Any) -> None:
+        async with db.transaction() as session:
+            await handler(session, **ids)
+        log.get(__name__).info("job_done", task=name, tenant_id="-", request_id=request_id)
+
+    return work

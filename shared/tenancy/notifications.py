@@ -1,0 +1,42 @@
+"""What one person in one tenant should know. `dedupe` keeps a job that runs twice from telling twice."""
+
+from collections.abc import Sequence
+
+from shared.access import actions, policy
+from shared.core import notices
+from shared.core.ctx import Ctx
+from shared.core.errors import NotFound
+from shared.tenancy import repository
+from shared.tenancy.models import Notification
+
+MOST = 50
+
+
+async def list_for_me(ctx: Ctx) -> Sequence[Notification]:
+    """Newest first."""
+    policy.require(ctx, actions.NOTIFICATION_READ)
+    return await repository.list_notifications(ctx, ctx.actor_id, MOST)
+
+
+async def count_unread(ctx: Ctx) -> int:
+    policy.require(ctx, actions.NOTIFICATION_READ)
+    return await repository.count_unread(ctx, ctx.actor_id)
+
+
+async def mark_read(ctx: Ctx, notification_id: str) -> None:
+    """Raises NotFound, also for somebody else's."""
+    policy.require(ctx, actions.NOTIFICATION_READ)
+    if not await repository.mark_read(ctx, ctx.actor_id, notification_id):
+        raise NotFound("There is no such notification.", "Reload the page.")
+    await notices.page(ctx.session, ctx.tenant_id, f"person:{ctx.actor_id}")
+
+
+async def add(ctx: Ctx, user_id: str, kind: str, title: str, body: str, *, href: str = "", dedupe: str) -> bool:
+    """For a member, by a service or job. False when it was told already."""
+    row = Notification(
+        tenant_id=ctx.tenant_id, user_id=user_id, kind=kind, title=title, body=body, href=href, dedupe=dedupe
+    )
+    added = await repository.add_notification(ctx, row)
+    if added:
+        await notices.page(ctx.session, ctx.tenant_id, f"person:{user_id}")
+    return added

@@ -1,0 +1,365 @@
+"""All SQL of the tenancy module. Every statement starts from `ctx.tenant_id`.
+
+Row-level security would hide another tenant's rows anyway: it is the net, not the filter.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, literal, or_, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.access.roles import ROLES
+from shared.core.ctx import Ctx
+from shared.core.db import now
+from shared.core.errors import Invalid
+from shared.core.ids import new_id
+from shared.identity.models import User
+from shared.tenancy.models import (
+    ChecklistItem,
+    Invitation,
+    InvitationStatus,
+    Membership,
+    MembershipState,
+    Notification,
+    ProvisioningStep,
+    RoleRow,
+    Tenant,
+    TenantKey,
+    TenantSettings,
+)
+
+EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+# Tenants
+
+
+async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
+    """False when the slug is taken; the transaction goes on."""
+    try:
+        async with session.begin_nested():
+            session.add(tenant)
+            await session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+async def lock_tenant(ctx: Ctx) -> Tenant:
+    tenant = await ctx.session.get(Tenant, ctx.tenant_id, with_for_update=True, populate_existing=True)
+    assert tenant is not None  # or there would be no ctx
+    return tenant
+
+
+async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
+    """False when somebody else has it; the transaction goes on."""
+    try:
+        async with ctx.session.begin_nested():
+            tenant.slug = slug
+            ctx.session.add(tenant)
+            await ctx.session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+async def get_settings(ctx: Ctx) -> TenantSettings | None:
+    return await ctx.session.get(TenantSettings, (ctx.tenant_id, "settings"))
+
+
+async def lock_settings(ctx: Ctx) -> TenantSettings:
+    await insert_missing(ctx, TenantSettings(tenant_id=ctx.tenant_id))
+    found = await ctx.session.get(TenantSettings, (ctx.tenant_id, "settings"), with_for_update=True, populate_existing=True)
+    assert found is not None
+    return found
+
+
+async def insert_missing(ctx: Ctx, row: Any) -> bool:
+    """Adds a row unless one with its key is there: for steps that may run twice. True when it was added."""
+    values = {column.name: getattr(row, column.name) for column in row.__table__.columns}
+    values["tenant_id"] = ctx.tenant_id
+    connection = await ctx.session.connection()
+    done = await connection.execute(insert(row.__table__).values(values).on_conflict_do_nothing())
+    return done.rowcount == 1
+
+
+async def add_roles(ctx: Ctx) -> None:
+    for role in ROLES.values():
+        await insert_missing(ctx, RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name))
+
+
+async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
+    await insert_missing(ctx, TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped))
+
+
+# Members
+
+
+async def list_members(
+    ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str, limit: int
+) -> Sequence[tuple[Membership, User]]:
+    rank = case({key: place for place, key in enumerate(ROLES)}, value=col(Membership.role), else_=99)
+    sorts: dict[str, ColumnElement[Any]] = {
+        "name": func.lower(col(User.name)),
+        "role": rank,
+        "seen_at": func.coalesce(col(Membership.seen_at), EARLIEST),
+        "created_at": func.coalesce(col(Membership.created_at), EARLIEST),
+    }
+    by = sorts.get(sort, sorts["name"])
+    conditions = _matching(ctx, query, role)
+    if after:
+        value, membership_id = _cursor(after, sort)
+        key = (by, col(Membership.id))
+        edge = (literal(value), literal(membership_id))
+        beyond = (key[0] < edge[0], key[1] < edge[1]) if descending else (key[0] > edge[0], key[1] > edge[1])
+        conditions.append(or_(beyond[0], and_(key[0] == edge[0], beyond[1])))
+    order = (by.desc(), col(Membership.id).desc()) if descending else (by.asc(), col(Membership.id).asc())
+    statement = (
+        select(Membership, User)
+        .join(User, col(User.id) == Membership.user_id)
+        .where(*conditions)
+        .order_by(*order)
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+def _matching(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        col(Membership.tenant_id) == ctx.tenant_id,
+        col(Membership.state) != MembershipState.REMOVED,
+    ]
+    if query:
+        words = func.lower(col(User.name)) + " " + col(User.email)
+        conditions.append(func.strpos(words, query.lower()) > 0)
+    if role:
+        conditions.append(col(Membership.role) == role)
+    return conditions
+
+
+def cursor(sort: str, membership: Membership, user: User) -> str:
+    value: Any = {
+        "role": list(ROLES).index(membership.role) if membership.role in ROLES else 99,
+        "seen_at": (membership.seen_at or EARLIEST).isoformat(),
+        "created_at": membership.created_at.isoformat(),
+    }.get(sort, user.name.lower())
+    return json.dumps([value, membership.id])
+
+
+def _cursor(text_: str, sort: str) -> tuple[Any, str]:
+    try:
+        value, membership_id = json.loads(text_)
+        if sort in ("seen_at", "created_at"):
+            return datetime.fromisoformat(value), str(membership_id)
+        return (int(value) if sort == "role" else str(value)), str(membership_id)
+    except (ValueError, TypeError) as problem:
+        raise Invalid("This page does not exist.", "Start again at the first one.") from problem
+
+
+async def lock_membership(ctx: Ctx, membership_id: str) -> Membership | None:
+    key = (ctx.tenant_id, membership_id)
+    return await ctx.session.get(Membership, key, with_for_update=True, populate_existing=True)
+
+
+async def lock_membership_of(ctx: Ctx, user_id: str) -> Membership | None:
+    statement = (
+        select(Membership)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.user_id == user_id)
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_membership_of(ctx: Ctx, user_id: str) -> Membership | None:
+    statement = (
+        select(Membership).where(Membership.tenant_id == ctx.tenant_id).where(Membership.user_id == user_id)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_person(ctx: Ctx, user_id: str) -> User:
+    user = await ctx.session.get(User, user_id)
+    assert user is not None  # by the foreign key
+    return user
+
+
+async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
+    """The active owners, frozen: two who leave at once cannot both find another one left."""
+    statement = (
+        select(Membership)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == "owner")
+        .where(Membership.state == MembershipState.ACTIVE)
+        .order_by(col(Membership.id))
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def count_active(ctx: Ctx) -> int:
+    statement = (
+        select(func.count())
+        .select_from(Membership)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    return (await ctx.session.exec(statement)).one()
+
+
+# Seats and invitations
+
+
+async def lock_seats(ctx: Ctx) -> set[str]:
+    """Addresses that hold a seat, with the count frozen until the transaction ends."""
+    seats = func.hashtextextended(f"seats:{ctx.tenant_id}", 0)
+    await ctx.session.exec(select(func.pg_advisory_xact_lock(seats)))
+    return await list_seats(ctx)
+
+
+async def list_seats(ctx: Ctx) -> set[str]:
+    """Active members, and pending invitations that have not expired."""
+    members = (
+        select(User.email)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    at = now()
+    invited = [one.email for one in await list_pending_invitations(ctx) if one.expires_at > at]
+    return {*(await ctx.session.exec(members)).all(), *invited}
+
+
+async def list_pending_invitations(ctx: Ctx) -> Sequence[Invitation]:
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .order_by(col(Invitation.created_at), col(Invitation.id))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def get_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
+    return await ctx.session.get(Invitation, (ctx.tenant_id, invitation_id))
+
+
+async def lock_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
+    key = (ctx.tenant_id, invitation_id)
+    return await ctx.session.get(Invitation, key, with_for_update=True, populate_existing=True)
+
+
+async def lock_expired_invitation(ctx: Ctx, email: str) -> Invitation | None:
+    """A pending one whose time is over: it holds no seat and gives way to a new one."""
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.email == email)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(Invitation.expires_at) <= now())
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+# Provisioning, checklist, notifications
+
+
+async def list_steps(ctx: Ctx) -> Sequence[ProvisioningStep]:
+    statement = (
+        select(ProvisioningStep)
+        .where(ProvisioningStep.tenant_id == ctx.tenant_id)
+        .order_by(col(ProvisioningStep.position))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def lock_steps(ctx: Ctx) -> Sequence[ProvisioningStep]:
+    statement = (
+        select(ProvisioningStep)
+        .where(ProvisioningStep.tenant_id == ctx.tenant_id)
+        .order_by(col(ProvisioningStep.position))
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def list_checklist(ctx: Ctx) -> Sequence[ChecklistItem]:
+    statement = (
+        select(ChecklistItem)
+        .where(ChecklistItem.tenant_id == ctx.tenant_id)
+        .order_by(col(ChecklistItem.position))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def complete_item(ctx: Ctx, key: str, by: str) -> bool:
+    """True when it was open until now."""
+    done = await ctx.session.exec(
+        update(ChecklistItem)
+        .where(col(ChecklistItem.tenant_id) == ctx.tenant_id)
+        .where(col(ChecklistItem.key) == key)
+        .where(col(ChecklistItem.done_at).is_(None))
+        .values(done_at=now(), done_by=by)
+    )
+    return done.rowcount == 1
+
+
+async def list_notifications(ctx: Ctx, user_id: str, limit: int) -> Sequence[Notification]:
+    statement = (
+        select(Notification)
+        .where(Notification.tenant_id == ctx.tenant_id)
+        .where(Notification.user_id == user_id)
+        .order_by(col(Notification.created_at).desc(), col(Notification.id).desc())
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def count_unread(ctx: Ctx, user_id: str) -> int:
+    statement = (
+        select(func.count())
+        .select_from(Notification)
+        .where(Notification.tenant_id == ctx.tenant_id)
+        .where(Notification.user_id == user_id)
+        .where(col(Notification.read_at).is_(None))
+    )
+    return (await ctx.session.exec(statement)).one()
+
+
+async def mark_read(ctx: Ctx, user_id: str, notification_id: str) -> bool:
+    done = await ctx.session.exec(
+        update(Notification)
+        .where(col(Notification.tenant_id) == ctx.tenant_id)
+        .where(col(Notification.user_id) == user_id)
+        .where(col(Notification.id) == notification_id)
+        .values(read_at=func.coalesce(col(Notification.read_at), now()))
+    )
+    return done.rowcount == 1
+
+
+async def add_notification(ctx: Ctx, row: Notification) -> bool:
+    row.id = row.id or new_id("ntf")
+    return await insert_missing(ctx, row)
+
+
+async def lock_user(session: AsyncSession, user_id: str) -> None:
+    """One founding at a time per person, so that a double click does not found twice."""
+    await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(f"founder:{user_id}", 0))))
+
+
+async def find_recent_tenant(session: AsyncSession, name: str, within: str = "1 minute") -> Tenant | None:
+    """In a transaction that looks as the founder: one of their tenants of this name, founded a moment ago."""
+    statement = (
+        select(Tenant)
+        .where(Tenant.name == name)
+        .where(col(Tenant.created_at) > text(f"now() - interval '{within}'"))
+        .limit(1)
+    )
+    return (await session.exec(statement)).first()

@@ -1,0 +1,126 @@
+"""How a tenant comes into being: by signing up, or by somebody who has an account.
+
+Signing up does the same work, in about the same time and with the same answer, whether or not the address has an
+account. Only the mail differs, and the mail goes to whoever owns the address.
+"""
+
+from dataclasses import dataclass
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit import trail
+from shared.core import db, notices
+from shared.core.errors import Conflict, Invalid
+from shared.identity import emails, passwords, users
+from shared.identity.models import User
+from shared.tenancy import entry, names, provisioning, repository
+from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
+
+TRIES = 5  # for a free slug
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    email: str
+    user_id: str
+    slug: str  # of the tenant to go on with, "" when there is none
+
+
+async def sign_up(email: str, password: str, name: str, organisation: str, address: str = "") -> None:
+    """Raises Invalid, with `fields`. Never says whether the address is known."""
+    email, name, organisation = _checked(email, name, organisation)
+    await users.judge_password(password, name, email, organisation)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as session:
+        known = await users.lock_by_email(session, email)
+        if known is not None and known.email_verified_at is not None:
+            await users.tell_account_exists(session, known.id)
+            return
+        if known is not None:
+            await users.replace_unverified(session, known, name, password_hash)
+            user = known
+        else:
+            user = await users.create(session, email, name, password_hash)
+        await session.flush()
+        await users.send_verification(session, user.id)
+        if known is None or not await _founded_already(session, user, organisation):
+            await _found(session, user, organisation, TenantState.PENDING_VERIFICATION)
+
+
+def _checked(email: str, name: str, organisation: str) -> tuple[str, str, str]:
+    """All of it at once, so that a person corrects a form once."""
+    wrong: dict[str, str] = {}
+    values = []
+    for check, value in ((emails.clean, email), (users.clean_name, name), (names.clean_name, organisation)):
+        try:
+            values.append(check(value))
+        except Invalid as problem:
+            field = {emails.clean: "email", users.clean_name: "name"}.get(check, "organisation")
+            wrong[field] = problem.detail
+    if wrong:
+        raise Invalid(next(iter(wrong.values())), "Correct what is marked and try again.", fields=wrong)
+    return values[0], values[1], values[2]
+
+
+async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
+    """For somebody signed in and verified. A second click within a minute gets the tenant of the first."""
+    if user.email_verified_at is None:
+        raise Conflict("Your address is not verified yet.", "Open the link in the mail we sent.")
+    name = names.clean_name(name)
+    await repository.lock_user(session, user.id)
+    await db.look_as(session, user.id)
+    again = await repository.find_recent_tenant(session, name)
+    if again is not None:
+        return again
+    return await _found(session, user, name, TenantState.ACTIVE)
+
+
+async def verify(token: str) -> Verified:
+    """The address is proven, and tenants that waited for it open. Raises Invalid for a link that does not work."""
+    async with db.transaction() as session:
+        user_id = await users.use_token(session, "verify", token)
+        user = await users.mark_verified(session, user_id)
+        await session.flush()
+        await db.look_as(session, user_id)
+        standings = await entry.list_standings(session, user_id)
+        waiting = [one for one in standings if _waits(*one)]
+        for _, tenant in waiting:
+            await db.enter(session, tenant.id)
+            ctx = await entry.enter_founder(session, tenant, user)
+            row = await repository.lock_tenant(ctx)
+            row.state = TenantState.ACTIVE
+            session.add(row)
+            trail.record(ctx, "tenant.verified", tenant.id, after={"state": "active"}, email=user.email)
+            await notices.page(session, tenant.id, "tenant")
+            await session.flush()
+        slugs = [tenant.slug for _, tenant in waiting or standings]
+        return Verified(user.email, user_id, slugs[0] if slugs else "")
+
+
+def _waits(membership: Membership, tenant: Tenant) -> bool:
+    mine = membership.role == "owner" and membership.state is MembershipState.ACTIVE
+    return mine and tenant.state is TenantState.PENDING_VERIFICATION
+
+
+async def _founded_already(session: AsyncSession, user: User, organisation: str) -> bool:
+    """Somebody who signs up again before verifying keeps the organisation of that name. Leaves no tenant entered."""
+    await db.look_as(session, user.id)
+    standings = await entry.list_standings(session, user.id)
+    await db.leave(session)
+    return any(tenant.name == organisation for _, tenant in standings)
+
+
+async def _found(session: AsyncSession, user: User, name: str, state: TenantState) -> Tenant:
+    for attempt in range(TRIES):
+        tenant = Tenant(slug=names.suggest_slug(name, attempt), name=name, state=state)
+        await db.enter(session, tenant.id)
+        if await repository.add_tenant(session, tenant):
+            break
+    else:
+        raise Conflict("No free address was found for this name.", "Try a longer name.")
+    ctx = await entry.enter_founder(session, tenant, user)
+    trail.record(ctx, "tenant.created", tenant.id, after={"name": name, "slug": tenant.slug, "state": state.value})
+    await provisioning.begin(ctx)
+    trail.record(ctx, "membership.created", user.id, after={"role": "owner", "member": user.name})
+    await session.flush()
+    return tenant
