@@ -13,22 +13,22 @@ from shared.ui.hull import small, strong
 from shared.ui.table import avatar, badge, initials
 from shared.ui.why import Change, changes, diff
 
-WORDS = {  # completes "Ann …"; what it was about follows
-    AuditAction.CHECKLIST_COMPLETED: "finished a step of the checklist",
+WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to follows
+    AuditAction.CHECKLIST_COMPLETED: "ticked off …",
     AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
-    AuditAction.INVITATION_CREATED: "invited",
-    AuditAction.INVITATION_RESENT: "sent a new invitation link to",
-    AuditAction.INVITATION_REVOKED: "revoked the invitation of",
+    AuditAction.INVITATION_CREATED: "invited …",
+    AuditAction.INVITATION_RESENT: "sent a new invitation link to …",
+    AuditAction.INVITATION_REVOKED: "revoked the invitation of …",
     AuditAction.MEMBERSHIP_CREATED: "joined",
-    AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated",
-    AuditAction.MEMBERSHIP_REACTIVATED: "reactivated",
-    AuditAction.MEMBERSHIP_REMOVED: "removed",
-    AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of",
+    AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated …",
+    AuditAction.MEMBERSHIP_REACTIVATED: "reactivated …",
+    AuditAction.MEMBERSHIP_REMOVED: "removed …",
+    AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of …",
     AuditAction.OPERATOR_LOOKED: "looked into this organisation",
-    AuditAction.OWNERSHIP_TRANSFERRED: "handed the ownership to",
+    AuditAction.OWNERSHIP_TRANSFERRED: "handed the ownership to …",
     AuditAction.PROVISIONING_RESUMED: "ran the setting-up again",
-    AuditAction.PROVISIONING_STEP_DONE: "finished a step of the setting-up",
-    AuditAction.PROVISIONING_STEP_FAILED: "failed at a step of the setting-up",
+    AuditAction.PROVISIONING_STEP_DONE: "set up …",
+    AuditAction.PROVISIONING_STEP_FAILED: "failed to set up …",
     AuditAction.TENANT_BRANDED: "changed the brand colour",
     AuditAction.TENANT_CREATED: "created the organisation",
     AuditAction.TENANT_LOGO_CHANGED: "changed the logo",
@@ -39,6 +39,7 @@ WORDS = {  # completes "Ann …"; what it was about follows
     AuditAction.TENANT_SUSPENDED: "suspended the organisation",
     AuditAction.TENANT_VERIFIED: "verified the organisation",
 }
+ABOUT = ("member", "owner", "email")  # keys under which services leave the name of what they changed
 ACTORS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
 
 
@@ -65,12 +66,9 @@ def event_rows(events: Any) -> list[EventRow]:
 def _row(event: AuditEvent) -> EventRow:
     kind = ACTORS.get(event.actor_type, "")
     name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
+    did, about = _said(event)
     reason = [f"Reason: {event.reason}"] if event.reason else []
-    facts = [
-        f"{key.replace('_', ' ').capitalize()}: {value}"
-        for key, value in event.details.items()
-        if value and key not in ABOUT
-    ]
+    facts = [f"{_label(key)}: {value}" for key, value in event.details.items() if value and key not in ABOUT]
     return EventRow(
         event.id,
         str(event.seq or ""),
@@ -78,10 +76,8 @@ def _row(event: AuditEvent) -> EventRow:
         name,
         initials(name),
         event.actor_type == "operator",
-        WORDS.get(AuditAction(event.action), event.action)
-        if event.action in set(AuditAction)
-        else event.action,
-        about(event),
+        did,
+        about,
         " · ".join([*reason, *facts, event.action]),
         event.action,
         event.request_id,
@@ -89,16 +85,23 @@ def _row(event: AuditEvent) -> EventRow:
     )
 
 
-ABOUT = ("name", "email", "step", "item")
+def _said(event: AuditEvent) -> tuple[str, str]:
+    """What was done and to whom, in the words of that time: names outlive the rows they came from."""
+    words = (
+        WORDS.get(AuditAction(event.action), event.action)
+        if event.action in set(AuditAction)
+        else event.action
+    )
+    if not words.endswith("…"):
+        return words, ""
+    sources = (event.details, event.after, event.before)
+    names = (str(source[key]) for source in sources for key in ABOUT if source.get(key))
+    named_by_key = event.action.startswith(("provisioning.", "checklist."))
+    return words.removesuffix(" …"), _label(event.object_id).lower() if named_by_key else next(names, "")
 
 
-def about(event: AuditEvent) -> str:
-    """Whom or what it was done to, in the words of that time. Names outlive the rows they came from."""
-    for source in (event.details, event.after, event.before):
-        for key in ABOUT:
-            if source.get(key) and not event.action.startswith("tenant."):
-                return str(source[key])
-    return ""
+def _label(key: str) -> str:
+    return key.replace("_", " ").capitalize()
 
 
 def event_line(row: Any) -> rx.Component:

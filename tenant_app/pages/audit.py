@@ -26,11 +26,15 @@ from tenant_app.shell import PageState
 
 Line = Annotated[str, StringConstraints(max_length=120)]
 Day = Annotated[str, StringConstraints(max_length=10)]
+TOPICS = ("members", "invitations", "checklist", "provisioning", "settings")  # whatever leaves a line
 NOUNS = sorted({action.partition(".")[0] for action in AuditAction})
 CHOICES = [
     ("", "Everything"),
     *((f"{noun}.", f"All about {noun}s") for noun in NOUNS),
-    *sorted(((action.value, f"… {words}") for action, words in WORDS.items()), key=lambda one: one[1]),
+    *sorted(
+        ((action.value, f"… {words.removesuffix(' …')}") for action, words in WORDS.items()),
+        key=lambda one: one[1],
+    ),
 ]
 
 
@@ -85,7 +89,7 @@ class AuditState(PageState):
     @rx.event
     @needs(actions.AUDIT_READ, page=True)
     async def load(self) -> None:
-        async with self._open(AuditState.load, "audit") as ctx:
+        async with self._open(AuditState.load, *TOPICS) as ctx:
             found = await self._read(ctx, self._wanted, self._cursors)
         self._show(found)
 

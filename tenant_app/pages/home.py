@@ -73,7 +73,7 @@ class HomeState(PageState):
     @needs(actions.HOME_READ, page=True)
     async def load(self) -> None:
         async with self._open(
-            HomeState.load, "members", "invitations", "provisioning", "checklist", "audit"
+            HomeState.load, "members", "invitations", "provisioning", "checklist", "settings"
         ) as ctx:
             found = await self._read(ctx)
         self._show(ctx, *found)

@@ -238,7 +238,12 @@ def logo() -> rx.Component:
         aria_describedby="logo-note",
     )
     upload = NativeForm.create(
-        field("File", chosen, id="logo", hint="PNG, JPEG or WebP, 1 MB at most. It is shown square."),
+        field(
+            "File",
+            chosen,
+            id="logo",
+            hint=f"PNG, JPEG or WebP, {tenants.LARGEST // 1_000_000} MB at most. It is shown square.",
+        ),
         rx.el.div(button("Upload logo", type="submit"), class_name="row"),
         method="post",
         action=f"/t/{SettingsState.slug}/logo",
