@@ -1,6 +1,7 @@
 """Accepting an invitation: the link proves the mailbox, the session proves the person. Both must be the same."""
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -87,10 +88,11 @@ async def _page(
     problem: DomainError | None = None,
     typed: dict[str, str] | None = None,
 ) -> Response:
-    values = {
+    values: dict[str, Any] = {
         "token": token,
         "offer": offer,
         "role": ROLES[offer.role],
+        "masked": invitations.masked(offer.email),
         "standing": await _standing(offer, visitor),
         "sign_in": _sign_in_first(offer, token),
     }

@@ -7,14 +7,13 @@ from starlette.routing import Route
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core.errors import DomainError, NotFound
-from shared.core.limits import Limit, hit
 from shared.tenancy import entry, tenants
 
 
 async def show(request: Request) -> Response:
     """The picture was drawn again by us, so it is a PNG and nothing else; the address changes with it."""
     async with entry.enter_tenant(visitors.cookie_header(request), request.path_params["slug"]) as ctx:
-        picture = await tenants.logo(ctx.tenant_id)
+        picture = await tenants.logo(ctx)
     if not picture:
         raise NotFound(entry.NOTHING_HERE, entry.NOTHING_HERE_STEP)
     headers = {
@@ -32,7 +31,6 @@ async def store(request: Request) -> Response:
     try:
         _, picture = await forms.read_logo(request)
         async with entry.enter_tenant(visitors.cookie_header(request), slug) as ctx:
-            await hit(Limit.UPLOAD_TENANT, ctx.tenant_id)
             await tenants.set_logo(ctx, picture)
     except DomainError as problem:
         if not doors.wants_page(request.scope) or problem.reason in ("not_found", "not_signed_in"):

@@ -79,10 +79,10 @@ async def _page(
 
 
 def _after(slug: str, step: str) -> str:
-    """Where this step, or skipping it, leads."""
+    """Where this step, or skipping it, leads. "" after the last."""
     names = list(STEPS)
     place = names.index(step) + 1
-    return f"/t/{slug}/home" if place == len(names) else f"/onboarding?t={quote(slug)}&step={names[place]}"
+    return f"/onboarding?t={quote(slug)}&step={names[place]}" if place < len(names) else ""
 
 
 async def name_it(request: Request) -> Response:
@@ -99,6 +99,8 @@ async def name_it(request: Request) -> Response:
     except DomainError as problem:
         if _is_elsewhere(problem):
             raise
+        if problem.reason == "slug_taken":
+            problem = Invalid(problem.detail, problem.next_step, fields={"slug": problem.detail})
         return await _page(request, old, "organisation", problem, typed)
     return redirect(_after(slug, "organisation"))
 
@@ -140,7 +142,19 @@ async def invite(request: Request) -> Response:
     if wrong:
         some = Invalid("Some invitations were not sent.", "Correct or remove them.", fields=wrong)
         return await _page(request, slug, "people", some, left, sent)
-    return redirect(_after(slug, "people"))
+    return await _finish(request, slug)
+
+
+async def finish(request: Request) -> Response:
+    """Without inviting anybody."""
+    await visitors.need(request)
+    return await _finish(request, (await forms.read(request)).get("t", ""))
+
+
+async def _finish(request: Request, slug: str) -> Response:
+    async with _setting_up(request, slug) as ctx:
+        await tenants.finish_onboarding(ctx)
+    return redirect(f"/t/{ctx.slug}/home")
 
 
 def _setting_up(request: Request, slug: str) -> AbstractAsyncContextManager[Ctx]:
@@ -155,5 +169,6 @@ ROUTES = [
     Route("/onboarding", show),
     Route("/onboarding/organisation", name_it, methods=["POST"]),
     Route("/onboarding/{slug}/look", dress_it, methods=["POST"]),
+    Route("/onboarding/finish", finish, methods=["POST"]),
     Route("/onboarding/people", invite, methods=["POST"]),
 ]

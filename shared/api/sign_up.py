@@ -1,5 +1,8 @@
 """Signing up and proving an address. What the browser sees is the same whether or not there was an account."""
 
+import asyncio
+import time
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,6 +18,9 @@ from shared.identity.realms import USER
 from shared.tenancy import signups
 
 
+FLOOR = 0.4  # seconds: founding a tenant takes longer than finding that there is an account
+
+
 async def show(request: Request) -> Response:
     if await visitors.look(request) is not None:
         return redirect("/")
@@ -25,13 +31,15 @@ async def sign_up(request: Request) -> Response:
     typed = dict[str, str]()
     try:
         typed = await forms.read(request)
-        values = [typed.get(name, "") for name in ("email", "password", "name", "organisation")]
+        email, password = typed.get("email", ""), typed.get("password", "")
         await hit(Limit.SIGN_UP_ADDRESS, visitors.address(request))
-        await signups.sign_up(*values, visitors.address(request))
+        began = time.monotonic()
+        await signups.sign_up(email, password, typed.get("name", ""), typed.get("organisation", ""))
+        await asyncio.sleep(max(0.0, began + FLOOR - time.monotonic()))
     except DomainError as problem:
         return doors.again(request, "sign_up.html", problem, typed)
     response = redirect("/verify")
-    visitors.set_pending(response, emails.same(values[0]))
+    visitors.set_pending(response, emails.same(email))
     return response
 
 

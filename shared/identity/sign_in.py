@@ -36,7 +36,7 @@ async def check_password(realm: Realm, email: str, password: str) -> Any | None:
     """The person, None for a wrong password as for an unknown or disabled account, in the same time."""
     async with db.transaction(realm.db_role) as session:
         person = await repository.get_person_by_email(session, realm, emails.same(email))
-        credential = person and await repository.get_credential(session, realm, person.id)
+        credential = await repository.get_credential(session, realm, person.id if person else "nobody")
     enabled = credential is not None and person is not None and person.disabled_at is None
     known: str | None = credential.password_hash if credential is not None and enabled else None
     if not await passwords.verify(known, password) or person is None:
