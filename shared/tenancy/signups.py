@@ -26,7 +26,7 @@ class Verified:
     slug: str  # of the tenant to go on with, "" when there is none
 
 
-async def sign_up(email: str, password: str, name: str, organisation: str, address: str = "") -> None:
+async def sign_up(email: str, password: str, name: str, organisation: str) -> None:
     """Raises Invalid, with `fields`. Never says whether the address is known."""
     email, name, organisation = _checked(email, name, organisation)
     await users.judge_password(password, name, email, organisation)
