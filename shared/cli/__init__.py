@@ -1,13 +1,20 @@
-"""`bulkhead …`: the platform from the command line. One file per group of commands."""
+"""`bulkhead …`: the platform from the command line. Each command loads only what it needs, so they start fast."""
 
+import asyncio
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shared.core.config import Misconfigured
+from shared.core.embedded import EmbeddedError
+from shared.core.errors import DomainError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+ROOT = Path(__file__).parents[2]
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 dev = typer.Typer(help="For development only.", no_args_is_help=True)
 operator = typer.Typer(help="People who run the platform.", no_args_is_help=True)
 app.add_typer(dev, name="dev")
@@ -15,33 +22,41 @@ app.add_typer(operator, name="operator")
 
 
 @app.command()
-def up() -> None:
+def up(with_parent: Annotated[bool, typer.Option(hidden=True, help="End with the process that started this")] = False) -> None:
     """Start everything: database, both apps, worker, stand-ins. Ctrl-C stops it."""
-    from shared.cli.up import up as run  # noqa: PLC0415  each command loads only what it needs
+    from shared.cli.up import up as run
 
-    raise typer.Exit(run())
+    raise typer.Exit(run(with_parent=with_parent))
 
 
 @app.command()
-def serve(which: Annotated[str, typer.Argument(help="tenant, admin or stand-ins")]) -> None:
+def serve(
+    which: Annotated[str, typer.Argument(help="tenant, admin or stand-ins")],
+    host: Annotated[str, typer.Option(help="The address to bind")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to bind, where it is not the public address's")] = 0,
+) -> None:
     """Serve one built app, or the stand-ins."""
-    from shared.cli.serve import serve as run  # noqa: PLC0415
+    from shared.cli import database
+    from shared.cli.serve import serve as run
 
-    run(which)
+    with database.running():
+        run(which, host, port)
 
 
 @app.command()
 def worker() -> None:
     """Run jobs until stopped."""
-    from shared.cli.worker import run  # noqa: PLC0415
+    from shared.cli import database
+    from shared.cli.worker import run
 
-    run()
+    with database.running():
+        run()
 
 
 @app.command()
 def build() -> None:
     """Build both frontends, where their sources changed."""
-    from shared.cli.build import build_all  # noqa: PLC0415
+    from shared.cli.build import build_all
 
     build_all(say=typer.echo)
 
@@ -49,25 +64,26 @@ def build() -> None:
 @app.command()
 def migrate() -> None:
     """Make roles and database where missing, and bring the schema to its newest revision."""
-    from shared.cli.database import prepare  # noqa: PLC0415
+    from shared.cli import database
 
-    typer.echo(f"The schema is at {prepare()}.")
+    with database.running():
+        typer.echo(f"The schema is at {database.prepare()}.")
 
 
 @app.command()
 def seed() -> None:
-    """The demo cast, in development."""
-    import asyncio  # noqa: PLC0415
+    """The demo cast, where it is missing. In development."""
+    from shared.cli import database
+    from shared.dev import seed as cast
 
-    from shared.dev.seed import seed as run  # noqa: PLC0415
-
-    asyncio.run(run())
+    with database.running():
+        asyncio.run(cast.seed())
 
 
 @app.command("db-url")
 def db_url(role: Annotated[str, typer.Option(help="app, operator or owner")] = "app") -> None:
     """Where a role of the database logs in. Holds its password."""
-    from shared.core import db  # noqa: PLC0415
+    from shared.core import db
 
     if role not in ("app", "operator", "owner"):
         raise typer.BadParameter("choose app, operator or owner")
@@ -88,39 +104,42 @@ def bench(context: typer.Context) -> None:
 
 @dev.command()
 def totp(email: str) -> None:
-    """The current code of a demo operator or user."""
-    import asyncio  # noqa: PLC0415
+    """A code for the second step of signing in, such as olga@bulkhead.test's."""
+    from shared.cli import database
+    from shared.dev import totp as factor
 
-    from shared.dev.totp import code  # noqa: PLC0415
-
-    typer.echo(asyncio.run(code(email)))
+    with database.running():
+        typer.echo(asyncio.run(factor.code(email)))
 
 
 @operator.command("create")
 def operator_create(
     email: str,
     role: Annotated[str, typer.Option(help="owner, engineer, billing or support")],
-    name: Annotated[str, typer.Option(help="as others will see it")] = "",
+    name: Annotated[str, typer.Option(help="As others will see it")] = "",
 ) -> None:
-    """Prints a first password once. The factor is enrolled at the first sign-in."""
-    import asyncio  # noqa: PLC0415
+    """Prints a first password, once. The second factor is enrolled at the first sign-in."""
+    from shared.cli import database, operators
 
-    from shared.cli.operators import create  # noqa: PLC0415
-
-    typer.echo(asyncio.run(create(email, role, name or email.partition("@")[0].title())))
+    with database.running():
+        typer.echo(asyncio.run(operators.create(email, role, name or email.partition("@")[0].title())))
 
 
 def _module(name: str, arguments: list[str]) -> None:
-    import subprocess  # noqa: PLC0415, S404
-
-    raise typer.Exit(subprocess.run([sys.executable, "-m", name, *arguments], check=False).returncode)  # noqa: S603
+    """What lives beside the tests is run and never imported here."""
+    raise typer.Exit(subprocess.run([sys.executable, "-m", name, *arguments], cwd=ROOT, check=False).returncode)
 
 
 def main() -> None:
+    os.chdir(ROOT)  # Reflex looks for its configuration in the working directory
+    sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
     try:
         app()
-    except Misconfigured as problem:
-        typer.echo(f"Bulkhead cannot start: {problem}", err=True)
+    except (Misconfigured, EmbeddedError) as problem:
+        typer.echo(f"bulkhead: {problem}", err=True)
         raise SystemExit(2) from None
-
-
+    except DomainError as refusal:
+        typer.echo(f"bulkhead: {refusal.detail} {refusal.next_step}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

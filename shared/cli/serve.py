@@ -1,65 +1,66 @@
-"""One process per app, on 127.0.0.1, from the build. Ends when whoever supervises it is gone."""
+"""One process per app, from its build. One process and no more: killed, it leaves no child that holds the port."""
 
 import os
-import signal
-import threading
-import time
-from urllib.parse import urlsplit
 
-from shared.cli.build import web
+import uvicorn
+
+from shared.cli import lifeline, ports
+from shared.cli.build import is_built
 from shared.core import log
 from shared.core.config import Misconfigured, settings
 
+APPS = ("tenant", "admin")
+CLOSE_WITHIN = 3  # seconds for open requests; sockets are closed at once, and the pages come back by themselves
 
-def serve(which: str) -> None:
+
+def serve(which: str, host: str = "", port: int = 0) -> None:
+    """Blocks. `host` and `port` differ from the public address behind a proxy."""
+    lifeline.end_with_supervisor()
     log.configure()
-    end_with_supervisor()
     if which == "stand-ins":
-        if settings().production:
-            raise Misconfigured("stand-ins do not run in production")
-        from shared.dev.stand_ins import run  # noqa: PLC0415
-
-        run()
-        return
-    if which not in ("tenant", "admin"):
+        _serve_stand_ins(host, port)
+    elif which in APPS:
+        _serve_app(which, host, port)
+    else:
         raise Misconfigured("serve tenant, admin or stand-ins")
+
+
+def run(app: object, url: str, host: str = "", port: int = 0) -> None:
+    uvicorn.Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            host=host or ports.LOCAL,
+            port=port or ports.port_of(url),
+            ws="websockets-sansio",
+            lifespan="on",
+            log_level="warning",  # at "info" it writes socket addresses, and with them client tokens
+            access_log=False,
+            proxy_headers=False,  # TRUSTED_PROXY_HOPS decides, in one place
+            server_header=False,
+            timeout_graceful_shutdown=CLOSE_WITHIN,
+        )
+    ).run()
+
+
+def _serve_app(which: str, host: str, port: int) -> None:
+    if not is_built(which):
+        raise Misconfigured(f"the {which} app is not built from these sources for this address; run: bulkhead build")
     os.environ |= {
         "BULKHEAD_APP": which,
         "REFLEX_ENV_MODE": "prod",
         "__REFLEX_SKIP_COMPILE": "1",
         "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "1",
     }
-    if not (web(which) / "build" / "client").exists():
-        raise Misconfigured(f"the {which} app is not built; run: bulkhead build")
-    from granian import Granian  # noqa: PLC0415
-    from granian.constants import Interfaces  # noqa: PLC0415
-
-    url = urlsplit(settings().tenant_url if which == "tenant" else settings().admin_url)
-    Granian(
-        f"{which}_app.{which}_app:app",
-        address="127.0.0.1",
-        port=int(os.environ.get("PORT") or url.port or 3000),
-        interface=Interfaces.ASGI,
-        factory=True,
-        workers=1,
-        log_access=False,
-        workers_kill_timeout=3,
-    ).serve()
+    if which == "tenant":
+        from tenant_app.tenant_app import app  # noqa: PLC0415  importing one registers its handlers in this process
+    else:
+        from admin_app.admin_app import app  # noqa: PLC0415
+    run(app(), settings().tenant_url if which == "tenant" else settings().admin_url, host, port)
 
 
-def end_with_supervisor() -> None:
-    """A supervisor that was killed cannot stop us; so we look whether it is still there."""
-    parent = int(os.environ.get("BULKHEAD_SUPERVISOR", "0"))
-    if parent:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+def _serve_stand_ins(host: str, port: int) -> None:
+    if settings().production:
+        raise Misconfigured("stand-ins do not run in production")
+    from shared.dev import stand_ins  # noqa: PLC0415  never imported in production
 
-
-def _watch(parent: int) -> None:
-    while True:
-        time.sleep(0.5)
-        try:
-            os.kill(parent, 0)
-        except ProcessLookupError:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-            os._exit(1)
+    run(stand_ins.app(), settings().sandbox_url, host, port)

@@ -1,70 +1,98 @@
 """`bulkhead up`: everything, in order, supervised; and nothing of it left when it stops."""
 
+import asyncio
 import fcntl
-import json
 import os
 import shutil
 import signal
-import socket
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psutil
-from honcho.manager import Manager
-from honcho.printer import Printer
-
-from shared.cli import build, database
+from shared.cli import build, database, leftovers, lifeline, ports
+from shared.cli.supervision import Supervision
 from shared.core.config import Misconfigured, settings
+from shared.core.embedded import EmbeddedPostgres
+from shared.dev import seed
 
-SPACE = 1_500_000_000  # bytes: two builds with their packages, and a database
-ANSWER_WITHIN = 60  # seconds
-PARTS = {  # name in the log folder: arguments of `bulkhead`
-    "stand-ins": ["serve", "stand-ins"],
-    "worker": ["worker"],
-    "tenant": ["serve", "tenant"],
-    "admin": ["serve", "admin"],
-}
+SPACE = 1_000  # MB free before the first build: two apps with their packages, and a database
+ANSWER_WITHIN = 60.0  # seconds
 
 
-def up() -> int:
-    """Blocks until Ctrl-C. 0 after a clean stop; 1 when a part ended by itself."""
+def up(*, with_parent: bool = False) -> int:
+    """Blocks until Ctrl-C or SIGTERM, and returns 0 then. Raises Misconfigured when something cannot run."""
     began = time.monotonic()
+    if with_parent:
+        lifeline.end_with(os.getppid())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the same way
     root = settings().root
     root.mkdir(parents=True, exist_ok=True)
-    _enough_space(root)
-    with _alone(root):
-        _end_leftovers(root)
-        _free_ports()
-        server = database.embedded()
-        ours = server is not None and not server.running()
+    try:
+        with _alone(root):
+            _check(root)
+            _run(root, began)
+    except KeyboardInterrupt:
+        _say("Stopped. Nothing is running any more; the data is kept.")
+    return 0
+
+
+def _run(root: Path, began: float) -> None:
+    server = database.embedded()
+    adopted = _mark(root).exists()  # left running by an `up` that was killed: ours to stop
+    supervision = Supervision(root)
+    try:
+        if server is not None:
+            _start(server, root)
         database.prepare()
-        try:
-            _seed()
-            build.build_all(say=_say)
-            return _supervise(root, began)
-        finally:
-            if server is not None and ours:
-                server.stop()
-                _say("Stopped.")
+        if not settings().production:
+            asyncio.run(seed.seed())
+        build.build_all(say=_say)
+        supervision.start()
+        _watch(supervision, root, began)
+    finally:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it
+        supervision.stop()
+        _record(root).unlink(missing_ok=True)
+        if server is not None and (server.started or adopted):
+            server.stop()
+        _mark(root).unlink(missing_ok=True)
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201  this is what a person reads
+def _start(server: EmbeddedPostgres, root: Path) -> None:
+    server.start()
+    if server.started:
+        _mark(root).touch()
 
 
-def _enough_space(root: Path) -> None:
-    free = shutil.disk_usage(root).free
-    if free < SPACE and not (root / "web").exists():
-        raise Misconfigured(
-            f"only {free // 1_000_000:,} MB are free at {root}; {SPACE // 1_000_000:,} MB are needed."
-            " Make room, or move it with BULKHEAD_DATA_DIR."
-        )
+def _watch(supervision: Supervision, root: Path, began: float) -> None:
+    """Returns never: ends by a signal, or raises Misconfigured."""
+    waiting, pids, until = list(ports.addresses().values()), dict[str, int](), time.monotonic() + ANSWER_WITHIN
+    while True:
+        if not supervision.alive():
+            raise Misconfigured(f"the supervisor ended by itself, and with it everything. See {supervision.logs}")
+        parts = supervision.parts()
+        for part in parts:
+            if part.state == "FATAL" or (waiting and part.ended):
+                raise Misconfigured(
+                    f"the part {part.name} {part.ended or 'does not start'}, so everything was stopped."
+                    f" The end of its log, {supervision.logs / part.name}.log:\n{supervision.last_words(part.name)}"
+                )
+            if part.pid and part.pid != pids.get(part.name):
+                if part.name in pids:
+                    _say(f"The part {part.name} {part.ended}; it was started again. Its log: {supervision.logs}")
+                pids[part.name] = part.pid
+                leftovers.write(_record(root), [supervision.pid, *pids.values()])
+        if waiting:
+            waiting = [url for url in waiting if not _answers(f"{url}/healthz")]
+            if not waiting and len(pids) == len(parts):
+                _say(_welcome(time.monotonic() - began, supervision.logs))
+            elif time.monotonic() > until:
+                raise Misconfigured(f"no answer from {', '.join(waiting)}. See {supervision.logs}")
+        time.sleep(0.1 if waiting else 0.5)
 
 
 @contextmanager
@@ -79,117 +107,48 @@ def _alone(root: Path) -> Iterator[None]:
         yield
 
 
+def _check(root: Path) -> None:
+    if left := leftovers.end(_record(root)):
+        _say(f"Ended {left} processes that a killed run had left behind.")
+    ports.require_free()
+    free = shutil.disk_usage(root).free // 2**20
+    if free < SPACE and not all(build.is_built(app) for app in build.APPS):
+        raise Misconfigured(
+            f"no space left on the disk of {root}: {free} MB are free and the first build needs {SPACE} MB."
+            " Make room, or move it with BULKHEAD_DATA_DIR."
+        )
+
+
 def _record(root: Path) -> Path:
     return root / "up.json"
 
 
-def _end_leftovers(root: Path) -> None:
-    """What a killed supervisor left behind: exactly the processes it wrote down, known by id and time of birth."""
-    try:
-        known = json.loads(_record(root).read_text())
-    except (OSError, ValueError):
-        return
-    left = []
-    for pid, born in known:
-        try:
-            process = psutil.Process(pid)
-            if abs(process.create_time() - born) < 1:
-                left += [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            continue
-    for process in left:
-        try:
-            process.terminate()
-        except psutil.NoSuchProcess:
-            continue
-    _, stubborn = psutil.wait_procs(left, timeout=5)
-    for process in stubborn:
-        process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
-    _record(root).unlink(missing_ok=True)
-
-
-def _free_ports() -> None:
-    for name, url in _urls().items():
-        port = urlsplit(url).port or 80
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise Misconfigured(
-                    f"port {port} is taken. Stop what listens there, or move this part: {name}=http://localhost:<port>"
-                ) from None
-
-
-def _urls() -> dict[str, str]:
-    return {
-        "BULKHEAD_TENANT_URL": settings().tenant_url,
-        "BULKHEAD_ADMIN_URL": settings().admin_url,
-        "BULKHEAD_SANDBOX_URL": settings().sandbox_url,
-    }
-
-
-def _seed() -> None:
-    import asyncio  # noqa: PLC0415
-
-    from shared.dev.seed import seed  # noqa: PLC0415
-
-    asyncio.run(seed())
-
-
-def _supervise(root: Path, began: float) -> int:
-    logs = root / "logs"
-    logs.mkdir(exist_ok=True)
-    manager = Manager(Printer(open(os.devnull, "w")))  # noqa: SIM115, PTH123  each part writes its own log
-    env = os.environ | {"BULKHEAD_SUPERVISOR": str(os.getpid()), "PYTHONPATH": str(database.ROOT)}
-    for name, words in PARTS.items():
-        command = f'exec "{sys.executable}" -m shared.cli {" ".join(words)} >>"{logs / name}.log" 2>&1'
-        manager.add_process(name, command, env=env, cwd=str(database.ROOT))
-    threading.Thread(target=_announce, args=(root, began), daemon=True).start()
-    _say("Starting …")
-    asked = threading.Event()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda *_: asked.set())
-    manager.loop()
-    _record(root).unlink(missing_ok=True)
-    code = manager.returncode or 0
-    if code > 0 and code not in (130, 143):
-        _say(f"A part ended by itself. Its log says why: {logs}")
-        return 1
-    return 0
-
-
-def _announce(root: Path, began: float) -> None:
-    me = psutil.Process()
-    until = time.monotonic() + ANSWER_WITHIN
-    waiting = list(_urls().values())
-    while waiting and time.monotonic() < until:
-        children = [(child.pid, child.create_time()) for child in me.children(recursive=True)]
-        _record(root).write_text(json.dumps(children))
-        waiting = [url for url in waiting if not _answers(f"{url}/healthz")]
-        time.sleep(0.1)
-    if waiting:
-        _say(f"No answer yet from {', '.join(waiting)}. See {root / 'logs'}")
-        return
-    password = settings().demo_password.get_secret_value()
-    _say(
-        f"""
-Bulkhead is up after {time.monotonic() - began:.1f} s. Ctrl-C stops it.
-
-  Tenant app   {settings().tenant_url}    ann@acme.test, adam@acme.test, max@acme.test, gil@globex.test, …
-  Admin app    {settings().admin_url}    olga@bulkhead.test, sam@bulkhead.test
-  Mailbox      {settings().sandbox_url}/mail
-
-  Password of all of them: {password}
-  Code for an operator:    .venv/bin/python -m shared.cli dev totp olga@bulkhead.test
-"""
-    )
+def _mark(root: Path) -> Path:
+    return root / "postgres-of-up"
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  our own address
+        with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+def _welcome(seconds: float, logs: Path) -> str:
+    given = settings()
+    return f"""
+Bulkhead is up after {seconds:.1f} s. Ctrl-C stops it.
+
+  Tenant app   {given.tenant_url}    ann@acme.test, adam@acme.test, max@acme.test, gil@globex.test …
+  Admin app    {given.admin_url}    olga@bulkhead.test, sam@bulkhead.test
+  Mailbox      {given.sandbox_url}/mail
+  Logs         {logs}
+
+  Password of everybody:  {given.demo_password.get_secret_value()}
+  Code for an operator:   bulkhead dev totp olga@bulkhead.test   (in .venv/bin)
+"""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stdout, flush=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.cli.serve import end_with_supervisor
+from shared.cli import lifeline
 from shared.core import log
 from shared.identity import tasks as identity
 from shared.jobs import worker
@@ -12,7 +12,7 @@ from shared.tenancy import tasks as tenancy
 
 def run() -> None:
     log.configure()
-    end_with_supervisor()
+    lifeline.end_with_supervisor()
     tasks = {**identity.TASKS, **tenancy.TASKS}
     platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
     asyncio.run(worker.run(tasks, platform, entry.enter_job))

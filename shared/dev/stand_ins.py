@@ -3,10 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
-from granian import Granian
-from granian.constants import Interfaces
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -36,15 +33,3 @@ def app() -> Starlette:
         controller.server.close()
 
     return Starlette(routes=[Route("/", home), Route("/healthz", alive), *routes(box)], lifespan=listening)
-
-
-def run() -> None:
-    Granian(
-        "shared.dev.stand_ins:app",
-        address="127.0.0.1",
-        port=urlsplit(settings().sandbox_url).port or 3002,
-        interface=Interfaces.ASGI,
-        factory=True,
-        workers=1,
-        log_access=False,
-    ).serve()
