@@ -16,7 +16,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.jobs import mail, queue
 from shared.tenancy import checklist, notifications, repository
-from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings
+from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings, TenantState
 
 TASK = "tenancy.provision"
 
@@ -27,6 +27,7 @@ class Step:
     title: str
     run: Callable[[Ctx], Awaitable[None]]
     founding: bool = False  # in the transaction that founds the tenant
+    verified: bool = False  # waits until the founder's address is proven: nobody else is to be welcomed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ STEPS = (
     Step("settings", "Settings and data key", _settings),
     Step("plan", "Plan", _plan),
     Step("checklist", "First steps", _checklist),
-    Step("welcome_mail", "Welcome mail", _welcome_mail),
-    Step("welcome", "Welcome", _welcome),
+    Step("welcome_mail", "Welcome mail", _welcome_mail, verified=True),
+    Step("welcome", "Welcome", _welcome, verified=True),
 )
 _BY_KEY = {step.key: step for step in STEPS}
 
@@ -114,8 +115,13 @@ async def begin(ctx: Ctx) -> None:
     await queue.put(ctx, TASK)
 
 
+async def go_on(ctx: Ctx) -> None:
+    """Promises the steps that waited for the founder's address."""
+    await queue.put(ctx, TASK)
+
+
 async def run_next(ctx: Ctx) -> str:
-    """Runs the first step that is not done and promises the one after it. Its key, "" when all are done.
+    """Runs the first step that is not done and promises the one after it. Its key, "" when none is due.
 
     An error rolls everything back; `fail` then writes it down in a transaction of its own.
     """
@@ -124,6 +130,8 @@ async def run_next(ctx: Ctx) -> str:
     if not waiting:
         return ""
     row = waiting[0]
+    if _BY_KEY[row.key].verified and ctx.tenant_state == TenantState.PENDING_VERIFICATION:
+        return ""  # verifying promises it again
     await _run(ctx, _BY_KEY[row.key], row)
     if len(waiting) > 1:
         await queue.put(ctx, TASK)

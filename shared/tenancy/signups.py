@@ -92,6 +92,7 @@ async def verify(token: str) -> Verified:
             session.add(row)
             trail.record(ctx, "tenant.verified", tenant.id, after={"state": "active"}, email=user.email)
             await notices.page(session, tenant.id, "tenant")
+            await provisioning.go_on(ctx)
             await session.flush()
         slugs = [tenant.slug for _, tenant in waiting or standings]
         return Verified(user.email, user_id, slugs[0] if slugs else "")

@@ -1,0 +1,346 @@
+"""SQL of the directory: tenants as operators see them.
+
+The first half reads across tenants, in a transaction that has stated its reason; the second half is inside of one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, false, func, literal, or_, tuple_
+from sqlalchemy import select as columns
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.access.roles import OWNER
+from shared.audit.actions import AuditAction
+from shared.audit.models import AuditEvent, SecurityEvent
+from shared.core.ctx import Ctx
+from shared.core.errors import Invalid
+from shared.identity.models import User
+from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
+    Membership,
+    MembershipState,
+    ProvisioningStep,
+    StepState,
+    Tenant,
+    TenantState,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A tenant in a list. `matched` says which member was found, when it was not the tenant's own name."""
+
+    id: str
+    slug: str
+    name: str
+    state: TenantState
+    state_reason: str
+    plan: str
+    created_at: datetime
+    owner: str
+    owner_email: str
+    members: int  # active
+    invited: int
+    seen_at: datetime | None
+    steps: int
+    steps_done: int
+    steps_failed: int
+    matched: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A tenant whose setting-up stands at a step."""
+
+    tenant_id: str
+    name: str
+    key: str
+    state: StepState
+    error: str
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """A person in a tenant, former members included."""
+
+    id: str
+    user_id: str
+    name: str
+    email: str
+    verified: bool
+    role: str
+    state: MembershipState
+    created_at: datetime
+    seen_at: datetime | None
+    ended_at: datetime | None
+    ended_by: str
+
+
+_people = (
+    columns(
+        col(Membership.tenant_id).label("tenant_id"),
+        func.count().filter(col(Membership.state) == MembershipState.ACTIVE).label("active"),
+        func.max(col(Membership.seen_at)).label("seen_at"),
+    )
+    .group_by(col(Membership.tenant_id))
+    .subquery("people")
+)
+_steps = (
+    columns(
+        col(ProvisioningStep.tenant_id).label("tenant_id"),
+        func.count().label("every"),
+        func.count().filter(col(ProvisioningStep.state) == StepState.DONE).label("done"),
+        func.count().filter(col(ProvisioningStep.state) == StepState.FAILED).label("failed"),
+    )
+    .group_by(col(ProvisioningStep.tenant_id))
+    .subquery("steps")
+)
+_invited = (
+    columns(func.count())
+    .where(col(Invitation.tenant_id) == col(Tenant.id))
+    .where(col(Invitation.status) == InvitationStatus.PENDING)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+_members: ColumnElement[int] = func.coalesce(_people.c.active, 0, type_=Integer)
+SORTS: dict[str, ColumnElement[Any]] = {
+    "name": func.lower(col(Tenant.name)),
+    "created_at": col(Tenant.created_at),
+    "members": _members,
+}
+
+
+def _owner(what: Any) -> ColumnElement[Any]:
+    """Of the longest-standing owner; a tenant may have several."""
+    return (
+        columns(what)
+        .select_from(Membership)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(Membership.tenant_id) == col(Tenant.id))
+        .where(col(Membership.role) == OWNER)
+        .where(col(Membership.state) == MembershipState.ACTIVE)
+        .order_by(col(Membership.created_at), col(Membership.id))
+        .limit(1)
+        .correlate(Tenant)
+        .scalar_subquery()
+    )
+
+
+def _person_matches(needle: str) -> ColumnElement[bool]:
+    return or_(
+        func.strpos(func.lower(col(User.email)), needle) > 0,
+        func.strpos(func.lower(col(User.name)), needle) > 0,
+    )
+
+
+def _found_by(needle: str) -> tuple[ColumnElement[bool], ColumnElement[str]]:
+    """Whether a tenant matches, and which of its members when only a member does. Former members are found too."""
+    own = or_(
+        col(Tenant.id) == needle,
+        func.strpos(col(Tenant.slug), needle) > 0,
+        func.strpos(func.lower(col(Tenant.name)), needle) > 0,
+    )
+    theirs = (
+        columns(col(Membership.tenant_id))
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(_person_matches(needle))
+    )
+    first = (
+        columns(func.concat(col(User.name), " <", col(User.email), ">"))
+        .select_from(Membership)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(Membership.tenant_id) == col(Tenant.id))
+        .where(_person_matches(needle))
+        .order_by(col(User.email))
+        .limit(1)
+        .correlate(Tenant)
+        .scalar_subquery()
+    )
+    return or_(own, col(Tenant.id).in_(theirs)), case((own, literal("")), else_=func.coalesce(first, ""))
+
+
+def _listed(matched: ColumnElement[str]) -> Select[Any]:
+    return _from_tenants(
+        col(Tenant.id),
+        col(Tenant.slug),
+        col(Tenant.name),
+        col(Tenant.state),
+        col(Tenant.state_reason),
+        col(Tenant.plan),
+        col(Tenant.created_at),
+        func.coalesce(_owner(col(User.name)), ""),
+        func.coalesce(_owner(col(User.email)), ""),
+        _members,
+        _invited,
+        _people.c.seen_at,
+        func.coalesce(_steps.c.every, 0),
+        func.coalesce(_steps.c.done, 0),
+        func.coalesce(_steps.c.failed, 0),
+        matched,
+    )
+
+
+def _from_tenants(*wanted: Any) -> Select[Any]:
+    return (
+        columns(*wanted)
+        .select_from(Tenant)
+        .outerjoin(_people, _people.c.tenant_id == col(Tenant.id))
+        .outerjoin(_steps, _steps.c.tenant_id == col(Tenant.id))
+    )
+
+
+async def search(
+    session: AsyncSession,
+    needle: str,
+    state: TenantState | None,
+    *,
+    sort: str,
+    descending: bool,
+    after: str,
+    limit: int,
+) -> Sequence[Listed]:
+    """`needle` is lower case, "" for every tenant. `after`: the id of the row before."""
+    conditions: list[ColumnElement[bool]] = []
+    matched: ColumnElement[str] = literal("")
+    if needle:
+        condition, matched = _found_by(needle)
+        conditions.append(condition)
+    if state is not None:
+        conditions.append(col(Tenant.state) == state)
+    key = (SORTS[sort], col(Tenant.id))
+    if after:
+        here = await _place(session, _from_tenants(*key).where(col(Tenant.id) == after))
+        conditions.append(tuple_(*key) < here if descending else tuple_(*key) > here)
+    order = [one.desc() if descending else one.asc() for one in key]
+    statement = _listed(matched).where(and_(True, *conditions)).order_by(*order).limit(limit)
+    return [Listed(*found) for found in await _all(session, statement)]
+
+
+async def get(session: AsyncSession, tenant_id: str) -> Listed | None:
+    found = await _all(session, _listed(literal("")).where(col(Tenant.id) == tenant_id))
+    return Listed(*found[0]) if found else None
+
+
+async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
+    statement = columns(col(Tenant.state), func.count()).group_by(col(Tenant.state))
+    return {state: count for state, count in await _all(session, statement)}
+
+
+async def list_unfinished(session: AsyncSession, limit: int) -> Sequence[Unfinished]:
+    """Where each setting-up stands: its failed step, else its first one that is not done. Failed ones first."""
+    failed = case((col(ProvisioningStep.state) == StepState.FAILED, 0), else_=1)
+    first = (
+        columns(
+            col(Tenant.id).label("tenant_id"),
+            col(Tenant.name).label("name"),
+            col(ProvisioningStep.key).label("key"),
+            col(ProvisioningStep.state).label("state"),
+            col(ProvisioningStep.error).label("error"),
+            col(ProvisioningStep.attempts).label("attempts"),
+            col(Tenant.created_at).label("created_at"),
+            failed.label("failed"),
+        )
+        .distinct(col(Tenant.id))
+        .join(ProvisioningStep, col(ProvisioningStep.tenant_id) == col(Tenant.id))
+        .where(col(ProvisioningStep.state) != StepState.DONE)
+        .where(col(Tenant.state) != TenantState.DELETED)
+        .order_by(col(Tenant.id), failed, col(ProvisioningStep.position))
+        .subquery("first")
+    )
+    c = first.c
+    statement = (
+        columns(c.tenant_id, c.name, c.key, c.state, c.error, c.attempts, c.created_at)
+        .order_by(c.failed, c.created_at.desc(), c.tenant_id)
+        .limit(limit)
+    )
+    return [Unfinished(*found) for found in await _all(session, statement)]
+
+
+async def list_names(session: AsyncSession, tenant_ids: Sequence[str]) -> dict[str, str]:
+    statement = columns(col(Tenant.id), col(Tenant.name)).where(
+        col(Tenant.id).in_(tenant_ids) if tenant_ids else false()
+    )
+    return {tenant_id: name for tenant_id, name in await _all(session, statement)}
+
+
+async def count_security_events(session: AsyncSession, since: datetime) -> dict[str, int]:
+    """Attempts by kind. A row stands for all attempts of one actor in one hour."""
+    statement = (
+        columns(col(SecurityEvent.kind), func.sum(col(SecurityEvent.count)))
+        .where(col(SecurityEvent.at) >= since)
+        .group_by(col(SecurityEvent.kind))
+    )
+    return {kind: int(count) for kind, count in await _all(session, statement)}
+
+
+async def _all(session: AsyncSession, statement: Select[Any]) -> Sequence[Any]:
+    """Rows of columns. Through the session, whose guard asks for a tenant or a reason."""
+    return (await session.execute(statement)).all()  # pyright: ignore[reportDeprecated]
+
+
+# Inside of one tenant
+
+
+async def get_state_before_suspension(ctx: Ctx) -> TenantState:
+    """The trail remembers: an unverified tenant that was suspended comes back unverified."""
+    statement = (
+        select(AuditEvent.before)
+        .where(AuditEvent.tenant_id == ctx.tenant_id)
+        .where(AuditEvent.action == AuditAction.TENANT_SUSPENDED)
+        .order_by(col(AuditEvent.seq).desc())
+        .limit(1)
+    )
+    before = (await ctx.session.exec(statement)).first() or {}
+    return TenantState(before.get("state", TenantState.ACTIVE))
+
+
+async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[Belonging]:
+    """Active ones first, then by name. `after`: the id of the row before."""
+    gone = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
+    key = (gone, func.lower(col(User.name)), col(Membership.id))
+
+    def members(*wanted: Any) -> Select[Any]:
+        joined = columns(*wanted).select_from(Membership).join(User, col(User.id) == col(Membership.user_id))
+        return joined.where(col(Membership.tenant_id) == ctx.tenant_id)
+
+    statement = members(
+        col(Membership.id),
+        col(User.id),
+        col(User.name),
+        col(User.email),
+        col(User.email_verified_at).is_not(None),
+        col(Membership.role),
+        col(Membership.state),
+        col(Membership.created_at),
+        col(Membership.seen_at),
+        col(Membership.ended_at),
+        col(Membership.ended_by),
+    )
+    if after:
+        here = await _place(ctx.session, members(*key).where(col(Membership.id) == after))
+        statement = statement.where(tuple_(*key) > here)
+    return [Belonging(*found) for found in await _all(ctx.session, statement.order_by(*key).limit(limit))]
+
+
+async def _place(session: AsyncSession, statement: Select[Any]) -> ColumnElement[Any]:
+    """Where a row stands in the order, in the database's own words: it and Python do not agree on lower case."""
+    found = await _all(session, statement)
+    if not found:
+        raise Invalid("This page does not exist.", "Start again at the first page.")
+    return tuple_(*(literal(value) for value in found[0]))
+
+
+async def list_steps(session: AsyncSession, tenant_id: str) -> Sequence[ProvisioningStep]:
+    statement = (
+        select(ProvisioningStep)
+        .where(ProvisioningStep.tenant_id == tenant_id)
+        .order_by(col(ProvisioningStep.position), col(ProvisioningStep.id))
+    )
+    return (await session.exec(statement)).all()

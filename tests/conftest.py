@@ -1,0 +1,130 @@
+"""The cast, made anew for every test: nothing to clean up, safe to run in parallel.
+
+Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl belongs to nobody and must never see
+anything. Olga is an operator: another realm, another cookie.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Before anything of ours is imported: tests never touch the data of `make up`.
+os.environ.setdefault("BULKHEAD_DATA_DIR", str(ROOT / ".bulkhead" / "test"))
+
+import reflex as rx  # noqa: E402
+from reflex.istate.data import RouterData  # noqa: E402
+
+from shared.core import db, limits  # noqa: E402
+from shared.core.ctx import Ctx, OperatorCtx  # noqa: E402
+from shared.tenancy import entry  # noqa: E402
+from shared.ui.state import SessionState  # noqa: E402
+from tests import database, factories  # noqa: E402
+
+State = TypeVar("State", bound=SessionState)
+
+
+@dataclass(frozen=True)
+class Person:
+    account: factories.Account
+    slug: str
+
+    @property
+    def email(self) -> str:
+        return self.account.user.email
+
+    @property
+    def name(self) -> str:
+        return self.account.user.name
+
+    @property
+    def user_id(self) -> str:
+        return self.account.user.id
+
+    @property
+    def cookie(self) -> str:
+        return self.account.cookie
+
+    def ctx(self, slug: str = "") -> AbstractAsyncContextManager[Ctx]:
+        """In through the same door as the apps: cookie and wished-for tenant in, Ctx out."""
+        return entry.enter_tenant(self.cookie, slug or self.slug)
+
+    def opens(self, page: type[State], *, slug: str = "", path: str = "members") -> State:
+        """The page's state, as if this person's browser had just opened its websocket."""
+        return opens(page, self.cookie, f"/t/{slug or self.slug}/{path}")
+
+
+@dataclass(frozen=True)
+class Operating:
+    cookie: str
+
+    def octx(self) -> AbstractAsyncContextManager[OperatorCtx]:
+        return entry.enter_operator(self.cookie)
+
+    def opens(self, page: type[State], *, path: str = "/") -> State:
+        return opens(page, self.cookie, path)
+
+
+def opens(page: type[State], cookie: str, path: str) -> State:
+    tree = rx.State(_reflex_internal_init=True)  # pyright: ignore[reportCallIssue]
+    headers = {"cookie": f"theme=dark; {cookie}", "origin": "http://localhost:3000"}
+    tree.router = RouterData.from_router_data({"headers": headers, "asPath": path, "pathname": path})
+    state = tree.get_substate(page.get_full_name().split("."))
+    assert isinstance(state, page)
+    return state
+
+
+@dataclass(frozen=True)
+class Cast:
+    ann: Person
+    adam: Person
+    max: Person
+    gil: Person
+    carl: Person
+    olga: Operating
+    sam: Operating
+    acme: str  # tenant ids
+    globex: str
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def schema(anyio_backend: str, worker_id: str) -> AsyncIterator[None]:
+    """Built by the migrations; tests log in as `bulkhead_app` and `bulkhead_operator`, like the apps."""
+    database.build(worker_id)
+    yield
+    await db.dispose()
+
+
+@pytest.fixture(autouse=True)
+async def fresh_limits() -> None:
+    await limits.clear()
+
+
+@pytest.fixture
+async def cast() -> Cast:
+    ann, adam, max_, gil, carl = [await factories.account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")]
+    acme = await factories.tenant(ann, "Acme")
+    globex = await factories.tenant(gil, "Globex")
+    await factories.join(ann, acme.slug, adam, "admin")
+    await factories.join(ann, acme.slug, max_, "member")
+    return Cast(
+        ann=Person(ann, acme.slug),
+        adam=Person(adam, acme.slug),
+        max=Person(max_, acme.slug),
+        gil=Person(gil, globex.slug),
+        carl=Person(carl, acme.slug),
+        olga=Operating(await factories.operator("Olga")),
+        sam=Operating(await factories.operator("Sam", "support")),
+        acme=acme.id,
+        globex=globex.id,
+    )

@@ -1,0 +1,83 @@
+"""The main job, from the first mail to the last refusal, by two people in two browsers."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
+
+
+def signs_up(ann: Newcomer, name: str, email: str, organisation: str) -> None:
+    """Sign-up, mail, verification; ends in the wizard."""
+    ann.page.goto(f"{TENANT}/sign-up")
+    ann.page.fill("input[name=name]", name)
+    ann.page.fill("input[name=email]", email)
+    ann.page.fill("input[name=organisation]", organisation)
+    ann.page.fill("input[name=password]", PASSWORD)
+    ann.page.click("button[type=submit]")
+    ann.page.wait_for_url("**/verify**")
+    ann.page.goto(ann.house.link(email, "/verify"))
+    ann.page.click("button[type=submit]")
+    ann.page.wait_for_url("**/onboarding**")
+
+
+def test_ann_builds_a_team_and_max_leaves_it(someone: type[Newcomer]) -> None:
+    ann, max_ = someone(), someone()
+
+    signs_up(ann, "Ann Journey", "ann@journey.test", "Journey & Söhne")
+    ann.shot("wizard-1")
+    for step in range(5):  # organisation, look, invitations; each has one button to go on
+        if "/home" in ann.page.url:
+            break
+        if ann.page.locator("input[name^=email]").count():
+            ann.page.locator("input[name^=email]").first.fill("max@journey.test")
+        ann.page.locator("main form button[type=submit]").first.click()
+        ann.page.wait_for_load_state()
+        ann.shot(f"wizard-{step + 2}")
+    ann.page.wait_for_url("**/t/*/home**")
+    expect(ann.page.get_by_role("heading", level=1)).to_be_visible()
+    slug = re.search(r"/t/([^/]+)/", ann.page.url)
+    assert slug is not None
+    home = f"{TENANT}/t/{slug.group(1)}"
+    ann.shot("home")
+
+    max_.page.goto(ann.house.link("max@journey.test", "/invitations/accept"))
+    max_.shot("accept")
+    max_.page.fill("input[name=name]", "Max Journey")
+    max_.page.fill("input[name=password]", PASSWORD)
+    max_.page.click("main form button[type=submit]")
+    max_.page.wait_for_url("**/home**")
+    max_.page.goto(f"{home}/members")
+    expect(max_.page.get_by_role("table", name="Members")).to_contain_text("Ann Journey")
+    refused = max_.page.get_by_role("button", name="Invite member")
+    expect(refused).to_have_attribute("aria-disabled", "true")
+
+    ann.page.goto(f"{home}/members")
+    ann.page.get_by_role("button", name="Actions for Max Journey").click()
+    ann.page.get_by_role("menuitem", name="Change role").click()
+    ann.page.get_by_role("dialog").get_by_role("radio", name="Admin").check()
+    ann.page.get_by_role("dialog").get_by_role("button", name="Change role").click()
+    expect(ann.page.get_by_role("row", name=re.compile("Max Journey"))).to_contain_text("Admin")
+    ann.shot("members")
+    # His open page changes by itself: no click of his.
+    expect(max_.page.get_by_test_id("invite")).to_be_visible(timeout=10_000)
+    max_.shot("max-is-admin")
+
+    ann.page.get_by_role("button", name="Actions for Max Journey").click()
+    ann.page.get_by_role("menuitem", name="Remove").click()
+    dialog = ann.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("Max Journey")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(ann.page.get_by_role("row", name=re.compile("Max Journey"))).to_have_count(0)
+
+    said = max_.page.get_by_text(re.compile("Ann Journey removed you from Journey & Söhne"))
+    if not said.count():
+        max_.page.get_by_role("link", name="Home").first.click()
+    expect(said.first).to_be_visible(timeout=10_000)
+    max_.shot("max-is-out")
+
+    ann.page.goto(f"{home}/audit")
+    trail = ann.page.locator("main")
+    for did in ("Max Journey", "Admin", "max@journey.test"):
+        expect(trail).to_contain_text(did)
+    ann.shot("audit")

@@ -1,0 +1,137 @@
+"""Each verb: it works and leaves an event; a stranger; a lesser role; a limit; a race."""
+
+import asyncio
+
+import pytest
+
+from shared.core.ctx import Ctx
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.tenancy import history, invitations, members
+from tests import factories
+from tests.conftest import Cast, Person
+
+# Acme starts with three members on a plan of five seats.
+
+
+async def pending(ctx: Ctx) -> list[str]:
+    return [invitation.email for invitation in await invitations.list_pending(ctx)]
+
+
+async def last_action(ctx: Ctx) -> str:
+    return (await history.list_events(ctx, limit=1)).events[0].action
+
+
+async def test_invite_normalises_the_email_and_leaves_an_event(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        await invitations.invite(ctx, " Zoe@Acme.test ", "member")
+
+    async with cast.adam.ctx() as ctx:
+        assert await pending(ctx) == ["zoe@acme.test"]
+        assert await last_action(ctx) == "invitation.created"
+
+
+async def test_an_email_holds_one_seat(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "member")
+        for taken in ("zoe@acme.test", cast.max.email):
+            with pytest.raises(Conflict, match="already a member or invited"):
+                await invitations.invite(ctx, taken, "member")
+
+
+async def test_revoke_works_once_and_leaves_an_event(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        zoe = await invitations.invite(ctx, "zoe@acme.test", "member")
+    async with cast.adam.ctx() as ctx:
+        await invitations.revoke(ctx, zoe.id)
+
+    async with cast.adam.ctx() as ctx:
+        assert await pending(ctx) == []
+        assert await last_action(ctx) == "invitation.revoked"
+        with pytest.raises(Conflict):
+            await invitations.revoke(ctx, zoe.id)
+
+
+async def test_another_tenant_gets_the_answer_for_an_unknown_id(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        zoe = await invitations.invite(ctx, "zoe@acme.test", "member")
+
+    async with cast.gil.ctx() as ctx:
+        assert await pending(ctx) == []
+        for unknown in (zoe.id, "inv_unknown"):
+            with pytest.raises(NotFound, match="no longer exists"):
+                await invitations.revoke(ctx, unknown)
+
+
+@pytest.mark.parametrize(("who", "role"), [("max", "member"), ("adam", "owner"), ("ann", "nonsense")])
+async def test_nobody_hands_out_more_than_they_hold(cast: Cast, who: str, role: str) -> None:
+    """Refused before anything is read: no hint that Ann is a member."""
+    person: Person = getattr(cast, who)
+    with pytest.raises(Refused, match="missing_permission"):
+        async with person.ctx() as ctx:
+            await invitations.invite(ctx, cast.ann.email, role)
+
+
+async def test_two_invitations_cannot_share_the_last_seat(cast: Cast) -> None:
+    both_inside = asyncio.Barrier(2)
+
+    async def invite(person: Person, email: str) -> str:
+        try:
+            async with person.ctx() as ctx:
+                await both_inside.wait()
+                await invitations.invite(ctx, email, "member")
+        except Refused as refusal:
+            return refusal.reason
+        return "invited"
+
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "fourth@acme.test", "member")
+    results = await asyncio.gather(invite(cast.ann, "zoe@acme.test"), invite(cast.adam, "yan@acme.test"))
+    assert sorted(results) == ["invited", "limit_reached"]
+
+
+async def test_a_link_is_for_one_address_and_one_use(cast: Cast) -> None:
+    zoe = await factories.account("Zoe")
+    async with cast.ann.ctx() as ctx:
+        link = invitations.link(await invitations.invite(ctx, zoe.user.email, "viewer"))
+    token = link.partition("token=")[2]
+
+    with pytest.raises(Refused, match="wrong_email"):
+        await invitations.accept(token, cast.gil.user_id)
+    assert await invitations.accept(token, zoe.user.id) == cast.ann.slug
+    with pytest.raises(Conflict, match="already_accepted"):
+        await invitations.accept(token, zoe.user.id)
+    with pytest.raises(NotFound):
+        await invitations.accept(token[:-1] + ("a" if token[-1] != "a" else "b"), zoe.user.id)
+
+
+async def test_sending_again_kills_the_old_link(cast: Cast) -> None:
+    zoe = await factories.account("Zoe")
+    async with cast.ann.ctx() as ctx:
+        invitation = await invitations.invite(ctx, zoe.user.email, "viewer")
+        old = invitations.link(invitation).partition("token=")[2]
+    async with cast.ann.ctx() as ctx:
+        new = invitations.link(await invitations.resend(ctx, invitation.id)).partition("token=")[2]
+
+    with pytest.raises(Refused, match="invitation_replaced"):
+        await invitations.accept(old, zoe.user.id)
+    assert await invitations.accept(new, zoe.user.id) == cast.ann.slug
+
+
+async def test_somebody_who_was_removed_can_be_invited_again(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
+        await members.remove(ctx, row.id)
+    with pytest.raises(Refused, match="removed you from Acme"):
+        async with cast.max.ctx():
+            pytest.fail("got in")
+
+    await factories.join(cast.ann.account, cast.ann.slug, cast.max.account, "viewer")
+    async with cast.max.ctx() as ctx:
+        assert ctx.role == "viewer"
+
+
+@pytest.mark.parametrize("email", ["", "no-at-sign", "a" * 10_000 + "@acme.test", "nul\x00@acme.test", "a b@acme.test"])
+async def test_an_address_that_cannot_be_one(cast: Cast, email: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Invalid):
+            await invitations.invite(ctx, email, "member")
