@@ -45,6 +45,12 @@ class Edge:
         state.update(request_id=request_id, site=self.site)
         status = 0
 
+        async def heard() -> Message:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                state["body_read"] = True
+            return message
+
         async def told(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
@@ -58,15 +64,15 @@ class Edge:
 
         try:
             if _is_honest(scope):
-                await self.app(scope, receive, told)
+                await self.app(scope, heard, told)
             else:
-                await refusals.send(scope, receive, told, NotFound(refusals.NOTHING, refusals.NOTHING_STEP))
+                await refusals.send(scope, heard, told, NotFound(refusals.NOTHING, refusals.NOTHING_STEP))
         except Exception as problem:  # noqa: BLE001  the last place where it can become an answer
             if not isinstance(problem, DomainError):
                 log.report(problem, request_id=request_id, path=scope["path"])
             if status or scope["type"] == "websocket":
                 raise
-            await refusals.send(scope, receive, told, problem)
+            await refusals.send(scope, heard, told, problem)
         finally:
             seconds = time.perf_counter() - began
             metrics.count(scope, status, seconds)

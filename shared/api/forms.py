@@ -22,7 +22,7 @@ async def read(request: Request) -> dict[str, str]:
     """The fields, the last of each name, as typed. Raises Invalid, TooLarge."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM and (kind or request.headers.get("content-length", "0") != "0"):
-        await refusals.drain(request.receive)
+        await refusals.drain(request.scope, request.receive)
         raise Invalid("This address takes an ordinary form.", "Send the form of the page again.")
     body = await _body(request, LARGEST, TooLarge("This form is too long.", "Shorten what you entered."))
     try:
@@ -50,7 +50,7 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
     """Fields and the file `logo`, b"" when none was chosen. Raises Invalid, TooLarge."""
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != MULTIPART:
-        await refusals.drain(request.receive)
+        await refusals.drain(request.scope, request.receive)
         raise Invalid(
             "This address takes a file.", "Choose a file on the settings page.", fields={"logo": "Missing"}
         )

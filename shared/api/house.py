@@ -4,10 +4,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.api import refusals
+from shared.api import doors, refusals
 from shared.api.edge import Edge
 from shared.api.guard import Guard
 from shared.api.origin import SameOrigin
@@ -30,10 +30,26 @@ def build(site: Site, *routes: Route) -> Starlette:
     return app
 
 
+PAGE_OF = {
+    "/account/": "/account",
+    "/auth/forgot": "/forgot",
+    "/auth/mfa": "/mfa",
+    "/auth/reset": "/forgot",
+    "/auth/resend": "/verify",
+    "/auth/sign-in": "/sign-in",
+    "/auth/sign-out": "/sign-in",
+    "/auth/sign-up": "/sign-up",
+    "/auth/verify": "/verify",
+    "/onboarding/": "/onboarding",
+}
 OURS = ("/account/", "/api/", "/auth/", "/onboarding/", "/webhooks/")  # Reflex answers nothing here
 
 
-async def nothing(_: Request) -> Response:
+async def nothing(request: Request) -> Response:
+    """Somebody who opens the address of a form, after reloading what it answered, goes to its page."""
+    page = next((page for prefix, page in PAGE_OF.items() if request.url.path.startswith(prefix)), "")
+    if page and request.method == "GET" and doors.wants_page(request.scope):
+        return RedirectResponse(page, 303)
     raise NotFound(refusals.NOTHING, refusals.NOTHING_STEP)
 
 

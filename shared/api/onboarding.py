@@ -21,6 +21,7 @@ from shared.tenancy import entry, invitations, tenants
 
 STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
 SEATS = 5
+STANDARD_COLOUR = "#3e5bd9"  # what a colour field shows before anybody chose; kept as "no colour"
 ELSEWHERE = {  # about the organisation as a whole, not about what was typed
     *("membership_ended", "missing_permission", "not_found", "not_signed_in"),
     *("tenant_deleted", "tenant_suspended", "tenant_unverified"),
@@ -69,9 +70,10 @@ async def _page(
         ],
         "seats": range(1, SEATS + 1),
         "sent": sent or [],
+        "standard": STANDARD_COLOUR,
         "logo": f"/t/{slug}/logo?v={found.logo_digest[:12]}" if found.logo_digest else "",
     }
-    saved = {"name": found.name, "slug": found.slug, "colour": found.colour}
+    saved = {"name": found.name, "slug": found.slug, "colour": found.colour or STANDARD_COLOUR}
     template = f"onboarding_{step}.html"
     if problem is not None:
         return doors.again(request, template, problem, saved | (typed or {}), **values)
@@ -111,7 +113,8 @@ async def dress_it(request: Request) -> Response:
     try:
         typed, logo = await forms.read_logo(request)
         async with _setting_up(request, slug) as ctx:
-            await tenants.set_brand(ctx, typed.get("colour", "") if typed.get("own_colour") else "")
+            colour = typed.get("colour", "")
+            await tenants.set_brand(ctx, "" if colour == STANDARD_COLOUR else colour)
             if logo:
                 await tenants.set_logo(ctx, logo)
     except DomainError as problem:

@@ -43,16 +43,15 @@ async def send(scope: Scope, receive: Receive, send: Send, problem: Exception) -
     if scope["type"] == "websocket":
         await receive()
         return await send({"type": "websocket.close", "code": 4403})
-    await drain(receive)
+    await drain(scope, receive)
     await answer(scope, of_exception(problem))(scope, receive, send)
 
 
-async def drain(receive: Receive, seen: int = 0) -> None:
-    more = True
-    while more and seen < DRAIN_AT_MOST:
-        message = await receive()
-        seen += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
+async def drain(scope: Scope, receive: Receive) -> None:
+    """Not once more when it has been read: the next message would be that the client has left."""
+    seen = 0
+    while not scope["state"].get("body_read") and seen < DRAIN_AT_MOST:
+        seen += len((await receive()).get("body", b""))
 
 
 async def on_refusal(request: Request, problem: Exception) -> Response:
