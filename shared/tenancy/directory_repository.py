@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, false, func, literal, or_, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    tuple_,
+)
 from sqlalchemy import select as columns
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -110,7 +123,7 @@ _invited = (
     .scalar_subquery()
 )
 _members: ColumnElement[int] = func.coalesce(_people.c.active, 0, type_=Integer)
-SORTS: dict[str, ColumnElement[Any]] = {
+SORTS: dict[str, SQLColumnExpression[Any]] = {
     "name": func.lower(col(Tenant.name)),
     "created_at": col(Tenant.created_at),
     "members": _members,
@@ -280,7 +293,7 @@ async def count_security_events(session: AsyncSession, since: datetime) -> dict[
     return {kind: int(count) for kind, count in await _all(session, statement)}
 
 
-async def _all(session: AsyncSession, statement: Select[Any]) -> Sequence[Any]:
+async def _all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
     """Rows of columns. Through the session, whose guard asks for a tenant or a reason."""
     return (await session.execute(statement)).all()  # pyright: ignore[reportDeprecated]
 
