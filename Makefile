@@ -1,10 +1,13 @@
-# Thin: each target is one line into the command line interface or a tool. `make up` needs Python >= 3.11 and nothing else.
-PYTHON ?= python3
+# Thin: each target is one line into the command line or a tool. Only Python >= 3.11 and make are needed beforehand.
+PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done)
 PY := .venv/bin/python
+PIP := $(PY) -m pip install -q --disable-pip-version-check --require-hashes
+OFFLINE := echo "The packages could not be installed; the lines above say why. The first run needs the network, or a package index that pip knows; later ones do not." >&2
 
 .PHONY: up test test-fast check bench attack lock clean
 up: .venv/up
-	@$(PY) -m shared.cli up
+	@$(PY) -m shared.cli up --with-parent
 
 test: .venv/test
 	@$(PY) -m tests.browser
@@ -14,32 +17,44 @@ test-fast: .venv/test
 	@$(PY) -m pytest --ignore=tests/e2e
 
 check: .venv/test
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
-	@.venv/bin/mypy && .venv/bin/pyright
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/pyright
 	@.venv/bin/lint-imports
 
 bench: .venv/test
-	@$(PY) -m shared.cli bench
+	@$(PY) -m shared.cli bench $(ARGS)
 
 attack: .venv/test
 	@$(PY) -m shared.cli attack $(ARGS)
 
-lock: .venv/test
-	@for extra in "" "--extra test"; do out=requirements$${extra:+-test}.lock; .venv/bin/uv pip compile pyproject.toml $$extra --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q -o $$out; done
+# Hashes for every platform and Python; no address of any index.
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q
+lock: .venv/made
+	@PATH="$(CURDIR)/.venv/bin:$$PATH"; command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }; \
+	$(COMPILE) -o requirements.lock && $(COMPILE) --extra test -o requirements-test.lock && \
+	! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock requirements-test.lock
 
-.venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Bulkhead needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make up PYTHON=python3.12")'
-	@$(PYTHON) -m venv .venv
-
-.venv/up: .venv/bin/python requirements.lock
-	@echo "Installing (once) …"
-	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock || { echo "Packages could not be installed. The first start needs a package index; later ones do not."; exit 1; }
+.venv/up: .venv/made requirements.lock
+	@echo "Installing packages (once) …"
+	@$(PIP) -r requirements.lock || { $(OFFLINE); exit 1; }
 	@touch $@
 
-.venv/test: .venv/bin/python requirements-test.lock
-	@echo "Installing what tests need (once) …"
-	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-test.lock || { echo "Packages could not be installed. The first run needs a package index; later ones do not."; exit 1; }
-	@touch $@ .venv/up
+.venv/test: .venv/made requirements-test.lock
+	@echo "Installing packages for the tests (once) …"
+	@$(PIP) -r requirements-test.lock || { $(OFFLINE); exit 1; }
+	@touch .venv/up $@
 
+# Nothing is built to be importable: a path file and three lines for `.venv/bin/bulkhead`.
+.venv/made:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Bulkhead needs Python 3.11 or newer; found $$("$(or $(PYTHON),python3)" --version 2>&1). Name another one: make up PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/bulkhead.pth"
+	@printf '#!%s\nfrom shared.cli import main\nmain()\n' "$(CURDIR)/$(PY)" > .venv/bin/bulkhead && chmod +x .venv/bin/bulkhead
+	@touch $@
+
+# What can be made again. The data in .bulkhead stays.
 clean:
-	rm -rf .venv .bulkhead .web reflex.lock .artifacts
+	rm -rf .venv .bulkhead/web .bulkhead/e2e .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

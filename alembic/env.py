@@ -1,8 +1,8 @@
 """Migrations run as bulkhead_owner, over the connection that `shared.cli.database` hands in."""
 
+from alembic import context
 from sqlalchemy import create_engine, pool
 
-from alembic import context
 from shared.core import db
 
 

@@ -16,7 +16,7 @@ NOTHING = (
 
 
 def find() -> str:
-    """"" when there is none."""
+    """ "" when there is none."""
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
     return next((path for path in (own, *SYSTEM) if _works(path)), "")
@@ -36,7 +36,10 @@ def _works(path: str) -> bool:
     if not Path(path).exists():
         return False
     try:
-        return subprocess.run([path, "--version", "--no-sandbox"], capture_output=True, timeout=30).returncode == 0
+        return (
+            subprocess.run([path, "--version", "--no-sandbox"], capture_output=True, timeout=30).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 

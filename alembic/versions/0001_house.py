@@ -1,8 +1,8 @@
 """The house: people in two realms, tenants with everything of theirs behind row security, the trail, the queue."""
 
+from alembic import op
 from procrastinate.schema import SchemaManager
 
-from alembic import op
 from shared.core.row_security import REASON, TENANT, USER, protect
 
 revision = "0001"

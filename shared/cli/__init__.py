@@ -22,7 +22,11 @@ app.add_typer(operator, name="operator")
 
 
 @app.command()
-def up(with_parent: Annotated[bool, typer.Option(hidden=True, help="End with the process that started this")] = False) -> None:
+def up(
+    with_parent: Annotated[
+        bool, typer.Option(hidden=True, help="End with the process that started this")
+    ] = False,
+) -> None:
     """Start everything: database, both apps, worker, stand-ins. Ctrl-C stops it."""
     from shared.cli.up import up as run
 
@@ -87,7 +91,7 @@ def db_url(role: Annotated[str, typer.Option(help="app, operator or owner")] = "
 
     if role not in ("app", "operator", "owner"):
         raise typer.BadParameter("choose app, operator or owner")
-    typer.echo(db.url(role))  # type: ignore[arg-type]
+    typer.echo(db.url(role))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -127,7 +131,9 @@ def operator_create(
 
 def _module(name: str, arguments: list[str]) -> None:
     """What lives beside the tests is run and never imported here."""
-    raise typer.Exit(subprocess.run([sys.executable, "-m", name, *arguments], cwd=ROOT, check=False).returncode)
+    raise typer.Exit(
+        subprocess.run([sys.executable, "-m", name, *arguments], cwd=ROOT, check=False).returncode
+    )
 
 
 def main() -> None:

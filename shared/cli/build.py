@@ -104,7 +104,9 @@ def _finish(app: str, process: subprocess.Popen[bytes], known: str) -> None:
         time.sleep(0.1)
     said = _log(app).read_text(errors="replace")
     if process.returncode or "Invalid icon tag" in said or not (draft / "build" / "client").exists():
-        raise Misconfigured(f"the {app} app could not be built{_cause(said)}. Log: {_log(app)}\n{said[-2000:]}")
+        raise Misconfigured(
+            f"the {app} app could not be built{_cause(said)}. Log: {_log(app)}\n{said[-2000:]}"
+        )
     _mark(draft).write_text(known)
     old = web.with_suffix(".old")
     shutil.rmtree(old, ignore_errors=True)
@@ -144,7 +146,11 @@ def _environment(app: str) -> dict[str, str]:
     }
     if "NPM_CONFIG_REGISTRY" not in env:  # otherwise Reflex times several and keeps the winner
         asked = subprocess.run(
-            [scripts / "npm", "config", "get", "registry"], env=env, capture_output=True, text=True, check=False
+            [scripts / "npm", "config", "get", "registry"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         env["NPM_CONFIG_REGISTRY"] = asked.stdout.strip()
     return env

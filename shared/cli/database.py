@@ -98,7 +98,9 @@ def _make_roles(admin: str) -> None:
             connection.execute(sql.SQL("create database {} owner {}").format(name, owner))
     target = make_url(admin).set(database=database).render_as_string(hide_password=False)
     with psycopg.connect(target, autocommit=True) as connection:
-        if not _one(connection, "select 1 where has_schema_privilege(%s, 'public', 'create')", db.role_name("owner")):
+        if not _one(
+            connection, "select 1 where has_schema_privilege(%s, 'public', 'create')", db.role_name("owner")
+        ):
             connection.execute(sql.SQL("grant create on schema public to {}").format(owner))
 
 
@@ -108,7 +110,9 @@ def _make_role(connection: psycopg.Connection[Any], name: str, password: str) ->
     begin = "alter role {} login password {}" if known else "create role {} login noinherit password {}"
     connection.execute(sql.SQL(begin).format(sql.Identifier(name), sql.Literal(password)))
     if _one(connection, "select 1 from pg_roles where rolname = %s and (rolsuper or rolbypassrls)", name):
-        raise Misconfigured(f"the role {name} may pass by row security. Take SUPERUSER and BYPASSRLS from it.")
+        raise Misconfigured(
+            f"the role {name} may pass by row security. Take SUPERUSER and BYPASSRLS from it."
+        )
 
 
 def _one(connection: psycopg.Connection[Any], query: LiteralString, *values: str) -> bool:

@@ -10,7 +10,9 @@ from shared.core import log
 from shared.core.config import Misconfigured, settings
 
 APPS = ("tenant", "admin")
-CLOSE_WITHIN = 3  # seconds for open requests; sockets are closed at once, and the pages come back by themselves
+CLOSE_WITHIN = (
+    3  # seconds for open requests; sockets are closed at once, and the pages come back by themselves
+)
 
 
 def serve(which: str, host: str = "", port: int = 0) -> None:
@@ -44,7 +46,9 @@ def run(app: object, url: str, host: str = "", port: int = 0) -> None:
 
 def _serve_app(which: str, host: str, port: int) -> None:
     if not is_built(which):
-        raise Misconfigured(f"the {which} app is not built from these sources for this address; run: bulkhead build")
+        raise Misconfigured(
+            f"the {which} app is not built from these sources for this address; run: bulkhead build"
+        )
     os.environ |= {
         "BULKHEAD_APP": which,
         "REFLEX_ENV_MODE": "prod",
@@ -52,15 +56,15 @@ def _serve_app(which: str, host: str, port: int) -> None:
         "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "1",
     }
     if which == "tenant":
-        from tenant_app.tenant_app import app  # noqa: PLC0415  importing one registers its handlers in this process
+        from tenant_app.tenant_app import app  # its import registers its handlers, so only one
     else:
-        from admin_app.admin_app import app  # noqa: PLC0415
+        from admin_app.admin_app import app
     run(app(), settings().tenant_url if which == "tenant" else settings().admin_url, host, port)
 
 
 def _serve_stand_ins(host: str, port: int) -> None:
     if settings().production:
         raise Misconfigured("stand-ins do not run in production")
-    from shared.dev import stand_ins  # noqa: PLC0415  never imported in production
+    from shared.dev import stand_ins
 
     run(stand_ins.app(), settings().sandbox_url, host, port)

@@ -70,10 +70,16 @@ def _start(server: EmbeddedPostgres, root: Path) -> None:
 
 def _watch(supervision: Supervision, root: Path, began: float) -> None:
     """Returns never: ends by a signal, or raises Misconfigured."""
-    waiting, pids, until = list(ports.addresses().values()), dict[str, int](), time.monotonic() + ANSWER_WITHIN
+    waiting, pids, until = (
+        list(ports.addresses().values()),
+        dict[str, int](),
+        time.monotonic() + ANSWER_WITHIN,
+    )
     while True:
         if not supervision.alive():
-            raise Misconfigured(f"the supervisor ended by itself, and with it everything. See {supervision.logs}")
+            raise Misconfigured(
+                f"the supervisor ended by itself, and with it everything. See {supervision.logs}"
+            )
         parts = supervision.parts()
         for part in parts:
             if part.state == "FATAL" or (waiting and part.ended):
@@ -83,7 +89,9 @@ def _watch(supervision: Supervision, root: Path, began: float) -> None:
                 )
             if part.pid and part.pid != pids.get(part.name):
                 if part.name in pids:
-                    _say(f"The part {part.name} {part.ended}; it was started again. Its log: {supervision.logs}")
+                    _say(
+                        f"The part {part.name} {part.ended}; it was started again. Its log: {supervision.logs}"
+                    )
                 pids[part.name] = part.pid
                 leftovers.write(_record(root), [supervision.pid, *pids.values()])
         if waiting:

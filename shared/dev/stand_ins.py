@@ -28,7 +28,7 @@ def app() -> Starlette:
     async def listening(_: Starlette) -> AsyncIterator[None]:
         controller = smtp(box)
         controller.loop = asyncio.get_running_loop()
-        controller.server = await controller._create_server()  # noqa: SLF001  `begin` would run a loop of its own
+        controller.server = await controller._create_server()  # `begin` would run a loop of its own
         yield
         controller.server.close()
 

@@ -1,5 +1,7 @@
 """What tenancy does later. Each may run twice; what it finds changed meanwhile, it leaves alone."""
 
+from collections.abc import Awaitable, Callable
+
 from shared.core import log
 from shared.core.ctx import Ctx
 from shared.jobs import mail
@@ -54,9 +56,9 @@ async def send_access_ended(ctx: Ctx, *, membership_id: str) -> None:
     )
 
 
-TASKS = {
+TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "tenancy.provision": provision,
     "tenancy.send_access_ended": send_access_ended,
     "tenancy.send_invitation": send_invitation,
 }
-PLATFORM_TASKS: dict[str, object] = {}
+PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {}
