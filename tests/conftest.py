@@ -98,11 +98,15 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-async def schema(anyio_backend: str, worker_id: str) -> AsyncIterator[None]:
-    """Built by the migrations; tests log in as `bulkhead_app` and `bulkhead_operator`, like the apps."""
-    database.build(worker_id)
-    yield
+async def schema(anyio_backend: str) -> AsyncIterator[str]:
+    """Built by the migrations; tests log in as `bulkhead_app` and `bulkhead_operator`, like the apps.
+
+    The name of this process's database.
+    """
+    name = database.build()
+    yield name
     await db.dispose()
+    database.drop(name)
 
 
 @pytest.fixture(autouse=True)

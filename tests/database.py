@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from shared.core.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[1]
 BUILD_LOCK = 4711
+MINE, TEMPLATE = "bulkhead_test_", "bulkhead_template_"
 
 
 def revision() -> str:
@@ -29,42 +31,34 @@ def admin_url(name: str = "postgres") -> str:
     return base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
-def name_of(worker: str) -> str:
-    return f"bulkhead_test_{worker}"
-
-
-def build(worker: str) -> str:
-    """Makes this worker's database and points the settings at it. The first worker builds the template."""
+def build(name: str = "") -> str:
+    """Makes this process's database and points the settings at it. Whoever is first builds the template."""
+    name = name or f"{MINE}{os.getpid()}"
     if settings().database_url is None:
         EmbeddedPostgres(settings().root / "postgres").start()
-    template = f"bulkhead_template_{revision()}_{fingerprint()}"
+    template = f"{TEMPLATE}{revision()}_{fingerprint()}"
     with psycopg.connect(admin_url(), autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", [BUILD_LOCK])
+        _sweep(connection, template)
         if not connection.execute("select 1 from pg_database where datname = %s", [template]).fetchone():
             _build_template(connection, template)
-        mine = sql.Identifier(name_of(worker))
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(mine))
-        connection.execute(sql.SQL("create database {} template {}").format(mine, sql.Identifier(template)))
-        connection.execute("select pg_advisory_unlock(%s)", [BUILD_LOCK])
-    use(name_of(worker))
-    return name_of(worker)
+        _drop(connection, name)
+        copy = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(copy)
+    use(name)
+    return name
 
 
-def fingerprint() -> str:
-    """A migration that is still being written changes the template's name."""
-    sources = sorted((ROOT / "alembic" / "versions").glob("*.py")) + [ROOT / "shared" / "core" / "row_security.py"]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
+def drop(name: str) -> None:
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        _drop(connection, name)
 
 
-def _build_template(connection: psycopg.Connection, template: str) -> None:
-    draft = f"{template}_build"  # killed half-way: never taken for a template
-    connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(draft)))
-    connection.execute(sql.SQL("create database {}").format(sql.Identifier(draft)))
-    use(draft)
-    database.prepare()
-    connection.execute(
-        sql.SQL("alter database {} rename to {}").format(sql.Identifier(draft), sql.Identifier(template))
-    )
+def empty(name: str) -> None:
+    """A database without a schema, for tests of the migrations."""
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        _drop(connection, name)
+        connection.execute(sql.SQL("create database {} owner bulkhead_owner").format(sql.Identifier(name)))
 
 
 def use(name: str) -> None:
@@ -73,3 +67,36 @@ def use(name: str) -> None:
     settings.cache_clear()
     db.url.cache_clear()
     db.engine.cache_clear()
+
+
+def fingerprint() -> str:
+    """A migration that is still being written changes the template's name."""
+    sources = sorted((ROOT / "alembic" / "versions").glob("*.py")) + [ROOT / "shared" / "core" / "row_security.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def _sweep(connection: psycopg.Connection, template: str) -> None:
+    """What killed runs and older schemas left behind. A run that still works keeps its own."""
+    for (name,) in connection.execute("select datname from pg_database").fetchall():
+        owner = name.removeprefix(MINE)
+        if (name.startswith(MINE) and owner.isdigit() and not Path(f"/proc/{owner}").exists()) or (
+            name.startswith(TEMPLATE) and name != template
+        ):
+            with suppress(psycopg.Error):
+                connection.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
+
+
+def _build_template(connection: psycopg.Connection, template: str) -> None:
+    draft = f"{template}_build"  # killed half-way: never taken for a template
+    _drop(connection, draft)
+    connection.execute(sql.SQL("create database {}").format(sql.Identifier(draft)))
+    before = os.environ.get("DATABASE_URL")
+    use(draft)
+    database.prepare()
+    connection.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(draft), sql.Identifier(template)))
+    os.environ.pop("DATABASE_URL") if before is None else os.environ.update(DATABASE_URL=before)
+    settings.cache_clear()

@@ -1,0 +1,253 @@
+"""The promises of the house that no single module can keep: who may import, build, ask and own what."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.core.config import ELSEWHERE, Settings
+from tests import catalog, source
+
+ROOT = Path(__file__).parents[1]
+DOOR = "shared/tenancy/entry.py"
+# Outside of repositories and models: the machinery below every module, and those who ask about the schema itself.
+SPEAK_SQL = (
+    "shared/core/",
+    "shared/cli/database.py",
+    "shared/jobs/board.py",
+    "shared/jobs/queue.py",
+    "shared/api/health.py",
+    "shared/ui/live.py",
+)
+SQL_WORDS = re.compile(
+    r"^\s*(?:select\s.+\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|truncate\s|alter\s+table\s)",
+    re.IGNORECASE | re.DOTALL,
+)
+BUILDERS = {"select", "insert", "update", "delete", "text"}
+# Named here on purpose; each looks a row up by a key it was given and returns no more than the caller may have.
+SECURITY_DEFINER = {"audit_chain", "keep_user_place", "note_security_event"}
+
+
+def test_the_import_contracts_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_only_the_door_makes_contexts() -> None:
+    """Also not by `replace`, and also not by reaching for the class under another name."""
+    strangers = [
+        f"{path}:{line} calls {name}"
+        for path, tree in source.trees().items()
+        if path != DOOR
+        for line, name in source.calls(tree)
+        if name in ("Ctx", "OperatorCtx")
+    ]
+    strangers += [
+        f"{path}:{line} imports dataclasses.replace"
+        for path, tree in source.trees().items()
+        for line, module, name in source.imports(tree)
+        if module == "dataclasses" and name in ("replace", "")
+    ]
+    renamed = [
+        f"{path}:{node.lineno} renames {one.name}"
+        for path, tree in source.trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+        if one.name in ("Ctx", "OperatorCtx") and one.asname
+    ]
+    assert strangers + renamed == []
+
+
+def test_sql_lives_in_repositories() -> None:
+    found = []
+    for path, tree in source.trees().items():
+        if path.endswith(("repository.py", "/models.py")) or path.startswith(SPEAK_SQL):
+            continue
+        found += [
+            f"{path}:{line} imports {module}.{name}"
+            for line, module, name in source.imports(tree)
+            if module.split(".")[0] in ("sqlalchemy", "sqlmodel", "psycopg") and (name in BUILDERS or not name)
+        ]
+        found += [
+            f"{path}:{node.lineno} spells SQL"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_WORDS.match(node.value)
+        ]
+    assert found == []
+
+
+def test_a_repository_is_private_to_its_module() -> None:
+    found = []
+    for path, tree in source.trees().items():
+        home = path.rpartition("/")[0].replace("/", ".")
+        for line, module, name in source.imports(tree):
+            full = f"{module}.{name}"
+            if re.search(r"\brepository\b|_repository\b", full) and not full.startswith(f"{home}."):
+                found.append(f"{path}:{line} imports {full}")
+    assert found == []
+
+
+def test_nobody_outside_access_compares_the_actors_role() -> None:
+    """Rights come from permissions. Comparing the role of a row (the last owner) is the row's business."""
+    found = [
+        f"{path}:{node.lineno} {ast.unparse(node)}"
+        for path, tree in source.trees().items()
+        if not path.startswith("shared/access/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+        if isinstance(side, ast.Attribute)
+        and side.attr == "role"
+        and isinstance(side.value, ast.Name)
+        and side.value.id in ("ctx", "octx", "principal")
+    ]
+    assert found == []
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    page = ROOT / "docs" / "settings.md"
+    written = set(re.findall(r"^\| `([A-Z_]+)", page.read_text(), re.MULTILINE))
+    known = {str(field.alias) for field in Settings.model_fields.values()}
+    assert known - written == set(), "missing in docs/settings.md"
+    assert written - known - ELSEWHERE == set(), "in docs/settings.md, but not a setting"
+
+
+# ── the database's own word ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def name(schema: str) -> str:
+    return schema
+
+
+def test_every_table_is_of_a_tenant_or_named_as_global(name: str) -> None:
+    ours = catalog.tenant_tables(name)
+    assert ours == catalog.registered()
+    assert catalog.all_tables(name) - ours - {"tenant"} == catalog.GLOBAL
+
+
+def test_every_tenant_table_forces_row_security(name: str) -> None:
+    rows = catalog.ask(
+        "select relname from pg_class where relkind in ('r', 'p') and relrowsecurity and relforcerowsecurity",
+        name=name,
+    )
+    forced = {row[0] for row in rows}
+    assert (catalog.tenant_tables(name) | {"tenant", "user_place", "platform_key"}) - forced == set()
+
+
+def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> None:
+    rows = catalog.ask(
+        "select tablename, policyname, cmd, roles::text[], qual, with_check from pg_policies where schemaname = 'public'",
+        name=name,
+    )
+    policies: dict[str, dict[str, tuple[str, list[str], str, str]]] = {}
+    for table, policy, cmd, roles, qual, check in rows:
+        policies.setdefault(table, {})[policy] = (cmd, roles, qual, check)
+    for table in catalog.tenant_tables(name) | {"tenant"}:
+        key = "id" if table == "tenant" else "tenant_id"
+        own, across = policies[table]["tenant_isolation"], policies[table]["operator_cross_tenant"]
+        assert (own[0], own[1]) == ("ALL", ["public"]), table
+        for side in own[2:]:
+            assert re.fullmatch(rf"\({key} = \( SELECT current_setting\('app\.tenant_id'::text, true\).*\)\)", side), side
+        assert (across[0], across[1], across[3]) == ("SELECT", ["bulkhead_operator"], None), table
+        assert "app.cross_tenant_reason" in across[2], table
+    extra = {(table, one) for table, found in policies.items() for one in found}
+    extra -= {(table, one) for table in policies for one in ("tenant_isolation", "operator_cross_tenant")}
+    assert extra == {
+        ("membership", "own_memberships"),
+        ("platform_key", "key_of_operators"),
+        ("platform_key", "key_of_users"),
+        ("platform_key", "rotation"),
+        ("tenant", "own_tenants"),
+        ("user_place", "kept_by_trigger"),
+        ("user_place", "own_places"),
+    }
+
+
+def test_keys_and_references_carry_the_tenant(name: str) -> None:
+    tables = catalog.tenant_tables(name)
+    for table in tables:
+        assert ("tenant_id", "id") in catalog.unique_keys(table, name), table
+        for reference in catalog.references(table, name):
+            if reference.target in tables:
+                assert reference.columns[0] == reference.target_columns[0] == "tenant_id", (table, reference)
+
+
+def test_every_index_of_a_tenant_table_starts_with_the_tenant(name: str) -> None:
+    rows = catalog.ask(
+        "select indexrelid::regclass::text from pg_index i"
+        " join pg_attribute a on a.attrelid = i.indrelid and a.attname = 'tenant_id' where i.indkey[0] <> a.attnum",
+        name=name,
+    )
+    assert rows == []
+
+
+def test_no_view_reads_with_its_owners_rights(name: str) -> None:
+    rows = catalog.ask(
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and (relkind = 'm' or relkind = 'v'"
+        " and not coalesce(reloptions @> array['security_invoker=true'], false))",
+        name=name,
+    )
+    assert rows == []
+
+
+def test_only_known_functions_run_with_their_owners_rights(name: str) -> None:
+    rows = catalog.ask(
+        "select p.proname, pg_get_userbyid(p.proowner), coalesce(p.proconfig::text, '') from pg_proc p"
+        " where p.prosecdef and p.pronamespace = 'public'::regnamespace",
+        name=name,
+    )
+    assert {row[0] for row in rows} == SECURITY_DEFINER
+    assert {row[1] for row in rows} == {"bulkhead_owner"}
+    assert [row[0] for row in rows if "search_path" not in row[2]] == []
+
+
+def test_our_roles_may_not_pass_by_row_security(name: str) -> None:
+    rows = catalog.ask(
+        "select rolname from pg_roles where rolname like 'bulkhead%%'"
+        " and (rolsuper or rolbypassrls or rolcreatedb or rolcreaterole or rolreplication)",
+        name=name,
+    )
+    assert rows == []
+    members = catalog.ask(
+        "select roleid::regrole::text, member::regrole::text from pg_auth_members"
+        " where member::regrole::text in ('bulkhead_app', 'bulkhead_operator')",
+        name=name,
+    )
+    assert members == []
+
+
+def test_neither_app_owns_truncates_or_creates_anything(name: str) -> None:
+    rows = catalog.ask(
+        "select c.relname, r.rolname from pg_class c, pg_roles r where c.relnamespace = 'public'::regnamespace"
+        " and c.relkind in ('r', 'p') and r.rolname in ('bulkhead_app', 'bulkhead_operator')"
+        " and (has_table_privilege(r.oid, c.oid, 'truncate') or has_table_privilege(r.oid, c.oid, 'trigger')"
+        "      or has_table_privilege(r.oid, c.oid, 'references') or c.relowner = r.oid)",
+        name=name,
+    )
+    assert rows == []
+    for role in catalog.APPS:
+        (created,) = catalog.ask(
+            "select has_schema_privilege(%s, 'public', 'create') or has_database_privilege(%s, current_database(), 'create')",
+            role,
+            role,
+            name=name,
+        )
+        assert created == (False,)
+
+
+def test_the_realms_cannot_reach_each_others_people(name: str) -> None:
+    rows = catalog.ask(
+        "select r.rolname, c.relname from pg_class c, pg_roles r where c.relnamespace = 'public'::regnamespace"
+        " and c.relkind in ('r', 'p') and has_any_column_privilege(r.oid, c.oid, 'select, insert, update')"
+        " and (r.rolname = 'bulkhead_app' and c.relname like 'operator%%'"
+        "      or r.rolname = 'bulkhead_operator' and c.relname like 'user\\_%%')",
+        name=name,
+    )
+    assert rows == []
