@@ -75,7 +75,7 @@ def _answering(load: Any) -> Any:
             return RELOAD
         except DomainError as refusal:
             admission._say(refused=refusal.detail, next_step=refusal.next_step)
-        except Exception as bug:  # noqa: BLE001  reported, and shown as an id
+        except Exception as bug:
             admission._say(broken=log.report(bug))
         else:
             admission._say()

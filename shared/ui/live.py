@@ -43,6 +43,7 @@ class Live:
         self._role: db.Role = role
         self._tabs: dict[str, Tab] = {}
         self._work: set[asyncio.Task[None]] = set()
+        self._deaf = False  # said once, not once a second
 
     def seen(self, state: BaseState, session_hash: str, person_id: str, *, navigates: bool) -> None:
         """`Gate` says so for every event it lets in. A new page watches nothing until its load has run."""
@@ -63,8 +64,10 @@ class Live:
         while True:
             try:
                 await self._listen()
-            except Exception as problem:  # noqa: BLE001  a silent page is worse than a noisy log
-                log.get(__name__).warning("live: not listening", problem=type(problem).__name__)
+            except Exception as problem:
+                if not self._deaf:
+                    log.get(__name__).warning("live_not_listening", problem=type(problem).__name__)
+                self._deaf = True
             await asyncio.sleep(0.2 + random.random())  # noqa: S311  no secret
 
     async def _listen(self) -> None:
@@ -73,6 +76,7 @@ class Live:
             url, autocommit=True, connect_timeout=5
         ) as connection:
             await connection.execute(f"listen {CHANNEL}")
+            self._deaf = False
             self._ask_soon(list(self._tabs))  # for whatever was said while nobody listened
             while True:
                 async for notice in connection.notifies(timeout=BEAT):

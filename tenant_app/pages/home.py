@@ -179,7 +179,7 @@ def setup() -> rx.Component:
             icon("check"), class_name="tick", role="img", aria_label=rx.cond(one.done, "Done", "To do")
         )
         act = rx.cond(
-            ~one.done & may(actions.CHECKLIST_WRITE),
+            ~one.done,
             rx.el.span(
                 link(one.verb, href(one.page), class_name="btn"),
                 button("Done", kind="quiet", on_click=HomeState.tick(one.key), data_once="true"),
@@ -192,11 +192,12 @@ def setup() -> rx.Component:
 
     steps = rx.el.ol(rx.foreach(HomeState.items, line), class_name="list", data_testid="checklist")
     count = small(HomeState.done, class_name="num")
-    return rx.cond(
+    shown = rx.cond(
         HomeState.loaded,
         rx.cond(~HomeState.finished, hull(steps, title="Finish setting up", aside=count)),
         hull(skeleton_rows(3), title="Finish setting up"),
     )
+    return rx.cond(may(actions.CHECKLIST_WRITE), shown)  # a list of things to do, for those who can do them
 
 
 def people() -> rx.Component:
@@ -218,8 +219,7 @@ def lately() -> rx.Component:
     listed = rx.el.ol(rx.foreach(HomeState.events, short_event), class_name="list")
     found = rx.cond(some(HomeState.events), listed, nothing)
     every = link("Audit", href("audit"), class_name="link small")
-    shown = hull(rx.cond(HomeState.loaded, found, skeleton_rows(4)), title="Lately", aside=every)
-    return rx.cond(may(actions.AUDIT_READ), shown)
+    return hull(rx.cond(HomeState.loaded, found, skeleton_rows(4)), title="Lately", aside=every)
 
 
 @rx.page(route="/t/[tenant]/home", title="Home · Bulkhead", on_load=HomeState.load)
@@ -236,7 +236,11 @@ def home() -> rx.Component:
         progress(),
         setup(),
         team(),
-        rx.el.div(lately(), people(), class_name="split", data_even="true"),
+        rx.cond(
+            may(actions.AUDIT_READ),
+            rx.el.div(lately(), people(), class_name="split", data_even="true"),
+            people(),
+        ),
         current="Home",
         load=HomeState.load,
     )
