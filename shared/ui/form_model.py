@@ -39,7 +39,7 @@ def _plain(name: object, value: object) -> object:
     if isinstance(value, str) and "\0" in value:
         raise _invalid({str(name): "contains a character that is not text."})
     if isinstance(value, str) and len(value) > LONGEST:
-        raise _invalid({str(name): f"is too long: {LONGEST:,} characters at most."})
+        raise _invalid({str(name): "is far too long."})
     return value
 
 
