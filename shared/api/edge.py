@@ -55,7 +55,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(scope, MutableHeaders(scope=message), request_id)
+                self._add_headers(MutableHeaders(scope=message), request_id)
             elif message["type"] == "websocket.accept":
                 status = 101
             elif message["type"] == "websocket.close" and not status:
@@ -67,7 +67,7 @@ class Edge:
                 await self.app(scope, heard, told)
             else:
                 await refusals.send(scope, heard, told, NotFound(refusals.NOTHING, refusals.NOTHING_STEP))
-        except Exception as problem:  # noqa: BLE001  the last place where it can become an answer
+        except Exception as problem:  # the last place where it can become an answer
             if not isinstance(problem, DomainError):
                 log.report(problem, request_id=request_id, path=scope["path"])
             if status or scope["type"] == "websocket":
@@ -86,7 +86,7 @@ class Edge:
                 request_id=request_id,
             )
 
-    def _add_headers(self, scope: Scope, headers: MutableHeaders, request_id: str) -> None:
+    def _add_headers(self, headers: MutableHeaders, request_id: str) -> None:
         headers["x-request-id"] = request_id
         for name, value in ALWAYS.items():
             headers.setdefault(name, value)

@@ -64,7 +64,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         headers, path = Headers(scope=scope), scope["path"]
         cookies = "; ".join(headers.getlist("cookie"))
         if scope["type"] == "websocket" or path.startswith((SOCKET, UPLOAD)):
@@ -72,17 +73,21 @@ class Guard:
                 refusal = Refused(
                     "This connection is not yours.", "Reload the page.", reason="not_your_connection"
                 )
-                return await refusals.send(scope, receive, send, refusal)
+                await refusals.send(scope, receive, send, refusal)
+                return
         elif path in CLOSED:
-            return await refusals.send(scope, receive, send, _nothing())
+            await refusals.send(scope, receive, send, _nothing())
+            return
         elif not self.is_open(path):
             if path.rstrip("/") in DOORS:
-                target = RedirectResponse(path.rstrip("/"), 308)
-                return await target(scope, receive, send)
+                await RedirectResponse(path.rstrip("/"), 308)(scope, receive, send)
+                return
             if (response := await self.refusal(scope, cookies)) is not None:
                 if isinstance(response, RedirectResponse):
-                    return await response(scope, receive, send)
-                return await refusals.send(scope, receive, send, response)
+                    await response(scope, receive, send)
+                else:
+                    await refusals.send(scope, receive, send, response)
+                return
         await self.app(scope, receive, send)
 
     def is_open(self, path: str) -> bool:
@@ -124,7 +129,7 @@ class Guard:
             if claims:
                 return await self.owners.claim(token, principal.session_hash)
             return await self.owners.holder(token) == principal.session_hash
-        except Exception as problem:  # noqa: BLE001  without the store nobody can say whose the token is
+        except Exception as problem:  # without the store nobody can say whose the token is
             log.get(__name__).error("owners_unreachable", problem=type(problem).__name__)
             return False
 

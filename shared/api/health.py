@@ -37,7 +37,7 @@ async def _database(role: db.Role) -> str:
             found = (
                 (await connection.execute(text("select version_num from alembic_version"))).scalars().all()
             )
-    except Exception as problem:  # noqa: BLE001  whatever it is: not ready
+    except Exception as problem:  # whatever it is: not ready
         log.get(__name__).warning("not_ready", part="database", problem=type(problem).__name__)
         return "unreachable"
     return "ok" if set(found) == _heads() else "migrations missing"
@@ -55,7 +55,7 @@ async def _redis() -> str:
         client = Redis.from_url(given.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)
         async with client:
             await client.execute_command("PING")  # type: ignore[no-untyped-call]
-    except Exception as problem:  # noqa: BLE001
+    except Exception as problem:
         log.get(__name__).warning("not_ready", part="redis", problem=type(problem).__name__)
         return "unreachable"
     return "ok"

@@ -29,7 +29,8 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self.lets_through(scope):
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         log.get(__name__).warning(
             "foreign_origin", path=scope["path"], request_id=scope["state"]["request_id"]
         )

@@ -42,7 +42,8 @@ async def send(scope: Scope, receive: Receive, send: Send, problem: Exception) -
     """For ASGI layers. Reads what the client is still sending, or the server would cut the line mid-answer."""
     if scope["type"] == "websocket":
         await receive()
-        return await send({"type": "websocket.close", "code": 4403})
+        await send({"type": "websocket.close", "code": 4403})
+        return
     await drain(scope, receive)
     await answer(scope, of_exception(problem))(scope, receive, send)
 

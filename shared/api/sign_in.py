@@ -16,7 +16,7 @@ from shared.audit import trail
 from shared.core import crypto, db
 from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.limits import Limit, hit
-from shared.identity import cookies, emails, mfa, repository, sessions, sign_in
+from shared.identity import cookies, emails, mfa, people, sessions, sign_in
 from shared.identity.realms import OPERATOR, Realm
 from shared.identity.sign_in import BOTH, Opened
 from shared.tenancy import entry
@@ -109,7 +109,7 @@ async def _mfa_values(session: Any, realm: Realm, subject_id: str) -> dict[str, 
     if await mfa.is_on(session, realm, subject_id):
         return {"seed": "", "qr": ""}
     seed = await mfa.enrol(session, realm, subject_id)
-    person = await repository.get_person(session, realm, subject_id)
+    person = await people.get(session, realm, subject_id)
     assert person is not None
     return {"seed": seed, "qr": qr.svg(mfa.uri(realm, seed, person.email))}
 

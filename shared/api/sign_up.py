@@ -17,7 +17,6 @@ from shared.identity import emails, tokens, users
 from shared.identity.realms import USER
 from shared.tenancy import signups
 
-
 FLOOR = 0.4  # seconds: founding a tenant takes longer than finding that there is an account
 
 

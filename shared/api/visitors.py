@@ -14,7 +14,7 @@ from shared.api import sites
 from shared.core import crypto, db
 from shared.core.config import settings
 from shared.core.errors import NotSignedIn
-from shared.identity import cookies, repository, sessions
+from shared.identity import cookies, people, sessions
 from shared.identity.realms import Realm
 from shared.identity.sessions import Found
 from shared.identity.sign_in import Browser
@@ -50,7 +50,7 @@ async def look(request: Request) -> SignedIn | None:
         if found is None:
             return None
         await sessions.touch(session, realm, found)
-        return SignedIn(await repository.get_person(session, realm, found.subject_id), found)
+        return SignedIn(await people.get(session, realm, found.subject_id), found)
 
 
 async def need(request: Request) -> SignedIn:

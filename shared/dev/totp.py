@@ -6,7 +6,7 @@ import pyotp
 
 from shared.core import db
 from shared.core.config import Misconfigured, settings
-from shared.identity import mfa, repository
+from shared.identity import mfa, people
 from shared.identity.realms import OPERATOR, USER
 
 STEP = 30  # seconds
@@ -18,7 +18,7 @@ async def code(email: str) -> str:
         raise Misconfigured("dev totp does not run in production")
     for realm in (OPERATOR, USER):
         async with db.transaction(realm.db_role) as session:
-            person = await repository.get_person_by_email(session, realm, email.lower())
+            person = await people.get_by_email(session, realm, email)
             row = person and await repository.get_totp(session, realm, person.id)
             if person and row:
                 step = max(int(time.time()) // STEP, row.last_step + 1)

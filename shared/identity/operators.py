@@ -4,8 +4,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlmodel import col, select
-
 from shared.access import actions, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER
 from shared.audit import trail
@@ -26,7 +24,7 @@ class Created:
 
 async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
     policy.require_operator(octx, actions.OP_OPERATOR_READ)
-    return (await octx.session.exec(select(Operator).order_by(Operator.name, Operator.id))).all()
+    return await repository.list_operators(octx.session)
 
 
 async def create(
@@ -80,15 +78,14 @@ async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
 
 
 async def _lock(octx: OperatorCtx, operator_id: str) -> Operator:
-    operator = await octx.session.get(Operator, operator_id, with_for_update=True)
+    operator = await repository.lock_operator(octx.session, operator_id)
     if operator is None:
         raise NotFound("There is no such operator.", "Choose one from the list.")
     return operator
 
 
 async def _keep_one_owner(octx: OperatorCtx, leaving: Operator) -> None:
-    statement = select(Operator.id).where(Operator.role == OWNER).where(col(Operator.disabled_at).is_(None))
-    owners = set((await octx.session.exec(statement.with_for_update())).all())
+    owners = await repository.lock_active_operators(octx.session, OWNER)
     if owners == {leaving.id}:
         raise Conflict("The last owner stays.", "Make somebody else an owner first.")
 

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.db import now
-from shared.identity.models import PlatformKey, User, UserToken
+from shared.identity.models import Operator, PlatformKey, User, UserToken
 from shared.identity.realms import Realm
 
 
@@ -52,6 +52,20 @@ async def upgrade_hash(session: AsyncSession, realm: Realm, subject_id: str, old
     table = realm.credential
     statement = update(table).where(realm.owner(table) == subject_id).where(col(table.password_hash) == old)
     await session.exec(statement.values(password_hash=new))
+
+
+async def list_operators(session: AsyncSession) -> Sequence[Operator]:
+    return (await session.exec(select(Operator).order_by(Operator.name, Operator.id))).all()
+
+
+async def lock_operator(session: AsyncSession, operator_id: str) -> Operator | None:
+    return await session.get(Operator, operator_id, with_for_update=True)
+
+
+async def lock_active_operators(session: AsyncSession, role: str) -> set[str]:
+    """The ids of all who have this role, none of which can change before the transaction ends."""
+    statement = select(Operator.id).where(Operator.role == role).where(col(Operator.disabled_at).is_(None))
+    return set((await session.exec(statement.order_by(Operator.id).with_for_update())).all())
 
 
 # Sessions
