@@ -65,9 +65,18 @@ async def install(session: AsyncSession, realm: Realm, subject_id: str, seed: st
 
 
 async def seed_of(session: AsyncSession, realm: Realm, subject_id: str) -> str:
-    """The seed, opened; "" without one. For verifying, and for the development command that prints a code."""
+    """The seed, opened; "" without one. Shown while it is being enrolled."""
     row = await repository.get_totp(session, realm, subject_id)
     return await _seed(session, realm, subject_id, row.sealed) if row is not None else ""
+
+
+async def next_code(session: AsyncSession, realm: Realm, subject_id: str) -> str:
+    """The first code that would be accepted now, "" without a factor. For the development command."""
+    row = await repository.get_totp(session, realm, subject_id)
+    if row is None:
+        return ""
+    step = max(int(time.time()) // STEP, row.last_step + 1)
+    return pyotp.TOTP(await _seed(session, realm, subject_id, row.sealed)).generate_otp(step)
 
 
 def uri(realm: Realm, seed: str, email: str) -> str:
