@@ -1,0 +1,66 @@
+"""Which passwords are worth having, and that a missing account costs what a wrong password costs."""
+
+import statistics
+import time
+
+import pytest
+
+from shared.identity import passwords
+
+GOOD = "seven lanterns over quiet water"
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("short", "at least 15 characters; this one has 5"),
+        ("x" * 1_001, "at most 1,000 characters"),
+        ("password123456!", "stolen passwords"),
+        ("aaaaaaaaaaaaaaaaaaaa", "uncommon words"),
+        ("harbour lanterns over quiet water", "Leave out “harbour”"),
+        ("HARBOUR lanterns over quiet water", "Leave out “harbour”"),
+        ("bulkhead lanterns over quiet water", "Leave out “bulkhead”"),
+    ],
+)
+async def test_a_weak_one_is_refused_in_a_sentence(password: str, said: str) -> None:
+    (problem,) = await passwords.problems(password, ["Zoe Harbour", "zoe@harbour.test"])
+    assert said in problem
+
+
+async def test_a_good_one_passes_also_a_very_long_one() -> None:
+    for password in (GOOD, GOOD * 20, "sieben Laternen über stillem Wasser", "七つの灯籠が静かな水の上にある夜に光る"):
+        assert await passwords.problems(password, ["Ann", "ann@acme.test"]) == []
+
+
+async def test_a_hash_verifies_its_password_and_no_other() -> None:
+    made = await passwords.hash(GOOD)
+    assert "m=19456,t=2,p=1" in made
+    assert not passwords.is_outdated(made)
+    assert await passwords.verify(made, GOOD)
+    assert not await passwords.verify(made, GOOD + " ")
+    assert not await passwords.verify(None, GOOD)
+    assert not await passwords.verify("not a hash", GOOD)
+
+
+async def test_the_same_characters_typed_elsewhere_are_the_same_password() -> None:
+    made = await passwords.hash("caf\u00e9 at the end of the pier")
+    assert await passwords.verify(made, "cafe\u0301 at the end of the pier")
+
+
+async def test_odd_input_is_wrong_and_nothing_worse() -> None:
+    made = await passwords.hash(GOOD)
+    for odd in ("", "\x00", "\ud800", "x" * 100_000):
+        assert not await passwords.verify(made, odd)
+
+
+async def test_a_missing_account_costs_what_a_wrong_password_costs() -> None:
+    """Interleaved, so that what else the machine does falls on both."""
+    made = await passwords.hash(GOOD)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(15):
+        for known in (True, False):
+            began = time.perf_counter()
+            await passwords.verify(made if known else None, "wrong")
+            times[known].append(time.perf_counter() - began)
+    known, unknown = (statistics.median(times[one]) for one in (True, False))
+    assert 0.5 < known / unknown < 2

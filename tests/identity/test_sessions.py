@@ -1,0 +1,111 @@
+"""A session's two clocks, its end, and that the realms do not meet."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from shared.core import crypto, db
+from shared.identity import sessions
+from shared.identity.realms import OPERATOR, USER
+from shared.identity.sessions import Found
+from tests import factories
+from tests.conftest import Cast
+
+
+async def found(cookie: str) -> Found | None:
+    async with db.transaction() as session:
+        return await sessions.find(session, USER, cookie)
+
+
+async def age(cookie: str, column: str, by: timedelta) -> None:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        token_hash = crypto.digest(cookie.partition("=")[2])
+        await connection.execute(
+            text(f"update user_session set {column} = {column} - cast(:by as interval) where token_hash = :hash"),
+            {"by": by, "hash": token_hash},
+        )
+
+
+async def test_only_the_hash_is_kept(cast: Cast) -> None:
+    token = cast.ann.cookie.partition("=")[2]
+    assert len(token) >= 43
+    session = await found(cast.ann.cookie)
+    assert session is not None
+    assert session.session_hash == crypto.digest(token) != token
+
+
+@pytest.mark.parametrize(("column", "alive", "dead"), [("idle_expires_at", 23, 25), ("expires_at", 700, 721)])
+async def test_it_ends_by_either_clock(cast: Cast, column: str, alive: int, dead: int) -> None:
+    await age(cast.ann.cookie, column, timedelta(hours=alive))
+    assert await found(cast.ann.cookie) is not None
+    await age(cast.ann.cookie, column, timedelta(hours=dead - alive))
+    assert await found(cast.ann.cookie) is None
+
+
+async def test_use_moves_the_idle_clock_once_a_minute_and_never_past_the_end(cast: Cast) -> None:
+    await age(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
+    await age(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
+    await age(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
+    session_now = await found(cast.ann.cookie)
+    assert session_now is not None
+    async with db.transaction() as session:
+        await sessions.touch(session, USER, session_now)
+        connection = await session.connection()
+        rows = await connection.execute(
+            text("select idle_expires_at = expires_at from user_session where id = :id"), {"id": session_now.session_id}
+        )
+        assert rows.scalar_one() is True
+
+
+async def test_a_new_one_takes_the_place_of_the_old(cast: Cast) -> None:
+    before = await found(cast.ann.cookie)
+    assert before is not None
+    async with db.transaction() as session:
+        token = await sessions.start(session, USER, cast.ann.user_id, replaces=before.session_hash)
+    assert await found(cast.ann.cookie) is None
+    assert await found(f"{USER.cookie}={token}") is not None
+
+
+async def test_nobody_ends_a_device_of_somebody_else(cast: Cast) -> None:
+    gils = await found(cast.gil.cookie)
+    assert gils is not None
+    async with db.transaction() as session:
+        assert await sessions.end_device(session, USER, cast.ann.user_id, gils.session_id) == ""
+    assert await found(cast.gil.cookie) is not None
+
+
+async def test_ending_all_spares_the_one_that_asks(cast: Cast) -> None:
+    other = await factories.sign_in(cast.ann.account.user)
+    mine = await found(cast.ann.cookie)
+    assert mine is not None
+    async with db.transaction() as session:
+        await sessions.end_all(session, USER, cast.ann.user_id, mine.session_hash)
+    assert await found(other) is None
+    assert await found(cast.ann.cookie) is not None
+    assert await found(cast.gil.cookie) is not None
+
+
+async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None:
+    user, operator = (one.partition("=")[2] for one in (cast.ann.cookie, cast.olga.cookie))
+    async with db.transaction("operator") as session:
+        assert await sessions.find(session, OPERATOR, f"{OPERATOR.cookie}={user}") is None
+        assert await sessions.find(session, OPERATOR, cast.ann.cookie) is None
+    assert await found(f"{USER.cookie}={operator}") is None
+    assert await found(cast.olga.cookie) is None
+
+
+async def test_two_cookies_of_one_name_are_none(cast: Cast) -> None:
+    assert await found(f"{cast.ann.cookie}; {USER.cookie}=another") is None
+    assert await found(f"theme=dark; {cast.ann.cookie}; x=1") is not None
+    assert await found(f"x{cast.ann.cookie}") is None
+
+
+async def test_a_disabled_person_has_no_session(cast: Cast) -> None:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text('update "user" set disabled_at = now() where id = :id'), {"id": cast.ann.user_id}
+        )
+    assert await found(cast.ann.cookie) is None
