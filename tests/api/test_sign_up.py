@@ -1,0 +1,220 @@
+"""Signing up, proving the address, forgetting the password: the same for known and unknown addresses."""
+
+import statistics
+import time
+
+import pytest
+from sqlalchemy import text
+
+from shared.core import db
+from shared.core.ids import new_id
+from shared.identity import users
+from tests import factories
+from tests.api.visiting import PASSWORD, alerts, browser, link_of, session_of, shape, sign_up_form
+from tests.conftest import Cast
+
+
+def address() -> str:
+    return f"zoe.{new_id('x')[-10:]}@harbour.test"
+
+
+async def jobs(task: str) -> list[dict[str, str]]:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        rows = await connection.execute(
+            text("select args from procrastinate_jobs where task_name = :task order by id"), {"task": task}
+        )
+        return list(rows.scalars().all())
+
+
+async def test_sign_up_verify_and_go_on_in_the_same_browser() -> None:
+    email, client = address(), browser()
+    answer = await client.post("/auth/sign-up", data=sign_up_form(email))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/verify")
+    assert session_of(client) == ""
+    assert email in (await client.get("/verify")).text
+    assert (await client.get("/t/harbour/home")).headers["location"] == "/verify"
+    token = await link_of(email, "verify")
+    assert "Verify my email" in (await client.get("/verify", params={"token": token})).text  # looking uses nothing up
+    done = await client.post("/auth/verify", data={"token": token})
+    assert done.headers["location"].startswith("/onboarding?t=harbour")
+    assert session_of(client) != ""
+    again = await client.post("/auth/verify", data={"token": token})
+    assert again.headers["location"] == "/sign-in?notice=verified"
+
+
+async def test_in_another_browser_one_signs_in_first() -> None:
+    email = address()
+    await browser().post("/auth/sign-up", data=sign_up_form(email))
+    other = browser()
+    done = await other.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"] == "/sign-in?notice=verified"
+    assert session_of(other) == ""
+
+
+async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(cast: Cast) -> None:
+    client_known, client_new, new = browser(), browser(), address()
+    before = len(await jobs("platform.send_account_exists"))
+    known = await client_known.post("/auth/sign-up", data=sign_up_form(cast.ann.email))
+    unknown = await client_new.post("/auth/sign-up", data=sign_up_form(new))
+    assert shape(known) == shape(unknown)
+    pages = [await one.get("/verify") for one in (client_known, client_new)]
+    assert pages[0].text.replace(cast.ann.email, "…") == pages[1].text.replace(new, "…")
+    assert [one["user_id"] for one in (await jobs("platform.send_account_exists"))[before:]] == [cast.ann.user_id]
+    signed_in = await browser().post(
+        "/auth/sign-in", data={"email": cast.ann.email, "password": factories.PASSWORD}
+    )
+    assert signed_in.status_code == 303  # the password given with the second sign-up changed nothing
+
+
+async def test_and_at_about_the_same_time(cast: Cast) -> None:
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(4):
+        for known in (True, False):
+            began = time.perf_counter()
+            await browser().post("/auth/sign-up", data=sign_up_form(cast.ann.email if known else address()))
+            times[known].append(time.perf_counter() - began)
+    known_time, unknown_time = (statistics.median(times[one]) for one in (True, False))
+    assert 0.7 < known_time / unknown_time < 1.4
+
+
+async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:
+    """Nobody can lie in wait under an address that is not theirs."""
+    email = address()
+    await browser().post("/auth/sign-up", data=sign_up_form(email, password="the one who lay in wait first"))
+    early = browser()
+    await early.post("/auth/sign-in", data={"email": email, "password": "the one who lay in wait first"})
+    assert session_of(early) != ""
+    await browser().post("/auth/sign-up", data=sign_up_form(email))
+    assert (await early.get("/account")).status_code == 303
+    answer = await browser().post(
+        "/auth/sign-in", data={"email": email, "password": "the one who lay in wait first"}
+    )
+    assert answer.status_code == 401
+
+
+async def test_without_verifying_no_page_of_the_organisation_opens() -> None:
+    email, client = address(), browser()
+    await client.post("/auth/sign-up", data=sign_up_form(email))
+    await client.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
+    home = (await client.get("/")).headers["location"]
+    assert home.startswith("/t/harbour")
+    assert (await client.get(home)).headers["location"] == "/verify"
+    client.headers["accept"] = "application/json"
+    refused = await client.get(home)
+    assert (refused.status_code, refused.json()["reason"]) == (403, "tenant_unverified")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"email": "a" * 10_000 + "@x.test"}, "at most 254 characters"),
+        ({"email": "not an address"}, "does not look like an email address"),
+        ({"email": "a\x00b@x.test"}, "cannot be stored"),
+        ({"name": "a\x00b"}, "cannot be stored"),
+        ({"name": "   "}, "Enter your name"),
+        ({"name": "n" * 300}, "at most 80 characters"),
+        ({"organisation": ""}, "Enter the name of your organisation"),
+        ({"organisation": "o" * 300}, "at most 80 characters"),
+        ({"password": "short"}, "at least 15 characters"),
+        ({"password": "p" * 2_000}, "at most 1,000 characters"),
+        ({"password": "my harbour is my castle 77"}, "Leave out “harbour”"),
+        ({"password": PASSWORD + "\x00"}, "cannot be stored"),
+    ],
+)
+async def test_what_is_wrong_is_said_and_what_was_typed_stays(changed: dict[str, str], said: str) -> None:
+    answer = await browser().post("/auth/sign-up", data=sign_up_form(address()) | changed)
+    assert answer.status_code == 422
+    assert said in alerts(answer)
+    assert 'value="Harbour"' in answer.text or "organisation" in changed or "\x00" in "".join(changed.values())
+    assert PASSWORD not in answer.text
+
+
+async def test_an_organisation_may_be_an_emoji() -> None:
+    email, client = address(), browser()
+    answer = await client.post("/auth/sign-up", data=sign_up_form(email, organisation="🚢", name="Zoë 🌊"))
+    assert answer.status_code == 303
+    await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert "🚢" in (await client.get("/organisations")).text
+
+
+async def test_what_people_type_is_text_and_not_markup() -> None:
+    evil = '"><script>alert(1)</script>'
+    answer = await browser().post("/auth/sign-up", data=sign_up_form(evil, name=evil, organisation=evil))
+    assert "<script" not in answer.text
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_a_newer_link_replaces_the_older(cast: Cast) -> None:
+    first = await link_of(cast.ann.email, "reset")
+    second = await link_of(cast.ann.email, "reset")
+    assert (await browser().get("/reset", params={"token": first})).status_code == 422
+    assert (await browser().get("/reset", params={"token": second})).status_code == 200
+
+
+async def test_a_link_is_for_one_purpose(cast: Cast) -> None:
+    token = await link_of(cast.ann.email, "reset")
+    assert (await browser().post("/auth/verify", data={"token": token})).status_code != 200
+    for bad in ("", "x", token + "x", token[:-1], "." * 50, "é", token.replace("tok_", "tok_0")):
+        answer = await browser().post("/auth/reset", data={"token": bad, "password": PASSWORD})
+        assert answer.status_code == 422
+
+
+async def test_forgetting_says_the_same_to_everybody_and_only_asks_a_job(cast: Cast) -> None:
+    before = len(await jobs("platform.request_reset"))
+    known = await browser().post("/auth/forgot", data={"email": cast.ann.email})
+    unknown = await browser().post("/auth/forgot", data={"email": "nobody@acme.test"})
+    assert shape(known) == shape(unknown)
+    assert known.headers["location"] == "/forgot/sent"
+    assert len(await jobs("platform.request_reset")) == before + 2
+
+
+async def test_a_reset_changes_the_password_once_and_signs_out_everywhere(cast: Cast) -> None:
+    token, new = await link_of(cast.ann.email, "reset"), "eleven marble staircases turn"
+    weak = await browser().post("/auth/reset", data={"token": token, "password": "short"})
+    assert weak.status_code == 422
+    assert "at least 15" in alerts(weak)
+    done = await browser().post("/auth/reset", data={"token": token, "password": new})
+    assert done.headers["location"] == "/sign-in?notice=reset"
+    again = await browser().post("/auth/reset", data={"token": token, "password": "another marble staircase turns"})
+    assert again.status_code == 422
+    assert "no longer works" in again.text
+    assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 303
+    for password, status in ((factories.PASSWORD, 401), (new, 303)):
+        answer = await browser().post("/auth/sign-in", data={"email": cast.ann.email, "password": password})
+        assert answer.status_code == status
+
+
+async def test_an_expired_link_does_nothing(cast: Cast) -> None:
+    token = await link_of(cast.ann.email, "reset")
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text("update user_token set expires_at = now() - interval '1 second' where user_id = :id"),
+            {"id": cast.ann.user_id},
+        )
+    answer = await browser().post("/auth/reset", data={"token": token, "password": PASSWORD})
+    assert answer.status_code == 422
+    assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 200
+
+
+async def test_asking_again_for_a_mail_is_limited_and_only_for_the_address_that_waits() -> None:
+    email, client = address(), browser()
+    assert (await browser().post("/auth/resend", data={"email": email})).headers["location"] == "/sign-in"
+    await client.post("/auth/sign-up", data=sign_up_form(email))
+    before = len(await jobs("platform.request_verification"))
+    answers = [await client.post("/auth/resend", data={"email": "victim@acme.test"}) for _ in range(6)]
+    assert [one.status_code for one in answers] == [303] * 5 + [429]
+    asked = (await jobs("platform.request_verification"))[before:]
+    assert {one["email"] for one in asked} == {email}
+
+
+async def test_two_sign_ups_at_once_are_one_account() -> None:
+    import asyncio
+
+    email = address()
+    answers = await asyncio.gather(*(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3)))
+    assert [one.status_code for one in answers] == [303] * 3
+    async with db.transaction() as session:
+        assert await users.get_by_email(session, email) is not None
