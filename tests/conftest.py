@@ -116,7 +116,9 @@ async def fresh_limits() -> None:
 
 @pytest.fixture
 async def cast() -> Cast:
-    ann, adam, max_, gil, carl = [await factories.account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")]
+    ann, adam, max_, gil, carl = [
+        await factories.account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")
+    ]
     acme = await factories.tenant(ann, "Acme")
     globex = await factories.tenant(gil, "Globex")
     await factories.join(ann, acme.slug, adam, "admin")

@@ -27,7 +27,9 @@ def revision() -> str:
 def admin_url(name: str = "postgres") -> str:
     """Of a superuser: the test server's own, or what DATABASE_URL names."""
     given = settings().database_url
-    base = make_url(given.get_secret_value() if given else EmbeddedPostgres(settings().root / "postgres").url())
+    base = make_url(
+        given.get_secret_value() if given else EmbeddedPostgres(settings().root / "postgres").url()
+    )
     return base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
@@ -43,7 +45,9 @@ def build(name: str = "") -> str:
         if not connection.execute("select 1 from pg_database where datname = %s", [template]).fetchone():
             _build_template(connection, template)
         _drop(connection, name)
-        copy = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        copy = sql.SQL("create database {} template {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
         connection.execute(copy)
     use(name)
     return name
@@ -71,7 +75,9 @@ def use(name: str) -> None:
 
 def fingerprint() -> str:
     """A migration that is still being written changes the template's name."""
-    sources = sorted((ROOT / "alembic" / "versions").glob("*.py")) + [ROOT / "shared" / "core" / "row_security.py"]
+    sources = sorted((ROOT / "alembic" / "versions").glob("*.py")) + [
+        ROOT / "shared" / "core" / "row_security.py"
+    ]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
 
 
@@ -97,6 +103,8 @@ def _build_template(connection: psycopg.Connection, template: str) -> None:
     before = os.environ.get("DATABASE_URL")
     use(draft)
     database.prepare()
-    connection.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(draft), sql.Identifier(template)))
+    connection.execute(
+        sql.SQL("alter database {} rename to {}").format(sql.Identifier(draft), sql.Identifier(template))
+    )
     os.environ.pop("DATABASE_URL") if before is None else os.environ.update(DATABASE_URL=before)
     settings.cache_clear()

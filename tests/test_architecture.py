@@ -72,7 +72,8 @@ def test_sql_lives_in_repositories() -> None:
         found += [
             f"{path}:{line} imports {module}.{name}"
             for line, module, name in source.imports(tree)
-            if module.split(".")[0] in ("sqlalchemy", "sqlmodel", "psycopg") and (name in BUILDERS or not name)
+            if module.split(".")[0] in ("sqlalchemy", "sqlmodel", "psycopg")
+            and (name in BUILDERS or not name)
         ]
         found += [
             f"{path}:{node.lineno} spells SQL"
@@ -154,7 +155,9 @@ def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> Non
         own, across = policies[table]["tenant_isolation"], policies[table]["operator_cross_tenant"]
         assert (own[0], own[1]) == ("ALL", ["public"]), table
         for side in own[2:]:
-            assert re.fullmatch(rf"\({key} = \( SELECT current_setting\('app\.tenant_id'::text, true\).*\)\)", side), side
+            assert re.fullmatch(
+                rf"\({key} = \( SELECT current_setting\('app\.tenant_id'::text, true\).*\)\)", side
+            ), side
         assert (across[0], across[1], across[3]) == ("SELECT", ["bulkhead_operator"], None), table
         assert "app.cross_tenant_reason" in across[2], table
     extra = {(table, one) for table, found in policies.items() for one in found}

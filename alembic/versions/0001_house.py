@@ -313,7 +313,9 @@ def upgrade() -> None:
     run(AUDIT_HEAD)
     run(SchemaManager.get_schema())
     run(QUEUE_GRANTS)
-    run("grant select on alembic_version to bulkhead_app, bulkhead_operator")  # /readyz asks whether it may serve
+    run(
+        "grant select on alembic_version to bulkhead_app, bulkhead_operator"
+    )  # /readyz asks whether it may serve
 
 
 def downgrade() -> None:
@@ -323,7 +325,12 @@ def downgrade() -> None:
         "tenant",
         *(f"{kind}_{name}" for kind in ("user", "operator") for name in REALM_TABLES),
         *("user_token", "platform_key", "operator", '"user"'),
-        *("procrastinate_periodic_defers", "procrastinate_events", "procrastinate_jobs", "procrastinate_workers"),
+        *(
+            "procrastinate_periodic_defers",
+            "procrastinate_events",
+            "procrastinate_jobs",
+            "procrastinate_workers",
+        ),
     ]
     run(f"drop table {', '.join(tables)} cascade")
     functions = "user_places audit_chain operator_chain refuse_change keep_user_place note_security_event"

@@ -10,7 +10,11 @@ from shared.access.actions import Action, OperatorAction
 from shared.core.ctx import Ctx, OperatorCtx
 
 ALLOWED, LIMIT_REACHED, MISSING_PERMISSION = "allowed", "limit_reached", "missing_permission"
-TENANT_DELETED, TENANT_SUSPENDED, TENANT_UNVERIFIED = "tenant_deleted", "tenant_suspended", "tenant_unverified"
+TENANT_DELETED, TENANT_SUSPENDED, TENANT_UNVERIFIED = (
+    "tenant_deleted",
+    "tenant_suspended",
+    "tenant_unverified",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,9 @@ def refusal(
     operator = isinstance(action, OperatorAction)
     detail, step = {
         decision.LIMIT_REACHED: (
-            f"All {limit} seats are in use ({used} of {limit})." if action_is_seats(action) else "The limit is reached.",
+            f"All {limit} seats are in use ({used} of {limit})."
+            if action_is_seats(action)
+            else "The limit is reached.",
             "Remove a member or revoke an invitation, or ask for a larger plan.",
         ),
         decision.MISSING_PERMISSION: (

@@ -26,7 +26,12 @@ ROLES = {  # from the most to the least
         Role(OWNER, "Owner", "May do everything, also hand the organisation over.", frozenset(P)),
         Role("admin", "Admin", "Manages members and settings, reads the audit trail.", _ADMIN),
         Role("billing", "Billing", "Pays and reads invoices. Sees who works here.", _BILLING),
-        Role("member", "Member", "Works in the organisation. Sees who works here.", _EVERYBODY | {P.SETTINGS_READ}),
+        Role(
+            "member",
+            "Member",
+            "Works in the organisation. Sees who works here.",
+            _EVERYBODY | {P.SETTINGS_READ},
+        ),
         Role("viewer", "Viewer", "Looks, and changes nothing.", _EVERYBODY),
     )
 }

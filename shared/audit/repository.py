@@ -54,11 +54,15 @@ async def list_events(
             conditions.append(tuple_(*key) < tuple_(datetime.fromisoformat(at), tenant, event_id))
         except ValueError as problem:
             raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
-    statement = select(AuditEvent).where(and_(True, *conditions)).order_by(*(one.desc() for one in key)).limit(limit)
+    statement = (
+        select(AuditEvent).where(and_(True, *conditions)).order_by(*(one.desc() for one in key)).limit(limit)
+    )
     return (await session.exec(statement)).all()
 
 
-async def list_operator_events(session: AsyncSession, *, after: int | None, limit: int) -> Sequence[OperatorEvent]:
+async def list_operator_events(
+    session: AsyncSession, *, after: int | None, limit: int
+) -> Sequence[OperatorEvent]:
     statement = select(OperatorEvent).order_by(col(OperatorEvent.seq).desc()).limit(limit)
     if after is not None:
         statement = statement.where(col(OperatorEvent.seq) < after)
@@ -89,7 +93,9 @@ async def note_security_event(session: AsyncSession, *values: str) -> None:
     await connection.execute(text("select note_security_event(:a, :b, :c, :d, :e)"), names)
 
 
-async def list_security_events(session: AsyncSession, *, since: datetime, limit: int) -> Sequence[SecurityEvent]:
+async def list_security_events(
+    session: AsyncSession, *, since: datetime, limit: int
+) -> Sequence[SecurityEvent]:
     statement = (
         select(SecurityEvent)
         .where(col(SecurityEvent.at) >= since)

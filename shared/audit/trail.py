@@ -69,7 +69,11 @@ def record(
     """
     known = AuditAction(action)
     if known in NEED_REASON and not reason.strip():
-        raise Invalid("This needs a reason.", "Say why, in a sentence the customer may read.", fields={"reason": "Missing"})
+        raise Invalid(
+            "This needs a reason.",
+            "Say why, in a sentence the customer may read.",
+            fields={"reason": "Missing"},
+        )
     ctx.session.add(
         AuditEvent(
             tenant_id=ctx.tenant_id,
@@ -119,7 +123,9 @@ async def list_events(ctx: Ctx, wanted: Filter | None = None, *, after: str = ""
 async def list_across(session: AsyncSession, wanted: Filter, *, after: str = "", limit: int = 50) -> Page:
     """Events of all tenants, for a session that has stated its cross-tenant reason (`tenancy.entry.across`)."""
     limit = min(max(limit, 1), MOST)
-    found = await repository.list_events(session, wanted, tenant_id=wanted.tenant_id, after=after, limit=limit + 1)
+    found = await repository.list_events(
+        session, wanted, tenant_id=wanted.tenant_id, after=after, limit=limit + 1
+    )
     return _page(found, limit)
 
 
@@ -128,7 +134,9 @@ def _page(found: Sequence[AuditEvent], limit: int) -> Page:
     return Page(shown, repository.cursor(shown[-1]) if len(found) > limit else "")
 
 
-async def list_operator_events(octx: OperatorCtx, *, after: int | None = None, limit: int = 50) -> Sequence[OperatorEvent]:
+async def list_operator_events(
+    octx: OperatorCtx, *, after: int | None = None, limit: int = 50
+) -> Sequence[OperatorEvent]:
     return await repository.list_operator_events(octx.session, after=after, limit=min(limit, MOST))
 
 
@@ -149,5 +157,7 @@ async def note_security_event(
     await repository.note_security_event(session, new_id("sec"), kind, actor_id, subject, request_id)
 
 
-async def list_security_events(octx: OperatorCtx, *, since: datetime, limit: int = 50) -> Sequence[SecurityEvent]:
+async def list_security_events(
+    octx: OperatorCtx, *, since: datetime, limit: int = 50
+) -> Sequence[SecurityEvent]:
     return await repository.list_security_events(octx.session, since=since, limit=min(limit, MOST))

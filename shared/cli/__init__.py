@@ -57,8 +57,8 @@ def worker() -> None:
         run()
 
 
-@app.command()
-def build() -> None:
+@app.command("build")  # the function is not called build: that is the module beside this file
+def build_frontends() -> None:
     """Build both frontends, where their sources changed."""
     from shared.cli.build import build_all
 

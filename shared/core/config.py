@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _apps_differ(self) -> "Settings":
         if self.tenant_url == self.admin_url:
-            raise ValueError("BULKHEAD_TENANT_URL and BULKHEAD_ADMIN_URL must differ: two realms, two origins")
+            raise ValueError(
+                "BULKHEAD_TENANT_URL and BULKHEAD_ADMIN_URL must differ: two realms, two origins"
+            )
         return self
 
     @property

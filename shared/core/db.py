@@ -43,7 +43,9 @@ def now() -> datetime:
 
 def text_enum(kind: type[StrEnum]) -> sa.Enum:
     """Stored as text with its values; the database checks them by a constraint of the migration."""
-    return sa.Enum(kind, native_enum=False, values_callable=lambda members: [member.value for member in members])
+    return sa.Enum(
+        kind, native_enum=False, values_callable=lambda members: [member.value for member in members]
+    )
 
 
 def moment() -> Any:
@@ -65,10 +67,9 @@ def url(role: Role) -> str:
         return base.set(drivername="postgresql").render_as_string(hide_password=False)
     if base.username in {role_name(one) for one in ("app", "operator", "owner")}:
         raise Misconfigured(f"DATABASE_URL logs in as {base.username}; this process needs {role_name(role)}")
-    return (
-        base.set(drivername="postgresql", username=role_name(role), password=role_password(base, role))
-        .render_as_string(hide_password=False)
-    )
+    return base.set(
+        drivername="postgresql", username=role_name(role), password=role_password(base, role)
+    ).render_as_string(hide_password=False)
 
 
 def role_password(admin: URL, role: Role) -> str:
@@ -174,4 +175,6 @@ def _refuse_foreign_rows(session: Session, context: Any, instances: Any) -> None
     tenant_id = session.info.get("tenant_id", "")
     for row in (*session.new, *session.dirty):
         if isinstance(row, TenantRow) and row.tenant_id != tenant_id:
-            raise NoTenant(f"{type(row).__name__} of another tenant in a transaction of {tenant_id or 'none'}")
+            raise NoTenant(
+                f"{type(row).__name__} of another tenant in a transaction of {tenant_id or 'none'}"
+            )

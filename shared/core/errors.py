@@ -51,7 +51,9 @@ class NotSignedIn(DomainError):
     status = 401
     default_reason = "not_signed_in"
 
-    def __init__(self, detail: str = "You are not signed in.", next_step: str = "Sign in and try again.") -> None:
+    def __init__(
+        self, detail: str = "You are not signed in.", next_step: str = "Sign in and try again."
+    ) -> None:
         super().__init__(detail, next_step)
 
 

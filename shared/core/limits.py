@@ -1,5 +1,6 @@
 """Rate limits by name. In memory for one process, in Redis for several; unreachable means refused."""
 
+import asyncio
 import math
 import time
 from enum import Enum
@@ -72,4 +73,7 @@ async def hit(limit: Limit, *key: str) -> None:
 
 async def clear() -> None:
     """Forgets every count. For tests."""
-    await _storage().reset()
+    storage = _storage()
+    if isinstance(storage, MemoryStorage) and storage.timer is not None and not storage.timer.done():
+        await asyncio.wait({storage.timer})  # it walks over what is about to be forgotten
+    await storage.reset()

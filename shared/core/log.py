@@ -11,7 +11,9 @@ from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.ids import new_id
 
 SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|code|dek|seed|api_?key", re.IGNORECASE)
-SECRET_TEXT = re.compile(r"(?i)\b((?:token|code|password|secret|key)=)[^&\s\"']+|\bbk_[A-Za-z0-9_]+|\bsk_[A-Za-z0-9_]+")
+SECRET_TEXT = re.compile(
+    r"(?i)\b((?:token|code|password|secret|key)=)[^&\s\"']+|\bbk_[A-Za-z0-9_]+|\bsk_[A-Za-z0-9_]+"
+)
 HIDDEN = "[hidden]"
 
 

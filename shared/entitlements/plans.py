@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 FIRST_PLAN = "free"
-NAMES = {"free": "Free", "starter": "Starter", "pro": "Pro", "business": "Business", "enterprise": "Enterprise"}
+NAMES = {
+    "free": "Free",
+    "starter": "Starter",
+    "pro": "Pro",
+    "business": "Business",
+    "enterprise": "Enterprise",
+}
 _MEMBERS: dict[str, int | None] = {"free": 5, "starter": 10, "pro": 25, "business": 100, "enterprise": None}
 _LIMITS: dict[str, Mapping[str, int | None]] = {
     plan: MappingProxyType({"members": members}) for plan, members in _MEMBERS.items()

@@ -32,7 +32,9 @@ async def send(to: str, template: str, message_id: str, **values: object) -> Non
     body = body.strip() + "\n"
     message.set_content(body)
     paragraphs = [part.strip() for part in body.split("\n\n")]
-    message.add_alternative(_html.get_template("frame.html").render(subject=subject, paragraphs=paragraphs), subtype="html")
+    message.add_alternative(
+        _html.get_template("frame.html").render(subject=subject, paragraphs=paragraphs), subtype="html"
+    )
     host, port, extra = _server()
     await aiosmtplib.send(message, hostname=host, port=port, timeout=10, **extra)
 

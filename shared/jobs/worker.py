@@ -28,7 +28,9 @@ def build(tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], e
     """A queue that knows these tasks. The names of `platform_tasks` begin with "platform."."""
     app = App(connector=PsycopgConnector(conninfo=db.url("app"), min_size=1, max_size=4))
     for name, handler in tasks.items():
-        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(_for_tenant(name, handler, enter_job))
+        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
+            _for_tenant(name, handler, enter_job)
+        )
     for name, handler in platform_tasks.items():
         if not name.startswith(PLATFORM):
             raise NoTenant(f"the task {name} has no tenant")
@@ -37,7 +39,11 @@ def build(tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], e
 
 
 async def run(
-    tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob, *, wait: bool = True
+    tasks: Mapping[str, Handler],
+    platform_tasks: Mapping[str, Handler],
+    enter_job: EnterJob,
+    *,
+    wait: bool = True,
 ) -> None:
     """Until cancelled; with `wait=False` until the queue is empty."""
     app = build(tasks, platform_tasks, enter_job)
@@ -63,7 +69,9 @@ async def _sweep(app: App) -> None:
     while True:
         try:
             for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=SILENT):
-                log.get(__name__).warning("job_stalled", task=job.task_name, tenant_id=job.task_kwargs.get("tenant_id", "-"))
+                log.get(__name__).warning(
+                    "job_stalled", task=job.task_name, tenant_id=job.task_kwargs.get("tenant_id", "-")
+                )
                 await app.job_manager.retry_job(job)
         except Exception as problem:  # noqa: BLE001  sweeping goes on
             log.get(__name__).error("sweep_failed", problem=type(problem).__name__)

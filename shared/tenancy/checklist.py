@@ -36,4 +36,6 @@ async def complete_itself(ctx: Ctx, key: str) -> None:
 
 async def add_all(ctx: Ctx) -> None:
     for position, key in enumerate(ITEMS):
-        await repository.insert_missing(ctx, ChecklistItem(tenant_id=ctx.tenant_id, key=key, position=position))
+        await repository.insert_missing(
+            ctx, ChecklistItem(tenant_id=ctx.tenant_id, key=key, position=position)
+        )

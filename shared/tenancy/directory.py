@@ -18,7 +18,7 @@ from shared.core.errors import Conflict, Invalid, NotFound
 from shared.jobs import board
 from shared.tenancy import directory_repository as repository
 from shared.tenancy import entry, history, provisioning
-from shared.tenancy.directory_repository import SORTS, Belonging, Listed, Unfinished
+from shared.tenancy.directory_rows import Belonging, Listed, Unfinished
 from shared.tenancy.models import StepState, TenantState
 from shared.tenancy.repository import lock_tenant
 
@@ -124,7 +124,7 @@ async def search(
     needle = " ".join(query.split()).lower()
     if len(needle) > LONGEST_QUERY or "\0" in needle:
         raise Invalid(f"A search has at most {LONGEST_QUERY} characters.", "Shorten it.")
-    if sort not in SORTS or (state and state not in set(TenantState)):
+    if sort not in repository.SORTS or (state and state not in set(TenantState)):
         raise Invalid("This list cannot be sorted or narrowed like that.", "Reload the page.")
     limit = min(max(limit, 1), MOST)
     async with entry.across(octx, FOR_LIST) as session:

@@ -4,7 +4,6 @@ The first half reads across tenants, in a transaction that has stated its reason
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +31,7 @@ from shared.audit.models import AuditEvent, SecurityEvent
 from shared.core.ctx import Ctx
 from shared.core.errors import Invalid
 from shared.identity.models import User
+from shared.tenancy.directory_rows import Belonging, Listed, Unfinished
 from shared.tenancy.models import (
     Invitation,
     InvitationStatus,
@@ -42,58 +42,6 @@ from shared.tenancy.models import (
     Tenant,
     TenantState,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A tenant in a list. `matched` says which member was found, when it was not the tenant's own name."""
-
-    id: str
-    slug: str
-    name: str
-    state: TenantState
-    state_reason: str
-    plan: str
-    created_at: datetime
-    owner: str
-    owner_email: str
-    members: int  # active
-    invited: int
-    seen_at: datetime | None
-    steps: int
-    steps_done: int
-    steps_failed: int
-    matched: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A tenant whose setting-up stands at a step."""
-
-    tenant_id: str
-    name: str
-    key: str
-    state: StepState
-    error: str
-    attempts: int
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Belonging:
-    """A person in a tenant, former members included."""
-
-    id: str
-    user_id: str
-    name: str
-    email: str
-    verified: bool
-    role: str
-    state: MembershipState
-    created_at: datetime
-    seen_at: datetime | None
-    ended_at: datetime | None
-    ended_by: str
 
 
 _people = (
@@ -243,7 +191,7 @@ async def get(session: AsyncSession, tenant_id: str) -> Listed | None:
 
 async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
     statement = columns(col(Tenant.state), func.count()).group_by(col(Tenant.state))
-    return {state: count for state, count in await _all(session, statement)}
+    return dict(await _all(session, statement))
 
 
 async def list_unfinished(session: AsyncSession, limit: int) -> Sequence[Unfinished]:
@@ -280,7 +228,7 @@ async def list_names(session: AsyncSession, tenant_ids: Sequence[str]) -> dict[s
     statement = columns(col(Tenant.id), col(Tenant.name)).where(
         col(Tenant.id).in_(tenant_ids) if tenant_ids else false()
     )
-    return {tenant_id: name for tenant_id, name in await _all(session, statement)}
+    return dict(await _all(session, statement))
 
 
 async def count_security_events(session: AsyncSession, since: datetime) -> dict[str, int]:

@@ -80,7 +80,12 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
             await db.enter(session, tenant.id)
             actor = Actor("user", user.id, user.name)
             yield _ctx(
-                session, tenant, actor, membership.role, session_hash=found.session_hash, verified=_verified(user)
+                session,
+                tenant,
+                actor,
+                membership.role,
+                session_hash=found.session_hash,
+                verified=_verified(user),
             )
             return
     await _note_attempt(found.subject_id, slug)
@@ -106,7 +111,9 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None or tenant.state is TenantState.DELETED:
-            raise NotFound("This invitation no longer exists.", "Ask the person who invited you for a new one.")
+            raise NotFound(
+                "This invitation no longer exists.", "Ask the person who invited you for a new one."
+            )
         yield _ctx(session, tenant, actor, "")
 
 

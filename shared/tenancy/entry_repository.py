@@ -61,7 +61,9 @@ async def touch_membership(session: AsyncSession, tenant_id: str, user_id: str, 
     await session.exec(statement)
 
 
-async def has_looked(session: AsyncSession, tenant_id: str, operator_id: str, reason: str, within: timedelta) -> bool:
+async def has_looked(
+    session: AsyncSession, tenant_id: str, operator_id: str, reason: str, within: timedelta
+) -> bool:
     statement = (
         select(AuditEvent.id)
         .where(AuditEvent.tenant_id == tenant_id)

@@ -6,7 +6,9 @@ from shared.core.ctx import Ctx, OperatorCtx
 from shared.tenancy import entry
 
 
-async def list_events(ctx: Ctx, wanted: trail.Filter | None = None, *, after: str = "", limit: int = 50) -> trail.Page:
+async def list_events(
+    ctx: Ctx, wanted: trail.Filter | None = None, *, after: str = "", limit: int = 50
+) -> trail.Page:
     """This tenant's own trail, newest first."""
     policy.require(ctx, actions.AUDIT_READ)
     return await trail.list_events(ctx, wanted, after=after, limit=limit)

@@ -53,7 +53,9 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
     seats = await repository.lock_seats(ctx)
     if email in seats:
-        raise Conflict(f"{email} is already a member or invited.", "Change their role, or send the invitation again.")
+        raise Conflict(
+            f"{email} is already a member or invited.", "Change their role, or send the invitation again."
+        )
     policy.require(ctx, actions.MEMBER_INVITE, used=len(seats))
 
     if (expired := await repository.lock_expired_invitation(ctx, email)) is not None:
@@ -102,7 +104,9 @@ async def revoke(ctx: Ctx, invitation_id: str) -> None:
 
     invitation.status, invitation.ended_at = InvitationStatus.REVOKED, now()
     ctx.session.add(invitation)
-    trail.record(ctx, "invitation.revoked", invitation.id, before={"email": invitation.email, "role": invitation.role})
+    trail.record(
+        ctx, "invitation.revoked", invitation.id, before={"email": invitation.email, "role": invitation.role}
+    )
     await _changed(ctx)
 
 
@@ -143,7 +147,11 @@ async def accept(token: str, user_id: str) -> str:
         invitation.membership_id = membership.id
         ctx.session.add(invitation)
         trail.record(
-            ctx, "invitation.accepted", invitation.id, before=before, after={"email": user.email, "role": invitation.role}
+            ctx,
+            "invitation.accepted",
+            invitation.id,
+            before=before,
+            after={"email": user.email, "role": invitation.role},
         )
         await _changed(ctx)
         return ctx.slug
@@ -183,12 +191,20 @@ def _usable(invitation: Invitation | None, nonce: int) -> Invitation:
     if invitation is None:
         raise NotFound(GONE, ASK_AGAIN)
     if invitation.status is InvitationStatus.ACCEPTED:
-        conflict = Conflict("This invitation was accepted already.", "Sign in to open the organisation.", reason="already_accepted")
+        conflict = Conflict(
+            "This invitation was accepted already.",
+            "Sign in to open the organisation.",
+            reason="already_accepted",
+        )
         raise conflict
     if invitation.status is InvitationStatus.REVOKED:
         raise Refused("This invitation was taken back.", ASK_AGAIN, reason="invitation_revoked")
     if invitation.nonce != nonce:
-        raise Refused("A newer invitation replaced this one.", "Open the link in the newest mail.", reason="invitation_replaced")
+        raise Refused(
+            "A newer invitation replaced this one.",
+            "Open the link in the newest mail.",
+            reason="invitation_replaced",
+        )
     if invitation.expires_at <= now():
         day = f"{invitation.expires_at:%-d %B %Y}"
         raise Refused(f"This invitation expired on {day}.", ASK_AGAIN, reason="invitation_expired")

@@ -140,7 +140,11 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
     """Another active member becomes owner, the one who hands over becomes admin. `confirm`: the tenant's name."""
     policy.require(ctx, actions.OWNER_TRANSFER)
     if confirm.strip() != ctx.tenant_name:
-        raise Invalid(f"This is not the name {ctx.tenant_name}.", "Type it exactly.", fields={"confirm": "Does not match"})
+        raise Invalid(
+            f"This is not the name {ctx.tenant_name}.",
+            "Type it exactly.",
+            fields={"confirm": "Does not match"},
+        )
     await repository.lock_owners(ctx)
     mine = await repository.lock_membership_of(ctx, ctx.actor_id)
     heir = await _lock(ctx, membership_id)
@@ -151,7 +155,11 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
     heir.role, mine.role = OWNER, "admin"
     ctx.session.add_all([heir, mine])
     trail.record(
-        ctx, "ownership.transferred", heir.id, before=before, after={"owner": await _name(ctx, heir), "role": OWNER}
+        ctx,
+        "ownership.transferred",
+        heir.id,
+        before=before,
+        after={"owner": await _name(ctx, heir), "role": OWNER},
     )
     await _changed(ctx, heir)
     await notices.person(ctx.session, mine.user_id)

@@ -45,11 +45,11 @@ class Tenant(SQLModel, table=True):
     __tablename__ = "tenant"
 
     id: str = Field(default_factory=lambda: new_id("ten"), primary_key=True)
-    slug: str = Field(unique=True)  # the public name in addresses; the one thing that is unique across tenants
+    slug: str = Field(
+        unique=True
+    )  # the public name in addresses; the one thing that is unique across tenants
     name: str
-    state: TenantState = Field(
-        default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState)
-    )
+    state: TenantState = Field(default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState))
     state_reason: str = ""
     plan: str = FIRST_PLAN
     created_at: datetime = Field(default_factory=now, sa_type=moment())
@@ -73,9 +73,7 @@ class Membership(TenantRow, table=True):
     id: str = Field(default_factory=lambda: new_id("mem"), primary_key=True)
     user_id: str = Field(foreign_key="user.id")
     role: str  # foreign key (tenant_id, role) -> role(tenant_id, key)
-    state: MembershipState = Field(
-        default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState)
-    )
+    state: MembershipState = Field(default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState))
     created_at: datetime = Field(default_factory=now, sa_type=moment())
     ended_at: datetime | None = Field(default=None, sa_type=moment())  # while deactivated or removed
     ended_by: str = ""  # name of the person, as it was then
@@ -90,9 +88,7 @@ class Invitation(TenantRow, table=True):
     id: str = Field(default_factory=lambda: new_id("inv"), primary_key=True)
     email: str
     role: str
-    status: InvitationStatus = Field(
-        default=InvitationStatus.PENDING, sa_type=text_enum(InvitationStatus)
-    )
+    status: InvitationStatus = Field(default=InvitationStatus.PENDING, sa_type=text_enum(InvitationStatus))
     nonce: int = 1
     invited_by: str  # user id
     invited_by_name: str
@@ -122,9 +118,7 @@ class ProvisioningStep(TenantRow, table=True):
     id: str = Field(default_factory=lambda: new_id("stp"), primary_key=True)
     key: str
     position: int
-    state: StepState = Field(
-        default=StepState.WAITING, sa_type=text_enum(StepState)
-    )
+    state: StepState = Field(default=StepState.WAITING, sa_type=text_enum(StepState))
     attempts: int = 0
     error: str = ""
     started_at: datetime | None = Field(default=None, sa_type=moment())

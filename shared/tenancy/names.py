@@ -9,7 +9,9 @@ from shared.core.ids import ALPHABET
 
 LONGEST_NAME, LONGEST_SLUG = 80, 40
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
-_REPLACED = str.maketrans({"ß": "ss", "æ": "ae", "ø": "o", "å": "a", "ł": "l", "đ": "d", "þ": "th", "ð": "d", "&": " and "})
+_REPLACED = str.maketrans(
+    {"ß": "ss", "æ": "ae", "ø": "o", "å": "a", "ł": "l", "đ": "d", "þ": "th", "ð": "d", "&": " and "}
+)
 RESERVED = frozenset(
     """about abuse account accounts admin api app assets auth billing blog bulkhead careers cdn contact dashboard demo
     dev docs download email faq files forgot graphql healthz help home internal invitations invite legal login logout

@@ -31,7 +31,9 @@ async def mark_read(ctx: Ctx, notification_id: str) -> None:
     await notices.page(ctx.session, ctx.tenant_id, f"person:{ctx.actor_id}")
 
 
-async def add(ctx: Ctx, user_id: str, kind: str, title: str, body: str, *, href: str = "", dedupe: str) -> bool:
+async def add(
+    ctx: Ctx, user_id: str, kind: str, title: str, body: str, *, href: str = "", dedupe: str
+) -> bool:
     """For a member, by a service or job. False when it was told already."""
     row = Notification(
         tenant_id=ctx.tenant_id, user_id=user_id, kind=kind, title=title, body=body, href=href, dedupe=dedupe

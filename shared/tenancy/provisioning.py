@@ -74,7 +74,12 @@ async def _welcome_mail(ctx: Ctx) -> None:
         person = await repository.get_person(ctx, owner.user_id)
         link = f"{settings().tenant_url}/t/{ctx.slug}/home"
         await mail.send(
-            person.email, "welcome", f"welcome-{ctx.tenant_id}", name=person.name, tenant=ctx.tenant_name, link=link
+            person.email,
+            "welcome",
+            f"welcome-{ctx.tenant_id}",
+            name=person.name,
+            tenant=ctx.tenant_name,
+            link=link,
         )
 
 
@@ -155,7 +160,13 @@ async def list_steps(ctx: Ctx) -> Sequence[StepView]:
     policy.require(ctx, actions.HOME_READ)
     return [
         StepView(
-            row.key, _BY_KEY[row.key].title, row.state.value, row.attempts, row.error, row.started_at, row.finished_at
+            row.key,
+            _BY_KEY[row.key].title,
+            row.state.value,
+            row.attempts,
+            row.error,
+            row.started_at,
+            row.finished_at,
         )
         for row in await repository.list_steps(ctx)
     ]

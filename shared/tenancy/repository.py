@@ -75,7 +75,9 @@ async def get_settings(ctx: Ctx) -> TenantSettings | None:
 
 async def lock_settings(ctx: Ctx) -> TenantSettings:
     await insert_missing(ctx, TenantSettings(tenant_id=ctx.tenant_id))
-    found = await ctx.session.get(TenantSettings, (ctx.tenant_id, "settings"), with_for_update=True, populate_existing=True)
+    found = await ctx.session.get(
+        TenantSettings, (ctx.tenant_id, "settings"), with_for_update=True, populate_existing=True
+    )
     assert found is not None
     return found
 

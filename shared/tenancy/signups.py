@@ -120,7 +120,9 @@ async def _found(session: AsyncSession, user: User, name: str, state: TenantStat
     else:
         raise Conflict("No free address was found for this name.", "Try a longer name.")
     ctx = await entry.enter_founder(session, tenant, user)
-    trail.record(ctx, "tenant.created", tenant.id, after={"name": name, "slug": tenant.slug, "state": state.value})
+    trail.record(
+        ctx, "tenant.created", tenant.id, after={"name": name, "slug": tenant.slug, "state": state.value}
+    )
     await provisioning.begin(ctx)
     trail.record(ctx, "membership.created", user.id, after={"role": "owner", "member": user.name})
     await session.flush()

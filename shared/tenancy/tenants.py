@@ -51,7 +51,9 @@ async def look(ctx: Ctx) -> Look:
 async def get_settings(ctx: Ctx) -> Settings:
     policy.require(ctx, actions.SETTINGS_READ)
     found = await repository.get_settings(ctx) or TenantSettings(tenant_id=ctx.tenant_id)
-    return Settings(ctx.tenant_name, ctx.slug, found.colour, found.logo_digest, found.onboarded_at is not None)
+    return Settings(
+        ctx.tenant_name, ctx.slug, found.colour, found.logo_digest, found.onboarded_at is not None
+    )
 
 
 async def rename(ctx: Ctx, name: str) -> None:
@@ -86,7 +88,9 @@ async def set_brand(ctx: Ctx, colour: str) -> None:
     policy.require(ctx, actions.SETTINGS_WRITE)
     colour = colour.strip().lower()
     if colour and not COLOUR.fullmatch(colour):
-        raise Invalid("This is not a colour.", "Write it as #rrggbb.", fields={"colour": "Write it as #rrggbb."})
+        raise Invalid(
+            "This is not a colour.", "Write it as #rrggbb.", fields={"colour": "Write it as #rrggbb."}
+        )
     found = await repository.lock_settings(ctx)
     if found.colour == colour:
         return
@@ -109,7 +113,9 @@ async def set_logo(ctx: Ctx, uploaded: bytes) -> None:
     found.logo, found.logo_digest, found.changed_at = logo, digest, now()
     ctx.session.add(found)
     await checklist.complete_itself(ctx, "brand")
-    trail.record(ctx, "tenant.logo_changed", ctx.tenant_id, before={"logo": before[:12]}, after={"logo": digest[:12]})
+    trail.record(
+        ctx, "tenant.logo_changed", ctx.tenant_id, before={"logo": before[:12]}, after={"logo": digest[:12]}
+    )
     await _changed(ctx)
 
 

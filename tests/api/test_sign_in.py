@@ -77,12 +77,23 @@ async def test_signing_out_ends_the_row_and_is_harmless_twice(cast: Cast) -> Non
 
 @pytest.mark.parametrize(
     "target",
-    ["//evil.test", "https://evil.test", "/\\evil.test", "\\\\evil", "javascript:alert(1)", "/auth/sign-out", "/a\nb", ""],
+    [
+        "//evil.test",
+        "https://evil.test",
+        "/\\evil.test",
+        "\\\\evil",
+        "javascript:alert(1)",
+        "/auth/sign-out",
+        "/a\nb",
+        "",
+    ],
 )
 async def test_next_stays_here(cast: Cast, target: str) -> None:
     answer = await browser().post("/auth/sign-in", data=form(cast.ann.email, next=target))
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    assert (await browser(cookie=cast.ann.cookie).get("/sign-in", params={"next": target})).headers["location"] == "/"
+    assert (await browser(cookie=cast.ann.cookie).get("/sign-in", params={"next": target})).headers[
+        "location"
+    ] == "/"
 
 
 async def test_guessing_is_slowed_per_account_known_or_not(cast: Cast) -> None:

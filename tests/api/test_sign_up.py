@@ -35,7 +35,9 @@ async def test_sign_up_verify_and_go_on_in_the_same_browser() -> None:
     assert email in (await client.get("/verify")).text
     assert (await client.get("/t/harbour/home")).headers["location"] == "/verify"
     token = await link_of(email, "verify")
-    assert "Verify my email" in (await client.get("/verify", params={"token": token})).text  # looking uses nothing up
+    assert (
+        "Verify my email" in (await client.get("/verify", params={"token": token})).text
+    )  # looking uses nothing up
     done = await client.post("/auth/verify", data={"token": token})
     assert done.headers["location"].startswith("/onboarding?t=harbour")
     assert session_of(client) != ""
@@ -60,7 +62,9 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(
     assert shape(known) == shape(unknown)
     pages = [await one.get("/verify") for one in (client_known, client_new)]
     assert pages[0].text.replace(cast.ann.email, "…") == pages[1].text.replace(new, "…")
-    assert [one["user_id"] for one in (await jobs("platform.send_account_exists"))[before:]] == [cast.ann.user_id]
+    assert [one["user_id"] for one in (await jobs("platform.send_account_exists"))[before:]] == [
+        cast.ann.user_id
+    ]
     signed_in = await browser().post(
         "/auth/sign-in", data={"email": cast.ann.email, "password": factories.PASSWORD}
     )
@@ -126,7 +130,9 @@ async def test_what_is_wrong_is_said_and_what_was_typed_stays(changed: dict[str,
     answer = await browser().post("/auth/sign-up", data=sign_up_form(address()) | changed)
     assert answer.status_code == 422
     assert said in alerts(answer)
-    assert 'value="Harbour"' in answer.text or "organisation" in changed or "\x00" in "".join(changed.values())
+    assert (
+        'value="Harbour"' in answer.text or "organisation" in changed or "\x00" in "".join(changed.values())
+    )
     assert PASSWORD not in answer.text
 
 
@@ -177,7 +183,9 @@ async def test_a_reset_changes_the_password_once_and_signs_out_everywhere(cast: 
     assert "at least 15" in alerts(weak)
     done = await browser().post("/auth/reset", data={"token": token, "password": new})
     assert done.headers["location"] == "/sign-in?notice=reset"
-    again = await browser().post("/auth/reset", data={"token": token, "password": "another marble staircase turns"})
+    again = await browser().post(
+        "/auth/reset", data={"token": token, "password": "another marble staircase turns"}
+    )
     assert again.status_code == 422
     assert "no longer works" in again.text
     assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 303
@@ -214,7 +222,9 @@ async def test_two_sign_ups_at_once_are_one_account() -> None:
     import asyncio
 
     email = address()
-    answers = await asyncio.gather(*(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3)))
+    answers = await asyncio.gather(
+        *(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3))
+    )
     assert [one.status_code for one in answers] == [303] * 3
     async with db.transaction() as session:
         assert await users.get_by_email(session, email) is not None

@@ -11,7 +11,7 @@ from shared.core.config import settings
 from shared.identity import repository, tokens
 from shared.identity.realms import USER
 
-PASSWORD = "seven lanterns over quiet water"  # noqa: S105
+PASSWORD = "seven lanterns over quiet water"
 
 
 def browser(*, operators: bool = False, cookie: str = "") -> httpx.AsyncClient:

@@ -27,7 +27,12 @@ def chromium(playwright: Playwright) -> Browser:
     found = own if own.exists() else Path("/usr/bin/chromium")
     return playwright.chromium.launch(
         executable_path=str(found),
-        args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+        args=[
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ],
     )
 
 
@@ -67,7 +72,12 @@ class House:
 
     def command(self, *words: str) -> str:
         return subprocess.run(
-            [sys.executable, "-m", "shared.cli", *words], cwd=ROOT, env=self.env, check=True, capture_output=True, text=True
+            [sys.executable, "-m", "shared.cli", *words],
+            cwd=ROOT,
+            env=self.env,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout.strip()
 
 
@@ -83,7 +93,12 @@ def house() -> Iterator[House]:
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "shared.cli", "up"], cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True
+            [sys.executable, "-m", "shared.cli", "up"],
+            cwd=ROOT,
+            env=env,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     until = time.monotonic() + 300
     while not all(answers(f"{one}/healthz") for one in (TENANT, ADMIN, SANDBOX)):

@@ -58,7 +58,9 @@ async def test_an_older_step_is_void_after_a_newer_one(cast: Cast) -> None:
     async with db.transaction() as session:
         assert await mfa.verify(session, USER, cast.ann.user_id, totp.at(moment))
         assert not await mfa.verify(session, USER, cast.ann.user_id, totp.at(moment - 30))
-        assert await mfa.verify(session, USER, cast.ann.user_id, await mfa.next_code(session, USER, cast.ann.user_id))
+        assert await mfa.verify(
+            session, USER, cast.ann.user_id, await mfa.next_code(session, USER, cast.ann.user_id)
+        )
 
 
 @pytest.mark.parametrize("away", [-120, -90, 90, 120])
@@ -111,7 +113,8 @@ async def test_a_seed_opens_for_its_owner_only(cast: Cast) -> None:
         blob = (await connection.execute(text(sealed), {"id": cast.ann.user_id})).scalar_one()
         assert base64.b32decode(seed) not in bytes(blob)
         await connection.execute(
-            text("update user_totp set sealed = :blob where user_id = :id"), {"blob": blob, "id": cast.gil.user_id}
+            text("update user_totp set sealed = :blob where user_id = :id"),
+            {"blob": blob, "id": cast.gil.user_id},
         )
         with pytest.raises(crypto.CannotOpen):
             await mfa.seed_of(session, USER, cast.gil.user_id)

@@ -28,7 +28,12 @@ async def test_a_weak_one_is_refused_in_a_sentence(password: str, said: str) -> 
 
 
 async def test_a_good_one_passes_also_a_very_long_one() -> None:
-    for password in (GOOD, GOOD * 20, "sieben Laternen über stillem Wasser", "七つの灯籠が静かな水の上にある夜に光る"):
+    for password in (
+        GOOD,
+        GOOD * 20,
+        "sieben Laternen über stillem Wasser",
+        "七つの灯籠が静かな水の上にある夜に光る",
+    ):
         assert await passwords.problems(password, ["Ann", "ann@acme.test"]) == []
 
 

@@ -23,7 +23,9 @@ async def age(cookie: str, column: str, by: timedelta) -> None:
         connection = await session.connection()
         token_hash = crypto.digest(cookie.partition("=")[2])
         await connection.execute(
-            text(f"update user_session set {column} = {column} - cast(:by as interval) where token_hash = :hash"),
+            text(
+                f"update user_session set {column} = {column} - cast(:by as interval) where token_hash = :hash"
+            ),
             {"by": by, "hash": token_hash},
         )
 
@@ -54,7 +56,8 @@ async def test_use_moves_the_idle_clock_once_a_minute_and_never_past_the_end(cas
         await sessions.touch(session, USER, session_now)
         connection = await session.connection()
         rows = await connection.execute(
-            text("select idle_expires_at = expires_at from user_session where id = :id"), {"id": session_now.session_id}
+            text("select idle_expires_at = expires_at from user_session where id = :id"),
+            {"id": session_now.session_id},
         )
         assert rows.scalar_one() is True
 

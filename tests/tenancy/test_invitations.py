@@ -130,7 +130,9 @@ async def test_somebody_who_was_removed_can_be_invited_again(cast: Cast) -> None
         assert ctx.role == "viewer"
 
 
-@pytest.mark.parametrize("email", ["", "no-at-sign", "a" * 10_000 + "@acme.test", "nul\x00@acme.test", "a b@acme.test"])
+@pytest.mark.parametrize(
+    "email", ["", "no-at-sign", "a" * 10_000 + "@acme.test", "nul\x00@acme.test", "a b@acme.test"]
+)
 async def test_an_address_that_cannot_be_one(cast: Cast, email: str) -> None:
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid):

@@ -1,0 +1,20 @@
+"""What operators see: the app's wiring and nothing else. Pages register themselves by being imported."""
+
+import reflex as rx
+
+from admin_app.pages import audit, jobs, operators, overview, tenant, tenants  # noqa: F401
+from admin_app.shell import Shell, live
+from shared.api import admin_http
+from shared.ui.document import head_components, toaster
+from shared.ui.gate import Gate, peek_operator
+from shared.ui.state import show_refusal
+
+app = rx.App(
+    html_lang="en",
+    head_components=head_components(),
+    toaster=toaster(),
+    api_transformer=[admin_http.app],
+    backend_exception_handler=show_refusal,
+)
+app.add_middleware(Gate(peek_operator, live, frame=Shell.refresh))
+app.register_lifespan_task(live.run)

@@ -1,0 +1,19 @@
+"""Where operators can go. What a role may not know of is not shown; gate and services decide."""
+
+from admin_app.shell import may
+from shared.access import actions
+from shared.ui.shell import Link
+
+NAV = {
+    "": [
+        Link("Overview", "/", "layout-dashboard", tab=True),
+        Link("Tenants", "/tenants", "building-2", tab=True, shown=may(actions.OP_TENANT_LIST)),
+    ],
+    "Running": [
+        Link("Jobs", "/jobs", "list-checks", tab=True, shown=may(actions.OP_JOB_READ)),
+    ],
+    "Control": [
+        Link("Audit", "/audit", "scroll-text", tab=True, shown=may(actions.OP_AUDIT_READ_ALL)),
+        Link("Operators", "/operators", "shield", shown=may(actions.OP_OPERATOR_READ)),
+    ],
+}

@@ -1,0 +1,47 @@
+"""What operators call the states of things, with the tone of their badges."""
+
+from shared.tenancy.models import MembershipState, StepState, TenantState
+from shared.ui.table import TONE
+
+TENANT = {
+    TenantState.ACTIVE: "Active",
+    TenantState.PENDING_VERIFICATION: "Unverified",
+    TenantState.SUSPENDED: "Suspended",
+    TenantState.DELETED: "Deleted",
+}
+STEP = {
+    StepState.DONE: "Done",
+    StepState.FAILED: "Failed",
+    StepState.RUNNING: "Running",
+    StepState.WAITING: "Waiting",
+}
+MEMBER = {
+    MembershipState.ACTIVE: "Active",
+    MembershipState.DEACTIVATED: "Deactivated",
+    MembershipState.REMOVED: "Removed",
+}
+JOB = {"waiting": "Waiting", "retrying": "Retrying", "running": "Running", "failed": "Failed"}
+SECURITY = {  # kind: title, what it means
+    "cross_tenant_attempt": (
+        "Cross-tenant attempts",
+        "A signed-in person asked for an organisation that is not theirs. Refused as not found.",
+    ),
+    "missing_tenant_context": (
+        "Missing tenant context",
+        "Our own code asked for tenant data without a tenant. Refused; must stay at 0.",
+    ),
+    "code_guessed": ("Wrong codes", "A second factor was tried too often. That sign-in has ended."),
+    "foreign_origin": (
+        "Foreign origin",
+        "Another web site tried to open a connection with a session of ours.",
+    ),
+    "foreign_token": ("Foreign token", "A connection named a tab that another session holds."),
+}
+
+
+def tone(word: str) -> str:
+    return TONE[word]
+
+
+def some_of(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count:,} {many}"

@@ -1,0 +1,58 @@
+"""What the directory answers with: rows of columns, gone from the session that read them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.tenancy.models import MembershipState, StepState, TenantState
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A tenant in a list. `matched` says which member was found, when it was not the tenant's own name."""
+
+    id: str
+    slug: str
+    name: str
+    state: TenantState
+    state_reason: str
+    plan: str
+    created_at: datetime
+    owner: str
+    owner_email: str
+    members: int  # active
+    invited: int
+    seen_at: datetime | None
+    steps: int
+    steps_done: int
+    steps_failed: int
+    matched: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A tenant whose setting-up stands at a step."""
+
+    tenant_id: str
+    name: str
+    key: str
+    state: StepState
+    error: str
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """A person in a tenant, former members included."""
+
+    id: str
+    user_id: str
+    name: str
+    email: str
+    verified: bool
+    role: str
+    state: MembershipState
+    created_at: datetime
+    seen_at: datetime | None
+    ended_at: datetime | None
+    ended_by: str

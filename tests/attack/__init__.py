@@ -1,0 +1,1 @@
+"""The isolation suite: attempts to reach another tenant, generated from what there is, and what became of them."""

@@ -1,0 +1,27 @@
+"""Keys of the cache: a tenant in every one, and no way to write another tenant's."""
+
+from itertools import product
+
+from shared.core.cache import Key, Kind
+from shared.core.errors import NoTenant
+from tests.attack.report import Report
+from tests.attack.world import World
+
+NAME = "caches"
+TRICKY = ("", "x", ":", "a:b", '"]', f"t:{'ten_x'}", "..", "\n")
+
+
+def attack(world: World, report: Report) -> None:
+    for kind, parts in product(Kind, product(TRICKY, TRICKY)):
+        mine, theirs = str(Key(world.acme, kind, parts)), str(Key(world.globex, kind, parts))
+        report.control(NAME, f"{kind.name} {parts!r}", works=mine.startswith(f"t:{world.acme}:"))
+        report.attempt(NAME, f"{kind.name} {parts!r}: the same key for both", refused=mine != theirs)
+        others = {str(Key(world.globex, other, bits)) for other in Kind for bits in product(TRICKY, TRICKY)}
+        report.attempt(NAME, f"{kind.name} {parts!r}: some key of Globex", refused=mine not in others)
+        for nobody in ("", "acme", f"{world.acme}:x", "ten_*", "*"):
+            try:
+                Key(nobody, kind, parts)
+                made = True
+            except NoTenant:
+                made = False
+            report.attempt(NAME, f"{kind.name} for tenant {nobody!r}", refused=not made)

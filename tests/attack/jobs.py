@@ -1,0 +1,107 @@
+"""The queue: payloads without a tenant, ids of another tenant, and what a job could inherit from the one before."""
+
+import json
+
+import psycopg
+
+from shared.core import db, log
+from shared.core.ctx import Ctx
+from shared.core.errors import DomainError, NoTenant
+from shared.identity import tasks as identity
+from shared.jobs import queue, worker
+from shared.tenancy import entry
+from shared.tenancy import tasks as tenancy
+from shared.tenancy.models import Membership
+from tests.attack.report import Report
+from tests.attack.world import World
+from tests.stand_in_mail import mailbox
+
+KIND = "jobs"
+TASKS = {**identity.TASKS, **tenancy.TASKS}
+
+
+async def attack(world: World, report: Report) -> None:
+    payloads(world, report)
+    await foreign_ids(world, report)
+    await inheritance(world, report)
+
+
+def payloads(world: World, report: Report) -> None:
+    """Into the queue's own table, as the app: the database refuses a job that names no tenant."""
+    for task in TASKS:
+        for args in ({}, {"tenant": world.acme}, {"ids": {"tenant_id": world.acme}}):
+            report.attempt(KIND, f"{task} with {args}", refused=not _stored(task, args))
+        report.control(KIND, f"{task} with a tenant", works=_stored(task, {"tenant_id": world.acme}))
+
+
+def _stored(task: str, args: dict[str, object]) -> bool:
+    try:
+        with psycopg.connect(db.url("app")) as connection:
+            connection.execute(
+                "insert into procrastinate_jobs (queue_name, task_name, args) values ('attack', %s, %s)",
+                [task, json.dumps(args)],
+            )
+            connection.rollback()
+    except psycopg.errors.CheckViolation:
+        return False
+    return True
+
+
+async def foreign_ids(world: World, report: Report) -> None:
+    """Every task of Acme, with every id of Globex that its parameters can take."""
+    before = world.print_of(world.globex)
+    ids = {
+        "invitation_id": [row["id"] for row in world.rows("invitation", "tenant_id", world.globex)],
+        "membership_id": [row["id"] for row in world.rows("membership", "tenant_id", world.globex)],
+    }
+    async with mailbox() as box:
+        for task, handler in TASKS.items():
+            wanted = handler.__annotations__.keys() - {"ctx", "return"}
+            for name in wanted & ids.keys():
+                for value in ids[name]:
+                    try:
+                        async with entry.enter_job(world.acme, task, log.new_request_id()) as ctx:
+                            await handler(ctx, **{name: value})
+                    except DomainError:
+                        pass
+                    said = [mail for mail in box.mails if any(word in mail.text for word in world.canaries)]
+                    report.attempt(KIND, f"{task} of Acme with {name} of Globex", refused=not said)
+    report.attempt(KIND, "all of these left Globex as it was", refused=world.print_of(world.globex) == before)
+    report.control(KIND, "there are ids to try", works=all(ids.values()))
+
+
+async def inheritance(world: World, report: Report) -> None:
+    """On one worker: a job of Globex, then one that names no tenant, then one of Acme."""
+    seen: list[tuple[str, str]] = []
+
+    async def look(ctx: Ctx, *, name: str = "") -> None:
+        rows = (await ctx.session.exec(_everything())).all()
+        seen.extend((name, row.tenant_id) for row in rows)
+
+    app = worker.build({"attack.look": look}, {}, entry.enter_job)
+    work = app.tasks["attack.look"].func
+    await work(None, tenant_id=world.globex, request_id="req_1", name="globex")
+    for nothing in ({}, {"tenant_id": ""}, {"tenant_id": "globex"}, {"tenant_id": None}):
+        try:
+            await work(None, request_id="req_2", name="nobody", **nothing)
+        except (NoTenant, TypeError, AttributeError):
+            pass
+        report.attempt(
+            KIND, f"a job with {nothing} after one of Globex", refused=("nobody", world.globex) not in seen
+        )
+    await work(None, tenant_id=world.acme, request_id="req_3", name="acme")
+    report.control(KIND, "a job of Globex sees Globex", works=("globex", world.globex) in seen)
+    report.attempt(KIND, "a job of Acme after one of Globex", refused=("acme", world.globex) not in seen)
+    async with db.transaction() as session:
+        try:
+            await queue.put_platform(session, "tenancy.provision")
+            refused = False
+        except NoTenant:
+            refused = True
+    report.attempt(KIND, "a task of tenants as one of the platform", refused=refused)
+
+
+def _everything():  # type: ignore[no-untyped-def]
+    from sqlmodel import select  # noqa: PLC0415
+
+    return select(Membership)

@@ -1,0 +1,184 @@
+"""Straight at the database, as the apps' own roles: every tenant table, every kind of statement."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from shared.core import db
+from tests.attack.report import Report
+from tests.attack.world import World
+
+KIND = "tables"
+PUBLIC_KEYS = {("tenant", "slug")}  # an address is a public name: that it is taken may be known
+Row = dict[str, Any]
+
+
+@contextmanager
+def transaction(role: db.Role, tenant_id: str = "", reason: str = "") -> Iterator[psycopg.Connection]:
+    """Always rolled back."""
+    with psycopg.connect(db.url(role)) as connection:
+        connection.execute(
+            "select set_config('app.tenant_id', %s, true), set_config('app.cross_tenant_reason', %s, true)",
+            [tenant_id, reason],
+        )
+        yield connection
+        connection.rollback()
+
+
+def refused(
+    role: db.Role, statement: sql.Composed, values: list[Any], tenant_id: str = "", reason: str = ""
+) -> bool:
+    """True when nothing was read or written: no row, or an error."""
+    try:
+        with transaction(role, tenant_id, reason) as connection:
+            done = connection.execute(statement, values)
+            return done.rowcount == 0
+    except psycopg.Error:
+        return True
+
+
+def attack(world: World, report: Report) -> None:
+    for table, key in world.tables().items():
+        theirs, mine = world.rows(table, key, world.globex), world.rows(table, key, world.acme)
+        seen = select(table, key)
+        report.control(KIND, f"{table}: rows of both tenants to attack", works=bool(theirs and mine))
+        if not theirs or not mine:
+            continue
+        works = not refused("app", seen, [world.globex], world.globex)
+        report.control(KIND, f"{table}: its own tenant reads it", works=works)
+        who: list[tuple[str, db.Role, str, str]] = [
+            ("app without tenant", "app", "", ""),
+            ("app of Acme", "app", world.acme, ""),
+            ("app of Acme with a reason", "app", world.acme, "curious"),
+            ("operator without reason", "operator", "", ""),
+            ("operator in Acme", "operator", world.acme, ""),
+        ]
+        for name, role, tenant_id, reason in who:
+            for said, statement, values in statements(table, key, theirs[0], world):
+                ok = refused(role, statement, values, tenant_id, reason)
+                report.attempt(KIND, f"{table}: {name}: {said}", refused=ok)
+        for said, statement, values in list(statements(table, key, theirs[0], world))[1:]:
+            ok = refused("operator", statement, values, "", "reading across")
+            report.attempt(KIND, f"{table}: operator with a reason: {said}", refused=ok)
+        move(table, key, mine[0], world, report)
+        references(table, key, mine, theirs, world, report)
+        unique_keys(table, key, mine[0], theirs[0], world, report)
+
+
+def select(table: str, key: str) -> sql.Composed:
+    return sql.SQL("select 1 from {} where {} = %s").format(sql.Identifier(table), sql.Identifier(key))
+
+
+def statements(table: str, key: str, row: Row, world: World) -> Iterator[tuple[str, sql.Composed, list[Any]]]:
+    """(name, statement, values): what reaches a row of Globex, where nothing stops it. Reading is the first."""
+    name, column = sql.Identifier(table), sql.Identifier(key)
+    yield "select", select(table, key), [world.globex]
+    yield (
+        "select without a filter",
+        sql.SQL("select 1 from {} where {} <> %s").format(name, column),
+        [world.acme],
+    )
+    touch = sql.SQL("update {t} set {c} = {c} where {k} = %s")
+    last = sql.Identifier(list(row)[-1])
+    yield "update", touch.format(t=name, c=last, k=column), [world.globex]
+    yield "delete", sql.SQL("delete from {} where {} = %s").format(name, column), [world.globex]
+    yield "lock", sql.SQL("select 1 from {} where {} = %s for update").format(name, column), [world.globex]
+    fresh = row | (
+        {"id": "ten_attack", "slug": "attack"} if table == "tenant" else {"id": f"{row['id'][:4]}attack"}
+    )
+    yield "insert", insert(table, fresh), plain(fresh)
+
+
+def insert(table: str, row: Row) -> sql.Composed:
+    return sql.SQL("insert into {} ({}) values ({})").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join(sql.Placeholder() * len(row)),
+    )
+
+
+def plain(row: Row) -> list[Any]:
+    return [Jsonb(value) if isinstance(value, dict | list) else value for value in row.values()]
+
+
+def move(table: str, key: str, row: Row, world: World, report: Report) -> None:
+    """A row of one's own, given to the other tenant."""
+    statement = sql.SQL("update {} set {} = %s where id = %s").format(
+        sql.Identifier(table), sql.Identifier(key)
+    )
+    ok = refused("app", statement, [world.globex, row["id"]], world.acme)
+    report.attempt(KIND, f"{table}: move a row of Acme to Globex", refused=ok)
+
+
+def references(
+    table: str, key: str, mine: list[Row], theirs: list[Row], world: World, report: Report
+) -> None:
+    """Every foreign key to a tenant's table carries the tenant: a value of the other tenant cannot be stored."""
+    tenant_tables = set(world.tables())
+    for target, columns in foreign_keys(world, table):
+        if target not in tenant_tables or target == "tenant":
+            continue
+        report.attempt(
+            KIND, f"{table}: foreign key to {target} names the tenant", refused="tenant_id" in columns
+        )
+        column = next(one for one in columns if one != "tenant_id")
+        values = {
+            row["id" if column.endswith("_id") and column != "user_id" else column]
+            for row in world.rows(target, "tenant_id", world.globex)
+            if column in row or column.endswith("_id")
+        }
+        known = {row.get("id") for row in world.rows(target, "tenant_id", world.acme)} | {
+            row.get(column) for row in world.rows(target, "tenant_id", world.acme)
+        }
+        for value in sorted(str(one) for one in values - known)[:2]:
+            statement = sql.SQL("update {} set {} = %s where id = %s").format(
+                sql.Identifier(table), sql.Identifier(column)
+            )
+            ok = refused("app", statement, [value, mine[0]["id"]], world.acme)
+            report.attempt(KIND, f"{table}.{column} = {value} of Globex", refused=ok)
+
+
+def foreign_keys(world: World, table: str) -> list[tuple[str, list[str]]]:
+    with world.eye() as eye:
+        rows = eye.execute(
+            "select confrelid::regclass::text as target, array(select attname::text from unnest(conkey) k"
+            " join pg_attribute on attrelid = conrelid and attnum = k) as columns"
+            " from pg_constraint where contype = 'f' and conrelid = %s::regclass",
+            [table],
+        ).fetchall()
+    return [(row["target"].strip('"'), row["columns"]) for row in rows]
+
+
+def unique_keys(table: str, key: str, mine: Row, theirs: Row, world: World, report: Report) -> None:
+    """A row of one's own with the other tenant's values: a duplicate would tell that they exist."""
+    with world.eye() as eye:
+        indexes = eye.execute(
+            "select array(select attname::text from unnest(indkey::int2[]) k join pg_attribute"
+            " on attrelid = indrelid and attnum = k) as columns from pg_index where indrelid = %s::regclass and indisunique",
+            [table],
+        ).fetchall()
+    for number, columns in enumerate(index["columns"] for index in indexes):
+        if len(columns) == 1 and (table, columns[0]) in PUBLIC_KEYS:
+            continue
+        if table == "tenant":
+            continue  # its primary key is the tenant itself
+        fresh = (
+            mine
+            | {"id": f"{mine['id'][:4]}probe{number}"}
+            | {one: theirs[one] for one in columns if one != key}
+        )
+        try:
+            with transaction("app", world.acme) as connection:
+                connection.execute(insert(table, fresh), plain(fresh))
+            told = False
+        except psycopg.errors.UniqueViolation as problem:
+            # Only a clash with the other tenant's row tells anything; one's own row may be in the way.
+            told = world.globex in str(problem)
+            told = told or "tenant_id" not in columns
+        except psycopg.Error:
+            told = False
+        report.attempt(KIND, f"{table}: unique key {', '.join(columns)}", refused=not told)
