@@ -1,5 +1,6 @@
 """What operators call the states of things, with the tone of their badges."""
 
+from shared.audit.actions import OperatorAuditAction
 from shared.tenancy.models import MembershipState, StepState, TenantState
 from shared.ui.table import TONE
 
@@ -45,3 +46,16 @@ def tone(word: str) -> str:
 
 def some_of(count: int, one: str, many: str) -> str:
     return f"1 {one}" if count == 1 else f"{count:,} {many}"
+
+
+OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
+    OperatorAuditAction.FACTOR_ENROLLED: "enrolled a second factor",
+    OperatorAuditAction.OPERATOR_CREATED: "created the operator …",
+    OperatorAuditAction.OPERATOR_DISABLED: "disabled the operator …",
+    OperatorAuditAction.OPERATOR_ENABLED: "enabled the operator …",
+    OperatorAuditAction.OPERATOR_ROLE_CHANGED: "changed the role of the operator …",
+    OperatorAuditAction.PASSWORD_CHANGED: "changed their password",
+    OperatorAuditAction.SESSION_ENDED: "signed out",
+    OperatorAuditAction.SESSION_STARTED: "signed in",
+    OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",
+}

@@ -20,6 +20,8 @@ from shared.core.config import Misconfigured, settings
 ROOT = Path(__file__).parents[2]
 APPS = ("tenant", "admin")
 SOURCES = (
+    "shared/audit",
+    "shared/tenancy",
     "shared/ui",
     "shared/access",
     "shared/entitlements",
