@@ -10,7 +10,7 @@ from shared.ui.form import icon, icon_button
 class LocalTime(rx.el.Span):
     """In the reader's zone, exact on hover (assets/look.js). The text inside is UTC, until the script ran."""
 
-    tag = "bk-time"
+    tag, alias = "bktime", "bk-time"  # a memo is named after the tag, and a hyphen is no part of a name
     datetime: rx.Var[str]
     shape: rx.Var[str]  # "day", "clock", "moment" or "ago"
 
