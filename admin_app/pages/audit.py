@@ -82,7 +82,7 @@ def operator_row(event: OperatorEvent) -> EventRow:
         initials(event.actor_name),
         True,
         did.removesuffix(" …"),
-        event.object_id if did.endswith("…") else "",
+        str(event.details.get("email", event.object_id)) if did.endswith("…") else "",
         " · ".join([f"Reason: {event.reason}", *facts, event.action]),
         event.action,
         event.request_id,
