@@ -81,6 +81,23 @@ class House:
         ).stdout.strip()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One house, so one process for all who visit it."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schema() -> None:
+    """The house brings its own database."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_limits() -> None:
+    """Those of the house are its own."""
+
+
 @pytest.fixture(scope="session")
 def house() -> Iterator[House]:
     env = os.environ | {
@@ -110,8 +127,9 @@ def house() -> Iterator[House]:
     assert process.wait(40) in (0, -signal.SIGINT, 130)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Its event loop must be gone before other tests of this process begin."""
     with sync_playwright() as playwright:
         yield chromium(playwright)
 
