@@ -27,7 +27,10 @@ def up(*, with_parent: bool = False) -> int:
     began = time.monotonic()
     if with_parent:
         lifeline.end_with(os.getppid())
-    for one in (signal.SIGINT, signal.SIGTERM):  # both end the same way, also where a shell had SIGINT ignored
+    for one in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # both end the same way, also where a shell had SIGINT ignored
         signal.signal(one, signal.default_int_handler)
     root = settings().root
     root.mkdir(parents=True, exist_ok=True)

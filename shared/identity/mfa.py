@@ -142,10 +142,9 @@ async def challenged(session: AsyncSession, realm: Realm, token: str) -> str:
 async def answer(session: AsyncSession, realm: Realm, token: str, code: str) -> Answer:
     """Counts the attempt before it looks, so that parallel guesses are not more guesses. Ends when right."""
     row = token and await repository.get_challenge(session, realm, crypto.digest(token), MOST_ATTEMPTS)
-    tried = await repository.count_attempt(session, realm, row.id, MOST_ATTEMPTS) if row else 0
-    if not row or not tried:
+    subject_id = repository.owner_of(realm, row) if row else ""
+    if not row or not (tried := await _count(session, realm, subject_id, row.id)):
         return Answer(False)
-    subject_id = repository.owner_of(realm, row)
     if not await verify(session, realm, subject_id, code):
         return Answer(False, MOST_ATTEMPTS - tried, subject_id)
     await end_challenges(session, realm, subject_id)
@@ -157,15 +156,19 @@ async def answer_enrolment(
 ) -> tuple[Answer, Sequence[str]]:
     """The same for somebody who enrols while signing in: the first right code turns the factor on."""
     row = token and await repository.get_challenge(session, realm, crypto.digest(token), MOST_ATTEMPTS)
-    tried = await repository.count_attempt(session, realm, row.id, MOST_ATTEMPTS) if row else 0
-    if not row or not tried:
+    subject_id = repository.owner_of(realm, row) if row else ""
+    if not row or not (tried := await _count(session, realm, subject_id, row.id)):
         return Answer(False), []
-    subject_id = repository.owner_of(realm, row)
     codes = await confirm(session, realm, subject_id, code)
     if not codes:
         return Answer(False, MOST_ATTEMPTS - tried, subject_id), []
     await end_challenges(session, realm, subject_id)
     return Answer(True, subject_id=subject_id), codes
+
+
+async def _count(session: AsyncSession, realm: Realm, subject_id: str, challenge_id: str) -> int:
+    await repository.lock_challenges(session, realm, subject_id)
+    return await repository.count_attempt(session, realm, challenge_id, MOST_ATTEMPTS)
 
 
 async def end_challenges(session: AsyncSession, realm: Realm, subject_id: str) -> None:

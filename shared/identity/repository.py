@@ -259,6 +259,15 @@ async def get_challenge(session: AsyncSession, realm: Realm, token_hash: str, mo
     return (await session.exec(statement)).first()
 
 
+async def lock_challenges(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    """All of a person's, in one order: whoever answers one rightly ends the others."""
+    table = realm.challenge
+    statement = (
+        select(table.id).where(realm.owner(table) == subject_id).order_by(col(table.id)).with_for_update()
+    )
+    await session.exec(statement)
+
+
 async def count_attempt(session: AsyncSession, realm: Realm, challenge_id: str, most: int) -> int:
     """Which attempt this is, 0 when there were too many. Counted before the code is looked at."""
     table = realm.challenge
