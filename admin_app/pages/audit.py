@@ -1,6 +1,5 @@
 """/audit: what happened in all tenants, for a reason; and what operators did outside of every tenant."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -60,14 +59,6 @@ class FilterForm(Form):
         return Filter(actor=self.actor, action=self.action, tenant_id=self.tenant, request_id=self.request)
 
 
-def tenant_rows(found: directory.EventsPage) -> list[EventRow]:
-    """Each says whose trail it is from."""
-    return [
-        replace(row, context=f"{found.names.get(event.tenant_id, event.tenant_id)} · {row.context}")
-        for event, row in zip(found.page.events, event_rows(found.page.events), strict=True)
-    ]
-
-
 def operator_row(event: OperatorEvent) -> EventRow:
     known = event.action in set(OperatorAuditAction)
     did = words.OPERATOR_WORDS[OperatorAuditAction(event.action)] if known else event.action
@@ -122,7 +113,7 @@ class AllAuditState(PageState):
             older = str(found[-1].seq) if len(found) == PAGE else ""
         elif reason:
             across = await directory.list_all_events(octx, reason, wanted, after=after, limit=PAGE)
-            rows, older = tenant_rows(across), across.page.older
+            rows, older = event_rows(across.page.events, across.names), across.page.older
         self.rows, self._older, self._wanted, self._cursors, self.tab = rows, older, wanted, cursors, tab
         self.inside, self.reason = bool(reason), reason
         self.has_older, self.has_newer, self.filtered = bool(older), bool(cursors), wanted != Filter()

@@ -1,5 +1,6 @@
 """One way to show what happened, in both apps: who did what, when, and what it was before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,11 +60,12 @@ class EventRow:
     changes: list[Change] = field(default_factory=list)
 
 
-def event_rows(events: Any) -> list[EventRow]:
-    return [_row(event) for event in events]
+def event_rows(events: Any, names: Mapping[str, str] | None = None) -> list[EventRow]:
+    """`names` of tenants by id, where events of several stand in one list."""
+    return [_row(event, names.get(event.tenant_id, event.tenant_id) if names else "") for event in events]
 
 
-def _row(event: AuditEvent) -> EventRow:
+def _row(event: AuditEvent, place: str) -> EventRow:
     kind = ACTORS.get(event.actor_type, "")
     name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
     did, about = _said(event)
@@ -78,7 +80,7 @@ def _row(event: AuditEvent) -> EventRow:
         event.actor_type == "operator",
         did,
         about,
-        " · ".join([*reason, *facts, event.action]),
+        " · ".join([*([place] if place else []), *reason, *facts, event.action]),
         event.action,
         event.request_id,
         changes(event.before, event.after),
