@@ -75,8 +75,9 @@ def use(name: str) -> None:
 
 def fingerprint() -> str:
     """A migration that is still being written changes the template's name."""
-    sources = sorted((ROOT / "alembic" / "versions").glob("*.py")) + [
-        ROOT / "shared" / "core" / "row_security.py"
+    sources = [
+        *sorted((ROOT / "alembic" / "versions").glob("*.py")),
+        ROOT / "shared" / "core" / "row_security.py",
     ]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
 

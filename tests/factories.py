@@ -12,7 +12,7 @@ from shared.tenancy import entry, invitations, signups
 from shared.tenancy.models import Tenant
 from shared.tenancy.repository import list_pending_invitations
 
-PASSWORD = "violet teapot under the bridge"  # noqa: S105  of people who exist in tests only
+PASSWORD = "violet teapot under the bridge"
 _hash = ""
 
 
@@ -24,7 +24,7 @@ class Account:
 
 async def password_hash() -> str:
     """Hashed once: it costs what it should."""
-    global _hash  # noqa: PLW0603
+    global _hash
     _hash = _hash or await passwords.hash(PASSWORD)
     return _hash
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shared.access.permissions import OperatorPermission as O
-from shared.access.permissions import Permission as P
+from shared.access.permissions import Permission as P  # noqa: N817  a table of them, read as one
 
 _EVERYBODY = frozenset({P.HOME_READ, P.MEMBER_READ, P.NOTIFICATION_READ, P.ROLE_READ})
 _ADMIN = _EVERYBODY | {P.AUDIT_READ, P.MEMBER_INVITE, P.MEMBER_WRITE, P.SETTINGS_READ, P.SETTINGS_WRITE}

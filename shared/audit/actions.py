@@ -48,7 +48,7 @@ class OperatorAuditAction(StrEnum):
     OPERATOR_DISABLED = "operator.disabled"
     OPERATOR_ENABLED = "operator.enabled"
     OPERATOR_ROLE_CHANGED = "operator.role_changed"
-    PASSWORD_CHANGED = "password.changed"  # noqa: S105  a name, not a password
+    PASSWORD_CHANGED = "password.changed"
     SESSION_ENDED = "session.ended"
     SESSION_STARTED = "session.started"
     TENANTS_READ_ACROSS = "tenants.read_across"

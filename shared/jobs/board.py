@@ -15,7 +15,7 @@ STATUS = """
          when j.status = 'todo' then 'waiting'
          when j.status in ('failed', 'aborted') then 'failed' else '' end
 """
-COUNT = text(f"select {STATUS} as status, count(*) from procrastinate_jobs j group by 1")
+COUNT = text(f"select {STATUS} as status, count(*) from procrastinate_jobs j group by 1")  # noqa: S608  our own words
 LIST = text(f"""
     select j.id, j.task_name, coalesce(j.args ->> 'tenant_id', ''), coalesce(j.args ->> 'request_id', ''),
            {STATUS}, j.attempts, j.scheduled_at,
@@ -24,7 +24,7 @@ LIST = text(f"""
     where j.status in ('todo', 'doing', 'failed', 'aborted')
       and (:status = '' or {STATUS} = :status) and (cast(:after as bigint) is null or j.id < :after)
     order by j.id desc limit :limit
-""")
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Page:
 
 async def count(session: AsyncSession) -> dict[str, int]:
     connection = await session.connection()
-    found = {status: number for status, number in (await connection.execute(COUNT)).all()}
+    found = dict[str, int](row._tuple() for row in (await connection.execute(COUNT)).all())
     return {status: found.get(status, 0) for status in STATUSES}
 
 

@@ -73,13 +73,13 @@ async def _sweep(app: App) -> None:
                     "job_stalled", task=job.task_name, tenant_id=job.task_kwargs.get("tenant_id", "-")
                 )
                 await app.job_manager.retry_job(job)
-        except Exception as problem:  # noqa: BLE001  sweeping goes on
+        except Exception as problem:
             log.get(__name__).error("sweep_failed", problem=type(problem).__name__)
         await asyncio.sleep(HEARTBEAT)
 
 
 def _for_tenant(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
-    async def work(context: JobContext, *, tenant_id: str = "", request_id: str = "", **ids: Any) -> None:
+    async def work(_: JobContext, *, tenant_id: str = "", request_id: str = "", **ids: Any) -> None:
         if not is_id("ten", tenant_id):
             raise NoTenant(f"the job {name} has no tenant")
         said = log.get(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
@@ -95,7 +95,7 @@ def _for_tenant(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
 
 
 def _for_platform(name: str, handler: Handler) -> Handler:
-    async def work(context: JobContext, *, request_id: str = "", **ids: Any) -> None:
+    async def work(_: JobContext, *, request_id: str = "", **ids: Any) -> None:
         async with db.transaction() as session:
             await handler(session, **ids)
         log.get(__name__).info("job_done", task=name, tenant_id="-", request_id=request_id)

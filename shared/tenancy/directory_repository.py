@@ -43,7 +43,6 @@ from shared.tenancy.models import (
     TenantState,
 )
 
-
 _people = (
     columns(
         col(Membership.tenant_id).label("tenant_id"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 os.environ.setdefault("BULKHEAD_DATA_DIR", str(Path(__file__).parents[2] / ".bulkhead" / "test"))
 
-from shared.core import db, log  # noqa: E402
-from tests import database  # noqa: E402
-from tests.attack import suite  # noqa: E402
+from shared.core import db, log
+from tests import database
+from tests.attack import suite
 
 
 async def main(arguments: list[str]) -> int:
@@ -17,11 +17,11 @@ async def main(arguments: list[str]) -> int:
     database.build("attack")
     try:
         if "--mutate" in arguments:
-            from tests.attack import mutations  # noqa: PLC0415
+            from tests.attack import mutations
 
             return await mutations.main()
         report = await suite.run()
-        print("\n".join(report.lines()))  # noqa: T201
+        print("\n".join(report.lines()))
         return 0 if report.clean else 1
     finally:
         await db.dispose()

@@ -102,6 +102,6 @@ async def inheritance(world: World, report: Report) -> None:
 
 
 def _everything():  # type: ignore[no-untyped-def]
-    from sqlmodel import select  # noqa: PLC0415
+    from sqlmodel import select
 
     return select(Membership)

@@ -1,0 +1,30 @@
+"""What a handler takes, read from its code: names of arguments, and of the fields of the form it reads."""
+
+import inspect
+import re
+from typing import Any
+
+from shared.ui.form_model import Form
+
+
+def arguments(handler: Any) -> dict[str, Any]:
+    """`{"membership_id": "str"}`, or `{"payload": ["email", "role"]}` for a form."""
+    plain = inspect.unwrap(handler)
+    found: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(plain).parameters.items())[1:]:
+        kind = str(parameter.annotation)
+        found[name] = sorted(_form(plain).model_fields) if "dict" in kind else _word(parameter.annotation)
+    return found
+
+
+def _word(annotation: Any) -> str:
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _form(handler: Any) -> type[Form]:
+    """Raises AssertionError for a handler that takes a form and reads none: nothing would check what it gets."""
+    names = re.findall(r"(\w+)\.read\(", inspect.getsource(handler))
+    assert names, f"{handler.__qualname__} takes a form and does not read it strictly"
+    kind = handler.__globals__[names[0]]
+    assert issubclass(kind, Form)
+    return kind
