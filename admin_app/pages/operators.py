@@ -16,7 +16,7 @@ from shared.identity import operators as service
 from shared.identity.models import Operator
 from shared.tenancy.entry import LONGEST_REASON
 from shared.ui.feedback import skeleton_rows, when
-from shared.ui.form import choices, dialog, field, icon, icon_button, menu
+from shared.ui.form import choices, dialog, field, icon, icon_button, menu, text_input
 from shared.ui.form_model import Form, a_word, an_id
 from shared.ui.gate import needs
 from shared.ui.hull import hull
@@ -162,14 +162,13 @@ def operator_line(one: OperatorRow) -> rx.Component:
 
 
 def about(which: str, title: Any, sentence: Any, *children: rx.Component, **props: Any) -> rx.Component:
-    reason = rx.el.input(
-        id=f"{which}-reason",
+    reason = text_input(
+        f"{which}-reason",
         name="reason",
-        class_name="input",
+        noted=True,
         required=True,
         max_length=LONGEST_REASON,
         auto_complete="off",
-        aria_describedby=f"{which}-reason-note",
     )
     why = field("Reason", reason, id=f"{which}-reason", hint="It stands in the operators' trail.")
     return dialog(

@@ -468,22 +468,19 @@ def about(which: str, title: Any, sentence: Any, *children: rx.Component, **prop
 
 
 def reason_field(which: str, hint: str) -> rx.Component:
-    control = rx.el.input(
-        id=f"{which}-reason",
+    control = text_input(
+        f"{which}-reason",
         name="reason",
-        class_name="input",
+        noted=True,
         required=True,
         max_length=LONGEST_REASON,
         auto_complete="off",
-        aria_describedby=f"{which}-reason-note",
     )
     return field("Reason", control, id=f"{which}-reason", hint=hint)
 
 
 def confirm_field(which: str) -> rx.Component:
-    control = rx.el.input(
-        id=f"{which}-confirm", name="confirm", class_name="input", required=True, auto_complete="off"
-    )
+    control = text_input(f"{which}-confirm", name="confirm", required=True, auto_complete="off")
     label = rx.fragment("Type ", rx.el.b(OneTenantState.one.name), " to confirm")
     return field(label, control, id=f"{which}-confirm")
 

@@ -55,9 +55,12 @@ def field(label: Any, control: rx.Component, *, id: str, hint: str = "", wrong: 
     )
 
 
-def text_input(id: str, *, noted: bool = False, **props: Any) -> rx.Component:
+def text_input(id: str, *, name: str = "", noted: bool = False, **props: Any) -> rx.Component:
+    """`name`: of the form's field, where it is not the id: several dialogs of a page ask for a reason, say."""
     described = {"aria_describedby": f"{id}-note"} if noted else {}
-    return rx.el.input(id=id, name=id, class_name="input", **described, **props)
+    # Reflex sends an id that it knows of as a field too, so one that differs from the name goes past it.
+    known = {"custom_attrs": {"id": id}} if name else {"id": id}
+    return rx.el.input(name=name or id, class_name="input", **known, **described, **props)
 
 
 def select(label: str, options: Sequence[tuple[str, str]] | rx.Var[Any], **props: Any) -> rx.Component:

@@ -40,7 +40,7 @@ def permission_line(permission: Permission) -> rx.Component:
             rx.el.span("–", aria_hidden="true"), rx.el.span("No", class_name="sr"), class_name="muted"
         )
 
-    name = two(sentence(permission), rx.el.code(permission.value, class_name="mono muted"))
+    name = two(sentence(permission), rx.el.code(permission.value, class_name="mono muted cut-anywhere"))
     return row(COLUMNS, name, *(held(role) for role in roles.ROLES.values()))
 
 

@@ -2,19 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psutil
+import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from shared.core.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
+DATA = ROOT / ".bulkhead" / "e2e"
 SHOTS = ROOT / ".artifacts" / "shots"
 TENANT, ADMIN, SANDBOX = (f"http://localhost:{port}" for port in (3100, 3101, 3102))
 PASSWORD = "violet teapot under the bridge"
@@ -46,12 +54,70 @@ def answers(address: str) -> bool:
 
 @dataclass
 class House:
-    process: subprocess.Popen[bytes]
-    env: dict[str, str]
     tenant: str = TENANT
     admin: str = ADMIN
     sandbox: str = SANDBOX
     taken: set[str] = field(default_factory=set)
+    operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def env(self) -> dict[str, str]:
+        return os.environ | {
+            "BULKHEAD_DATA_DIR": str(DATA),
+            "BULKHEAD_TENANT_URL": TENANT,
+            "BULKHEAD_ADMIN_URL": ADMIN,
+            "BULKHEAD_SANDBOX_URL": SANDBOX,
+        }
+
+    @property
+    def log(self) -> Path:
+        return ROOT / ".artifacts" / "e2e.log"
+
+    def start(self) -> float:
+        """Seconds until everything answers. Raises AssertionError with what the command said."""
+        began = time.monotonic()
+        self.log.parent.mkdir(exist_ok=True)
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "shared.cli", "up"],
+                cwd=ROOT,
+                env=self.env,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        while not all(answers(f"{one}/healthz") for one in (TENANT, ADMIN, SANDBOX)):
+            if self.process.poll() is not None or time.monotonic() > began + 300:
+                raise AssertionError(f"the house does not stand:\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        """As Ctrl-C does. How the command ended."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(40)
+
+    def worked(self) -> float:
+        """Seconds of processor time of everything that runs now, since it was started."""
+        times = [one.cpu_times() for one in self._running()]
+        return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+
+    def processes(self) -> list[str]:
+        """Whatever of this house still runs, the database among it."""
+        return [f"{one.name()} {one.pid}" for one in self._running()]
+
+    def _running(self) -> list[psutil.Process]:
+        found = []
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):
+                if (
+                    one.environ().get("BULKHEAD_DATA_DIR") == str(DATA)
+                    and one.status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(one)
+        return found
 
     def mails(self, to: str) -> list[dict[str, str]]:
         """Newest last: keys `to`, `subject`, `text`."""
@@ -98,33 +164,22 @@ def fresh_limits() -> None:
     """Those of the house are its own."""
 
 
+def empty() -> None:
+    """Nobody of an earlier run. The builds stay: they take half a minute and depend on the sources alone."""
+    server = EmbeddedPostgres(DATA / "postgres").start()
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("drop database if exists bulkhead with (force)")
+    server.stop()
+    (DATA / "mail.jsonl").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def house() -> Iterator[House]:
-    env = os.environ | {
-        "BULKHEAD_DATA_DIR": str(ROOT / ".bulkhead" / "e2e"),
-        "BULKHEAD_TENANT_URL": TENANT,
-        "BULKHEAD_ADMIN_URL": ADMIN,
-        "BULKHEAD_SANDBOX_URL": SANDBOX,
-    }
-    log = ROOT / ".artifacts" / "e2e.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "shared.cli", "up"],
-            cwd=ROOT,
-            env=env,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    until = time.monotonic() + 300
-    while not all(answers(f"{one}/healthz") for one in (TENANT, ADMIN, SANDBOX)):
-        if process.poll() is not None or time.monotonic() > until:
-            raise AssertionError(f"the house does not stand:\n{log.read_text()[-3000:]}")
-        time.sleep(0.5)
-    yield House(process, env)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(40) in (0, -signal.SIGINT, 130)
+    empty()
+    made = House()
+    made.start()
+    yield made
+    assert made.stop() in (0, -signal.SIGINT, 130)
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +207,66 @@ class Someone:
         self.page.click("button[type=submit]")
 
     def operates(self, email: str) -> None:
+        if email in self.house.operators:
+            self.context.add_cookies(self.house.operators[email])
+            self.page.goto(f"{ADMIN}/")
+            return
         self.signs_in(email, app=ADMIN)
         self.page.fill("input[name=code]", self.house.command("dev", "totp", email))
         self.page.click("button[type=submit]")
+        self.page.wait_for_url(f"{ADMIN}/")
+        self.house.operators[email] = self.context.cookies(ADMIN)
+
+    def another_tab(self) -> Page:
+        """Of the same browser: the same cookie, another page."""
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        return page
+
+    def sees(self, text: str | re.Pattern[str], *, seconds: float = 10) -> None:
+        expect(self.page.get_by_text(text).first).to_be_visible(timeout=seconds * 1000)
+
+    def signs_up(self, name: str, email: str, organisation: str) -> None:
+        """Sign-up, mail, verification; ends in the wizard."""
+        page = self.page
+        page.goto(f"{TENANT}/sign-up")
+        for field_, value in (("name", name), ("email", email), ("organisation", organisation)):
+            page.fill(f"input[name={field_}]", value)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_url("**/verify**")
+        page.goto(self.house.link(email, "/verify"))
+        page.click("button[type=submit]")
+        page.wait_for_url("**/onboarding**")
+
+    def founds(self, name: str, email: str, organisation: str) -> str:
+        """The same, and through the wizard without stopping. The address of the organisation."""
+        self.signs_up(name, email, organisation)
+        slug = re.search(r"[?&]t=([^&]+)", self.page.url)
+        assert slug is not None
+        self.page.goto(f"{TENANT}/onboarding?t={slug.group(1)}&step=people")
+        self.page.get_by_role("button", name="Finish without inviting anybody").click()
+        self.page.wait_for_url("**/home**")
+        return f"{TENANT}/t/{slug.group(1)}"
+
+    def invites(self, home: str, email: str, role: str = "Member") -> str:
+        """The link of the mail."""
+        self.page.goto(f"{home}/members")
+        self.page.get_by_test_id("invite").click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_label("Email").fill(email)
+        dialog.get_by_role("radio", name=role).check()
+        dialog.get_by_role("button", name="Send invitation").click()
+        expect(self.page.get_by_test_id("invitations")).to_contain_text(email)
+        return self.house.link(email, "/invitations/accept")
+
+    def accepts(self, link: str, name: str) -> None:
+        """As somebody without an account."""
+        self.page.goto(link)
+        self.page.fill("input[name=name]", name)
+        self.page.fill("input[name=password]", PASSWORD)
+        self.page.get_by_role("button", name=re.compile("^Join")).click()
+        self.page.wait_for_url("**/home**")
 
 
 @pytest.fixture
@@ -164,8 +276,10 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
     class Newcomer(Someone):
         """A person with a browser of their own."""
 
-        def __init__(self) -> None:
-            context = browser.new_context(viewport={"width": 1280, "height": 860})
+        def __init__(self, *, width: int = 1280, dark: bool = False) -> None:
+            context = browser.new_context(
+                viewport={"width": width, "height": 860}, color_scheme="dark" if dark else "light"
+            )
             page = context.new_page()
             errors: list[str] = []
             page.on("pageerror", lambda error: errors.append(str(error)))
@@ -181,4 +295,4 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
 class Newcomer(Someone):
     """Only for annotations; see the fixture."""
 
-    def __init__(self) -> None: ...
+    def __init__(self, *, width: int = 1280, dark: bool = False) -> None: ...

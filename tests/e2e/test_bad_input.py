@@ -1,0 +1,170 @@
+"""What people type, paste, upload and click twice: a sentence that says what is wrong, and nothing half done."""
+
+import io
+import re
+
+import pytest
+from PIL import Image
+from playwright.sync_api import APIResponse, expect
+
+from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
+
+
+def sign_up(who: Newcomer, **changed: str) -> APIResponse:
+    """Sends the form past the browser's own checks."""
+    given = {
+        "name": "Nora",
+        "email": "nora@input.test",
+        "organisation": "Input",
+        "password": PASSWORD,
+    } | changed
+    headers = {"origin": TENANT, "accept": "text/html"}
+    return who.context.request.post(f"{TENANT}/auth/sign-up", form=given, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"email": "x" * 10_000 + "@input.test"}, "An email address has at most"),
+        ({"email": "nora\0@input.test"}, "cannot be stored"),
+        ({"name": "No\0ra"}, "cannot be stored"),
+        ({"organisation": "\x07"}, "The name holds characters that cannot be shown."),
+        ({"organisation": ""}, "Enter the name of your organisation."),
+        ({"organisation": "A" * 500}, "A name has at most 80 characters; this one has 500."),
+        ({"password": "short"}, "Use at least 15 characters; this one has 5."),
+        ({"password": "passwordpassword"}, "Add a few uncommon words."),
+    ],
+)
+def test_signing_up_with_nonsense_says_what_is_wrong(
+    someone: type[Newcomer], changed: dict[str, str], said: str
+) -> None:
+    nora = someone()
+    answer = sign_up(nora, **changed)
+    assert answer.status == 422
+    assert said in answer.text()
+
+
+def test_an_emoji_is_a_name_like_any_other(someone: type[Newcomer]) -> None:
+    ann = someone()
+    ann.founds("Ann 🚀", "ann@emoji.test", "🚀 Rockets 🪐")
+    ann.sees("🚀 Rockets 🪐")
+    assert re.search(r"/t/[a-z0-9-]+/home", ann.page.url)
+    ann.shot("emoji")
+
+
+def test_an_address_that_is_taken_or_reserved_stays_in_the_form_with_its_reason(
+    someone: type[Newcomer],
+) -> None:
+    ann = someone()
+    home = ann.founds("Ann Slug", "ann@slug.test", "Slug")
+    ann.page.goto(f"{home}/settings")
+    for wished, said in (
+        ("acme", "The address “acme” is taken."),
+        ("admin", "“admin” is reserved."),
+        ("-x-", "Use 3 to 40"),
+    ):
+        if not ann.page.get_by_role("dialog").count():
+            ann.page.get_by_test_id("change-address").click()
+        dialog = ann.page.get_by_role("dialog")
+        dialog.get_by_role("textbox").fill(wished)
+        dialog.get_by_role("button", name="Change address").click()
+        ann.sees(re.compile(re.escape(said)))
+        expect(dialog.get_by_role("textbox")).to_have_value(wished)
+    ann.shot("slug-refused")
+    dialog.get_by_role("textbox").fill("slug-of-ann")
+    dialog.get_by_role("button", name="Change address").click()
+    ann.page.wait_for_url("**/t/slug-of-ann/settings**")
+
+
+def picture(kind: str = "PNG", side: int = 64) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (side, side), "#7a3cff").save(out, kind)
+    return out.getvalue()
+
+
+def test_a_logo_is_a_small_picture_or_is_refused(someone: type[Newcomer]) -> None:
+    ann = someone()
+    home = ann.founds("Ann Logo", "ann@logo.test", "Logo")
+    for name, content, said in (
+        ("huge.png", picture() + b"\0" * 5_000_000, "This picture is larger than 2 MB."),
+        ("note.png", b"this is no picture", "This file is not a PNG, JPEG or WebP image."),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a PNG, JPEG"),
+    ):
+        ann.page.goto(f"{home}/settings")
+        file = {"name": name, "mimeType": "image/png", "buffer": content}
+        ann.page.get_by_label("File").set_input_files(files=[file])  # type: ignore[list-item]
+        ann.page.get_by_role("button", name="Upload logo").click()
+        ann.sees(re.compile(re.escape(said)))
+        ann.page.get_by_role("link", name="Back").click()
+        ann.page.wait_for_url("**/settings**")
+    file = {"name": "logo.png", "mimeType": "image/png", "buffer": picture()}
+    ann.page.get_by_label("File").set_input_files(files=[file])  # type: ignore[list-item]
+    ann.page.get_by_role("button", name="Upload logo").click()
+    expect(ann.page.get_by_role("button", name="Remove logo")).to_be_visible()
+    ann.shot("logo")
+
+
+def test_an_invitation_is_for_one_person_and_one_time(someone: type[Newcomer]) -> None:
+    ann, zoe, carl = someone(), someone(), someone()
+    home = ann.founds("Ann Once", "ann@once.test", "Once")
+    link = ann.invites(home, "zoe@once.test")
+
+    carl.signs_in("carl@nowhere.test")
+    carl.page.wait_for_url("**/organisations")
+    carl.page.goto(link)
+    carl.sees("This invitation is for z…@once.test. You are signed in as carl@nowhere.test.")
+    carl.shot("wrong-person")
+
+    zoe.accepts(link, "Zoe Once")
+    again = someone()
+    again.page.goto(link)
+    again.sees("This invitation was accepted already.")
+
+    ann.page.goto(f"{home}/members")
+    expect(ann.page.get_by_role("row", name=re.compile("Zoe Once"))).to_have_count(1)
+
+
+def test_a_double_click_does_it_once(someone: type[Newcomer]) -> None:
+    ann = someone()
+    home = ann.founds("Ann Double", "ann@double.test", "Double")
+    ann.page.goto(f"{home}/members")
+    ann.page.get_by_test_id("invite").click()
+    dialog = ann.page.get_by_role("dialog")
+    dialog.get_by_label("Email").fill("yves@double.test")
+    dialog.get_by_role("button", name="Send invitation").dblclick()
+    expect(ann.page.get_by_test_id("invitations").get_by_role("row")).to_have_count(
+        2
+    )  # its head, and the one
+    ann.house.link("yves@double.test", "/invitations/accept")
+    ann.page.wait_for_timeout(1500)
+    assert len(ann.house.mails("yves@double.test")) == 1
+
+    ann.page.goto(f"{TENANT}/organisations")
+    ann.page.fill("input[name=organisation]", "Twice")
+    ann.page.get_by_role("button", name="Create organisation").dblclick()
+    ann.page.wait_for_url("**/onboarding**")
+    ann.page.goto(f"{TENANT}/organisations")
+    expect(ann.page.get_by_role("link", name="Twice")).to_have_count(1)
+
+
+def test_a_stale_tab_is_told_and_not_obeyed(someone: type[Newcomer]) -> None:
+    """Two tabs of Ann: what one removed, the other cannot change."""
+    ann, zoe = someone(), someone()
+    home = ann.founds("Ann Stale", "ann@stale.test", "Stale")
+    zoe.accepts(ann.invites(home, "zoe@stale.test"), "Zoe Stale")
+    ann.page.goto(f"{home}/members")
+    ann.page.get_by_role("button", name="Actions for Zoe Stale").click()
+    ann.page.get_by_role("menuitem", name="Change role").click()
+    expect(ann.page.get_by_role("dialog")).to_be_visible()
+    other = ann.another_tab()
+    other.goto(f"{home}/members")
+    other.get_by_role("button", name="Actions for Zoe Stale").click()
+    other.get_by_role("menuitem", name="Remove").click()
+    dialog = other.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("Zoe Stale")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(other.get_by_role("row", name=re.compile("Zoe Stale"))).to_have_count(0)
+    stale = ann.page.get_by_role("dialog")
+    stale.get_by_role("radio", name="Admin").check()
+    stale.get_by_role("button", name="Change role").click()
+    ann.sees("This person is not a member any more.")

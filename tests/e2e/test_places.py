@@ -1,0 +1,72 @@
+"""One person in several organisations, several tabs at once, and the look that each organisation has."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import TENANT, Newcomer
+
+
+def test_two_tabs_in_two_organisations_with_two_roles(someone: type[Newcomer]) -> None:
+    ann = someone()
+    ann.signs_in("ann@acme.test")
+    ann.page.wait_for_url("**/organisations")
+    ann.page.get_by_role("link", name="Acme").click()
+    ann.page.wait_for_url("**/t/acme/home**")
+    ann.page.get_by_test_id("switcher").first.click()
+    expect(ann.page.get_by_role("menuitem", name=re.compile("Globex"))).to_contain_text("Viewer")
+    ann.shot("switcher")
+    ann.page.get_by_role("menuitem", name=re.compile("Globex")).click()
+    ann.page.wait_for_url("**/t/globex/home**")
+
+    ann.page.goto(f"{TENANT}/t/globex/members")
+    table = ann.page.get_by_role("table", name="Members")
+    expect(table).to_contain_text("Gil Marchetti")
+    refused = ann.page.get_by_role("button", name="Invite member")
+    expect(refused).to_have_attribute("aria-disabled", "true")
+
+    acme = ann.another_tab()
+    acme.goto(f"{TENANT}/t/acme/members")
+    expect(acme.get_by_role("table", name="Members")).to_contain_text("Max Brandt")
+    expect(acme.get_by_test_id("invite")).to_be_visible()
+    # The first tab is still where it was: sorting there shows nobody of Acme.
+    ann.page.get_by_role("button", name="Name").click()
+    expect(table).to_contain_text("Gil Marchetti")
+    expect(table).not_to_contain_text("Max Brandt")
+
+    ann.page.goto(f"{TENANT}/t/globex/audit")
+    ann.sees("You may not read the audit trail.")
+    ann.shot("not-for-this-role")
+
+
+def test_carl_belongs_to_nobody_and_gil_not_to_acme(someone: type[Newcomer]) -> None:
+    carl, gil = someone(), someone()
+    carl.signs_in("carl@nowhere.test")
+    carl.page.wait_for_url("**/organisations")
+    gil.signs_in("gil@globex.test")
+    gil.page.wait_for_url("**/t/globex/home**")
+    for who in (carl, gil):
+        for place in ("acme", "no-such-place"):
+            answer = who.page.goto(f"{TENANT}/t/{place}/members")
+            assert answer is not None
+            assert answer.status == 404
+            who.sees("There is nothing at this address.")
+
+
+def test_a_brand_colour_shows_in_one_organisation_and_not_in_the_other(someone: type[Newcomer]) -> None:
+    ann = someone()
+    ann.founds("Ann Brand", "ann@brand.test", "Brand")
+    home = ann.page.url.removesuffix("/home")
+    ann.page.goto(f"{home}/settings")
+    ann.page.get_by_label("Brand colour").fill("#00694b")
+    ann.page.get_by_role("button", name="Save colour").click()
+    ann.sees("Saved the colour.")
+    ann.shot("branded")
+    ann.page.goto(f"{home}/members")
+    invite = ann.page.get_by_test_id("invite")
+    expect(invite).to_have_css("background-color", "rgb(0, 105, 75)")
+
+    gil = someone()
+    gil.signs_in("gil@globex.test")
+    gil.page.goto(f"{TENANT}/t/globex/members")
+    expect(gil.page.get_by_test_id("invite")).not_to_have_css("background-color", "rgb(0, 105, 75)")

@@ -1,0 +1,86 @@
+"""Sessions end when they are ended: on the other device, in open pages, within seconds."""
+
+import time
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
+
+WITHIN = 5.0  # seconds from revoking to the sign-in page
+
+
+def test_an_open_page_of_a_revoked_session_is_at_the_sign_in_within_five_seconds(
+    someone: type[Newcomer],
+) -> None:
+    desk, phone = someone(), someone(width=390)
+    home = desk.founds("Ann Devices", "ann@devices.test", "Devices")
+    phone.signs_in("ann@devices.test", PASSWORD)
+    phone.page.goto(f"{home}/members")
+    expect(phone.page.get_by_role("table", name="Members")).to_contain_text("Ann Devices")
+
+    desk.page.goto(f"{TENANT}/account")
+    expect(desk.page.get_by_test_id("devices").get_by_role("listitem")).to_have_count(2)
+    desk.shot("account")
+    began = time.monotonic()
+    desk.page.get_by_role("button", name="Sign out all other devices").click()
+    phone.page.wait_for_url("**/sign-in**", timeout=WITHIN * 1000)
+    assert time.monotonic() - began < WITHIN
+    # The one who did it stays.
+    desk.page.goto(f"{home}/members")
+    expect(desk.page.get_by_role("table", name="Members")).to_contain_text("Ann Devices")
+
+
+def test_signing_out_ends_the_other_tabs_too(someone: type[Newcomer]) -> None:
+    max_ = someone()
+    max_.signs_in("max@acme.test")
+    max_.page.wait_for_url("**/home**")
+    other = max_.another_tab()
+    other.goto(f"{TENANT}/t/acme/members")
+    expect(other.get_by_role("table", name="Members")).to_contain_text("Max Brandt")
+    max_.page.get_by_test_id("account-menu").first.click()
+    max_.page.get_by_role("menuitem", name="Sign out").click()
+    max_.page.wait_for_url("**/sign-in**")
+    other.wait_for_url("**/sign-in**", timeout=WITHIN * 1000)
+
+
+def test_two_step_sign_in_from_turning_on_to_a_recovery_code(someone: type[Newcomer]) -> None:
+    ann = someone()
+    home = ann.founds("Ann Factor", "ann@factor.test", "Factor")
+    ann.page.goto(f"{TENANT}/account")
+    form = ann.page.get_by_test_id("factor")
+    form.get_by_label("Current password").fill(PASSWORD)
+    form.get_by_role("button", name="Set up").click()
+    ann.page.wait_for_url("**/account/factor")
+    ann.shot("factor")
+    ann.page.fill("input[name=code]", ann.house.command("dev", "totp", "ann@factor.test"))
+    ann.page.locator("main form button[type=submit]").first.click()
+    codes = ann.page.locator(".codes li").all_inner_texts()
+    assert len(codes) == 10
+    ann.shot("recovery-codes")
+
+    again = someone()
+    again.signs_in("ann@factor.test", PASSWORD)
+    again.page.wait_for_url("**/mfa**")
+    again.page.fill("input[name=code]", codes[0])
+    again.page.click("button[type=submit]")
+    again.page.goto(f"{home}/home")
+    expect(again.page.get_by_role("heading", level=1)).to_be_visible()
+
+    thief = someone()
+    thief.signs_in("ann@factor.test", PASSWORD)
+    thief.page.wait_for_url("**/mfa**")
+    thief.page.fill("input[name=code]", codes[0])
+    thief.page.click("button[type=submit]")
+    thief.sees("This code is not right, or was used before.")
+
+
+def test_a_wrong_code_five_times_leads_back_to_the_password(someone: type[Newcomer]) -> None:
+    somebody = someone()
+    somebody.signs_in("sam@bulkhead.test", app=f"{somebody.house.admin}")
+    for _ in range(5):
+        somebody.page.fill("input[name=code]", "000000")
+        somebody.page.click("button[type=submit]")
+        somebody.page.wait_for_load_state()
+    somebody.page.wait_for_url("**/sign-in?notice=again")
+    somebody.sees("used too many codes")
+    somebody.shot("too-many-codes")

@@ -1,0 +1,83 @@
+"""The one command: up again in seconds, down without a trace, and whole after a kill that nobody could prepare for."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+from tests.e2e.conftest import ROOT, TENANT, House, Newcomer, answers
+
+AGAIN_WITHIN = 16.0  # seconds of processor time: under 10 seconds on two cores that have nothing else to do
+
+
+def gone(house: House, seconds: float = 20) -> list[str]:
+    until = time.monotonic() + seconds
+    while house.processes() and time.monotonic() < until:
+        time.sleep(0.2)
+    return house.processes()
+
+
+def test_ctrl_c_leaves_nothing_and_up_again_is_quick_and_has_lost_nothing(
+    house: House, someone: type[Newcomer]
+) -> None:
+    ann = someone()
+    home = ann.founds("Ann Lasting", "ann@lasting.test", "Lasting")
+    assert house.processes()
+    assert house.stop() in (0, -signal.SIGINT, 130)
+    assert gone(house, 2) == []
+
+    house.start()
+    assert house.worked() < AGAIN_WITHIN
+    ann.page.goto(f"{home}/members")  # the session of before
+    ann.sees("Ann Lasting")
+
+
+def test_killed_without_warning_it_stands_up_again_whole(house: House, someone: type[Newcomer]) -> None:
+    ann = someone()
+    home = ann.founds("Ann Killed", "ann@killed.test", "Killed")
+    assert house.process is not None
+    house.process.send_signal(signal.SIGKILL)
+    house.process.wait(10)
+    assert gone(house) == []  # its parts notice and end by themselves
+
+    house.start()
+    assert house.worked() < AGAIN_WITHIN
+    ann.page.goto(f"{home}/members")
+    ann.sees("Ann Killed")
+
+
+def test_a_part_that_is_killed_comes_back(house: House, someone: type[Newcomer]) -> None:
+    ann = someone()
+    home = ann.founds("Ann Part", "ann@part.test", "Part")
+    port = int(TENANT.rpartition(":")[2])
+    listeners = [
+        one for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr.port == port
+    ]
+    assert len(listeners) == 1
+    pid = listeners[0].pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 60
+    while (not answers(f"{TENANT}/healthz")) and time.monotonic() < until:
+        time.sleep(0.2)
+    ann.page.goto(f"{home}/members")
+    ann.sees("Ann Part")
+
+
+def test_a_taken_port_is_named_with_the_setting_that_moves_it(house: House) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "shared.cli", "up"],
+        cwd=ROOT,
+        env=house.env | {"BULKHEAD_DATA_DIR": str(ROOT / ".bulkhead" / "e2e-second")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.search(r"port 3100 \(BULKHEAD_TENANT_URL\) is taken", done.stderr)
+    assert "BULKHEAD_TENANT_URL=http://localhost:4100" in done.stderr
