@@ -58,7 +58,7 @@ def role_name(role: Role) -> str:
 
 @cache
 def url(role: Role) -> str:
-    """Where this role logs in. See docs/decisions/ for what `DATABASE_URL` may name."""
+    """Where this role logs in. `DATABASE_URL` may name an administrator, whose server we set up, or this very role."""
     given = settings().database_url
     if given is None:
         return EmbeddedPostgres(settings().root / "postgres").url(role_name(role), DATABASE)
