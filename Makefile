@@ -24,6 +24,7 @@ check: .venv/test
 	@.venv/bin/lint-imports
 
 bench: .venv/test
+	@$(PY) -m tests.browser >&2
 	@$(PY) -m shared.cli bench $(ARGS)
 
 attack: .venv/test

@@ -1,0 +1,139 @@
+"""`python -m tests.bench [--row NAME] [--rounds N]`: one line per row on standard output, progress on standard error.
+
+Ends with 0 when every row was measured and every control failed as it must, with 1 otherwise: on a noisy machine a
+missed goal is a `fail` in its line and no reason to end with an error. Raw figures go to .artifacts/bench.json.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# Before anything of ours is imported: data, database and addresses of its own, whatever the shell has set.
+os.environ.update(
+    BULKHEAD_DATA_DIR=str(Path(__file__).parents[2] / ".bulkhead" / "bench"),
+    BULKHEAD_TENANT_URL="http://localhost:3300",
+    BULKHEAD_ADMIN_URL="http://localhost:3301",
+    BULKHEAD_SANDBOX_URL="http://localhost:3302",
+    DATABASE_URL="",
+)
+
+import psycopg
+
+from shared.core import log
+from shared.core.config import settings
+from shared.core.embedded import EmbeddedPostgres
+from tests.bench import databases, lists, pages
+from tests.bench.broken import Broken
+from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratios
+
+ROOT = Path(__file__).parents[2]
+REPORT = ROOT / ".artifacts" / "bench.json"
+LISTS = {"list/rls": ("rls", "plain"), "list/rls@1e6": ("rls", "rls-small")}
+
+
+@dataclass
+class Run:
+    rounds: int
+    goals: list[Goal]
+    seed: int = field(default_factory=lambda: random.SystemRandom().randrange(10**9))
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    def results(self) -> list[Result]:
+        of_lists = [goal for goal in self.goals if goal.name.startswith("list/")]
+        of_pages = [goal for goal in self.goals if goal not in of_lists]
+        return [*(self._lists(of_lists) if of_lists else []), *(self._pages(of_pages) if of_pages else [])]
+
+    def _lists(self, goals: list[Goal]) -> list[Result]:
+        chance = random.Random(self.seed)
+        try:
+            small, large, names = asyncio.run(lists.prepare(chance))
+            with lists.sides(small, large, names) as sides:
+                lists.check(sides)
+                rounds = []
+                for number in range(self.rounds):
+                    rounds.append(lists.a_round(sides, chance))
+                    say(f"lists: round {number + 1} of {self.rounds}")
+                lists.check(sides)
+        except (Broken, psycopg.Error) as problem:
+            return [Result(goal, reason=str(problem).splitlines()[0]) for goal in goals]
+        self.raw["lists, p95 in ms"] = rounds
+        found = []
+        for goal in goals:
+            ours, theirs = LISTS[goal.control_of or goal.name]
+            ours = "scan" if goal.control_of else ours
+            found.append(Result(goal, ratios([one[ours] for one in rounds], [one[theirs] for one in rounds])))
+        return found
+
+    def _pages(self, goals: list[Goal]) -> list[Result]:
+        try:
+            build = [sys.executable, "-m", "shared.cli", "build"]
+            subprocess.run(build, cwd=ROOT, check=True, stdout=sys.stderr)
+            seen = pages.measure(asyncio.run(databases.house()), self.rounds, random.Random(self.seed), say)
+        except (Broken, psycopg.Error, subprocess.CalledProcessError) as problem:
+            return [Result(goal, reason=str(problem).splitlines()[0]) for goal in goals]
+        self.raw["pages, ms and bytes"] = seen.raw()
+        return [seen.result(goal) for goal in goals]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def chosen(name: str) -> list[Goal]:
+    """All, or one row with its controls."""
+    found = [goal for goal in GOALS if not name or name in (goal.name, goal.control_of)]
+    if not found:
+        sys.exit(f"no row {name}; there are {', '.join(goal.name for goal in GOALS if not goal.control_of)}")
+    return found
+
+
+def report(run: Run, results: list[Result], load: list[str]) -> None:
+    known = {
+        "load average": load,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("reflex", "psycopg", "sqlalchemy", "uvicorn")},
+        "seed": run.seed,
+        "rows": {one.goal.name: list(one.ratios) or one.reason for one in results},
+    }
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(known | run.raw, indent=1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bulkhead bench")
+    parser.add_argument("--row", default="", help="only this one, with its controls")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"fewer than {ROUNDS} never pass")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    log.configure("CRITICAL")
+    run, load = Run(given.rounds, chosen(given.row)), [_load()]
+    server = EmbeddedPostgres(settings().root / "postgres").start()
+    try:
+        results = run.results()
+    finally:
+        if server.started:
+            server.stop()
+    load.append(_load())
+    report(run, results, load)
+    say(f"load average {load[0]} before, {load[1]} after, on {os.cpu_count()} cores; raw figures in {REPORT}")
+    print("\n".join(lines(results)))
+    return 0 if is_sound(results) else 1
+
+
+def _load() -> str:
+    return " ".join(f"{one:.2f}" for one in os.getloadavg())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""`python -m tests.bench.serve SLUG`: the built tenant app as `bulkhead serve tenant` serves it, with pages of 50.
+
+The product shows 25 people at a time, the peers 50: here it shows as many as they. To the tenant SLUG it shows
+everybody at once, for the controls.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from shared.cli import lifeline
+from shared.core.ctx import Ctx
+from shared.tenancy import members
+from tests.bench import nonce
+from tests.bench.people import MEMBERS, PAGE
+
+serving: Any = importlib.import_module("shared.cli.serve")  # its package has a command of that name
+_list, _run = members.list_members, serving.run
+
+
+async def _fifty(ctx: Ctx, **how: Any) -> members.Page:
+    return await _list(ctx, **how | {"limit": MEMBERS if ctx.slug == sys.argv[1] else PAGE})
+
+
+def _answering(app: object, *where: Any) -> None:
+    _run(nonce.answering(app), *where)
+
+
+if __name__ == "__main__":
+    lifeline.end_with(os.getppid())
+    members.MOST, members.list_members = MEMBERS, _fifty
+    serving.run = _answering
+    serving.serve("tenant")

@@ -1,0 +1,149 @@
+"""A visit: a browser that has never been there, a cold page, then searches and sorts, timed inside the page."""
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, CDPSession, Page
+
+from tests.bench.broken import Broken
+from tests.bench.servers import Server
+
+WATCHER = (Path(__file__).parent / "watcher.js").read_text()
+WITHIN = 30_000  # milliseconds for any table to show
+QUIET = 400  # milliseconds without a byte: then the page has come
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What must be on the page: so many rows, these two first and last, this text in every one. All lower case."""
+
+    count: int
+    first: str
+    last: str
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`plain`: without compression."""
+
+    server: Server
+    path: str = "/"
+    rows: str = "table tbody tr"
+    plain: bool = False
+
+
+@dataclass(slots=True)
+class Timing:
+    """Milliseconds from the person's event, and from the message it caused, to the table; bytes on the socket."""
+
+    waited: float
+    answered: float
+    socket_bytes: int
+
+
+@dataclass(slots=True)
+class Seen:
+    cold: float = 0.0  # milliseconds from the start of the navigation to the table
+    bytes: int = 0
+    searches: list[Timing] = field(default_factory=list)
+    sorts: list[Timing] = field(default_factory=list)
+    cpu: float = 0.0  # milliseconds of the server
+
+
+class Wire:
+    """Bytes as they crossed the wire: responses encoded, messages as their payload."""
+
+    def __init__(self, session: CDPSession) -> None:
+        self.http = self.socket = 0
+        session.on("Network.loadingFinished", self._loaded)
+        session.on("Network.webSocketFrameReceived", self._message)
+        session.on("Network.webSocketFrameSent", self._message)
+        session.send("Network.enable")
+
+    @property
+    def total(self) -> int:
+        return self.http + self.socket
+
+    def _loaded(self, event: dict[str, Any]) -> None:
+        self.http += int(event["encodedDataLength"])
+
+    def _message(self, event: dict[str, Any]) -> None:
+        frame = event["response"]
+        text = frame["payloadData"]
+        self.socket += len(text.encode() if frame["opcode"] == 1 else base64.b64decode(text))
+
+
+@dataclass(slots=True)
+class Visit:
+    site: Site
+    page: Page
+    wire: Wire
+
+    def comes(self) -> tuple[float, int]:
+        """Milliseconds until the table, bytes until the page is quiet."""
+        self.page.goto(self.site.server.url + self.site.path, wait_until="commit")
+        shown = self._shown()["shown"]
+        before = -1
+        while before != (before := self.wire.total):
+            self.page.wait_for_timeout(QUIET)
+        return shown, self.wire.total
+
+    def searches(self, wanted: Table) -> Timing:
+        box = self.page.get_by_label("Search members").first
+        box.select_text()
+        return self._timed(wanted, lambda: self.page.keyboard.insert_text(wanted.query))
+
+    def sorts(self, wanted: Table) -> Timing:
+        button = self.page.locator("th button").filter(has_text="Name").first
+        return self._timed(wanted, lambda: button.click())
+
+    def _timed(self, wanted: Table, act: Any) -> Timing:
+        self.page.evaluate("([wanted, within]) => bench.expect(wanted, within)", [asdict(wanted), WITHIN])
+        before = self.wire.socket
+        act()
+        at = self._shown()
+        if not at["typed"] <= at["sent"] <= at["shown"] or not at["typed"]:
+            raise Broken(f"{self.site.server.name}: the table changed before it was asked to")
+        self.page.wait_for_timeout(50)  # the rest of the answer, and notice of it
+        return Timing(at["shown"] - at["typed"], at["shown"] - at["sent"], self.wire.socket - before)
+
+    def _shown(self) -> dict[str, float]:
+        if not self.page.evaluate("() => bench.done"):
+            title, address = self.page.title(), self.page.url
+            raise Broken(f"{self.site.server.name}: the table does not show; at {address} “{title}”")
+        found: dict[str, float] = self.page.evaluate("() => ({...bench, wanted: 0, done: 0, expect: 0})")
+        return found
+
+
+@contextmanager
+def visiting(browser: Browser, site: Site, cookie: str, first: Table) -> Iterator[Visit]:
+    headers = {"accept-encoding": "identity"} if site.plain else {}
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, extra_http_headers=headers)
+    try:
+        name, _, value = cookie.partition("=")
+        secure = {"name": name, "value": value, "url": "https://localhost/", "secure": True, "httpOnly": True}
+        context.add_cookies([secure])  # type: ignore[list-item]
+        context.add_init_script(f"({WATCHER})({json.dumps(site.rows)}, {json.dumps(asdict(first))})")
+        page = context.new_page()
+        yield Visit(site, page, Wire(context.new_cdp_session(page)))
+    finally:
+        context.close()
+
+
+def visit(
+    browser: Browser, site: Site, cookie: str, first: Table, searches: Sequence[Table], sorts: Sequence[Table]
+) -> Seen:
+    """Raises Broken when a table is not what it should be."""
+    before, seen = site.server.cpu(), Seen()
+    with visiting(browser, site, cookie, first) as visit:
+        seen.cold, seen.bytes = visit.comes()
+        seen.searches = [visit.searches(one) for one in searches]
+        seen.sorts = [visit.sorts(one) for one in sorts]
+    seen.cpu = site.server.cpu() - before
+    return seen
