@@ -33,7 +33,7 @@ from shared.core import log
 from shared.core.config import settings
 from shared.core.embedded import EmbeddedPostgres
 from tests.bench import databases, lists, pages
-from tests.bench.broken import Broken
+from tests.bench.broken import Broken, reason
 from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratios
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ class Run:
                     say(f"lists: round {number + 1} of {self.rounds}")
                 lists.check(sides)
         except (Broken, psycopg.Error) as problem:
-            return [Result(goal, reason=str(problem).splitlines()[0]) for goal in goals]
+            return [Result(goal, reason=reason(problem)) for goal in goals]
         self.raw["lists, p95 in ms"] = rounds
         found = []
         for goal in goals:
@@ -80,7 +80,7 @@ class Run:
             subprocess.run(build, cwd=ROOT, check=True, stdout=sys.stderr)
             seen = pages.measure(asyncio.run(databases.house()), self.rounds, random.Random(self.seed), say)
         except (Broken, psycopg.Error, subprocess.CalledProcessError) as problem:
-            return [Result(goal, reason=str(problem).splitlines()[0]) for goal in goals]
+            return [Result(goal, reason=reason(problem)) for goal in goals]
         self.raw["pages, ms and bytes"] = seen.raw()
         return [seen.result(goal) for goal in goals]
 

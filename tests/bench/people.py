@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-MEMBERS, PAGE = 2_000, 50
+MEMBERS, PAGE, HEAVY_PAGE = 2_000, 50, 1_000
 FIRST = (
     "Ada Alba Amir Anton Aria Bela Bruno Cara Cem Chloe Cora Dana Dario Edda Elif Emil Enzo Fanny Finn Greta Hana Hugo "
     "Ida Ines Ivo Jana Jonas Juno Karl Lea Leo Lina Mara Milo Nadia Nils Nora Olaf Paul Pia Rosa Samir Sina Theo Tilda "

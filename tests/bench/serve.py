@@ -1,7 +1,7 @@
 """`python -m tests.bench.serve SLUG`: the built tenant app as `bulkhead serve tenant` serves it, with pages of 50.
 
-The product shows 25 people at a time, the peers 50: here it shows as many as they. To the tenant SLUG it shows
-everybody at once, for the controls.
+The product shows 25 people at a time, the peers 50: here it shows as many as they. The tenant SLUG gets a
+thousand at once, for the controls.
 """
 
 import importlib
@@ -13,14 +13,14 @@ from shared.cli import lifeline
 from shared.core.ctx import Ctx
 from shared.tenancy import members
 from tests.bench import nonce
-from tests.bench.people import MEMBERS, PAGE
+from tests.bench.people import HEAVY_PAGE, PAGE
 
 serving: Any = importlib.import_module("shared.cli.serve")  # its package has a command of that name
 _list, _run = members.list_members, serving.run
 
 
 async def _fifty(ctx: Ctx, **how: Any) -> members.Page:
-    return await _list(ctx, **how | {"limit": MEMBERS if ctx.slug == sys.argv[1] else PAGE})
+    return await _list(ctx, **how | {"limit": HEAVY_PAGE if ctx.slug == sys.argv[1] else PAGE})
 
 
 def _answering(app: object, *where: Any) -> None:
@@ -29,6 +29,6 @@ def _answering(app: object, *where: Any) -> None:
 
 if __name__ == "__main__":
     lifeline.end_with(os.getppid())
-    members.MOST, members.list_members = MEMBERS, _fifty
+    members.MOST, members.list_members = HEAVY_PAGE, _fifty
     serving.run = _answering
     serving.serve("tenant")
