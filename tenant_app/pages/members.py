@@ -155,8 +155,12 @@ class MembersState(PageState):
         self._show(*found)
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
+        listed = await self._list(ctx)
+        return ctx, listed, await invitations.list_pending(ctx), await members.count_seats(ctx)
+
+    async def _list(self, ctx: Ctx) -> members.Page:
         after = self._cursors[-1] if self._cursors else ""
-        listed = await members.list_members(
+        return await members.list_members(
             ctx,
             query=self.query,
             role=self.role,
@@ -165,13 +169,11 @@ class MembersState(PageState):
             after=after,
             limit=PAGE,
         )
-        return ctx, listed, await invitations.list_pending(ctx), await members.count_seats(ctx)
 
     def _show(self, ctx: Ctx, listed: Any, pending: Any, used: int) -> None:
+        self._show_list(ctx, listed)
         limit = ctx.limits.get("members")
-        self.rows = [member_row(ctx, one) for one in listed.rows]
         self.pending = [invitation_row(one) for one in pending]
-        self._next, self.has_next, self.has_previous = listed.after, bool(listed.after), bool(self._cursors)
         self.seats_used, self.seats_limit = used, limit or 0
         self.seats = f"{used} of {limit} seats" if limit is not None else f"{used} seats, no limit"
         self.share, self.tone = chart.gauge(used, limit) if limit is not None else ("0%", "calm")
@@ -180,14 +182,19 @@ class MembersState(PageState):
             for one in reversed(roles.ROLES.values())
             if one.key != roles.OWNER and roles.may_grant(ctx.permissions, one.key)
         ]
-        count = len(self.rows)
-        self.said = "1 person" if count == 1 else f"{count} people"
         self.loaded = True
 
+    def _show_list(self, ctx: Ctx, listed: members.Page) -> None:
+        self.rows = [member_row(ctx, one) for one in listed.rows]
+        self._next, self.has_next, self.has_previous = listed.after, bool(listed.after), bool(self._cursors)
+        count = len(self.rows)
+        self.said = "1 person" if count == 1 else f"{count} people"
+
     async def _reread(self) -> None:
+        """The list in another view. Seats and invitations stay: a change of theirs loads the page anyway."""
         async with self._ctx() as ctx:
-            found = await self._read(ctx)
-        self._show(*found)
+            listed = await self._list(ctx)
+        self._show_list(ctx, listed)
 
     @rx.event
     @needs(actions.MEMBER_READ)
