@@ -58,4 +58,4 @@ lock: .venv/made
 
 # What can be made again. The data in .bulkhead stays.
 clean:
-	rm -rf .venv .bulkhead/web .bulkhead/e2e .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bulkhead/web .bulkhead/bench .bulkhead/e2e .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,7 +25,7 @@ from tests.bench.broken import Broken
 from tests.bench.people import MEMBERS, PAGE
 from tests.bench.rows import p95, without_warm_up
 
-PLACES, SAMPLES = 60, 66  # different pages, samples of a side in a round
+PLACES, SAMPLES = 60, 44  # different pages, samples of a side in a round
 SCAN_EVERY = 10  # it costs a hundred times as much, and need not be known as well
 ROWS_BEFORE = (
     'select lower(u.name), m.id from membership m join "user" u on u.id = m.user_id where m.tenant_id = %s'
