@@ -6,6 +6,7 @@ missed goal is a `fail` in its line and no reason to end with an error. Raw figu
 
 import argparse
 import asyncio
+import fcntl
 import json
 import os
 import platform
@@ -13,6 +14,8 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +41,7 @@ from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratio
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / ".artifacts" / "bench.json"
+PEERS = ROOT / "tests" / "bench" / "peers.in"
 LISTS = {"list/rls": ("rls", "plain"), "list/rls@1e6": ("rls", "rls-small")}
 
 
@@ -85,6 +89,23 @@ class Run:
         return [seen.result(goal) for goal in goals]
 
 
+@contextmanager
+def database_of_ours() -> Iterator[None]:
+    """Stopped at the end, also the one that a killed bench left running: nobody else works in this directory."""
+    root = settings().root
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "bench.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("another bench is running here, and the two would measure each other")
+        server = EmbeddedPostgres(root / "postgres").start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -103,6 +124,7 @@ def report(run: Run, results: list[Result], load: list[str]) -> None:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("reflex", "psycopg", "sqlalchemy", "uvicorn")},
+        "peers": [line for line in PEERS.read_text().splitlines() if "==" in line],
         "seed": run.seed,
         "rows": {one.goal.name: list(one.ratios) or one.reason for one in results},
     }
@@ -118,12 +140,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     log.configure("CRITICAL")
     run, load = Run(given.rounds, chosen(given.row)), [_load()]
-    server = EmbeddedPostgres(settings().root / "postgres").start()
-    try:
+    with database_of_ours():
         results = run.results()
-    finally:
-        if server.started:
-            server.stop()
     load.append(_load())
     report(run, results, load)
     say(f"load average {load[0]} before, {load[1]} after, on {os.cpu_count()} cores; raw figures in {REPORT}")

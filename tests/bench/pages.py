@@ -6,6 +6,7 @@ subject; no delay on the network. Delays of 50 and 150 ms, and many open pages a
 """
 
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,7 @@ from tests.bench.visits import Seen, Site, Table, Timing, visit
 OURS, HEAVY, PEERS = "ours", "heavy", ("django", "nicegui", "streamlit")
 PORTS = {OURS: 3300, "django": 3304, "nicegui": 3305, "streamlit": 3306}
 ACTS, HEAVY_ACTS = 6, 2  # searches and sorts in a visit; the first of each is dropped
+HEAVY_QUERIES = ["ar", "er", "in", "li", "an", "or"]  # what hundreds of the two thousand match, but never all
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 TRUTH = """
 select lower(u.name) from membership m join "user" u on u.id = m.user_id
@@ -43,9 +45,8 @@ def _timing(acts: Sequence[Timing], figure: Callable[[Timing], float]) -> float:
 
 
 Figure = Callable[[Seen], float]
-COMPARED: dict[
-    str, tuple[Figure, str | float]
-] = {  # row: what of a visit, to the same of whom or to which figure
+# Row: what of a visit, and the same of whom or which figure it is divided by.
+COMPARED: dict[str, tuple[Figure, str | float]] = {
     "page/nicegui-cold": (lambda seen: seen.cold, "nicegui"),
     "page/streamlit-cold": (lambda seen: seen.cold, "streamlit"),
     "page/kilobytes": (lambda seen: seen.bytes, 400_000.0),
@@ -67,17 +68,11 @@ class Pages:
         self.broken: dict[str, str] = {}  # site: why it is out
         self.rounds: list[dict[str, Seen]] = []
         with psycopg.connect(database.admin_url(house.database)) as connection:
-            self._connection = connection
-            every = [*LAST, *HEAVY_QUERIES]
             self._names = {
-                (tenant, query.lower()): self._truth(tenant, query.lower())
+                (tenant, query): _truth(connection, tenant, query)
                 for tenant in (house.tenant_id, house.heavy_id)
-                for query in ("", *every)
+                for query in ("", *(one.lower() for one in (*LAST, *HEAVY_QUERIES)))
             }
-
-    def _truth(self, tenant: str, query: str) -> list[str]:
-        values = {"tenant": tenant, "pattern": f"%{query}%"}
-        return [name for (name,) in self._connection.execute(TRUTH, values).fetchall()]
 
     def table(self, site: str, query: str = "", *, descending: bool = False) -> Table:
         tenant, most = (self.house.heavy_id, HEAVY_PAGE) if site == HEAVY else (self.house.tenant_id, PAGE)
@@ -121,8 +116,10 @@ class Pages:
         return [{name: asdict(one) for name, one in seen.items()} for seen in self.rounds]
 
 
-# What many hundreds of the two thousand match, but never all.
-HEAVY_QUERIES = ["ar", "er", "in", "li", "an", "or"]
+def _truth(connection: psycopg.Connection, tenant: str, query: str) -> list[str]:
+    """The names in their order, by another SQL than ours and the peers'."""
+    values = {"tenant": tenant, "pattern": f"%{query}%"}
+    return [name for (name,) in connection.execute(TRUTH, values).fetchall()]
 
 
 @contextmanager
@@ -150,10 +147,14 @@ def standing(house: House) -> Iterator[Pages]:
             pages.sites[HEAVY] = Site(ours, f"/t/{house.heavy_slug}/members", rows, plain=True)
         else:
             pages.broken[HEAVY] = pages.broken[OURS]
-        python = environment.python()
-        for name in PEERS:
-            if peer := start(name, [python, "-m", "tests.bench.peers.serve", name, str(PORTS[name])]):
-                pages.sites[name] = Site(peer)
+        try:
+            python = environment.python()
+        except subprocess.CalledProcessError:
+            pages.broken |= dict.fromkeys(PEERS, "the peers could not be installed")
+        else:
+            for name in PEERS:
+                if peer := start(name, [python, "-m", "tests.bench.peers.serve", name, str(PORTS[name])]):
+                    pages.sites[name] = Site(peer)
         yield pages
 
 
