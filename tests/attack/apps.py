@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,46 +19,80 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from tests.attack.serve import DONE
+
 ROOT = Path(__file__).parents[2]
-URLS = {"tenant": "http://localhost:3201", "admin": "http://localhost:3202"}
 NAMESPACE = "/_event"
-QUIET, PATIENCE = 0.08, 0.6  # seconds: after the last answer, and for the first
+OVER = f'42{NAMESPACE},["{DONE}"]'
+RELOAD = "window.location.reload"
+START = 90  # seconds for an app to come up
+PATIENCE = 60  # seconds for an answer; a busy machine is no refusal
+
+
+def free_addresses() -> dict[str, str]:
+    """One for each app. Held at the same time, so that they differ."""
+    with socket.socket() as one, socket.socket() as two:
+        found = {}
+        for name, probe in (("tenant", one), ("admin", two)):
+            probe.bind(("127.0.0.1", 0))
+            found[name] = f"http://localhost:{probe.getsockname()[1]}"
+        return found
 
 
 @contextmanager
-def serving(which: str, *holes: str) -> Iterator["App"]:
-    """Ready to answer. Raises RuntimeError when it does not start, or when somebody else holds its port."""
-    app = App(which)
-    if app.answers():
-        raise RuntimeError(f"{app.url} answers before it was started: it is not ours")
-    command = [sys.executable, "-m", "tests.attack.serve", which, *holes]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 60
-        while not app.answers():
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"the {which} app does not start")
-            time.sleep(0.1)
-        yield app
-    finally:
-        process.terminate()
-        process.wait(20)
+def serving(which: str, addresses: dict[str, str], *holes: str) -> Iterator["App"]:
+    """Ready to answer. Raises RuntimeError when it does not start."""
+    app = App(which, addresses)
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            _command(which, *holes), cwd=ROOT, stdout=said, stderr=said, env=_environment(addresses)
+        )
+        try:
+            until = time.monotonic() + START
+            while not app.answers():
+                if process.poll() is not None or time.monotonic() > until:
+                    said.seek(0)
+                    raise RuntimeError(f"the {which} app does not start: {said.read()[-2000:]}")
+                time.sleep(0.1)
+            yield app
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
-def listing(which: str, *holes: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.attack.serve", which, "--list", *holes]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=dict(os.environ))
+def listing(which: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
+    """What there is to attack. See `serve.listing`."""
+    command = [*_command(which, *holes), "--list"]
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, env=_environment(addresses)
+    )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def _command(which: str, *holes: str) -> list[str]:
+    return [sys.executable, "-m", "tests.attack.serve", which, *holes]
+
+
+def _environment(addresses: dict[str, str]) -> dict[str, str]:
+    return os.environ | {
+        "BULKHEAD_TENANT_URL": addresses["tenant"],
+        "BULKHEAD_ADMIN_URL": addresses["admin"],
+    }
 
 
 @dataclass(frozen=True)
 class App:
     which: str
+    addresses: dict[str, str]
 
     @property
     def url(self) -> str:
-        return URLS[self.which]
+        return self.addresses[self.which]
+
+    @property
+    def others_url(self) -> str:
+        return self.addresses["admin" if self.which == "tenant" else "tenant"]
 
     def answers(self) -> bool:
         try:
@@ -64,7 +100,7 @@ class App:
         except httpx.HTTPError:
             return False
 
-    def ask(
+    async def ask(
         self, method: str, path: str, cookie: str = "", *, origin: str | None = "", **more: Any
     ) -> httpx.Response:
         """`origin`: the app's own unless given; None sends none."""
@@ -73,7 +109,8 @@ class App:
             headers["cookie"] = cookie
         if origin is not None:
             headers["origin"] = origin or self.url
-        return httpx.request(method, self.url + path, headers=headers, timeout=20, **more)
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as client:  # plain http
+            return await client.request(method, self.url + path, headers=headers, **more)
 
     async def opens(
         self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"
@@ -93,46 +130,37 @@ class App:
         token = token or str(uuid.uuid4())
         address = f"{self.url.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
         headers = {"cookie": cookie} if cookie else {}
-        given = self.url if origin == "" else origin
+        given: Any = self.url if origin == "" else origin
         async with connect(
             address, additional_headers=headers, origin=given, max_size=None, proxy=None
-        ) as wire:  # type: ignore[arg-type]
-            await asyncio.wait_for(wire.recv(), 5)  # engine.io says hello
+        ) as wire:
+            await asyncio.wait_for(wire.recv(), PATIENCE)  # engine.io says hello
             await wire.send(f"40{NAMESPACE},")
-            await asyncio.wait_for(wire.recv(), 5)
+            await asyncio.wait_for(wire.recv(), PATIENCE)
             yield Socket(wire, token)
 
 
 @dataclass
 class Socket:
+    """One browser tab. One caller at a time: what comes back belongs to what was sent last."""
+
     wire: ClientConnection
     token: str
 
     async def send(self, name: str, payload: dict[str, Any], path: str) -> str:
-        """An event of the page at `path`; everything that comes back until it is quiet."""
-        return await self.send_all([(name, payload)], path)
-
-    async def send_all(self, events: list[tuple[str, dict[str, Any]]], path: str) -> str:
-        for name, payload in events:
-            data = {
-                "name": name,
-                "payload": payload,
-                "router_data": {"pathname": path, "asPath": path, "query": {}},
-                "token": self.token,
-            }
-            await self.wire.send(f"42{NAMESPACE},{json.dumps(['event', data])}")
-        return await self._hear()
-
-    async def _hear(self) -> str:
+        """An event of the page at `path`; everything that comes back, from the events it leads to as well."""
+        data = {
+            "name": name,
+            "payload": payload,
+            "router_data": {"pathname": path, "asPath": path, "query": {}},
+            "token": self.token,
+        }
+        await self.wire.send(f"42{NAMESPACE},{json.dumps(['event', data])}")
         said: list[str] = []
-        wait = PATIENCE
-        while True:
-            try:
-                message = str(await asyncio.wait_for(self.wire.recv(), wait))
-            except TimeoutError:
-                return "\n".join(said)
-            if message == "2":
-                await self.wire.send("3")
-                continue
-            said.append(message)
-            wait = QUIET
+        async with asyncio.timeout(PATIENCE):
+            while (message := str(await self.wire.recv())) != OVER:
+                if message == "2":
+                    await self.wire.send("3")
+                else:
+                    said.append(message)
+        return "\n".join(said)

@@ -3,14 +3,17 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+MOST = 30  # of the bad ones that are printed
+
 
 @dataclass
 class Report:
     attempts: Counter[str] = field(default_factory=Counter)
+    controls: Counter[str] = field(default_factory=Counter)
     passed: list[tuple[str, str]] = field(default_factory=list)
-    void: list[tuple[str, str]] = field(
-        default_factory=list
-    )  # the rightful one was refused too, or nothing to attack
+    void: list[tuple[str, str]] = field(default_factory=list)  # the rightful one was refused too
+    unknowns: list[tuple[str, str]] = field(default_factory=list)  # there, and nobody has said how to attack it
+    covered: dict[str, list[str]] = field(default_factory=dict)  # what the attempts of a kind were generated from
 
     def attempt(self, kind: str, name: str, *, refused: bool) -> None:
         self.attempts[kind] += 1
@@ -19,21 +22,46 @@ class Report:
 
     def control(self, kind: str, name: str, *, works: bool) -> None:
         """The same act by whoever may do it. Where that fails, refusals of others prove nothing."""
+        self.controls[kind] += 1
         if not works:
             self.void.append((kind, name))
 
+    def unknown(self, kind: str, name: str) -> None:
+        self.unknowns.append((kind, name))
+
+    def covers(self, kind: str, name: str) -> None:
+        self.covered.setdefault(kind, []).append(name)
+
     @property
     def clean(self) -> bool:
-        return not self.passed and not self.void and bool(self.attempts)
+        return not self.bad and all(self.controls[kind] for kind in self.attempts) and bool(self.attempts)
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        return self.passed + self.void + self.unknowns
 
     def lines(self) -> list[str]:
-        leaks, voids = Counter(kind for kind, _ in self.passed), Counter(kind for kind, _ in self.void)
+        leaks = Counter(kind for kind, _ in self.passed)
         found = [
-            f"{kind:<12} {count:>6} attempts  {leaks[kind]:>4} passed"
-            + (f"  {voids[kind]} void" if voids[kind] else "")
+            f"{kind:<9} {count:>6,} attempts {leaks[kind]:>4} passed   {self.controls[kind]:>4} controls"
             for kind, count in sorted(self.attempts.items())
         ]
-        found.append(f"{'all':<12} {self.attempts.total():>6} attempts  {len(self.passed):>4} passed")
-        found += [f"  PASSED {kind}: {name}" for kind, name in self.passed[:20]]
-        found += [f"  VOID   {kind}: {name}" for kind, name in self.void[:20]]
+        found.append(
+            f"{'all':<9} {self.attempts.total():>6,} attempts {len(self.passed):>4} passed   {self.controls.total():>4} controls"
+        )
+        for word, those in (("PASSED", self.passed), ("VOID", self.void), ("UNKNOWN", self.unknowns)):
+            found += [f"  {word:<7} {kind}: {name}" for kind, name in those[:MOST]]
+            if len(those) > MOST:
+                found.append(f"  … and {len(those) - MOST} more {word}")
         return found
+
+    def record(self) -> dict[str, object]:
+        """For who wants to count without reading lines."""
+        return {
+            "attempts": dict(sorted(self.attempts.items())),
+            "controls": dict(sorted(self.controls.items())),
+            "passed": self.passed,
+            "void": self.void,
+            "unknown": self.unknowns,
+            "covered": {kind: sorted(names) for kind, names in sorted(self.covered.items())},
+        }

@@ -1,59 +1,148 @@
-"""`python -m tests.attack.serve tenant|admin [hole …]`: one app of the product without its pages, for the attacks.
+"""`python -m tests.attack.serve tenant|admin [hole …]`: one app of the product without its compiled pages.
 
 With a hole in it, if one is named: that is how the suite shows that it would notice. `--list` prints what there is
 to attack instead of serving it.
 """
 
+import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+DONE = "done"
+UNKNOWN = 0.1  # seconds in which nothing is answered to an event without a handler
+PAGE = "<!doctype html><title>A page of the app</title>"  # the compiled ones hold no data either
 
-def load(which: str) -> Any:
-    """Its import registers the app's handlers."""
-    os.environ |= {"BULKHEAD_APP": which, "REFLEX_ENV_MODE": "prod", "__REFLEX_SKIP_COMPILE": "1"}
+
+def load(which: str, holes: list[str]) -> Any:
+    """The app, whose import registers its handlers; then the holes are opened in it."""
+    os.environ |= {
+        "BULKHEAD_APP": which,
+        "REFLEX_ENV_MODE": "prod",
+        "__REFLEX_SKIP_COMPILE": "1",
+        "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "1",
+        "REFLEX_WEB_WORKDIR": str(_frontend(which)),
+    }
     if which == "tenant":
         from tenant_app.tenant_app import app
     else:
         from admin_app.admin_app import app
+    from tests.attack import holes as known
+
+    for hole in holes:
+        known.IN_APPS[hole]()
     return app
 
 
-def listing(which: str) -> dict[str, Any]:
-    """`handlers`: name to its arguments; a form is the dict of its fields. `unmarked`: those without a need."""
-    load(which)
+def _frontend(which: str) -> Path:
+    web = Path(os.environ["BULKHEAD_DATA_DIR"]) / "attack" / which
+    client = web / "build" / "client"
+    client.mkdir(parents=True, exist_ok=True)
+    for name in ("index.html", "404.html"):
+        (client / name).write_text(PAGE)
+    return web
+
+
+def listing(which: str, holes: list[str]) -> dict[str, Any]:
+    """`handlers`: by name, with arguments and need. `unmarked`: those without a need. `pages`, `routes`: of HTTP."""
+    app = load(which, holes)
     from reflex_base.registry import RegistrationContext
 
     from shared.ui.gate import unmarked_handlers
     from tests.attack import forms
 
-    found = {
-        name: forms.arguments(entry.handler.fn)
-        for name, entry in RegistrationContext.get().event_handlers.items()
-        if not entry.handler.fn.__module__.startswith("reflex")
+    found = {}
+    for name, entry in RegistrationContext.get().event_handlers.items():
+        if entry.handler.fn.__module__.startswith("reflex"):
+            continue
+        action = getattr(entry.handler.fn, "__action__", None)
+        found[name] = {
+            "arguments": forms.arguments(entry.handler.fn),
+            "permission": action.permission.value if action else "",
+            "writes": action.writes if action else True,
+            "page": getattr(entry.handler.fn, "__page__", False),
+        }
+    return {
+        "handlers": found,
+        "unmarked": unmarked_handlers(),
+        "pages": {page["route"]: _load(page) for _, page in RegistrationContext.get().decorated_pages},
+        "routes": _routes(which),
+        "framework": sorted(getattr(route, "path", "") for route in app._api.routes),
     }
-    return {"handlers": found, "unmarked": unmarked_handlers()}
 
 
-def main(which: str, *names: str) -> None:
-    app = load(which)
+def _load(page: dict[str, Any]) -> str:
+    """Name of the handler that runs when the page opens."""
+    from reflex_base.utils.format import format_event_handler
+
+    return format_event_handler(page["on_load"])
+
+
+def _routes(which: str) -> list[str]:
+    """As in "POST /auth/sign-in". Before the app is called: then everything of Reflex hangs below them."""
+    from starlette.routing import Route
+
+    if which == "tenant":
+        from shared.api.tenant_http import app
+    else:
+        from shared.api.admin_http import app
+    assert all(isinstance(route, Route) for route in app.routes), "a mount would hide its routes from the attacks"
+    return sorted(
+        f"{method} {route.path}"
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in sorted((route.methods or {"*"}) - {"HEAD"})
+    )
+
+
+def tell_when_done(app: Any) -> None:
+    """After all that an event led to, a packet that no page knows: nobody has to guess how long silence lasts."""
+    from reflex_base.event.processor import BaseStateEventProcessor as Processor
+    from reflex_base.registry import RegistrationContext
+
+    enqueue, telling = Processor.enqueue, set[asyncio.Task[None]]()
+
+    async def tell(processor: Any, token: str, future: Any, name: str) -> None:
+        if name in RegistrationContext.get().event_handlers:
+            with suppress(Exception, asyncio.CancelledError):
+                await future.wait_all()
+        else:
+            await asyncio.sleep(UNKNOWN)  # Reflex drops it, and never says so to the future
+        while future.txid in processor._tasks:  # the handler of exceptions goes on under the same number
+            await asyncio.sleep(0.001)
+        if sid := app.event_namespace.token_to_sid.get(token):
+            await app.event_namespace.emit(DONE, to=sid)
+
+    async def enqueue_and_tell(processor: Any, token: str, event: Any, ev_ctx: Any = None) -> Any:
+        future = await enqueue(processor, token, event, ev_ctx)
+        if future.parent is None:
+            task = asyncio.create_task(tell(processor, token, future, event.name))
+            telling.add(task)
+            task.add_done_callback(telling.discard)
+        return future
+
+    Processor.enqueue = enqueue_and_tell  # type: ignore[method-assign]
+
+
+def main(which: str, holes: list[str]) -> None:
+    app = load(which, holes)
+    tell_when_done(app)
     from shared.cli import lifeline
     from shared.cli.serve import run
     from shared.core import log
     from shared.core.config import settings
-    from tests.attack import holes
 
     lifeline.end_with(os.getppid())
     log.configure("CRITICAL")
-    for name in names:
-        holes.IN_APPS[name]()
     run(app(), settings().tenant_url if which == "tenant" else settings().admin_url)
 
 
 if __name__ == "__main__":
     chosen, *rest = sys.argv[1:]
-    if rest == ["--list"]:
-        print(json.dumps(listing(chosen)))
+    if "--list" in rest:
+        print(json.dumps(listing(chosen, [one for one in rest if one != "--list"])))
     else:
-        main(chosen, *rest)
+        main(chosen, rest)

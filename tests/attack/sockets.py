@@ -5,92 +5,111 @@ import uuid
 from shared.core import db
 from shared.identity import sessions
 from shared.identity.realms import OPERATOR, USER, Realm
-from tests.attack.apps import URLS, App
+from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.world import World
 
 KIND = "sockets"
-FOREIGN = (None, "null", "http://evil.test", "https://localhost:3201", "http://localhost:3201.evil.test",
-           "http://127.0.0.1:3201", "http://localhost", "http://localhost:3203")  # fmt: skip
+
+
+def realm_of(app: App) -> Realm:
+    return USER if app.which == "tenant" else OPERATOR
+
+
+def foreign_origins(app: App) -> list[str | None]:
+    """Near misses of our own, the other app's, and none at all."""
+    port = app.url.rpartition(":")[2]
+    return [
+        *(None, "null", "http://evil.test", app.others_url, f"https://localhost:{port}", "http://localhost"),
+        *(f"{app.url}.evil.test", f"{app.url}0", f"http://127.0.0.1:{port}", f"http://evil@localhost:{port}"),
+    ]
+
+
+def own_cookie(app: App, world: World) -> str:
+    return world.ann.cookie if app.which == "tenant" else world.olga
+
+
+def strangers(app: App, world: World) -> dict[str, str]:
+    """Cookies without a live session of this app's realm."""
+    realm, own = realm_of(app), own_cookie(app, world)
+    other = world.olga if app.which == "tenant" else world.ann.cookie
+    return {
+        "no session": "",
+        "a session of the other realm": other,
+        "a session of the other realm under our name": f"{realm.cookie}={other.partition('=')[2]}",
+        "a session cut short": own[:-4],
+        "an empty session": f"{realm.cookie}=",
+        "two sessions at once": f"{own}; {realm.cookie}={other.partition('=')[2]}",
+    }
 
 
 async def attack(app: App, world: World, report: Report) -> None:
-    own, others = (
-        (world.ann.cookie, world.gil.cookie)
-        if app.which == "tenant"
-        else (world.olga, await second_operator())
-    )
-    wrong_realm = world.olga if app.which == "tenant" else world.ann.cookie
-    swapped = f"{(OPERATOR if app.which == 'admin' else USER).cookie}={wrong_realm.partition('=')[2]}"
+    own = own_cookie(app, world)
+    others = world.gil.cookie if app.which == "tenant" else world.operators["support"]
     token = str(uuid.uuid4())
-    report.control(
-        KIND, f"{app.which}: its own session gets a socket", works=await app.opens(own, token=token)
-    )
+    works = await app.opens(own, token=token)
+    report.control(KIND, f"{app.which}: its own session gets a socket", works=works)
+    works = await app.opens(own, token=token)
+    report.control(KIND, f"{app.which}: and another with the same token", works=works)
 
     async def tried(name: str, cookie: str, **how: str | None) -> None:
-        report.attempt(KIND, f"{app.which}: {name}", refused=not await app.opens(cookie, **how))  # type: ignore[arg-type]
+        refused = not await app.opens(cookie, **how)  # type: ignore[arg-type]
+        report.attempt(KIND, f"{app.which}: {name}", refused=refused)
 
-    for origin in (*FOREIGN, *(url for name, url in URLS.items() if name != app.which)):
+    for origin in foreign_origins(app):
         await tried(f"origin {origin}", own, origin=origin)
         await tried(f"origin {origin} without session", "", origin=origin)
-    for name, cookie in (
-        ("no session", ""),
-        ("session of the other realm", wrong_realm),
-        ("session of the other realm under our name", swapped),
-        ("a session cut short", own[:-4]),
-        ("an empty session", own.partition("=")[0] + "="),
-    ):
+    ended = await ended_session(app, world)
+    for name, cookie in {**strangers(app, world), "a session that has ended": ended}.items():
         await tried(name, cookie)
         await tried(f"{name}, with a stolen token", cookie, token=token)
     await tried("a stolen token with another live session", others, token=token)
     for bad in ("short", "x" * 200, "a b c d e f g h", "%2e%2e%2f" * 4):
         await tried(f"token {bad[:12]}", own, token=bad)
     for method in ("GET", "POST"):
-        answer = app.ask(method, f"/_event/?EIO=4&transport=polling&token={token}", own)
+        answer = await app.ask(method, f"/_event/?EIO=4&transport=polling&token={token}", own)
         report.attempt(KIND, f"{app.which}: polling by {method}", refused=answer.status_code in (403, 404))
-    uploads(app, own, others, token, report)
-    ended = await ended_session(app, world)
-    await tried("a session that has ended", ended)
-    await tried("a session that has ended, with a stolen token", ended, token=token)
+    await uploads(app, own, {"another session": others, **strangers(app, world)}, token, report)
 
 
-def uploads(app: App, own: str, others: str, token: str, report: Report) -> None:
+async def uploads(app: App, own: str, others: dict[str, str], token: str, report: Report) -> None:
+    """Reflex runs an upload on the state of whoever's token it names; there is no upload of Reflex in our pages."""
     picture = {"files": ("x.png", b"\x89PNG", "image/png")}
-    for name, cookie, origin in (
-        ("no session", "", ""),
-        ("another session", others, ""),
-        ("our session from elsewhere", own, "http://evil.test"),
-        ("our session without origin", own, None),
-    ):
-        headers = {"reflex-client-token": token, "reflex-event-handler": "state.upload"}
-        answer = app.ask("POST", "/_upload", cookie, origin=origin, files=picture, headers=headers)
-        report.attempt(
-            KIND, f"{app.which}: upload with the token and {name}", refused=answer.status_code == 403
-        )
-        answer = app.ask("GET", "/_upload/x.png", cookie, origin=origin, headers=headers)
-        report.attempt(
-            KIND, f"{app.which}: uploaded file with {name}", refused=answer.status_code in (303, 403, 404)
-        )
+    headers = {"reflex-client-token": token, "reflex-event-handler": "state.upload"}
 
+    async def sent(cookie: str, origin: str | None = "") -> int:
+        answer = await app.ask("POST", "/_upload", cookie, origin=origin, files=picture, headers=headers)
+        return answer.status_code
 
-async def second_operator() -> str:
-    from tests import factories
-
-    return await factories.operator("Sam", "support")
+    report.control(KIND, f"{app.which}: the holder's upload is let through", works=await sent(own) != 403)
+    for name, cookie in others.items():
+        report.attempt(KIND, f"{app.which}: upload by {name}", refused=await sent(cookie) == 403)
+    for origin in foreign_origins(app):
+        report.attempt(KIND, f"{app.which}: upload from {origin}", refused=await sent(own, origin) == 403)
+    for name, cookie in {"the holder": own, **others}.items():
+        answer = await app.ask("GET", "/_upload/x.png", cookie, headers=headers)
+        refused = answer.status_code in (303, 403, 404)
+        report.attempt(KIND, f"{app.which}: uploaded file for {name}", refused=refused)
 
 
 async def ended_session(app: App, world: World) -> str:
     """A cookie that was good a moment ago."""
-    realm: Realm = USER if app.which == "tenant" else OPERATOR
+    realm = realm_of(app)
     async with db.transaction(realm.db_role) as session:
-        found = await sessions.find(session, realm, world.ann.cookie if app.which == "tenant" else world.olga)
+        found = await sessions.find(session, realm, own_cookie(app, world))
         assert found is not None
-        token = await sessions.start(
-            session, realm, found.subject_id, "password+totp" if app.which == "admin" else "password"
-        )
+        token = await sessions.start(session, realm, found.subject_id, found.factors)
     cookie = f"{realm.cookie}={token}"
     async with db.transaction(realm.db_role) as session:
         found = await sessions.find(session, realm, cookie)
         assert found is not None
         await sessions.end(session, realm, found.session_hash)
     return cookie
+
+
+async def fresh_session(app: App, subject_id: str) -> str:
+    """Another session of this person, for what may end it."""
+    realm = realm_of(app)
+    async with db.transaction(realm.db_role) as session:
+        token = await sessions.start(session, realm, subject_id, "password+totp")
+    return f"{realm.cookie}={token}"

@@ -2,37 +2,58 @@
 
 import asyncio
 import hashlib
+import io
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from PIL import Image
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.core import db, limits
+from shared.core.ids import new_id
 from shared.identity import tasks as identity
 from shared.jobs import worker
-from shared.tenancy import entry, invitations
+from shared.tenancy import entry, invitations, notifications, tenants
 from shared.tenancy import tasks as tenancy
 from tests import database, factories
 from tests.stand_in_mail import mailbox
 
 MOVING = {"seen_at"}  # changes by looking
+CLAIMED = {  # parameters that name a row: what of it
+    "actor_id": ("membership", "user_id"),
+    "invitation_id": ("invitation", "id"),
+    "membership_id": ("membership", "id"),
+    "notification_id": ("notification", "id"),
+    "tenant_id": ("tenant", "id"),
+    "user_id": ("membership", "user_id"),
+}
 
 
 @dataclass(frozen=True)
 class World:
-    ann: factories.Account
-    max: factories.Account  # a member of Acme
-    vic: factories.Account  # a viewer of Acme
-    gil: factories.Account
-    carl: factories.Account
-    olga: str  # cookies of operators
+    ann: factories.Account  # owns Acme
+    roles: dict[str, factories.Account]  # the others of Acme, one for every role
+    gil: factories.Account  # owns Globex
+    bea: factories.Account  # an admin of both
+    carl: factories.Account  # belongs to nobody
+    operators: dict[str, str]  # role: cookie
     acme: str
     acme_slug: str
     globex: str
     globex_slug: str
-    canaries: tuple[str, ...]  # words that only Globex knows
+    names: dict[str, str]  # tenant: its name
+    secrets: dict[str, tuple[str, ...]]  # tenant: words that only its own people have seen
+
+    @property
+    def olga(self) -> str:
+        return self.operators[OWNER]
+
+    def words(self, *tenants: str) -> tuple[str, ...]:
+        """What must not be seen by anybody outside of these tenants."""
+        return tuple(word for one in tenants for word in (self.names[one], *self.secrets[one]))
 
     @staticmethod
     def eye() -> psycopg.Connection[dict[str, Any]]:
@@ -57,42 +78,71 @@ class World:
                 query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id]
             ).fetchall()
 
+    def claims(self, parameter: str, tenant_id: str) -> list[str]:
+        """What a parameter of this name could be filled with from that tenant's rows. Raises KeyError."""
+        table, column = CLAIMED[parameter]
+        key = "id" if table == "tenant" else "tenant_id"
+        return [row[column] for row in self.rows(table, key, tenant_id)]
+
     def print_of(self, tenant_id: str) -> str:
         """A fingerprint of everything that a tenant has; looking at it leaves no mark."""
         known = hashlib.sha256()
-        for table, key in self.tables().items():
-            for row in self.rows(table, key, tenant_id):
-                known.update(
-                    repr([(name, value) for name, value in row.items() if name not in MOVING]).encode()
-                )
+        with self.eye() as eye:
+            for table, key in self.tables().items():
+                query = sql.SQL("select * from {} where {} = %s order by 1, 2")
+                rows = eye.execute(query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id])
+                for row in rows:
+                    kept = [(name, value) for name, value in row.items() if name not in MOVING]
+                    known.update(repr(kept).encode())
         return known.hexdigest()
+
+    def prints(self) -> tuple[str, str]:
+        return self.print_of(self.acme), self.print_of(self.globex)
 
 
 async def build() -> World:
     await limits.clear()
-    names = ("Ann", "Max", "Vic", "Gil", "Carl")
-    ann, max_, vic, gil, carl = [await factories.account(name) for name in names]
-    acme = await factories.tenant(ann, "Acme", plan="enterprise")
+    ann, gil, bea, carl = [await factories.account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
+    acme = await factories.tenant(ann, "Acme Xylophone", plan="enterprise")
     globex = await factories.tenant(gil, "Globex Zanzibar", plan="enterprise")
-    await factories.join(ann, acme.slug, max_, "member")
-    await factories.join(ann, acme.slug, vic, "viewer")
-    for owner, slug, email in ((ann, acme.slug, "zoe@acme.test"), (gil, globex.slug, "quetzal@globex.test")):
-        async with entry.enter_tenant(owner.cookie, slug) as ctx:
-            await invitations.invite(ctx, email, "member")
+    roles = {role: await factories.account(role.title()) for role in ROLES if role != OWNER}
+    for role, account in roles.items():
+        await factories.join(ann, acme.slug, account, role)
+    for owner, slug in ((ann, acme.slug), (gil, globex.slug)):
+        await factories.join(owner, slug, bea, "admin")
+    invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
+    for owner, tenant in ((ann, acme), (gil, globex)):
+        async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
+            await invitations.invite(ctx, invited[tenant.id], "member")
+            await tenants.set_logo(ctx, _picture())
     await run_jobs()
+    for owner, tenant in ((ann, acme), (gil, globex)):
+        async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
+            told = f"Only for {owner.user.email}"
+            await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
     return World(
-        ann,
-        max_,
-        vic,
-        gil,
-        carl,
-        await factories.operator("Olga"),
-        acme.id,
-        acme.slug,
-        globex.id,
-        globex.slug,
-        ("Globex Zanzibar", "quetzal@globex.test", gil.user.email, globex.id),
+        ann=ann,
+        roles=roles,
+        gil=gil,
+        bea=bea,
+        carl=carl,
+        operators={role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES},
+        acme=acme.id,
+        acme_slug=acme.slug,
+        globex=globex.id,
+        globex_slug=globex.slug,
+        names={acme.id: acme.name, globex.id: globex.name},
+        secrets={
+            acme.id: (acme.id, invited[acme.id], ann.user.email),
+            globex.id: (globex.id, invited[globex.id], gil.user.email),
+        },
     )
+
+
+def _picture() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), "navy").save(out, "PNG")
+    return out.getvalue()
 
 
 async def run_jobs() -> None:

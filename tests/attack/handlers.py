@@ -1,0 +1,381 @@
+"""Every event handler of both apps, called over a real socket by those who may not.
+
+What comes back must hold no word of a tenant that is not the caller's, and must say that it was refused; the
+fingerprints of both tenants must stay. Ids are other tenants' rows, and then must get the answer of ids that do not
+exist. `attack` calls the product as it is; `gate` calls an app whose services ask for no permission, because two
+walls behind one another hide that one is gone.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
+from shared.core import crypto
+from shared.core.ids import new_id
+from shared.tenancy import entry
+from tests import factories
+from tests.attack.apps import RELOAD, App, Socket
+from tests.attack.report import Report
+from tests.attack.sockets import fresh_session, strangers
+from tests.attack.world import CLAIMED, World
+
+KIND, GATE = "handlers", "gate"
+FORBIDDEN = "You may not "
+REFUSALS = (entry.NOTHING_HERE, FORBIDDEN, RELOAD)
+BUG = "Something went wrong on our side."
+WRONG: tuple[Any, ...] = ({"a": 1}, [1, "b"], 7, None, True, "\0", "x" * 5_000)
+TABS = ("members", "audit", "tenants", "operators")
+EXTRA = {"tenant_id": "ten_x", "user_id": "usr_x", "permissions": ["owner:transfer"], "actor_id": "usr_x"}
+PREFIX = {"invitation": "inv", "membership": "mem", "notification": "ntf", "operator": "opr", "tenant": "ten"}
+# Texts and choices that no row is named by: argument or field, and what an honest caller would send.
+HONEST: dict[str, Any] = {
+    **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
+    **dict.fromkeys(("role", "state", "status", "confirm"), ""),
+    **dict.fromkeys(("reason", "name"), "Because it is so"),
+    "colour": "#336699",
+    "column": "name",
+    "dialog": "",
+    "email": "eve@evil.test",
+    "key": "brand",
+    "open": False,
+    "slug": "-",
+    "tab": "overview",
+}
+Handler = dict[str, Any]
+
+
+class Attack:
+    def __init__(self, app: App, listings: dict[str, Any], world: World, report: Report) -> None:
+        """`listings`: of both apps, as `apps.listing` found them."""
+        self.app, self.world, self.report = app, world, report
+        self.handlers: dict[str, Handler] = listings[app.which]["handlers"]
+        self.pages: dict[str, str] = listings[app.which]["pages"]
+        self.unmarked: list[str] = listings[app.which]["unmarked"]
+        (other,) = listings.keys() - {app.which}
+        self.others: dict[str, Handler] = listings[other]["handlers"]
+        self.own = world.ann.cookie if app.which == "tenant" else world.olga
+
+    # ── the product as it is ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        self.inventory()
+        await self.controls()
+        leaving = await self._somebody()
+        before = self.world.prints()
+        await asyncio.gather(
+            self.without_session(),
+            self.after_the_session(leaving),
+            self.of_the_other_app(),
+            self.foreign_ids(),
+            *self.outsiders(),
+            *self.lower_roles(KIND),
+        )
+        self._unchanged("these calls", before)
+        await asyncio.gather(self.between_two_tenants(), self.without_reason())
+        before = self.world.prints()
+        await asyncio.gather(self.wrong_types(), self.extra_fields())
+        self._unchanged("what could not be read", before)
+        await self.foreign_words()
+
+    def inventory(self) -> None:
+        for name, one in self.handlers.items():
+            self.report.covers(KIND, f"{self.app.which} {_short(name)}")
+            refused = name not in self.unmarked
+            self.report.attempt(KIND, f"{self.app.which} {_short(name)} without saying what it needs", refused=refused)
+            for argument in _inputs(one):
+                if argument not in HONEST and argument not in CLAIMED and not argument.endswith("_id"):
+                    self.report.unknown(KIND, f"{self.app.which} {_short(name)}: argument {argument}")
+
+    async def controls(self) -> None:
+        """The owner's own call is not refused; what only reads shows their own."""
+        own = self.world.words(self.world.acme)
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                said = await self._call(socket, name, one, self.world.acme)
+                works = not any(word in said for word in REFUSALS)
+                if one["page"] and self.app.which == "tenant":
+                    works = works and any(word in said for word in own)
+                self.report.control(KIND, f"{self.app.which} {_short(name)} by its owner: {said[-200:]}", works=works)
+
+    async def without_session(self) -> None:
+        """No socket, so no call: neither with an event in the first packet."""
+        for name in self.handlers:
+            for who, cookie in list(strangers(self.app, self.world).items())[:3]:
+                try:
+                    async with self.app.socket(cookie) as socket:
+                        said = await self._call(socket, name, self.handlers[name], self.world.acme)
+                except Exception:  # no socket
+                    said = RELOAD
+                self._judge(KIND, f"{_short(name)} with {who}", said)
+
+    async def after_the_session(self, cookie: str) -> None:
+        """The socket stays open when the row goes; the next event finds out."""
+        async with self.app.socket(cookie) as socket:
+            await socket.send(next(iter(self.handlers)), {}, self._path(self.world.acme))
+            self._forget_session(cookie)
+            for name, one in self.handlers.items():
+                said = await self._call(socket, name, one, self.world.acme)
+                self._judge(KIND, f"{_short(name)} after the session", said, must=RELOAD)
+
+    async def _somebody(self) -> str:
+        """With every right, and nobody else needs this session."""
+        if self.app.which == "admin":
+            return await factories.operator("Rae")
+        rae = await factories.account("Rae")
+        await factories.join(self.world.ann, self.world.acme_slug, rae, "admin")
+        return rae.cookie
+
+    def _forget_session(self, cookie: str) -> None:
+        """Without a word, or the socket would be closed."""
+        table = "user_session" if self.app.which == "tenant" else "operator_session"
+        with self.world.eye() as eye:
+            gone = eye.execute(
+                f"delete from {table} where token_hash = %s", [crypto.digest(cookie.partition("=")[2])]
+            )
+            assert gone.rowcount == 1
+
+    async def of_the_other_app(self) -> None:
+        """By name. What one process has not imported, it does not know."""
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.others.items():
+                said = await self._call(socket, name, one, self.world.acme)
+                silent = name not in self.handlers and (said == "" or BUG in said)
+                self.report.attempt(KIND, f"{self.app.which}: {_short(name)} of the other app", refused=silent)
+
+    async def without_reason(self) -> None:
+        """An operator reads what people did in a tenant only after saying why."""
+        if self.app.which == "tenant":
+            return
+        tenant, reason = self.world.globex, {"reason": "Ticket 4471"}
+        _, invited, _ = self.world.secrets[tenant]  # the owner's address is in the directory
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                if "reason" in _inputs(one):
+                    continue
+                for tab in TABS:
+                    said = await self._call(socket, name, one, tenant, {"tab": tab})
+                    what = f"admin {_short(name)} ({tab}) without a reason"
+                    self.report.attempt(KIND, what, refused=invited not in said)
+        for state in ("one_tenant_state", "all_audit_state"):
+            ways = {_short(name): name for name in self.handlers}
+            enter, turn = ways[f"{state}.enter"], ways[f"{state}.choose_tab"]
+            async with self.app.socket(self.own) as socket:
+                said = await self._call(socket, enter, self.handlers[enter], tenant, reason)
+                for tab in TABS:
+                    said += await self._call(socket, turn, self.handlers[turn], tenant, {"tab": tab})
+            self.report.control(KIND, f"{state} with a reason shows the trail", works=invited in said)
+
+    def outsiders(self) -> Iterator[Any]:
+        if self.app.which == "admin":
+            return
+        for who, cookie, tenant, slug in (
+            ("the owner of Globex", self.world.gil.cookie, self.world.acme, self.world.acme_slug),
+            ("the owner of Acme", self.world.ann.cookie, self.world.globex, self.world.globex_slug),
+            ("a person without a tenant", self.world.carl.cookie, self.world.acme, self.world.acme_slug),
+        ):
+            yield self._outsider(who, cookie, tenant, slug)
+
+    async def _outsider(self, who: str, cookie: str, tenant: str, slug: str) -> None:
+        unknown = f"{slug[:-2]}zz"
+        async with self.app.socket(cookie) as theirs, self.app.socket(cookie) as nobodys:
+            for name, one in self.handlers.items():
+                said = await self._call(theirs, name, one, tenant)
+                self._judge(KIND, f"{_short(name)} by {who}", said, hidden=(tenant,), must=entry.NOTHING_HERE)
+                same = await self._call(nobodys, name, one, tenant, slug=unknown)
+                refused = _bare(said, slug) == _bare(same, unknown)
+                self.report.attempt(KIND, f"{_short(name)} by {who}: the same as nothing", refused=refused)
+
+    def lower_roles(self, kind: str) -> Iterator[Any]:
+        if self.app.which == "tenant":
+            for role, account in self.world.roles.items():
+                yield self._lower_role(kind, role, account.cookie, ROLES[role].permissions)
+        else:
+            for role, cookie in self.world.operators.items():
+                if role != OWNER:
+                    yield self._lower_role(kind, role, cookie, OPERATOR_ROLES[role].permissions)
+
+    async def _lower_role(self, kind: str, role: str, cookie: str, permissions: frozenset[str]) -> None:
+        async with self.app.socket(cookie) as socket:
+            for name, one in self.handlers.items():
+                if one["permission"] in permissions:
+                    continue
+                said = await self._call(socket, name, one, self.world.acme)
+                hidden = (self.world.globex,)
+                self._judge(kind, f"{_short(name)} by a {role}", said, hidden=hidden, must=FORBIDDEN)
+
+    async def foreign_ids(self) -> None:
+        """The owner of Acme, at home, names rows of Globex: they do not exist."""
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                for argument in _inputs(one):
+                    if argument not in CLAIMED or self.app.which == "admin":
+                        continue
+                    unknown = new_id(PREFIX[CLAIMED[argument][0]])
+                    for value in self.world.claims(argument, self.world.globex):
+                        same = await self._call(socket, name, one, self.world.acme, {argument: unknown})
+                        said = await self._call(socket, name, one, self.world.acme, {argument: value})
+                        refused = _bare(said, value) == _bare(same, unknown) and "error" in said
+                        self.report.attempt(KIND, f"{_short(name)} with {argument} of Globex", refused=refused)
+
+    async def between_two_tenants(self) -> None:
+        """One tab of somebody in both: what the one page held must not be there on the other's."""
+        if self.app.which == "admin":
+            return
+        before = self.world.print_of(self.world.acme)
+        for name, one in self.handlers.items():
+            cookie = await fresh_session(self.app, self.world.bea.user.id)
+            async with self.app.socket(cookie) as socket:
+                for load in self._loads_of(name):
+                    await self._call(socket, load, self.handlers[load], self.world.acme)
+                for again in ("first", "second"):
+                    said = await self._call(socket, name, one, self.world.globex)
+                    refused = not any(word in said for word in self.world.secrets[self.world.acme])
+                    self.report.attempt(KIND, f"{_short(name)} in a tab that was Acme's, {again}", refused=refused)
+
+        refused = self.world.print_of(self.world.acme) == before
+        self.report.attempt(KIND, "what somebody did in Globex left Acme as it was", refused=refused)
+
+    async def wrong_types(self) -> None:
+        """Even of those who may: a wrong type is refused in words, not by a bug."""
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                for argument in one["arguments"]:
+                    for value in WRONG:
+                        payload = _payload(one, {}) | {argument: value}
+                        said = await socket.send(name, payload, self._path(self.world.acme, name))
+                        what = f"{_short(name)} with {argument} = {str(value)[:10]!r}"
+                        refused = BUG not in said and not self._tells(said, self.world.globex)
+                        self.report.attempt(KIND, f"{self.app.which} {what}", refused=refused)
+
+    async def extra_fields(self) -> None:
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                for argument, fields in one["arguments"].items():
+                    if not isinstance(fields, list):
+                        continue
+                    for extra, value in EXTRA.items():
+                        form = {field: HONEST[field] for field in fields} | {extra: value}
+                        said = await socket.send(name, {argument: form}, self._path(self.world.acme, name))
+                        refused = "is not a field of this form" in said
+                        what = f"{_short(name)} with the extra field {extra}"
+                        self.report.attempt(KIND, f"{self.app.which} {what}", refused=refused)
+
+    async def foreign_words(self) -> None:
+        """Any text may be an id of Globex, or a word of it. Acme may change by this: it is its owner who asks."""
+        if self.app.which == "admin":
+            return
+        world = self.world
+        before = world.print_of(world.globex)
+        values = (*world.secrets[world.globex], world.globex_slug, *world.claims("membership_id", world.globex))
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                for argument in _inputs(one):
+                    if isinstance(HONEST.get(argument), bool):
+                        continue
+                    for value in values:
+                        said = await self._call(socket, name, one, world.acme, {argument: value})
+                        refused = not self._tells(said.replace(value, ""), world.globex)
+                        self.report.attempt(KIND, f"{_short(name)} with {argument} = {value}", refused=refused)
+        refused = world.print_of(world.globex) == before
+        self.report.attempt(KIND, "words of Globex left Globex as it was", refused=refused)
+
+    # ── the gate alone ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def gate(self) -> None:
+        """For an app whose services ask for nothing: what stops a lower role is the gate."""
+        async with self.app.socket(self.own) as socket:
+            for name, one in self.handlers.items():
+                if one["page"]:
+                    said = await self._call(socket, name, one, self.world.acme)
+                    works = not any(word in said for word in REFUSALS)
+                    self.report.control(GATE, f"{self.app.which} {_short(name)} by its owner", works=works)
+        before = self.world.prints()
+        await asyncio.gather(*self.lower_roles(GATE))
+        refused = self.world.prints() == before
+        self.report.attempt(GATE, f"{self.app.which}: all of these changed nothing", refused=refused)
+
+    # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _call(
+        self,
+        socket: Socket,
+        name: str,
+        one: Handler,
+        tenant: str,
+        values: dict[str, Any] | None = None,
+        *,
+        slug: str = "",
+    ) -> str:
+        return await socket.send(name, _payload(one, values or {}), self._path(tenant, name, slug))
+
+    def _loads_of(self, name: str) -> list[str]:
+        """The load of its own page, and one that shows people."""
+        state = name.rpartition(".")[0]
+        return [
+            load for load in self.pages.values() if load.rpartition(".")[0] == state or "members_state" in load
+        ]
+
+    def _path(self, tenant: str, name: str = "", slug: str = "") -> str:
+        """Of the page that has this handler; of any page for a handler of all."""
+        state = name.rpartition(".")[0]
+        route = next((route for route, load in self.pages.items() if load.rpartition(".")[0] == state), "")
+        if self.app.which == "admin":
+            return (route or "/").replace("[tenant]", tenant)
+        slug = slug or (self.world.acme_slug if tenant == self.world.acme else self.world.globex_slug)
+        return (route or "/t/[tenant]/home").replace("[tenant]", slug)
+
+    def _judge(
+        self, kind: str, what: str, said: str, *, hidden: tuple[str, ...] = (), must: str = ""
+    ) -> None:
+        """`must`: the words of the refusal that is due; any of them by default."""
+        words = (must,) if must else REFUSALS
+        refused = any(word in said for word in words) and not self._tells(said, *hidden)
+        self.report.attempt(kind, f"{self.app.which} {what}", refused=refused)
+
+    def _tells(self, said: str, *hidden: str) -> bool:
+        hidden = hidden or (self.world.acme, self.world.globex)
+        heard = _heard(said)
+        return any(word in heard for word in self.world.words(*hidden))
+
+    def _unchanged(self, what: str, before: tuple[str, str]) -> None:
+        refused = self.world.prints() == before
+        self.report.attempt(KIND, f"{self.app.which}: {what} changed nothing", refused=refused)
+
+
+def _payload(one: Handler, values: dict[str, Any]) -> dict[str, Any]:
+    def of(argument: str) -> Any:
+        prefix = PREFIX.get(argument.removesuffix("_id"), "")
+        return values.get(argument, HONEST[argument] if argument in HONEST else new_id(prefix))
+
+    return {
+        argument: {field: of(field) for field in kind} if isinstance(kind, list) else of(argument)
+        for argument, kind in one["arguments"].items()
+    }
+
+
+def _inputs(one: Handler) -> Iterator[str]:
+    """Names of the arguments, and of the fields of a form."""
+    for argument, kind in one["arguments"].items():
+        yield from kind if isinstance(kind, list) else [argument]
+
+
+def _short(name: str) -> str:
+    """As in "members_state.load"."""
+    return ".".join(part.rpartition("____")[2] for part in name.split(".")[-2:])
+
+
+def _heard(said: str) -> str:
+    """Without the address of the page, which the caller has named; in one order."""
+    frames = [json.loads(line.partition(",")[2])[1] for line in said.splitlines() if line.startswith("42")]
+    for frame in frames:
+        for state in frame.get("delta", {}).values():
+            for name in [one for one in state if one.startswith("rx_router_")]:
+                del state[name]
+    return json.dumps(frames, sort_keys=True, ensure_ascii=False)
+
+
+def _bare(said: str, word: str) -> str:
+    return re.sub(r"req_\w+", "REQUEST", _heard(said)).replace(word, "WORD")

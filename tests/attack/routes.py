@@ -1,0 +1,269 @@
+"""Every HTTP route and page of both apps: who may not, from where, and what an answer may not tell.
+
+The routes come from the routers, what they are for from the two tables here. A route that is not in a table, or a
+line without a route, turns the report red: nobody has said who may use it.
+"""
+
+import asyncio
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import httpx
+from PIL import Image
+
+from shared.access.permissions import Permission
+from shared.access.roles import ROLES
+from shared.tenancy import entry
+from tests import factories
+from tests.attack.apps import App
+from tests.attack.report import Report
+from tests.attack.sockets import ended_session, foreign_origins, fresh_session, own_cookie, strangers
+
+from tests.attack.world import World
+
+KIND = "routes"
+AT_ONCE = 8
+FOREIGN = "This request came from another site."
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+JSON = {"accept": "application/json"}
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a route is for. `{slug}` and `{name}` in fields are of the tenant that is asked for."""
+
+    who: Literal["anybody", "person", "member"]
+    permission: Permission | None = None  # in the tenant
+    query: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+    file: str = ""  # name of its field
+
+
+ANYBODY, PERSON, MEMBER = Use("anybody"), Use("person"), Use("member")
+BOTH = {
+    **dict.fromkeys(("GET /healthz", "GET /readyz", "GET /sign-in", "GET /mfa"), ANYBODY),
+    **dict.fromkeys(("POST /auth/sign-in", "POST /auth/mfa", "POST /auth/sign-out"), ANYBODY),
+    **dict.fromkeys((f"GET /{tree}/{{rest:path}}" for tree in ("account", "api", "auth")), ANYBODY),
+    **dict.fromkeys((f"GET /{tree}/{{rest:path}}" for tree in ("onboarding", "webhooks")), ANYBODY),
+    **dict.fromkeys(("GET /account", "GET /account/factor", "POST /account/factor"), PERSON),
+    **dict.fromkeys(("POST /account/name", "POST /account/password", "POST /account/codes"), PERSON),
+    **dict.fromkeys(("POST /account/factor/enrol", "POST /account/factor/off"), PERSON),
+    **dict.fromkeys(("POST /account/sessions/end", "POST /account/sessions/end-others"), PERSON),
+}
+SETUP = Permission.SETTINGS_WRITE
+USES = {
+    "tenant": {
+        **BOTH,
+        **dict.fromkeys(("GET /forgot", "GET /forgot/sent", "GET /reset", "GET /sign-up"), ANYBODY),
+        **dict.fromkeys(("GET /verify", "GET /metrics", "GET /invitations/accept"), ANYBODY),
+        **dict.fromkeys(("POST /auth/forgot", "POST /auth/reset", "POST /auth/sign-up"), ANYBODY),
+        **dict.fromkeys(("POST /auth/resend", "POST /auth/verify", "POST /invitations/accept"), ANYBODY),
+        **dict.fromkeys(("GET /", "GET /organisations", "POST /organisations"), PERSON),
+        "GET /t/{slug}/logo": MEMBER,
+        "POST /t/{slug}/logo": Use("member", Permission.SETTINGS_WRITE, file="logo"),
+        "GET /onboarding": Use("member", SETUP, query={"t": "{slug}"}),
+        "POST /onboarding/finish": Use("member", SETUP, fields={"t": "{slug}"}),
+        "POST /onboarding/organisation": Use(
+            "member", SETUP, fields={"t": "{slug}", "slug": "{slug}", "name": "{name}"}
+        ),
+        "POST /onboarding/people": Use(
+            "member", SETUP, fields={"t": "{slug}", "email1": "eve@evil.test", "role1": "admin"}
+        ),
+        "POST /onboarding/{slug}/look": Use("member", SETUP, fields={"colour": "#ff0000"}, file="logo"),
+    },
+    "admin": BOTH,
+}
+CLOSED = ("/_all_routes", "/_event", "/_health", "/_upload", "/auth-codespace", "/ping")  # of Reflex
+
+
+async def attack(app: App, listings: dict[str, Any], world: World, report: Report) -> None:
+    """`listings`: of both apps, as `apps.listing` found them."""
+    uses, listed = USES[app.which], listings[app.which]
+    pages = {f"GET {page}": page_use(app) for page in listed["pages"]}
+    found = set(listed["routes"])
+    for name in sorted(found ^ uses.keys()):
+        report.unknown(KIND, f"{app.which} {name}")
+    for path in set(listed["framework"]) - set(CLOSED):
+        report.unknown(KIND, f"{app.which} {path} of Reflex")
+    run = _Run(app, world, report)
+    await run.prepare()
+    known = {name: use for name, use in {**uses, **pages}.items() if name in found or name in pages}
+    for name, use in known.items():
+        report.covers(KIND, f"{app.which} {name}")
+        await run.control(name, use)
+    before = world.prints()
+    work = [one for name, use in known.items() for one in run.attempts(name, use)]
+    work += [run.closed(path) for path in CLOSED]
+    for other in listings.keys() - {app.which}:
+        theirs = {*USES[other], *(f"GET {page}" for page in listings[other]["pages"])}
+        work += [run.of_the_other(name) for name in sorted(theirs - uses.keys() - pages.keys())]
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def calm(one: Any) -> None:
+        async with limit:
+            await one
+
+    await asyncio.gather(*map(calm, work))
+    report.attempt(KIND, f"{app.which}: all of these changed nothing", refused=world.prints() == before)
+
+
+def page_use(app: App) -> Use:
+    return MEMBER if app.which == "tenant" else PERSON
+
+
+def refused(answer: httpx.Response) -> bool:
+    to_sign_in = answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
+    return to_sign_in or answer.status_code in (401, 403, 404, 405)
+
+
+class _Run:
+    def __init__(self, app: App, world: World, report: Report) -> None:
+        self.app, self.world, self.report = app, world, report
+
+    async def prepare(self) -> None:
+        """`own`: somebody with every right, whom nobody else needs: some routes end sessions."""
+        if self.app.which == "tenant":
+            rae = await factories.account("Rae")
+            await factories.join(self.world.ann, self.world.acme_slug, rae, "admin")
+            self.own = rae.user.id
+        else:
+            self.own = await _operator_id(await factories.operator("Rae"))
+        self.strangers = strangers(self.app, self.world)
+        self.strangers["a session that has ended"] = await ended_session(self.app, self.world)
+
+    async def control(self, name: str, use: Use) -> None:
+        """Whoever it is for gets something else than a refusal."""
+        world = self.world
+        own = await fresh_session(self.app, self.own)
+        answer = await self._ask(name, use, own, world.acme, own_name=True)
+        works = not refused(answer)
+        if use.who == "anybody":  # a wrong password or link is refused too, but not for where it comes from
+            answer = await self._ask(name, use, "", world.acme)
+            works = FOREIGN not in answer.text and answer.status_code < 500
+        self.report.control(KIND, f"{self.app.which} {name}: {answer.status_code}", works=works)
+
+    def attempts(self, name: str, use: Use) -> Iterator[Any]:
+        world, method = self.world, name.partition(" ")[0]
+        for who, cookie in self.strangers.items():
+            yield self._refused(f"{name}: {who}", name, use, cookie, world.acme, open=use.who == "anybody")
+        if method in CHANGING:
+            for origin in foreign_origins(self.app):
+                yield self._foreign(name, use, {"origin": origin})
+            for site in ("cross-site", "same-site", "none"):
+                yield self._foreign(name, use, {"origin": None, "headers": {"sec-fetch-site": site}})
+        else:
+            yield self._no_cors(name, use)
+        for other in set(CHANGING) - {method}:
+            yield self._refused(f"{other} instead of {name}", name, use, "", world.acme, method=other)
+        if use.who != "member":
+            return
+        for who, cookie, tenant in (
+            ("the owner of Globex", world.gil.cookie, world.acme),
+            ("the owner of Acme", world.ann.cookie, world.globex),
+            ("a person without a tenant", world.carl.cookie, world.acme),
+        ):
+            yield self._refused(f"{name}: {who}", name, use, cookie, tenant)
+            for accept in ({}, JSON):
+                yield self._same_as_unknown(f"{name}: {who}", name, use, cookie, tenant, accept)
+        for role, account in world.roles.items():
+            if use.permission is not None and use.permission not in ROLES[role].permissions:
+                yield self._refused(f"{name}: a {role}", name, use, account.cookie, world.acme)
+
+    async def _refused(
+        self, said: str, name: str, use: Use, cookie: str, tenant: str, *, open: bool = False, method: str = ""
+    ) -> None:
+        """`open`: everybody is answered, and learns nothing."""
+        answer = await self._ask(name, use, cookie, tenant, method=method)
+        ok = (open or refused(answer)) and not self._tells(answer)
+        self.report.attempt(KIND, f"{self.app.which} {said}: {answer.status_code}", refused=ok)
+
+    async def _foreign(self, name: str, use: Use, how: dict[str, Any]) -> None:
+        own = await fresh_session(self.app, self.own)
+        answer = await self._ask(name, use, own, self.world.acme, **how)
+        ok = answer.status_code == 403 and FOREIGN in answer.text and not self._tells(answer)
+        self.report.attempt(KIND, f"{self.app.which} {name}: {how}: {answer.status_code}", refused=ok)
+
+    async def _no_cors(self, name: str, use: Use) -> None:
+        """Another site may send people here; its scripts may not read what we answer."""
+        own = await fresh_session(self.app, self.own)
+        answer = await self._ask(name, use, own, self.world.acme, origin="http://evil.test", own_name=True)
+        allowed = answer.headers.get("access-control-allow-origin", "")
+        ok = allowed in ("", self.app.url)
+        self.report.attempt(KIND, f"{self.app.which} {name}: read by another site", refused=ok)
+
+    async def _same_as_unknown(
+        self, said: str, name: str, use: Use, cookie: str, tenant: str, accept: dict[str, str]
+    ) -> None:
+        """Byte for byte what a tenant that does not exist answers."""
+        slug = self._slug(tenant)
+        unknown = f"{slug[:-2]}zz"
+        theirs = await self._ask(name, use, cookie, tenant, headers=accept)
+        nobodys = await self._ask(name, use, cookie, tenant, headers=accept, slug=unknown)
+        ok = _bare(theirs, slug) == _bare(nobodys, unknown)
+        self.report.attempt(KIND, f"{self.app.which} {said}: the same as nothing {accept}", refused=ok)
+
+    async def closed(self, path: str) -> None:
+        for who, cookie in {"the owner": own_cookie(self.app, self.world), **self.strangers}.items():
+            answer = await self.app.ask("GET", path, cookie)
+            ok = answer.status_code in (303, 403, 404) and not self._tells(answer)
+            self.report.attempt(KIND, f"{self.app.which} {path}: {who}: {answer.status_code}", refused=ok)
+
+    async def of_the_other(self, name: str) -> None:
+        """What belongs to the other app is not answered here, to nobody."""
+        own = await fresh_session(self.app, self.own)
+        answer = await self._ask(name, ANYBODY, own, self.world.acme)
+        ok = refused(answer) and not self._tells(answer)
+        self.report.attempt(KIND, f"{self.app.which}, of the other: {name}: {answer.status_code}", refused=ok)
+
+    async def _ask(
+        self,
+        name: str,
+        use: Use,
+        cookie: str,
+        tenant: str,
+        *,
+        own_name: bool = False,
+        method: str = "",
+        slug: str = "",
+        **how: Any,
+    ) -> httpx.Response:
+        known, _, path = name.partition(" ")
+        slug = slug or self._slug(tenant)
+        values = {"slug": slug, "name": self.world.names[tenant] if own_name else "Taken over"}
+        path = path.replace("{slug}", slug).replace("[tenant]", slug if self.app.which == "tenant" else tenant)
+        path = path.replace("{rest:path}", "elsewhere")
+        sent: dict[str, Any] = {}
+        if use.query:
+            sent["params"] = {key: value.format(**values) for key, value in use.query.items()}
+        if (method or known) in CHANGING:
+            sent["data"] = {key: value.format(**values) for key, value in use.fields.items()}
+            if use.file:
+                sent["files"] = {use.file: ("logo.png", _picture(), "image/png")}
+        return await self.app.ask(method or known, path, cookie, **sent, **how)
+
+    def _slug(self, tenant: str) -> str:
+        return self.world.acme_slug if tenant == self.world.acme else self.world.globex_slug
+
+    def _tells(self, answer: httpx.Response) -> bool:
+        words = self.world.words(self.world.acme, self.world.globex)
+        return any(word in answer.text for word in words)
+
+
+async def _operator_id(cookie: str) -> str:
+    async with entry.enter_operator(cookie) as octx:
+        return octx.actor_id
+
+
+def _bare(answer: httpx.Response, slug: str) -> tuple[int, list[tuple[str, str]], str]:
+    request_id = answer.headers.get("x-request-id", "-")
+    headers = sorted((name, value) for name, value in answer.headers.items() if name not in ("date", "x-request-id"))
+    text = answer.text.replace(request_id, "REQUEST").replace(slug, "SLUG")
+    return answer.status_code, [(name, value.replace(slug, "SLUG")) for name, value in headers], text
+
+
+def _picture() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(out, "PNG")
+    return out.getvalue()
