@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -151,23 +152,24 @@ def _enter_tenant(session: Session, transaction: Any, connection: sa.Connection)
 
 @event.listens_for(Session, "do_orm_execute")
 def _filter_by_tenant(state: ORMExecuteState) -> None:
+    """Asks the statement and not its mappers: a count, a join or a subquery may name a table that none of them is."""
     if state.is_column_load or state.is_relationship_load:
         return
     info = state.session.info
-    touched = [mapper.class_ for mapper in state.all_mappers if issubclass(mapper.class_, TenantRow)]
-    if not touched:
-        return
     if tenant_id := info.get("tenant_id"):
-        state.statement = state.statement.options(
-            with_loader_criteria(
-                TenantRow,
-                lambda cls: getattr(cls, "tenant_id", TENANT_ID) == tenant_id,
-                include_aliases=True,
-                track_closure_variables=True,
+        if state.is_select or state.is_update or state.is_delete:
+            state.statement = state.statement.options(
+                with_loader_criteria(
+                    TenantRow,
+                    lambda cls: getattr(cls, "tenant_id", TENANT_ID) == tenant_id,
+                    include_aliases=True,
+                    track_closure_variables=True,
+                )
             )
-        )
     elif not (info.get("user_id") or info.get("reason")):
-        raise NoTenant(f"{touched[0].__name__} was asked for without a tenant")
+        for part in visitors.iterate(state.statement):
+            if isinstance(part, sa.Table) and TENANT_ID.name in part.c:
+                raise NoTenant(f"{part.name} was asked for without a tenant")
 
 
 @event.listens_for(Session, "before_flush")
