@@ -187,8 +187,15 @@ async def get_membership_of(ctx: Ctx, user_id: str) -> Membership | None:
 
 
 async def get_person(ctx: Ctx, user_id: str) -> User:
-    user = await ctx.session.get(User, user_id)
-    assert user is not None  # by the foreign key
+    """Somebody who belongs or belonged to this tenant: people are everybody's table, so membership is the filter."""
+    statement = (
+        select(User)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(User.id == user_id)
+    )
+    user = (await ctx.session.exec(statement)).first()
+    assert user is not None  # by the foreign key of the membership that named them
     return user
 
 
