@@ -44,13 +44,16 @@ def build(name: str = "") -> str:
         _sweep(connection, template)
         if not connection.execute("select 1 from pg_database where datname = %s", [template]).fetchone():
             _build_template(connection, template)
-        _drop(connection, name)
-        copy = sql.SQL("create database {} template {}").format(
-            sql.Identifier(name), sql.Identifier(template)
-        )
-        connection.execute(copy)
+        _copy(connection, template, name)
     use(name)
     return name
+
+
+def copy(template: str, name: str) -> None:
+    """Of a database that nobody is connected to. Points the settings at the copy."""
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        _copy(connection, template, name)
+    use(name)
 
 
 def drop(name: str) -> None:
@@ -82,6 +85,12 @@ def fingerprint() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
 
 
+def _copy(connection: psycopg.Connection, template: str, name: str) -> None:
+    _drop(connection, name)
+    command = sql.SQL("create database {} template {}")
+    connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
+
+
 def _drop(connection: psycopg.Connection, name: str) -> None:
     connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
@@ -89,7 +98,7 @@ def _drop(connection: psycopg.Connection, name: str) -> None:
 def _sweep(connection: psycopg.Connection, template: str) -> None:
     """What killed runs and older schemas left behind. A run that still works keeps its own."""
     for (name,) in connection.execute("select datname from pg_database").fetchall():
-        owner = name.removeprefix(MINE)
+        owner = name.removeprefix(MINE).partition("_")[0]
         if (name.startswith(MINE) and owner.isdigit() and not Path(f"/proc/{owner}").exists()) or (
             name.startswith(TEMPLATE) and name != template
         ):

@@ -1,30 +1,42 @@
-"""`python -m tests.attack [--mutate]`: prints attempts by kind; 0 only when none passed."""
+"""`python -m tests.attack [--mutate [hole …]]`: prints attempts by kind; 0 only when none passed."""
 
 import asyncio
+import json
 import os
 import sys
+import time
 from pathlib import Path
 
-os.environ.setdefault("BULKHEAD_DATA_DIR", str(Path(__file__).parents[2] / ".bulkhead" / "test"))
+ROOT = Path(__file__).parents[2]
+os.environ.setdefault("BULKHEAD_DATA_DIR", str(ROOT / ".bulkhead" / "test"))
 
 from shared.core import db, log
 from tests import database
-from tests.attack import suite
+from tests.attack import mutations, suite
+
+RECORD = ROOT / ".artifacts" / "isolation.json"
 
 
 async def main(arguments: list[str]) -> int:
     log.configure("CRITICAL")
-    database.build("attack")
+    name = database.build()
     try:
         if "--mutate" in arguments:
-            from tests.attack import mutations
-
-            return await mutations.main()
-        report = await suite.run()
-        print("\n".join(report.lines()))
-        return 0 if report.clean else 1
+            return await mutations.main(name, [one for one in arguments if one != "--mutate"])
+        return await _attack()
     finally:
         await db.dispose()
+        database.drop(name)
+
+
+async def _attack() -> int:
+    began = time.monotonic()
+    report = await suite.run(await suite.build())
+    seconds = round(time.monotonic() - began, 1)
+    print("\n".join([*report.lines(), f"{seconds} seconds"]))
+    RECORD.parent.mkdir(exist_ok=True)
+    RECORD.write_text(json.dumps({"clean": report.clean, "seconds": seconds, **report.record()}, indent=1))
+    return 0 if report.clean else 1
 
 
 if __name__ == "__main__":

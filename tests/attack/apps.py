@@ -9,8 +9,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,34 +39,41 @@ def free_addresses() -> dict[str, str]:
         return found
 
 
-@contextmanager
-def serving(which: str, addresses: dict[str, str], *holes: str) -> Iterator["App"]:
+@asynccontextmanager
+async def serving(which: str, addresses: dict[str, str], *holes: str) -> AsyncIterator["App"]:
     """Ready to answer. Raises RuntimeError when it does not start."""
     app = App(which, addresses)
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  it only begins here
             _command(which, *holes), cwd=ROOT, stdout=said, stderr=said, env=_environment(addresses)
         )
         try:
             until = time.monotonic() + START
-            while not app.answers():
+            while not await app.answers():
                 if process.poll() is not None or time.monotonic() > until:
                     said.seek(0)
                     raise RuntimeError(f"the {which} app does not start: {said.read()[-2000:]}")
-                time.sleep(0.1)
+                await asyncio.sleep(0.1)
             yield app
         finally:
             process.terminate()
-            process.wait(20)
+            await asyncio.to_thread(process.wait, 20)
 
 
-def listing(which: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
+async def listing(which: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
     """What there is to attack. See `serve.listing`."""
-    command = [*_command(which, *holes), "--list"]
-    done = subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True, env=_environment(addresses)
+    process = await asyncio.create_subprocess_exec(
+        *_command(which, *holes),
+        "--list",
+        cwd=ROOT,
+        env=_environment(addresses),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    said, problem = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the {which} app does not load: {problem.decode()[-2000:]}")
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
     return found
 
 
@@ -94,9 +101,9 @@ class App:
     def others_url(self) -> str:
         return self.addresses["admin" if self.which == "tenant" else "tenant"]
 
-    def answers(self) -> bool:
+    async def answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
+            return (await self.ask("GET", "/healthz")).status_code == 200
         except httpx.HTTPError:
             return False
 

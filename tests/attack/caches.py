@@ -12,6 +12,8 @@ TRICKY = ("", "x", ":", "a:b", '"]', f"t:{'ten_x'}", "..", "\n")
 
 
 def attack(world: World, report: Report) -> None:
+    for kind in Kind:
+        report.covers(NAME, kind.name)
     for kind, parts in product(Kind, product(TRICKY, TRICKY)):
         mine, theirs = str(Key(world.acme, kind, parts)), str(Key(world.globex, kind, parts))
         report.control(NAME, f"{kind.name} {parts!r}", works=mine.startswith(f"t:{world.acme}:"))

@@ -269,7 +269,8 @@ class Attack:
             return
         world = self.world
         before = world.print_of(world.globex)
-        values = (*world.secrets[world.globex], world.globex_slug, *world.claims("membership_id", world.globex))
+        _, invited, owner = world.secrets[world.globex]
+        values = (world.globex, invited, owner, world.globex_slug, world.claims("membership_id", world.globex)[0])
         async with self.app.socket(self.own) as socket:
             for name, one in self.handlers.items():
                 for argument in _inputs(one):

@@ -1,10 +1,13 @@
-"""Guards taken out, one at a time: what the suite must notice."""
+"""Guards taken out, one at a time: what the suite must notice. Never part of a run that is meant to be clean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+
+# ── in an app, before it serves ──────────────────────────────────────────────────────────────────────────────────
 
 
 def _origin_of_sockets() -> None:
@@ -39,21 +42,41 @@ def _handshake() -> None:
 
 def _membership() -> None:
     """Whoever asks for a tenant is its owner, and the database lets them."""
-    from shared.core import db
     from shared.tenancy import entry_repository
     from shared.tenancy.models import Membership, Tenant
-    from tests import database
-
-    where = db.url("app").rsplit("/", 1)[1].partition("?")[0]
 
     async def anybody(session: Any, user_id: str, slug: str) -> tuple[Membership, Tenant] | None:
-        with psycopg.connect(database.admin_url(where), row_factory=dict_row) as eye:
-            row = eye.execute("select * from tenant where slug = %s", [slug]).fetchone()
+        row = _tenant(slug)
         if row is None:
             return None
         return Membership(id="mem_hole", tenant_id=row["id"], user_id=user_id, role="owner"), Tenant(**row)
 
     entry_repository.get_standing = anybody
+
+
+def _tenant(slug: str) -> dict[str, Any] | None:
+    from shared.core import db
+    from tests import database
+
+    where = db.url("app").rsplit("/", 1)[1].partition("?")[0]
+    with psycopg.connect(database.admin_url(where), row_factory=dict_row) as eye:
+        return eye.execute("select * from tenant where slug = %s", [slug]).fetchone()
+
+
+def _not_yours() -> None:
+    """Somebody else's tenant is refused in other words than one that does not exist."""
+    from shared.core.errors import Refused
+    from shared.tenancy import entry_repository
+
+    known = entry_repository.get_standing
+
+    async def tells(session: Any, user_id: str, slug: str) -> Any:
+        found = await known(session, user_id, slug)
+        if found is None and _tenant(slug) is not None:
+            raise Refused("This organisation is not yours.", "Ask its owner.", reason="not_yours")
+        return found
+
+    entry_repository.get_standing = tells
 
 
 def _gate() -> None:
@@ -88,6 +111,49 @@ def _session() -> None:
     gate.Gate.preprocess = let  # type: ignore[method-assign]
 
 
+def _tab() -> None:
+    """A tab keeps what it held when its page is another tenant's."""
+    from shared.ui import gate
+
+    async def bind(admission: Any, owner: str) -> bool:
+        return False
+
+    gate._bind = bind
+
+
+def _mark() -> None:
+    """A handler that says nothing of what it needs."""
+    from reflex_base.registry import RegistrationContext
+
+    handlers = RegistrationContext.get().event_handlers
+    name = next(name for name in handlers if name.endswith(("members_state.load", "operators_state.load")))
+    del handlers[name].handler.fn.__action__
+
+
+def _planted_handler() -> None:
+    """A public method on a state that nobody has thought of, with an argument that nobody knows."""
+    import reflex as rx
+
+    class Planted(rx.State):
+        async def export_everything(self, target: str) -> None:
+            """Reflex makes an endpoint of it."""
+
+
+def _planted_route() -> None:
+    """A route that asks nobody, on the same level as the honest ones."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    from shared.api import admin_http, tenant_http
+
+    async def export(_: Request) -> Response:
+        return Response("everything")
+
+    for app in (tenant_http.app, admin_http.app):
+        app.routes.insert(0, Route("/api/export", export))
+
+
 def _realm() -> None:
     """The operators' app takes the people's sessions."""
     from shared.api import guard
@@ -113,15 +179,145 @@ def _door() -> None:
     Guard.is_open = lambda self, path: True  # type: ignore[method-assign]
 
 
+def _closed() -> None:
+    """What Reflex answers for itself is answered."""
+    from shared.api import guard
+
+    guard.CLOSED = ()
+
+
+def _strict_forms() -> None:
+    """Fields that a form does not have are dropped instead of refused."""
+    from shared.ui.form_model import Form
+
+    known = Form.read.__func__  # type: ignore[attr-defined]
+
+    def read(kind: Any, payload: Any) -> Any:
+        if isinstance(payload, dict):
+            payload = {name: value for name, value in payload.items() if name in kind.model_fields}
+        return known(kind, payload)
+
+    Form.read = classmethod(read)  # type: ignore[assignment,method-assign]
+
+
+def _strict_ids() -> None:
+    """An argument is taken for what its annotation says."""
+    import sys
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("tenant_app.pages", "admin_app.pages")) and hasattr(module, "an_id"):
+            module.an_id = lambda prefix, value: value
+
+
+def _reason() -> None:
+    """An operator's page looks into a tenant without being told why."""
+    import sys
+
+    if module := sys.modules.get("admin_app.pages.tenant"):
+        module.OneTenantState._reason = lambda self: "Nobody asked"
+
+
 IN_APPS: dict[str, Callable[[], None]] = {
     "origin of sockets": _origin_of_sockets,
     "origin of forms": _origin_of_forms,
     "token binding": _token,
     "handshake": _handshake,
     "membership": _membership,
+    "not yours": _not_yours,
     "gate": _gate,
     "service": _service,
     "session": _session,
+    "tab": _tab,
+    "mark": _mark,
+    "planted handler": _planted_handler,
+    "planted route": _planted_route,
     "realm": _realm,
     "door": _door,
+    "closed": _closed,
+    "strict forms": _strict_forms,
+    "strict ids": _strict_ids,
+    "reason": _reason,
+}
+
+# ── in the database ──────────────────────────────────────────────────────────────────────────────────────────────
+
+IN_DATABASE: dict[str, str] = {
+    "a policy dropped": "drop policy tenant_isolation on invitation",
+    "row security off": "alter table membership disable row level security",
+    "force off": "alter table audit_event no force row level security",
+    "a policy for everybody": "create policy hole on notification using (true)",
+    "a policy for reading": "create policy hole on tenant_settings for select using (true)",
+    "a policy that checks no row": "alter policy tenant_isolation on checklist_item with check (true)",
+    "an operator without reason": "alter policy operator_cross_tenant on invitation using (true)",
+    "a key without tenant": "create unique index hole on invitation (email)",
+    "a reference without tenant": """
+        alter table membership add constraint hole_key unique (id);
+        alter table invitation add constraint hole foreign key (membership_id) references membership (id);
+    """,
+    "the app owns a table": "alter table role owner to bulkhead_app; alter table role no force row level security",
+    "a view with its owner's rights": """
+        create view hole with (security_barrier = true) as select * from membership;
+        grant select on hole to bulkhead_app
+    """,
+    "a job without tenant": """
+        do $$ declare one text; begin
+            for one in select conname from pg_constraint
+                where conrelid = 'procrastinate_jobs'::regclass and contype = 'c' loop
+                execute format('alter table procrastinate_jobs drop constraint %I', one);
+            end loop;
+        end $$
+    """,
+    "planted table": "create table planted (tenant_id text, id text); grant select on planted to bulkhead_app",
+}
+
+# ── in this process ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
+    known = getattr(owner, name)
+    setattr(owner, name, by)
+    try:
+        yield
+    finally:
+        setattr(owner, name, known)
+
+
+@contextmanager
+def _without(target: str) -> Iterator[None]:
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    from shared.core import db
+
+    listener = {"do_orm_execute": db._filter_by_tenant, "before_flush": db._refuse_foreign_rows}[target]
+    event.remove(Session, target, listener)
+    try:
+        yield
+    finally:
+        event.listen(Session, target, listener)
+
+
+@contextmanager
+def _services_ask_nobody() -> Iterator[None]:
+    from shared.access import policy
+
+    def nothing(*args: Any, **more: Any) -> None:
+        return None
+
+    with _replaced(policy, "require", nothing), _replaced(policy, "require_operator", nothing):
+        yield
+
+
+def _key_without_tenant() -> Any:
+    from shared.core.cache import Key
+
+    return _replaced(Key, "__str__", lambda self: f"t:{self.kind}:{self.parts}")
+
+
+IN_PROCESS: dict[str, tuple[str, Callable[[], Any]]] = {  # the part of the suite that must notice
+    "the session's filter": ("filters", lambda: _without("do_orm_execute")),
+    "the session's check of new rows": ("filters", lambda: _without("before_flush")),
+    "services ask nobody": ("services", _services_ask_nobody),
+    "a cache key without tenant": ("caches", _key_without_tenant),
 }

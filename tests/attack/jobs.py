@@ -1,23 +1,36 @@
 """The queue: payloads without a tenant, ids of another tenant, and what a job could inherit from the one before."""
 
+import importlib
+import importlib.util
 import json
+import pkgutil
+from typing import Any
 
 import psycopg
+from sqlmodel import select
 
+import shared
 from shared.core import db, log
 from shared.core.ctx import Ctx
 from shared.core.errors import DomainError, NoTenant
-from shared.identity import tasks as identity
 from shared.jobs import queue, worker
 from shared.tenancy import entry
-from shared.tenancy import tasks as tenancy
 from shared.tenancy.models import Membership
 from tests.attack.report import Report
-from tests.attack.world import World
+from tests.attack.world import CLAIMED, World
 from tests.stand_in_mail import mailbox
 
 KIND = "jobs"
-TASKS = {**identity.TASKS, **tenancy.TASKS}
+
+
+def tasks() -> dict[str, Any]:
+    """Of every module that has some, not only of those that somebody thought of here."""
+    found: dict[str, Any] = {}
+    for package in pkgutil.iter_modules(shared.__path__):
+        if package.ispkg and importlib.util.find_spec(f"shared.{package.name}.tasks"):
+            found |= importlib.import_module(f"shared.{package.name}.tasks").TASKS
+    return found
+
 
 
 async def attack(world: World, report: Report) -> None:
@@ -28,7 +41,7 @@ async def attack(world: World, report: Report) -> None:
 
 def payloads(world: World, report: Report) -> None:
     """Into the queue's own table, as the app: the database refuses a job that names no tenant."""
-    for task in TASKS:
+    for task in tasks():
         for args in ({}, {"tenant": world.acme}, {"ids": {"tenant_id": world.acme}}):
             report.attempt(KIND, f"{task} with {args}", refused=not _stored(task, args))
         report.control(KIND, f"{task} with a tenant", works=_stored(task, {"tenant_id": world.acme}))
@@ -50,24 +63,25 @@ def _stored(task: str, args: dict[str, object]) -> bool:
 async def foreign_ids(world: World, report: Report) -> None:
     """Every task of Acme, with every id of Globex that its parameters can take."""
     before = world.print_of(world.globex)
-    ids = {
-        "invitation_id": [row["id"] for row in world.rows("invitation", "tenant_id", world.globex)],
-        "membership_id": [row["id"] for row in world.rows("membership", "tenant_id", world.globex)],
-    }
     async with mailbox() as box:
-        for task, handler in TASKS.items():
-            wanted = handler.__annotations__.keys() - {"ctx", "return"}
-            for name in wanted & ids.keys():
-                for value in ids[name]:
+        for task, handler in tasks().items():
+            report.covers(KIND, task)
+            for name in sorted(handler.__annotations__.keys() - {"ctx", "return"}):
+                if name not in CLAIMED:
+                    report.unknown(KIND, f"{task}: parameter {name}")
+                    continue
+                values = world.claims(name, world.globex)
+                report.control(KIND, f"{task}: {name} of Globex to try", works=bool(values))
+                for value in values:
                     try:
                         async with entry.enter_job(world.acme, task, log.new_request_id()) as ctx:
                             await handler(ctx, **{name: value})
                     except DomainError:
                         pass
-                    said = [mail for mail in box.mails if any(word in mail.text for word in world.canaries)]
-                    report.attempt(KIND, f"{task} of Acme with {name} of Globex", refused=not said)
+                    words = world.words(world.globex)
+                    told = any(word in mail.text for mail in box.mails for word in words)
+                    report.attempt(KIND, f"{task} of Acme with {name} of Globex", refused=not told)
     report.attempt(KIND, "all of these left Globex as it was", refused=world.print_of(world.globex) == before)
-    report.control(KIND, "there are ids to try", works=all(ids.values()))
 
 
 async def inheritance(world: World, report: Report) -> None:
@@ -75,7 +89,7 @@ async def inheritance(world: World, report: Report) -> None:
     seen: list[tuple[str, str]] = []
 
     async def look(ctx: Ctx, *, name: str = "") -> None:
-        rows = (await ctx.session.exec(_everything())).all()
+        rows = (await ctx.session.exec(select(Membership))).all()
         seen.extend((name, row.tenant_id) for row in rows)
 
     app = worker.build({"attack.look": look}, {}, entry.enter_job)
@@ -99,9 +113,3 @@ async def inheritance(world: World, report: Report) -> None:
         except NoTenant:
             refused = True
     report.attempt(KIND, "a task of tenants as one of the platform", refused=refused)
-
-
-def _everything():  # type: ignore[no-untyped-def]
-    from sqlmodel import select
-
-    return select(Membership)

@@ -1,0 +1,116 @@
+"""Every function of the domain that works in a context, found by looking, with something to call it with."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import shared
+from shared.audit.trail import Filter
+from shared.core.ctx import Ctx, OperatorCtx
+from shared.core.db import now
+from shared.core.ids import new_id
+from shared.tenancy.models import Notification
+from tests.attack.world import CLAIMED, World
+
+FLOORS = ("core", "api", "ui", "cli", "dev")  # of the machinery; between them is the domain
+NOT_CALLED = {
+    "access.decision": "decides, and reads nothing",
+    "access.policy": "the guard itself",
+    "audit.trail.record": "adds a line in words of its caller",
+    "audit.trail.record_operator": "adds a line in words of its caller",
+    "jobs.queue": "attacked as jobs",
+    "tenancy.entry": "the door itself",
+    "tenancy.repository.set_slug": "changes the row that it is handed",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    name: str  # as in "tenancy.members.set_role"
+    fn: Any
+    operators: bool
+
+    @property
+    def is_service(self) -> bool:
+        """Asked by pages and routes, so it has to ask for the right."""
+        module = self.name.rpartition(".")[0]
+        return not module.endswith(("repository", ".tasks"))
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        return dict(list(inspect.signature(self.fn).parameters.items())[1:])
+
+
+def find() -> list[Call]:
+    found = []
+    for module in sorted(_modules()):
+        loaded = importlib.import_module(f"shared.{module}")
+        for name, fn in vars(loaded).items():
+            if name.startswith("_") or not inspect.isfunction(fn) or fn.__module__ != loaded.__name__:
+                continue
+            first = next(iter(inspect.signature(fn).parameters.values()), None)
+            full = f"{module}.{name}"
+            if first is None or first.annotation not in (Ctx, OperatorCtx):
+                continue
+            if not any(full == one or full.startswith(f"{one}.") for one in NOT_CALLED):
+                found.append(Call(full, fn, first.annotation is OperatorCtx))
+    return found
+
+
+def _modules() -> Iterator[str]:
+    for package in pkgutil.iter_modules(shared.__path__):
+        if package.ispkg and package.name not in FLOORS:
+            path = importlib.import_module(f"shared.{package.name}").__path__
+            yield from (f"{package.name}.{one.name}" for one in pkgutil.iter_modules(path))
+
+
+def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
+    """Rows are named by ids of `tenant`. Raises KeyError for a parameter of which nobody said what it is."""
+    taken = {}
+    for name, parameter in call.parameters.items():
+        if name in CLAIMED or name not in _HONEST:
+            if parameter.default is inspect.Parameter.empty or name in CLAIMED:
+                taken[name] = world.claims(name, tenant)[0]
+        elif parameter.default is inspect.Parameter.empty:
+            taken[name] = _HONEST[name](world, tenant)
+    return taken
+
+
+_HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "after": lambda *_: "",
+    "by": lambda *_: "Eve",
+    "body": lambda *_: "A body",
+    "colour": lambda *_: "#123456",
+    "confirm": lambda world, tenant: world.names[world.acme],
+    "dedupe": lambda *_: new_id("ntf"),
+    "descending": lambda *_: False,
+    "email": lambda world, tenant: world.secrets[tenant][1],
+    "kek_id": lambda *_: 1,
+    "key": lambda *_: "review_roles",
+    "kind": lambda *_: "attack",
+    "limit": lambda *_: 100,
+    "name": lambda *_: "Another name",
+    "operator_id": lambda *_: new_id("opr"),
+    "problem": lambda *_: ValueError("a problem"),
+    "query": lambda *_: "",
+    "reason": lambda *_: "Ticket 4471",
+    "role": lambda *_: "member",
+    "row": lambda world, tenant: _notification(world, tenant),
+    "since": lambda *_: now(),
+    "slug": lambda *_: "another-slug",
+    "sort": lambda *_: "name",
+    "title": lambda *_: "A title",
+    "uploaded": lambda *_: b"no picture",
+    "wanted": lambda *_: Filter(),
+    "wrapped": lambda *_: b"a key",
+}
+
+
+def _notification(world: World, tenant: str) -> Notification:
+    user = world.claims("user_id", tenant)[0]
+    return Notification(
+        tenant_id=tenant, user_id=user, kind="attack", title="A title", body="", href="", dedupe=new_id("ntf")
+    )

@@ -1,0 +1,270 @@
+"""The filters in our own code, with the policies of the database out of the way.
+
+Row security hides a forgotten filter, so that nobody would notice until the day a policy is missing. Three rounds:
+as deployed, without policies, and without policies and without the filter of the session as well. The first names
+what Acme gets; the others must give the same, touch nothing of Globex and show none of its words.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, aliased
+from sqlmodel import select
+
+from shared.core import db
+from shared.core.db import TenantRow
+from shared.core.errors import NoTenant, NotFound
+from shared.identity.models import User
+from shared.tenancy import entry
+from tests import catalog
+from tests.attack import calls
+from tests.attack.calls import Call
+from tests.attack.report import Report
+from tests.attack.services import outcome, undone
+from tests.attack.world import World
+
+KIND = "filters"
+DAY = timedelta(days=1)
+Seen = dict[str, str]  # call: what it gave
+
+
+async def attack(world: World, report: Report) -> None:
+    deployed = await as_deployed(world, report)
+    with without_policies(world):
+        await of_the_session(world, report)
+        await door(world, report, "without policies")
+        await compare(deployed, world, report, "without policies")
+        with without_session_filter():
+            await alone(deployed, world, report)
+
+
+async def alone(deployed: Seen, world: World, report: Report) -> None:
+    """Only the filters in our own statements are left."""
+    await door(world, report, "by our statements alone")
+    await visits(world, report)
+    await compare(deployed, world, report, "by our statements alone")
+
+
+@contextmanager
+def without_policies(world: World) -> Iterator[None]:
+    _secure(world, "disable")
+    try:
+        yield
+    finally:
+        _secure(world, "enable")
+
+
+def _secure(world: World, word: str) -> None:
+    with world.eye() as eye:
+        for table in world.tables():
+            eye.execute(
+                sql.SQL("alter table {} {} row level security").format(sql.Identifier(table), sql.SQL(word))
+            )
+
+
+@contextmanager
+def without_session_filter() -> Iterator[None]:
+    """Also where it is gone already."""
+    target = (Session, "do_orm_execute", db._filter_by_tenant)
+    known = event.contains(*target)
+    if known:
+        event.remove(*target)
+    try:
+        yield
+    finally:
+        if known:
+            event.listen(*target)
+
+
+async def as_deployed(world: World, report: Report) -> Seen:
+    """What gives the same twice. The rest holds a time or an id of its own, and is searched for words only."""
+    await door(world, report, "as deployed")
+    first, second = [await _round(world, report, "as deployed") for _ in range(2)]
+    return {name: said for name, said in first.items() if second[name] == said}
+
+
+async def compare(deployed: Seen, world: World, report: Report, how: str) -> None:
+    seen = await _round(world, report, how)
+    for name, said in deployed.items():
+        report.attempt(KIND, f"{name} {how} gives something else", refused=seen[name] == said)
+
+
+async def _round(world: World, report: Report, how: str) -> Seen:
+    seen = {}
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        untouched = "" if how == "as deployed" else await _digest(session, world)
+    for call in calls.find():
+        report.covers(KIND, call.name)
+        try:
+            for whose in (world.acme, world.globex):
+                taken = calls.arguments(call, world, whose)
+                said, touched = await _try(call, taken, world, untouched)
+                seen[f"{call.name} of {world.names[whose]}"] = said
+                if call.operators:
+                    continue  # who reads across tenants; what they get may not change either
+                words = world.words(world.globex)
+                if whose == world.globex:  # what it was asked for by name
+                    words = tuple(word for word in words if word not in map(str, taken.values()))
+                refused = not touched and not any(word in said for word in words)
+                report.attempt(KIND, f"{call.name} {how}, of {world.names[whose]}", refused=refused)
+        except KeyError as unknown:
+            report.unknown(KIND, f"{call.name}: parameter {unknown}")
+    return seen
+
+
+async def _try(call: Call, taken: dict[str, Any], world: World, untouched: str) -> tuple[str, bool]:
+    """What the owner of Acme gets, and whether something of Globex is other than `untouched` before it is undone.
+
+    With policies nobody can see that from inside, and nothing needs to: `tables` attacks them.
+    """
+    entered = entry.enter_tenant(world.ann.cookie, world.acme_slug)
+    async with undone(entry.enter_operator(world.olga) if call.operators else entered) as ctx:
+        try:
+            said = await outcome(call, ctx, taken)
+            await ctx.session.flush()
+        except (SQLAlchemyError, NoTenant, AssertionError) as problem:  # refused below us
+            return type(problem).__name__, False
+        touched = bool(untouched) and await _digest(ctx.session, world) != untouched
+        return _words(said), touched
+
+
+async def _digest(session: Any, world: World) -> str:
+    """Of all that Globex has, by this transaction's own eyes: without policies it sees everything."""
+    parts = [
+        f"select md5(coalesce(string_agg(t::text, '' order by t::text), '')) from \"{table}\" t where {key} = :tenant"
+        for table, key in world.tables().items()
+    ]
+    connection = await session.connection()
+    rows = await connection.execute(sa.text(" union all ".join(parts)), {"tenant": world.globex})
+    return " ".join(row[0] for row in rows)
+
+
+def _words(said: Any) -> str:
+    if isinstance(said, set | frozenset):
+        return str(sorted(map(_words, said)))
+    if isinstance(said, Exception):
+        return f"{type(said).__name__}: {said}"
+    return repr(said)
+
+
+async def of_the_session(world: World, report: Report) -> None:
+    """The filter that the session adds to every statement, attacked by statements that have none."""
+    catalog.registered()  # imports every model
+    for model in _models():
+        name, row = model.__tablename__, world.rows(str(model.__tablename__), "tenant_id", world.globex)
+        async with db.transaction(tenant_id=world.acme) as session:
+            everything = (await session.exec(select(model))).all()
+            report.control(KIND, f"session: {name}", works=bool(everything and row))
+            own = all(one.tenant_id == world.acme for one in everything)
+            report.attempt(KIND, f"session: {name} without a filter", refused=own)
+            theirs = select(model).where(model.tenant_id == world.globex)
+            report.attempt(KIND, f"session: {name} of Globex", refused=not (await session.exec(theirs)).all())
+            key = (world.globex, row[0]["id"])
+            report.attempt(KIND, f"session: {name} by key", refused=await session.get(model, key) is None)
+            for form, entity, statement in _indirect(model):
+                theirs = statement.where(entity.tenant_id == world.globex)
+                found = [one for (one,) in (await session.exec(theirs)).all() if one]
+                report.attempt(KIND, f"session: {name}: {form} of Globex", refused=not found)
+        for change in (sa.update(model).values(id=model.id), sa.delete(model)):
+            report.attempt(KIND, f"session: {name}: {change.__visit_name__}", refused=await _spares(change, world))
+        direct = [("all", model, select(model)), ("deleted", model, sa.delete(model))]
+        for form, _, statement in (*direct, *_indirect(model)):
+            refused = await _has_no_tenant(statement)
+            report.attempt(KIND, f"session: {name}: {form} without a tenant", refused=refused)
+        report.attempt(KIND, f"session: {name} of Globex added", refused=await _is_not_added(model, row[0], world))
+
+
+def _indirect(model: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Name, what to compare, and a statement whose first word is not the model."""
+    other = aliased(model)
+    yield "count", model, sa.select(sa.func.count()).select_from(model)
+    yield "column", model, sa.select(sa.func.max(model.id))
+    yield "join", model, sa.select(User.id).join(model, sa.true())
+    yield "alias", other, sa.select(sa.func.count()).select_from(other)
+
+
+def _models() -> list[Any]:
+    waiting, found = [TenantRow], []
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        found += [kind] if hasattr(kind, "__table__") else []
+    return sorted(found, key=lambda one: str(one.__tablename__))
+
+
+async def _spares(change: Any, world: World) -> bool:
+    """Without a filter of its own it may have hit Acme, and nothing else."""
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        before = await _digest(session, world)
+        try:
+            await session.exec(change)
+        except SQLAlchemyError:  # a foreign key, or no right to do that at all
+            return True
+        return bool(before == await _digest(session, world))
+
+
+async def _has_no_tenant(statement: Any) -> bool:
+    try:
+        async with db.transaction() as session:
+            await session.exec(statement)
+    except NoTenant:
+        return True
+    return False
+
+
+async def _is_not_added(model: Any, row: dict[str, Any], world: World) -> bool:
+    try:
+        async with undone(db.transaction(tenant_id=world.acme)) as session:
+            session.add(model(**row | {"id": f"{row['id'][:4]}attack"}))
+            await session.flush()
+    except NoTenant:
+        return True
+    return False
+
+
+async def door(world: World, report: Report, how: str) -> None:
+    for who, account, slug in (
+        ("the owner of Globex", world.gil, world.acme_slug),
+        ("the owner of Acme", world.ann, world.globex_slug),
+        ("a person without a tenant", world.carl, world.acme_slug),
+    ):
+        try:
+            async with entry.enter_tenant(account.cookie, slug):
+                entered = True
+        except NotFound:
+            entered = False
+        report.attempt(KIND, f"door {how}: {who}", refused=not entered)
+        peeked = await entry.peek(account.cookie, slug)
+        report.attempt(KIND, f"door {how}: {who} peeks", refused=peeked is None or not peeked.tenant_id)
+        listed = await entry.places(account.cookie)
+        refused = all(place.slug != slug for place in listed)
+        report.attempt(KIND, f"door {how}: {who} lists", refused=refused)
+    with world.eye() as eye:
+        eye.execute("update membership set seen_at = null")
+        await entry.peek(world.bea.cookie, world.acme_slug)
+        rows = eye.execute("select tenant_id, user_id from membership where seen_at is not null").fetchall()
+    seen, here = {tuple(row.values()) for row in rows}, (world.acme, world.bea.user.id)
+    report.attempt(KIND, f"door {how}: somebody else was seen too", refused=not seen - {here})
+    report.control(KIND, f"door {how}: who came was seen", works=here in seen)
+    works = len(await entry.places(world.bea.cookie)) == 2
+    report.control(KIND, f"door {how}: somebody in both", works=works)
+
+
+async def visits(world: World, report: Report) -> None:
+    """Looking into one tenant for a reason must not pass for having looked into the other."""
+    async with undone(entry.enter_operator(world.olga)) as octx:
+        told = []
+        for tenant in (world.acme, world.globex):
+            async with entry.visit(octx, tenant, "Ticket 4472") as ctx:
+                await ctx.session.flush()
+                told.append(await entry.repository.has_looked(ctx.session, tenant, octx.actor_id, "Ticket 4472", DAY))
+                own = sa.text("select count(*) from audit_event where tenant_id = :tenant and reason = 'Ticket 4472'")
+                connection = await ctx.session.connection()
+                told.append((await connection.execute(own, {"tenant": tenant})).scalar_one() == 1)
+    report.attempt(KIND, "a look into Acme passes for one into Globex", refused=all(told))

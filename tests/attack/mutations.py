@@ -1,0 +1,123 @@
+"""Guards removed one at a time, each in a copy of the same world: every removal must turn the report red.
+
+A run without any hole comes first and has to be clean, or red would mean nothing.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from shared.core import db
+from tests import database
+from tests.attack import filters, holes, mutants, suite
+from tests.attack.report import Report
+from tests.attack.suite import Worlds
+
+NOTICED_BY = {  # of the holes in apps: the parts of the suite that have to see it
+    "closed": ("routes",),
+    "door": ("routes",),
+    "gate": ("gate",),
+    "handshake": ("sockets",),
+    "mark": ("handlers",),
+    "membership": ("routes", "handlers"),
+    "not yours": ("routes", "handlers"),
+    "origin of forms": ("routes",),
+    "origin of sockets": ("sockets",),
+    "planted handler": ("handlers",),
+    "planted route": ("routes",),
+    "realm": ("sockets",),
+    "reason": ("handlers",),
+    "session": ("handlers",),
+    "strict forms": ("handlers",),
+    "strict ids": ("handlers",),
+    "tab": ("handlers",),
+    "token binding": ("sockets",),
+}
+
+
+class Mutations:
+    def __init__(self, name: str, worlds: Worlds, wanted: list[str]) -> None:
+        """`name`: of the database that holds the worlds. `wanted`: names, or nothing for all."""
+        self.name, self.worlds, self.wanted = name, worlds, wanted
+        self.tried, self.missed = 0, list[str]()
+
+    async def run(self) -> None:
+        for hole, parts in NOTICED_BY.items():
+            await self.open(hole, lambda hole=hole, parts=parts: suite.run(self.worlds, parts, [hole]))
+        for hole, statement in holes.IN_DATABASE.items():
+            await self.open(hole, lambda statement=statement: self._in_database(statement))
+        for hole, (part, opened) in holes.IN_PROCESS.items():
+            await self.open(hole, lambda part=part, opened=opened: self._in_process(part, opened))
+        if self.is_wanted(FILTERS) or any(self.is_wanted(one.name) for one in mutants.find()):
+            await self._filters()
+
+    def is_wanted(self, hole: str) -> bool:
+        return not self.wanted or hole in self.wanted
+
+    async def open(self, hole: str, attack: Callable[[], Awaitable[Report]]) -> None:
+        """In a copy of its own, whatever it breaks."""
+        if not self.is_wanted(hole):
+            return
+        await self._copy()
+        self.judge(hole, await attack())
+
+    async def _copy(self) -> None:
+        await db.dispose()
+        database.copy(self.name, f"{self.name}_hole")
+
+    def judge(self, hole: str, report: Report) -> None:
+        self.tried += 1
+        if not report.bad:
+            self.missed.append(hole)
+        others = f", {len(report.void)} controls and {len(report.unknowns)} unknown" if not report.passed else ""
+        caught = f"caught by {len(report.passed)} attempts{others}" if report.bad else "NOT CAUGHT"
+        print(f"{hole:<58} {caught}", flush=True)
+
+    async def _in_database(self, statement: str) -> Report:
+        with self.worlds.tenant.eye() as eye:
+            eye.execute(statement)
+        return await suite.run(self.worlds, ("tables", "jobs"))
+
+    async def _in_process(self, part: str, opened: Callable[[], object]) -> Report:
+        with opened():  # type: ignore[attr-defined]
+            return await suite.run(self.worlds, (part,))
+
+    async def _filters(self) -> None:
+        """Every filter of every repository, with nothing else between Acme and Globex."""
+        await self._copy()
+        world = self.worlds.tenant
+        deployed = await filters.as_deployed(world, Report())
+        with filters.without_policies(world), filters.without_session_filter():
+            for mutant in mutants.find():
+                if self.is_wanted(FILTERS) or self.is_wanted(mutant.name):
+                    report = Report()
+                    with mutant.alive():
+                        await filters.alone(deployed, world, report)
+                    self.judge(f"{mutant.name} removed", report)
+
+
+FILTERS = "filters"
+
+
+async def main(name: str, wanted: list[str]) -> int:
+    """0 when every removal was noticed."""
+    began, worlds = time.monotonic(), await suite.build()
+    run = Mutations(name, worlds, wanted)
+    known = {*NOTICED_BY, *holes.IN_DATABASE, *holes.IN_PROCESS, *(one.name for one in mutants.find()), FILTERS}
+    if unknown := set(wanted) - known:
+        print(f"There is no hole {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}")
+        return 2
+    try:
+        if not wanted:
+            await run._copy()
+            report = await suite.run(worlds)
+            print(f"{'nothing':<58} {len(report.bad)} of {report.attempts.total():,} passed", flush=True)
+            if not report.clean:
+                print("\n".join(report.lines()))
+                return 1
+        await run.run()
+    finally:
+        await db.dispose()
+        database.drop(f"{name}_hole")
+    seconds = round(time.monotonic() - began)
+    print(f"{run.tried - len(run.missed)} of {run.tried} removals caught in {seconds} seconds")
+    return 1 if run.missed or not run.tried else 0

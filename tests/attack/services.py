@@ -1,0 +1,116 @@
+"""The wall behind the gate: every service, called by somebody in the tenant without the right for it.
+
+`guarded` are all of them but those named here, which are called by others that were asked. A new service that asks
+for nothing turns the report red.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from shared.access.actions import ACTIONS
+from shared.access.decision import MISSING_PERMISSION
+from shared.access.roles import ROLES
+from shared.core.ctx import Actor, Ctx, OperatorCtx
+from shared.core.errors import DomainError, Refused
+from shared.tenancy import entry
+from tests.attack import calls
+from tests.attack.calls import Call
+from tests.attack.report import Report
+from tests.attack.world import World
+
+KIND = "services"
+ASKED_BEFORE = {
+    "audit.trail.list_events": "by tenancy.history and tenancy.directory",
+    "audit.trail.list_operator_events": "by tenancy.directory",
+    "audit.trail.list_security_events": "by tenancy.directory",
+    "audit.trail.verify": "by tenancy.history",
+    "tenancy.checklist.add_all": "a step of setting up",
+    "tenancy.checklist.complete_itself": "by the service whose work the item is about",
+    "tenancy.notifications.add": "by services and jobs, for somebody else",
+    "tenancy.provisioning.begin": "by founding",
+    "tenancy.provisioning.fail": "a job",
+    "tenancy.provisioning.go_on": "by verifying",
+    "tenancy.provisioning.resume": "by retry and tenancy.directory",
+    "tenancy.provisioning.run_next": "a job",
+}
+
+
+class Undo(Exception):
+    """Nothing that is tried here stays."""
+
+
+async def attack(world: World, report: Report) -> None:
+    before, found = world.prints(), [one for one in calls.find() if one.is_service]
+    for name in ASKED_BEFORE.keys() - {one.name for one in found}:
+        report.unknown(KIND, f"{name} is no service any more")
+    for call in found:
+        if call.name in ASKED_BEFORE:
+            continue
+        report.covers(KIND, call.name)
+        try:
+            taken = calls.arguments(call, world, world.acme)
+        except KeyError as unknown:
+            report.unknown(KIND, f"{call.name}: parameter {unknown}")
+            continue
+        async with _able(call, world) as ctx:
+            works = not _is_refusal(await outcome(call, ctx, taken))
+        report.control(KIND, f"{call.name} by the owner", works=works)
+        async with _unable(call, world) as ctx:
+            said = await outcome(call, ctx, taken)
+        report.attempt(KIND, f"{call.name} without any right", refused=_is_refusal(said))
+        if not call.operators and _is_refusal(said):
+            await _lower_roles(call, taken, said, world, report)
+    report.attempt(KIND, "all of these changed nothing", refused=world.prints() == before)
+
+
+async def _lower_roles(
+    call: Call, taken: dict[str, Any], said: Refused, world: World, report: Report
+) -> None:
+    """What it asked of somebody without rights, it has to ask of every role that lacks it."""
+    (permission,) = {one.permission for one in ACTIONS.values() if f"You may not {one.said}." == said.detail}
+    for role, account in world.roles.items():
+        if permission not in ROLES[role].permissions:
+            async with undone(entry.enter_tenant(account.cookie, world.acme_slug)) as ctx:
+                refused = _is_refusal(await outcome(call, ctx, taken))
+            report.attempt(KIND, f"{call.name} by a {role}", refused=refused)
+
+
+def _is_refusal(said: Any) -> bool:
+    return isinstance(said, Refused) and said.reason == MISSING_PERMISSION
+
+
+async def outcome(call: Call, ctx: Ctx | OperatorCtx, taken: dict[str, Any]) -> Any:
+    """What it returns, or the refusal that it raises."""
+    try:
+        return await call.fn(ctx, **taken)
+    except DomainError as refusal:
+        return refusal
+
+
+@asynccontextmanager
+async def undone(entered: Any) -> AsyncIterator[Any]:
+    try:
+        async with entered as ctx:
+            yield ctx
+            raise Undo
+    except Undo:
+        pass
+
+
+def _able(call: Call, world: World) -> Any:
+    if call.operators:
+        return undone(entry.enter_operator(world.olga))
+    return undone(entry.enter_tenant(world.ann.cookie, world.acme_slug))
+
+
+@asynccontextmanager
+async def _unable(call: Call, world: World) -> AsyncIterator[Any]:
+    if call.operators:
+        async with undone(entry.enter_operator(world.olga)) as octx:
+            yield dataclasses.replace(octx, permissions=frozenset())
+    else:
+        nobody = Actor("user", world.carl.user.id, "Carl")
+        async with undone(entry.enter_invitation(world.acme, nobody)) as ctx:
+            yield ctx
