@@ -167,7 +167,8 @@ def _filter_by_tenant(state: ORMExecuteState) -> None:
                 )
             )
     elif not (info.get("user_id") or info.get("reason")):
-        for part in visitors.iterate(state.statement):
+        statement: Any = state.statement
+        for part in visitors.iterate(statement):
             if isinstance(part, sa.Table) and TENANT_ID.name in part.c:
                 raise NoTenant(f"{part.name} was asked for without a tenant")
 

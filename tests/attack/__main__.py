@@ -7,14 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-os.environ.setdefault("BULKHEAD_DATA_DIR", str(ROOT / ".bulkhead" / "test"))
+os.environ.setdefault("BULKHEAD_DATA_DIR", str(Path(__file__).parents[2] / ".bulkhead" / "test"))
 
 from shared.core import db, log
 from tests import database
 from tests.attack import mutations, suite
 
-RECORD = ROOT / ".artifacts" / "isolation.json"
+RECORD = Path(__file__).parents[2] / ".artifacts" / "isolation.json"
 
 
 async def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidHandshake
 
 from tests.attack.serve import DONE
 
@@ -126,14 +126,14 @@ class App:
         try:
             async with self.socket(cookie, token=token, origin=origin, transport=transport):
                 return True
-        except (WebSocketException, OSError, TimeoutError):
+        except InvalidHandshake:  # an answer; a server that has gone is none
             return False
 
     @asynccontextmanager
     async def socket(
         self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"
     ) -> AsyncIterator["Socket"]:
-        """Raises WebSocketException where it is refused."""
+        """Raises InvalidHandshake where it is refused."""
         token = token or str(uuid.uuid4())
         address = f"{self.url.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
         headers = {"cookie": cookie} if cookie else {}

@@ -174,12 +174,16 @@ async def of_the_session(world: World, report: Report) -> None:
                 found = [one for (one,) in (await session.exec(theirs)).all() if one]
                 report.attempt(KIND, f"session: {name}: {form} of Globex", refused=not found)
         for change in (sa.update(model).values(id=model.id), sa.delete(model)):
-            report.attempt(KIND, f"session: {name}: {change.__visit_name__}", refused=await _spares(change, world))
+            report.attempt(
+                KIND, f"session: {name}: {change.__visit_name__}", refused=await _spares(change, world)
+            )
         direct = [("all", model, select(model)), ("deleted", model, sa.delete(model))]
         for form, _, statement in (*direct, *_indirect(model)):
             refused = await _has_no_tenant(statement)
             report.attempt(KIND, f"session: {name}: {form} without a tenant", refused=refused)
-        report.attempt(KIND, f"session: {name} of Globex added", refused=await _is_not_added(model, row[0], world))
+        report.attempt(
+            KIND, f"session: {name} of Globex added", refused=await _is_not_added(model, row[0], world)
+        )
 
 
 def _indirect(model: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -266,8 +270,12 @@ async def visits(world: World, report: Report) -> None:
         for tenant in (world.acme, world.globex):
             async with entry.visit(octx, tenant, "Ticket 4472") as ctx:
                 await ctx.session.flush()
-                told.append(await entry.repository.has_looked(ctx.session, tenant, octx.actor_id, "Ticket 4472", DAY))
-                own = sa.text("select count(*) from audit_event where tenant_id = :tenant and reason = 'Ticket 4472'")
+                told.append(
+                    await entry.repository.has_looked(ctx.session, tenant, octx.actor_id, "Ticket 4472", DAY)
+                )
+                own = sa.text(
+                    "select count(*) from audit_event where tenant_id = :tenant and reason = 'Ticket 4472'"
+                )
                 connection = await ctx.session.connection()
                 told.append((await connection.execute(own, {"tenant": tenant})).scalar_one() == 1)
     report.attempt(KIND, "a look into Acme passes for one into Globex", refused=all(told))

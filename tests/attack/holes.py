@@ -249,7 +249,7 @@ IN_DATABASE: dict[str, str] = {
     "a policy for reading": "create policy hole on tenant_settings for select using (true)",
     "a policy that checks no row": "alter policy tenant_isolation on checklist_item with check (true)",
     "an operator without reason": "alter policy operator_cross_tenant on invitation using (true)",
-    "a key without tenant": "create unique index hole on invitation (email)",
+    "a key without tenant": "create unique index hole on invitation (id)",
     "a reference without tenant": """
         alter table membership add constraint hole_key unique (id);
         alter table invitation add constraint hole foreign key (membership_id) references membership (id);

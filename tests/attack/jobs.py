@@ -32,7 +32,6 @@ def tasks() -> dict[str, Any]:
     return found
 
 
-
 async def attack(world: World, report: Report) -> None:
     payloads(world, report)
     await foreign_ids(world, report)

@@ -5,6 +5,7 @@ A run without any hole comes first and has to be clean, or red would mean nothin
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from shared.core import db
 from tests import database
@@ -12,25 +13,28 @@ from tests.attack import filters, holes, mutants, suite
 from tests.attack.report import Report
 from tests.attack.suite import Worlds
 
-NOTICED_BY = {  # of the holes in apps: the parts of the suite that have to see it
-    "closed": ("routes",),
-    "door": ("routes",),
-    "gate": ("gate",),
-    "handshake": ("sockets",),
-    "mark": ("handlers",),
-    "membership": ("routes", "handlers"),
-    "not yours": ("routes", "handlers"),
-    "origin of forms": ("routes",),
-    "origin of sockets": ("sockets",),
-    "planted handler": ("handlers",),
-    "planted route": ("routes",),
-    "realm": ("sockets",),
-    "reason": ("handlers",),
-    "session": ("handlers",),
-    "strict forms": ("handlers",),
-    "strict ids": ("handlers",),
-    "tab": ("handlers",),
-    "token binding": ("sockets",),
+BOTH, TENANT, ADMIN = ("tenant", "admin"), ("tenant",), ("admin",)
+NOTICED_BY: dict[
+    str, tuple[tuple[str, ...], tuple[str, ...]]
+] = {  # holes in apps: the apps, and what must see it
+    "closed": (TENANT, ("routes",)),
+    "door": (TENANT, ("routes",)),
+    "gate": (BOTH, ("gate",)),
+    "handshake": (BOTH, ("sockets",)),
+    "mark": (BOTH, ("inventory", "unmarked")),
+    "membership": (TENANT, ("routes", "handlers")),
+    "not yours": (TENANT, ("routes", "handlers")),
+    "origin of forms": (ADMIN, ("routes",)),
+    "origin of sockets": (BOTH, ("sockets",)),
+    "planted handler": (BOTH, ("inventory", "unmarked")),
+    "planted route": (BOTH, ("inventory",)),
+    "realm": (ADMIN, ("sockets",)),
+    "reason": (ADMIN, ("handlers",)),
+    "session": (ADMIN, ("handlers",)),
+    "strict forms": (ADMIN, ("handlers",)),
+    "strict ids": (TENANT, ("handlers",)),
+    "tab": (TENANT, ("handlers",)),
+    "token binding": (BOTH, ("sockets",)),
 }
 
 
@@ -41,12 +45,12 @@ class Mutations:
         self.tried, self.missed = 0, list[str]()
 
     async def run(self) -> None:
-        for hole, parts in NOTICED_BY.items():
-            await self.open(hole, lambda hole=hole, parts=parts: suite.run(self.worlds, parts, [hole]))
+        for hole, (which, parts) in NOTICED_BY.items():
+            await self.open(hole, partial(suite.run, self.worlds, parts, [hole], which))
         for hole, statement in holes.IN_DATABASE.items():
-            await self.open(hole, lambda statement=statement: self._in_database(statement))
+            await self.open(hole, partial(self._in_database, statement))
         for hole, (part, opened) in holes.IN_PROCESS.items():
-            await self.open(hole, lambda part=part, opened=opened: self._in_process(part, opened))
+            await self.open(hole, partial(self._in_process, part, opened))
         if self.is_wanted(FILTERS) or any(self.is_wanted(one.name) for one in mutants.find()):
             await self._filters()
 
@@ -68,7 +72,9 @@ class Mutations:
         self.tried += 1
         if not report.bad:
             self.missed.append(hole)
-        others = f", {len(report.void)} controls and {len(report.unknowns)} unknown" if not report.passed else ""
+        others = (
+            f", {len(report.void)} controls and {len(report.unknowns)} unknown" if not report.passed else ""
+        )
         caught = f"caught by {len(report.passed)} attempts{others}" if report.bad else "NOT CAUGHT"
         print(f"{hole:<58} {caught}", flush=True)
 
@@ -102,7 +108,13 @@ async def main(name: str, wanted: list[str]) -> int:
     """0 when every removal was noticed."""
     began, worlds = time.monotonic(), await suite.build()
     run = Mutations(name, worlds, wanted)
-    known = {*NOTICED_BY, *holes.IN_DATABASE, *holes.IN_PROCESS, *(one.name for one in mutants.find()), FILTERS}
+    known = {
+        *NOTICED_BY,
+        *holes.IN_DATABASE,
+        *holes.IN_PROCESS,
+        *(one.name for one in mutants.find()),
+        FILTERS,
+    }
     if unknown := set(wanted) - known:
         print(f"There is no hole {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}")
         return 2

@@ -12,8 +12,12 @@ class Report:
     controls: Counter[str] = field(default_factory=Counter)
     passed: list[tuple[str, str]] = field(default_factory=list)
     void: list[tuple[str, str]] = field(default_factory=list)  # the rightful one was refused too
-    unknowns: list[tuple[str, str]] = field(default_factory=list)  # there, and nobody has said how to attack it
-    covered: dict[str, list[str]] = field(default_factory=dict)  # what the attempts of a kind were generated from
+    unknowns: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # there, and nobody has said how to attack it
+    covered: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # what the attempts of a kind were generated from
 
     def attempt(self, kind: str, name: str, *, refused: bool) -> None:
         self.attempts[kind] += 1

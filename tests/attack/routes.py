@@ -20,7 +20,6 @@ from tests import factories
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.sockets import ended_session, foreign_origins, fresh_session, own_cookie, strangers
-
 from tests.attack.world import World
 
 KIND = "routes"
@@ -82,16 +81,12 @@ async def attack(app: App, listings: dict[str, Any], world: World, report: Repor
     """`listings`: of both apps, as `apps.listing` found them."""
     uses, listed = USES[app.which], listings[app.which]
     pages = {f"GET {page}": page_use(app) for page in listed["pages"]}
-    found = set(listed["routes"])
-    for name in sorted(found ^ uses.keys()):
-        report.unknown(KIND, f"{app.which} {name}")
-    for path in set(listed["framework"]) - set(CLOSED):
-        report.unknown(KIND, f"{app.which} {path} of Reflex")
     run = _Run(app, world, report)
     await run.prepare()
-    known = {name: use for name, use in {**uses, **pages}.items() if name in found or name in pages}
+    known = {
+        name: use for name, use in {**uses, **pages}.items() if name in listed["routes"] or name in pages
+    }
     for name, use in known.items():
-        report.covers(KIND, f"{app.which} {name}")
         await run.control(name, use)
     before = world.prints()
     work = [one for name, use in known.items() for one in run.attempts(name, use)]
@@ -107,6 +102,16 @@ async def attack(app: App, listings: dict[str, Any], world: World, report: Repor
 
     await asyncio.gather(*map(calm, work))
     report.attempt(KIND, f"{app.which}: all of these changed nothing", refused=world.prints() == before)
+
+
+def inventory(which: str, listed: dict[str, Any], report: Report) -> None:
+    """Raises nothing; a route of which nobody said who may use it turns the report red."""
+    for name in sorted(set(listed["routes"]) ^ USES[which].keys()):
+        report.unknown(KIND, f"{which} {name}")
+    for path in sorted(set(listed["framework"]) - set(CLOSED)):
+        report.unknown(KIND, f"{which} {path} of Reflex")
+    for name in [*listed["routes"], *(f"GET {page}" for page in listed["pages"])]:
+        report.covers(KIND, f"{which} {name}")
 
 
 def page_use(app: App) -> Use:
@@ -172,7 +177,15 @@ class _Run:
                 yield self._refused(f"{name}: a {role}", name, use, account.cookie, world.acme)
 
     async def _refused(
-        self, said: str, name: str, use: Use, cookie: str, tenant: str, *, open: bool = False, method: str = ""
+        self,
+        said: str,
+        name: str,
+        use: Use,
+        cookie: str,
+        tenant: str,
+        *,
+        open: bool = False,
+        method: str = "",
     ) -> None:
         """`open`: everybody is answered, and learns nothing."""
         answer = await self._ask(name, use, cookie, tenant, method=method)
@@ -232,7 +245,9 @@ class _Run:
         known, _, path = name.partition(" ")
         slug = slug or self._slug(tenant)
         values = {"slug": slug, "name": self.world.names[tenant] if own_name else "Taken over"}
-        path = path.replace("{slug}", slug).replace("[tenant]", slug if self.app.which == "tenant" else tenant)
+        path = path.replace("{slug}", slug).replace(
+            "[tenant]", slug if self.app.which == "tenant" else tenant
+        )
         path = path.replace("{rest:path}", "elsewhere")
         sent: dict[str, Any] = {}
         if use.query:
@@ -258,7 +273,9 @@ async def _operator_id(cookie: str) -> str:
 
 def _bare(answer: httpx.Response, slug: str) -> tuple[int, list[tuple[str, str]], str]:
     request_id = answer.headers.get("x-request-id", "-")
-    headers = sorted((name, value) for name, value in answer.headers.items() if name not in ("date", "x-request-id"))
+    headers = sorted(
+        (name, value) for name, value in answer.headers.items() if name not in ("date", "x-request-id")
+    )
     text = answer.text.replace(request_id, "REQUEST").replace(slug, "SLUG")
     return answer.status_code, [(name, value.replace(slug, "SLUG")) for name, value in headers], text
 

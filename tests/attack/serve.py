@@ -89,7 +89,9 @@ def _routes(which: str) -> list[str]:
         from shared.api.tenant_http import app
     else:
         from shared.api.admin_http import app
-    assert all(isinstance(route, Route) for route in app.routes), "a mount would hide its routes from the attacks"
+    assert all(isinstance(route, Route) for route in app.routes), (
+        "a mount would hide its routes from the attacks"
+    )
     return sorted(
         f"{method} {route.path}"
         for route in app.routes
@@ -111,7 +113,7 @@ def tell_when_done(app: Any) -> None:
                 await future.wait_all()
         else:
             await asyncio.sleep(UNKNOWN)  # Reflex drops it, and never says so to the future
-        while future.txid in processor._tasks:  # the handler of exceptions goes on under the same number
+        while future.txid in processor._tasks:  # noqa: ASYNC110  the handler of exceptions goes on
             await asyncio.sleep(0.001)
         if sid := app.event_namespace.token_to_sid.get(token):
             await app.event_namespace.emit(DONE, to=sid)

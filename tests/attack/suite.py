@@ -11,8 +11,20 @@ from tests.attack import apps, caches, filters, handlers, jobs, routes, services
 from tests.attack.report import Report
 from tests.attack.world import World
 
-PARTS = ("caches", "tables", "jobs", "services", "filters", "sockets", "routes", "handlers", "gate")
-IN_APPS = {"sockets", "routes", "handlers", "gate"}
+PARTS = (
+    "caches",
+    "tables",
+    "jobs",
+    "services",
+    "filters",
+    "inventory",
+    "unmarked",
+    "sockets",
+    "routes",
+    "handlers",
+    "gate",
+)
+IN_APPS = {"inventory", "unmarked", "sockets", "routes", "handlers", "gate"}
 
 
 @dataclass(frozen=True)
@@ -25,14 +37,19 @@ async def build() -> Worlds:
     return Worlds(await world.build(), await world.build())
 
 
-async def run(worlds: Worlds, parts: Collection[str] = PARTS, holes: Collection[str] = ()) -> Report:
-    """`holes`: names in `holes.IN_APPS`, opened in both apps."""
+async def run(
+    worlds: Worlds,
+    parts: Collection[str] = PARTS,
+    holes: Collection[str] = (),
+    which: Collection[str] = ("tenant", "admin"),
+) -> Report:
+    """`holes`: names in `holes.IN_APPS`. `which`: of the apps are attacked."""
     report = Report()
     await _at_home(worlds.tenant, parts, report)
     if "filters" in parts:
         await filters.attack(worlds.tenant, report)
     if IN_APPS & set(parts):
-        await _of_apps(worlds, set(parts) & IN_APPS, holes, report)
+        await _of_apps(worlds, set(parts) & IN_APPS, holes, which, report)
     return report
 
 
@@ -48,14 +65,23 @@ async def _at_home(made: World, parts: Collection[str], report: Report) -> None:
         await services.attack(made, report)
 
 
-async def _of_apps(worlds: Worlds, parts: set[str], holes: Collection[str], report: Report) -> None:
+async def _of_apps(
+    worlds: Worlds, parts: set[str], holes: Collection[str], which: Collection[str], report: Report
+) -> None:
     addresses = apps.free_addresses()
-    tenant, admin = await asyncio.gather(*(apps.listing(which, addresses, *holes) for which in ("tenant", "admin")))
+    tenant, admin = await asyncio.gather(
+        *(apps.listing(which, addresses, *holes) for which in ("tenant", "admin"))
+    )
     listings = {"tenant": tenant, "admin": admin}
 
-    async def one(which: str, made: World) -> None:
-        if parts - {"gate"}:
-            async with apps.serving(which, addresses, *holes) as app:
+    async def one(name: str, made: World) -> None:
+        if "inventory" in parts:
+            routes.inventory(name, listings[name], report)
+            handlers.Attack(apps.App(name, addresses), listings, made, report).inventory()
+        if parts - {"inventory", "gate"}:
+            async with apps.serving(name, addresses, *holes) as app:
+                if "unmarked" in parts:
+                    await handlers.Attack(app, listings, made, report).unmarked_calls()
                 if "sockets" in parts:
                     await sockets.attack(app, made, report)
                 if "routes" in parts:
@@ -63,7 +89,8 @@ async def _of_apps(worlds: Worlds, parts: set[str], holes: Collection[str], repo
                 if "handlers" in parts:
                     await handlers.Attack(app, listings, made, report).run()
         if "gate" in parts:
-            async with apps.serving(which, addresses, *{"service", *holes}) as app:
+            async with apps.serving(name, addresses, *{"service", *holes}) as app:
                 await handlers.Attack(app, listings, made, report).gate()
 
-    await asyncio.gather(one("tenant", worlds.tenant), one("admin", worlds.admin))
+    made = {"tenant": worlds.tenant, "admin": worlds.admin}
+    await asyncio.gather(*(one(name, made[name]) for name in which))

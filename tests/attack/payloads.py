@@ -1,0 +1,48 @@
+"""What a handler is called with: what an honest page sends, what no page sends, and ids of rows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from shared.core.ids import new_id
+
+Handler = dict[str, Any]  # as `serve.listing` describes it
+WRONG: tuple[Any, ...] = ({"a": 1}, [1, "b"], 7, None, True, "\0", "x" * 5_000)
+EXTRA = {"tenant_id": "ten_x", "user_id": "usr_x", "permissions": ["owner:transfer"], "actor_id": "usr_x"}
+PREFIXES = {
+    "invitation": "inv",
+    "membership": "mem",
+    "notification": "ntf",
+    "operator": "opr",
+    "tenant": "ten",
+}
+# Texts and choices that no row is named by: argument or field, and what an honest caller would send.
+HONEST: dict[str, Any] = {
+    **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
+    **dict.fromkeys(("role", "state", "status", "confirm"), ""),
+    **dict.fromkeys(("reason", "name"), "Because it is so"),
+    "colour": "#336699",
+    "column": "name",
+    "dialog": "",
+    "email": "eve@evil.test",
+    "key": "brand",
+    "open": False,
+    "slug": "-",
+    "tab": "overview",
+}
+
+
+def filled(one: Handler, values: dict[str, Any]) -> dict[str, Any]:
+    def of(argument: str) -> Any:
+        prefix = PREFIXES.get(argument.removesuffix("_id"), "x")  # one of which nobody has said what it is
+        return values.get(argument, HONEST[argument] if argument in HONEST else new_id(prefix))
+
+    return {
+        argument: {field: of(field) for field in kind} if isinstance(kind, list) else of(argument)
+        for argument, kind in one["arguments"].items()
+    }
+
+
+def inputs(one: Handler) -> Iterator[str]:
+    """Names of the arguments, and of the fields of a form."""
+    for argument, kind in one["arguments"].items():
+        yield from kind if isinstance(kind, list) else [argument]
