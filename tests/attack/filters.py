@@ -217,9 +217,9 @@ async def _spares(change: Any, world: World) -> bool:
 
 async def _has_no_tenant(statement: Any) -> bool:
     try:
-        async with db.transaction() as session:
+        async with undone(db.transaction()) as session:
             await session.exec(statement)
-    except NoTenant:
+    except (NoTenant, SQLAlchemyError):  # or no right to such a statement at all
         return True
     return False
 
@@ -231,6 +231,8 @@ async def _is_not_added(model: Any, row: dict[str, Any], world: World) -> bool:
             await session.flush()
     except NoTenant:
         return True
+    except SQLAlchemyError:  # the database stopped what had to be stopped before
+        return False
     return False
 
 

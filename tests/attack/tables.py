@@ -14,6 +14,7 @@ from tests.attack.world import World
 
 KIND = "tables"
 PUBLIC_KEYS = {("tenant", "slug")}  # an address is a public name: that it is taken may be known
+NO_RIGHT = "42501"  # what row security answers to a row that it does not let in, too
 READING = ("select", "select without a filter")  # what a reason is for
 Row = dict[str, Any]
 
@@ -71,7 +72,7 @@ def attack(world: World, report: Report) -> None:
                 continue
             ok = refused("operator", statement, values, "", "reading across")
             report.attempt(KIND, f"{table}: operator with a reason: {said}", refused=ok)
-        move(table, key, mine[0], world, report)
+        arrive(table, key, mine[0], theirs[0], world, report)
         references(table, key, mine, theirs, world, report)
         unique_keys(table, key, mine[0], theirs[0], world, report)
 
@@ -108,10 +109,6 @@ def statements(table: str, key: str, row: Row, world: World) -> Iterator[tuple[s
     yield "update", touch.format(t=name, c=last, k=column), [world.globex]
     yield "delete", sql.SQL("delete from {} where {} = %s").format(name, column), [world.globex]
     yield "lock", sql.SQL("select 1 from {} where {} = %s for update").format(name, column), [world.globex]
-    fresh = row | (
-        {"id": "ten_attack", "slug": "attack"} if table == "tenant" else {"id": f"{row['id'][:4]}attack"}
-    )
-    yield "insert", insert(table, fresh), plain(fresh)
 
 
 def insert(table: str, row: Row) -> sql.Composed:
@@ -126,13 +123,37 @@ def plain(row: Row) -> list[Any]:
     return [Jsonb(value) if isinstance(value, dict | list) else value for value in row.values()]
 
 
-def move(table: str, key: str, row: Row, world: World, report: Report) -> None:
-    """A row of one's own, given to the other tenant."""
-    statement = sql.SQL("update {} set {} = %s where id = %s").format(
-        sql.Identifier(table), sql.Identifier(key)
-    )
-    ok = refused("app", statement, [world.globex, row["id"]], world.acme)
-    report.attempt(KIND, f"{table}: move a row of Acme to Globex", refused=ok)
+def arrive(table: str, key: str, mine: Row, theirs: Row, world: World, report: Report) -> None:
+    """A row that is Globex's, added and moved by Acme, with nothing in its way but the policy."""
+    name, column = sql.Identifier(table), sql.Identifier(key)
+    own = in_the_free(table, key, world.globex, insert(table, theirs), plain(theirs), world)
+    report.control(KIND, f"{table}: its own tenant adds the row {own}", works=own in ("", NO_RIGHT))
+    added = in_the_free(table, key, world.acme, insert(table, theirs), plain(theirs), world)
+    report.attempt(KIND, f"{table}: Acme adds a row of Globex {added}", refused=added == NO_RIGHT)
+    give = sql.SQL("update {} set {} = %s where {} = %s and id = %s").format(name, column, column)
+    moved = in_the_free(table, key, world.acme, give, [world.globex, world.acme, mine["id"]], world)
+    report.attempt(KIND, f"{table}: Acme gives a row to Globex {moved}", refused=moved == NO_RIGHT)
+
+
+def in_the_free(
+    table: str, key: str, tenant_id: str, statement: sql.Composed, values: list[Any], world: World
+) -> str:
+    """The state of the error, "" for none. Rows of Globex are taken away first: they would be in the way by their keys.
+
+    As the app in every respect but that its transaction was opened by somebody who can do that.
+    """
+    with world.eye() as eye, eye.transaction(force_rollback=True):
+        eye.execute("set local session_replication_role = replica")  # no references, no triggers
+        gone = sql.SQL("delete from {} where {} = %s").format(sql.Identifier(table), sql.Identifier(key))
+        eye.execute(gone, [world.globex])
+        eye.execute("set local session_replication_role = origin")
+        eye.execute("set local role bulkhead_app")
+        eye.execute("select set_config('app.tenant_id', %s, true)", [tenant_id])
+        try:
+            eye.execute(statement, values)
+        except psycopg.Error as problem:
+            return problem.sqlstate or "?"
+    return ""
 
 
 def references(
