@@ -78,7 +78,9 @@ async def _lower_roles(
 
 
 def _is_refusal(said: Any) -> bool:
-    return isinstance(said, Refused) and said.reason == MISSING_PERMISSION
+    """For want of a permission; that somebody may not grant a role comes later and is not enough."""
+    named = isinstance(said, Refused) and said.detail.startswith("You may not ")
+    return named and said.reason == MISSING_PERMISSION
 
 
 async def outcome(call: Call, ctx: Ctx | OperatorCtx, taken: dict[str, Any]) -> Any:

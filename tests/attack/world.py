@@ -16,7 +16,7 @@ from shared.core import db, limits
 from shared.core.ids import new_id
 from shared.identity import tasks as identity
 from shared.jobs import worker
-from shared.tenancy import entry, invitations, notifications, tenants
+from shared.tenancy import directory, entry, invitations, notifications, tenants
 from shared.tenancy import tasks as tenancy
 from tests import database, factories
 from tests.stand_in_mail import mailbox
@@ -120,13 +120,15 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             told = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
+    operators = {role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES}
+    await _suspended_once(operators[OWNER], globex.id)
     return World(
         ann=ann,
         roles=roles,
         gil=gil,
         bea=bea,
         carl=carl,
-        operators={role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES},
+        operators=operators,
         acme=acme.id,
         acme_slug=acme.slug,
         globex=globex.id,
@@ -137,6 +139,16 @@ async def build() -> World:
             globex.id: (globex.id, invited[globex.id], gil.user.email),
         },
     )
+
+
+async def _suspended_once(cookie: str, tenant_id: str) -> None:
+    """Out of a state in which the other tenant has never been, so that its trail differs."""
+    with World.eye() as eye:
+        eye.execute("update tenant set state = 'pending_verification' where id = %s", [tenant_id])
+        for act in (directory.suspend, directory.restore):
+            async with entry.enter_operator(cookie) as octx:
+                await act(octx, tenant_id, "Ticket 4470")
+        eye.execute("update tenant set state = 'active' where id = %s", [tenant_id])
 
 
 def _picture() -> bytes:
