@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Literal
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -25,10 +26,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.config import Misconfigured, settings
 from shared.core.embedded import EmbeddedPostgres
-from shared.core.errors import NoTenant
+from shared.core.errors import Invalid, NoTenant
 
 Role = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
+# What came in cannot be held: a character that is none, half a surrogate pair, a number beyond every column.
+UNSTORABLE = {None, "22003", "22021", "22P02", "22P05"}
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 
 
@@ -181,3 +184,13 @@ def _refuse_foreign_rows(session: Session, context: Any, instances: Any) -> None
             raise NoTenant(
                 f"{type(row).__name__} of another tenant in a transaction of {tenant_id or 'none'}"
             )
+
+
+@event.listens_for(sa.Engine, "handle_error")
+def _refuse_what_cannot_be_stored(context: sa.ExceptionContext) -> None:
+    """Forms refuse it earlier and say which field; here nothing of the kind is left to be a bug."""
+    problem = context.original_exception
+    if isinstance(problem, UnicodeEncodeError) or (
+        isinstance(problem, psycopg.DataError) and problem.sqlstate in UNSTORABLE
+    ):
+        raise Invalid("This holds characters that cannot be stored.", "Type it again instead of pasting it.")
