@@ -242,7 +242,8 @@ async def count_security_events(session: AsyncSession, since: datetime) -> dict[
 
 async def _all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
     """Rows of columns. Through the session, whose guard asks for a tenant or a reason."""
-    return (await session.execute(statement)).all()  # pyright: ignore[reportDeprecated]
+    found: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]
+    return found
 
 
 # Inside of one tenant

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
+from shared.access.decision import MISSING_PERMISSION
 from shared.access.roles import OWNER, ROLES
 from shared.audit import trail
 from shared.core import notices
@@ -52,8 +53,13 @@ async def list_members(
     after: str = "",
     limit: int = 50,
 ) -> Page:
-    """`sort`: name, role, seen_at or created_at. People who were removed are not among them."""
+    """`sort`: name, role, seen_at or created_at. People who were removed are not among them.
+
+    Raises Invalid for another column, and for a page that does not exist.
+    """
     policy.require(ctx, actions.MEMBER_READ)
+    if sort not in repository.MEMBER_SORTS:
+        raise Invalid("This list cannot be sorted like that.", "Reload the page.")
     limit = min(max(limit, 1), MOST)
     found = await repository.list_members(
         ctx, query=query.strip(), role=role, sort=sort, descending=descending, after=after, limit=limit + 1
@@ -62,7 +68,7 @@ async def list_members(
         Member(one.id, user.id, user.name, user.email, one.role, one.state.value, one.created_at, one.seen_at)
         for one, user in found[:limit]
     ]
-    return Page(rows, repository.cursor(sort, *found[limit - 1]) if len(found) > limit else "")
+    return Page(rows, rows[-1].id if len(found) > limit else "")
 
 
 async def count_seats(ctx: Ctx) -> int:
@@ -75,6 +81,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
     """Raises NotFound, Refused for a role or a person above one's own rights, Conflict for the last owner."""
     policy.require(ctx, actions.MEMBER_SET_ROLE)
     policy.require_grantable(ctx, role)
+    await repository.lock_members(ctx)
     membership = await _lock(ctx, membership_id)
     if membership.role == role:
         return
@@ -99,7 +106,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
 async def deactivate(ctx: Ctx, membership_id: str) -> None:
     """They cannot enter until somebody reactivates them; their seat becomes free."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
-    await repository.lock_seats(ctx)
+    await repository.lock_members(ctx)
     membership = await _lock(ctx, membership_id)
     if membership.state is MembershipState.DEACTIVATED:
         return
@@ -131,7 +138,7 @@ async def reactivate(ctx: Ctx, membership_id: str) -> None:
 async def remove(ctx: Ctx, membership_id: str) -> None:
     """They lose access at once; to return they need a new invitation."""
     policy.require(ctx, actions.MEMBER_REMOVE)
-    await repository.lock_seats(ctx)
+    await repository.lock_members(ctx)
     membership = await _lock(ctx, membership_id)
     await _end(ctx, membership, MembershipState.REMOVED, "membership.removed")
 
@@ -145,10 +152,12 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
             "Type it exactly.",
             fields={"confirm": "Does not match"},
         )
-    await repository.lock_owners(ctx)
-    mine = await repository.lock_membership_of(ctx, ctx.actor_id)
+    await repository.lock_members(ctx)
+    mine = next((one for one in await repository.lock_owners(ctx) if one.user_id == ctx.actor_id), None)
+    if mine is None:  # handed over from another tab, a moment ago
+        raise policy.refusal(MISSING_PERMISSION, actions.OWNER_TRANSFER)
     heir = await _lock(ctx, membership_id)
-    if mine is None or heir.id == mine.id or heir.state is not MembershipState.ACTIVE:
+    if heir.id == mine.id or heir.state is not MembershipState.ACTIVE:
         raise Conflict("Ownership goes to another active member.", "Choose somebody else.")
 
     before = {"owner": ctx.actor.name, "role": heir.role}

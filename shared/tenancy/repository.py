@@ -3,12 +3,11 @@
 Row-level security would hide another tenant's rows anyway: it is the net, not the filter.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, literal, or_, text, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
@@ -103,33 +102,48 @@ async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
 # Members
 
 
+MEMBER_SORTS: dict[str, SQLColumnExpression[Any]] = {
+    "name": func.lower(col(User.name)),
+    "role": case({key: place for place, key in enumerate(ROLES)}, value=col(Membership.role), else_=99),
+    "seen_at": func.coalesce(col(Membership.seen_at), EARLIEST),
+    "created_at": col(Membership.created_at),
+}
+
+
 async def list_members(
     ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str, limit: int
 ) -> Sequence[tuple[Membership, User]]:
-    rank = case({key: place for place, key in enumerate(ROLES)}, value=col(Membership.role), else_=99)
-    sorts: dict[str, ColumnElement[Any]] = {
-        "name": func.lower(col(User.name)),
-        "role": rank,
-        "seen_at": func.coalesce(col(Membership.seen_at), EARLIEST),
-        "created_at": func.coalesce(col(Membership.created_at), EARLIEST),
-    }
-    by = sorts.get(sort, sorts["name"])
+    """`after`: the id of the row before. Raises Invalid when there is no such row."""
+    key = (MEMBER_SORTS[sort], col(Membership.id))
     conditions = _matching(ctx, query, role)
     if after:
-        value, membership_id = _cursor(after, sort)
-        key = (by, col(Membership.id))
-        edge = (literal(value), literal(membership_id))
-        beyond = (key[0] < edge[0], key[1] < edge[1]) if descending else (key[0] > edge[0], key[1] > edge[1])
-        conditions.append(or_(beyond[0], and_(key[0] == edge[0], beyond[1])))
-    order = (by.desc(), col(Membership.id).desc()) if descending else (by.asc(), col(Membership.id).asc())
+        here = await _place(ctx, key, after)
+        conditions.append(tuple_(*key) < here if descending else tuple_(*key) > here)
     statement = (
         select(Membership, User)
         .join(User, col(User.id) == Membership.user_id)
         .where(*conditions)
-        .order_by(*order)
+        .order_by(*(one.desc() if descending else one.asc() for one in key))
         .limit(limit)
     )
     return (await ctx.session.exec(statement)).all()
+
+
+async def _place(
+    ctx: Ctx, key: tuple[SQLColumnExpression[Any], SQLColumnExpression[str]], after: str
+) -> ColumnElement[Any]:
+    """Where a row stands in the order, in the database's own words: it and Python do not agree on lower case."""
+    statement = (
+        select(*key)
+        .select_from(Membership)
+        .join(User, col(User.id) == Membership.user_id)
+        .where(col(Membership.tenant_id) == ctx.tenant_id)
+        .where(col(Membership.id) == after)
+    )
+    found = (await ctx.session.exec(statement)).first()
+    if found is None:
+        raise Invalid("This page does not exist.", "Start again at the first one.")
+    return tuple_(*(literal(value) for value in found))
 
 
 def _matching(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bool]]:
@@ -143,25 +157,6 @@ def _matching(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bool]]:
     if role:
         conditions.append(col(Membership.role) == role)
     return conditions
-
-
-def cursor(sort: str, membership: Membership, user: User) -> str:
-    value: Any = {
-        "role": list(ROLES).index(membership.role) if membership.role in ROLES else 99,
-        "seen_at": (membership.seen_at or EARLIEST).isoformat(),
-        "created_at": membership.created_at.isoformat(),
-    }.get(sort, user.name.lower())
-    return json.dumps([value, membership.id])
-
-
-def _cursor(text_: str, sort: str) -> tuple[Any, str]:
-    try:
-        value, membership_id = json.loads(text_)
-        if sort in ("seen_at", "created_at"):
-            return datetime.fromisoformat(value), str(membership_id)
-        return (int(value) if sort == "role" else str(value)), str(membership_id)
-    except (ValueError, TypeError) as problem:
-        raise Invalid("This page does not exist.", "Start again at the first one.") from problem
 
 
 async def lock_membership(ctx: Ctx, membership_id: str) -> Membership | None:
@@ -225,10 +220,15 @@ async def count_active(ctx: Ctx) -> int:
 # Seats and invitations
 
 
+async def lock_members(ctx: Ctx) -> None:
+    """One change of who belongs and with what role at a time, so that two of them never wait for each other."""
+    key = func.hashtextextended(f"seats:{ctx.tenant_id}", 0)
+    await ctx.session.exec(select(func.pg_advisory_xact_lock(key)))
+
+
 async def lock_seats(ctx: Ctx) -> set[str]:
     """Addresses that hold a seat, with the count frozen until the transaction ends."""
-    seats = func.hashtextextended(f"seats:{ctx.tenant_id}", 0)
-    await ctx.session.exec(select(func.pg_advisory_xact_lock(seats)))
+    await lock_members(ctx)
     return await list_seats(ctx)
 
 

@@ -1,0 +1,446 @@
+"""Who works in a tenant: found page by page, never touched from below, never without an owner, never over the seats."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from shared.core import db
+from shared.core.ctx import Ctx
+from shared.core.db import now
+from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
+from shared.tenancy import entry, history, invitations, members
+from shared.tenancy.models import Membership
+from tests import factories
+from tests.conftest import Cast, Person
+
+SORTS = ("name", "role", "seen_at", "created_at")
+# Python and the database put some of these into lower case differently, or order them by other rules.
+NAMES = (
+    "ada",
+    "Ada",
+    "Åse",
+    "İpek",
+    "ẞtraß",
+    "Zoë",
+    "ǅuro",
+    "élan",
+    "Σίσυφος",
+    "山田",
+    "🚀 Ro",
+    "A_b",
+    "A-b",
+    "Ωmega",
+)
+
+
+async def id_of(cast: Cast, person: Person) -> str:
+    async with cast.ann.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=person.email)).rows
+    return row.id
+
+
+async def crowd(cast: Cast) -> None:
+    """Rows as they come to be by joining, in one transaction: joining is tested elsewhere."""
+    accounts = [await factories.account("Crowd") for _ in NAMES]
+    async with db.transaction(tenant_id=cast.acme) as session:
+        for place, (name, account) in enumerate(zip(NAMES, accounts, strict=True)):
+            account.user.name = name
+            session.add(account.user)
+            session.add(
+                Membership(
+                    tenant_id=cast.acme,
+                    user_id=account.user.id,
+                    role=("viewer", "member", "billing")[place % 3],
+                    seen_at=now() - timedelta(days=place // 3) if place % 4 else None,
+                    created_at=now() - timedelta(days=place // 2),
+                )
+            )
+
+
+async def second_owner(cast: Cast) -> Person:
+    """Bob: an owner by invitation, as Ann may give what she holds."""
+    bob = await factories.account("Bob")
+    await factories.join(cast.ann.account, cast.ann.slug, bob, "owner")
+    return Person(bob, cast.ann.slug)
+
+
+async def attempt(person: Person, act: Callable[[Ctx], Awaitable[None]], barrier: asyncio.Barrier) -> str:
+    """What came of it, "done" or the reason; both are inside before either acts."""
+    try:
+        async with person.ctx() as ctx:
+            await barrier.wait()
+            await act(ctx)
+    except DomainError as refusal:
+        return refusal.reason
+    return "done"
+
+
+async def owners(person: Person) -> set[str]:
+    async with person.ctx() as ctx:
+        rows = (await members.list_members(ctx, role="owner")).rows
+    return {row.email for row in rows if row.state == "active"}
+
+
+# ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_everybody_of_the_tenant_and_nobody_else(cast: Cast) -> None:
+    async with cast.max.ctx() as ctx:
+        found = await members.list_members(ctx)
+    assert [(row.name, row.role) for row in found.rows] == [
+        ("Adam", "admin"),
+        ("Ann", "owner"),
+        ("Max", "member"),
+    ]
+    async with cast.gil.ctx() as ctx:
+        assert [row.email for row in (await members.list_members(ctx)).rows] == [cast.gil.email]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", SORTS)
+async def test_pages_put_together_are_the_whole_list_in_order(
+    cast: Cast, sort: str, descending: bool
+) -> None:
+    await crowd(cast)
+    async with cast.max.ctx() as ctx:
+        whole = await members.list_members(ctx, sort=sort, descending=descending, limit=100)
+        pieces, after = [], ""
+        for _ in range(len(NAMES) + 4):
+            page = await members.list_members(ctx, sort=sort, descending=descending, after=after, limit=3)
+            pieces += [row.id for row in page.rows]
+            after = page.after
+            if not after:
+                break
+    assert len(whole.rows) == len(NAMES) + 3
+    assert pieces == [row.id for row in whole.rows]
+
+
+async def test_a_list_turned_round_is_the_same_list(cast: Cast) -> None:
+    await crowd(cast)
+    async with cast.max.ctx() as ctx:
+        for sort in SORTS:
+            up = [row.id for row in (await members.list_members(ctx, sort=sort, limit=100)).rows]
+            down = await members.list_members(ctx, sort=sort, descending=True, limit=100)
+            assert [row.id for row in down.rows] == up[::-1]
+
+
+async def test_roles_sort_from_the_most_to_the_least(cast: Cast) -> None:
+    async with cast.max.ctx() as ctx:
+        found = await members.list_members(ctx, sort="role")
+    assert [row.role for row in found.rows] == ["owner", "admin", "member"]
+
+
+async def test_a_search_looks_into_names_and_addresses_and_takes_no_pattern(cast: Cast) -> None:
+    await crowd(cast)
+    async with cast.max.ctx() as ctx:
+
+        async def names(query: str) -> list[str]:
+            return [row.name for row in (await members.list_members(ctx, query=query)).rows]
+
+        assert await names("  ANN ") == ["Ann"]
+        assert await names(cast.adam.email.upper()) == ["Adam"]
+        assert await names("a_b") == ["A_b"]
+        assert await names("%") == []
+
+
+async def test_a_page_can_be_narrowed_to_a_role(cast: Cast) -> None:
+    await crowd(cast)
+    async with cast.max.ctx() as ctx:
+        page = await members.list_members(ctx, role="billing", limit=2)
+        rest = await members.list_members(ctx, role="billing", limit=100, after=page.after)
+    assert {row.role for row in (*page.rows, *rest.rows)} == {"billing"}
+    assert len(page.rows) + len(rest.rows) == len(NAMES[2::3])
+
+
+@pytest.mark.parametrize("after", ["x", "mem_unknown", "[1e999, 1]", "[" * 3000, '["a", "\x00"]', "\ud800"])
+async def test_a_cursor_that_we_did_not_give_is_no_page(cast: Cast, after: str) -> None:
+    for sort in SORTS:
+        with pytest.raises(Invalid):
+            async with cast.max.ctx() as ctx:
+                await members.list_members(ctx, sort=sort, after=after)
+
+
+async def test_a_cursor_of_another_tenant_is_no_page_either(cast: Cast) -> None:
+    async with cast.gil.ctx() as ctx:
+        (gil,) = (await members.list_members(ctx)).rows
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Invalid, match="does not exist"):
+            await members.list_members(ctx, after=gil.id)
+
+
+async def test_a_column_that_does_not_exist_is_refused(cast: Cast) -> None:
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Invalid, match="cannot be sorted"):
+            await members.list_members(ctx, sort="password")
+
+
+# ── roles ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_new_role_counts_at_once_and_leaves_before_and_after(cast: Cast) -> None:
+    max_id = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.set_role(ctx, max_id, "viewer")
+    async with cast.max.ctx() as ctx:
+        assert ctx.role == "viewer"
+    async with cast.ann.ctx() as ctx:
+        event = (await history.list_events(ctx, limit=1)).events[0]
+    assert (event.action, event.object_id) == ("membership.role_changed", max_id)
+    assert (event.before, event.after) == ({"role": "member"}, {"role": "viewer"})
+    assert (event.actor_id, event.actor_name, event.details["member"]) == (cast.adam.user_id, "Adam", "Max")
+
+
+async def test_the_same_role_again_is_no_change(cast: Cast) -> None:
+    max_id = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        before = (await history.list_events(ctx, limit=1)).events[0].id
+        await members.set_role(ctx, max_id, "member")
+        assert (await history.list_events(ctx, limit=1)).events[0].id == before
+
+
+@pytest.mark.parametrize(
+    ("whom", "role"), [("ann", "member"), ("max", "owner"), ("max", "billing"), ("max", "king")]
+)
+async def test_an_admin_neither_touches_an_owner_nor_gives_what_they_lack(
+    cast: Cast, whom: str, role: str
+) -> None:
+    target = await id_of(cast, getattr(cast, whom))
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.adam.ctx() as ctx:
+            await members.set_role(ctx, target, role)
+
+
+VERBS: dict[str, Callable[[Ctx, str], Awaitable[None]]] = {
+    "set_role": lambda ctx, who: members.set_role(ctx, who, "viewer"),
+    "deactivate": members.deactivate,
+    "reactivate": members.reactivate,
+    "remove": members.remove,
+    "transfer": lambda ctx, who: members.transfer_ownership(ctx, who, ctx.tenant_name),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_member_may_do_none_of_it(cast: Cast, verb: str) -> None:
+    target = await id_of(cast, cast.adam)
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.max.ctx() as ctx:
+            await VERBS[verb](ctx, target)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "transfer"])
+async def test_an_admin_may_do_none_of_it_to_an_owner(cast: Cast, verb: str) -> None:
+    target = await id_of(cast, cast.ann)
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.adam.ctx() as ctx:
+            await VERBS[verb](ctx, target)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_another_tenants_member_is_an_unknown_one(cast: Cast, verb: str) -> None:
+    stranger = await id_of(cast, cast.adam)
+    said = []
+    for target in (stranger, "mem_unknown"):
+        with pytest.raises(NotFound) as caught:
+            async with cast.gil.ctx() as ctx:
+                await VERBS[verb](ctx, target)
+        said.append(caught.value.problem("req_x"))
+    assert said[0] == said[1]
+
+
+async def test_ownership_is_not_given_as_a_role(cast: Cast) -> None:
+    target = await id_of(cast, cast.max)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Invalid, match="handed over"):
+            await members.set_role(ctx, target, "owner")
+
+
+# ── the last owner ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("verb", ["set_role", "deactivate", "remove"])
+async def test_the_last_owner_stays(cast: Cast, verb: str) -> None:
+    target = await id_of(cast, cast.ann)
+    with pytest.raises(Conflict, match="last_owner"):
+        async with cast.ann.ctx() as ctx:
+            await VERBS[verb](ctx, target)
+
+
+@pytest.mark.parametrize("second", ["set_role", "deactivate", "remove"])
+@pytest.mark.parametrize("first", ["set_role", "deactivate", "remove"])
+@pytest.mark.parametrize("themselves", [True, False])
+async def test_two_owners_who_leave_at_once_leave_one(
+    cast: Cast, first: str, second: str, themselves: bool
+) -> None:
+    """Each ends their own ownership, or the other's."""
+    bob = await second_owner(cast)
+    ids = [await id_of(cast, cast.ann), await id_of(cast, bob)]
+    barrier = asyncio.Barrier(2)
+    targets = ids if themselves else ids[::-1]
+    results = await asyncio.gather(
+        attempt(cast.ann, lambda ctx: VERBS[first](ctx, targets[0]), barrier),
+        attempt(bob, lambda ctx: VERBS[second](ctx, targets[1]), barrier),
+    )
+    assert sorted(results) == ["done", "last_owner"]
+    assert len(await owners(cast.max)) == 1
+
+
+async def test_handing_over_and_leaving_at_once_leave_an_owner(cast: Cast) -> None:
+    bob = await second_owner(cast)
+    adam, bobs = await id_of(cast, cast.adam), await id_of(cast, bob)
+    barrier = asyncio.Barrier(2)
+    results = await asyncio.gather(
+        attempt(cast.ann, lambda ctx: members.transfer_ownership(ctx, adam, "Acme"), barrier),
+        attempt(bob, lambda ctx: members.set_role(ctx, bobs, "member"), barrier),
+    )
+    assert results == ["done", "done"]
+    assert await owners(cast.max) == {cast.adam.email}
+
+
+# ── handing over ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_ownership_is_handed_over_by_the_tenants_name(cast: Cast) -> None:
+    adam = await id_of(cast, cast.adam)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Invalid, match="not the name"):
+            await members.transfer_ownership(ctx, adam, "acme")
+        await members.transfer_ownership(ctx, adam, " Acme ")
+    async with cast.adam.ctx() as ctx:
+        assert ctx.role == "owner"
+        event = (await history.list_events(ctx, limit=1)).events[0]
+        assert event.action == "ownership.transferred"
+        assert (event.before, event.after) == (
+            {"owner": "Ann", "role": "admin"},
+            {"owner": "Adam", "role": "owner"},
+        )
+    async with cast.ann.ctx() as ctx:
+        assert ctx.role == "admin"
+
+
+async def test_it_goes_to_another_active_member_only(cast: Cast) -> None:
+    ann, max_ = await id_of(cast, cast.ann), await id_of(cast, cast.max)
+    async with cast.ann.ctx() as ctx:
+        await members.deactivate(ctx, max_)
+    for heir in (ann, max_):
+        with pytest.raises(Conflict, match="another active member"):
+            async with cast.ann.ctx() as ctx:
+                await members.transfer_ownership(ctx, heir, "Acme")
+
+
+async def test_ownership_is_handed_over_once_also_from_two_tabs(cast: Cast) -> None:
+    """The second waited with the rights of an owner, and is none any more when its turn comes."""
+    adam, max_ = await id_of(cast, cast.adam), await id_of(cast, cast.max)
+    barrier = asyncio.Barrier(2)
+    results = await asyncio.gather(
+        *(
+            attempt(cast.ann, lambda ctx, heir=heir: members.transfer_ownership(ctx, heir, "Acme"), barrier)
+            for heir in (adam, max_)
+        )
+    )
+    assert sorted(results) == ["done", "missing_permission"]
+    assert len(await owners(cast.ann)) == 1
+
+
+# ── leaving and coming back ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_deactivated_means_out_and_reactivated_means_in_again(cast: Cast) -> None:
+    max_ = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.deactivate(ctx, max_)
+        await members.deactivate(ctx, max_)  # twice is once
+    with pytest.raises(Refused, match="Adam deactivated you in Acme on"):
+        async with cast.max.ctx():
+            pytest.fail("got in")
+    async with cast.adam.ctx() as ctx:
+        await members.reactivate(ctx, max_)
+        await members.reactivate(ctx, max_)
+        actions = [event.action for event in (await history.list_events(ctx, limit=2)).events]
+    assert actions == ["membership.reactivated", "membership.deactivated"]
+    async with cast.max.ctx() as ctx:
+        assert ctx.role == "member"
+
+
+async def test_removed_means_gone_from_the_list_and_not_to_be_reactivated(cast: Cast) -> None:
+    max_ = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.remove(ctx, max_)
+        assert cast.max.email not in [row.email for row in (await members.list_members(ctx)).rows]
+    for verb in ("reactivate", "deactivate", "remove", "set_role"):
+        with pytest.raises(NotFound, match="not a member any more"):
+            async with cast.adam.ctx() as ctx:
+                await VERBS[verb](ctx, max_)
+    with pytest.raises(Refused, match="Adam removed you from Acme on"):
+        async with cast.max.ctx():
+            pytest.fail("got in")
+
+
+async def test_whoever_left_is_told_once_by_mail(cast: Cast) -> None:
+    max_ = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.deactivate(ctx, max_)
+    async with db.transaction() as session:
+        connection = await session.connection()
+        rows = await connection.exec_driver_sql(
+            "select args->>'membership_id' from procrastinate_jobs where task_name = 'tenancy.send_access_ended'"
+            " and args->>'tenant_id' = %s",
+            (cast.acme,),
+        )
+        assert rows.scalars().all() == [max_]
+
+
+# ── seats: five in the free plan, of which Acme uses three ───────────────────────────────────────────────────────
+
+
+async def test_seats_are_active_members_and_open_invitations(cast: Cast) -> None:
+    max_ = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        assert await members.count_seats(ctx) == 3
+        await invitations.invite(ctx, "zoe@acme.test", "member")
+        assert await members.count_seats(ctx) == 4
+        await members.deactivate(ctx, max_)
+        assert await members.count_seats(ctx) == 3
+
+
+async def test_coming_back_needs_a_seat(cast: Cast) -> None:
+    max_ = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.deactivate(ctx, max_)
+        for name in ("yan", "zoe", "xia"):
+            await invitations.invite(ctx, f"{name}@acme.test", "viewer")
+    with pytest.raises(Refused, match="limit_reached") as caught:
+        async with cast.adam.ctx() as ctx:
+            await members.reactivate(ctx, max_)
+    assert "All 5 seats are in use (5 of 5)" in caught.value.detail
+
+
+async def test_inviting_and_coming_back_cannot_share_the_last_seat(cast: Cast) -> None:
+    max_ = await id_of(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.deactivate(ctx, max_)
+        for name in ("yan", "zoe"):
+            await invitations.invite(ctx, f"{name}@acme.test", "viewer")
+
+    async def invite(ctx: Ctx) -> None:
+        await invitations.invite(ctx, "last@acme.test", "viewer")
+
+    barrier = asyncio.Barrier(2)
+    results = await asyncio.gather(
+        attempt(cast.ann, invite, barrier),
+        attempt(cast.adam, lambda ctx: members.reactivate(ctx, max_), barrier),
+    )
+    assert sorted(results) == ["done", "limit_reached"]
+    async with cast.ann.ctx() as ctx:
+        assert await members.count_seats(ctx) == 5
+
+
+async def test_a_demoted_admin_does_not_finish_what_they_began(cast: Cast) -> None:
+    """Rights are read when the transaction begins: the next one has the new ones."""
+    adam, max_ = await id_of(cast, cast.adam), await id_of(cast, cast.max)
+    async with cast.ann.ctx() as ctx:
+        await members.set_role(ctx, adam, "member")
+    with pytest.raises(Refused):
+        async with entry.enter_tenant(cast.adam.cookie, cast.adam.slug) as ctx:
+            await members.remove(ctx, max_)
