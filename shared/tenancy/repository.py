@@ -85,9 +85,10 @@ async def insert_missing(ctx: Ctx, row: Any) -> bool:
     """Adds a row unless one with its key is there: for steps that may run twice. True when it was added."""
     values = {column.name: getattr(row, column.name) for column in row.__table__.columns}
     values["tenant_id"] = ctx.tenant_id
+    table = row.__table__
     connection = await ctx.session.connection()
-    done = await connection.execute(insert(row.__table__).values(values).on_conflict_do_nothing())
-    return done.rowcount == 1
+    adding = insert(table).values(values).on_conflict_do_nothing().returning(table.c.id)
+    return (await connection.execute(adding)).first() is not None
 
 
 async def add_roles(ctx: Ctx) -> None:

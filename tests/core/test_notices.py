@@ -1,0 +1,45 @@
+"""What open pages are told: after the commit, ids only, and nothing when there was none."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from shared.core import db, notices
+from shared.tenancy import notifications
+from tests.conftest import Cast
+
+
+async def heard(listening: psycopg.AsyncConnection) -> list[str]:
+    return [one.payload async for one in listening.notifies(timeout=0.3)]
+
+
+@pytest.fixture
+async def listening(schema: str) -> psycopg.AsyncConnection:  # type: ignore[misc]
+    async with await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True) as connection:
+        await connection.execute(f"listen {notices.CHANNEL}")
+        yield connection
+
+
+async def test_a_page_is_told_after_the_commit(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+    async with cast.ann.ctx() as ctx:
+        await notices.page(ctx.session, ctx.tenant_id, "members")
+        assert await heard(listening) == []
+    assert await heard(listening) == [f"page {cast.acme} members"]
+
+
+async def test_a_rollback_says_nothing(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with cast.ann.ctx() as ctx:
+            await notices.page(ctx.session, ctx.tenant_id, "members")
+            await notices.person(ctx.session, cast.max.user_id)
+            raise ZeroDivisionError
+    assert await heard(listening) == []
+
+
+async def test_the_bell_of_one_person_rings_once(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+    for _ in range(2):
+        async with cast.ann.ctx() as ctx:
+            await notifications.add(ctx, cast.max.user_id, "news", "T", "B", dedupe="same")
+        await asyncio.sleep(0)
+    assert await heard(listening) == [f"page {cast.acme} person:{cast.max.user_id}"]

@@ -1,0 +1,66 @@
+"""What one person in one tenant should know: told once, to nobody else, in no other tenant."""
+
+import pytest
+
+from shared.core.errors import NotFound
+from shared.tenancy import notifications
+from tests import factories
+from tests.conftest import Cast, Person
+
+
+async def tell(cast: Cast, whom: Person, dedupe: str, by: Person | None = None) -> bool:
+    async with (by or cast.ann).ctx() as ctx:
+        return await notifications.add(ctx, whom.user_id, "news", "Title", "Body", dedupe=dedupe)
+
+
+async def titles(person: Person, slug: str = "") -> tuple[list[str], int]:
+    async with person.ctx(slug) as ctx:
+        listed = await notifications.list_for_me(ctx)
+        return [one.dedupe for one in listed], await notifications.count_unread(ctx)
+
+
+async def test_newest_first_and_told_once(cast: Cast) -> None:
+    assert [await tell(cast, cast.max, key) for key in ("one", "two", "one")] == [True, True, False]
+    assert await titles(cast.max) == (["two", "one"], 2)
+
+
+async def test_nobody_elses_in_the_same_tenant(cast: Cast) -> None:
+    await tell(cast, cast.max, "one")
+    assert await titles(cast.ann) == ([], 0)
+    async with cast.max.ctx() as ctx:
+        (mine,) = await notifications.list_for_me(ctx)
+    for stranger in (cast.ann, cast.adam, cast.gil):
+        with pytest.raises(NotFound, match="no such notification"):
+            async with stranger.ctx() as ctx:
+                await notifications.mark_read(ctx, mine.id)
+    assert await titles(cast.max) == (["one"], 1)
+
+
+async def test_nor_ones_own_in_another_tenant(cast: Cast) -> None:
+    await factories.join(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
+    await tell(cast, cast.ann, "same")
+    assert await tell(cast, cast.ann, "same", by=cast.gil)  # the key is the tenant's own
+    assert await titles(cast.ann, cast.gil.slug) == (["same"], 1)
+    async with cast.ann.ctx() as ctx:
+        (mine,) = await notifications.list_for_me(ctx)
+        await notifications.mark_read(ctx, mine.id)
+    assert await titles(cast.ann) == (["same"], 0)
+    assert await titles(cast.ann, cast.gil.slug) == (["same"], 1)
+
+
+async def test_read_stays_read_and_keeps_its_time(cast: Cast) -> None:
+    await tell(cast, cast.max, "one")
+    times = []
+    for _ in range(2):
+        async with cast.max.ctx() as ctx:
+            (mine,) = await notifications.list_for_me(ctx)
+            await notifications.mark_read(ctx, mine.id)
+        async with cast.max.ctx() as ctx:
+            times.append((await notifications.list_for_me(ctx))[0].read_at)
+    assert times[0] == times[1] is not None
+
+
+async def test_somebody_who_is_no_member_cannot_be_told(cast: Cast) -> None:
+    """The reference carries the tenant: a person of another one does not exist in this one."""
+    with pytest.raises(Exception, match="foreign key"):
+        await tell(cast, cast.gil, "one")
