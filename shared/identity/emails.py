@@ -26,4 +26,5 @@ def clean(text: str) -> str:
 
 def same(text: str) -> str:
     """For looking somebody up: never refuses, so a wrong address gets the answer of an unknown one."""
-    return text.strip().lower()[: LONGEST + 1].replace("\x00", "")
+    plain = text.encode("utf-8", "replace").decode()  # half a surrogate pair is nobody's either
+    return plain.strip().lower()[: LONGEST + 1].replace("\x00", "")

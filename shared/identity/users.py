@@ -4,6 +4,8 @@ A person exists once, whatever number of tenants they belong to. That an account
 by mail, and to nobody else: what depends on it happens in jobs, and every browser gets the same answer.
 """
 
+import unicodedata
+
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.db import now
@@ -14,6 +16,7 @@ from shared.identity.realms import USER, Realm
 from shared.jobs import queue
 
 LONGEST_NAME = 80
+UNSHOWABLE = {"Cc", "Cs", "Co", "Cn"}  # kinds of characters: control, half a pair, private, not assigned
 
 
 async def get(session: AsyncSession, user_id: str) -> User | None:
@@ -38,9 +41,15 @@ def clean_name(text: str) -> str:
         problem = "Enter your name."
     elif len(name) > LONGEST_NAME:
         problem = f"A name has at most {LONGEST_NAME} characters; this one has {len(name):,}."
+    elif not can_be_shown(name):
+        problem = "The name holds characters that cannot be shown."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
     return name
+
+
+def can_be_shown(text: str) -> bool:
+    return not any(unicodedata.category(one) in UNSHOWABLE for one in text)
 
 
 async def judge_password(password: str, *words: str) -> None:

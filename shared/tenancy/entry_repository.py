@@ -15,6 +15,8 @@ from shared.tenancy.models import Membership, Tenant
 
 async def get_standing(session: AsyncSession, user_id: str, slug: str) -> tuple[Membership, Tenant] | None:
     """In a transaction that looks as this person: nobody else's membership is visible."""
+    if not slug.isascii() or "\0" in slug:
+        return None  # no slug is like that, and the database would not even compare it
     statement = (
         select(Membership, Tenant)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)

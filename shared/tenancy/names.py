@@ -6,6 +6,7 @@ import unicodedata
 
 from shared.core.errors import Invalid
 from shared.core.ids import ALPHABET
+from shared.identity import users
 
 LONGEST_NAME, LONGEST_SLUG = 80, 40
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
@@ -29,7 +30,7 @@ def clean_name(text: str) -> str:
         problem = "Enter the name of your organisation."
     elif len(name) > LONGEST_NAME:
         problem = f"A name has at most {LONGEST_NAME} characters; this one has {len(name):,}."
-    elif any(unicodedata.category(one) in ("Cc", "Cs", "Co", "Cn") for one in name):
+    elif not users.can_be_shown(name):
         problem = "The name holds characters that cannot be shown."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"organisation": problem, "name": problem})
