@@ -1,0 +1,66 @@
+"""Who may read the trail, and of whom."""
+
+import pytest
+
+from shared.access.roles import OPERATOR_ROLES, ROLES
+from shared.audit import trail
+from shared.core.errors import Invalid, Refused
+from shared.tenancy import entry, history, tenants
+from tests import factories
+from tests.conftest import Cast, Operating, Person
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_owners_and_admins_read_it_and_others_do_not(cast: Cast, role: str) -> None:
+    zoe = await factories.account("Zoe")
+    await factories.join(cast.ann.account, cast.ann.slug, zoe, role)
+    async with Person(zoe, cast.ann.slug).ctx() as ctx:
+        for ask in (history.list_events, history.verify):
+            if role in ("owner", "admin"):
+                await ask(ctx)
+                continue
+            with pytest.raises(Refused, match="missing_permission"):
+                await ask(ctx)
+
+
+async def test_one_tenant_never_reads_another(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        await tenants.rename(ctx, "Acme Works")
+    async with cast.gil.ctx() as ctx:
+        page = await history.list_events(ctx, trail.Filter(tenant_id=cast.acme), limit=100)
+        assert {event.tenant_id for event in page.events} == {cast.globex}
+
+
+@pytest.mark.parametrize("role", OPERATOR_ROLES)
+async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_reason(
+    role: str, cast: Cast
+) -> None:
+    somebody = Operating(await factories.operator("Otto", role))
+    if role not in ("owner", "engineer"):
+        with pytest.raises(Refused, match="missing_permission"):
+            async with somebody.octx() as octx:
+                await history.list_all(octx, "looking for a pattern", trail.Filter())
+        return
+    async with somebody.octx() as octx:
+        for reason in ("", " \n ", "x" * 301):
+            with pytest.raises(Invalid):
+                await history.list_all(octx, reason, trail.Filter())
+    async with somebody.octx() as octx:
+        found = await history.list_all(octx, "looking for a pattern", trail.Filter(), limit=100)
+        assert {cast.acme, cast.globex} <= {event.tenant_id for event in found.events}
+        one = await history.list_all(octx, "looking for a pattern", trail.Filter(tenant_id=cast.globex))
+        assert {event.tenant_id for event in one.events} == {cast.globex}
+    async with somebody.octx() as octx:
+        own = [event for event in await trail.list_operator_events(octx) if event.actor_id == octx.actor_id]
+    assert [(event.action, event.reason) for event in own] == [
+        ("tenants.read_across", "looking for a pattern")
+    ]
+
+
+async def test_the_line_of_looking_stays_when_the_reading_fails(cast: Cast) -> None:
+    """Nothing is read without its line: both are in one transaction."""
+    async with cast.olga.octx() as octx:
+        async with entry.across(octx, "a reason of this test"):
+            pass
+        reasons = [event.reason for event in await trail.list_operator_events(octx, limit=1)]
+    assert reasons == ["a reason of this test"]

@@ -1,0 +1,167 @@
+"""How tenants come into being: once per wish, also when the wish arrives twice, and open only to who proved the address."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.core import db
+from shared.core.errors import Conflict, Invalid, Refused
+from shared.core.ids import new_id
+from shared.identity import tokens, users
+from shared.identity.models import User
+from shared.tenancy import entry, history, members, signups
+from shared.tenancy.models import Tenant, TenantState
+from tests import factories
+from tests.conftest import Cast, Person
+
+PASSWORD = "seven lanterns over quiet water"
+
+
+def address() -> str:
+    return f"zoe.{new_id('x')[-10:]}@harbour.test"
+
+
+async def account(email: str) -> User:
+    async with db.transaction() as session:
+        found = await users.get_by_email(session, email)
+    assert found is not None
+    return found
+
+
+async def tenants_of(user_id: str) -> list[Tenant]:
+    async with db.transaction(user_id=user_id) as session:
+        return [tenant for _, tenant in await entry.list_standings(session, user_id)]
+
+
+async def link_of(user_id: str) -> str:
+    async with db.transaction() as session:
+        return tokens.link(await tokens.issue(session, user_id, "verify")).partition("token=")[2]
+
+
+async def found(person: User, name: str) -> Tenant:
+    async with db.transaction() as session:
+        return await signups.create_tenant(session, person, name)
+
+
+async def test_signing_up_makes_an_owner_who_waits_for_the_mail() -> None:
+    email = address()
+    await signups.sign_up(f" {email.upper()} ", PASSWORD, "Zoe", "Harbour  Ltd")
+    user = await account(email)
+    (tenant,) = await tenants_of(user.id)
+    assert (tenant.name, tenant.state) == ("Harbour Ltd", TenantState.PENDING_VERIFICATION)
+    zoe = Person(factories.Account(user, await factories.sign_in(user)), tenant.slug)
+    async with zoe.ctx() as ctx:
+        assert ctx.role == "owner"
+        with pytest.raises(Refused, match="tenant_unverified"):
+            await members.list_members(ctx)
+
+
+async def test_two_sign_ups_at_once_make_one_person_and_one_tenant() -> None:
+    email, both = address(), asyncio.Barrier(2)
+
+    async def sign_up() -> None:
+        await both.wait()
+        await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+
+    await asyncio.gather(sign_up(), sign_up())
+    assert len(await tenants_of((await account(email)).id)) == 1
+
+
+async def test_two_people_may_call_their_tenants_the_same() -> None:
+    name = f"Harbour {new_id('x')[-8:]}"
+    emails = [address(), address()]
+    both = asyncio.Barrier(2)
+
+    async def sign_up(email: str) -> None:
+        await both.wait()
+        await signups.sign_up(email, PASSWORD, "Zoe", name)
+
+    await asyncio.gather(*(sign_up(email) for email in emails))
+    slugs = {(await tenants_of((await account(email)).id))[0].slug for email in emails}
+    assert len(slugs) == 2
+
+
+async def test_signing_up_again_before_the_mail_keeps_the_tenant_and_adds_another_by_name() -> None:
+    email = address()
+    for organisation in ("Harbour", "Harbour", "Pier"):
+        await signups.sign_up(email, PASSWORD, "Zoe", organisation)
+    assert sorted(one.name for one in await tenants_of((await account(email)).id)) == ["Harbour", "Pier"]
+
+
+async def test_one_proof_opens_all_that_waited_for_it() -> None:
+    email = address()
+    for organisation in ("Harbour", "Pier"):
+        await signups.sign_up(email, PASSWORD, "Zoe", organisation)
+    user = await account(email)
+    done = await signups.verify(await link_of(user.id))
+    assert (done.email, done.user_id) == (email, user.id)
+    opened = await tenants_of(user.id)
+    assert {one.state for one in opened} == {TenantState.ACTIVE}
+    assert done.slug in {one.slug for one in opened}
+    for tenant in opened:
+        zoe = Person(factories.Account(user, await factories.sign_in(user)), tenant.slug)
+        async with zoe.ctx() as ctx:
+            actions = [event.action for event in (await history.list_events(ctx)).events]
+        assert actions.count("tenant.verified") == 1
+
+
+async def test_a_link_opened_twice_at_once_works_once() -> None:
+    email = address()
+    await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+    token, both = await link_of((await account(email)).id), asyncio.Barrier(2)
+
+    async def verify() -> str:
+        await both.wait()
+        try:
+            await signups.verify(token)
+        except Invalid:
+            return "used"
+        return "verified"
+
+    assert sorted(await asyncio.gather(verify(), verify())) == ["used", "verified"]
+
+
+async def test_an_address_that_has_an_account_founds_nothing(cast: Cast) -> None:
+    await signups.sign_up(cast.carl.email, PASSWORD, "Carl", "Takeover")
+    assert await tenants_of(cast.carl.user_id) == []
+
+
+async def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(Invalid) as caught:
+        await signups.sign_up("no", PASSWORD, "\x00", "")
+    assert set(caught.value.fields) == {"email", "name", "organisation"}
+
+
+# ── more organisations of one person ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_one_person_owns_one_tenant_and_looks_at_another(cast: Cast) -> None:
+    await factories.join(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
+    places = await entry.places(cast.ann.cookie)
+    assert {(one.name, one.role) for one in places} == {("Acme", "owner"), ("Globex", "viewer")}
+
+
+async def test_a_double_click_founds_once_and_a_second_name_founds_again(cast: Cast) -> None:
+    both = asyncio.Barrier(2)
+
+    async def click() -> Any:
+        await both.wait()
+        return await found(cast.carl.account.user, "Yard")
+
+    first, second = await asyncio.gather(click(), click())
+    assert first.id == second.id
+    other = await found(cast.carl.account.user, "Yard Two")
+    assert {one.id for one in await tenants_of(cast.carl.user_id)} == {first.id, other.id}
+
+
+async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: Cast) -> None:
+    name = f"Yard {new_id('x')[-8:]}"
+    carls, gils = await found(cast.carl.account.user, name), await found(cast.gil.account.user, name)
+    assert carls.id != gils.id
+
+
+async def test_founding_needs_a_proven_address() -> None:
+    zoe = await factories.account("Zoe", verified=False)
+    with pytest.raises(Conflict, match="not verified yet"):
+        await found(zoe.user, "Harbour")
