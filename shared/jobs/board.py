@@ -49,7 +49,7 @@ class Page:
 
 async def count(session: AsyncSession) -> dict[str, int]:
     connection = await session.connection()
-    found = dict[str, int](row._tuple() for row in (await connection.execute(COUNT)).all())
+    found = {status: count for status, count in (await connection.execute(COUNT)).all()}
     return {status: found.get(status, 0) for status in STATUSES}
 
 

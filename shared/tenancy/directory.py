@@ -239,6 +239,7 @@ async def restore(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
         ctx.session.add(tenant)
         _record(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason)
         await notices.page(ctx.session, tenant_id, "tenant")
+        await provisioning.go_on(ctx)  # its jobs were skipped meanwhile
 
 
 async def resume(octx: OperatorCtx, tenant_id: str, reason: str) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import select as columns
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -207,7 +208,7 @@ async def list_unfinished(session: AsyncSession, limit: int) -> Sequence[Unfinis
             col(Tenant.created_at).label("created_at"),
             failed.label("failed"),
         )
-        .distinct(col(Tenant.id))
+        .ext(distinct_on(col(Tenant.id)))
         .join(ProvisioningStep, col(ProvisioningStep.tenant_id) == col(Tenant.id))
         .where(col(ProvisioningStep.state) != StepState.DONE)
         .where(col(Tenant.state) != TenantState.DELETED)

@@ -121,7 +121,7 @@ async def begin(ctx: Ctx) -> None:
 
 
 async def go_on(ctx: Ctx) -> None:
-    """Promises the steps that waited for the founder's address."""
+    """Promises the steps that waited: for the founder's address, or for the end of a suspension."""
     await queue.put(ctx, TASK)
 
 
