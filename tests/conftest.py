@@ -114,8 +114,14 @@ async def fresh_limits() -> None:
     await limits.clear()
 
 
+@pytest.fixture(scope="session")
+async def operators(schema: str) -> tuple[Operating, Operating]:
+    """Olga and Sam, the same for every test of a process: hashing their passwords takes longer than most tests."""
+    return Operating(await factories.operator("Olga")), Operating(await factories.operator("Sam", "support"))
+
+
 @pytest.fixture
-async def cast() -> Cast:
+async def cast(operators: tuple[Operating, Operating]) -> Cast:
     ann, adam, max_, gil, carl = [
         await factories.account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")
     ]
@@ -129,8 +135,8 @@ async def cast() -> Cast:
         max=Person(max_, acme.slug),
         gil=Person(gil, globex.slug),
         carl=Person(carl, acme.slug),
-        olga=Operating(await factories.operator("Olga")),
-        sam=Operating(await factories.operator("Sam", "support")),
+        olga=operators[0],
+        sam=operators[1],
         acme=acme.id,
         globex=globex.id,
     )

@@ -1,0 +1,284 @@
+"""The doors: one test per way in, and what each of them refuses."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from shared.access.roles import OPERATOR_ROLES, ROLES
+from shared.core import db
+from shared.core.ctx import Ctx, OperatorCtx
+from shared.core.errors import DomainError, Invalid, NotFound, NotSignedIn, Refused
+from shared.tenancy import directory, entry, history, members
+from shared.tenancy.models import Tenant, TenantState
+from tests import factories
+from tests.conftest import Cast, Person
+
+SIDEWAYS = ["", "nothing-here", "\x00", "\ud800", "a/b", "x" * 10_000, "ACME", "%", "ten_acme"]
+
+
+async def set_state(tenant_id: str, state: TenantState) -> None:
+    async with db.transaction(tenant_id=tenant_id) as session:
+        tenant = await session.get(Tenant, tenant_id)
+        assert tenant is not None
+        tenant.state = state
+
+
+async def attempts(user_id: str) -> int:
+    async with db.transaction("operator") as session:
+        connection = await session.connection()
+        counted = text("select coalesce(sum(count), 0) from security_event where actor_id = :id")
+        return int((await connection.execute(counted, {"id": user_id})).scalar_one())
+
+
+# ── a session ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_session_enters_as_its_person_with_the_rights_of_their_role(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        assert (ctx.tenant_id, ctx.slug, ctx.tenant_name, ctx.tenant_state) == (
+            cast.acme,
+            cast.adam.slug,
+            "Acme",
+            "active",
+        )
+        assert (ctx.actor.type, ctx.actor.id, ctx.actor.name) == ("user", cast.adam.user_id, "Adam")
+        assert (ctx.role, ctx.permissions) == ("admin", ROLES["admin"].permissions)
+        assert ctx.request_id.startswith("req_")
+
+
+async def test_a_context_cannot_be_changed_and_does_not_show_its_session(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx, cast.olga.octx() as octx:
+        for one in (ctx, octx):
+            for name in ("role", "permissions", "session"):
+                with pytest.raises(dataclasses.FrozenInstanceError):
+                    setattr(one, name, "owner")
+            assert one.session_hash
+            assert one.session_hash not in repr(one)
+        with pytest.raises(TypeError):
+            ctx.limits["members"] = None  # type: ignore[index]
+
+
+async def test_two_tenants_of_one_person_are_two_roles(cast: Cast) -> None:
+    await factories.join(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
+    async with cast.ann.ctx() as acme, cast.ann.ctx(cast.gil.slug) as globex:
+        assert (acme.role, globex.role) == ("owner", "viewer")
+        assert acme.tenant_id != globex.tenant_id
+
+
+@pytest.mark.parametrize("slug", SIDEWAYS)
+async def test_an_address_that_is_nobodys_and_one_that_is_somebodys_answer_alike(
+    cast: Cast, slug: str
+) -> None:
+    said = []
+    for wish in (slug or "-", cast.ann.slug):
+        with pytest.raises(NotFound) as caught:
+            async with entry.enter_tenant(cast.gil.cookie, wish):
+                pytest.fail("got in")
+        said.append(caught.value.problem("req_x"))
+    assert said[0] == said[1]
+    assert await attempts(cast.gil.user_id) == 2
+
+
+@pytest.mark.parametrize("slug", SIDEWAYS)
+async def test_looking_first_gives_the_same_nothing(cast: Cast, slug: str) -> None:
+    found = await entry.peek(cast.gil.cookie, slug)
+    assert found is not None
+    assert (found.user_id, found.tenant_id, found.permissions) == (cast.gil.user_id, "", frozenset())
+
+
+async def test_no_cookie_a_made_up_one_and_one_that_ended_are_nobody(cast: Cast) -> None:
+    name = cast.ann.cookie.partition("=")[0]
+    for cookie in ("", "theme=dark", f"{name}=", f"{name}=made-up", cast.ann.cookie[:-1]):
+        assert await entry.peek(cookie, cast.ann.slug) is None
+        with pytest.raises(NotSignedIn):
+            async with entry.enter_tenant(cookie, cast.ann.slug):
+                pytest.fail("got in")
+        with pytest.raises(NotSignedIn):
+            await entry.places(cookie)
+
+
+async def test_a_former_member_is_told_by_whom_and_when(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
+        await members.remove(ctx, row.id)
+    with pytest.raises(
+        Refused, match=r"membership_ended: Adam removed you from Acme on \d+ \w+ \d{4}\."
+    ) as caught:
+        async with cast.max.ctx():
+            pytest.fail("got in")
+    assert "owner of Acme" in caught.value.next_step
+    found = await entry.peek(cast.max.cookie, cast.max.slug)
+    assert found is not None
+    assert (found.permissions, found.ended) == (frozenset(), caught.value.detail)
+    assert await entry.places(cast.max.cookie) == []
+    assert await attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
+
+
+async def test_an_unverified_person_works_nowhere(cast: Cast) -> None:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text('update "user" set email_verified_at = null where id = :id'), {"id": cast.max.user_id}
+        )
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Refused, match="tenant_unverified"):
+            await members.list_members(ctx)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (TenantState.PENDING_VERIFICATION, "tenant_unverified"),
+        (TenantState.SUSPENDED, "tenant_suspended"),
+        (TenantState.DELETED, "tenant_deleted"),
+    ],
+)
+async def test_the_state_of_the_tenant_is_above_every_role(
+    cast: Cast, state: TenantState, reason: str
+) -> None:
+    await set_state(cast.acme, state)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Refused, match=reason) as caught:
+            await members.list_members(ctx)
+    assert caught.value.next_step
+    async with cast.gil.ctx() as ctx:
+        await members.list_members(ctx)
+
+
+# ── the other realm ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_operator_is_nobody_in_the_tenants_app_and_the_reverse(cast: Cast) -> None:
+    assert await entry.peek(cast.olga.cookie, cast.ann.slug) is None
+    with pytest.raises(NotSignedIn):
+        async with entry.enter_tenant(cast.olga.cookie, cast.ann.slug):
+            pytest.fail("got in")
+    assert await entry.peek_operator(cast.ann.cookie) is None
+    with pytest.raises(NotSignedIn):
+        async with entry.enter_operator(cast.ann.cookie):
+            pytest.fail("got in")
+
+
+async def test_nor_does_the_token_under_the_other_realms_name_help(cast: Cast) -> None:
+    user, operator = cast.ann.cookie, cast.olga.cookie
+    swapped = user.partition("=")[0] + "=" + operator.partition("=")[2]
+    assert await entry.peek(swapped, cast.ann.slug) is None
+    swapped = operator.partition("=")[0] + "=" + user.partition("=")[2]
+    assert await entry.peek_operator(swapped) is None
+
+
+@pytest.mark.parametrize("role", OPERATOR_ROLES)
+async def test_an_operator_enters_with_the_rights_of_their_role_and_no_tenant(role: str, cast: Cast) -> None:
+    cookie = await factories.operator("Otto", role)
+    async with entry.enter_operator(cookie) as octx:
+        assert (octx.role, octx.permissions) == (role, OPERATOR_ROLES[role].permissions)
+        assert not hasattr(octx, "tenant_id")
+    assert (await entry.peek_operator(cookie)) is not None
+
+
+# ── a job ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_enters_as_itself(cast: Cast) -> None:
+    async with entry.enter_job(cast.acme, "tenancy.provision", "req_of_the_cause") as ctx:
+        assert (ctx.tenant_id, ctx.actor.type, ctx.actor.id) == (cast.acme, "job", "tenancy.provision")
+        assert (ctx.request_id, ctx.session_hash) == ("req_of_the_cause", "")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (TenantState.SUSPENDED, "tenant_suspended"),
+        (TenantState.DELETED, "tenant_deleted"),
+        (None, "tenant_deleted"),
+    ],
+)
+async def test_a_job_of_a_tenant_that_may_not_work_is_refused(
+    cast: Cast, state: TenantState | None, reason: str
+) -> None:
+    if state:
+        await set_state(cast.acme, state)
+    with pytest.raises(Refused, match=reason):
+        async with entry.enter_job(cast.acme if state else "ten_unknown", "any", "req_x"):
+            pytest.fail("got in")
+
+
+# ── an invitation, a founder ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_holds_a_link_has_no_right_but_to_answer_it(cast: Cast) -> None:
+    async with entry.enter_invitation(cast.acme, entry.Actor("user", cast.carl.user_id, "Carl")) as ctx:
+        assert (ctx.role, ctx.permissions) == ("", frozenset())
+        for ask in (members.list_members, history.list_events):
+            with pytest.raises(Refused, match="missing_permission"):
+                await ask(ctx)
+
+
+async def test_a_link_into_a_deleted_tenant_leads_nowhere(cast: Cast) -> None:
+    await set_state(cast.acme, TenantState.DELETED)
+    for tenant_id in (cast.acme, "ten_unknown"):
+        with pytest.raises(NotFound, match="no longer exists"):
+            async with entry.enter_invitation(tenant_id, entry.Actor("user", cast.carl.user_id, "Carl")):
+                pytest.fail("got in")
+
+
+# ── an operator inside a tenant, and across them ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("reason", ["", "  \n", "x" * 301, "\x00", "\ud800"])
+async def test_no_visit_and_no_look_across_without_a_reason(cast: Cast, reason: str) -> None:
+    for door in (lambda octx: entry.visit(octx, cast.acme, reason), lambda octx: entry.across(octx, reason)):
+        with pytest.raises(Invalid):
+            async with cast.olga.octx() as octx, door(octx):
+                await octx.session.flush()
+
+
+async def test_a_visit_leaves_one_line_per_reason_in_the_tenants_own_trail(cast: Cast) -> None:
+    for reason in ("ticket 7", "ticket  7 ", "ticket 8"):
+        async with cast.sam.octx() as octx, entry.visit(octx, cast.acme, reason) as ctx:
+            assert (ctx.actor.type, ctx.actor.name, ctx.role) == ("operator", "Sam", "operator:support")
+            await members.list_members(ctx)
+    async with cast.adam.ctx() as ctx:
+        looked = [one for one in (await history.list_events(ctx)).events if one.action == "operator.looked"]
+    assert [(one.reason, one.actor_name, one.actor_type) for one in looked] == [
+        ("ticket 8", "Sam", "operator"),
+        ("ticket 7", "Sam", "operator"),
+    ]
+
+
+async def test_a_visitor_changes_nothing(cast: Cast) -> None:
+    async with cast.olga.octx() as octx, entry.visit(octx, cast.acme, "ticket 7") as ctx:
+        (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
+        with pytest.raises(Refused, match="missing_permission"):
+            await members.remove(ctx, row.id)
+
+
+async def test_after_a_visit_the_operator_is_outside_again(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        async with entry.visit(octx, cast.acme, "ticket 7") as ctx:
+            await members.list_members(ctx)
+        with pytest.raises(Exception, match="without a tenant"):
+            await members.list_members(ctx)
+
+
+async def test_a_visit_to_nothing_is_not_found(cast: Cast) -> None:
+    for unknown in ("ten_unknown", "", "x"):
+        with pytest.raises(NotFound, match="no such tenant"):
+            async with cast.olga.octx() as octx, entry.visit(octx, unknown, "ticket 7"):
+                pytest.fail("got in")
+
+
+async def test_the_two_kinds_of_context_are_two_types() -> None:
+    """The type checker refuses one for the other; so does a service at run time, for want of a tenant."""
+    assert not issubclass(OperatorCtx, Ctx)
+    assert not issubclass(Ctx, OperatorCtx)
+
+
+async def test_a_tenants_context_opens_nothing_of_the_directory(cast: Cast) -> None:
+    calls: list[Any] = [directory.overview, directory.search, directory.list_jobs]
+    async with cast.ann.ctx() as ctx:
+        for call in calls:
+            with pytest.raises(DomainError):
+                await call(ctx)
