@@ -14,8 +14,11 @@ from typing import TypeVar
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Before anything of ours is imported: tests never touch the data of `make up`.
+# Before anything of ours is imported: tests never touch the data of `make up`, nor its stand-ins.
 os.environ.setdefault("BULKHEAD_DATA_DIR", str(ROOT / ".bulkhead" / "test"))
+os.environ.setdefault(
+    "BULKHEAD_SANDBOX_URL", "http://localhost:1"
+)  # nobody: a test that wants mail opens a mailbox
 
 import reflex as rx  # noqa: E402
 from reflex.istate.data import RouterData  # noqa: E402

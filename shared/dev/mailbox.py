@@ -1,5 +1,6 @@
 """A mailbox that takes every mail and shows it: SMTP on one side, pages on the other. Development only."""
 
+import asyncio
 import json
 from dataclasses import asdict, dataclass
 from email import policy
@@ -98,4 +99,6 @@ def routes(box: Mailbox) -> list[Route]:
 
 
 def smtp(box: Mailbox) -> UnthreadedController:
-    return UnthreadedController(box, hostname="127.0.0.1", port=settings().mailbox_port)
+    """For the loop that is running: left to itself, the controller makes one and never closes it."""
+    loop = asyncio.get_running_loop()
+    return UnthreadedController(box, hostname="127.0.0.1", port=settings().mailbox_port, loop=loop)

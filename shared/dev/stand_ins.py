@@ -1,6 +1,5 @@
 """The outside services of development, on one port. Never imported in production."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,7 +26,6 @@ def app() -> Starlette:
     @asynccontextmanager
     async def listening(_: Starlette) -> AsyncIterator[None]:
         controller = smtp(box)
-        controller.loop = asyncio.get_running_loop()
         controller.server = await controller._create_server()  # `begin` would run a loop of its own
         yield
         controller.server.close()

@@ -1,0 +1,162 @@
+"""Setting up a tenant: whatever dies where, it is finished once and nothing is there twice."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from shared.access.roles import ROLES
+from shared.core import db
+from shared.core.errors import Refused
+from shared.dev.mailbox import Mailbox
+from shared.tenancy import checklist, directory, entry, history, notifications, provisioning, signups, tasks
+from tests import factories, workers
+from tests.conftest import Cast, Person
+from tests.stand_in_mail import mailbox
+
+LATER = [step.key for step in provisioning.STEPS if not step.founding]
+
+
+async def count(tenant_id: str, table: str) -> int:
+    async with db.transaction(tenant_id=tenant_id) as session:
+        connection = await session.connection()
+        counted = text(f"select count(*) from {table} where tenant_id = :id")
+        return int((await connection.execute(counted, {"id": tenant_id})).scalar_one())
+
+
+async def states(person: Person) -> dict[str, str]:
+    async with person.ctx() as ctx:
+        return {step.key: step.state for step in await provisioning.list_steps(ctx)}
+
+
+async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
+    assert await states(person) == {step.key: "done" for step in provisioning.STEPS}
+    counts = {
+        "role": len(ROLES),
+        "membership": 1,
+        "tenant_settings": 1,
+        "tenant_key": 1,
+        "checklist_item": len(checklist.ITEMS),
+        "notification": 1,
+        "provisioning_step": len(provisioning.STEPS),
+    }
+    assert {table: await count(tenant_id, table) for table in counts} == counts
+    welcomes = {mail.id for mail in box.mails if mail.to == person.email}
+    assert welcomes == {f"welcome-{tenant_id}@bulkhead.test"}
+    async with person.ctx() as ctx:
+        assert await notifications.count_unread(ctx) == 1
+        events = (await history.list_events(ctx, limit=100)).events
+        done = Counter(event.object_id for event in events if event.action == "provisioning.step_done")
+        assert done == {step.key: 1 for step in provisioning.STEPS}
+        assert (await history.verify(ctx)).whole
+
+
+async def a_tenant() -> tuple[Person, str]:
+    zoe = await factories.account("Zoe")
+    tenant = await factories.tenant(zoe, "Harbour")
+    return Person(zoe, tenant.slug), tenant.id
+
+
+async def test_a_tenant_can_be_entered_as_soon_as_it_is_founded(schema: str) -> None:
+    zoe, tenant_id = await a_tenant()
+    assert [key for key, state in (await states(zoe)).items() if state == "done"] == ["roles", "owner"]
+    async with db.transaction(tenant_id=tenant_id) as session:
+        connection = await session.connection()
+        keys = await connection.execute(text("select key from role order by key"))
+        assert set(keys.scalars()) == set(ROLES)
+
+
+async def test_the_worker_finishes_it(schema: str) -> None:
+    workers.clear_queue(schema)
+    zoe, tenant_id = await a_tenant()
+    async with mailbox() as box:
+        await workers.finish(schema)
+    await finished_once(zoe, tenant_id, box)
+
+
+@pytest.mark.parametrize("when", workers.WHENS)
+@pytest.mark.parametrize("key", LATER)
+async def test_a_worker_that_is_killed_leaves_it_to_the_next(schema: str, key: str, when: str) -> None:
+    """Before, inside and just after each step, which is also between any two."""
+    workers.clear_queue(schema)
+    zoe, tenant_id = await a_tenant()
+    async with mailbox() as box:
+        await workers.die(f"step:{key}:{when}")
+        so_far = await states(zoe)
+        reached = LATER.index(key) + (when == "committed")
+        assert [so_far[one] for one in LATER] == ["done"] * reached + ["waiting"] * (len(LATER) - reached)
+        await workers.finish(schema)
+    await finished_once(zoe, tenant_id, box)
+
+
+async def test_two_workers_at_once_do_each_step_once(schema: str) -> None:
+    workers.clear_queue(schema)
+    zoe, tenant_id = await a_tenant()
+    async with entry.enter_job(tenant_id, provisioning.TASK, "req_x") as ctx:
+        await provisioning.go_on(ctx)  # a second promise of the same
+    async with mailbox() as box:
+        await asyncio.gather(workers.finish(schema), workers.finish(schema))
+    await finished_once(zoe, tenant_id, box)
+
+
+async def test_a_step_that_fails_says_so_and_is_tried_again(
+    schema: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No mailbox listens: the welcome mail cannot be sent."""
+    workers.clear_queue(schema)
+    zoe, tenant_id = await a_tenant()
+    async with entry.enter_job(tenant_id, provisioning.TASK, "req_x") as ctx:
+        while await provisioning.run_next(ctx) != LATER[LATER.index("welcome_mail") - 1]:
+            pass
+    with pytest.raises(Exception, match="Connect"):
+        async with entry.enter_job(tenant_id, provisioning.TASK, "req_x") as ctx:
+            await tasks.provision(ctx)
+    async with cast.olga.octx() as octx:
+        (stuck,) = [one for one in await directory.list_steps(octx, tenant_id) if one.state == "failed"]
+        assert (stuck.key, stuck.attempts) == ("welcome_mail", 1)
+        assert stuck.error.endswith("it will be tried again.")
+        assert tenant_id in [one.tenant_id for one in (await directory.overview(octx)).unfinished]
+    async with zoe.ctx() as ctx:
+        events = (await history.list_events(ctx)).events
+        assert events[0].action == "provisioning.step_failed"
+        await provisioning.retry(ctx)
+    async with mailbox() as box:
+        await workers.finish(schema)
+    await finished_once(zoe, tenant_id, box)
+
+
+async def test_nobody_is_welcomed_before_the_address_is_proven(schema: str) -> None:
+    workers.clear_queue(schema)
+    email = f"zoe.{schema[-6:]}.{id(object())}@harbour.test"
+    await signups.sign_up(email, "seven lanterns over quiet water", "Zoe", "Harbour")
+    async with mailbox() as box:
+        await workers.finish(schema)
+        assert [mail.id.partition("-")[0] for mail in box.mails if "welcome" in mail.id] == []
+        (link,) = [
+            line for mail in box.mails if mail.to == email for line in mail.text.split() if "token=" in line
+        ]
+        verified = await signups.verify(link.partition("token=")[2])
+        await workers.finish(schema)
+    async with db.transaction() as session:
+        user = await factories.users.get(session, verified.user_id)
+    assert user is not None
+    zoe = Person(factories.Account(user, await factories.sign_in(user)), verified.slug)
+    assert set((await states(zoe)).values()) == {"done"}
+    assert len([mail for mail in box.mails if mail.id.startswith("welcome-")]) == 1
+
+
+async def test_trying_again_is_for_admins_and_does_nothing_when_all_is_done(schema: str, cast: Cast) -> None:
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Refused, match="missing_permission"):
+            await provisioning.retry(ctx)
+    workers.clear_queue(schema)
+    zoe, _ = await a_tenant()
+    async with mailbox():
+        await workers.finish(schema)
+    async with zoe.ctx() as ctx:
+        before: Any = (await history.list_events(ctx, limit=1)).events[0].id
+        await provisioning.retry(ctx)
+        assert (await history.list_events(ctx, limit=1)).events[0].id == before
+    assert workers.left(schema) == []

@@ -1,0 +1,130 @@
+"""Workers for tests: one in this process that empties the queue, and real child processes that die by kill -9.
+
+`python -m tests.workers DEATH` runs the platform's own worker, over the database of its environment, until the queue
+is empty. DEATH names where it kills itself, as a lost machine would: "step:KEY:WHEN" in a step of setting up, or
+"task:NAME:WHEN" in a job; WHEN is "before" the work, "inside" (done, not yet written down), or "committed" (written
+down, but the queue does not know). "" lives.
+"""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from shared.core import log
+from shared.core.ctx import Ctx
+from shared.identity import tasks as identity
+from shared.jobs import worker
+from shared.tenancy import entry, provisioning
+from shared.tenancy import tasks as tenancy
+from tests import some_tasks
+from tests.database import admin_url
+
+ROOT = Path(__file__).parents[1]
+WHENS = ("before", "inside", "committed")
+PATIENCE = 0.4  # seconds of silence after which a worker counts as dead
+Handler = Callable[..., Awaitable[None]]
+
+
+def clear_queue(name: str) -> None:
+    """What other tests promised is not run here."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        connection.execute("truncate procrastinate_jobs, procrastinate_events cascade")
+
+
+def left(name: str) -> list[tuple[str, str]]:
+    """Task and status of what is in the queue."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        return connection.execute(
+            "select task_name, status::text from procrastinate_jobs order by id"
+        ).fetchall()
+
+
+async def die(death: str) -> None:
+    """A child that runs the queue and does not survive it."""
+    command = [sys.executable, "-m", "tests.workers", death]
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
+    )
+    try:
+        _, said = await asyncio.wait_for(child.communicate(), 60)
+    finally:
+        if child.returncode is None:
+            child.kill()
+    assert child.returncode == -signal.SIGKILL, said.decode()[-2000:]
+
+
+async def finish(name: str) -> None:
+    """Until nothing is left to do, what dead workers held included."""
+    for _ in range(60):
+        await _run()
+        if not [task for task, status in left(name) if status in ("todo", "doing")]:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not finished: {left(name)}")
+
+
+async def _run(tasks: dict[str, Handler] | None = None) -> None:
+    worker.HEARTBEAT, worker.SILENT = 0.1, PATIENCE
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
+    known = tasks or {**identity.TASKS, **tenancy.TASKS, **some_tasks.TASKS}
+    await worker.run(known, platform, entry.enter_job, wait=False)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _deadly(work: Handler, when: str) -> Handler:
+    async def deadly(ctx: Ctx, **ids: Any) -> None:
+        if when == "before":
+            _kill()
+        await work(ctx, **ids)
+        if when == "inside":
+            await ctx.session.flush()
+            _kill()
+        if when == "committed":
+            ctx.session.info["deadly"] = True
+
+    return deadly
+
+
+@asynccontextmanager
+async def _deadly_door(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
+    info: dict[Any, Any] = {}
+    async with entry.enter_job(tenant_id, task, request_id) as ctx:
+        info = ctx.session.info
+        yield ctx
+    if info.get("deadly"):
+        _kill()
+
+
+def main(death: str) -> None:
+    log.configure("ERROR")
+    worker.HEARTBEAT = 0.1
+    tasks: dict[str, Handler] = {**identity.TASKS, **tenancy.TASKS, **some_tasks.TASKS}
+    kind, key, when = death.split(":")
+    if kind == "step":
+        step = provisioning._BY_KEY[key]
+        provisioning._BY_KEY[key] = dataclasses.replace(step, run=_deadly(step.run, when))
+    else:
+        tasks[key] = _deadly(tasks[key], when)
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
+
+    async def work() -> None:
+        for _ in range(20):  # a worker that does not wait leaves what its last job promised
+            await worker.run(tasks, platform, _deadly_door, wait=False)
+
+    asyncio.run(work())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
