@@ -80,11 +80,27 @@ CHAIN = text("""
 """)
 
 
+OPERATORS_CHAIN = text("""
+    with links as (
+        select seq, prev, hash, operator_hash(e) as right_hash,
+               lag(hash, 1, '\\x00'::bytea) over (order by seq) as before, row_number() over (order by seq) as place
+        from operator_event e)
+    select count(*), min(seq) filter (where hash <> right_hash or prev <> before or seq <> place) from links
+""")
+
+
 async def check_chain(session: AsyncSession, tenant_id: str) -> tuple[int, int | None, int]:
     """(rows, number of the first wrong row, number at the head of the chain)."""
     connection = await session.connection()
     rows, broken, head = (await connection.execute(CHAIN, {"tenant_id": tenant_id})).one()
     return rows, broken, head or 0
+
+
+async def check_operators_chain(session: AsyncSession) -> tuple[int, int | None]:
+    """(rows, number of the first wrong row)."""
+    connection = await session.connection()
+    rows, broken = (await connection.execute(OPERATORS_CHAIN)).one()
+    return rows, broken
 
 
 async def note_security_event(session: AsyncSession, *values: str) -> None:
