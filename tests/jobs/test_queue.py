@@ -1,0 +1,73 @@
+"""Promises of work: kept with the caller's commit and not without, never without a tenant."""
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from shared.core import db
+from shared.core.errors import NoTenant
+from shared.jobs import board, queue
+from shared.tenancy import entry
+from tests import workers
+from tests.conftest import Cast
+
+
+@pytest.fixture
+async def empty(schema: str, cast: Cast) -> str:
+    workers.clear_queue(schema)
+    return schema
+
+
+async def test_a_job_appears_with_the_commit(cast: Cast, empty: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
+        assert workers.left(empty) == []
+    assert workers.left(empty) == [("tests.tell", "todo")]
+
+
+async def test_and_not_without_it(cast: Cast, empty: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with cast.ann.ctx() as ctx:
+            await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
+            raise ZeroDivisionError
+    assert workers.left(empty) == []
+
+
+async def test_every_job_names_its_tenant_and_the_request_that_caused_it(cast: Cast, empty: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
+    async with db.transaction() as session:
+        connection = await session.connection()
+        args = await connection.execute(text("select args, lock, queue_name from procrastinate_jobs"))
+        row = args.one()
+    assert row.args == {
+        "tenant_id": cast.acme,
+        "request_id": ctx.request_id,
+        "user_id": cast.ann.user_id,
+        "key": "one",
+    }
+    assert (row.lock, row.queue_name) == (cast.acme, queue.QUEUE)
+
+
+async def test_without_a_tenant_python_refuses(empty: str) -> None:
+    async with db.transaction() as session:
+        with pytest.raises(NoTenant):
+            await queue.put_platform(session, "tenancy.provision")
+    assert workers.left(empty) == []
+
+
+@pytest.mark.parametrize("role", ["app", "operator"])
+async def test_without_a_tenant_the_database_refuses_too(empty: str, role: db.Role) -> None:
+    async with await psycopg.AsyncConnection.connect(db.url(role)) as connection:
+        with pytest.raises(psycopg.errors.CheckViolation, match="job_names_its_tenant"):
+            await connection.execute(
+                "insert into procrastinate_jobs (queue_name, task_name, args) values ('bulkhead', 'tests.tell', '{}')"
+            )
+
+
+async def test_an_operators_visit_promises_work_of_that_tenant(cast: Cast, empty: str) -> None:
+    async with cast.olga.octx() as octx, entry.visit(octx, cast.globex, "ticket 7") as ctx:
+        await queue.put(ctx, "tests.tell", user_id=cast.gil.user_id, key="one")
+    async with cast.olga.octx() as octx, entry.across(octx, "looking at jobs") as session:
+        (job,) = (await board.list_jobs(session)).jobs
+    assert (job.tenant_id, job.task, job.status) == (cast.globex, "tests.tell", "waiting")

@@ -1,0 +1,156 @@
+"""Running jobs: each in its own tenant and in no other, once in effect, also when a worker dies."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from procrastinate import RetryStrategy
+
+from shared.core.errors import NoTenant
+from shared.jobs import queue, worker
+from shared.tenancy import checklist, directory, entry, notifications
+from shared.tenancy.models import TenantState
+from tests import some_tasks, workers
+from tests.conftest import Cast, Person
+from tests.tenancy.test_entry import set_state
+
+
+@pytest.fixture
+async def empty(schema: str, cast: Cast) -> AsyncIterator[str]:
+    workers.clear_queue(schema)
+    some_tasks.seen.clear()
+    some_tasks.tried.clear()
+    yield schema
+    workers.clear_queue(schema)
+
+
+async def tell(person: Person, key: str, task: str = "tests.tell") -> None:
+    async with person.ctx() as ctx:
+        await queue.put(ctx, task, user_id=ctx.actor_id, key=key)
+
+
+async def told(person: Person) -> list[str]:
+    async with person.ctx() as ctx:
+        return [one.dedupe for one in await notifications.list_for_me(ctx)]
+
+
+async def test_each_job_sees_its_own_tenant_also_in_turns_on_one_worker(cast: Cast, empty: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        await checklist.add_all(ctx)
+    requests = {}
+    for turn in range(6):
+        person = (cast.ann, cast.gil)[turn % 2]
+        async with person.ctx() as ctx:
+            await queue.put(ctx, "tests.see", key=str(turn))
+            requests[str(turn)] = ctx.request_id
+    await workers.finish(empty)
+    acme = {cast.ann.email, cast.adam.email, cast.max.email}
+    for turn in range(6):
+        tenant, members, items = ((cast.acme, acme, 3), (cast.globex, {cast.gil.email}, 0))[turn % 2]
+        assert some_tasks.seen[str(turn)] == {
+            "tenant": tenant,
+            "believed": tenant,
+            "members": members,
+            "items": items,
+            "request": requests[str(turn)],
+        }
+
+
+@pytest.mark.parametrize("tenant_id", ["", "usr_x", "%", "ten_", None])
+async def test_a_job_that_names_no_tenant_does_not_inherit_one(
+    cast: Cast, empty: str, tenant_id: str | None
+) -> None:
+    """The job before it on the same worker had one."""
+    work = worker._for_tenant("tests.see", some_tasks.see, entry.enter_job)
+    await work(None, tenant_id=cast.acme, request_id="req_1", key="before")
+    given = {} if tenant_id is None else {"tenant_id": tenant_id}
+    with pytest.raises(NoTenant):
+        await work(None, request_id="req_2", key="after", **given)
+    assert set(some_tasks.seen) == {"before"}
+
+
+async def test_a_task_of_the_platform_has_a_name_of_the_platform() -> None:
+    with pytest.raises(NoTenant, match="has no tenant"):
+        worker.build({}, {"tenancy.everything": some_tasks.tell}, entry.enter_job)
+
+
+@pytest.mark.parametrize("state", [TenantState.SUSPENDED, TenantState.DELETED])
+async def test_what_was_promised_is_skipped_when_the_tenant_may_not_work_any_more(
+    cast: Cast, empty: str, state: TenantState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await tell(cast.ann, "acme")
+    await tell(cast.gil, "globex")
+    await set_state(cast.acme, state)
+    await workers.finish(empty)
+    await set_state(cast.acme, TenantState.ACTIVE)
+    assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
+    assert workers.left(empty) == []
+    assert f"tenant_{state.value}" in capsys.readouterr().out
+
+
+async def test_a_suspension_between_promise_and_work_counts(cast: Cast, empty: str) -> None:
+    await tell(cast.ann, "acme")
+    async with cast.olga.octx() as octx:
+        await directory.suspend(octx, cast.acme, "Unpaid")
+    await workers.finish(empty)
+    async with cast.olga.octx() as octx:
+        await directory.restore(octx, cast.acme, "Paid")
+    assert await told(cast.ann) == []
+
+
+async def test_jobs_of_one_tenant_run_one_after_another_and_tenants_do_not_wait(
+    cast: Cast, empty: str
+) -> None:
+    running, most, both = {"ten": 0}, {"one": 0, "all": 0}, asyncio.Event()
+
+    async def busy(ctx: entry.Ctx, *, key: str) -> None:
+        running[ctx.tenant_id] = running.get(ctx.tenant_id, 0) + 1
+        running["ten"] += 1
+        most["one"] = max(most["one"], running[ctx.tenant_id])
+        most["all"] = max(most["all"], running["ten"])
+        if most["all"] == 2:
+            both.set()
+        await asyncio.wait_for(both.wait(), 10)  # the other tenant's job is running too
+        running[ctx.tenant_id] -= 1
+        running["ten"] -= 1
+
+    for person in (cast.ann, cast.gil, cast.ann, cast.gil):
+        async with person.ctx() as ctx:
+            await queue.put(ctx, "tests.busy", key="x")
+    await workers._run({"tests.busy": busy})
+    assert most == {"one": 1, "all": 2}
+
+
+async def test_what_fails_is_tried_again_and_its_effect_is_there_once(
+    cast: Cast, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=6, wait=0))
+    await tell(cast.ann, "late", "tests.tell_late")
+    await workers.finish(empty)
+    assert some_tasks.tried["late"] == 3
+    assert await told(cast.ann) == ["late"]
+    assert workers.left(empty) == []
+
+
+async def test_what_always_fails_is_kept_as_failed_and_leaves_nothing(
+    cast: Cast, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=1, wait=0))
+    await tell(cast.ann, "late", "tests.tell_late")
+    await tell(cast.ann, "after")  # of the same tenant: it does not wait for ever
+    await workers.finish(empty)
+    assert await told(cast.ann) == ["after"]
+    assert workers.left(empty) == [("tests.tell_late", "failed")]
+
+
+@pytest.mark.parametrize("when", workers.WHENS)
+async def test_a_job_of_a_killed_worker_goes_to_the_next_and_has_its_effect_once(
+    cast: Cast, empty: str, when: str
+) -> None:
+    await tell(cast.ann, "one")
+    await workers.die(f"task:tests.tell:{when}")
+    assert workers.left(empty) == [("tests.tell", "doing")]
+    assert await told(cast.ann) == (["one"] if when == "committed" else [])
+    await workers.finish(empty)
+    assert await told(cast.ann) == ["one"]
+    assert workers.left(empty) == []
