@@ -49,6 +49,9 @@ OP_AUDIT_READ_ALL = OperatorAction(
 )
 OP_HOME_READ = OperatorAction("op:home:read", OperatorPermission.HOME_READ, "open the admin app")
 OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "see jobs")
+OP_KEY_ROTATE = OperatorAction(
+    "op:key:rotate", OperatorPermission.KEY_ROTATE, "rotate the keys of tenants", writes=True
+)
 OP_OPERATOR_MANAGE = OperatorAction(
     "op:operator:manage", OperatorPermission.OPERATOR_WRITE, "manage operators", writes=True
 )

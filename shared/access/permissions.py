@@ -26,6 +26,7 @@ class OperatorPermission(StrEnum):
     AUDIT_READ_ALL = "operator:audit:read_all"
     HOME_READ = "operator:home:read"
     JOB_READ = "operator:job:read"
+    KEY_ROTATE = "operator:key:rotate"
     OPERATOR_READ = "operator:operator:read"
     OPERATOR_WRITE = "operator:operator:write"
     SECURITY_READ = "operator:security:read"

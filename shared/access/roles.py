@@ -42,8 +42,8 @@ OPERATOR_ROLES = {
         Role(
             "engineer",
             "Engineer",
-            "Looks everywhere, suspends, repairs. Manages no operators.",
-            frozenset(O) - {O.OPERATOR_WRITE},
+            "Looks everywhere, suspends, repairs. Manages no operators and no keys.",
+            frozenset(O) - {O.KEY_ROTATE, O.OPERATOR_WRITE},
         ),
         Role("billing", "Billing", "Looks into tenants and suspends them.", _SUPPORT | {O.TENANT_SUSPEND}),
         Role("support", "Support", "Looks into one tenant at a time, with a reason.", _SUPPORT),

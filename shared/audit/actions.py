@@ -44,6 +44,7 @@ class OperatorAuditAction(StrEnum):
     """What operators do outside of every tenant."""
 
     FACTOR_ENROLLED = "factor.enrolled"
+    KEYS_ROTATED = "keys.rotated"
     OPERATOR_CREATED = "operator.created"
     OPERATOR_DISABLED = "operator.disabled"
     OPERATOR_ENABLED = "operator.enabled"

@@ -19,6 +19,8 @@ dev = typer.Typer(help="For development only.", no_args_is_help=True)
 operator = typer.Typer(help="People who run the platform.", no_args_is_help=True)
 app.add_typer(dev, name="dev")
 app.add_typer(operator, name="operator")
+docs = typer.Typer(help="Pages that are written from the code.", no_args_is_help=True)
+app.add_typer(docs, name="docs")
 
 
 @app.command()
@@ -127,6 +129,23 @@ def operator_create(
 
     with database.running():
         typer.echo(asyncio.run(operators.create(email, role, name or email.partition("@")[0].title())))
+
+
+@app.command("rotate-keys")
+def rotate_keys() -> None:
+    """Wrap every data key with the newest of BULKHEAD_MASTER_KEYS. Older ones can be dropped afterwards."""
+    from shared.cli import database, keys
+
+    with database.running():
+        typer.echo(asyncio.run(keys.rotate()))
+
+
+@docs.command("roles")
+def docs_roles() -> None:
+    """docs/roles.md: who may do what."""
+    from shared.access import matrix
+
+    typer.echo(matrix.page(), nl=False)
 
 
 def _module(name: str, arguments: list[str]) -> None:

@@ -44,6 +44,11 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def newest() -> int:
+    """Number of the master key that wraps from now on."""
+    return next(iter(settings().keys()))
+
+
 def new_dek() -> WrappedKey:
     kek_id, kek = next(iter(settings().keys().items()))
     return WrappedKey(kek_id, aes_key_wrap(kek, AESGCM.generate_key(256)))

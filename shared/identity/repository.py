@@ -169,6 +169,11 @@ async def get_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
     return await session.get(PlatformKey, realm.name)
 
 
+async def lock_keys(session: AsyncSession) -> Sequence[PlatformKey]:
+    """Of both realms, for bulkhead_owner."""
+    return (await session.exec(select(PlatformKey).order_by(PlatformKey.id).with_for_update())).all()
+
+
 async def add_key(session: AsyncSession, realm: Realm, kek_id: int, wrapped: bytes) -> None:
     """Whoever is second keeps the first one's key."""
     statement = insert(PlatformKey).values(id=realm.name, kek_id=kek_id, wrapped=wrapped)

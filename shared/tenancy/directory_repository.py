@@ -41,6 +41,7 @@ from shared.tenancy.models import (
     ProvisioningStep,
     StepState,
     Tenant,
+    TenantKey,
     TenantState,
 )
 
@@ -241,6 +242,12 @@ async def count_security_events(session: AsyncSession, since: datetime) -> dict[
     return {kind: int(count) for kind, count in await _all(session, statement)}
 
 
+async def list_outdated_keys(session: AsyncSession, newest: int) -> Sequence[str]:
+    """Tenants whose data key is wrapped by another master key than the newest."""
+    statement = select(TenantKey.tenant_id).where(TenantKey.kek_id != newest).order_by(TenantKey.tenant_id)
+    return (await session.exec(statement)).all()
+
+
 async def _all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
     """Rows of columns. Through the session, whose guard asks for a tenant or a reason."""
     found: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]
@@ -248,6 +255,11 @@ async def _all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
 
 
 # Inside of one tenant
+
+
+async def lock_key(session: AsyncSession, tenant_id: str) -> TenantKey:
+    """In a transaction that has entered this tenant."""
+    return await session.get_one(TenantKey, (tenant_id, "dek"), with_for_update=True)
 
 
 async def get_state_before_suspension(ctx: Ctx) -> TenantState:

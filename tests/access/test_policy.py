@@ -1,0 +1,56 @@
+"""The gate of every service says no in a sentence with a next step, before anything is read."""
+
+import pytest
+
+from shared.access import policy
+from shared.access.actions import ACTIONS, OPERATOR_ACTIONS
+from shared.access.decision import NO
+from shared.core import db
+from shared.core.errors import Refused
+from shared.tenancy import directory, history, invitations, members, tenants
+from tests.conftest import Cast
+
+
+@pytest.mark.parametrize("reason", NO)
+def test_every_reason_has_a_sentence_and_a_next_step(reason: str) -> None:
+    for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()):
+        refused = policy.refusal(reason, action, used=5, limit=5)
+        assert refused.reason == reason
+        assert refused.detail.endswith(".")
+        assert refused.next_step.endswith(".")
+        assert refused.http_status == (402 if reason == "limit_reached" else 403)
+
+
+async def test_refused_means_before_any_statement(cast: Cast) -> None:
+    """Asking a service without the right costs no query: nothing is learned, nothing can be slow."""
+    async with cast.max.ctx() as ctx, cast.sam.octx() as octx:
+        counted: list[str] = []
+
+        def count(*given: object) -> None:
+            counted.append(str(given[2]))
+
+        watched = [db.engine("app").sync_engine, db.engine("operator").sync_engine]
+        for engine in watched:
+            db.event.listen(engine, "before_cursor_execute", count)
+        try:
+            for call in (
+                invitations.invite(ctx, "zoe@acme.test", "viewer"),
+                invitations.revoke(ctx, "inv_x"),
+                members.set_role(ctx, "mem_x", "viewer"),
+                members.deactivate(ctx, "mem_x"),
+                members.reactivate(ctx, "mem_x"),
+                members.remove(ctx, "mem_x"),
+                members.transfer_ownership(ctx, "mem_x", "Acme"),
+                tenants.rename(ctx, "x"),
+                tenants.change_slug(ctx, "xyz"),
+                history.list_events(ctx),
+                directory.suspend(octx, cast.acme, "why"),
+                directory.restore(octx, cast.acme, "why"),
+                directory.list_operator_events(octx),
+            ):
+                with pytest.raises(Refused, match="missing_permission"):
+                    await call
+        finally:
+            for engine in watched:
+                db.event.remove(engine, "before_cursor_execute", count)
+    assert counted == []
