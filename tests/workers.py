@@ -10,7 +10,6 @@ import asyncio
 import dataclasses
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -49,7 +49,7 @@ class Page:
 
 async def count(session: AsyncSession) -> dict[str, int]:
     connection = await session.connection()
-    found = {status: count for status, count in (await connection.execute(COUNT)).all()}
+    found: dict[str, int] = {row[0]: row[1] for row in (await connection.execute(COUNT)).all()}
     return {status: found.get(status, 0) for status in STATUSES}
 
 

@@ -26,10 +26,13 @@ async def test_a_job_appears_with_the_commit(cast: Cast, empty: str) -> None:
 
 
 async def test_and_not_without_it(cast: Cast, empty: str) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def change_mind() -> None:
         async with cast.ann.ctx() as ctx:
             await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await change_mind()
     assert workers.left(empty) == []
 
 

@@ -13,7 +13,7 @@ from shared.core.errors import DomainError, Invalid, NotFound, NotSignedIn, Refu
 from shared.tenancy import directory, entry, history, members
 from shared.tenancy.models import Tenant, TenantState
 from tests import factories
-from tests.conftest import Cast, Person
+from tests.conftest import Cast
 
 SIDEWAYS = ["", "nothing-here", "\x00", "\ud800", "a/b", "x" * 10_000, "ACME", "%", "ten_acme"]
 
