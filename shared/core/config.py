@@ -5,6 +5,7 @@ The table in docs/settings.md is written from this file; a test compares the two
 
 import base64
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     @classmethod
     def _origin(cls, value: str) -> str:
         parts = urlsplit(value)
+        _ = parts.port  # raises ValueError for what is no port
         if parts.scheme not in ("http", "https") or not parts.hostname or "*" in value:
             raise ValueError("must be an origin such as https://app.example.com, without a wildcard")
         if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
@@ -90,7 +92,7 @@ class Settings(BaseSettings):
                 key = base64.b64decode(encoded, validate=True)
             except ValueError:
                 key = b""
-            if not number.isdigit() or len(key) != 32 or int(number) in found:
+            if not re.fullmatch("[0-9]{1,9}", number) or len(key) != 32 or int(number) in found:
                 raise Misconfigured(
                     "BULKHEAD_MASTER_KEYS must be a list such as '2:<base64 of 32 bytes>,1:<…>', newest first"
                 )
@@ -149,7 +151,7 @@ def settings() -> Settings:
     try:
         found = Settings()  # type: ignore[call-arg]
     except ValidationError as problem:
-        lines = [f"{error['loc'][0]}: {error['msg']}" for error in problem.errors()]
+        lines = [": ".join([*map(str, error["loc"]), error["msg"]]) for error in problem.errors()]
         raise Misconfigured("; ".join(lines)) from None
     if found.production and (traps := found.production_traps()):
         raise Misconfigured("this is not ready for production:\n- " + "\n- ".join(traps))

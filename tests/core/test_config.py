@@ -1,0 +1,157 @@
+"""Settings that cannot be meant stop the start, each by its name; production refuses what belongs to development."""
+
+import base64
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from shared.core.config import DEMO_PASSWORD, Misconfigured, settings
+
+KEY = base64.b64encode(b"k" * 32).decode()
+SOUND = {
+    "BULKHEAD_ENV": "prod",
+    "BULKHEAD_MASTER_KEYS": f"2:{KEY},1:{base64.b64encode(b'l' * 32).decode()}",
+    "DATABASE_URL": "postgresql://admin:secret@db.example.com/bulkhead",
+    "SMTP_URL": "smtps://mail.example.com",
+    "BULKHEAD_TENANT_URL": "https://app.example.com",
+    "BULKHEAD_ADMIN_URL": "https://ops.example.com",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    for name in os.environ:
+        if name.startswith("BULKHEAD_") or name in (
+            "DATABASE_URL",
+            "SMTP_URL",
+            "REDIS_URL",
+            "TRUSTED_PROXY_HOPS",
+        ):
+            monkeypatch.delenv(name)
+    settings.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
+    for name, value in changed.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    settings.cache_clear()
+
+
+def test_nothing_set_is_development(environment: pytest.MonkeyPatch) -> None:
+    assert not settings().production
+    assert settings().tenant_url == "http://localhost:3000"
+
+
+def test_a_name_that_we_do_not_know_is_refused(environment: pytest.MonkeyPatch) -> None:
+    given(environment, BULKHEAD_TENANT_ULR="https://app.example.com", BULKHEAD_X="")
+    with pytest.raises(Misconfigured, match=r"BULKHEAD_TENANT_ULR, BULKHEAD_X; see docs/settings\.md"):
+        settings()
+
+
+def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
+    given(environment, **SOUND)
+    assert settings().production
+    assert settings().production_traps() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BULKHEAD_MASTER_KEYS", None, "BULKHEAD_MASTER_KEYS is missing"),
+        ("BULKHEAD_MASTER_KEYS", "", "BULKHEAD_MASTER_KEYS is missing"),
+        ("DATABASE_URL", None, "DATABASE_URL is missing"),
+        ("SMTP_URL", None, "SMTP_URL is missing"),
+        ("BULKHEAD_DEMO_PASSWORD", DEMO_PASSWORD, "BULKHEAD_DEMO_PASSWORD is the demo password"),
+        ("BULKHEAD_TENANT_URL", "http://app.example.com", "BULKHEAD_TENANT_URL must be the public https"),
+        ("BULKHEAD_ADMIN_URL", "https://localhost", "BULKHEAD_ADMIN_URL must be the public https"),
+        ("BULKHEAD_ADMIN_URL", "https://app.example.com:8443", "share one host"),
+        ("BULKHEAD_SANDBOX_URL", "https://stand-ins.example.com", "BULKHEAD_SANDBOX_URL is set"),
+    ],
+)
+def test_production_names_each_trap(
+    environment: pytest.MonkeyPatch, name: str, value: str | None, said: str
+) -> None:
+    given(environment, **SOUND)
+    given(environment, **{name: value})
+    with pytest.raises(Misconfigured, match=said):
+        settings()
+
+
+def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -> None:
+    given(environment, BULKHEAD_ENV="prod")
+    with pytest.raises(Misconfigured) as caught:
+        settings()
+    for name in (
+        "BULKHEAD_MASTER_KEYS",
+        "DATABASE_URL",
+        "SMTP_URL",
+        "BULKHEAD_TENANT_URL",
+        "BULKHEAD_ADMIN_URL",
+    ):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "*",
+        "https://*.example.com",
+        "app.example.com",
+        "ftp://app.example.com",
+        "https://app.example.com/path",
+        "https://app.example.com?x=1",
+        "https://ann@app.example.com",
+        "https://app.example.com:abc",
+        "https://app.example.com:70000",
+        "https://",
+        "http://[::1",
+    ],
+)
+@pytest.mark.parametrize("name", ["BULKHEAD_TENANT_URL", "BULKHEAD_ADMIN_URL", "BULKHEAD_SANDBOX_URL"])
+def test_an_origin_is_an_origin(environment: pytest.MonkeyPatch, name: str, url: str) -> None:
+    given(environment, **{name: url})
+    with pytest.raises(Misconfigured, match=name):
+        settings()
+
+
+def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.MonkeyPatch) -> None:
+    given(environment, BULKHEAD_ADMIN_URL="http://localhost:3000/")
+    with pytest.raises(Misconfigured, match="must differ"):
+        settings()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "nonsense",
+        KEY,
+        f"x:{KEY}",
+        f"²:{KEY}",
+        f"-1:{KEY}",
+        f"99999999999:{KEY}",
+        "1:c2hvcnQ=",
+        "1:not base64",
+        f"1:{KEY},1:{KEY}",
+        f"1:{KEY},",
+        f"1:{KEY},2:",
+    ],
+)
+def test_master_keys_are_a_list_of_numbers_and_32_bytes(environment: pytest.MonkeyPatch, keys: str) -> None:
+    given(environment, BULKHEAD_MASTER_KEYS=keys)
+    with pytest.raises(Misconfigured, match="BULKHEAD_MASTER_KEYS must be a list"):
+        settings().keys()
+
+
+def test_master_keys_keep_their_order_newest_first(environment: pytest.MonkeyPatch) -> None:
+    given(environment, **SOUND)
+    assert list(settings().keys()) == [2, 1]
+
+
+def test_settings_do_not_show_secrets(environment: pytest.MonkeyPatch) -> None:
+    given(environment, **SOUND)
+    for secret in (KEY, "admin:secret"):
+        assert secret not in repr(settings())
