@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from shared.core.config import Misconfigured, settings
 
 FORMAT = b"\x01"
-NONCE = 12
+NONCE, TAG = 12, 16  # bytes
 
 
 class BadSignature(Exception):
@@ -84,7 +84,7 @@ def seal(dek: bytes, plain: bytes, tenant_id: str, field: str, row_id: str) -> b
 
 def open_sealed(dek: bytes, blob: bytes, tenant_id: str, field: str, row_id: str) -> bytes:
     """Raises CannotOpen, also for bytes sealed for another place."""
-    if blob[:1] != FORMAT:
+    if blob[:1] != FORMAT or len(blob) < 1 + NONCE + TAG:
         raise CannotOpen("unknown sealed format")
     nonce, body = blob[1 : 1 + NONCE], blob[1 + NONCE :]
     try:

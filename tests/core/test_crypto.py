@@ -1,0 +1,120 @@
+"""Sealed bytes open in their own place only; links are good for their own purpose only."""
+
+import base64
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core import crypto
+from shared.core.config import Misconfigured, settings
+
+PLACE = ("ten_acme", "secret.sealed", "row_1")
+DEK = b"d" * 32
+
+
+def keys(*numbers: int) -> str:
+    return ",".join(f"{number}:{base64.b64encode(bytes([number]) * 32).decode()}" for number in numbers)
+
+
+@pytest.fixture
+def master(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    monkeypatch.setenv("BULKHEAD_MASTER_KEYS", keys(1))
+    settings.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@given(st.binary(max_size=300))
+def test_what_was_sealed_opens_in_its_place(plain: bytes) -> None:
+    blob = crypto.seal(DEK, plain, *PLACE)
+    assert crypto.open_sealed(DEK, blob, *PLACE) == plain
+    assert blob != crypto.seal(DEK, plain, *PLACE)
+
+
+@pytest.mark.parametrize("part", range(3), ids=["tenant", "field", "row"])
+def test_and_in_no_other(part: int) -> None:
+    blob = crypto.seal(DEK, b"secret", *PLACE)
+    moved = [*PLACE]
+    moved[part] += "x"
+    with pytest.raises(crypto.CannotOpen):
+        crypto.open_sealed(DEK, blob, *moved)
+
+
+def test_nor_with_another_key_nor_changed_anywhere() -> None:
+    blob = crypto.seal(DEK, b"secret", *PLACE)
+    with pytest.raises(crypto.CannotOpen):
+        crypto.open_sealed(b"e" * 32, blob, *PLACE)
+    for place in range(len(blob)):
+        spoilt = blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :]
+        with pytest.raises(crypto.CannotOpen):
+            crypto.open_sealed(DEK, spoilt, *PLACE)
+
+
+@given(st.binary(max_size=60))
+def test_what_we_did_not_seal_does_not_open(blob: bytes) -> None:
+    with pytest.raises(crypto.CannotOpen):
+        crypto.open_sealed(DEK, blob, *PLACE)
+
+
+def test_places_cannot_be_written_into_one_another() -> None:
+    with pytest.raises(ValueError, match="separator"):
+        crypto.seal(DEK, b"secret", "ten_acme|secret.sealed", "x", "row_1")
+
+
+def test_a_data_key_moves_to_the_newest_master_key_and_stays_itself(master: pytest.MonkeyPatch) -> None:
+    old = crypto.new_dek()
+    plain = crypto.unwrap(old)
+    master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
+    settings.cache_clear()
+    new = crypto.rewrap(old)
+    assert (old.kek_id, new.kek_id) == (1, 2)
+    assert crypto.unwrap(new) == crypto.unwrap(old) == plain
+    master.setenv("BULKHEAD_MASTER_KEYS", keys(2))
+    settings.cache_clear()
+    assert crypto.unwrap(new) == plain
+    with pytest.raises(Misconfigured, match="lacks key 1"):
+        crypto.unwrap(old)
+
+
+def test_another_master_key_of_the_same_number_is_noticed(master: pytest.MonkeyPatch) -> None:
+    made = crypto.new_dek()
+    master.setenv("BULKHEAD_MASTER_KEYS", "1:" + base64.b64encode(os.urandom(32)).decode())
+    settings.cache_clear()
+    with pytest.raises(crypto.CannotOpen):
+        crypto.unwrap(made)
+
+
+def test_a_link_is_for_one_purpose_and_for_what_it_names(master: pytest.MonkeyPatch) -> None:
+    signed = crypto.sign("verify", "tok_1", "2")
+    assert crypto.unsign("verify", signed, 2) == ("tok_1", "2")
+    mac = signed.rpartition(".")[2]
+    for purpose, text, count in (
+        ("reset", signed, 2),
+        ("verify", f"tok_2.2.{mac}", 2),
+        ("verify", f"tok_1.3.{mac}", 2),
+        ("verify", f"tok_1.{mac}", 1),
+        ("verify", f"tok_1.2.{mac}", 1),
+        ("verify", f"tok_1.2.{mac}x", 2),
+        ("verify", "tok_1.2.", 2),
+        ("verify", "", 2),
+    ):
+        with pytest.raises(crypto.BadSignature):
+            crypto.unsign(purpose, text, count)
+
+
+def test_links_of_before_a_rotation_still_work(master: pytest.MonkeyPatch) -> None:
+    signed = crypto.sign("verify", "tok_1")
+    master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
+    settings.cache_clear()
+    assert crypto.unsign("verify", signed, 1) == ("tok_1",)
+    assert crypto.sign("verify", "tok_1") != signed
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_bad_signature_and_nothing_worse(text: str) -> None:
+    with pytest.raises(crypto.BadSignature):
+        crypto.unsign("verify", text, text.count("."))
