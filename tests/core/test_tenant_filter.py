@@ -1,0 +1,56 @@
+"""The filter that a session adds to every statement, whatever shape it has. The policies would hide that it is missing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from shared.core import db
+from shared.core.errors import NoTenant
+from shared.identity.models import User
+from shared.tenancy.models import Membership
+from tests.conftest import Cast
+
+SHAPES: dict[str, Callable[[], Any]] = {
+    "rows": lambda: select(Membership),
+    "alias": lambda: sa.select(aliased(Membership)),
+    "column": lambda: sa.select(sa.func.max(col(Membership.seen_at))),
+    "count": lambda: sa.select(sa.func.count()).select_from(Membership),
+    "exists": lambda: select(User).where(sa.exists().where(col(Membership.user_id) == User.id)),
+    "join": lambda: select(User).join(Membership, col(Membership.user_id) == User.id),
+    "subquery": lambda: select(User).where(col(User.id).in_(sa.select(col(Membership.user_id)))),
+    "update": lambda: sa.update(Membership).values(ended_by=""),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_without_a_tenant_no_statement_reaches_a_table_of_tenants(shape: str) -> None:
+    async with db.transaction() as session:
+        with pytest.raises(NoTenant):
+            await session.exec(SHAPES[shape]())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_inside_a_tenant_every_statement_names_it(cast: Cast, shape: str) -> None:
+    said: list[str] = []
+
+    def hear(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        said.append(statement)
+
+    async with db.transaction(tenant_id=cast.acme) as session:
+        engine = db.engine("app").sync_engine
+        event.listen(engine, "before_cursor_execute", hear)
+        try:
+            await session.exec(SHAPES[shape]())
+        finally:
+            event.remove(engine, "before_cursor_execute", hear)
+    assert "tenant_id = %(" in said[-1]
+
+
+async def test_a_table_without_tenants_needs_none(cast: Cast) -> None:
+    async with db.transaction() as session:
+        assert (await session.exec(select(User).where(User.id == cast.ann.user_id))).one()
