@@ -1,0 +1,41 @@
+"""Ids: prefixed, ordered by time, and recognised strictly."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.ids import is_id, new_id
+
+
+def test_later_is_larger_and_none_twice() -> None:
+    made = [new_id("usr") for _ in range(5_000)]
+    assert len(set(made)) == len(made)
+    assert [one[:12] for one in made] == sorted(one[:12] for one in made)
+    assert {len(one) for one in made} == {30}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "usr",
+        "usr_",
+        "usr_A",
+        "usr_a b",
+        "usr_a\n",
+        "ten_a",
+        "usr_é",
+        "usr_" + "a" * 41,
+        "xusr_a",
+        "usr-a",
+    ],
+)
+def test_what_is_no_id(text: str) -> None:
+    assert not is_id("usr", text)
+
+
+@given(st.text())
+def test_what_is_one_holds_nothing_that_needs_care(text: str) -> None:
+    if is_id("usr", f"usr_{text}"):
+        assert text.replace("_", "").isalnum()
+        assert text.isascii()

@@ -1,0 +1,108 @@
+"""Logs name tenant, actor and request, and no secret."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from shared.core import log
+from tests.conftest import Cast
+
+SECRET = "s3cr3t-value"
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    out: list[dict[str, Any]] = []
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    before, level = logging.root.handlers[:], logging.root.level
+    log.configure()
+
+    class Lines(list[dict[str, Any]]):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return (json.loads(line) for line in stream.getvalue().splitlines())
+
+    yield Lines(out)
+    logging.root.handlers[:] = before
+    logging.root.setLevel(level)
+    structlog.reset_defaults()
+
+
+async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
+    cast: Cast, lines: list[dict[str, Any]]
+) -> None:
+    async with cast.ann.ctx() as ctx, cast.olga.octx() as octx:
+        log.bind(ctx, "x").info("renamed", name="Acme")
+        log.bind(octx, "x").info("looked")
+    first, second = list(lines)
+    assert (first["tenant_id"], first["actor_id"], first["request_id"]) == (
+        cast.acme,
+        cast.ann.user_id,
+        ctx.request_id,
+    )
+    assert (first["event"], first["name"], first["level"]) == ("renamed", "Acme", "info")
+    assert (second["tenant_id"], second["actor_id"]) == ("-", octx.actor_id)
+    assert first["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "new_password",
+        "token",
+        "session_token",
+        "Cookie",
+        "Authorization",
+        "code",
+        "api_key",
+        "apikey",
+        "dek",
+    ],
+)
+def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str, Any]], name: str) -> None:
+    log.get("x").info(
+        "event", **{name: SECRET}, deep=[{"a": {name: SECRET}}], pair=(SECRET[:0], {name: SECRET})
+    )
+    assert SECRET not in json.dumps(list(lines))
+    assert list(lines)[0]["event"] == "event"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"GET /verify?token={SECRET}&next=/",
+        f"/reset?a=1&code={SECRET}",
+        "key bk_s3cr3t_value_of_a_tenant",
+        "with sk_test_s3cr3t_value",
+        f"https://x/?password={SECRET}",
+    ],
+)
+def test_secrets_inside_of_texts_are_hidden_too(lines: list[dict[str, Any]], said: str) -> None:
+    log.get("x").info(said, where=said, many=[said])
+    logging.getLogger("another.library").warning("they say: %s", said)
+    for line in lines:
+        assert "s3cr3t" not in json.dumps(line)
+        assert log.HIDDEN in json.dumps(line)
+
+
+def test_a_bug_is_reported_with_its_traceback_under_an_id_and_without_secrets(
+    lines: list[dict[str, Any]],
+) -> None:
+    try:
+        raise ZeroDivisionError(f"at /verify?token={SECRET}")
+    except ZeroDivisionError as bug:
+        request_id = log.report(bug, tenant_id="ten_acme")
+    (line,) = list(lines)
+    assert (line["event"], line["request_id"], line["tenant_id"]) == ("bug", request_id, "ten_acme")
+    assert "test_log.py" in line["exception"]
+    assert SECRET not in json.dumps(line)
+
+
+def test_a_given_request_id_is_kept() -> None:
+    assert log.report(ZeroDivisionError("x"), request_id="req_given") == "req_given"
