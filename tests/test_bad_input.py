@@ -1,0 +1,231 @@
+"""Whatever comes in: an answer or a refusal in a sentence, never another exception.
+
+Every service is called by every role that may, with texts that real people and other visitors send.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from shared.api import forms
+from shared.audit import trail
+from shared.core import crypto, limits
+from shared.core.ctx import Ctx, OperatorCtx
+from shared.core.errors import DomainError, Invalid
+from shared.core.ids import new_id
+from shared.identity import emails, passwords, sign_in, users
+from shared.identity.realms import OPERATOR, USER
+from shared.tenancy import (
+    checklist,
+    directory,
+    entry,
+    history,
+    invitations,
+    members,
+    notifications,
+    provisioning,
+    signups,
+    tenants,
+)
+from tests.conftest import Cast
+
+PASSWORD = "seven lanterns over quiet water"
+ODD = (
+    "",
+    " ",
+    "\x00",
+    "a\x00b@acme.test",
+    "\ud800",
+    "\udfff tail",
+    "x" * 10_000,
+    "x" * 10_000 + "@acme.test",
+    "🚀" * 50,
+    "👩‍👩‍👧‍👦",
+    "\u202egnp.exe",
+    "\r\nBcc: all@acme.test",
+    "' or 1=1 --",
+    "%_\\",
+    "{}",
+    "null",
+    "-1",
+    "9" * 400,
+    "2026-02-30",
+    "ten_acme",
+    "İ",
+    "ﷺ" * 80,
+    "\ufeff",
+    "../../etc/passwd",
+)
+MEMBER: dict[str, Callable[[Ctx, str], Awaitable[Any]]] = {
+    "invite": lambda ctx, text: invitations.invite(ctx, text, "viewer"),
+    "invite as": lambda ctx, text: invitations.invite(ctx, "zoe@acme.test", text),
+    "revoke": invitations.revoke,
+    "resend": invitations.resend,
+    "search members": lambda ctx, text: members.list_members(ctx, query=text),
+    "narrow members": lambda ctx, text: members.list_members(ctx, role=text),
+    "sort members": lambda ctx, text: members.list_members(ctx, sort=text),
+    "page of members": lambda ctx, text: members.list_members(ctx, after=text),
+    "set role": lambda ctx, text: members.set_role(ctx, text, "viewer"),
+    "set role to": lambda ctx, text: members.set_role(ctx, "mem_x", text),
+    "deactivate": members.deactivate,
+    "reactivate": members.reactivate,
+    "remove": members.remove,
+    "hand over": lambda ctx, text: members.transfer_ownership(ctx, text, ctx.tenant_name),
+    "hand over by": lambda ctx, text: members.transfer_ownership(ctx, "mem_x", text),
+    "rename": tenants.rename,
+    "move": tenants.change_slug,
+    "colour": tenants.set_brand,
+    "tick": checklist.complete,
+    "read": notifications.mark_read,
+    "actor": lambda ctx, text: history.list_events(ctx, trail.Filter(actor=text)),
+    "action": lambda ctx, text: history.list_events(ctx, trail.Filter(action=text)),
+    "all of a noun": lambda ctx, text: history.list_events(ctx, trail.Filter(action=text + ".")),
+    "object": lambda ctx, text: history.list_events(ctx, trail.Filter(object_id=text)),
+    "request": lambda ctx, text: history.list_events(ctx, trail.Filter(request_id=text)),
+    "page of events": lambda ctx, text: history.list_events(ctx, after=text),
+}
+OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
+    "search": lambda octx, cast, text: directory.search(octx, text),
+    "state": lambda octx, cast, text: directory.search(octx, state=text),
+    "sort": lambda octx, cast, text: directory.search(octx, sort=text),
+    "page": lambda octx, cast, text: directory.search(octx, after=text),
+    "get": lambda octx, cast, text: directory.get(octx, text),
+    "steps": lambda octx, cast, text: directory.list_steps(octx, text),
+    "members of": lambda octx, cast, text: directory.list_members(octx, text, "a reason"),
+    "page of members": lambda octx, cast, text: directory.list_members(octx, cast.acme, "why", after=text),
+    "members because": lambda octx, cast, text: directory.list_members(octx, cast.acme, text),
+    "events because": lambda octx, cast, text: directory.list_events(octx, cast.acme, text),
+    "everything because": lambda octx, cast, text: directory.list_all_events(octx, text, trail.Filter()),
+    "everything of": lambda octx, cast, text: directory.list_all_events(
+        octx, "a reason", trail.Filter(tenant_id=text)
+    ),
+    "suspend": lambda octx, cast, text: directory.suspend(octx, text, "a reason"),
+    "suspend because": lambda octx, cast, text: directory.suspend(octx, cast.globex, text),
+    "restore because": lambda octx, cast, text: directory.restore(octx, cast.globex, text),
+    "resume because": lambda octx, cast, text: directory.resume(octx, cast.acme, text),
+    "jobs": lambda octx, cast, text: directory.list_jobs(octx, text),
+}
+OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
+    "sign up": lambda cast, text: signups.sign_up(text, PASSWORD, "Zoe", "Harbour"),
+    "sign up with": lambda cast, text: signups.sign_up(f"{new_id('x')}@a.test", text, "Zoe", "Harbour"),
+    "sign up as": lambda cast, text: signups.sign_up(f"{new_id('x')}@a.test", PASSWORD, text, "Harbour"),
+    "sign up for": lambda cast, text: signups.sign_up(f"{new_id('x')}@a.test", PASSWORD, "Zoe", text),
+    "sign in": lambda cast, text: sign_in.check_password(USER, text, PASSWORD),
+    "sign in with": lambda cast, text: sign_in.check_password(USER, cast.ann.email, text),
+    "sign in as operator": lambda cast, text: sign_in.check_password(OPERATOR, text, PASSWORD),
+    "verify": lambda cast, text: signups.verify(text),
+    "look at an invitation": lambda cast, text: invitations.peek(text),
+    "accept": lambda cast, text: invitations.accept(text, cast.carl.user_id),
+    "accept for": lambda cast, text: invitations.accept(
+        crypto.sign(invitations.PURPOSE, cast.acme, "inv_x", "1"), text
+    ),
+    "enter": lambda cast, text: _enter(cast.ann.cookie, text),
+    "enter with": lambda cast, text: _enter(text, cast.ann.slug),
+    "peek": lambda cast, text: entry.peek(cast.ann.cookie, text),
+    "peek with": lambda cast, text: entry.peek(f"{USER.cookie}={text}", cast.ann.slug),
+    "peek as operator": lambda cast, text: entry.peek_operator(f"{OPERATOR.cookie}={text}"),
+    "places": lambda cast, text: entry.places(text),
+    "forgot": lambda cast, text: _request_reset(text),
+}
+
+
+async def _enter(cookies: str, slug: str) -> None:
+    async with entry.enter_tenant(cookies, slug):
+        pass
+
+
+async def _request_reset(email: str) -> None:
+    async with entry.db.transaction() as session:
+        await users.request_reset(session, email)
+
+
+async def answered(call: Awaitable[Any]) -> None:
+    said = ""
+    try:
+        await call
+    except DomainError as refusal:
+        said = refusal.detail
+    assert said[-1:] in ("", ".", "”"), said
+    assert "\x00" not in said
+    assert len(said) < 600
+
+
+async def inside(cast: Cast, verb: Callable[[Ctx, str], Awaitable[Any]], text: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        await verb(ctx, text)
+
+
+async def operating(cast: Cast, verb: Callable[[OperatorCtx, Cast, str], Awaitable[Any]], text: str) -> None:
+    async with cast.olga.octx() as octx:
+        await verb(octx, cast, text)
+
+
+@pytest.mark.parametrize("verb", MEMBER)
+async def test_inside_a_tenant(cast: Cast, verb: str) -> None:
+    for text in ODD:
+        await limits.clear()
+        await answered(inside(cast, MEMBER[verb], text))
+
+
+@pytest.mark.parametrize("verb", OPERATORS)
+async def test_by_operators(cast: Cast, verb: str) -> None:
+    for text in ODD:
+        await answered(operating(cast, OPERATORS[verb], text))
+
+
+@pytest.mark.parametrize("verb", OUTSIDE)
+async def test_before_anybody_is_known(cast: Cast, verb: str) -> None:
+    odd = ODD if "sign" not in verb else ODD[:12]  # hashing takes its time
+    for text in odd:
+        await answered(OUTSIDE[verb](cast, text))
+
+
+async def test_setting_up_does_not_mind_a_reason_of_any_kind(cast: Cast) -> None:
+    async def resume(ctx: Ctx, text: str) -> None:
+        await provisioning.resume(ctx, text)
+
+    for text in ODD:
+        await answered(inside(cast, resume, text))
+
+
+# ── generated ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ANY = st.text(st.characters(exclude_categories=[]), max_size=400)
+
+
+@settings(max_examples=300)
+@given(ANY)
+def test_texts_are_cleaned_or_refused(text: str) -> None:
+    for clean in (emails.clean, users.clean_name, tenants.names.clean_name, tenants.names.clean_slug):
+        try:
+            kept = clean(text)
+        except Invalid:
+            continue
+        assert kept == clean(kept)
+        assert "\x00" not in kept
+        kept.encode()
+    emails.same(text).encode()
+
+
+@settings(max_examples=40, deadline=None)
+@given(ANY)
+def test_any_password_is_judged_in_sentences(text: str) -> None:
+    for problem in asyncio.run(passwords.problems(text, ["Zoe", "zoe@harbour.test"])):
+        assert problem.endswith(".")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.binary(max_size=300), st.sampled_from([forms.FORM, forms.MULTIPART, "text/plain", "", "\xff;;"]))
+def test_any_body_is_read_or_refused(body: bytes, kind: str) -> None:
+    async def send() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", kind.encode("latin-1")), (b"content-length", str(len(body)).encode())]
+    for read in (forms.read, forms.read_logo):
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+        asyncio.run(answered(read(Request(scope | {"state": {}}, send))))  # type: ignore[operator]

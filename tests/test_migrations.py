@@ -1,0 +1,141 @@
+"""The schema goes up, down and up again, empty and with the demo in it, and leaves nothing behind."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import catalog, database
+
+ROOT = Path(__file__).parents[1]
+LEFT = """
+    select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind <> 'i'
+        and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
+    union all select p.proname from pg_proc p where p.pronamespace = 'public'::regnamespace
+    union all select t.typname from pg_type t where t.typnamespace = 'public'::regnamespace and t.typtype <> 'b'
+    union all select s.nspname from pg_namespace s where s.nspname !~ '^(pg_|information_schema$|public$)'
+"""
+SHAPE = """
+    select 'column', table_name || '.' || column_name, data_type || is_nullable || coalesce(column_default, '')
+    from information_schema.columns where table_schema = 'public'
+    union all select 'constraint', conrelid::regclass::text || ' ' || conname, pg_get_constraintdef(oid)
+    from pg_constraint where connamespace = 'public'::regnamespace
+    union all select 'index', indexname, indexdef from pg_indexes where schemaname = 'public'
+    union all select 'policy', tablename || ' ' || policyname, concat(cmd, roles, qual, with_check) from pg_policies
+    union all select 'function', p.oid::regprocedure::text, md5(prosrc) from pg_proc p
+    where pronamespace = 'public'::regnamespace
+    union all select 'grant', table_name || ' ' || grantee, string_agg(privilege_type, ',' order by privilege_type)
+    from information_schema.role_table_grants where table_schema = 'public' group by 2
+    union all select 'trigger', tgrelid::regclass::text || ' ' || tgname, pg_get_triggerdef(oid)
+    from pg_trigger where not tgisinternal
+    order by 1, 2, 3
+"""
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A database of its own for one test: without a schema."""
+    made = f"{database.MINE}{os.getpid()}_migrations"
+    database.empty(made)
+    yield made
+    database.drop(made)
+
+
+def run(name: str, *command: str) -> None:
+    """In a process of its own: settings and engines of this one stay where they are."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database.admin_url(name)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def up(name: str) -> None:
+    run(name, "-m", "shared.cli", "migrate")
+
+
+def down(name: str) -> None:
+    run(name, "-c", "import sys; from tests.test_migrations import downgrade; downgrade()")
+
+
+def downgrade() -> None:
+    """Runs in the child."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+    command.downgrade(config, "base")
+
+
+def left(name: str) -> set[str]:
+    return {row[0] for row in catalog.ask(LEFT, name=name)} - {"alembic_version", "alembic_version_pkc"}
+
+
+def test_up_down_and_up_on_an_empty_database(name: str) -> None:
+    up(name)
+    before = catalog.ask(SHAPE, name=name)
+    down(name)
+    assert left(name) == set()
+    up(name)
+    assert catalog.ask(SHAPE, name=name) == before
+
+
+def test_down_and_up_with_the_demo_in_it(name: str) -> None:
+    up(name)
+    run(name, "-m", "shared.cli", "seed")
+    assert len(catalog.ask("select 1 from tenant", name=name)) == 3
+    down(name)
+    assert left(name) == set()
+    up(name)
+    run(name, "-m", "shared.cli", "seed")
+    run(name, "-m", "shared.cli", "seed")  # who is there is not made again
+    assert len(catalog.ask("select 1 from membership where state = 'active'", name=name)) == 6
+
+
+def test_up_again_changes_nothing(name: str) -> None:
+    up(name)
+    before = catalog.ask(SHAPE, name=name)
+    up(name)
+    assert catalog.ask(SHAPE, name=name) == before
+
+
+async def test_two_who_migrate_at_once_wait_for_each_other(name: str) -> None:
+    await asyncio.gather(asyncio.to_thread(up, name), asyncio.to_thread(up, name))
+    assert catalog.tenant_tables(name) == catalog.registered()
+
+
+def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
+    """A column that only one of them has is found when somebody first needs it, so here."""
+    import shared.audit.models
+    import shared.identity.models
+    import shared.tenancy.models  # noqa: F401
+    from shared.core.db import SQLModel
+
+    for table in SQLModel.metadata.tables.values():
+        found = {one.name: one.required for one in catalog.columns(table.name, schema)}
+        # What a trigger fills in may be missing in Python only.
+        known = {one.name: not one.nullable or one.server_default is not None for one in table.columns}
+        assert known == found, table.name
+
+
+def test_the_seed_refuses_production(name: str) -> None:
+    environment = {**os.environ, "BULKHEAD_ENV": "prod", "DATABASE_URL": database.admin_url(name)}
+    done = subprocess.run(
+        [sys.executable, "-m", "shared.cli", "seed"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "not ready for production" in done.stderr
