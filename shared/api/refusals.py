@@ -50,9 +50,11 @@ async def send(scope: Scope, receive: Receive, send: Send, problem: Exception) -
 
 async def drain(scope: Scope, receive: Receive) -> None:
     """Not once more when it has been read: the next message would be that the client has left."""
-    seen = 0
-    while not scope["state"].get("body_read") and seen < DRAIN_AT_MOST:
-        seen += len((await receive()).get("body", b""))
+    seen, more = 0, not scope["state"].get("body_read")
+    while more and seen < DRAIN_AT_MOST:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 async def on_refusal(request: Request, problem: Exception) -> Response:
