@@ -11,6 +11,8 @@ from functools import cache as once
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from shared.core.config import settings
@@ -95,4 +97,6 @@ def cache() -> Cache:
     given = settings().redis_url
     if given is None:
         return MemoryCache()
-    return RedisCache(Redis.from_url(given.get_secret_value(), socket_timeout=1, socket_connect_timeout=1))
+    once_only = Retry(NoBackoff(), 0)  # the library would try for seconds, and a miss is good enough
+    url = given.get_secret_value()
+    return RedisCache(Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=once_only))
