@@ -269,7 +269,7 @@ async def test_the_last_owner_stays(cast: Cast, verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), combinations_with_replacement(["set_role", "deactivate", "remove"], 2)
+    ("first", "second"), list(combinations_with_replacement(["set_role", "deactivate", "remove"], 2))
 )
 @pytest.mark.parametrize("themselves", [True, False])
 async def test_two_owners_who_leave_at_once_leave_one(
