@@ -161,6 +161,18 @@ class AllAuditState(PageState):
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
+    async def verify(self) -> EventSpec:
+        """Of the operators' own trail; a tenant's is verified on its page."""
+        async with self._ctx() as octx:
+            found = await directory.verify_operators(octx)
+        if found.whole:
+            said = f"All {found.checked:,} events are as they were written."
+            return rx.toast.success("The operators' trail is whole.", description=said)
+        said = f"Event {found.broken_at:,}: {found.what}"
+        return rx.toast.error("The operators' trail is broken.", description=said, duration=20_000)
+
+    @rx.event
+    @needs(actions.OP_AUDIT_READ_ALL)
     async def older(self) -> None:
         if self._older:
             await self._turn(self.tab, self._wanted, [*self._cursors, self._older])
@@ -253,13 +265,18 @@ def of_tenants() -> rx.Component:
 
 
 def of_operators() -> rx.Component:
-    return listed(
-        empty(
-            "Nothing has happened yet",
-            "Sign-ins and readings across tenants stand here.",
-            glyph="scroll-text",
-        )
+    nothing = empty(
+        "Nothing has happened yet", "Sign-ins and readings across tenants stand here.", glyph="scroll-text"
     )
+    check = button(
+        "Verify the chain",
+        glyph="link",
+        on_click=AllAuditState.verify,
+        data_once="true",
+        data_testid="verify",
+    )
+    said = small("What operators did outside of every tenant.", class_name="grow")
+    return rx.el.div(rx.el.div(said, check, class_name="row"), listed(nothing), class_name="section")
 
 
 @rx.page(route="/audit", title="Audit · Operator", on_load=AllAuditState.load)

@@ -208,6 +208,12 @@ async def list_operator_events(
     return await trail.list_operator_events(octx, after=after, limit=limit)
 
 
+async def verify_operators(octx: OperatorCtx) -> trail.Verification:
+    """Whether that trail is still what was written."""
+    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
+    return await trail.verify_operators(octx)
+
+
 async def suspend(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
     """Nobody can enter it and none of its jobs runs, until it is restored. Nothing is deleted.
 

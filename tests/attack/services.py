@@ -26,6 +26,7 @@ ASKED_BEFORE = {
     "audit.trail.list_operator_events": "by tenancy.directory",
     "audit.trail.list_security_events": "by tenancy.directory",
     "audit.trail.verify": "by tenancy.history",
+    "audit.trail.verify_operators": "by tenancy.directory",
     "tenancy.checklist.add_all": "a step of setting up",
     "tenancy.checklist.complete_itself": "by the service whose work the item is about",
     "tenancy.notifications.add": "by services and jobs, for somebody else",

@@ -81,6 +81,8 @@ def test_reading_across_tenants_needs_a_reason_and_leaves_a_line(someone: type[N
     olga.shot("operator-audit")
     olga.page.get_by_role("tab", name="Operators").click()
     olga.sees(re.compile("ticket 4473"))
+    olga.page.get_by_test_id("verify").click()
+    olga.sees("The operators' trail is whole.")
 
 
 def test_neither_realm_knows_the_other(someone: type[Newcomer]) -> None:
