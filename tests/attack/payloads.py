@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.core.ids import new_id
+from tests.attack.world import ACME
 
 Handler = dict[str, Any]  # as `serve.listing` describes it
 WRONG: tuple[Any, ...] = ({"a": 1}, [1, "b"], 7, None, True, "\0", "x" * 5_000)
@@ -19,13 +20,14 @@ PREFIXES = {
 HONEST: dict[str, Any] = {
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm"), ""),
-    **dict.fromkeys(("reason", "name"), "Because it is so"),
     "colour": "#336699",
     "column": "name",
     "dialog": "",
     "email": "eve@evil.test",
     "key": "brand",
+    "name": ACME,  # as it is: everybody else looks for this word
     "open": False,
+    "reason": "Because it is so",
     "slug": "-",
     "tab": "overview",
 }

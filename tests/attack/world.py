@@ -21,6 +21,7 @@ from shared.tenancy import tasks as tenancy
 from tests import database, factories
 from tests.stand_in_mail import mailbox
 
+ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
 MOVING = {"seen_at"}  # changes by looking
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
@@ -103,8 +104,8 @@ class World:
 async def build() -> World:
     await limits.clear()
     ann, gil, bea, carl = [await factories.account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
-    acme = await factories.tenant(ann, "Acme Xylophone", plan="enterprise")
-    globex = await factories.tenant(gil, "Globex Zanzibar", plan="enterprise")
+    acme = await factories.tenant(ann, ACME, plan="enterprise")
+    globex = await factories.tenant(gil, GLOBEX, plan="enterprise")
     roles = {role: await factories.account(role.title()) for role in ROLES if role != OWNER}
     for role, account in roles.items():
         await factories.join(ann, acme.slug, account, role)
