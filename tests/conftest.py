@@ -22,6 +22,8 @@ os.environ.setdefault(
 
 import reflex as rx  # noqa: E402
 from reflex.istate.data import RouterData  # noqa: E402
+from xdist.remote import Producer  # noqa: E402
+from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
 from shared.core import db, limits  # noqa: E402
 from shared.core.ctx import Ctx, OperatorCtx  # noqa: E402
@@ -29,6 +31,9 @@ from shared.tenancy import entry  # noqa: E402
 from shared.ui.state import SessionState  # noqa: E402
 from tests import database, factories  # noqa: E402
 
+# Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
+# 3.8 do not reach its scheduler under pytest 9.2.
+TOGETHER = {"tests/e2e/": "e2e", "tests/test_isolation.py": "attack"}
 State = TypeVar("State", bound=SessionState)
 
 
@@ -93,6 +98,15 @@ class Cast:
     sam: Operating
     acme: str  # tenant ids
     globex: str
+
+
+class Grouped(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
+    return Grouped(config, log)
 
 
 @pytest.fixture(scope="session")
