@@ -7,6 +7,7 @@ policies; the guard below makes the same mistake loud in Python: tenant tables w
 
 import hashlib
 import hmac
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -27,11 +28,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core.config import Misconfigured, settings
 from shared.core.embedded import EmbeddedPostgres
 from shared.core.errors import Invalid, NoTenant
+from shared.core.ids import new_id
 
 Role = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
 # What came in cannot be held: a character that is none, half a surrogate pair, a number beyond every column.
 UNSTORABLE = {None, "22003", "22021", "22P02", "22P05"}
+MISSING_TENANT = sa.text("select note_security_event(:id, 'missing_tenant_context', :role, :what, '')")
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 
 
@@ -110,10 +113,24 @@ async def dispose() -> None:
 async def transaction(
     role: Role = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""
 ) -> AsyncIterator[AsyncSession]:
-    """Commits at the end, rolls back on any error."""
+    """Commits at the end, rolls back on any error. A statement that forgot its tenant is counted where it cannot hide."""
     info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason}
-    async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
-        yield session
+    try:
+        async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
+            yield session
+    except NoTenant as bug:
+        await _count_missing_tenant(role, str(bug))
+        raise
+
+
+async def _count_missing_tenant(role: Role, what: str) -> None:
+    """As a security event, in a transaction of its own: the one that found out is gone. Operators see the number."""
+    values = {"id": new_id("sec"), "role": role_name(role), "what": what}
+    try:
+        async with engine(role).begin() as connection:
+            await connection.execute(MISSING_TENANT, values)
+    except sa.exc.DBAPIError:  # the bug itself is what matters, and it is on its way
+        logging.getLogger(__name__).exception("missing_tenant_not_counted")
 
 
 async def enter(session: AsyncSession, tenant_id: str) -> None:

@@ -244,15 +244,12 @@ class Attack:
             return
         rae = await self._somebody()
         subject = await self._subject(rae)
-        # What was called before may have renamed it.
-        (acme,) = self.world.rows("tenant", "id", self.world.acme)
-        own = (acme["name"], *self.world.words(self.world.acme))
         for load in self.pages.values():
             cookie, token = await fresh_session(self.app, subject), str(uuid.uuid4())
             async with self.app.socket(cookie, token=token) as socket:
                 await self._call(socket, load, self.handlers[load], self.world.acme)
                 held = await socket.send(HYDRATE, {}, self._path(self.world.acme, load))
-            works = any(word in held for word in own)
+            works = any(word in held for word in self.world.words(self.world.acme))
             self.report.control(KIND, f"{short(load)}: its own tab holds something", works=works)
             self._forget_session(cookie)
             async with self.app.socket(self.world.gil.cookie, token=token) as socket:

@@ -50,6 +50,12 @@ async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
     assert first["timestamp"].endswith("Z")
 
 
+def test_a_line_of_nobodys_work_says_so(lines: list[dict[str, Any]]) -> None:
+    log.get("x").info("started")
+    logging.getLogger("some.library").warning("slow")
+    assert [one["tenant_id"] for one in lines] == ["-", "-"]
+
+
 @pytest.mark.parametrize(
     "name",
     [

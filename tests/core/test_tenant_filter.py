@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from shared.core import db
 from shared.core.errors import NoTenant
 from shared.identity.models import User
+from shared.tenancy import directory
 from shared.tenancy.models import Membership
 from tests.conftest import Cast
 
@@ -54,3 +55,17 @@ async def test_inside_a_tenant_every_statement_names_it(cast: Cast, shape: str) 
 async def test_a_table_without_tenants_needs_none(cast: Cast) -> None:
     async with db.transaction() as session:
         assert (await session.exec(select(User).where(User.id == cast.ann.user_id))).one()
+
+
+async def test_a_statement_that_forgot_its_tenant_is_counted_for_the_operators(cast: Cast) -> None:
+    async def counted() -> int:
+        async with cast.olga.octx() as octx:
+            found = await directory.security(octx)
+        return found.counts.get("missing_tenant_context", 0)
+
+    before = await counted()
+    for _ in range(2):
+        with pytest.raises(NoTenant):
+            async with db.transaction() as session:
+                await session.exec(select(Membership))
+    assert await counted() == before + 2
