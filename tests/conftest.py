@@ -33,7 +33,11 @@ from tests import database, factories  # noqa: E402
 
 # Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
 # 3.8 do not reach its scheduler under pytest 9.2.
-TOGETHER = {"tests/e2e/": "e2e", "tests/test_isolation.py": "attack"}
+TOGETHER = {
+    "tests/e2e/": "e2e",
+    "tests/test_isolation.py": "attack",
+    "tests/api/test_two_processes.py": "two",
+}
 State = TypeVar("State", bound=SessionState)
 
 

@@ -40,12 +40,19 @@ def free_addresses() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serving(which: str, addresses: dict[str, str], *holes: str) -> AsyncIterator["App"]:
-    """Ready to answer. Raises RuntimeError when it does not start."""
-    app = App(which, addresses)
+async def serving(
+    which: str, addresses: dict[str, str], *holes: str, port: int = 0, **settings: str
+) -> AsyncIterator["App"]:
+    """Ready to answer. `port`: of this one of several processes. Raises RuntimeError when it does not start."""
+    app = App(which, addresses, port)
+    words = [*(["--port", str(port)] if port else []), *holes]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(  # noqa: ASYNC220  it only begins here
-            _command(which, *holes), cwd=ROOT, stdout=said, stderr=said, env=_environment(addresses)
+            _command(which, *words),
+            cwd=ROOT,
+            stdout=said,
+            stderr=said,
+            env=_environment(addresses) | settings,
         )
         try:
             until = time.monotonic() + START
@@ -92,10 +99,17 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
 class App:
     which: str
     addresses: dict[str, str]
+    port: int = 0
 
     @property
     def url(self) -> str:
+        """The public address, which is also the origin of its pages."""
         return self.addresses[self.which]
+
+    @property
+    def here(self) -> str:
+        """Where this process itself answers."""
+        return f"http://localhost:{self.port}" if self.port else self.url
 
     @property
     def others_url(self) -> str:
@@ -117,7 +131,7 @@ class App:
         if origin is not None:
             headers["origin"] = origin or self.url
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as client:  # plain http
-            return await client.request(method, self.url + path, headers=headers, **more)
+            return await client.request(method, self.here + path, headers=headers, **more)
 
     async def opens(
         self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"
@@ -135,7 +149,7 @@ class App:
     ) -> AsyncIterator["Socket"]:
         """Raises InvalidHandshake where it is refused."""
         token = token or str(uuid.uuid4())
-        address = f"{self.url.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
+        address = f"{self.here.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
         headers = {"cookie": cookie} if cookie else {}
         given: Any = self.url if origin == "" else origin
         async with connect(
@@ -156,13 +170,7 @@ class Socket:
 
     async def send(self, name: str, payload: dict[str, Any], path: str) -> str:
         """An event of the page at `path`; everything that comes back, from the events it leads to as well."""
-        data = {
-            "name": name,
-            "payload": payload,
-            "router_data": {"pathname": path, "asPath": path, "query": {}},
-            "token": self.token,
-        }
-        await self.wire.send(f"42{NAMESPACE},{json.dumps(['event', data])}")
+        await self.wire.send(self.packet(name, payload, path))
         said: list[str] = []
         async with asyncio.timeout(PATIENCE):
             while (message := str(await self.wire.recv())) != OVER:
@@ -171,3 +179,12 @@ class Socket:
                 else:
                     said.append(message)
         return "\n".join(said)
+
+    def packet(self, name: str, payload: dict[str, Any], path: str) -> str:
+        data = {
+            "name": name,
+            "payload": payload,
+            "router_data": {"pathname": path, "asPath": path, "query": {}},
+            "token": self.token,
+        }
+        return f"42{NAMESPACE},{json.dumps(['event', data])}"

@@ -129,7 +129,8 @@ def tell_when_done(app: Any) -> None:
     Processor.enqueue = enqueue_and_tell  # type: ignore[method-assign]
 
 
-def main(which: str, holes: list[str]) -> None:
+def main(which: str, holes: list[str], port: int = 0) -> None:
+    """`port`: where it is not the public address's, as behind a proxy."""
     app = load(which, holes)
     tell_when_done(app)
     from shared.cli import lifeline
@@ -139,12 +140,14 @@ def main(which: str, holes: list[str]) -> None:
 
     lifeline.end_with(os.getppid())
     log.configure("CRITICAL")
-    run(app(), settings().tenant_url if which == "tenant" else settings().admin_url)
+    run(app(), settings().tenant_url if which == "tenant" else settings().admin_url, port=port)
 
 
 if __name__ == "__main__":
     chosen, *rest = sys.argv[1:]
     if "--list" in rest:
         print(json.dumps(listing(chosen, [one for one in rest if one != "--list"])))
+    elif rest[:1] == ["--port"]:
+        main(chosen, rest[2:], int(rest[1]))
     else:
         main(chosen, rest)
