@@ -242,6 +242,7 @@ ACTS: dict[str, Callable[[OperatorCtx, str], Awaitable[Any]]] = {
     "restore": lambda octx, tenant: directory.restore(octx, tenant, REASON),
     "read everything": lambda octx, tenant: directory.list_all_events(octx, REASON, trail.Filter()),
     "read the operators' trail": lambda octx, tenant: directory.list_operator_events(octx),
+    "prove the operators' trail": lambda octx, tenant: directory.verify_operators(octx),
 }
 
 
