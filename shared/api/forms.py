@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from shared.api import refusals
 from shared.core.errors import DomainError, Invalid
-from shared.tenancy import tenants
+from shared.tenancy import logos
 
 LARGEST, MOST_FIELDS = 64 * 1024, 40
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
@@ -55,7 +55,7 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
             "This address takes a file.", "Choose a file on the settings page.", fields={"logo": "Missing"}
         )
     too_large = TooLarge("This picture is larger than 2 MB.", "Choose a smaller PNG, JPEG or WebP picture.")
-    body = await _body(request, tenants.LARGEST + LARGEST, too_large)
+    body = await _body(request, logos.LARGEST + LARGEST, too_large)
 
     async def once() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -64,13 +64,13 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
         async with Request(request.scope, once).form(max_files=1, max_fields=MOST_FIELDS) as form:
             file, content = form.get("logo"), b""
             if file is not None and not isinstance(file, str):
-                content = await file.read(tenants.LARGEST + 1)
+                content = await file.read(logos.LARGEST + 1)
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
     except Exception as problem:
         raise Invalid(
             "This file could not be read.", "Choose it again.", fields={"logo": "Unreadable"}
         ) from problem
-    if len(content) > tenants.LARGEST:
+    if len(content) > logos.LARGEST:
         raise too_large
     return check(fields), content
 

@@ -7,13 +7,13 @@ from starlette.routing import Route
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core.errors import DomainError, NotFound
-from shared.tenancy import entry, tenants
+from shared.tenancy import entry, logos
 
 
 async def show(request: Request) -> Response:
     """The picture was drawn again by us, so it is a PNG and nothing else; the address changes with it."""
     async with entry.enter_tenant(visitors.cookie_header(request), request.path_params["slug"]) as ctx:
-        picture = await tenants.logo(ctx)
+        picture = await logos.get(ctx)
     if not picture:
         raise NotFound(entry.NOTHING_HERE, entry.NOTHING_HERE_STEP)
     headers = {
@@ -30,8 +30,12 @@ async def store(request: Request) -> Response:
     back = f"/t/{slug}/settings"
     try:
         _, picture = await forms.read_logo(request)
-        async with entry.enter_tenant(visitors.cookie_header(request), slug) as ctx:
-            await tenants.set_logo(ctx, picture)
+        cookies = visitors.cookie_header(request)
+        async with entry.enter_tenant(cookies, slug) as ctx:
+            await logos.admit(ctx)
+        drawn = await logos.draw(picture)
+        async with entry.enter_tenant(cookies, slug) as ctx:
+            await logos.keep(ctx, drawn)
     except DomainError as problem:
         if not doors.wants_page(request.scope) or problem.reason in ("not_found", "not_signed_in"):
             raise

@@ -17,7 +17,7 @@ from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core.ctx import Ctx
 from shared.core.errors import DomainError, Invalid
-from shared.tenancy import entry, invitations, tenants
+from shared.tenancy import entry, invitations, logos, tenants
 
 STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
 SEATS = 5
@@ -111,12 +111,16 @@ async def dress_it(request: Request) -> Response:
     await visitors.need(request)
     slug, typed = request.path_params["slug"], dict[str, str]()
     try:
-        typed, logo = await forms.read_logo(request)
+        typed, picture = await forms.read_logo(request)
+        if picture:
+            async with _setting_up(request, slug) as ctx:
+                await logos.admit(ctx)
+        drawn = await logos.draw(picture) if picture else None
         async with _setting_up(request, slug) as ctx:
             colour = typed.get("colour", "")
             await tenants.set_brand(ctx, "" if colour == STANDARD_COLOUR else colour)
-            if logo:
-                await tenants.set_logo(ctx, logo)
+            if drawn is not None:
+                await logos.keep(ctx, drawn)
     except DomainError as problem:
         if _is_elsewhere(problem):
             raise

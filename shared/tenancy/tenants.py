@@ -1,12 +1,7 @@
-"""A tenant's own name, address, colour and logo."""
+"""A tenant's own name, address and colour."""
 
-import asyncio
-import hashlib
-import io
 import re
 from dataclasses import dataclass
-
-from PIL import Image, UnidentifiedImageError
 
 from shared.access import actions, policy
 from shared.audit import trail
@@ -14,15 +9,9 @@ from shared.core import notices
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
-from shared.core.limits import Limit, hit
 from shared.tenancy import checklist, names, repository
 from shared.tenancy.models import TenantSettings
 
-LARGEST = 2_000_000  # bytes of an uploaded logo
-MOST_PIXELS = 25_000_000  # of an image that claims to be small and unpacks to gigabytes
-SIDES = (256, 192)  # pixels of what we keep; the smaller one for what hardly compresses
-MOST_KEPT = 262_144  # bytes; the table says so too
-FORMATS = ("PNG", "JPEG", "WEBP")
 COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -66,7 +55,7 @@ async def rename(ctx: Ctx, name: str) -> None:
     before, tenant.name = tenant.name, name
     ctx.session.add(tenant)
     trail.record(ctx, "tenant.renamed", ctx.tenant_id, before={"name": before}, after={"name": name})
-    await _changed(ctx)
+    await changed(ctx)
 
 
 async def change_slug(ctx: Ctx, slug: str) -> str:
@@ -80,7 +69,7 @@ async def change_slug(ctx: Ctx, slug: str) -> str:
     if not await repository.set_slug(ctx, tenant, slug):
         raise Conflict(f"The address “{slug}” is taken.", "Choose another one.", reason="slug_taken")
     trail.record(ctx, "tenant.slug_changed", ctx.tenant_id, before={"slug": before}, after={"slug": slug})
-    await _changed(ctx)
+    await changed(ctx)
     return slug
 
 
@@ -99,43 +88,7 @@ async def set_brand(ctx: Ctx, colour: str) -> None:
     ctx.session.add(found)
     await checklist.complete_itself(ctx, "brand")
     trail.record(ctx, "tenant.branded", ctx.tenant_id, before={"colour": before}, after={"colour": colour})
-    await _changed(ctx)
-
-
-async def set_logo(ctx: Ctx, uploaded: bytes) -> None:
-    """A PNG, JPEG or WebP of at most 2 MB. What is kept is a PNG of our own making. Raises Invalid."""
-    policy.require(ctx, actions.SETTINGS_WRITE)
-    await hit(Limit.UPLOAD_TENANT, ctx.tenant_id)
-    if len(uploaded) > LARGEST:
-        raise _wrong(f"The logo has {len(uploaded) / 1e6:.1f} MB; 2 MB is the most.")
-    logo = await asyncio.to_thread(_drawn_again, uploaded)
-    found = await repository.lock_settings(ctx)
-    before, digest = found.logo_digest, hashlib.sha256(logo).hexdigest()
-    found.logo, found.logo_digest, found.changed_at = logo, digest, now()
-    ctx.session.add(found)
-    await checklist.complete_itself(ctx, "brand")
-    trail.record(
-        ctx, "tenant.logo_changed", ctx.tenant_id, before={"logo": before[:12]}, after={"logo": digest[:12]}
-    )
-    await _changed(ctx)
-
-
-async def remove_logo(ctx: Ctx) -> None:
-    policy.require(ctx, actions.SETTINGS_WRITE)
-    found = await repository.lock_settings(ctx)
-    if not found.logo_digest:
-        return
-    before, found.logo, found.logo_digest, found.changed_at = found.logo_digest, None, "", now()
-    ctx.session.add(found)
-    trail.record(ctx, "tenant.logo_removed", ctx.tenant_id, before={"logo": before[:12]})
-    await _changed(ctx)
-
-
-async def logo(ctx: Ctx) -> bytes | None:
-    """The PNG, for members."""
-    policy.require(ctx, actions.HOME_READ)
-    found = await repository.get_settings(ctx)
-    return found.logo if found else None
+    await changed(ctx)
 
 
 async def finish_onboarding(ctx: Ctx) -> None:
@@ -146,33 +99,7 @@ async def finish_onboarding(ctx: Ctx) -> None:
     ctx.session.add(found)
 
 
-def _drawn_again(uploaded: bytes) -> bytes:
-    """Decodes and draws anew: nothing of the file survives but its pixels."""
-    try:
-        with Image.open(io.BytesIO(uploaded), formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise _wrong("The logo has too many pixels.")
-            image.load()
-            drawn = image.convert("RGBA")
-    except Image.DecompressionBombError:
-        raise _wrong("The logo has too many pixels.") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise _wrong("This file is not a PNG, JPEG or WebP image.") from None
-    kept = b""
-    for side in SIDES:
-        drawn.thumbnail((side, side))
-        out = io.BytesIO()
-        drawn.save(out, "PNG", optimize=True)
-        kept = out.getvalue()
-        if len(kept) <= MOST_KEPT:
-            break
-    return kept
-
-
-def _wrong(said: str) -> Invalid:
-    return Invalid(said, "Choose another file.", fields={"logo": said})
-
-
-async def _changed(ctx: Ctx) -> None:
+async def changed(ctx: Ctx) -> None:
+    """Open pages of the tenant load again: name, colour and logo stand in the frame of all of them."""
     for topic in ("tenant", "settings"):
         await notices.page(ctx.session, ctx.tenant_id, topic)

@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.tenancy import tenants
+from shared.tenancy import logos, tenants
 from shared.ui import tokens
 from shared.ui.feedback import skeleton_text
 from shared.ui.form import button, dialog, field, text_input
@@ -117,7 +117,7 @@ class SettingsState(PageState):
     @needs(actions.SETTINGS_WRITE)
     async def remove_logo(self) -> list[Any]:
         async with self._ctx() as ctx:
-            await tenants.remove_logo(ctx)
+            await logos.remove(ctx)
         return [
             SettingsState.load,
             rx.toast.success("Removed the logo.", description="The first letter stands in its place."),
@@ -242,7 +242,7 @@ def logo() -> rx.Component:
             "File",
             chosen,
             id="logo",
-            hint=f"PNG, JPEG or WebP, {tenants.LARGEST // 1_000_000} MB at most. It is shown square.",
+            hint=f"PNG, JPEG or WebP, {logos.LARGEST // 1_000_000} MB at most. It is shown square.",
         ),
         rx.el.div(button("Upload logo", type="submit"), class_name="row"),
         method="post",

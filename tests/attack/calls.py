@@ -12,6 +12,7 @@ from shared.audit.trail import Filter
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.tenancy.logos import Drawn
 from shared.tenancy.models import Notification
 from tests.attack.world import CLAIMED, World
 
@@ -103,7 +104,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "slug": lambda *_: "another-slug",
     "sort": lambda *_: "name",
     "title": lambda *_: "A title",
-    "uploaded": lambda *_: b"no picture",
+    "logo": lambda *_: Drawn(b"a picture"),
     "wanted": lambda *_: Filter(),
     "wrapped": lambda *_: b"a key",
 }

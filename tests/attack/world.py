@@ -16,7 +16,7 @@ from shared.core import db, limits
 from shared.core.ids import new_id
 from shared.identity import tasks as identity
 from shared.jobs import worker
-from shared.tenancy import directory, entry, invitations, notifications, tenants
+from shared.tenancy import directory, entry, invitations, logos, notifications
 from shared.tenancy import tasks as tenancy
 from tests import database, factories
 from tests.stand_in_mail import mailbox
@@ -115,7 +115,7 @@ async def build() -> World:
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             await invitations.invite(ctx, invited[tenant.id], "member")
-            await tenants.set_logo(ctx, _picture())
+            await logos.keep(ctx, await logos.draw(_picture()))
     await run_jobs()
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:

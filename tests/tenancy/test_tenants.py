@@ -1,56 +1,12 @@
-"""A tenant's own name, address, colour and logo: only by who may, only what can be shown, each with its line."""
-
-import io
-import os
-import struct
-import warnings
-import zlib
+"""A tenant's own name, address and colour: only by who may, only what can be shown, each with its line."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
 
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.tenancy import checklist, entry, history, names, tenants
+from shared.tenancy import checklist, entry, history, logos, names, tenants
 from tests.conftest import Cast
-
-
-def picture(kind: str = "PNG", size: tuple[int, int] = (40, 20), mode: str = "RGBA") -> bytes:
-    out = io.BytesIO()
-    Image.new(mode, size).save(out, kind)
-    return out.getvalue()
-
-
-def noise(side: int) -> bytes:
-    """What compresses worst: a PNG of it is as large as its pixels."""
-    out = io.BytesIO()
-    Image.frombytes("RGBA", (side, side), os.urandom(side * side * 4)).save(out, "PNG")
-    return out.getvalue()
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few hundred bytes that says it is huge."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
-        + chunk(b"IEND", b"")
-    )
-
-
-def text_bomb() -> bytes:
-    """A small picture with a comment that unpacks to 200 MB."""
-    plain = picture()
-    body = b"c\0\0" + zlib.compress(b"\0" * 200_000_000, 1)
-    chunk = struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
-    return plain[:33] + chunk + plain[33:]
-
 
 # ── name and address ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,109 +104,6 @@ async def test_what_is_no_colour_is_refused(cast: Cast, colour: str) -> None:
             await tenants.set_brand(ctx, colour)
 
 
-# ── logo ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("kind", "mode"), [("PNG", "RGBA"), ("PNG", "1"), ("PNG", "P"), ("JPEG", "CMYK"), ("WEBP", "RGB")]
-)
-async def test_what_is_kept_is_a_small_png_of_our_own(cast: Cast, kind: str, mode: str) -> None:
-    async with cast.adam.ctx() as ctx:
-        await tenants.set_logo(ctx, picture(kind, (2000, 500), mode))
-        kept = await tenants.logo(ctx)
-    assert kept is not None
-    with Image.open(io.BytesIO(kept)) as image:
-        assert (image.format, image.size) == ("PNG", (256, 64))
-
-
-async def test_nothing_of_the_file_survives_but_its_pixels(cast: Cast) -> None:
-    told, said = io.BytesIO(), PngImagePlugin.PngInfo()
-    said.add_text("Comment", "<script>evil()</script>")
-    Image.new("RGB", (10, 10)).save(told, "PNG", pnginfo=said)
-    for uploaded in (told.getvalue(), picture() + b"<?php evil() ?>"):
-        assert b"evil" in uploaded
-        async with cast.adam.ctx() as ctx:
-            await tenants.set_logo(ctx, uploaded)
-            assert b"evil" not in (await tenants.logo(ctx) or b"evil")
-
-
-@pytest.mark.parametrize("side", [256, 600])
-async def test_a_picture_of_noise_fits_too(cast: Cast, side: int) -> None:
-    """As a PNG it is larger than its pixels, and the table has a limit."""
-    async with cast.adam.ctx() as ctx:
-        await tenants.set_logo(ctx, noise(side))
-        kept = await tenants.logo(ctx)
-    assert kept is not None
-    assert len(kept) <= 262_144
-
-
-@pytest.mark.parametrize(
-    ("uploaded", "said"),
-    [
-        (b"\x89PNG" + b"0" * 5_000_000, "5.0 MB; 2 MB is the most"),
-        (b"", "not a PNG, JPEG or WebP"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>evil()</script></svg>", "not a PNG, JPEG or WebP"),
-        (b"%PDF-1.7 ", "not a PNG, JPEG or WebP"),
-        (picture("GIF", mode="P"), "not a PNG, JPEG or WebP"),
-        (picture("BMP", mode="RGB"), "not a PNG, JPEG or WebP"),
-        (picture()[:50], "not a PNG, JPEG or WebP"),
-        (bomb(6_000, 6_000), "too many pixels"),
-        (bomb(12_000, 12_000), "too many pixels"),
-        (bomb(60_000, 60_000), "too many pixels"),
-        (bomb(2**31 - 1, 2**31 - 1), "too many pixels"),
-        (text_bomb(), "not a PNG, JPEG or WebP"),
-    ],
-    ids=range(12),
-)
-async def test_what_is_no_logo_is_refused_in_a_sentence(cast: Cast, uploaded: bytes, said: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in production, where a warning stops nothing
-        async with cast.adam.ctx() as ctx:
-            with pytest.raises(Invalid, match=said):
-                await tenants.set_logo(ctx, uploaded)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.sampled_from([picture("PNG"), picture("JPEG", mode="RGB"), picture("WEBP", mode="RGB")]),
-    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
-    st.floats(0.3, 1),
-)
-def test_a_damaged_picture_is_drawn_or_refused_and_never_a_bug(
-    whole: bytes, damage: list[tuple[float, int]], kept: float
-) -> None:
-    spoilt = bytearray(whole)
-    for place, value in damage:
-        spoilt[int(place * (len(spoilt) - 1))] = value
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            tenants._drawn_again(bytes(spoilt[: int(len(spoilt) * kept)]))
-        except Invalid:
-            pass
-
-
-async def test_a_logo_comes_and_goes_with_its_lines(cast: Cast) -> None:
-    async with cast.adam.ctx() as ctx:
-        await tenants.remove_logo(ctx)  # there is none: no event
-        await tenants.set_logo(ctx, picture())
-        await tenants.remove_logo(ctx)
-        actions = [event.action for event in (await history.list_events(ctx, limit=3)).events]
-        assert actions[:2] == ["tenant.logo_removed", "tenant.logo_changed"]
-        assert actions[2] != "tenant.logo_removed"
-        assert await tenants.logo(ctx) is None
-        assert (await tenants.look(ctx)).logo_digest == ""
-
-
-async def test_uploads_are_counted(cast: Cast) -> None:
-    async with cast.adam.ctx() as ctx:
-        for _ in range(30):
-            with pytest.raises(Invalid):
-                await tenants.set_logo(ctx, b"")
-        with pytest.raises(Refused, match="rate_limited"):
-            await tenants.set_logo(ctx, picture())
-
-
 # ── who may ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -261,8 +114,9 @@ async def test_a_member_looks_and_changes_nothing(cast: Cast) -> None:
             tenants.rename(ctx, "Mine"),
             tenants.change_slug(ctx, "mine-now"),
             tenants.set_brand(ctx, "#000000"),
-            tenants.set_logo(ctx, picture()),
-            tenants.remove_logo(ctx),
+            logos.admit(ctx),
+            logos.keep(ctx, logos.Drawn(b"")),
+            logos.remove(ctx),
             tenants.finish_onboarding(ctx),
         ):
             with pytest.raises(Refused, match="missing_permission"):
