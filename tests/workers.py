@@ -39,11 +39,13 @@ def clear_queue(name: str) -> None:
         connection.execute("truncate procrastinate_jobs, procrastinate_events cascade")
 
 
-def left(name: str) -> list[tuple[str, str]]:
-    """Task and status of what is in the queue."""
+def left(name: str, *, due: bool = False) -> list[tuple[str, str]]:
+    """Task and status of what is in the queue; `due`: without what waits for its next try."""
     with psycopg.connect(admin_url(name), autocommit=True) as connection:
         return connection.execute(
-            "select task_name, status::text from procrastinate_jobs order by id"
+            "select task_name, status::text from procrastinate_jobs"
+            " where not %s or scheduled_at is null or scheduled_at <= now() + interval '10 minutes' order by id",
+            [due],
         ).fetchall()
 
 
@@ -65,7 +67,7 @@ async def finish(name: str) -> None:
     """Until nothing is left to do, what dead workers held included."""
     for _ in range(60):
         await _run()
-        if not [task for task, status in left(name) if status in ("todo", "doing")]:
+        if not [task for task, status in left(name, due=True) if status in ("todo", "doing")]:
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"not finished: {left(name)}")

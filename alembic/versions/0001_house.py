@@ -255,18 +255,18 @@ create trigger append_only before update or delete on operator_event for each ro
 create trigger append_only_all before truncate on operator_event execute function refuse_change();
 grant select, insert on operator_event to bulkhead_operator;
 
--- Counted by hour, so that a flood of refused attempts is one row.
+-- Counted by hour, so that a flood of refused attempts is one row, with the last subject.
 create table security_event (
     id {ID} primary key, at timestamptz not null, hour timestamptz not null, kind text not null,
     actor_id text not null, subject text not null, request_id text not null, count int not null,
-    unique (hour, kind, actor_id, subject)
+    unique (hour, kind, actor_id)
 );
 create function note_security_event(new_id text, kind text, actor_id text, subject text, request_id text) returns void
 language sql security definer set search_path = pg_catalog, public as $$
     insert into security_event as s
     values (new_id, now(), date_trunc('hour', now(), 'UTC'), kind, left(actor_id, 60), left(subject, 60), request_id, 1)
-    on conflict (hour, kind, actor_id, subject)
-    do update set count = s.count + 1, at = excluded.at, request_id = excluded.request_id
+    on conflict (hour, kind, actor_id) do update
+    set count = s.count + 1, at = excluded.at, subject = excluded.subject, request_id = excluded.request_id
 $$;
 revoke execute on function note_security_event from public;
 grant execute on function note_security_event to bulkhead_app, bulkhead_operator;
@@ -289,6 +289,7 @@ grant select, insert, update, delete on
 grant usage, select on all sequences in schema public to bulkhead_app;
 grant select on procrastinate_jobs, procrastinate_events to bulkhead_operator;
 grant insert on procrastinate_jobs, procrastinate_events to bulkhead_operator;
+grant update (scheduled_at) on procrastinate_jobs to bulkhead_operator;
 grant usage, select on all sequences in schema public to bulkhead_operator;
 """
 

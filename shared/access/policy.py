@@ -13,6 +13,12 @@ def require(ctx: Ctx, action: Action, *, used: int | None = None) -> None:
         raise refusal(decided.reason, action, used=used, limit=ctx.limits.get(action.limit))
 
 
+def require_unchanged(ctx: Ctx, action: Action, role: str) -> None:
+    """`role`: the actor's, as read again under a lock. Raises Refused for one who is not what they were on entering."""
+    if role != ctx.role:
+        raise refusal(decision.MISSING_PERMISSION, action)
+
+
 def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
     decided = decision.decide_operator(octx, action)
     if not decided.allowed:

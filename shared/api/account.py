@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from shared.api import agents, doors, forms, qr, sites, visitors
-from shared.api.sign_in import account_key, redirect
+from shared.api.sign_in import redirect
 from shared.api.visitors import SignedIn
 from shared.audit import trail
 from shared.core import db
@@ -79,7 +79,7 @@ def _act(act: Act) -> Callable[[Request], Awaitable[Response]]:
 async def _prove(request: Request, visitor: SignedIn, typed: dict[str, str]) -> None:
     """The password once more. Raises Invalid, Refused."""
     realm = sites.of(request).realm
-    await hit(Limit.SIGN_IN_ACCOUNT, account_key(realm, visitor.person.email))
+    await hit(Limit.PROVE_SESSION, realm.name, visitor.found.session_hash)
     person = await sign_in.check_password(realm, visitor.person.email, typed.get("current", ""))
     if person is None:
         wrong = "This is not your password."

@@ -23,7 +23,8 @@ async def forgot(request: Request) -> Response:
         typed = await forms.read(request)
         email = emails.clean(typed.get("email", ""))
         await hit(Limit.FORGOT_ADDRESS, visitors.address(request))
-        await hit(Limit.FORGOT_ACCOUNT, account_key(USER, email))
+        await hit(Limit.FORGOT_ACCOUNT, account_key(USER, email), visitors.address(request))
+        await hit(Limit.FORGOT_ACCOUNT_ANYWHERE, account_key(USER, email))
     except DomainError as problem:
         return doors.again(request, "forgot.html", problem, typed, sent=False)
     async with db.transaction() as session:

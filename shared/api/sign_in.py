@@ -79,7 +79,8 @@ async def let_in(request: Request, subject_id: str, target: str) -> Response:
 async def _limit(request: Request, realm: Realm, email: str) -> None:
     by_address = Limit.ADMIN_SIGN_IN_ADDRESS if realm is OPERATOR else Limit.SIGN_IN_ADDRESS
     await hit(by_address, visitors.address(request))
-    await hit(Limit.SIGN_IN_ACCOUNT, account_key(realm, email))
+    await hit(Limit.SIGN_IN_ACCOUNT, account_key(realm, email), visitors.address(request))
+    await hit(Limit.SIGN_IN_ACCOUNT_ANYWHERE, account_key(realm, email))
 
 
 def _answer(realm: Realm, opened: Opened, target: str) -> Response:

@@ -5,6 +5,7 @@ import binascii
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from starlette.requests import Request
@@ -31,12 +32,23 @@ class SignedIn:
 
 
 def address(request: Request) -> str:
-    """Of the client: the last one that is not one of our own proxies. What a client adds in front is not believed."""
+    """Of the client: the last one that is not one of our own proxies. What a client adds in front is not believed.
+
+    Of IPv6 the first half: a household has more addresses than any limit counts.
+    """
     hops = settings().trusted_proxy_hops
     told = [one.strip() for one in request.headers.get("x-forwarded-for", "").split(",") if one.strip()]
     if hops and len(told) >= hops:
-        return told[-hops][:64]
-    return request.client.host if request.client else "unknown"
+        return _counted(told[-hops][:64])
+    return _counted(request.client.host) if request.client else "unknown"
+
+
+def _counted(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else text
 
 
 def cookie_header(request: Request) -> str:

@@ -160,7 +160,7 @@ async def verify_operators(octx: OperatorCtx) -> Verification:
 async def note_security_event(
     session: AsyncSession, kind: str, actor_id: str, subject: str, request_id: str
 ) -> None:
-    """Counts a refused attempt that honest use never makes. One row per actor, kind, subject and hour."""
+    """Counts a refused attempt that honest use never makes. One row per actor, kind and hour."""
     await repository.note_security_event(session, new_id("sec"), kind, actor_id, subject, request_id)
 
 

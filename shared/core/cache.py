@@ -24,7 +24,6 @@ class Kind(Enum):
     """name = seconds to live."""
 
     LOGO = 300
-    SUMMARY = 60
 
 
 @dataclass(frozen=True, slots=True)

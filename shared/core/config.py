@@ -116,6 +116,11 @@ class Settings(BaseSettings):
                 traps.append(f"BULKHEAD_{name.upper()} must be the public https address.")
         if urlsplit(self.tenant_url).hostname == urlsplit(self.admin_url).hostname:
             traps.append("Both apps share one host: cookies ignore ports, so the admin app needs its own.")
+        if "TRUSTED_PROXY_HOPS" not in os.environ:
+            traps.append(
+                "TRUSTED_PROXY_HOPS is missing: say how many proxies stand in front (0 for none),"
+                " or all their clients share one rate limit."
+            )
         if "BULKHEAD_SANDBOX_URL" in os.environ:
             traps.append("BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production.")
         return traps

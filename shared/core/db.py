@@ -95,6 +95,7 @@ def engine(role: Role) -> AsyncEngine:
         max_overflow=10,
         pool_timeout=5,
         pool_pre_ping=False,
+        hide_parameters=True,  # or a failed statement writes what it carried, hashes too, into the log
         connect_args={"connect_timeout": 3, "application_name": f"bulkhead-{role}"},
     )
 

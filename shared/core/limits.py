@@ -20,12 +20,16 @@ class Limit(Enum):
     """name = (rule, what the person did too often)."""
 
     ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "tried to sign in")
-    FORGOT_ACCOUNT = ("3/hour", "asked for a reset")
+    FORGOT_ACCOUNT = ("3/hour", "asked for a reset")  # from one address
+    FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "asked for a reset")
     FORGOT_ADDRESS = ("20/hour", "asked for a reset")
     INVITE_TENANT = ("200/day", "invited people")
     MFA_ACCOUNT = ("10/15 minutes", "entered a code")
+    PROVE_SESSION = ("10/15 minutes", "entered your password")
     RESEND_ACCOUNT = ("5/hour", "asked for a mail")
+    # From one address, so that a stranger who guesses does not lock the person out; and from all of them together.
     SIGN_IN_ACCOUNT = ("10/15 minutes", "tried to sign in")
+    SIGN_IN_ACCOUNT_ANYWHERE = ("120/15 minutes", "tried to sign in")
     SIGN_IN_ADDRESS = ("100/15 minutes", "tried to sign in")
     SIGN_UP_ADDRESS = ("30/hour", "signed up")
     TOKEN_ADDRESS = ("60/15 minutes", "used a link")

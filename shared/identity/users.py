@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.identity import emails, mfa, passwords, repository, sessions, tokens
-from shared.identity.models import User, UserToken
+from shared.identity.models import User
 from shared.identity.realms import USER, Realm
 from shared.jobs import queue
 
@@ -92,10 +92,6 @@ async def mark_verified(session: AsyncSession, user_id: str) -> User:
     user.email_verified_at = user.email_verified_at or now()
     session.add(user)
     return user
-
-
-async def issue_token(session: AsyncSession, user_id: str, purpose: str) -> UserToken:
-    return await tokens.issue(session, user_id, purpose)
 
 
 async def use_token(session: AsyncSession, purpose: str, text: str) -> str:

@@ -17,6 +17,8 @@ DEFER = text("""
         row(:queue, :task, 0, :lock, null, cast(:args as jsonb), null)::procrastinate_job_to_defer_v1])
 """)
 
+WAKE = text("update procrastinate_jobs set scheduled_at = null where lock = :tenant_id and status = 'todo'")
+
 
 async def put(ctx: Ctx, task: str, **ids: str) -> None:
     """`task`: a name in some module's TASKS. Tenant and request go along. One tenant's jobs run one after another."""
@@ -31,6 +33,12 @@ async def put_platform(session: AsyncSession, task: str, **ids: str) -> None:
     if not task.startswith(PLATFORM):
         raise NoTenant(f"the job {task} has no tenant")
     await _defer(session, task, None, {"request_id": log.new_request_id(), **ids})
+
+
+async def wake(ctx: Ctx) -> None:
+    """What waited because its tenant was suspended is due now."""
+    connection = await ctx.session.connection()
+    await connection.execute(WAKE, {"tenant_id": ctx.tenant_id})
 
 
 async def _defer(session: AsyncSession, task: str, lock: str | None, args: dict[str, str]) -> None:

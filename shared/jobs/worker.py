@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate import App, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.job_context import JobContext
+from procrastinate.jobs import Job
 
 from shared.core import db, log
 from shared.core.ctx import Ctx
@@ -21,7 +22,21 @@ from shared.jobs.queue import PLATFORM, QUEUE
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
 HEARTBEAT, SILENT = 2.0, 10.0  # seconds
-RETRY = RetryStrategy(max_attempts=6, exponential_wait=3)
+NAP = 60  # minutes after which a suspended tenant's job looks again, should nobody wake it (`queue.wake`)
+
+
+class Asleep(Exception):
+    """The tenant is suspended: its work waits, whatever number of times it has been looked at."""
+
+
+class Patience(RetryStrategy):
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        if isinstance(exception, Asleep):
+            return RetryDecision(retry_in={"minutes": NAP})
+        return super().get_retry_decision(exception=exception, job=job)
+
+
+RETRY = Patience(max_attempts=6, exponential_wait=3)
 
 
 def build(tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob) -> App:
@@ -83,12 +98,18 @@ def _for_tenant(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
         if not is_id("ten", tenant_id):
             raise NoTenant(f"the job {name} has no tenant")
         said = log.get(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
+        entered = False
         try:
             async with enter_job(tenant_id, name, request_id) as ctx:
+                entered = True
                 await handler(ctx, **ids)
         except Refused as refusal:
-            said.warning("job_skipped", reason=refusal.reason)
-            return
+            if entered:
+                raise
+            said.warning("job_not_begun", reason=refusal.reason)
+            if refusal.reason == "tenant_suspended":
+                raise Asleep from None
+            return  # of a deleted tenant
         said.info("job_done")
 
     return work

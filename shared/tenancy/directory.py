@@ -15,7 +15,7 @@ from shared.core import notices
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.jobs import board
+from shared.jobs import board, queue
 from shared.tenancy import directory_repository as repository
 from shared.tenancy import entry, history, provisioning
 from shared.tenancy.directory_rows import Belonging, Listed, Unfinished
@@ -245,7 +245,7 @@ async def restore(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
         ctx.session.add(tenant)
         _record(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason)
         await notices.page(ctx.session, tenant_id, "tenant")
-        await provisioning.go_on(ctx)  # its jobs were skipped meanwhile
+        await queue.wake(ctx)
 
 
 async def resume(octx: OperatorCtx, tenant_id: str, reason: str) -> None:

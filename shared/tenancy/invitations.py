@@ -20,7 +20,7 @@ from shared.core.ids import is_id
 from shared.core.limits import Limit, hit
 from shared.identity import emails, users
 from shared.jobs import queue
-from shared.tenancy import checklist, entry, repository
+from shared.tenancy import checklist, entry, repository, seats
 from shared.tenancy.models import Invitation, InvitationStatus, Membership, MembershipState
 
 LIVES = timedelta(days=7)
@@ -51,12 +51,12 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     policy.require_grantable(ctx, role)
     email = emails.clean(email)
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
-    seats = await repository.lock_seats(ctx)
-    if email in seats:
+    taken = await seats.take(ctx, actions.MEMBER_INVITE)
+    if email in taken:
         raise Conflict(
             f"{email} is already a member or invited.", "Change their role, or send the invitation again."
         )
-    policy.require(ctx, actions.MEMBER_INVITE, used=len(seats))
+    policy.require(ctx, actions.MEMBER_INVITE, used=len(taken))
 
     if (expired := await repository.lock_expired_invitation(ctx, email)) is not None:
         expired.status, expired.ended_at = InvitationStatus.REVOKED, now()
@@ -82,11 +82,11 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     """A new link, for another 7 days; the old one stops working. Raises NotFound, Conflict, Refused."""
     policy.require(ctx, actions.MEMBER_INVITE)
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
-    seats = await repository.lock_seats(ctx)
+    taken = await seats.take(ctx, actions.MEMBER_INVITE)
     invitation = await _pending(ctx, invitation_id)
     policy.require_grantable(ctx, invitation.role)
-    if invitation.email not in seats:  # it had expired, so its seat may be gone
-        policy.require(ctx, actions.MEMBER_INVITE, used=len(seats))
+    if invitation.email not in taken:  # it had expired, so its seat may be gone
+        policy.require(ctx, actions.MEMBER_INVITE, used=len(taken))
 
     invitation.nonce += 1
     invitation.expires_at = now() + LIVES
@@ -100,6 +100,7 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
 async def revoke(ctx: Ctx, invitation_id: str) -> None:
     """Raises NotFound for an id of another tenant as for an unknown one, Conflict when it is not pending."""
     policy.require(ctx, actions.MEMBER_INVITE)
+    await seats.freeze(ctx, actions.MEMBER_INVITE)
     invitation = await _pending(ctx, invitation_id)
 
     invitation.status, invitation.ended_at = InvitationStatus.REVOKED, now()
@@ -131,7 +132,7 @@ async def accept(token: str, user_id: str) -> str:
     if user is None or user.disabled_at is not None:
         raise NotFound(GONE, ASK_AGAIN)
     async with entry.enter_invitation(tenant_id, Actor("user", user.id, user.name)) as ctx:
-        await repository.lock_seats(ctx)
+        await repository.lock_members(ctx)
         invitation = _usable(await repository.lock_invitation(ctx, invitation_id), nonce)
         if invitation.email != user.email:
             raise Refused(

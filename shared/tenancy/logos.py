@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shared.access import actions, policy
 from shared.audit import trail
+from shared.core.cache import Key, Kind, cache
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
@@ -73,10 +74,19 @@ async def remove(ctx: Ctx) -> None:
 
 
 async def get(ctx: Ctx) -> bytes | None:
-    """The PNG, for members."""
+    """The PNG, for members. Kept in the cache under its digest: another picture is another key."""
     policy.require(ctx, actions.HOME_READ)
+    digest = await repository.get_logo_digest(ctx)
+    if not digest:
+        return None
+    key = Key(ctx.tenant_id, Kind.LOGO, (digest,))
+    if (kept := await cache().get(key)) is not None:
+        return kept
     found = await repository.get_settings(ctx)
-    return found.logo if found else None
+    if found is None or found.logo is None:
+        return None
+    await cache().set(Key(ctx.tenant_id, Kind.LOGO, (found.logo_digest,)), found.logo)
+    return found.logo
 
 
 def _draw(uploaded: bytes) -> Drawn:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
-from shared.access.decision import MISSING_PERMISSION
 from shared.access.roles import OWNER, ROLES
 from shared.audit import trail
 from shared.core import notices
@@ -17,7 +16,7 @@ from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.jobs import queue
-from shared.tenancy import repository
+from shared.tenancy import repository, seats
 from shared.tenancy.models import Membership, MembershipState
 
 MOST = 100
@@ -81,7 +80,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
     """Raises NotFound, Refused for a role or a person above one's own rights, Conflict for the last owner."""
     policy.require(ctx, actions.MEMBER_SET_ROLE)
     policy.require_grantable(ctx, role)
-    await repository.lock_members(ctx)
+    await seats.freeze(ctx, actions.MEMBER_SET_ROLE)
     membership = await _lock(ctx, membership_id)
     if membership.role == role:
         return
@@ -106,7 +105,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
 async def deactivate(ctx: Ctx, membership_id: str) -> None:
     """They cannot enter until somebody reactivates them; their seat becomes free."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
-    await repository.lock_members(ctx)
+    await seats.freeze(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock(ctx, membership_id)
     if membership.state is MembershipState.DEACTIVATED:
         return
@@ -116,11 +115,11 @@ async def deactivate(ctx: Ctx, membership_id: str) -> None:
 async def reactivate(ctx: Ctx, membership_id: str) -> None:
     """Takes a seat again. Raises Refused when there is none."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
-    seats = await repository.lock_seats(ctx)
+    taken = await seats.take(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock(ctx, membership_id)
     if membership.state is MembershipState.ACTIVE:
         return
-    policy.require(ctx, actions.MEMBER_INVITE, used=len(seats))
+    policy.require(ctx, actions.MEMBER_INVITE, used=len(taken))
 
     membership.state, membership.ended_at, membership.ended_by = MembershipState.ACTIVE, None, ""
     ctx.session.add(membership)
@@ -138,7 +137,7 @@ async def reactivate(ctx: Ctx, membership_id: str) -> None:
 async def remove(ctx: Ctx, membership_id: str) -> None:
     """They lose access at once; to return they need a new invitation."""
     policy.require(ctx, actions.MEMBER_REMOVE)
-    await repository.lock_members(ctx)
+    await seats.freeze(ctx, actions.MEMBER_REMOVE)
     membership = await _lock(ctx, membership_id)
     await _end(ctx, membership, MembershipState.REMOVED, "membership.removed")
 
@@ -152,10 +151,8 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
             "Type it exactly.",
             fields={"confirm": "Does not match"},
         )
-    await repository.lock_members(ctx)
-    mine = next((one for one in await repository.lock_owners(ctx) if one.user_id == ctx.actor_id), None)
-    if mine is None:  # handed over from another tab, a moment ago
-        raise policy.refusal(MISSING_PERMISSION, actions.OWNER_TRANSFER)
+    await seats.freeze(ctx, actions.OWNER_TRANSFER)
+    (mine,) = [one for one in await repository.lock_owners(ctx) if one.user_id == ctx.actor_id]
     heir = await _lock(ctx, membership_id)
     if heir.id == mine.id or heir.state is not MembershipState.ACTIVE:
         raise Conflict("Ownership goes to another active member.", "Choose somebody else.")

@@ -72,6 +72,12 @@ async def get_settings(ctx: Ctx) -> TenantSettings | None:
     return await ctx.session.get(TenantSettings, (ctx.tenant_id, "settings"))
 
 
+async def get_logo_digest(ctx: Ctx) -> str:
+    """ "" without a logo."""
+    statement = select(TenantSettings.logo_digest).where(TenantSettings.tenant_id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).first() or ""
+
+
 async def lock_settings(ctx: Ctx) -> TenantSettings:
     await insert_missing(ctx, TenantSettings(tenant_id=ctx.tenant_id))
     found = await ctx.session.get(
@@ -208,29 +214,21 @@ async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
     return (await ctx.session.exec(statement)).all()
 
 
-async def count_active(ctx: Ctx) -> int:
+async def get_active_role(ctx: Ctx, user_id: str) -> str:
+    """ "" for somebody who is no active member."""
     statement = (
-        select(func.count())
-        .select_from(Membership)
+        select(Membership.role)
         .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.user_id == user_id)
         .where(Membership.state == MembershipState.ACTIVE)
     )
-    return (await ctx.session.exec(statement)).one()
-
-
-# Seats and invitations
+    return (await ctx.session.exec(statement)).first() or ""
 
 
 async def lock_members(ctx: Ctx) -> None:
     """One change of who belongs and with what role at a time, so that two of them never wait for each other."""
     key = func.hashtextextended(f"seats:{ctx.tenant_id}", 0)
     await ctx.session.exec(select(func.pg_advisory_xact_lock(key)))
-
-
-async def lock_seats(ctx: Ctx) -> set[str]:
-    """Addresses that hold a seat, with the count frozen until the transaction ends."""
-    await lock_members(ctx)
-    return await list_seats(ctx)
 
 
 async def list_seats(ctx: Ctx) -> set[str]:

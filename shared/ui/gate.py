@@ -116,6 +116,9 @@ class Gate(rx.Middleware):
         if boots:
             if event.name in PAGE_LOADS:
                 admission._say()
+            if slug and not principal.permissions:
+                await _reset(state)  # or hydrating would send what the page held before
+                admission._bound = f"{principal.session_hash}/{slug}"
             return None
         handler = RegistrationContext.get().event_handlers[event.name].handler.fn
         refusal = _refusal(handler, principal, slug)

@@ -43,11 +43,11 @@ async def test_tenants_do_not_share_what_is_kept() -> None:
 
 async def test_it_is_kept_for_its_time_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, began = MemoryCache(), time.monotonic()
-    await kept.set(Key("ten_a", Kind.SUMMARY), b"a")
-    monkeypatch.setattr(time, "monotonic", lambda: began + Kind.SUMMARY.value - 1)
-    assert await kept.get(Key("ten_a", Kind.SUMMARY)) == b"a"
-    monkeypatch.setattr(time, "monotonic", lambda: began + Kind.SUMMARY.value + 1)
-    assert await kept.get(Key("ten_a", Kind.SUMMARY)) is None
+    await kept.set(Key("ten_a", Kind.LOGO), b"a")
+    monkeypatch.setattr(time, "monotonic", lambda: began + Kind.LOGO.value - 1)
+    assert await kept.get(Key("ten_a", Kind.LOGO)) == b"a"
+    monkeypatch.setattr(time, "monotonic", lambda: began + Kind.LOGO.value + 1)
+    assert await kept.get(Key("ten_a", Kind.LOGO)) is None
 
 
 async def test_a_full_one_forgets_the_oldest() -> None:

@@ -16,6 +16,7 @@ SOUND = {
     "SMTP_URL": "smtps://mail.example.com",
     "BULKHEAD_TENANT_URL": "https://app.example.com",
     "BULKHEAD_ADMIN_URL": "https://ops.example.com",
+    "TRUSTED_PROXY_HOPS": "1",
 }
 
 
@@ -70,6 +71,7 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
         ("BULKHEAD_ADMIN_URL", "https://localhost", "BULKHEAD_ADMIN_URL must be the public https"),
         ("BULKHEAD_ADMIN_URL", "https://app.example.com:8443", "share one host"),
         ("BULKHEAD_SANDBOX_URL", "https://stand-ins.example.com", "BULKHEAD_SANDBOX_URL is set"),
+        ("TRUSTED_PROXY_HOPS", None, "TRUSTED_PROXY_HOPS is missing"),
     ],
 )
 def test_production_names_each_trap(

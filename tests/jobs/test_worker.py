@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from procrastinate import RetryStrategy
 
-from shared.core.errors import NoTenant
+from shared.core.errors import NoTenant, Refused
 from shared.jobs import queue, worker
 from shared.tenancy import checklist, directory, entry, notifications
 from shared.tenancy.models import TenantState
@@ -74,28 +74,42 @@ async def test_a_task_of_the_platform_has_a_name_of_the_platform() -> None:
         worker.build({}, {"tenancy.everything": some_tasks.tell}, entry.enter_job)
 
 
-@pytest.mark.parametrize("state", [TenantState.SUSPENDED, TenantState.DELETED])
-async def test_what_was_promised_is_skipped_when_the_tenant_may_not_work_any_more(
-    cast: Cast, empty: str, state: TenantState, capsys: pytest.CaptureFixture[str]
+async def test_what_was_promised_to_a_tenant_that_is_deleted_is_skipped(
+    cast: Cast, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await tell(cast.ann, "acme")
     await tell(cast.gil, "globex")
-    await set_state(cast.acme, state)
+    await set_state(cast.acme, TenantState.DELETED)
     await workers.finish(empty)
     await set_state(cast.acme, TenantState.ACTIVE)
     assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
     assert workers.left(empty) == []
-    assert f"tenant_{state.value}" in capsys.readouterr().out
+    assert "tenant_deleted" in capsys.readouterr().out
 
 
-async def test_a_suspension_between_promise_and_work_counts(cast: Cast, empty: str) -> None:
+async def test_what_was_promised_before_a_suspension_waits_and_is_done_when_it_ends(
+    cast: Cast, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     await tell(cast.ann, "acme")
+    await tell(cast.gil, "globex")
     async with cast.olga.octx() as octx:
         await directory.suspend(octx, cast.acme, "Unpaid")
     await workers.finish(empty)
+    assert "tenant_suspended" in capsys.readouterr().out
     async with cast.olga.octx() as octx:
         await directory.restore(octx, cast.acme, "Paid")
-    assert await told(cast.ann) == []
+    assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
+    await workers.finish(empty)
+    assert await told(cast.ann) == ["acme"]
+
+
+async def test_a_refusal_inside_of_a_job_is_a_failure_and_not_success(cast: Cast, empty: str) -> None:
+    async def refuse(ctx: entry.Ctx) -> None:
+        raise Refused("Nobody may do this.")
+
+    work = worker._for_tenant("tests.refuse", refuse, entry.enter_job)
+    with pytest.raises(Refused):
+        await work(None, tenant_id=cast.acme, request_id="req_1")
 
 
 async def test_jobs_of_one_tenant_run_one_after_another_and_tenants_do_not_wait(

@@ -166,3 +166,14 @@ async def test_while_pictures_are_drawn_nobody_waits_for_a_connection(cast: Cast
     for one in drawing:
         one.cancel()
     await asyncio.gather(*drawing, return_exceptions=True)
+
+
+async def test_a_logo_that_is_kept_is_its_tenants_and_gives_way_to_the_next(cast: Cast) -> None:
+    first, second = await logos.draw(picture()), await logos.draw(picture(size=(30, 30)))
+    async with cast.adam.ctx() as ctx:
+        await logos.keep(ctx, first)
+        assert [await logos.get(ctx), await logos.get(ctx)] == [first.png, first.png]
+        await logos.keep(ctx, second)
+        assert await logos.get(ctx) == second.png
+    async with cast.gil.ctx() as ctx:
+        assert await logos.get(ctx) is None

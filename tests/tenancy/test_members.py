@@ -275,7 +275,7 @@ async def test_the_last_owner_stays(cast: Cast, verb: str) -> None:
 async def test_two_owners_who_leave_at_once_leave_one(
     cast: Cast, first: str, second: str, themselves: bool
 ) -> None:
-    """Each ends their own ownership, or the other's."""
+    """Each ends their own ownership, or the other's: then the second is no owner any more when its turn comes."""
     bob = await second_owner(cast)
     ids = [await id_of(cast, cast.ann), await id_of(cast, bob)]
     barrier = asyncio.Barrier(2)
@@ -284,8 +284,44 @@ async def test_two_owners_who_leave_at_once_leave_one(
         attempt(cast.ann, lambda ctx: VERBS[first](ctx, targets[0]), barrier),
         attempt(bob, lambda ctx: VERBS[second](ctx, targets[1]), barrier),
     )
-    assert sorted(results) == ["done", "last_owner"]
+    assert sorted(results) == ["done", "last_owner" if themselves else "missing_permission"]
     assert len(await owners(cast.max)) == 1
+
+
+@pytest.mark.parametrize("verb", ["deactivate", "remove"])
+async def test_of_two_admins_who_remove_each_other_one_stays(cast: Cast, verb: str) -> None:
+    bea = await factories.account("Bea")
+    await factories.join(cast.ann.account, cast.ann.slug, bea, "admin")
+    other = Person(bea, cast.ann.slug)
+    adam, beas = await id_of(cast, cast.adam), await id_of(cast, other)
+    barrier = asyncio.Barrier(2)
+    results = await asyncio.gather(
+        attempt(cast.adam, lambda ctx: VERBS[verb](ctx, beas), barrier),
+        attempt(other, lambda ctx: VERBS[verb](ctx, adam), barrier),
+    )
+    assert sorted(results) == ["done", "missing_permission"]
+
+
+async def test_an_admin_who_was_removed_a_moment_ago_invites_nobody(cast: Cast) -> None:
+    adam = await id_of(cast, cast.adam)
+    inside, gone = asyncio.Event(), asyncio.Event()
+
+    async def invite() -> str:
+        try:
+            async with cast.adam.ctx() as ctx:
+                inside.set()
+                await gone.wait()
+                await invitations.invite(ctx, "friend@adam.test", "admin")
+        except DomainError as refusal:
+            return refusal.reason
+        return "done"
+
+    inviting = asyncio.create_task(invite())
+    await inside.wait()
+    async with cast.ann.ctx() as ctx:
+        await members.remove(ctx, adam)
+    gone.set()
+    assert await inviting == "missing_permission"
 
 
 async def test_handing_over_and_leaving_at_once_leave_an_owner(cast: Cast) -> None:

@@ -116,6 +116,15 @@ async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
     assert (await tree.get_state(Admission)).refused == "Ann removed you from Acme."
 
 
+@pytest.mark.parametrize("boot", [gate.S + "hydrate", gate.S + "hydrate_and_load"])
+async def test_hydrating_sends_nothing_of_before_to_a_person_who_was_removed(boot: str) -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    assert await answer(tree, REMOVED, boot) is None
+    assert (await tree.get_state(ToyState)).rows == []
+
+
 @pytest.mark.parametrize(
     ("other", "path"),
     [(replace(OWNER, session_hash="hash-gil"), "/t/acme/members"), (OWNER, "/t/globex/members")],

@@ -1,0 +1,23 @@
+"""The lock under which it changes who belongs to a tenant, and a second look at whoever changes it.
+
+Rights are read when somebody enters, without a lock. Who waits here may have lost them in the meantime: two admins
+who remove each other must not both succeed.
+"""
+
+from shared.access import policy
+from shared.access.actions import Action
+from shared.core.ctx import Ctx
+from shared.tenancy import repository
+
+
+async def freeze(ctx: Ctx, action: Action) -> None:
+    """One change at a time until the transaction ends. Raises Refused for a person who is not what they were."""
+    await repository.lock_members(ctx)
+    if ctx.actor.type == "user":
+        policy.require_unchanged(ctx, action, await repository.get_active_role(ctx, ctx.actor_id))
+
+
+async def take(ctx: Ctx, action: Action) -> set[str]:
+    """The same, and the addresses that hold a seat: asked for its limit before another one is added."""
+    await freeze(ctx, action)
+    return await repository.list_seats(ctx)
