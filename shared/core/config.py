@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     admin_url: str = Field("http://localhost:3001", alias="BULKHEAD_ADMIN_URL")
     sandbox_url: str = Field("http://localhost:3002", alias="BULKHEAD_SANDBOX_URL")
     smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
+    mail_from: str = Field("no-reply@bulkhead.test", alias="BULKHEAD_MAIL_FROM")
     master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
     demo_password: SecretStr = Field(SecretStr(DEMO_PASSWORD), alias="BULKHEAD_DEMO_PASSWORD")
     trusted_proxy_hops: int = Field(0, alias="TRUSTED_PROXY_HOPS", ge=0, le=5)
@@ -49,6 +50,19 @@ class Settings(BaseSettings):
         if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
             raise ValueError("must be an origin only: scheme, host and port")
         return value.rstrip("/")
+
+    @field_validator("mail_from")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        local, _, domain = value.strip().partition("@")
+        if (
+            not local
+            or "." not in domain
+            or not value.isascii()
+            or any(one.isspace() for one in value.strip())
+        ):
+            raise ValueError("must be an address such as no-reply@example.com")
+        return value.strip()
 
     @field_validator("database_url", "redis_url", "smtp_url", "master_keys", mode="before")
     @classmethod
@@ -108,6 +122,8 @@ class Settings(BaseSettings):
             traps.append("DATABASE_URL is missing: the embedded database is for development.")
         if self.smtp_url is None:
             traps.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
+        if self.mail_from.endswith(".test"):
+            traps.append("BULKHEAD_MAIL_FROM is missing: mail needs an address of yours to come from.")
         if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
             traps.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
         for name in ("tenant_url", "admin_url"):

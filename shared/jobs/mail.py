@@ -13,7 +13,7 @@ from shared.core.config import settings
 from shared.core.errors import Invalid
 
 FOLDER = Path(__file__).parent / "templates"
-SENDER = ("Bulkhead", "no-reply@bulkhead.test")
+SENDER = "Bulkhead"
 _text = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)  # noqa: S701  plain text
 _html = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=True)
 
@@ -24,9 +24,9 @@ async def send(to: str, template: str, message_id: str, **values: object) -> Non
     message = EmailMessage()
     try:
         message["Subject"] = " ".join(subject.split())
-        message["From"] = formataddr(SENDER)
+        message["From"] = formataddr((SENDER, settings().mail_from))
         message["To"] = to
-        message["Message-ID"] = f"<{message_id}@bulkhead.test>"
+        message["Message-ID"] = f"<{message_id}@{settings().mail_from.partition('@')[2]}>"
     except ValueError as problem:
         raise Invalid("This address cannot be written to.", "Check it.") from problem
     body = body.strip() + "\n"

@@ -17,6 +17,7 @@ SOUND = {
     "BULKHEAD_TENANT_URL": "https://app.example.com",
     "BULKHEAD_ADMIN_URL": "https://ops.example.com",
     "TRUSTED_PROXY_HOPS": "1",
+    "BULKHEAD_MAIL_FROM": "no-reply@example.com",
 }
 
 
@@ -72,6 +73,7 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
         ("BULKHEAD_ADMIN_URL", "https://app.example.com:8443", "share one host"),
         ("BULKHEAD_SANDBOX_URL", "https://stand-ins.example.com", "BULKHEAD_SANDBOX_URL is set"),
         ("TRUSTED_PROXY_HOPS", None, "TRUSTED_PROXY_HOPS is missing"),
+        ("BULKHEAD_MAIL_FROM", None, "BULKHEAD_MAIL_FROM is missing"),
     ],
 )
 def test_production_names_each_trap(
