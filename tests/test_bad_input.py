@@ -118,7 +118,7 @@ OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
     "sign in": lambda cast, text: sign_in.check_password(USER, text, PASSWORD),
     "sign in with": lambda cast, text: sign_in.check_password(USER, cast.ann.email, text),
     "sign in as operator": lambda cast, text: sign_in.check_password(OPERATOR, text, PASSWORD),
-    "verify": lambda cast, text: signups.verify(text),
+    "verify": lambda cast, text: signups.verify(text, ""),
     "look at an invitation": lambda cast, text: invitations.peek(text),
     "accept": lambda cast, text: invitations.accept(text, cast.carl.user_id),
     "accept for": lambda cast, text: invitations.accept(

@@ -18,7 +18,8 @@ create table "user" (
     id {ID} primary key check (id like 'usr\\_%'),
     email text not null unique check (email = lower(email) and length(email) <= 320),
     name text not null check (length(name) between 1 and 200),
-    email_verified_at timestamptz, created_at {MOMENT}, disabled_at timestamptz
+    email_verified_at timestamptz, created_at {MOMENT}, disabled_at timestamptz,
+    sign_up_id {ID} not null default ''
 );
 create table operator (
     id {ID} primary key check (id like 'opr\\_%'),

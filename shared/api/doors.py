@@ -25,6 +25,10 @@ SECRET = frozenset({"code", "current", "password"})
 NOTICES = {
     "again": "Your sign-in took too long or used too many codes. Start again with your password.",
     "changed": "Your password is changed. Your other devices are signed out.",
+    "choose": (
+        "Your address is verified. This is not the browser it was last signed up with, so choose your password here:"
+        " that way only whoever reads your mail gets in."
+    ),
     "joined": "Welcome. Sign in to open your organisation.",
     "reset": "Your password is changed. Sign in with the new one.",
     "sent": "If this address needs a mail from us, it is on its way.",

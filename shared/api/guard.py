@@ -139,7 +139,7 @@ class Guard:
         of_tenant = parts[1] == "t" and not self.site.operators
         principal = await self._peek(cookies, parts[2] if of_tenant and len(parts) > 2 else "")
         if principal is None:
-            if of_tenant and visitors.pending_in(cookies) and doors.wants_page(scope):
+            if of_tenant and visitors.pending_in(cookies).email and doors.wants_page(scope):
                 return _redirect("/verify")
             return NotSignedIn()
         if not of_tenant:

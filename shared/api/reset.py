@@ -40,7 +40,8 @@ async def show_reset(request: Request) -> Response:
     token = request.query_params.get("token", "")
     async with db.transaction() as session:
         works = await tokens.look(session, "reset", token) is not None
-    return doors.page(request, "reset.html", 200 if works else 422, token=token, works=works)
+    notice = doors.notice(request) if works else ""
+    return doors.page(request, "reset.html", 200 if works else 422, token=token, works=works, notice=notice)
 
 
 async def reset(request: Request) -> Response:

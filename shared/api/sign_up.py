@@ -33,12 +33,14 @@ async def sign_up(request: Request) -> Response:
         email, password = typed.get("email", ""), typed.get("password", "")
         await hit(Limit.SIGN_UP_ADDRESS, visitors.address(request))
         began = time.monotonic()
-        await signups.sign_up(email, password, typed.get("name", ""), typed.get("organisation", ""))
+        sign_up_id = await signups.sign_up(
+            email, password, typed.get("name", ""), typed.get("organisation", "")
+        )
         await asyncio.sleep(max(0.0, began + FLOOR - time.monotonic()))
     except DomainError as problem:
         return doors.again(request, "sign_up.html", problem, typed)
     response = redirect("/verify")
-    visitors.set_pending(response, emails.same(email))
+    visitors.set_pending(response, emails.same(email), sign_up_id)
     return response
 
 
@@ -67,21 +69,25 @@ async def _waiting(request: Request) -> str:
     """The address that is to be verified here, "" when there is none."""
     visitor = await visitors.look(request)
     if visitor is None:
-        return visitors.pending(request)
+        return visitors.pending(request).email
     return str(visitor.person.email) if visitor.person.email_verified_at is None else ""
 
 
 async def verify(request: Request) -> Response:
+    """In the browser that signed up: straight in. Elsewhere, on a phone say, one chooses a password first."""
     token = (await forms.read(request)).get("token", "")
-    waiting = {visitors.pending(request), await _waiting(request)} - {""}
+    pending = visitors.pending(request)
+    waiting = {pending.email, await _waiting(request)} - {""}
     try:
         await hit(Limit.TOKEN_ADDRESS, visitors.address(request))
-        verified = await signups.verify(token)
+        verified = await signups.verify(token, pending.sign_up_id)
     except Refused as problem:
         return doors.again(request, "verify_link.html", problem, {}, token=token, works=True, email="")
     except DomainError as problem:
         return await _not_verified(request, token, problem)
-    if verified.email in waiting:
+    if verified.choose:
+        response: Response = redirect(f"/reset?token={verified.choose}&notice=choose")
+    elif verified.email in waiting:
         response = await let_in(
             request, verified.user_id, f"/onboarding?t={verified.slug}" if verified.slug else "/"
         )
@@ -115,7 +121,10 @@ async def resend(request: Request) -> Response:
         return doors.again(request, "verify.html", problem, {}, email=email, signed_in=False, mailbox="")
     async with db.transaction() as session:
         await users.request_verification(session, email)
-    return redirect("/verify?notice=sent")
+    response, pending = redirect("/verify?notice=sent"), visitors.pending(request)
+    if pending.email == email:  # for as long as the new link works
+        visitors.set_pending(response, email, pending.sign_up_id)
+    return response
 
 
 ROUTES = [

@@ -31,6 +31,14 @@ class SignedIn:
     found: Found
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What this browser signed up with in the last day; "" for nothing."""
+
+    email: str = ""
+    sign_up_id: str = ""
+
+
 def address(request: Request) -> str:
     """Of the client: the last one that is not one of our own proxies. What a client adds in front is not believed.
 
@@ -85,25 +93,26 @@ def challenge(request: Request, realm: Realm) -> str:
     return cookies.read(cookie_header(request), realm.challenge_cookie)
 
 
-def set_pending(response: Response, email: str) -> None:
+def set_pending(response: Response, email: str, sign_up_id: str) -> None:
     """The same for every address, known to us or not."""
     name = base64.urlsafe_b64encode(email.encode()).rstrip(b"=").decode()
-    cookies.put(response, PENDING, crypto.sign("pending", name, str(int(time.time()))), PENDING_LIVES)
+    text = crypto.sign("pending", name, sign_up_id, str(int(time.time())))
+    cookies.put(response, PENDING, text, PENDING_LIVES)
 
 
 def clear_pending(response: Response) -> None:
     cookies.drop(response, PENDING)
 
 
-def pending(request: Request) -> str:
+def pending(request: Request) -> Pending:
     return pending_in(cookie_header(request))
 
 
-def pending_in(header: str) -> str:
-    """The address this browser signed up with in the last day, "" for none."""
+def pending_in(header: str) -> Pending:
     try:
-        name, moment = crypto.unsign("pending", cookies.read(header, PENDING), 2)
+        name, sign_up_id, moment = crypto.unsign("pending", cookies.read(header, PENDING), 3)
         email = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
     except (crypto.BadSignature, ValueError, binascii.Error):
-        return ""
-    return email if int(moment) > time.time() - PENDING_LIVES.total_seconds() else ""
+        return Pending()
+    fresh = int(moment) > time.time() - PENDING_LIVES.total_seconds()
+    return Pending(email, sign_up_id) if fresh else Pending()

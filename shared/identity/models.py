@@ -22,6 +22,7 @@ class User(SQLModel, table=True):
     email_verified_at: datetime | None = Field(default=None, sa_type=moment())
     created_at: datetime = Field(default_factory=now, sa_type=moment())
     disabled_at: datetime | None = Field(default=None, sa_type=moment())
+    sign_up_id: str = ""  # whose password this is while nobody has proven the mailbox, "" for the owner's own
 
 
 class Operator(SQLModel, table=True):

@@ -36,6 +36,10 @@ async def lock_user_by_email(session: AsyncSession, email: str) -> User | None:
     return (await session.exec(select(User).where(User.email == email).with_for_update())).first()
 
 
+async def lock_user(session: AsyncSession, user_id: str) -> User | None:
+    return await session.get(User, user_id, with_for_update=True, populate_existing=True)
+
+
 async def get_credential(session: AsyncSession, realm: Realm, subject_id: str) -> Any | None:
     return await session.get(realm.credential, subject_id)
 
@@ -45,6 +49,10 @@ async def set_password(session: AsyncSession, realm: Realm, subject_id: str, pas
     statement = insert(realm.credential).values(**realm.of(subject_id), **values)
     statement = statement.on_conflict_do_update(index_elements=[f"{realm.name}_id"], set_=values)
     await session.exec(statement)
+
+
+async def delete_password(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    await session.exec(delete(realm.credential).where(realm.owner(realm.credential) == subject_id))
 
 
 async def upgrade_hash(session: AsyncSession, realm: Realm, subject_id: str, old: str, new: str) -> None:

@@ -27,8 +27,11 @@ async def issue(session: AsyncSession, user_id: str, purpose: str) -> UserToken:
 
 
 def link(token: UserToken) -> str:
-    signed = crypto.sign(token.purpose, token.id)
-    return f"{settings().tenant_url}/{token.purpose}?token={signed}"
+    return f"{settings().tenant_url}/{token.purpose}?token={signed(token)}"
+
+
+def signed(token: UserToken) -> str:
+    return crypto.sign(token.purpose, token.id)
 
 
 async def look(session: AsyncSession, purpose: str, text: str) -> UserToken | None:

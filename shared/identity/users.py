@@ -5,6 +5,7 @@ by mail, and to nobody else: what depends on it happens in jobs, and every brows
 """
 
 import unicodedata
+from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,6 +18,14 @@ from shared.jobs import queue
 
 LONGEST_NAME = 80
 UNSHOWABLE = {"Cc", "Cs", "Co", "Cn"}  # kinds of characters: control, half a pair, private, not assigned
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a link to an address came to."""
+
+    user: User
+    choose: str = ""  # signed part of a reset link, when the password was not this person's
 
 
 async def get(session: AsyncSession, user_id: str) -> User | None:
@@ -59,20 +68,30 @@ async def judge_password(password: str, *words: str) -> None:
 
 
 async def create(
-    session: AsyncSession, email: str, name: str, password_hash: str, *, verified: bool = False
+    session: AsyncSession,
+    email: str,
+    name: str,
+    password_hash: str,
+    *,
+    verified: bool = False,
+    sign_up_id: str = "",
 ) -> User:
-    """`verified`: the person came by a link that we sent to this address."""
+    """`verified`: the person came by a link that we sent to this address. `sign_up_id`: else, who chose the password."""
     proven = now() if verified else None
-    user = User(email=emails.clean(email), name=clean_name(name), email_verified_at=proven)
+    user = User(
+        email=emails.clean(email), name=clean_name(name), email_verified_at=proven, sign_up_id=sign_up_id
+    )
     session.add(user)
     await session.flush()
     await repository.set_password(session, USER, user.id, password_hash)
     return user
 
 
-async def replace_unverified(session: AsyncSession, user: User, name: str, password_hash: str) -> None:
+async def replace_unverified(
+    session: AsyncSession, user: User, name: str, password_hash: str, sign_up_id: str
+) -> None:
     """Signed up again before the address was proven: who came before has no claim, nor their sessions."""
-    user.name = clean_name(name)
+    user.name, user.sign_up_id = clean_name(name), sign_up_id
     session.add(user)
     await repository.set_password(session, USER, user.id, password_hash)
     await mfa.reset(session, USER, user.id)
@@ -87,15 +106,37 @@ async def rename(session: AsyncSession, realm: Realm, subject_id: str, name: str
 
 
 async def mark_verified(session: AsyncSession, user_id: str) -> User:
-    user = await session.get(User, user_id)
+    """For who is signed in and so knows the password; with a link alone it is `prove`."""
+    user = await repository.lock_user(session, user_id)
     assert user is not None
-    user.email_verified_at = user.email_verified_at or now()
+    user.email_verified_at, user.sign_up_id = user.email_verified_at or now(), ""
     session.add(user)
     return user
 
 
-async def use_token(session: AsyncSession, purpose: str, text: str) -> str:
-    return await tokens.use(session, purpose, text)
+async def prove(session: AsyncSession, link: str, sign_up_id: str) -> Proof:
+    """Uses a link to verify an address. Raises Invalid for one that does not work (any more).
+
+    The link proves the mailbox and nothing else: anybody can sign up with an address. `sign_up_id` is the one this
+    browser holds. If another sign-up chose the password, it goes, with every factor, and its owner chooses one now.
+    """
+    # The person before the link, in the order of signing up again, or the two would wait for each other.
+    user = await repository.lock_user(session, await tokens.owner(session, "verify", link))
+    await tokens.use(session, "verify", link)
+    assert user is not None  # by the foreign key of the link
+    if user.email_verified_at is not None:
+        return Proof(user)
+    own = user.sign_up_id in ("", sign_up_id)
+    user.email_verified_at, user.sign_up_id = now(), ""
+    session.add(user)
+    await _sign_out_everywhere(
+        session, USER, user.id
+    )  # before the proof, a session proved no more than a password
+    if own:
+        return Proof(user)
+    await repository.delete_password(session, USER, user.id)
+    await mfa.reset(session, USER, user.id)
+    return Proof(user, tokens.signed(await tokens.issue(session, user.id, "reset")))
 
 
 async def send_verification(session: AsyncSession, user_id: str) -> None:
@@ -121,10 +162,14 @@ async def request_reset(session: AsyncSession, email: str) -> None:
 
 async def reset(session: AsyncSession, token: str, password_hash: str) -> User:
     """Sets the password and signs out everywhere. Raises Invalid for a link that does not work (any more)."""
+    user = await repository.lock_user(session, await tokens.owner(session, "reset", token))
     user_id = await tokens.use(session, "reset", token)
-    user = await session.get(User, user_id)
     if user is None or user.disabled_at is not None:
         raise Invalid("This account is disabled.", "Write to support.")
+    if user.sign_up_id:  # this link proves the mailbox; whoever set up a factor before it may be a stranger
+        await mfa.reset(session, USER, user_id)
+        user.sign_up_id = ""
+        session.add(user)
     await change_password(session, USER, user_id, password_hash)
     return user
 

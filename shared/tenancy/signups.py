@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.audit import trail
 from shared.core import db, notices
 from shared.core.errors import Conflict, Invalid
+from shared.core.ids import new_id
 from shared.identity import emails, passwords, users
 from shared.identity.models import User
 from shared.tenancy import entry, names, provisioning, repository
@@ -24,27 +25,32 @@ class Verified:
     email: str
     user_id: str
     slug: str  # of the tenant to go on with, "" when there is none
+    choose: str = ""  # token of a reset link, when the password is still to be chosen
 
 
-async def sign_up(email: str, password: str, name: str, organisation: str) -> None:
-    """Raises Invalid, with `fields`. Never says whether the address is known."""
+async def sign_up(email: str, password: str, name: str, organisation: str) -> str:
+    """An id for the browser to keep: who holds it chose the password. Says nothing of whether the address is known.
+
+    Raises Invalid, with `fields`.
+    """
     email, name, organisation = _checked(email, name, organisation)
     await users.judge_password(password, name, email, organisation)
-    password_hash = await passwords.hash(password)
+    password_hash, sign_up_id = await passwords.hash(password), new_id("sup")
     async with db.transaction() as session:
         known = await users.lock_by_email(session, email)
         if known is not None and known.email_verified_at is not None:
             await users.tell_account_exists(session, known.id)
-            return
+            return sign_up_id
         if known is not None:
-            await users.replace_unverified(session, known, name, password_hash)
+            await users.replace_unverified(session, known, name, password_hash, sign_up_id)
             user = known
         else:
-            user = await users.create(session, email, name, password_hash)
+            user = await users.create(session, email, name, password_hash, sign_up_id=sign_up_id)
         await session.flush()
         await users.send_verification(session, user.id)
         if known is None or not await _founded_already(session, user, organisation):
             await _found(session, user, organisation, TenantState.PENDING_VERIFICATION)
+    return sign_up_id
 
 
 def _checked(email: str, name: str, organisation: str) -> tuple[str, str, str]:
@@ -75,14 +81,16 @@ async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
     return await _found(session, user, name, TenantState.ACTIVE)
 
 
-async def verify(token: str) -> Verified:
-    """The address is proven, and tenants that waited for it open. Raises Invalid for a link that does not work."""
+async def verify(token: str, sign_up_id: str) -> Verified:
+    """The address is proven, and tenants that waited for it open. Raises Invalid for a link that does not work.
+
+    `sign_up_id`: as kept by the browser that brings the link, "" for another one.
+    """
     async with db.transaction() as session:
-        user_id = await users.use_token(session, "verify", token)
-        user = await users.mark_verified(session, user_id)
-        await session.flush()
-        await db.look_as(session, user_id)
-        standings = await entry.list_standings(session, user_id)
+        proof = await users.prove(session, token, sign_up_id)
+        user = proof.user
+        await db.look_as(session, user.id)
+        standings = await entry.list_standings(session, user.id)
         waiting = [one for one in standings if _waits(*one)]
         for _, tenant in waiting:
             await db.enter(session, tenant.id)
@@ -95,7 +103,7 @@ async def verify(token: str) -> Verified:
             await provisioning.go_on(ctx)
             await session.flush()
         slugs = [tenant.slug for _, tenant in waiting or standings]
-        return Verified(user.email, user_id, slugs[0] if slugs else "")
+        return Verified(user.email, user.id, slugs[0] if slugs else "", proof.choose)
 
 
 def _waits(membership: Membership, tenant: Tenant) -> bool:

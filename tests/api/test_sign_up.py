@@ -3,15 +3,20 @@
 import statistics
 import time
 
+import httpx
+import pyotp
 import pytest
 from sqlalchemy import text
 
 from shared.core import db
 from shared.core.ids import new_id
-from shared.identity import users
+from shared.identity import mfa, tasks, users
+from shared.identity.realms import USER
 from tests import factories
 from tests.api.visiting import PASSWORD, alerts, browser, link_of, session_of, shape, sign_up_form
 from tests.conftest import Cast
+
+OWN, STRANGERS = "eleven marble staircases turn", "the one who lay in wait first"
 
 
 def address() -> str:
@@ -45,13 +50,120 @@ async def test_sign_up_verify_and_go_on_in_the_same_browser() -> None:
     assert again.headers["location"] == "/sign-in?notice=verified"
 
 
-async def test_in_another_browser_one_signs_in_first() -> None:
+async def enters(email: str, password: str) -> bool:
+    answer = await browser().post("/auth/sign-in", data={"email": email, "password": password})
+    assert answer.status_code in (303, 401)
+    return answer.status_code == 303
+
+
+async def chooses(client: httpx.AsyncClient, email: str, password: str) -> None:
+    """Opens the newest link in a browser whose sign-up did not choose the password."""
+    done = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"].startswith("/reset?token=")
+    assert (await client.get("/account")).status_code == 303
+    page = await client.get(done.headers["location"])
+    assert "choose your password here" in page.text
+    token = page.url.params["token"]
+    chosen = await client.post("/auth/reset", data={"token": token, "password": password})
+    assert chosen.headers["location"] == "/sign-in?notice=reset"
+
+
+async def test_in_another_browser_one_chooses_a_password_first() -> None:
+    email, laptop, phone = address(), browser(), browser()
+    await laptop.post("/auth/sign-up", data=sign_up_form(email))
+    await laptop.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
+    await chooses(phone, email, OWN)
+    assert (await laptop.get("/account")).status_code == 303
+    assert not await enters(email, PASSWORD)
+    assert await enters(email, OWN)
+
+
+@pytest.mark.parametrize("first", ["theirs", "mine"])
+async def test_whoever_signs_up_with_my_address_gets_in_by_nothing(first: str) -> None:
+    """Neither who came before me nor who came between my sign-up and my click."""
+    email, mine, theirs = address(), browser(), browser()
+    forms = {"theirs": (theirs, STRANGERS), "mine": (mine, PASSWORD)}
+    for who in ("theirs", "mine") if first == "theirs" else ("mine", "theirs"):
+        client, password = forms[who]
+        await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
+        await client.post("/auth/sign-in", data={"email": email, "password": password})
+    if first == "theirs":
+        done = await mine.post("/auth/verify", data={"token": await link_of(email, "verify")})
+        assert done.headers["location"].startswith("/onboarding?t=")
+        assert await enters(email, PASSWORD)
+    else:
+        await chooses(mine, email, OWN)
+        assert await enters(email, OWN)
+        assert not await enters(email, PASSWORD)
+    assert not await enters(email, STRANGERS)
+    assert (await theirs.get("/account")).status_code == 303
+
+
+async def test_a_strangers_sign_up_alone_is_nothing_to_who_clicks() -> None:
+    email, theirs, mine = address(), browser(), browser()
+    await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await chooses(mine, email, OWN)
+    assert not await enters(email, STRANGERS)
+
+
+async def test_nor_does_a_factor_of_theirs_lock_me_out() -> None:
+    for way in ("verify", "reset"):
+        email, theirs = address(), browser()
+        await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+        async with db.transaction() as session:
+            user = await users.get_by_email(session, email)
+            assert user is not None
+            await mfa.install(session, USER, user.id, pyotp.random_base32())
+        if way == "verify":
+            await chooses(browser(), email, OWN)
+        else:
+            token = await link_of(email, "reset")
+            await browser().post("/auth/reset", data={"token": token, "password": OWN})
+        answer = await browser().post("/auth/sign-in", data={"email": email, "password": OWN})
+        assert answer.headers["location"] == "/"
+
+
+async def test_the_password_of_the_mailboxs_owner_is_not_asked_for_twice() -> None:
+    """Reset first, then verified: both links came to the mailbox."""
     email = address()
-    await browser().post("/auth/sign-up", data=sign_up_form(email))
-    other = browser()
-    done = await other.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    await browser().post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    token = await link_of(email, "reset")
+    await browser().post("/auth/reset", data={"token": token, "password": OWN})
+    done = await browser().post("/auth/verify", data={"token": await link_of(email, "verify")})
     assert done.headers["location"] == "/sign-in?notice=verified"
-    assert session_of(other) == ""
+    assert await enters(email, OWN)
+
+
+async def test_a_password_changed_before_the_proof_is_still_a_strangers() -> None:
+    email, theirs, other = address(), browser(), "copper kettles sing at midnight"
+    await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await theirs.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
+    await theirs.post("/account/password", data={"current": STRANGERS, "password": other})
+    assert await enters(email, other)
+    await chooses(browser(), email, OWN)
+    assert not await enters(email, other)
+
+
+async def test_twice_in_one_browser_the_last_password_counts() -> None:
+    email, client = address(), browser()
+    for password in (PASSWORD, OWN):
+        await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
+    done = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"].startswith("/onboarding?t=")
+    assert (await enters(email, PASSWORD), await enters(email, OWN)) == (False, True)
+
+
+async def test_the_link_sent_again_is_of_the_same_sign_up() -> None:
+    email, client = address(), browser()
+    await client.post("/auth/sign-up", data=sign_up_form(email))
+    old = await link_of(email, "verify")
+    assert (await client.post("/auth/resend")).headers["location"] == "/verify?notice=sent"
+    async with db.transaction() as session:
+        await tasks.request_verification(session, email=email)
+    assert (await client.post("/auth/verify", data={"token": old})).status_code == 422
+    done = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"].startswith("/onboarding?t=")
+    assert await enters(email, PASSWORD)
 
 
 async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(cast: Cast) -> None:

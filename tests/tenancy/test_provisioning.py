@@ -137,7 +137,7 @@ async def test_nobody_is_welcomed_before_the_address_is_proven(schema: str) -> N
         (link,) = [
             line for mail in box.mails if mail.to == email for line in mail.text.split() if "token=" in line
         ]
-        verified = await signups.verify(link.partition("token=")[2])
+        verified = await signups.verify(link.partition("token=")[2], "")
         await workers.finish(schema)
     async with db.transaction() as session:
         user = await factories.users.get(session, verified.user_id)

@@ -94,7 +94,7 @@ async def test_one_proof_opens_all_that_waited_for_it() -> None:
     for organisation in ("Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
     user = await account(email)
-    done = await signups.verify(await link_of(user.id))
+    done = await signups.verify(await link_of(user.id), "")
     assert (done.email, done.user_id) == (email, user.id)
     opened = await tenants_of(user.id)
     assert {one.state for one in opened} == {TenantState.ACTIVE}
@@ -114,7 +114,7 @@ async def test_a_link_opened_twice_at_once_works_once() -> None:
     async def verify() -> str:
         await both.wait()
         try:
-            await signups.verify(token)
+            await signups.verify(token, "")
         except Invalid:
             return "used"
         return "verified"
