@@ -4,6 +4,7 @@ Signing up does the same work, in about the same time and with the same answer, 
 account. Only the mail differs, and the mail goes to whoever owns the address.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -91,24 +92,34 @@ async def verify(token: str, sign_up_id: str) -> Verified:
         user = proof.user
         await db.look_as(session, user.id)
         standings = await entry.list_standings(session, user.id)
-        waiting = [one for one in standings if _waits(*one)]
-        for _, tenant in waiting:
-            await db.enter(session, tenant.id)
-            ctx = await entry.enter_founder(session, tenant, user)
-            row = await repository.lock_tenant(ctx)
-            row.state = TenantState.ACTIVE
-            session.add(row)
-            trail.record(ctx, "tenant.verified", tenant.id, after={"state": "active"}, email=user.email)
-            await notices.page(session, tenant.id, "tenant")
-            await provisioning.go_on(ctx)
-            await session.flush()
-        slugs = [tenant.slug for _, tenant in waiting or standings]
+        slugs = await _open(session, user, standings) or [tenant.slug for _, tenant in standings]
         return Verified(user.email, user.id, slugs[0] if slugs else "", proof.choose)
 
 
-def _waits(membership: Membership, tenant: Tenant) -> bool:
+async def _open(
+    session: AsyncSession, user: User, standings: Sequence[tuple[Membership, Tenant]]
+) -> list[str]:
+    opened = []
+    for _, tenant in [one for one in standings if _may_wait(*one)]:
+        await db.enter(session, tenant.id)
+        ctx = await entry.enter_founder(session, tenant, user)
+        row = await repository.lock_tenant(ctx)
+        if row.state is not TenantState.PENDING_VERIFICATION:  # an operator may have suspended it meanwhile
+            continue
+        row.state = TenantState.ACTIVE
+        session.add(row)
+        trail.record(ctx, "tenant.verified", tenant.id, after={"state": "active"}, email=user.email)
+        await notices.page(session, tenant.id, "tenant")
+        await provisioning.go_on(ctx)
+        await session.flush()
+        opened.append(tenant.slug)
+    return opened
+
+
+def _may_wait(membership: Membership, tenant: Tenant) -> bool:
+    """Read without a lock, so also one that is suspended: it may be on its way back to waiting."""
     mine = membership.role == "owner" and membership.state is MembershipState.ACTIVE
-    return mine and tenant.state is TenantState.PENDING_VERIFICATION
+    return mine and tenant.state in (TenantState.PENDING_VERIFICATION, TenantState.SUSPENDED)
 
 
 async def _founded_already(session: AsyncSession, user: User, organisation: str) -> bool:

@@ -10,7 +10,7 @@ from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
 from shared.identity import tokens, users
 from shared.identity.models import User
-from shared.tenancy import entry, history, members, signups
+from shared.tenancy import directory, entry, history, members, signups
 from shared.tenancy.models import Tenant, TenantState
 from tests import factories
 from tests.conftest import Cast, Person
@@ -120,6 +120,21 @@ async def test_a_link_opened_twice_at_once_works_once() -> None:
         return "verified"
 
     assert sorted(await asyncio.gather(verify(), verify())) == ["used", "verified"]
+
+
+async def test_a_suspension_in_flight_is_not_undone_by_the_proof(cast: Cast) -> None:
+    email = address()
+    await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+    user = await account(email)
+    (tenant,) = await tenants_of(user.id)
+    token = await link_of(user.id)
+    async with cast.olga.octx() as octx:
+        await directory.suspend(octx, tenant.id, "Fraud")
+        verifying = asyncio.create_task(signups.verify(token, ""))
+        await asyncio.sleep(0.3)  # it has read the old state and waits for the row
+        assert not verifying.done()
+    await verifying
+    assert [one.state for one in await tenants_of(user.id)] == [TenantState.SUSPENDED]
 
 
 async def test_an_address_that_has_an_account_founds_nothing(cast: Cast) -> None:
