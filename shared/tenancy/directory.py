@@ -235,7 +235,7 @@ async def suspend(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
 
 
 async def restore(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
-    """To the state it was in before it was suspended. Raises Invalid without a reason, NotFound, Conflict."""
+    """To the state it was in before, open if an owner was verified since. Raises Invalid without a reason, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
     async with entry.visit(octx, tenant_id, reason) as ctx:
         tenant = await lock_tenant(ctx)

@@ -263,7 +263,10 @@ async def lock_key(session: AsyncSession, tenant_id: str) -> TenantKey:
 
 
 async def get_state_before_suspension(ctx: Ctx) -> TenantState:
-    """The trail remembers: an unverified tenant that was suspended comes back unverified."""
+    """The trail remembers: an unverified tenant that was suspended comes back unverified.
+
+    Unless an owner was verified meanwhile: nobody would be sent another link that opens it.
+    """
     statement = (
         select(AuditEvent.before)
         .where(AuditEvent.tenant_id == ctx.tenant_id)
@@ -272,7 +275,23 @@ async def get_state_before_suspension(ctx: Ctx) -> TenantState:
         .limit(1)
     )
     before = (await ctx.session.exec(statement)).first() or {}
-    return TenantState(before.get("state", TenantState.ACTIVE))
+    state = TenantState(before.get("state", TenantState.ACTIVE))
+    if state is TenantState.PENDING_VERIFICATION and await _has_verified_owner(ctx):
+        return TenantState.ACTIVE
+    return state
+
+
+async def _has_verified_owner(ctx: Ctx) -> bool:
+    statement = (
+        select(Membership.id)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(Membership.tenant_id) == ctx.tenant_id)
+        .where(col(Membership.role) == OWNER)
+        .where(col(Membership.state) == MembershipState.ACTIVE)
+        .where(col(User.email_verified_at).is_not(None))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first() is not None
 
 
 async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[Belonging]:

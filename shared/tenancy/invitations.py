@@ -20,7 +20,7 @@ from shared.core.ids import is_id
 from shared.core.limits import Limit, hit
 from shared.identity import emails, users
 from shared.jobs import queue
-from shared.tenancy import checklist, entry, repository, seats
+from shared.tenancy import checklist, entry, repository, seats, signups
 from shared.tenancy.models import Invitation, InvitationStatus, Membership, MembershipState
 
 LIVES = timedelta(days=7)
@@ -140,7 +140,7 @@ async def accept(token: str, user_id: str) -> str:
                 "Sign out and open the link again, or ask for an invitation to your address.",
                 reason="wrong_email",
             )
-        await users.mark_verified(ctx.session, user.id)  # the link came to this address
+        user = await users.mark_verified(ctx.session, user.id)  # the link came to this address
 
         membership, before = await _join(ctx, user.id, invitation.role)
         invitation.status, invitation.ended_at = InvitationStatus.ACCEPTED, now()
@@ -155,6 +155,7 @@ async def accept(token: str, user_id: str) -> str:
             after={"email": user.email, "role": invitation.role},
         )
         await _changed(ctx)
+        await signups.open_waiting(ctx.session, user)  # last: it leaves this tenant
         return ctx.slug
 
 

@@ -4,7 +4,6 @@ Signing up does the same work, in about the same time and with the same answer, 
 account. Only the mail differs, and the mail goes to whoever owns the address.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -90,15 +89,17 @@ async def verify(token: str, sign_up_id: str) -> Verified:
     async with db.transaction() as session:
         proof = await users.prove(session, token, sign_up_id)
         user = proof.user
-        await db.look_as(session, user.id)
-        standings = await entry.list_standings(session, user.id)
-        slugs = await _open(session, user, standings) or [tenant.slug for _, tenant in standings]
+        slugs = await open_waiting(session, user)
         return Verified(user.email, user.id, slugs[0] if slugs else "", proof.choose)
 
 
-async def _open(
-    session: AsyncSession, user: User, standings: Sequence[tuple[Membership, Tenant]]
-) -> list[str]:
+async def open_waiting(session: AsyncSession, user: User) -> list[str]:
+    """For who has just been verified, however that came: their tenants that waited for it open.
+
+    The slugs of those, or of all of theirs when none waited. What the transaction worked for before is left.
+    """
+    await db.look_as(session, user.id)
+    standings = await entry.list_standings(session, user.id)
     opened = []
     for _, tenant in [one for one in standings if _may_wait(*one)]:
         await db.enter(session, tenant.id)
@@ -113,7 +114,7 @@ async def _open(
         await provisioning.go_on(ctx)
         await session.flush()
         opened.append(tenant.slug)
-    return opened
+    return opened or [tenant.slug for _, tenant in standings]
 
 
 def _may_wait(membership: Membership, tenant: Tenant) -> bool:

@@ -137,6 +137,57 @@ async def test_a_suspension_in_flight_is_not_undone_by_the_proof(cast: Cast) -> 
     assert [one.state for one in await tenants_of(user.id)] == [TenantState.SUSPENDED]
 
 
+@pytest.mark.parametrize("verified", ["while suspended", "after it was restored"])
+async def test_a_tenant_suspended_while_it_waited_opens_in_the_end(cast: Cast, verified: str) -> None:
+    email = address()
+    await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+    user = await account(email)
+    (tenant,) = await tenants_of(user.id)
+    async with cast.olga.octx() as octx:
+        await directory.suspend(octx, tenant.id, "Looked odd")
+    if verified == "while suspended":
+        await signups.verify(await link_of(user.id), "")
+        assert [one.state for one in await tenants_of(user.id)] == [TenantState.SUSPENDED]
+    async with cast.olga.octx() as octx:
+        await directory.restore(octx, tenant.id, "It is fine")
+    if verified == "after it was restored":
+        assert [one.state for one in await tenants_of(user.id)] == [TenantState.PENDING_VERIFICATION]
+        await signups.verify(await link_of(user.id), "")
+    assert [one.state for one in await tenants_of(user.id)] == [TenantState.ACTIVE]
+
+
+async def test_the_proof_waits_for_a_restoration_in_flight(cast: Cast) -> None:
+    email = address()
+    await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+    user = await account(email)
+    (tenant,) = await tenants_of(user.id)
+    token = await link_of(user.id)
+    async with cast.olga.octx() as octx:
+        await directory.suspend(octx, tenant.id, "Looked odd")
+    async with cast.olga.octx() as octx:
+        await directory.restore(octx, tenant.id, "It is fine")
+        verifying = asyncio.create_task(signups.verify(token, ""))
+        await asyncio.sleep(0.3)
+        assert not verifying.done()
+    await verifying
+    assert [one.state for one in await tenants_of(user.id)] == [TenantState.ACTIVE]
+
+
+async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Cast) -> None:
+    email = address()
+    await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+    user = await account(email)
+    zoe = factories.Account(user, await factories.sign_in(user))
+    await factories.join(cast.ann.account, cast.ann.slug, zoe, "member")
+    states = {one.name: one.state for one in await tenants_of(user.id)}
+    assert states["Harbour"] is TenantState.ACTIVE
+    async with Person(
+        zoe, next(one.slug for one in await tenants_of(user.id) if one.name == "Harbour")
+    ).ctx() as ctx:
+        actions = [event.action for event in (await history.list_events(ctx)).events]
+    assert actions.count("tenant.verified") == 1
+
+
 async def test_an_address_that_has_an_account_founds_nothing(cast: Cast) -> None:
     await signups.sign_up(cast.carl.email, PASSWORD, "Carl", "Takeover")
     assert await tenants_of(cast.carl.user_id) == []
