@@ -107,12 +107,21 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
 
 @asynccontextmanager
 async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
-    """For somebody who holds a link of this tenant and is no member: no role, no permission. Raises NotFound."""
+    """For somebody who holds a link of this tenant and is no member: no role, no permission.
+
+    Raises NotFound, Refused for a tenant that is suspended: nobody enters it, not by joining either.
+    """
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None or tenant.state is TenantState.DELETED:
             raise NotFound(
                 "This invitation no longer exists.", "Ask the person who invited you for a new one."
+            )
+        if tenant.state is TenantState.SUSPENDED:
+            raise Refused(
+                f"{tenant.name} is suspended, so nobody can join it now.",
+                "Ask the person who invited you. The link works again if the organisation is restored in time.",
+                reason="tenant_suspended",
             )
         yield _ctx(session, tenant, actor, "")
 

@@ -117,7 +117,7 @@ def link(invitation: Invitation) -> str:
 
 
 async def peek(token: str) -> Offer:
-    """What the link offers now. Raises NotFound, Conflict (already_accepted), Refused (expired, revoked)."""
+    """What the link offers now. Raises NotFound, Conflict (already_accepted), Refused (expired, revoked, suspended)."""
     tenant_id, invitation_id, nonce = _read(token)
     async with entry.enter_invitation(tenant_id, NOBODY) as ctx:
         invitation = _usable(await repository.get_invitation(ctx, invitation_id), nonce)

@@ -6,8 +6,9 @@ import pytest
 
 from shared.core.ctx import Ctx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.tenancy import history, invitations, members
+from shared.tenancy import directory, history, invitations, members
 from tests import factories
+from tests.api.visiting import browser
 from tests.conftest import Cast, Person
 
 # Acme starts with three members on a plan of five seats.
@@ -137,3 +138,23 @@ async def test_an_address_that_cannot_be_one(cast: Cast, email: str) -> None:
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid):
             await invitations.invite(ctx, email, "member")
+
+
+async def test_nobody_joins_a_suspended_tenant_until_it_is_restored(cast: Cast) -> None:
+    zoe = await factories.account("Zoe")
+    async with cast.ann.ctx() as ctx:
+        link = invitations.link(await invitations.invite(ctx, zoe.user.email, "member"))
+    token = link.partition("token=")[2]
+    async with cast.olga.octx() as octx:
+        await directory.suspend(octx, cast.acme, "Unpaid")
+    for verb in (invitations.peek(token), invitations.accept(token, zoe.user.id)):
+        with pytest.raises(Refused, match="is suspended, so nobody can join") as caught:
+            await verb
+        assert caught.value.reason == "tenant_suspended"
+        assert caught.value.next_step
+    page = await browser().get("/invitations/accept", params={"token": token})
+    assert page.status_code == 403
+    assert "is suspended, so nobody can join" in page.text
+    async with cast.olga.octx() as octx:
+        await directory.restore(octx, cast.acme, "Paid")
+    assert await invitations.accept(token, zoe.user.id) == cast.ann.slug
