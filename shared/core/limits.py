@@ -31,6 +31,7 @@ class Limit(Enum):
     SIGN_IN_ACCOUNT = ("10/15 minutes", "tried to sign in")
     SIGN_IN_ACCOUNT_ANYWHERE = ("120/15 minutes", "tried to sign in")
     SIGN_IN_ADDRESS = ("100/15 minutes", "tried to sign in")
+    SIGN_UP_ACCOUNT = ("5/hour", "signed up with this address")
     SIGN_UP_ADDRESS = ("30/hour", "signed up")
     TOKEN_ADDRESS = ("60/15 minutes", "used a link")
     UPLOAD_TENANT = ("30/hour", "uploaded a logo")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit import trail
-from shared.core import db, notices
+from shared.core import crypto, db, notices
 from shared.core.errors import Conflict, Invalid
 from shared.core.ids import new_id
+from shared.core.limits import Limit, hit
 from shared.identity import emails, passwords, users
 from shared.identity.models import User
 from shared.tenancy import entry, names, provisioning, repository
@@ -31,10 +32,11 @@ class Verified:
 async def sign_up(email: str, password: str, name: str, organisation: str) -> str:
     """An id for the browser to keep: who holds it chose the password. Says nothing of whether the address is known.
 
-    Raises Invalid, with `fields`.
+    Raises Invalid, with `fields`, and Refused for one mail too many to this address, whether it is known or not.
     """
     email, name, organisation = _checked(email, name, organisation)
     await users.judge_password(password, name, email, organisation)
+    await hit(Limit.SIGN_UP_ACCOUNT, crypto.digest(email))  # each is a mail; a form filled in wrongly is none
     password_hash, sign_up_id = await passwords.hash(password), new_id("sup")
     async with db.transaction() as session:
         known = await users.lock_by_email(session, email)

@@ -330,6 +330,18 @@ async def test_asking_again_for_a_mail_is_limited_and_only_for_the_address_that_
     assert {one["email"] for one in asked} == {email}
 
 
+async def test_signing_up_is_no_way_to_fill_somebodys_mailbox(cast: Cast) -> None:
+    shapes = []
+    for email in (cast.ann.email, address()):
+        wrong = await browser().post("/auth/sign-up", data=sign_up_form(email, password="short"))
+        assert wrong.status_code == 422  # no mail, so not counted
+        answers = [await browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(6)]
+        assert [one.status_code for one in answers] == [303] * 5 + [429]
+        assert "You signed up with this address too often." in alerts(answers[-1])
+        shapes.append([shape(one) for one in answers[:5]])
+    assert shapes[0] == shapes[1]
+
+
 async def test_two_sign_ups_at_once_are_one_account() -> None:
     import asyncio
 
