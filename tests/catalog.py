@@ -25,6 +25,7 @@ GLOBAL = {
     "procrastinate_periodic_defers",
     "procrastinate_workers",
     "security_event",
+    "sign_up",
     "user",
     "user_challenge",
     "user_credential",

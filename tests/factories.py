@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sqlmodel import select
+
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -9,7 +11,7 @@ from shared.identity import operators, passwords, sessions, users
 from shared.identity.models import User
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import entry, invitations, signups
-from shared.tenancy.models import Tenant
+from shared.tenancy.models import SignUp, Tenant
 from shared.tenancy.repository import list_pending_invitations
 
 PASSWORD = "violet teapot under the bridge"
@@ -51,6 +53,15 @@ async def tenant(founder: Account, name: str, plan: str = "free") -> Tenant:
         made.plan = plan
         session.add(made)
     return made
+
+
+async def founded() -> None:
+    """What signing up promised, as the worker does it."""
+    async with db.transaction() as session:
+        waiting = (await session.exec(select(SignUp.id).order_by(SignUp.id))).all()
+    for sign_up_id in waiting:
+        async with db.transaction() as session:
+            await signups.found(session, sign_up_id)
 
 
 async def join(owner: Account, slug: str, person: Account, role: str) -> str:

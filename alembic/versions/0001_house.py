@@ -28,6 +28,14 @@ create table operator (
     role text not null check (role in ('owner', 'engineer', 'billing', 'support')),
     created_at {MOMENT}, disabled_at timestamptz
 );
+create table sign_up (
+    id {ID} primary key check (id like 'sup\\_%'),
+    email text not null check (email = lower(email) and length(email) <= 320),
+    name text not null check (length(name) between 1 and 200),
+    organisation text not null check (length(organisation) between 1 and 80),
+    password_hash text not null, created_at {MOMENT}
+);
+create index sign_up_of on sign_up (email);
 create table user_token (
     id {ID} primary key, user_id {ID} not null references "user" on delete cascade,
     purpose text not null check (purpose in ('verify', 'reset')),
@@ -74,6 +82,7 @@ PEOPLE_GRANTS = f"""
 grant select, insert, update on "user" to bulkhead_app;
 grant select on "user" to bulkhead_operator;
 grant select, insert, update on user_token to bulkhead_app;
+grant select, insert, delete on sign_up to bulkhead_app;
 grant select, insert, update on operator to bulkhead_operator;
 grant select, insert, update, delete on {", ".join(f"user_{name}" for name in REALM_TABLES)} to bulkhead_app;
 grant select, insert, update, delete on {", ".join(f"operator_{name}" for name in REALM_TABLES)} to bulkhead_operator;
@@ -326,7 +335,7 @@ def downgrade() -> None:
         *reversed(TENANT_TABLES),
         "tenant",
         *(f"{kind}_{name}" for kind in ("user", "operator") for name in REALM_TABLES),
-        *("user_token", "platform_key", "operator", '"user"'),
+        *("sign_up", "user_token", "platform_key", "operator", '"user"'),
         *(
             "procrastinate_periodic_defers",
             "procrastinate_events",

@@ -1,8 +1,5 @@
 """Signing up and proving an address. What the browser sees is the same whether or not there was an account."""
 
-import asyncio
-import time
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,8 +14,6 @@ from shared.identity import emails, tokens, users
 from shared.identity.realms import USER
 from shared.tenancy import signups
 
-FLOOR = 0.4  # seconds: founding a tenant takes longer than finding that there is an account
-
 
 async def show(request: Request) -> Response:
     if await visitors.look(request) is not None:
@@ -32,11 +27,9 @@ async def sign_up(request: Request) -> Response:
         typed = await forms.read(request)
         email, password = typed.get("email", ""), typed.get("password", "")
         await hit(Limit.SIGN_UP_ADDRESS, visitors.address(request))
-        began = time.monotonic()
         sign_up_id = await signups.sign_up(
             email, password, typed.get("name", ""), typed.get("organisation", "")
         )
-        await asyncio.sleep(max(0.0, began + FLOOR - time.monotonic()))
     except DomainError as problem:
         return doors.again(request, "sign_up.html", problem, typed)
     response = redirect("/verify")

@@ -55,6 +55,19 @@ class Tenant(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=moment())
 
 
+class SignUp(SQLModel, table=True):
+    """What somebody sent, until a job has looked whether the address is known. Global: there is no tenant yet."""
+
+    __tablename__ = "sign_up"
+
+    id: str = Field(default_factory=lambda: new_id("sup"), primary_key=True)
+    email: str
+    name: str
+    organisation: str
+    password_hash: str
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
 class RoleRow(TenantRow, table=True):
     """Which roles this tenant has. The permissions of the built-in ones are in `access.roles`."""
 

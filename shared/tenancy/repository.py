@@ -4,10 +4,10 @@ Row-level security would hide another tenant's rows anyway: it is the net, not t
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal, text, tuple_, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, delete, literal, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
@@ -28,6 +28,7 @@ from shared.tenancy.models import (
     Notification,
     ProvisioningStep,
     RoleRow,
+    SignUp,
     Tenant,
     TenantKey,
     TenantSettings,
@@ -37,6 +38,22 @@ EARLIEST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 # Tenants
+
+
+async def get_sign_up(session: AsyncSession, sign_up_id: str) -> SignUp | None:
+    return await session.get(SignUp, sign_up_id)
+
+
+async def take_sign_ups(session: AsyncSession, email: str) -> Sequence[SignUp]:
+    """All that wait for this address, in the order they came; nobody else gets them."""
+    statement = select(SignUp).where(SignUp.email == email).order_by(col(SignUp.created_at), col(SignUp.id))
+    found = (await session.exec(statement)).all()
+    await session.exec(delete(SignUp).where(col(SignUp.id).in_([one.id for one in found])))
+    return found
+
+
+async def delete_old_sign_ups(session: AsyncSession, than: timedelta) -> None:
+    await session.exec(delete(SignUp).where(col(SignUp.created_at) < now() - than))
 
 
 async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:

@@ -1,24 +1,26 @@
 """How a tenant comes into being: by signing up, or by somebody who has an account.
 
-Signing up does the same work, in about the same time and with the same answer, whether or not the address has an
-account. Only the mail differs, and the mail goes to whoever owns the address.
+Signing up only writes down what was sent, with the same work and the same answer whether or not the address has an
+account. A job finds out, and founds. Only the mail differs, and the mail goes to whoever owns the address.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit import trail
 from shared.core import crypto, db, notices
 from shared.core.errors import Conflict, Invalid
-from shared.core.ids import new_id
 from shared.core.limits import Limit, hit
 from shared.identity import emails, passwords, users
 from shared.identity.models import User
+from shared.jobs import queue
 from shared.tenancy import entry, names, provisioning, repository
-from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
+from shared.tenancy.models import Membership, MembershipState, SignUp, Tenant, TenantState
 
 TRIES = 5  # for a free slug
+KEPT = timedelta(days=1)  # a sign-up that no job could found, before it is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +39,41 @@ async def sign_up(email: str, password: str, name: str, organisation: str) -> st
     email, name, organisation = _checked(email, name, organisation)
     await users.judge_password(password, name, email, organisation)
     await hit(Limit.SIGN_UP_ACCOUNT, crypto.digest(email))  # each is a mail; a form filled in wrongly is none
-    password_hash, sign_up_id = await passwords.hash(password), new_id("sup")
+    sent = SignUp(
+        email=email, name=name, organisation=organisation, password_hash=await passwords.hash(password)
+    )
     async with db.transaction() as session:
-        known = await users.lock_by_email(session, email)
-        if known is not None and known.email_verified_at is not None:
-            await users.tell_account_exists(session, known.id)
-            return sign_up_id
-        if known is not None:
-            await users.replace_unverified(session, known, name, password_hash, sign_up_id)
-            user = known
-        else:
-            user = await users.create(session, email, name, password_hash, sign_up_id=sign_up_id)
-        await session.flush()
-        await users.send_verification(session, user.id)
-        if known is None or not await _founded_already(session, user, organisation):
+        session.add(sent)
+        await queue.put_platform(session, "platform.found", sign_up_id=sent.id)
+    return sent.id
+
+
+async def found(session: AsyncSession, sign_up_id: str) -> None:
+    """Person and tenant of a sign-up, and the mail; once. Does nothing for one that is gone.
+
+    All that wait for the address go together, so that the last password is the last one sent, whatever job runs first.
+    """
+    await repository.delete_old_sign_ups(session, KEPT)
+    sent = await repository.get_sign_up(session, sign_up_id)
+    if sent is None:
+        return
+    known = await users.lock_by_email(session, sent.email)
+    waiting = await repository.take_sign_ups(session, sent.email)
+    if not waiting:  # another job was first
+        return
+    if known is not None and known.email_verified_at is not None:
+        await users.tell_account_exists(session, known.id)
+        return
+    last = waiting[-1]
+    if known is None:
+        user = await users.create(session, last.email, last.name, last.password_hash, sign_up_id=last.id)
+    else:
+        user = known
+        await users.replace_unverified(session, user, last.name, last.password_hash, last.id)
+    await users.send_verification(session, user.id)
+    for organisation in dict.fromkeys(one.organisation for one in waiting):
+        if not await _founded_already(session, user, organisation):
             await _found(session, user, organisation, TenantState.PENDING_VERIFICATION)
-    return sign_up_id
 
 
 def _checked(email: str, name: str, organisation: str) -> tuple[str, str, str]:

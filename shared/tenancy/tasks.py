@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from shared.core import log
 from shared.core.ctx import Ctx
 from shared.jobs import mail
-from shared.tenancy import entry, invitations, provisioning, repository
+from shared.tenancy import entry, invitations, provisioning, repository, signups
 from shared.tenancy.models import InvitationStatus, MembershipState
 
 
@@ -56,9 +58,13 @@ async def send_access_ended(ctx: Ctx, *, membership_id: str) -> None:
     )
 
 
+async def found(session: AsyncSession, *, sign_up_id: str) -> None:
+    await signups.found(session, sign_up_id)
+
+
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "tenancy.provision": provision,
     "tenancy.send_access_ended": send_access_ended,
     "tenancy.send_invitation": send_invitation,
 }
-PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {}
+PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {"platform.found": found}

@@ -2,11 +2,12 @@
 
 import statistics
 import time
+from typing import Any
 
 import httpx
 import pyotp
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from shared.core import db
 from shared.core.ids import new_id
@@ -51,6 +52,7 @@ async def test_sign_up_verify_and_go_on_in_the_same_browser() -> None:
 
 
 async def enters(email: str, password: str) -> bool:
+    await factories.founded()
     answer = await browser().post("/auth/sign-in", data={"email": email, "password": password})
     assert answer.status_code in (303, 401)
     return answer.status_code == 303
@@ -71,6 +73,7 @@ async def chooses(client: httpx.AsyncClient, email: str, password: str) -> None:
 async def test_in_another_browser_one_chooses_a_password_first() -> None:
     email, laptop, phone = address(), browser(), browser()
     await laptop.post("/auth/sign-up", data=sign_up_form(email))
+    await factories.founded()
     await laptop.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
     await chooses(phone, email, OWN)
     assert (await laptop.get("/account")).status_code == 303
@@ -86,6 +89,7 @@ async def test_whoever_signs_up_with_my_address_gets_in_by_nothing(first: str) -
     for who in ("theirs", "mine") if first == "theirs" else ("mine", "theirs"):
         client, password = forms[who]
         await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
+        await factories.founded()
         await client.post("/auth/sign-in", data={"email": email, "password": password})
     if first == "theirs":
         done = await mine.post("/auth/verify", data={"token": await link_of(email, "verify")})
@@ -110,6 +114,7 @@ async def test_nor_does_a_factor_of_theirs_lock_me_out() -> None:
     for way in ("verify", "reset"):
         email, theirs = address(), browser()
         await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+        await factories.founded()
         async with db.transaction() as session:
             user = await users.get_by_email(session, email)
             assert user is not None
@@ -119,6 +124,7 @@ async def test_nor_does_a_factor_of_theirs_lock_me_out() -> None:
         else:
             token = await link_of(email, "reset")
             await browser().post("/auth/reset", data={"token": token, "password": OWN})
+        await factories.founded()
         answer = await browser().post("/auth/sign-in", data={"email": email, "password": OWN})
         assert answer.headers["location"] == "/"
 
@@ -137,6 +143,7 @@ async def test_the_password_of_the_mailboxs_owner_is_not_asked_for_twice() -> No
 async def test_a_password_changed_before_the_proof_is_still_a_strangers() -> None:
     email, theirs, other = address(), browser(), "copper kettles sing at midnight"
     await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await factories.founded()
     await theirs.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
     await theirs.post("/account/password", data={"current": STRANGERS, "password": other})
     assert await enters(email, other)
@@ -174,13 +181,34 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(
     assert shape(known) == shape(unknown)
     pages = [await one.get("/verify") for one in (client_known, client_new)]
     assert pages[0].text.replace(cast.ann.email, "…") == pages[1].text.replace(new, "…")
+    await factories.founded()
     assert [one["user_id"] for one in (await jobs("platform.send_account_exists"))[before:]] == [
         cast.ann.user_id
     ]
+    await factories.founded()
     signed_in = await browser().post(
         "/auth/sign-in", data={"email": cast.ann.email, "password": factories.PASSWORD}
     )
     assert signed_in.status_code == 303  # the password given with the second sign-up changed nothing
+
+
+async def test_the_browser_waits_for_the_same_work(cast: Cast) -> None:
+    """Statement by statement: under load, one more of them could be measured."""
+    done: list[list[str]] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        done[-1].append(statement)
+
+    event.listen(db.engine("app").sync_engine, "before_cursor_execute", note)
+    try:
+        for email in (cast.ann.email, address()):
+            done.append([])
+            answer = await browser().post("/auth/sign-up", data=sign_up_form(email))
+            assert answer.status_code == 303
+    finally:
+        event.remove(db.engine("app").sync_engine, "before_cursor_execute", note)
+    assert done[0] == done[1]
+    assert done[0]
 
 
 async def test_and_at_about_the_same_time(cast: Cast) -> None:
@@ -199,10 +227,13 @@ async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:
     email = address()
     await browser().post("/auth/sign-up", data=sign_up_form(email, password="the one who lay in wait first"))
     early = browser()
+    await factories.founded()
     await early.post("/auth/sign-in", data={"email": email, "password": "the one who lay in wait first"})
     assert session_of(early) != ""
     await browser().post("/auth/sign-up", data=sign_up_form(email))
+    await factories.founded()
     assert (await early.get("/account")).status_code == 303
+    await factories.founded()
     answer = await browser().post(
         "/auth/sign-in", data={"email": email, "password": "the one who lay in wait first"}
     )
@@ -212,6 +243,7 @@ async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:
 async def test_without_verifying_no_page_of_the_organisation_opens() -> None:
     email, client = address(), browser()
     await client.post("/auth/sign-up", data=sign_up_form(email))
+    await factories.founded()
     await client.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
     home = (await client.get("/")).headers["location"]
     assert home.startswith("/t/harbour")
@@ -302,6 +334,7 @@ async def test_a_reset_changes_the_password_once_and_signs_out_everywhere(cast: 
     assert "no longer works" in again.text
     assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 303
     for password, status in ((factories.PASSWORD, 401), (new, 303)):
+        await factories.founded()
         answer = await browser().post("/auth/sign-in", data={"email": cast.ann.email, "password": password})
         assert answer.status_code == status
 
@@ -350,5 +383,6 @@ async def test_two_sign_ups_at_once_are_one_account() -> None:
         *(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3))
     )
     assert [one.status_code for one in answers] == [303] * 3
+    await factories.founded()
     async with db.transaction() as session:
         assert await users.get_by_email(session, email) is not None

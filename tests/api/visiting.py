@@ -10,6 +10,7 @@ from shared.core import db
 from shared.core.config import settings
 from shared.identity import repository, tokens
 from shared.identity.realms import USER
+from tests import factories
 
 PASSWORD = "seven lanterns over quiet water"
 
@@ -39,6 +40,7 @@ def session_of(client: httpx.AsyncClient) -> str:
 
 async def link_of(email: str, purpose: str) -> str:
     """The signed part of the newest link that was made for this person."""
+    await factories.founded()
     async with db.transaction() as session:
         user = await repository.get_person_by_email(session, USER, email)
         assert user is not None

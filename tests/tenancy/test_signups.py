@@ -1,6 +1,7 @@
 """How tenants come into being: once per wish, also when the wish arrives twice, and open only to who proved the address."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
-from shared.identity import tokens, users
+from shared.identity import sign_in, tokens, users
 from shared.identity.models import User
+from shared.identity.realms import USER
 from shared.tenancy import directory, entry, history, members, signups
-from shared.tenancy.models import Tenant, TenantState
+from shared.tenancy.models import SignUp, Tenant, TenantState
 from tests import factories
 from tests.conftest import Cast, Person
 
@@ -23,6 +25,7 @@ def address() -> str:
 
 
 async def account(email: str) -> User:
+    await factories.founded()
     async with db.transaction() as session:
         found = await users.get_by_email(session, email)
     assert found is not None
@@ -68,6 +71,44 @@ async def test_two_sign_ups_at_once_make_one_person_and_one_tenant() -> None:
     assert len(await tenants_of((await account(email)).id)) == 1
 
 
+async def test_jobs_that_overtake_each_other_leave_the_last_password_and_every_tenant() -> None:
+    email, other = address(), "eleven marble staircases turn"
+    first = await signups.sign_up(email, other, "Zoe", "Harbour")
+    second = await signups.sign_up(email, PASSWORD, "Zoe Lind", "Pier")
+    both = asyncio.Barrier(2)
+
+    async def found(sign_up_id: str) -> None:
+        async with db.transaction() as session:
+            await both.wait()
+            await signups.found(session, sign_up_id)
+
+    await asyncio.gather(found(second), found(first))
+    await found_again(first)
+    user = await account(email)
+    assert (user.name, user.sign_up_id) == ("Zoe Lind", second)
+    assert await sign_in.check_password(USER, email, PASSWORD) is not None
+    assert await sign_in.check_password(USER, email, other) is None
+    assert sorted(one.name for one in await tenants_of(user.id)) == ["Harbour", "Pier"]
+
+
+async def found_again(sign_up_id: str) -> None:
+    async with db.transaction() as session:
+        await signups.found(session, sign_up_id)
+
+
+async def test_a_sign_up_that_no_job_found_in_a_day_is_forgotten() -> None:
+    email = address()
+    old = await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
+    async with db.transaction("owner") as session:
+        row = await session.get(SignUp, old)
+        assert row is not None
+        row.created_at -= timedelta(days=1)
+    await found_again("sup_any")
+    async with db.transaction() as session:
+        assert await session.get(SignUp, old) is None
+        assert await users.get_by_email(session, email) is None
+
+
 async def test_two_people_may_call_their_tenants_the_same() -> None:
     name = f"Harbour {new_id('x')[-8:]}"
     emails = [address(), address()]
@@ -86,6 +127,7 @@ async def test_signing_up_again_before_the_mail_keeps_the_tenant_and_adds_anothe
     email = address()
     for organisation in ("Harbour", "Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
+        await factories.founded()
     assert sorted(one.name for one in await tenants_of((await account(email)).id)) == ["Harbour", "Pier"]
 
 
@@ -190,6 +232,7 @@ async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Ca
 
 async def test_an_address_that_has_an_account_founds_nothing(cast: Cast) -> None:
     await signups.sign_up(cast.carl.email, PASSWORD, "Carl", "Takeover")
+    await factories.founded()
     assert await tenants_of(cast.carl.user_id) == []
 
 
