@@ -65,7 +65,6 @@ class Head:
     suspended: bool = False
     reason: str = ""  # of the suspension
     owner: str = ""
-    owner_email: str = ""
     members: str = ""
     invited: str = ""
     seen_at: str = ""
@@ -111,7 +110,6 @@ def shown_head(one: Listed) -> Head:
         one.state is TenantState.SUSPENDED,
         one.state_reason,
         one.owner or "Nobody",
-        one.owner_email,
         words.some_of(one.members, "active", "active"),
         words.some_of(one.invited, "invitation open", "invitations open"),
         one.seen_at.isoformat() if one.seen_at else "",
@@ -324,7 +322,7 @@ def overview() -> rx.Component:
     seen = rx.cond(OneTenantState.one.seen_at != "", when(OneTenantState.one.seen_at, "", "ago"), "Never")
     facts = cells(
         fact("Members", OneTenantState.one.members, OneTenantState.one.invited),
-        fact("Owner", OneTenantState.one.owner, OneTenantState.one.owner_email),
+        fact("Owner", OneTenantState.one.owner, "Their address stands under Members"),
         fact("Last active", seen, "Anybody of them"),
         fact("Setting up", OneTenantState.one.setup, OneTenantState.one.setup_said),
     )

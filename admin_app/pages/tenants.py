@@ -1,4 +1,4 @@
-"""/tenants: every customer organisation, found by its own name or by anybody in it."""
+"""/tenants: every customer organisation, found by its own name or by the whole address of somebody in it."""
 
 from dataclasses import dataclass
 
@@ -185,7 +185,7 @@ def tenant_line(one: TenantRow) -> rx.Component:
 
 def tools() -> rx.Component:
     find = search(
-        "Search by tenant, person or id",
+        "Search by tenant, exact e-mail or id",
         default_value=TenantsState.query,
         on_change=TenantsState.look_for.debounce(200),
         max_length=200,
@@ -199,7 +199,7 @@ def listed() -> rx.Component:
         (TenantsState.query != "") | (TenantsState.state != ""),
         empty(
             "No tenant matches",
-            "The search looks at names, addresses and ids of tenants, and at names and e-mails of their people.",
+            "The search looks at names, addresses and ids of tenants. A person is found by their whole e-mail address.",
             glyph="search-x",
         ),
         empty("No tenants yet", "The first one appears when somebody signs up.", glyph="building-2"),

@@ -1,6 +1,6 @@
 """Tenants as operators see them: found, looked into with a reason, suspended and restored.
 
-The directory itself (name, state, owner, how far the setting-up is) is read across tenants, which the operators'
+The directory itself (name, state, name of the owner, how far the setting-up is) is read across tenants, which the operators'
 trail keeps. What people do inside a tenant is seen by entering it, and that stands in the tenant's own trail.
 """
 
@@ -27,9 +27,10 @@ LONGEST_QUERY = 200
 LATELY = timedelta(hours=24)
 TITLES = {step.key: step.title for step in provisioning.STEPS}
 # Stated reasons of reading across tenants where the page itself is the reason.
-FOR_OVERVIEW, FOR_LIST, FOR_ONE, FOR_JOBS = (
+FOR_OVERVIEW, FOR_LIST, FOR_PERSON, FOR_ONE, FOR_JOBS = (
     "Overview of the platform",
     "List of tenants",
+    "Tenants of a person, by their address",
     "Head of a tenant's page",
     "List of jobs",
 )
@@ -116,9 +117,11 @@ async def search(
     after: str = "",
     limit: int = 25,
 ) -> Page:
-    """By name, slug or id of a tenant, or by name or e-mail of anybody who is or was in it.
+    """By name, slug or id of a tenant, or by the whole e-mail address of somebody who is or was in it.
 
-    Raises Invalid for a state or column that does not exist.
+    Nobody needs to say why for a list of tenants, so it tells nothing of their people but the owner's name. Where an
+    address finds something, the operators' trail keeps the address. Raises Invalid for a state or column that does
+    not exist.
     """
     policy.require_operator(octx, actions.OP_TENANT_LIST)
     needle = " ".join(query.split()).lower()
@@ -138,6 +141,8 @@ async def search(
             limit=limit + 1,
         )
     shown = found[:limit]
+    if any(row.matched for row in shown):
+        await entry.note_across(octx, FOR_PERSON, query=needle)
     return Page(shown, shown[-1].id if len(found) > limit else "")
 
 

@@ -71,6 +71,18 @@ _invited = (
     .correlate(Tenant)
     .scalar_subquery()
 )
+_owner = (  # the name of the longest-standing one; a tenant may have several
+    columns(col(User.name))
+    .select_from(Membership)
+    .join(User, col(User.id) == col(Membership.user_id))
+    .where(col(Membership.tenant_id) == col(Tenant.id))
+    .where(col(Membership.role) == OWNER)
+    .where(col(Membership.state) == MembershipState.ACTIVE)
+    .order_by(col(Membership.created_at), col(Membership.id))
+    .limit(1)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
 _members: ColumnElement[int] = func.coalesce(_people.c.active, 0, type_=Integer)
 SORTS: dict[str, SQLColumnExpression[Any]] = {
     "name": func.lower(col(Tenant.name)),
@@ -79,31 +91,11 @@ SORTS: dict[str, SQLColumnExpression[Any]] = {
 }
 
 
-def _owner(what: Any) -> ColumnElement[Any]:
-    """Of the longest-standing owner; a tenant may have several."""
-    return (
-        columns(what)
-        .select_from(Membership)
-        .join(User, col(User.id) == col(Membership.user_id))
-        .where(col(Membership.tenant_id) == col(Tenant.id))
-        .where(col(Membership.role) == OWNER)
-        .where(col(Membership.state) == MembershipState.ACTIVE)
-        .order_by(col(Membership.created_at), col(Membership.id))
-        .limit(1)
-        .correlate(Tenant)
-        .scalar_subquery()
-    )
-
-
-def _person_matches(needle: str) -> ColumnElement[bool]:
-    return or_(
-        func.strpos(func.lower(col(User.email)), needle) > 0,
-        func.strpos(func.lower(col(User.name)), needle) > 0,
-    )
-
-
 def _found_by(needle: str) -> tuple[ColumnElement[bool], ColumnElement[str]]:
-    """Whether a tenant matches, and which of its members when only a member does. Former members are found too."""
+    """Whether a tenant matches, and which of its members when only a member does. Former members are found too.
+
+    A person is found by their whole address, which whoever asks has from them; by no part of it, nor by a name.
+    """
     own = or_(
         col(Tenant.id) == needle,
         func.strpos(col(Tenant.slug), needle) > 0,
@@ -112,15 +104,14 @@ def _found_by(needle: str) -> tuple[ColumnElement[bool], ColumnElement[str]]:
     theirs = (
         columns(col(Membership.tenant_id))
         .join(User, col(User.id) == col(Membership.user_id))
-        .where(_person_matches(needle))
+        .where(col(User.email) == needle)
     )
     first = (
         columns(func.concat(col(User.name), " <", col(User.email), ">"))
         .select_from(Membership)
         .join(User, col(User.id) == col(Membership.user_id))
         .where(col(Membership.tenant_id) == col(Tenant.id))
-        .where(_person_matches(needle))
-        .order_by(col(User.email))
+        .where(col(User.email) == needle)
         .limit(1)
         .correlate(Tenant)
         .scalar_subquery()
@@ -137,8 +128,7 @@ def _listed(matched: ColumnElement[str]) -> Select[Any]:
         col(Tenant.state_reason),
         col(Tenant.plan),
         col(Tenant.created_at),
-        func.coalesce(_owner(col(User.name)), ""),
-        func.coalesce(_owner(col(User.email)), ""),
+        func.coalesce(_owner, ""),
         _members,
         _invited,
         _people.c.seen_at,

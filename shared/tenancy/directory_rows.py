@@ -8,7 +8,7 @@ from shared.tenancy.models import MembershipState, StepState, TenantState
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A tenant in a list. `matched` says which member was found, when it was not the tenant's own name."""
+    """A tenant in a list. `matched`: the member whose whole address was asked for, "" when it was found otherwise."""
 
     id: str
     slug: str
@@ -18,7 +18,6 @@ class Listed:
     plan: str
     created_at: datetime
     owner: str
-    owner_email: str
     members: int  # active
     invited: int
     seen_at: datetime | None

@@ -201,11 +201,16 @@ async def visit(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator
 async def across(octx: OperatorCtx, reason: str) -> AsyncIterator[AsyncSession]:
     """Reading across tenants, for a stated reason, which goes into the operators' trail. Raises Invalid without."""
     reason = _reason(reason)
-    if not await repository.has_read_across(octx.session, octx.actor_id, reason, LOOK_LASTS):
-        trail.record_operator(octx, "tenants.read_across", "*", reason=reason)
+    await note_across(octx, reason)
     await db.leave(octx.session, reason=reason)
     yield octx.session
     await db.leave(octx.session)
+
+
+async def note_across(octx: OperatorCtx, reason: str, **details: str) -> None:
+    """The line of reading across tenants. Another reading for the same reason and with the same details is the same."""
+    if not await repository.has_read_across(octx.session, octx.actor_id, reason, details, LOOK_LASTS):
+        trail.record_operator(octx, "tenants.read_across", "*", reason=reason, **details)
 
 
 async def peek(cookies: str, slug: str) -> Principal | None:

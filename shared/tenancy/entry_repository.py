@@ -78,12 +78,15 @@ async def has_looked(
     return (await session.exec(statement)).first() is not None
 
 
-async def has_read_across(session: AsyncSession, operator_id: str, reason: str, within: timedelta) -> bool:
+async def has_read_across(
+    session: AsyncSession, operator_id: str, reason: str, details: dict[str, str], within: timedelta
+) -> bool:
     statement = (
         select(OperatorEvent.id)
         .where(OperatorEvent.actor_id == operator_id)
         .where(OperatorEvent.action == "tenants.read_across")
         .where(OperatorEvent.reason == reason)
+        .where(OperatorEvent.details == details)
         .where(col(OperatorEvent.at) > now() - within)
         .limit(1)
     )

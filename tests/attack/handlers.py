@@ -151,7 +151,7 @@ class Attack:
         if self.app.which == "tenant":
             return
         tenant, reason = self.world.globex, {"reason": "Ticket 4471"}
-        _, invited, _ = self.world.secrets[tenant]  # the owner's address is in the directory
+        _, invited, owner = self.world.secrets[tenant]  # addresses of people
         async with self.app.socket(self.own) as socket:
             for name, one in self.handlers.items():
                 if "reason" in inputs(one):
@@ -159,7 +159,7 @@ class Attack:
                 for tab in TABS:
                     said = await self._call(socket, name, one, tenant, {"tab": tab})
                     what = f"admin {short(name)} ({tab}) without a reason"
-                    self.report.attempt(KIND, what, refused=invited not in said)
+                    self.report.attempt(KIND, what, refused=invited not in said and owner not in said)
         for state in ("one_tenant_state", "all_audit_state"):
             ways = {short(name): name for name in self.handlers}
             enter, turn = ways[f"{state}.enter"], ways[f"{state}.choose_tab"]
