@@ -9,7 +9,7 @@ from shared.access.roles import OPERATOR_ROLES, OWNER
 from shared.audit import trail
 from shared.core.ctx import OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
 from shared.identity import emails, mfa, passwords, repository, sessions, users
 from shared.identity.models import Operator
@@ -36,6 +36,7 @@ async def create(
     _known_role(role)
     password = password or _password()
     password_hash = await passwords.hash(password)
+    _still_may(octx, (await repository.lock_operators(octx.session, OWNER, octx.actor_id)).get(octx.actor_id))
     if await repository.get_person_by_email(octx.session, OPERATOR, email) is not None:
         raise Conflict(f"{email} is an operator already.", "Change their role, or enable them again.")
     operator = Operator(email=email, name=name, role=role)
@@ -49,9 +50,9 @@ async def create(
 async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: str) -> None:
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     _known_role(role)
-    operator = await _lock(octx, operator_id)
-    if operator.role == OWNER and role != OWNER:
-        await _keep_one_owner(octx, operator)
+    operator, owners = await _lock(octx, operator_id)
+    if role != OWNER:
+        _keep_one_owner(owners, operator)
     before, operator.role = operator.role, role
     octx.session.add(operator)
     trail.record_operator(octx, "operator.role_changed", operator_id, reason=reason, old=before, new=role)
@@ -60,8 +61,8 @@ async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: st
 async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
     """Ends their sessions at once."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    operator = await _lock(octx, operator_id)
-    await _keep_one_owner(octx, operator)
+    operator, owners = await _lock(octx, operator_id)
+    _keep_one_owner(owners, operator)
     operator.disabled_at = operator.disabled_at or now()
     octx.session.add(operator)
     await sessions.end_all(octx.session, OPERATOR, operator_id)
@@ -71,21 +72,36 @@ async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
 
 async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    operator = await _lock(octx, operator_id)
+    operator, _ = await _lock(octx, operator_id)
     operator.disabled_at = None
     octx.session.add(operator)
     trail.record_operator(octx, "operator.enabled", operator_id, reason=reason)
 
 
-async def _lock(octx: OperatorCtx, operator_id: str) -> Operator:
-    operator = await repository.lock_operator(octx.session, operator_id)
-    if operator is None:
+async def _lock(octx: OperatorCtx, operator_id: str) -> tuple[Operator, set[str]]:
+    """The operator, and the ids of all owners. Raises NotFound, Refused."""
+    locked = await repository.lock_operators(octx.session, OWNER, octx.actor_id, operator_id)
+    _still_may(octx, locked.get(octx.actor_id))
+    if operator_id not in locked:
         raise NotFound("There is no such operator.", "Choose one from the list.")
-    return operator
+    owners = {one.id for one in locked.values() if one.role == OWNER and one.disabled_at is None}
+    return locked[operator_id], owners
 
 
-async def _keep_one_owner(octx: OperatorCtx, leaving: Operator) -> None:
-    owners = await repository.lock_active_operators(octx.session, OWNER)
+def _still_may(octx: OperatorCtx, acting: Operator | None) -> None:
+    """What one may do was read at the door; whoever was first may have changed it since."""
+    if not octx.session_hash:
+        return  # the command line has no row
+    role = acting.role if acting is not None and acting.disabled_at is None else ""
+    if role not in OPERATOR_ROLES or OPERATOR_ROLES[role].permissions != octx.permissions:
+        raise Refused(
+            "Somebody changed what you may do, a moment ago.",
+            "Reload the page; nothing was changed by you.",
+            reason="rights_changed",
+        )
+
+
+def _keep_one_owner(owners: set[str], leaving: Operator) -> None:
     if owners == {leaving.id}:
         raise Conflict("The last owner stays.", "Make somebody else an owner first.")
 

@@ -66,14 +66,18 @@ async def list_operators(session: AsyncSession) -> Sequence[Operator]:
     return (await session.exec(select(Operator).order_by(Operator.name, Operator.id))).all()
 
 
-async def lock_operator(session: AsyncSession, operator_id: str) -> Operator | None:
-    return await session.get(Operator, operator_id, with_for_update=True)
+async def lock_operators(session: AsyncSession, role: str, *ids: str) -> dict[str, Operator]:
+    """All enabled ones with this role and those named, as they are now; nobody changes them before this ends.
 
-
-async def lock_active_operators(session: AsyncSession, role: str) -> set[str]:
-    """The ids of all who have this role, none of which can change before the transaction ends."""
-    statement = select(Operator.id).where(Operator.role == role).where(col(Operator.disabled_at).is_(None))
-    return set((await session.exec(statement.order_by(Operator.id).with_for_update())).all())
+    In one statement and one order, so that two who lock each other wait and do not deadlock. Not their keys: a
+    sign-in of theirs need not wait.
+    """
+    of_role = (col(Operator.role) == role) & col(Operator.disabled_at).is_(None)
+    statement = select(Operator).where(of_role | col(Operator.id).in_(ids)).order_by(Operator.id)
+    locked = await session.exec(
+        statement.with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
+    return {one.id: one for one in locked}
 
 
 # Sessions
