@@ -49,10 +49,13 @@ def some_of(count: int, one: str, many: str) -> str:
 
 
 OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
+    OperatorAuditAction.FACTOR_CODES_RENEWED: "made new recovery codes",
     OperatorAuditAction.FACTOR_ENROLLED: "enrolled a second factor",
+    OperatorAuditAction.KEYS_ROTATED: "wrapped the keys of tenants anew",
     OperatorAuditAction.OPERATOR_CREATED: "created the operator …",
     OperatorAuditAction.OPERATOR_DISABLED: "disabled the operator …",
     OperatorAuditAction.OPERATOR_ENABLED: "enabled the operator …",
+    OperatorAuditAction.OPERATOR_RENAMED: "changed their name",
     OperatorAuditAction.OPERATOR_ROLE_CHANGED: "changed the role of the operator …",
     OperatorAuditAction.PASSWORD_CHANGED: "changed their password",
     OperatorAuditAction.SESSION_ENDED: "signed out",

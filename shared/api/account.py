@@ -89,7 +89,9 @@ async def _prove(request: Request, visitor: SignedIn, typed: dict[str, str]) -> 
 async def rename(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
     realm = sites.of(request).realm
     async with db.transaction(realm.db_role) as session:
-        await users.rename(session, realm, visitor.person.id, typed.get("name", ""))
+        old, new = await users.rename(session, realm, visitor.person.id, typed.get("name", ""))
+        if old != new:
+            await _record(session, realm, visitor, "operator.renamed", old=old, new=new)
     return redirect("/account?done=name")
 
 
@@ -102,7 +104,7 @@ async def change_password(request: Request, visitor: SignedIn, typed: dict[str, 
     async with db.transaction(realm.db_role) as session:
         await users.change_password(session, realm, person.id, password_hash)
         token = await _renew(session, request, visitor, visitor.found.factors)
-    await _record(realm, token, "password.changed")
+        await _record(session, realm, visitor, "password.changed")
     return _with_session(realm, redirect("/account?done=password"), token)
 
 
@@ -144,6 +146,7 @@ async def confirm_factor(request: Request) -> Response:
                 raise Invalid(wrong, "Enter the one your app shows now.", fields={"code": wrong})
             await sessions.end_all(session, realm, visitor.person.id, visitor.found.session_hash)
             token = await _renew(session, request, visitor, BOTH)
+            await _record(session, realm, visitor, "factor.enrolled")
     except DomainError as problem:
         return await _factor_page(request, visitor, problem)
     shown = doors.page(request, "codes.html", codes=codes, target="/account?done=factor-on")
@@ -167,14 +170,17 @@ async def new_codes(request: Request, visitor: SignedIn, typed: dict[str, str]) 
         if not await mfa.is_on(session, realm, visitor.person.id):
             raise Invalid("Two-step sign-in is off.", "Turn it on first.")
         codes = await mfa.new_recovery_codes(session, realm, visitor.person.id)
+        await _record(session, realm, visitor, "factor.codes_renewed")
     return doors.page(request, "codes.html", codes=codes, target="/account?done=codes")
 
 
 async def end_device(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
     """Harmless for a device that is gone, and for one of somebody else."""
-    realm = sites.of(request).realm
+    realm, device = sites.of(request).realm, typed.get("session", "")[:60]
     async with db.transaction(realm.db_role) as session:
-        ended = await sessions.end_device(session, realm, visitor.person.id, typed.get("session", "")[:60])
+        ended = await sessions.end_device(session, realm, visitor.person.id, device)
+        if ended:
+            await _record(session, realm, visitor, "session.ended", device=device)
     if ended == visitor.found.session_hash:
         response = redirect("/sign-in?notice=signed-out")
         sessions.clear_cookie(response, realm)
@@ -185,7 +191,9 @@ async def end_device(request: Request, visitor: SignedIn, typed: dict[str, str])
 async def end_others(request: Request, visitor: SignedIn, _: dict[str, str]) -> Response:
     realm = sites.of(request).realm
     async with db.transaction(realm.db_role) as session:
-        await sessions.end_all(session, realm, visitor.person.id, visitor.found.session_hash)
+        count = await sessions.end_all(session, realm, visitor.person.id, visitor.found.session_hash)
+        if count:
+            await _record(session, realm, visitor, "session.ended", other_devices=count)
     return redirect("/account?done=others")
 
 
@@ -201,10 +209,11 @@ def _with_session(realm: Realm, response: Response, token: str) -> Response:
     return response
 
 
-async def _record(realm: Realm, token: str, action: str) -> None:
+async def _record(session: Any, realm: Realm, visitor: SignedIn, action: str, **details: Any) -> None:
+    """With what it is about, or not at all. Users have no trail outside of a tenant."""
     if realm is OPERATOR:
-        async with entry.enter_operator(f"{realm.cookie}={token}") as octx:
-            trail.record_operator(octx, action, octx.actor_id, reason="By themselves")
+        octx = await entry.enter_self(session, visitor.person.id, visitor.found.session_hash)
+        trail.record_operator(octx, action, octx.actor_id, reason="By themselves", **details)
 
 
 ROUTES = [

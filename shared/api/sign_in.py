@@ -137,11 +137,11 @@ async def sign_in_by_code(request: Request) -> Response:
             answer, codes = await mfa.answer_enrolment(session, realm, token, code)
         if answer.right:
             opened = await sign_in.start(session, realm, subject_id, BOTH, browser)
+            await _record(session, realm, subject_id, opened, enrolled=bool(codes))
     if not answer.right and not answer.left:
         return await _guessed(request, realm, subject_id)
     if not answer.right:
         return await _mfa_again(request, realm, subject_id, WrongCode(answer.left), target)
-    await _record(realm, opened, enrolled=bool(codes))
     response = doors.page(request, "codes.html", codes=codes, target=target) if codes else redirect(target)
     sessions.set_cookie(response, realm, opened)
     cookies.drop(response, realm.challenge_cookie)
@@ -170,14 +170,14 @@ def _start_again(realm: Realm) -> Response:
     return response
 
 
-async def _record(realm: Realm, token: str, *, enrolled: bool) -> None:
-    """Operators' sign-ins are in the operators' trail before the cookie is handed out."""
+async def _record(session: Any, realm: Realm, subject_id: str, token: str, *, enrolled: bool) -> None:
+    """Operators' sign-ins are in the operators' trail, or they are none."""
     if realm is not OPERATOR:
         return
-    async with entry.enter_operator(f"{realm.cookie}={token}") as octx:
-        if enrolled:
-            trail.record_operator(octx, "factor.enrolled", octx.actor_id, reason="Enrolled while signing in")
-        trail.record_operator(octx, "session.started", octx.actor_id, reason="Signed in")
+    octx = await entry.enter_self(session, subject_id, crypto.digest(token))
+    if enrolled:
+        trail.record_operator(octx, "factor.enrolled", octx.actor_id, reason="Enrolled while signing in")
+    trail.record_operator(octx, "session.started", octx.actor_id, reason="Signed in")
 
 
 async def sign_out(request: Request) -> Response:
@@ -187,6 +187,7 @@ async def sign_out(request: Request) -> Response:
     if realm is OPERATOR and await visitors.look(request) is not None:
         async with entry.enter_operator(header) as octx:
             trail.record_operator(octx, "session.ended", octx.actor_id, reason="Signed out")
+            await sessions.end(octx.session, realm, octx.session_hash)
     async with db.transaction(realm.db_role) as session:
         if found := await sessions.find(session, realm, header):
             await sessions.end(session, realm, found.session_hash)

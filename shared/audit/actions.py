@@ -43,11 +43,13 @@ NEED_REASON = frozenset(
 class OperatorAuditAction(StrEnum):
     """What operators do outside of every tenant."""
 
+    FACTOR_CODES_RENEWED = "factor.codes_renewed"
     FACTOR_ENROLLED = "factor.enrolled"
     KEYS_ROTATED = "keys.rotated"
     OPERATOR_CREATED = "operator.created"
     OPERATOR_DISABLED = "operator.disabled"
     OPERATOR_ENABLED = "operator.enabled"
+    OPERATOR_RENAMED = "operator.renamed"
     OPERATOR_ROLE_CHANGED = "operator.role_changed"
     PASSWORD_CHANGED = "password.changed"
     SESSION_ENDED = "session.ended"

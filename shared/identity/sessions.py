@@ -98,9 +98,12 @@ async def end(session: AsyncSession, realm: Realm, session_hash: str) -> None:
         await notices.session(session, session_hash)
 
 
-async def end_all(session: AsyncSession, realm: Realm, subject_id: str, except_hash: str = "") -> None:
-    for ended in await repository.delete_sessions(session, realm, subject_id, except_hash):
+async def end_all(session: AsyncSession, realm: Realm, subject_id: str, except_hash: str = "") -> int:
+    """How many."""
+    gone = await repository.delete_sessions(session, realm, subject_id, except_hash)
+    for ended in gone:
         await notices.session(session, ended)
+    return len(gone)
 
 
 async def end_device(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:

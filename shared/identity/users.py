@@ -98,11 +98,14 @@ async def replace_unverified(
     await _sign_out_everywhere(session, USER, user.id)
 
 
-async def rename(session: AsyncSession, realm: Realm, subject_id: str, name: str) -> None:
+async def rename(session: AsyncSession, realm: Realm, subject_id: str, name: str) -> tuple[str, str]:
+    """The name before and after."""
     person = await repository.get_person(session, realm, subject_id)
-    if person is not None:
-        person.name = clean_name(name)
-        session.add(person)
+    if person is None:
+        return "", ""
+    before, person.name = person.name, clean_name(name)
+    session.add(person)
+    return before, person.name
 
 
 async def mark_verified(session: AsyncSession, user_id: str) -> User:

@@ -19,7 +19,7 @@ from shared.core.ctx import Actor, Ctx, OperatorCtx
 from shared.core.errors import Invalid, NotFound, NotSignedIn, Refused
 from shared.entitlements import plans
 from shared.identity import realms, sessions
-from shared.identity.models import User
+from shared.identity.models import Operator, User
 from shared.tenancy import entry_repository as repository
 from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
 
@@ -139,14 +139,15 @@ async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
         operator = await repository.get_operator(session, found.subject_id) if found else None
         if found is None or operator is None or operator.disabled_at is not None:
             raise NotSignedIn
-        yield OperatorCtx(
-            actor=Actor("operator", operator.id, operator.name),
-            role=operator.role,
-            permissions=OPERATOR_ROLES[operator.role].permissions,
-            request_id=log.new_request_id(),
-            session=session,
-            session_hash=found.session_hash,
-        )
+        yield _octx(session, operator, found.session_hash)
+
+
+async def enter_self(session: AsyncSession, operator_id: str, session_hash: str) -> OperatorCtx:
+    """For an operator's own account, in the transaction that changes it. Raises NotSignedIn."""
+    operator = await repository.get_operator(session, operator_id)
+    if operator is None or operator.disabled_at is not None:
+        raise NotSignedIn
+    return _octx(session, operator, session_hash)
 
 
 @asynccontextmanager
@@ -299,6 +300,17 @@ def _ctx(
         entitlements=frozenset(),
         limits=plans.limits(tenant.plan),
         request_id=request_id or log.new_request_id(),
+        session=session,
+        session_hash=session_hash,
+    )
+
+
+def _octx(session: AsyncSession, operator: Operator, session_hash: str) -> OperatorCtx:
+    return OperatorCtx(
+        actor=Actor("operator", operator.id, operator.name),
+        role=operator.role,
+        permissions=OPERATOR_ROLES[operator.role].permissions,
+        request_id=log.new_request_id(),
         session=session,
         session_hash=session_hash,
     )

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from admin_app import words
 from shared.audit import trail
 from shared.audit.actions import NEED_REASON, AuditAction, OperatorAuditAction
 from shared.core import db
@@ -126,6 +127,10 @@ def test_every_action_is_recorded_by_some_service(
     kind: type[AuditAction] | type[OperatorAuditAction],
 ) -> None:
     assert {one.value for one in kind} - recorded() == set()
+
+
+def test_every_action_has_words_on_the_operators_page() -> None:
+    assert set(words.OPERATOR_WORDS) == set(OperatorAuditAction)
 
 
 def test_actions_are_alphabetical_nouns_and_past_verbs() -> None:
