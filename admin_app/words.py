@@ -52,6 +52,7 @@ OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was 
     OperatorAuditAction.FACTOR_CODES_RENEWED: "made new recovery codes",
     OperatorAuditAction.FACTOR_ENROLLED: "enrolled a second factor",
     OperatorAuditAction.KEYS_ROTATED: "wrapped the keys of tenants anew",
+    OperatorAuditAction.OPERATOR_ACCESS_RESET: "reset the access of the operator …",
     OperatorAuditAction.OPERATOR_CREATED: "created the operator …",
     OperatorAuditAction.OPERATOR_DISABLED: "disabled the operator …",
     OperatorAuditAction.OPERATOR_ENABLED: "enabled the operator …",

@@ -30,7 +30,8 @@ COLUMNS = [
     Column("Since", less=True),
     Column("Actions", end=True, hidden=True),
 ]
-DIALOGS = ("role", "disable", "enable")
+DIALOGS = ("role", "disable", "enable", "reset")
+SHOWN_FOR = 300_000  # milliseconds: a new password is read out to somebody, or copied
 ROLES = [(role.key, role.name, role.sentence) for role in OPERATOR_ROLES.values()]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_REASON)]
 
@@ -131,6 +132,20 @@ class OperatorsState(PageState):
             await self._read(octx)
         return self._done(f"Enabled {subject.name}.", "They may sign in again, with the role they had.")
 
+    @rx.event
+    @needs(actions.OP_OPERATOR_MANAGE)
+    async def reset_access(self, payload: dict[str, Any]) -> EventSpec:
+        """The new password goes to the browser and into no state: nothing of it is left here."""
+        form, subject = ReasonForm.read(payload), self.subject
+        async with self._ctx() as octx:
+            made = await service.reset_access(octx, an_id("opr", subject.id), reason=form.reason)
+            await self._read(octx)
+        self.dialog = ""
+        said = f"New password, shown once: {made.password}. They enrol a second factor with it."
+        return rx.toast.success(
+            f"Reset the access of {subject.name}.", description=said, duration=SHOWN_FOR, close_button=True
+        )
+
     def _done(self, said: str, then: str) -> EventSpec:
         self.dialog = ""
         return rx.toast.success(said, description=then)
@@ -143,6 +158,7 @@ def operator_line(one: OperatorRow) -> rx.Component:
     change = menu(
         icon_button(f"Actions for {one.name}", "ellipsis"),
         item("user-cog", "Change role", "role"),
+        rx.cond(~one.you, item("key-round", "Reset access", "reset")),
         rx.cond(
             one.active,
             item("user-x", "Disable", "disable", color_scheme="red"),
@@ -209,6 +225,15 @@ def dialogs() -> rx.Component:
             "They may sign in again with the role and the second factor they had.",
             confirm="Enable",
             submit=OperatorsState.enable,
+        ),
+        about(
+            "reset",
+            f"Reset the access of {name}",
+            "For a lost password or device. Their sessions end at once, password and second factor stop working, and"
+            " you are shown a new password, once.",
+            confirm="Reset access",
+            submit=OperatorsState.reset_access,
+            kind="danger-fill",
         ),
     )
 

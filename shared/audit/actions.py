@@ -46,6 +46,7 @@ class OperatorAuditAction(StrEnum):
     FACTOR_CODES_RENEWED = "factor.codes_renewed"
     FACTOR_ENROLLED = "factor.enrolled"
     KEYS_ROTATED = "keys.rotated"
+    OPERATOR_ACCESS_RESET = "operator.access_reset"
     OPERATOR_CREATED = "operator.created"
     OPERATOR_DISABLED = "operator.disabled"
     OPERATOR_ENABLED = "operator.enabled"

@@ -131,6 +131,15 @@ def operator_create(
         typer.echo(asyncio.run(operators.create(email, role, name or email.partition("@")[0].title())))
 
 
+@operator.command("reset")
+def operator_reset(email: str) -> None:
+    """For an operator who lost password or device: prints a new password, once. A new factor is enrolled then."""
+    from shared.cli import database, operators
+
+    with database.running():
+        typer.echo(asyncio.run(operators.reset(email)))
+
+
 @app.command("rotate-keys")
 def rotate_keys() -> None:
     """Wrap every data key with the newest of BULKHEAD_MASTER_KEYS. Older ones can be dropped afterwards."""

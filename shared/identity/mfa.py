@@ -22,6 +22,7 @@ from shared.core.ids import ALPHABET
 from shared.identity import repository
 from shared.identity.realms import Realm
 
+ANOTHER_DEVICE = "For another device, ask an owner to reset your access: the next sign-in enrols it."
 STEP = 30  # seconds
 CHALLENGE_LIVES = timedelta(minutes=10)
 MOST_ATTEMPTS = 5
@@ -50,7 +51,10 @@ async def enrol(session: AsyncSession, realm: Realm, subject_id: str) -> str:
     """
     row = await repository.get_totp(session, realm, subject_id)
     if row is not None and row.confirmed_at is not None:
-        raise Conflict("Two-step sign-in is on already.", "Turn it off first to use another device.")
+        raise Conflict(
+            "Two-step sign-in is on already.",
+            ANOTHER_DEVICE if realm.factor_required else "Turn it off first to use another device.",
+        )
     if row is not None:
         return await _seed(session, realm, subject_id, row.sealed)
     await _store(session, realm, subject_id, pyotp.random_base32(), confirmed=False)
@@ -113,7 +117,7 @@ async def verify(session: AsyncSession, realm: Realm, subject_id: str, code: str
 async def disable(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     """Raises Conflict where a factor is required."""
     if realm.factor_required:
-        raise Conflict("Operators sign in with two steps.", "Enrol another device instead.")
+        raise Conflict("Operators sign in with two steps.", ANOTHER_DEVICE)
     await repository.delete_factors(session, realm, subject_id)
 
 

@@ -38,7 +38,9 @@ async def create(
     password_hash = await passwords.hash(password)
     _still_may(octx, (await repository.lock_operators(octx.session, OWNER, octx.actor_id)).get(octx.actor_id))
     if await repository.get_person_by_email(octx.session, OPERATOR, email) is not None:
-        raise Conflict(f"{email} is an operator already.", "Change their role, or enable them again.")
+        raise Conflict(
+            f"{email} is an operator already.", "Change their role, enable them again, or reset their access."
+        )
     operator = Operator(email=email, name=name, role=role)
     octx.session.add(operator)
     await octx.session.flush()
@@ -76,6 +78,34 @@ async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
     operator.disabled_at = None
     octx.session.add(operator)
     trail.record_operator(octx, "operator.enabled", operator_id, reason=reason)
+
+
+async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: str) -> Created:
+    """For who lost password or device: a new password, and another factor is enrolled at the next sign-in.
+
+    Not for oneself: whoever sits before an open session would take the account over. Raises Conflict.
+    """
+    policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    password = _password()
+    password_hash = await passwords.hash(password)
+    operator, _ = await _lock(octx, operator_id)
+    if operator_id == octx.actor_id:
+        raise Conflict("Nobody resets their own access.", "Ask another owner to reset it.")
+    await repository.set_password(octx.session, OPERATOR, operator_id, password_hash)
+    await mfa.reset(octx.session, OPERATOR, operator_id)
+    await sessions.end_all(octx.session, OPERATOR, operator_id)
+    await mfa.end_challenges(octx.session, OPERATOR, operator_id)
+    trail.record_operator(octx, "operator.access_reset", operator_id, reason=reason, email=operator.email)
+    return Created(operator, password)
+
+
+async def get_by_email(octx: OperatorCtx, email: str) -> Operator:
+    """Raises NotFound."""
+    policy.require_operator(octx, actions.OP_OPERATOR_READ)
+    found: Operator | None = await repository.get_person_by_email(octx.session, OPERATOR, emails.same(email))
+    if found is None:
+        raise NotFound(f"No operator has the address {email}.", "Choose one from the list of operators.")
+    return found
 
 
 async def _lock(octx: OperatorCtx, operator_id: str) -> tuple[Operator, set[str]]:

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pyotp
 import pytest
 
 from shared.audit import trail
+from shared.cli import operators as command
+from shared.core import db
 from shared.core.ctx import OperatorCtx
-from shared.core.errors import Conflict, Invalid, Refused
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.identity import operators, sign_in
+from shared.identity import mfa, operators, sessions, sign_in
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry
 from tests import factories
@@ -55,6 +58,78 @@ async def test_disabled_means_signed_out_and_not_in_again(cast: Cast) -> None:
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is not None
 
 
+# ── who lost their device ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def somebody_with_a_factor(cast: Cast) -> tuple[operators.Created, str, str]:
+    """With a session, and a sign-in that waits for its code: the cookie of the one, the token of the other."""
+    async with cast.olga.octx() as octx:
+        made = await operators.create(octx, address(), "support", "Sue")
+        await mfa.install(octx.session, OPERATOR, made.operator.id, pyotp.random_base32())
+        token = await sessions.start(octx.session, OPERATOR, made.operator.id, "password+totp")
+        return (
+            made,
+            f"{OPERATOR.cookie}={token}",
+            await mfa.challenge(octx.session, OPERATOR, made.operator.id),
+        )
+
+
+async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -> None:
+    made, cookie, challenge = await somebody_with_a_factor(cast)
+    async with cast.olga.octx() as octx:
+        again = await operators.reset_access(octx, made.operator.id, reason="lost her phone")
+        event = (await trail.list_operator_events(octx))[0]
+    assert (event.action, event.object_id, event.reason) == (
+        "operator.access_reset",
+        made.operator.id,
+        "lost her phone",
+    )
+    assert again.password not in str(event.details)
+    assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
+    assert await sign_in.check_password(OPERATOR, made.operator.email, again.password) is not None
+    assert await entry.peek_operator(cookie) is None
+    async with db.transaction("operator") as session:
+        assert await mfa.challenged(session, OPERATOR, challenge) == ""
+        assert not await mfa.is_on(session, OPERATOR, made.operator.id)
+        assert await mfa.count_codes(session, OPERATOR, made.operator.id) == 0
+        assert await mfa.enrol(session, OPERATOR, made.operator.id)  # as at the first sign-in
+
+
+async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebody(cast: Cast) -> None:
+    made, cookie, _ = await somebody_with_a_factor(cast)
+    async with cast.olga.octx() as octx:
+        with pytest.raises(Conflict, match="their own access"):
+            await operators.reset_access(octx, octx.actor_id, reason="my own")
+        with pytest.raises(NotFound):
+            await operators.reset_access(octx, new_id("opr"), reason="nobody")
+    with pytest.raises(Invalid, match="reason"):
+        async with cast.olga.octx() as octx:
+            await operators.reset_access(octx, made.operator.id, reason=" ")
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.sam.octx() as octx:
+            await operators.reset_access(octx, made.operator.id, reason="why not")
+    assert await entry.peek_operator(cookie) is not None
+
+
+async def test_from_the_command_line_too(cast: Cast) -> None:
+    made, cookie, _ = await somebody_with_a_factor(cast)
+    said = await command.reset(made.operator.email.upper())
+    assert await entry.peek_operator(cookie) is None
+    password = said.rpartition(" ")[2]
+    assert await sign_in.check_password(OPERATOR, made.operator.email, password) is not None
+    with pytest.raises(NotFound, match="No operator"):
+        await command.reset("nobody@bulkhead.test")
+
+
+async def test_who_changes_devices_is_told_a_way_that_exists(cast: Cast) -> None:
+    made, _, _ = await somebody_with_a_factor(cast)
+    async with db.transaction("operator") as session:
+        for way in (mfa.enrol, mfa.disable):
+            with pytest.raises(Conflict) as refused:
+                await way(session, OPERATOR, made.operator.id)
+            assert "ask an owner to reset your access" in refused.value.next_step
+
+
 # ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 Act = Callable[[OperatorCtx, str], Awaitable[Any]]
@@ -64,6 +139,7 @@ TAKE: dict[str, Act] = {  # the right of another owner
 }
 USE: dict[str, Act] = {  # one's own
     **TAKE,
+    "resetting": lambda octx, other: operators.reset_access(octx, other, reason="second"),
     "enabling": lambda octx, other: operators.enable(octx, other, reason="second"),
     "creating": lambda octx, _: operators.create(octx, address(), "owner", "Eve"),
 }
