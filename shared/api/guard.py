@@ -5,7 +5,6 @@ session, and under `/t/{slug}` a membership: what does not exist and what is oth
 """
 
 import re
-from collections.abc import Awaitable, Callable
 from functools import cached_property
 from urllib.parse import parse_qs
 
@@ -24,7 +23,7 @@ from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.identity import sessions
 from shared.tenancy import entry
-from shared.tenancy.entry import Principal
+from shared.tenancy.entry import Peek, Principal
 
 SOCKET, UPLOAD = "/_event", "/_upload"
 # Of Reflex, and of no use to anybody but somebody who looks around.
@@ -40,11 +39,9 @@ PUBLIC = ("/assets/", "/fonts/")  # compiled and static files: no data in them
 FILE = re.compile(r"/[A-Za-z0-9_.-]+\.(?:css|html|ico|js|json|map|png|svg|txt|webmanifest|woff2)")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{8,100}")
 
-Peek = Callable[[str, str], Awaitable[Principal | None]]  # cookie header, slug
 
-
-async def _peek_operator(cookies: str, _: str) -> Principal | None:
-    return await entry.peek_operator(cookies)
+async def _peek_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001
+    return await entry.peek_operator(cookies, touches=touches)
 
 
 class Guard:
@@ -103,7 +100,8 @@ class Guard:
             return False  # no other socket, and no polling
         if path.startswith(UPLOAD) and (is_socket or scope["method"] != "POST"):
             return False  # Reflex would hand uploaded files to anybody
-        principal = await self._peek(cookies, "")
+        # A socket connects again by itself, as often as the network breaks: nobody need sit before it.
+        principal = await self._peek(cookies, "", touches=not is_socket)
         if principal is None:
             return False
         if not self.is_from_here(headers):
@@ -137,7 +135,8 @@ class Guard:
         """None lets the page through."""
         parts = scope["path"].split("/")
         of_tenant = parts[1] == "t" and not self.site.operators
-        principal = await self._peek(cookies, parts[2] if of_tenant and len(parts) > 2 else "")
+        slug = parts[2] if of_tenant and len(parts) > 2 else ""
+        principal = await self._peek(cookies, slug, touches=True)
         if principal is None:
             if of_tenant and visitors.pending_in(cookies).email and doors.wants_page(scope):
                 return _redirect("/verify")

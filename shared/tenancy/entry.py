@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -53,6 +54,10 @@ class Principal:
     tenant_state: str = ""
     ended: str = ""  # why a former member may not enter, and
     ended_step: str = ""  # what they can do about it
+
+
+class Peek(Protocol):
+    async def __call__(self, cookies: str, slug: str, *, touches: bool) -> Principal | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +219,18 @@ async def note_across(octx: OperatorCtx, reason: str, **details: str) -> None:
         trail.record_operator(octx, "tenants.read_across", "*", reason=reason, **details)
 
 
-async def peek(cookies: str, slug: str) -> Principal | None:
-    """None without a live session. Asked by the HTTP guard and before every event."""
+async def peek(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
+    """None without a live session. Asked by the HTTP guard and before every event.
+
+    `touches`: a person did something, so that the idle clock begins anew.
+    """
     async with db.transaction() as session:
         found = await sessions.find(session, realms.USER, cookies)
         user = await repository.get_user(session, found.subject_id) if found else None
         if found is None or user is None:
             return None
-        await sessions.touch(session, realms.USER, found)
+        if touches:
+            await sessions.touch(session, realms.USER, found)
         nobody = Principal(found.session_hash, user.id)
         if not slug:
             return nobody
@@ -232,7 +241,8 @@ async def peek(cookies: str, slug: str) -> Principal | None:
             ended = _ended(membership, tenant)
             if ended is None:
                 await db.enter(session, tenant.id)
-                await repository.touch_membership(session, tenant.id, user.id, SEEN_EVERY)
+                if touches:
+                    await repository.touch_membership(session, tenant.id, user.id, SEEN_EVERY)
             return Principal(
                 found.session_hash,
                 user.id,
@@ -246,13 +256,14 @@ async def peek(cookies: str, slug: str) -> Principal | None:
     return nobody
 
 
-async def peek_operator(cookies: str) -> Principal | None:
+async def peek_operator(cookies: str, *, touches: bool = True) -> Principal | None:
     async with db.transaction("operator") as session:
         found = await sessions.find(session, realms.OPERATOR, cookies)
         operator = await repository.get_operator(session, found.subject_id) if found else None
         if found is None or operator is None or operator.disabled_at is not None:
             return None
-        await sessions.touch(session, realms.OPERATOR, found)
+        if touches:
+            await sessions.touch(session, realms.OPERATOR, found)
         return Principal(found.session_hash, operator.id, OPERATOR_ROLES[operator.role].permissions)
 
 

@@ -4,7 +4,7 @@ Deny by default: a handler that does not say what it needs is refused.
 """
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import reflex as rx
@@ -17,7 +17,7 @@ from shared.access.actions import Action, OperatorAction
 from shared.core import log
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.tenancy import entry
-from shared.tenancy.entry import Principal
+from shared.tenancy.entry import Peek, Principal
 from shared.ui.live import Live
 from shared.ui.state import refusal_toast, slug_of
 
@@ -35,17 +35,17 @@ RELOAD = rx.call_script("window.location.reload()")
 
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-Peek = Callable[[str, str], Awaitable[Principal | None]]  # cookie header, slug of the page
 
 
-async def peek_operator(cookies: str, slug: str) -> Principal | None:  # noqa: ARG001  operators' pages have no tenant
-    return await entry.peek_operator(cookies)
+async def peek_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001  no tenant here
+    return await entry.peek_operator(cookies, touches=touches)
 
 
 class Admission(rx.State):
     """Whom this state tree serves, and what the page says instead of its content."""
 
     _bound: str = ""  # session and tenant of this tree; never leaves the server
+    _at: str = ""  # path of the page it shows
     refused: str = ""
     next_step: str = ""
     broken: str = ""  # request id of a load that failed
@@ -95,6 +95,7 @@ class Gate(rx.Middleware):
     def __init__(self, peek: Peek, live: Live, *, frame: Any = None) -> None:
         """`frame`: the event that fills the frame of a page whose own load was refused."""
         self._peek, self._live, self._frame = peek, live, frame
+        self._frame_name = Event.from_event_type(frame)[0].name if frame is not None else ""
 
     async def preprocess(
         self,
@@ -104,10 +105,12 @@ class Gate(rx.Middleware):
     ) -> StateUpdate | None:
         """None lets the event through; anything else is the answer."""
         admission = await state.get_state(Admission)
-        slug = slug_of(admission.router.url.path)
-        principal = await self._peek(admission.router.headers.cookie, slug)
+        path, boots = admission.router.url.path, event.name in FRAMEWORK
+        slug, touches = slug_of(path), self._is_a_persons(event, admission._at, path)
+        principal = await self._peek(admission.router.headers.cookie, slug, touches=touches)
         foreign = await _bind(admission, f"{principal.session_hash}/{slug}" if principal else "")
-        boots = event.name in FRAMEWORK
+        if admission._at != path:
+            admission._at = path
         if principal is None or (foreign and not boots):
             return await _answer(state, RELOAD)
         self._live.seen(
@@ -135,6 +138,19 @@ class Gate(rx.Middleware):
             return await _answer(state, refusal_toast(refusal))
         frame = self._frame is not None and refusal.reason == decision.MISSING_PERMISSION
         return await _answer(state, *([self._frame] if frame else []))
+
+    def _is_a_persons(self, event: Event, before: str, path: str) -> bool:
+        """Whether somebody sits before the tab: only that moves the idle clock of the session.
+
+        An open page loads again whenever others commit something, and boots again whenever the network breaks. So a
+        load is nobody's, and neither is what the framework sends by itself, except where it leads to another page:
+        links are followed without an HTTP request. The first page of a tab came by one.
+        """
+        if event.name in FRAMEWORK:
+            return event.name in PAGE_LOADS and before not in ("", path)
+        known = RegistrationContext.get().event_handlers.get(event.name)
+        loads = known is None or getattr(known.handler.fn, "__page__", False)
+        return not loads and event.name != self._frame_name
 
 
 def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import text
 
 from shared.api.edge import Edge
 from shared.api.guard import Guard
 from shared.api.origin import SameOrigin
 from shared.api.owners import MemoryOwners
 from shared.api.sites import ADMIN, TENANT, Site
-from shared.core import db
+from shared.core import crypto, db
 from shared.identity import sessions
 from shared.identity.realms import USER
 from shared.tenancy import directory, members
@@ -288,3 +290,26 @@ async def end(cookie: str) -> None:
         found = await sessions.find(session, USER, cookie)
         assert found is not None
         await sessions.end(session, USER, found.session_hash)
+
+
+async def test_a_page_moves_the_idle_clock_and_a_socket_does_not(cast: Cast) -> None:
+    """It connects again by itself, whoever sits before the tab."""
+    house, digest = House(), crypto.digest(cast.ann.cookie.partition("=")[2])
+
+    async def seen(*, earlier: timedelta = timedelta()) -> datetime:
+        async with db.transaction() as session:
+            connection = await session.connection()
+            rows = await connection.execute(
+                text(
+                    "update user_session set last_seen_at = last_seen_at - cast(:by as interval)"
+                    " where token_hash = :hash returning last_seen_at"
+                ),
+                {"by": earlier, "hash": digest},
+            )
+            return rows.scalar_one()  # type: ignore[no-any-return]
+
+    before = await seen(earlier=timedelta(minutes=5))
+    assert await house.socket(cast.ann.cookie) == "accepted"
+    assert await seen() == before
+    await house.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
+    assert await seen() > before

@@ -1,15 +1,17 @@
 """The doors: one test per way in, and what each of them refuses."""
 
 import dataclasses
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
-from shared.core import db
+from shared.core import crypto, db
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound, NotSignedIn, Refused
+from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import directory, entry, history, members
 from shared.tenancy.models import Tenant, TenantState
 from tests import factories
@@ -176,6 +178,41 @@ async def test_an_operator_enters_with_the_rights_of_their_role_and_no_tenant(ro
         assert (octx.role, octx.permissions) == (role, OPERATOR_ROLES[role].permissions)
         assert not hasattr(octx, "tenant_id")
     assert (await entry.peek_operator(cookie)) is not None
+
+
+# ── the idle clock ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
+    """When the session was last seen, after that was put earlier by so much."""
+    realm = USER if cookie.startswith(USER.cookie) else OPERATOR
+    async with db.transaction(realm.db_role) as session:
+        connection = await session.connection()
+        rows = await connection.execute(
+            text(
+                f"update {realm.session.__tablename__} set last_seen_at = last_seen_at - cast(:by as interval)"
+                " where token_hash = :hash returning last_seen_at"
+            ),
+            {"by": earlier, "hash": crypto.digest(cookie.partition("=")[2])},
+        )
+        return rows.scalar_one()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("realm", ["user", "operator"])
+async def test_a_look_without_a_person_moves_no_clock(cast: Cast, realm: str) -> None:
+    cookie = cast.ann.cookie if realm == "user" else await factories.operator("Otto")
+
+    async def look(*, touches: bool) -> None:
+        if realm == "user":
+            assert await entry.peek(cookie, cast.ann.slug, touches=touches)
+        else:
+            assert await entry.peek_operator(cookie, touches=touches)
+
+    long_ago = await seen_at(cookie, earlier=timedelta(minutes=5))
+    await look(touches=False)
+    assert await seen_at(cookie) == long_ago
+    await look(touches=True)
+    assert await seen_at(cookie) > long_ago
 
 
 # ── a job ────────────────────────────────────────────────────────────────────────────────────────────────────────

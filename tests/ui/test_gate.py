@@ -38,6 +38,10 @@ class ToyState(rx.State):
         raise NotFound("There is nothing here.", "Go back.")
 
     @rx.event
+    @needs(actions.HOME_READ)
+    async def fill_frame(self) -> None: ...
+
+    @rx.event
     @needs(actions.MEMBER_INVITE)
     async def invite(self) -> None: ...
 
@@ -46,6 +50,9 @@ OWNER = Principal("hash-ann", "usr_ann", ROLES["owner"].permissions, "ten_acme",
 VIEWER = replace(OWNER, permissions=ROLES["viewer"].permissions)
 STRANGER = Principal("hash-ann", "usr_ann")
 REMOVED = replace(STRANGER, tenant_id="ten_acme", ended="Ann removed you from Acme.", ended_step="Ask Ann.")
+
+
+CLOCK: list[bool] = []  # of each event that was let in: whether it moved the idle clock
 
 
 def tab(path: str = "/t/acme/members") -> State:
@@ -65,8 +72,9 @@ def tab(path: str = "/t/acme/members") -> State:
 async def answer(
     tree: State, principal: Principal | None, handler: Any, frame: Any = None
 ) -> StateUpdate | None:
-    async def peek(cookies: str, slug: str) -> Principal | None:
+    async def peek(cookies: str, slug: str, *, touches: bool) -> Principal | None:
         assert cookies == "c=1"
+        CLOCK.append(touches)
         return principal
 
     name = handler if isinstance(handler, str) else Event.from_event_type(handler)[0].name
@@ -169,3 +177,26 @@ async def test_trouble_of_a_load_stands_on_the_page() -> None:
     )
     await ToyState.event_handlers["load"].fn(toy)
     assert (admission.refused, toy.rows) == ("", ["read"])
+
+
+async def moves(tree: State, handler: Any) -> bool:
+    """Through the gate of an app with a frame of its own."""
+    await answer(tree, OWNER, handler, frame=ToyState.fill_frame)
+    return CLOCK[-1]
+
+
+async def test_what_comes_without_a_person_does_not_move_the_idle_clock() -> None:
+    """A commit of others asks open pages to load; a broken network makes them boot."""
+    tree = tab()
+    for by_itself in (*sorted(gate.FRAMEWORK), ToyState.load, ToyState.fill_frame):
+        assert not await moves(tree, by_itself), by_itself
+    assert await moves(tree, ToyState.invite)
+
+
+@pytest.mark.parametrize("boot", sorted(gate.PAGE_LOADS))
+async def test_a_link_that_was_followed_does(boot: str) -> None:
+    """It is no HTTP request. Booting again on the same page is nobody's doing."""
+    tree = tab("/t/acme/members")
+    assert [await moves(tree, boot) for _ in range(2)] == [False, False]
+    tree.router = tab("/t/acme/settings").router
+    assert [await moves(tree, boot) for _ in range(2)] == [True, False]
