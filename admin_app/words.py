@@ -62,4 +62,6 @@ OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was 
     OperatorAuditAction.SESSION_ENDED: "signed out",
     OperatorAuditAction.SESSION_STARTED: "signed in",
     OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",
+    OperatorAuditAction.USER_DISABLED: "disabled the account of …",
+    OperatorAuditAction.USER_ENABLED: "enabled the account of …",
 }

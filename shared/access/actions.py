@@ -65,6 +65,9 @@ OP_TENANT_RESUME = OperatorAction(
 OP_TENANT_SUSPEND = OperatorAction(
     "op:tenant:suspend", OperatorPermission.TENANT_SUSPEND, "suspend tenants", writes=True
 )
+OP_USER_DISABLE = OperatorAction(
+    "op:user:disable", OperatorPermission.USER_DISABLE, "disable people's accounts", writes=True
+)
 
 ACTIONS = {one.name: one for one in tuple(globals().values()) if isinstance(one, Action)}
 OPERATOR_ACTIONS = {one.name: one for one in tuple(globals().values()) if isinstance(one, OperatorAction)}

@@ -33,3 +33,4 @@ class OperatorPermission(StrEnum):
     TENANT_READ = "operator:tenant:read"
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"
+    USER_DISABLE = "operator:user:disable"

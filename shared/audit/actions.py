@@ -56,3 +56,5 @@ class OperatorAuditAction(StrEnum):
     SESSION_ENDED = "session.ended"
     SESSION_STARTED = "session.started"
     TENANTS_READ_ACROSS = "tenants.read_across"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"

@@ -19,6 +19,8 @@ dev = typer.Typer(help="For development only.", no_args_is_help=True)
 operator = typer.Typer(help="People who run the platform.", no_args_is_help=True)
 app.add_typer(dev, name="dev")
 app.add_typer(operator, name="operator")
+user = typer.Typer(help="Accounts of people in tenants.", no_args_is_help=True)
+app.add_typer(user, name="user")
 docs = typer.Typer(help="Pages that are written from the code.", no_args_is_help=True)
 app.add_typer(docs, name="docs")
 
@@ -138,6 +140,28 @@ def operator_reset(email: str) -> None:
 
     with database.running():
         typer.echo(asyncio.run(operators.reset(email)))
+
+
+@user.command("disable")
+def user_disable(
+    email: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+) -> None:
+    """End an account's sessions and links, and let nobody sign in with it. In every tenant."""
+    from shared.cli import database, users
+
+    with database.running():
+        typer.echo(asyncio.run(users.disable(email, reason)))
+
+
+@user.command("enable")
+def user_enable(
+    email: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+) -> None:
+    """Let a disabled account sign in again."""
+    from shared.cli import database, users
+
+    with database.running():
+        typer.echo(asyncio.run(users.enable(email, reason)))
 
 
 @app.command("rotate-keys")

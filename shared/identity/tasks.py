@@ -65,6 +65,14 @@ async def send_password_changed(session: AsyncSession, *, user_id: str) -> None:
         await mail.send(user.email, "password_changed", message_id, name=user.name, link=link)
 
 
+async def disable_user(session: AsyncSession, *, user_id: str) -> None:
+    await users.end_access(session, user_id)
+
+
+async def enable_user(session: AsyncSession, *, user_id: str) -> None:
+    await users.give_access_back(session, user_id)
+
+
 async def _send_link(session: AsyncSession, token_id: str, template: str) -> None:
     """Not sent when a newer link replaced this one, or it was used."""
     token = await repository.get_token(session, token_id)
@@ -80,6 +88,8 @@ async def _send_link(session: AsyncSession, token_id: str, template: str) -> Non
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {}
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    "platform.disable_user": disable_user,
+    "platform.enable_user": enable_user,
     "platform.request_reset": request_reset,
     "platform.request_verification": request_verification,
     "platform.send_account_exists": send_account_exists,

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.access import actions, policy
+from shared.audit import trail
+from shared.core.ctx import OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Invalid
+from shared.core.errors import Invalid, NotFound
 from shared.identity import emails, mfa, passwords, repository, sessions, tokens
 from shared.identity.models import User
 from shared.identity.realms import USER, Realm
@@ -186,6 +189,51 @@ async def change_password(
     if realm is USER:
         await repository.close_tokens(session, subject_id, "reset")
         await queue.put_platform(session, "platform.send_password_changed", user_id=subject_id)
+
+
+async def disable(octx: OperatorCtx, email: str, *, reason: str) -> User:
+    """Somebody else has this account, say: its sessions and links end, nobody signs in. What it belongs to stays.
+
+    Operators' transactions have no right on people's rows, so a job does it. Raises NotFound.
+    """
+    policy.require_operator(octx, actions.OP_USER_DISABLE)
+    user = await _person(octx, email)
+    trail.record_operator(octx, "user.disabled", user.id, reason=reason, email=user.email)
+    await queue.put_platform(octx.session, "platform.disable_user", in_turn=user.id, user_id=user.id)
+    return user
+
+
+async def enable(octx: OperatorCtx, email: str, *, reason: str) -> User:
+    """With the password, the factor and the memberships it had. Raises NotFound."""
+    policy.require_operator(octx, actions.OP_USER_DISABLE)
+    user = await _person(octx, email)
+    trail.record_operator(octx, "user.enabled", user.id, reason=reason, email=user.email)
+    await queue.put_platform(octx.session, "platform.enable_user", in_turn=user.id, user_id=user.id)
+    return user
+
+
+async def end_access(session: AsyncSession, user_id: str) -> None:
+    """What `disable` promised."""
+    user = await session.get_one(User, user_id)
+    user.disabled_at = user.disabled_at or now()
+    session.add(user)
+    await _sign_out_everywhere(session, USER, user_id)
+    for purpose in tokens.LIVES:
+        await repository.close_tokens(session, user_id, purpose)
+
+
+async def give_access_back(session: AsyncSession, user_id: str) -> None:
+    """What `enable` promised."""
+    user = await session.get_one(User, user_id)
+    user.disabled_at = None
+    session.add(user)
+
+
+async def _person(octx: OperatorCtx, email: str) -> User:
+    user = await get_by_email(octx.session, email)
+    if user is None:
+        raise NotFound("Nobody has an account with this address.", "Check the address.")
+    return user
 
 
 async def _sign_out_everywhere(

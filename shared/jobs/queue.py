@@ -28,11 +28,14 @@ async def put(ctx: Ctx, task: str, **ids: str) -> None:
     await _defer(ctx.session, task, ctx.tenant_id, args)
 
 
-async def put_platform(session: AsyncSession, task: str, **ids: str) -> None:
-    """For people, who belong to no tenant. The name begins with "platform."; the database checks it too."""
+async def put_platform(session: AsyncSession, task: str, *, in_turn: str = "", **ids: str) -> None:
+    """For people, who belong to no tenant. The name begins with "platform."; the database checks it too.
+
+    `in_turn`: jobs that share this word run one after another, in the order in which they were promised.
+    """
     if not task.startswith(PLATFORM):
         raise NoTenant(f"the job {task} has no tenant")
-    await _defer(session, task, None, {"request_id": log.new_request_id(), **ids})
+    await _defer(session, task, in_turn or None, {"request_id": log.new_request_id(), **ids})
 
 
 async def wake(ctx: Ctx) -> None:

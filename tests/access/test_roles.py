@@ -39,7 +39,7 @@ SUPPORT = {
     "op:tenant:read",
     "op:tenant:resume",
 }
-ENGINEER = SUPPORT | {"op:audit:read_all", "op:operator:read", "op:tenant:suspend"}
+ENGINEER = SUPPORT | {"op:audit:read_all", "op:operator:read", "op:tenant:suspend", "op:user:disable"}
 EXPECTED_OPERATORS = {
     "owner": ENGINEER | {"op:operator:manage", "op:key:rotate"},
     "engineer": ENGINEER,
