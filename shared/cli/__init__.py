@@ -166,7 +166,10 @@ def user_enable(
 
 @app.command("rotate-keys")
 def rotate_keys() -> None:
-    """Wrap every data key with the newest of BULKHEAD_MASTER_KEYS. Older ones can be dropped afterwards."""
+    """Wrap every data key with the newest of BULKHEAD_MASTER_KEYS, which every process knows by now.
+
+    Older ones can be dropped 7 days later, when no link in a mail is signed with them any more.
+    """
     from shared.cli import database, keys
 
     with database.running():

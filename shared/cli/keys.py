@@ -1,17 +1,26 @@
-"""A new master key, put before the old ones in BULKHEAD_MASTER_KEYS, takes over every data key. No data is touched."""
+"""A new master key, put before the old ones in BULKHEAD_MASTER_KEYS, takes over every data key. No data is touched.
+
+Every process has to know it before: what one wraps anew, the others open. Links in mails are not wrapped but signed,
+with the newest key at the time, so that the older keys stay until the last of those links has expired.
+"""
 
 from shared.core.config import settings
 from shared.identity import keys as platform
-from shared.tenancy import entry
+from shared.identity import tokens
+from shared.tenancy import entry, invitations
 from shared.tenancy import keys as tenants
 
 
 async def rotate() -> str:
-    """What was done, and what can be dropped now."""
+    """What was done, and what can be dropped when."""
     async with entry.enter_platform("command line") as octx:
         count = await tenants.rotate(octx, "Rotation from the command line")
     realms = await platform.rotate()
     newest, *older = settings().keys()
     said = f"{count} keys of tenants and {realms} of the platform are wrapped anew; all are under key {newest} now."
     names = ", ".join(str(number) for number in older)
-    return f"{said} BULKHEAD_MASTER_KEYS needs {names} no more." if older else said
+    days = max(invitations.LIVES, *tokens.LIVES.values()).days
+    later = (
+        f"BULKHEAD_MASTER_KEYS needs {names} for {days} more days, for links in mails that were sent before."
+    )
+    return f"{said} {later}" if older else said

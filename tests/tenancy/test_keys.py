@@ -15,10 +15,10 @@ from shared.core.config import Misconfigured, settings
 from shared.core.errors import Invalid, Refused
 from shared.identity import mfa
 from shared.identity.realms import OPERATOR, USER
-from shared.tenancy import keys, provisioning
+from shared.tenancy import invitations, keys, provisioning
 from shared.tenancy.models import TenantKey
 from tests import factories
-from tests.conftest import Cast, Operating
+from tests.conftest import ROOT, Cast, Operating
 
 NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
 
@@ -64,10 +64,22 @@ async def test_every_key_is_wrapped_anew_and_stays_the_key_it_was(cast: Cast, ol
     given(NEW, older)
     said = await command.rotate()
     assert "all are under key 7 now" in said
+    assert f"needs {older.partition(':')[0]} for 7 more days, for links in mails" in said
     given(NEW)  # the old one is gone for good
     for tenant, key in before.items():
         assert await dek(tenant) == (7, key)
     assert crypto.open_sealed((await dek(cast.acme))[1], sealed, cast.acme, "t.c", "row") == b"secret"
+
+
+async def test_a_link_from_before_works_until_it_expires_and_the_old_key_stays_that_long(
+    cast: Cast, older: str
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        link = invitations.link(await invitations.invite(ctx, f"zoe.{cast.acme}@acme.test", "member"))
+    given(NEW, older)
+    await command.rotate()
+    assert (await invitations.peek(link.partition("token=")[2])).tenant_name == "Acme"
+    assert f"{invitations.LIVES.days} days" in (ROOT / "docs" / "settings.md").read_text()
 
 
 async def test_second_factors_still_open(cast: Cast, older: str) -> None:
