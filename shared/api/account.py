@@ -3,9 +3,11 @@
 What changes how one signs in asks for the password again, whatever session is open.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,7 +17,7 @@ from shared.api.sign_in import redirect
 from shared.api.visitors import SignedIn
 from shared.audit import trail
 from shared.core import db
-from shared.core.errors import DomainError, Invalid
+from shared.core.errors import DomainError, Invalid, NotSignedIn
 from shared.core.limits import Limit, hit
 from shared.identity import mfa, passwords, sessions, sign_in, users
 from shared.identity.realms import OPERATOR, Realm
@@ -70,6 +72,8 @@ def _act(act: Act) -> Callable[[Request], Awaitable[Response]]:
         try:
             typed = await forms.read(request)
             return await act(request, visitor, typed)
+        except NotSignedIn:
+            raise
         except DomainError as problem:
             return await _page(request, visitor, problem, typed)
 
@@ -80,10 +84,18 @@ async def _prove(request: Request, visitor: SignedIn, typed: dict[str, str]) -> 
     """The password once more. Raises Invalid, Refused."""
     realm = sites.of(request).realm
     await hit(Limit.PROVE_SESSION, realm.name, visitor.found.session_hash)
-    person = await sign_in.check_password(realm, visitor.person.email, typed.get("current", ""))
-    if person is None:
+    if await sign_in.check_password(realm, visitor.person.email, typed.get("current", "")) is None:
         wrong = "This is not your password."
         raise Invalid(wrong, "Enter the password you signed in with.", fields={"current": wrong})
+
+
+@asynccontextmanager
+async def _changing(request: Request, visitor: SignedIn) -> AsyncIterator[AsyncSession]:
+    """For what decides who gets in: not by a session that ended while the form was on its way."""
+    realm = sites.of(request).realm
+    async with db.transaction(realm.db_role) as session:
+        await sessions.hold(session, realm, visitor.person.id, visitor.found.session_hash)
+        yield session
 
 
 async def rename(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
@@ -101,7 +113,7 @@ async def change_password(request: Request, visitor: SignedIn, typed: dict[str, 
     await _prove(request, visitor, typed)
     await users.judge_password(typed.get("password", ""), person.name, person.email)
     password_hash = await passwords.hash(typed.get("password", ""))
-    async with db.transaction(realm.db_role) as session:
+    async with _changing(request, visitor) as session:
         await users.change_password(session, realm, person.id, password_hash)
         token = await _renew(session, request, visitor, visitor.found.factors)
         await _record(session, realm, visitor, "password.changed")
@@ -129,7 +141,7 @@ async def _factor_page(request: Request, visitor: SignedIn, problem: DomainError
 async def enrol_factor(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
     realm = sites.of(request).realm
     await _prove(request, visitor, typed)
-    async with db.transaction(realm.db_role) as session:
+    async with _changing(request, visitor) as session:
         await mfa.enrol(session, realm, visitor.person.id)
     return redirect("/account/factor")
 
@@ -139,7 +151,7 @@ async def confirm_factor(request: Request) -> Response:
     try:
         code = (await forms.read(request)).get("code", "")
         await hit(Limit.MFA_ACCOUNT, realm.name, visitor.person.id)
-        async with db.transaction(realm.db_role) as session:
+        async with _changing(request, visitor) as session:
             codes = await mfa.confirm(session, realm, visitor.person.id, code)
             if not codes:
                 wrong = "This code is not right. Codes change every 30 seconds."
@@ -147,6 +159,8 @@ async def confirm_factor(request: Request) -> Response:
             await sessions.end_all(session, realm, visitor.person.id, visitor.found.session_hash)
             token = await _renew(session, request, visitor, BOTH)
             await _record(session, realm, visitor, "factor.enrolled")
+    except NotSignedIn:
+        raise
     except DomainError as problem:
         return await _factor_page(request, visitor, problem)
     shown = doors.page(request, "codes.html", codes=codes, target="/account?done=factor-on")
@@ -156,7 +170,7 @@ async def confirm_factor(request: Request) -> Response:
 async def disable_factor(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
     realm = sites.of(request).realm
     await _prove(request, visitor, typed)
-    async with db.transaction(realm.db_role) as session:
+    async with _changing(request, visitor) as session:
         await mfa.disable(session, realm, visitor.person.id)
         await sessions.end_all(session, realm, visitor.person.id, visitor.found.session_hash)
         token = await _renew(session, request, visitor, sign_in.PASSWORD)
@@ -166,7 +180,7 @@ async def disable_factor(request: Request, visitor: SignedIn, typed: dict[str, s
 async def new_codes(request: Request, visitor: SignedIn, typed: dict[str, str]) -> Response:
     realm = sites.of(request).realm
     await _prove(request, visitor, typed)
-    async with db.transaction(realm.db_role) as session:
+    async with _changing(request, visitor) as session:
         if not await mfa.is_on(session, realm, visitor.person.id):
             raise Invalid("Two-step sign-in is off.", "Turn it on first.")
         codes = await mfa.new_recovery_codes(session, realm, visitor.person.id)

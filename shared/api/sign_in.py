@@ -60,19 +60,21 @@ async def sign_in_by_password(request: Request) -> Response:
         email, target = typed.get("email", ""), doors.local_path(typed.get("next", "/"))
         typed["next"] = target
         await _limit(request, realm, email)
-        person = await sign_in.check_password(realm, email, typed.get("password", ""))
-        if person is None:
+        checked = await sign_in.check_password(realm, email, typed.get("password", ""))
+        if checked is None:
             raise WrongPassword
+        return await let_in(request, checked.subject_id, target, checked)
     except DomainError as problem:
         return doors.again(request, "sign_in.html", problem, typed)
-    return await let_in(request, person.id, target)
 
 
-async def let_in(request: Request, subject_id: str, target: str) -> Response:
+async def let_in(
+    request: Request, subject_id: str, target: str, checked: sign_in.Checked | None = None
+) -> Response:
     """After a proof of who it is, short of a factor: to `target`, or to the code first."""
     realm, browser = sites.of(request).realm, await visitors.browser(request)
     async with db.transaction(realm.db_role) as session:
-        opened = await sign_in.open_session(session, realm, subject_id, browser)
+        opened = await sign_in.open_session(session, realm, subject_id, browser, checked)
     return _answer(realm, opened, target)
 
 

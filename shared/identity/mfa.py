@@ -171,6 +171,7 @@ async def answer_enrolment(
 
 
 async def _count(session: AsyncSession, realm: Realm, subject_id: str, challenge_id: str) -> int:
+    await repository.hold_person(session, realm, subject_id)  # first, as whoever ends all of them does
     await repository.lock_challenges(session, realm, subject_id)
     return await repository.count_attempt(session, realm, challenge_id, MOST_ATTEMPTS)
 

@@ -25,6 +25,12 @@ async def get_person(session: AsyncSession, realm: Realm, subject_id: str) -> An
     return await session.get(realm.person, subject_id)
 
 
+async def hold_person(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    """Several may at once; whoever takes the account over (`lock_user`) waits for them, and they for it."""
+    statement = select(realm.person.id).where(realm.person.id == subject_id)
+    await session.exec(statement.with_for_update(read=True, key_share=True))
+
+
 async def get_person_by_email(session: AsyncSession, realm: Realm, email: str) -> Any | None:
     return (await session.exec(select(realm.person).where(realm.person.email == email))).first()
 

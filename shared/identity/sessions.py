@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from shared.core import crypto, notices
 from shared.core.db import now
+from shared.core.errors import NotSignedIn
 from shared.identity import cookies, repository
 from shared.identity.realms import Realm
 
@@ -53,6 +54,16 @@ async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> Found
 
 async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> bool:
     return await repository.get_live_session(session, realm, session_hash) is not None
+
+
+async def hold(session: AsyncSession, realm: Realm, subject_id: str, session_hash: str) -> None:
+    """Before changing how a person gets in. Raises NotSignedIn when the session ended since it was looked at.
+
+    Until the transaction ends, nobody takes the account over; or somebody just has, and the session is gone.
+    """
+    await repository.hold_person(session, realm, subject_id)
+    if not await is_live(session, realm, session_hash):
+        raise NotSignedIn
 
 
 async def touch(session: AsyncSession, realm: Realm, found: Found) -> None:

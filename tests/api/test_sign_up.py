@@ -1,5 +1,6 @@
 """Signing up, proving the address, forgetting the password: the same for known and unknown addresses."""
 
+import asyncio
 import statistics
 import time
 from typing import Any
@@ -149,6 +150,33 @@ async def test_a_password_changed_before_the_proof_is_still_a_strangers() -> Non
     assert await enters(email, other)
     await chooses(browser(), email, OWN)
     assert not await enters(email, other)
+
+
+async def test_what_a_stranger_sent_before_the_proof_and_arrives_after_it_is_void() -> None:
+    """A request that looked before the account changed hands must not act after it."""
+    email, theirs, again = address(), browser(), browser()
+    await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await factories.founded()
+    await theirs.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
+    link, other = await link_of(email, "verify"), "copper kettles sing at midnight"
+    async with db.transaction() as session:
+        proof = await users.prove(session, link, "")
+        changing = asyncio.create_task(
+            theirs.post("/account/password", data={"current": STRANGERS, "password": other})
+        )
+        entering = asyncio.create_task(
+            again.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
+        )
+        await asyncio.sleep(0.5)  # both have checked what they check, and wait
+        assert not changing.done()
+        assert not entering.done()
+    changed, entered = await changing, await entering
+    assert changed.headers["location"].startswith("/sign-in")
+    assert (entered.status_code, session_of(again)) == (403, "")
+    assert "Your password was changed a moment ago." in alerts(entered)
+    assert proof.choose
+    assert not await enters(email, other)
+    assert (await theirs.get("/account")).status_code == 303
 
 
 async def test_twice_in_one_browser_the_last_password_counts() -> None:
@@ -376,8 +404,6 @@ async def test_signing_up_is_no_way_to_fill_somebodys_mailbox(cast: Cast) -> Non
 
 
 async def test_two_sign_ups_at_once_are_one_account() -> None:
-    import asyncio
-
     email = address()
     answers = await asyncio.gather(
         *(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3))
