@@ -9,7 +9,7 @@ from admin_app import words
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.tenancy import directory
+from shared.tenancy import directory, provisioning
 from shared.tenancy.directory_rows import Unfinished
 from shared.tenancy.models import StepState, TenantState
 from shared.ui.feedback import empty, skeleton_rows, when
@@ -48,7 +48,7 @@ def unfinished_row(one: Unfinished) -> UnfinishedRow:
     state = words.STEP[one.state]
     tries = words.some_of(one.attempts, "try", "tries")
     said = f"{one.error} {tries}." if one.state is StepState.FAILED else ""
-    step = directory.TITLES.get(one.key, one.key)
+    step = provisioning.TITLES.get(one.key, one.key)
     return UnfinishedRow(
         one.tenant_id, one.name, step, said, state, words.tone(state), one.created_at.isoformat()
     )

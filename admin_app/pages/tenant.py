@@ -16,7 +16,7 @@ from shared.audit import trail
 from shared.core.ctx import OperatorCtx
 from shared.core.errors import Invalid
 from shared.entitlements import plans
-from shared.tenancy import directory
+from shared.tenancy import directory, provisioning
 from shared.tenancy.directory_rows import Belonging, Listed
 from shared.tenancy.entry import LONGEST_REASON, LOOK_LASTS
 from shared.tenancy.models import MembershipState, TenantState
@@ -120,11 +120,12 @@ def shown_head(one: Listed) -> Head:
     )
 
 
-def step_row(one: directory.StepView) -> StepRow:
+def step_row(one: provisioning.StepView) -> StepRow:
     state = words.STEP[one.state]
     tries = words.some_of(one.attempts, "try", "tries")
     said = f"{one.error} {tries} so far." if one.error else tries if one.attempts > 1 else ""
-    return StepRow(one.title, said, state, words.tone(state), one.finished_at)
+    finished = one.finished_at.isoformat() if one.finished_at else ""
+    return StepRow(one.title, said, state, words.tone(state), finished)
 
 
 def member_row(one: Belonging) -> MemberRow:

@@ -25,7 +25,6 @@ from shared.tenancy.repository import lock_tenant
 MOST = 100  # rows of one page
 LONGEST_QUERY = 200
 LATELY = timedelta(hours=24)
-TITLES = {step.key: step.title for step in provisioning.STEPS}
 # Stated reasons of reading across tenants where the page itself is the reason.
 FOR_OVERVIEW, FOR_LIST, FOR_PERSON, FOR_ONE, FOR_JOBS = (
     "Overview of the platform",
@@ -70,16 +69,6 @@ class Security:
 
     counts: Mapping[str, int]  # attempts by kind
     events: Sequence[SecurityEvent]
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    key: str
-    title: str
-    state: StepState
-    attempts: int
-    error: str
-    finished_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +145,11 @@ async def get(octx: OperatorCtx, tenant_id: str) -> Listed:
     return found
 
 
-async def list_steps(octx: OperatorCtx, tenant_id: str) -> Sequence[StepView]:
+async def list_steps(octx: OperatorCtx, tenant_id: str) -> Sequence[provisioning.StepView]:
     """How far the setting-up of a tenant has come."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
     async with entry.across(octx, FOR_ONE) as session:
-        rows = await repository.list_steps(session, tenant_id)
-        return [
-            StepView(
-                row.key,
-                TITLES.get(row.key, row.key),
-                row.state,
-                row.attempts,
-                row.error,
-                row.finished_at.isoformat() if row.finished_at else "",
-            )
-            for row in rows
-        ]
+        return [provisioning.view(row) for row in await repository.list_steps(session, tenant_id)]
 
 
 async def list_members(

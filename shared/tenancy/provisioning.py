@@ -6,6 +6,7 @@ jobs. A process that dies anywhere leaves a step that is either done or not begu
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared.access import actions, policy
 from shared.audit import trail
@@ -34,11 +35,10 @@ class Step:
 class StepView:
     key: str
     title: str
-    state: str
+    state: StepState
     attempts: int
     error: str
-    started_at: object
-    finished_at: object
+    finished_at: datetime | None
 
 
 async def _roles(ctx: Ctx) -> None:
@@ -106,6 +106,7 @@ STEPS = (
     Step("welcome", "Welcome", _welcome, verified=True),
 )
 _BY_KEY = {step.key: step for step in STEPS}
+TITLES = {step.key: step.title for step in STEPS}
 
 
 async def begin(ctx: Ctx) -> None:
@@ -158,18 +159,13 @@ async def fail(ctx: Ctx, problem: BaseException) -> None:
 
 async def list_steps(ctx: Ctx) -> Sequence[StepView]:
     policy.require(ctx, actions.HOME_READ)
-    return [
-        StepView(
-            row.key,
-            _BY_KEY[row.key].title,
-            row.state.value,
-            row.attempts,
-            row.error,
-            row.started_at,
-            row.finished_at,
-        )
-        for row in await repository.list_steps(ctx)
-    ]
+    return [view(row) for row in await repository.list_steps(ctx)]
+
+
+def view(row: ProvisioningStep) -> StepView:
+    """A step that there is no more keeps its key for a title."""
+    title = TITLES.get(row.key, row.key)
+    return StepView(row.key, title, row.state, row.attempts, row.error, row.finished_at)
 
 
 async def retry(ctx: Ctx) -> None:
