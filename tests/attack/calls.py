@@ -14,7 +14,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.tenancy.logos import Drawn
 from shared.tenancy.models import Notification
-from tests.attack.world import CLAIMED, World
+from tests.attack.world import CLAIMED, LAPSED, World
 
 FLOORS = ("core", "api", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
@@ -80,6 +80,13 @@ def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
     return taken
 
 
+def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:
+    """The same, and again with another person of the tenant: a row that is not theirs."""
+    taken = arguments(call, world, tenant)
+    others = [one for one in world.claims("actor_id", tenant) if one != taken.get("user_id")]
+    return [taken, taken | {"user_id": others[0]}] if "user_id" in taken else [taken]
+
+
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
@@ -88,7 +95,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "confirm": lambda world, tenant: world.names[world.acme],
     "dedupe": lambda *_: new_id("ntf"),
     "descending": lambda *_: False,
-    "email": lambda world, tenant: world.secrets[tenant][1],
+    "email": lambda world, tenant: LAPSED[world.names[tenant]],
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
     "kind": lambda *_: "attack",

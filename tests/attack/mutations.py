@@ -93,12 +93,21 @@ class Mutations:
         world = self.worlds.tenant
         deployed = await filters.as_deployed(world, Report())
         with filters.without_policies(world), filters.without_session_filter():
+            await self._still_clean(deployed)
             for mutant in mutants.find():
                 if self.is_wanted(FILTERS) or self.is_wanted(mutant.name):
                     report = Report()
                     with mutant.alive():
                         await filters.alone(deployed, world, report)
                     self.judge(f"{mutant.name} removed", report)
+            await self._still_clean(deployed)
+
+    async def _still_clean(self, deployed: filters.Seen) -> None:
+        """Whole statements, before the first mutant and after the last: red has to be the mutants' doing."""
+        report = Report()
+        await filters.alone(deployed, self.worlds.tenant, report)
+        if report.bad:
+            self.missed.append(f"nothing was removed, and it is red: {report.bad}")
 
 
 FILTERS = "filters"
@@ -132,4 +141,5 @@ async def main(name: str, wanted: list[str]) -> int:
         database.drop(f"{name}_hole")
     seconds = round(time.monotonic() - began)
     print(f"{run.tried - len(run.missed)} of {run.tried} removals caught in {seconds} seconds")
+    print("".join(f"  MISSED {hole}\n" for hole in run.missed), end="")
     return 1 if run.missed or not run.tried else 0

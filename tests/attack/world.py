@@ -22,6 +22,7 @@ from tests import database, factories
 from tests.stand_in_mail import mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
+LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"seen_at"}  # changes by looking
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
@@ -29,7 +30,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "membership_id": ("membership", "id"),
     "notification_id": ("notification", "id"),
     "tenant_id": ("tenant", "id"),
-    "user_id": ("membership", "user_id"),
+    "user_id": ("notification", "user_id"),  # whose the notifications are
 }
 
 
@@ -115,8 +116,14 @@ async def build() -> World:
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             await invitations.invite(ctx, invited[tenant.id], "member")
+            await invitations.invite(ctx, LAPSED[tenant.name], "member")
             await logos.keep(ctx, await logos.draw(_picture()))
     await run_jobs()
+    with World.eye() as eye:
+        eye.execute(
+            "update invitation set expires_at = now() - interval '1 day' where email = any(%s)",
+            [list(LAPSED.values())],
+        )
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             told = f"Only for {owner.user.email}"
