@@ -115,8 +115,6 @@ FILTERS = "filters"
 
 async def main(name: str, wanted: list[str]) -> int:
     """0 when every removal was noticed."""
-    began, worlds = time.monotonic(), await suite.build()
-    run = Mutations(name, worlds, wanted)
     known = {
         *NOTICED_BY,
         *holes.IN_DATABASE,
@@ -127,6 +125,8 @@ async def main(name: str, wanted: list[str]) -> int:
     if unknown := set(wanted) - known:
         print(f"There is no hole {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}")
         return 2
+    began, worlds = time.monotonic(), await suite.build()
+    run = Mutations(name, worlds, wanted)
     try:
         if not wanted:
             await run._copy()
