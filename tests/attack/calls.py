@@ -81,10 +81,25 @@ def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
 
 
 def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:
-    """The same, and again with another person of the tenant: a row that is not theirs."""
+    """The same, again with another person of the tenant, whose the row is not, and from the cursors of its pages on."""
     taken = arguments(call, world, tenant)
-    others = [one for one in world.claims("actor_id", tenant) if one != taken.get("user_id")]
-    return [taken, taken | {"user_id": others[0]}] if "user_id" in taken else [taken]
+    found = [taken]
+    if "user_id" in taken:
+        other = next(one for one in world.claims("actor_id", tenant) if one != taken["user_id"])
+        found.append(taken | {"user_id": other})
+    if "after" in call.parameters and call.parameters["after"].annotation is str:
+        found += [taken | {"after": cursor} for cursor in _cursors(world, tenant)]
+    return found
+
+
+def _cursors(world: World, tenant: str) -> list[str]:
+    """Of every list that has pages: the id of a row, or where it stands."""
+    event = world.rows("audit_event", "tenant_id", tenant)[0]
+    return [
+        tenant,
+        world.claims("membership_id", tenant)[0],
+        f"{event['at'].isoformat()} {event['tenant_id']} {event['id']}",
+    ]
 
 
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
