@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import shared
+from shared.access.actions import MEMBER_INVITE
 from shared.audit.trail import Filter
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
@@ -103,6 +104,7 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "action": lambda *_: MEMBER_INVITE,
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
     "body": lambda *_: "A body",

@@ -35,6 +35,9 @@ ASKED_BEFORE = {
     "tenancy.provisioning.go_on": "by verifying",
     "tenancy.provisioning.resume": "by retry and tenancy.directory",
     "tenancy.provisioning.run_next": "a job",
+    "tenancy.seats.freeze": "by members and invitations; a second look under the lock",
+    "tenancy.seats.take": "by members and invitations; a second look under the lock",
+    "tenancy.tenants.changed": "by tenants and logos; tells open pages to load again",
 }
 
 
