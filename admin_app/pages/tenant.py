@@ -16,10 +16,11 @@ from shared.audit import trail
 from shared.core.ctx import OperatorCtx
 from shared.core.errors import Invalid
 from shared.entitlements import plans
-from shared.tenancy import directory, provisioning
+from shared.tenancy import directory
 from shared.tenancy.directory_rows import Belonging, Listed
 from shared.tenancy.entry import LONGEST_REASON, LOOK_LASTS
 from shared.tenancy.models import MembershipState, TenantState
+from shared.tenancy.provisioning import StepView
 from shared.ui.feedback import banner, bone, empty, skeleton_rows, when
 from shared.ui.form import button, dialog, field, icon_button, text_input
 from shared.ui.form_model import Form, a_word, an_id
@@ -120,7 +121,7 @@ def shown_head(one: Listed) -> Head:
     )
 
 
-def step_row(one: provisioning.StepView) -> StepRow:
+def step_row(one: StepView) -> StepRow:
     state = words.STEP[one.state]
     tries = words.some_of(one.attempts, "try", "tries")
     said = f"{one.error} {tries} so far." if one.error else tries if one.attempts > 1 else ""
