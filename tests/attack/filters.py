@@ -132,8 +132,10 @@ async def _try(call: Call, taken: dict[str, Any], world: World, untouched: str) 
     async with undone(entry.enter_operator(world.olga) if call.operators else entered) as ctx:
         try:
             said = await outcome(call, ctx, taken)
+            if isinstance(said, SQLAlchemyError):
+                raise said
             await ctx.session.flush()
-        except (SQLAlchemyError, NoTenant, AssertionError) as problem:  # refused below us
+        except (SQLAlchemyError, NoTenant) as problem:  # refused below us
             return type(problem).__name__, False
         touched = bool(untouched) and await _digest(ctx.session, world) != untouched
         return _words(said), touched
