@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import select
 
-from shared.core import db, limits
+from shared.core import db, limits, log
 from shared.core.db import TenantRow
 from shared.core.errors import NoTenant, NotFound
 from shared.identity.models import User
@@ -104,6 +104,11 @@ async def _round(world: World, report: Report, how: str) -> Seen:
         untouched = "" if how == "as deployed" else await _digest(session, world)
     for call in calls.find():
         report.covers(KIND, call.name)
+        if not call.operators and not call.parameters:
+            said, touched = await _try(call, {}, world, untouched, _initech(world))
+            seen[f"{call.name} of Initech"] = said
+            refused = not touched and not any(word in said for word in world.words(world.acme, world.globex))
+            report.attempt(KIND, f"{call.name} {how}, in Initech", refused=refused)
         try:
             for whose in (world.acme, world.globex):
                 for number, taken in enumerate(calls.variants(call, world, whose), 1):
@@ -123,13 +128,17 @@ async def _round(world: World, report: Report, how: str) -> Seen:
     return seen
 
 
-async def _try(call: Call, taken: dict[str, Any], world: World, untouched: str) -> tuple[str, bool]:
+async def _try(
+    call: Call, taken: dict[str, Any], world: World, untouched: str, entered: Any = None
+) -> tuple[str, bool]:
     """What the owner of Acme gets, and whether something of Globex is other than `untouched` before it is undone.
 
     With policies nobody can see that from inside, and nothing needs to: `tables` attacks them.
     """
-    entered = entry.enter_tenant(world.ann.cookie, world.acme_slug)
-    async with undone(entry.enter_operator(world.olga) if call.operators else entered) as ctx:
+    if entered is None:
+        own = entry.enter_tenant(world.ann.cookie, world.acme_slug)
+        entered = entry.enter_operator(world.olga) if call.operators else own
+    async with undone(entered) as ctx:
         try:
             said = await outcome(call, ctx, taken)
             if isinstance(said, SQLAlchemyError):
@@ -139,6 +148,11 @@ async def _try(call: Call, taken: dict[str, Any], world: World, untouched: str) 
             return type(problem).__name__, False
         touched = bool(untouched) and await _digest(ctx.session, world) != untouched
         return _words(said), touched
+
+
+def _initech(world: World) -> Any:
+    """Where the others have something: no logo, one member, an owner without a proven address."""
+    return entry.enter_job(world.initech, "attack", log.new_request_id())
 
 
 async def _digest(session: Any, world: World) -> str:

@@ -22,6 +22,7 @@ from tests import database, factories
 from tests.stand_in_mail import mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
+COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"seen_at"}  # changes by looking
 CLAIMED = {  # parameters that name a row: what of it
@@ -46,6 +47,7 @@ class World:
     acme_slug: str
     globex: str
     globex_slug: str
+    initech: str  # a third one, whose owner has never proven an address
     names: dict[str, str]  # tenant: its name
     secrets: dict[str, tuple[str, ...]]  # tenant: words that only its own people have seen
 
@@ -107,6 +109,8 @@ async def build() -> World:
     ann, gil, bea, carl = [await factories.account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
     acme = await factories.tenant(ann, ACME, plan="enterprise")
     globex = await factories.tenant(gil, GLOBEX, plan="enterprise")
+    ida = await factories.account("Ida")
+    initech = await factories.tenant(ida, "Initech")
     roles = {role: await factories.account(role.title()) for role in ROLES if role != OWNER}
     for role, account in roles.items():
         await factories.join(ann, acme.slug, account, role)
@@ -117,9 +121,10 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             await invitations.invite(ctx, invited[tenant.id], "member")
             await invitations.invite(ctx, LAPSED[tenant.name], "member")
-            await logos.keep(ctx, await logos.draw(_picture()))
+            await logos.keep(ctx, await logos.draw(_picture(COLOURS[tenant.name])))
     await run_jobs()
     with World.eye() as eye:
+        eye.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])
         eye.execute(
             "update invitation set expires_at = now() - interval '1 day' where email = any(%s)",
             [list(LAPSED.values())],
@@ -129,7 +134,9 @@ async def build() -> World:
             told = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
     operators = {role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES}
-    await _suspended_once(operators[OWNER], globex.id)
+    states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
+    for tenant_id, state in states.items():
+        await _suspended_once(operators[OWNER], tenant_id, state)
     return World(
         ann=ann,
         roles=roles,
@@ -141,6 +148,7 @@ async def build() -> World:
         acme_slug=acme.slug,
         globex=globex.id,
         globex_slug=globex.slug,
+        initech=initech.id,
         names={acme.id: acme.name, globex.id: globex.name},
         secrets={
             acme.id: (acme.id, invited[acme.id], ann.user.email),
@@ -149,19 +157,19 @@ async def build() -> World:
     )
 
 
-async def _suspended_once(cookie: str, tenant_id: str) -> None:
-    """Out of a state in which the other tenant has never been, so that its trail differs."""
+async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
+    """Out of a state in which not everybody has been, so that the trails differ."""
     with World.eye() as eye:
-        eye.execute("update tenant set state = 'pending_verification' where id = %s", [tenant_id])
+        eye.execute("update tenant set state = %s where id = %s", [state, tenant_id])
         for act in (directory.suspend, directory.restore):
             async with entry.enter_operator(cookie) as octx:
                 await act(octx, tenant_id, "Ticket 4470")
         eye.execute("update tenant set state = 'active' where id = %s", [tenant_id])
 
 
-def _picture() -> bytes:
+def _picture(colour: str) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (8, 8), "navy").save(out, "PNG")
+    Image.new("RGB", (8, 8), colour).save(out, "PNG")
     return out.getvalue()
 
 
