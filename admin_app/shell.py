@@ -6,8 +6,9 @@ from typing import Any
 
 import reflex as rx
 
-from shared.access import actions, decision, policy
+from shared.access import actions, policy
 from shared.access.actions import OperatorAction
+from shared.access.reasons import Reason
 from shared.access.roles import OPERATOR_ROLES
 from shared.core.ctx import OperatorCtx
 from shared.ui.form import refused
@@ -63,7 +64,7 @@ def may(action: OperatorAction) -> Any:
 
 def allowed(action: OperatorAction, control: rx.Component, label: str, *, glyph: str = "") -> rx.Component:
     """The control, or for those who see the page but may not do this: the control that says why."""
-    refusal = policy.refusal(decision.MISSING_PERMISSION, action)
+    refusal = policy.refusal(Reason.MISSING_PERMISSION, action)
     said = f"{refusal.detail} {refusal.next_step}"
     shown = refused(label, said, id=action.name.replace(":", "-"), glyph=glyph)
     return rx.cond(may(action), control, rx.cond(Shell.user != "", shown))

@@ -6,11 +6,9 @@ from typing import Any
 
 import reflex as rx
 
-from shared.access import actions, decision, policy
+from shared.access import actions, policy
 from shared.access.actions import Action
-from shared.access.roles import ROLES
 from shared.core.ctx import Ctx
-from shared.entitlements import plans
 from shared.tenancy import entry, notifications, tenants
 from shared.tenancy.entry import Place
 from shared.ui import tokens
@@ -36,7 +34,7 @@ class Shell(TenantState):
     user: str = ""
     initials: str = ""
     role: str = ""
-    may: list[str] = []
+    why: dict[str, str] = {}  # action: why it is refused, and what to do next; the others are allowed
     unread: str = ""
     places: list[Elsewhere] = []
 
@@ -53,15 +51,15 @@ class Shell(TenantState):
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, letter(ctx.tenant_name)
         self.picture = f"/t/{ctx.slug}/logo?v={look.logo_digest[:12]}" if look.logo_digest else ""
         self.brand = tokens.brand_css(look.colour)
-        self.plan = plans.NAMES.get(ctx.plan, ctx.plan)
+        self.plan = ctx.rights.plan_name
         self.user, self.initials = ctx.actor.name, initials(ctx.actor.name)
-        self.role = ROLES[ctx.role].name
-        self.may = sorted(ctx.permissions)
+        self.role = ctx.role_name
+        self.why = policy.refusals(ctx)
         self.unread = str(unread) if unread else ""
         self.places = [
             Elsewhere(
                 place.name,
-                ROLES[place.role].name,
+                place.role.name,
                 letter(place.name),
                 f"/t/{place.slug}/home",
                 place.slug == ctx.slug,
@@ -91,12 +89,12 @@ def letter(name: str) -> str:
 
 def may(action: Action) -> Any:
     """A var, for showing a control. The gate and the service ask again."""
-    permissions: Any = Shell.may
-    return permissions.contains(action.permission.value)
+    why: Any = Shell.why
+    return (Shell.slug != "") & ~why.contains(action.name)
 
 
 def allowed(action: Action, control: rx.Component, label: str, *, glyph: str = "") -> rx.Component:
-    """The control, or for those who see the page but may not do this: the control that says why."""
-    refusal = policy.refusal(decision.MISSING_PERMISSION, action)
-    said = f"{refusal.detail} {refusal.next_step}"
-    return rx.cond(may(action), control, refused(label, said, id=action.name.replace(":", "-"), glyph=glyph))
+    """The control, or for those who see the page but may not do this now: the control that says why."""
+    why: Any = Shell.why
+    shown = refused(label, why[action.name], id=action.name.replace(":", "-"), glyph=glyph)
+    return rx.cond(why.contains(action.name), shown, control)

@@ -12,6 +12,9 @@ APPS = ("bulkhead_app", "bulkhead_operator")
 # Global on purpose: read before a tenant is known, or about no tenant. Everything else carries tenant_id.
 GLOBAL = {
     "alembic_version",
+    "entitlement_epoch",
+    "flag",
+    "flag_version",
     "operator",
     "operator_challenge",
     "operator_credential",
@@ -19,6 +22,8 @@ GLOBAL = {
     "operator_recovery_code",
     "operator_session",
     "operator_totp",
+    "plan",
+    "plan_version",
     "platform_key",
     "procrastinate_events",
     "procrastinate_jobs",
@@ -83,7 +88,9 @@ def all_tables(name: str) -> set[str]:
 
 def registered() -> set[str]:
     """What Python believes to be tenant-owned: the models below `TenantRow`."""
+    import shared.access.models
     import shared.audit.models
+    import shared.entitlements.models
     import shared.tenancy.models  # noqa: F401
 
     found, waiting = set(), [TenantRow]

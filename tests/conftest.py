@@ -66,6 +66,10 @@ class Person:
         """In through the same door as the apps: cookie and wished-for tenant in, Ctx out."""
         return entry.enter_tenant(self.cookie, slug or self.slug)
 
+    async def gets(self, plan: str) -> None:
+        """Their tenant has this plan from now on."""
+        await factories.give_plan(self.account, self.slug, plan)
+
     def opens(self, page: type[State], *, slug: str = "", path: str = "members") -> State:
         """The page's state, as if this person's browser had just opened its websocket."""
         return opens(page, self.cookie, f"/t/{slug or self.slug}/{path}")
@@ -77,6 +81,10 @@ class Operating:
 
     def octx(self) -> AbstractAsyncContextManager[OperatorCtx]:
         return entry.enter_operator(self.cookie)
+
+    async def gets(self, plan: str) -> None:
+        """Their tenant has this plan from now on."""
+        await factories.give_plan(self.account, self.slug, plan)
 
     def opens(self, page: type[State], *, path: str = "/") -> State:
         return opens(page, self.cookie, path)

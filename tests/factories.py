@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from sqlmodel import select
 
 from shared.core import db
+from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.entitlements import current, holdings
+from shared.entitlements.catalogue import Offer
 from shared.identity import operators, passwords, sessions, users
 from shared.identity.models import User
 from shared.identity.realms import OPERATOR, USER
@@ -47,12 +50,24 @@ async def sign_in(user: User) -> str:
     return f"{USER.cookie}={token}"
 
 
-async def tenant(founder: Account, name: str, plan: str = "free") -> Tenant:
+async def tenant(founder: Account, name: str, plan: str = "business") -> Tenant:
     async with db.transaction() as session:
         made = await signups.create_tenant(session, founder.user, name)
-        made.plan = plan
-        session.add(made)
+        ctx = await entry.enter_founder(session, made, founder.user)
+        await holdings.assign(ctx, await offer(ctx, plan), "As the test needs it")
     return made
+
+
+async def give_plan(owner: Account, slug: str, key: str) -> None:
+    async with entry.enter_tenant(owner.cookie, slug) as ctx:
+        await holdings.assign(ctx, await offer(ctx, key), "As the test needs it")
+
+
+async def offer(ctx: Ctx, key: str) -> Offer:
+    """What somebody who chooses this plan or add-on now gets."""
+    found = (await current.catalogue(ctx.session)).by_key(key, now())
+    assert found is not None
+    return found
 
 
 async def founded() -> None:

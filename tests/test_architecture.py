@@ -139,7 +139,9 @@ def test_every_tenant_table_forces_row_security(name: str) -> None:
         name=name,
     )
     forced = {row[0] for row in rows}
-    assert (catalog.tenant_tables(name) | {"tenant", "user_place", "platform_key"}) - forced == set()
+    assert (
+        catalog.tenant_tables(name) | {"plan", "plan_version", "tenant", "user_place", "platform_key"}
+    ) - forced == set()
 
 
 def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> None:
@@ -164,9 +166,14 @@ def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> Non
     extra -= {(table, one) for table in policies for one in ("tenant_isolation", "operator_cross_tenant")}
     assert extra == {
         ("membership", "own_memberships"),
+        ("plan", "catalogue"),
+        ("plan", "offered"),
+        ("plan_version", "catalogue"),
+        ("plan_version", "offered"),
         ("platform_key", "key_of_operators"),
         ("platform_key", "key_of_users"),
         ("platform_key", "rotation"),
+        ("role", "own_roles"),
         ("tenant", "own_tenants"),
         ("user_place", "kept_by_trigger"),
         ("user_place", "own_places"),

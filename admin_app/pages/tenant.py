@@ -15,7 +15,6 @@ from shared.access import actions, roles
 from shared.audit import trail
 from shared.core.ctx import OperatorCtx
 from shared.core.errors import Invalid
-from shared.entitlements import plans
 from shared.tenancy import directory
 from shared.tenancy.directory_rows import Belonging, Listed
 from shared.tenancy.entry import LONGEST_REASON, LOOK_LASTS
@@ -105,7 +104,7 @@ def shown_head(one: Listed) -> Head:
         one.id,
         one.name,
         one.slug,
-        plans.NAMES.get(one.plan, one.plan),
+        one.plan,
         state,
         words.tone(state),
         one.state is TenantState.SUSPENDED,

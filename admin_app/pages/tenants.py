@@ -9,7 +9,6 @@ from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.core.ctx import OperatorCtx
-from shared.entitlements import plans
 from shared.tenancy import directory
 from shared.tenancy.directory_rows import Listed
 from shared.tenancy.models import TenantState
@@ -55,7 +54,7 @@ def tenant_row(one: Listed) -> TenantRow:
         one.id,
         one.name,
         one.slug,
-        plans.NAMES.get(one.plan, one.plan),
+        one.plan,
         state,
         words.tone(state),
         setup,

@@ -11,7 +11,10 @@ class Action:
     permission: Permission
     said: str  # completes "You may not …"
     writes: bool = False
+    feature: str = ""  # of `entitlements.features`, that the plan has to include
     limit: str = ""  # asked again with `used=` under the lock
+    flag: str = ""  # of `entitlements.flags`, that has to be on for the tenant
+    cleans_up: bool = False  # possible whatever the plan and the bill: removing, revoking, paying
     unverified_ok: bool = False  # possible before the organisation's address is verified
 
 
@@ -23,20 +26,53 @@ class OperatorAction:
     writes: bool = False
 
 
-AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "read the audit trail")
+ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "see what this organisation may use, and why")
+AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit trail", feature="exports.csv")
+AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "read the audit trail", feature="audit_log")
 BILLING_READ = Action("billing:read", Permission.BILLING_READ, "see billing")
 CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "change the checklist", writes=True)
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")
 INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "see invitations")
-MEMBER_DEACTIVATE = Action("member:deactivate", Permission.MEMBER_WRITE, "deactivate members", writes=True)
+INVITATION_REVOKE = Action(
+    "invitation:revoke", Permission.MEMBER_INVITE, "take invitations back", writes=True, cleans_up=True
+)
+MEMBER_DEACTIVATE = Action(
+    "member:deactivate", Permission.MEMBER_WRITE, "deactivate members", writes=True, cleans_up=True
+)
+MEMBER_EXPORT = Action(
+    "member:export", Permission.MEMBER_READ, "export the list of members", feature="exports.csv"
+)
 MEMBER_INVITE = Action(
     "member:invite", Permission.MEMBER_INVITE, "invite people", writes=True, limit="members"
 )
 MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "see who works here")
-MEMBER_REMOVE = Action("member:remove", Permission.MEMBER_WRITE, "remove members", writes=True)
-MEMBER_SET_ROLE = Action("member:set_role", Permission.MEMBER_WRITE, "change roles", writes=True)
+MEMBER_REMOVE = Action(
+    "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, cleans_up=True
+)
+MEMBER_SET_ROLE = Action("member:set_role", Permission.MEMBER_WRITE, "give members another role", writes=True)
 NOTIFICATION_READ = Action("notification:read", Permission.NOTIFICATION_READ, "read notifications")
 OWNER_TRANSFER = Action("owner:transfer", Permission.OWNER_TRANSFER, "transfer ownership", writes=True)
+REPORT_READ = Action(
+    "report:read", Permission.REPORT_READ, "open the advanced reports", feature="advanced_reports"
+)
+ROLE_CHANGE = Action(
+    "role:change",
+    Permission.ROLE_WRITE,
+    "change roles",
+    writes=True,
+    feature="custom_roles",
+    flag="role_editor",
+)
+ROLE_CREATE = Action(
+    "role:create",
+    Permission.ROLE_WRITE,
+    "create roles",
+    writes=True,
+    feature="custom_roles",
+    limit="roles",
+    flag="role_editor",
+)
+ROLE_DELETE = Action("role:delete", Permission.ROLE_WRITE, "delete roles", writes=True, cleans_up=True)
 ROLE_READ = Action("role:read", Permission.ROLE_READ, "see roles")
 SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "see the settings")
 SETTINGS_SETUP = Action(
@@ -47,6 +83,12 @@ SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change the
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "read every tenant's trail"
 )
+OP_CATALOG_READ = OperatorAction("op:catalog:read", OperatorPermission.CATALOG_READ, "see plans and add-ons")
+OP_CATALOG_WRITE = OperatorAction(
+    "op:catalog:write", OperatorPermission.CATALOG_WRITE, "change plans and add-ons", writes=True
+)
+OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "see flags")
+OP_FLAG_WRITE = OperatorAction("op:flag:write", OperatorPermission.FLAG_WRITE, "change flags", writes=True)
 OP_HOME_READ = OperatorAction("op:home:read", OperatorPermission.HOME_READ, "open the admin app")
 OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "see jobs")
 OP_KEY_ROTATE = OperatorAction(
@@ -56,6 +98,15 @@ OP_OPERATOR_MANAGE = OperatorAction(
     "op:operator:manage", OperatorPermission.OPERATOR_WRITE, "manage operators", writes=True
 )
 OP_OPERATOR_READ = OperatorAction("op:operator:read", OperatorPermission.OPERATOR_READ, "see operators")
+OP_RIGHTS_EXPLAIN = OperatorAction(
+    "op:rights:explain", OperatorPermission.RIGHTS_EXPLAIN, "ask why a tenant may or may not do something"
+)
+OP_RIGHTS_WRITE = OperatorAction(
+    "op:rights:write",
+    OperatorPermission.RIGHTS_WRITE,
+    "change plan, add-ons and overrides of tenants",
+    writes=True,
+)
 OP_SECURITY_READ = OperatorAction("op:security:read", OperatorPermission.SECURITY_READ, "see security events")
 OP_TENANT_LIST = OperatorAction("op:tenant:list", OperatorPermission.TENANT_READ, "list tenants")
 OP_TENANT_READ = OperatorAction("op:tenant:read", OperatorPermission.TENANT_READ, "look into a tenant")

@@ -1,64 +1,63 @@
 """One function that decides, for pages, routes, jobs and operators alike, and says why not.
 
-Layers in the order in which they are asked: permission, tenant state, limit. Plans, flags and billing status take
-their places here when they exist; nobody else asks.
+Layers in the order in which they are asked: permission, then what the tenant may use (tenant state, billing, trial,
+plan, flag: compiled into `Rights` by `shared.entitlements`), then the limit, then the state of the object. The same
+layers as a trace, with the rows they came from: `entitlements.explain`.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared.access.actions import Action, OperatorAction
-from shared.core.ctx import Ctx, OperatorCtx
+from shared.access.reasons import ALLOWING, Reason
+from shared.core.ctx import OperatorCtx, Rights
 
-ALLOWED, LIMIT_REACHED, MISSING_PERMISSION = "allowed", "limit_reached", "missing_permission"
-TENANT_DELETED, TENANT_SUSPENDED, TENANT_UNVERIFIED = (
-    "tenant_deleted",
-    "tenant_suspended",
-    "tenant_unverified",
-)
+
+class Asker(Protocol):
+    """A `Ctx`, or whoever looks before there is a transaction (`shared.ui.gate`)."""
+
+    @property
+    def permissions(self) -> frozenset[str]: ...
+    @property
+    def rights(self) -> Rights: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     allowed: bool
-    reason: str
+    reason: Reason
 
 
 # Made once: a decision is asked for very often and never changes.
-YES = Decision(True, ALLOWED)
-NO = {
-    reason: Decision(False, reason)
-    for reason in (LIMIT_REACHED, MISSING_PERMISSION, TENANT_DELETED, TENANT_SUSPENDED, TENANT_UNVERIFIED)
-}
-STATES = {
-    "deleted": NO[TENANT_DELETED],
-    "pending_verification": NO[TENANT_UNVERIFIED],
-    "suspended": NO[TENANT_SUSPENDED],
-}
+FOR: dict[str, Decision] = {reason: Decision(reason in ALLOWING, reason) for reason in Reason}
+YES = FOR[Reason.ALLOWED]
+NO = {reason: decision for reason, decision in FOR.items() if not decision.allowed}
+MISSING_PERMISSION = FOR[Reason.MISSING_PERMISSION]
 
 
-def decide(ctx: Ctx, action: Action, *, used: int | None = None) -> Decision:
-    """`used`: how much of `action.limit` is taken already, counted under the lock that guards it."""
-    return weigh(ctx.permissions, ctx.tenant_state, action, used=used, limit=ctx.limits.get(action.limit))
+def decide(who: Asker, action: Action, *, used: int | None = None, obstacle: str = "") -> Decision:
+    """`used`: how much of `action.limit` is taken already, counted under the lock that guards it.
 
-
-def weigh(
-    permissions: frozenset[str],
-    tenant_state: str,
-    action: Action,
-    *,
-    used: int | None = None,
-    limit: int | None = None,
-) -> Decision:
-    """The same decision from its parts, for those who look before there is a transaction (`shared.ui.gate`)."""
-    if action.permission not in permissions:
-        return NO[MISSING_PERMISSION]
-    blocked = STATES.get(tenant_state)
-    if blocked is not None and not (action.unverified_ok and blocked.reason == TENANT_UNVERIFIED):
-        return blocked
-    if used is not None and limit is not None and used >= limit:
-        return NO[LIMIT_REACHED]
-    return YES
+    `obstacle`: why the object is in no state for this, "" when it is.
+    """
+    if action.permission not in who.permissions:
+        return MISSING_PERMISSION
+    rights = who.rights
+    decision = YES
+    if (reason := rights.verdicts.get(action.name)) is not None:
+        decision = FOR[reason]
+        if not decision.allowed:
+            return decision
+    if used is not None:
+        limit = rights.limits[action.limit]
+        if limit.amount is not None and used >= limit.amount:
+            if limit.hard:
+                return FOR[Reason.LIMIT_REACHED]
+            decision = FOR[Reason.LIMIT_WARNED]
+    if obstacle:
+        return FOR[Reason.OBJECT_STATE]
+    return decision
 
 
 def decide_operator(octx: OperatorCtx, action: OperatorAction) -> Decision:
-    return YES if action.permission in octx.permissions else NO[MISSING_PERMISSION]
+    return YES if action.permission in octx.permissions else MISSING_PERMISSION

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from shared.access.actions import ACTIONS, OPERATOR_ACTIONS, Action, OperatorAction
-from shared.access.decision import YES, weigh
 from shared.access.roles import OPERATOR_ROLES, ROLES, Role
 
 HEAD = """# Roles
@@ -25,10 +24,8 @@ def page() -> str:
 
 
 def may(role: Role, action: Action | OperatorAction) -> bool:
-    """In an active tenant, with the limit not reached."""
-    if isinstance(action, OperatorAction):
-        return action.permission in role.permissions
-    return weigh(role.permissions, "active", action) is YES
+    """Where the plan has it and the limit is not reached."""
+    return action.permission in role.permissions
 
 
 def _section(title: str, roles: Iterable[Role], actions: Iterable[Action | OperatorAction]) -> list[str]:

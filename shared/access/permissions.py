@@ -6,6 +6,7 @@ from enum import StrEnum
 class Permission(StrEnum):
     """Inside a tenant."""
 
+    ACCESS_READ = "access:read"
     AUDIT_READ = "audit:read"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
@@ -15,7 +16,9 @@ class Permission(StrEnum):
     MEMBER_WRITE = "member:write"
     NOTIFICATION_READ = "notification:read"
     OWNER_TRANSFER = "owner:transfer"
+    REPORT_READ = "report:read"
     ROLE_READ = "role:read"
+    ROLE_WRITE = "role:write"
     SETTINGS_READ = "settings:read"
     SETTINGS_WRITE = "settings:write"
 
@@ -24,11 +27,17 @@ class OperatorPermission(StrEnum):
     """On the platform's side; another realm, never in a tenant's role."""
 
     AUDIT_READ_ALL = "operator:audit:read_all"
+    CATALOG_READ = "operator:catalog:read"
+    CATALOG_WRITE = "operator:catalog:write"
+    FLAG_READ = "operator:flag:read"
+    FLAG_WRITE = "operator:flag:write"
     HOME_READ = "operator:home:read"
     JOB_READ = "operator:job:read"
     KEY_ROTATE = "operator:key:rotate"
     OPERATOR_READ = "operator:operator:read"
     OPERATOR_WRITE = "operator:operator:write"
+    RIGHTS_EXPLAIN = "operator:rights:explain"
+    RIGHTS_WRITE = "operator:rights:write"
     SECURITY_READ = "operator:security:read"
     TENANT_READ = "operator:tenant:read"
     TENANT_RESUME = "operator:tenant:resume"

@@ -1,22 +1,34 @@
 """The gate of every service: allowed, or `Refused` with a sentence and a next step."""
 
-from shared.access import decision, roles
-from shared.access.actions import Action, OperatorAction
-from shared.core.ctx import Ctx, OperatorCtx
+from collections.abc import Iterable
+
+from shared.access import decision, evidence, roles
+from shared.access.actions import ACTIONS, Action, OperatorAction
+from shared.access.decision import Asker, Decision
+from shared.access.permissions import Permission
+from shared.access.reasons import Reason
+from shared.core.ctx import Ctx, OperatorCtx, Words
 from shared.core.errors import Refused
 
+UNKNOWN = Words("this", "")
 
-def require(ctx: Ctx, action: Action, *, used: int | None = None) -> None:
-    """Raises Refused. Ask once before anything is read, and with `used` again under the lock of a limit."""
-    decided = decision.decide(ctx, action, used=used)
+
+def require(ctx: Ctx, action: Action, *, used: int | None = None, obstacle: str = "") -> Decision:
+    """Raises Refused. Ask once before anything is read, and with `used` again under the lock of a limit.
+
+    What is allowed with a warning (grace, above a soft limit) is returned, for whoever shows warnings.
+    """
+    decided = decision.decide(ctx, action, used=used, obstacle=obstacle)
     if not decided.allowed:
-        raise refusal(decided.reason, action, used=used, limit=ctx.limits.get(action.limit))
+        raise refusal(decided.reason, action, ctx, used=used, obstacle=obstacle)
+    evidence.note_allowed(ctx, action, decided.reason)
+    return decided
 
 
 def require_unchanged(ctx: Ctx, action: Action, role: str) -> None:
     """`role`: the actor's, as read again under a lock. Raises Refused for one who is not what they were on entering."""
     if role != ctx.role:
-        raise refusal(decision.MISSING_PERMISSION, action)
+        raise refusal(Reason.MISSING_PERMISSION, action)
 
 
 def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
@@ -25,44 +37,97 @@ def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
         raise refusal(decided.reason, action)
 
 
-def require_grantable(ctx: Ctx, role: str) -> None:
-    """Raises Refused for a role that holds more than the one who gives, takes or touches it."""
-    if not roles.may_grant(ctx.permissions, role):
+def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:
+    """`permissions`: of a role that is given, taken or touched; None for one that does not exist.
+
+    Raises Refused for one that may do more than whoever does it.
+    """
+    if permissions is None or not roles.may_grant(ctx.permissions, permissions):
         raise Refused(
             "This role may do more than you may, or does not exist.",
             "Ask an owner to do it.",
-            reason=decision.MISSING_PERMISSION,
+            reason=Reason.MISSING_PERMISSION,
         )
 
 
+def refusals(who: Asker) -> dict[str, str]:
+    """Name of every action that is refused to them for another reason than a limit: why, and what to do next."""
+    found = {}
+    for action in ACTIONS.values():
+        decided = decision.decide(who, action)
+        if not decided.allowed:
+            said = refusal(decided.reason, action, who)
+            found[action.name] = f"{said.detail} {said.next_step}"
+    return found
+
+
 def refusal(
-    reason: str, action: Action | OperatorAction, *, used: int | None = None, limit: int | None = None
+    reason: str,
+    action: Action | OperatorAction,
+    who: Asker | None = None,
+    *,
+    used: int | None = None,
+    obstacle: str = "",
 ) -> Refused:
-    """The words of a decision: what was refused and what to do next."""
+    """The words of a decision: what was refused and what to do next. `who`: who asked, unless the reason is their role."""
+    if isinstance(action, OperatorAction) or who is None:
+        detail, step = _personal(action)
+    else:
+        detail, step = _words(Reason(reason), action, who, used, obstacle)
+    return Refused(detail, step, reason=reason, action=action.name)
+
+
+def _personal(action: Action | OperatorAction) -> tuple[str, str]:
     operator = isinstance(action, OperatorAction)
-    detail, step = {
-        decision.LIMIT_REACHED: (
-            f"All {limit} seats are in use ({used} of {limit})."
-            if action_is_seats(action)
-            else "The limit is reached.",
-            "Remove a member or revoke an invitation, or ask for a larger plan.",
+    whom = "an operator who is an owner" if operator else "an owner or admin of your organisation"
+    return f"You may not {action.said}.", f"Ask {whom}."
+
+
+def _words(reason: Reason, action: Action, who: Asker, used: int | None, obstacle: str) -> tuple[str, str]:
+    rights = who.rights
+    feature, limit = rights.words.get(action.feature, UNKNOWN), rights.words.get(action.limit, UNKNOWN)
+    pays = Permission.BILLING_WRITE in who.permissions
+    if reason is Reason.LIMIT_REACHED:
+        amount = rights.limits[action.limit].amount
+        detail = f"All {amount} {limit.title} are in use ({used} of {amount})."
+        if amount == 0:
+            detail = f"{rights.plan_name} has no {limit.title}."
+        first = f"{limit.step}, or" if limit.step and amount else ""
+        step = f"{first} {_larger(pays)}".strip()
+        return detail, f"{step[:1].upper()}{step[1:]}"
+    if reason is Reason.NOT_IN_PLAN:
+        sold = f"{feature.step} {'do' if ' and ' in feature.step else 'does'}. " if feature.step else ""
+        return f"{rights.plan_name} does not include {feature.title}.", f"{sold}{_capital(_larger(pays))}"
+    if reason in (Reason.BILLING_NONE, Reason.TRIAL_ENDED):
+        what = f" {feature.title} is not part of what remains." if action.feature else ""
+        why = "The trial has ended." if reason is Reason.TRIAL_ENDED else "Nothing is paid any more."
+        return f"{why}{what}", _capital(_larger(pays))
+    return {
+        Reason.BILLING_READ_ONLY: (
+            "A payment is overdue, so nothing can be changed now.",
+            "Pay the open invoice." if pays else "Ask an owner or billing contact to pay the open invoice.",
         ),
-        decision.MISSING_PERMISSION: (
-            f"You may not {action.said}.",
-            "Ask an operator who is an owner." if operator else "Ask an owner or admin of your organisation.",
+        Reason.FLAG_OFF: (
+            "This is being rolled out and not switched on for your organisation yet.",
+            "Wait for it, or ask support to be let in.",
         ),
-        decision.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
-        decision.TENANT_SUSPENDED: (
+        Reason.MISSING_PERMISSION: _personal(action),
+        Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
+        Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
+        Reason.TENANT_SUSPENDED: (
             "This organisation is suspended.",
             "Ask an owner to write to support; nothing has been deleted.",
         ),
-        decision.TENANT_UNVERIFIED: (
+        Reason.TENANT_UNVERIFIED: (
             "The address of this organisation's owner is not verified yet.",
             "Open the link in the mail we sent, or ask for a new one.",
         ),
     }[reason]
-    return Refused(detail, step, reason=reason)
 
 
-def action_is_seats(action: Action | OperatorAction) -> bool:
-    return isinstance(action, Action) and action.limit == "members"
+def _larger(pays: bool) -> str:
+    return "ask support for a larger plan." if pays else "ask an owner for a larger plan."
+
+
+def _capital(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"

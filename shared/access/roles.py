@@ -1,14 +1,23 @@
 """The built-in roles of both realms: which permissions, and who stands above whom."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.access.permissions import OperatorPermission as O
 from shared.access.permissions import Permission as P  # noqa: N817  a table of them, read as one
 
 _EVERYBODY = frozenset({P.HOME_READ, P.MEMBER_READ, P.NOTIFICATION_READ, P.ROLE_READ})
-_ADMIN = _EVERYBODY | {P.AUDIT_READ, P.MEMBER_INVITE, P.MEMBER_WRITE, P.SETTINGS_READ, P.SETTINGS_WRITE}
+_ADMIN = _EVERYBODY | {
+    *(P.ACCESS_READ, P.AUDIT_READ, P.MEMBER_INVITE, P.MEMBER_WRITE, P.REPORT_READ, P.ROLE_WRITE),
+    *(P.SETTINGS_READ, P.SETTINGS_WRITE),
+}
 _BILLING = _EVERYBODY | {P.BILLING_READ, P.BILLING_WRITE, P.SETTINGS_READ}
-_SUPPORT = frozenset({O.HOME_READ, O.TENANT_READ, O.TENANT_RESUME, O.SECURITY_READ, O.JOB_READ})
+_SUPPORT = frozenset(
+    {
+        *(O.CATALOG_READ, O.FLAG_READ, O.HOME_READ, O.JOB_READ, O.RIGHTS_EXPLAIN, O.SECURITY_READ),
+        *(O.TENANT_READ, O.TENANT_RESUME),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +51,20 @@ OPERATOR_ROLES = {
         Role(
             "engineer",
             "Engineer",
-            "Looks everywhere, suspends, repairs. Manages no operators and no keys.",
-            frozenset(O) - {O.KEY_ROTATE, O.OPERATOR_WRITE},
+            "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys and no plans.",
+            frozenset(O) - {O.CATALOG_WRITE, O.KEY_ROTATE, O.OPERATOR_WRITE, O.RIGHTS_WRITE},
         ),
-        Role("billing", "Billing", "Looks into tenants and suspends them.", _SUPPORT | {O.TENANT_SUSPEND}),
+        Role(
+            "billing",
+            "Billing",
+            "Looks into tenants, suspends them, keeps plans and who has which.",
+            _SUPPORT | {O.CATALOG_WRITE, O.RIGHTS_WRITE, O.TENANT_SUSPEND},
+        ),
         Role("support", "Support", "Looks into one tenant at a time, with a reason.", _SUPPORT),
     )
 }
 
 
-def may_grant(granter: frozenset[str], role: str) -> bool:
+def may_grant(granter: frozenset[str], permissions: Iterable[str]) -> bool:
     """Nobody hands out, takes away or touches more than they hold themselves."""
-    return role in ROLES and ROLES[role].permissions <= granter
+    return granter.issuperset(permissions)

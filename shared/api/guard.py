@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.access import actions, policy
-from shared.access.decision import STATES
+from shared.access.reasons import Reason
 from shared.api import doors, refusals, visitors
 from shared.api.owners import MemoryOwners, Owners, RedisOwners
 from shared.api.sites import Site
@@ -148,11 +148,10 @@ class Guard:
         scope["state"]["tenant_id"] = principal.tenant_id
         if principal.ended:
             return Refused(principal.ended, principal.ended_step, reason="membership_ended")
-        if principal.tenant_state == "pending_verification" and doors.wants_page(scope):
+        closed = principal.rights.verdicts.get(actions.HOME_READ.name)
+        if closed == Reason.TENANT_UNVERIFIED and doors.wants_page(scope):
             return _redirect("/verify")
-        if blocked := STATES.get(principal.tenant_state):
-            return policy.refusal(blocked.reason, actions.HOME_READ)
-        return None
+        return policy.refusal(closed, actions.HOME_READ, principal) if closed else None
 
     async def _is_live(self, session_hash: str) -> bool:
         async with db.transaction(self.site.realm.db_role) as session:

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.access.roles import ROLES
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import let_in, redirect
 from shared.api.visitors import SignedIn
@@ -91,7 +90,7 @@ async def _page(
     values: dict[str, Any] = {
         "token": token,
         "offer": offer,
-        "role": ROLES[offer.role],
+        "role": offer.role,
         "masked": invitations.masked(offer.email),
         "standing": await _standing(offer, visitor),
         "sign_in": _sign_in_first(offer, token),

@@ -40,9 +40,7 @@ async def show(request: Request) -> Response:
 async def _first_of_mine(request: Request) -> str:
     """An organisation that this person may set up."""
     places = await entry.places(visitors.cookie_header(request))
-    able = (
-        place.slug for place in places if actions.SETTINGS_SETUP.permission in ROLES[place.role].permissions
-    )
+    able = (place.slug for place in places if actions.SETTINGS_SETUP.permission in place.role.permissions)
     return next(able, "")
 
 
@@ -66,7 +64,9 @@ async def _page(
         "slug": slug,
         "after": _after(slug, step),
         "roles": [
-            role for role in ROLES.values() if may_grant(ctx.permissions, role.key) and role.key != "owner"
+            role
+            for role in ROLES.values()
+            if may_grant(ctx.permissions, role.permissions) and role.key != "owner"
         ],
         "seats": range(1, SEATS + 1),
         "sent": sent or [],

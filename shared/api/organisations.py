@@ -4,7 +4,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.access.roles import ROLES
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core import db
@@ -29,7 +28,7 @@ async def _page(
     request: Request, problem: DomainError | None = None, typed: dict[str, str] | None = None
 ) -> Response:
     places = await entry.places(visitors.cookie_header(request))
-    listed = [(place, ROLES[place.role].name) for place in places]
+    listed = [(place, place.role.name) for place in places]
     if problem is not None:
         return doors.again(request, "organisations.html", problem, typed or {}, places=listed)
     return doors.page(request, "organisations.html", places=listed)

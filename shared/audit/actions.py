@@ -4,7 +4,11 @@ from enum import StrEnum
 
 
 class AuditAction(StrEnum):
+    ADDON_ADDED = "addon.added"
+    ADDON_ENDED = "addon.ended"
+    BILLING_STATUS_CHANGED = "billing.status_changed"
     CHECKLIST_COMPLETED = "checklist.completed"
+    FLAG_SET = "flag.set"
     INVITATION_ACCEPTED = "invitation.accepted"
     INVITATION_CREATED = "invitation.created"
     INVITATION_RESENT = "invitation.resent"
@@ -15,7 +19,10 @@ class AuditAction(StrEnum):
     MEMBERSHIP_REMOVED = "membership.removed"
     MEMBERSHIP_ROLE_CHANGED = "membership.role_changed"
     OPERATOR_LOOKED = "operator.looked"
+    OVERRIDE_ENDED = "override.ended"
+    OVERRIDE_SET = "override.set"
     OWNERSHIP_TRANSFERRED = "ownership.transferred"
+    PLAN_ASSIGNED = "plan.assigned"
     PROVISIONING_RESUMED = "provisioning.resumed"
     PROVISIONING_STEP_DONE = "provisioning.step_done"
     PROVISIONING_STEP_FAILED = "provisioning.step_failed"
@@ -28,11 +35,14 @@ class AuditAction(StrEnum):
     TENANT_SLUG_CHANGED = "tenant.slug_changed"
     TENANT_SUSPENDED = "tenant.suspended"
     TENANT_VERIFIED = "tenant.verified"
+    TRAIT_SET = "trait.set"
 
 
 NEED_REASON = frozenset(
     {
         AuditAction.OPERATOR_LOOKED,
+        AuditAction.OVERRIDE_ENDED,
+        AuditAction.OVERRIDE_SET,
         AuditAction.PROVISIONING_RESUMED,
         AuditAction.TENANT_RESTORED,
         AuditAction.TENANT_SUSPENDED,

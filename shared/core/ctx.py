@@ -7,7 +7,7 @@ type checker refuses to hand one to the other's service. Only `shared.tenancy.en
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,6 +22,34 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    amount: int | None  # None: unlimited
+    hard: bool = True  # a soft one warns and allows
+
+
+class Words(NamedTuple):
+    """How a feature or a limit is spoken of where it refuses."""
+
+    title: str  # of a limit its unit, as in "seats"
+    step: str  # which plans include the feature, or what makes room
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a tenant may use, whoever acts for it. Compiled by `shared.entitlements`, shared by all with the same facts."""
+
+    plan: str  # key
+    plan_name: str
+    plan_version: str  # id
+    billing_status: str
+    features: frozenset[str]
+    limits: Mapping[str, Limit]
+    flags: frozenset[str]  # those that are on
+    verdicts: Mapping[str, str]  # name of an action: reason; of those where it is not simply "allowed"
+    words: Mapping[str, Words]  # of every feature and limit
+
+
+@dataclass(frozen=True, slots=True)
 class Ctx:
     tenant_id: str
     slug: str
@@ -29,11 +57,9 @@ class Ctx:
     tenant_state: str
     actor: Actor
     role: str
+    role_name: str
     permissions: frozenset[str]
-    plan: str
-    billing_status: str
-    entitlements: frozenset[str]
-    limits: Mapping[str, int | None]  # None: unlimited
+    rights: Rights
     request_id: str
     session: AsyncSession = field(repr=False)  # the open transaction
     session_hash: str = field(default="", repr=False)  # "" for jobs

@@ -11,6 +11,7 @@ STATUS_OF_REASON = {  # a refusal is 403 unless its reason says otherwise
     "limit_reached": 402,
     "not_in_plan": 402,
     "rate_limited": 429,
+    "trial_ended": 402,
 }
 
 
@@ -63,8 +64,11 @@ class Refused(DomainError):
     status = 403
     default_reason = "missing_permission"
 
-    def __init__(self, detail: str, next_step: str = "", *, reason: str = "", retry_after: int = 0) -> None:
+    def __init__(
+        self, detail: str, next_step: str = "", *, reason: str = "", retry_after: int = 0, action: str = ""
+    ) -> None:
         super().__init__(detail, next_step, reason=reason)
+        self.action = action  # name of what was decided, "" where no action was
         self.retry_after = retry_after  # seconds; 0 when waiting does not help
 
     @property

@@ -1,20 +1,29 @@
 """The demo cast, made through the services and only where it is missing: whoever was removed stays removed."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pyotp
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import db
 from shared.core.config import Misconfigured, settings
+from shared.core.db import now
 from shared.core.errors import Conflict
+from shared.entitlements import holdings
 from shared.identity import mfa, operators, passwords, users
 from shared.identity.models import User
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry, invitations, provisioning, signups, tenants
 from shared.tenancy.models import Tenant
 
-NEED_NO_MAIL = ("settings", "plan", "checklist")  # steps done here; the worker does those that send mail
+GRACE = timedelta(days=7)
+NEED_NO_MAIL = (
+    "settings",
+    "plan",
+    "flags",
+    "checklist",
+)  # steps done here; the worker does those that send mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class House:
     plan: str
     owner: str
     others: tuple[tuple[str, str], ...] = ()  # email, role
+    past_due: bool = False
 
 
 PEOPLE = {
@@ -36,7 +46,7 @@ PEOPLE = {
 HOUSES = (
     House("Acme", "business", "ann@acme.test", (("adam@acme.test", "admin"), ("max@acme.test", "member"))),
     House("Globex", "starter", "gil@globex.test", (("ann@acme.test", "viewer"),)),
-    House("Initech", "starter", "ida@initech.test"),
+    House("Initech", "starter", "ida@initech.test", past_due=True),
 )
 OPERATORS = {
     "olga@bulkhead.test": ("Olga Berg", "owner"),
@@ -86,12 +96,18 @@ async def _standing(session: AsyncSession, person: User, name: str) -> Tenant | 
 async def _found(house: House, owner: User) -> None:
     async with db.transaction() as session:
         tenant = await signups.create_tenant(session, owner, house.name)
-        tenant.plan = house.plan  # until plans are sold
-        session.add(tenant)
-        await session.flush()
         ctx = await entry.enter_founder(session, tenant, owner)
         while await provisioning.run_next(ctx) != NEED_NO_MAIL[-1]:
             pass
+        _, catalogue = await holdings.facts(ctx)
+        offer = catalogue.by_key(house.plan, now())
+        assert offer is not None
+        await holdings.assign(ctx, offer, "Demo cast")
+        if house.past_due:
+            await holdings.set_billing(ctx, "grace", "The last payment failed")
+            await holdings.set_billing(
+                ctx, "read_only", "Seven days without a payment", starts_at=now() + GRACE
+            )
         await tenants.finish_onboarding(ctx)
 
 

@@ -31,6 +31,7 @@ from shared.audit.actions import AuditAction
 from shared.audit.models import AuditEvent, SecurityEvent
 from shared.core.ctx import Ctx
 from shared.core.errors import Invalid
+from shared.entitlements.models import Plan, PlanVersion, TenantPlan
 from shared.identity.models import User
 from shared.tenancy.directory_rows import Belonging, Listed, Unfinished
 from shared.tenancy.models import (
@@ -83,6 +84,21 @@ _owner = (  # the name of the longest-standing one; a tenant may have several
     .correlate(Tenant)
     .scalar_subquery()
 )
+_given = (  # the assignment that counts now, as in `entitlements.facts`
+    columns(col(Plan.name))
+    .select_from(TenantPlan)
+    .join(PlanVersion, col(PlanVersion.id) == col(TenantPlan.plan_version_id))
+    .join(Plan, col(Plan.id) == col(PlanVersion.plan_id))
+    .where(col(TenantPlan.tenant_id) == col(Tenant.id))
+    .where(col(TenantPlan.starts_at) <= func.now())
+    .where(or_(col(TenantPlan.ends_at).is_(None), col(TenantPlan.ends_at) > func.now()))
+    .where(col(TenantPlan.closed_at).is_(None))
+    .order_by(col(TenantPlan.starts_at).desc(), col(TenantPlan.created_at).desc(), col(TenantPlan.id).desc())
+    .limit(1)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+_plan = func.coalesce(_given, "None yet")
 _members: ColumnElement[int] = func.coalesce(_people.c.active, 0, type_=Integer)
 SORTS: dict[str, SQLColumnExpression[Any]] = {
     "name": func.lower(col(Tenant.name)),
@@ -126,7 +142,7 @@ def _listed(matched: ColumnElement[str]) -> Select[Any]:
         col(Tenant.name),
         col(Tenant.state),
         col(Tenant.state_reason),
-        col(Tenant.plan),
+        _plan,
         col(Tenant.created_at),
         func.coalesce(_owner, ""),
         _members,

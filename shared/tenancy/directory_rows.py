@@ -15,7 +15,7 @@ class Listed:
     name: str
     state: TenantState
     state_reason: str
-    plan: str
+    plan: str  # name
     created_at: datetime
     owner: str
     members: int  # active

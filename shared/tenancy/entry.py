@@ -12,16 +12,18 @@ from typing import Protocol
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.access import evidence
 from shared.access.permissions import OperatorPermission, Permission
-from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
+from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import trail
 from shared.core import db, log
-from shared.core.ctx import Actor, Ctx, OperatorCtx
+from shared.core.ctx import Actor, Ctx, OperatorCtx, Rights
 from shared.core.errors import Invalid, NotFound, NotSignedIn, Refused
-from shared.entitlements import plans
+from shared.entitlements import current
 from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
 from shared.tenancy import entry_repository as repository
+from shared.tenancy import roles
 from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
 
 NOTHING_HERE = "There is nothing at this address."
@@ -43,6 +45,11 @@ VISITOR = {
 }
 
 
+# Of those who are nowhere: no plan, no feature, and no limit that leaves room.
+NO_RIGHTS = Rights("", "", "", "none", frozenset(), {}, frozenset(), {}, {})
+NO_ROLE = Role("", "", "", frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """What a session may do at an address: for those who look before a transaction is opened."""
@@ -51,9 +58,13 @@ class Principal:
     user_id: str  # or the operator's id
     permissions: frozenset[str] = frozenset()
     tenant_id: str = ""  # "" when the address is nobody's or somebody else's
-    tenant_state: str = ""
+    rights: Rights = NO_RIGHTS
     ended: str = ""  # why a former member may not enter, and
     ended_step: str = ""  # what they can do about it
+
+    @property
+    def actor_id(self) -> str:
+        return self.user_id
 
 
 class Peek(Protocol):
@@ -64,14 +75,14 @@ class Peek(Protocol):
 class Place:
     slug: str
     name: str
-    role: str  # key
+    role: Role
     state: str  # of the tenant
 
 
 @asynccontextmanager
 async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
     """`cookies`: the Cookie header. Raises NotSignedIn, NotFound, Refused (membership_ended)."""
-    async with db.transaction() as session:
+    async with evidence.written() as decided, db.transaction() as session:
         found = await sessions.find(session, realms.USER, cookies)
         user = await repository.get_user(session, found.subject_id) if found else None
         if found is None or user is None:
@@ -79,19 +90,21 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
         await db.look_as(session, user.id)
         standing = await repository.get_standing(session, user.id, slug)
         if standing is not None:
-            membership, tenant = standing
+            membership, tenant, role, epoch = standing
             if (ended := _ended(membership, tenant)) is not None:
                 raise ended
             await db.enter(session, tenant.id)
-            actor = Actor("user", user.id, user.name)
-            yield _ctx(
+            ctx = await _ctx(
                 session,
                 tenant,
-                actor,
-                membership.role,
+                Actor("user", user.id, user.name),
+                roles.of(role),
+                epoch=epoch,
                 session_hash=found.session_hash,
                 verified=_verified(user),
             )
+            decided.by(ctx)
+            yield ctx
             return
     await _note_attempt(found.subject_id, slug)
     raise NotFound(NOTHING_HERE, NOTHING_HERE_STEP)
@@ -100,14 +113,16 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 @asynccontextmanager
 async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
     """Raises Refused for a tenant that may not work any more: the job is skipped, with this reason."""
-    async with db.transaction(tenant_id=tenant_id) as session:
+    async with evidence.written() as decided, db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None or tenant.state is TenantState.DELETED:
             raise Refused("This organisation has been deleted.", reason="tenant_deleted")
         if tenant.state is TenantState.SUSPENDED:
             raise Refused("This organisation is suspended.", reason="tenant_suspended")
         # The person who caused the job was asked then; the job itself may do what its tenant may.
-        yield _ctx(session, tenant, Actor("job", task, task), OWNER, request_id=request_id)
+        ctx = await _ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
+        decided.by(ctx)
+        yield ctx
 
 
 @asynccontextmanager
@@ -128,12 +143,13 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
                 "Ask the person who invited you. The link works again if the organisation is restored in time.",
                 reason="tenant_suspended",
             )
-        yield _ctx(session, tenant, actor, "")
+        yield await _ctx(session, tenant, actor, NO_ROLE)
 
 
 async def enter_founder(session: AsyncSession, tenant: Tenant, user: User) -> Ctx:
     """For the transaction that has just added `tenant`, with its founder as owner."""
-    return _ctx(session, tenant, Actor("user", user.id, user.name), OWNER, verified=_verified(user))
+    actor = Actor("user", user.id, user.name)
+    return await _ctx(session, tenant, actor, ROLES[OWNER], verified=_verified(user))
 
 
 @asynccontextmanager
@@ -183,12 +199,12 @@ async def visit(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator
         permissions = frozenset[str]().union(
             *(inside for own, inside in VISITOR.items() if own in octx.permissions)
         )
-        ctx = _ctx(
+        own = OPERATOR_ROLES[octx.role]
+        ctx = await _ctx(
             octx.session,
             tenant,
             octx.actor,
-            f"operator:{octx.role}",
-            permissions=permissions,
+            Role(f"operator:{own.key}", own.name, own.sentence, permissions),
             request_id=octx.request_id,
             session_hash=octx.session_hash,
         )
@@ -237,18 +253,20 @@ async def peek(cookies: str, slug: str, *, touches: bool = True) -> Principal | 
         await db.look_as(session, user.id)
         standing = await repository.get_standing(session, user.id, slug)
         if standing is not None:
-            membership, tenant = standing
-            ended = _ended(membership, tenant)
+            membership, tenant, role, epoch = standing
+            ended, rights = _ended(membership, tenant), NO_RIGHTS
             if ended is None:
                 await db.enter(session, tenant.id)
+                state = _state(tenant, verified=_verified(user))
+                rights = await current.rights(session, tenant.id, tenant.rights_version, epoch, state)
                 if touches:
                     await repository.touch_membership(session, tenant.id, user.id, SEEN_EVERY)
             return Principal(
                 found.session_hash,
                 user.id,
-                frozenset() if ended else ROLES[membership.role].permissions,
+                frozenset() if ended else roles.of(role).permissions,
                 tenant.id,
-                _state(tenant, verified=_verified(user)),
+                rights,
                 ended.detail if ended else "",
                 ended.next_step if ended else "",
             )
@@ -280,36 +298,36 @@ async def places(cookies: str) -> list[Place]:
             raise NotSignedIn
         await db.look_as(session, found.subject_id)
         return [
-            Place(tenant.slug, tenant.name, membership.role, tenant.state.value)
-            for membership, tenant in await repository.list_standings(session, found.subject_id)
+            Place(tenant.slug, tenant.name, roles.of(role), tenant.state.value)
+            for membership, tenant, role in await repository.list_places(session, found.subject_id)
             if membership.state is MembershipState.ACTIVE and tenant.state is not TenantState.DELETED
         ]
 
 
-def _ctx(
+async def _ctx(
     session: AsyncSession,
     tenant: Tenant,
     actor: Actor,
-    role: str,
+    role: Role,
     *,
-    permissions: frozenset[str] | None = None,
+    epoch: int | None = None,
     request_id: str = "",
     session_hash: str = "",
     verified: bool = True,
 ) -> Ctx:
-    known = ROLES.get(role)
+    state = _state(tenant, verified=verified)
+    if epoch is None:
+        epoch = await repository.get_epoch(session)
     return Ctx(
         tenant_id=tenant.id,
         slug=tenant.slug,
         tenant_name=tenant.name,
-        tenant_state=_state(tenant, verified=verified),
+        tenant_state=state,
         actor=actor,
-        role=role,
-        permissions=permissions if permissions is not None else known.permissions if known else frozenset(),
-        plan=tenant.plan,
-        billing_status="active",
-        entitlements=frozenset(),
-        limits=plans.limits(tenant.plan),
+        role=role.key,
+        role_name=role.name,
+        permissions=role.permissions,
+        rights=await current.rights(session, tenant.id, tenant.rights_version, epoch, state),
         request_id=request_id or log.new_request_id(),
         session=session,
         session_hash=session_hash,

@@ -3,23 +3,29 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, update
+from sqlalchemy import BigInteger, and_, column, func, table, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.core.db import now
 from shared.identity.models import Operator, User
-from shared.tenancy.models import Membership, Tenant
+from shared.tenancy.models import Membership, RoleRow, Tenant
+
+EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
+_held = and_(col(RoleRow.tenant_id) == col(Membership.tenant_id), col(RoleRow.key) == col(Membership.role))
 
 
-async def get_standing(session: AsyncSession, user_id: str, slug: str) -> tuple[Membership, Tenant] | None:
-    """In a transaction that looks as this person: nobody else's membership is visible."""
+async def get_standing(
+    session: AsyncSession, user_id: str, slug: str
+) -> tuple[Membership, Tenant, RoleRow, int] | None:
+    """In a transaction that looks as this person: nobody else's membership is visible. Last, the catalogue's epoch."""
     if not slug.isascii() or "\0" in slug:
         return None  # no slug is like that, and the database would not even compare it
     statement = (
-        select(Membership, Tenant)
+        select(Membership, Tenant, RoleRow, EPOCH)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)
+        .join(RoleRow, _held)
         .where(Tenant.slug == slug)
         .where(Membership.user_id == user_id)
     )
@@ -37,6 +43,25 @@ async def list_standings(session: AsyncSession, user_id: str) -> Sequence[tuple[
         .order_by(Tenant.name, Tenant.id)
     )
     return (await session.exec(statement)).all()
+
+
+async def list_places(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant, RoleRow]]:
+    """The same with what the person is there."""
+    places = select(func.unnest(func.user_places())).scalar_subquery()
+    statement = (
+        select(Membership, Tenant, RoleRow)
+        .join(Tenant, col(Tenant.id) == Membership.tenant_id)
+        .join(RoleRow, _held)
+        .where(col(Membership.tenant_id).in_(places))
+        .where(Membership.user_id == user_id)
+        .order_by(Tenant.name, Tenant.id)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def get_epoch(session: AsyncSession) -> int:
+    connection = await session.connection()
+    return int((await connection.execute(select(EPOCH))).scalar_one())
 
 
 async def get_user(session: AsyncSession, user_id: str) -> User | None:

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.access import actions, policy
-from shared.access.roles import ROLES
+from shared.access.roles import Role
 from shared.audit import trail
 from shared.core import crypto, notices
 from shared.core.config import settings
 from shared.core.ctx import Actor, Ctx
 from shared.core.db import now
-from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.errors import Conflict, NotFound, Refused
 from shared.core.ids import is_id
 from shared.core.limits import Limit, hit
 from shared.identity import emails, users
 from shared.jobs import queue
-from shared.tenancy import checklist, entry, repository, seats, signups
+from shared.tenancy import checklist, entry, repository, roles, seats, signups
 from shared.tenancy.models import Invitation, InvitationStatus, Membership, MembershipState
 
 LIVES = timedelta(days=7)
@@ -35,7 +35,7 @@ class Offer:
     """What a link promises, for the page that asks whether to accept."""
 
     tenant_name: str
-    role: str  # key
+    role: Role
     email: str
     invited_by_name: str
 
@@ -48,7 +48,8 @@ async def list_pending(ctx: Ctx) -> Sequence[Invitation]:
 async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     """Raises Conflict when the email already holds a seat, Refused when no seat is left or the role is too much."""
     policy.require(ctx, actions.MEMBER_INVITE)
-    policy.require_grantable(ctx, role)
+    given = await roles.get(ctx, role)
+    policy.require_grantable(ctx, given.permissions if given else None)
     email = emails.clean(email)
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
     taken = await seats.take(ctx, actions.MEMBER_INVITE)
@@ -84,7 +85,7 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
     taken = await seats.take(ctx, actions.MEMBER_INVITE)
     invitation = await _pending(ctx, invitation_id)
-    policy.require_grantable(ctx, invitation.role)
+    policy.require_grantable(ctx, await roles.permissions(ctx, invitation.role))
     if invitation.email not in taken:  # it had expired, so its seat may be gone
         policy.require(ctx, actions.MEMBER_INVITE, used=len(taken))
 
@@ -99,8 +100,8 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
 
 async def revoke(ctx: Ctx, invitation_id: str) -> None:
     """Raises NotFound for an id of another tenant as for an unknown one, Conflict when it is not pending."""
-    policy.require(ctx, actions.MEMBER_INVITE)
-    await seats.freeze(ctx, actions.MEMBER_INVITE)
+    policy.require(ctx, actions.INVITATION_REVOKE)
+    await seats.freeze(ctx, actions.INVITATION_REVOKE)
     invitation = await _pending(ctx, invitation_id)
 
     invitation.status, invitation.ended_at = InvitationStatus.REVOKED, now()
@@ -121,7 +122,10 @@ async def peek(token: str) -> Offer:
     tenant_id, invitation_id, nonce = _read(token)
     async with entry.enter_invitation(tenant_id, NOBODY) as ctx:
         invitation = _usable(await repository.get_invitation(ctx, invitation_id), nonce)
-        return Offer(ctx.tenant_name, invitation.role, invitation.email, invitation.invited_by_name)
+        role = await roles.get(ctx, invitation.role)
+        if role is None:  # cannot be deleted while it is promised
+            raise NotFound(GONE, ASK_AGAIN)
+        return Offer(ctx.tenant_name, role, invitation.email, invitation.invited_by_name)
 
 
 async def accept(token: str, user_id: str) -> str:
@@ -225,10 +229,3 @@ async def _pending(ctx: Ctx, invitation_id: str) -> Invitation:
 async def _changed(ctx: Ctx) -> None:
     await notices.page(ctx.session, ctx.tenant_id, "invitations")
     await notices.page(ctx.session, ctx.tenant_id, "members")
-
-
-def role_name(invitation: Invitation) -> str:
-    role = ROLES.get(invitation.role)
-    if role is None:
-        raise Invalid(f"There is no role {invitation.role}.", "Invite again.")
-    return role.name

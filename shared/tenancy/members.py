@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
-from shared.access.roles import OWNER, ROLES
+from shared.access.roles import OWNER
 from shared.audit import trail
 from shared.core import notices
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.jobs import queue
-from shared.tenancy import repository, seats
+from shared.tenancy import repository, roles, seats
 from shared.tenancy.models import Membership, MembershipState
 
 MOST = 100
@@ -79,7 +79,7 @@ async def count_seats(ctx: Ctx) -> int:
 async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
     """Raises NotFound, Refused for a role or a person above one's own rights, Conflict for the last owner."""
     policy.require(ctx, actions.MEMBER_SET_ROLE)
-    policy.require_grantable(ctx, role)
+    await _require_grantable(ctx, role, given=True)
     await seats.freeze(ctx, actions.MEMBER_SET_ROLE)
     membership = await _lock(ctx, membership_id)
     if membership.role == role:
@@ -175,14 +175,21 @@ async def _lock(ctx: Ctx, membership_id: str) -> Membership:
     membership = await repository.lock_membership(ctx, membership_id)
     if membership is None or membership.state is MembershipState.REMOVED:
         raise NotFound("This person is not a member any more.", "Reload the page.")
-    policy.require_grantable(ctx, membership.role)
+    await _require_grantable(ctx, membership.role)
     return membership
+
+
+async def _require_grantable(ctx: Ctx, role: str, *, given: bool = False) -> None:
+    """`given`: somebody gets it, so it has to be one that still exists."""
+    known = await roles.get(ctx, role) if given else None
+    held = known.permissions if known else None
+    policy.require_grantable(ctx, held if given else await roles.permissions(ctx, role))
 
 
 async def _end(ctx: Ctx, membership: Membership, state: MembershipState, action: str) -> None:
     if membership.role == OWNER and membership.state is MembershipState.ACTIVE:
         await _keep_an_owner(ctx, membership)
-    before = {"state": membership.state.value, "role": ROLES[membership.role].name}
+    before = {"state": membership.state.value, "role": await roles.name(ctx, membership.role)}
     membership.state, membership.ended_at, membership.ended_by = state, now(), ctx.actor.name
     ctx.session.add(membership)
     name = await _name(ctx, membership)

@@ -7,12 +7,11 @@ guarded by its id. Rows of people who left stay, with when and by whom.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import LargeBinary
+from sqlalchemy import ARRAY, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from shared.core.db import TenantRow, moment, now, text_enum
 from shared.core.ids import new_id
-from shared.entitlements.plans import FIRST_PLAN
 
 
 class TenantState(StrEnum):
@@ -51,8 +50,9 @@ class Tenant(SQLModel, table=True):
     name: str
     state: TenantState = Field(default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState))
     state_reason: str = ""
-    plan: str = FIRST_PLAN
     created_at: datetime = Field(default_factory=now, sa_type=moment())
+    # Raised by triggers when what this tenant may use has changed: what is kept under another number is stale.
+    rights_version: int = 0
 
 
 class SignUp(SQLModel, table=True):
@@ -69,7 +69,10 @@ class SignUp(SQLModel, table=True):
 
 
 class RoleRow(TenantRow, table=True):
-    """Which roles this tenant has. The permissions of the built-in ones are in `access.roles`."""
+    """Which roles this tenant has. The permissions of the built-in ones are in `access.roles`.
+
+    `key` is what memberships name: of a custom role its id. A deleted one stays for those who once held it.
+    """
 
     __tablename__ = "role"
 
@@ -77,7 +80,10 @@ class RoleRow(TenantRow, table=True):
     key: str
     name: str
     builtin: bool = True
+    sentence: str = ""
+    permissions: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
     created_at: datetime = Field(default_factory=now, sa_type=moment())
+    deleted_at: datetime | None = Field(default=None, sa_type=moment())
 
 
 class Membership(TenantRow, table=True):

@@ -15,6 +15,7 @@ from shared.core.config import settings
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.entitlements import holdings
 from shared.jobs import mail, queue
 from shared.tenancy import checklist, notifications, repository
 from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings, TenantState
@@ -59,9 +60,11 @@ async def _settings(ctx: Ctx) -> None:
 
 
 async def _plan(ctx: Ctx) -> None:
-    """A placeholder until there is a catalogue: the tenant has its first plan since it was founded."""
-    tenant = await repository.lock_tenant(ctx)
-    assert tenant.plan
+    await holdings.begin(ctx)
+
+
+async def _flags(ctx: Ctx) -> None:
+    await holdings.seed_flags(ctx)
 
 
 async def _checklist(ctx: Ctx) -> None:
@@ -101,6 +104,7 @@ STEPS = (
     Step("owner", "Owner", _owner, founding=True),
     Step("settings", "Settings and data key", _settings),
     Step("plan", "Plan", _plan),
+    Step("flags", "Flags of the plan", _flags),
     Step("checklist", "First steps", _checklist),
     Step("welcome_mail", "Welcome mail", _welcome_mail, verified=True),
     Step("welcome", "Welcome", _welcome, verified=True),

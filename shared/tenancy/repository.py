@@ -119,6 +119,22 @@ async def add_roles(ctx: Ctx) -> None:
         await insert_missing(ctx, RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name))
 
 
+async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
+    statement = select(RoleRow).where(RoleRow.tenant_id == ctx.tenant_id).where(RoleRow.key == key)
+    return (await ctx.session.exec(statement)).first()
+
+
+async def list_own_roles(ctx: Ctx) -> Sequence[RoleRow]:
+    statement = (
+        select(RoleRow)
+        .where(RoleRow.tenant_id == ctx.tenant_id)
+        .where(col(RoleRow.builtin).is_(False))
+        .where(col(RoleRow.deleted_at).is_(None))
+        .order_by(func.lower(RoleRow.name))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
 async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
     await insert_missing(ctx, TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped))
 

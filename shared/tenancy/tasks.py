@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core import log
 from shared.core.ctx import Ctx
 from shared.jobs import mail
-from shared.tenancy import entry, invitations, provisioning, repository, signups
+from shared.tenancy import entry, invitations, provisioning, repository, roles, signups
 from shared.tenancy.models import InvitationStatus, MembershipState
 
 
@@ -36,7 +36,7 @@ async def send_invitation(ctx: Ctx, *, invitation_id: str) -> None:
         f"{invitation.id}-{invitation.nonce}",
         inviter=invitation.invited_by_name,
         tenant=ctx.tenant_name,
-        role=invitations.role_name(invitation),
+        role=await roles.name(ctx, invitation.role),
         link=invitations.link(invitation),
     )
     invitation.sent_nonce = invitation.nonce

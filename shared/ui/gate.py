@@ -12,8 +12,9 @@ from reflex.event import Event
 from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
-from shared.access import decision, policy
+from shared.access import decision, evidence, policy
 from shared.access.actions import Action, OperatorAction
+from shared.access.reasons import Reason
 from shared.core import log
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.tenancy import entry
@@ -128,6 +129,9 @@ class Gate(rx.Middleware):
         if refusal is None:
             return None
         log.get(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
+        if principal.tenant_id and isinstance(refusal, Refused) and refusal.action:
+            evidence.note_refused(principal, refusal.action, refusal.reason, log.new_request_id())
+            await evidence.write(principal.tenant_id)
         shown_on_page = getattr(handler, "__page__", False)
         if outside := slug != "" and not principal.permissions:
             await _reset(state)  # nothing of the tenant stays on the page of somebody who left
@@ -136,7 +140,7 @@ class Gate(rx.Middleware):
             admission._say(refused=refusal.detail, next_step=refusal.next_step)
         if not shown_on_page:
             return await _answer(state, refusal_toast(refusal))
-        frame = self._frame is not None and refusal.reason == decision.MISSING_PERMISSION
+        frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""
         return await _answer(state, *([self._frame] if frame else []))
 
     def _is_a_persons(self, event: Event, before: str, path: str) -> bool:
@@ -163,8 +167,11 @@ def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | Non
         return Refused(
             "This cannot be done from a page.", "Reload the page and try again.", reason="unmarked"
         )
-    decided = decision.weigh(principal.permissions, principal.tenant_state, action)
-    return None if decided.allowed else policy.refusal(decided.reason, action)
+    if isinstance(action, OperatorAction):
+        allowed = action.permission in principal.permissions
+        return None if allowed else policy.refusal(Reason.MISSING_PERMISSION, action)
+    decided = decision.decide(principal, action)
+    return None if decided.allowed else policy.refusal(decided.reason, action, principal)
 
 
 async def _bind(admission: Admission, owner: str) -> bool:

@@ -107,7 +107,7 @@ class HomeState(PageState):
         self.people = [person_row(one) for one in listed.rows if one.state == "active"]
         self.events = event_rows(trail)
         self.invited, self.active = str(len(pending)), str(used - len(pending))
-        limit = ctx.limits.get("members")
+        limit = ctx.rights.limits["members"].amount
         self.seats = f"{used} of {limit}" if limit is not None else str(used)
         self.seats_said = "Members and invitations" if limit is not None else "No limit in your plan"
         self.loaded = True

@@ -92,7 +92,7 @@ class InvitationRow:
 def member_row(ctx: Ctx, one: members.Member) -> MemberRow:
     status = "Active" if one.state == "active" else "Deactivated"
     touchable = actions.MEMBER_SET_ROLE.permission in ctx.permissions and roles.may_grant(
-        ctx.permissions, one.role
+        ctx.permissions, roles.ROLES[one.role].permissions
     )
     return MemberRow(
         one.id,
@@ -172,7 +172,7 @@ class MembersState(PageState):
 
     def _show(self, ctx: Ctx, listed: Any, pending: Any, used: int) -> None:
         self._show_list(ctx, listed)
-        limit = ctx.limits.get("members")
+        limit = ctx.rights.limits["members"].amount
         self.pending = [invitation_row(one) for one in pending]
         self.seats_used, self.seats_limit = used, limit or 0
         self.seats = f"{used} of {limit} seats" if limit is not None else f"{used} seats, no limit"
@@ -180,7 +180,7 @@ class MembersState(PageState):
         self.grantable = [
             (one.key, one.name, one.sentence)
             for one in reversed(roles.ROLES.values())
-            if one.key != roles.OWNER and roles.may_grant(ctx.permissions, one.key)
+            if one.key != roles.OWNER and roles.may_grant(ctx.permissions, one.permissions)
         ]
         self.loaded = True
 

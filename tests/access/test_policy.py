@@ -1,24 +1,51 @@
 """The gate of every service says no in a sentence with a next step, before anything is read."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from shared.access import policy
-from shared.access.actions import ACTIONS, OPERATOR_ACTIONS
+from shared.access.actions import ACTIONS, OPERATOR_ACTIONS, Action, OperatorAction
 from shared.access.decision import NO
+from shared.access.reasons import Reason
 from shared.core import db
+from shared.core.ctx import Limit, Rights, Words
 from shared.core.errors import Refused
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
 from shared.tenancy import directory, history, invitations, members, tenants
 from tests.conftest import Cast
+
+PAYING_HELPS = {
+    *(Reason.BILLING_NONE, Reason.BILLING_READ_ONLY, Reason.LIMIT_REACHED),
+    *(Reason.NOT_IN_PLAN, Reason.TRIAL_ENDED),
+}
+RIGHTS = Rights(
+    *("starter", "Starter", "plv_starter_1", "active", frozenset()),
+    {name: Limit(5) for name in LIMITS},
+    frozenset(),
+    {},
+    {name: Words(name, "Pro") for name in (*FEATURES, *LIMITS)},
+)
+
+
+@dataclass(frozen=True)
+class Somebody:
+    permissions: frozenset[str]
+    rights: Rights
 
 
 @pytest.mark.parametrize("reason", NO)
 def test_every_reason_has_a_sentence_and_a_next_step(reason: str) -> None:
     for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()):
-        refused = policy.refusal(reason, action, used=5, limit=5)
+        who = None if isinstance(action, OperatorAction) else Somebody(frozenset(), RIGHTS)
+        if reason == Reason.LIMIT_REACHED and not (isinstance(action, Action) and action.limit):
+            continue
+        refused = policy.refusal(reason, action, who, used=5, obstacle="Three people hold it.")
         assert refused.reason == reason
         assert refused.detail.endswith(".")
         assert refused.next_step.endswith(".")
-        assert refused.http_status == (402 if reason == "limit_reached" else 403)
+        assert refused.http_status == (402 if reason in PAYING_HELPS else 403)
 
 
 async def test_refused_means_before_any_statement(cast: Cast) -> None:

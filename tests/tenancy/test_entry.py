@@ -59,7 +59,7 @@ async def test_a_context_cannot_be_changed_and_does_not_show_its_session(cast: C
             assert one.session_hash
             assert one.session_hash not in repr(one)
         with pytest.raises(TypeError):
-            ctx.limits["members"] = None  # type: ignore[index]
+            ctx.rights.limits["members"] = None  # type: ignore[index]
 
 
 async def test_two_tenants_of_one_person_are_two_roles(cast: Cast) -> None:

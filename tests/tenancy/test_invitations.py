@@ -74,6 +74,7 @@ async def test_nobody_hands_out_more_than_they_hold(cast: Cast, who: str, role: 
 
 async def test_two_invitations_cannot_share_the_last_seat(cast: Cast) -> None:
     both_inside = asyncio.Barrier(2)
+    await cast.ann.gets("free")
 
     async def invite(person: Person, email: str) -> str:
         try:

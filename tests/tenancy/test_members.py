@@ -443,6 +443,7 @@ async def test_seats_are_active_members_and_open_invitations(cast: Cast) -> None
 
 
 async def test_coming_back_needs_a_seat(cast: Cast) -> None:
+    await cast.ann.gets("free")
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
@@ -455,6 +456,7 @@ async def test_coming_back_needs_a_seat(cast: Cast) -> None:
 
 
 async def test_inviting_and_coming_back_cannot_share_the_last_seat(cast: Cast) -> None:
+    await cast.ann.gets("free")
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)

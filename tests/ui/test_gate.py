@@ -11,9 +11,11 @@ from reflex.istate.data import RouterData
 from reflex.state import State, StateUpdate
 
 from shared.access import actions
+from shared.access.actions import ACTIONS
+from shared.access.reasons import Reason
 from shared.access.roles import ROLES
 from shared.core.errors import NotFound
-from shared.tenancy.entry import Principal
+from shared.tenancy.entry import NO_RIGHTS, Principal
 from shared.ui import gate
 from shared.ui.gate import Admission, Gate, needs
 from shared.ui.live import Live
@@ -46,7 +48,8 @@ class ToyState(rx.State):
     async def invite(self) -> None: ...
 
 
-OWNER = Principal("hash-ann", "usr_ann", ROLES["owner"].permissions, "ten_acme", "active")
+SUSPENDED = replace(NO_RIGHTS, verdicts={action.name: Reason.TENANT_SUSPENDED for action in ACTIONS.values()})
+OWNER = Principal("hash-ann", "usr_ann", ROLES["owner"].permissions, "ten_acme", NO_RIGHTS)
 VIEWER = replace(OWNER, permissions=ROLES["viewer"].permissions)
 STRANGER = Principal("hash-ann", "usr_ann")
 REMOVED = replace(STRANGER, tenant_id="ten_acme", ended="Ann removed you from Acme.", ended_step="Ask Ann.")
@@ -160,7 +163,7 @@ async def test_a_handler_that_names_no_action_is_refused_for_everybody() -> None
 
 
 async def test_suspension_stops_every_handler() -> None:
-    update = await answer(tab(), replace(OWNER, tenant_state="suspended"), ToyState.invite)
+    update = await answer(tab(), replace(OWNER, rights=SUSPENDED), ToyState.invite)
     assert "This organisation is suspended." in said(update)
 
 

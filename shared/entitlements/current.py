@@ -1,0 +1,93 @@
+"""The rights of a tenant now, kept per process and never stale.
+
+Every entry reads two numbers in its own transaction: the version of the tenant's rights and the epoch of the catalogue,
+both raised by triggers. What is kept under other numbers is not used. A notice of `entitlement` changes frees the
+memory early; being right does not depend on it.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.ctx import Rights
+from shared.core.db import now
+from shared.entitlements import compiled, repository
+from shared.entitlements.catalogue import Catalogue
+from shared.entitlements.facts import Facts
+from shared.entitlements.rollout import Provider, Rules
+
+MOST = 20_000  # tenants remembered by one process
+
+
+@dataclass(slots=True)
+class Kept:
+    version: int
+    epoch: int
+    until: datetime | None  # when the clock alone may change an answer
+    facts: Facts
+    catalogue: Catalogue  # with this tenant's own plans
+    rights: dict[str, Rights]  # by state
+
+
+_kept: OrderedDict[str, Kept] = OrderedDict()
+_catalogue: Catalogue | None = None
+_provider: Provider | None = None
+
+
+async def rights(session: AsyncSession, tenant_id: str, version: int, epoch: int, state: str) -> Rights:
+    """In a transaction of this tenant. `version`: `tenant.rights_version`; `state`: as it is for this person."""
+    at = now()
+    kept = _kept.get(tenant_id)
+    if kept is None or (kept.version, kept.epoch) != (version, epoch) or (kept.until and kept.until <= at):
+        kept = await _read(session, tenant_id, version, epoch, at)
+        _kept[tenant_id] = kept
+        if len(_kept) > MOST:
+            _kept.popitem(last=False)
+    found = kept.rights.get(state)
+    if found is None:
+        found = compiled.rights(kept.facts, kept.catalogue, provider(kept.catalogue), state)
+        kept.rights[state] = found
+    return found
+
+
+async def catalogue(session: AsyncSession, epoch: int | None = None) -> Catalogue:
+    """What everybody is offered, as of `epoch`, or as of now."""
+    global _catalogue
+    epoch = await repository.get_epoch(session) if epoch is None else epoch
+    if _catalogue is None or _catalogue.epoch != epoch:
+        _catalogue = await repository.get_catalogue(session, epoch)
+    return _catalogue
+
+
+def provider(known: Catalogue) -> Provider:
+    """Who evaluates flags: our own rules, unless another one was put in their place."""
+    return _provider or Rules(known)
+
+
+def compiled_of(facts: Facts, known: Catalogue, state: str) -> Rights:
+    """Of facts that are not kept: of a past time, or of what might be."""
+    return compiled.rights(facts, known, provider(known), state)
+
+
+def use(other: Provider | None) -> None:
+    """Another provider of flags from here on, or ours again. Everything kept is forgotten."""
+    global _provider
+    _provider = other
+    forget()
+
+
+def forget(tenant_id: str = "*") -> None:
+    """What a notice asks for: of one tenant, or of all."""
+    if tenant_id != "*":
+        _kept.pop(tenant_id, None)
+        return
+    _kept.clear()
+    compiled.forget()
+
+
+async def _read(session: AsyncSession, tenant_id: str, version: int, epoch: int, at: datetime) -> Kept:
+    history = await repository.get_history(session, tenant_id)
+    own = history.catalogue_of(await catalogue(session, epoch))
+    return Kept(version, epoch, history.until(own, at), history.at(own, at), own, {})

@@ -1,0 +1,196 @@
+"""Tables of the entitlements: the catalogue, which is everybody's, and what each tenant has of it and since when.
+
+A row of `Valid` counts from `starts_at` to before `ends_at`, unless it was closed earlier; where only one can count,
+the one that started last does. Nothing is overwritten, so every question can be asked for a past time. Database
+triggers tell every process of a change (`tenant.rights_version`, `entitlement_epoch`).
+"""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from shared.core.db import TenantRow, moment, now
+from shared.core.ids import new_id
+
+
+class Plan(SQLModel, table=True):
+    """A plan or an add-on: what it is called. What it gives is in its versions."""
+
+    __tablename__ = "plan"
+
+    id: str = Field(default_factory=lambda: new_id("pln"), primary_key=True)
+    key: str
+    name: str
+    sentence: str
+    kind: str = "plan"  # or "addon"
+    position: int = 0  # from the least to the most
+    for_tenant: str | None = None  # id; None: offered to everybody
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_by: str
+    retired_at: datetime | None = Field(
+        default=None, sa_type=moment()
+    )  # no longer offered; who has it keeps it
+
+
+class PlanVersion(SQLModel, table=True):
+    """A draft changes with its `revision`; a published one never does. `limits`: name to {"amount", "hard"}."""
+
+    __tablename__ = "plan_version"
+
+    id: str = Field(default_factory=lambda: new_id("plv"), primary_key=True)
+    plan_id: str = Field(foreign_key="plan.id")
+    for_tenant: str | None = None  # as its plan's
+    number: int
+    status: str = "draft"  # or "published"
+    revision: int = 1
+    trial_days: int = 0
+    features: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
+    limits: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    flags: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
+    moves: bool = (
+        False  # from `effective_at` on it replaces the earlier versions, for those who have one, too
+    )
+    effective_at: datetime | None = Field(default=None, sa_type=moment())
+    published_at: datetime | None = Field(default=None, sa_type=moment())
+    published_by: str = ""
+    reason: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_by: str
+
+
+class FlagRow(SQLModel, table=True):
+    __tablename__ = "flag"
+
+    id: str = Field(default_factory=lambda: new_id("flg"), primary_key=True)
+    key: str
+    title: str
+    sentence: str
+    owner: str
+    cleanup_by: date
+    required_feature: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_by: str
+    retired_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class FlagVersion(SQLModel, table=True):
+    """Whom a flag is on for, from `created_at` until the next one. Append-only."""
+
+    __tablename__ = "flag_version"
+
+    id: str = Field(default_factory=lambda: new_id("flv"), primary_key=True)
+    flag_id: str = Field(foreign_key="flag.id")
+    number: int
+    rules: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
+    killed: bool = False
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_by: str
+    reason: str
+
+
+class Valid(TenantRow):
+    """Columns of everything that holds for some time."""
+
+    id: str = Field(primary_key=True)
+    starts_at: datetime = Field(default_factory=now, sa_type=moment())
+    ends_at: datetime | None = Field(default=None, sa_type=moment())  # as foreseen from the beginning
+    closed_at: datetime | None = Field(default=None, sa_type=moment())  # by somebody, before that
+    closed_by: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=moment())  # when it became known
+    by_name: str
+    reason: str
+
+
+class TenantPlan(Valid, table=True):
+    __tablename__ = "tenant_plan"
+
+    id: str = Field(default_factory=lambda: new_id("tpl"), primary_key=True)
+    plan_version_id: str = Field(foreign_key="plan_version.id")
+    trial_ends_at: datetime | None = Field(default=None, sa_type=moment())  # None: no trial
+
+
+class TenantAddon(Valid, table=True):
+    __tablename__ = "tenant_addon"
+
+    id: str = Field(default_factory=lambda: new_id("tad"), primary_key=True)
+    plan_version_id: str = Field(foreign_key="plan_version.id")
+    quantity: int = 1
+
+
+class TenantOverride(Valid, table=True):
+    """`value`: true or false for a feature; {"amount", "hard"} for a limit."""
+
+    __tablename__ = "tenant_override"
+
+    id: str = Field(default_factory=lambda: new_id("ovr"), primary_key=True)
+    target: str  # "feature" or "limit"
+    name: str
+    value: Any = Field(sa_type=JSONB)
+
+
+class TenantBilling(Valid, table=True):
+    """`status`: active, grace, read_only or none. What is foreseen (grace, then read-only) is written at once."""
+
+    __tablename__ = "tenant_billing"
+
+    id: str = Field(default_factory=lambda: new_id("tbl"), primary_key=True)
+    status: str
+
+
+class TenantFlag(Valid, table=True):
+    """This tenant's own word on a flag: seeded by its plan, or set by an operator."""
+
+    __tablename__ = "tenant_flag"
+
+    id: str = Field(default_factory=lambda: new_id("tfl"), primary_key=True)
+    flag: str
+    enabled: bool = True
+
+
+class TenantTrait(Valid, table=True):
+    """What a tenant is, for the rules of flags: beta, cohort, industry, internal, region."""
+
+    __tablename__ = "tenant_trait"
+
+    id: str = Field(default_factory=lambda: new_id("ttr"), primary_key=True)
+    name: str
+    value: str
+
+
+class TenantStateChange(TenantRow, table=True):
+    """Kept by a trigger on `tenant`."""
+
+    __tablename__ = "tenant_state_change"
+
+    id: str = Field(primary_key=True)
+    state: str
+    reason: str = ""
+    at: datetime = Field(sa_type=moment())
+
+
+class MembershipChange(TenantRow, table=True):
+    """Kept by a trigger on `membership`."""
+
+    __tablename__ = "membership_change"
+
+    id: str = Field(primary_key=True)
+    user_id: str
+    role: str
+    state: str
+    at: datetime = Field(sa_type=moment())
+
+
+class RoleChange(TenantRow, table=True):
+    """Kept by a trigger on `role`. The permissions of built-in roles are in the code, not here."""
+
+    __tablename__ = "role_change"
+
+    id: str = Field(primary_key=True)
+    key: str
+    name: str
+    permissions: list[str] = Field(sa_type=ARRAY(Text))
+    deleted: bool
+    at: datetime = Field(sa_type=moment())

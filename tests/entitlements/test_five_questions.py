@@ -1,0 +1,58 @@
+"""One action, refused for five causes with five reasons: the same from the service and from *Why?*."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.access import actions, policy
+from shared.access.decision import decide
+from shared.access.reasons import Reason
+from shared.core.db import now
+from shared.core.errors import Refused
+from shared.tenancy import desk, why
+from tests.conftest import Cast, Person
+
+
+async def reason_of(person: Person, used: int = 0) -> str:
+    async with person.ctx() as ctx:
+        return decide(ctx, actions.ROLE_CREATE, used=used).reason
+
+
+async def said_by_why(cast: Cast, person: Person) -> why.Answer:
+    async with cast.olga.octx() as octx:
+        return await why.ask(octx, cast.acme, person.user_id, "role:create")
+
+
+async def test_the_same_action_is_refused_for_five_causes_with_five_reasons(cast: Cast) -> None:
+    tenant, soon = cast.acme, now() + timedelta(days=1)
+    assert await reason_of(cast.ann) == Reason.ALLOWED
+    assert (await said_by_why(cast, cast.ann)).trace.decision.allowed
+
+    assert await reason_of(cast.max) == Reason.MISSING_PERMISSION
+    assert (await said_by_why(cast, cast.max)).trace.decision.reason == Reason.MISSING_PERMISSION
+
+    async def refused(expected: Reason, layer: str) -> None:
+        answer = await said_by_why(cast, cast.ann)
+        assert answer.trace.decision.reason == expected, answer.trace.lines
+        assert answer.trace.decided_by == layer
+        assert answer.detail
+        with pytest.raises(Refused, match=expected) as caught:
+            async with cast.ann.ctx() as ctx:
+                policy.require(ctx, actions.ROLE_CREATE, used=0)
+        assert (caught.value.detail, caught.value.next_step) == (answer.detail, answer.next_step)
+
+    async with cast.olga.octx() as octx:
+        await desk.set_flag(octx, tenant, "role_editor", False, "Trying it")
+    await refused(Reason.FLAG_OFF, "flag")
+    async with cast.olga.octx() as octx:
+        await desk.set_billing(octx, tenant, "read_only", "Did not pay")
+    await refused(Reason.BILLING_READ_ONLY, "billing")
+    async with cast.olga.octx() as octx:
+        await desk.set_billing(octx, tenant, "active", "Paid")
+        await desk.override_feature(octx, tenant, "custom_roles", False, "Trying it", ends_at=soon)
+    await refused(Reason.NOT_IN_PLAN, "override")
+    async with cast.olga.octx() as octx:
+        await desk.override_feature(octx, tenant, "custom_roles", True, "Again", ends_at=soon)
+        await desk.set_flag(octx, tenant, "role_editor", True, "Again")
+        await desk.override_limit(octx, tenant, "roles", 0, "None", ends_at=soon)
+    await refused(Reason.LIMIT_REACHED, "limit")
