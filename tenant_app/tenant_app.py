@@ -2,6 +2,7 @@
 
 import reflex as rx
 
+from shared.access import evidence
 from shared.api import tenant_http
 from shared.tenancy import entry
 from shared.ui.document import head_components, toaster
@@ -19,3 +20,4 @@ app = rx.App(
 )
 app.add_middleware(Gate(entry.peek, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)
+app.register_lifespan_task(evidence.run)

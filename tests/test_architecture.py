@@ -22,6 +22,23 @@ SPEAK_SQL = (
     "shared/api/health.py",
     "shared/ui/live.py",
 )
+# What makes up a decision, and where it may be looked at: the decision itself, and the door that fills contexts.
+DECIDED = {
+    *(
+        "billing_status",
+        "features",
+        "flags",
+        "permissions",
+        "plan",
+        "plan_name",
+        "plan_version",
+        "role",
+        "role_name",
+    ),
+    "verdicts",
+}
+DECIDES = ("shared/access/", "shared/entitlements/", DOOR)
+SECOND_LOOK = "shared/identity/operators.py"  # compares what an operator is with what they were on entering
 SQL_WORDS = re.compile(
     r"^\s*(?:select\s.+\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|truncate\s|alter\s+table\s)",
     re.IGNORECASE | re.DOTALL,
@@ -94,21 +111,25 @@ def test_a_repository_is_private_to_its_module() -> None:
     assert found == []
 
 
-def test_nobody_outside_access_compares_the_actors_role() -> None:
-    """Rights come from permissions. Comparing the role of a row (the last owner) is the row's business."""
+def test_nobody_outside_the_decision_compares_role_plan_feature_or_flag() -> None:
+    """Asking is `decide`, by the name of an action. Comparing the role of a row (the last owner) is the row's business."""
     found = [
         f"{path}:{node.lineno} {ast.unparse(node)}"
         for path, tree in source.trees().items()
-        if not path.startswith("shared/access/")
+        if not path.startswith((*DECIDES, SECOND_LOOK))
         for node in ast.walk(tree)
         if isinstance(node, ast.Compare)
         for side in (node.left, *node.comparators)
-        if isinstance(side, ast.Attribute)
-        and side.attr == "role"
-        and isinstance(side.value, ast.Name)
-        and side.value.id in ("ctx", "octx", "principal")
+        if isinstance(side, ast.Attribute) and side.attr in DECIDED and _is_an_actors(side.value)
     ]
     assert found == []
+
+
+def _is_an_actors(value: ast.expr) -> bool:
+    """`ctx.…`, `ctx.rights.…`, `self._ctx.rights.…`; a row's own column is none of it."""
+    if isinstance(value, ast.Attribute):
+        return value.attr == "rights" or _is_an_actors(value.value)
+    return isinstance(value, ast.Name) and value.id in ("ctx", "octx", "principal", "rights", "who")
 
 
 def test_every_setting_is_documented_and_no_other() -> None:

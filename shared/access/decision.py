@@ -10,7 +10,7 @@ from typing import Protocol
 
 from shared.access.actions import Action, OperatorAction
 from shared.access.reasons import ALLOWING, Reason
-from shared.core.ctx import OperatorCtx, Rights
+from shared.core.ctx import Rights
 
 
 class Asker(Protocol):
@@ -59,5 +59,12 @@ def decide(who: Asker, action: Action, *, used: int | None = None, obstacle: str
     return decision
 
 
-def decide_operator(octx: OperatorCtx, action: OperatorAction) -> Decision:
-    return YES if action.permission in octx.permissions else MISSING_PERMISSION
+class Operating(Protocol):
+    """An `OperatorCtx`, or whoever looks before there is a transaction."""
+
+    @property
+    def permissions(self) -> frozenset[str]: ...
+
+
+def decide_operator(who: Operating, action: OperatorAction) -> Decision:
+    return YES if action.permission in who.permissions else MISSING_PERMISSION

@@ -12,6 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from shared.access import actions, policy
+from shared.access.decision import decide
+from shared.access.reasons import Reason
 from shared.access.roles import ROLES, may_grant
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
@@ -53,7 +55,7 @@ async def _page(
     sent: list[str] | None = None,
 ) -> Response:
     async with entry.enter_tenant(visitors.cookie_header(request), slug) as ctx:
-        if ctx.tenant_state == "pending_verification":
+        if decide(ctx, actions.HOME_READ).reason is Reason.TENANT_UNVERIFIED:
             return redirect("/verify")
         policy.require(ctx, actions.SETTINGS_SETUP)
         found = await tenants.get_settings(ctx)

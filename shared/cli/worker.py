@@ -2,6 +2,7 @@
 
 import asyncio
 
+from shared.access import evidence
 from shared.cli import lifeline
 from shared.core import log
 from shared.identity import tasks as identity
@@ -15,4 +16,11 @@ def run() -> None:
     lifeline.end_with_supervisor()
     tasks = {**identity.TASKS, **tenancy.TASKS}
     platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
-    asyncio.run(worker.run(tasks, platform, entry.enter_job))
+    asyncio.run(_work(tasks, platform))
+
+
+async def _work(tasks: dict[str, worker.Handler], platform: dict[str, worker.Handler]) -> None:
+    try:
+        await worker.run(tasks, platform, entry.enter_job)
+    finally:
+        await evidence.flush()

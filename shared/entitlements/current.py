@@ -18,6 +18,7 @@ from shared.entitlements.catalogue import Catalogue
 from shared.entitlements.facts import Facts
 from shared.entitlements.rollout import Provider, Rules
 
+ALL = "*"  # as the triggers say it
 MOST = 20_000  # tenants remembered by one process
 
 
@@ -78,9 +79,9 @@ def use(other: Provider | None) -> None:
     forget()
 
 
-def forget(tenant_id: str = "*") -> None:
+def forget(tenant_id: str = ALL) -> None:
     """What a notice asks for: of one tenant, or of all."""
-    if tenant_id != "*":
+    if tenant_id != ALL:
         _kept.pop(tenant_id, None)
         return
     _kept.clear()

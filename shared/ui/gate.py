@@ -14,7 +14,6 @@ from reflex_base.registry import RegistrationContext
 
 from shared.access import decision, evidence, policy
 from shared.access.actions import Action, OperatorAction
-from shared.access.reasons import Reason
 from shared.core import log
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.tenancy import entry
@@ -168,8 +167,8 @@ def _refusal(handler: Any, principal: Principal, slug: str) -> DomainError | Non
             "This cannot be done from a page.", "Reload the page and try again.", reason="unmarked"
         )
     if isinstance(action, OperatorAction):
-        allowed = action.permission in principal.permissions
-        return None if allowed else policy.refusal(Reason.MISSING_PERMISSION, action)
+        decided = decision.decide_operator(principal, action)
+        return None if decided.allowed else policy.refusal(decided.reason, action)
     decided = decision.decide(principal, action)
     return None if decided.allowed else policy.refusal(decided.reason, action, principal)
 

@@ -17,6 +17,7 @@ from reflex.state import BaseState, StateUpdate
 
 from shared.core import db, log
 from shared.core.notices import CHANNEL
+from shared.entitlements import current
 
 GAP = 0.3  # seconds between two loads of one tab
 RATE = 200  # loads a second and process
@@ -95,6 +96,10 @@ class Live:
         elif kind == "session":
             for sid in self._those(lambda tab: (tab.session_hash,) == key):
                 self._start(self._close(sid))
+        elif kind == "rights" and len(key) == 1:
+            current.forget(key[0])
+            if key[0] == current.ALL:  # plans or flags: whatever is open may look different now
+                self._ask_soon(list(self._tabs))
         elif kind == "user":
             for sid in self._those(lambda tab: (tab.person_id,) == key):
                 self._start(self._emit(sid, RELOAD))

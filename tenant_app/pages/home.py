@@ -7,6 +7,7 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from shared.access import actions, roles
+from shared.access.decision import decide
 from shared.core.ctx import Ctx
 from shared.tenancy import checklist, history, invitations, members, provisioning
 from shared.ui.feedback import empty, skeleton_rows, when
@@ -83,7 +84,7 @@ class HomeState(PageState):
         pending = await invitations.list_pending(ctx)
         trail = (
             (await history.list_events(ctx, limit=6)).events
-            if actions.AUDIT_READ.permission in ctx.permissions
+            if decide(ctx, actions.AUDIT_READ).allowed
             else []
         )
         return (
