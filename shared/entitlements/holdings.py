@@ -138,16 +138,16 @@ async def override_feature(
 
 
 async def override_limit(
-    ctx: Ctx, limit: str, amount: int | None, reason: str, *, ends_at: datetime, hard: bool = True
+    ctx: Ctx, limit_key: str, amount: int | None, reason: str, *, ends_at: datetime, hard: bool = True
 ) -> TenantOverride:
     """`amount` None: unlimited. Raises Invalid."""
-    if limit not in LIMITS:
+    if limit_key not in LIMITS:
         raise Invalid("There is no such limit.", "Choose one from the list.", fields={"name": "Unknown"})
     if amount is not None and not 0 <= amount <= MOST:
         raise Invalid(
             f"A limit is a number from 0 to {MOST:,}.", "Correct it.", fields={"amount": f"0 to {MOST:,}"}
         )
-    return await _override(ctx, "limit", limit, {"amount": amount, "hard": hard}, reason, ends_at)
+    return await _override(ctx, "limit", limit_key, {"amount": amount, "hard": hard}, reason, ends_at)
 
 
 async def set_billing(

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import BigInteger, column, table
+from sqlalchemy import BigInteger, column
+from sqlalchemy import table as a_table
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -27,7 +28,7 @@ from shared.entitlements.models import (
 )
 
 Row = TypeVar("Row", bound=Valid)
-EPOCH = table("entitlement_epoch", column("number", BigInteger))
+EPOCH = a_table("entitlement_epoch", column("number", BigInteger))
 
 
 async def get_epoch(session: AsyncSession) -> int:
@@ -73,18 +74,18 @@ async def _all(session: AsyncSession, kind: type[Row], tenant_id: str) -> Sequen
     return (await session.exec(select(kind).where(kind.tenant_id == tenant_id))).all()
 
 
-async def get(ctx: Ctx, kind: type[Row], row_id: str) -> Row | None:
+async def get(ctx: Ctx, table: type[Row], row_id: str) -> Row | None:
     """Locked, so that two who end it do so once."""
-    return await ctx.session.get(kind, (ctx.tenant_id, row_id), with_for_update=True)
+    return await ctx.session.get(table, (ctx.tenant_id, row_id), with_for_update=True)
 
 
-async def list_later(ctx: Ctx, kind: type[Row], after: datetime) -> Sequence[Row]:
+async def list_later(ctx: Ctx, table: type[Row], since: datetime) -> Sequence[Row]:
     """What is foreseen for a later time and not taken back."""
     statement = (
-        select(kind)
-        .where(kind.tenant_id == ctx.tenant_id)
-        .where(col(kind.starts_at) > after)
-        .where(col(kind.closed_at).is_(None))
+        select(table)
+        .where(table.tenant_id == ctx.tenant_id)
+        .where(col(table.starts_at) > since)
+        .where(col(table.closed_at).is_(None))
         .with_for_update()
     )
     return (await ctx.session.exec(statement)).all()

@@ -92,7 +92,7 @@ async def override_feature(
 async def override_limit(
     octx: OperatorCtx,
     tenant_id: str,
-    limit: str,
+    limit_key: str,
     amount: int | None,
     reason: str,
     *,
@@ -102,7 +102,7 @@ async def override_limit(
     """`amount` None: unlimited. Raises as `override_feature`."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     async with entry.visit(octx, tenant_id, reason) as ctx:
-        await holdings.override_limit(ctx, limit, amount, reason, ends_at=ends_at, hard=hard)
+        await holdings.override_limit(ctx, limit_key, amount, reason, ends_at=ends_at, hard=hard)
 
 
 async def end(octx: OperatorCtx, tenant_id: str, row_id: str, reason: str) -> None:

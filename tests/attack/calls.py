@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import shared
@@ -13,6 +14,8 @@ from shared.audit.trail import Filter
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.entitlements.catalogue import offer
+from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.tenancy.logos import Drawn
 from shared.tenancy.models import Notification
 from tests.attack.world import CLAIMED, LAPSED, World
@@ -20,6 +23,7 @@ from tests.attack.world import CLAIMED, LAPSED, World
 FLOORS = ("core", "api", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
     "access.decision": "decides, and reads nothing",
+    "access.evidence": "counts, and reads nothing",
     "access.policy": "the guard itself",
     "audit.trail.record": "adds a line in words of its caller",
     "audit.trail.record_operator": "adds a line in words of its caller",
@@ -27,6 +31,10 @@ NOT_CALLED = {
     "tenancy.entry": "the door itself",
     "tenancy.repository.set_slug": "changes the row that it is handed",
 }
+
+
+PRO = Plan(id="pln_pro", key="pro", name="Pro", sentence="", created_by="Bulkhead")
+OFFER = offer(PRO, PlanVersion(id="plv_pro_1", plan_id="pln_pro", number=1, created_by="Bulkhead"))
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,10 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "action": lambda *_: MEMBER_INVITE,
+    "allowing": lambda *_: (),
+    "amount": lambda *_: 7,
+    "at": lambda *_: now(),
+    "before": lambda *_: now(),
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
     "body": lambda *_: "A body",
@@ -112,14 +124,22 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "confirm": lambda world, tenant: world.names[world.acme],
     "dedupe": lambda *_: new_id("ntf"),
     "descending": lambda *_: False,
+    "enabled": lambda *_: True,
+    "ends_at": lambda *_: now() + timedelta(days=7),
+    "feature": lambda *_: "sso",
+    "flag": lambda *_: "role_editor",
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
     "kind": lambda *_: "attack",
     "limit": lambda *_: 100,
+    "limit_key": lambda *_: "customers",
     "name": lambda *_: "Another name",
+    "offer": lambda *_: OFFER,
+    "on": lambda *_: True,
     "operator_id": lambda *_: new_id("opr"),
     "problem": lambda *_: ValueError("a problem"),
+    "quantity": lambda *_: 2,
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
     "role": lambda *_: "member",
@@ -127,8 +147,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "since": lambda *_: now(),
     "slug": lambda *_: "another-slug",
     "sort": lambda *_: "name",
+    "status": lambda *_: "grace",
+    "table": lambda *_: TenantOverride,
     "title": lambda *_: "A title",
     "logo": lambda *_: Drawn(b"a picture"),
+    "value": lambda *_: "small",
+    "version_id": lambda *_: "plv_pro_1",
     "wanted": lambda *_: Filter(),
     "wrapped": lambda *_: b"a key",
 }

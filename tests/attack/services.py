@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from shared.access.actions import ACTIONS
-from shared.access.decision import MISSING_PERMISSION
+from shared.access.reasons import Reason
 from shared.access.roles import ROLES
 from shared.core.ctx import Actor, Ctx, OperatorCtx
 from shared.core.errors import Refused
@@ -21,12 +21,17 @@ from tests.attack.report import Report
 from tests.attack.world import World
 
 KIND = "services"
+HOLDINGS = (
+    *("add_addon", "assign", "begin", "end", "facts", "override_feature", "override_limit", "seed_flags"),
+    *("set_billing", "set_flag", "set_trait"),
+)
 ASKED_BEFORE = {
     "audit.trail.list_events": "by tenancy.history and tenancy.directory",
     "audit.trail.list_operator_events": "by tenancy.directory",
     "audit.trail.list_security_events": "by tenancy.directory",
     "audit.trail.verify": "by tenancy.history",
     "audit.trail.verify_operators": "by tenancy.directory",
+    **{f"entitlements.holdings.{name}": "by tenancy.desk and provisioning" for name in HOLDINGS},
     "tenancy.checklist.add_all": "a step of setting up",
     "tenancy.checklist.complete_itself": "by the service whose work the item is about",
     "tenancy.notifications.add": "by services and jobs, for somebody else",
@@ -35,9 +40,16 @@ ASKED_BEFORE = {
     "tenancy.provisioning.go_on": "by verifying",
     "tenancy.provisioning.resume": "by retry and tenancy.directory",
     "tenancy.provisioning.run_next": "a job",
+    "tenancy.roles.get": "by members and invitations",
+    "tenancy.roles.list_all": "by pages that name roles",
+    "tenancy.roles.name": "by members and invitations",
+    "tenancy.roles.permissions": "by members and invitations",
     "tenancy.seats.freeze": "by members and invitations; a second look under the lock",
     "tenancy.seats.take": "by members and invitations; a second look under the lock",
     "tenancy.tenants.changed": "by tenants and logos; tells open pages to load again",
+    "tenancy.why.answer": "by ask and compare",
+    "tenancy.why.standing_at": "by ask and compare",
+    "tenancy.why.used_at": "by ask and compare",
 }
 
 
@@ -84,7 +96,7 @@ async def _lower_roles(
 def _is_refusal(said: Any) -> bool:
     """For want of a permission; that somebody may not grant a role comes later and is not enough."""
     named = isinstance(said, Refused) and said.detail.startswith("You may not ")
-    return named and said.reason == MISSING_PERMISSION
+    return named and said.reason == Reason.MISSING_PERMISSION
 
 
 async def outcome(call: Call, ctx: Ctx | OperatorCtx, taken: dict[str, Any]) -> Any:

@@ -120,7 +120,7 @@ def insert(table: str, row: Row) -> sql.Composed:
 
 
 def plain(row: Row) -> list[Any]:
-    return [Jsonb(value) if isinstance(value, dict | list) else value for value in row.values()]
+    return [Jsonb(value) if isinstance(value, dict) else value for value in row.values()]
 
 
 def arrive(table: str, key: str, mine: Row, theirs: Row, world: World, report: Report) -> None:
