@@ -193,9 +193,12 @@ create trigger keep_role after update on role for each row
 LIMITS = ("members", "api_calls", "usage_events", "customers", "api_keys", "retention_days", "roles")
 SOFT = ("api_calls", "usage_events")  # warn and go on
 PLANS = (  # key, name, sentence, trial days, features, flags, amounts in the order of LIMITS
-    ("free", "Free", "To look around, alone or with a few.", 0, "", "", (5, 1_000, 1_000, 25, 1, 30, 0)),
     (
-        *("starter", "Starter", "For a first team that wants to know who did what.", 14),
+        *("free", "Free", "To look around, alone or with a few.", 0),
+        *("audit_log", "", (5, 1_000, 1_000, 25, 1, 30, 0)),  # nobody pays to see who looked at their data
+    ),
+    (
+        *("starter", "Starter", "For a first team that works here every day.", 14),
         *("audit_log", "", (10, 10_000, 50_000, 250, 3, 90, 0)),
     ),
     (

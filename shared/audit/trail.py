@@ -34,6 +34,13 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
+    def not_before(self, at: datetime) -> "Filter":
+        """The same, of what is not older."""
+        since = max(self.since, at) if self.since else at
+        return Filter(
+            self.actor, self.action, self.object_id, self.request_id, self.tenant_id, since, self.until
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

@@ -1,17 +1,27 @@
 """Who may read the trail. Writing it is `audit.trail`'s."""
 
+from datetime import datetime, timedelta
+
 from shared.access import actions, policy
 from shared.audit import trail
 from shared.core.ctx import Ctx, OperatorCtx
+from shared.core.db import now
 from shared.tenancy import entry
 
 
 async def list_events(
     ctx: Ctx, wanted: trail.Filter | None = None, *, after: str = "", limit: int = 50
 ) -> trail.Page:
-    """This tenant's own trail, newest first."""
+    """This tenant's own trail, newest first, as far back as its plan looks. Nothing older is deleted."""
     policy.require(ctx, actions.AUDIT_READ)
-    return await trail.list_events(ctx, wanted, after=after, limit=limit)
+    since, asked = shown_since(ctx), wanted or trail.Filter()
+    return await trail.list_events(ctx, asked.not_before(since) if since else asked, after=after, limit=limit)
+
+
+def shown_since(ctx: Ctx) -> datetime | None:
+    """None: everything."""
+    days = ctx.rights.limits["retention_days"].amount
+    return None if days is None else now() - timedelta(days=days)
 
 
 async def verify(ctx: Ctx) -> trail.Verification:

@@ -1,11 +1,14 @@
 """Who may read the trail, and of whom."""
 
+from datetime import timedelta
+
 import pytest
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.audit import trail
+from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from shared.tenancy import entry, history, tenants
+from shared.tenancy import desk, entry, history, tenants
 from tests import factories
 from tests.conftest import Cast, Operating, Person
 
@@ -29,6 +32,17 @@ async def test_one_tenant_never_reads_another(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         page = await history.list_events(ctx, trail.Filter(tenant_id=cast.acme), limit=100)
         assert {event.tenant_id for event in page.events} == {cast.globex}
+
+
+async def test_the_plan_says_how_far_back_it_looks(cast: Cast) -> None:
+    """With no day at all nothing is shown; nothing is deleted, so a larger plan shows it again."""
+    until = now() + timedelta(days=1)
+    for days, seen in ((0, False), (30, True), (None, True)):
+        async with cast.olga.octx() as octx:
+            await desk.override_limit(octx, cast.acme, "retention_days", days, "Trying it", ends_at=until)
+        async with cast.ann.ctx() as ctx:
+            assert bool((await history.list_events(ctx)).events) is seen
+            assert (await history.verify(ctx)).whole
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
