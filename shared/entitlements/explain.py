@@ -169,8 +169,8 @@ def _entitlement(facts: Facts, action: Action) -> tuple[Line, Line, Line]:
     feature = action.feature
     asks = ("Does the plan include it?", "Does an add-on add it?", "Is it overridden for this tenant?")
     layers = (Layer.PLAN, Layer.ADDONS, Layer.OVERRIDE)
-    if not feature:
-        found, source = "No feature is needed.", REGISTRY
+    if not feature or action.cleans_up:
+        found, source = "No feature is needed to clean up." if feature else "No feature is needed.", REGISTRY
         first = Line(layers[0], asks[0], f"{found} {_plan(facts)}.", facts.offer.id, Verdict.IDLE)
         rest = (
             Line(layer, ask, found, source, Verdict.IDLE)

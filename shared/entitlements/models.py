@@ -1,8 +1,9 @@
 """Tables of the entitlements: the catalogue, which is everybody's, and what each tenant has of it and since when.
 
 A row of `Valid` counts from `starts_at` to before `ends_at`, unless it was closed earlier; where only one can count,
-the one that started last does. Nothing is overwritten, so every question can be asked for a past time. Database
-triggers tell every process of a change (`tenant.rights_version`, `entitlement_epoch`).
+the one that started last does, and of two that started together the one written later. Nothing is overwritten, so
+every question can be asked for a past time. Database triggers tell every process of a change (`tenant.rights_version`,
+`entitlement_epoch`).
 """
 
 from datetime import date, datetime

@@ -1,0 +1,243 @@
+"""The property of `test_oracle` can fail: each rule of precedence broken in one function, and each time it notices."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from shared.access.actions import Action
+from shared.access.decision import FOR, Decision
+from shared.access.reasons import Reason
+from shared.core.ctx import Limit, Rights
+from shared.entitlements import compiled, facts, rollout
+from shared.entitlements.catalogue import Catalogue, Offer
+from shared.entitlements.compiled import Entitled
+from shared.entitlements.facts import Facts
+from shared.entitlements.models import TenantOverride, Valid
+from tests.entitlements import test_oracle
+
+EXAMPLES = 150
+Planted = tuple[object, str, Any]
+was_entitled, was_verdict, was_counts = compiled.entitled, compiled.verdict, facts.counts
+was_weigh, was_decide, was_rights = rollout.weigh, test_oracle.decide, compiled.rights
+
+
+def without(known: Facts, **parts: Any) -> Facts:
+    return replace(known, **parts)
+
+
+def override_before_addon() -> Planted:
+    def entitled(known: Facts) -> Entitled:
+        first = was_entitled(without(known, addons=()))
+        features, limits = set(first.features), dict(first.limits)
+        for row, addon in known.addons:
+            features |= addon.features
+            for name, more in addon.limits.items():
+                limits[name] = compiled.raised(limits[name], more, row.quantity)
+        return Entitled(frozenset(features), limits)
+
+    return compiled, "entitled", entitled
+
+
+def addons_ignored() -> Planted:
+    return compiled, "entitled", lambda known: was_entitled(without(known, addons=()))
+
+
+def overrides_ignored() -> Planted:
+    return compiled, "entitled", lambda known: was_entitled(without(known, overrides={}))
+
+
+def quantity_ignored() -> Planted:
+    was = compiled.raised
+    return compiled, "raised", lambda limit, more, times: was(limit, more, 1)
+
+
+def billing_after_plan() -> Planted:
+    def verdict(action: Action, known: Facts, *rest: Any) -> Reason:
+        said = was_verdict(action, known, *rest)
+        if said is not Reason.BILLING_READ_ONLY:
+            return said
+        later = was_verdict(replace(action, writes=False), known, *rest)
+        return said if later is Reason.ALLOWED else later
+
+    return compiled, "verdict", verdict
+
+
+def cleans_up_ignored() -> Planted:
+    return (
+        compiled,
+        "verdict",
+        lambda action, *rest: was_verdict(replace(action, cleans_up=False), *rest),
+    )
+
+
+def unverified_ok_ignored() -> Planted:
+    return (
+        compiled,
+        "verdict",
+        lambda action, *rest: was_verdict(replace(action, unverified_ok=False), *rest),
+    )
+
+
+def required_feature_ignored() -> Planted:
+    return compiled, "verdict", lambda *given: was_verdict(*given[:-1], "")
+
+
+def read_only_refuses_reading() -> Planted:
+    return compiled, "verdict", lambda action, *rest: was_verdict(replace(action, writes=True), *rest)
+
+
+def plan_that_fell_counts_as_never_had() -> Planted:
+    def verdict(action: Action, known: Facts, _: Any, features: frozenset[str], *rest: Any) -> Reason:
+        return was_verdict(action, known, features, features, *rest)
+
+    return compiled, "verdict", verdict
+
+
+def state_of_the_tenant_ignored() -> Planted:
+    def rights(known: Facts, catalogue: Catalogue, provider: Any, state: str) -> Rights:
+        return was_rights(known, catalogue, provider, "active")
+
+    return compiled, "rights", rights
+
+
+def fallback_limit_not_applied() -> Planted:
+    return compiled, "lower", lambda one, other: one
+
+
+def trial_one_moment_too_long() -> Planted:
+    def ended(known: Facts) -> bool:
+        return known.trial_ends_at is not None and known.trial_ends_at < known.at
+
+    return Facts, "trial_ended", property(ended)
+
+
+def end_is_inclusive() -> Planted:
+    def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
+        return was_counts(row, at, known) or (row.ends_at == at and row.closed_at is None)
+
+    return facts, "counts", counts
+
+
+def closed_rows_count() -> Planted:
+    def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
+        return row.starts_at <= at and (row.ends_at is None or at < row.ends_at)
+
+    return facts, "counts", counts
+
+
+def foreseen_rows_count_at_once() -> Planted:
+    def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
+        return was_counts(row, max(at, row.starts_at), known)
+
+    return facts, "counts", counts
+
+
+def first_row_wins() -> Planted:
+    return facts, "_started", lambda row: (-row.starts_at.timestamp(), -row.created_at.timestamp())
+
+
+def moving_versions_ignored() -> Planted:
+    def moved(self: Catalogue, assigned: str, at: datetime) -> Offer:
+        return self.offers[assigned]
+
+    return Catalogue, "moved", moved
+
+
+def every_version_moves() -> Planted:
+    def moved(self: Catalogue, assigned: str, at: datetime) -> Offer:
+        return self.newest(self.offers[assigned].plan_id, at) or self.offers[assigned]
+
+    return Catalogue, "moved", moved
+
+
+def version_sold_before_it_is_in_effect() -> Planted:
+    return Catalogue, "newest", lambda self, plan, at: self.by_plan[plan][-1]
+
+
+def kill_switch_ignored() -> Planted:
+    return (
+        rollout,
+        "weigh",
+        lambda flag, source, rules, killed, *rest: was_weigh(flag, source, rules, False, *rest),
+    )
+
+
+def own_no_ignored() -> Planted:
+    def weigh(flag: Any, source: str, rules: Any, killed: bool, target: Any, at: datetime) -> Any:
+        words = {name: True for name, word in target.own.items() if word}
+        return was_weigh(flag, source, rules, killed, replace(target, own=words), at)
+
+    return rollout, "weigh", weigh
+
+
+def window_never_closes() -> Planted:
+    was = rollout._open
+    return rollout, "_open", lambda rule, at: was({**rule, "ends_at": None}, at)
+
+
+def soft_limit_refuses() -> Planted:
+    def decide(*given: Any, **options: Any) -> Decision:
+        said = was_decide(*given, **options)
+        return FOR[Reason.LIMIT_REACHED] if said.reason is Reason.LIMIT_WARNED else said
+
+    return test_oracle, "decide", decide
+
+
+def overridden_limit_is_always_hard() -> Planted:
+    def overridden(row: TenantOverride) -> Limit:
+        return Limit(row.value["amount"], hard=True)
+
+    return compiled, "overridden", overridden
+
+
+def limit_lets_one_more_in() -> Planted:
+    def decide(who: Any, action: Action, *, used: int | None = None, obstacle: str = "") -> Decision:
+        return was_decide(who, action, used=used and used - 1, obstacle=obstacle)
+
+    return test_oracle, "decide", decide
+
+
+def object_before_limit() -> Planted:
+    def decide(who: Any, action: Action, *, used: int | None = None, obstacle: str = "") -> Decision:
+        return was_decide(who, action, used=None if obstacle else used, obstacle=obstacle)
+
+    return test_oracle, "decide", decide
+
+
+def tenant_before_permission() -> Planted:
+    def decide(who: Any, action: Action, **options: Any) -> Decision:
+        said = was_decide(who, action, **options)
+        first = was_decide(replace(who, permissions=frozenset({action.permission})), action)
+        return said if first.allowed else first
+
+    return test_oracle, "decide", decide
+
+
+PLANTED: list[Callable[[], Planted]] = [
+    *(override_before_addon, addons_ignored, overrides_ignored, quantity_ignored),
+    *(billing_after_plan, cleans_up_ignored, unverified_ok_ignored, required_feature_ignored),
+    *(read_only_refuses_reading, plan_that_fell_counts_as_never_had, state_of_the_tenant_ignored),
+    *(fallback_limit_not_applied, trial_one_moment_too_long, end_is_inclusive, closed_rows_count),
+    *(foreseen_rows_count_at_once, first_row_wins, moving_versions_ignored, every_version_moves),
+    *(version_sold_before_it_is_in_effect, kill_switch_ignored, own_no_ignored, window_never_closes),
+    *(soft_limit_refuses, overridden_limit_is_always_hard, limit_lets_one_more_in, object_before_limit),
+    tenant_before_permission,
+]
+
+
+def run() -> None:
+    test_oracle.property_of(EXAMPLES, derandomize=True)()
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_it_is_noticed(planted: Callable[[], Planted], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(*planted())
+    with pytest.raises(AssertionError):
+        run()
+
+
+def test_nothing_is_noticed_where_nothing_is_planted() -> None:
+    run()

@@ -1,0 +1,150 @@
+"""`decide`, `explain` and a naive oracle agree, whatever a tenant has and whenever it is asked."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, cast
+
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+
+from shared.access.actions import ACTIONS, Action
+from shared.access.decision import decide
+from shared.access.reasons import Reason
+from shared.core.ctx import Rights
+from shared.entitlements import compiled
+from shared.entitlements.catalogue import Catalogue
+from shared.entitlements.explain import Standing, explain
+from shared.entitlements.facts import Facts
+from shared.entitlements.rollout import Rules
+from tests.entitlements import oracle, worlds
+from tests.entitlements.oracle import Plain
+from tests.entitlements.worlds import Drawing
+
+EXAMPLES, QUESTIONS = 500, 20
+asked: Counter[str] = Counter()  # questions by the answer's reason
+
+
+@dataclass(frozen=True)
+class Asker:
+    permissions: frozenset[str]
+    rights: Rights
+
+
+@dataclass(frozen=True)
+class Case:
+    """One tenant of one world, and actions that nobody declared before."""
+
+    world: Plain
+    tenant: Plain
+    actions: dict[str, Action]
+    questions: list[Plain]
+
+
+def drawn(chance: Random, questions: int = QUESTIONS) -> Case:
+    drawing = Drawing(chance)
+    world = drawing.world()
+    tenant = drawing.tenant(world)
+    plain = [drawing.action() for _ in range(8)]
+    asked = [drawing.question(plain[number % len(plain)]) for number in range(questions)]
+    return Case(world, tenant, {one["name"]: worlds.action_of(one) for one in plain}, asked)
+
+
+def check(case: Case) -> None:
+    """Everything that is asked about one tenant gets one answer from all three."""
+    catalogue = worlds.catalogue_of(case.world)
+    history = worlds.history_of(case.world, case.tenant)
+    own = history.catalogue_of(catalogue)
+    known = dict(ACTIONS)
+    ACTIONS.clear()
+    ACTIONS.update(case.actions)
+    try:
+        for question in case.questions:
+            facts = history.at(own, question["at"])
+            _check_answer(case, question, facts, own)
+            _check_rights(case, question["at"], facts, own)
+        _check_until(case)
+    finally:
+        ACTIONS.clear()
+        ACTIONS.update(known)
+
+
+def _check_answer(case: Case, question: Plain, facts: Facts, own: Catalogue) -> None:
+    expected = oracle.answer(case.world, case.tenant, question)
+    action, used, obstacle = case.actions[question["action"]["name"]], question["used"], question["obstacle"]
+    rights = compiled.rights(facts, own, Rules(own), question["state"])
+    decided = decide(Asker(question["held"], rights), action, used=used, obstacle=obstacle)
+    standing = Standing("Ann", "Owner", question["held"], state=question["state"])
+    trace = explain(standing, facts, own, Rules(own), action, used=used, obstacle=obstacle)
+    assert decided.reason == expected, (question, decided, trace)
+    assert trace.decision == decided, (question, trace)
+    assert decided.allowed == (expected in oracle.YES)
+    assert (trace.decided_by is None) == decided.allowed
+    asked[expected] += 1
+
+
+def _check_rights(case: Case, at: datetime, facts: Facts, own: Catalogue) -> None:
+    rights = compiled.rights(facts, own, Rules(own), "active")
+    assert rights.features == oracle.features(case.world, case.tenant, at)
+    assert rights.flags == oracle.flags(case.world, case.tenant, at)
+    for name, (amount, hard) in oracle.limits(case.world, case.tenant, at).items():
+        limit = rights.limits[name]
+        assert limit.amount == amount
+        assert limit.hard == hard or amount is None  # what is never reached neither refuses nor warns
+
+
+def _check_until(case: Case) -> None:
+    """What was true is true until the clock alone may change it; what nobody has done yet is no clock."""
+    at = case.questions[0]["at"]
+    world, tenant = _as_of(case, at)
+    history = worlds.history_of(world, tenant)
+    until = history.until(history.catalogue_of(worlds.catalogue_of(world)), at)
+    last = until - timedelta(microseconds=1) if until else worlds.hour(worlds.HOURS + 1)
+    for question in case.questions:
+        before, after = question | {"at": at}, question | {"at": last}
+        assert oracle.answer(world, tenant, before) == oracle.answer(world, tenant, after), (after, last)
+
+
+def _as_of(case: Case, at: datetime) -> tuple[Plain, Plain]:
+    def known(moment: datetime | None) -> datetime | None:
+        return moment if moment is None or moment <= at else None
+
+    flags = {
+        name: flag
+        | {"versions": [one for one in flag["versions"] if known(one["created_at"])]}
+        | {"retired_at": known(flag["retired_at"])}
+        for name, flag in case.world["flags"].items()
+    }
+    tenant = {
+        name: [row | {"closed_at": known(row["closed_at"])} for row in rows] if name != "id" else rows
+        for name, rows in case.tenant.items()
+    }
+    return case.world | {"flags": flags}, tenant
+
+
+def property_of(examples: int, **options: Any) -> Callable[[], None]:
+    """The property, ready to be run."""
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],  # a smaller example would take minutes, and the assertion shows the question
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        **options,
+    )
+    @given(strategies.randoms(use_true_random=False))
+    def agree(chance: Random) -> None:
+        check(drawn(chance))
+
+    return cast("Callable[[], None]", agree)
+
+
+def test_decide_explain_and_the_oracle_agree() -> None:
+    asked.clear()
+    property_of(EXAMPLES)()
+    print(f"{asked.total():,} questions: {dict(asked.most_common())}")
+    assert asked.total() >= 5_000
+    assert set(asked) == {reason.value for reason in Reason}
