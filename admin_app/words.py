@@ -49,6 +49,11 @@ def some_of(count: int, one: str, many: str) -> str:
 
 
 OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
+    OperatorAuditAction.ADDON_CREATED: "created the add-on …",
+    OperatorAuditAction.DRAFT_DISCARDED: "discarded the draft of …",
+    OperatorAuditAction.DRAFT_OPENED: "opened a draft of …",
+    OperatorAuditAction.DRAFT_PUBLISHED: "published a version of …",
+    OperatorAuditAction.DRAFT_SAVED: "changed the draft of …",
     OperatorAuditAction.FACTOR_CODES_RENEWED: "made new recovery codes",
     OperatorAuditAction.FACTOR_ENROLLED: "enrolled a second factor",
     OperatorAuditAction.KEYS_ROTATED: "wrapped the keys of tenants anew",
@@ -59,6 +64,8 @@ OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was 
     OperatorAuditAction.OPERATOR_RENAMED: "changed their name",
     OperatorAuditAction.OPERATOR_ROLE_CHANGED: "changed the role of the operator …",
     OperatorAuditAction.PASSWORD_CHANGED: "changed their password",
+    OperatorAuditAction.PLAN_CREATED: "created the plan …",
+    OperatorAuditAction.PLAN_RETIRED: "retired …",
     OperatorAuditAction.SESSION_ENDED: "signed out",
     OperatorAuditAction.SESSION_STARTED: "signed in",
     OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",

@@ -38,7 +38,7 @@ create table plan_version (
     features text[] not null, limits jsonb not null check (jsonb_typeof(limits) = 'object'), flags text[] not null,
     moves boolean not null default false, effective_at timestamptz, published_at timestamptz,
     published_by text not null default '', reason text not null default '',
-    created_at {MOMENT}, created_by text not null,
+    created_at {MOMENT}, created_by text not null, changed_at {MOMENT}, changed_by text not null default '',
     unique (plan_id, number), check ((status = 'published') = (published_at is not null and effective_at is not null))
 );
 create unique index plan_version_one_draft on plan_version (plan_id) where status = 'draft';

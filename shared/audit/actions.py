@@ -53,6 +53,11 @@ NEED_REASON = frozenset(
 class OperatorAuditAction(StrEnum):
     """What operators do outside of every tenant."""
 
+    ADDON_CREATED = "addon.created"
+    DRAFT_DISCARDED = "draft.discarded"
+    DRAFT_OPENED = "draft.opened"
+    DRAFT_PUBLISHED = "draft.published"
+    DRAFT_SAVED = "draft.saved"
     FACTOR_CODES_RENEWED = "factor.codes_renewed"
     FACTOR_ENROLLED = "factor.enrolled"
     KEYS_ROTATED = "keys.rotated"
@@ -63,6 +68,8 @@ class OperatorAuditAction(StrEnum):
     OPERATOR_RENAMED = "operator.renamed"
     OPERATOR_ROLE_CHANGED = "operator.role_changed"
     PASSWORD_CHANGED = "password.changed"
+    PLAN_CREATED = "plan.created"
+    PLAN_RETIRED = "plan.retired"
     SESSION_ENDED = "session.ended"
     SESSION_STARTED = "session.started"
     TENANTS_READ_ACROSS = "tenants.read_across"

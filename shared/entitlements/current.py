@@ -90,5 +90,6 @@ def forget(tenant_id: str = ALL) -> None:
 
 async def _read(session: AsyncSession, tenant_id: str, version: int, epoch: int, at: datetime) -> Kept:
     history = await repository.get_history(session, tenant_id)
+    repository.detach(session, *history.rows)
     own = history.catalogue_of(await catalogue(session, epoch))
     return Kept(version, epoch, history.until(own, at), history.at(own, at), own, {})

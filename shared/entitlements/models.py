@@ -60,6 +60,8 @@ class PlanVersion(SQLModel, table=True):
     reason: str = ""
     created_at: datetime = Field(default_factory=now, sa_type=moment())
     created_by: str
+    changed_at: datetime = Field(default_factory=now, sa_type=moment())  # of the draft, with each `revision`
+    changed_by: str = ""
 
 
 class FlagRow(SQLModel, table=True):
