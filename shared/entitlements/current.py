@@ -16,7 +16,7 @@ from shared.core.db import now
 from shared.entitlements import compiled, repository
 from shared.entitlements.catalogue import Catalogue
 from shared.entitlements.facts import Facts
-from shared.entitlements.rollout import Provider, Rules
+from shared.entitlements.rollout import Provider, Rules, Switched
 
 ALL = "*"  # as the triggers say it
 MOST = 20_000  # tenants remembered by one process
@@ -26,6 +26,7 @@ MOST = 20_000  # tenants remembered by one process
 class Kept:
     version: int
     epoch: int
+    turn: int
     until: datetime | None  # when the clock alone may change an answer
     facts: Facts
     catalogue: Catalogue  # with this tenant's own plans
@@ -35,14 +36,15 @@ class Kept:
 _kept: OrderedDict[str, Kept] = OrderedDict()
 _catalogue: Catalogue | None = None
 _provider: Provider | None = None
+_turn = 0  # how often everything was forgotten: what was read before that is not kept after it
 
 
 async def rights(session: AsyncSession, tenant_id: str, version: int, epoch: int, state: str) -> Rights:
     """In a transaction of this tenant. `version`: `tenant.rights_version`; `state`: as it is for this person."""
-    at = now()
-    kept = _kept.get(tenant_id)
-    if kept is None or (kept.version, kept.epoch) != (version, epoch) or (kept.until and kept.until <= at):
-        kept = await _read(session, tenant_id, version, epoch, at)
+    at, turn = now(), _turn
+    kept, known = _kept.get(tenant_id), (version, epoch, turn)
+    if kept is None or (kept.version, kept.epoch, kept.turn) != known or (kept.until and kept.until <= at):
+        kept = await _read(session, tenant_id, version, epoch, turn, at)
         _kept[tenant_id] = kept
         if len(_kept) > MOST:
             _kept.popitem(last=False)
@@ -63,8 +65,8 @@ async def catalogue(session: AsyncSession, epoch: int | None = None) -> Catalogu
 
 
 def provider(known: Catalogue) -> Provider:
-    """Who evaluates flags: our own rules, unless another one was put in their place."""
-    return _provider or Rules(known)
+    """Who evaluates flags: our own rules, unless another one was put in their place. The switches stay ours."""
+    return Switched(known, _provider) if _provider else Rules(known)
 
 
 def compiled_of(facts: Facts, known: Catalogue, state: str) -> Rights:
@@ -80,16 +82,20 @@ def use(other: Provider | None) -> None:
 
 
 def forget(tenant_id: str = ALL) -> None:
-    """What a notice asks for: of one tenant, or of all."""
+    """What a notice asks for: of one tenant, or of all. Of all also from another thread, as providers call it."""
+    global _turn
     if tenant_id != ALL:
         _kept.pop(tenant_id, None)
         return
+    _turn += 1
     _kept.clear()
     compiled.forget()
 
 
-async def _read(session: AsyncSession, tenant_id: str, version: int, epoch: int, at: datetime) -> Kept:
+async def _read(
+    session: AsyncSession, tenant_id: str, version: int, epoch: int, turn: int, at: datetime
+) -> Kept:
     history = await repository.get_history(session, tenant_id)
     repository.detach(session, *history.rows)
     own = history.catalogue_of(await catalogue(session, epoch))
-    return Kept(version, epoch, history.until(own, at), history.at(own, at), own, {})
+    return Kept(version, epoch, turn, history.until(own, at), history.at(own, at), own, {})

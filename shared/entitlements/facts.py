@@ -117,6 +117,8 @@ class History:
             for rule in version.rules
             for side in ("starts_at", "ends_at")
         ]
+        # Written by another machine, whose clock may be ahead of ours: it counts when our clock gets there.
+        turns += [one.created_at for rollout in catalogue.flags.values() for one in rollout.versions[-1:]]
         return min((one for one in turns if one is not None and one > at), default=None)
 
 

@@ -4,6 +4,7 @@
 and missing there is off. Operators may prepare others in advance.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -29,3 +30,8 @@ _ALL = (
     ),
 )
 FLAGS = {one.key: one for one in _ALL}
+
+
+def expired(today: date, flags: Iterable[Flag] = _ALL) -> list[Flag]:
+    """Those that should have left the code by now."""
+    return [one for one in flags if one.cleanup_by < today]

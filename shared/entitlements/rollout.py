@@ -2,7 +2,7 @@
 
 A rule is `{"kind": …, "values": […], "percent": …, "starts_at": …, "ends_at": …}`; one that matches is enough. The
 tenant's own word (`tenant_flag`) says no against every rule, and yes where a rule of kind "allowed" asks for it. A
-killed flag is off for everybody.
+killed flag is off for everybody, also where somebody else evaluates the rules (`Switched`).
 """
 
 import hashlib
@@ -44,6 +44,8 @@ class Exposure:
 
 
 class Provider(Protocol):
+    """Asked on the event loop, so an answer waits for nothing. What it does not know, or cannot say, is off."""
+
     def evaluate(self, flag: str, target: Target, at: datetime) -> Exposure: ...
 
 
@@ -61,6 +63,22 @@ class Rules:
         return weigh(rollout, version.id, version.rules, version.killed, target, at)
 
 
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """Another provider behind our own switches: what is retired, killed or refused here is off, whatever it says."""
+
+    catalogue: Catalogue
+    other: Provider
+
+    def evaluate(self, flag: str, target: Target, at: datetime) -> Exposure:
+        rollout = self.catalogue.flags.get(flag)
+        version = rollout.at(at) if rollout else None
+        if rollout is None or version is None:
+            return Exposure(False, "There is no such flag.", "registry")
+        off = stopped(rollout, version.id, version.killed, target, at)
+        return off or self.other.evaluate(flag, target, at)
+
+
 def weigh(
     rollout: Rollout,
     source: str,
@@ -69,17 +87,23 @@ def weigh(
     target: Target,
     at: datetime,
 ) -> Exposure:
-    if rollout.row.retired_at is not None and rollout.row.retired_at <= at:
-        return Exposure(False, "The flag is retired.", rollout.row.id)
-    if killed:
-        return Exposure(False, "The kill switch is on.", source)
-    own = target.own.get(rollout.row.key)
-    if own is False:
-        return Exposure(False, "Switched off for this tenant.", source)
+    if (off := stopped(rollout, source, killed, target, at)) is not None:
+        return off
     for rule in rules:
         if _open(rule, at) and matches(rule, rollout.row.key, target):
             return Exposure(True, f"On for {said(rule)}.", source)
     return Exposure(False, "No rule is about this tenant.", source)
+
+
+def stopped(rollout: Rollout, source: str, killed: bool, target: Target, at: datetime) -> Exposure | None:
+    """What no rule overrules."""
+    if rollout.row.retired_at is not None and rollout.row.retired_at <= at:
+        return Exposure(False, "The flag is retired.", rollout.row.id)
+    if killed:
+        return Exposure(False, "The kill switch is on.", source)
+    if target.own.get(rollout.row.key) is False:
+        return Exposure(False, "Switched off for this tenant.", source)
+    return None
 
 
 def matches(rule: Mapping[str, Any], flag: str, target: Target) -> bool:

@@ -1,0 +1,69 @@
+"""Flags evaluated by any provider that speaks OpenFeature. Needs the extra `openfeature`.
+
+    api.set_provider_and_wait(SomeProvider(…), "bulkhead")
+    current.use(OpenFeature(api.get_client("bulkhead")))
+
+Decisions are made on the event loop, so the provider has to answer from memory: one that evaluates in the process and
+brings its rules up to date by itself (in-memory, from a file, flagd in its in-process mode, a vendor's server SDK that
+streams). One that asks over the network with every evaluation, such as OFREP, would stop every request of the process
+while it waits, and must not be used here.
+
+What was decided is kept until the tenant or the catalogue changes. So a provider has to say when its rules have changed
+(`PROVIDER_CONFIGURATION_CHANGED`), also where the clock alone changes them; everything kept is then forgotten.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from openfeature.client import OpenFeatureClient
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEvent
+
+from shared.core import log
+from shared.entitlements import current
+from shared.entitlements.rollout import Exposure, Target
+
+SOURCE = "openfeature"
+OWN = {True: "yes", False: "no", None: ""}
+# After these the same question may have another answer, an error's off among them.
+TURNS = (
+    ProviderEvent.PROVIDER_CONFIGURATION_CHANGED,
+    ProviderEvent.PROVIDER_ERROR,
+    ProviderEvent.PROVIDER_READY,
+)
+
+
+class OpenFeature:
+    def __init__(self, client: OpenFeatureClient) -> None:
+        self._client = client
+        for turn in TURNS:
+            client.add_handler(turn, _forget)
+
+    def evaluate(self, flag: str, target: Target, at: datetime) -> Exposure:
+        try:
+            found = self._client.get_boolean_details(flag, False, context_of(flag, target, at))
+        except (
+            Exception
+        ):  # hooks of others may raise whatever they like; nobody gets something new by an accident
+            log.get(__name__).exception("flag_not_evaluated", flag=flag)
+            return Exposure(False, "Its provider failed.", SOURCE)
+        if found.error_code is not None:
+            return Exposure(False, f"Its provider could not say: {found.error_code.value}.", SOURCE)
+        why = str(found.reason or "no reason").lower().replace("_", " ")
+        variant = f", variant {found.variant}" if found.variant else ""
+        return Exposure(found.value is True, f"Its provider says: {why}{variant}.", SOURCE)
+
+
+def context_of(flag: str, target: Target, at: datetime) -> EvaluationContext:
+    """Flat, because not every provider looks into nested attributes. Names of traits are `holdings.TRAITS`."""
+    attributes: dict[str, Any] = {
+        **target.traits,
+        "plan": target.plan,
+        "own": OWN[target.own.get(flag)],
+        "at": at,
+    }
+    return EvaluationContext(target.tenant_id, attributes)
+
+
+def _forget(_: object) -> None:
+    current.forget()

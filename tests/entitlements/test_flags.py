@@ -1,0 +1,366 @@
+"""Whom a flag is on for: every kind of rule, the share of all, what it requires, and how fast it is off."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.access import actions, policy
+from shared.access.actions import ACTIONS
+from shared.access.decision import decide
+from shared.access.reasons import Reason
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Refused
+from shared.core.ids import new_id
+from shared.entitlements import current, flags, holdings
+from shared.entitlements.facts import History
+from shared.entitlements.features import FEATURES
+from shared.entitlements.flags import FLAGS, Flag, expired
+from shared.entitlements.rollout import KINDS, bucket, matches
+from shared.entitlements.rollout import Target as Asked
+from shared.tenancy import desk, why
+from tests import factories
+from tests.conftest import Cast, Person
+from tests.entitlements import opening
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = 1.0  # seconds
+TOLERANCE = 0.03  # of the share, over two thousand
+
+
+# ── every kind of rule ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def let_in(cast: Cast, key: str) -> None:
+    async with cast.olga.octx() as octx:
+        await desk.set_flag(octx, cast.acme, key, True, "A first customer")
+
+
+def trait(name: str, value: str) -> Any:
+    async def give(cast: Cast, key: str) -> None:
+        async with cast.olga.octx() as octx:
+            await desk.set_trait(octx, cast.acme, name, value, "So that a rule is about it")
+
+    return give
+
+
+async def other_plan(cast: Cast, key: str) -> None:
+    await cast.ann.gets("pro")
+
+
+RULES: dict[str, tuple[dict[str, Any], Any]] = {  # kind: a rule, and what makes Acme one of those it is about
+    "allowed": ({"kind": "allowed"}, let_in),
+    "beta": ({"kind": "beta"}, trait("beta", "yes")),
+    "cohort": ({"kind": "cohort", "values": ["mid_market"]}, trait("cohort", "mid_market")),
+    "industry": ({"kind": "industry", "values": ["finance", "health"]}, trait("industry", "health")),
+    "internal": ({"kind": "internal"}, trait("internal", "yes")),
+    "plan": ({"kind": "plan", "values": ["pro"]}, other_plan),
+    "region": ({"kind": "region", "values": ["eu"]}, trait("region", "eu")),
+}
+
+
+def test_every_kind_that_is_about_some_tenants_is_tried() -> None:
+    assert RULES.keys() | {"everyone", "percentage"} == KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", RULES)
+async def test_a_rule_is_about_those_it_names_and_nobody_else(cast: Cast, kind: str) -> None:
+    rule, make = RULES[kind]
+    key = await opening.flag(cast, rule)
+    assert not await opening.on(cast.ann, key)
+    await make(cast, key)
+    assert await opening.on(cast.ann, key)
+    assert not await opening.on(cast.gil, key)
+
+
+async def test_everyone_is_everyone_and_nobody_is_on_without_a_rule(cast: Cast) -> None:
+    key = await opening.flag(cast)
+    assert [await opening.on(one, key) for one in (cast.ann, cast.gil)] == [False, False]
+    await opening.say(cast, key, [{"kind": "everyone"}])
+    assert [await opening.on(one, key) for one in (cast.ann, cast.gil)] == [True, True]
+
+
+@pytest.mark.parametrize("kind", ["cohort", "industry", "region"])
+async def test_another_value_of_the_same_trait_is_not_meant(cast: Cast, kind: str) -> None:
+    rule, _ = RULES[kind]
+    other = next(one for one in holdings.TRAITS[kind] if one not in rule["values"])
+    await trait(kind, other)(cast, "")
+    assert not await opening.on(cast.ann, await opening.flag(cast, rule))
+
+
+async def test_a_tenants_own_no_counts_against_every_rule(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "everyone"})
+    async with cast.olga.octx() as octx:
+        await desk.set_flag(octx, cast.acme, key, False, "Not with them")
+    assert not await opening.on(cast.ann, key)
+    assert await opening.on(cast.gil, key)
+
+
+async def test_a_tenants_own_yes_needs_a_rule_that_asks_for_it(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "internal"})
+    await let_in(cast, key)
+    assert not await opening.on(cast.ann, key)
+
+
+async def test_a_rule_counts_within_its_time_only(cast: Cast) -> None:
+    def rule(since: timedelta, until: timedelta) -> dict[str, Any]:
+        return {"kind": "everyone", "starts_at": now() + since, "ends_at": now() + until}
+
+    hour = timedelta(hours=1)
+    key = await opening.flag(cast, rule(hour, 2 * hour))
+    assert not await opening.on(cast.ann, key)
+    await opening.say(cast, key, [rule(-hour, hour)])
+    assert await opening.on(cast.ann, key)
+    await opening.say(cast, key, [rule(-2 * hour, -hour)])
+    assert not await opening.on(cast.ann, key)
+
+
+async def test_the_clock_alone_turns_a_rule_on_and_off_again(cast: Cast) -> None:
+    moment = timedelta(seconds=0.4)
+    begins = now() + moment
+    key = await opening.flag(cast, {"kind": "everyone", "starts_at": begins, "ends_at": begins + moment})
+    assert not await opening.on(cast.ann, key)
+    await asyncio.sleep((begins - now()).total_seconds() + 0.05)
+    assert await opening.on(cast.ann, key)
+    await asyncio.sleep((begins + moment - now()).total_seconds() + 0.05)
+    assert not await opening.on(cast.ann, key)
+
+
+# ── a share of all ───────────────────────────────────────────────────────────────────────────────────────────────
+
+IDS = [new_id("ten") for _ in range(2_000)]
+
+
+def share(flag: str, percent: float) -> set[str]:
+    rule = {"kind": "percentage", "percent": percent}
+    return {one for one in IDS if matches(rule, flag, Asked(one, "free", {}, {}))}
+
+
+@pytest.mark.parametrize("flag", ["role_editor", "another_one"])
+def test_raising_the_share_adds_tenants_and_lowering_it_gives_the_same_ones_back(flag: str) -> None:
+    first, more, again = share(flag, 15), share(flag, 30), share(flag, 15)
+    assert first == again
+    assert first < more
+    assert abs(len(first) / len(IDS) - 0.15) < TOLERANCE
+    assert abs(len(more) / len(IDS) - 0.30) < TOLERANCE
+    assert share(flag, 0) == set()
+    assert share(flag, 100) == set(IDS)
+
+
+def test_every_step_of_the_share_holds_the_one_before() -> None:
+    steps = [share("role_editor", percent) for percent in (0, 0.5, 1, 2, 5, 15, 15.01, 30, 50, 99.9, 100)]
+    assert all(one <= other for one, other in zip(steps, steps[1:], strict=False))
+
+
+def test_the_first_tenants_of_one_flag_are_not_those_of_another() -> None:
+    assert len(share("role_editor", 15) & share("another_one", 15)) < 0.3 * len(share("role_editor", 15))
+
+
+def test_a_tenants_place_never_moves() -> None:
+    """Written down once: another way of computing it would turn features off for those who have them."""
+    assert [bucket("role_editor", one) for one in ("ten_acme", "ten_globex")] == [9_798, 189]
+
+
+async def test_a_share_is_decided_as_it_is_computed(cast: Cast) -> None:
+    key = await opening.flag(cast)
+    place = bucket(key, cast.acme) / 100
+    await opening.say(cast, key, [{"kind": "percentage", "percent": round(place, 2)}])
+    assert not await opening.on(cast.ann, key)
+    await opening.say(cast, key, [{"kind": "percentage", "percent": round(place + 0.01, 2)}])
+    assert await opening.on(cast.ann, key)
+
+
+# ── what a flag requires ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_flag_that_is_on_gives_nothing_that_the_plan_does_not(cast: Cast) -> None:
+    await cast.gil.gets("starter")
+    async with cast.olga.octx() as octx:
+        await desk.set_flag(octx, cast.globex, "role_editor", True, "A first customer")
+    async with cast.gil.ctx() as ctx:
+        assert decide(ctx, actions.ROLE_CREATE, used=0).reason == Reason.NOT_IN_PLAN
+        assert "role_editor" not in ctx.rights.flags
+        with pytest.raises(Refused, match="not_in_plan"):
+            policy.require(ctx, actions.ROLE_CREATE, used=0)
+    async with cast.olga.octx() as octx:
+        asked = await why.ask(octx, cast.globex, cast.gil.user_id, "role:create")
+    assert asked.trace.decision.reason == Reason.NOT_IN_PLAN
+
+
+async def test_a_flag_may_require_another_feature_than_its_action(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`api_access` is no part of what roles need, but of what this flag does."""
+    key = await opening.flag(cast, {"kind": "everyone"}, required_feature="api_access")
+    guarded = actions.Action(
+        "role:create", actions.ROLE_CREATE.permission, "create roles", True, "custom_roles", "roles", key
+    )
+    monkeypatch.setitem(ACTIONS, "role:create", guarded)
+    current.forget()
+    try:
+        async with cast.ann.ctx() as ctx:
+            assert decide(ctx, guarded, used=0).reason == Reason.ALLOWED
+        async with cast.olga.octx() as octx:
+            soon = now() + timedelta(days=1)
+            await desk.override_feature(octx, cast.acme, "api_access", False, "Taken away", ends_at=soon)
+        async with cast.ann.ctx() as ctx:
+            assert decide(ctx, guarded, used=0).reason == Reason.NOT_IN_PLAN
+            assert key not in ctx.rights.flags
+        async with cast.olga.octx() as octx:
+            asked = await why.ask(octx, cast.acme, cast.ann.user_id, "role:create")
+        assert (asked.trace.decision.reason, asked.trace.decided_by) == (Reason.NOT_IN_PLAN, "flag")
+    finally:
+        monkeypatch.undo()
+        current.forget()
+
+
+# ── the kill switch ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def another_process(person: Person) -> AsyncIterator[Any]:
+    """Answers with the reason and when it knew, by the clock that all processes of a machine share."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.entitlements.asking"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=dict(os.environ),
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    pipe, answers = child.stdin, child.stdout
+    pipe.write(f"{person.cookie}\n{person.slug}\n".encode())
+
+    async def ask() -> tuple[str, float]:
+        pipe.write(b"now\n")
+        said = (await asyncio.wait_for(answers.readline(), 30)).decode().split()
+        return said[0], float(said[1])
+
+    try:
+        yield ask
+        pipe.write(b"\n")
+        pipe.close()
+        assert await asyncio.wait_for(child.wait(), 10) == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def test_the_kill_switch_counts_in_every_process_from_the_commit_on(cast: Cast) -> None:
+    async with another_process(cast.ann) as one, another_process(cast.ann) as other:
+        for ask in (one, other, one, other):
+            assert (await ask())[0] == Reason.ALLOWED  # and now they hold it in memory
+        async with opening.killed(cast, "role_editor"):
+            committed = time.monotonic()
+            for ask in (one, other):
+                reason, knew = await ask()
+                assert reason == Reason.FLAG_OFF  # the very first answer after it
+                assert knew - committed < AT_ONCE
+                print(f"off {knew - committed:.4f} s after the commit")
+        for ask in (one, other):
+            assert (await ask())[0] == Reason.ALLOWED
+
+
+async def test_a_kill_that_is_rolled_back_never_was(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "everyone"})
+
+    class Undo(Exception):
+        pass
+
+    async def undone() -> None:
+        async with cast.olga.octx() as octx:
+            await opening.rollouts.kill(octx, key, "It breaks things")
+            raise Undo
+
+    with pytest.raises(Undo):
+        await undone()
+    assert await opening.on(cast.ann, key)
+
+
+async def test_what_another_machine_wrote_counts_when_our_clock_gets_there(cast: Cast) -> None:
+    """Its clock may be ahead: the answer is not kept beyond that moment."""
+    key = await opening.flag(cast, {"kind": "everyone"})
+    async with cast.ann.ctx() as ctx:
+        known = await current.catalogue(ctx.session)
+    written = known.flags[key].versions[-1].created_at
+    until = History(cast.acme).until(known, written - timedelta(seconds=2))
+    assert until is not None
+    assert until <= written
+
+
+# ── the registry ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_flag_outlives_its_date_in_the_code() -> None:
+    late = expired(datetime.now(UTC).date())
+    assert late == [], "take them out of the code, or agree on a later date with their owners"
+
+
+def test_the_date_of_a_flag_is_looked_at() -> None:
+    day = date(2026, 3, 31)
+    one = Flag("old", "Old", "Something old.", "Access team", day)
+    assert expired(day, [one]) == []
+    assert expired(day + timedelta(days=1), [one]) == [one]
+
+
+async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(cast: Cast) -> None:
+    asked = {action.flag for action in ACTIONS.values() if action.flag}
+    assert asked
+    assert asked <= FLAGS.keys()
+    async with cast.ann.ctx() as ctx:
+        kept = (await current.catalogue(ctx.session)).flags
+    assert FLAGS.keys() <= kept.keys()
+    for key, one in FLAGS.items():
+        assert one.owner
+        assert one.sentence
+        assert one.required_feature in FEATURES or not one.required_feature
+        assert kept[key].row.required_feature == one.required_feature, key
+        assert kept[key].row.retired_at is None, key
+    assert [one.key for one in flags._ALL] == sorted(FLAGS)
+
+
+# ── what setting up seeds ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("plan", ["free", "starter", "pro", "business", "enterprise"])
+async def test_a_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -> None:
+    zoe = await factories.account("Zoe")
+    person = Person(zoe, (await factories.tenant(zoe, "Harbour", plan)).slug)
+    async with person.ctx() as ctx:
+        offer = await factories.offer(ctx, plan)
+        known, _ = await holdings.facts(ctx)
+        await holdings.seed_flags(ctx)  # once more, as setting up does
+        again, _ = await holdings.facts(ctx)
+    assert {flag for flag, row in known.own_flags.items() if row.enabled} == offer.flags
+    assert [row.id for row in again.own_flags.values()] == [row.id for row in known.own_flags.values()]
+    async with person.ctx() as ctx:
+        assert offer.flags <= ctx.rights.flags
+    assert (plan in ("business", "enterprise")) == ("role_editor" in offer.flags)
+
+
+async def test_what_an_operator_switched_off_is_not_seeded_again(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await desk.set_flag(octx, cast.acme, "role_editor", False, "Not with them")
+    await cast.ann.gets("enterprise")
+    async with cast.ann.ctx() as ctx:
+        assert "role_editor" in (await factories.offer(ctx, "enterprise")).flags
+        assert decide(ctx, actions.ROLE_CREATE, used=0).reason == Reason.FLAG_OFF
+
+
+async def test_the_database_takes_no_flag_without_an_owner_or_a_date(schema: str) -> None:
+    import psycopg
+
+    line = "insert into flag (id, key, title, sentence, owner, cleanup_by, created_by) values (%s, 'a', 'A', '', %s, %s, 'x')"
+    for owner, day in (("", date(2030, 1, 1)), (None, date(2030, 1, 1)), ("Somebody", None)):
+        with psycopg.connect(db.url("operator")) as connection, pytest.raises(psycopg.errors.IntegrityError):
+            connection.execute(line, [new_id("flg"), owner, day])
