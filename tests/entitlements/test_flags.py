@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_raising_the_share_adds_tenants_and_lowering_it_gives_the_same_ones_back
 
 def test_every_step_of_the_share_holds_the_one_before() -> None:
     steps = [share("role_editor", percent) for percent in (0, 0.5, 1, 2, 5, 15, 15.01, 30, 50, 99.9, 100)]
-    assert all(one <= other for one, other in zip(steps, steps[1:], strict=False))
+    assert all(one <= other for one, other in pairwise(steps))
 
 
 def test_the_first_tenants_of_one_flag_are_not_those_of_another() -> None:

@@ -1,0 +1,248 @@
+"""What every provider of flags has to keep, asked of our own rules and of the same rules behind OpenFeature."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEventDetails
+from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+
+from shared.entitlements import catalogue as catalogues
+from shared.entitlements import current
+from shared.entitlements.catalogue import Catalogue
+from shared.entitlements.models import FlagRow, FlagVersion
+from shared.entitlements.openfeature import OpenFeature
+from shared.entitlements.rollout import Provider, Rules, Target, weigh
+from shared.tenancy import desk
+from tests.conftest import Cast
+from tests.entitlements import opening
+
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DOMAIN = "tests"
+FLAG = "tried"
+
+
+class Theirs(InMemoryProvider):
+    """The SDK's own, with targeting that knows the context it is handed and nothing else of ours."""
+
+    def __init__(self, known: Catalogue) -> None:
+        self.known = known
+        super().__init__({key: self._flag(key) for key in known.flags})
+
+    def _flag(self, key: str) -> InMemoryFlag[bool]:
+        def targeted(flag: InMemoryFlag[bool], asked: EvaluationContext) -> FlagResolutionDetails[bool]:
+            said: dict[str, Any] = dict(asked.attributes)
+            own = {"yes": True, "no": False}.get(said.pop("own"))
+            plan, at = said.pop("plan"), said.pop("at")
+            target = Target(str(asked.targeting_key), plan, said, {} if own is None else {key: own})
+            rollout = self.known.flags[key]
+            version = rollout.at(at)
+            assert version is not None
+            on = weigh(rollout, version.id, version.rules, version.killed, target, at).on
+            return FlagResolutionDetails(value=on, variant="on" if on else "off", reason="TARGETING_MATCH")
+
+        return InMemoryFlag("off", {"on": True, "off": False}, context_evaluator=targeted)
+
+
+class Broken(InMemoryProvider):
+    def resolve_boolean_details(self, *_: Any, **__: Any) -> Any:
+        raise ConnectionError("nobody there")
+
+
+class Worse(Theirs):
+    """Fails where the SDK itself does not catch."""
+
+    def get_provider_hooks(self) -> Any:
+        raise RuntimeError("a hook")
+
+
+def known(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -> Catalogue:
+    row = FlagRow(
+        key=FLAG,
+        title="Tried",
+        sentence="Something new.",
+        owner="Access team",
+        cleanup_by=date(2027, 1, 1),
+        created_by="Olga",
+        retired_at=NOW - HOUR if retired else None,
+    )
+    version = FlagVersion(
+        flag_id=row.id,
+        number=1,
+        rules=list(rules),
+        killed=killed,
+        created_at=NOW - 2 * HOUR,
+        created_by="Olga",
+        reason="Try",
+    )
+    return catalogues.build(1, (), (), [row], [version])
+
+
+def target(
+    tenant: str = "ten_acme", plan: str = "business", own: bool | None = None, **traits: str
+) -> Target:
+    return Target(tenant, plan, traits, {} if own is None else {FLAG: own})
+
+
+@pytest.fixture(autouse=True)
+def left_as_it_was() -> Iterator[None]:
+    yield
+    api.clear_providers()
+    current.use(None)
+
+
+@pytest.fixture(params=["ours", "openfeature"])
+def serve(request: pytest.FixtureRequest) -> Any:
+    """A provider of these flags."""
+
+    def ours(of: Catalogue) -> Provider:
+        return Rules(of)
+
+    def openfeature(of: Catalogue) -> Provider:
+        api.set_provider_and_wait(Theirs(of), DOMAIN)
+        return OpenFeature(api.get_client(DOMAIN))
+
+    return {"ours": ours, "openfeature": openfeature}[request.param]
+
+
+CASES: Sequence[tuple[dict[str, Any], Target, Target]] = (  # a rule, whom it is about, and whom not
+    ({"kind": "allowed"}, target(own=True), target()),
+    ({"kind": "beta"}, target(beta="yes"), target(internal="yes")),
+    ({"kind": "cohort", "values": ["small"]}, target(cohort="small"), target(cohort="enterprise")),
+    ({"kind": "everyone"}, target(), target(own=False)),
+    ({"kind": "industry", "values": ["finance", "health"]}, target(industry="health"), target(region="eu")),
+    ({"kind": "internal"}, target(internal="yes"), target()),
+    ({"kind": "percentage", "percent": 50}, target("ten_acme"), target("ten_b")),
+    ({"kind": "plan", "values": ["pro"]}, target(plan="pro"), target(plan="free")),
+    ({"kind": "region", "values": ["eu"]}, target(region="eu"), target(region="us", plan="eu")),
+)
+
+
+@pytest.mark.parametrize(("rule", "meant", "other"), CASES, ids=[case[0]["kind"] for case in CASES])
+def test_on_for_those_a_rule_is_about(serve: Any, rule: dict[str, Any], meant: Target, other: Target) -> None:
+    provider = serve(known(rule))
+    assert provider.evaluate(FLAG, meant, NOW).on is True
+    assert provider.evaluate(FLAG, other, NOW).on is False
+
+
+def test_every_answer_says_why_and_from_where(serve: Any) -> None:
+    provider = serve(known({"kind": "everyone"}))
+    for asked in (target(), target(own=False)):
+        found = provider.evaluate(FLAG, asked, NOW)
+        assert found.found.endswith(".")
+        assert found.source
+
+
+def test_nothing_is_on_without_a_rule_or_behind_the_switches(serve: Any) -> None:
+    everyone = {"kind": "everyone"}
+    for of in (known(), known(everyone, killed=True), known(everyone, retired=True)):
+        assert serve(of).evaluate(FLAG, target(own=True), NOW).on is False
+
+
+def test_an_unknown_flag_is_off(serve: Any) -> None:
+    assert serve(known({"kind": "everyone"})).evaluate("nothing", target(), NOW).on is False
+
+
+def test_a_rule_counts_within_its_time_only(serve: Any) -> None:
+    provider = serve(
+        known({"kind": "everyone", "starts_at": NOW.isoformat(), "ends_at": (NOW + HOUR).isoformat()})
+    )
+    times = (NOW - HOUR / 60, NOW, NOW + HOUR / 2, NOW + HOUR)
+    assert [provider.evaluate(FLAG, target(), at).on for at in times] == [False, True, True, False]
+
+
+def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
+    ids = [f"ten_{number}" for number in range(400)]
+
+    def share(percent: float) -> set[str]:
+        provider = serve(known({"kind": "percentage", "percent": percent}))
+        return {one for one in ids if provider.evaluate(FLAG, target(one), NOW).on}
+
+    first, more, again = share(15), share(30), share(15)
+    assert first == again
+    assert first < more
+    rules = Rules(known({"kind": "percentage", "percent": 15}))
+    assert first == {one for one in ids if rules.evaluate(FLAG, target(one), NOW).on}
+
+
+# ── what is OpenFeature's alone ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", [Broken, Worse])
+def test_what_raises_is_off(kind: Any) -> None:
+    of = known({"kind": "everyone"})
+    api.set_provider_and_wait(kind({}) if kind is Broken else kind(of), DOMAIN)
+    found = OpenFeature(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
+    assert found.on is False
+    assert found.source == "openfeature"
+
+
+def test_a_value_of_another_type_is_off() -> None:
+    api.set_provider_and_wait(InMemoryProvider({FLAG: InMemoryFlag("a", {"a": "yes"})}), DOMAIN)
+    assert OpenFeature(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW).on is False
+
+
+def test_without_any_provider_everything_is_off() -> None:
+    assert OpenFeature(api.get_client("nobody")).evaluate(FLAG, target(), NOW).on is False
+
+
+async def test_another_provider_decides_from_here_on_and_the_switches_stay_ours(cast: Cast) -> None:
+    key = await opening.flag(cast)
+    assert not await opening.on(cast.ann, key)
+    always = InMemoryProvider({key: InMemoryFlag("on", {"on": True})})
+    api.set_provider_and_wait(always, DOMAIN)
+    current.use(OpenFeature(api.get_client(DOMAIN)))
+    assert await opening.on(cast.ann, key)
+    async with opening.killed(cast, key):
+        assert not await opening.on(cast.ann, key)
+    async with cast.olga.octx() as octx:
+        await desk.set_flag(octx, cast.acme, key, False, "Not with them")
+    assert not await opening.on(cast.ann, key)
+    assert await opening.on(cast.gil, key)
+    current.use(None)
+    assert not await opening.on(cast.gil, key)
+
+
+async def test_what_is_kept_is_forgotten_when_the_provider_says_that_its_rules_changed(cast: Cast) -> None:
+    key = await opening.flag(cast)
+    provider = InMemoryProvider({key: InMemoryFlag("off", {"on": True, "off": False})})
+    api.set_provider_and_wait(provider, DOMAIN)
+    current.use(OpenFeature(api.get_client(DOMAIN)))
+    assert not await opening.on(cast.ann, key)
+    provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
+    assert not await opening.on(cast.ann, key)  # kept, because nobody has said anything
+    provider.emit_provider_configuration_changed(ProviderEventDetails())
+    for _ in range(100):
+        if await opening.on(cast.ann, key):
+            break
+        await asyncio.sleep(0.01)
+    assert await opening.on(cast.ann, key)
+
+
+async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules change while a tenant is read: the answer from before must not outlive it."""
+    key = await opening.flag(cast)
+    flags = {key: InMemoryFlag("off", {"on": True, "off": False})}
+    provider = InMemoryProvider(flags)
+    api.set_provider_and_wait(provider, DOMAIN)
+    current.use(OpenFeature(api.get_client(DOMAIN)))
+    compile_ = current.compiled.rights
+
+    def slowly(*args: Any) -> Any:
+        found = compile_(*args)
+        provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
+        current.forget()
+        return found
+
+    monkeypatch.setattr(current.compiled, "rights", slowly)
+    assert not await opening.on(cast.ann, key)
+    monkeypatch.undo()
+    assert await opening.on(cast.ann, key)
