@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.ctx import Rights
 from shared.core.db import now
-from shared.entitlements import compiled, repository
+from shared.entitlements import compiled, loose, repository
 from shared.entitlements.catalogue import Catalogue
 from shared.entitlements.facts import Facts
 from shared.entitlements.rollout import Provider, Rules, Switched
@@ -95,7 +95,6 @@ def forget(tenant_id: str = ALL) -> None:
 async def _read(
     session: AsyncSession, tenant_id: str, version: int, epoch: int, turn: int, at: datetime
 ) -> Kept:
-    history = await repository.get_history(session, tenant_id)
-    repository.detach(session, *history.rows)
+    history = loose.history(await repository.get_history(session, tenant_id))
     own = history.catalogue_of(await catalogue(session, epoch))
     return Kept(version, epoch, turn, history.until(own, at), history.at(own, at), own, {})

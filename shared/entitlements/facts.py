@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlmodel import SQLModel
-
 from shared.entitlements.catalogue import Catalogue, Offer
 from shared.entitlements.models import (
     Plan,
@@ -91,13 +89,6 @@ class History:
             billing[-1] if billing else None,
             {row.flag: row for row in counting(self.flags)},
             {row.name: row for row in counting(self.traits)},
-        )
-
-    @property
-    def rows(self) -> tuple[Sequence[SQLModel], ...]:
-        return (
-            *(self.assigned, self.addons, self.overrides, self.billing, self.flags, self.traits),
-            *(self.plans, self.versions),
         )
 
     def catalogue_of(self, catalogue: Catalogue) -> Catalogue:

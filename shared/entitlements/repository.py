@@ -1,17 +1,17 @@
 """SQL of the entitlements: the catalogue, and all that was ever written about a tenant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 from typing import TypeVar
 
 from sqlalchemy import BigInteger, column
 from sqlalchemy import table as a_table
-from sqlmodel import SQLModel, col, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.ctx import Ctx
 from shared.entitlements import catalogue as catalogues
+from shared.entitlements import loose
 from shared.entitlements.catalogue import Catalogue
 from shared.entitlements.facts import History
 from shared.entitlements.models import (
@@ -47,15 +47,9 @@ async def get_catalogue(session: AsyncSession, epoch: int) -> Catalogue:
     )
     flags = await session.exec(select(FlagRow))
     said = await session.exec(select(FlagVersion))
-    read = plans.all(), versions.all(), flags.all(), said.all()
-    detach(session, *read)
-    return catalogues.build(epoch, *read)
-
-
-def detach(session: AsyncSession, *rows: Iterable[SQLModel]) -> None:
-    """For what outlives the transaction: if that is rolled back, rows it still holds could not be read any more."""
-    for one in chain.from_iterable(rows):
-        session.expunge(one)
+    return catalogues.build(
+        epoch, loose.rows(plans), loose.rows(versions), loose.rows(flags), loose.rows(said)
+    )
 
 
 async def get_history(session: AsyncSession, tenant_id: str) -> History:
