@@ -18,8 +18,8 @@ NAV = {
         Link("Notifications", href("notifications"), "bell", tab=True, count=Shell.unread),
     ],
     "Workspace": [
-        Link("Members", href("members"), "users", tab=True),
-        Link("Roles", href("roles"), "shield-check"),
+        Link("Members", href("members"), "users", tab=True, shown=may(actions.MEMBER_READ)),
+        Link("Roles", href("roles"), "shield-check", shown=may(actions.ROLE_READ)),
         Link("Audit", href("audit"), "scroll-text", shown=may(actions.AUDIT_READ)),
         Link("Settings", href("settings"), "settings-2", tab=True, shown=may(actions.SETTINGS_READ)),
     ],

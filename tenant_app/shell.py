@@ -93,8 +93,23 @@ def may(action: Action) -> Any:
     return (Shell.slug != "") & ~why.contains(action.name)
 
 
-def allowed(action: Action, control: rx.Component, label: str, *, glyph: str = "") -> rx.Component:
-    """The control, or for those who see the page but may not do this now: the control that says why."""
+def allowed(
+    action: Action,
+    control: rx.Component,
+    label: str,
+    *,
+    glyph: str = "",
+    full: Any = None,
+    id: Any = None,
+) -> rx.Component:
+    """The control, or for those who see the page but may not do this now: the control that says why.
+
+    `full`: a var with the words of a limit that is reached, or of an object that stands in the way; "" for neither.
+    `id`: where a page shows the control more than once.
+    """
     why: Any = Shell.why
-    shown = refused(label, why[action.name], id=action.name.replace(":", "-"), glyph=glyph)
+    id = action.name.replace(":", "-") if id is None else id
+    shown = refused(label, why[action.name], id=id, glyph=glyph)
+    if full is not None:
+        control = rx.cond(full != "", refused(label, full, id=id, glyph=glyph), control)
     return rx.cond(why.contains(action.name), shown, control)

@@ -25,9 +25,9 @@ def require(ctx: Ctx, action: Action, *, used: int | None = None, obstacle: str 
     return decided
 
 
-def require_unchanged(ctx: Ctx, action: Action, role: str) -> None:
-    """`role`: the actor's, as read again under a lock. Raises Refused for one who is not what they were on entering."""
-    if role != ctx.role:
+def require_unchanged(ctx: Ctx, action: Action, role: str, permissions: frozenset[str]) -> None:
+    """`role`, `permissions`: the actor's, as read again under a lock. Raises Refused for one who has lost something."""
+    if role != ctx.role or not ctx.permissions <= permissions:
         raise refusal(Reason.MISSING_PERMISSION, action)
 
 
@@ -50,15 +50,19 @@ def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:
         )
 
 
+def said(who: Asker, action: Action, *, used: int | None = None, obstacle: str = "") -> str:
+    """Why it is refused to them and what to do next, "" where it is not: for showing a control."""
+    decided = decision.decide(who, action, used=used, obstacle=obstacle)
+    if decided.allowed:
+        return ""
+    refused = refusal(decided.reason, action, who, used=used, obstacle=obstacle)
+    return f"{refused.detail} {refused.next_step}"
+
+
 def refusals(who: Asker) -> dict[str, str]:
     """Name of every action that is refused to them for another reason than a limit: why, and what to do next."""
-    found = {}
-    for action in ACTIONS.values():
-        decided = decision.decide(who, action)
-        if not decided.allowed:
-            said = refusal(decided.reason, action, who)
-            found[action.name] = f"{said.detail} {said.next_step}"
-    return found
+    found = {name: said(who, action) for name, action in ACTIONS.items()}
+    return {name: words for name, words in found.items() if words}
 
 
 def refusal(

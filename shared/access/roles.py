@@ -29,6 +29,8 @@ class Role:
 
 
 OWNER = "owner"  # the one role a tenant cannot be without
+OF_EVERY_ROLE = frozenset({P.HOME_READ, P.NOTIFICATION_READ})  # or its holder could not even enter
+OF_OWNERS = frozenset({P.OWNER_TRANSFER})  # in no role that a tenant makes itself: only owners hand over
 ROLES = {  # from the most to the least
     role.key: role
     for role in (

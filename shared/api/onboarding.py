@@ -14,12 +14,12 @@ from starlette.routing import Route
 from shared.access import actions, policy
 from shared.access.decision import decide
 from shared.access.reasons import Reason
-from shared.access.roles import ROLES, may_grant
+from shared.access.roles import OWNER, may_grant
 from shared.api import doors, forms, visitors
 from shared.api.sign_in import redirect
 from shared.core.ctx import Ctx
 from shared.core.errors import DomainError, Invalid
-from shared.tenancy import entry, invitations, logos, tenants
+from shared.tenancy import entry, invitations, logos, roles, tenants
 
 STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
 SEATS = 5
@@ -59,6 +59,7 @@ async def _page(
             return redirect("/verify")
         policy.require(ctx, actions.SETTINGS_SETUP)
         found = await tenants.get_settings(ctx)
+        every = await roles.list_all(ctx)
     values: dict[str, Any] = {
         "step": step,
         "number": list(STEPS).index(step) + 1,
@@ -66,9 +67,7 @@ async def _page(
         "slug": slug,
         "after": _after(slug, step),
         "roles": [
-            role
-            for role in ROLES.values()
-            if may_grant(ctx.permissions, role.permissions) and role.key != "owner"
+            role for role in every if may_grant(ctx.permissions, role.permissions) and role.key != OWNER
         ],
         "seats": range(1, SEATS + 1),
         "sent": sent or [],

@@ -3,6 +3,8 @@
 Heard by `shared.ui.live`. Ids only: whoever reaches the database may listen. A rollback says nothing.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -29,3 +31,12 @@ async def session(session: AsyncSession, session_hash: str) -> None:
 async def person(session: AsyncSession, user_id: str) -> None:
     """What this person may do has changed: their pages reload."""
     await _say(session, "user", user_id)
+
+
+async def people(session: AsyncSession, user_ids: Sequence[str]) -> None:
+    """The same for many of them, in one statement."""
+    connection = await session.connection()
+    await connection.execute(
+        text("select pg_notify(:channel, 'user ' || id) from unnest(cast(:ids as text[])) as id"),
+        {"channel": CHANNEL, "ids": list(user_ids)},
+    )

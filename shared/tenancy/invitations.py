@@ -48,11 +48,10 @@ async def list_pending(ctx: Ctx) -> Sequence[Invitation]:
 async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     """Raises Conflict when the email already holds a seat, Refused when no seat is left or the role is too much."""
     policy.require(ctx, actions.MEMBER_INVITE)
-    given = await roles.get(ctx, role)
-    policy.require_grantable(ctx, given.permissions if given else None)
     email = emails.clean(email)
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
     taken = await seats.take(ctx, actions.MEMBER_INVITE)
+    await roles.require_givable(ctx, role)
     if email in taken:
         raise Conflict(
             f"{email} is already a member or invited.", "Change their role, or send the invitation again."
@@ -73,7 +72,12 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     )
     ctx.session.add(invitation)
     await checklist.complete_itself(ctx, "invite_members")
-    trail.record(ctx, "invitation.created", invitation.id, after={"email": email, "role": role})
+    trail.record(
+        ctx,
+        "invitation.created",
+        invitation.id,
+        after={"email": email, "role": await roles.said(ctx, role)},
+    )
     await _changed(ctx)
     await queue.put(ctx, "tenancy.send_invitation", invitation_id=invitation.id)
     return invitation
@@ -85,7 +89,11 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     await hit(Limit.INVITE_TENANT, ctx.tenant_id)
     taken = await seats.take(ctx, actions.MEMBER_INVITE)
     invitation = await _pending(ctx, invitation_id)
-    policy.require_grantable(ctx, await roles.permissions(ctx, invitation.role))
+    if await roles.get(ctx, invitation.role) is None:  # deleted after this had expired
+        raise Conflict(
+            "The role of this invitation was deleted.", "Revoke it, and invite them with another role."
+        )
+    await roles.require_givable(ctx, invitation.role)
     if invitation.email not in taken:  # it had expired, so its seat may be gone
         policy.require(ctx, actions.MEMBER_INVITE, used=len(taken))
 
@@ -107,7 +115,10 @@ async def revoke(ctx: Ctx, invitation_id: str) -> None:
     invitation.status, invitation.ended_at = InvitationStatus.REVOKED, now()
     ctx.session.add(invitation)
     trail.record(
-        ctx, "invitation.revoked", invitation.id, before={"email": invitation.email, "role": invitation.role}
+        ctx,
+        "invitation.revoked",
+        invitation.id,
+        before={"email": invitation.email, "role": await roles.said(ctx, invitation.role)},
     )
     await _changed(ctx)
 
@@ -144,6 +155,8 @@ async def accept(token: str, user_id: str) -> str:
                 "Sign out and open the link again, or ask for an invitation to your address.",
                 reason="wrong_email",
             )
+        if await roles.get(ctx, invitation.role) is None:
+            raise NotFound(GONE, ASK_AGAIN)
         user = await users.mark_verified(ctx.session, user.id)  # the link came to this address
 
         membership, before = await _join(ctx, user.id, invitation.role)
@@ -156,7 +169,7 @@ async def accept(token: str, user_id: str) -> str:
             "invitation.accepted",
             invitation.id,
             before=before,
-            after={"email": user.email, "role": invitation.role},
+            after={"email": user.email, "role": await roles.said(ctx, invitation.role)},
         )
         await _changed(ctx)
         await signups.open_waiting(ctx.session, user)  # last: it leaves this tenant
@@ -170,7 +183,7 @@ async def _join(ctx: Ctx, user_id: str, role: str) -> tuple[Membership, dict[str
         membership = Membership(tenant_id=ctx.tenant_id, user_id=user_id, role=role)
         ctx.session.add(membership)
         return membership, {}
-    before = {"state": known.state.value, "role": known.role}
+    before = {"state": known.state.value, "role": await roles.said(ctx, known.role)}
     if known.state is not MembershipState.ACTIVE:
         known.state, known.role, known.ended_at, known.ended_by = MembershipState.ACTIVE, role, None, ""
         ctx.session.add(known)

@@ -79,8 +79,8 @@ async def count_seats(ctx: Ctx) -> int:
 async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
     """Raises NotFound, Refused for a role or a person above one's own rights, Conflict for the last owner."""
     policy.require(ctx, actions.MEMBER_SET_ROLE)
-    await _require_grantable(ctx, role, given=True)
     await seats.freeze(ctx, actions.MEMBER_SET_ROLE)
+    await roles.require_givable(ctx, role)
     membership = await _lock(ctx, membership_id)
     if membership.role == role:
         return
@@ -95,8 +95,8 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
         ctx,
         "membership.role_changed",
         membership.id,
-        before={"role": before},
-        after={"role": role},
+        before={"role": await roles.said(ctx, before)},
+        after={"role": await roles.said(ctx, role)},
         member=await _name(ctx, membership),
     )
     await _changed(ctx, membership)
@@ -157,7 +157,7 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
     if heir.id == mine.id or heir.state is not MembershipState.ACTIVE:
         raise Conflict("Ownership goes to another active member.", "Choose somebody else.")
 
-    before = {"owner": ctx.actor.name, "role": heir.role}
+    before = {"owner": ctx.actor.name, "role": await roles.said(ctx, heir.role)}
     heir.role, mine.role = OWNER, "admin"
     ctx.session.add_all([heir, mine])
     trail.record(
@@ -175,15 +175,8 @@ async def _lock(ctx: Ctx, membership_id: str) -> Membership:
     membership = await repository.lock_membership(ctx, membership_id)
     if membership is None or membership.state is MembershipState.REMOVED:
         raise NotFound("This person is not a member any more.", "Reload the page.")
-    await _require_grantable(ctx, membership.role)
+    policy.require_grantable(ctx, await roles.permissions(ctx, membership.role))
     return membership
-
-
-async def _require_grantable(ctx: Ctx, role: str, *, given: bool = False) -> None:
-    """`given`: somebody gets it, so it has to be one that still exists."""
-    known = await roles.get(ctx, role) if given else None
-    held = known.permissions if known else None
-    policy.require_grantable(ctx, held if given else await roles.permissions(ctx, role))
 
 
 async def _end(ctx: Ctx, membership: Membership, state: MembershipState, action: str) -> None:

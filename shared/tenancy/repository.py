@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, case, delete, literal, text, tuple_, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, case, delete, literal, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
@@ -120,8 +120,9 @@ async def add_roles(ctx: Ctx) -> None:
 
 
 async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
+    """As it is now: under the lock of the members it may be another one than before it."""
     statement = select(RoleRow).where(RoleRow.tenant_id == ctx.tenant_id).where(RoleRow.key == key)
-    return (await ctx.session.exec(statement)).first()
+    return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
 
 
 async def list_own_roles(ctx: Ctx) -> Sequence[RoleRow]:
@@ -130,7 +131,53 @@ async def list_own_roles(ctx: Ctx) -> Sequence[RoleRow]:
         .where(RoleRow.tenant_id == ctx.tenant_id)
         .where(col(RoleRow.builtin).is_(False))
         .where(col(RoleRow.deleted_at).is_(None))
-        .order_by(func.lower(RoleRow.name))
+        .order_by(func.lower(RoleRow.name), RoleRow.id)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def is_role_name_taken(ctx: Ctx, name: str, other_than: str) -> bool:
+    """By a role that is not deleted, in whatever case. `other_than`: key of the role that is renamed."""
+    statement = (
+        select(RoleRow.id)
+        .where(RoleRow.tenant_id == ctx.tenant_id)
+        .where(func.lower(RoleRow.name) == func.lower(name))
+        .where(col(RoleRow.deleted_at).is_(None))
+        .where(RoleRow.key != other_than)
+    )
+    return (await ctx.session.exec(statement)).first() is not None
+
+
+async def count_holders(ctx: Ctx) -> dict[str, int]:
+    """By role: people who have it, or would have it again when they are reactivated."""
+    statement = (
+        select(Membership.role, func.count())
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state != MembershipState.REMOVED)
+        .group_by(Membership.role)
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+async def count_promised(ctx: Ctx) -> dict[str, int]:
+    """By role: invitations that can still be accepted."""
+    statement = (
+        select(Invitation.role, func.count())
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(Invitation.expires_at) > now())
+        .group_by(Invitation.role)
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+async def list_holders(ctx: Ctx, role: str) -> Sequence[str]:
+    """Ids of the people who may enter with this role."""
+    statement = (
+        select(Membership.user_id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == role)
+        .where(Membership.state == MembershipState.ACTIVE)
     )
     return (await ctx.session.exec(statement)).all()
 
@@ -144,7 +191,16 @@ async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
 
 MEMBER_SORTS: dict[str, SQLColumnExpression[Any]] = {
     "name": func.lower(col(User.name)),
-    "role": case({key: place for place, key in enumerate(ROLES)}, value=col(Membership.role), else_=99),
+    # The built-in ones from the most to the least, then the tenant's own by name.
+    "role": case(
+        {key: literal(str(place)) for place, key in enumerate(ROLES)},
+        value=col(Membership.role),
+        else_=select(literal("own ") + func.lower(col(RoleRow.name)))
+        .where(col(RoleRow.tenant_id) == col(Membership.tenant_id))
+        .where(col(RoleRow.key) == col(Membership.role))
+        .correlate(Membership)
+        .scalar_subquery(),
+    ),
     "seen_at": func.coalesce(col(Membership.seen_at), EARLIEST),
     "created_at": col(Membership.created_at),
 }
@@ -247,15 +303,21 @@ async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
     return (await ctx.session.exec(statement)).all()
 
 
-async def get_active_role(ctx: Ctx, user_id: str) -> str:
-    """ "" for somebody who is no active member."""
+async def get_active_role(ctx: Ctx, user_id: str) -> RoleRow | None:
+    """As it is now; None for somebody who is no active member."""
     statement = (
-        select(Membership.role)
-        .where(Membership.tenant_id == ctx.tenant_id)
+        select(RoleRow)
+        .join(
+            Membership,
+            and_(
+                col(Membership.tenant_id) == col(RoleRow.tenant_id), col(Membership.role) == col(RoleRow.key)
+            ),
+        )
+        .where(RoleRow.tenant_id == ctx.tenant_id)
         .where(Membership.user_id == user_id)
         .where(Membership.state == MembershipState.ACTIVE)
     )
-    return (await ctx.session.exec(statement)).first() or ""
+    return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
 
 
 async def lock_members(ctx: Ctx) -> None:

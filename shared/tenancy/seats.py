@@ -1,11 +1,12 @@
 """The lock under which it changes who belongs to a tenant, and a second look at whoever changes it.
 
 Rights are read when somebody enters, without a lock. Who waits here may have lost them in the meantime: two admins
-who remove each other must not both succeed.
+who remove each other must not both succeed, and a role that was cut gives no more than what is left of it.
 """
 
 from shared.access import policy
 from shared.access.actions import Action
+from shared.access.roles import ROLES
 from shared.core.ctx import Ctx
 from shared.tenancy import repository
 
@@ -14,7 +15,11 @@ async def freeze(ctx: Ctx, action: Action) -> None:
     """One change at a time until the transaction ends. Raises Refused for a person who is not what they were."""
     await repository.lock_members(ctx)
     if ctx.actor.type == "user":
-        policy.require_unchanged(ctx, action, await repository.get_active_role(ctx, ctx.actor_id))
+        row = await repository.get_active_role(ctx, ctx.actor_id)
+        held: frozenset[str] = frozenset()
+        if row is not None:
+            held = ROLES[row.key].permissions if row.builtin else frozenset(row.permissions)
+        policy.require_unchanged(ctx, action, row.key if row else "", held)
 
 
 async def take(ctx: Ctx, action: Action) -> set[str]:

@@ -97,6 +97,36 @@ def choices(legend: str, name: str, options: Any, *, value: Any) -> rx.Component
     return rx.el.fieldset(rx.el.legend(legend, class_name="legend"), cards)
 
 
+def checks(legend: Any, options: Any) -> rx.Component:
+    """A group of boxes to tick. Options: a var of rows with field, label, second, ticked and refused (why, or "")."""
+
+    def box(option: Any) -> rx.Component:
+        tick = rx.el.input(
+            type="checkbox",
+            name=option.field,
+            value="on",
+            default_checked=option.ticked,
+            disabled=option.refused != "",
+            aria_describedby=f"{option.field}-note",
+        )
+        note = rx.el.span(
+            rx.cond(option.refused != "", option.refused, option.second),
+            id=f"{option.field}-note",
+            class_name="small muted cut-anywhere",
+        )
+        return rx.el.label(
+            tick,
+            rx.el.span(option.label, class_name="strong"),
+            note,
+            class_name="check",
+            data_refused=option.refused != "",
+        )
+
+    return rx.el.fieldset(
+        rx.el.legend(legend, class_name="legend"), rx.el.div(rx.foreach(options, box), class_name="checks")
+    )
+
+
 def dialog(
     trigger: rx.Component | None,
     title: Any,
@@ -108,6 +138,7 @@ def dialog(
     on_open_change: Any,
     kind: str = "primary",
     test_id: str = "",
+    wide: bool = False,
 ) -> rx.Component:
     """Title, one sentence, the form, Cancel and one verb. Focus goes to the first field and back again.
 
@@ -123,7 +154,7 @@ def dialog(
     heading = rx.el.div(rx.dialog.title(title), rx.dialog.description(sentence))
     return rx.dialog.root(
         *([rx.dialog.trigger(trigger)] if trigger is not None else []),
-        rx.dialog.content(heading, form, max_width="var(--dialog)"),
+        rx.dialog.content(heading, form, max_width="var(--dialog-wide)" if wide else "var(--dialog)"),
         open=open,
         on_open_change=on_open_change,
     )

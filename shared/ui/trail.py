@@ -30,6 +30,9 @@ WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to fo
     AuditAction.PROVISIONING_RESUMED: "ran the setting-up again",
     AuditAction.PROVISIONING_STEP_DONE: "set up the …",
     AuditAction.PROVISIONING_STEP_FAILED: "failed to set up the …",
+    AuditAction.ROLE_CHANGED: "changed the role …",
+    AuditAction.ROLE_CREATED: "created the role …",
+    AuditAction.ROLE_DELETED: "deleted the role …",
     AuditAction.TENANT_BRANDED: "changed the brand colour",
     AuditAction.TENANT_CREATED: "created the organisation",
     AuditAction.TENANT_LOGO_CHANGED: "changed the logo",
@@ -40,7 +43,7 @@ WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to fo
     AuditAction.TENANT_SUSPENDED: "suspended the organisation",
     AuditAction.TENANT_VERIFIED: "verified the organisation",
 }
-ABOUT = ("member", "owner", "email")  # keys under which services leave the name of what they changed
+ABOUT = ("member", "owner", "email", "role")  # keys under which services leave the name of what they changed
 ACTORS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
 
 

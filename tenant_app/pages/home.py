@@ -6,10 +6,10 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.access import actions, roles
+from shared.access import actions
 from shared.access.decision import decide
 from shared.core.ctx import Ctx
-from shared.tenancy import checklist, history, invitations, members, provisioning
+from shared.tenancy import checklist, history, invitations, members, provisioning, roles
 from shared.ui.feedback import empty, skeleton_rows, when
 from shared.ui.form import button, icon
 from shared.ui.form_model import a_word
@@ -74,30 +74,26 @@ class HomeState(PageState):
     @needs(actions.HOME_READ, page=True)
     async def load(self) -> None:
         async with self._open(
-            HomeState.load, "members", "invitations", "provisioning", "checklist", "settings"
+            HomeState.load, "members", "invitations", "provisioning", "checklist", "settings", "roles"
         ) as ctx:
             found = await self._read(ctx)
         self._show(ctx, *found)
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
-        listed = await members.list_members(ctx, sort="seen_at", descending=True, limit=5)
-        pending = await invitations.list_pending(ctx)
-        trail = (
-            (await history.list_events(ctx, limit=6)).events
-            if decide(ctx, actions.AUDIT_READ).allowed
-            else []
-        )
-        return (
-            await provisioning.list_steps(ctx),
-            await checklist.list_items(ctx),
-            listed,
-            pending,
-            await members.count_seats(ctx),
-            trail,
-        )
+        """What is not for this person, or not in the plan, is left out: this page is for everybody."""
+        trail, listed, pending, used = list[Any](), list[Any](), list[Any](), 0
+        if decide(ctx, actions.AUDIT_READ).allowed:
+            trail = list((await history.list_events(ctx, limit=6)).events)
+        if decide(ctx, actions.MEMBER_READ).allowed:
+            listed = list((await members.list_members(ctx, sort="seen_at", descending=True, limit=5)).rows)
+            pending, used = list(await invitations.list_pending(ctx)), await members.count_seats(ctx)
+        names = {one.key: one.name for one in await roles.list_all(ctx)}
+        people = [person_row(names, one) for one in listed if one.state == "active"]
+        steps, items = await provisioning.list_steps(ctx), await checklist.list_items(ctx)
+        return steps, items, people, len(pending), used, trail
 
     def _show(
-        self, ctx: Ctx, steps: Any, items: Any, listed: Any, pending: Any, used: int, trail: Any
+        self, ctx: Ctx, steps: Any, items: Any, people: list[PersonRow], invited: int, used: int, trail: Any
     ) -> None:
         unfinished = any(one.state != "done" for one in steps)
         self.steps = [step_row(one) for one in steps] if unfinished else []
@@ -105,9 +101,9 @@ class HomeState(PageState):
         self.items = [item_row(one) for one in items if one.key in ITEMS]
         ticked = sum(one.done for one in self.items)
         self.done, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
-        self.people = [person_row(one) for one in listed.rows if one.state == "active"]
+        self.people = people
         self.events = event_rows(trail)
-        self.invited, self.active = str(len(pending)), str(used - len(pending))
+        self.invited, self.active = str(invited), str(used - invited)
         limit = ctx.rights.limits["members"].amount
         self.seats = f"{used} of {limit}" if limit is not None else str(used)
         self.seats_said = "Members and invitations" if limit is not None else "No limit in your plan"
@@ -142,9 +138,9 @@ def item_row(one: Any) -> ItemRow:
     return ItemRow(one.key, title, said, verb, target, one.done_at is not None)
 
 
-def person_row(one: Any) -> PersonRow:
+def person_row(names: dict[str, str], one: Any) -> PersonRow:
     seen = one.seen_at.isoformat() if one.seen_at else ""
-    return PersonRow(one.name, initials(one.name), roles.ROLES[one.role].name, seen)
+    return PersonRow(one.name, initials(one.name), names[one.role], seen)
 
 
 def progress() -> rx.Component:
@@ -171,7 +167,8 @@ def team() -> rx.Component:
         fact("Seats", HomeState.seats, HomeState.seats_said),
         fact("Your role", Shell.role, link("What it may do", href("roles"))),
     )
-    return hull(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
+    shown = hull(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
+    return rx.cond(may(actions.MEMBER_READ), shown)
 
 
 def setup() -> rx.Component:
@@ -239,8 +236,12 @@ def home() -> rx.Component:
         team(),
         rx.cond(
             may(actions.AUDIT_READ),
-            rx.el.div(lately(), people(), class_name="split", data_even="true"),
-            people(),
+            rx.cond(
+                may(actions.MEMBER_READ),
+                rx.el.div(lately(), people(), class_name="split", data_even="true"),
+                lately(),
+            ),
+            rx.cond(may(actions.MEMBER_READ), people()),
         ),
         current="Home",
         load=HomeState.load,

@@ -8,10 +8,11 @@ import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
-from shared.access import actions, roles
+from shared.access import actions, policy
+from shared.access.roles import OWNER, may_grant
 from shared.core.ctx import Ctx
 from shared.core.errors import Invalid
-from shared.tenancy import invitations, members
+from shared.tenancy import invitations, members, roles
 from shared.ui import chart
 from shared.ui.feedback import empty, skeleton_rows, when
 from shared.ui.form import button, choices, dialog, field, icon, icon_button, menu, search, select, text_input
@@ -89,10 +90,13 @@ class InvitationRow:
     invited_by: str
 
 
-def member_row(ctx: Ctx, one: members.Member) -> MemberRow:
-    status = "Active" if one.state == "active" else "Deactivated"
-    touchable = actions.MEMBER_SET_ROLE.permission in ctx.permissions and roles.may_grant(
-        ctx.permissions, roles.ROLES[one.role].permissions
+Known = dict[str, Any]  # roles by key
+
+
+def member_row(ctx: Ctx, known: Known, one: members.Member) -> MemberRow:
+    status, role = "Active" if one.state == "active" else "Deactivated", known[one.role]
+    touchable = actions.MEMBER_SET_ROLE.permission in ctx.permissions and may_grant(
+        ctx.permissions, role.permissions
     )
     return MemberRow(
         one.id,
@@ -100,7 +104,7 @@ def member_row(ctx: Ctx, one: members.Member) -> MemberRow:
         one.email,
         initials(one.name),
         one.role,
-        roles.ROLES[one.role].name,
+        role.name,
         status,
         TONE[status],
         one.seen_at.isoformat() if one.seen_at else "",
@@ -111,13 +115,13 @@ def member_row(ctx: Ctx, one: members.Member) -> MemberRow:
     )
 
 
-def invitation_row(one: Any) -> InvitationRow:
+def invitation_row(known: Known, one: Any) -> InvitationRow:
     left = one.expires_at - datetime.now(UTC)
     status = "Expired" if left <= timedelta(0) else "Expires soon" if left < timedelta(days=1) else "Invited"
     return InvitationRow(
         one.id,
         one.email,
-        roles.ROLES[one.role].name,
+        known[one.role].name if one.role in known else "A deleted role",  # of one that has expired
         status,
         TONE[status],
         one.created_at.isoformat(),
@@ -142,6 +146,8 @@ class MembersState(PageState):
     share: str = "0%"
     tone: str = "calm"
     grantable: list[tuple[str, str, str]] = []
+    roles: list[tuple[str, str]] = [("", "All roles")]
+    full: str = ""  # why nobody can be invited now, when no seat is left
     dialog: str = ""
     subject: MemberRow = MemberRow()
     _cursors: list[str] = []  # of the pages before this one; the last is this page's own
@@ -150,13 +156,16 @@ class MembersState(PageState):
     @rx.event
     @needs(actions.MEMBER_READ, page=True)
     async def load(self) -> None:
-        async with self._open(MembersState.load, "members", "invitations") as ctx:
+        async with self._open(MembersState.load, "members", "invitations", "roles") as ctx:
             found = await self._read(ctx)
         self._show(*found)
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
+        known = {one.key: one for one in await roles.list_all(ctx)}
+        if self.role not in ("", *known):  # deleted while it was the filter
+            self.role, self._cursors = "", []
         listed = await self._list(ctx)
-        return ctx, listed, await invitations.list_pending(ctx), await members.count_seats(ctx)
+        return ctx, known, listed, await invitations.list_pending(ctx), await members.count_seats(ctx)
 
     async def _list(self, ctx: Ctx) -> members.Page:
         after = self._cursors[-1] if self._cursors else ""
@@ -170,22 +179,24 @@ class MembersState(PageState):
             limit=PAGE,
         )
 
-    def _show(self, ctx: Ctx, listed: Any, pending: Any, used: int) -> None:
-        self._show_list(ctx, listed)
+    def _show(self, ctx: Ctx, known: Known, listed: Any, pending: Any, used: int) -> None:
+        self._show_list(ctx, known, listed)
         limit = ctx.rights.limits["members"].amount
-        self.pending = [invitation_row(one) for one in pending]
+        self.pending = [invitation_row(known, one) for one in pending]
         self.seats_used, self.seats_limit = used, limit or 0
         self.seats = f"{used} of {limit} seats" if limit is not None else f"{used} seats, no limit"
         self.share, self.tone = chart.gauge(used, limit) if limit is not None else ("0%", "calm")
+        self.full = policy.said(ctx, actions.MEMBER_INVITE, used=used)
+        self.roles = [("", "All roles"), *((one.key, one.name) for one in known.values())]
         self.grantable = [
             (one.key, one.name, one.sentence)
-            for one in reversed(roles.ROLES.values())
-            if one.key != roles.OWNER and roles.may_grant(ctx.permissions, one.permissions)
+            for one in known.values()
+            if one.key != OWNER and may_grant(ctx.permissions, one.permissions)
         ]
         self.loaded = True
 
-    def _show_list(self, ctx: Ctx, listed: members.Page) -> None:
-        self.rows = [member_row(ctx, one) for one in listed.rows]
+    def _show_list(self, ctx: Ctx, known: Known, listed: members.Page) -> None:
+        self.rows = [member_row(ctx, known, one) for one in listed.rows]
         self._next, self.has_next, self.has_previous = listed.after, bool(listed.after), bool(self._cursors)
         count = len(self.rows)
         self.said = "1 person" if count == 1 else f"{count} people"
@@ -193,8 +204,9 @@ class MembersState(PageState):
     async def _reread(self) -> None:
         """The list in another view. Seats and invitations stay: a change of theirs loads the page anyway."""
         async with self._ctx() as ctx:
+            known = {one.key: one for one in await roles.list_all(ctx)}
             listed = await self._list(ctx)
-        self._show_list(ctx, listed)
+        self._show_list(ctx, known, listed)
 
     @rx.event
     @needs(actions.MEMBER_READ)
@@ -205,7 +217,7 @@ class MembersState(PageState):
     @rx.event
     @needs(actions.MEMBER_READ)
     async def choose_role(self, role: str) -> None:
-        self.role, self._cursors = a_word(role, ("", *roles.ROLES)), []
+        self.role, self._cursors = a_word(role, [key for key, _ in self.roles]), []
         await self._reread()
 
     @rx.event
@@ -475,8 +487,7 @@ def tools() -> rx.Component:
     find = search(
         "Search members", default_value=MembersState.query, on_change=MembersState.look_for.debounce(200)
     )
-    every = [("", "All roles"), *((one.key, one.name) for one in roles.ROLES.values())]
-    chosen = select("Role", every, value=MembersState.role, on_change=MembersState.choose_role)
+    chosen = select("Role", MembersState.roles, value=MembersState.role, on_change=MembersState.choose_role)
     return rx.el.div(find, chosen, rx.el.span(class_name="grow"), seats, class_name="row wrap")
 
 
@@ -536,7 +547,9 @@ def members_page() -> rx.Component:
         head(
             "Members",
             said=rx.fragment("Who works here. ", link("What each role may do", href("roles"))),
-            actions=[allowed(actions.MEMBER_INVITE, invite, "Invite member", glyph="plus")],
+            actions=[
+                allowed(actions.MEMBER_INVITE, invite, "Invite member", glyph="plus", full=MembersState.full)
+            ],
         ),
         rx.el.div(tools(), people(), class_name="section"),
         titled("Pending invitations", waiting()),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from shared.access.permissions import Permission
 from shared.core.ids import new_id
 from tests.attack.world import ACME
 
@@ -14,12 +15,14 @@ PREFIXES = {
     "membership": "mem",
     "notification": "ntf",
     "operator": "opr",
+    "role": "rol",
     "tenant": "ten",
 }
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
-    **dict.fromkeys(("role", "state", "status", "confirm"), ""),
+    **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
+    **dict.fromkeys((f"may_{one.name.lower()}" for one in Permission), ""),
     "colour": "#336699",
     "column": "name",
     "dialog": "",

@@ -35,6 +35,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "membership_id": ("membership", "id"),
     "notification_id": ("notification", "id"),
     "row_id": ("tenant_override", "id"),
+    "role_id": ("role", "id"),
     "tenant_id": ("tenant", "id"),
     "user_id": ("notification", "user_id"),  # whose the notifications are
 }

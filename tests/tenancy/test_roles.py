@@ -1,0 +1,409 @@
+"""Roles of a tenant's own: never more than their maker may, never gone while somebody needs them, cut at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from shared.access.permissions import Permission as P
+from shared.access.roles import OF_EVERY_ROLE, ROLES
+from shared.core.ctx import Ctx
+from shared.core.db import now
+from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
+from shared.entitlements import holdings
+from shared.tenancy import entry, history, invitations, members, roles
+from tests import factories
+from tests.conftest import Cast, Person
+
+INVITER = {P.MEMBER_READ, P.MEMBER_INVITE, P.ROLE_READ}
+
+
+async def made(person: Person, name: str = "Recruiter", *permissions: str) -> str:
+    async with person.ctx() as ctx:
+        return (await roles.create(ctx, name, "Finds people.", permissions or INVITER)).key
+
+
+async def id_of(person: Person, by: Person) -> str:
+    async with by.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=person.email)).rows
+    return row.id
+
+
+async def give(cast: Cast, role: str, to: Person | None = None, by: Person | None = None) -> None:
+    membership_id = await id_of(to or cast.max, cast.ann)
+    async with (by or cast.ann).ctx() as ctx:
+        await members.set_role(ctx, membership_id, role)
+
+
+async def reason(person: Person, act: Callable[[Ctx], Awaitable[object]]) -> str:
+    try:
+        async with person.ctx() as ctx:
+            await act(ctx)
+    except DomainError as refusal:
+        return refusal.reason
+    return "done"
+
+
+# ── what a role gives ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_role_gives_what_it_says_and_nothing_else(cast: Cast) -> None:
+    role = await made(cast.ann)
+    await give(cast, role)
+    async with cast.max.ctx() as ctx:
+        assert (ctx.role, ctx.role_name) == (role, "Recruiter")
+        assert ctx.permissions == INVITER | OF_EVERY_ROLE
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    assert await reason(cast.max, lambda ctx: history.list_events(ctx)) == "missing_permission"
+    async with cast.max.ctx() as ctx:
+        assert [one.role.name for one in await entry.places(cast.max.cookie)] == ["Recruiter"]
+        rows = (await members.list_members(ctx, role=role)).rows
+    assert [row.name for row in rows] == ["Max"]
+
+
+async def test_own_roles_sort_by_name_below_the_built_in_ones(cast: Cast) -> None:
+    """Their keys are ids, which come in the order in which they were made."""
+    for name in ("Zookeeper", "auditor"):
+        person = await factories.account(name)
+        await factories.join(cast.ann.account, cast.ann.slug, person, await made(cast.ann, name))
+    async with cast.ann.ctx() as ctx:
+        up = await members.list_members(ctx, sort="role", limit=100)
+        first = await members.list_members(ctx, sort="role", limit=4)
+        rest = await members.list_members(ctx, sort="role", limit=4, after=first.after)
+    assert [row.name for row in up.rows] == ["Ann", "Adam", "Max", "auditor", "Zookeeper"]
+    assert [row.id for row in (*first.rows, *rest.rows)] == [row.id for row in up.rows]
+
+
+async def test_a_change_counts_at_once_and_leaves_before_and_after(cast: Cast) -> None:
+    role = await made(cast.ann)
+    await give(cast, role)
+    async with cast.ann.ctx() as ctx:
+        await roles.change(ctx, role, "Greeter", "Says hello.", {P.MEMBER_READ})
+    async with cast.max.ctx() as ctx:
+        assert ctx.role_name == "Greeter"
+        assert ctx.permissions == {P.MEMBER_READ, *OF_EVERY_ROLE}
+    async with cast.ann.ctx() as ctx:
+        event = (await history.list_events(ctx, limit=1)).events[0]
+    assert (event.action, event.object_id, event.details) == ("role.changed", role, {"role": "Greeter"})
+    assert event.before == {
+        "name": "Recruiter",
+        "sentence": "Finds people.",
+        "permissions": sorted({*INVITER, *OF_EVERY_ROLE}),
+    }
+    assert event.after["permissions"] == sorted({P.MEMBER_READ, *OF_EVERY_ROLE})
+
+
+async def test_the_same_again_is_no_change(cast: Cast) -> None:
+    role = await made(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        before = (await history.list_events(ctx, limit=1)).events[0].id
+        await roles.change(ctx, role, " Recruiter ", "Finds people.", INVITER)
+        assert (await history.list_events(ctx, limit=1)).events[0].id == before
+
+
+# ── never more than one may ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_nobody_makes_a_role_above_their_own(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        held = ctx.permissions
+    for above in set(P) - held - {P.OWNER_TRANSFER}:
+        assert (
+            await reason(cast.adam, lambda ctx, one=above: roles.create(ctx, "More", "", {one}))
+            == "missing_permission"
+        ), above
+    assert await reason(cast.adam, lambda ctx: roles.create(ctx, "As I am", "", held)) == "done"
+
+
+async def test_nobody_changes_deletes_or_gives_a_role_above_their_own(cast: Cast) -> None:
+    payer = await made(cast.ann, "Payer", P.BILLING_READ)
+    max_id = await id_of(cast.max, cast.ann)
+    for act in (
+        lambda ctx: roles.change(ctx, payer, "Payer", "", {P.MEMBER_READ}),
+        lambda ctx: roles.delete(ctx, payer),
+        lambda ctx: members.set_role(ctx, max_id, payer),
+        lambda ctx: invitations.invite(ctx, "zoe@acme.test", payer),
+    ):
+        assert await reason(cast.adam, act) == "missing_permission"
+    await give(cast, payer)
+    for act in (
+        lambda ctx: members.set_role(ctx, max_id, "viewer"),
+        lambda ctx: members.remove(ctx, max_id),
+    ):
+        assert await reason(cast.adam, act) == "missing_permission"
+
+
+async def test_the_holder_of_a_role_cannot_add_to_it(cast: Cast) -> None:
+    editor = await made(cast.ann, "Editor", P.ROLE_READ, P.ROLE_WRITE)
+    await give(cast, editor)
+    wider = {P.ROLE_READ, P.ROLE_WRITE, P.MEMBER_WRITE}
+    for act in (
+        lambda ctx: roles.change(ctx, editor, "Editor", "", wider),
+        lambda ctx: roles.create(ctx, "Helper", "", wider),
+    ):
+        assert await reason(cast.max, act) == "missing_permission"
+    assert await reason(cast.max, lambda ctx: roles.create(ctx, "Reader", "", {P.ROLE_READ})) == "done"
+
+
+async def test_handing_over_the_organisation_is_in_no_role_not_even_by_an_owner(cast: Cast) -> None:
+    with pytest.raises(Invalid, match="Only owners"):
+        await made(cast.ann, "Heir", P.OWNER_TRANSFER)
+    role = await made(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Invalid, match="Only owners"):
+            await roles.change(ctx, role, "Heir", "", {P.OWNER_TRANSFER})
+
+
+async def test_a_permission_that_does_not_exist_is_refused(cast: Cast) -> None:
+    for unknown in ("operator:tenant:read", "member:*", "", "MEMBER_READ"):
+        with pytest.raises(Invalid, match="no such permission"):
+            await made(cast.ann, "Odd", unknown)
+
+
+async def test_a_member_may_not_touch_roles_at_all(cast: Cast) -> None:
+    role = await made(cast.ann)
+    for act in (
+        lambda ctx: roles.create(ctx, "Mine", "", set()),
+        lambda ctx: roles.change(ctx, role, "Mine", "", set()),
+        lambda ctx: roles.delete(ctx, role),
+    ):
+        assert await reason(cast.max, act) == "missing_permission"
+
+
+async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
+    theirs, unknown = await made(cast.gil, "Theirs"), "rol_unknown"
+    max_id = await id_of(cast.max, cast.ann)
+
+    async def said(act: Callable[[Ctx, str], Awaitable[object]]) -> list[str]:
+        found = []
+        for role in (theirs, unknown):
+            with pytest.raises(DomainError) as caught:
+                async with cast.ann.ctx() as ctx:
+                    await act(ctx, role)
+            found.append(f"{type(caught.value).__name__} {caught.value.detail} {caught.value.next_step}")
+        return found
+
+    for act in (
+        lambda ctx, role: roles.change(ctx, role, "Ours", "", set()),
+        lambda ctx, role: roles.delete(ctx, role),
+        lambda ctx, role: members.set_role(ctx, max_id, role),
+        lambda ctx, role: invitations.invite(ctx, "zoe@acme.test", role),
+    ):
+        one, other = await said(act)
+        assert one == other
+    async with cast.gil.ctx() as ctx:
+        assert (await roles.get(ctx, theirs)) is not None
+
+
+@pytest.mark.parametrize("key", ["admin", "owner", "viewer"])
+async def test_built_in_roles_stay_as_they_are(cast: Cast, key: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(NotFound):
+            await roles.change(ctx, key, "Mine", "", set())
+        with pytest.raises(NotFound):
+            await roles.delete(ctx, key)
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["Owner", "  ADMIN ", "viewer", "recruiter", " RECRUITER"])
+async def test_a_name_is_there_once_in_whatever_case(cast: Cast, name: str) -> None:
+    await made(cast.ann)
+    with pytest.raises(Conflict, match="already"):
+        await made(cast.ann, name)
+    other = await made(cast.ann, "Other")
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Conflict, match="already"):
+            await roles.change(ctx, other, name, "", set())
+
+
+async def test_a_name_is_free_again_after_deletion_and_elsewhere_from_the_start(cast: Cast) -> None:
+    role = await made(cast.ann)
+    await made(cast.gil)
+    async with cast.ann.ctx() as ctx:
+        await roles.delete(ctx, role)
+    assert await made(cast.ann) != role
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 61, "bell\a", "\u2028x\ud800"])
+async def test_a_name_that_cannot_be_one_is_refused_in_words(cast: Cast, name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        await made(cast.ann, name)
+    assert "name" in caught.value.fields
+
+
+# ── plan, limit, downgrade ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_plan_has_to_include_it(cast: Cast) -> None:
+    await cast.gil.gets("starter")
+    with pytest.raises(Refused, match="not_in_plan"):
+        await made(cast.gil)
+
+
+async def test_after_a_downgrade_roles_work_and_may_go_but_not_change(cast: Cast) -> None:
+    kept, gone = await made(cast.ann), await made(cast.ann, "Unused")
+    await give(cast, kept)
+    await cast.ann.gets("starter")
+    async with cast.max.ctx() as ctx:
+        assert ctx.permissions >= INVITER
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    for act in (
+        lambda ctx: roles.create(ctx, "New", "", set()),
+        lambda ctx: roles.change(ctx, kept, "New", "", set()),
+    ):
+        assert await reason(cast.ann, act) == "not_in_plan"
+    assert await reason(cast.ann, lambda ctx: roles.delete(ctx, gone)) == "done"
+    await give(cast, kept, cast.adam)  # and may be given still
+
+
+async def test_the_last_free_role_is_made_once(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        await holdings.override_limit(ctx, "roles", 1, "Test", ends_at=now().replace(year=2090))
+    barrier = asyncio.Barrier(2)
+
+    async def attempt(person: Person, name: str) -> str:
+        async def act(ctx: Ctx) -> None:
+            await barrier.wait()
+            await roles.create(ctx, name, "", {P.MEMBER_READ})
+
+        return await reason(person, act)
+
+    found = await asyncio.gather(attempt(cast.ann, "One"), attempt(cast.adam, "Two"))
+    assert sorted(found) == ["done", "limit_reached"]
+
+
+# ── a role that somebody needs stays ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_role_that_is_held_or_promised_stays_and_says_by_how_many(cast: Cast) -> None:
+    role = await made(cast.ann)
+    await give(cast, role)
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", role)
+    with pytest.raises(Refused, match="object_state") as caught:
+        async with cast.ann.ctx() as ctx:
+            await roles.delete(ctx, role)
+    assert caught.value.detail == "1 person holds it, 1 invitation promises it."
+
+    max_id = await id_of(cast.max, cast.ann)
+    async with cast.ann.ctx() as ctx:
+        await members.deactivate(ctx, max_id)
+        (invitation,) = await invitations.list_pending(ctx)
+        await invitations.revoke(ctx, invitation.id)
+    with pytest.raises(Refused, match="1 person holds it") as caught:  # who is deactivated may come back
+        async with cast.ann.ctx() as ctx:
+            await roles.delete(ctx, role)
+    async with cast.ann.ctx() as ctx:
+        await members.remove(ctx, max_id)
+        await roles.delete(ctx, role)
+        assert role not in {one.key for one in await roles.list_all(ctx)}
+        assert (await history.list_events(ctx, limit=1)).events[0].action == "role.deleted"
+
+
+async def test_a_deleted_role_cannot_be_given_or_deleted_again(cast: Cast) -> None:
+    role = await made(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        await roles.delete(ctx, role)
+    max_id = await id_of(cast.max, cast.ann)
+    for act, expected in (
+        (lambda ctx: members.set_role(ctx, max_id, role), "missing_permission"),
+        (lambda ctx: invitations.invite(ctx, "zoe@acme.test", role), "missing_permission"),
+        (lambda ctx: roles.change(ctx, role, "Again", "", set()), "not_found"),
+        (lambda ctx: roles.delete(ctx, role), "not_found"),
+    ):
+        assert await reason(cast.ann, act) == expected
+
+
+async def test_an_expired_invitation_holds_no_role_and_cannot_be_sent_again_for_a_deleted_one(
+    cast: Cast,
+) -> None:
+    role = await made(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        invitation = await invitations.invite(ctx, "zoe@acme.test", role)
+        invitation.expires_at = now()
+        ctx.session.add(invitation)
+    async with cast.ann.ctx() as ctx:
+        await roles.delete(ctx, role)
+    with pytest.raises(Conflict, match="role of this invitation"):
+        async with cast.ann.ctx() as ctx:
+            await invitations.resend(ctx, invitation.id)
+
+
+@pytest.mark.parametrize("give_by", ["set_role", "invite"])
+async def test_a_role_is_not_deleted_while_somebody_is_given_it(cast: Cast, give_by: str) -> None:
+    """Either it is given and stays, or it is gone and not given: never a holder of a role that is no more."""
+    max_id = await id_of(cast.max, cast.ann)
+    for round_ in range(4):
+        role, barrier = await made(cast.ann, f"Role {round_}"), asyncio.Barrier(2)
+
+        async def give_it(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
+            await barrier.wait()
+            if give_by == "set_role":
+                await members.set_role(ctx, max_id, role)
+            else:
+                await invitations.invite(ctx, f"{role[-8:]}@acme.test", role)
+
+        async def delete_it(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
+            await barrier.wait()
+            await roles.delete(ctx, role)
+
+        found = await asyncio.gather(reason(cast.adam, give_it), reason(cast.ann, delete_it))
+        assert tuple(found) in {("done", "object_state"), ("missing_permission", "done")}
+
+
+async def test_who_waits_with_a_role_that_is_cut_meanwhile_gives_nothing_of_it(cast: Cast) -> None:
+    """Max has entered with the right to invite; before his turn comes, Ann takes it out of his role."""
+    role = await made(cast.ann)
+    await give(cast, role)
+    inside, cut = asyncio.Event(), asyncio.Event()
+
+    async def late(ctx: Ctx) -> None:
+        inside.set()
+        await cut.wait()
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+
+    async def first() -> None:
+        await inside.wait()
+        async with cast.ann.ctx() as ctx:
+            await roles.change(ctx, role, "Recruiter", "", {P.MEMBER_READ})
+        cut.set()
+
+    refused, _ = await asyncio.gather(reason(cast.max, late), first())
+    assert refused == "missing_permission"
+
+
+async def test_a_role_that_grew_while_one_waited_is_not_given(cast: Cast) -> None:
+    """Adam may give it as it was when he chose it, not as it has become."""
+    role, max_id = await made(cast.ann), await id_of(cast.max, cast.ann)
+    inside, grown = asyncio.Event(), asyncio.Event()
+
+    async def late(ctx: Ctx) -> None:
+        assert await roles.get(ctx, role) is not None  # read before, and kept by the session
+        inside.set()
+        await grown.wait()
+        await members.set_role(ctx, max_id, role)
+
+    async def first() -> None:
+        await inside.wait()
+        async with cast.ann.ctx() as ctx:
+            await roles.change(ctx, role, "Recruiter", "", {P.BILLING_WRITE})
+        grown.set()
+
+    refused, _ = await asyncio.gather(reason(cast.adam, late), first())
+    assert refused == "missing_permission"
+
+
+async def test_how_many_hold_each_is_told_by_role(cast: Cast) -> None:
+    role = await made(cast.ann)
+    await give(cast, role)
+    async with cast.max.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+        found = {one.role.key: (one.people, one.promised) for one in await roles.list_held(ctx)}
+    assert found == {key: (0, 0) for key in ROLES} | {
+        "owner": (1, 0),
+        "admin": (1, 0),
+        "viewer": (0, 1),
+        role: (1, 0),
+    }
