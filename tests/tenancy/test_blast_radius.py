@@ -25,7 +25,7 @@ from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
 from shared.entitlements import contents, current, drafts, explain
 from shared.entitlements.contents import Content
-from shared.entitlements.effects import Flip, Shift
+from shared.entitlements.effects import Flip, Report, Shift
 from shared.entitlements.explain import Standing
 from shared.entitlements.facts import Facts, History
 from shared.entitlements.limits import LIMITS
