@@ -7,7 +7,7 @@ from tests.bench.people import FIRST, LAST, MEMBERS
 from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, p95, ratios, without_warm_up
 
 ROW, CONTROL = Goal("list/rls", 1.1), Goal("list/rls!scan", 1.1)
-LINE = re.compile(r"\S+ +[\d.-]+ +(-|\([\d.]+-[\d.]+\)) +<= [\d.]+ +(pass|fail)(  .+)?")
+LINE = re.compile(r"\S+ +[\d.-]+ +(-|\([\d.]+-[\d.]+\)) +[<>]= [\d.]+ +(pass|fail)(  .+)?")
 GOOD, BAD = [0.9, 1.0, 1.3] * 3, [2.0, 30.0, 400.0] * 3
 
 
@@ -52,7 +52,7 @@ def test_every_row_has_a_control_with_its_goal_right_below() -> None:
     rows = [goal for goal in GOALS if not goal.control_of]
     for goal in rows:
         below = GOALS[GOALS.index(goal) + 1]
-        assert (below.control_of, below.most) == (goal.name, goal.most)
+        assert (below.control_of, below.bound, below.faster) == (goal.name, goal.bound, goal.faster)
     assert len(GOALS) == 2 * len(rows)
     assert all(LINE.fullmatch(line) for line in lines([Result(goal, GOOD) for goal in GOALS]))
 

@@ -35,7 +35,7 @@ import psycopg
 from shared.core import log
 from shared.core.config import settings
 from shared.core.embedded import EmbeddedPostgres
-from tests.bench import databases, lists, pages
+from tests.bench import databases, decisions, lists, pages
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratios
 
@@ -53,9 +53,22 @@ class Run:
     raw: dict[str, Any] = field(default_factory=dict)
 
     def results(self) -> list[Result]:
-        of_lists = [goal for goal in self.goals if goal.name.startswith("list/")]
-        of_pages = [goal for goal in self.goals if goal not in of_lists]
-        return [*(self._lists(of_lists) if of_lists else []), *(self._pages(of_pages) if of_pages else [])]
+        parts = {"decision/": self._decisions, "list/": self._lists}
+        found: list[Result] = []
+        rest = self.goals
+        for prefix, measured in parts.items():
+            goals = [goal for goal in self.goals if goal.name.startswith(prefix)]
+            rest = [goal for goal in rest if goal not in goals]
+            found += measured(goals) if goals else []
+        return [*found, *(self._pages(rest) if rest else [])]
+
+    def _decisions(self, goals: list[Goal]) -> list[Result]:
+        try:
+            seen = decisions.measure(self.rounds, random.Random(self.seed), say)
+        except (Broken, psycopg.Error) as problem:
+            return [Result(goal, reason=reason(problem)) for goal in goals]
+        self.raw["decisions, ns"] = seen.rounds
+        return [seen.result(goal) for goal in goals]
 
     def _lists(self, goals: list[Goal]) -> list[Result]:
         chance = random.Random(self.seed)

@@ -1,0 +1,317 @@
+"""How much a decision costs: the product's own against the least that could answer, and against engines for it.
+
+Ours is `decide` on compiled rights with every check there is; `bare3` looks a tenant up and asks two frozensets, so it
+knows permission and entitlement and nothing of limits. CPU time, in shuffled order, all sides with the same requests of
+uniformly drawn tenants. The engines live in the peers' environment and know role, plan and billing status; ours is
+asked about the same tenants there. Controls: a decision that builds its lines as dataclasses each time, and a trace
+whose sentences are all written out.
+"""
+
+import asyncio
+import gc
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from shared.access.actions import ACTIONS, Action
+from shared.access.decision import Decision, decide
+from shared.access.reasons import Reason
+from shared.core import db
+from shared.entitlements.catalogue import Catalogue
+from shared.entitlements.explain import Layer, Standing, Trace, explain
+from shared.entitlements.rollout import Rules
+from tests import database
+from tests.bench import environment
+from tests.bench.broken import Broken, reason
+from tests.bench.rows import Goal, Result, ratios
+from tests.bench.servers import ROOT
+from tests.bench.tenants import Population, Request, catalogue, many_actions, populate
+
+Granted = dict[int, frozenset[str]]
+SIZES = {"": 1_000, "@10": 10, "@10k": 10_000, "@100k": 100_000}
+ASKED, TRACED, CHECKED = 40_000, 4_000, 500  # requests of a side in a round, and how many answers are checked
+ENGINES = {"casbin": 150, "casbin-fast": 1_500, "cedar": 1_000, "openfeature": 5_000}
+GROWING = "casbin-fast@100k"
+SAID = "decision/"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """`run` answers all requests and keeps nothing; `allows` answers one."""
+
+    run: Callable[[Sequence[Request]], None]
+    allows: Callable[[Request], bool]
+    people: Population
+    size: int
+    asked: int = ASKED
+    counts: bool = True  # knows of limits
+
+    def cost(self, requests: Sequence[Request]) -> float:
+        """CPU nanoseconds of one request; the first tenth warms up. Raises Broken for a wrong answer."""
+        self._check(requests[:CHECKED])
+        requests = requests[: self.asked]
+        warm = len(requests) // 10
+        self.run(requests[:warm])
+        timed = requests[warm:]
+        began = time.process_time_ns()
+        self.run(timed)
+        spent = time.process_time_ns() - began
+        self._check(requests[-CHECKED:])
+        return spent / len(timed)
+
+    def _check(self, requests: Sequence[Request]) -> None:
+        for one in requests:
+            known = one if self.counts else one._replace(used=None)
+            if self.allows(known) != self.people.allows(known):
+                raise Broken(f"a wrong answer about {one.action.name} of {one.tenant_id}")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A line of the control."""
+
+    layer: str
+    asked: str
+    found: object
+    passes: bool
+
+
+def ours(people: Population, size: int) -> Side:
+    askers = people.askers
+
+    def run(requests: Sequence[Request]) -> None:
+        for tenant_id, action, used in requests:
+            decide(askers[tenant_id], action, used=used)
+
+    return Side(run, lambda one: decide(askers[one[0]], one[1], used=one[2]).allowed, people, size)
+
+
+def bare3(
+    people: Population, size: int, tenants: Mapping[str, tuple[frozenset[str], int]], granted: Granted
+) -> Side:
+    """Two dictionaries, two frozensets."""
+
+    def ask(tenant_id: str, action: Action) -> bool:
+        permissions, plan = tenants[tenant_id]
+        return action.permission in permissions and action.name in granted[plan]
+
+    def run(requests: Sequence[Request]) -> None:
+        for tenant_id, action, _ in requests:
+            ask(tenant_id, action)
+
+    return Side(run, lambda one: ask(one[0], one[1]), people, size, counts=False)
+
+
+def dataclasses(people: Population, size: int) -> Side:
+    """A control: five lines and a decision, made anew for every question."""
+    askers = people.askers
+
+    def ask(tenant_id: str, action: Action, used: int | None) -> Decision:
+        asker = askers[tenant_id]
+        rights, said = asker.rights, decide(asker, action, used=used)
+        lines = [
+            Said("permission", action.name, action.permission, action.permission in asker.permissions),
+            Said("billing", action.name, rights.billing_status, said.reason is not Reason.BILLING_READ_ONLY),
+            Said("plan", action.name, action.feature, said.reason is not Reason.NOT_IN_PLAN),
+            Said("flag", action.name, action.flag, said.reason is not Reason.FLAG_OFF),
+            Said("limit", action.name, action.limit, said.reason is not Reason.LIMIT_REACHED),
+        ]
+        return Decision(said.allowed and all(line.passes for line in lines), said.reason)
+
+    def run(requests: Sequence[Request]) -> None:
+        for tenant_id, action, used in requests:
+            ask(tenant_id, action, used)
+
+    return Side(run, lambda one: ask(*one).allowed, people, size)
+
+
+def traced(people: Population, size: int, *, read: bool) -> Side:
+    """Decision and every layer with what it asked, its verdict and the row it came from. `read`: its sentences too."""
+    known, provider, facts = people.catalogue, Rules(people.catalogue), people.facts
+    standings = {
+        tenant_id: Standing("Ann", people.roles[tenant_id], people.askers[tenant_id].permissions, state=state)
+        for tenant_id, state in people.states.items()
+    }
+
+    def ask(tenant_id: str, action: Action, used: int | None) -> Trace:
+        return explain(standings[tenant_id], facts[tenant_id], known, provider, action, used=used)
+
+    def run(requests: Sequence[Request]) -> None:
+        for tenant_id, action, used in requests:
+            ask(tenant_id, action, used)
+
+    def run_and_read(requests: Sequence[Request]) -> None:
+        for tenant_id, action, used in requests:
+            for line in ask(tenant_id, action, used).lines:
+                _ = line.question, line.found
+
+    def allows(one: Request) -> bool:
+        trace = ask(*one)
+        assert len(trace.lines) == len(Layer)
+        return trace.decision.allowed
+
+    return Side(run_and_read if read else run, allows, people, size, TRACED)
+
+
+class Engines:
+    """The peers' process."""
+
+    def __init__(self, people: Population, size: int, process: "subprocess.Popen[str]") -> None:
+        self.people, self.size, self._process = people, size, process
+        columns = ("permission", "feature", "writes", "cleans_up")
+        tenants = list(people.askers.items())[:size]
+        self._say(
+            roles={role: sorted(held) for role, held in people.held.items()},
+            actions={
+                name: {column: getattr(one, column) for column in columns} for name, one in ACTIONS.items()
+            },
+            plans={one.key: sorted(one.features) for one in people.catalogue.offers.values()},
+            tenants={
+                tenant_id: (people.roles[tenant_id], asker.rights.plan, asker.rights.billing_status)
+                for tenant_id, asker in tenants
+            },
+        )
+
+    def cost(self, engine: str, requests: Sequence[Request]) -> float:
+        """CPU nanoseconds of one request. Every answer is checked; raises Broken for a wrong one."""
+        self._say(engine=engine, requests=[(one.tenant_id, one.action.name) for one in requests])
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        said = json.loads(line) if line else {"problem": "its process has ended"}
+        if "problem" in said:
+            raise Broken(f"{engine}: {said['problem']}")
+        for one, allowed in zip(requests, said["answers"], strict=True):
+            if allowed != self.people.allows(one._replace(used=None)):
+                raise Broken(f"{engine}: a wrong answer about {one.action.name} of {one.tenant_id}")
+        return float(said["cpu"])
+
+    def _say(self, **words: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+
+
+@contextmanager
+def engines(people: Population, size: int) -> Iterator[Engines]:
+    command = [environment.python(), "-m", "tests.bench.peers.deciders"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Engines(people, size, process)
+        finally:
+            process.terminate()
+
+
+def sides(mixed: Population, same: Population) -> dict[str, Side]:
+    tenants, granted = _least(mixed)
+    found = {}
+    for place, size in SIZES.items():
+        found |= {
+            f"ours{place}": ours(mixed, size),
+            f"bare3{place}": bare3(mixed, size, tenants, granted),
+            f"dataclass{place}": dataclasses(mixed, size),
+        }
+    for place in ("", "@100k"):
+        found |= {f"ours-same{place}": ours(same, SIZES[place])}
+        found |= {f"dataclass-same{place}": dataclasses(same, SIZES[place])}
+    trace, sentences = [traced(mixed, SIZES[""], read=read) for read in (False, True)]
+    return found | {"trace": trace, "sentences": sentences}
+
+
+def _least(people: Population) -> tuple[dict[str, tuple[frozenset[str], int]], Granted]:
+    """What is granted to a tenant with the same rights, whoever asks and however much is used: by the oracle."""
+    every, granted, tenants = frozenset(one.permission for one in ACTIONS.values()), {}, {}
+    for tenant_id, asker in people.askers.items():
+        plan = id(asker.rights)
+        if plan not in granted:
+            asked = [Request(tenant_id, action, None) for action in ACTIONS.values()]
+            granted[plan] = frozenset(one.action.name for one in asked if people.allows(one, every))
+        tenants[tenant_id] = asker.permissions, plan
+    return tenants, granted
+
+
+class Decisions:
+    """What every side cost, by round; a side that is wrong or does not answer is out from then on."""
+
+    def __init__(self, all_sides: Mapping[str, Side], asked: Mapping[str, Engines]) -> None:
+        self._sides, self._engines = all_sides, asked
+        self.rounds: list[dict[str, float]] = []
+        self.broken: dict[str, str] = {}
+
+    def a_round(self, chance: Random) -> None:
+        drawn: dict[tuple[int, int], list[Request]] = {}
+        costs: dict[str, float] = {}
+        turns = [*self._sides, *self._engines]
+        for name in chance.sample(turns, len(turns)):
+            asked = self._sides.get(name) or self._engines[name]
+            key = id(asked.people), asked.size
+            if key not in drawn:
+                drawn[key] = asked.people.requests(chance, ASKED, asked.size)
+            try:
+                if name not in self.broken:
+                    costs[name] = self._cost(name, drawn[key])
+            except (Broken, OSError) as problem:
+                self.broken[name] = reason(problem)
+        self.rounds.append(costs)
+
+    def _cost(self, name: str, requests: Sequence[Request]) -> float:
+        if name in self._sides:
+            return self._sides[name].cost(requests)
+        engine = name.partition("@")[0]
+        return self._engines[name].cost(engine, requests[: ENGINES[engine]])
+
+    def result(self, goal: Goal) -> Result:
+        above, below = _compared(goal)
+        for name in (above, below):
+            if name in self.broken or name not in self.rounds[0]:
+                return Result(goal, reason=self.broken.get(name, "the peers could not be installed"))
+        counted = self.rounds[1:]
+        return Result(goal, ratios([one[above] for one in counted], [one[below] for one in counted]))
+
+
+def _compared(goal: Goal) -> tuple[str, str]:
+    """The sides whose ratio the row is."""
+    name, control = (goal.control_of or goal.name).removeprefix(SAID), bool(goal.control_of)
+    row, at, size = name.partition("@")
+    if row == "bare3":
+        return f"{'dataclass' if control else 'ours'}{at}{size}", name
+    if row == "trace":
+        return "sentences" if control else "trace", "ours"
+    return name, f"{'dataclass' if control else 'ours'}-same{at}{size}"
+
+
+async def _catalogue() -> Catalogue:
+    try:
+        return await catalogue()
+    finally:
+        await db.dispose()
+
+
+def measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Decisions:
+    """One round more than asked for, and the first one dropped."""
+    database.build("bulkhead_bench_decisions")
+    known = asyncio.run(_catalogue())
+    with ExitStack() as stack:
+        stack.enter_context(many_actions())
+        mixed, same = [populate(chance, known, max(SIZES.values()), same=one) for one in (False, True)]
+        say(f"decisions: {len({id(one.rights) for one in mixed.askers.values()})} different rights")
+        asked: dict[str, Engines] = {}
+        try:
+            small, large = [stack.enter_context(engines(same, SIZES[size])) for size in ("", "@100k")]
+            asked = dict.fromkeys(ENGINES, small) | {GROWING: large}
+        except (subprocess.CalledProcessError, OSError):
+            say("decisions: the peers could not be installed")
+        measured = Decisions(sides(mixed, same), asked)
+        gc.collect()
+        gc.freeze()
+        stack.callback(gc.unfreeze)
+        for number in range(rounds + 1):
+            measured.a_round(chance)
+            say(f"decisions: round {number} of {rounds}" if number else "decisions: warm")
+    return measured

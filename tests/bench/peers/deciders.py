@@ -1,0 +1,203 @@
+"""`python -m tests.bench.peers.deciders`: engines that decide role, plan and billing status, asked through a pipe.
+
+The first line is the house: roles, actions, plans and tenants. Every line after that names an engine and requests; the
+answer holds CPU nanoseconds and what was allowed. Each engine is set up as its documentation recommends, its policy
+read once, and told role, plan and status of the tenant, which it looks up like everybody else.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import casbin
+import cedarpy
+from casbin import persist
+from casbin.model import FastModel, Model
+from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.flag_evaluation import FlagResolutionDetails, Reason
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+
+Ask = Callable[[str, str], bool]  # tenant, action
+MODEL = """
+[request_definition]
+r = role, act, plan, status
+[policy_definition]
+p = role, act, feature, writes, cleans
+[role_definition]
+g = _, _
+[policy_effect]
+e = some(where (p.eft == allow))
+[matchers]
+m = r.role == p.role && r.act == p.act && (p.cleans == "yes" || ((p.writes == "no" || r.status != "read_only") && \
+(p.feature == "none" || (r.status != "none" && g(r.plan, p.feature)))))
+"""
+
+
+class House:
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.roles: dict[str, list[str]] = said["roles"]  # permissions
+        self.actions: dict[str, dict[str, Any]] = said["actions"]
+        self.plans: dict[str, list[str]] = said["plans"]  # features
+        self.tenants: dict[str, tuple[str, str, str]] = {
+            key: tuple(one) for key, one in said["tenants"].items()
+        }  # type: ignore[misc]
+
+    def granted(self) -> list[tuple[str, str]]:
+        return [
+            (role, name)
+            for role, held in self.roles.items()
+            for name, action in self.actions.items()
+            if action["permission"] in held
+        ]
+
+
+class Lines(persist.Adapter):
+    """A policy from memory: what a file would hold."""
+
+    def __init__(self, house: House) -> None:
+        self._lines = [f"g, {plan}, {feature}" for plan, has in house.plans.items() for feature in has]
+        for role, name in house.granted():
+            one = house.actions[name]
+            words = ("yes" if one["writes"] else "no", "yes" if one["cleans_up"] else "no")
+            self._lines.append(f"p, {role}, {name}, {one['feature'] or 'none'}, {words[0]}, {words[1]}")
+
+    def load_policy(self, model: Any) -> None:
+        for line in self._lines:
+            persist.load_policy_line(line, model)
+
+
+def with_casbin(house: House) -> Ask:
+    return _enforcing(casbin.Enforcer(_read(Model()), Lines(house)), house)
+
+
+def with_fast_casbin(house: House) -> Ask:
+    """Its policy indexed by role and action, so that one line is weighed."""
+    order = [0, 1]
+    model = _read(FastModel(order))
+    return _enforcing(casbin.FastEnforcer(model, Lines(house), cache_key_order=order), house)
+
+
+def _read(model: Model) -> Model:
+    model.load_model_from_text(MODEL)
+    return model
+
+
+def _enforcing(enforcer: Any, house: House) -> Ask:
+    tenants = house.tenants
+
+    def ask(tenant_id: str, action: str) -> bool:
+        role, plan, status = tenants[tenant_id]
+        return bool(enforcer.enforce(role, action, plan, status))
+
+    return ask
+
+
+def with_cedar(house: House) -> Ask:
+    def listed(names: Sequence[str]) -> str:
+        return ", ".join(f'Action::"{name}"' for name in names)
+
+    names, actions = list(house.actions), house.actions
+    writing = [one for one in names if actions[one]["writes"] and not actions[one]["cleans_up"]]
+    text = [
+        f'permit (principal == Role::"{role}", action in [{listed([a for r, a in house.granted() if r == role])}], resource);'
+        for role in house.roles
+    ]
+    text.append(
+        f'forbid (principal, action in [{listed(writing)}], resource) when {{ resource.status == "read_only" }};'
+    )
+    for feature in sorted({one["feature"] for one in actions.values()} - {""}):
+        needing = [a for a in names if actions[a]["feature"] == feature and not actions[a]["cleans_up"]]
+        if needing:
+            text.append(
+                f"forbid (principal, action in [{listed(needing)}], resource) unless"
+                f' {{ resource.status != "none" && resource.features.contains("{feature}") }};'
+            )
+    policies = cedarpy.PolicySet.from_str("\n".join(text))
+    entities = cedarpy.Entities.from_json_str(
+        json.dumps(
+            [
+                {
+                    "uid": {"type": "Tenant", "id": tenant_id},
+                    "attrs": {"status": status, "features": house.plans[plan]},
+                    "parents": [],
+                }
+                for tenant_id, (_, plan, status) in house.tenants.items()
+            ]
+        )
+    )
+
+    def ask(tenant_id: str, action: str) -> bool:
+        role, _, _ = house.tenants[tenant_id]
+        request = {
+            "principal": f'Role::"{role}"',
+            "action": f'Action::"{action}"',
+            "resource": f'Tenant::"{tenant_id}"',
+        }
+        return cedarpy.is_authorized(request, policies, entities).allowed
+
+    return ask
+
+
+def with_openfeature(house: House) -> Ask:
+    roles = {role: frozenset(held) for role, held in house.roles.items()}
+    plans = {plan: frozenset(features) for plan, features in house.plans.items()}
+
+    def flag(action: dict[str, Any]) -> InMemoryFlag[bool]:
+        def evaluate(flag: InMemoryFlag[bool], context: EvaluationContext) -> FlagResolutionDetails[bool]:
+            told, feature = context.attributes, action["feature"]
+            on = action["permission"] in roles[told["role"]]  # type: ignore[index]
+            if on and not action["cleans_up"]:
+                on = not (action["writes"] and told["status"] == "read_only") and (
+                    not feature or (told["status"] != "none" and feature in plans[told["plan"]])  # type: ignore[index]
+                )
+            return FlagResolutionDetails(on, reason=Reason.TARGETING_MATCH, variant="on" if on else "off")
+
+        return InMemoryFlag("off", {"on": True, "off": False}, context_evaluator=evaluate)
+
+    api.set_provider(InMemoryProvider({name: flag(action) for name, action in house.actions.items()}))
+    client, tenants = api.get_client(), house.tenants
+
+    def ask(tenant_id: str, action: str) -> bool:
+        role, plan, status = tenants[tenant_id]
+        context = EvaluationContext(tenant_id, {"role": role, "plan": plan, "status": status})
+        return client.get_boolean_value(action, False, context)
+
+    return ask
+
+
+ENGINES: dict[str, Callable[[House], Ask]] = {
+    "casbin": with_casbin,
+    "casbin-fast": with_fast_casbin,
+    "cedar": with_cedar,
+    "openfeature": with_openfeature,
+}
+
+
+def timed(ask: Ask, requests: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The first tenth warms up."""
+    warm = max(1, len(requests) // 10)
+    answers = [ask(*one) for one in requests[:warm]]
+    began = time.process_time_ns()
+    answers += [ask(*one) for one in requests[warm:]]
+    return {"cpu": (time.process_time_ns() - began) / (len(requests) - warm), "answers": answers}
+
+
+def main() -> None:
+    house = House(json.loads(sys.stdin.readline()))
+    engines: dict[str, Ask] = {}
+    for line in sys.stdin:
+        said = json.loads(line)
+        try:
+            name = said["engine"]
+            ask = engines.get(name) or engines.setdefault(name, ENGINES[name](house))
+            answer = timed(ask, [tuple(one) for one in said["requests"]])
+        except Exception as problem:  # the row says so
+            answer = {"problem": f"{type(problem).__name__}: {problem}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Tenants that are asked what they may do: of one kind each plan, or with everything that makes one differ from another.
+
+Actions and roles are the product's own and as many more as make 40 permissions and 10 roles. Everything else is the
+migrated catalogue, and the product's own way from history to rights. What is expected comes from the oracle.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+from shared.access.actions import ACTIONS, Action
+from shared.access.permissions import Permission
+from shared.access.roles import ROLES
+from shared.core import db
+from shared.core.db import now
+from shared.entitlements import current
+from shared.entitlements.catalogue import Catalogue
+from shared.entitlements.facts import Facts
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
+from shared.tenancy.entry import Principal
+from tests.entitlements import oracle, worlds
+from tests.entitlements.oracle import Plain
+
+PERMISSIONS, ROLE_COUNT = 40, 10
+WITH_FACTS = 1_000  # tenants whose rows are kept, for traces
+STATUSES = ("active", "active", "active", "active", "active", "active", "grace", "grace", "read_only", "none")
+ADDONS = ("plv_extra_seats_1", "plv_support_1")
+
+
+class Request(NamedTuple):
+    tenant_id: str
+    action: Action
+    used: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """By tenant: one person of each, who they are, what is true of it; `facts` of the first thousand."""
+
+    world: Plain
+    catalogue: Catalogue
+    at: datetime
+    plain: Mapping[str, Plain]  # for the oracle
+    askers: Mapping[str, Principal]
+    facts: Mapping[str, Facts]
+    states: Mapping[str, str]
+    roles: Mapping[str, str]
+    held: Mapping[str, frozenset[str]]  # by role
+
+    def allows(self, request: Request, held: frozenset[str] | None = None) -> bool:
+        """By the oracle. `held`: other permissions than the person's."""
+        asked = {
+            "action": plain_action(request.action),
+            "at": self.at,
+            "held": self.askers[request.tenant_id].permissions if held is None else held,
+            "state": self.states[request.tenant_id],
+            "used": request.used,
+            "obstacle": "",
+        }
+        return oracle.answer(self.world, self.plain[request.tenant_id], asked) in oracle.YES
+
+    def requests(self, chance: Random, number: int, most: int) -> list[Request]:
+        """Of the first `most` tenants, each as likely as any other."""
+        ids, actions = list(self.askers)[:most], list(ACTIONS.values())
+        drawn = ((chance.choice(ids), chance.choice(actions)) for _ in range(number))
+        return [Request(one, action, chance.randrange(30) if action.limit else None) for one, action in drawn]
+
+
+@contextmanager
+def many_actions() -> Iterator[None]:
+    """As a product has that is a year older: 40 permissions."""
+    known, features, limits = dict(ACTIONS), sorted(FEATURES), sorted(LIMITS)
+    for number in range(PERMISSIONS - len({one.permission for one in ACTIONS.values()})):
+        name: Any = f"bench:{number:02}"
+        ACTIONS[name] = Action(
+            name,
+            name,
+            "do it",
+            writes=number % 2 == 0,
+            feature=features[number % len(features)] if number % 3 else "",
+            limit=limits[number % len(limits)] if number % 4 == 0 else "",
+            cleans_up=number % 12 == 9,
+        )
+    try:
+        yield
+    finally:
+        ACTIONS.clear()
+        ACTIONS.update(known)
+
+
+def roles(chance: Random) -> dict[str, frozenset[str]]:
+    permissions = sorted({str(one.permission) for one in ACTIONS.values()})
+    more = [one for one in permissions if one not in frozenset(Permission)]
+    found = {key: role.permissions | frozenset(more) for key, role in ROLES.items()}
+    while len(found) < ROLE_COUNT:
+        found[f"rol_{len(found)}"] = frozenset(chance.sample(permissions, chance.randrange(5, PERMISSIONS)))
+    return found
+
+
+async def catalogue() -> Catalogue:
+    async with db.transaction() as session:
+        return await current.catalogue(session)
+
+
+def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Population:
+    """`same`: nothing but plan and billing status tells tenants apart; all are active, and the flag is on for all."""
+    world, at = plain_world(known), now()
+    plain, askers, facts, states, has = {}, {}, {}, {}, {}
+    every = roles(chance)
+    plans = [one.id for one in known.sold(at)]
+    for place in range(number):
+        tenant = _tenant(chance, f"ten_{place:06}", chance.choice(plans), at, same=same)
+        state = (
+            "active"
+            if same
+            else chance.choices(("active", "suspended", "pending_verification"), (95, 2, 3))[0]
+        )
+        found = worlds.history_of(world, tenant).at(known, at)
+        role = chance.choice(sorted(every))
+        rights = current.compiled_of(found, known, state)
+        askers[tenant["id"]] = Principal("", f"usr_{place}", every[role], tenant["id"], rights)
+        plain[tenant["id"]], states[tenant["id"]], has[tenant["id"]] = tenant, state, role
+        if place < WITH_FACTS:
+            facts[tenant["id"]] = found
+    return Population(world, known, at, plain, askers, facts, states, has, every)
+
+
+def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same: bool) -> Plain:
+    since, later = at - timedelta(days=90), at + timedelta(days=90)
+    began = {"starts_at": since, "ends_at": None, "closed_at": None, "created_at": since}
+    tenant: Plain = {"id": tenant_id, "addon": [], "override": [], "flag": [], "trait": []}
+    trial = None if same or chance.random() < 0.9 else chance.choice((since, later))
+    tenant["plan"] = [{"id": f"tpl_{tenant_id}", "version": version, "trial_ends_at": trial, **began}]
+    tenant["billing"] = [{"id": f"tbl_{tenant_id}", "status": chance.choice(STATUSES), **began}]
+    if same or chance.random() < 0.5:
+        word = {"flag": "role_editor", "enabled": same or chance.random() < 0.8}
+        tenant["flag"].append({"id": f"tfl_{tenant_id}", **word, **began})
+    if same:
+        return tenant
+    if chance.random() < 0.2:
+        addon = {"version": chance.choice(ADDONS), "quantity": chance.randrange(1, 4)}
+        tenant["addon"].append({"id": f"tad_{tenant_id}", **addon, **began})
+    if chance.random() < 0.1:
+        feature = {
+            "target": "feature",
+            "name": chance.choice(sorted(FEATURES)),
+            "value": chance.random() < 0.7,
+        }
+        limit = {"target": "limit", "name": chance.choice(sorted(LIMITS))}
+        limit["value"] = (chance.choice((0, 10, 50, None)), chance.random() < 0.7)
+        tenant["override"].append({"id": f"ovr_{tenant_id}", **chance.choice((feature, limit)), **began})
+    return tenant
+
+
+def plain_action(action: Action) -> Plain:
+    names = ("name", "permission", "feature", "limit", "flag", "writes", "cleans_up", "unverified_ok")
+    return {name: getattr(action, name) for name in names}
+
+
+def plain_world(known: Catalogue) -> Plain:
+    plans = [
+        {
+            "id": plan.id,
+            "key": plan.key,
+            "kind": plan.kind,
+            "own": False,
+            "versions": _versions(known, plan.id),
+        }
+        for plan in known.plans.values()
+    ]
+    flags = {
+        key: {
+            "id": one.row.id,
+            "required": one.row.required_feature,
+            "retired_at": one.row.retired_at,
+            "versions": [
+                {
+                    "id": said.id,
+                    "created_at": said.created_at,
+                    "killed": said.killed,
+                    "rules": [{"values": [], "from": None, "until": None, **rule} for rule in said.rules],
+                }
+                for said in one.versions
+            ],
+        }
+        for key, one in known.flags.items()
+    }
+    return {"plans": plans, "flags": flags, "limits": tuple(LIMITS)}
+
+
+def _versions(known: Catalogue, plan_id: str) -> Sequence[Plain]:
+    return [
+        {
+            "id": one.id,
+            "number": one.number,
+            "features": sorted(one.features),
+            "limits": {name: (limit.amount, limit.hard) for name, limit in one.limits.items()},
+            "moves": one.moves,
+            "effective_at": one.effective_at,
+        }
+        for one in known.by_plan[plan_id]
+    ]
