@@ -4,11 +4,13 @@ from typing import Any
 
 import reflex as rx
 
+from shared.access import actions
 from shared.ui import shell
 from shared.ui.gate import Admission
 from shared.ui.menus import Place
-from tenant_app.nav import NAV
-from tenant_app.shell import Shell
+from shared.ui.shell import link
+from tenant_app.nav import NAV, href
+from tenant_app.shell import Shell, may
 
 PLACE = Place(
     Shell.tenant,
@@ -38,5 +40,8 @@ def page(
         banner=banner,
         admission=Admission,
         retry=load,
+        offered=rx.cond(
+            may(actions.MEMBER_READ), link("See who works here", href("members"), class_name="link small")
+        ),
     )
     return rx.fragment(rx.el.style(Shell.brand), framed)

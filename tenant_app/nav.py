@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.access import actions
 from shared.ui.shell import Link
-from tenant_app.shell import Shell, may
+from tenant_app.shell import Shell, may, unpaid, within
 
 
 def href(page: str) -> Any:
@@ -20,7 +20,20 @@ NAV = {
     "Workspace": [
         Link("Members", href("members"), "users", tab=True, shown=may(actions.MEMBER_READ)),
         Link("Roles", href("roles"), "shield-check", shown=may(actions.ROLE_READ)),
-        Link("Audit", href("audit"), "scroll-text", shown=may(actions.AUDIT_READ)),
+        Link(
+            "Audit",
+            href("audit"),
+            "scroll-text",
+            shown=within(actions.AUDIT_READ),
+            locked=unpaid(actions.AUDIT_READ),
+        ),
+        Link(
+            "Reports",
+            href("reports"),
+            "chart-column",
+            shown=within(actions.REPORT_READ),
+            locked=unpaid(actions.REPORT_READ),
+        ),
         Link("Settings", href("settings"), "settings-2", tab=True, shown=may(actions.SETTINGS_READ)),
     ],
 }

@@ -35,6 +35,7 @@ class Shell(TenantState):
     initials: str = ""
     role: str = ""
     why: dict[str, str] = {}  # action: why it is refused, and what to do next; the others are allowed
+    locked: list[str] = []  # actions that are refused because of the plan
     unread: str = ""
     places: list[Elsewhere] = []
 
@@ -54,7 +55,7 @@ class Shell(TenantState):
         self.plan = ctx.rights.plan_name
         self.user, self.initials = ctx.actor.name, initials(ctx.actor.name)
         self.role = ctx.role_name
-        self.why = policy.refusals(ctx)
+        self.why, self.locked = policy.refusals(ctx), sorted(policy.unpaid(ctx))
         self.unread = str(unread) if unread else ""
         self.places = [
             Elsewhere(
@@ -91,6 +92,18 @@ def may(action: Action) -> Any:
     """A var, for showing a control. The gate and the service ask again."""
     why: Any = Shell.why
     return (Shell.slug != "") & ~why.contains(action.name)
+
+
+def within(action: Action) -> Any:
+    """A var, for a link to a page: one's role may open it, whether or not the plan has it."""
+    why: Any = Shell.why
+    return (Shell.slug != "") & (~why.contains(action.name) | unpaid(action))
+
+
+def unpaid(action: Action) -> Any:
+    """A var: it is the plan that stands in the way."""
+    locked: Any = Shell.locked
+    return locked.contains(action.name)
 
 
 def allowed(

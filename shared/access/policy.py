@@ -6,7 +6,7 @@ from shared.access import decision, evidence, roles
 from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.decision import Asker, Decision
 from shared.access.permissions import Permission
-from shared.access.reasons import Reason
+from shared.access.reasons import PAYING_HELPS, Reason
 from shared.core.ctx import Ctx, OperatorCtx, Words
 from shared.core.errors import Refused
 
@@ -59,6 +59,12 @@ def said(who: Asker, action: Action, *, used: int | None = None, obstacle: str =
     return f"{refused.detail} {refused.next_step}"
 
 
+def unpaid(who: Asker) -> frozenset[str]:
+    """Names of the actions that their role may do and their plan does not have."""
+    decided = {name: decision.decide(who, action).reason for name, action in ACTIONS.items()}
+    return frozenset(name for name, reason in decided.items() if reason in PAYING_HELPS)
+
+
 def refusals(who: Asker) -> dict[str, str]:
     """Name of every action that is refused to them for another reason than a limit: why, and what to do next."""
     found = {name: said(who, action) for name, action in ACTIONS.items()}
@@ -76,9 +82,15 @@ def refusal(
     """The words of a decision: what was refused and what to do next. `who`: who asked, unless the reason is their role."""
     if isinstance(action, OperatorAction) or who is None:
         detail, step = _personal(action)
-    else:
-        detail, step = _words(Reason(reason), action, who, used, obstacle)
-    return Refused(detail, step, reason=reason, action=action.name)
+        return Refused(detail, step, reason=reason, action=action.name)
+    detail, step = _words(Reason(reason), action, who, used, obstacle)
+    plans = who.rights.words.get(action.feature, UNKNOWN).step if reason in PAYING_HELPS else ""
+    return Refused(detail, step, reason=reason, action=action.name, plans=plans)
+
+
+def include_it(plans: str) -> str:
+    """What stands before the step of a refusal that paying would lift: "Pro and Business do. "."""
+    return f"{plans} {'do' if ' and ' in plans else 'does'}. " if plans else ""
 
 
 def _personal(action: Action | OperatorAction) -> tuple[str, str]:
@@ -100,8 +112,8 @@ def _words(reason: Reason, action: Action, who: Asker, used: int | None, obstacl
         step = f"{first} {_larger(pays)}".strip()
         return detail, f"{step[:1].upper()}{step[1:]}"
     if reason is Reason.NOT_IN_PLAN:
-        sold = f"{feature.step} {'do' if ' and ' in feature.step else 'does'}. " if feature.step else ""
-        return f"{rights.plan_name} does not include {feature.title}.", f"{sold}{_capital(_larger(pays))}"
+        step = f"{include_it(feature.step)}{_capital(_larger(pays))}"
+        return f"{rights.plan_name} does not include {feature.title}.", step
     if reason in (Reason.BILLING_NONE, Reason.TRIAL_ENDED):
         what = f" {feature.title} is not part of what remains." if action.feature else ""
         why = "The trial has ended." if reason is Reason.TRIAL_ENDED else "Nothing is paid any more."

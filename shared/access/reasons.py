@@ -20,4 +20,6 @@ class Reason(StrEnum):
     TRIAL_ENDED = "trial_ended"
 
 
+# A page that is refused for one of these says what one would get.
+PAYING_HELPS = frozenset({Reason.BILLING_NONE, Reason.NOT_IN_PLAN, Reason.TRIAL_ENDED})
 ALLOWING = frozenset({Reason.ALLOWED, Reason.BILLING_GRACE, Reason.LIMIT_WARNED})

@@ -65,10 +65,18 @@ class Refused(DomainError):
     default_reason = "missing_permission"
 
     def __init__(
-        self, detail: str, next_step: str = "", *, reason: str = "", retry_after: int = 0, action: str = ""
+        self,
+        detail: str,
+        next_step: str = "",
+        *,
+        reason: str = "",
+        retry_after: int = 0,
+        action: str = "",
+        plans: str = "",
     ) -> None:
         super().__init__(detail, next_step, reason=reason)
         self.action = action  # name of what was decided, "" where no action was
+        self.plans = plans  # that would allow it, as in "Pro and Business"; `next_step` says so too
         self.retry_after = retry_after  # seconds; 0 when waiting does not help
 
     @property

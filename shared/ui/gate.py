@@ -5,6 +5,7 @@ Deny by default: a handler that does not say what it needs is refused.
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import reflex as rx
@@ -13,9 +14,11 @@ from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
 from shared.access import decision, evidence, policy
-from shared.access.actions import Action, OperatorAction
+from shared.access.actions import ACTIONS, Action, OperatorAction
+from shared.access.reasons import PAYING_HELPS
 from shared.core import log
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Peek, Principal
 from shared.ui.live import Live
@@ -41,6 +44,17 @@ async def peek_operator(cookies: str, slug: str, *, touches: bool) -> Principal 
     return await entry.peek_operator(cookies, touches=touches)
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a page that is not in the plan would give. Nothing of it is there; nothing of it is invented."""
+
+    feature: str = ""
+    does: str = ""
+    points: list[str] = field(default_factory=list)
+    plans: str = ""  # that include it, as in "Pro and Business"
+    step: str = ""  # for this person
+
+
 class Admission(rx.State):
     """Whom this state tree serves, and what the page says instead of its content."""
 
@@ -48,10 +62,24 @@ class Admission(rx.State):
     _at: str = ""  # path of the page it shows
     refused: str = ""
     next_step: str = ""
+    offer: Offer = Offer()  # where paying would help
     broken: str = ""  # request id of a load that failed
 
-    def _say(self, *, refused: str = "", next_step: str = "", broken: str = "") -> None:
-        self.refused, self.next_step, self.broken = refused, next_step, broken
+    def _say(self, refusal: DomainError | None = None, *, broken: str = "") -> None:
+        self.refused, self.next_step = (refusal.detail, refusal.next_step) if refusal else ("", "")
+        self.offer, self.broken = offer_of(refusal), broken
+
+
+def offer_of(refusal: DomainError | None) -> Offer:
+    """Without a feature when paying would not help."""
+    if not isinstance(refusal, Refused) or refusal.reason not in PAYING_HELPS:
+        return Offer()
+    action = ACTIONS.get(refusal.action)
+    feature = FEATURES.get(action.feature) if action else None
+    if feature is None:
+        return Offer()
+    step = refusal.next_step.removeprefix(policy.include_it(refusal.plans))
+    return Offer(feature.title, feature.does, list(feature.points), refusal.plans, step)
 
 
 def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Handler], Handler]:
@@ -74,7 +102,7 @@ def _answering(load: Any) -> Any:
         except NotSignedIn:
             return RELOAD
         except DomainError as refusal:
-            admission._say(refused=refusal.detail, next_step=refusal.next_step)
+            admission._say(refusal)
         except Exception as bug:
             admission._say(broken=log.report(bug))
         else:
@@ -136,7 +164,11 @@ class Gate(rx.Middleware):
             await _reset(state)  # nothing of the tenant stays on the page of somebody who left
             admission._bound = f"{principal.session_hash}/{slug}"
         if outside or shown_on_page:
-            admission._say(refused=refusal.detail, next_step=refusal.next_step)
+            admission._say(refusal)
+        if shown_on_page and principal.tenant_id and not outside:
+            # The load that would have said so did not run: what is refused now may be possible later.
+            about = ("tenant", f"person:{principal.user_id}")
+            self._live.wait(admission, Event(name=event.name, payload={}), principal.tenant_id, *about)
         if not shown_on_page:
             return await _answer(state, refusal_toast(refusal))
         frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""

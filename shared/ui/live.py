@@ -55,9 +55,12 @@ class Live:
 
     def watch(self, state: BaseState, handler: Any, tenant_id: str, *topics: str) -> None:
         """First line of a page's `load`, before it reads: a commit in between must not be missed."""
+        self.wait(state, Event.from_event_type(handler)[0], tenant_id, *topics)
+
+    def wait(self, state: BaseState, load: Event, tenant_id: str, *topics: str) -> None:
+        """The same for a load that was refused before it ran."""
         if tab := self._tabs.get(state.router.session.session_id):
-            tab.keys = frozenset((tenant_id, topic) for topic in topics)
-            tab.load = Event.from_event_type(handler)[0]
+            tab.keys, tab.load = frozenset((tenant_id, topic) for topic in topics), load
 
     async def run(self, app: rx.App) -> None:
         """A lifespan task of the app. Never ends: whatever breaks, it must listen again."""

@@ -10,6 +10,7 @@ from shared.ui.feedback import closed, failure
 from shared.ui.form import button, icon
 from shared.ui.hull import hull
 from shared.ui.menus import Place, sign_out_form, switcher, user_menu
+from shared.ui.upsell import upsell
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Link:
     tab: bool = False  # four of them make the tab bar of a phone
     count: Any = ""
     shown: Any = True
+    locked: Any = False  # shown, but not in the plan
 
 
 def link(label: Any, href: Any, **props: Any) -> rx.Component:
@@ -31,10 +33,15 @@ def link(label: Any, href: Any, **props: Any) -> rx.Component:
 def navlink(item: Link, current: str) -> rx.Component:
     here: dict[str, Any] = {"aria_current": "page"} if item.label == current else {}
     count = rx.cond(item.count != "", rx.el.span(item.count, class_name="count"))
+    lock = [] if item.locked is False else [rx.cond(item.locked, _lock())]
     found = ReactRouterLink.create(
-        icon(item.glyph), item.label, count, to=item.href, class_name="navlink", **here
+        icon(item.glyph), item.label, count, *lock, to=item.href, class_name="navlink", **here
     )
     return found if item.shown is True else rx.cond(item.shown, found)
+
+
+def _lock() -> rx.Component:
+    return rx.el.span(icon("lock"), rx.el.span(" (not in your plan)", class_name="sr"), class_name="locked")
 
 
 def groups(nav: dict[str, list[Link]], current: str) -> list[rx.Component]:
@@ -94,10 +101,12 @@ def frame(
     banner: rx.Component | None = None,
     admission: Any,
     retry: Any = None,
+    offered: rx.Component | None = None,
 ) -> rx.Component:
     """`banner`: the one thing about the account that matters now. `retry`: the page's own load.
 
     `admission`: `gate.Admission`, which may say that this page is refused or failed, in place of the content.
+    `offered`: where to go from a page that is not in the plan.
     """
     rail = rx.el.aside(
         switcher(place),
@@ -118,7 +127,12 @@ def frame(
     content = rx.cond(
         admission.refused != "",
         rx.fragment(
-            head(current), hull(closed(admission.refused, admission.next_step, elsewhere), name=current)
+            head(current),
+            rx.cond(
+                admission.offer.feature != "",
+                upsell(admission.refused, admission.offer, offered),
+                hull(closed(admission.refused, admission.next_step, elsewhere), name=current),
+            ),
         ),
         rx.cond(
             admission.broken != "",

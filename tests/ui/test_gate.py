@@ -14,7 +14,9 @@ from shared.access import actions
 from shared.access.actions import ACTIONS
 from shared.access.reasons import Reason
 from shared.access.roles import ROLES
+from shared.core.ctx import Words
 from shared.core.errors import NotFound
+from shared.entitlements.features import FEATURES
 from shared.tenancy.entry import NO_RIGHTS, Principal
 from shared.ui import gate
 from shared.ui.gate import Admission, Gate, needs
@@ -38,6 +40,10 @@ class ToyState(rx.State):
     @needs(actions.HOME_READ, page=True)
     async def load_nothing(self) -> None:
         raise NotFound("There is nothing here.", "Go back.")
+
+    @rx.event
+    @needs(actions.REPORT_READ, page=True)
+    async def load_reports(self) -> None: ...
 
     @rx.event
     @needs(actions.HOME_READ)
@@ -106,6 +112,27 @@ async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame
     update = await answer(tree, billing, ToyState.load, frame=ToyState.load_broken)
     assert "load_broken" in said(update)
     assert (await tree.get_state(Admission)).refused == "You may not see who works here."
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
+async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: str) -> None:
+    words = {"advanced_reports": Words("Advanced reports", "Business and Enterprise")}
+    unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, words=words)
+    tree = tab("/t/acme/reports")
+    owner = replace(OWNER, rights=unpaid)
+    await answer(tree, owner, ToyState.load_reports, frame=ToyState.fill_frame)
+    admission = await tree.get_state(Admission)
+    assert admission.refused
+    offer = admission.offer
+    assert (offer.feature, offer.plans) == ("Advanced reports", "Business and Enterprise")
+    assert offer.does == FEATURES["advanced_reports"].does
+    assert offer.points == list(FEATURES["advanced_reports"].points)
+    assert offer.step == "Ask support for a larger plan."
+    member = replace(owner, permissions=owner.permissions - {"billing:write"})
+    await answer(tree, member, ToyState.load_reports, frame=ToyState.fill_frame)
+    assert admission.offer.step == "Ask an owner for a larger plan."
+    await answer(tree, VIEWER, ToyState.load_reports, frame=ToyState.fill_frame)
+    assert (admission.refused, admission.offer.feature) == ("You may not open the advanced reports.", "")
 
 
 async def test_without_a_session_the_page_is_loaded_anew() -> None:

@@ -1,0 +1,30 @@
+"""A page that is not in the plan: why, what one would get, which plans have it, and one step for this person."""
+
+from typing import Any
+
+import reflex as rx
+
+from shared.ui.form import icon
+
+
+def upsell(reason: Any, offer: Any, elsewhere: rx.Component | None = None) -> rx.Component:
+    """`offer`: a var of `gate.Offer`. There is no button that pays, so there is none that looks like it."""
+    words = rx.el.div(
+        rx.el.p(icon("lock"), reason, class_name="row small muted", role="status"),
+        rx.el.h2(offer.does),
+        rx.el.ul(rx.foreach(offer.points, lambda one: rx.el.li(icon("check"), one)), class_name="ticks-list"),
+        class_name="body",
+    )
+
+    def fact(label: str, value: Any) -> rx.Component:
+        return rx.el.div(rx.el.h3(label, class_name="label"), rx.el.p(value, class_name="strong"))
+
+    aside = rx.el.div(
+        fact("Included in", rx.cond(offer.plans != "", offer.plans, "None of the plans that are sold now")),
+        fact("Next step", offer.step),
+        *([elsewhere] if elsewhere is not None else []),
+        class_name="plans",
+    )
+    return rx.el.section(
+        words, aside, class_name="hull upsell", aria_label=offer.feature, data_testid="upsell"
+    )

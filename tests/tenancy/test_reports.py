@@ -1,0 +1,111 @@
+"""Reports are sums of what is kept anyway: of this tenant, in these weeks, and nothing else."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.access import evidence
+from shared.access.reasons import ALLOWING
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Refused
+from shared.core.ids import new_id
+from shared.entitlements.models import MembershipChange
+from shared.tenancy import invitations, members, reports, roles
+from tests.conftest import Cast, Person
+
+
+async def read(person: Person) -> reports.Report:
+    async with person.ctx() as ctx:
+        return await reports.read(ctx)
+
+
+async def once_were(cast: Cast, *turns: tuple[str, int, str]) -> None:
+    """Lines of the history as the trigger wrote them then: (person, days ago, state)."""
+    async with db.transaction(tenant_id=cast.acme) as session:
+        for who, days, state in turns:
+            session.add(
+                MembershipChange(
+                    tenant_id=cast.acme,
+                    id=new_id("mbc"),
+                    user_id=f"usr_{who}",
+                    role="member",
+                    state=state,
+                    at=now() - timedelta(days=days),
+                )
+            )
+
+
+async def test_seats_are_people_and_invitations_at_the_end_of_each_week(cast: Cast) -> None:
+    await once_were(cast, ("zoe", 40, "active"), ("zoe", 20, "removed"), ("kim", 33, "active"))
+    async with cast.ann.ctx() as ctx:
+        invited = await invitations.invite(ctx, "yan@acme.test", "viewer")
+        await invitations.invite(ctx, "xin@acme.test", "viewer")
+        await invitations.revoke(ctx, invited.id)
+    found = await read(cast.ann)
+    weeks = found.weeks
+    assert len(weeks) == reports.WEEKS
+    assert [one.starts_at.weekday() for one in weeks] == [0] * reports.WEEKS
+    assert (weeks[-1].people, weeks[-1].open_invitations, weeks[-1].seats) == (4, 1, 5)  # kim, ann, adam, max
+    assert sum(one.joined for one in weeks) == 5
+    assert sum(one.left for one in weeks) == 1
+    assert weeks[-1].invited == 4  # adam and max came by invitation
+    assert weeks[0].seats == 0
+    before = [one for one in weeks if one.starts_at < now() - timedelta(days=34)]
+    assert max(one.people for one in before) >= 1
+    after_zoe_left = [one for one in weeks[:-1] if one.starts_at > now() - timedelta(days=20)]
+    assert {one.people for one in after_zoe_left} <= {1}
+
+
+async def test_who_comes_back_has_joined_again_and_a_new_role_is_neither(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        (max_,) = (await members.list_members(ctx, query="max")).rows
+        await members.set_role(ctx, max_.id, "viewer")
+        await members.deactivate(ctx, max_.id)
+        await members.reactivate(ctx, max_.id)
+    this_week = (await read(cast.ann)).weeks[-1]
+    assert (this_week.joined, this_week.left, this_week.people) == (4, 1, 3)
+
+
+async def test_changes_are_counted_by_person_and_refusals_by_reason(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        await roles.create(ctx, "One", "", set())
+        await roles.create(ctx, "Two", "", set())
+    for _ in range(3):
+        with pytest.raises(Refused):
+            async with cast.max.ctx() as ctx:
+                await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    with pytest.raises(Refused):
+        async with cast.adam.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "owner")
+    await evidence.flush()
+    found = await read(cast.ann)
+    adam = next(one for one in found.changers if one.id == cast.adam.user_id)
+    assert (adam.name, adam.type, adam.changes, adam.kinds) == ("Adam", "user", 3, 2)  # he joined, too
+    assert [one.changes for one in found.changers] == sorted(
+        (one.changes for one in found.changers), reverse=True
+    )
+    refused: Any = {(one.action, one.reason): (one.count, one.people) for one in found.refusals}
+    assert refused[("member:invite", "missing_permission")] == (3, 1)
+    assert not {one.reason for one in found.refusals} & {*ALLOWING, evidence.ERROR}
+
+
+async def test_nothing_of_another_tenant_is_counted(cast: Cast) -> None:
+    with pytest.raises(Refused):
+        async with cast.max.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    await evidence.flush()
+    found = await read(cast.gil)
+    assert found.weeks[-1].seats == 1
+    assert {one.id for one in found.changers} <= {cast.gil.user_id}
+    assert found.refusals == []
+
+
+async def test_reports_need_the_plan_and_the_permission(cast: Cast) -> None:
+    with pytest.raises(Refused, match="missing_permission"):
+        await read(cast.max)
+    await cast.ann.gets("starter")
+    with pytest.raises(Refused, match="not_in_plan") as caught:
+        await read(cast.ann)
+    assert caught.value.plans == "Business and Enterprise"
