@@ -186,7 +186,7 @@ def _matches(world: Plain, tenant: Plain, flag: str, rule: Plain, at: datetime) 
         return word is not None and word["enabled"]
     if kind == "percentage":
         place = int(hashlib.sha256(f"{flag}:{tenant['id']}".encode()).hexdigest()[:16], 16) % 10_000
-        return place < rule["percent"] * 100
+        return place < round(rule["percent"] * 100)
     if kind == "plan":
         return plan_of(world, tenant, at)[0] in rule["values"]
     if kind in ("beta", "internal"):

@@ -135,9 +135,9 @@ async def test_of_the_plan_that_remains_when_nobody_pays_a_version_counts_withou
     """What remains is always the newest version, so here somebody changes although nobody moves."""
     async with cast.olga.octx() as octx:
         await desk.set_billing(octx, cast.acme, "none", "Stopped paying")
-    draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log"}))
+    draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log", "sso"}))
     report = (await look(cast.olga, draft, moves=False)).report
-    assert cast.acme in names(report.gains)["feature", "audit_log"]
+    assert cast.acme in names(report.gains)["feature", "sso"]
     await discard(cast.olga, draft)
 
 
