@@ -9,6 +9,9 @@ NAV = {
         Link("Overview", "/", "layout-dashboard", tab=True),
         Link("Tenants", "/tenants", "building-2", tab=True, shown=may(actions.OP_TENANT_LIST)),
     ],
+    "Product": [
+        Link("Flags", "/flags", "flag", shown=may(actions.OP_FLAG_READ)),
+    ],
     "Running": [
         Link("Jobs", "/jobs", "list-checks", tab=True, shown=may(actions.OP_JOB_READ)),
     ],

@@ -1,6 +1,10 @@
 """What operators call the states of things, with the tone of their badges."""
 
+from datetime import UTC, datetime
+
 from shared.audit.actions import OperatorAuditAction
+from shared.entitlements.rollout import is_open
+from shared.entitlements.rollouts import Known
 from shared.tenancy.models import MembershipState, StepState, TenantState
 from shared.ui.table import TONE
 
@@ -38,6 +42,22 @@ SECURITY = {  # kind: title, what it means
     ),
     "foreign_token": ("Foreign token", "A connection named a tab that another session holds."),
 }
+
+
+def flag_state(one: Known) -> tuple[str, str]:
+    """Word and tone of a badge: whom it is on for now, in two or three words."""
+    at, said = datetime.now(UTC), one.version
+    if one.row.retired_at is not None:
+        return "Retired", tone("Retired")
+    if said.killed:
+        return "Killed", tone("Killed")
+    rules = [rule for rule in said.rules if is_open(rule, at)]
+    if any(rule["kind"] == "everyone" for rule in rules):
+        return "On for everyone", tone("On for everyone")
+    if not rules:
+        return "Off", tone("Off")
+    shares = [float(rule["percent"]) for rule in rules if rule["kind"] == "percentage"]
+    return (f"{max(shares):g} %" if len(shares) == len(rules) else "On for some"), "accent"
 
 
 def tone(word: str) -> str:

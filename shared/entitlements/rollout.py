@@ -90,7 +90,7 @@ def weigh(
     if (off := stopped(rollout, source, killed, target, at)) is not None:
         return off
     for rule in rules:
-        if _open(rule, at) and matches(rule, rollout.row.key, target):
+        if is_open(rule, at) and matches(rule, rollout.row.key, target):
             return Exposure(True, f"On for {said(rule)}.", source)
     return Exposure(False, "No rule is about this tenant.", source)
 
@@ -135,7 +135,8 @@ def said(rule: Mapping[str, Any]) -> str:
     return f"{KINDS[kind]} {', '.join(rule['values'])}" if kind in WITH_VALUES else KINDS[kind]
 
 
-def _open(rule: Mapping[str, Any], at: datetime) -> bool:
+def is_open(rule: Mapping[str, Any], at: datetime) -> bool:
+    """Within its time."""
     since, until = rule.get("starts_at"), rule.get("ends_at")
     return (not since or datetime.fromisoformat(since) <= at) and (
         not until or at < datetime.fromisoformat(until)

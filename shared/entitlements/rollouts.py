@@ -5,7 +5,7 @@ win, and what was true before can be asked.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -45,6 +45,7 @@ class Known:
 class History:
     flag: Known
     versions: Sequence[FlagVersion]  # newest first
+    plans: Mapping[str, str]  # that a rule may name: name by key
 
 
 async def list_flags(octx: OperatorCtx) -> Sequence[Known]:
@@ -62,7 +63,7 @@ async def get(octx: OperatorCtx, flag: str) -> History:
     if row is None:
         raise _unknown()
     versions = await repository.list_flag_versions(octx.session, row.id)
-    return History(_known(row, versions[0]), versions)
+    return History(_known(row, versions[0]), versions, await repository.list_plans(octx.session))
 
 
 async def create(
@@ -190,7 +191,7 @@ async def retire(octx: OperatorCtx, flag: str, reason: str) -> FlagRow:
 
 async def read_rules(octx: OperatorCtx, wanted: object) -> list[dict[str, Any]]:
     """As they would be stored. For services that have asked for their right. Raises Invalid."""
-    return rules.read(wanted, await repository.list_plan_keys(octx.session))
+    return rules.read(wanted, await repository.list_plans(octx.session))
 
 
 async def _lock(octx: OperatorCtx, flag: str, number: int | None = None) -> tuple[FlagRow, FlagVersion]:

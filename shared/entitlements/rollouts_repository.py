@@ -49,6 +49,9 @@ async def add_flag(session: AsyncSession, row: FlagRow) -> bool:
     return (await session.exec(statement.returning(col(FlagRow.id)))).first() is not None
 
 
-async def list_plan_keys(session: AsyncSession) -> set[str]:
-    """Of every plan, also of those that only one tenant is offered."""
-    return set((await session.exec(select(Plan.key).where(Plan.kind == "plan"))).all())
+async def list_plans(session: AsyncSession) -> dict[str, str]:
+    """Name by key, from the least to the most: of every plan, also of those that only one tenant is offered."""
+    statement = (
+        select(Plan.key, Plan.name).where(Plan.kind == "plan").order_by(col(Plan.position), col(Plan.key))
+    )
+    return dict((await session.exec(statement)).all())

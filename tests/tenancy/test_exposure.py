@@ -169,6 +169,7 @@ async def decide(person: Person, times: int, *, errors: int = 0) -> None:
 async def test_errors_of_those_it_is_on_for_stand_beside_those_of_the_others(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     key = await opening.flag(cast, *REGION)
+    await evidence.flush()
     before = await reach(cast, key)
     await decide(cast.ann, 4, errors=1)
     await decide(cast.gil, 5, errors=2)

@@ -1,0 +1,225 @@
+"""Flags as operators open them: made with an owner and a date, opened step by step, killed at once."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from playwright.sync_api import Locator, expect
+
+from shared.core.embedded import EmbeddedPostgres
+from tests.e2e.conftest import ADMIN, DATA, TENANT, Newcomer
+from tests.e2e.test_pages import LOOKS, look_at
+
+REASON = "First customers asked for it, ticket 5120"
+
+
+def figure(one: Newcomer) -> Locator:
+    return one.page.get_by_test_id("effect").locator(".figure")
+
+
+def in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+
+
+def creates(one: Newcomer, key: str, title: str) -> None:
+    one.page.goto(f"{ADMIN}/flags")
+    one.page.get_by_test_id("create").click()
+    dialog = one.page.get_by_role("dialog")
+    for label, value in (
+        ("Key", key),
+        ("Title", title),
+        ("What it opens", "Reports by department."),
+        ("Owner", "Reports team"),
+        ("Clean up by", in_days(60)),
+        ("Reason", REASON),
+    ):
+        dialog.get_by_label(label, exact=True).fill(value)
+    one.shot(f"flag-create-{key}")
+    dialog.get_by_role("button", name="Create flag").click()
+    one.page.wait_for_url(f"**/flags/{key}")
+
+
+def adds(one: Newcomer, kind: str, *, which: str = "", percent: str = "") -> None:
+    form = one.page.get_by_test_id("rule-form")
+    form.get_by_label("Who").select_option(label=kind)
+    if which:
+        form.get_by_label("Which").select_option(label=which)
+    if percent:
+        form.get_by_label("Percent of all tenants").fill(percent)
+    form.get_by_role("button", name="Add rule").click()
+
+
+def saves(one: Newcomer, reason: str = REASON) -> None:
+    dialog = one.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name="Save rules").click()
+    expect(dialog).to_have_count(0)
+
+
+def switches(one: Newcomer, verb: str, key: str, reason: str) -> None:
+    dialog = one.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_label(re.compile("to confirm")).fill(key)
+    dialog.get_by_role("button", name=verb).click()
+    expect(dialog).to_have_count(0)
+
+
+def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer]) -> None:
+    olga, colleague = someone(), someone()
+    olga.operates("olga@bulkhead.test")
+    colleague.operates("olga@bulkhead.test")
+    creates(olga, "new_reports", "New reports")
+    olga.sees("Off for everybody")
+
+    olga.page.get_by_test_id("edit").click()
+    adds(olga, "Plans", which="Business")
+    adds(olga, "Tenants that try things first")
+    draft = olga.page.get_by_test_id("draft")
+    expect(draft.get_by_role("listitem")).to_have_count(2)
+    adds(olga, "Plans", which="Business")
+    olga.sees("This rule stands there already.")
+    draft.get_by_role("button", name=re.compile("Remove: Tenants that try")).click()
+    expect(draft.get_by_role("listitem")).to_have_count(1)
+    olga.shot("flag-editing")
+    olga.page.get_by_test_id("review").click()
+    expect(figure(olga)).to_contain_text(re.compile(r"0\s*1\s*of"))
+    expect(olga.page.get_by_test_id("effect")).to_contain_text("Acme")
+    olga.shot("flag-effect")
+    saves(olga)
+    expect(olga.page.get_by_test_id("exposed")).to_contain_text("Acme")
+    expect(olga.page.get_by_role("heading", level=1)).to_contain_text("New reports")
+    expect(olga.page.locator("main .badge").first).to_have_text("On for some")
+
+    # Two at once: the colleague began before, saves after, and is told.
+    colleague.page.goto(f"{ADMIN}/flags/new_reports")
+    colleague.page.get_by_test_id("edit").click()
+    adds(colleague, "A share of all tenants", percent="15")
+    olga.page.get_by_test_id("edit").click()
+    adds(olga, "A share of all tenants", percent="100")
+    olga.page.get_by_test_id("review").click()
+    expect(figure(olga)).to_contain_text(re.compile(r"1\s*\d+\s*of"))
+    saves(olga, "To all of them")
+    colleague.sees("Somebody else has changed this flag since you began.")
+    colleague.shot("flag-overtaken")
+    colleague.page.get_by_test_id("review").click()
+    dialog = colleague.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("Only a few")
+    dialog.get_by_role("button", name="Save rules").click()
+    colleague.sees("Somebody else has changed this flag in the meantime.")
+
+    olga.page.get_by_test_id("kill").click()
+    dialog = olga.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("Reports time out")
+    dialog.get_by_label(re.compile("to confirm")).fill("new_report")
+    dialog.get_by_role("button", name="Kill").click()
+    olga.sees("This is not the key new_reports.")
+    olga.shot("flag-kill")
+    switches(olga, "Kill", "new_reports", "Reports time out")
+    olga.sees("Reports time out")
+    olga.sees("Nobody has it")
+    olga.shot("flag-killed")
+    olga.page.get_by_test_id("revive").click()
+    expect(figure(olga)).to_contain_text(re.compile(r"0\s*\d+\s*of"))
+    switches(olga, "Revive", "new_reports", "Mended")
+    expect(olga.page.get_by_test_id("exposed")).to_contain_text("Acme")
+    expect(olga.page.get_by_test_id("versions").get_by_role("listitem")).to_have_count(5)
+    olga.shot("flag-history")
+    olga.page.goto(f"{ADMIN}/flags")
+    expect(olga.page.get_by_test_id("flags")).to_contain_text("New reports")
+
+    olga.page.goto(f"{ADMIN}/audit")
+    olga.page.get_by_role("tab", name="Operators").click()
+    olga.sees("killed the flag")
+
+
+def test_a_flag_needs_an_owner_and_a_day_that_lies_ahead(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    olga.page.goto(f"{ADMIN}/flags")
+    olga.page.get_by_test_id("create").click()
+    dialog = olga.page.get_by_role("dialog")
+    for label, value in (
+        ("Key", "yesterdays"),
+        ("Title", "Yesterday's"),
+        ("What it opens", "Nothing."),
+        ("Clean up by", in_days(-1)),
+        ("Reason", REASON),
+    ):
+        dialog.get_by_label(label, exact=True).fill(value)
+    dialog.get_by_role("button", name="Create flag").click()
+    expect(dialog.get_by_label("Owner")).to_be_focused()  # the browser asks for it
+    dialog.get_by_label("Owner").fill("Reports team")
+    dialog.get_by_role("button", name="Create flag").click()
+    olga.sees("that day lies ahead")
+    expect(dialog.get_by_label("Key")).to_have_value("yesterdays")
+
+
+def test_the_kill_switch_reaches_a_customers_open_organisation(someone: type[Newcomer]) -> None:
+    """Ann's next look is refused with the reason; nothing else of hers is."""
+    olga, ann = someone(), someone()
+    ann.signs_in("ann@acme.test")
+    ann.page.wait_for_url("**/organisations")
+    olga.operates("olga@bulkhead.test")
+    olga.page.goto(f"{ADMIN}/flags/role_editor")
+    expect(olga.page.get_by_test_id("exposed")).to_contain_text("Acme")
+    olga.page.get_by_role("button", name="More").click()
+    expect(olga.page.get_by_role("menuitem", name=re.compile("code still asks"))).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    olga.page.keyboard.press("Escape")
+    olga.page.get_by_test_id("kill").click()
+    switches(olga, "Kill", "role_editor", "Roles break, ticket 5121")
+    olga.sees("Nobody has it")
+    ann.page.goto(f"{TENANT}/t/acme/home")
+    expect(ann.page.get_by_role("heading", level=1)).to_be_visible()
+    olga.page.get_by_test_id("revive").click()
+    switches(olga, "Revive", "role_editor", "Roles work again")
+    expect(olga.page.get_by_test_id("exposed")).to_contain_text("Acme")
+
+
+def test_support_sees_flags_and_switches_none(someone: type[Newcomer]) -> None:
+    sam = someone()
+    sam.operates("sam@bulkhead.test")
+    sam.page.goto(f"{ADMIN}/flags")
+    expect(sam.page.get_by_role("button", name="Create flag")).to_have_attribute("aria-disabled", "true")
+    sam.page.get_by_role("link", name="Role editor").click()
+    expect(sam.page.get_by_test_id("rules")).to_contain_text("let in one by one")
+    expect(sam.page.get_by_role("button", name="Kill")).to_have_attribute("aria-disabled", "true")
+    expect(sam.page.get_by_test_id("edit")).to_have_count(0)
+    sam.page.goto(f"{ADMIN}/flags/nothing_here")
+    sam.sees("There is no such flag.")
+    sam.page.goto(f"{ADMIN}/flags/Not-a-key")
+    sam.sees("There is no such flag.")
+
+
+def outlive(key: str) -> None:
+    """As time does it: the date passes."""
+    server = EmbeddedPostgres(DATA / "postgres")
+    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
+        connection.execute("update flag set cleanup_by = '2026-10-01' where key = %s", [key])
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_both_pages_fit_and_can_be_used_by_everybody(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    olga = someone(width=width, dark=dark)
+    olga.operates("olga@bulkhead.test")
+    if look == "light":
+        creates(olga, "old_exports", "Old exports")
+        outlive("old_exports")
+    wrong = look_at(olga, "flags", f"{ADMIN}/flags", look)
+    olga.sees("past the clean-up date")
+    wrong += look_at(olga, "flag", f"{ADMIN}/flags/role_editor", look)
+    wrong += look_at(olga, "flag-stale", f"{ADMIN}/flags/old_exports", look)
+    olga.page.get_by_test_id("edit").click()
+    adds(olga, "A share of all tenants", percent="50")
+    expect(olga.page.get_by_test_id("draft")).to_contain_text("50 %")
+    olga.page.get_by_test_id("review").scroll_into_view_if_needed()
+    olga.page.wait_for_timeout(200)
+    olga.shot(f"flag-editor-{look}")
+    olga.page.get_by_test_id("review").click()
+    expect(figure(olga)).to_be_visible()
+    olga.page.wait_for_timeout(300)
+    olga.shot(f"flag-review-{look}")
+    assert wrong == []
