@@ -41,7 +41,8 @@ def page(
         admission=Admission,
         retry=load,
         offered=rx.cond(
-            may(actions.MEMBER_READ), link("See who works here", href("members"), class_name="link small")
+            may(actions.ACCESS_READ),
+            link("What your organisation may use now", href("access"), class_name="link small"),
         ),
     )
     return rx.fragment(rx.el.style(Shell.brand), framed)

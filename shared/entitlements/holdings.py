@@ -47,6 +47,16 @@ async def facts(ctx: Ctx, at: datetime | None = None) -> tuple[Facts, Catalogue]
     return history.at(own, at or now()), own
 
 
+async def facts_ahead(ctx: Ctx, most: int) -> tuple[list[Facts], Catalogue]:
+    """Of now, and of the next times at which the clock alone may change something, as it is known now."""
+    history = await repository.get_history(ctx.session, ctx.tenant_id)
+    own, at = history.catalogue_of(await current.catalogue(ctx.session)), now()
+    found = [history.at(own, at)]
+    while len(found) <= most and (turn := history.until(own, found[-1].at)) is not None:
+        found.append(history.at(own, turn))
+    return found, own
+
+
 async def begin(ctx: Ctx) -> None:
     """A new tenant's first plan, unless it has one. Twice is once: whoever sets it up does so under a lock."""
     known, catalogue = await facts(ctx)
