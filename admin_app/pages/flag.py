@@ -1,5 +1,6 @@
 """/flags/[flag]: one flag. Its rules and what other rules would do, the kill switch, whom it is on for, its history."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -211,8 +212,7 @@ def _rate(rate: exposure.Rate) -> tuple[str, str]:
 
 
 def rule_rows(found: Sequence[Any]) -> list[RuleRow]:
-    said = [rules.in_words(one) for one in found]
-    return [RuleRow(str(place), f"{one[:1].upper()}{one[1:]}") for place, one in enumerate(said)]
+    return [RuleRow(str(place), rules.in_words(one)) for place, one in enumerate(found)]
 
 
 def version_rows(versions: Sequence[FlagVersion]) -> list[VersionRow]:
@@ -301,13 +301,15 @@ class OneFlagState(PageState):
     overtaken: bool = False  # somebody changed it while it was edited here
     draft: list[RuleRow] = []
     kind: str = "everyone"
+    added: int = 0  # a new form for every rule
     values: list[tuple[str, str]] = []  # that a rule of this kind may name
     effect: EffectRow = EffectRow()
     dialog: str = ""
     _number: int = 0  # of the version that is shown
     _since: int = 0  # of the version that the draft began with
-    _stored: list[dict[str, Any]] = []
-    _drafted: list[dict[str, Any]] = []  # one rule per value
+    # As text, because what Reflex hands out of a list is no list to those who check strictly.
+    _stored: str = "[]"
+    _drafted: str = "[]"  # one rule per value
     _plans: dict[str, str] = {}
     _cursors: list[str] = []
     _next: str = ""
@@ -345,7 +347,8 @@ class OneFlagState(PageState):
         version = found.versions[0]
         self.one, self.figures = shown_head(found), figures(reach)
         self.rules, self.versions = rule_rows(version.rules), version_rows(found.versions)
-        self._number, self._stored, self._plans = version.number, version.rules, dict(found.plans)
+        self._number, self._stored = version.number, json.dumps(version.rules)
+        self._plans = dict(found.plans)
         self.exposed = [exposed_row(one) for one in reach.rows]
         self._cursors, self._next = cursors, reach.after
         self.has_next, self.has_previous = bool(reach.after), bool(cursors)
@@ -380,7 +383,7 @@ class OneFlagState(PageState):
     @needs(actions.OP_FLAG_WRITE)
     async def edit(self) -> None:
         self.editing, self.overtaken, self._since = True, False, self._number
-        self._say(rules.single(self._stored))
+        self._say(rules.single(json.loads(self._stored)))
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
@@ -392,7 +395,7 @@ class OneFlagState(PageState):
         self._say([])
 
     def _say(self, drafted: list[dict[str, Any]]) -> None:
-        self._drafted, self.draft = drafted, rule_rows(drafted)
+        self._drafted, self.draft = json.dumps(drafted), rule_rows(drafted)
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
@@ -403,30 +406,32 @@ class OneFlagState(PageState):
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def add(self, payload: dict[str, Any]) -> None:
+    async def add(self, payload: dict[str, Any]) -> EventSpec:
         (rule,) = rules.read([RuleForm.read(payload).rule()], self._plans)
         times = (rule.get("starts_at"), rule.get("ends_at"))
         kept = [
             one
-            for one in self._drafted
+            for one in json.loads(self._drafted)
             if rule["kind"] != "percentage"
             or (one["kind"], one.get("starts_at"), one.get("ends_at")) != ("percentage", *times)
         ]  # one share at a time: another one replaces it
         if rule in kept:
             raise Invalid("This rule stands there already.", "Add another one, or review the change.")
         self._say([*kept, rule])
+        self.added += 1
+        return rx.set_focus("kind")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def remove(self, place: str) -> None:
         gone = int(a_word(place, [one.place for one in self.draft]))
-        self._say([one for at, one in enumerate(self._drafted) if at != gone])
+        self._say([one for at, one in enumerate(json.loads(self._drafted)) if at != gone])
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def review(self) -> None:
         """What it would do, before it is done."""
-        await self._weigh(rules.merged(self._drafted))
+        await self._weigh(rules.merged(json.loads(self._drafted)))
         self.dialog = "save"
 
     async def _weigh(self, wanted: list[dict[str, Any]]) -> None:
@@ -439,7 +444,7 @@ class OneFlagState(PageState):
     async def save(self, payload: dict[str, Any]) -> EventSpec:
         form, key = ReasonForm.read(payload), self._key()
         async with self._ctx() as octx:
-            wanted = rules.merged(self._drafted)
+            wanted = rules.merged(json.loads(self._drafted))
             await rollouts.change_rules(octx, key, self._since, wanted, form.reason)
             found = await self._read(octx, key, [])
         self._stop_editing()
@@ -455,7 +460,7 @@ class OneFlagState(PageState):
     async def ask(self, dialog: str) -> None:
         wanted = a_word(dialog, DIALOGS)
         if wanted == "revive":
-            await self._weigh(self._stored)
+            await self._weigh(json.loads(self._stored))
         self.dialog = wanted
 
     @rx.event
@@ -533,17 +538,23 @@ def figures_hull() -> rx.Component:
 
 def rule_list() -> rx.Component:
     def line(one: RuleRow) -> rx.Component:
-        return rx.el.li(rx.el.span(one.said, class_name="grow cut-anywhere"))
+        return rx.el.li(rx.el.span("On for ", one.said, class_name="grow cut-anywhere"))
 
     nothing = empty("Off for everybody", "No rule lets anybody in yet.", glyph="flag-off")
     listed = rx.el.ul(rx.foreach(OneFlagState.rules, line), class_name="list", data_testid="rules")
-    return rx.cond(some(OneFlagState.rules), listed, nothing)
+    later = rx.cond(
+        OneFlagState.one.killed,
+        rx.el.p(
+            "Nobody has it while it is killed. Reviving it brings these back.", class_name="body muted ruled"
+        ),
+    )
+    return rx.cond(some(OneFlagState.rules), rx.fragment(listed, later), nothing)
 
 
 def editor() -> rx.Component:
     def line(one: RuleRow) -> rx.Component:
-        gone = icon_button(f"Remove: {one.said}", "x", on_click=OneFlagState.remove(one.place))
-        return rx.el.li(rx.el.span(one.said, class_name="grow cut-anywhere"), gone)
+        gone = icon_button(f"Remove {one.said}", "x", on_click=OneFlagState.remove(one.place))
+        return rx.el.li(rx.el.span("On for ", one.said, class_name="grow cut-anywhere"), gone)
 
     nothing = rx.el.p("Nobody: without a rule it is off for everybody.", class_name="body muted")
     listed = rx.el.ul(rx.foreach(OneFlagState.draft, line), class_name="list", data_testid="draft")
@@ -574,7 +585,7 @@ def adding() -> rx.Component:
         id="kind",
         name="kind",
         class_name="input",
-        value=OneFlagState.kind,
+        default_value=OneFlagState.kind,  # uncontrolled: what is chosen stays while the server is on its way
         on_change=OneFlagState.choose_kind,
     )
     # Not always there, so that Reflex must not know their ids: it would send them as fields without a value.
@@ -600,7 +611,7 @@ def adding() -> rx.Component:
     return rx.form(
         rx.el.div(*fields, class_name="filters"),
         on_submit=OneFlagState.add,
-        reset_on_submit=False,
+        key=OneFlagState.added.to_string(),
         data_testid="rule-form",
     )
 
@@ -611,7 +622,7 @@ def rules_hull() -> rx.Component:
         button("Change rules", glyph="pencil", on_click=OneFlagState.edit, data_testid="edit"),
     )
     shown = rx.cond(OneFlagState.editing, editor(), rule_list())
-    return hull(rx.cond(OneFlagState.loaded, shown, skeleton_rows(2)), title="On for", aside=change)
+    return hull(rx.cond(OneFlagState.loaded, shown, skeleton_rows(2)), title="Rules", aside=change)
 
 
 def exposed_hull() -> rx.Component:
@@ -643,7 +654,7 @@ def exposed_hull() -> rx.Component:
     return hull(
         rx.cond(OneFlagState.loaded, found, skeleton_rows(3)),
         title="Tenants it is on for",
-        aside=small("7 days"),
+        aside=small("Decisions and errors of 7 days"),
     )
 
 
