@@ -10,6 +10,7 @@ NAV = {
         Link("Tenants", "/tenants", "building-2", tab=True, shown=may(actions.OP_TENANT_LIST)),
     ],
     "Product": [
+        Link("Catalog", "/catalog", "book-open", shown=may(actions.OP_CATALOG_READ)),
         Link("Flags", "/flags", "flag", shown=may(actions.OP_FLAG_READ)),
     ],
     "Running": [

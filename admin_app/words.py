@@ -43,6 +43,18 @@ SECURITY = {  # kind: title, what it means
     "foreign_token": ("Foreign token", "A connection named a tab that another session holds."),
 }
 
+REASONS = {  # why something is refused, in short
+    "billing_none": "nothing is paid",
+    "billing_read_only": "a payment is overdue",
+    "flag_off": "not switched on yet",
+    "limit_reached": "limit reached",
+    "not_in_plan": "not in the plan",
+    "tenant_deleted": "deleted",
+    "tenant_suspended": "suspended",
+    "tenant_unverified": "not verified",
+    "trial_ended": "trial ended",
+}
+
 
 def flag_state(one: Known) -> tuple[str, str]:
     """Word and tone of a badge: whom it is on for now, in two or three words."""

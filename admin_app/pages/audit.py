@@ -26,6 +26,7 @@ from shared.ui.hull import hull, small
 from shared.ui.shell import head
 from shared.ui.table import initials, pager, some
 from shared.ui.trail import WORDS, EventRow, event_list, event_rows
+from shared.ui.why import changes
 
 Line = Annotated[str, StringConstraints(max_length=120)]
 TABS = {"tenants": "Tenants", "operators": "Operators"}
@@ -62,8 +63,13 @@ class FilterForm(Form):
 def operator_row(event: OperatorEvent) -> EventRow:
     known = event.action in set(OperatorAuditAction)
     did = words.OPERATOR_WORDS[OperatorAuditAction(event.action)] if known else event.action
+    details = dict(event.details)
+    before, after, effect = (details.pop(name, None) or {} for name in ("before", "after", "effect"))
+    about = details.pop("name", "") or details.get("email", event.object_id)
     facts = [
-        f"{key.replace('_', ' ').capitalize()}: {value}" for key, value in event.details.items() if value
+        f"{key.replace('_', ' ').capitalize()}: {value}"
+        for key, value in {**details, **effect}.items()
+        if value
     ]
     return EventRow(
         event.id,
@@ -73,10 +79,11 @@ def operator_row(event: OperatorEvent) -> EventRow:
         initials(event.actor_name),
         True,
         did.removesuffix(" …"),
-        str(event.details.get("email", event.object_id)) if did.endswith("…") else "",
+        str(about) if did.endswith("…") else "",
         " · ".join([f"Reason: {event.reason}", *facts, event.action]),
         event.action,
         event.request_id,
+        changes(before, after),
     )
 
 

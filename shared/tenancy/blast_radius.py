@@ -32,6 +32,7 @@ from shared.entitlements.models import (
 )
 from shared.tenancy import blast_radius_repository as repository
 from shared.tenancy import entry
+from shared.tenancy.directory_repository import list_names
 
 Offered = TypeVar("Offered", Plan, PlanVersion)
 LOOKING = "Effect of a draft of the catalogue"
@@ -51,6 +52,12 @@ class Look:
     revision: int
     digest: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    by_version: Mapping[str, int]  # tenants that have it now, whichever they were given
+    names: Mapping[str, str]  # of tenants that are offered something of their own, by id
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +147,7 @@ async def simulate(known: Known, change: Change) -> Report:
     return comparison.report()
 
 
-async def count_holders(octx: OperatorCtx) -> Mapping[str, int]:
-    """By version of a plan or add-on: tenants that have it now, whichever they were given."""
+async def count_holders(octx: OperatorCtx) -> Holders:
     policy.require_operator(octx, actions.OP_CATALOG_READ)
     at = now()
     async with entry.across(octx, COUNTING) as session:
@@ -150,6 +156,7 @@ async def count_holders(octx: OperatorCtx) -> Mapping[str, int]:
         given = await repository.count_assigned(session, at)
         everybody = await repository.count_tenants(session)
         addons = await repository.list_addons(session, at)
+        names = await list_names(session, sorted({plan.for_tenant or "" for plan in own_plans}))
     found: dict[str, int] = {}
     for version, count in given.items():
         has = known.moved(version, at).id
@@ -159,7 +166,7 @@ async def count_holders(octx: OperatorCtx) -> Mapping[str, int]:
         found[fallback] = found.get(fallback, 0) + rest
     for has, _ in {(known.moved(version, at).id, tenant) for version, tenant in addons}:
         found[has] = found.get(has, 0) + 1
-    return found
+    return Holders(found, names)
 
 
 async def _load(session: AsyncSession, at: datetime) -> Known:

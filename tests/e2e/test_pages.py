@@ -28,6 +28,7 @@ OPERATORS_PAGES = {
     "operator-overview": f"{ADMIN}/",
     "operator-tenants": f"{ADMIN}/tenants",
     "operator-audit": f"{ADMIN}/audit",
+    "operator-catalog": f"{ADMIN}/catalog",
     "operator-jobs": f"{ADMIN}/jobs",
     "operator-operators": f"{ADMIN}/operators",
     "operator-account": f"{ADMIN}/account",

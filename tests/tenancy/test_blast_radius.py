@@ -252,14 +252,16 @@ async def test_who_may_look_and_who_may_publish(cast: Cast) -> None:
 async def test_how_many_have_which_version(cast: Cast) -> None:
     plan = await own_plan(cast, Content(0, frozenset(), roomy()))
     async with cast.sam.octx() as octx:
-        before = await blast_radius.count_holders(octx)
+        before = (await blast_radius.count_holders(octx)).by_version
     draft = await draft_of(cast.olga, plan, trial_days=3)
     seen = await look(cast.olga, draft)
     async with cast.olga.octx() as octx:
         await blast_radius.publish(octx, *draft, "So", None, True, seen.digest)
         await desk.add_addon(octx, cast.globex, "plv_support_1", 2, "Bought")
     async with cast.sam.octx() as octx:
-        after = await blast_radius.count_holders(octx)
+        holders = await blast_radius.count_holders(octx)
+    after = holders.by_version
+    assert holders.names[cast.acme] == "Acme"
     assert after[draft[0]] == 1  # moved
     assert after["plv_support_1"] == before.get("plv_support_1", 0) + 1
     assert sum(before.values()) == sum(after.values()) - 1

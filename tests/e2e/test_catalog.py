@@ -1,0 +1,197 @@
+"""The catalogue by hand: a draft is changed, what it would do is looked at, and it is published; by two at once, too."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import ADMIN, Newcomer
+from tests.e2e.test_pages import LOOKS, judged
+
+BUSINESS, STARTER = "Business, draft of version", "Starter, draft of version"
+
+
+def opens(page: Page) -> None:
+    page.goto(f"{ADMIN}/catalog")
+    expect(page.get_by_role("table", name="Plans")).to_contain_text("Enterprise")
+
+
+def drafts(page: Page, plan: str) -> None:
+    """A new draft, or the one that is open."""
+    page.get_by_role("button", name=re.compile(f"draft of {plan}$")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f"{plan}, draft of version")
+
+
+def discards(page: Page) -> None:
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(page.get_by_role("table", name="Plans")).to_be_visible()
+
+
+def looks(page: Page) -> None:
+    page.get_by_test_id("look").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Effect of")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_draft_and_its_effect_in_every_look(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    olga = someone(width=width, dark=dark)
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    opens(page)
+    page.get_by_role("button", name="Business", exact=True).click()
+    expect(page.get_by_role("table", name="Versions of Business")).to_contain_text("In force")
+    page.wait_for_timeout(200)
+    olga.shot(f"catalog-list-{look}")
+    page.screenshot(path=f".artifacts/shots/catalog-list-{look}-full.png", full_page=True)
+    wrong = judged(olga, "catalog-list", look)
+    drafts(page, "Business")
+    page.get_by_role("checkbox", name="CSV export").uncheck()
+    page.get_by_role("checkbox", name="Priority support").check()
+    page.get_by_label("Members: amount").fill("2")
+    page.get_by_label("API keys: what happens").select_option("unlimited")
+    page.get_by_role("radio", name="Move to this version").check()
+    page.wait_for_timeout(200)
+    page.screenshot(path=f".artifacts/shots/catalog-draft-{look}.png", full_page=True)
+    wrong += judged(olga, "catalog-draft", look)
+    looks(page)
+    effect = page.get_by_test_id("effect")
+    for said in ("CSV export", "Priority support", "More in use than 2 seats", "Acme, 3 in use"):
+        expect(effect).to_contain_text(said)
+    page.wait_for_timeout(200)
+    page.screenshot(path=f".artifacts/shots/catalog-effect-{look}.png", full_page=True)
+    wrong += judged(olga, "catalog-effect", look)
+    page.get_by_test_id("publish").click()
+    expect(page.get_by_role("dialog").get_by_label("Reason")).to_be_focused()
+    page.wait_for_timeout(200)
+    olga.shot(f"catalog-publish-{look}")
+    wrong += judged(olga, "catalog-publish", look)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Back to the draft").click()
+    expect(page.get_by_role("checkbox", name="CSV export")).not_to_be_checked()
+    expect(page.get_by_label("Members: amount")).to_have_value("2")
+    discards(page)
+    assert wrong == []
+
+
+def test_published_it_is_in_force_and_in_the_trail(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    opens(page)
+    drafts(page, "Starter")
+    page.get_by_label("API keys: amount").fill("4")
+    page.get_by_role("radio", name="Move to this version").check()
+    looks(page)
+    effect = page.get_by_test_id("effect")
+    expect(effect).to_contain_text("3 keys → 4 keys")
+    expect(effect.get_by_role("link", name="Globex")).to_be_visible()
+    page.get_by_test_id("publish").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("Everybody asked for it")
+    dialog.get_by_role("button", name="Publish").click()
+    olga.sees("Published Starter")
+    page.get_by_role("button", name="Starter", exact=True).click()
+    versions = page.get_by_role("table", name="Versions of Starter")
+    expect(versions).to_contain_text("Everybody asked for it")
+    expect(versions).to_contain_text("Earlier")
+    page.goto(f"{ADMIN}/audit")
+    page.get_by_role("tab", name="Operators").click()
+    line = page.get_by_role("listitem").filter(has_text="published a version of Starter").first
+    expect(line).to_contain_text("Everybody asked for it")
+    expect(line).to_contain_text("4 keys")
+    olga.shot("catalog-trail")
+
+
+def test_nobody_would_notice(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    opens(olga.page)
+    drafts(olga.page, "Enterprise")
+    looks(olga.page)
+    olga.sees("Nobody would notice")
+    olga.shot("catalog-nobody")
+    olga.page.get_by_role("button", name="Back to the draft").click()
+    discards(olga.page)
+
+
+def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    first = olga.page
+    opens(first)
+    drafts(first, "Pro")
+    first.get_by_label("Members: amount").fill("31")
+    second = olga.another_tab()
+    opens(second)
+    drafts(second, "Pro")
+    second.get_by_label("Members: amount").fill("40")
+    second.get_by_role("checkbox", name="Workspaces").check()
+    looks(second)
+    conflict = first.get_by_test_id("conflict")
+    expect(conflict).to_contain_text("Olga Berg has changed this draft")  # without a click
+    expect(conflict).to_contain_text("40 seats")
+    expect(conflict).to_contain_text("Workspaces")
+    expect(first.get_by_label("Members: amount")).to_have_value("31")
+    first.get_by_test_id("look").click()  # as if it had not been seen: still refused, still nothing lost
+    expect(first.get_by_label("Members: amount")).to_have_value("31")
+    expect(conflict).to_be_visible()
+    olga.shot("catalog-conflict")
+    assert judged(olga, "catalog-conflict", "light") == []
+    first.get_by_role("button", name="Take theirs").click()
+    expect(first.get_by_label("Members: amount")).to_have_value("40")
+    expect(first.get_by_role("checkbox", name="Workspaces")).to_be_checked()
+    first.get_by_label("Members: amount").fill("32")
+    looks(first)
+    stale = second.get_by_test_id("stale")
+    expect(stale).to_contain_text("Olga Berg has changed this draft")
+    expect(second.get_by_test_id("publish")).to_be_disabled()
+    first.get_by_role("button", name="Back to the draft").click()
+    discards(first)
+    expect(stale).to_contain_text("does not exist any more")
+
+
+def test_a_plan_for_one_tenant_begins_as_a_draft(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    page.goto(f"{ADMIN}/tenants")
+    page.get_by_role("link", name="Globex").click()
+    page.wait_for_url("**/tenants/ten_*")
+    tenant = page.url.rstrip("/").rpartition("/")[2]
+    opens(page)
+    for key in ("Not a key", "globex_pilot"):
+        page.get_by_test_id("create").click() if key == "Not a key" else None
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("Pilot")
+        dialog.get_by_label("Key").fill(key)
+        dialog.get_by_label("Id of a tenant").fill(tenant)
+        if key == "Not a key":
+            olga.shot("catalog-create")
+            assert judged(olga, "catalog-create", "light") == []
+        dialog.get_by_role("button", name="Create draft").click()
+        if key == "Not a key":
+            olga.sees("A key has up to 40 small letters")
+            expect(dialog.get_by_label("Name")).to_have_value("Pilot")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Pilot, draft of version 1")
+    page.get_by_role("navigation", name="You are here").get_by_role("button", name="Catalog").click()
+    page.get_by_role("tab", name="For one tenant").click()
+    table = page.get_by_role("table", name="Offered to one tenant")
+    expect(table).to_contain_text("Globex")
+    expect(table).to_contain_text("Not in force yet")
+    olga.shot("catalog-own")
+    page.get_by_role("tab", name="Add-ons").click()
+    expect(page.get_by_role("table", name="Add-ons")).to_contain_text("10 seats more")
+    olga.shot("catalog-addons")
+    assert judged(olga, "catalog-addons", "light") == []
+
+
+def test_support_sees_the_catalogue_and_changes_nothing(someone: type[Newcomer]) -> None:
+    sam = someone()
+    sam.operates("sam@bulkhead.test")
+    opens(sam.page)
+    expect(sam.page.get_by_role("button", name="New plan or add-on")).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    expect(sam.page.get_by_role("button", name=re.compile("draft of"))).to_have_count(0)
