@@ -48,12 +48,18 @@ class ItemRow:
 
 
 @dataclass(frozen=True)
+class Cell:
+    value: str  # "yes" and "" for a feature
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class CompareRow:
     """A limit or feature, with a cell for each plan."""
 
     title: str
-    said: str
-    cells: list[str] = field(default_factory=list)
+    unit: str = ""
+    cells: list[Cell] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class VersionRow:
 class NamedRow:
     id: str
     name: str
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class EffectRow:
     few: list[NamedRow] = field(default_factory=list)
     rest: list[NamedRow] = field(default_factory=list)
     more: str = ""  # as in "and 312 more"
+    unfold: str = ""  # as in "Show 46 more tenants"
 
 
 # ── the catalogue ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +146,7 @@ def compared(items: Sequence[Item], at: datetime) -> tuple[list[CompareRow], lis
         for name, kind in LIMITS.items()
     ]
     features = [
-        CompareRow(one.title, one.does, ["yes" if name in each.features else "" for each in has])
+        CompareRow(one.title, "", [Cell("yes" if name in each.features else "") for each in has])
         for name, one in FEATURES.items()
     ]
     return limits, features
@@ -148,10 +156,10 @@ def unit(kind: Kind) -> str:
     return f"{kind.many} a month" if kind.per is Per.MONTH else kind.many
 
 
-def amount(limit: Limit) -> str:
+def amount(limit: Limit) -> Cell:
     if limit.amount is None:
-        return "Unlimited"
-    return f"{limit.amount:,}" if limit.hard else f"{limit.amount:,}, warns"
+        return Cell("Unlimited")
+    return Cell(f"{limit.amount:,}", "" if limit.hard else "warns above")
 
 
 def version_row(one: PlanVersion, item: Item, by_version: Mapping[str, int], at: datetime) -> VersionRow:
@@ -167,7 +175,7 @@ def version_row(one: PlanVersion, item: Item, by_version: Mapping[str, int], at:
         one.effective_at.isoformat() if one.effective_at else "",
         state,
         tone,
-        "Existing tenants moved" if one.moves else "For new ones",
+        "Moved to it" if one.moves else "Stayed" if one.number > 1 else "",
         f"{one.published_by}: {one.reason}",
         f"{by_version.get(one.id, 0):,}",
     )
@@ -234,7 +242,7 @@ def typed(limit: Limit | None) -> tuple[str, str]:
     if limit is None:
         return "", "hard"
     mode = "unlimited" if limit.amount is None else "hard" if limit.hard else "soft"
-    return "" if limit.amount is None else str(limit.amount), mode
+    return "" if limit.amount is None else f"{limit.amount:,}", mode
 
 
 def changed(before: Content, after: Content) -> list[Change]:
@@ -250,12 +258,7 @@ def shift_row(one: Shift, *, over: bool = False) -> EffectRow:
     before, after = (contents.said(limit, one.name) for limit in (one.before, one.after) if limit is not None)
     kind = LIMITS[one.name]
     said = f"More in use than {after}" if over else f"{before} → {after}"
-    tenants = (
-        [Named(each.id, f"{each.name}, {each.used:,} in use") for each in one.tenants]
-        if over
-        else one.tenants
-    )
-    return _effect(kind.title, said, one.total, tenants)
+    return _effect(kind.title, said, one.total, one.tenants, used=over)
 
 
 def flip_row(one: Flip) -> EffectRow:
@@ -264,14 +267,20 @@ def flip_row(one: Flip) -> EffectRow:
     whom = words.some_of(one.total, "tenant", "tenants")
     turn = f"Allowed then; now {said}" if one.allowed else f"Refused then: {said}"
     return _effect(
-        f"{title[:1].upper()}{title[1:]}", f"{turn} · {whom}", one.total, one.tenants, one.decisions
+        f"{title[:1].upper()}{title[1:]}", f"{turn} · {whom}", one.total, one.tenants, count=one.decisions
     )
 
 
 def _effect(
-    title: str, said: str, total: int, tenants: Sequence[Named], count: int | None = None
+    title: str,
+    said: str,
+    total: int,
+    tenants: Sequence[Named],
+    *,
+    count: int | None = None,
+    used: bool = False,
 ) -> EffectRow:
-    named = [NamedRow(one.id, one.name) for one in tenants]
+    named = [NamedRow(one.id, one.name, f"{one.used:,} in use" if used else "") for one in tenants]
     more = total - len(named)
     return EffectRow(
         title,
@@ -280,4 +289,5 @@ def _effect(
         named[:FEW],
         named[FEW:],
         f"and {more:,} more" if more else "",
+        f"Show {words.some_of(len(named) - FEW, 'more tenant', 'more tenants')}",
     )

@@ -8,7 +8,7 @@ from admin_app.catalogue import slug, unit
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.ui.feedback import empty, when
-from shared.ui.form import button, choices, field, icon, text_input
+from shared.ui.form import button, choices, field, icon, icon_button, text_input
 from shared.ui.hull import cells, hull, small, strong, two
 from shared.ui.shell import link
 from shared.ui.table import Column, badge, data_table, row, some
@@ -61,68 +61,60 @@ def comparison(
     """Plans beside each other, from the least to the most."""
 
     def plan(one: Any) -> rx.Component:
-        words = rx.el.div(
-            name_button(one, choose, chosen),
-            rx.cond(one.draft != "", badge("Draft", "wait")),
-            class_name="plan-head",
+        version = rx.el.span(
+            one.version, rx.cond(one.coming != "", rx.fragment(", ", one.coming)), class_name="small muted"
         )
-        return rx.el.th(words, scope="col", class_name="end")
+        words = rx.el.div(name_button(one, choose, chosen), version)
+        return rx.el.th(
+            rx.el.div(words, draft_button(one), class_name="plan-head"), scope="col", class_name="end"
+        )
 
-    def line(title: str, said: str, cell: Any) -> rx.Component:
-        words = two(rx.el.span(title), small(said)) if said else rx.el.span(title)
-        return rx.el.tr(
-            rx.el.th(words, scope="row"),
-            rx.foreach(plans, lambda one: rx.el.td(cell(one), class_name="end num")),
-        )
+    def line(title: str, cell: Any) -> rx.Component:
+        found = rx.foreach(plans, lambda one: rx.el.td(cell(one), class_name="end num"))
+        return rx.el.tr(rx.el.th(title, scope="row"), found)
 
     def compared(one: Any) -> rx.Component:
-        def cell(value: Any) -> rx.Component:
+        def cell(each: Any) -> rx.Component:
             yes = rx.el.span(icon("check"), rx.el.span("Yes", class_name="sr"), class_name="yes")
-            no = rx.el.span(
-                rx.el.span("–", aria_hidden="true"), rx.el.span("No", class_name="sr"), class_name="muted"
+            amount = rx.fragment(each.value, rx.cond(each.said != "", rx.el.div(small(each.said))))
+            return rx.el.td(
+                rx.match(each.value, ("yes", yes), ("", dash("No")), amount), class_name="end num"
             )
-            shown = rx.match(value, ("yes", yes), ("", no), rx.el.span(value))
-            return rx.el.td(shown, class_name="end num")
 
-        return rx.el.tr(
-            rx.el.th(two(rx.el.span(one.title), small(one.said)), scope="row"), rx.foreach(one.cells, cell)
-        )
+        title = rx.fragment(one.title, rx.cond(one.unit != "", rx.fragment(" ", small(one.unit))))
+        return rx.el.tr(rx.el.th(title, scope="row"), rx.foreach(one.cells, cell))
 
     def group(title: str) -> rx.Component:
         blank = rx.foreach(plans, lambda _: rx.el.td())
         return rx.el.tr(rx.el.th(title, scope="rowgroup"), blank, class_name="group")
 
-    def version(one: Any) -> rx.Component:
-        return two(rx.el.span(one.version), rx.cond(one.coming != "", small(one.coming)))
-
     def since(one: Any) -> rx.Component:
-        return rx.cond(one.since != "", when(one.since, "", "day"), rx.el.span("–", class_name="muted"))
+        return rx.cond(one.since != "", when(one.since, "", "day"), dash("Not in force"))
 
     def tenants(one: Any) -> rx.Component:
-        return two(rx.el.span(one.tenants), rx.cond(one.earlier != "", small(one.earlier)))
+        return rx.fragment(one.tenants, rx.cond(one.earlier != "", rx.el.div(small(one.earlier))))
 
     head = rx.el.thead(
         rx.el.tr(rx.el.th(rx.el.span("What it gives", class_name="sr"), scope="col"), rx.foreach(plans, plan))
     )
     body = rx.el.tbody(
-        line("Version", "", version),
-        line("In force since", "", since),
-        line("Tenants", "who have it now", tenants),
-        line(
-            "Trial",
-            "",
-            lambda one: rx.cond(one.trial != "", one.trial, rx.el.span("None", class_name="muted")),
-        ),
+        line("In force since", since),
+        line("Tenants that have it", tenants),
+        line("Trial", lambda one: rx.cond(one.trial != "", one.trial, dash("None"))),
         group("Limits"),
         rx.foreach(limits, compared),
         group("Features"),
         rx.foreach(features, compared),
-        line("Draft", "", draft_button),
     )
     table = rx.el.table(
         rx.el.caption("Plans", class_name="sr"), head, body, class_name="matrix", data_testid="plans"
     )
     return rx.el.div(table, class_name="scroll", tab_index=0, role="region", aria_label="Plans, side by side")
+
+
+def dash(said: str) -> rx.Component:
+    line = rx.el.span("–", aria_hidden="true")
+    return rx.el.span(line, rx.el.span(said, class_name="sr"), class_name="muted")
 
 
 def addon_table(
@@ -151,14 +143,14 @@ def addon_table(
     return data_table(name, columns, rx.foreach(rows, line), test_id="own" if tenant else "addons")
 
 
-def versions_panel(chosen: Any, versions: Any, retire: rx.Component) -> rx.Component:
+def versions_panel(chosen: Any, versions: Any, retire: rx.Component, choose: Any) -> rx.Component:
     def line(one: Any) -> rx.Component:
         return row(
             VERSIONS,
             one.number,
             badge(one.state, one.tone),
-            when(one.since, "", "moment"),
-            one.moves,
+            when(one.since, "", "day"),
+            rx.cond(one.moves != "", one.moves, dash("Nobody had an earlier one")),
             small(one.published),
             one.tenants,
         )
@@ -167,7 +159,8 @@ def versions_panel(chosen: Any, versions: Any, retire: rx.Component) -> rx.Compo
     nothing = empty(
         "Nothing is published yet", "Edit its draft, look at the effect, publish it.", glyph="file-pen"
     )
-    bar = rx.el.div(rx.el.h2(f"Versions of {chosen.name}"), retire, class_name="bar")
+    close = icon_button("Close the versions", "x", on_click=choose(chosen.id))
+    bar = rx.el.div(rx.el.h2(f"Versions of {chosen.name}"), retire, close, class_name="bar")
     return rx.el.section(
         bar,
         rx.cond(some(versions), table, nothing),
@@ -213,9 +206,9 @@ def draft_form(
         amount = rx.el.input(
             name=f"limit_{name}",
             default_value=amounts[name],
-            type="number",
-            min="0",
-            step="1",
+            input_mode="numeric",
+            auto_complete="off",
+            max_length=20,
             class_name="input amount-of",
             aria_label=f"{kind.title}: amount",
             placeholder=rx.cond(is_plan, "0", "none"),
@@ -273,7 +266,10 @@ def draft_form(
     date = text_input("effective_on", type="date", default_value=effective_on, noted=True)
     publishing = hull(
         choices("Tenants on an earlier version", "moves", MOVES, value=moves),
-        field("In force from", date, id="effective_on", hint="00:00 UTC of that day. Empty: at once."),
+        rx.el.div(
+            field("In force from", date, id="effective_on", hint="00:00 UTC of that day. Empty: at once."),
+            class_name="checks",
+        ),
         title="When it is published",
         body=True,
     )
@@ -302,7 +298,7 @@ def effect_panel(figures: Any, gains: Any, losses: Any, over: Any, flips: Any, n
     def figure(place: int) -> rx.Component:
         one = figures[place]
         return rx.el.div(
-            rx.el.p(one[0], class_name="figure"), rx.el.h2(one[1], class_name="label"), class_name="stat"
+            rx.el.h2(one[1], class_name="label"), rx.el.p(one[0], class_name="figure"), class_name="stat"
         )
 
     quiet = hull(
@@ -327,14 +323,15 @@ def effect_panel(figures: Any, gains: Any, losses: Any, over: Any, flips: Any, n
 
 def effect_list(title: str, said: str, rows: Any) -> rx.Component:
     def name(one: Any) -> rx.Component:
-        return link(one.name, f"/tenants/{one.id}", class_name="link")
+        said = rx.cond(one.said != "", rx.el.span(", ", one.said, class_name="muted"))
+        return rx.el.span(link(one.name, f"/tenants/{one.id}"), said)
 
     def line(one: Any) -> rx.Component:
         few = rx.el.div(rx.foreach(one.few, name), class_name="names small")
         rest = rx.cond(
             one.rest.length() > 0,
             rx.el.details(
-                rx.el.summary("Show more of them"),
+                rx.el.summary(one.unfold),
                 rx.el.div(rx.foreach(one.rest, name), small(one.more), class_name="names"),
                 class_name="names small muted",
             ),

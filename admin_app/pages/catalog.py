@@ -7,7 +7,7 @@ import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
-from admin_app import catalogue
+from admin_app import catalogue, words
 from admin_app.catalogue import CompareRow, DraftFields, EffectRow, ItemRow, VersionRow
 from admin_app.catalogue_parts import (
     addon_table,
@@ -38,13 +38,13 @@ from shared.ui.shell import head
 from shared.ui.table import some
 from shared.ui.why import Change, diff
 
-TABS = {"plans": "Plans", "addons": "Add-ons", "own": "For one tenant"}
+TABS = {"plans": "Plans", "addons": "Add-ons", "own": "For one tenant", "retired": "Retired"}
 DIALOGS = ("create", "discard", "publish", "retire")
 KINDS = [
     ("plan", "Plan", "A tenant has one. It says which features and how much of everything."),
     ("addon", "Add-on", "Comes on top of any plan, also several times. It only adds."),
 ]
-Words = Annotated[str, StringConstraints(max_length=200)]
+Line = Annotated[str, StringConstraints(max_length=200)]
 
 
 class ReasonForm(Form):
@@ -57,10 +57,10 @@ class NoForm(Form):
 
 class CreateForm(Form):
     kind: str
-    name: Words
-    key: Words
-    sentence: Words = ""
-    tenant: Words = ""
+    name: Line
+    key: Line
+    sentence: Line = ""
+    tenant: Line = ""
 
 
 class CatalogState(PageState):
@@ -70,6 +70,7 @@ class CatalogState(PageState):
     plans: list[ItemRow] = []
     addons: list[ItemRow] = []
     own: list[ItemRow] = []
+    retired: list[ItemRow] = []
     limits: list[CompareRow] = []
     features: list[CompareRow] = []
     chosen: ItemRow = ItemRow()
@@ -95,6 +96,7 @@ class CatalogState(PageState):
     over: list[EffectRow] = []
     flips: list[EffectRow] = []
     nobody: bool = False
+    looked_at: str = ""
     when_said: str = ""
     moves_said: str = ""
     stale: str = ""
@@ -123,15 +125,21 @@ class CatalogState(PageState):
         def rows(items: list[Item]) -> list[ItemRow]:
             return [catalogue.item_row(one, by_version, holders.names, at) for one in items]
 
-        everybody = [one for one in stock.items if one.plan.for_tenant is None]
-        offered = [one for one in everybody if one.plan.kind == "plan" and one.plan.retired_at is None]
-        self.plans = rows(offered)
-        self.limits, self.features = catalogue.compared(offered, at)
-        self.addons = rows([one for one in everybody if one not in offered])
-        self.own = rows([one for one in stock.items if one.plan.for_tenant is not None])
+        kept = [one for one in stock.items if one.plan.retired_at is None]
+        everybody = [one for one in kept if one.plan.for_tenant is None]
+        plans = [one for one in everybody if one.plan.kind == "plan"]
+        self.plans, (self.limits, self.features) = rows(plans), catalogue.compared(plans, at)
+        self.addons = rows([one for one in everybody if one.plan.kind == "addon"])
+        self.own = rows([one for one in kept if one.plan.for_tenant is not None])
+        self.retired = rows([one for one in stock.items if one.plan.retired_at is not None])
         by_id = {one.plan.id: one for one in stock.items}
         self.chosen = next(
-            (one for one in (*self.plans, *self.addons, *self.own) if one.id == self.chosen.id), ItemRow()
+            (
+                one
+                for one in (*self.plans, *self.addons, *self.own, *self.retired)
+                if one.id == self.chosen.id
+            ),
+            ItemRow(),
         )
         item = by_id.get(self.chosen.id)
         self.versions = (
@@ -235,7 +243,7 @@ class CatalogState(PageState):
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
-    async def look(self, payload: dict[str, Any]) -> None:
+    async def look(self, payload: dict[str, Any]) -> EventSpec | None:
         """Saves the draft and shows what it would do. Where somebody was faster, nothing of what is typed is lost."""
         form = DraftFields.read(payload)
         content = catalogue.content_of(form, [key for key, _, on in self.flags if on])
@@ -251,10 +259,11 @@ class CatalogState(PageState):
                 await self._compare(octx)
             if not self.conflict:
                 raise
-            return
+            return rx.scroll_to("conflict")
         self._take(content, seen.revision)
         self.moves, self.effective_on = moves, form.model_dump()["effective_on"]
         self._effect(seen, effective_at)
+        return None
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
@@ -273,16 +282,17 @@ class CatalogState(PageState):
         report = seen.report
         self._digest, self._effective_at = seen.digest, effective_at
         self.figures = [
-            (f"{report.gaining:,}", "gain something"),
-            (f"{report.losing:,}", "lose something"),
-            (f"{report.exceeding:,}", "go over a limit"),
-            (f"{report.to_refused + report.to_allowed:,}", "decisions turn"),
+            (f"{report.exceeding:,}", "Tenants going over a limit"),
+            (f"{report.losing:,}", "Tenants that lose"),
+            (f"{report.to_refused + report.to_allowed:,}", "Decisions that would turn"),
+            (f"{report.gaining:,}", "Tenants that gain"),
         ]
         self.gains = [catalogue.shift_row(one) for one in report.gains]
         self.losses = [catalogue.shift_row(one) for one in report.losses]
         self.over = [catalogue.shift_row(one, over=True) for one in report.over]
         self.flips = [catalogue.flip_row(one) for one in report.flips]
         self.nobody = report.nobody
+        self.looked_at = words.some_of(report.looked_at, "tenant", "tenants")
         self.when_said = f"on {effective_at:%-d %B %Y}, 00:00 UTC" if effective_at else "at once"
         self.moves_said = (
             "Tenants on earlier versions move to it."
@@ -402,7 +412,7 @@ def chosen_panel() -> rx.Component:
     )
     return rx.cond(
         CatalogState.chosen.name != "",
-        versions_panel(CatalogState.chosen, CatalogState.versions, retire),
+        versions_panel(CatalogState.chosen, CatalogState.versions, retire, CatalogState.choose),
     )
 
 
@@ -422,14 +432,22 @@ def list_view() -> rx.Component:
             "A plan or add-on that was agreed with one tenant would stand here. No other tenant sees it.",
             tenant=True,
         ),
+        "retired": listed(
+            CatalogState.retired,
+            "Retired",
+            "Nothing is retired",
+            "What is no longer offered would stand here.",
+        ),
     }
-    tabs = rx.tabs.root(
+    return rx.tabs.root(
         rx.tabs.list(*[rx.tabs.trigger(name, value=key) for key, name in TABS.items()], aria_label="Catalog"),
-        *[rx.tabs.content(contents_[key], value=key) for key in TABS],
+        *[
+            rx.tabs.content(rx.el.div(chosen_panel(), contents_[key], class_name="stack"), value=key)
+            for key in TABS
+        ],
         value=CatalogState.tab,
         on_change=CatalogState.choose_tab,
     )
-    return rx.fragment(tabs, chosen_panel())
 
 
 # ── the draft and its effect ─────────────────────────────────────────────────────────────────────────────────────
@@ -455,6 +473,7 @@ def conflict_box() -> rx.Component:
         rx.el.section(
             rx.el.div(rx.el.h2(CatalogState.conflict), theirs, class_name="body", role="alert"),
             class_name="hull",
+            id="conflict",
             aria_label="Conflict",
             data_testid="conflict",
         ),
@@ -617,7 +636,7 @@ def heading() -> rx.Component:
     )
     to_draft = rx.el.button("Draft", class_name="link", type="button", on_click=CatalogState.back_to_draft)
     publish = button(
-        "Publish …",
+        "Publish",
         kind="primary",
         on_click=CatalogState.ask("publish"),
         disabled=CatalogState.stale != "",
@@ -626,7 +645,15 @@ def heading() -> rx.Component:
     effect = head(
         f"Effect of {CatalogState.title}",
         above=crumbs(slash, to_draft, slash, rx.el.span("Effect", aria_current="page")),
-        said=rx.fragment("In force ", CatalogState.when_said, ". ", CatalogState.moves_said),
+        said=rx.fragment(
+            "In force ",
+            CatalogState.when_said,
+            ". ",
+            CatalogState.moves_said,
+            " Looked at ",
+            CatalogState.looked_at,
+            ".",
+        ),
         actions=[button("Back to the draft", on_click=CatalogState.back_to_draft), publish],
     )
     return by_view(editing, effect, listing)

@@ -23,7 +23,7 @@ def drafts(page: Page, plan: str) -> None:
 
 
 def discards(page: Page) -> None:
-    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("button", name="Discard", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Discard").click()
     expect(page.get_by_role("table", name="Plans")).to_be_visible()
 
