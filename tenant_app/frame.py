@@ -6,11 +6,12 @@ import reflex as rx
 
 from shared.access import actions
 from shared.ui import shell
+from shared.ui.feedback import banner, when
 from shared.ui.gate import Admission
 from shared.ui.menus import Place
 from shared.ui.shell import link
 from tenant_app.nav import NAV, href
-from tenant_app.shell import Shell, may
+from tenant_app.shell import Shell, may, within
 
 PLACE = Place(
     Shell.tenant,
@@ -24,12 +25,30 @@ PLACE = Place(
 )
 
 
+def notice() -> rx.Component:
+    """At most one, over every page: what about plan and bill matters now, and the next step."""
+    one: Any = Shell.notice
+    said = rx.fragment(
+        rx.el.b(one.said),
+        " ",
+        one.then,
+        rx.cond(one.day != "", rx.fragment(" ", when(one.day, "", "day"), ".")),
+        " ",
+        one.step,
+    )
+    more = rx.cond(
+        within(actions.ACCESS_READ), link("What you may use now", href("access"), class_name="btn")
+    )
+    calm = banner(said, action=more, glyph="hourglass")
+    warning = banner(said, action=more, tone=one.tone, glyph="triangle-alert")
+    return rx.cond(one.said != "", rx.cond(one.tone == "accent", calm, warning))
+
+
 def page(
     heading: rx.Component,
     *children: rx.Component,
     current: str,
     load: Any,
-    banner: rx.Component | None = None,
 ) -> rx.Component:
     framed = shell.frame(
         heading,
@@ -37,7 +56,7 @@ def page(
         nav=NAV,
         current=current,
         place=PLACE,
-        banner=banner,
+        banner=notice(),
         admission=Admission,
         retry=load,
         offered=rx.cond(

@@ -1,5 +1,6 @@
 """What the frame says on every page, brought by the same load that brings the page."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ import reflex as rx
 from shared.access import actions, policy
 from shared.access.actions import Action
 from shared.core.ctx import Ctx
-from shared.tenancy import entry, notifications, tenants
+from shared.tenancy import entry, notifications, standing, tenants
 from shared.tenancy.entry import Place
 from shared.ui import tokens
 from shared.ui.form import refused
@@ -20,6 +21,8 @@ from shared.ui.state import TenantState
 from shared.ui.table import initials
 
 live = Live("app")
+QUIET = standing.Notice("accent", "")
+Said = tuple[tenants.Look, int, standing.Notice]  # what the frame asks for besides the context
 
 
 class Shell(TenantState):
@@ -36,6 +39,8 @@ class Shell(TenantState):
     role: str = ""
     why: dict[str, str] = {}  # action: why it is refused, and what to do next; the others are allowed
     locked: list[str] = []  # actions that are refused because of the plan
+    barred: list[str] = []  # actions that are refused because of the role
+    notice: standing.Notice = QUIET
     unread: str = ""
     places: list[Elsewhere] = []
 
@@ -45,10 +50,11 @@ class Shell(TenantState):
         """The frame alone, for a page that is not for this role."""
         places = await entry.places(self._cookies())
         async with self._ctx() as ctx:
-            look, unread = await tenants.look(ctx), await notifications.count_unread(ctx)
-        self._fill(ctx, look, unread, places)
+            said = await _said(ctx)
+        self._fill(ctx, said, places)
 
-    def _fill(self, ctx: Ctx, look: tenants.Look, unread: int, places: Sequence[Place]) -> None:
+    def _fill(self, ctx: Ctx, said: Said, places: Sequence[Place]) -> None:
+        look, unread, self.notice = said
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, letter(ctx.tenant_name)
         self.picture = f"/t/{ctx.slug}/logo?v={look.logo_digest[:12]}" if look.logo_digest else ""
         self.brand = tokens.brand_css(look.colour)
@@ -56,6 +62,7 @@ class Shell(TenantState):
         self.user, self.initials = ctx.actor.name, initials(ctx.actor.name)
         self.role = ctx.role_name
         self.why, self.locked = policy.refusals(ctx), sorted(policy.unpaid(ctx))
+        self.barred = sorted(policy.barred(ctx))
         self.unread = str(unread) if unread else ""
         self.places = [
             Elsewhere(
@@ -78,10 +85,18 @@ class PageState(TenantState):
         places = await entry.places(self._cookies())
         async with self._ctx() as ctx:
             live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
-            look, unread = await tenants.look(ctx), await notifications.count_unread(ctx)
+            said = await _said(ctx)
             yield ctx
         shell = await self.get_state(Shell)
-        shell._fill(ctx, look, unread, places)
+        shell._fill(ctx, said, places)
+
+
+async def _said(ctx: Ctx) -> Said:
+    return (
+        await tenants.look(ctx),
+        await notifications.count_unread(ctx),
+        await standing.notice(ctx) or QUIET,
+    )
 
 
 def letter(name: str) -> str:
@@ -95,9 +110,9 @@ def may(action: Action) -> Any:
 
 
 def within(action: Action) -> Any:
-    """A var, for a link to a page: one's role may open it, whether or not the plan has it."""
-    why: Any = Shell.why
-    return (Shell.slug != "") & (~why.contains(action.name) | unpaid(action))
+    """A var, for what is shown to those whose role has it, also where the plan or the bill stands in the way."""
+    barred: Any = Shell.barred
+    return (Shell.slug != "") & ~barred.contains(action.name)
 
 
 def unpaid(action: Action) -> Any:
@@ -121,7 +136,7 @@ def allowed(
     `id`: where a page shows the control more than once.
     """
     why: Any = Shell.why
-    id = action.name.replace(":", "-") if id is None else id
+    id = re.sub(r"[^a-z]+", "-", f"{action.name} {label}".lower()) if id is None else id
     shown = refused(label, why[action.name], id=id, glyph=glyph)
     if full is not None:
         control = rx.cond(full != "", refused(label, full, id=id, glyph=glyph), control)

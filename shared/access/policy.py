@@ -65,6 +65,11 @@ def unpaid(who: Asker) -> frozenset[str]:
     return frozenset(name for name, reason in decided.items() if reason in PAYING_HELPS)
 
 
+def barred(who: Asker) -> frozenset[str]:
+    """Names of the actions that are not in their role: they need not know of them."""
+    return frozenset(name for name, action in ACTIONS.items() if action.permission not in who.permissions)
+
+
 def refusals(who: Asker) -> dict[str, str]:
     """Name of every action that is refused to them for another reason than a limit: why, and what to do next."""
     found = {name: said(who, action) for name, action in ACTIONS.items()}
@@ -121,7 +126,7 @@ def _words(reason: Reason, action: Action, who: Asker, used: int | None, obstacl
     return {
         Reason.BILLING_READ_ONLY: (
             "A payment is overdue, so nothing can be changed now.",
-            "Pay the open invoice." if pays else "Ask an owner or billing contact to pay the open invoice.",
+            step_to_pay(who),
         ),
         Reason.FLAG_OFF: (
             "This is being rolled out and not switched on for your organisation yet.",
@@ -139,6 +144,18 @@ def _words(reason: Reason, action: Action, who: Asker, used: int | None, obstacl
             "Open the link in the mail we sent, or ask for a new one.",
         ),
     }[reason]
+
+
+def step_to_pay(who: Asker) -> str:
+    """What this person can do about a payment that is overdue."""
+    if Permission.BILLING_WRITE in who.permissions:
+        return "Pay the open invoice."
+    return "Ask an owner or billing contact to pay the open invoice."
+
+
+def step_to_grow(who: Asker) -> str:
+    """What this person can do to have more than the plan gives."""
+    return _capital(_larger(Permission.BILLING_WRITE in who.permissions))
 
 
 def _larger(pays: bool) -> str:

@@ -11,15 +11,25 @@ from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core.ctx import Rights
+from shared.core.ctx import Ctx, Rights
 from shared.core.db import now
 from shared.entitlements import compiled, loose, repository
 from shared.entitlements.catalogue import Catalogue
-from shared.entitlements.facts import Facts
+from shared.entitlements.facts import Facts, History
 from shared.entitlements.rollout import Provider, Rules, Switched
 
 ALL = "*"  # as the triggers say it
 MOST = 20_000  # tenants remembered by one process
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the rights of a tenant do not say, because others with the same rights have other days."""
+
+    billing_until: datetime | None  # when another status follows by itself
+    trial_ends_at: datetime | None
+    trial_ended: bool
+    rest: str  # name of the plan that remains when nobody pays
 
 
 @dataclass(slots=True)
@@ -31,6 +41,7 @@ class Kept:
     facts: Facts
     catalogue: Catalogue  # with this tenant's own plans
     rights: dict[str, Rights]  # by state
+    outlook: Outlook
 
 
 _kept: OrderedDict[str, Kept] = OrderedDict()
@@ -53,6 +64,16 @@ async def rights(session: AsyncSession, tenant_id: str, version: int, epoch: int
         found = compiled.rights(kept.facts, kept.catalogue, provider(kept.catalogue), state)
         kept.rights[state] = found
     return found
+
+
+async def outlook(ctx: Ctx) -> Outlook:
+    """As of this person's entry, which has read it; a later one where it has changed since."""
+    kept = _kept.get(ctx.tenant_id)
+    if kept is not None:
+        return kept.outlook
+    history = await repository.get_history(ctx.session, ctx.tenant_id)
+    own, at = history.catalogue_of(await catalogue(ctx.session)), now()
+    return _outlook(history, history.at(own, at), own)
 
 
 async def catalogue(session: AsyncSession, epoch: int | None = None) -> Catalogue:
@@ -97,4 +118,15 @@ async def _read(
 ) -> Kept:
     history = loose.history(await repository.get_history(session, tenant_id))
     own = history.catalogue_of(await catalogue(session, epoch))
-    return Kept(version, epoch, turn, history.until(own, at), history.at(own, at), own, {})
+    facts = history.at(own, at)
+    return Kept(version, epoch, turn, history.until(own, at), facts, own, {}, _outlook(history, facts, own))
+
+
+def _outlook(history: History, facts: Facts, known: Catalogue) -> Outlook:
+    status, at, until = facts.billing_status, facts.at, None
+    while (turn := history.billing_turn(at)) is not None:
+        if history.at(known, turn).billing_status != status:
+            until = turn
+            break
+        at = turn
+    return Outlook(until, facts.trial_ends_at, facts.trial_ended, known.fallback(facts.at).name)

@@ -112,6 +112,11 @@ class History:
         turns += [one.created_at for rollout in catalogue.flags.values() for one in rollout.versions[-1:]]
         return min((one for one in turns if one is not None and one > at), default=None)
 
+    def billing_turn(self, after: datetime) -> datetime | None:
+        """When the next row of the billing status begins or ends."""
+        turns = [turn for row in self.billing for turn in (row.starts_at, row.ends_at)]
+        return min((turn for turn in turns if turn is not None and turn > after), default=None)
+
 
 def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
     if known is not None and row.created_at > known:

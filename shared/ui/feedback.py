@@ -20,7 +20,7 @@ def when(iso: str | rx.Var[str], text: str | rx.Var[str], shape: str = "day") ->
 
 
 def banner(
-    said: Any, *, action: rx.Component | None = None, tone: str = "accent", glyph: str = "info"
+    said: Any, *, action: rx.Component | None = None, tone: Any = "accent", glyph: str = "info"
 ) -> rx.Component:
     words = rx.el.span(said, class_name="say")
     return rx.el.div(

@@ -43,6 +43,29 @@ def refused(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.Componen
     )
 
 
+def refused_icon(label: Any, glyph: str, reason: Any, *, id: Any) -> rx.Component:
+    """The same, of a control that is only a picture."""
+    control = rx.el.button(
+        icon(glyph),
+        class_name="btn",
+        data_kind="quiet",
+        data_shape="square",
+        type="button",
+        aria_label=label,
+        aria_disabled="true",
+        aria_describedby=f"{id}-why",
+    )
+    return rx.fragment(
+        rx.tooltip(control, content=reason), rx.el.span(reason, id=f"{id}-why", class_name="sr")
+    )
+
+
+def refused_item(glyph: str, label: str, reason: Any) -> rx.Component:
+    """An entry of a menu that may not be chosen; it says why where it stands."""
+    words = rx.el.span(label, rx.el.span(reason, class_name="reason"))
+    return rx.menu.item(icon(glyph), words, disabled=True)
+
+
 def field(label: Any, control: rx.Component, *, id: str, hint: str = "", wrong: str = "") -> rx.Component:
     note = rx.el.span(
         wrong or hint,

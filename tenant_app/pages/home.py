@@ -6,7 +6,7 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.access import actions
+from shared.access import actions, policy
 from shared.access.decision import decide
 from shared.core.ctx import Ctx
 from shared.tenancy import checklist, history, invitations, members, provisioning, roles
@@ -20,7 +20,7 @@ from shared.ui.table import TONE, avatar, badge, initials, some
 from shared.ui.trail import EventRow, event_rows, short_event
 from tenant_app.frame import page
 from tenant_app.nav import href
-from tenant_app.shell import PageState, Shell, may
+from tenant_app.shell import PageState, Shell, allowed, may, within
 
 STEPS = {"waiting": "Waiting", "running": "Running", "done": "Done", "failed": "Failed"}
 ITEMS = {  # title, what it is good for, verb, page
@@ -69,6 +69,7 @@ class HomeState(PageState):
     invited: str = ""
     seats: str = ""
     seats_said: str = ""
+    full: str = ""  # why nobody can be invited now, when no seat is left
 
     @rx.event
     @needs(actions.HOME_READ, page=True)
@@ -104,6 +105,7 @@ class HomeState(PageState):
         self.people = people
         self.events = event_rows(trail)
         self.invited, self.active = str(invited), str(used - invited)
+        self.full = policy.said(ctx, actions.MEMBER_INVITE, used=used)
         limit = ctx.rights.limits["members"].amount
         self.seats = f"{used} of {limit}" if limit is not None else str(used)
         self.seats_said = "Members and invitations" if limit is not None else "No limit in your plan"
@@ -153,8 +155,13 @@ def progress() -> rx.Component:
         )
 
     again = rx.cond(
-        HomeState.failed & may(actions.SETTINGS_WRITE),
-        button("Try again", glyph="rotate-cw", on_click=HomeState.retry, data_once="true"),
+        HomeState.failed & within(actions.SETTINGS_WRITE),
+        allowed(
+            actions.SETTINGS_WRITE,
+            button("Try again", glyph="rotate-cw", on_click=HomeState.retry, data_once="true"),
+            "Try again",
+            glyph="rotate-cw",
+        ),
     )
     steps = rx.el.ol(rx.foreach(HomeState.steps, line), class_name="list", data_testid="provisioning")
     return rx.cond(some(HomeState.steps), hull(steps, title="Setting up", aside=again))
@@ -180,7 +187,12 @@ def setup() -> rx.Component:
             ~one.done,
             rx.el.span(
                 link(one.verb, href(one.page), class_name="btn"),
-                button("Done", kind="quiet", on_click=HomeState.tick(one.key), data_once="true"),
+                allowed(
+                    actions.CHECKLIST_WRITE,
+                    button("Done", kind="quiet", on_click=HomeState.tick(one.key), data_once="true"),
+                    "Done",
+                    id=f"tick-{one.key}",
+                ),
                 class_name="row",
             ),
         )
@@ -195,7 +207,9 @@ def setup() -> rx.Component:
         rx.cond(~HomeState.finished, hull(steps, title="Finish setting up", aside=count)),
         hull(skeleton_rows(3), title="Finish setting up"),
     )
-    return rx.cond(may(actions.CHECKLIST_WRITE), shown)  # a list of things to do, for those who can do them
+    return rx.cond(
+        within(actions.CHECKLIST_WRITE), shown
+    )  # a list of things to do, for those who can do them
 
 
 def people() -> rx.Component:
@@ -222,11 +236,12 @@ def lately() -> rx.Component:
 
 @rx.page(route="/t/[tenant]/home", title="Home · Bulkhead", on_load=HomeState.load)
 def home() -> rx.Component:
+    to_members = link(
+        rx.fragment(icon("plus"), "Invite member"), href("members"), class_name="btn", data_kind="primary"
+    )
     invite = rx.cond(
-        may(actions.MEMBER_INVITE),
-        link(
-            rx.fragment(icon("plus"), "Invite member"), href("members"), class_name="btn", data_kind="primary"
-        ),
+        within(actions.MEMBER_INVITE),
+        allowed(actions.MEMBER_INVITE, to_members, "Invite member", glyph="plus", full=HomeState.full),
     )
     welcome = rx.cond(Shell.tenant != "", rx.fragment("Welcome to ", Shell.tenant, ", ", Shell.user, "."), "")
     return page(

@@ -9,13 +9,27 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions, policy
+from shared.access.actions import Action
 from shared.access.roles import OWNER, may_grant
 from shared.core.ctx import Ctx
 from shared.core.errors import Invalid
 from shared.tenancy import invitations, members, roles
 from shared.ui import chart
 from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import button, choices, dialog, field, icon, icon_button, menu, search, select, text_input
+from shared.ui.form import (
+    button,
+    choices,
+    dialog,
+    field,
+    icon,
+    icon_button,
+    menu,
+    refused_icon,
+    refused_item,
+    search,
+    select,
+    text_input,
+)
 from shared.ui.form_model import Form, a_line, a_word, an_id
 from shared.ui.gate import needs
 from shared.ui.hull import hull, small, titled, two
@@ -23,7 +37,7 @@ from shared.ui.shell import head, link
 from shared.ui.table import TONE, Column, badge, data_table, initials, pager, person, row, some
 from tenant_app.frame import page
 from tenant_app.nav import href
-from tenant_app.shell import PageState, Shell, allowed, may
+from tenant_app.shell import PageState, Shell, allowed, may, within
 
 COLUMNS = [
     Column("Name", sort="name"),
@@ -273,7 +287,7 @@ class MembersState(PageState):
         return self._done(found, f"Sent {invitation.email} a new link.", "The old one no longer works.")
 
     @rx.event
-    @needs(actions.MEMBER_INVITE)
+    @needs(actions.INVITATION_REVOKE)
     async def revoke(self, invitation_id: str) -> EventSpec:
         async with self._ctx() as ctx:
             await invitations.revoke(ctx, an_id("inv", invitation_id))
@@ -339,22 +353,46 @@ class MembersState(PageState):
         return rx.toast.success(said, description=then)
 
 
+def possible(action: Action, item: rx.Component, glyph: str, label: str, *, full: Any = None) -> rx.Component:
+    """An entry of a row's menu, or why it cannot be chosen now."""
+    why: Any = Shell.why
+    if full is not None:
+        item = rx.cond(full != "", refused_item(glyph, label, full), item)
+    return rx.cond(why.contains(action.name), refused_item(glyph, label, why[action.name]), item)
+
+
 def member_line(one: MemberRow) -> rx.Component:
     def item(glyph: str, label: str, kind: str, **props: Any) -> rx.Component:
         return rx.menu.item(icon(glyph), label, on_select=MembersState.ask(kind, one.id), **props)
 
     change = menu(
         icon_button(f"Actions for {one.name}", "ellipsis"),
-        rx.cond(one.active, item("user-cog", "Change role", "role")),
         rx.cond(
-            may(actions.OWNER_TRANSFER) & one.active & ~one.you,
-            item("crown", "Transfer ownership", "transfer"),
+            one.active,
+            possible(
+                actions.MEMBER_SET_ROLE, item("user-cog", "Change role", "role"), "user-cog", "Change role"
+            ),
+        ),
+        rx.cond(
+            within(actions.OWNER_TRANSFER) & one.active & ~one.you,
+            possible(
+                actions.OWNER_TRANSFER,
+                item("crown", "Transfer ownership", "transfer"),
+                "crown",
+                "Transfer ownership",
+            ),
         ),
         rx.menu.separator(),
         rx.cond(
             one.active,
             item("user-x", "Deactivate", "deactivate"),
-            rx.menu.item(icon("user-check"), "Reactivate", on_select=MembersState.reactivate(one.id)),
+            possible(
+                actions.MEMBER_INVITE,  # it takes a seat
+                rx.menu.item(icon("user-check"), "Reactivate", on_select=MembersState.reactivate(one.id)),
+                "user-check",
+                "Reactivate",
+                full=MembersState.full,
+            ),
         ),
         item("user-minus", "Remove", "remove", color_scheme="red"),
         align="end",
@@ -374,12 +412,22 @@ def member_line(one: MemberRow) -> rx.Component:
 
 def invitation_line(one: InvitationRow) -> rx.Component:
     who = two(one.email, small(one.role, " · by ", one.invited_by, class_name="only-small"))
+    why: Any = Shell.why
     change = rx.el.div(
-        icon_button(
-            f"Resend the invitation of {one.email}",
-            "send",
-            on_click=MembersState.resend(one.id),
-            data_once="true",
+        rx.cond(
+            why.contains(actions.MEMBER_INVITE.name),
+            refused_icon(
+                f"Resend the invitation of {one.email}",
+                "send",
+                why[actions.MEMBER_INVITE.name],
+                id=f"resend-{one.id}",
+            ),
+            icon_button(
+                f"Resend the invitation of {one.email}",
+                "send",
+                on_click=MembersState.resend(one.id),
+                data_once="true",
+            ),
         ),
         icon_button(
             f"Revoke the invitation of {one.email}",
@@ -396,7 +444,7 @@ def invitation_line(one: InvitationRow) -> rx.Component:
         one.role,
         badge(one.status, one.tone),
         invited,
-        rx.cond(may(actions.MEMBER_INVITE), change),
+        rx.cond(may(actions.INVITATION_REVOKE), change),
     )
 
 

@@ -202,7 +202,7 @@ def look() -> rx.Component:
         disabled=~may(actions.SETTINGS_WRITE),
     )
     standard = rx.cond(
-        SettingsState.colour != "",
+        (SettingsState.colour != "") & may(actions.SETTINGS_WRITE),
         button(
             "Use the standard colour", kind="quiet", on_click=SettingsState.clear_colour, data_once="true"
         ),
@@ -270,7 +270,7 @@ def logo() -> rx.Component:
         remove,
         class_name="row",
     )
-    shown = rx.fragment(now, rx.cond(may(actions.SETTINGS_WRITE), upload))
+    shown = rx.fragment(now, allowed(actions.SETTINGS_WRITE, upload, "Upload logo"))
     return hull(rx.cond(SettingsState.loaded, shown, skeleton_text()), title="Logo", body=True)
 
 

@@ -1,0 +1,95 @@
+"""One sentence over every page about plan and bill, the worst there is, with a step for whoever reads it."""
+
+from datetime import timedelta
+
+from shared.access import actions, policy
+from shared.core.db import now
+from shared.entitlements import current, holdings
+from shared.tenancy import desk, invitations, standing
+from tests import factories
+from tests.conftest import Cast, Person
+
+
+async def read(person: Person) -> standing.Notice | None:
+    async with person.ctx() as ctx:
+        return await standing.notice(ctx)
+
+
+async def said(person: Person) -> str:
+    found = await read(person)
+    return f"{found.tone}: {found.said} {found.then} {found.step}" if found else ""
+
+
+async def test_all_is_well_and_nothing_is_said(cast: Cast) -> None:
+    assert await read(cast.ann) is None
+
+
+async def test_a_grace_period_says_until_when_and_to_each_what_they_can_do(cast: Cast) -> None:
+    ends = now() + timedelta(days=6)
+    async with cast.ann.ctx() as ctx:
+        await holdings.set_billing(ctx, "grace", "Overdue")
+        await holdings.set_billing(ctx, "read_only", "Still overdue", starts_at=ends)
+    found = await read(cast.ann)
+    assert found is not None
+    assert (found.tone, found.day, found.step) == ("warn", ends.isoformat(), "Pay the open invoice.")
+    found = await read(cast.max)
+    assert found is not None
+    assert found.step == "Ask an owner or billing contact to pay the open invoice."
+    current.forget(cast.acme)  # nothing kept: read again, and the same
+    async with cast.ann.ctx() as ctx:
+        current.forget(cast.acme)
+        assert (await current.outlook(ctx)).billing_until == ends
+
+
+async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
+    async with cast.gil.ctx() as ctx:
+        await holdings.assign(ctx, await factories.offer(ctx, "pro"), "Trying", trial_days=9)
+    assert await said(cast.gil) == (
+        "accent: 9 days left in your trial of Pro. Afterwards what remains is what Free gives."
+        " Ask support for a larger plan."
+    )
+    for status, word in (
+        ("grace", "overdue"),
+        ("read_only", "nothing can be changed"),
+        ("none", "Nothing is paid"),
+    ):
+        async with cast.gil.ctx() as ctx:
+            await holdings.set_billing(ctx, status, "Test")
+        assert word in await said(cast.gil)
+
+
+async def test_a_trial_that_has_ended_says_what_remains(cast: Cast) -> None:
+    async with cast.gil.ctx() as ctx:
+        row = await holdings.assign(ctx, await factories.offer(ctx, "pro"), "Trying", trial_days=1)
+        row.trial_ends_at = now() - timedelta(seconds=1)
+    current.forget(cast.globex)
+    assert (await said(cast.gil)).startswith(
+        "warn: The trial of Pro has ended. What remains is what Free gives"
+    )
+
+
+async def test_more_than_a_soft_limit_warns_and_a_hard_one_closes_the_button(cast: Cast) -> None:
+    soon = now() + timedelta(days=3)
+    async with cast.olga.octx() as octx:
+        await desk.override_limit(octx, cast.acme, "members", 2, "Fewer", ends_at=soon, hard=False)
+    assert (await said(cast.ann)).startswith("warn: 3 seats are in use; Business has 2.")
+    async with cast.ann.ctx() as ctx:
+        assert policy.said(ctx, actions.MEMBER_INVITE, used=3) == ""
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    async with cast.olga.octx() as octx:
+        await desk.override_limit(octx, cast.acme, "members", 4, "Fewer", ends_at=soon)
+    assert await read(cast.ann) is None
+    async with cast.ann.ctx() as ctx:
+        assert policy.said(ctx, actions.MEMBER_INVITE, used=4).startswith("All 4 seats are in use (4 of 4).")
+
+
+async def test_read_only_refuses_every_action_that_writes_with_words_and_leaves_cleaning_up(
+    cast: Cast,
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        await holdings.set_billing(ctx, "read_only", "Test")
+    async with cast.ann.ctx() as ctx:
+        refused = policy.refusals(ctx)
+    writing = {one.name for one in actions.ACTIONS.values() if one.writes and not one.cleans_up}
+    assert set(refused) == writing
+    assert all("overdue" in words for words in refused.values())
