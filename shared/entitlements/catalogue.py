@@ -78,8 +78,7 @@ class Catalogue:
 
     def newest(self, plan_id: str, at: datetime) -> Offer | None:
         """What somebody who chooses the plan now gets."""
-        valid = [one for one in self.by_plan.get(plan_id, ()) if one.effective_at <= at]
-        return valid[-1] if valid else None
+        return next((one for one in reversed(self.by_plan.get(plan_id, ())) if one.effective_at <= at), None)
 
     def by_key(self, key: str, at: datetime) -> Offer | None:
         """The same, of a plan that everybody is offered."""

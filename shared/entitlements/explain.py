@@ -152,9 +152,9 @@ def _billing(facts: Facts, catalogue: Catalogue, action: Action) -> Line:
         return Line(Layer.BILLING, Verdict.YES, source, _owes_and_cleans_up, (facts,))
     if status == "read_only" and action.writes:
         return Line(Layer.BILLING, Verdict.NO, source, _is_read_only, (facts,), Reason.BILLING_READ_ONLY)
-    if status == "none":
+    if status == "none" and action.feature:
         rest = catalogue.fallback(facts.at)
-        if action.feature and action.feature not in (compiled.entitled(facts).features & rest.features):
+        if action.feature not in rest.features or not _gives(facts, action.feature):
             return Line(Layer.BILLING, Verdict.NO, source, _is_unpaid, (facts, rest), Reason.BILLING_NONE)
     if status == "grace" and action.writes:
         return Line(Layer.BILLING, Verdict.WARN, source, _is_overdue, (facts,), Reason.BILLING_GRACE)
@@ -169,9 +169,11 @@ def _entitlement(facts: Facts, action: Action) -> tuple[Line, Line, Line]:
     if action.cleans_up:
         return Line(Layer.PLAN, Verdict.IDLE, version, _cleans_up, (facts,)), *NOT_NEEDED
     included = feature in facts.offer.features
-    adding = next((one for one in facts.addons if feature in one[1].features), None)
-    row = facts.overrides.get(("feature", feature))
-    gives = bool(row.value) if row else included or adding is not None
+    adding, row, gives = (
+        _adding(facts, feature),
+        facts.overrides.get(("feature", feature)),
+        _gives(facts, feature),
+    )
 
     about = (facts, feature)
     if included and gives:
@@ -196,16 +198,32 @@ def _entitlement(facts: Facts, action: Action) -> tuple[Line, Line, Line]:
     return plan, addon, Line(Layer.OVERRIDE, Verdict.NO, row.id, _overrides, (row,), Reason.NOT_IN_PLAN)
 
 
+def _adding(facts: Facts, feature: str) -> tuple[TenantAddon, Offer] | None:
+    return next((one for one in facts.addons if feature in one[1].features), None)
+
+
+def _gives(facts: Facts, feature: str) -> bool:
+    """As in `compiled.entitled`, for one feature."""
+    row = facts.overrides.get(("feature", feature))
+    if row is not None:
+        return bool(row.value)
+    return feature in facts.offer.features or _adding(facts, feature) is not None
+
+
 def _trial(facts: Facts, catalogue: Catalogue, action: Action) -> Line:
     source = facts.assigned.id if facts.assigned else REGISTRY
     if facts.trial_ends_at is None:
         return Line(Layer.TRIAL, Verdict.IDLE, source, _is_no_trial)
     if not facts.trial_ended:
         return Line(Layer.TRIAL, Verdict.YES, source, _runs, (facts,))
-    rest = catalogue.fallback(facts.at)
-    if action.feature and not action.cleans_up and action.feature not in rest.features:
-        return Line(Layer.TRIAL, Verdict.NO, source, _trial_ended, (facts, rest), Reason.TRIAL_ENDED)
-    return Line(Layer.TRIAL, Verdict.YES, source, _trial_ended, (facts, rest))
+    about = (facts, catalogue)
+    if (
+        action.feature
+        and not action.cleans_up
+        and action.feature not in catalogue.fallback(facts.at).features
+    ):
+        return Line(Layer.TRIAL, Verdict.NO, source, _trial_ended, about, Reason.TRIAL_ENDED)
+    return Line(Layer.TRIAL, Verdict.YES, source, _trial_ended, about)
 
 
 def _flag(facts: Facts, catalogue: Catalogue, provider: Provider, action: Action) -> Line:
@@ -354,8 +372,9 @@ def _runs(facts: Facts) -> str:
     return f"It runs until {_day(facts.trial_ends_at)}."
 
 
-def _trial_ended(facts: Facts, rest: Offer) -> str:
-    return f"It ended on {_day(facts.trial_ends_at)} without a payment: what remains is {rest.said}."
+def _trial_ended(facts: Facts, catalogue: Catalogue) -> str:
+    rest = catalogue.fallback(facts.at).said
+    return f"It ended on {_day(facts.trial_ends_at)} without a payment: what remains is {rest}."
 
 
 def _is_held_back(action: Action, required: str) -> str:
