@@ -64,7 +64,7 @@ def flag_state(one: Known) -> tuple[str, str]:
     if said.killed:
         return "Killed", tone("Killed")
     rules = [rule for rule in said.rules if is_open(rule, at)]
-    if any(rule["kind"] == "everyone" for rule in rules):
+    if any(rule["kind"] == "everyone" or rule.get("percent") == 100 for rule in rules):
         return "On for everyone", tone("On for everyone")
     if not rules:
         return "Off", tone("Off")

@@ -205,7 +205,7 @@ def creating() -> rx.Component:
             "Clean up by",
             text_input("cleanup_by", type="date", noted=True, required=True),
             id="cleanup_by",
-            hint="From that day on it is stale, and the build fails while code still asks for it.",
+            hint="After that day it is stale and stands on top of the list.",
         ),
         field(
             "Requires",

@@ -16,15 +16,15 @@ from shared.entitlements.catalogue import Catalogue, Rollout
 KINDS = {  # kind: what it says; those with values name them, `percentage` its percent
     "allowed": "tenants that were let in one by one",
     "beta": "tenants that try things first",
-    "cohort": "cohorts",
+    "cohort": "the cohort",
     "everyone": "everyone",
-    "industry": "industries",
+    "industry": "the industry",
     "internal": "our own tenants",
     "percentage": "a share of all tenants",
-    "plan": "plans",
-    "region": "regions",
+    "plan": "the plan",
+    "region": "the region",
 }
-WITH_VALUES = {"cohort", "industry", "plan", "region"}
+WITH_VALUES = {"cohort": "cohorts", "industry": "industries", "plan": "plans", "region": "regions"}
 BUCKETS = 10_000  # of a hundredth of a percent
 
 
@@ -132,7 +132,12 @@ def said(rule: Mapping[str, Any]) -> str:
     kind = rule["kind"]
     if kind == "percentage":
         return f"{rule['percent']:g} % of all tenants"
-    return f"{KINDS[kind]} {', '.join(rule['values'])}" if kind in WITH_VALUES else KINDS[kind]
+    if kind not in WITH_VALUES:
+        return KINDS[kind]
+    values = [value.replace("_", " ") for value in rule["values"]]
+    return (
+        f"{KINDS[kind]} {values[0]}" if len(values) == 1 else f"the {WITH_VALUES[kind]} {', '.join(values)}"
+    )
 
 
 def is_open(rule: Mapping[str, Any], at: datetime) -> bool:

@@ -128,7 +128,7 @@ def merged(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def in_words(rule: Mapping[str, Any]) -> str:
-    """As in "plans pro, from 1 December 2026, 09:00 UTC"."""
+    """As in "the plan pro, from 1 December 2026, 09:00 UTC"."""
     since, until = rule.get("starts_at"), rule.get("ends_at")
     times = [f"{word} {_clock(at)}" for word, at in (("from", since), ("until", until)) if at]
     return ", ".join([said(rule), *times])

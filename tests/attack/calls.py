@@ -120,6 +120,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
     "body": lambda *_: "A body",
+    "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
     "colour": lambda *_: "#123456",
     "confirm": lambda world, tenant: world.names[world.acme],
     "dedupe": lambda *_: new_id("ntf"),
@@ -135,10 +136,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
     "name": lambda *_: "Another name",
+    "number": lambda *_: 1,
     "offer": lambda *_: OFFER,
     "on": lambda *_: True,
     "operator_id": lambda *_: new_id("opr"),
     "permissions": lambda *_: ["home:read"],
+    "owner": lambda *_: "Access team",
     "problem": lambda *_: ValueError("a problem"),
     "quantity": lambda *_: 2,
     "query": lambda *_: "",
@@ -156,6 +159,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "value": lambda *_: "small",
     "version_id": lambda *_: "plv_pro_1",
     "wanted": lambda *_: Filter(),
+    "was": lambda *_: now().date(),
     "wrapped": lambda *_: b"a key",
 }
 

@@ -23,16 +23,22 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{one.name.lower()}" for one in Permission), ""),
+    **dict.fromkeys(("ends_at", "percent", "required_feature", "starts_at", "value"), ""),
+    "cleanup_by": "2030-01-01",
     "colour": "#336699",
     "column": "name",
     "dialog": "",
     "email": "eve@evil.test",
     "key": "brand",
+    "kind": "everyone",
     "name": ACME,  # as it is: everybody else looks for this word
     "open": False,
+    "owner": "Access team",
+    "place": "0",
     "reason": "Because it is so",
     "slug": "-",
     "tab": "overview",
+    "title": "A title",
 }
 
 

@@ -32,6 +32,7 @@ ASKED_BEFORE = {
     "audit.trail.verify": "by tenancy.history",
     "audit.trail.verify_operators": "by tenancy.directory",
     **{f"entitlements.holdings.{name}": "by tenancy.desk and provisioning" for name in HOLDINGS},
+    "entitlements.rollouts.read_rules": "by entitlements.rollouts and tenancy.exposure",
     "tenancy.checklist.add_all": "a step of setting up",
     "tenancy.checklist.complete_itself": "by the service whose work the item is about",
     "tenancy.notifications.add": "by services and jobs, for somebody else",

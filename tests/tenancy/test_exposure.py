@@ -71,7 +71,7 @@ async def test_who_is_exposed_and_why_page_by_page(cast: Cast) -> None:
     key = await opening.flag(cast, *REGION)
     found = await reach(cast, key)
     (row,) = [one for one in found.rows if one.tenant_id == cast.acme]
-    assert (row.name, row.plan, row.found) == ("Acme", "Business", "On for regions eu.")
+    assert (row.name, row.plan, row.found) == ("Acme", "Business", "On for the region eu.")
     assert cast.globex not in {one.tenant_id for one in found.rows}
     assert found.exposed.tenants + found.others.tenants == found.of
     await opening.say(cast, key, EVERYONE)

@@ -1,0 +1,178 @@
+"""What the pages of flags do with what no honest page sends, and with tabs that were open too long."""
+
+from typing import Any
+
+import pytest
+
+from admin_app.pages.flag import OneFlagState
+from admin_app.pages.flags import FlagsState
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.entitlements import rollouts
+from tests.conftest import Cast, Operating
+from tests.entitlements import opening
+
+PLAIN = {"kind": "everyone", "value": "", "percent": "", "starts_at": "", "ends_at": ""}
+
+
+async def send(state: Any, name: str, *args: Any) -> Any:
+    handler: Any = type(state).event_handlers[name].fn
+    return await handler(state, *args)
+
+
+async def opened(who: Operating, key: str) -> Any:
+    state = who.opens(OneFlagState, path=f"/flags/{key}")
+    await send(state, "load")
+    return state
+
+
+async def version(cast: Cast, key: str) -> int:
+    async with cast.olga.octx() as octx:
+        return (await rollouts.get(octx, key)).flag.version.number
+
+
+async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "region", "values": ["eu", "us"]})
+    page = await opened(cast.olga, key)
+    await send(page, "edit")
+    assert [one.said for one in page.draft] == ["the region eu", "the region us"]
+    await send(page, "remove", "0")
+    await send(page, "add", {**PLAIN, "kind": "region", "value": "ap"})
+    for percent in ("10", "15"):  # the second one replaces the first
+        await send(page, "add", {**PLAIN, "kind": "percentage", "percent": percent})
+    await send(page, "add", {**PLAIN, "kind": "beta", "starts_at": "2026-12-01T09:00"})
+    await send(page, "review")
+    assert page.dialog == "save"
+    await send(page, "save", {"reason": "Step by step"})
+    assert (page.dialog, page.editing) == ("", False)
+    assert [one.said for one in page.rules] == [
+        "the regions ap, us",
+        "15 % of all tenants",
+        "tenants that try things first, from 1 December 2026, 09:00 UTC",
+    ]
+    assert page.versions[0].reason == "Step by step"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "nobody"},
+        {"kind": "plan", "value": "gold"},
+        {"kind": "plan", "value": ""},
+        {"kind": "percentage", "percent": ""},
+        {"kind": "percentage", "percent": "half"},
+        {"kind": "percentage", "percent": "101"},
+        {"kind": "percentage", "percent": "nan"},
+        {"starts_at": "soon"},
+        {"starts_at": "2026-12-02T09:00", "ends_at": "2026-12-01T09:00"},
+        {"tenant_id": "ten_x"},
+        {"percent": 5},
+    ],
+)
+async def test_a_rule_that_cannot_be_meant_changes_no_draft(cast: Cast, wrong: dict[str, Any]) -> None:
+    page = await opened(cast.olga, await opening.flag(cast))
+    await send(page, "edit")
+    with pytest.raises(Invalid):
+        await send(page, "add", PLAIN | wrong)
+    assert page.draft == []
+
+
+@pytest.mark.parametrize("place", ["1", "-1", "x", "", 0, None, [0]])
+async def test_only_a_rule_that_stands_there_is_removed(cast: Cast, place: Any) -> None:
+    page = await opened(cast.olga, await opening.flag(cast, {"kind": "everyone"}))
+    await send(page, "edit")
+    with pytest.raises(Invalid):
+        await send(page, "remove", place)
+    assert len(page.draft) == 1
+
+
+async def test_a_draft_of_an_old_version_is_not_saved(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "everyone"})
+    page = await opened(cast.olga, key)
+    await send(page, "edit")
+    await opening.say(cast, key, [{"kind": "beta"}])
+    await send(page, "load")  # as the page does when it is told of the change
+    assert page.overtaken
+    assert [one.said for one in page.draft] == ["everyone"]
+    with pytest.raises(Conflict, match="Somebody else"):
+        await send(page, "save", {"reason": "Too late"})
+    assert await version(cast, key) == 3
+
+
+async def test_what_was_drafted_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
+    one, other = [await opening.flag(cast, {"kind": "beta"}) for _ in range(2)]
+    page = await opened(cast.olga, one)
+    await send(page, "edit")
+    await send(page, "add", PLAIN)
+    moved = cast.olga.opens(OneFlagState, path=f"/flags/{other}")
+    page.router = moved.router
+    for name, args in (
+        ("review", ()),
+        ("save", ({"reason": "Wrong page"},)),
+        ("kill", ({"reason": "Wrong page", "confirm": other},)),
+        ("move", ({"reason": "Wrong page", "cleanup_by": "2030-01-01"},)),
+    ):
+        with pytest.raises(Conflict, match="another flag"):
+            await send(page, name, *args)
+    await send(page, "load")
+    assert (page.one.key, page.editing, page.draft) == (other, False, [])
+    assert await version(cast, other) == 2
+
+
+async def test_switches_ask_for_the_key_exactly(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "everyone"})
+    page = await opened(cast.olga, key)
+    for confirm in ("", key[:-1], key.upper(), "Trying it"):
+        for switch in ("kill", "revive", "retire"):
+            with pytest.raises(Invalid, match="not the key"):
+                await send(page, switch, {"reason": "It breaks things", "confirm": confirm})
+    await send(page, "kill", {"reason": "It breaks things", "confirm": key})
+    assert page.one.killed
+    assert page.one.killed_said == "By Olga: It breaks things"
+    assert page.figures.exposed.startswith("0 of ")
+    assert page.exposed == []
+    with pytest.raises(Conflict, match="killed already"):  # a second click
+        await send(page, "kill", {"reason": "It breaks things", "confirm": key})
+    await send(page, "ask", "revive")
+    assert (page.effect.before, page.dialog) == ("0", "revive")
+    await send(page, "revive", {"reason": "Mended", "confirm": key})
+    assert not page.one.killed
+
+
+async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
+    key = await opening.flag(cast)
+    page = await opened(cast.olga, key)
+    for day in ("", "soon", "2020-01-01"):
+        with pytest.raises(Invalid):
+            await send(page, "move", {"cleanup_by": day, "reason": "Longer"})
+    await send(page, "move", {"cleanup_by": "2030-01-01", "reason": "Longer"})
+    assert page.one.cleanup_by == "1 January 2030"
+    await send(page, "retire", {"reason": "Done", "confirm": key})
+    assert page.one.retired
+    listed = cast.olga.opens(FlagsState, path="/flags")
+    await send(listed, "load")
+    row = next(one for one in listed.rows if one.key == key)
+    assert (row.state, row.exposed) == ("Retired", "0")
+
+
+async def test_nothing_is_asked_about_what_cannot_be_a_key(cast: Cast) -> None:
+    for path in ("Not-a-key", "", "a/b", "x" * 41):
+        page = cast.olga.opens(OneFlagState, path=f"/flags/{path}")
+        for name, args in (("next", ()), ("edit", ()), ("kill", ({"reason": "R", "confirm": path},))):
+            if name != "next":
+                with pytest.raises(NotFound):
+                    await send(page, name, *args)
+
+
+async def test_support_changes_nothing_behind_the_page_either(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "everyone"})
+    page = await opened(cast.sam, key)
+    await send(page, "edit")
+    for name, args in (
+        ("save", ({"reason": "R"},)),
+        ("kill", ({"reason": "R", "confirm": key},)),
+        ("move", ({"reason": "R", "cleanup_by": "2030-01-01"},)),
+        ("retire", ({"reason": "R", "confirm": key},)),
+    ):
+        with pytest.raises(Refused, match="change flags"):
+            await send(page, name, *args)
+    assert await version(cast, key) == 2
