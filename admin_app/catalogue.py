@@ -131,7 +131,7 @@ def in_force(item: Item, at: datetime) -> PlanVersion | None:
 def gives(content: Content) -> str:
     """Of an add-on, in a line."""
     more = [
-        amount if amount.startswith("unlimited") else f"{amount} more"
+        amount if amount.startswith("unlimited") else f"+{amount}"
         for amount in (contents.said(limit, name) for name, limit in content.limits.items())
     ]
     return ", ".join([*more, *(FEATURES[name].title for name in FEATURES if name in content.features)])

@@ -248,8 +248,9 @@ def draft_form(
     only_plans = rx.cond(
         is_plan,
         hull(
-            field(
-                "Trial", trial, id="trial_days", hint="Days, 0 to 365, for who chooses it without paying yet."
+            rx.el.div(
+                field("Trial", trial, id="trial_days", hint="Days without paying, 0 to 365."),
+                class_name="checks",
             ),
             rx.el.fieldset(
                 rx.el.legend("Flags it switches on", class_name="legend"),
@@ -342,4 +343,6 @@ def effect_list(title: str, said: str, rows: Any) -> rx.Component:
         return rx.el.li(words, rx.el.span(one.count, class_name="num strong amount"))
 
     rows_ = rx.el.ul(rx.foreach(rows, line), class_name="list")
-    return rx.cond(some(rows), hull(rows_, title=title, aside=small(said) if said else None))
+    return rx.cond(
+        some(rows), hull(rows_, title=title, aside=small(said, class_name="less") if said else None)
+    )

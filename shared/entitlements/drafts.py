@@ -223,8 +223,8 @@ async def publish(
         reason,
         before={name: was for name, was, _ in changed},
         after={name: becomes for name, _, becomes in changed},
-        effective_at=draft.effective_at.isoformat(),
-        moves=moves,
+        in_force_from=f"{draft.effective_at:%-d %B %Y, %H:%M} UTC",
+        existing_tenants="move" if moves else "stay",
         effect=dict(effect or {}),
     )
     await _changed(octx)

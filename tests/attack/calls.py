@@ -15,6 +15,7 @@ from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.entitlements.catalogue import offer
+from shared.entitlements.contents import Content
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.tenancy.logos import Drawn
 from shared.tenancy.models import Notification
@@ -122,6 +123,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "body": lambda *_: "A body",
     "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
     "colour": lambda *_: "#123456",
+    "confirmed": lambda *_: "",
+    "content": lambda *_: Content(),
     "confirm": lambda world, tenant: world.names[world.acme],
     "dedupe": lambda *_: new_id("ntf"),
     "descending": lambda *_: False,
@@ -129,12 +132,14 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "ends_at": lambda *_: now() + timedelta(days=7),
     "feature": lambda *_: "sso",
     "flag": lambda *_: "role_editor",
+    "effective_at": lambda *_: None,
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
     "kind": lambda *_: "attack",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
+    "moves": lambda *_: False,
     "name": lambda *_: "Another name",
     "number": lambda *_: 1,
     "offer": lambda *_: OFFER,
@@ -142,10 +147,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "operator_id": lambda *_: new_id("opr"),
     "permissions": lambda *_: ["home:read"],
     "owner": lambda *_: "Access team",
+    "plan_id": lambda *_: "pln_pro",
     "problem": lambda *_: ValueError("a problem"),
     "quantity": lambda *_: 2,
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
+    "revision": lambda *_: 1,
     "role": lambda *_: "member",
     "row": lambda world, tenant: _notification(world, tenant),
     "sentence": lambda *_: "A sentence",

@@ -31,7 +31,7 @@ REFUSALS = (entry.NOTHING_HERE, FORBIDDEN, RELOAD)
 HYDRATE = "reflex___state____state.hydrate"  # of Reflex: sends all that a tab holds
 UNMARKED = "This cannot be done from a page."
 BUG = "Something went wrong on our side."
-OF_OPERATORS = ("operator_id",)  # rows of no tenant
+OF_OPERATORS = ("operator_id", "plan_id", "version_id")  # rows of no tenant
 TABS = ("members", "audit", "tenants", "operators")
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from shared.access.permissions import Permission
 from shared.core.ids import new_id
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
 from tests.attack.world import ACME
 
 Handler = dict[str, Any]  # as `serve.listing` describes it
@@ -16,7 +18,9 @@ PREFIXES = {
     "notification": "ntf",
     "operator": "opr",
     "role": "rol",
+    "plan": "pln",
     "tenant": "ten",
+    "version": "plv",
 }
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
@@ -25,12 +29,17 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys((f"may_{one.name.lower()}" for one in Permission), ""),
     **dict.fromkeys(("ends_at", "percent", "required_feature", "starts_at", "value"), ""),
     "cleanup_by": "2030-01-01",
+    **{f"limit_{name}": "5" for name in LIMITS},
+    **{f"mode_{name}": "hard" for name in LIMITS},
+    **{f"feature_{name.replace('.', '_')}": "on" for name in FEATURES},
     "colour": "#336699",
     "column": "name",
     "dialog": "",
+    "effective_on": "",
     "email": "eve@evil.test",
     "key": "brand",
-    "kind": "everyone",
+    "kind": "plan",
+    "moves": "stay",
     "name": ACME,  # as it is: everybody else looks for this word
     "open": False,
     "owner": "Access team",
@@ -39,6 +48,7 @@ HONEST: dict[str, Any] = {
     "slug": "-",
     "tab": "overview",
     "title": "A title",
+    "trial_days": "0",
 }
 
 

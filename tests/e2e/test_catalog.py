@@ -134,9 +134,11 @@ def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(som
     expect(conflict).to_contain_text("40 seats")
     expect(conflict).to_contain_text("Workspaces")
     expect(first.get_by_label("Members: amount")).to_have_value("31")
+    first.bring_to_front()
     first.get_by_test_id("look").click()  # as if it had not been seen: still refused, still nothing lost
     expect(first.get_by_label("Members: amount")).to_have_value("31")
-    expect(conflict).to_be_visible()
+    expect(conflict).to_be_in_viewport()
+    first.wait_for_timeout(600)  # it scrolls
     olga.shot("catalog-conflict")
     assert judged(olga, "catalog-conflict", "light") == []
     first.get_by_role("button", name="Take theirs").click()
@@ -144,11 +146,14 @@ def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(som
     expect(first.get_by_role("checkbox", name="Workspaces")).to_be_checked()
     first.get_by_label("Members: amount").fill("32")
     looks(first)
+    second.bring_to_front()
     stale = second.get_by_test_id("stale")
     expect(stale).to_contain_text("Olga Berg has changed this draft")
     expect(second.get_by_test_id("publish")).to_be_disabled()
+    first.bring_to_front()
     first.get_by_role("button", name="Back to the draft").click()
     discards(first)
+    second.bring_to_front()
     expect(stale).to_contain_text("does not exist any more")
 
 
@@ -182,7 +187,7 @@ def test_a_plan_for_one_tenant_begins_as_a_draft(someone: type[Newcomer]) -> Non
     expect(table).to_contain_text("Not in force yet")
     olga.shot("catalog-own")
     page.get_by_role("tab", name="Add-ons").click()
-    expect(page.get_by_role("table", name="Add-ons")).to_contain_text("10 seats more")
+    expect(page.get_by_role("table", name="Add-ons")).to_contain_text("+10 seats")
     olga.shot("catalog-addons")
     assert judged(olga, "catalog-addons", "light") == []
 

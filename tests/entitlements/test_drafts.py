@@ -105,7 +105,9 @@ async def test_what_is_saved_is_published_and_stays_in_the_trail_with_before_and
         _, catalogue = await holdings.facts(ctx)
         assert catalogue.offers[draft.id].limits["members"] == Limit(7)
     event = await newest_line(cast.olga)
-    assert (event.action, event.reason, event.details["moves"]) == ("draft.published", "As agreed", False)
+    assert (event.action, event.reason, event.details["existing_tenants"]) == (
+        *("draft.published", "As agreed", "stay"),
+    )
 
 
 async def test_a_draft_begins_with_the_newest_version_and_there_is_one(cast: Cast) -> None:
@@ -228,7 +230,7 @@ async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
 
 async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
-    for at in (now() - timedelta(seconds=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)):
+    for at in (now() - timedelta(seconds=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)):  # noqa: DTZ001
         with pytest.raises(Invalid, match="past"):
             async with cast.olga.octx() as octx:
                 await publish(octx, draft, at=at)
