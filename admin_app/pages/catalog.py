@@ -1,6 +1,6 @@
 """/catalog: plans and add-ons. A draft is changed, its effect on every tenant looked at, then it is published."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import reflex as rx
@@ -20,7 +20,6 @@ from admin_app.frame import page
 from admin_app.shell import PageState, allowed, may
 from shared.access import actions
 from shared.core.ctx import OperatorCtx
-from shared.core.db import now
 from shared.core.errors import Conflict, NotFound
 from shared.entitlements import contents, drafts
 from shared.entitlements.contents import Content
@@ -120,7 +119,7 @@ class CatalogState(PageState):
         self._show(stock, holders)
 
     def _show(self, stock: Stock, holders: Holders) -> None:
-        at, by_version = now(), holders.by_version
+        at, by_version = datetime.now(UTC), holders.by_version
 
         def rows(items: list[Item]) -> list[ItemRow]:
             return [catalogue.item_row(one, by_version, holders.names, at) for one in items]

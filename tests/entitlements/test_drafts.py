@@ -228,6 +228,22 @@ async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
         assert (await publish(octx, changed)).status == "published"
 
 
+async def test_of_two_plans_published_at_once_the_second_was_not_looked_at_with_the_first(cast: Cast) -> None:
+    """Both were looked at in the same catalogue; who comes second would publish into another one."""
+    one, other = [await saved(cast.olga, await made(cast.olga)) for _ in range(2)]
+    async with cast.olga.octx() as octx:
+        epoch = (await current.catalogue(octx.session)).epoch
+    ready = asyncio.Barrier(2)
+
+    async def publishes(draft: PlanVersion) -> PlanVersion:
+        async with cast.olga.octx() as octx:
+            await ready.wait()
+            return await publish(octx, draft, confirmed=contents.digest(draft, epoch, True, None))
+
+    done = await asyncio.gather(publishes(one), publishes(other), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in done) == ["Conflict", "PlanVersion"]
+
+
 async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
     for at in (now() - timedelta(seconds=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)):  # noqa: DTZ001
