@@ -35,7 +35,7 @@ import psycopg
 from shared.core import log
 from shared.core.config import settings
 from shared.core.embedded import EmbeddedPostgres
-from tests.bench import databases, decisions, lists, pages
+from tests.bench import databases, decisions, lists, pages, visible
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratios
 
@@ -53,7 +53,11 @@ class Run:
     raw: dict[str, Any] = field(default_factory=dict)
 
     def results(self) -> list[Result]:
-        parts = {"decision/": self._decisions, "list/": self._lists}
+        parts = {
+            "decision/": self._decisions,
+            "entitlement-visible/": self._visible,
+            "list/": self._lists,
+        }
         found: list[Result] = []
         rest = self.goals
         for prefix, measured in parts.items():
@@ -68,6 +72,14 @@ class Run:
         except (Broken, psycopg.Error) as problem:
             return [Result(goal, reason=reason(problem)) for goal in goals]
         self.raw["decisions, ns"] = seen.rounds
+        return [seen.result(goal) for goal in goals]
+
+    def _visible(self, goals: list[Goal]) -> list[Result]:
+        try:
+            seen = visible.measure(self.rounds, random.Random(self.seed), say)
+        except (Broken, psycopg.Error) as problem:
+            return [Result(goal, reason=reason(problem)) for goal in goals]
+        self.raw["entitlement-visible, p99 in ms"] = seen.rounds
         return [seen.result(goal) for goal in goals]
 
     def _lists(self, goals: list[Goal]) -> list[Result]:

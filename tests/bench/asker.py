@@ -1,0 +1,95 @@
+"""`python -m tests.bench.asker [SECONDS]`: a process of the app that keeps rights, for `tests.bench.visible`.
+
+Commands come as lines of JSON on standard input; what it answers, and what it hears, goes to standard output. With
+SECONDS it is the control: rights are kept for so long, whatever their version, and nothing is listened to.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from shared.access import actions
+from shared.access.decision import decide
+from shared.core import db, log
+from shared.core.ctx import Rights
+from shared.core.notices import CHANNEL
+from shared.entitlements import current
+from shared.tenancy import entry
+
+ASKED = actions.AUDIT_EXPORT  # of a feature that the bench switches
+
+
+def say(**words: Any) -> None:
+    print(json.dumps(words), flush=True)
+
+
+async def listen() -> None:
+    """As `shared.ui.live` does: one connection, and what is said of rights frees what is kept of them."""
+    async with await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True) as connection:
+        await connection.execute(f"listen {CHANNEL}")
+        say(listening=True)
+        async for notice in connection.notifies():
+            kind, _, key = notice.payload.partition(" ")
+            if kind == "rights":
+                current.forget(key)
+            if kind in ("rights", "bare"):
+                say(heard=f"{kind} {key}", at=time.monotonic_ns())
+
+
+def keep(number: int, among: Sequence[str]) -> None:
+    """So many tenants are kept, these `among` them."""
+    known = next(iter(current._kept.values()))
+    current.forget()
+    for tenant_id in (*among, *(f"ten_{place:06}" for place in range(number - len(among)))):
+        rest = known.until, known.facts, known.catalogue, dict(known.rights)
+        current._kept[tenant_id] = current.Kept(known.version, known.epoch, *rest)
+
+
+async def ask(cookie: str, slug: str) -> str:
+    async with entry.enter_tenant(cookie, slug) as ctx:
+        return str(decide(ctx, ASKED).reason)
+
+
+def keep_for(seconds: float) -> None:
+    """The control: a time instead of a version."""
+    asked, until = current.rights, dict[str, tuple[float, Rights]]()
+
+    async def rights(session: Any, tenant_id: str, *rest: Any) -> Rights:
+        end, kept = until.get(tenant_id, (0.0, None))
+        if kept is None or end <= time.monotonic():
+            kept = await asked(session, tenant_id, *rest)
+            until[tenant_id] = time.monotonic() + seconds, kept
+        return kept
+
+    current.rights = rights
+
+
+async def main(seconds: float) -> None:
+    log.configure("CRITICAL")
+    loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    if seconds:
+        keep_for(seconds)
+        listening = None
+        say(listening=False)
+    else:
+        listening = asyncio.create_task(listen())
+    current.MOST = 1_000_000  # the bench says how many are kept
+    while line := await lines.readline():
+        said = json.loads(line)
+        if "keep" in said:
+            keep(said["keep"], said["among"])
+            say(kept=said["keep"])
+        else:
+            say(reason=await ask(said["cookie"], said["slug"]))
+    if listening:
+        listening.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0))

@@ -1,0 +1,186 @@
+"""How soon the processes of the app know that an entitlement has changed, against a bare NOTIFY.
+
+One process changes a tenant's feature by the operators' own service; three others keep its rights, among those of many
+more. Measured is from just before the commit until a process has heard it and dropped what it kept, wall time, since
+waiting is the subject. `bare` is one updated row and a NOTIFY, heard by the same connections: the same durability.
+Being right does not depend on it: after every commit one of the processes is asked, and one wrong answer fails the row. The
+control keeps rights for a time instead, so it is asked until it is right.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from itertools import cycle
+from random import Random
+from typing import Any
+
+import psycopg
+
+from shared.access.reasons import Reason
+from shared.core import db
+from shared.core.db import now
+from shared.core.notices import CHANNEL
+from shared.tenancy import desk, entry
+from shared.tenancy.models import Tenant
+from tests import database, factories
+from tests.bench.broken import Broken
+from tests.bench.rows import Goal, Result, nearest, ratios
+from tests.bench.servers import ROOT
+
+PROCESSES, CHANGES, LATE = 3, 380, 12  # that are asked; changes of a round and size; of those what the control sees
+TENANTS = 100  # that are changed in turn, so that none has a longer history than a tenant has
+KEPT = {"": 1_000, "@100k": 100_000}
+SECONDS = 0.25  # of the control
+WITHIN = 10.0
+SAID = "entitlement-visible/notify"
+FEATURE = "exports.csv"
+
+
+class Asker:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def hears(self, what: str) -> int:
+        while (said := await self._read()).get("heard") != what:
+            if "reason" in said or "kept" in said:
+                raise Broken("a process answered before it had heard")
+        return int(said["at"])
+
+    async def says(self, what: str, **words: Any) -> Any:
+        assert self._process.stdin is not None
+        if words:
+            self._process.stdin.write(json.dumps(words).encode() + b"\n")
+        while what not in (said := await self._read()):
+            pass
+        return said[what]
+
+    async def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), WITHIN)
+        if not line:
+            raise Broken("a process that is asked has ended")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@asynccontextmanager
+async def asking(*arguments: str) -> AsyncIterator[Asker]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.asker", *arguments), cwd=ROOT, stdin=pipe, stdout=pipe
+    )
+    try:
+        asker = Asker(process)
+        await asker.says("listening")
+        yield asker
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+class Visible:
+    """Tenants, those who are asked about them, and milliseconds by round."""
+
+    def __init__(self, tenants: Sequence[Tenant], cookie: str, chance: Random) -> None:
+        self._cookie, self._chance = cookie, chance
+        self._on = {tenant.id: True for tenant in tenants}
+        self._turns = cycle(tenants)
+        self.rounds: list[dict[str, float]] = []
+        self.asked = self.stale = 0  # `stale`: answers of the control
+
+    async def a_round(self, askers: Sequence[Asker], late: Asker, bare: psycopg.AsyncConnection) -> None:
+        found: dict[str, list[float]] = {name: [] for name in ("bare", "late", *KEPT)}
+        for size in self._chance.sample(list(KEPT), len(KEPT)):
+            for asker in askers:
+                await self._ask(asker, next(self._turns))
+                await asker.says("kept", keep=KEPT[size], among=list(self._on))
+            for number in range(CHANGES):
+                for turn in self._chance.sample((size, "bare"), 2):
+                    heard = await (self._bare(askers, bare) if turn == "bare" else self._change(askers))
+                    if number >= CHANGES // 10:
+                        found[turn] += heard
+        for _ in range(LATE):
+            found["late"].append(await self._lateness(askers, late))
+        self.rounds.append({name: nearest(values, 0.99) for name, values in found.items()})
+
+    async def _bare(self, askers: Sequence[Asker], connection: psycopg.AsyncConnection) -> list[float]:
+        async with connection.transaction():
+            await connection.execute("update bare set number = number + 1")
+            await connection.execute("select pg_notify(%s, %s)", [CHANNEL, "bare bench"])
+            began = time.monotonic_ns()
+        return [(await one.hears("bare bench") - began) / 1e6 for one in askers]
+
+    async def _change(self, askers: Sequence[Asker], tenant: Tenant | None = None) -> list[float]:
+        """And nobody may be wrong afterwards: one of the processes is asked, they take turns by chance."""
+        tenant = tenant or next(self._turns)
+        self._on[tenant.id] = on = not self._on[tenant.id]
+        async with entry.enter_platform("bench") as octx:
+            end = now() + timedelta(days=1)
+            await desk.override_feature(octx, tenant.id, FEATURE, on, "Bench", ends_at=end)
+            await octx.session.flush()
+            began = time.monotonic_ns()
+        heard = [(await one.hears(f"rights {tenant.id}") - began) / 1e6 for one in askers]
+        if not await self._is_right(self._chance.choice(askers), tenant):
+            raise Broken("a stale answer after the commit")
+        return heard
+
+    async def _lateness(self, askers: Sequence[Asker], late: Asker) -> float:
+        """Milliseconds until the control is right about what it knew before."""
+        tenant = next(self._turns)
+        await self._ask(late, tenant)
+        await self._change(askers, tenant)
+        began = time.monotonic_ns()
+        while not await self._is_right(late, tenant):
+            self.stale += 1
+            await asyncio.sleep(0.005)
+        return (time.monotonic_ns() - began) / 1e6
+
+    async def _is_right(self, asker: Asker, tenant: Tenant) -> bool:
+        self.asked += 1
+        expected = Reason.ALLOWED if self._on[tenant.id] else Reason.NOT_IN_PLAN
+        return await self._ask(asker, tenant) == expected
+
+    async def _ask(self, asker: Asker, tenant: Tenant) -> str:
+        return str(await asker.says("reason", cookie=self._cookie, slug=tenant.slug))
+
+    def result(self, goal: Goal) -> Result:
+        size = (goal.control_of or goal.name).removeprefix(SAID)
+        if goal.control_of and not self.stale:
+            return Result(goal, reason="the control gave no stale answer")
+        counted = self.rounds[1:]
+        ours = [one["late" if goal.control_of else size] for one in counted]
+        return Result(goal, ratios(ours, [one["bare"] for one in counted]))
+
+
+async def _measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Visible:
+    name = database.build("bulkhead_bench_visible")
+    with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
+        connection.execute("create table bare as select 0 as number")
+        connection.execute("grant select, update on bare to bulkhead_app")
+    owner = await factories.account("Ann")
+    tenants = [await factories.tenant(owner, f"Bench {number}", plan="pro") for number in range(TENANTS)]
+    measured = Visible(tenants, owner.cookie, chance)
+    try:
+        async with AsyncExitStack() as stack:
+            askers = [await stack.enter_async_context(asking()) for _ in range(PROCESSES)]
+            late = await stack.enter_async_context(asking(str(SECONDS)))
+            bare = await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True)
+            await stack.enter_async_context(bare)
+            for number in range(rounds + 1):
+                await measured.a_round(askers, late, bare)
+                say(f"visible: round {number} of {rounds}" if number else "visible: warm")
+    except TimeoutError:
+        raise Broken(f"a process has not heard or answered within {WITHIN:g} seconds") from None
+    finally:
+        await db.dispose()
+    return measured
+
+
+def measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Visible:
+    """One round more than asked for, and the first one dropped."""
+    return asyncio.run(_measure(rounds, chance, say))
