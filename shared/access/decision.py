@@ -59,6 +59,11 @@ def decide(who: Asker, action: Action, *, used: int | None = None, obstacle: str
     return decision
 
 
+def holds(who: Asker, action: Action) -> bool:
+    """For showing a control at all: people whose role lacks the permission need not know of it. Allows nothing."""
+    return action.permission in who.permissions
+
+
 class Operating(Protocol):
     """An `OperatorCtx`, or whoever looks before there is a transaction."""
 

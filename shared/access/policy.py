@@ -25,6 +25,11 @@ def require(ctx: Ctx, action: Action, *, used: int | None = None, obstacle: str 
     return decided
 
 
+def is_own_role(ctx: Ctx, role: str) -> bool:
+    """For saying "You" beside it. `role`: a key."""
+    return role == ctx.role
+
+
 def require_unchanged(ctx: Ctx, action: Action, role: str, permissions: frozenset[str]) -> None:
     """`role`, `permissions`: the actor's, as read again under a lock. Raises Refused for one who has lost something."""
     if role != ctx.role or not ctx.permissions <= permissions:

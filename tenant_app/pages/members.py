@@ -10,6 +10,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions, policy
 from shared.access.actions import Action
+from shared.access.decision import holds
 from shared.access.roles import OWNER, may_grant
 from shared.core.ctx import Ctx
 from shared.core.errors import Invalid
@@ -109,9 +110,7 @@ Known = dict[str, Any]  # roles by key
 
 def member_row(ctx: Ctx, known: Known, one: members.Member) -> MemberRow:
     status, role = "Active" if one.state == "active" else "Deactivated", known[one.role]
-    touchable = actions.MEMBER_SET_ROLE.permission in ctx.permissions and may_grant(
-        ctx.permissions, role.permissions
-    )
+    touchable = holds(ctx, actions.MEMBER_SET_ROLE) and may_grant(ctx.permissions, role.permissions)
     return MemberRow(
         one.id,
         one.name,

@@ -9,6 +9,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions, policy
 from shared.access.actions import ACTIONS
+from shared.access.decision import holds
 from shared.access.permissions import Permission
 from shared.access.roles import OF_EVERY_ROLE, OF_OWNERS, ROLES, may_grant
 from shared.core.ctx import Ctx
@@ -120,8 +121,8 @@ def role_row(ctx: Ctx, one: roles.Held) -> RoleRow:
         role.sentence,
         f"{people}{invited}",
         role.key not in ROLES,
-        role.key not in ROLES and actions.ROLE_CHANGE.permission in ctx.permissions,
-        role.name == ctx.role_name,
+        role.key not in ROLES and holds(ctx, actions.ROLE_CHANGE),
+        policy.is_own_role(ctx, role.key),
         "This role may do more than you may. Ask an owner to do it." if above else "",
         policy.said(ctx, actions.ROLE_DELETE, obstacle=roles.held_said(one.people, one.promised)),
     )
@@ -130,7 +131,7 @@ def role_row(ctx: Ctx, one: roles.Held) -> RoleRow:
 def groups_of(ctx: Ctx, held: frozenset[str]) -> list[GroupRow]:
     found: dict[str, list[TickRow]] = {title: [] for title in GROUPS.values()}
     for one in CHOSEN:
-        refused = OWNERS_ONLY if one in OF_OWNERS else "" if one in ctx.permissions else NOT_YOURS
+        refused = OWNERS_ONLY if one in OF_OWNERS else "" if may_grant(ctx.permissions, {one}) else NOT_YOURS
         found[GROUPS[one.partition(":")[0]]].append(
             TickRow(tick_of(one), words(one), one.value, one in held, refused)
         )

@@ -31,7 +31,11 @@ from tests.bench.broken import Broken
 from tests.bench.rows import Goal, Result, nearest, ratios
 from tests.bench.servers import ROOT
 
-PROCESSES, CHANGES, LATE = 3, 380, 12  # that are asked; changes of a round and size; of those what the control sees
+PROCESSES, CHANGES, LATE = (
+    3,
+    380,
+    12,
+)  # that are asked; changes of a round and size; of those what the control sees
 TENANTS = 100  # that are changed in turn, so that none has a longer history than a tenant has
 KEPT = {"": 1_000, "@100k": 100_000}
 SECONDS = 0.25  # of the control
