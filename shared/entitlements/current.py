@@ -47,7 +47,7 @@ class Kept:
 _kept: OrderedDict[str, Kept] = OrderedDict()
 _catalogue: Catalogue | None = None
 _provider: Provider | None = None
-_turn = 0  # how often everything was forgotten: what was read before that is not kept after it
+_turn = 0  # how often a provider's rules have changed: what was evaluated before that counts no more
 
 
 async def rights(session: AsyncSession, tenant_id: str, version: int, epoch: int, state: str) -> Rights:
@@ -103,14 +103,18 @@ def use(other: Provider | None) -> None:
 
 
 def forget(tenant_id: str = ALL) -> None:
-    """What a notice asks for: of one tenant, or of all. Of all also from another thread, as providers call it."""
-    global _turn
+    """What a notice asks for: of one tenant, or of all."""
     if tenant_id != ALL:
         _kept.pop(tenant_id, None)
         return
-    _turn += 1
     _kept.clear()
     compiled.forget()
+
+
+def outdate() -> None:
+    """What a provider asks for whose rules have changed. From any thread: it touches nothing that is being read."""
+    global _turn
+    _turn += 1
 
 
 async def _read(

@@ -9,7 +9,7 @@ streams). One that asks over the network with every evaluation, such as OFREP, w
 while it waits, and must not be used here.
 
 What was decided is kept until the tenant or the catalogue changes. So a provider has to say when its rules have changed
-(`PROVIDER_CONFIGURATION_CHANGED`), also where the clock alone changes them; everything kept is then forgotten.
+(`PROVIDER_CONFIGURATION_CHANGED`), also where the clock alone changes them; everything kept then counts no more.
 """
 
 from datetime import datetime
@@ -37,7 +37,7 @@ class OpenFeature:
     def __init__(self, client: OpenFeatureClient) -> None:
         self._client = client
         for turn in TURNS:
-            client.add_handler(turn, _forget)
+            client.add_handler(turn, _outdate)
 
     def evaluate(self, flag: str, target: Target, at: datetime) -> Exposure:
         try:
@@ -51,7 +51,7 @@ class OpenFeature:
             return Exposure(False, f"Its provider could not say: {found.error_code.value}.", SOURCE)
         why = str(found.reason or "no reason").lower().replace("_", " ")
         variant = f", variant {found.variant}" if found.variant else ""
-        return Exposure(found.value is True, f"Its provider says: {why}{variant}.", SOURCE)
+        return Exposure(found.value, f"Its provider says: {why}{variant}.", SOURCE)
 
 
 def context_of(flag: str, target: Target, at: datetime) -> EvaluationContext:
@@ -65,5 +65,5 @@ def context_of(flag: str, target: Target, at: datetime) -> EvaluationContext:
     return EvaluationContext(target.tenant_id, attributes)
 
 
-def _forget(_: object) -> None:
-    current.forget()
+def _outdate(_: object) -> None:
+    current.outdate()

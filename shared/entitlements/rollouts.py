@@ -119,9 +119,7 @@ async def change_rules(octx: OperatorCtx, flag: str, number: int, wanted: object
     if found == last.rules:
         raise Conflict("These are the rules already.", "Change them, or leave them as they are.")
     made = await _add(octx, row, last.number + 1, found, last.killed, reason)
-    before, after = rules.all_in_words(last.rules), rules.all_in_words(found)
-    facts = {"version": made.number, "before": before, "after": after}
-    trail.record_operator(octx, "flag.rules_changed", flag, reason=reason, **facts)
+    trail.record_operator(octx, "flag.rules_changed", flag, reason=reason, **_sides(last, made))
     await _changed(octx)
     return made
 
@@ -136,8 +134,7 @@ async def kill(octx: OperatorCtx, flag: str, reason: str) -> FlagVersion:
     if last.killed:
         raise Conflict(f"{row.title} is killed already.", "Nothing is left to do.")
     made = await _add(octx, row, last.number + 1, last.rules, True, reason)
-    before = rules.all_in_words(last.rules)
-    trail.record_operator(octx, "flag.killed", flag, reason=reason, version=made.number, before=before)
+    trail.record_operator(octx, "flag.killed", flag, reason=reason, **_sides(last, made))
     await _changed(octx)
     return made
 
@@ -149,8 +146,7 @@ async def revive(octx: OperatorCtx, flag: str, number: int, reason: str) -> Flag
     if not last.killed:
         raise Conflict(f"{row.title} is not killed.", "Reload the page.")
     made = await _add(octx, row, last.number + 1, last.rules, False, reason)
-    after = rules.all_in_words(last.rules)
-    trail.record_operator(octx, "flag.revived", flag, reason=reason, version=made.number, after=after)
+    trail.record_operator(octx, "flag.revived", flag, reason=reason, **_sides(last, made))
     await _changed(octx)
     return made
 
@@ -166,7 +162,7 @@ async def move_cleanup(
         raise _overtaken()
     row.cleanup_by = wanted
     octx.session.add(row)
-    days = {"before": was.isoformat(), "after": wanted.isoformat()}
+    days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": wanted.isoformat()}}
     trail.record_operator(octx, "flag.cleanup_moved", flag, reason=reason, **days)
     await _changed(octx)
     return row
@@ -183,8 +179,7 @@ async def retire(octx: OperatorCtx, flag: str, reason: str) -> FlagRow:
         )
     row.retired_at = now()
     octx.session.add(row)
-    before = rules.all_in_words(last.rules, killed=last.killed)
-    trail.record_operator(octx, "flag.retired", flag, reason=reason, before=before)
+    trail.record_operator(octx, "flag.retired", flag, reason=reason, before=_side(last))
     await _changed(octx)
     return row
 
@@ -221,6 +216,15 @@ async def _add(
     octx.session.add(made)
     await octx.session.flush()
     return made
+
+
+def _sides(last: FlagVersion, made: FlagVersion) -> dict[str, Any]:
+    """For the trail: what the change was."""
+    return {"version": made.number, "before": _side(last), "after": _side(made)}
+
+
+def _side(version: FlagVersion) -> dict[str, str]:
+    return {"on_for": rules.all_in_words(version.rules, killed=version.killed)}
 
 
 def _known(row: FlagRow, version: FlagVersion) -> Known:

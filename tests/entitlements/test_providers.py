@@ -239,7 +239,7 @@ async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
     def slowly(*args: Any) -> Any:
         found = compile_(*args)
         provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
-        current.forget()
+        current.outdate()
         return found
 
     monkeypatch.setattr(current.compiled, "rights", slowly)

@@ -197,7 +197,11 @@ async def test_a_change_adds_a_version_and_overwrites_none(cast: Cast) -> None:
     assert (found.versions[0].created_by, found.versions[0].reason) == ("Olga", "Too early for everyone")
     line = await last_line(cast, key)
     assert line.action == "flag.rules_changed"
-    assert line.details == {"version": 3, "before": "everyone", "after": "tenants that try things first"}
+    assert line.details == {
+        "version": 3,
+        "before": {"on_for": "everyone"},
+        "after": {"on_for": "tenants that try things first"},
+    }
 
 
 async def test_who_read_an_older_version_changes_nothing(cast: Cast) -> None:
@@ -298,7 +302,8 @@ async def test_the_date_moves_with_a_reason_and_only_ahead(cast: Cast) -> None:
         await move(was, wanted, "")
     await move(was, wanted)
     line = await last_line(cast, key)
-    assert line.details == {"before": was.isoformat(), "after": wanted.isoformat()}
+    days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": wanted.isoformat()}}
+    assert line.details == days
     with pytest.raises(Conflict, match="Somebody else"):
         await move(was, wanted + timedelta(days=1))
     assert (await newest(cast, key)).row.cleanup_by == wanted
@@ -334,7 +339,7 @@ async def test_a_flag_that_the_code_asks_for_is_not_retired(
 async def test_stale_flags_come_first_and_retired_ones_last(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late, gone, open_ = [await opening.flag(cast) for _ in range(3)]
+    open_, gone, late = [await opening.flag(cast) for _ in range(3)]
     async with cast.olga.octx() as octx:
         await rollouts.retire(octx, gone, "Done")
         await rollouts.move_cleanup(octx, open_, AHEAD, AHEAD + timedelta(days=9), "Later")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from admin_app.pages.audit import AllAuditState
 from admin_app.pages.flag import OneFlagState
 from admin_app.pages.flags import FlagsState
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
@@ -152,6 +153,28 @@ async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
     await send(listed, "load")
     row = next(one for one in listed.rows if one.key == key)
     assert (row.state, row.exposed) == ("Retired", "0")
+
+
+async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> None:
+    key = await opening.flag(cast, {"kind": "everyone"})
+    async with opening.killed(cast, key):
+        pass
+    async with cast.olga.octx() as octx:
+        was = (await rollouts.get(octx, key)).flag.row.cleanup_by
+        await rollouts.move_cleanup(octx, key, was, was.replace(year=2030), "Longer")
+        await rollouts.retire(octx, key, "Done")
+    page = cast.olga.opens(AllAuditState, path="/audit")
+    await send(page, "choose_tab", "operators")
+    rows = [one for one in page.rows if one.about == key]
+    assert [one.did for one in rows] == [
+        "retired the flag",
+        "moved the clean-up date of the flag",
+        "revived the flag",
+        "killed the flag",
+        "changed the rules of the flag",
+        "created the flag",
+    ]
+    assert [(one.before, one.after) for one in rows[3].changes] == [("everyone", "nobody: killed")]
 
 
 async def test_nothing_is_asked_about_what_cannot_be_a_key(cast: Cast) -> None:
