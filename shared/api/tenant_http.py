@@ -2,6 +2,7 @@
 
 from shared.api import (
     account,
+    exports,
     health,
     house,
     invitations,
@@ -26,4 +27,5 @@ app = house.build(
     *onboarding.ROUTES,
     *organisations.ROUTES,
     *logo.ROUTES,
+    *exports.ROUTES,
 )

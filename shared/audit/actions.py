@@ -6,6 +6,7 @@ from enum import StrEnum
 class AuditAction(StrEnum):
     ADDON_ADDED = "addon.added"
     ADDON_ENDED = "addon.ended"
+    AUDIT_EXPORTED = "audit.exported"
     BILLING_STATUS_CHANGED = "billing.status_changed"
     CHECKLIST_COMPLETED = "checklist.completed"
     FLAG_SET = "flag.set"
@@ -13,6 +14,7 @@ class AuditAction(StrEnum):
     INVITATION_CREATED = "invitation.created"
     INVITATION_RESENT = "invitation.resent"
     INVITATION_REVOKED = "invitation.revoked"
+    MEMBER_EXPORTED = "member.exported"
     MEMBERSHIP_CREATED = "membership.created"
     MEMBERSHIP_DEACTIVATED = "membership.deactivated"
     MEMBERSHIP_REACTIVATED = "membership.reactivated"

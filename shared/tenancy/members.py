@@ -15,6 +15,7 @@ from shared.core import notices
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.identity.models import User
 from shared.jobs import queue
 from shared.tenancy import repository, roles, seats
 from shared.tenancy.models import Membership, MembershipState
@@ -57,17 +58,25 @@ async def list_members(
     Raises Invalid for another column, and for a page that does not exist.
     """
     policy.require(ctx, actions.MEMBER_READ)
-    if sort not in repository.MEMBER_SORTS:
-        raise Invalid("This list cannot be sorted like that.", "Reload the page.")
+    require_sort(sort)
     limit = min(max(limit, 1), MOST)
     found = await repository.list_members(
         ctx, query=query.strip(), role=role, sort=sort, descending=descending, after=after, limit=limit + 1
     )
-    rows = [
-        Member(one.id, user.id, user.name, user.email, one.role, one.state.value, one.created_at, one.seen_at)
-        for one, user in found[:limit]
-    ]
+    rows = [of(membership, user) for membership, user in found[:limit]]
     return Page(rows, rows[-1].id if len(found) > limit else "")
+
+
+def require_sort(sort: str) -> None:
+    """Raises Invalid for a column that is none."""
+    if sort not in repository.MEMBER_SORTS:
+        raise Invalid("This list cannot be sorted like that.", "Reload the page.")
+
+
+def of(one: Membership, user: User) -> Member:
+    return Member(
+        one.id, user.id, user.name, user.email, one.role, one.state.value, one.created_at, one.seen_at
+    )
 
 
 async def count_seats(ctx: Ctx) -> int:

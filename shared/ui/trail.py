@@ -15,11 +15,13 @@ from shared.ui.table import avatar, badge, initials
 from shared.ui.why import Change, changes, diff
 
 WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to follows
+    AuditAction.AUDIT_EXPORTED: "exported the audit trail",
     AuditAction.CHECKLIST_COMPLETED: "ticked off …",
     AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
     AuditAction.INVITATION_CREATED: "invited …",
     AuditAction.INVITATION_RESENT: "sent a new invitation link to …",
     AuditAction.INVITATION_REVOKED: "revoked the invitation of …",
+    AuditAction.MEMBER_EXPORTED: "exported the list of members",
     AuditAction.MEMBERSHIP_CREATED: "joined",
     AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated …",
     AuditAction.MEMBERSHIP_REACTIVATED: "reactivated …",

@@ -1,6 +1,5 @@
 """/t/[tenant]/audit: who did what, when, and what it was before."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import reflex as rx
@@ -8,10 +7,9 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.audit.actions import AuditAction
+from shared.audit import filters
 from shared.audit.trail import Filter
 from shared.core.ctx import Ctx
-from shared.core.errors import Invalid
 from shared.tenancy import history
 from shared.ui.feedback import empty, skeleton_rows
 from shared.ui.form import button, field, text_input
@@ -21,16 +19,16 @@ from shared.ui.hull import hull
 from shared.ui.shell import head
 from shared.ui.table import pager, some
 from shared.ui.trail import WORDS, EventRow, chain_state, event_list, event_rows
+from tenant_app.exports import export_button
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
 Line = Annotated[str, StringConstraints(max_length=120)]
 Day = Annotated[str, StringConstraints(max_length=10)]
 TOPICS = ("members", "invitations", "checklist", "provisioning", "settings")  # whatever leaves a line
-NOUNS = sorted({action.partition(".")[0] for action in AuditAction})
 CHOICES = [
     ("", "Everything"),
-    *((f"{noun}.", f"All about {noun}s") for noun in NOUNS),
+    *((f"{noun}.", f"All about {noun}s") for noun in filters.NOUNS),
     *sorted(
         ((action.value, f"… {words.removesuffix(' …')}") for action, words in WORDS.items()),
         key=lambda one: one[1],
@@ -49,28 +47,7 @@ class FilterForm(Form):
     until: Day = ""
 
     def wanted(self) -> Filter:
-        if self.action and self.action not in {value for value, _ in CHOICES}:
-            raise Invalid("This is not an action of the trail.", "Choose one from the list.")
-        since, until = _day(self.since, "From"), _day(self.until, "Until")
-        if since and until and since > until:
-            raise Invalid("The first day is after the last one.", "Swap them.")
-        return Filter(
-            actor=self.actor,
-            action=self.action,
-            object_id=self.object,
-            request_id=self.request,
-            since=since,
-            until=until + timedelta(days=1) if until else None,  # the last day is included
-        )
-
-
-def _day(text: str, label: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise Invalid(f"{label} is not a day.", "Write it as 2026-11-24.") from None
+        return filters.read(self.model_dump())
 
 
 class AuditState(PageState):
@@ -79,6 +56,7 @@ class AuditState(PageState):
     older_ones: bool = False
     newer_ones: bool = False
     filtered: bool = False
+    kept: dict[str, str] = {}  # the filter as it was typed, for the export
     said: str = ""
     verified: str = ""
     whole: bool = True
@@ -104,21 +82,26 @@ class AuditState(PageState):
         self.filtered = self._wanted != Filter()
         self.loaded = True
 
-    async def _turn(self, wanted: Filter, cursors: list[str]) -> None:
+    async def _turn(self, wanted: Filter, cursors: list[str], kept: dict[str, str] | None = None) -> None:
         async with self._ctx() as ctx:
             found = await self._read(ctx, wanted, cursors)
         self._wanted, self._cursors = wanted, cursors
+        if kept is not None:
+            self.kept = kept
         self._show(found)
 
     @rx.event
     @needs(actions.AUDIT_READ)
     async def narrow(self, payload: dict[str, Any]) -> None:
-        await self._turn(FilterForm.read(payload).wanted(), [])
+        form = FilterForm.read(payload)
+        await self._turn(
+            form.wanted(), [], {name: value for name, value in form.model_dump().items() if value}
+        )
 
     @rx.event
     @needs(actions.AUDIT_READ)
     async def clear(self) -> None:
-        await self._turn(Filter(), [])
+        await self._turn(Filter(), [], {})
 
     @rx.event
     @needs(actions.AUDIT_READ)
@@ -205,7 +188,17 @@ def audit() -> rx.Component:
         head(
             "Audit",
             said="Nothing here can be changed or removed. Days of the filter are UTC.",
-            actions=[check],
+            actions=[
+                export_button(
+                    actions.AUDIT_EXPORT,
+                    "audit",
+                    rx.foreach(
+                        AuditState.kept,
+                        lambda pair: rx.el.input(type="hidden", name=pair[0], value=pair[1]),
+                    ),
+                ),
+                check,
+            ],
         ),
         rx.el.div(tools(), answer, class_name="section"),
         trail(),

@@ -36,6 +36,7 @@ from shared.ui.gate import needs
 from shared.ui.hull import hull, small, titled, two
 from shared.ui.shell import head, link
 from shared.ui.table import TONE, Column, badge, data_table, initials, pager, person, row, some
+from tenant_app.exports import export_button
 from tenant_app.frame import page
 from tenant_app.nav import href
 from tenant_app.shell import PageState, Shell, allowed, may, within
@@ -595,7 +596,20 @@ def members_page() -> rx.Component:
             "Members",
             said=rx.fragment("Who works here. ", link("What each role may do", href("roles"))),
             actions=[
-                allowed(actions.MEMBER_INVITE, invite, "Invite member", glyph="plus", full=MembersState.full)
+                export_button(
+                    actions.MEMBER_EXPORT,
+                    "members",
+                    *(
+                        rx.el.input(type="hidden", name=name, value=value)
+                        for name, value in (
+                            ("query", MembersState.query),
+                            ("role", MembersState.role),
+                            ("sort", MembersState.sorted_by),
+                            ("descending", rx.cond(MembersState.descending, "yes", "")),
+                        )
+                    ),
+                ),
+                allowed(actions.MEMBER_INVITE, invite, "Invite member", glyph="plus", full=MembersState.full),
             ],
         ),
         rx.el.div(tools(), people(), class_name="section"),

@@ -165,6 +165,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "logo": lambda *_: Drawn(b"a picture"),
     "value": lambda *_: "small",
     "version_id": lambda *_: "plv_pro_1",
+    "typed": lambda *_: {},
     "wanted": lambda *_: Filter(),
     "was": lambda *_: now().date(),
     "wrapped": lambda *_: b"a key",

@@ -62,6 +62,8 @@ USES = {
         **dict.fromkeys(("GET /", "GET /organisations", "POST /organisations"), PERSON),
         "GET /t/{slug}/logo": MEMBER,
         "POST /t/{slug}/logo": Use("member", Permission.SETTINGS_WRITE, file="logo"),
+        "POST /t/{slug}/audit.csv": Use("member", Permission.AUDIT_READ),
+        "POST /t/{slug}/members.csv": Use("member", Permission.MEMBER_READ),
         "GET /onboarding": Use("member", SETUP, query={"t": "{slug}"}),
         "POST /onboarding/finish": Use("member", SETUP, fields={"t": "{slug}"}),
         "POST /onboarding/organisation": Use(

@@ -26,6 +26,7 @@ HOLDINGS = (
     *("set_billing", "set_flag", "set_trait"),
 )
 ASKED_BEFORE = {
+    "audit.trail.export_events": "by tenancy.exports",
     "audit.trail.list_events": "by tenancy.history and tenancy.directory",
     "audit.trail.list_operator_events": "by tenancy.directory",
     "audit.trail.list_security_events": "by tenancy.directory",
@@ -41,10 +42,13 @@ ASKED_BEFORE = {
     "tenancy.provisioning.go_on": "by verifying",
     "tenancy.provisioning.resume": "by retry and tenancy.directory",
     "tenancy.provisioning.run_next": "a job",
-    "tenancy.roles.get": "by members and invitations",
-    "tenancy.roles.list_all": "by pages that name roles",
-    "tenancy.roles.name": "by members and invitations",
-    "tenancy.roles.permissions": "by members and invitations",
+    **dict.fromkeys(
+        (
+            f"tenancy.roles.{name}"
+            for name in ("get", "list_all", "name", "permissions", "require_givable", "said")
+        ),
+        "by services and pages, for the roles of what they show or give",
+    ),
     "tenancy.seats.freeze": "by members and invitations; a second look under the lock",
     "tenancy.seats.take": "by members and invitations; a second look under the lock",
     "tenancy.tenants.changed": "by tenants and logos; tells open pages to load again",

@@ -1,0 +1,21 @@
+"""A list as a file: a plain form, because a download is an answer of HTTP and not of a socket."""
+
+import reflex as rx
+
+from shared.access.actions import Action
+from shared.ui.form import button
+from shared.ui.native import NativeForm
+from tenant_app.shell import Shell, allowed
+
+
+def export_button(action: Action, name: str, *fields: rx.Component) -> rx.Component:
+    """`name`: of the list, as in its address. `fields`: hidden ones, the filter of the page."""
+    label = "Export CSV"
+    form = NativeForm.create(
+        *fields,
+        button(label, type="submit", glyph="download"),
+        method="post",
+        action=f"/t/{Shell.slug}/{name}.csv",
+        data_testid=f"export-{name}",
+    )
+    return allowed(action, form, label, glyph="download")
