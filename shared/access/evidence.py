@@ -1,7 +1,8 @@
 """What was decided, counted: every refusal by person, what was allowed by tenant, and errors of ours beside them.
 
 Counted in memory and written by hour, each line at most once in ten seconds: a flood of refused attempts is one row
-whose number grows. What a killed process had not written yet is lost; a count is a lower bound.
+whose number grows. What a killed process had not written yet is lost; a count is a lower bound. Whoever writes takes
+out what is older than `KEPT`.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,7 @@ from shared.core.db import now
 from shared.core.errors import DomainError, Refused
 
 EVERY = 10.0  # seconds between two writes of one line
+KEPT = timedelta(days=35)
 ERROR = "error"  # the reason of a bug
 EVERYBODY = ""  # actor of what was allowed: nobody counts what a person did right
 
@@ -124,13 +126,13 @@ async def write(tenant_id: str, *, all: bool = False) -> None:
         return
     try:
         async with db.transaction(tenant_id=tenant_id) as session:
+            await repository.forget_counts(session, tenant_id, now() - KEPT)
             await repository.add_counts(session, tenant_id, due)
     except SQLAlchemyError:  # counting must not break what was counted
         log.get(__name__).exception("decisions_not_counted", tenant_id=tenant_id)
+        lines = _counts.setdefault(tenant_id, {})  # another one by now, if nothing was left to count
         for again, (lost, at, request_id) in due.items():
-            kept = lines.setdefault(Line(*again), Count(at=at, request_id=request_id))
-            kept.count += lost
-        _counts.setdefault(tenant_id, lines)
+            lines.setdefault(Line(*again), Count(at=at, request_id=request_id)).count += lost
 
 
 async def flush() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func
+from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -44,6 +44,11 @@ async def add_counts(
         },
     )
     await session.exec(update)
+
+
+async def forget_counts(session: AsyncSession, tenant_id: str, before: datetime) -> None:
+    old = delete(DecisionTally).where(col(DecisionTally.tenant_id) == tenant_id)
+    await session.exec(old.where(col(DecisionTally.hour) < before))
 
 
 async def list_refused(

@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session, aliased
 from sqlmodel import select
 
 from shared.access import evidence
+from shared.access import repository as access
 from shared.core import db, limits, log
-from shared.core.db import TenantRow
+from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
 from shared.identity.models import User
 from shared.tenancy import entry
@@ -65,7 +66,17 @@ async def alone(deployed: Seen, world: World, report: Report) -> None:
     """Only the filters in our own statements are left."""
     await door(world, report, "by our statements alone")
     await visits(world, report)
+    await forgetting(world, report)
     await compare(deployed, world, report, "by our statements alone")
+
+
+async def forgetting(world: World, report: Report) -> None:
+    """What is old goes with every write, and only of the tenant whose it is."""
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        before = await _digest(session, world)
+        await access.forget_counts(session, world.acme, now())
+        refused = before == await _digest(session, world)
+    report.attempt(KIND, "decisions of Acme forgotten, and Globex' too", refused=refused)
 
 
 @contextmanager

@@ -1,0 +1,102 @@
+"""The last seat: two who want it at once, and what a hard and a soft limit say."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from shared.access import actions, evidence, policy
+from shared.access.reasons import Reason
+from shared.core import limits
+from shared.core.ctx import Ctx
+from shared.core.db import now
+from shared.core.errors import Refused
+from shared.tenancy import desk, invitations, repository, seats
+from shared.tenancy.repository import list_pending_invitations
+from tests.conftest import Cast, Person
+
+RUNS, SEATS = 200, 4  # Ann, Adam, Max and one more
+
+
+async def allow(cast: Cast, amount: int, *, hard: bool = True) -> None:
+    async with cast.olga.octx() as octx:
+        end = now() + timedelta(days=1)
+        await desk.override_limit(octx, cast.acme, "members", amount, "Trying it", ends_at=end, hard=hard)
+
+
+async def invite(person: Person, email: str, barrier: asyncio.Barrier) -> str:
+    """The reason. Both are inside before either asks."""
+    try:
+        async with person.ctx() as ctx:
+            await barrier.wait()
+            await invitations.invite(ctx, email, "viewer")
+    except Refused as refused:
+        return refused.reason
+    return "invited"
+
+
+async def both(cast: Cast) -> list[str]:
+    barrier = asyncio.Barrier(2)
+    await limits.clear()
+    said = await asyncio.gather(
+        invite(cast.ann, "zoe@acme.test", barrier), invite(cast.adam, "zac@acme.test", barrier)
+    )
+    return sorted(said)
+
+
+async def free_again(cast: Cast) -> int:
+    async with cast.ann.ctx() as ctx:
+        pending = await list_pending_invitations(ctx)
+        for one in pending:
+            await invitations.revoke(ctx, one.id)
+    return len(pending)
+
+
+async def test_two_at_once_never_get_it_both_and_never_neither(cast: Cast) -> None:
+    await allow(cast, SEATS)
+    for run in range(RUNS):
+        assert await both(cast) == ["invited", Reason.LIMIT_REACHED], run
+        assert await free_again(cast) == 1
+    await evidence.flush()
+
+
+@contextmanager
+def without_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    counted = asyncio.Barrier(2)
+
+    async def take(ctx: Ctx, _: object) -> set[str]:
+        taken = await repository.list_seats(ctx)
+        await counted.wait()
+        return taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seats, "take", take)
+        yield
+
+
+async def test_without_the_lock_both_would_have_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    await allow(cast, SEATS)
+    with without_lock(monkeypatch):
+        assert await both(cast) == ["invited", "invited"]
+    assert await free_again(cast) == 2
+
+
+async def test_a_hard_limit_says_how_much_is_used_and_allowed(cast: Cast) -> None:
+    await allow(cast, 3)
+    with pytest.raises(Refused, match=r"All 3 seats are in use \(3 of 3\)") as caught:
+        async with cast.ann.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    assert (caught.value.reason, caught.value.http_status) == (Reason.LIMIT_REACHED, 402)
+    assert caught.value.next_step.startswith("Remove a member or revoke an invitation")
+
+
+async def test_a_soft_limit_warns_and_allows(cast: Cast) -> None:
+    await allow(cast, 3, hard=False)
+    async with cast.ann.ctx() as ctx:
+        assert policy.require(ctx, actions.MEMBER_INVITE, used=2).reason is Reason.ALLOWED
+        warned = policy.require(ctx, actions.MEMBER_INVITE, used=3)
+        assert (warned.allowed, warned.reason) == (True, Reason.LIMIT_WARNED)
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    assert await free_again(cast) == 1
