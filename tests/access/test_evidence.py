@@ -79,14 +79,18 @@ async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_stat
     async with cast.max.ctx() as ctx:
         pass
     evidence._counts.clear()
+
+    async def attempt() -> None:
+        async with evidence.written() as decided:
+            decided.by(ctx)
+            policy.require(ctx, actions.MEMBER_INVITE)
+
     engine = db.engine("app").sync_engine
     db.event.listen(engine, "before_cursor_execute", note)
     try:
         for _ in range(10_000):
             with pytest.raises(Refused):
-                async with evidence.written() as decided:
-                    decided.by(ctx)
-                    policy.require(ctx, actions.MEMBER_INVITE)
+                await attempt()
         await evidence.flush()
     finally:
         db.event.remove(engine, "before_cursor_execute", note)

@@ -1,7 +1,8 @@
-"""`python -m tests.bench.asker [SECONDS]`: a process of the app that keeps rights, for `tests.bench.visible`.
+"""`python -m tests.bench.asker [deaf | SECONDS]`: a process of the app that keeps rights, for `tests.bench.visible`.
 
-Commands come as lines of JSON on standard input; what it answers, and what it hears, goes to standard output. With
-SECONDS it is the control: rights are kept for so long, whatever their version, and nothing is listened to.
+Commands come as lines of JSON on standard input; what it answers, and what it hears, goes to standard output. One that
+is deaf hears nothing and has to be right all the same. With SECONDS it is the control: rights are kept for so long,
+whatever their version, and nothing is listened to.
 """
 
 import asyncio
@@ -69,16 +70,15 @@ def keep_for(seconds: float) -> None:
     current.rights = rights
 
 
-async def main(seconds: float) -> None:
+async def main(how: str) -> None:
     log.configure("CRITICAL")
     loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    if seconds:
-        keep_for(seconds)
-        listening = None
+    listening = asyncio.create_task(listen()) if not how else None
+    if listening is None:
         say(listening=False)
-    else:
-        listening = asyncio.create_task(listen())
+    if how not in ("", "deaf"):
+        keep_for(float(how))
     current.MOST = 1_000_000  # the bench says how many are kept
     while line := await lines.readline():
         said = json.loads(line)
@@ -92,4 +92,4 @@ async def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0))
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else ""))

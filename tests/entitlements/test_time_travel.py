@@ -1,0 +1,232 @@
+"""What was decided at a time is what *Why?* says about that time, and two times differ by the row that did it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+
+import pytest
+from sqlmodel import select
+
+from shared.access import actions
+from shared.access.actions import ACTIONS, Action
+from shared.access.decision import Decision, decide
+from shared.core.db import now
+from shared.entitlements.explain import Layer
+from shared.entitlements.models import (
+    MembershipChange,
+    TenantBilling,
+    TenantOverride,
+    TenantPlan,
+    TenantStateChange,
+)
+from shared.tenancy import desk, directory, entry, invitations, members, repository, why
+from tests import factories
+from tests.conftest import Cast, Person
+
+CHANGES, ASKED = 45, 500
+LOOK = "Looking back"
+FEATURES = ("advanced_reports", "audit_log", "custom_roles", "exports.csv")
+
+
+@dataclass(frozen=True)
+class House:
+    """A tenant and the people whose answers are written down: an owner and, where there are some, two others."""
+
+    tenant_id: str
+    owner: Person
+    others: Sequence[Person]
+
+    @property
+    def people(self) -> Sequence[Person]:
+        return (self.owner, *self.others)
+
+
+@dataclass(frozen=True)
+class Logged:
+    house: House
+    since: datetime  # and nothing changed until
+    until: datetime
+    decisions: dict[tuple[str, str], Decision]  # by person and action
+
+
+async def log(house: House) -> Logged:
+    """Decisions as they are really made, with what is really used."""
+    since, found = now(), {}
+    for person in house.people:
+        async with person.ctx() as ctx:
+            seats = len(await repository.list_seats(ctx))
+            used = {"members": seats, "roles": 0}
+            for action in ACTIONS.values():
+                found[person.user_id, action.name] = decide(ctx, action, used=used.get(action.limit))
+    return Logged(house, since, now(), found)
+
+
+async def change(chance: Random, cast: Cast, house: House) -> None:
+    """One thing that somebody does, by the service that does it."""
+    soon = now() + timedelta(days=chance.randrange(1, 30))
+    kind = chance.randrange(9)
+    if kind == 0 and house.others:
+        async with house.owner.ctx() as ctx:
+            other = chance.choice(house.others)
+            found = await repository.get_membership_of(ctx, other.user_id)
+            assert found is not None
+            await members.set_role(ctx, found.id, chance.choice(("admin", "billing", "member", "viewer")))
+        return
+    if kind == 1:
+        async with house.owner.ctx() as ctx:
+            if decide(ctx, actions.MEMBER_INVITE, used=len(await repository.list_seats(ctx))).allowed:
+                await invitations.invite(ctx, f"guest{chance.randrange(10**9)}@acme.test", "viewer")
+        return
+    async with cast.olga.octx() as octx:
+        tenant = house.tenant_id
+        if kind == 2:
+            amount = chance.choice((0, 3, 4, 8, None))
+            hard = chance.random() < 0.6
+            await desk.override_limit(octx, tenant, "members", amount, LOOK, ends_at=soon, hard=hard)
+        elif kind == 3:
+            feature, on = chance.choice(FEATURES), chance.random() < 0.5
+            await desk.override_feature(octx, tenant, feature, on, LOOK, ends_at=soon)
+        elif kind == 4:
+            await desk.set_billing(
+                octx, tenant, chance.choice(("active", "active", "grace", "read_only", "none")), LOOK
+            )
+        elif kind == 5:
+            effective = await desk.effective(octx, tenant)
+            plans = [one for one in effective.offers if one.kind == "plan" and one != effective.facts.offer]
+            await desk.assign_plan(
+                octx, tenant, chance.choice(plans).id, LOOK, trial_days=chance.choice((0, 0, 14))
+            )
+        elif kind == 6:
+            await desk.set_flag(octx, tenant, "role_editor", chance.choice((True, False, None)), LOOK)
+        elif kind == 7:
+            await directory.suspend(octx, tenant, LOOK)
+        else:
+            effective = await desk.effective(octx, tenant)
+            addon = next(one for one in effective.offers if one.key == "extra_seats")
+            await desk.add_addon(octx, tenant, addon.id, 1, LOOK)
+
+
+async def restore(cast: Cast, house: House) -> None:
+    async with cast.olga.octx() as octx:
+        await directory.restore(octx, house.tenant_id, LOOK)
+
+
+async def lived(chance: Random, cast: Cast, house: House) -> list[Logged]:
+    logged = [await log(house)]
+    for _ in range(CHANGES):
+        await change(chance, cast, house)
+        logged.append(await log(house))
+        async with house.owner.ctx() as ctx:
+            suspended = ctx.tenant_state == "suspended"
+        if suspended:
+            await restore(cast, house)
+            logged.append(await log(house))
+    return logged
+
+
+@pytest.fixture
+async def houses(cast: Cast) -> tuple[House, House]:
+    return (
+        House(cast.acme, cast.ann, (cast.adam, cast.max)),
+        House(cast.globex, cast.gil, ()),
+    )
+
+
+async def test_500_answers_about_the_past_are_what_was_decided_then(
+    cast: Cast, houses: tuple[House, House]
+) -> None:
+    chance = Random(20261124)
+    logged = [one for house in houses for one in await lived(chance, cast, house)]
+    reasons = {decision.reason for one in logged for decision in one.decisions.values()}
+    assert len(reasons) >= 7, reasons
+    for house in houses:
+        mine = [one for one in logged if one.house == house]
+        async with cast.olga.octx() as octx, entry.visit(octx, house.tenant_id, LOOK) as ctx:
+            for _ in range(ASKED // len(houses)):
+                then = chance.choice(mine)
+                at = then.since + (then.until - then.since) * chance.random()
+                user_id, action = chance.choice(list(then.decisions))
+                said = await why.answer(ctx, user_id, ACTIONS[action], at=at)
+                assert said.trace.decision == then.decisions[user_id, action], (at, user_id, said.trace)
+
+
+# ── two times ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def newest(cast: Cast, kind: type, order: str) -> str:
+    async with cast.olga.octx() as octx, entry.visit(octx, cast.acme, LOOK) as ctx:
+        rows = (await ctx.session.exec(select(kind).where(kind.tenant_id == cast.acme))).all()  # type: ignore[attr-defined]
+        return str(max(rows, key=lambda row: getattr(row, order)).id)
+
+
+Did = Callable[[Cast], Awaitable[None]]
+SOON = timedelta(days=3)
+
+
+async def lose_a_feature(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await desk.override_feature(octx, cast.acme, "custom_roles", False, LOOK, ends_at=now() + SOON)
+
+
+async def lose_room(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await desk.override_limit(octx, cast.acme, "roles", 0, LOOK, ends_at=now() + SOON)
+
+
+async def owe(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await desk.set_billing(octx, cast.acme, "read_only", LOOK)
+
+
+async def be_suspended(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await directory.suspend(octx, cast.acme, LOOK)
+
+
+async def get_a_smaller_role(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        found = await repository.get_membership_of(ctx, cast.adam.user_id)
+        assert found is not None
+        await members.set_role(ctx, found.id, "viewer")
+
+
+async def get_a_smaller_plan(cast: Cast) -> None:
+    await factories.give_plan(cast.ann.account, cast.ann.slug, "pro")
+
+
+async def get_more_roles(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await desk.override_limit(octx, cast.acme, "roles", 50, LOOK, ends_at=now() + SOON)
+
+
+@pytest.mark.parametrize(
+    ("did", "layer", "kind", "order"),
+    [
+        (lose_a_feature, Layer.OVERRIDE, TenantOverride, "starts_at"),
+        (lose_room, Layer.LIMIT, TenantOverride, "starts_at"),
+        (get_more_roles, Layer.LIMIT, TenantOverride, "starts_at"),
+        (owe, Layer.BILLING, TenantBilling, "starts_at"),
+        (be_suspended, Layer.TENANT, TenantStateChange, "at"),
+        (get_a_smaller_role, Layer.PERMISSION, MembershipChange, "at"),
+        (get_a_smaller_plan, Layer.PLAN, TenantPlan, "starts_at"),
+    ],
+)
+async def test_two_times_differ_by_the_row_that_did_it(
+    cast: Cast, did: Did, layer: Layer, kind: type, order: str
+) -> None:
+    asked: Action = actions.ROLE_CREATE
+    before = now()
+    await did(cast)
+    row = await newest(cast, kind, order)
+    async with cast.olga.octx() as octx:
+        found = await why.compare(octx, cast.acme, cast.adam.user_id, asked.name, before)
+    changed = {after.layer: after.source for _, after in found.changed}
+    assert row in changed.values()
+    assert layer in changed
+    if kind is not TenantPlan:  # which gives features, limits and a trial at once
+        assert set(changed) <= {layer, Layer.PLAN if layer is Layer.OVERRIDE else layer}
+        assert changed[layer] == row
+    assert found.before.trace.decision.allowed
+    if did is not get_more_roles:
+        assert found.after.trace.decided_by == layer
