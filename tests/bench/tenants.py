@@ -15,6 +15,7 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.permissions import Permission
 from shared.access.roles import ROLES
 from shared.core import db
+from shared.core.ctx import Rights
 from shared.core.db import now
 from shared.entitlements import current
 from shared.entitlements.catalogue import Catalogue
@@ -107,11 +108,15 @@ async def catalogue() -> Catalogue:
 
 
 def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Population:
-    """`same`: nothing but plan and billing status tells tenants apart; all are active, and the flag is on for all."""
+    """`same`: nothing but plan and billing status tells tenants apart, so of each kind one is compiled.
+
+    All of those are active, and the flag is on for them.
+    """
     world, at = plain_world(known), now()
     plain, askers, facts, states, has = {}, {}, {}, {}, {}
     every = roles(chance)
     plans = [one.id for one in known.sold(at)]
+    compiled: dict[tuple[str, str], tuple[Facts, Rights]] = {}
     for place in range(number):
         tenant = _tenant(chance, f"ten_{place:06}", chance.choice(plans), at, same=same)
         state = (
@@ -119,9 +124,12 @@ def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Po
             if same
             else chance.choices(("active", "suspended", "pending_verification"), (95, 2, 3))[0]
         )
-        found = worlds.history_of(world, tenant).at(known, at)
         role = chance.choice(sorted(every))
-        rights = current.compiled_of(found, known, state)
+        kind = (tenant["plan"][0]["version"], tenant["billing"][0]["status"]) if same else (tenant["id"], "")
+        if kind not in compiled:
+            found = worlds.history_of(world, tenant).at(known, at)
+            compiled[kind] = found, current.compiled_of(found, known, state)
+        found, rights = compiled[kind] if same else compiled.pop(kind)
         askers[tenant["id"]] = Principal("", f"usr_{place}", every[role], tenant["id"], rights)
         plain[tenant["id"]], states[tenant["id"]], has[tenant["id"]] = tenant, state, role
         if place < WITH_FACTS:
