@@ -42,9 +42,8 @@ class OpenFeature:
     def evaluate(self, flag: str, target: Target, at: datetime) -> Exposure:
         try:
             found = self._client.get_boolean_details(flag, False, context_of(flag, target, at))
-        except (
-            Exception
-        ):  # hooks of others may raise whatever they like; nobody gets something new by an accident
+        except Exception:
+            # Code of others may raise whatever it likes; nobody gets something new by an accident.
             log.get(__name__).exception("flag_not_evaluated", flag=flag)
             return Exposure(False, "Its provider failed.", SOURCE)
         if found.error_code is not None:
