@@ -12,7 +12,7 @@ from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.tenancy import effective
 from shared.ui import chart
-from shared.ui.feedback import empty, skeleton_rows, when
+from shared.ui.feedback import skeleton_rows, when
 from shared.ui.gate import needs
 from shared.ui.hull import cells, fact, hull, small, strong, two
 from shared.ui.shell import head
@@ -196,16 +196,10 @@ def limits() -> rx.Component:
 
 
 def turns() -> rx.Component:
-    nothing = empty(
-        "Nothing will change by itself",
-        "Trials, exceptions and plans that begin or end on a day are listed here beforehand.",
-        glyph="calendar-check",
-    )
     table = data_table(
         "What will change", TURN_COLUMNS, rx.foreach(AccessState.turns, turn_line), test_id="turns"
     )
-    found = rx.cond(some(AccessState.turns), table, nothing)
-    return hull(rx.cond(AccessState.loaded, found, skeleton_rows(2)), title="What will change by itself")
+    return hull(table, title="What will change by itself")
 
 
 @rx.page(route="/t/[tenant]/access", title="Access · Bulkhead", on_load=AccessState.load)
@@ -213,7 +207,7 @@ def access_page() -> rx.Component:
     return page(
         head("Access", said="What your organisation may use, and where each of it comes from."),
         standing(),
-        turns(),
+        rx.cond(some(AccessState.turns), turns()),  # that there are none says the last of the figures
         features(),
         limits(),
         current="Access",

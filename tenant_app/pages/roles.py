@@ -43,9 +43,10 @@ OWNERS_ONLY = "Only owners can do this; it is in no other role."
 
 
 def words(permission: Permission) -> str:
-    """What the actions that ask for it say; "" while none does."""
-    said = sorted({one.said for one in ACTIONS.values() if one.permission is permission})
-    return f"{said[0][:1].upper()}{', '.join(said)[1:]}" if said else ""
+    """What the actions that ask for it say, the one it is named after first; "" while none does."""
+    asking = [one for one in ACTIONS.values() if one.permission is permission]
+    said = ", ".join(one.said for one in sorted(asking, key=lambda one: (one.name != permission, one.said)))
+    return f"{said[:1].upper()}{said[1:]}"
 
 
 def tick_of(permission: Permission) -> str:

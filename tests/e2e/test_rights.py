@@ -1,0 +1,170 @@
+"""What people meet of plan, role and bill: pages that are not in the plan, controls that say why, roles of their own."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import TENANT, Newcomer
+from tests.e2e.test_pages import LOOKS, judged, look_at
+
+ACME, GLOBEX, INITECH = (f"{TENANT}/t/{slug}" for slug in ("acme", "globex", "initech"))
+
+
+def entering(someone: type[Newcomer], email: str, look: str = "light") -> Newcomer:
+    width, dark = LOOKS[look]
+    who = someone(width=width, dark=dark)
+    who.signs_in(email)
+    who.page.wait_for_url(re.compile("/organisations|/home"))
+    return who
+
+
+def why_of(who: Newcomer, label: str) -> str:
+    """What a closed control says to a screen reader."""
+    control = who.page.get_by_role("button", name=label).first
+    expect(control).to_have_attribute("aria-disabled", "true")
+    said = control.get_attribute("aria-describedby")
+    return who.page.locator(f"[id='{said}']").first.inner_text()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_look_of_what_the_plan_has_and_has_not(someone: type[Newcomer], look: str) -> None:
+    gil, ann, ida = (
+        entering(someone, f"{name}.test", look) for name in ("gil@globex", "ann@acme", "ida@initech")
+    )
+    wrong = look_at(gil, "upsell", f"{GLOBEX}/reports", look)
+    wrong += look_at(gil, "refused-control", f"{GLOBEX}/roles", look)
+    wrong += look_at(ida, "grace", f"{INITECH}/members", look)
+    for name in ("reports", "access", "roles", "members"):
+        wrong += look_at(ann, f"business-{name}", f"{ACME}/{name}", look)
+    ann.page.goto(f"{ACME}/roles")
+    ann.page.get_by_test_id("create-role").click()
+    expect(ann.page.get_by_role("dialog")).to_be_visible()
+    ann.page.wait_for_timeout(250)
+    ann.shot(f"role-editor-{look}")
+    wrong += judged(ann, "role-editor", look)
+    assert wrong == []
+
+
+def test_a_starter_is_told_what_reports_are_and_a_business_has_them(someone: type[Newcomer]) -> None:
+    gil = entering(someone, "gil@globex.test")
+    gil.page.goto(f"{GLOBEX}/home")
+    reports = gil.page.get_by_role("navigation").get_by_role("link", name=re.compile("Reports"))
+    expect(reports).to_contain_text("not in your plan")
+    reports.click()
+    offer = gil.page.get_by_test_id("upsell")
+    expect(offer).to_contain_text("Starter does not include Advanced reports.")
+    expect(offer).to_contain_text("See how your organisation works before somebody asks.")
+    expect(offer).to_contain_text("Business and Enterprise")
+    expect(offer).to_contain_text("Ask support for a larger plan.")
+    expect(offer.get_by_role("button")).to_have_count(0)
+
+    ann = entering(someone, "ann@acme.test")
+    ann.page.goto(f"{ACME}/reports")
+    expect(ann.page.get_by_test_id("weeks")).to_be_visible()
+    expect(ann.page.get_by_role("img", name=re.compile("Seats in use, 12 weeks"))).to_be_visible()
+    expect(ann.page.get_by_test_id("changers")).to_contain_text("Ann Keller")
+
+
+def test_a_closed_control_says_why_to_the_eye_and_to_a_screen_reader(someone: type[Newcomer]) -> None:
+    gil = entering(someone, "gil@globex.test")
+    gil.page.goto(f"{GLOBEX}/members")
+    expect(gil.page.get_by_role("table", name="Members")).to_be_visible()
+    assert "Starter does not include CSV export." in why_of(gil, "Export CSV")
+    gil.page.get_by_role("button", name="Export CSV").focus()
+    expect(gil.page.get_by_role("tooltip")).to_contain_text("Pro, Business and Enterprise do.")
+    gil.shot("refused-control-tooltip")
+    gil.page.goto(f"{GLOBEX}/roles")
+    assert "Starter does not include Custom roles." in why_of(gil, "New role")
+
+
+def test_a_role_is_made_given_changed_and_counts_at_once(someone: type[Newcomer]) -> None:
+    ann, max_ = entering(someone, "ann@acme.test"), entering(someone, "max@acme.test")
+    max_.page.goto(f"{ACME}/members")
+    expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
+    assert "You may not invite people." in why_of(max_, "Invite member")
+
+    ann.page.goto(f"{ACME}/roles")
+    ann.page.get_by_test_id("create-role").click()
+    editor = ann.page.get_by_test_id("create-form")
+    editor.get_by_label("Name").fill("Recruiter")
+    editor.get_by_label("What it is for").fill("Finds people.")
+    expect(editor.get_by_role("checkbox", name="Transfer ownership")).to_be_disabled()
+    for label in ("Invite people", "See who works here", "See roles"):
+        editor.get_by_role("checkbox", name=re.compile(label, re.IGNORECASE)).check()
+    editor.get_by_role("button", name="Create role").click()
+    listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")
+    expect(listed).to_contain_text("Nobody")
+
+    def give(role: str) -> None:
+        ann.page.goto(f"{ACME}/members")
+        ann.page.get_by_role("button", name="Actions for Max Brandt").click()
+        ann.page.get_by_role("menuitem", name="Change role").click()
+        ann.page.get_by_role("dialog").get_by_role("radio", name=role, exact=True).check()
+        ann.page.get_by_role("dialog").get_by_role("button", name="Change role").click()
+        expect(ann.page.get_by_role("row", name=re.compile("Max Brandt"))).to_contain_text(role)
+
+    give("Recruiter")
+    # His open page has loaded again by itself.
+    expect(max_.page.get_by_test_id("invite")).to_be_visible(timeout=15_000)
+    ann.page.get_by_label("Role", exact=True).first.select_option(label="Recruiter")
+    expect(ann.page.get_by_role("table", name="Members").get_by_role("row")).to_have_count(2)
+    ann.page.get_by_label("Role", exact=True).first.select_option(label="All roles")
+
+    ann.page.goto(f"{ACME}/roles")
+    listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")
+    expect(listed).to_contain_text("1 person")
+    expect(listed.get_by_role("button", name="Delete")).to_have_attribute("aria-disabled", "true")
+    ann.shot("role-held")
+    listed.get_by_role("button", name="Change").click()
+    editor = ann.page.get_by_test_id("change-form")
+    editor.get_by_role("checkbox", name=re.compile("Invite people")).uncheck()
+    editor.get_by_role("button", name="Change role").click()
+    expect(editor).to_have_count(0)
+    expect(max_.page.get_by_test_id("invite")).to_have_count(0, timeout=15_000)
+    assert "You may not invite people." in why_of(max_, "Invite member")
+
+    give("Member")
+    ann.page.goto(f"{ACME}/roles")
+    listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")
+    listed.get_by_test_id("delete-role").click()
+    confirm = ann.page.get_by_test_id("delete-form")
+    confirm.get_by_label("confirm").fill("Recruit")
+    confirm.get_by_role("button", name="Delete role").click()
+    ann.sees("This is not the name Recruiter.")
+    confirm.get_by_label("confirm").fill("Recruiter")
+    confirm.get_by_role("button", name="Delete role").click()
+    expect(listed).to_have_count(0)
+
+
+def test_a_list_comes_as_a_file_as_it_was_filtered(someone: type[Newcomer]) -> None:
+    ann = entering(someone, "ann@acme.test")
+    ann.page.goto(f"{ACME}/members")
+    ann.page.get_by_label("Search members").fill("adam")
+    table = ann.page.get_by_role("table", name="Members")
+    expect(table.get_by_role("row")).to_have_count(2)
+    with ann.page.expect_download() as caught:
+        ann.page.get_by_role("button", name="Export CSV").click()
+    text = caught.value.path().read_text(encoding="utf-8-sig")
+    assert re.fullmatch(r"acme-members-\d{4}-\d\d-\d\d\.csv", caught.value.suggested_filename)
+    assert "adam@acme.test" in text
+    assert "max@acme.test" not in text
+
+    ann.page.goto(f"{ACME}/audit")
+    ann.page.get_by_label("What").select_option("member.exported")
+    ann.page.get_by_role("button", name="Filter").click()
+    expect(ann.page.get_by_test_id("events")).to_contain_text("exported the list of members")
+    with ann.page.expect_download() as caught:
+        ann.page.get_by_role("button", name="Export CSV").click()
+    lines = caught.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert all("member.exported" in line for line in lines[1:])
+    assert len(lines) > 1
+
+
+def test_a_bill_that_is_overdue_stands_over_every_page(someone: type[Newcomer]) -> None:
+    ida = entering(someone, "ida@initech.test")
+    for name in ("home", "members", "settings"):
+        ida.page.goto(f"{INITECH}/{name}")
+        notice = ida.page.locator(".banner")
+        expect(notice).to_contain_text("A payment is overdue. Everything keeps working until")
+        expect(notice).to_contain_text("Pay the open invoice.")
