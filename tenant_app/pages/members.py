@@ -536,7 +536,15 @@ def tools() -> rx.Component:
         "Search members", default_value=MembersState.query, on_change=MembersState.look_for.debounce(200)
     )
     chosen = select("Role", MembersState.roles, value=MembersState.role, on_change=MembersState.choose_role)
-    return rx.el.div(find, chosen, rx.el.span(class_name="grow"), seats, class_name="row wrap")
+    shown = {
+        "query": MembersState.query,
+        "role": MembersState.role,
+        "sort": MembersState.sorted_by,
+        "descending": rx.cond(MembersState.descending, "yes", ""),
+    }
+    hidden = (rx.el.input(type="hidden", name=name, value=value) for name, value in shown.items())
+    export = export_button(actions.MEMBER_EXPORT, "members", *hidden)
+    return rx.el.div(find, chosen, export, rx.el.span(class_name="grow"), seats, class_name="row wrap")
 
 
 def people() -> rx.Component:
@@ -596,19 +604,6 @@ def members_page() -> rx.Component:
             "Members",
             said=rx.fragment("Who works here. ", link("What each role may do", href("roles"))),
             actions=[
-                export_button(
-                    actions.MEMBER_EXPORT,
-                    "members",
-                    *(
-                        rx.el.input(type="hidden", name=name, value=value)
-                        for name, value in (
-                            ("query", MembersState.query),
-                            ("role", MembersState.role),
-                            ("sort", MembersState.sorted_by),
-                            ("descending", rx.cond(MembersState.descending, "yes", "")),
-                        )
-                    ),
-                ),
                 allowed(actions.MEMBER_INVITE, invite, "Invite member", glyph="plus", full=MembersState.full),
             ],
         ),
