@@ -89,6 +89,7 @@ class Standing:
     role_source: str = REGISTRY
     state: str = "active"
     state_source: str = REGISTRY
+    ended: str = ""  # "removed" or "deactivated": who was a member once
 
 
 def explain(
@@ -299,11 +300,15 @@ _STATUS = {
 
 
 def _has_permission(standing: Standing, action: Action) -> str:
-    return f"{standing.role or 'No role'} has {action.permission}."
+    return f"{standing.role} has {action.permission}."
 
 
 def _has_no_permission(standing: Standing, action: Action) -> str:
-    return f"{standing.role or 'No role'} does not have {action.permission}."
+    if standing.ended:
+        return f"They were {standing.ended}, so no role counts."
+    if not standing.role:
+        return f"There is no role that could have {action.permission}."
+    return f"{standing.role} does not have {action.permission}."
 
 
 def _is_open(standing: Standing) -> str:
