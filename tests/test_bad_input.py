@@ -22,6 +22,7 @@ from shared.identity import emails, passwords, sign_in, users
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import (
     checklist,
+    desk,
     directory,
     entry,
     history,
@@ -29,8 +30,10 @@ from shared.tenancy import (
     members,
     notifications,
     provisioning,
+    refusals,
     signups,
     tenants,
+    why,
 )
 from tests.conftest import Cast
 
@@ -109,6 +112,23 @@ OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
     "restore because": lambda octx, cast, text: directory.restore(octx, cast.globex, text),
     "resume because": lambda octx, cast, text: directory.resume(octx, cast.acme, text),
     "jobs": lambda octx, cast, text: directory.list_jobs(octx, text),
+    "one request": lambda octx, cast, text: directory.list_events(octx, cast.acme, "why", request_id=text),
+    "why in": lambda octx, cast, text: why.ask(octx, text, "", "home:read"),
+    "why whom": lambda octx, cast, text: why.ask(octx, cast.acme, text, "home:read"),
+    "why what": lambda octx, cast, text: why.ask(octx, cast.acme, "", text),
+    "why on": lambda octx, cast, text: why.ask(octx, cast.acme, "", "home:read", plan=text),
+    "whom to ask about": lambda octx, cast, text: why.choices(octx, cast.acme, text, including=text),
+    "refused": lambda octx, cast, text: refusals.list_recent(octx, cast.acme, request_id=text),
+    "refused what": lambda octx, cast, text: refusals.list_recent(octx, cast.acme, action=text),
+    "effective": lambda octx, cast, text: desk.effective(octx, text),
+    "plan of": lambda octx, cast, text: desk.assign_plan(octx, cast.acme, text, "a reason"),
+    "plan because": lambda octx, cast, text: desk.assign_plan(octx, cast.acme, "plv_pro_1", text),
+    "add-on": lambda octx, cast, text: desk.add_addon(octx, cast.acme, text, 1, "a reason"),
+    "end": lambda octx, cast, text: desk.end(octx, cast.acme, text, "a reason"),
+    "bill": lambda octx, cast, text: desk.set_billing(octx, cast.acme, text, "a reason"),
+    "flag": lambda octx, cast, text: desk.set_flag(octx, cast.acme, text, True, "a reason"),
+    "trait": lambda octx, cast, text: desk.set_trait(octx, cast.acme, text, "yes", "a reason"),
+    "trait of": lambda octx, cast, text: desk.set_trait(octx, cast.acme, "region", text, "a reason"),
 }
 OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
     "sign up": lambda cast, text: signups.sign_up(text, PASSWORD, "Zoe", "Harbour"),

@@ -7,7 +7,7 @@ out what is older than `KEPT`.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.access import repository
 from shared.access.actions import Action
+from shared.access.models import DecisionTally
+from shared.access.reasons import ALLOWING
 from shared.core import db, log
 from shared.core.ctx import Ctx, Rights
 from shared.core.db import now
@@ -133,6 +135,15 @@ async def write(tenant_id: str, *, all: bool = False) -> None:
         lines = _counts.setdefault(tenant_id, {})  # another one by now, if nothing was left to count
         for again, (lost, at, request_id) in due.items():
             lines.setdefault(Line(*again), Count(at=at, request_id=request_id)).count += lost
+
+
+async def list_refused(
+    ctx: Ctx, *, action: str = "", request_id: str = "", limit: int = 50
+) -> Sequence[DecisionTally]:
+    """What was refused to this tenant, newest first; errors of ours too. For services that were asked for their right."""
+    return await repository.list_refused(
+        ctx, sorted(ALLOWING), action=action, request_id=request_id, limit=limit
+    )
 
 
 async def flush() -> None:

@@ -40,10 +40,20 @@ class Facts:
     traits: Mapping[str, TenantTrait]
 
     def on(self, offer: Offer) -> "Facts":
-        """As if the tenant had been given this plan, without a trial."""
+        """As if the tenant had been given this plan, without a trial; with the flags that it seeds."""
+        seeded = {
+            flag: TenantFlag(
+                id=offer.id,
+                tenant_id=self.tenant_id,
+                flag=flag,
+                by_name="Bulkhead",
+                reason="Seeded by the plan",
+            )
+            for flag in offer.flags - self.own_flags.keys()
+        }
         return Facts(
             *(self.tenant_id, self.at, None, offer, self.addons, self.overrides),
-            *(self.billing, self.own_flags, self.traits),
+            *(self.billing, {**self.own_flags, **seeded}, self.traits),
         )
 
     @property

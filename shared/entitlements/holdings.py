@@ -14,7 +14,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.entitlements import current, repository
 from shared.entitlements.catalogue import Catalogue, Offer
-from shared.entitlements.facts import Facts
+from shared.entitlements.facts import Facts, History
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import (
@@ -42,9 +42,14 @@ LONGEST_TRIAL = 365
 
 async def facts(ctx: Ctx, at: datetime | None = None) -> tuple[Facts, Catalogue]:
     """Of this tenant now, or at a past time, with the catalogue as this tenant sees it."""
-    history = await repository.get_history(ctx.session, ctx.tenant_id)
-    own = history.catalogue_of(await current.catalogue(ctx.session))
-    return history.at(own, at or now()), own
+    written, own = await history(ctx)
+    return written.at(own, at or now()), own
+
+
+async def history(ctx: Ctx) -> tuple[History, Catalogue]:
+    """All that was ever written about this tenant. For services that were asked for their right."""
+    written = await repository.get_history(ctx.session, ctx.tenant_id)
+    return written, written.catalogue_of(await current.catalogue(ctx.session))
 
 
 async def facts_ahead(ctx: Ctx, most: int) -> tuple[list[Facts], Catalogue]:

@@ -165,12 +165,16 @@ async def list_members(
 
 
 async def list_events(
-    octx: OperatorCtx, tenant_id: str, reason: str, *, after: str = "", limit: int = 50
+    octx: OperatorCtx, tenant_id: str, reason: str, *, request_id: str = "", after: str = "", limit: int = 50
 ) -> trail.Page:
-    """The tenant's own trail, as its admins see it. Raises Invalid without a reason."""
+    """The tenant's own trail, as its admins see it. Raises Invalid without a reason.
+
+    `request_id`: only what happened in one request.
+    """
     policy.require_operator(octx, actions.OP_TENANT_READ)
     async with entry.visit(octx, tenant_id, reason) as ctx:
-        return await trail.list_events(ctx, after=after, limit=limit)
+        wanted = trail.Filter(request_id=request_id)
+        return await trail.list_events(ctx, wanted, after=after, limit=limit)
 
 
 async def list_all_events(

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_
+from sqlalchemy import and_, case, func, or_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
+from sqlmodel.sql.expression import Select
 
+from shared.access.roles import OWNER
 from shared.core.ctx import Ctx
-from shared.entitlements.models import MembershipChange, RoleChange, TenantStateChange
+from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
 from shared.identity.models import User
 from shared.tenancy.models import Invitation, Membership, MembershipState, Tenant
 
@@ -54,15 +56,99 @@ async def get_founded(ctx: Ctx) -> datetime:
     return found.created_at
 
 
-async def list_people(ctx: Ctx) -> Sequence[tuple[Membership, User]]:
-    """Everybody who belongs or belonged to the tenant, by name."""
+async def get_person(ctx: Ctx, user_id: str) -> tuple[Membership, User] | None:
+    """Who belongs or belonged to the tenant."""
+    return (await ctx.session.exec(_people(ctx).where(User.id == user_id))).first()
+
+
+async def get_owner(ctx: Ctx) -> str:
+    """Id of the one who has owned it longest, "" where nobody does."""
     statement = (
-        select(Membership, User)
-        .join(User, col(User.id) == col(Membership.user_id))
+        select(Membership.user_id)
         .where(Membership.tenant_id == ctx.tenant_id)
-        .order_by(func.lower(User.name), User.id)
+        .where(Membership.role == OWNER)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .order_by(col(Membership.created_at), col(Membership.id))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first() or ""
+
+
+async def list_people(ctx: Ctx, needle: str, limit: int) -> Sequence[tuple[Membership, User]]:
+    """Who belongs or belonged to the tenant, active ones first, then by name. `needle`: part of name or address."""
+    name = func.lower(col(User.name))
+    statement = _people(ctx)
+    if needle:
+        in_name, in_address = (
+            func.strpos(name, needle) > 0,
+            func.strpos(func.lower(col(User.email)), needle) > 0,
+        )
+        statement = statement.where(or_(in_name, in_address))
+    gone = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
+    return (await ctx.session.exec(statement.order_by(gone, name, col(User.id)).limit(limit))).all()
+
+
+async def list_names(ctx: Ctx, user_ids: Sequence[str]) -> dict[str, str]:
+    """Of those among them who belong or belonged to the tenant."""
+    statement = (
+        select(User.id, User.name)
+        .join(Membership, col(Membership.user_id) == col(User.id))
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(col(User.id).in_(user_ids))
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+def _people(ctx: Ctx) -> Select[Membership, User]:
+    joined = select(Membership, User).join(User, col(User.id) == col(Membership.user_id))
+    return joined.where(Membership.tenant_id == ctx.tenant_id)
+
+
+async def list_memberships(ctx: Ctx, user_id: str, until: datetime) -> Sequence[MembershipChange]:
+    """What somebody ever was in the tenant, oldest first."""
+    statement = (
+        select(MembershipChange)
+        .where(MembershipChange.tenant_id == ctx.tenant_id)
+        .where(MembershipChange.user_id == user_id)
+        .where(col(MembershipChange.at) <= until)
+        .order_by(col(MembershipChange.at), col(MembershipChange.id))
     )
     return (await ctx.session.exec(statement)).all()
+
+
+async def list_states(ctx: Ctx, since: datetime, until: datetime, limit: int) -> Sequence[TenantStateChange]:
+    """After `since`, newest first."""
+    statement = (
+        select(TenantStateChange)
+        .where(TenantStateChange.tenant_id == ctx.tenant_id)
+        .where(col(TenantStateChange.at) > since)
+        .where(col(TenantStateChange.at) <= until)
+        .order_by(col(TenantStateChange.at).desc(), col(TenantStateChange.id))
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def list_roles(
+    ctx: Ctx, keys: Sequence[str] | None, since: datetime, until: datetime, limit: int
+) -> Sequence[RoleChange]:
+    """Changes of these roles, or of all of the tenant's own; after `since`, newest first."""
+    which = col(RoleChange.key).like("rol\\_%") if keys is None else col(RoleChange.key).in_(keys)
+    statement = (
+        select(RoleChange)
+        .where(RoleChange.tenant_id == ctx.tenant_id)
+        .where(which)
+        .where(col(RoleChange.at) > since)
+        .where(col(RoleChange.at) <= until)
+        .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def get_version(ctx: Ctx, version_id: str) -> PlanVersion | None:
+    """Of the catalogue, which is nobody's row: by whom it was published, and why."""
+    return await ctx.session.get(PlanVersion, version_id)
 
 
 async def count_seats(ctx: Ctx, at: datetime) -> int:

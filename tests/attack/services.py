@@ -27,6 +27,7 @@ HOLDINGS = (
 )
 ASKED_BEFORE = {
     "audit.trail.export_events": "by tenancy.exports",
+    "access.evidence.list_refused": "by tenancy.refusals",
     "audit.trail.list_events": "by tenancy.history and tenancy.directory",
     "audit.trail.list_operator_events": "by tenancy.directory",
     "audit.trail.list_security_events": "by tenancy.directory",
@@ -36,6 +37,7 @@ ASKED_BEFORE = {
     "entitlements.rollouts.read_rules": "by entitlements.rollouts and tenancy.exposure",
     "entitlements.current.outlook": "by tenancy.standing",
     "entitlements.holdings.facts_ahead": "by tenancy.effective",
+    "entitlements.holdings.history": "by tenancy.why",
     "tenancy.checklist.add_all": "a step of setting up",
     "tenancy.checklist.complete_itself": "by the service whose work the item is about",
     "tenancy.history.shown_since": "by list_events; reads nothing",
@@ -58,6 +60,7 @@ ASKED_BEFORE = {
     "tenancy.why.answer": "by ask and compare",
     "tenancy.why.standing_at": "by ask and compare",
     "tenancy.why.used_at": "by ask and compare",
+    "tenancy.why_causes.read": "by tenancy.why",
 }
 
 

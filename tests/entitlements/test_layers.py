@@ -1,0 +1,403 @@
+"""All layers of a decision, one at a time and together: what each answers, who has the last word, and from when to when.
+
+No database: facts are what rows say, however they came about. Creating a role is asked about, because every layer
+bears on it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from shared.access import actions
+from shared.access.actions import Action
+from shared.access.decision import decide
+from shared.access.reasons import Reason
+from shared.core.ctx import Rights
+from shared.entitlements import catalogue as catalogues
+from shared.entitlements import compiled, explain
+from shared.entitlements.explain import Layer, Standing, Trace, Verdict
+from shared.entitlements.facts import Facts, History
+from shared.entitlements.models import (
+    FlagRow,
+    FlagVersion,
+    Plan,
+    PlanVersion,
+    TenantAddon,
+    TenantBilling,
+    TenantFlag,
+    TenantOverride,
+    TenantPlan,
+)
+from shared.entitlements.rollout import Rules
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+TENANT = "ten_acme"
+DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
+HARD_20 = {"roles": {"amount": 20, "hard": True}}
+
+
+def version(plan: str, features: Sequence[str], limits: dict[str, Any]) -> PlanVersion:
+    return PlanVersion(
+        id=f"plv_{plan}",
+        plan_id=f"pln_{plan}",
+        number=1,
+        status="published",
+        features=list(features),
+        limits=limits,
+        effective_at=START - DAY,
+        published_at=START - DAY,
+        created_by="Olga",
+    )
+
+
+PLANS = [
+    Plan(id=f"pln_{key}", key=key, name=key.capitalize(), sentence="", kind=kind, created_by="Olga")
+    for key, kind in (
+        ("free", "plan"),
+        ("big", "plan"),
+        ("small", "plan"),
+        ("soft", "plan"),
+        ("feature_addon", "addon"),
+        ("five_more", "addon"),
+    )
+]
+VERSIONS = [
+    version("free", (), {"roles": {"amount": 0, "hard": True}}),
+    version("big", ("custom_roles",), HARD_20),
+    version("small", (), HARD_20),
+    version("soft", ("custom_roles",), {"roles": {"amount": 20, "hard": False}}),
+    version("feature_addon", ("custom_roles",), {}),
+    version("five_more", (), {"roles": {"amount": 5, "hard": True}}),
+]
+FLAG = FlagRow(
+    id="flg_role_editor",
+    key="role_editor",
+    title="Role editor",
+    sentence="",
+    owner="Access",
+    cleanup_by=date(2030, 1, 1),
+    required_feature="custom_roles",
+    created_by="Olga",
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that bears on it. As it stands, it is allowed."""
+
+    may: bool = True
+    state: str = "active"
+    billing: str = "active"
+    plan: str = "big"
+    addon: str = ""
+    override: bool | None = None
+    own_limit: tuple[int | None, bool] | None = None
+    trial: str = ""  # "running" or "ended"
+    flag: str = "everyone"  # whom its rules let in; "killed"
+    own_flag: bool | None = None
+    used: int = 3
+    obstacle: str = ""
+
+    def catalogue(self) -> catalogues.Catalogue:
+        rules = [] if self.flag in ("nobody", "killed") else [{"kind": self.flag}]
+        said = FlagVersion(
+            id="flv_1",
+            flag_id=FLAG.id,
+            number=1,
+            rules=rules,
+            killed=self.flag == "killed",
+            created_at=START - DAY,
+            created_by="Olga",
+            reason="Test",
+        )
+        return catalogues.build(1, PLANS, VERSIONS, [FLAG], [said])
+
+    def history(self) -> History:
+        trial_ends = {"": None, "running": NOW + DAY, "ended": NOW - DAY}[self.trial]
+        plan = TenantPlan(**known("tpl_1"), plan_version_id=f"plv_{self.plan}", trial_ends_at=trial_ends)
+        addon = [TenantAddon(**known("tad_1"), plan_version_id=f"plv_{self.addon}")] if self.addon else []
+        overrides = []
+        if self.override is not None:
+            overrides.append(
+                TenantOverride(**known("ovr_1"), target="feature", name="custom_roles", value=self.override)
+            )
+        if self.own_limit is not None:
+            value = {"amount": self.own_limit[0], "hard": self.own_limit[1]}
+            overrides.append(TenantOverride(**known("ovr_2"), target="limit", name="roles", value=value))
+        billing = [TenantBilling(**known("tbl_1"), status=self.billing)] if self.billing != "active" else []
+        own = self.own_flag
+        flags = [] if own is None else [TenantFlag(**known("tfl_1"), flag="role_editor", enabled=own)]
+        return History(TENANT, [plan], addon, overrides, billing, flags)
+
+    def facts(self) -> Facts:
+        return self.history().at(self.catalogue(), NOW)
+
+    def trace(self, action: Action = actions.ROLE_CREATE) -> Trace:
+        permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
+        standing = Standing("Ann", "Owner", permissions, "mbc_1", self.state, "tsc_1")
+        catalogue = self.catalogue()
+        return explain.explain(
+            standing,
+            self.facts(),
+            catalogue,
+            Rules(catalogue),
+            action,
+            used=self.used,
+            obstacle=self.obstacle,
+        )
+
+    def decided(self, action: Action = actions.ROLE_CREATE) -> Reason:
+        permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
+        catalogue = self.catalogue()
+        compiled.forget()  # every world has the same epoch
+        rights = compiled.rights(self.facts(), catalogue, Rules(catalogue), self.state)
+        used = self.used if action.limit else None
+        return decide(Asker(permissions, rights), action, used=used, obstacle=self.obstacle).reason
+
+
+@dataclass(frozen=True)
+class Asker:
+    permissions: frozenset[str]
+    rights: Rights
+
+
+def known(id: str, **other: Any) -> dict[str, Any]:
+    return {"tenant_id": TENANT, "id": id, "starts_at": START, "by_name": "Olga", "reason": "Test"} | other
+
+
+def changed_layers(one: Trace, other: Trace) -> set[str]:
+    """That found something else, or in another row."""
+    return {
+        before.layer.value
+        for before, after in zip(one.lines, other.lines, strict=True)
+        if (before.found, before.source) != (after.found, after.source)
+    }
+
+
+# ── one layer at a time ──────────────────────────────────────────────────────────────────────────────────────────
+
+ONE: dict[
+    str, tuple[dict[str, Any], Reason, str, set[str]]
+] = {  # what is different: the reason, the layer that decides ("" for none), the layers that find something else
+    "no permission": ({"may": False}, Reason.MISSING_PERMISSION, "permission", {"permission"}),
+    "suspended": ({"state": "suspended"}, Reason.TENANT_SUSPENDED, "tenant", {"tenant"}),
+    "deleted": ({"state": "deleted"}, Reason.TENANT_DELETED, "tenant", {"tenant"}),
+    "unverified": ({"state": "pending_verification"}, Reason.TENANT_UNVERIFIED, "tenant", {"tenant"}),
+    "grace": ({"billing": "grace"}, Reason.BILLING_GRACE, "", {"billing"}),
+    "read-only": ({"billing": "read_only"}, Reason.BILLING_READ_ONLY, "billing", {"billing"}),
+    "nothing paid": ({"billing": "none"}, Reason.BILLING_NONE, "billing", {"billing", "limit"}),
+    "not in the plan": ({"plan": "small"}, Reason.NOT_IN_PLAN, "plan", {"plan", "limit"}),
+    "by an add-on": ({"addon": "feature_addon"}, Reason.ALLOWED, "", {"addons"}),
+    "overridden on": ({"override": True}, Reason.ALLOWED, "", {"override"}),
+    "overridden off": ({"override": False}, Reason.NOT_IN_PLAN, "override", {"override"}),
+    "on trial": ({"trial": "running"}, Reason.ALLOWED, "", {"trial"}),
+    "trial ended": ({"trial": "ended"}, Reason.TRIAL_ENDED, "trial", {"trial", "limit"}),
+    "nobody is let in": ({"flag": "nobody"}, Reason.FLAG_OFF, "flag", {"flag"}),
+    "killed": ({"flag": "killed"}, Reason.FLAG_OFF, "flag", {"flag"}),
+    "kept out": ({"own_flag": False}, Reason.FLAG_OFF, "flag", {"flag"}),
+    "not one of those let in": ({"flag": "allowed"}, Reason.FLAG_OFF, "flag", {"flag"}),
+    "room for one more": ({"used": 19}, Reason.ALLOWED, "", {"limit"}),
+    "full": ({"used": 20}, Reason.LIMIT_REACHED, "limit", {"limit"}),
+    "raised by an add-on": ({"used": 20, "addon": "five_more"}, Reason.ALLOWED, "", {"addons", "limit"}),
+    "raised and full": (
+        {"used": 25, "addon": "five_more"},
+        Reason.LIMIT_REACHED,
+        "limit",
+        {"addons", "limit"},
+    ),
+    "lowered by an override": ({"own_limit": (3, True)}, Reason.LIMIT_REACHED, "limit", {"limit"}),
+    "unlimited by an override": ({"used": 99, "own_limit": (None, True)}, Reason.ALLOWED, "", {"limit"}),
+    "above a soft override": ({"used": 9, "own_limit": (3, False)}, Reason.LIMIT_WARNED, "", {"limit"}),
+    "above a soft limit": ({"plan": "soft", "used": 20}, Reason.LIMIT_WARNED, "", {"plan", "limit"}),
+    "an object in the way": ({"obstacle": "It is locked."}, Reason.OBJECT_STATE, "object", {"object"}),
+}
+
+
+@pytest.mark.parametrize("case", ONE)
+def test_one_layer_at_a_time(case: str) -> None:
+    change, reason, layer, layers = ONE[case]
+    base, world = World(), World(**change)
+    trace = world.trace()
+    assert base.trace().decision.reason == base.decided() == Reason.ALLOWED
+    assert (trace.decision.reason, trace.decided_by or "") == (reason, layer)
+    assert world.decided() == reason
+    assert changed_layers(base.trace(), trace) == layers
+
+
+def test_one_answer_overrules_another_and_both_are_shown() -> None:
+    """An override has the last word over plan and add-ons; an add-on over the plan."""
+
+    def verdicts(**change: Any) -> list[Verdict]:
+        lines = {line.layer: line.verdict for line in World(**change).trace().lines}
+        return [lines[layer] for layer in (Layer.PLAN, Layer.ADDONS, Layer.OVERRIDE)]
+
+    yes, no, over, idle = Verdict.YES, Verdict.NO, Verdict.OVERRULED, Verdict.IDLE
+    assert verdicts() == [yes, idle, idle]
+    assert verdicts(plan="small") == [no, idle, idle]
+    assert verdicts(plan="small", addon="feature_addon") == [over, yes, idle]
+    assert verdicts(plan="small", override=True) == [over, idle, yes]
+    assert verdicts(override=False) == [over, idle, no]
+    assert verdicts(plan="small", addon="feature_addon", override=False) == [over, over, no]
+
+
+# ── precedence ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+REFUSING: list[tuple[dict[str, Any], Reason]] = [  # each says no; of two, the earlier decides
+    ({"may": False}, Reason.MISSING_PERMISSION),
+    ({"state": "suspended"}, Reason.TENANT_SUSPENDED),
+    ({"billing": "read_only"}, Reason.BILLING_READ_ONLY),
+    ({"override": False}, Reason.NOT_IN_PLAN),
+    ({"trial": "ended"}, Reason.TRIAL_ENDED),
+    ({"flag": "killed"}, Reason.FLAG_OFF),
+    ({"used": 20}, Reason.LIMIT_REACHED),
+    ({"obstacle": "It is locked."}, Reason.OBJECT_STATE),
+]
+
+
+@pytest.mark.parametrize("first", range(len(REFUSING)))
+def test_of_two_that_refuse_the_earlier_one_decides(first: int) -> None:
+    change, reason = REFUSING[first]
+    for later, _ in REFUSING[first + 1 :]:
+        world = World(**{**later, **change})
+        assert world.decided() == reason, (change, later)
+        assert world.trace().decision.reason == reason, (change, later)
+
+
+def test_whatever_holds_at_once_decision_and_trace_agree() -> None:
+    every: dict[str, list[Any]] = {
+        "may": [True, False],
+        "state": ["active", "suspended", "pending_verification"],
+        "billing": ["active", "grace", "read_only", "none"],
+        "plan": ["big", "small", "soft"],
+        "addon": ["", "feature_addon", "five_more"],
+        "override": [None, True, False],
+        "trial": ["", "ended"],
+        "flag": ["everyone", "nobody"],
+        "used": [3, 20],
+    }
+    seen: set[Reason] = set()
+    for values in product(*every.values()):
+        world = World(**dict(zip(every, values, strict=True)))
+        reason = world.decided()
+        assert world.trace().decision.reason == reason, asdict(world)
+        seen.add(reason)
+    assert seen == set(Reason) - {Reason.TENANT_DELETED, Reason.OBJECT_STATE}
+
+
+@pytest.mark.parametrize(
+    "action", [actions.MEMBER_EXPORT, actions.MEMBER_REMOVE, actions.ROLE_DELETE, actions.SETTINGS_SETUP]
+)
+def test_the_same_for_actions_that_need_less(action: Action) -> None:
+    """Cleaning up goes on whatever the plan and the bill say; setting up goes on before the address is verified."""
+    for state, billing, trial in product(
+        ("active", "suspended", "pending_verification"),
+        ("active", "grace", "read_only", "none"),
+        ("", "ended"),
+    ):
+        world = World(state=state, billing=billing, trial=trial)
+        reason = world.decided(action)
+        assert world.trace(action).decision.reason == reason, asdict(world)
+        if action.cleans_up and state == "active":
+            assert reason == Reason.ALLOWED
+        if action.unverified_ok and state == "pending_verification" and billing == "active":
+            assert reason == Reason.ALLOWED
+
+
+# ── from when to when ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decided_at(history: History, at: datetime, used: int = 3) -> Reason:
+    catalogue = World().catalogue()
+    compiled.forget()
+    rights = compiled.rights(history.at(catalogue, at), catalogue, Rules(catalogue), "active")
+    return decide(Asker(frozenset({"role:write"}), rights), actions.ROLE_CREATE, used=used).reason
+
+
+def on(plan: str = "big", **parts: Any) -> History:
+    row = TenantPlan(**known("tpl_1"), plan_version_id=f"plv_{plan}", trial_ends_at=parts.pop("trial", None))
+    return History(TENANT, [row], **parts)
+
+
+def test_a_trial_ends_by_the_clock() -> None:
+    history = on(trial=NOW)
+    assert decided_at(history, NOW - TICK) == Reason.ALLOWED
+    assert decided_at(history, NOW) == Reason.TRIAL_ENDED
+    assert history.until(World().catalogue(), NOW - TICK) == NOW  # until when an answer may be kept
+
+
+def test_a_plan_that_is_given_afterwards_ends_the_trial() -> None:
+    later = TenantPlan(**known("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
+    history = History(TENANT, [*on(trial=NOW).assigned, later])
+    assert decided_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
+    assert decided_at(history, NOW + DAY) == Reason.ALLOWED
+
+
+def test_an_addon_raises_at_once_and_ends_when_it_ends() -> None:
+    addon = TenantAddon(
+        **known("tad_1", starts_at=NOW, ends_at=NOW + DAY), plan_version_id="plv_five_more", quantity=2
+    )
+    history = on(addons=[addon])
+    answers = [
+        (NOW - TICK, 20, Reason.LIMIT_REACHED),
+        (NOW, 20, Reason.ALLOWED),
+        (NOW, 29, Reason.ALLOWED),
+        (NOW, 30, Reason.LIMIT_REACHED),
+        (NOW + DAY - TICK, 29, Reason.ALLOWED),
+        (NOW + DAY, 20, Reason.LIMIT_REACHED),
+    ]
+    assert [decided_at(history, at, used) for at, used, _ in answers] == [reason for *_, reason in answers]
+    addon.closed_at = NOW + DAY / 2
+    assert decided_at(history, NOW + DAY / 2, 20) == Reason.LIMIT_REACHED
+    assert decided_at(history, NOW + DAY / 2 - TICK, 20) == Reason.ALLOWED
+
+
+def test_an_override_counts_until_it_ends_and_the_latest_one_wins() -> None:
+    def row(id: str, value: bool, **other: Any) -> TenantOverride:
+        return TenantOverride(**known(id, **other), target="feature", name="custom_roles", value=value)
+
+    off = row("ovr_1", False, starts_at=NOW, ends_at=NOW + 2 * DAY)
+    again = row("ovr_2", True, starts_at=NOW + DAY, ends_at=NOW + 3 * DAY)
+    history = on(overrides=[again, off])
+    assert [decided_at(history, NOW + days * DAY) for days in (-1, 0, 1, 2, 3)] == [
+        Reason.ALLOWED,
+        Reason.NOT_IN_PLAN,
+        Reason.ALLOWED,
+        Reason.ALLOWED,
+        Reason.ALLOWED,
+    ]
+    again.closed_at = NOW + DAY + DAY / 2
+    assert decided_at(history, NOW + DAY + DAY / 2) == Reason.NOT_IN_PLAN  # the earlier one counts still
+
+
+def test_what_is_foreseen_for_the_bill_comes_by_itself() -> None:
+    steps = [("grace", NOW, NOW + 7 * DAY), ("read_only", NOW + 7 * DAY, None)]
+    billing = [
+        TenantBilling(**known(f"tbl_{place}", starts_at=since, ends_at=until), status=status)
+        for place, (status, since, until) in enumerate(steps)
+    ]
+    history = on(billing=billing)
+    assert [decided_at(history, NOW + days * DAY) for days in (-1, 0, 6, 7)] == [
+        Reason.ALLOWED,
+        Reason.BILLING_GRACE,
+        Reason.BILLING_GRACE,
+        Reason.BILLING_READ_ONLY,
+    ]
+
+
+def test_a_soft_limit_warns_at_any_height_and_a_hard_one_refuses_at_its_own() -> None:
+    soft = on("soft")
+    assert [decided_at(soft, NOW, used) for used in (19, 20, 10_000)] == [
+        Reason.ALLOWED,
+        Reason.LIMIT_WARNED,
+        Reason.LIMIT_WARNED,
+    ]
+    assert [decided_at(on(), NOW, used) for used in (19, 20, 10_000)] == [
+        Reason.ALLOWED,
+        Reason.LIMIT_REACHED,
+        Reason.LIMIT_REACHED,
+    ]
