@@ -86,6 +86,23 @@ def text_input(id: str, *, name: str = "", noted: bool = False, **props: Any) ->
     return rx.el.input(name=name or id, class_name="input", **known, **described, **props)
 
 
+class Moment(rx.el.Span):
+    """A date and time in the reader's zone; the form gets it in UTC under `field`, "" where none is chosen.
+
+    `ident` is the id of the control, for its label. Filled by assets/look.js; changing `value` fills it anew.
+    """
+
+    tag, alias = "bkmoment", "bk-moment"  # see `feedback.LocalTime`
+    field: rx.Var[str]
+    ident: rx.Var[str]
+    value: rx.Var[str]  # ISO, "" for none
+    needed: rx.Var[str]  # "true" where one has to be chosen
+
+
+def moment(id: str, *, name: str = "", value: str | rx.Var[str] = "", needed: bool = False) -> rx.Component:
+    return Moment.create(field=name or id, ident=id, value=value, needed="true" if needed else "false")
+
+
 def select(label: str, options: Sequence[tuple[str, str]] | rx.Var[Any], **props: Any) -> rx.Component:
     """Options: value and label. For a row of filters; inside a form give it `field` and an id."""
     choices = rx.foreach(options, lambda option: rx.el.option(option[1], value=option[0]))

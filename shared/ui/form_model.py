@@ -1,5 +1,7 @@
 """What a browser sends, read strictly: nothing unknown, nothing of another type, nothing endless."""
 
+import re
+from datetime import datetime
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -76,3 +78,23 @@ def a_line(value: object, longest: int = 200) -> str:
     if not isinstance(value, str) or len(value) > longest or "\0" in value:
         raise Invalid(f"A text of at most {longest} characters can be searched for.", "Shorten it.")
     return value.strip()
+
+
+def a_moment(name: str, value: str) -> datetime | None:
+    """A field with a date and time, as `form.moment` sends it: in UTC, "" for none."""
+    if not value:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise _invalid({name: "is not a date with a time."})
+    return at
+
+
+def a_number(name: str, value: str, least: int, most: int) -> int:
+    """A field with a whole number."""
+    if re.fullmatch(r"[0-9]{1,12}", value) is None or not least <= int(value) <= most:
+        raise _invalid({name: f"is a whole number from {least:,} to {most:,}."})
+    return int(value)

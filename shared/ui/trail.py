@@ -16,7 +16,11 @@ from shared.ui.why import Change, changes, diff
 
 WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to follows
     AuditAction.AUDIT_EXPORTED: "exported the audit trail",
+    AuditAction.ADDON_ADDED: "added an add-on",
+    AuditAction.ADDON_ENDED: "ended an add-on",
+    AuditAction.BILLING_STATUS_CHANGED: "set the billing status",
     AuditAction.CHECKLIST_COMPLETED: "ticked off …",
+    AuditAction.FLAG_SET: "set a flag",
     AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
     AuditAction.INVITATION_CREATED: "invited …",
     AuditAction.INVITATION_RESENT: "sent a new invitation link to …",
@@ -28,7 +32,10 @@ WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to fo
     AuditAction.MEMBERSHIP_REMOVED: "removed …",
     AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of …",
     AuditAction.OPERATOR_LOOKED: "looked into this organisation",
+    AuditAction.OVERRIDE_ENDED: "ended an override",
+    AuditAction.OVERRIDE_SET: "set an override",
     AuditAction.OWNERSHIP_TRANSFERRED: "handed the ownership to …",
+    AuditAction.PLAN_ASSIGNED: "changed the plan",
     AuditAction.PROVISIONING_RESUMED: "ran the setting-up again",
     AuditAction.PROVISIONING_STEP_DONE: "set up the …",
     AuditAction.PROVISIONING_STEP_FAILED: "failed to set up the …",
@@ -44,6 +51,7 @@ WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to fo
     AuditAction.TENANT_SLUG_CHANGED: "changed the address",
     AuditAction.TENANT_SUSPENDED: "suspended the organisation",
     AuditAction.TENANT_VERIFIED: "verified the organisation",
+    AuditAction.TRAIT_SET: "set a trait",
 }
 ABOUT = ("member", "owner", "email", "role")  # keys under which services leave the name of what they changed
 ACTORS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
