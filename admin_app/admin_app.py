@@ -2,7 +2,18 @@
 
 import reflex as rx
 
-from admin_app.pages import audit, catalog, flag, flags, jobs, operators, overview, tenant, tenants  # noqa: F401
+from admin_app.pages import (  # noqa: F401
+    access,
+    audit,
+    catalog,
+    flag,
+    flags,
+    jobs,
+    operators,
+    overview,
+    tenant,
+    tenants,
+)
 from admin_app.shell import Shell, live
 from shared.api import admin_http
 from shared.ui.document import head_components, toaster

@@ -17,6 +17,7 @@ NAV = {
         Link("Jobs", "/jobs", "list-checks", tab=True, shown=may(actions.OP_JOB_READ)),
     ],
     "Control": [
+        Link("Why?", "/access", "circle-help", shown=may(actions.OP_RIGHTS_EXPLAIN)),
         Link("Audit", "/audit", "scroll-text", tab=True, shown=may(actions.OP_AUDIT_READ_ALL)),
         Link("Operators", "/operators", "shield", shown=may(actions.OP_OPERATOR_READ)),
     ],

@@ -62,9 +62,14 @@ def may(action: OperatorAction) -> Any:
     return permissions.contains(action.permission.value)
 
 
-def allowed(action: OperatorAction, control: rx.Component, label: str, *, glyph: str = "") -> rx.Component:
-    """The control, or for those who see the page but may not do this: the control that says why."""
+def allowed(
+    action: OperatorAction, control: rx.Component, label: str, *, glyph: str = "", id: str = ""
+) -> rx.Component:
+    """The control, or for those who see the page but may not do this: the control that says why.
+
+    `id`: where the page has several controls for the same action.
+    """
     refusal = policy.refusal(Reason.MISSING_PERMISSION, action)
     said = f"{refusal.detail} {refusal.next_step}"
-    shown = refused(label, said, id=action.name.replace(":", "-"), glyph=glyph)
+    shown = refused(label, said, id=id or action.name.replace(":", "-"), glyph=glyph)
     return rx.cond(may(action), control, rx.cond(Shell.user != "", shown))

@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import reflex as rx
-from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from admin_app import words
+from admin_app.confirming import Confirm, Reason, check_name, confirm_field, reason_field
 from admin_app.frame import page
+from admin_app.pages.tenant_rights import TenantRightsState, rights, tenant_of
 from admin_app.shell import PageState, allowed
 from shared.access import actions, roles
 from shared.audit import trail
 from shared.core.ctx import OperatorCtx
-from shared.core.errors import Invalid
+from shared.core.ids import is_id
 from shared.tenancy import directory
 from shared.tenancy.directory_rows import Belonging, Listed
 from shared.tenancy.entry import LONGEST_REASON, LOOK_LASTS
@@ -22,7 +23,7 @@ from shared.tenancy.models import MembershipState, TenantState
 from shared.tenancy.provisioning import StepView
 from shared.ui.feedback import banner, bone, empty, skeleton_rows, when
 from shared.ui.form import button, dialog, field, icon_button, text_input
-from shared.ui.form_model import Form, a_word, an_id
+from shared.ui.form_model import Form, a_word
 from shared.ui.gate import needs
 from shared.ui.hull import cells, fact, hull, small, two
 from shared.ui.shell import head, link
@@ -36,11 +37,16 @@ MEMBER_COLUMNS = [
     Column("Last active", end=True, less=True),
     Column("Joined", end=True, less=True),
 ]
-TABS = {"overview": "Overview", "members": "Members", "provisioning": "Provisioning", "audit": "Audit"}
+TABS = {
+    "overview": "Overview",
+    "rights": "Rights",
+    "members": "Members",
+    "provisioning": "Provisioning",
+    "audit": "Audit",
+}
 INSIDE = ("members", "audit")  # tabs that show what people did and who they are
 DIALOGS = ("", "suspend", "restore", "resume")
 PAGE = 50
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_REASON)]
 
 
 class ReasonForm(Form):
@@ -51,7 +57,7 @@ class SwitchForm(Form):
     """Suspending and restoring."""
 
     reason: Reason
-    confirm: Annotated[str, StringConstraints(max_length=200)]
+    confirm: Confirm
 
 
 @dataclass(frozen=True)
@@ -162,29 +168,42 @@ class OneTenantState(PageState):
     has_next: bool = False
     has_previous: bool = False
     dialog: str = ""
+    request: str = ""  # only what happened in this request is shown of the trail
+    _asked: str = ""  # what the address named when it was last looked at
     _until: datetime | None = None  # until when the reason counts
     _cursors: list[str] = []  # of the pages before this one, of the open tab
     _next: str = ""
 
     def _tenant_id(self) -> str:
         """From the address: a wish. What may be seen of it is decided by the service."""
-        return an_id("ten", self.router.url.path.strip("/").partition("/")[2])
+        return tenant_of(self.router.url.path)
 
     @rx.event
     @needs(actions.OP_TENANT_READ, page=True)
-    async def load(self) -> None:
+    async def load(self) -> Any:
         tenant_id = self._tenant_id()
         if self.one.id != tenant_id:
             self._forget()
+        self._take_address(tenant_id)
         topics = ("tenant", "members", "invitations", "provisioning")
         async with self._open(OneTenantState.load, *topics, tenant_id=tenant_id) as octx:
             found = await self._read(octx, tenant_id, self._reason(), self.tab, self._cursors)
         self._show(*found)
+        return TenantRightsState.load if self.tab == "rights" else None
+
+    def _take_address(self, tenant_id: str) -> None:
+        """`?tab=audit&request=req_…` once; afterwards what the person chose on the page counts."""
+        query = dict(self.router.url.query_parameters)
+        tab, request = str(query.get("tab", "")), str(query.get("request", ""))
+        if (asked := f"{tenant_id} {tab} {request}") != self._asked:
+            self._asked, self._cursors = asked, []
+            self.tab = tab if tab in TABS else self.tab
+            self.request = request if is_id("req", request) else ""
 
     def _forget(self) -> None:
         """Another tenant's page: nothing of the last one stays, its reason neither."""
         self.loaded, self.one, self.steps, self.unfinished = False, Head(), [], False
-        self.tab, self.dialog, self._cursors = "overview", "", []
+        self.tab, self.dialog, self.request, self._cursors = "overview", "", "", []
         self._leave()
 
     def _leave(self) -> None:
@@ -203,7 +222,9 @@ class OneTenantState(PageState):
         if reason and tab == "members":
             within = await directory.list_members(octx, tenant_id, reason, after=after, limit=PAGE)
         elif reason and tab == "audit":
-            within = await directory.list_events(octx, tenant_id, reason, after=after, limit=PAGE)
+            within = await directory.list_events(
+                octx, tenant_id, reason, request_id=self.request, after=after, limit=PAGE
+            )
         return one, steps, within
 
     def _show(self, one: Listed, steps: Any, within: Any) -> None:
@@ -228,8 +249,15 @@ class OneTenantState(PageState):
 
     @rx.event
     @needs(actions.OP_TENANT_READ)
-    async def choose_tab(self, tab: str) -> None:
+    async def choose_tab(self, tab: str) -> Any:
         await self._turn(a_word(tab, TABS), [])
+        return TenantRightsState.load if self.tab == "rights" else None
+
+    @rx.event
+    @needs(actions.OP_TENANT_READ)
+    async def show_everything(self) -> None:
+        self.request = ""
+        await self._turn("audit", [])
 
     @rx.event
     @needs(actions.OP_TENANT_READ)
@@ -274,7 +302,7 @@ class OneTenantState(PageState):
     @needs(actions.OP_TENANT_SUSPEND)
     async def suspend(self, payload: dict[str, Any]) -> EventSpec:
         form = SwitchForm.read(payload)
-        self._check_name(form.confirm)
+        check_name(self.one.name, form.confirm)
         async with self._ctx() as octx:
             await directory.suspend(octx, self._tenant_id(), form.reason)
             found = await self._read(octx, self._tenant_id(), self._reason(), self.tab, self._cursors)
@@ -288,7 +316,7 @@ class OneTenantState(PageState):
     @needs(actions.OP_TENANT_SUSPEND)
     async def restore(self, payload: dict[str, Any]) -> EventSpec:
         form = SwitchForm.read(payload)
-        self._check_name(form.confirm)
+        check_name(self.one.name, form.confirm)
         async with self._ctx() as octx:
             await directory.restore(octx, self._tenant_id(), form.reason)
             found = await self._read(octx, self._tenant_id(), self._reason(), self.tab, self._cursors)
@@ -304,14 +332,6 @@ class OneTenantState(PageState):
             await directory.resume(octx, self._tenant_id(), form.reason)
             found = await self._read(octx, self._tenant_id(), self._reason(), self.tab, self._cursors)
         return self._done(found, "The open steps run again.", "This page follows by itself.")
-
-    def _check_name(self, confirm: str) -> None:
-        if not self.one.name or confirm != self.one.name:
-            raise Invalid(
-                f"This is not the name {self.one.name}.",
-                "Type it exactly as it is written above.",
-                fields={"confirm": "Not the name"},
-            )
 
     def _done(self, found: tuple[Any, ...], said: str, then: str) -> EventSpec:
         self._show(*found)
@@ -447,9 +467,27 @@ def provisioning() -> rx.Component:
 def audit() -> rx.Component:
     nothing = empty("Nothing has happened yet", "Every change will stand here.", glyph="scroll-text")
     full = rx.el.div(event_list(OneTenantState.events), foot(), class_name="hull-foot")
-    listed = rx.cond(some(OneTenantState.events), full, hull(nothing, name="Events"))
+    unchanged = empty(
+        "This request changed nothing",
+        "What is refused leaves no line here: nothing of it was kept. Refusals stand under Why?.",
+        glyph="search-x",
+    )
+    nothing_found = rx.cond(OneTenantState.request != "", unchanged, nothing)
+    listed = rx.cond(some(OneTenantState.events), full, hull(nothing_found, name="Events"))
+    one_request = rx.el.div(
+        small(
+            "Only request ",
+            rx.el.code(OneTenantState.request, class_name="mono"),
+            class_name="grow cut-anywhere",
+        ),
+        button("Show everything", kind="quiet", on_click=OneTenantState.show_everything),
+        class_name="row",
+    )
+    narrowed = rx.cond(OneTenantState.request != "", one_request)
     return rx.cond(
-        OneTenantState.inside, rx.el.div(looking(), listed, class_name="section"), door("its audit trail")
+        OneTenantState.inside,
+        rx.el.div(looking(), narrowed, listed, class_name="section"),
+        door("its audit trail"),
     )
 
 
@@ -466,32 +504,14 @@ def about(which: str, title: Any, sentence: Any, *children: rx.Component, **prop
     )
 
 
-def reason_field(which: str, hint: str) -> rx.Component:
-    control = text_input(
-        f"{which}-reason",
-        name="reason",
-        noted=True,
-        required=True,
-        max_length=LONGEST_REASON,
-        auto_complete="off",
-    )
-    return field("Reason", control, id=f"{which}-reason", hint=hint)
-
-
-def confirm_field(which: str) -> rx.Component:
-    control = text_input(f"{which}-confirm", name="confirm", required=True, auto_complete="off")
-    label = rx.fragment("Type ", rx.el.b(OneTenantState.one.name), " to confirm")
-    return field(label, control, id=f"{which}-confirm")
-
-
 def dialogs() -> rx.Component:
     name = OneTenantState.one.name
     suspend = about(
         "suspend",
         f"Suspend {name}",
         "Nobody can enter it and none of its jobs runs. Open pages say so at once. Nothing is deleted.",
-        reason_field("suspend", "Write it for the customer: it stands in their audit trail."),
-        confirm_field("suspend"),
+        reason_field("suspend"),
+        confirm_field("suspend", name),
         confirm="Suspend",
         submit=OneTenantState.suspend,
         kind="danger-fill",
@@ -500,8 +520,8 @@ def dialogs() -> rx.Component:
         "restore",
         f"Restore {name}",
         "Its people can enter again with the roles they had.",
-        reason_field("restore", "Write it for the customer: it stands in their audit trail."),
-        confirm_field("restore"),
+        reason_field("restore"),
+        confirm_field("restore", name),
         confirm="Restore",
         submit=OneTenantState.restore,
     )
@@ -509,7 +529,7 @@ def dialogs() -> rx.Component:
         "resume",
         "Run the open steps again",
         "Steps that are done stay as they are; nothing happens twice.",
-        reason_field("resume", "Write it for the customer: it stands in their audit trail."),
+        reason_field("resume"),
         confirm="Run again",
         submit=OneTenantState.resume,
     )
@@ -558,7 +578,13 @@ def heading() -> rx.Component:
 
 @rx.page(route="/tenants/[tenant]", title="Tenant · Operator", on_load=OneTenantState.load)
 def tenant() -> rx.Component:
-    contents = {"overview": overview, "members": members, "provisioning": provisioning, "audit": audit}
+    contents = {
+        "overview": overview,
+        "rights": rights,
+        "members": members,
+        "provisioning": provisioning,
+        "audit": audit,
+    }
     panels = rx.tabs.root(
         rx.tabs.list(*[rx.tabs.trigger(name, value=key) for key, name in TABS.items()], aria_label="Tenant"),
         *[rx.tabs.content(contents[key](), value=key) for key in TABS],

@@ -1,0 +1,185 @@
+"""Operators answer "why can't I": from a refusal to the layer that refused, and from there to what changes it."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import ADMIN, TENANT, Newcomer
+from tests.e2e.test_pages import LOOKS, judged
+
+REASON = "Ticket 4480, needs the list for an audit"
+LOCAL = "%Y-%m-%dT%H:%M"  # as a browser writes it; ours is in UTC
+
+
+def opens(olga: Newcomer, tenant: str) -> Page:
+    """The page of questions, at this tenant."""
+    olga.page.goto(f"{ADMIN}/access")
+    olga.page.get_by_role("searchbox", name=re.compile("Search by tenant")).fill(tenant)
+    olga.page.get_by_test_id("tenants").get_by_role("link", name=tenant, exact=True).click()
+    expect(olga.page.get_by_test_id("question")).to_be_visible()
+    return olga.page
+
+
+def asks(page: Page, person: str, action: str, plan: str = "") -> None:
+    page.get_by_label("Person").select_option(
+        label=next(one for one in options(page, "person") if person in one)
+    )
+    page.get_by_label("Action").select_option(action)
+    if plan:
+        page.get_by_label("As if on plan").select_option(plan)
+    page.get_by_test_id("ask").click()
+
+
+def options(page: Page, id: str) -> list[str]:
+    return [said.strip() for said in page.locator(f"#{id} option").all_text_contents()]
+
+
+def rights(page: Page, tenant: str) -> None:
+    page.goto(f"{ADMIN}/tenants")
+    page.get_by_role("table").get_by_role("link", name=tenant, exact=True).click()
+    page.get_by_role("tab", name="Rights").click()
+    expect(page.get_by_test_id("features")).to_be_visible()
+
+
+def test_from_a_refusal_to_the_layer_that_refused(someone: type[Newcomer]) -> None:
+    max_, olga = someone(), someone()
+    max_.signs_in("max@acme.test")
+    max_.page.wait_for_url("**/t/acme/home")
+    max_.page.goto(f"{TENANT}/t/acme/audit")
+    max_.sees("You may not read the audit trail.")
+
+    olga.operates("olga@bulkhead.test")
+    page = opens(olga, "Acme")
+    line = page.get_by_test_id("refusals").get_by_role("row").filter(has_text="Read the audit trail").first
+    expect(line).to_contain_text("Max Brandt")
+    olga.shot("operator-why-refusals")
+    line.get_by_role("link", name=re.compile("Why")).click()
+    answer = page.get_by_test_id("answer")
+    expect(answer.get_by_test_id("verdict")).to_contain_text("You may not read the audit trail.")
+    expect(answer.locator("[data-decides=true]")).to_contain_text("Member does not have audit:read.")
+    expect(page).to_have_url(re.compile("at=20"))
+    expect(page.get_by_label("Action")).to_have_value("audit:read")
+
+    asks(page, "Ann Keller", "audit:export")
+    expect(answer.get_by_test_id("verdict")).to_contain_text("Allowed")
+    asks(page, "Ann Keller", "audit:export", "free")
+    expect(answer.get_by_test_id("verdict")).to_contain_text("Free does not include CSV export.")
+    expect(answer.locator("[data-decides=true]")).to_contain_text("Does the plan include it?")
+
+
+def test_what_is_changed_on_the_tab_is_named_as_the_cause(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    rights(page, "Globex")
+    export = page.get_by_test_id("features").get_by_role("row").filter(has_text="CSV export")
+    expect(export).to_contain_text("No")
+    began = datetime.now(UTC)
+    page.get_by_test_id("override-feature").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Feature").select_option("exports.csv")
+    dialog.get_by_label("Until").fill("2020-01-01T10:00")
+    dialog.get_by_label("Reason").fill(REASON)
+    dialog.get_by_role("button", name="Override").click()
+    olga.sees("This would end before it begins.")
+    dialog.get_by_label("Until").fill((began + timedelta(days=1)).strftime(LOCAL))
+    olga.shot("operator-override")
+    dialog.get_by_role("button", name="Override").click()
+    expect(export).to_contain_text("Yes")
+    expect(page.get_by_test_id("overrides")).to_contain_text(REASON)
+
+    export.get_by_role("link", name=re.compile("Why")).click()
+    answer = page.get_by_test_id("answer")
+    expect(answer.get_by_test_id("verdict")).to_contain_text("Allowed")
+    page.get_by_role("button", name="Compare two times").click()
+    page.get_by_label("Compared with").fill(began.strftime(LOCAL))
+    page.get_by_label("Time", exact=True).fill("")
+    page.get_by_test_id("ask").click()
+    changed = page.get_by_test_id("changed")
+    # A minute is all that the control knows, and the tenant may be younger than that.
+    expect(changed.or_(page.get_by_text("did not exist then"))).to_be_visible()
+
+    asked = dict(part.split("=") for part in page.url.partition("?")[2].split("&"))
+    exact = {**asked, "before": began.isoformat(), "at": ""}
+    page.goto(f"{ADMIN}/access?{urlencode(exact)}".replace("%253A", "%3A"))
+    expect(changed).to_contain_text("CSV export was set to on.")
+    expect(changed).to_contain_text(f"Reason: {REASON}")
+    olga.shot("operator-why-compared")
+    page.get_by_text("Both answers, layer by layer").click()
+    expect(page.get_by_role("list", name="Why, layer by layer")).to_have_count(2)
+    changed.get_by_role("link", name="In the trail").first.click()
+    page.get_by_test_id("reason-form").get_by_label("Reason").fill("Ticket 4480, who did that")
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.get_by_test_id("events")).to_contain_text("override.set")
+    expect(page.get_by_test_id("events")).not_to_contain_text("plan.assigned")
+    page.get_by_role("button", name="Show everything").click()
+    expect(page.get_by_test_id("events")).to_contain_text("plan.assigned")
+
+    rights(page, "Globex")
+    page.get_by_test_id("overrides").get_by_role("button", name="End now").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("They have it")
+    dialog.get_by_role("button", name="End now").click()
+    expect(export).to_contain_text("No")
+
+
+def test_support_sees_and_may_not_change(someone: type[Newcomer]) -> None:
+    sam = someone()
+    sam.operates("sam@bulkhead.test")
+    rights(sam.page, "Acme")
+    refused = sam.page.get_by_role("button", name="Change plan")
+    expect(refused).to_have_attribute("aria-disabled", "true")
+    sam.shot("operator-rights-support")
+
+
+def test_a_link_that_asks_for_what_cannot_be_answered_says_so(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    for query, said in {
+        "tenant=nonsense": "names no tenant",
+        "tenant=ten_nobody&action=member:invite": "There is no such tenant.",
+        "action=member:fly": "an action that does not exist",
+        "at=yesterday": "is not a date with a time",
+        "plan=" + "x" * 500: "too long",
+    }.items():
+        olga.page.goto(f"{ADMIN}/access?{query}")
+        olga.sees(re.compile(re.escape(said)))
+        expect(olga.page.get_by_role("searchbox", name=re.compile("Search by tenant"))).to_be_visible()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_both_look_well_everywhere(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    olga = someone(width=width, dark=dark)
+    olga.operates("olga@bulkhead.test")
+    page, wrong = olga.page, []
+
+    def settled(name: str) -> None:
+        expect(page.locator(".bone")).to_have_count(0)
+        page.wait_for_timeout(200)
+        page.set_viewport_size({"width": width, "height": 860})
+        tall = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": width, "height": max(tall, 860)})
+        olga.shot(f"{name}-{look}")
+        page.set_viewport_size({"width": width, "height": 860})
+        wrong.extend(judged(olga, name, look))
+
+    page.goto(f"{ADMIN}/access")
+    expect(page.get_by_test_id("tenants")).to_be_visible()
+    settled("operator-why-tenants")
+    opens(olga, "Globex")
+    asks(page, "Gil Marchetti", "role:create")
+    expect(page.get_by_test_id("verdict")).to_contain_text("Starter does not include Custom roles.")
+    settled("operator-why")
+    page.goto(f"{ADMIN}/tenants")
+    page.get_by_role("link", name="Initech", exact=True).click()
+    page.get_by_role("tab", name="Rights").click()
+    expect(page.get_by_test_id("limits")).to_be_visible()
+    settled("operator-rights")
+    page.get_by_test_id("override-limit").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    settled("operator-override-limit")
+    assert wrong == []

@@ -1,0 +1,205 @@
+"""What the operators' pages about rights make of what a browser sends: forms, addresses, rows that are not there."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from admin_app.pages.access import AccessState
+from admin_app.pages.tenant_rights import TenantRightsState
+from shared.core.db import now
+from shared.core.errors import Invalid, NotFound, Refused
+from shared.tenancy import desk
+from shared.ui.why import TraceRow
+from tests.conftest import Cast, opens
+
+REASON = "Ticket 4471, as agreed"
+
+
+def handler(page: type[Any], name: str) -> Any:
+    return page.event_handlers[name].fn
+
+
+async def does(page: Any, name: str, *payload: Any) -> Any:
+    return await handler(type(page), name)(page, *payload)
+
+
+async def rights(cast: Cast, tenant: str = "") -> Any:
+    page = cast.olga.opens(TenantRightsState, path=f"/tenants/{tenant or cast.acme}")
+    await does(page, "load")
+    return page
+
+
+def asked(cast: Cast, query: str) -> Any:
+    return cast.olga.opens(AccessState, path=f"/access?{query}")
+
+
+def until(days: int) -> str:
+    return (now() + timedelta(days=days)).isoformat()
+
+
+async def test_the_tab_shows_what_is_there_and_follows_what_is_done(cast: Cast) -> None:
+    page = await rights(cast)
+    assert (page.name, page.holding.plan, page.holding.billing) == ("Acme", "Business version 1", "Active")
+    form = {"name": "members", "kind": "soft", "amount": "2", "until": until(3), "reason": REASON}
+    await does(page, "override_limit", form)
+    (override,) = page.overrides
+    assert (override.title, override.value) == ("Members", "2, warns only")
+    members = next(one for one in page.limits if one.key == "members")
+    assert (members.value, members.used, members.tone) == ("2 seats", "3 in use", "bad")
+    await does(page, "ask", "end", override.id)
+    await does(page, "end", {"reason": REASON})
+    assert (page.overrides, page.dialog) == ([], "")
+
+
+async def test_a_plan_is_changed_only_of_the_tenant_that_was_named(cast: Cast) -> None:
+    page = await rights(cast)
+    form = {"version": "plv_pro_1", "trial_days": "0", "reason": REASON, "confirm": "Globex"}
+    with pytest.raises(Invalid) as caught:
+        await does(page, "change_plan", form)
+    assert "confirm" in caught.value.fields
+    await does(page, "change_plan", form | {"confirm": "Acme"})
+    assert page.holding.plan == "Pro version 1"
+    with pytest.raises(Invalid):
+        await does(page, "set_billing", {"status": "none", "reason": REASON, "confirm": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "field"),
+    [
+        ("override_feature", {"name": "sso", "on": "on", "reason": REASON, "until": ""}, "until"),
+        ("override_feature", {"name": "sso", "on": "on", "reason": REASON, "until": "tomorrow"}, "until"),
+        ("override_feature", {"name": "sso", "on": "on", "reason": REASON, "until": "2030-01-01T10:00"}, "until"),
+        ("override_feature", {"name": "sso", "on": "on", "reason": "", "until": "2030-01-01T10:00Z"}, "reason"),
+        ("override_feature", {"name": "sso", "on": "maybe", "reason": REASON, "until": ""}, "on"),
+        ("override_feature", {"name": "sso", "on": "on", "reason": REASON, "tenant_id": "ten_x"}, "tenant_id"),
+        ("override_limit", {"name": "members", "kind": "hard", "amount": "-1", "reason": REASON,
+                            "until": "2030-01-01T10:00Z"}, "amount"),
+        ("override_limit", {"name": "members", "kind": "hard", "amount": "", "reason": REASON,
+                            "until": "2030-01-01T10:00Z"}, "amount"),
+        ("override_limit", {"name": "members", "kind": "hard", "amount": "1e9", "reason": REASON,
+                            "until": "2030-01-01T10:00Z"}, "amount"),
+        ("add_addon", {"version": "plv_support_1", "quantity": "0", "reason": REASON}, "quantity"),
+        ("change_plan", {"version": "plv_pro_1", "trial_days": "٣", "reason": REASON, "confirm": "Acme"},
+         "trial_days"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_meant_names_its_field(
+    cast: Cast, name: str, form: dict[str, str], field: str
+) -> None:
+    page = await rights(cast)
+    with pytest.raises(Invalid) as caught:
+        await does(page, name, form)
+    assert field in caught.value.fields
+    assert page.overrides == page.addons == []
+
+
+async def test_rows_that_are_not_on_the_page_open_no_dialog(cast: Cast) -> None:
+    page = await rights(cast)
+    for which, about in (("end", "ovr_other"), ("flag", "nothing"), ("trait", "mood"), ("fly", ""), (7, "")):
+        with pytest.raises(Invalid):
+            await does(page, "ask", which, about)
+    assert page.dialog == ""
+
+
+async def test_a_page_that_shows_another_tenant_by_now_changes_nothing(cast: Cast) -> None:
+    page = await rights(cast)
+    page._of = cast.globex
+    with pytest.raises(Invalid, match="another tenant"):
+        await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
+
+
+async def test_support_may_look_and_the_service_refuses_the_rest(cast: Cast) -> None:
+    page = opens(TenantRightsState, cast.sam.cookie, f"/tenants/{cast.acme}")
+    await does(page, "load")
+    assert page.features
+    with pytest.raises(Refused):
+        await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
+    await does(page, "ask", "trait", "region")
+    with pytest.raises(Refused):
+        await does(page, "set_trait", {"value": "eu", "reason": REASON})
+
+
+async def test_a_link_asks_at_once_and_its_permalink_says_when(cast: Cast) -> None:
+    page = asked(cast, f"tenant={cast.acme}&person={cast.max.user_id}&action=audit:read&utm_source=mail")
+    await does(page, "load")
+    assert (page.problem, page.title) == ("", "Max: read the audit trail")
+    assert page.answer.outcome.tone == "no"
+    decides = [row for row in page.answer.rows if row.decides]
+    assert [row.layer for row in decides] == ["permission"]
+    assert TypeAdapter(list[TraceRow]).validate_python(page.answer.rows) == page.answer.rows
+    again = asked(cast, page.permalink.partition("?")[2])
+    async with cast.olga.octx() as octx:
+        await desk.set_billing(octx, cast.acme, "none", REASON)
+    await does(again, "load")
+    assert again.answer == page.answer
+
+
+async def test_two_times_in_an_address_are_compared(cast: Cast) -> None:
+    before = now().isoformat().replace("+", "%2B")
+    async with cast.olga.octx() as octx:
+        await desk.set_billing(octx, cast.acme, "read_only", REASON)
+    question = f"tenant={cast.acme}&person={cast.ann.user_id}&action=member:invite&before={before}"
+    page = asked(cast, question)
+    await does(page, "load")
+    assert page.comparing
+    (changed,) = page.changed
+    assert (changed.before.answer, changed.after.answer) == ("Yes", "No")
+    assert changed.causes[0].reason == REASON
+    assert f"/tenants/{cast.acme}?tab=audit&request=req_" in changed.causes[0].href
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "tenant=%00",
+        "tenant=ten_nobody",
+        "tenant=usr_x",
+        "tenant={acme}&person=nobody",
+        "tenant={acme}&person={gil}&action=home:read",
+        "tenant={acme}&action=home:burn",
+        "tenant={acme}&action=home:read&at=soon",
+        "tenant={acme}&action=home:read&at=2026-01-01T10:00",
+        "tenant={acme}&action=home:read&at=2999-01-01T10:00Z",
+        "tenant={acme}&action=home:read&at=0001-01-01T00:00:00Z",
+        "tenant={acme}&action=home:read&plan=gold",
+        "tenant={acme}&action=home:read&before=2999-01-01T10:00Z",
+        "plan=" + "x" * 2_000,
+    ],
+)
+async def test_a_link_that_cannot_be_answered_says_so_and_the_page_stands(cast: Cast, query: str) -> None:
+    page = asked(cast, query.replace("{acme}", cast.acme).replace("{gil}", cast.gil.user_id))
+    await does(page, "load")
+    assert page.loaded
+    assert page.problem
+    assert page.problem_step
+    assert not page.asked
+
+
+async def test_the_form_goes_into_the_address(cast: Cast) -> None:
+    page = asked(cast, f"tenant={cast.acme}")
+    await does(page, "load")
+    form = {"person": cast.ann.user_id, "action": "member:invite", "at": "", "plan": "free"}
+    moved = str(await does(page, "ask", form))
+    assert f"person={cast.ann.user_id}&action=member%3Ainvite&plan=free" in moved
+    for wrong in ({"action": "fly"}, {"person": "ten_x"}, {"at": "now"}, {"tenant": cast.globex}):
+        with pytest.raises(Invalid):
+            await does(page, "ask", form | wrong)
+    await does(page, "compare", True)
+    with pytest.raises(Invalid, match="Two times need an earlier one"):
+        await does(page, "ask", form)
+
+
+async def test_people_and_requests_are_searched_for_in_this_tenant_alone(cast: Cast) -> None:
+    page = asked(cast, f"tenant={cast.acme}")
+    await does(page, "load")
+    await does(page, "find_person", cast.max.email)
+    assert [label for _, label in page.people[1:]] == [f"Max · {cast.max.email}"]
+    await does(page, "find_person", "Gil")
+    assert len(page.people) == 1
+    await does(page, "find_request", "req_nothing")
+    assert (page.refused, page.request) == ([], "req_nothing")
+    page.tenant_id = "ten_nobody"
+    with pytest.raises(NotFound):
+        await does(page, "find_request", "req_nothing")
