@@ -5,8 +5,8 @@ anything. Olga is an operator: another realm, another cookie.
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
 from shared.core import db, limits  # noqa: E402
 from shared.core.ctx import Ctx, OperatorCtx  # noqa: E402
+from shared.entitlements import current  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.state import SessionState  # noqa: E402
 from tests import database, factories  # noqa: E402
@@ -136,6 +137,25 @@ async def schema(anyio_backend: str) -> AsyncIterator[str]:
     yield name
     await db.dispose()
     database.drop(name)
+
+
+@asynccontextmanager
+async def own_database(schema: str, word: str) -> AsyncIterator[None]:
+    """For tests that look at all tenants there are, or make very many: no other test sees theirs, nor they others'."""
+    name = f"{schema}_{word}"
+    await _moved(lambda: database.build(name))
+    try:
+        yield
+    finally:
+        await _moved(lambda: database.use(schema))
+        database.drop(name)
+
+
+async def _moved(there: Callable[[], object]) -> None:
+    await db.dispose()
+    there()
+    current.forget()
+    current._catalogue = None  # its number may mean something else there
 
 
 @pytest.fixture(autouse=True)

@@ -174,8 +174,8 @@ def own_no_ignored() -> Planted:
 
 
 def window_never_closes() -> Planted:
-    was = rollout._open
-    return rollout, "_open", lambda rule, at: was({**rule, "ends_at": None}, at)
+    was = rollout.is_open
+    return rollout, "is_open", lambda rule, at: was({**rule, "ends_at": None}, at)
 
 
 def soft_limit_refuses() -> Planted:

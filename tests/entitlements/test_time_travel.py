@@ -221,7 +221,7 @@ async def test_two_times_differ_by_the_row_that_did_it(
     row = await newest(cast, kind, order)
     async with cast.olga.octx() as octx:
         found = await why.compare(octx, cast.acme, cast.adam.user_id, asked.name, before)
-    changed = {after.layer: after.source for _, after in found.changed}
+    changed = {one.after.layer: one.after.source for one in found.changed}
     assert row in changed.values()
     assert layer in changed
     if kind is not TenantPlan:  # which gives features, limits and a trial at once

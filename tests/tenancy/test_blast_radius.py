@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,8 +39,8 @@ from shared.entitlements.models import (
     Valid,
 )
 from shared.tenancy import blast_radius, desk, entry, invitations
-from tests import database, factories
-from tests.conftest import Cast, Operating, Person
+from tests import factories
+from tests.conftest import Cast, Operating, Person, own_database
 from tests.database import admin_url
 
 MANY = 10_000
@@ -135,9 +135,9 @@ async def test_of_the_plan_that_remains_when_nobody_pays_a_version_counts_withou
     """What remains is always the newest version, so here somebody changes although nobody moves."""
     async with cast.olga.octx() as octx:
         await desk.set_billing(octx, cast.acme, "none", "Stopped paying")
-    draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log", "sso"}))
+    draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log", "api_access"}))
     report = (await look(cast.olga, draft, moves=False)).report
-    assert cast.acme in names(report.gains)["feature", "sso"]
+    assert cast.acme in names(report.gains)["feature", "api_access"]
     await discard(cast.olga, draft)
 
 
@@ -322,20 +322,8 @@ class Oracle:
 @pytest.fixture
 async def olga_apart(schema: str) -> AsyncIterator[Operating]:
     """An operator of a database of its own: ten thousand tenants and another Pro are nothing for the other tests."""
-    name = f"{schema}_radius"
-    await moved(lambda: database.build(name))
-    try:
+    async with own_database(schema, "radius"):
         yield Operating(await factories.operator("Olga"))
-    finally:
-        await moved(lambda: database.use(schema))
-        database.drop(name)
-
-
-async def moved(there: Callable[[], object]) -> None:
-    await db.dispose()
-    there()
-    current.forget()
-    current._catalogue = None  # its number may mean something else there
 
 
 async def test_ten_thousand_tenants_and_a_plan_without_its_export(olga_apart: Operating) -> None:

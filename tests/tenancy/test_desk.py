@@ -301,7 +301,8 @@ async def test_what_is_effective_names_its_sources_and_what_is_in_use(cast: Cast
     assert known.features["sso"].has is False
     assert known.used == {"members": 3, "roles": 0}
     assert known.owner_id == cast.ann.user_id
-    assert [(one.key, one.on, one.own) for one in known.flags] == [("role_editor", True, True)]
+    flags = {one.key: (one.on, one.own) for one in known.flags}
+    assert flags["role_editor"] == (True, True)
     assert {offer.kind for offer in known.offers} == {"plan", "addon"}
     assert (await lines(cast, "operator.looked"))[0].tenant_id == cast.acme
 

@@ -1,6 +1,6 @@
 """Whom a flag is on for over all tenants: the same as every tenant's own decisions, and what a change would do."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,11 +15,22 @@ from shared.core.errors import Invalid, NotFound, Refused
 from shared.entitlements import rollouts
 from shared.tenancy import desk, directory, exposure
 from tests import factories
-from tests.conftest import Cast, Person
+from tests.conftest import Cast, Operating, Person, own_database
 from tests.entitlements import opening
 
 EVERYONE = [{"kind": "everyone"}]
 REGION = [{"kind": "region", "values": ["eu"]}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def few(schema: str) -> AsyncIterator[None]:
+    async with own_database(schema, "exposure"):
+        yield
+
+
+@pytest.fixture(scope="module")
+async def operators(few: None) -> tuple[Operating, Operating]:
+    return Operating(await factories.operator("Olga")), Operating(await factories.operator("Sam", "support"))
 
 
 async def reach(cast: Cast, key: str, **page: Any) -> exposure.Reach:
@@ -27,10 +38,10 @@ async def reach(cast: Cast, key: str, **page: Any) -> exposure.Reach:
         return await exposure.of_flag(octx, key, **page)
 
 
-async def everyone_on(cast: Cast, key: str) -> list[exposure.Exposed]:
+async def everyone_on(cast: Cast, key: str, pages: int = 100) -> list[exposure.Exposed]:
     rows, after = [], ""
     while True:
-        page = await reach(cast, key, after=after, limit=3)
+        page = await reach(cast, key, after=after, limit=pages)
         rows += page.rows
         if not (after := page.after):
             return rows
@@ -75,7 +86,7 @@ async def test_who_is_exposed_and_why_page_by_page(cast: Cast) -> None:
     assert cast.globex not in {one.tenant_id for one in found.rows}
     assert found.exposed.tenants + found.others.tenants == found.of
     await opening.say(cast, key, EVERYONE)
-    whole = await everyone_on(cast, key)
+    whole = await everyone_on(cast, key, pages=3)
     assert len(whole) == found.of
     assert [one.name.lower() for one in whole] == sorted(one.name.lower() for one in whole)
     assert len({one.tenant_id for one in whole}) == len(whole)
