@@ -83,10 +83,6 @@ class Operating:
     def octx(self) -> AbstractAsyncContextManager[OperatorCtx]:
         return entry.enter_operator(self.cookie)
 
-    async def gets(self, plan: str) -> None:
-        """Their tenant has this plan from now on."""
-        await factories.give_plan(self.account, self.slug, plan)
-
     def opens(self, page: type[State], *, path: str = "/") -> State:
         return opens(page, self.cookie, path)
 

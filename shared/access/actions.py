@@ -49,7 +49,9 @@ MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "see who works here"
 MEMBER_REMOVE = Action(
     "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, cleans_up=True
 )
-MEMBER_SET_ROLE = Action("member:set_role", Permission.MEMBER_WRITE, "give members another role", writes=True)
+MEMBER_SET_ROLE = Action(  # taking rights away must not wait for a payment, and giving some costs nothing
+    "member:set_role", Permission.MEMBER_WRITE, "give members another role", writes=True, cleans_up=True
+)
 NOTIFICATION_READ = Action("notification:read", Permission.NOTIFICATION_READ, "read notifications")
 OWNER_TRANSFER = Action("owner:transfer", Permission.OWNER_TRANSFER, "transfer ownership", writes=True)
 REPORT_READ = Action(

@@ -25,7 +25,7 @@ from shared.core.db import now
 from shared.core.errors import DomainError, Refused
 
 EVERY = 10.0  # seconds between two writes of one line
-KEPT = timedelta(days=35)
+KEPT = timedelta(days=90)  # the reports look twelve weeks back
 ERROR = "error"  # the reason of a bug
 EVERYBODY = ""  # actor of what was allowed: nobody counts what a person did right
 
@@ -61,9 +61,12 @@ _counts: dict[str, dict[Line, Count]] = {}  # by tenant
 
 
 def note_allowed(ctx: Ctx, action: Action, reason: str) -> None:
-    """Of what a plan, a limit or a flag could have refused, and of what changes something."""
+    """Of what a plan, a limit or a flag could have refused, and of what changes something.
+
+    Once for a transaction, however often it asks: with the last reason, and not at all if it is refused in the end.
+    """
     if action.writes or action.feature or action.flag or action.limit:
-        _note(ctx.tenant_id, EVERYBODY, action.name, reason, ctx.rights.plan, ctx.request_id)
+        ctx.decided[action.name] = reason
 
 
 def note_refused(asked: Asked, action: str, reason: str, request_id: str) -> None:
@@ -99,6 +102,7 @@ async def written() -> AsyncIterator[Decided]:
         yield decided
     except Refused as refused:
         if decided.ctx is not None and refused.action:
+            decided.ctx.decided.pop(refused.action, None)
             note_refused(decided.ctx, refused.action, refused.reason, decided.ctx.request_id)
         raise
     except DomainError:
@@ -108,8 +112,10 @@ async def written() -> AsyncIterator[Decided]:
             note_error(decided.ctx)
         raise
     finally:
-        if decided.ctx is not None:
-            await write(decided.ctx.tenant_id)
+        if (ctx := decided.ctx) is not None:
+            for action, reason in ctx.decided.items():
+                _note(ctx.tenant_id, EVERYBODY, action, reason, ctx.rights.plan, ctx.request_id)
+            await write(ctx.tenant_id)
 
 
 async def write(tenant_id: str, *, all: bool = False) -> None:

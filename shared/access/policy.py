@@ -13,15 +13,18 @@ from shared.core.errors import Refused
 UNKNOWN = Words("this", "")
 
 
-def require(ctx: Ctx, action: Action, *, used: int | None = None, obstacle: str = "") -> Decision:
+def require(
+    ctx: Ctx, action: Action, *, used: int | None = None, obstacle: str = "", counted: bool = True
+) -> Decision:
     """Raises Refused. Ask once before anything is read, and with `used` again under the lock of a limit.
 
-    What is allowed with a warning (grace, above a soft limit) is returned, for whoever shows warnings.
+    `counted`: no for a further step of what was counted before. What is allowed with a warning (grace, above a soft limit) is returned, for whoever shows warnings.
     """
     decided = decision.decide(ctx, action, used=used, obstacle=obstacle)
     if not decided.allowed:
         raise refusal(decided.reason, action, ctx, used=used, obstacle=obstacle)
-    evidence.note_allowed(ctx, action, decided.reason)
+    if counted:
+        evidence.note_allowed(ctx, action, decided.reason)
     return decided
 
 

@@ -20,7 +20,9 @@ def run() -> None:
 
 
 async def _work(tasks: dict[str, worker.Handler], platform: dict[str, worker.Handler]) -> None:
+    counting = asyncio.create_task(evidence.run())
     try:
         await worker.run(tasks, platform, entry.enter_job)
     finally:
-        await evidence.flush()
+        counting.cancel()  # writes what is left
+        await asyncio.gather(counting, return_exceptions=True)

@@ -64,6 +64,7 @@ class Ctx:
     session: AsyncSession = field(repr=False)  # the open transaction
     session_hash: str = field(default="", repr=False)  # "" for jobs
     impersonator_id: str = ""
+    decided: dict[str, str] = field(default_factory=dict, repr=False, compare=False)  # action: allowed why
 
     @property
     def actor_id(self) -> str:

@@ -3,7 +3,6 @@
 Whether it is still the newest tells `entitlement_epoch`, which is read with every entry (`entitlements.rights`).
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,8 +45,8 @@ class Rollout:
     versions: Sequence[FlagVersion]
 
     def at(self, at: datetime) -> FlagVersion | None:
-        place = bisect_right([one.created_at for one in self.versions], at)
-        return self.versions[place - 1] if place else None
+        """By number, because two machines whose clocks differ may have written them."""
+        return next((one for one in reversed(self.versions) if one.created_at <= at), None)
 
 
 @dataclass(frozen=True, slots=True)

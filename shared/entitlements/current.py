@@ -5,6 +5,7 @@ both raised by triggers. What is kept under other numbers is not used. A notice 
 memory early; being right does not depend on it.
 """
 
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,7 @@ class Kept:
 _kept: OrderedDict[str, Kept] = OrderedDict()
 _catalogue: Catalogue | None = None
 _provider: Provider | None = None
+_turns = itertools.count(1)
 _turn = 0  # how often a provider's rules have changed: what was evaluated before that counts no more
 
 
@@ -114,7 +116,7 @@ def forget(tenant_id: str = ALL) -> None:
 def outdate() -> None:
     """What a provider asks for whose rules have changed. From any thread: it touches nothing that is being read."""
     global _turn
-    _turn += 1
+    _turn = next(_turns)
 
 
 async def _read(
@@ -122,8 +124,10 @@ async def _read(
 ) -> Kept:
     history = loose.history(await repository.get_history(session, tenant_id))
     own = history.catalogue_of(await catalogue(session, epoch))
-    facts = history.at(own, at)
-    return Kept(version, epoch, turn, history.until(own, at), facts, own, {}, _outlook(history, facts, own))
+    facts = history.at(own, history.clock(own, at))
+    return Kept(
+        version, epoch, turn, history.until(own, facts.at), facts, own, {}, _outlook(history, facts, own)
+    )
 
 
 def _outlook(history: History, facts: Facts, known: Catalogue) -> Outlook:

@@ -118,9 +118,19 @@ class History:
             for rule in version.rules
             for side in ("starts_at", "ends_at")
         ]
-        # Written by another machine, whose clock may be ahead of ours: it counts when our clock gets there.
-        turns += [one.created_at for rollout in catalogue.flags.values() for one in rollout.versions[-1:]]
         return min((one for one in turns if one is not None and one > at), default=None)
+
+    def clock(self, catalogue: Catalogue, at: datetime) -> datetime:
+        """Ours, or later: what another machine has written is past, even where its clock is ahead of ours."""
+        rows = (*self.assigned, *self.addons, *self.overrides, *self.billing, *self.flags, *self.traits)
+        written: list[datetime | None] = [at]
+        for row in rows:
+            written += (row.created_at, row.closed_at)
+        for rollout in catalogue.flags.values():
+            written += (rollout.row.retired_at, *(one.created_at for one in rollout.versions))
+        written += [one.published_at for one in catalogue.offers.values()]
+        written += [plan.retired_at for plan in catalogue.plans.values()]
+        return max(one for one in written if one is not None)
 
     def billing_turn(self, after: datetime) -> datetime | None:
         """When the next row of the billing status begins or ends."""

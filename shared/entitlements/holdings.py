@@ -43,7 +43,7 @@ LONGEST_TRIAL = 365
 async def facts(ctx: Ctx, at: datetime | None = None) -> tuple[Facts, Catalogue]:
     """Of this tenant now, or at a past time, with the catalogue as this tenant sees it."""
     written, own = await history(ctx)
-    return written.at(own, at or now()), own
+    return written.at(own, at or written.clock(own, now())), own
 
 
 async def history(ctx: Ctx) -> tuple[History, Catalogue]:
@@ -76,10 +76,8 @@ async def begin(ctx: Ctx) -> None:
     await _changed(ctx)
 
 
-async def assign(
-    ctx: Ctx, offer: Offer, reason: str, *, trial_days: int = 0, starts_at: datetime | None = None
-) -> TenantPlan:
-    """From `starts_at` on, or from now. Flags that the plan seeds are seeded. Raises Invalid, Conflict.
+async def assign(ctx: Ctx, offer: Offer, reason: str, *, trial_days: int = 0) -> TenantPlan:
+    """From now on. Flags that the plan seeds are seeded. Raises Invalid, Conflict.
 
     `trial_days`: 0 for a plan that is paid, or free.
     """
@@ -91,7 +89,7 @@ async def assign(
         )
     before, _ = await facts(ctx)
     given = before.assigned
-    since = starts_at or now()
+    since = now()
     if given and given.plan_version_id == offer.id and given.trial_ends_at is None and not trial_days:
         raise Conflict(f"{offer.said} is what this organisation has.", "Choose another one.")
     row = TenantPlan(
@@ -120,12 +118,18 @@ async def assign(
 async def add_addon(
     ctx: Ctx, offer: Offer, quantity: int, reason: str, *, ends_at: datetime | None = None
 ) -> TenantAddon:
-    """Counts at once. Raises Invalid."""
+    """Counts at once. Raises Invalid, Conflict for one that it has already."""
     if offer.kind != "addon" or offer.for_tenant not in (None, ctx.tenant_id):
         raise Invalid("This is no add-on of this organisation.", "Choose one from the list.")
     if not 1 <= quantity <= 10_000:
         raise Invalid(
             "An add-on is bought 1 to 10,000 times.", "Correct it.", fields={"quantity": "1 to 10,000"}
+        )
+    known, _ = await facts(ctx)
+    if any(has.plan_id == offer.plan_id for _, has in known.addons):
+        raise Conflict(
+            f"This organisation has {offer.name} already.",
+            "End it first, then add it in the number it needs.",
         )
     row = TenantAddon(
         tenant_id=ctx.tenant_id,

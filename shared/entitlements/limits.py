@@ -1,4 +1,8 @@
-"""What plans can bound, alphabetical: the closed list, with unit and over which time it counts."""
+"""What plans can bound, alphabetical: the closed list, with unit and over which time it counts.
+
+A version that was published before a limit was added here does not state it, and gives none of it: add the limit, publish
+versions that move everybody, and only then let an action ask for it.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum

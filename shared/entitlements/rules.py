@@ -1,7 +1,7 @@
 """What operators may write into a flag: every kind of rule checked strictly, stored in one shape, said in words."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -141,7 +141,7 @@ def all_in_words(rules: Sequence[Mapping[str, Any]], *, killed: bool = False) ->
 
 
 def _clock(at: str) -> str:
-    return f"{datetime.fromisoformat(at):%-d %B %Y, %H:%M} UTC"
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%-d %B %Y, %H:%M} UTC"
 
 
 def _require_listed(values: Sequence[str], allowed: Collection[str]) -> None:

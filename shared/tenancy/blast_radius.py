@@ -99,11 +99,9 @@ async def publish(
 ) -> Report:
     """As `drafts.publish`, with the numbers of its effect as it is now in the trail. Raises as that."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    await drafts.freeze(
-        octx
-    )  # before anything else that waits, so that two who publish do not wait for each other
     seen = await look(octx, version_id, revision, moves=moves, effective_at=effective_at)
     numbers = seen.report.numbers
+    # The lock comes only now: no kill switch waits for the looking. What was confirmed is compared under it.
     await drafts.publish(octx, version_id, revision, reason, effective_at, moves, confirmed, effect=numbers)
     return seen.report
 

@@ -45,7 +45,7 @@ VISITOR = {
 }
 
 
-# Of those who are nowhere: no plan, no feature, and no limit that leaves room.
+# Of those who are nowhere. Nothing is decided from it: without a permission nobody gets as far.
 NO_RIGHTS = Rights("", "", "", "none", frozenset(), {}, frozenset(), {}, {})
 NO_ROLE = Role("", "", "", frozenset())
 

@@ -1,6 +1,6 @@
 """Who may read the trail. Writing it is `audit.trail`'s."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.access import actions, policy
 from shared.audit import trail
@@ -8,20 +8,23 @@ from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.tenancy import entry
 
+EVER = 36_500  # days; more is everything, and would be before any date there is
+
 
 async def list_events(
     ctx: Ctx, wanted: trail.Filter | None = None, *, after: str = "", limit: int = 50
 ) -> trail.Page:
     """This tenant's own trail, newest first, as far back as its plan looks. Nothing older is deleted."""
     policy.require(ctx, actions.AUDIT_READ)
-    since, asked = shown_since(ctx), wanted or trail.Filter()
-    return await trail.list_events(ctx, asked.not_before(since) if since else asked, after=after, limit=limit)
+    return await trail.list_events(ctx, as_shown(ctx, wanted or trail.Filter()), after=after, limit=limit)
 
 
-def shown_since(ctx: Ctx) -> datetime | None:
-    """None: everything."""
+def as_shown(ctx: Ctx, wanted: trail.Filter) -> trail.Filter:
+    """Not further back than the plan looks."""
     days = ctx.rights.limits["retention_days"].amount
-    return None if days is None else now() - timedelta(days=days)
+    if days is None or days > EVER:
+        return wanted
+    return wanted.not_before(now() - timedelta(days=days))
 
 
 async def verify(ctx: Ctx) -> trail.Verification:

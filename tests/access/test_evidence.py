@@ -16,7 +16,7 @@ from shared.access.reasons import ALLOWING
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.tenancy import entry, invitations, members
+from shared.tenancy import desk, entry, invitations, members
 from shared.ui.gate import Gate, needs
 from shared.ui.live import Live
 from shared.ui.state import SessionState
@@ -107,7 +107,25 @@ async def test_what_is_allowed_is_counted_where_something_could_have_refused_it(
         await members.list_members(ctx)
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
     after = [one for one in await tallies(cast.acme) if (one.action, one.count) not in before]
-    assert {(one.action, one.reason, one.actor_id) for one in after} == {("member:invite", "allowed", "")}
+    (invited,) = after
+    assert (invited.action, invited.reason, invited.actor_id) == ("member:invite", "allowed", "")
+    known = sum(count for action, count in before if action == "member:invite")
+    assert invited.count == known + 1, "asked twice, once more under the lock: one decision"
+
+
+async def test_what_is_refused_under_the_lock_was_not_allowed_before_it(cast: Cast) -> None:
+    until = now() + timedelta(days=1)
+    async with cast.olga.octx() as octx:
+        await desk.override_limit(octx, cast.acme, "members", 3, "Trying it", ends_at=until)
+
+    async def counted() -> dict[str, int]:
+        return {one.reason: one.count for one in await tallies(cast.acme) if one.action == "member:invite"}
+
+    before = await counted()
+    with pytest.raises(Refused, match="limit_reached"):
+        async with cast.ann.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    assert await counted() == {**before, "limit_reached": 1}
 
 
 async def test_a_bug_counts_as_an_error_and_what_somebody_typed_wrong_as_nothing(cast: Cast) -> None:
@@ -133,16 +151,16 @@ async def test_what_could_not_be_written_is_written_later(
     assert row.count == 2
 
 
-async def test_what_is_older_than_35_days_goes_with_the_next_write_and_nothing_younger(cast: Cast) -> None:
+async def test_what_is_older_than_90_days_goes_with_the_next_write_and_nothing_younger(cast: Cast) -> None:
     hour = now().replace(minute=0, second=0, microsecond=0)
-    for days in (34, 36, 100):
+    for days in (89, 91, 400):
         at = hour - timedelta(days=days)
         line = (at, cast.max.user_id, f"old:{days}", "missing_permission", "business")
         for tenant_id in (cast.acme, cast.globex):
             async with db.transaction(tenant_id=tenant_id) as session:
                 await repository.add_counts(session, tenant_id, {line: (3, at, "req_old")})
     await refuse_max(cast)
-    assert {one.action for one in await tallies(cast.acme)} >= {"old:34", "member:invite"}
-    assert not {one.action for one in await tallies(cast.acme)} & {"old:36", "old:100"}
+    assert {one.action for one in await tallies(cast.acme)} >= {"old:89", "member:invite"}
+    assert not {one.action for one in await tallies(cast.acme)} & {"old:91", "old:400"}
     async with db.transaction(tenant_id=cast.globex) as session:  # nobody has written there since
         assert len((await session.exec(select(DecisionTally.action))).all()) >= 3

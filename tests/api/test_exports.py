@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from shared.api import exports as route
 from shared.core import db
+from shared.core.db import now
 from shared.identity.models import User
-from shared.tenancy import exports, history, members, roles
+from shared.tenancy import desk, exports, history, members, roles
 from shared.tenancy.models import Membership
 from tests import factories
 from tests.api.visiting import browser
@@ -39,6 +41,19 @@ async def rename(person: Person, name: str) -> None:
         assert user is not None
         user.name = name
         session.add(user)
+
+
+async def test_the_trail_as_far_back_as_the_page_shows_it_and_not_where_it_shows_none(cast: Cast) -> None:
+    until = now() + timedelta(days=1)
+    assert len(rows(await export(cast.ann, "audit"))) > 1
+    async with cast.olga.octx() as octx:
+        await desk.override_limit(octx, cast.acme, "retention_days", 0, "Trying it", ends_at=until)
+    _, *shown = rows(await export(cast.ann, "audit"))
+    assert len(shown) <= 1, "of this very export"
+    async with cast.olga.octx() as octx:
+        await desk.override_feature(octx, cast.acme, "audit_log", False, "Trying it", ends_at=until)
+    answer = await export(cast.ann, "audit", headers=JSON)
+    assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
 
 
 async def test_members_as_on_the_page_with_a_name_for_every_role(cast: Cast) -> None:

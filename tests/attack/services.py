@@ -40,7 +40,7 @@ ASKED_BEFORE = {
     "entitlements.holdings.history": "by tenancy.why",
     "tenancy.checklist.add_all": "a step of setting up",
     "tenancy.checklist.complete_itself": "by the service whose work the item is about",
-    "tenancy.history.shown_since": "by list_events; reads nothing",
+    "tenancy.history.as_shown": "by list_events and tenancy.exports; reads nothing",
     "tenancy.notifications.add": "by services and jobs, for somebody else",
     "tenancy.provisioning.begin": "by founding",
     "tenancy.provisioning.fail": "a job",

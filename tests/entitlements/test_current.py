@@ -119,7 +119,7 @@ async def test_what_the_clock_alone_changes_changes_without_any_event(
     began = now()
     for later, said in expected.items():
         monkeypatch.setattr(current, "now", lambda later=later: began + later + timedelta(seconds=1))
-        found = (await reason_of(cast.ann), await reason_of(cast.ann, actions.MEMBER_SET_ROLE))
+        found = (await reason_of(cast.ann), await reason_of(cast.ann, actions.MEMBER_INVITE))
         assert found == said, later
 
 

@@ -22,9 +22,11 @@ from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import current, flags, holdings
+from shared.entitlements.catalogue import Rollout
 from shared.entitlements.facts import History
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flags import FLAGS, Flag, expired
+from shared.entitlements.models import FlagRow, FlagVersion
 from shared.entitlements.rollout import KINDS, bucket, matches
 from shared.entitlements.rollout import Target as Asked
 from shared.tenancy import desk, why
@@ -288,15 +290,44 @@ async def test_a_kill_that_is_rolled_back_never_was(cast: Cast) -> None:
     assert await opening.on(cast.ann, key)
 
 
-async def test_what_another_machine_wrote_counts_when_our_clock_gets_there(cast: Cast) -> None:
-    """Its clock may be ahead: the answer is not kept beyond that moment."""
+async def test_what_another_machine_wrote_counts_though_its_clock_is_ahead(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a flag that it killed, and of an override that it ended: nobody waits for their own clock."""
     key = await opening.flag(cast, {"kind": "everyone"})
     async with cast.ann.ctx() as ctx:
         known = await current.catalogue(ctx.session)
     written = known.flags[key].versions[-1].created_at
-    until = History(cast.acme).until(known, written - timedelta(seconds=2))
-    assert until is not None
-    assert until <= written
+    history, early = History(cast.acme), written - timedelta(seconds=2)
+    assert known.flags[key].at(early) is None
+    assert history.clock(known, early) >= written
+
+    later = now() + timedelta(days=1)
+    async with cast.olga.octx() as octx:
+        await desk.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=later)
+        row = (await desk.effective(octx, cast.acme)).overrides[0]
+    async with cast.ann.ctx() as ctx:
+        assert "sso" in ctx.rights.features
+    with monkeypatch.context() as ahead:
+        ahead.setattr(holdings, "now", lambda: now() + timedelta(seconds=30))
+        async with cast.olga.octx() as octx:
+            await desk.end(octx, cast.acme, row.id, "Tried it")
+    async with cast.ann.ctx() as ctx:
+        assert "sso" not in ctx.rights.features
+
+
+def test_the_newest_version_of_a_flag_counts_also_where_an_older_one_has_a_later_time() -> None:
+    """Two machines wrote them, and the first one's clock was ahead."""
+    at = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    row = FlagRow(key="k", title="K", sentence="", owner="X", cleanup_by=date(2027, 1, 1), created_by="X")
+    versions = [
+        FlagVersion(
+            flag_id=row.id, number=number, created_at=at + timedelta(seconds=off), created_by="X", reason="X"
+        )
+        for number, off in ((1, -60), (2, 2), (3, -1))
+    ]
+    found = Rollout(row, versions).at(at + timedelta(seconds=2))
+    assert found is versions[2]
 
 
 # ── the registry ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -104,7 +104,10 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
         else:
             effective = await desk.effective(octx, tenant)
             addon = next(one for one in effective.offers if one.key == "extra_seats")
-            await desk.add_addon(octx, tenant, addon.id, 1, LOOK)
+            if effective.addons:
+                await desk.end(octx, tenant, effective.addons[0][0].id, LOOK)
+            else:
+                await desk.add_addon(octx, tenant, addon.id, chance.randint(1, 3), LOOK)
 
 
 async def restore(cast: Cast, house: House) -> None:

@@ -229,6 +229,17 @@ async def test_one_that_has_run_out_is_not_ended_again(cast: Cast) -> None:
 # ── plans and add-ons ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def test_an_addon_is_had_once_in_the_number_that_is_needed(cast: Cast) -> None:
+    """A double click buys once."""
+    async with cast.olga.octx() as octx:
+        await desk.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
+    with pytest.raises(Conflict, match="has 10 more seats already"):
+        async with cast.olga.octx() as octx:
+            await desk.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.limits["members"].amount == 120
+
+
 async def test_a_plan_is_one_that_is_offered(cast: Cast) -> None:
     for version, kind in (("plv_nobody", NotFound), ("plv_extra_seats_1", Invalid)):
         with pytest.raises(kind):
