@@ -25,7 +25,14 @@ from tenant_app.shell import PageState
 
 Line = Annotated[str, StringConstraints(max_length=120)]
 Day = Annotated[str, StringConstraints(max_length=10)]
-TOPICS = ("members", "invitations", "checklist", "provisioning", "roles", "settings")  # whatever leaves a line
+TOPICS = (
+    "members",
+    "invitations",
+    "checklist",
+    "provisioning",
+    "roles",
+    "settings",
+)  # whatever leaves a line
 CHOICES = [
     ("", "Everything"),
     *((f"{noun}.", f"All about {noun}s") for noun in filters.NOUNS),

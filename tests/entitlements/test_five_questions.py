@@ -1,15 +1,17 @@
-"""One action, refused for five causes with five reasons: the same from the service and from *Why?*."""
+"""One action, refused for five causes with five reasons: the same in the page, from the service and from *Why?*."""
 
 from datetime import timedelta
 
 import pytest
 
-from shared.access import actions, policy
+from shared.access import actions
 from shared.access.decision import decide
 from shared.access.reasons import Reason
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.tenancy import desk, why
+from shared.tenancy import desk, roles, why
+from tenant_app.pages.roles import RolesState
+from tenant_app.shell import Shell
 from tests.conftest import Cast, Person
 
 
@@ -23,23 +25,35 @@ async def said_by_why(cast: Cast, person: Person) -> why.Answer:
         return await why.ask(octx, cast.acme, person.user_id, "role:create")
 
 
+async def said_by_page(person: Person) -> str:
+    """Of the button that makes a role."""
+    page = person.opens(RolesState, path="roles")
+    await RolesState.event_handlers["load"].fn(page)
+    shell = await page.get_state(Shell)
+    return shell.why.get("role:create", "") or page.full
+
+
 async def test_the_same_action_is_refused_for_five_causes_with_five_reasons(cast: Cast) -> None:
     tenant, soon = cast.acme, now() + timedelta(days=1)
     assert await reason_of(cast.ann) == Reason.ALLOWED
     assert (await said_by_why(cast, cast.ann)).trace.decision.allowed
 
-    assert await reason_of(cast.max) == Reason.MISSING_PERMISSION
-    assert (await said_by_why(cast, cast.max)).trace.decision.reason == Reason.MISSING_PERMISSION
-
-    async def refused(expected: Reason, layer: str) -> None:
-        answer = await said_by_why(cast, cast.ann)
+    async def refused(expected: Reason, layer: str, person: Person = cast.ann) -> None:
+        answer = await said_by_why(cast, person)
         assert answer.trace.decision.reason == expected, answer.trace.lines
         assert answer.trace.decided_by == layer
         assert answer.detail
+        assert answer.next_step
         with pytest.raises(Refused, match=expected) as caught:
-            async with cast.ann.ctx() as ctx:
-                policy.require(ctx, actions.ROLE_CREATE, used=0)
+            async with person.ctx() as ctx:
+                await roles.create(ctx, "Recruiter", "", set())
         assert (caught.value.detail, caught.value.next_step) == (answer.detail, answer.next_step)
+        assert await said_by_page(person) == f"{answer.detail} {answer.next_step}"
+        assert expected not in seen
+        seen.add(expected)
+
+    seen: set[str] = set()
+    await refused(Reason.MISSING_PERMISSION, "permission", cast.max)
 
     async with cast.olga.octx() as octx:
         await desk.set_flag(octx, tenant, "role_editor", False, "Trying it")
@@ -56,3 +70,4 @@ async def test_the_same_action_is_refused_for_five_causes_with_five_reasons(cast
         await desk.set_flag(octx, tenant, "role_editor", True, "Again")
         await desk.override_limit(octx, tenant, "roles", 0, "None", ends_at=soon)
     await refused(Reason.LIMIT_REACHED, "limit")
+    assert len(seen) == 5
