@@ -14,8 +14,7 @@ ACME, GLOBEX, INITECH = (f"{TENANT}/t/{slug}" for slug in ("acme", "globex", "in
 def entering(someone: type[Newcomer], email: str, look: str = "light") -> Newcomer:
     width, dark = LOOKS[look]
     who = someone(width=width, dark=dark)
-    who.signs_in(email)
-    who.page.wait_for_url(re.compile("/organisations|/home"))
+    who.enters(email)
     return who
 
 
