@@ -155,6 +155,7 @@ async def count_holders(ctx: Ctx) -> dict[str, int]:
         .where(Membership.tenant_id == ctx.tenant_id)
         .where(Membership.state != MembershipState.REMOVED)
         .group_by(Membership.role)
+        .order_by(Membership.role)
     )
     return dict((await ctx.session.exec(statement)).all())
 
@@ -167,6 +168,7 @@ async def count_promised(ctx: Ctx) -> dict[str, int]:
         .where(Invitation.status == InvitationStatus.PENDING)
         .where(col(Invitation.expires_at) > now())
         .group_by(Invitation.role)
+        .order_by(Invitation.role)
     )
     return dict((await ctx.session.exec(statement)).all())
 

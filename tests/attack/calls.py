@@ -24,7 +24,8 @@ from tests.attack.world import CLAIMED, LAPSED, World
 FLOORS = ("core", "api", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
     "access.decision": "decides, and reads nothing",
-    "access.evidence": "counts, and reads nothing",
+    "access.evidence.note_allowed": "counts, and reads nothing",
+    "access.evidence.note_error": "counts, and reads nothing",
     "access.policy": "the guard itself",
     "audit.trail.record": "adds a line in words of its caller",
     "audit.trail.record_operator": "adds a line in words of its caller",

@@ -284,7 +284,7 @@ class Attack:
                     if not isinstance(fields, list):
                         continue
                     for extra, value in EXTRA.items():
-                        form = {field: HONEST[field] for field in fields} | {extra: value}
+                        form = filled(one, {})[argument] | {extra: value}
                         said = await socket.send(name, {argument: form}, self._path(self.world.acme, name))
                         refused = "is not a field of this form" in said
                         what = f"{short(name)} with the extra field {extra}"
@@ -312,6 +312,7 @@ class Attack:
                     for value in values:
                         said = await self._call(socket, name, one, world.acme, {argument: value})
                         refused = not self._tells(said.replace(value, ""), world.globex)
+                        world.forget_roles()  # named by that word, it would stand in every answer from here on
                         self.report.attempt(KIND, f"{short(name)} with {argument} = {value}", refused=refused)
         refused = world.print_of(world.globex) == before
         self.report.attempt(KIND, "words of Globex left Globex as it was", refused=refused)
