@@ -142,7 +142,11 @@ def compared(items: Sequence[Item], at: datetime) -> tuple[list[CompareRow], lis
     shown = [in_force(item, at) or item.newest for item in items]
     has = [contents.of(one) if one else contents.first("plan") for one in shown]
     limits = [
-        CompareRow(kind.title, unit(kind), [amount(one.limits.get(name, Limit(0))) for one in has])
+        CompareRow(
+            kind.title,
+            "a month" if kind.per is Per.MONTH else "",
+            [amount(one.limits.get(name, Limit(0))) for one in has],
+        )
         for name, kind in LIMITS.items()
     ]
     features = [

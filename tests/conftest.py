@@ -25,6 +25,7 @@ from reflex.istate.data import RouterData  # noqa: E402
 from xdist.remote import Producer  # noqa: E402
 from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
+from shared.access import evidence  # noqa: E402
 from shared.core import db, limits  # noqa: E402
 from shared.core.ctx import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import current  # noqa: E402
@@ -157,6 +158,7 @@ async def _moved(there: Callable[[], object]) -> None:
 @pytest.fixture(autouse=True)
 async def fresh_limits() -> None:
     await limits.clear()
+    evidence._counts.clear()  # of tenants of other tests, which nobody waits for
 
 
 @pytest.fixture(scope="session")

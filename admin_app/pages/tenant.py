@@ -12,7 +12,7 @@ from admin_app.confirming import Confirm, Reason, check_name, confirm_field, rea
 from admin_app.frame import page
 from admin_app.pages.tenant_rights import TenantRightsState, rights, tenant_of
 from admin_app.shell import PageState, allowed
-from shared.access import actions, roles
+from shared.access import actions
 from shared.audit import trail
 from shared.core.ctx import OperatorCtx
 from shared.core.ids import is_id
@@ -139,13 +139,12 @@ def member_row(one: Belonging) -> MemberRow:
     said = "" if one.verified else "Address not verified"
     if one.state is not MembershipState.ACTIVE and one.ended_by:
         said = f"{status} by {one.ended_by}"
-    role = roles.ROLES.get(one.role)
     return MemberRow(
         one.id,
         one.name,
         one.email,
         initials(one.name),
-        role.name if role else one.role,
+        one.role,
         status,
         words.tone(status),
         said,

@@ -40,6 +40,7 @@ from shared.tenancy.models import (
     Membership,
     MembershipState,
     ProvisioningStep,
+    RoleRow,
     StepState,
     Tenant,
     TenantKey,
@@ -307,7 +308,10 @@ async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[Belongin
 
     def members(*wanted: Any) -> Select[Any]:
         joined = columns(*wanted).select_from(Membership).join(User, col(User.id) == col(Membership.user_id))
-        return joined.where(col(Membership.tenant_id) == ctx.tenant_id)
+        held = (col(RoleRow.tenant_id) == col(Membership.tenant_id)) & (
+            col(RoleRow.key) == col(Membership.role)
+        )
+        return joined.join(RoleRow, held).where(col(Membership.tenant_id) == ctx.tenant_id)
 
     statement = members(
         col(Membership.id),
@@ -315,7 +319,7 @@ async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[Belongin
         col(User.name),
         col(User.email),
         col(User.email_verified_at).is_not(None),
-        col(Membership.role),
+        col(RoleRow.name),
         col(Membership.state),
         col(Membership.created_at),
         col(Membership.seen_at),

@@ -49,7 +49,7 @@ class Belonging:
     name: str
     email: str
     verified: bool
-    role: str
+    role: str  # name
     state: MembershipState
     created_at: datetime
     seen_at: datetime | None

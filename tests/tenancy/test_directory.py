@@ -12,7 +12,7 @@ from shared.core.ctx import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.identity.models import User
-from shared.tenancy import directory, entry, history, members, provisioning
+from shared.tenancy import directory, entry, history, members, provisioning, roles
 from shared.tenancy.models import Tenant, TenantState
 from tests import factories
 from tests.conftest import Cast, Operating
@@ -353,3 +353,13 @@ async def test_the_queue_is_listed_by_status_with_the_names_of_tenants(cast: Cas
         assert two.page.jobs[0].id < one.page.jobs[0].id
         with pytest.raises(Invalid):
             await directory.list_jobs(octx, after=10**30)
+
+
+async def test_a_role_of_the_tenants_own_is_named(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        role = await roles.create(ctx, "Recruiter", "", set())
+        (max_,) = (await members.list_members(ctx, query="max")).rows
+        await members.set_role(ctx, max_.id, role.key)
+    async with cast.olga.octx() as octx:
+        found = await directory.list_members(octx, cast.acme, "Ticket 4471")
+    assert {one.name: one.role for one in found.rows} == {"Ann": "Owner", "Adam": "Admin", "Max": "Recruiter"}
