@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import ADMIN, Newcomer
-from tests.e2e.test_pages import LOOKS, judged
+from tests.e2e.test_pages import LOOKS, PROMISED, judged
 
 BUSINESS, STARTER = "Business, draft of version", "Starter, draft of version"
 
@@ -33,7 +33,7 @@ def looks(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("Effect of")
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", PROMISED)
 def test_a_draft_and_its_effect_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     olga = someone(width=width, dark=dark)

@@ -34,6 +34,8 @@ OPERATORS_PAGES = {
     "operator-account": f"{ADMIN}/account",
 }
 LOOKS = {"light": (1280, False), "dark": (1280, True), "phone": (390, False), "phone-dark": (390, True)}
+# Where a fourth look would only take time: a phone in the dark has nothing that these three have not.
+PROMISED = ("light", "dark", "phone")
 SERIOUS = ("serious", "critical")
 
 
