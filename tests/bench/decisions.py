@@ -22,7 +22,7 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
 from shared.access.reasons import Reason
 from shared.core import db
-from shared.entitlements.catalogue import Catalogue
+from shared.entitlements.catalogue import FALLBACK, Catalogue
 from shared.entitlements.explain import Layer, Standing, Trace, explain
 from shared.entitlements.rollout import Rules
 from tests import database
@@ -172,7 +172,12 @@ class Engines:
             },
             plans={one.key: sorted(one.features) for one in people.catalogue.offers.values()},
             tenants={
-                tenant_id: (people.roles[tenant_id], asker.rights.plan, asker.rights.billing_status)
+                # Who does not pay has what the fallback gives, which every plan contains: told once, asked often.
+                tenant_id: (
+                    people.roles[tenant_id],
+                    FALLBACK if asker.rights.billing_status == "none" else asker.rights.plan,
+                    asker.rights.billing_status,
+                )
                 for tenant_id, asker in tenants
             },
         )

@@ -32,7 +32,7 @@ g = _, _
 e = some(where (p.eft == allow))
 [matchers]
 m = r.role == p.role && r.act == p.act && (p.cleans == "yes" || ((p.writes == "no" || r.status != "read_only") && \
-(p.feature == "none" || (r.status != "none" && g(r.plan, p.feature)))))
+(p.feature == "none" || g(r.plan, p.feature))))
 """
 
 
@@ -113,7 +113,7 @@ def with_cedar(house: House) -> Ask:
         if needing:
             text.append(
                 f"forbid (principal, action in [{listed(needing)}], resource) unless"
-                f' {{ resource.status != "none" && resource.features.contains("{feature}") }};'
+                f' {{ resource.features.contains("{feature}") }};'
             )
     policies = cedarpy.PolicySet.from_str("\n".join(text))
     entities = cedarpy.Entities.from_json_str(
@@ -151,7 +151,7 @@ def with_openfeature(house: House) -> Ask:
             on = action["permission"] in roles[told["role"]]  # type: ignore[index]
             if on and not action["cleans_up"]:
                 on = not (action["writes"] and told["status"] == "read_only") and (
-                    not feature or (told["status"] != "none" and feature in plans[told["plan"]])  # type: ignore[index]
+                    not feature or feature in plans[told["plan"]]  # type: ignore[index]
                 )
             return FlagResolutionDetails(on, reason=Reason.TARGETING_MATCH, variant="on" if on else "off")
 
