@@ -11,7 +11,7 @@ from shared.core import db
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
-from shared.tenancy import entry, history, invitations, members
+from shared.tenancy import desk, entry, history, invitations, members
 from shared.tenancy.models import Membership
 from tests import factories
 from tests.conftest import Cast, Person
@@ -484,3 +484,15 @@ async def test_a_demoted_admin_does_not_finish_what_they_began(cast: Cast) -> No
     with pytest.raises(Refused):
         async with entry.enter_tenant(cast.adam.cookie, cast.adam.slug) as ctx:
             await members.remove(ctx, max_)
+
+
+async def test_taking_rights_away_does_not_wait_for_a_payment(cast: Cast) -> None:
+    """Or a role that somebody holds could not be deleted while nothing else may be changed."""
+    max_ = await id_of(cast, cast.max)
+    async with cast.olga.octx() as octx:
+        await desk.set_billing(octx, cast.acme, "read_only", "Did not pay")
+    async with cast.ann.ctx() as ctx:
+        await members.set_role(ctx, max_, "viewer")
+    with pytest.raises(Refused, match="billing_read_only"):
+        async with cast.ann.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
