@@ -7,7 +7,7 @@ do not count.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shared.entitlements.catalogue import Catalogue, Offer
 from shared.entitlements.models import (
@@ -136,6 +136,11 @@ class History:
         """When the next row of the billing status begins or ends."""
         turns = [turn for row in self.billing for turn in (row.starts_at, row.ends_at)]
         return min((turn for turn in turns if turn is not None and turn > after), default=None)
+
+
+def histories(tenants: Iterable[str], *kinds: Mapping[str, Sequence[Any]]) -> dict[str, History]:
+    """Of many tenants, from what was read in bulk. `kinds`: rows by tenant, in the order of the fields of `History`."""
+    return {tenant: History(tenant, *(kind.get(tenant, ()) for kind in kinds)) for tenant in tenants}
 
 
 def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:

@@ -19,7 +19,7 @@ from shared.core.errors import Conflict
 from shared.entitlements import contents, current, drafts
 from shared.entitlements.catalogue import Catalogue
 from shared.entitlements.effects import Asked, Case, Comparison, Report
-from shared.entitlements.facts import History, by_tenant
+from shared.entitlements.facts import History, by_tenant, histories
 from shared.entitlements.models import (
     Plan,
     PlanVersion,
@@ -186,21 +186,11 @@ async def _load(session: AsyncSession, at: datetime) -> Known:
     asked: dict[str, list[Asked]] = {}
     for tenant_id, action, reason, count in await repository.sum_decisions(session, now() - LATELY):
         asked.setdefault(tenant_id, []).append(Asked(action, reason, count))
-    histories = {
-        tenant_id: History(
-            tenant_id,
-            assigned.get(tenant_id, ()),
-            addons.get(tenant_id, ()),
-            overrides.get(tenant_id, ()),
-            billing.get(tenant_id, ()),
-            flags.get(tenant_id, ()),
-            traits.get(tenant_id, ()),
-            plans_of.get(tenant_id, ()),
-            versions_of.get(tenant_id, ()),
-        )
-        for tenant_id, _, _ in tenants
-    }
-    return Known(at, catalogue, tenants, histories, used, asked)
+    every = histories(
+        (tenant_id for tenant_id, _, _ in tenants),
+        *(assigned, addons, overrides, billing, flags, traits, plans_of, versions_of),
+    )
+    return Known(at, catalogue, tenants, every, used, asked)
 
 
 def _by_owner(rows: Sequence[Offered]) -> dict[str, list[Offered]]:

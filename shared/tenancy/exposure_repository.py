@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.access.evidence import ERROR
 from shared.access.models import DecisionTally
 from shared.access.reasons import Reason
-from shared.entitlements.facts import History, by_tenant
+from shared.entitlements.facts import History, by_tenant, histories
 from shared.entitlements.models import (
     Plan,
     PlanVersion,
@@ -60,20 +60,8 @@ async def list_histories(session: AsyncSession, at: datetime) -> dict[str, Histo
     own = select(PlanVersion).where(col(PlanVersion.for_tenant).is_not(None))
     for version in await session.exec(own.where(PlanVersion.status == "published")):
         versions.setdefault(str(version.for_tenant), []).append(version)
-    return {
-        tenant: History(
-            tenant,
-            assigned.get(tenant, ()),
-            addons.get(tenant, ()),
-            overrides.get(tenant, ()),
-            billing.get(tenant, ()),
-            flags.get(tenant, ()),
-            traits.get(tenant, ()),
-            plans.get(tenant, ()),
-            versions.get(tenant, ()),
-        )
-        for tenant in set(assigned).union(addons, overrides, billing, flags, traits, plans)
-    }
+    kinds = (assigned, addons, overrides, billing, flags, traits, plans, versions)
+    return histories(set[str]().union(*kinds), *kinds)
 
 
 async def _counting(session: AsyncSession, kind: type[Row], at: datetime) -> dict[str, list[Row]]:
