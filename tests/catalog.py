@@ -12,6 +12,8 @@ APPS = ("bulkhead_app", "bulkhead_operator")
 # Global on purpose: read before a tenant is known, or about no tenant. Everything else carries tenant_id.
 GLOBAL = {
     "alembic_version",
+    "billing_inbox",
+    "customer_sync",
     "entitlement_epoch",
     "flag",
     "flag_version",
@@ -25,10 +27,14 @@ GLOBAL = {
     "plan",
     "plan_version",
     "platform_key",
+    "price",
     "procrastinate_events",
     "procrastinate_jobs",
     "procrastinate_periodic_defers",
     "procrastinate_workers",
+    "provider_account",
+    "provider_price",
+    "reconcile_run",
     "security_event",
     "sign_up",
     "user",

@@ -109,6 +109,7 @@ async def test_two_who_migrate_at_once_wait_for_each_other(name: str) -> None:
 def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
     """A column that only one of them has is found when somebody first needs it, so here."""
     import shared.audit.models
+    import shared.billing.models
     import shared.identity.models
     import shared.tenancy.models  # noqa: F401
     from shared.core.db import SQLModel

@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "BULKHEAD_"
 DEMO_PASSWORD = "bulkhead-demo"
+# Of the Stripe stand-in, which believes everybody. Nothing that is worth anything hangs on them.
+DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET = "sk_test_bulkhead_demo", "whsec_bulkhead_demo"
 # Read by others before this module exists, or by one tool only: known, but not fields here.
 ELSEWHERE = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
 
@@ -34,6 +36,9 @@ class Settings(BaseSettings):
     tenant_url: str = Field("http://localhost:3000", alias="BULKHEAD_TENANT_URL")
     admin_url: str = Field("http://localhost:3001", alias="BULKHEAD_ADMIN_URL")
     sandbox_url: str = Field("http://localhost:3002", alias="BULKHEAD_SANDBOX_URL")
+    stripe_secret_key: SecretStr | None = Field(None, alias="STRIPE_SECRET_KEY")
+    stripe_webhook_secrets: SecretStr | None = Field(None, alias="STRIPE_WEBHOOK_SECRETS")
+    stripe_api_base: str | None = Field(None, alias="STRIPE_API_BASE")
     smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
     mail_from: str = Field("no-reply@bulkhead.test", alias="BULKHEAD_MAIL_FROM")
     master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
@@ -64,10 +69,30 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as no-reply@example.com")
         return value.strip()
 
-    @field_validator("database_url", "redis_url", "smtp_url", "master_keys", mode="before")
+    @field_validator(
+        *("database_url", "redis_url", "smtp_url", "master_keys"),
+        *("stripe_secret_key", "stripe_webhook_secrets", "stripe_api_base"),
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _address_of_an_api(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://unset")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an address such as http://localhost:3002/stripe")
+        return value.rstrip("/") if value else None
+
+    @model_validator(mode="after")
+    def _no_live_key_for_a_stand_in(self) -> "Settings":
+        """All of the SDK's addresses move together or none does, so one setting is enough to ask about."""
+        key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else ""
+        if self.stripe_api_base is not None and key and not key.startswith(("sk_test_", "rk_test_")):
+            raise ValueError("STRIPE_API_BASE is set: a live key must not be shown to a stand-in")
+        return self
 
     @model_validator(mode="after")
     def _apps_differ(self) -> "Settings":
@@ -95,6 +120,28 @@ class Settings(BaseSettings):
     def mailbox_port(self) -> int:
         """Of the mailbox stand-in's SMTP side: next to its pages, 3025 beside 3002."""
         return (urlsplit(self.sandbox_url).port or 3002) + 23
+
+    @property
+    def stripe_key(self) -> str:
+        """Of the platform's account. In development, where none is given, of the stand-in; "" sells nothing."""
+        if self.stripe_secret_key is not None:
+            return self.stripe_secret_key.get_secret_value()
+        return "" if self.production else DEMO_STRIPE_KEY
+
+    @property
+    def stripe_secrets(self) -> tuple[str, ...]:
+        """Of its webhooks, newest first: two while one is being replaced. None closes the address."""
+        if self.stripe_webhook_secrets is not None:
+            given = self.stripe_webhook_secrets.get_secret_value().split(",")
+            return tuple(one.strip() for one in given if one.strip())
+        return () if self.production or self.stripe_secret_key is not None else (DEMO_STRIPE_SECRET,)
+
+    @property
+    def stripe_base(self) -> str | None:
+        """None: Stripe itself. A given key never goes to the stand-in by default."""
+        if self.stripe_api_base is not None or self.production or self.stripe_secret_key is not None:
+            return self.stripe_api_base
+        return f"{self.sandbox_url}/stripe"
 
     def keys(self) -> dict[int, bytes]:
         """Master keys by id, newest first. `1:base64,0:base64`; development makes its own once."""
@@ -137,6 +184,14 @@ class Settings(BaseSettings):
                 "TRUSTED_PROXY_HOPS is missing: say how many proxies stand in front (0 for none),"
                 " or all their clients share one rate limit."
             )
+        if self.stripe_secret_key is None:
+            traps.append("STRIPE_SECRET_KEY is missing: nothing could be sold.")
+        if not self.stripe_secrets:
+            traps.append("STRIPE_WEBHOOK_SECRETS is missing: no payment would ever be heard of.")
+        if self.stripe_key == DEMO_STRIPE_KEY or DEMO_STRIPE_SECRET in self.stripe_secrets:
+            traps.append("STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is that of the stand-in.")
+        if self.stripe_api_base is not None:
+            traps.append("STRIPE_API_BASE is set: it is for stand-ins.")
         if "BULKHEAD_SANDBOX_URL" in os.environ:
             traps.append("BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production.")
         return traps

@@ -22,6 +22,7 @@ from shared.entitlements.models import TenantOverride
 from shared.entitlements.rollout import Provider, Target
 
 NOTHING = Limit(0)
+SEATS = "members"  # the limit that seats are
 STATES = {
     "deleted": Reason.TENANT_DELETED,
     "pending_verification": Reason.TENANT_UNVERIFIED,
@@ -43,7 +44,15 @@ def rights(facts: Facts, catalogue: Catalogue, provider: Provider, state: str) -
     """The same object for all tenants with the same facts. `state`: of the tenant, as it is for this person."""
     flags = flags_on(facts, catalogue, provider)
     key = (
-        *(catalogue.epoch, facts.offer.id, state, facts.billing_status, facts.trial_ended, flags),
+        *(
+            catalogue.epoch,
+            facts.offer.id,
+            facts.seats,
+            state,
+            facts.billing_status,
+            facts.trial_ended,
+            flags,
+        ),
         tuple(sorted((offer.id, row.quantity) for row, offer in facts.addons)),
         tuple(sorted((*at, json.dumps(row.value, sort_keys=True)) for at, row in facts.overrides.items())),
         # Whose epoch it is not: a plan of this tenant only may be published while another one is read.
@@ -82,7 +91,7 @@ def target_of(facts: Facts) -> Target:
 
 def entitled(facts: Facts) -> Entitled:
     features = set(facts.offer.features)
-    limits = {name: facts.offer.limits.get(name, NOTHING) for name in LIMITS}
+    limits = {name: of_plan(facts, name) for name in LIMITS}
     for row, addon in facts.addons:
         features |= addon.features
         for name, more in addon.limits.items():
@@ -95,6 +104,12 @@ def entitled(facts: Facts) -> Entitled:
         else:
             features.discard(name)
     return Entitled(frozenset(features & FEATURES.keys()), limits)
+
+
+def of_plan(facts: Facts, name: str) -> Limit:
+    """What the plan gives; of seats that are bought one by one, what was bought."""
+    limit, seats = facts.offer.limits.get(name, NOTHING), facts.seats
+    return lower(limit, Limit(seats, limit.hard)) if name == SEATS and seats is not None else limit
 
 
 def raised(limit: Limit, more: Limit, times: int) -> Limit:

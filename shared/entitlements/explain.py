@@ -449,6 +449,9 @@ class FeatureChain(NamedTuple):
 def limit_chain(facts: Facts, catalogue: Catalogue, name: str) -> LimitChain:
     limit, source = facts.offer.limits.get(name, compiled.NOTHING), facts.offer.id
     steps: list[tuple[Say, tuple[Any, ...]]] = [(_planned, (facts, limit, name))]
+    if (bought := compiled.of_plan(facts, name)) != limit and facts.assigned is not None:
+        limit, source = bought, facts.assigned.id
+        steps.append((_bought, (limit, name)))
     for row, addon in facts.addons:
         if name in addon.limits:
             limit, source = compiled.raised(limit, addon.limits[name], row.quantity), row.id
@@ -481,6 +484,10 @@ def feature_chain(facts: Facts, catalogue: Catalogue, feature: str) -> FeatureCh
             has, source = False, _fallen_source(facts)
             steps.append((_lost, (facts, rest)))
     return FeatureChain(has, source, steps)
+
+
+def _bought(limit: Limit, name: str) -> str:
+    return f"{amount(limit, name)} bought, of what the plan allows."
 
 
 def _planned(facts: Facts, limit: Limit, name: str) -> str:

@@ -61,6 +61,11 @@ class Facts:
         return self.billing.status if self.billing else "active"
 
     @property
+    def seats(self) -> int | None:
+        """Bought one by one; None where the plan's limit is what there is."""
+        return self.assigned.seats if self.assigned else None
+
+    @property
     def trial_ends_at(self) -> datetime | None:
         return self.assigned.trial_ends_at if self.assigned else None
 

@@ -18,6 +18,7 @@ from shared.entitlements.facts import Facts, History
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import (
+    SUBSCRIPTION,
     TenantAddon,
     TenantBilling,
     TenantFlag,
@@ -88,6 +89,7 @@ async def assign(ctx: Ctx, offer: Offer, reason: str, *, trial_days: int = 0) ->
             f"A trial has at most {LONGEST_TRIAL} days.", "Shorten it.", fields={"trial_days": "0 to 365"}
         )
     before, _ = await facts(ctx)
+    _require_no_subscription(before)
     given = before.assigned
     since = now()
     if given and given.plan_version_id == offer.id and given.trial_ends_at is None and not trial_days:
@@ -177,8 +179,9 @@ async def set_billing(
         raise Invalid("There is no such billing status.", "Choose one from the list.")
     since = starts_at or now()
     before, _ = await facts(ctx)
+    _require_no_subscription(before)
     for later in await repository.list_later(ctx, TenantBilling, since):
-        _close(ctx, later)
+        close(later, ctx.actor.name)
     row = TenantBilling(
         tenant_id=ctx.tenant_id,
         status=status,
@@ -219,7 +222,7 @@ async def set_flag(ctx: Ctx, flag: str, enabled: bool | None, reason: str) -> No
     row = known.own_flags.get(flag)
     before = {"enabled": row.enabled} if row else {}
     if row is not None:
-        _close(ctx, row)
+        close(row, ctx.actor.name)
         await ctx.session.flush()
     if enabled is not None:
         ctx.session.add(
@@ -245,7 +248,7 @@ async def set_trait(ctx: Ctx, name: str, value: str, reason: str) -> None:
     row = known.traits.get(name)
     before = {name: row.value} if row else {}
     if row is not None:
-        _close(ctx, row)
+        close(row, ctx.actor.name)
         await ctx.session.flush()
     if value:
         ctx.session.add(
@@ -271,7 +274,7 @@ async def end(ctx: Ctx, row_id: str, reason: str) -> None:
         raise NotFound("There is no such add-on or override.", "Reload the page.")
     if row.closed_at is not None or (row.ends_at is not None and row.ends_at <= now()):
         raise Conflict("It has ended already.", "Reload the page.")
-    _close(ctx, row)
+    close(row, ctx.actor.name)
     if isinstance(row, TenantAddon):
         trail.record(ctx, "addon.ended", row.id, before=_said(row), reason=_reason(reason))
     else:
@@ -297,6 +300,16 @@ async def _override(
     return row
 
 
+def _require_no_subscription(known: Facts) -> None:
+    """What a live subscription says would be written over it with the next look, so it is refused and not lost."""
+    row = known.billing
+    if row is not None and row.source == SUBSCRIPTION and row.status != "none":
+        raise Conflict(
+            "This organisation's plan and billing status follow its subscription.",
+            "Change the subscription, or make an exception with an override.",
+        )
+
+
 def _said(row: Valid) -> dict[str, Any]:
     until = {"until": row.ends_at.isoformat()} if row.ends_at else {}
     if isinstance(row, TenantOverride):
@@ -305,9 +318,9 @@ def _said(row: Valid) -> dict[str, Any]:
     return {"addon": row.id, **until}
 
 
-def _close(ctx: Ctx, row: Valid) -> None:
-    row.closed_at, row.closed_by = now(), ctx.actor.name
-    ctx.session.add(row)
+def close(row: Valid, by: str) -> None:
+    """From now on. For verbs of the entitlements, which say why."""
+    row.closed_at, row.closed_by = now(), by
 
 
 def _end(ends_at: datetime | None) -> datetime | None:

@@ -16,6 +16,8 @@ from sqlmodel import Field, SQLModel
 from shared.core.db import TenantRow, moment, now
 from shared.core.ids import new_id
 
+SUBSCRIPTION = "subscription"  # source of rows that follow from one; "" are those that somebody wrote
+
 
 class Plan(SQLModel, table=True):
     """A plan or an add-on: what it is called. What it gives is in its versions."""
@@ -113,6 +115,8 @@ class TenantPlan(Valid, table=True):
     id: str = Field(default_factory=lambda: new_id("tpl"), primary_key=True)
     plan_version_id: str = Field(foreign_key="plan_version.id")
     trial_ends_at: datetime | None = Field(default=None, sa_type=moment())  # None: no trial
+    seats: int | None = None  # bought one by one; the plan's limit is the most there can be
+    source: str = ""  # whose word it is: "" somebody's, or SUBSCRIPTION
 
 
 class TenantAddon(Valid, table=True):
@@ -121,6 +125,7 @@ class TenantAddon(Valid, table=True):
     id: str = Field(default_factory=lambda: new_id("tad"), primary_key=True)
     plan_version_id: str = Field(foreign_key="plan_version.id")
     quantity: int = 1
+    source: str = ""
 
 
 class TenantOverride(Valid, table=True):
@@ -141,6 +146,7 @@ class TenantBilling(Valid, table=True):
 
     id: str = Field(default_factory=lambda: new_id("tbl"), primary_key=True)
     status: str
+    source: str = ""
 
 
 class TenantFlag(Valid, table=True):

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.core.config import DEMO_PASSWORD, Misconfigured, settings
+from shared.core.config import (
+    DEMO_PASSWORD,
+    DEMO_STRIPE_KEY,
+    DEMO_STRIPE_SECRET,
+    Misconfigured,
+    settings,
+)
 
 KEY = base64.b64encode(b"k" * 32).decode()
 SOUND = {
@@ -18,13 +24,15 @@ SOUND = {
     "BULKHEAD_ADMIN_URL": "https://ops.example.com",
     "TRUSTED_PROXY_HOPS": "1",
     "BULKHEAD_MAIL_FROM": "no-reply@example.com",
+    "STRIPE_SECRET_KEY": "sk_live_1",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_1",
 }
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     for name in os.environ:
-        if name.startswith("BULKHEAD_") or name in (
+        if name.startswith(("BULKHEAD_", "STRIPE_")) or name in (
             "DATABASE_URL",
             "SMTP_URL",
             "REDIS_URL",
@@ -74,6 +82,11 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
         ("BULKHEAD_SANDBOX_URL", "https://stand-ins.example.com", "BULKHEAD_SANDBOX_URL is set"),
         ("TRUSTED_PROXY_HOPS", None, "TRUSTED_PROXY_HOPS is missing"),
         ("BULKHEAD_MAIL_FROM", None, "BULKHEAD_MAIL_FROM is missing"),
+        ("STRIPE_SECRET_KEY", None, "STRIPE_SECRET_KEY is missing"),
+        ("STRIPE_SECRET_KEY", DEMO_STRIPE_KEY, "that of the stand-in"),
+        ("STRIPE_WEBHOOK_SECRETS", None, "STRIPE_WEBHOOK_SECRETS is missing"),
+        ("STRIPE_WEBHOOK_SECRETS", " , ", "STRIPE_WEBHOOK_SECRETS is missing"),
+        ("STRIPE_WEBHOOK_SECRETS", f"whsec_1,{DEMO_STRIPE_SECRET}", "that of the stand-in"),
     ],
 )
 def test_production_names_each_trap(
@@ -120,6 +133,28 @@ def test_an_origin_is_an_origin(environment: pytest.MonkeyPatch, name: str, url:
     given(environment, **{name: url})
     with pytest.raises(Misconfigured, match=name):
         settings()
+
+
+def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch) -> None:
+    for key in ("sk_live_1", "rk_live_1", "whatever"):
+        given(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
+        with pytest.raises(Misconfigured, match="a live key must not be shown"):
+            settings()
+
+
+def test_a_key_of_ones_own_speaks_to_stripe_itself(environment: pytest.MonkeyPatch) -> None:
+    given(environment, STRIPE_SECRET_KEY="sk_test_1")
+    assert (settings().stripe_base, settings().stripe_secrets) == (None, ())
+
+
+def test_without_a_key_development_speaks_to_the_stand_in(environment: pytest.MonkeyPatch) -> None:
+    assert settings().stripe_base == f"{settings().sandbox_url}/stripe"
+    assert (settings().stripe_key, settings().stripe_secrets) == (DEMO_STRIPE_KEY, (DEMO_STRIPE_SECRET,))
+
+
+def test_two_secrets_while_one_is_replaced(environment: pytest.MonkeyPatch) -> None:
+    given(environment, STRIPE_WEBHOOK_SECRETS="whsec_new, whsec_old")
+    assert settings().stripe_secrets == ("whsec_new", "whsec_old")
 
 
 def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,242 @@
+"""Tables of billing. The inbox and the guard are nobody's: an event comes before anybody knows whose it is.
+
+`account_id` names the account at the provider through which we sell: "platform", or one that operators added.
+Amounts are in the smallest unit of their currency. `ticket` is the order in which looks at the provider began.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from shared.core.db import TenantRow, moment, now
+from shared.core.ids import new_id
+
+PLATFORM = "platform"
+
+
+class ProviderAccount(SQLModel, table=True):
+    """`sealed`: its key and webhook secrets, under the data key in `wrapped`. Those of "platform" are settings."""
+
+    __tablename__ = "provider_account"
+
+    id: str = Field(default_factory=lambda: new_id("pac"), primary_key=True)
+    name: str
+    external_id: str = ""  # as the provider calls it
+    livemode: bool = False
+    token_hash: str | None = None  # of the token in its webhook address
+    sealed: bytes | None = None
+    kek_id: int | None = None
+    wrapped: bytes | None = None
+    paused_at: datetime | None = Field(default=None, sa_type=moment())
+    pause_reason: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class InboxRow(SQLModel, table=True):
+    """One webhook as it came. The app's database role may not read `payload`."""
+
+    __tablename__ = "billing_inbox"
+
+    account_id: str = Field(primary_key=True)
+    event_id: str = Field(primary_key=True)
+    type: str
+    livemode: bool
+    api_version: str = ""
+    created_at: datetime = Field(sa_type=moment())  # at the provider, in whole seconds: never an order
+    customer_id: str = ""  # "" for what is about no customer
+    payload: bytes
+    received_at: datetime = Field(default_factory=now, sa_type=moment())
+    status: str = "pending"
+    due_at: datetime = Field(default_factory=now, sa_type=moment())
+    leased_until: datetime | None = Field(default=None, sa_type=moment())
+    claim: str = ""  # of the worker that took it, and may mark it done
+    attempts: int = 0
+    error: str = ""
+    done_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class ReconcileRun(SQLModel, table=True):
+    __tablename__ = "reconcile_run"
+
+    id: str = Field(default_factory=lambda: new_id("rcr"), primary_key=True)
+    cause: str  # "schedule" or "operator"
+    by_name: str
+    reason: str = ""
+    started_at: datetime = Field(default_factory=now, sa_type=moment())
+    finished_at: datetime | None = Field(default=None, sa_type=moment())
+    checked: int = 0
+    drifted: int = 0
+    failed: int = 0
+
+
+class Price(SQLModel, table=True):
+    """What a plan version costs from `effective_at` on: one part of it. Append-only; the latest that counts is in force."""
+
+    __tablename__ = "price"
+
+    id: str = Field(default_factory=lambda: new_id("prc"), primary_key=True)
+    plan_version_id: str = Field(foreign_key="plan_version.id")
+    for_tenant: str | None = None  # as its plan's
+    period: str  # "month" or "year"
+    kind: str  # "flat", "seat" or "metered"
+    currency: str
+    amount: int = 0  # per period, per seat and period, or per unit where there are no tiers
+    tiers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)  # {"up_to", "unit", "flat"}
+    tiers_mode: str = ""  # "graduated" or "volume"
+    meter: str = ""
+    effective_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_by: str
+    reason: str
+
+
+class ProviderPrice(SQLModel, table=True):
+    """Where a price is at the provider, and how it differs there."""
+
+    __tablename__ = "provider_price"
+
+    account_id: str = Field(primary_key=True)
+    price_id: str = Field(primary_key=True)
+    external_id: str = ""
+    pushed_at: datetime | None = Field(default=None, sa_type=moment())
+    checked_at: datetime | None = Field(default=None, sa_type=moment())
+    drift: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)  # what: [ours, theirs]
+
+
+class BillingCustomer(TenantRow, table=True):
+    """The one customer of a tenant at the provider. `id` is the provider's."""
+
+    __tablename__ = "billing_customer"
+
+    id: str = Field(primary_key=True)
+    account_id: str = PLATFORM
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class BillingSubscription(TenantRow, table=True):
+    """As last seen. `state`: `provider.Subscription` as JSON. `absent_at`: the provider no longer knows it."""
+
+    __tablename__ = "billing_subscription"
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    customer_id: str
+    status: str
+    state: dict[str, Any] = Field(sa_type=JSONB)
+    created_at: datetime = Field(sa_type=moment())
+    ticket: int
+    seen_at: datetime = Field(default_factory=now, sa_type=moment())
+    absent_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class BillingInvoice(TenantRow, table=True):
+    """As last seen. `lines`: {"said", "amount", "quantity", "starts_at", "ends_at", "proration"}."""
+
+    __tablename__ = "billing_invoice"
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    customer_id: str
+    subscription_id: str = ""
+    number: str = ""
+    status: str
+    currency: str
+    total: int
+    due: int
+    paid: int
+    attempts: int = 0
+    next_attempt_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(sa_type=moment())
+    period_starts_at: datetime | None = Field(default=None, sa_type=moment())
+    period_ends_at: datetime | None = Field(default=None, sa_type=moment())
+    page_url: str = ""
+    pdf_url: str = ""
+    lines: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
+    ticket: int
+    seen_at: datetime = Field(default_factory=now, sa_type=moment())
+    absent_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class BillingStanding(TenantRow, table=True):
+    """What followed last from a tenant's subscriptions. `course`: `standing.Course` as JSON."""
+
+    __tablename__ = "billing_standing"
+
+    id: str = Field(default="standing", primary_key=True)
+    course: dict[str, Any] = Field(sa_type=JSONB)
+    status: str  # of the subscription that counts, in the provider's word; "" without one
+    method: str = ""  # how they pay, as in "Visa ending in 4242"
+    balance: int = 0  # credit is negative, as at the provider
+    currency: str = ""
+    alert: str = ""  # what an operator should look at
+    ticket: int
+    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class BillingEvent(TenantRow, table=True):
+    """What a look at the provider changed. Append-only."""
+
+    __tablename__ = "billing_event"
+
+    id: str = Field(default_factory=lambda: new_id("bev"), primary_key=True)
+    at: datetime = Field(default_factory=now, sa_type=moment())
+    account_id: str
+    customer_id: str
+    cause: str  # "webhook", "reconcile", "return" or "operator"
+    event_ids: list[str] = Field(
+        default_factory=list, sa_type=ARRAY(Text)
+    )  # webhooks that asked for the look
+    ticket: int
+    previous: dict[str, Any] = Field(sa_type=JSONB)
+    next: dict[str, Any] = Field(sa_type=JSONB)
+    recalculated: bool  # whether what the tenant may use was written anew
+    request_id: str = ""
+
+
+class BillingDrift(TenantRow, table=True):
+    """What reconciliation found to differ from the provider, although no webhook had said so. Append-only."""
+
+    __tablename__ = "billing_drift"
+
+    id: str = Field(default_factory=lambda: new_id("drf"), primary_key=True)
+    at: datetime = Field(default_factory=now, sa_type=moment())
+    account_id: str
+    customer_id: str
+    run_id: str = ""
+    differences: list[dict[str, Any]] = Field(sa_type=JSONB)  # {"what", "ours", "theirs"}
+    repaired: bool
+
+
+class BillingAdjustment(TenantRow, table=True):
+    """Money that an operator gave or took outside of the price list."""
+
+    __tablename__ = "billing_adjustment"
+
+    id: str = Field(default_factory=lambda: new_id("adj"), primary_key=True)
+    kind: str  # "credit", "refund" or "debit"
+    amount: int
+    currency: str
+    reason_code: str
+    reason: str
+    invoice_id: str = ""
+    by_id: str
+    by_name: str
+    state: str = "requested"  # then "done" or "failed"
+    external_id: str = ""
+    error: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    done_at: datetime | None = Field(default=None, sa_type=moment())
+
+
+class DunningNotice(TenantRow, table=True):
+    """That something was said, so that it is said once. `about`: the invoice or subscription."""
+
+    __tablename__ = "dunning_notice"
+
+    id: str = Field(default_factory=lambda: new_id("dun"), primary_key=True)
+    kind: str
+    about: str
+    at: datetime = Field(default_factory=now, sa_type=moment())
