@@ -1,6 +1,5 @@
 """An invoice on paper: from whom, to whom, the lines with their periods, the totals."""
 
-from itertools import batched
 from typing import Any
 
 from shared.dev.stripe_sandbox import pdf, words
@@ -30,7 +29,7 @@ def totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
 
 def render(invoice: dict[str, Any], seller: str) -> bytes:
     lines = invoice["lines"]["data"]
-    sheets = [lines[:FIRST], *(list(rest) for rest in batched(lines[FIRST:], OTHERS))]
+    sheets = [lines[:FIRST], *(lines[at : at + OTHERS] for at in range(FIRST, len(lines), OTHERS))]
     pages = []
     for number, some in enumerate(sheets, 1):
         page = Page()
