@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from shared.dev.stripe_sandbox.chaos import Chaos, Order
+from shared.dev.stripe_sandbox.outage import stopped_until
 from shared.dev.stripe_sandbox.refusals import missing
 from shared.dev.stripe_sandbox.signing import payload, secrets_of, signature
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox, new_id
@@ -83,6 +84,10 @@ class Deliveries:
         """Newest first."""
         return account.all(KIND)
 
+    def nudge(self) -> None:
+        """Look again what is due: an outage ended early."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Until cancelled. What was under way then is tried again after a restart."""
         async with asyncio.TaskGroup() as group:
@@ -123,18 +128,17 @@ class Deliveries:
         waiting = [
             (account, one)
             for account, one in self._open.values()
-            if one["state"] == "pending" and one["due"] <= now and one["id"] not in self._under_way
+            if self._waits(one) and _moment(account, one) <= now
         ]
         return sorted(waiting, key=lambda found: found[1]["due"])
 
     def _pause(self) -> float | None:
         """Seconds until something is due; None while nothing is."""
-        dues = [
-            one["due"]
-            for _, one in self._open.values()
-            if one["state"] == "pending" and one["id"] not in self._under_way
-        ]
-        return max(0.0, min(dues) - time.time()) if dues else None
+        moments = [_moment(account, one) for account, one in self._open.values() if self._waits(one)]
+        return max(0.0, min(moments) - time.time()) if moments else None
+
+    def _waits(self, one: Object) -> bool:
+        return one["state"] == "pending" and one["id"] not in self._under_way
 
     async def _in_lane(self, account: Account, one: Object) -> None:
         async with self._lanes.setdefault(one["endpoint"], asyncio.Semaphore(AT_ONCE)):
@@ -193,6 +197,11 @@ class Deliveries:
         finished = [each for each in account.objects[KIND].values() if each["state"] not in OPEN]
         for old in finished[:-KEPT]:
             account.drop(KIND, old["id"])
+
+
+def _moment(account: Account, one: Object) -> float:
+    """When it is tried next; not while the account's Stripe is stopped."""
+    return max(float(one["due"]), stopped_until(account))
 
 
 def _attempted(began: float, *, status: int = 0, answer: str = "", problem: str = "") -> dict[str, Any]:

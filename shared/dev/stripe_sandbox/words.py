@@ -68,5 +68,10 @@ def expiry(method: dict[str, Any] | None) -> str:
     return f"Expires {found['exp_month']:02}/{found['exp_year'] % 100:02}" if found else ""
 
 
+def link(address: str | None) -> str:
+    """An address somebody else gave us, as far as a browser may be sent there."""
+    return address if address and address.startswith(("http://", "https://")) else ""
+
+
 def _utc(at: float | None) -> datetime:
     return datetime.fromtimestamp(at or 0, UTC)
