@@ -1,6 +1,7 @@
 """Refuse what Stripe would refuse: hold a decoded form body to the SDK's parameter types.
 
-On the wire every leaf is text; `items[0][price]=x` is decoded to nested dicts and lists first.
+On the wire every leaf is text; `items[0][price]=x` is decoded to nested dicts and lists first. What is not refused
+is then read as the types say, so that verbs see numbers and booleans.
 """
 
 import re
@@ -12,6 +13,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin
 
+import stripe.params
 from stripe import RequestOptions
 from typing_extensions import is_typeddict  # typing's own does not know the SDK's TypedDicts
 
@@ -63,3 +65,34 @@ def _check(sent: Any, hint: Any, at: str) -> Iterator[str]:
             yield from _check(item, args[0], f"{at}[{i}]")
     elif is_typeddict(kind):
         yield from _check_keys(sent, kind, at)
+
+
+def named(name: str) -> type:
+    """`CustomerCreateParams`, or with its folder: `checkout.SessionCreateParams`."""
+    found: Any = stripe.params
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert isinstance(found, type)
+    return found
+
+
+def typed(sent: dict[str, Any], params: type) -> dict[str, Any]:
+    """Text to what the types say. Only for what nothing was refused of."""
+    known = keys(params)
+    return {key: _read(value, known[key]) for key, value in sent.items()}
+
+
+def _read(sent: Any, hint: Any) -> Any:
+    kind, args = get_origin(hint) or hint, get_args(hint)
+    if kind is NotRequired:
+        return _read(sent, args[0])
+    if kind in (Union, UnionType):
+        fits = [option for option in args if not list(_check(sent, option, ""))]
+        return _read(sent, fits[0])
+    if kind is bool:
+        return sent == "true"
+    if kind in (int, float, Decimal):
+        return kind(sent)
+    if kind is list:
+        return [_read(item, args[0]) for item in sent]
+    return typed(sent, kind) if is_typeddict(kind) else sent

@@ -33,7 +33,7 @@ def missing(kind: str, id_: str, param: str = "id") -> Refusal:
     return Refusal(f"No such {name}: '{id_}'", status=404, code="resource_missing", param=param)
 
 
-def declined(message: str = "Your card was declined.", **more: Any) -> Refusal:
+def declined(message: str, decline_code: str, **more: Any) -> Refusal:
     return Refusal(
-        message, status=402, kind="card_error", code="card_declined", decline_code="generic_decline", **more
+        message, status=402, kind="card_error", code="card_declined", decline_code=decline_code, **more
     )

@@ -31,12 +31,15 @@ class Request:
 
 @dataclass
 class Fault:
-    """What the next requests get instead of an answer. `kind`: 429, 500, 401 or timeout."""
+    """What the next requests get instead of an answer. `kind`: 429, 500, 401, timeout, or lost.
+
+    A timeout is not executed; what is lost was, only its answer never arrives (after `seconds`, a 500).
+    """
 
     kind: str
     times: int = 1
-    path: str = ""  # only paths that begin so; empty: all
-    seconds: float = 0.0  # of a timeout
+    path: str = ""  # only paths that contain this
+    seconds: float = 0.0  # before a timeout or a lost answer is given up
 
 
 @dataclass
