@@ -1,91 +1,121 @@
-"""The lever room of the stand-in, for people who develop and for tests: time, network, faults, single customers.
+"""`/_control`: the levers as a page with forms, and as JSON for tests. Anybody who reaches a stand-in may pull them.
 
-A page with forms, and the same acts as JSON: `POST /_control/<act>` with the act's fields. `account` is a secret test
-key; without one it is the demo's.
+`POST /_control/<lever>` with its fields as JSON or as a form; without `account`, the demo's. `GET /_control.json` shows
+how things stand.
 """
 
-import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+import json
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import cards, pages, portal, signing, timeline
-from shared.dev.stripe_sandbox.chaos import Chaos, Order
-from shared.dev.stripe_sandbox.deliveries import Deliveries
-from shared.dev.stripe_sandbox.refusals import Refusal, missing
-from shared.dev.stripe_sandbox.store import Account, Fault, Object, Sandbox
+from shared.dev.stripe_sandbox import outage, pages
+from shared.dev.stripe_sandbox.deliveries import GAPS, Deliveries
+from shared.dev.stripe_sandbox.levers import DEMO_KEY, LEVERS, Lever, facts, subscriptions
+from shared.dev.stripe_sandbox.refusals import Refusal
+from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
+from shared.dev.stripe_sandbox.words import standing
 
-DEMO_KEY = "sk_test_bulkhead_demo"
-DAY = 86_400
-SHOWN = 50
-Key = Annotated[str, StringConstraints(pattern=r"^(sk|rk)_test_\w{1,200}$")]
+ON_PAGE = 40
 
 
-class Act(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    account: Key = DEMO_KEY
+def routes(sandbox: Sandbox, deliveries: Deliveries) -> list[Route]:
+    async def page(request: Request) -> Response:
+        account = _chosen(sandbox, request)
+        _, done = LEVERS.get(request.query_params.get("done", ""), (Lever, ""))
+        return _page(request, account, deliveries, done=done)
+
+    async def as_json(request: Request) -> Response:
+        return JSONResponse(facts(_chosen(sandbox, request), deliveries))
+
+    async def pull(request: Request) -> Response:
+        lever, _ = LEVERS.get(request.path_params["lever"], (None, ""))
+        if lever is None:
+            return JSONResponse({"error": f"There is no such lever. There are: {', '.join(LEVERS)}."}, 404)
+        is_json = request.headers.get("content-type", "").startswith("application/json")
+        account = sandbox.account(DEMO_KEY)
+        try:
+            form = lever.model_validate(await _sent(request, is_json))
+            account = sandbox.account(form.account)
+            known = await form.pull(account, deliveries)
+        except (ValidationError, Refusal) as refused:
+            status, wrong = _said(refused)
+            if is_json:
+                return JSONResponse({"error": wrong}, status)
+            return _page(request, account, deliveries, status, wrong=wrong)
+        finally:
+            sandbox.save()
+        if is_json:
+            return JSONResponse({"done": True, **known})
+        back = f"{request.scope.get('root_path', '')}/_control?account={account.key}"
+        return RedirectResponse(f"{back}&done={request.path_params['lever']}", 303)
+
+    return [
+        Route("/_control", page),
+        Route("/_control.json", as_json),
+        Route("/_control/{lever}", pull, methods=["POST"]),
+    ]
 
 
-class Advance(Act):
-    """By `days` and `seconds`, or `to` a moment; the account, or one test clock."""
-
-    days: float = Field(0, ge=0, le=3700)
-    seconds: float = Field(0, ge=0)
-    to: int | None = None
-    clock: str = ""
+def _chosen(sandbox: Sandbox, request: Request) -> Account:
+    """A look makes no account, only the demo's."""
+    return sandbox.accounts.get(request.query_params.get("account", "")) or sandbox.account(DEMO_KEY)
 
 
-class Unleash(Act):
-    """What is left out is off."""
-
-    seed: int = 0
-    hold: bool = False
-    delay_s: float = Field(0, ge=0, le=3600)
-    shuffle_s: float = Field(0, ge=0, le=3600)
-    duplicate: float = Field(0, ge=0, le=1)
-    duplicate_next: int = Field(0, ge=0)
-    drop: float = Field(0, ge=0, le=1)
-    drop_next: int = Field(0, ge=0)
-
-
-class Release(Act):
-    order: Order = "kept"
-    count: int | None = Field(None, ge=1)
+async def _sent(request: Request, is_json: bool) -> Any:
+    if is_json:
+        try:
+            return json.loads(await request.body() or b"{}")
+        except ValueError as wrong:
+            raise Refusal("The body is not JSON.") from wrong
+    async with request.form() as form:
+        sent: dict[str, Any] = {name: value for name, value in form.items() if value != ""}
+    if "gaps" in sent:
+        sent["gaps"] = [part for part in str(sent["gaps"]).replace(",", " ").split() if part]
+    return sent
 
 
-class Fail(Act):
-    """`stopped` refuses everything for `seconds`; the others meet the next `times` requests below `path`."""
-
-    kind: Literal["429", "500", "401", "timeout", "stopped"]
-    times: int = Field(1, ge=1, le=100_000)
-    path: str = ""
-    seconds: float = Field(0, ge=0, le=3600)
+def _said(refused: ValidationError | Refusal) -> tuple[int, str]:
+    if isinstance(refused, Refusal):
+        return refused.status, refused.message
+    first = refused.errors()[0]
+    return 422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
-class Resend(Act):
-    event: str
-    endpoint: str
+def _page(
+    request: Request,
+    account: Account,
+    deliveries: Deliveries,
+    status: int = 200,
+    *,
+    done: str = "",
+    wrong: str = "",
+) -> Response:
+    return pages.show(
+        request,
+        "control",
+        status,
+        done=done,
+        wrong=wrong,
+        accounts=sorted(account.sandbox.accounts),
+        demo=DEMO_KEY,
+        customers=[_customer(account, one) for one in account.all("customer") if not one.get("deleted")][:ON_PAGE],
+        clocks=account.all("test_helpers.test_clock"),
+        gaps=GAPS,
+        endpoints=account.all("webhook_endpoint"),
+        held=sum(one["state"] == "held" for one in deliveries.log(account)),
+        network=account.settings,
+        stopped=outage.stopped_until(account),
+        **facts(account, deliveries, ON_PAGE),
+    )
 
 
-class Roll(Act):
-    endpoint: str
-    overlap_s: float = Field(DAY, ge=0)
-
-
-class Network(Act):
-    """How an account's deliveries are tried again."""
-
-    gaps: list[float]
-    timeout_s: float = Field(10, gt=0, le=120)
-
-
-class OfCustomer(Act):
-    customer: str
-
-
-class ReplaceCard(OfCustomer):
-    card: str = cards.PAYS
+def _customer(account: Account, customer: Object) -> dict[str, Any]:
+    return {
+        **customer,
+        "method": account.get("payment_method", customer["invoice_settings"]["default_payment_method"]),
+        "subscriptions": [(one, *standing(one)) for one in subscriptions(account, customer)],
+    }

@@ -7,6 +7,23 @@ from typing import Any
 SIGNS = {"eur": "€", "gbp": "£", "usd": "$"}
 # https://docs.stripe.com/currencies: an amount of these is whole units, not hundredths.
 WHOLE = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
+STANDING = {
+    "active": ("Active", "ok"),
+    "canceled": ("Canceled", ""),
+    "incomplete": ("First payment missing", "warn"),
+    "incomplete_expired": ("Never paid", ""),
+    "past_due": ("Past due", "bad"),
+    "paused": ("Paused", "warn"),
+    "trialing": ("Trial", "ok"),
+    "unpaid": ("Unpaid", "bad"),
+}
+INVOICES = {
+    "draft": ("Draft", ""),
+    "open": ("Open", "warn"),
+    "paid": ("Paid", "ok"),
+    "uncollectible": ("Not collected", "bad"),
+    "void": ("Void", ""),
+}
 BRANDS = {"amex": "American Express", "mastercard": "Mastercard", "visa": "Visa"}
 
 
@@ -66,6 +83,19 @@ def card(method: dict[str, Any] | None) -> str:
 def expiry(method: dict[str, Any] | None) -> str:
     found = (method or {}).get("card")
     return f"Expires {found['exp_month']:02}/{found['exp_year'] % 100:02}" if found else ""
+
+
+def standing(subscription: dict[str, Any]) -> tuple[str, str, str]:
+    """A word, its tone, and what happens next with the day on which it does."""
+    word, tone = STANDING[subscription["status"]]
+    end = min((one["current_period_end"] for one in subscription["items"]["data"]), default=None)
+    if subscription["ended_at"]:
+        return word, tone, f"Ended on {day(subscription['ended_at'])}"
+    if subscription["cancel_at_period_end"]:
+        return word, "warn", f"Ends on {day(subscription['cancel_at'] or end)}, not renewed"
+    if subscription["status"] == "trialing":
+        return word, tone, f"The trial ends on {day(subscription['trial_end'])}"
+    return word, tone, f"Renews on {day(end)}"
 
 
 def link(address: str | None) -> str:
