@@ -20,8 +20,8 @@ async def alive(request: Request) -> Response:  # noqa: ARG001
 
 
 async def home(request: Request) -> Response:
-    apps = {"tenant": settings().tenant_url, "admin": settings().admin_url}
-    return pages.show(request, "stand_ins", look="/stripe", **apps)
+    ours = settings()
+    return pages.show(request, "stand_ins", look="/stripe", tenant=ours.tenant_url, admin=ours.admin_url)
 
 
 def app() -> Starlette:

@@ -102,7 +102,9 @@ def _page(
         wrong=wrong,
         accounts=sorted(account.sandbox.accounts),
         demo=DEMO_KEY,
-        customers=[_customer(account, one) for one in account.all("customer") if not one.get("deleted")][:ON_PAGE],
+        customers=[_customer(account, one) for one in account.all("customer") if not one.get("deleted")][
+            :ON_PAGE
+        ],
         clocks=account.all("test_helpers.test_clock"),
         gaps=GAPS,
         endpoints=account.all("webhook_endpoint"),

@@ -17,7 +17,13 @@ from shared.dev.stripe_sandbox.signing import payload, secrets_of, signature
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox, new_id
 
 KIND = "_delivery"
-GAPS = (1, 3, 10, 30, 60)  # seconds until the next try; Stripe takes hours. The account's `delivery_gaps` overrides
+GAPS = (
+    1,
+    3,
+    10,
+    30,
+    60,
+)  # seconds until the next try; Stripe takes hours. The account's `delivery_gaps` overrides
 TIMEOUT_S = 10.0  # the account's `delivery_timeout_s` overrides
 AT_ONCE = 8  # to one endpoint: Stripe does not wait for one answer before it sends the next event either
 KEPT = 500  # finished ones, of an account
@@ -54,7 +60,9 @@ class Deliveries:
     def send(self, account: Account, event: Object) -> None:
         """To every endpoint that asked for events of this kind."""
         for endpoint in account.objects.get("webhook_endpoint", {}).values():
-            if endpoint["status"] == "enabled" and not {event["type"], "*"}.isdisjoint(endpoint["enabled_events"]):
+            if endpoint["status"] == "enabled" and not {event["type"], "*"}.isdisjoint(
+                endpoint["enabled_events"]
+            ):
                 for fate in self.chaos(account).fates():
                     self._add(account, event, endpoint, fate.state, fate.wait_s)
 

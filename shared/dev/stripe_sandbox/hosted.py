@@ -23,7 +23,9 @@ def closed(
     request: Request, title: str, sentence: str, status: int = 200, *, url: str = "", back: str = ""
 ) -> Response:
     """A page on which there is nothing left to do but to leave."""
-    return pages.show(request, "closed", status, name=SELLER, title=title, sentence=sentence, url=url, back=back)
+    return pages.show(
+        request, "closed", status, name=SELLER, title=title, sentence=sentence, url=url, back=back
+    )
 
 
 async def field(request: Request, name: str) -> str:

@@ -53,7 +53,9 @@ def routes(sandbox: Sandbox) -> list[Route]:
     ]
 
 
-def _page(request: Request, account: Account, invoice: Object, status: int = 200, wrong: str = "") -> Response:
+def _page(
+    request: Request, account: Account, invoice: Object, status: int = 200, wrong: str = ""
+) -> Response:
     word, tone = INVOICES[invoice["status"]]
     return pages.show(
         request,

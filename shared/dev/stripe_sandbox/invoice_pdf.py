@@ -1,5 +1,6 @@
 """An invoice on paper: from whom, to whom, the lines with their periods, the totals."""
 
+from decimal import Decimal
 from typing import Any
 
 from shared.dev.stripe_sandbox import pdf, words
@@ -7,7 +8,7 @@ from shared.dev.stripe_sandbox.pdf import MARGIN, WIDTH, Page
 
 RIGHT = WIDTH - MARGIN
 QUANTITY, UNIT = 395, 470  # where these columns end
-FIRST, OTHERS = 12, 18  # lines on the first page, and on those after it
+FIRST, OTHERS = 9, 15  # lines on the first page and on later ones, with room for the totals
 MARK = "Test stand-in: no money moved, nothing is owed."
 
 
@@ -17,7 +18,10 @@ def totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
     tax = sum(one["amount"] for one in invoice.get("total_taxes") or [])
     credit = invoice["amount_due"] - invoice["total"]
     parts = [("Discount", -off), ("Tax", tax)]
-    after = [("Credit balance used" if credit < 0 else "Carried over", credit), ("Paid", -invoice["amount_paid"])]
+    after = [
+        ("Credit balance used" if credit < 0 else "Carried over", credit),
+        ("Paid", -invoice["amount_paid"]),
+    ]
     return [
         ("Subtotal", invoice["subtotal"]),
         *((name, amount) for name, amount in parts if amount),
@@ -79,7 +83,7 @@ def _table(page: Page, lines: list[dict[str, Any]], y: float) -> float:
             page.right(QUANTITY, y, f"{line['quantity']:,}")
         unit = (line.get("pricing") or {}).get("unit_amount_decimal")
         if unit is not None:
-            page.right(UNIT, y, words.money(words.Decimal(str(unit)), line["currency"]))
+            page.right(UNIT, y, words.money(Decimal(str(unit)), line["currency"]))
         page.right(RIGHT, y, words.money(line["amount"], line["currency"]))
         page.text(MARGIN, y - 12, words.span(line["period"]), size=8, grey=0.45)
         y -= 10

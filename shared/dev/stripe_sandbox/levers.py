@@ -19,7 +19,7 @@ from shared.dev.stripe_sandbox.store import Account, Fault, Object
 DEMO_KEY = "sk_test_bulkhead_demo"
 DAY = 86_400
 DRAFT_S = 2 * 3600  # an invoice of a renewal stays a draft for about an hour
-PAYS, FAILS_LATER = "4242424242424242", "4000000000000341"
+PAYS = "4242424242424242"
 Key = Annotated[str, StringConstraints(pattern=r"^(sk|rk)_test_\w{1,200}$")]
 
 
@@ -77,10 +77,17 @@ class ReplaceCard(Lever):
         return {}
 
 
-class FailRenewal(ReplaceCard):
-    """From now on every charge of this customer fails, until the card is replaced."""
+class FailRenewal(Lever):
+    """The next charges of this customer are declined, whatever the card."""
 
-    card: Literal["4000000000000341"] = FAILS_LATER
+    customer: str
+    times: int = Field(1, ge=1, le=100)
+
+    async def pull(self, account: Account, deliveries: Deliveries) -> Object:  # noqa: ARG002
+        customer = known(account, self.customer)
+        customer["_declines"] = self.times
+        account.put(customer)
+        return {}
 
 
 class Unleash(Lever):
@@ -183,7 +190,7 @@ LEVERS: dict[str, tuple[type[Lever], str]] = {
     "advance": (Advance, "The clock is advanced."),
     "chaos": (Unleash, "Deliveries meet this from now on."),
     "fail": (Fail, "The next requests fail."),
-    "fail-renewal": (FailRenewal, "Every charge of this customer fails until the card is replaced."),
+    "fail-renewal": (FailRenewal, "The next charge of this customer is declined."),
     "mend": (Mend, "Stripe answers again."),
     "network": (Network, "Deliveries are tried again at these times."),
     "release": (Release, "What was held is sent."),

@@ -95,4 +95,10 @@ def _plain(said: str) -> str:
 
 def _escaped(said: str) -> bytes:
     raw = _plain(said).encode("cp1252", "replace")
-    return raw.replace(b"\\", rb"\\").replace(b"(", rb"\(").replace(b")", rb"\)").replace(b"\r", b" ").replace(b"\n", b" ")
+    return (
+        raw.replace(b"\\", rb"\\")
+        .replace(b"(", rb"\(")
+        .replace(b")", rb"\)")
+        .replace(b"\r", b" ")
+        .replace(b"\n", b" ")
+    )

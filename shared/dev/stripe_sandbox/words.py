@@ -37,7 +37,7 @@ def money(amount: int | Decimal, currency: str) -> str:
 
 
 def day(at: int | None) -> str:
-    """"1 December 2026", or a dash."""
+    """ "1 December 2026", or a dash."""
     return f"{_utc(at):%-d %B %Y}" if at is not None else "–"
 
 

@@ -38,11 +38,11 @@ def test_chances_are_what_they_say() -> None:
 
 def test_the_next_so_many_are_counted_down() -> None:
     assert [len(fates) for fates in story(Chaos(duplicate_next=2), 4)] == [2, 2, 1, 1]
-    assert [one.state for one, in story(Chaos(drop_next=1), 3)] == ["dropped", "pending", "pending"]
+    assert [one.state for (one,) in story(Chaos(drop_next=1), 3)] == ["dropped", "pending", "pending"]
 
 
 def test_delays_add_to_the_time_in_which_deliveries_overtake_each_other() -> None:
-    waits = [one.wait_s for one, in story(Chaos(seed=2, delay_s=1, shuffle_s=4))]
+    waits = [one.wait_s for (one,) in story(Chaos(seed=2, delay_s=1, shuffle_s=4))]
     assert all(1 <= wait < 5 for wait in waits)
     assert waits != sorted(waits)
     assert len(set(waits)) == len(waits)

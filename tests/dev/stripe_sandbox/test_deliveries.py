@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ async def test_the_gaps_grow_and_then_it_gives_up(stand: Standing, ours: Endpoin
     [one] = await settled(stand, "failed")
     at = [each["at"] for each in one["attempts"]]
     assert len(at) == 1 + len(QUICK)
-    waited = [after - before for before, after in zip(at, at[1:], strict=False)]
+    waited = [after - before for before, after in pairwise(at)]
     assert all(wait >= gap for wait, gap in zip(waited, QUICK, strict=True))
     assert sorted(module.GAPS) == list(module.GAPS)
 

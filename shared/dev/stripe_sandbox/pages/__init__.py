@@ -20,10 +20,10 @@ POLICY = (
 )
 
 
-def show(request: Request, name: str, status: int = 200, **shown: Any) -> Response:
+def show(request: Request, page: str, status: int = 200, /, **shown: Any) -> Response:
     """A page whose links begin where this request's application is mounted."""
     root = request.scope.get("root_path", "").rstrip("/")
-    html = _templates().get_template(f"{name}.html").render(root=root, **shown)
+    html = _templates().get_template(f"{page}.html").render(root=root, **shown)
     return HTMLResponse(html, status, {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"})
 
 
