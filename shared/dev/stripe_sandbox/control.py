@@ -105,7 +105,6 @@ def _page(
         customers=[_customer(account, one) for one in account.all("customer") if not one.get("deleted")][
             :ON_PAGE
         ],
-        clocks=account.all("test_helpers.test_clock"),
         gaps=GAPS,
         endpoints=account.all("webhook_endpoint"),
         held=sum(one["state"] == "held" for one in deliveries.log(account)),

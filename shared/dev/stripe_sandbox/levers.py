@@ -14,7 +14,7 @@ from shared.dev.stripe_sandbox.chaos import Chaos, Order
 from shared.dev.stripe_sandbox.customers import known
 from shared.dev.stripe_sandbox.deliveries import Deliveries
 from shared.dev.stripe_sandbox.refusals import Refusal, missing
-from shared.dev.stripe_sandbox.store import Account, Fault, Object
+from shared.dev.stripe_sandbox.store import Account, Fault, Object, visible
 
 DEMO_KEY = "sk_test_bulkhead_demo"
 DAY = 86_400
@@ -223,7 +223,7 @@ def facts(account: Account, deliveries: Deliveries, shown: int = 100) -> dict[st
         "id": account.id,
         "now": account.now(),
         "chaos": deliveries.chaos(account).shown(),
-        "clocks": [one["id"] for one in account.all("test_helpers.test_clock")],
+        "clocks": visible(account.all("test_helpers.test_clock")),
         "faults": [vars(one) for one in account.faults],
         "stopped_s": max(0, round(outage.stopped_until(account) - time.time())),
         "deliveries": deliveries.log(account)[:shown],
