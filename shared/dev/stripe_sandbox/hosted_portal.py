@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import pages, portal
+from shared.dev.stripe_sandbox import endings, pages, payments, portal
 from shared.dev.stripe_sandbox.hosted import SELLER, closed, field, found
 from shared.dev.stripe_sandbox.levers import subscriptions
 from shared.dev.stripe_sandbox.refusals import Refusal
@@ -15,7 +15,6 @@ from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
 from shared.dev.stripe_sandbox.words import INVOICES, link, standing
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-OVER = ("canceled", "incomplete_expired")
 KIND = "billing_portal.session"
 DONE = {
     "cancel": "Your subscription is canceled.",
@@ -48,7 +47,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
                 return _page(request, account, session, refused.status, wrong=refused.message)
             finally:
                 sandbox.save()
-            return RedirectResponse(_after(session) or f"{_here(request, session)}?done={what}", 303)
+            return RedirectResponse(f"{_here(request, session)}?done={what}", 303)
 
         return done
 
@@ -70,7 +69,7 @@ def _page(
 ) -> Response:
     customer = _customer(account, session)
     assert customer is not None
-    mine = subscriptions(account, customer)
+    running = [one for one in subscriptions(account, customer) if one["status"] not in endings.OVER]
     return pages.show(
         request,
         "portal",
@@ -78,10 +77,9 @@ def _page(
         name=SELLER,
         session=session,
         customer=customer,
-        method=account.get("payment_method", customer["invoice_settings"]["default_payment_method"]),
-        flow=(session.get("flow") or {}).get("type", ""),
-        plans=[_plan(account, one) for one in mine if one["status"] not in OVER],
-        leaving=next((one for one in mine if one["id"] == leaving), None),
+        method=account.get("payment_method", _default(account, customer, running)),
+        plans=[_plan(account, one) for one in running],
+        leaving=next((one for one in running if one["id"] == leaving), None),
         invoices=[
             (one, *INVOICES[one["status"]])
             for one in account.all("invoice")
@@ -114,10 +112,12 @@ def _customer(account: Account, session: Object) -> Object | None:
     return None if customer is None or customer.get("deleted") else customer
 
 
-def _after(session: Object) -> str:
-    """Where a flow that was opened for one purpose sends people afterwards."""
-    completion = (session.get("flow") or {}).get("after_completion") or {}
-    return link((completion.get("redirect") or {}).get("return_url"))
+def _default(account: Account, customer: Object, running: list[Object]) -> str | None:
+    """What is charged next: a subscription may have a payment method of its own."""
+    if running:
+        return payments.default_of(account, running[0])
+    chosen: str | None = customer["invoice_settings"]["default_payment_method"]
+    return chosen
 
 
 def _here(request: Request, session: Object) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.dev.stripe_sandbox import outage, portal, signing, timeline
+from shared.dev.stripe_sandbox import endings, outage, portal, signing, timeline
 from shared.dev.stripe_sandbox.chaos import Chaos, Order
 from shared.dev.stripe_sandbox.customers import known
 from shared.dev.stripe_sandbox.deliveries import Deliveries
@@ -58,7 +58,7 @@ class Renew(Lever):
             item["current_period_end"]
             for one in subscriptions(account, customer)
             for item in one["items"]["data"]
-            if one["status"] not in ("canceled", "incomplete_expired")
+            if one["status"] not in endings.OVER
         ]
         if not ends:
             raise Refusal("This customer has no subscription that renews.", param="customer")

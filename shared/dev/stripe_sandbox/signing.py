@@ -25,14 +25,14 @@ def signature(body: bytes, secrets: Sequence[str], stamp: int) -> str:
 def secrets_of(endpoint: Object, now: float) -> list[str]:
     """Newest first; the one before it while the roll lasts."""
     rolling = endpoint.get("_old_secret_until", 0) > now
-    return [endpoint["secret"], *([endpoint["_old_secret"]] if rolling else [])]
+    return [endpoint["_secret"], *([endpoint["_old_secret"]] if rolling else [])]
 
 
 def roll(account: Account, endpoint: Object, overlap_s: float) -> str:
     """A new secret. Both sign for a while, so that the receiver can follow without losing an event."""
     endpoint |= {
-        "_old_secret": endpoint["secret"],
+        "_old_secret": endpoint["_secret"],
         "_old_secret_until": time.time() + overlap_s,
-        "secret": new_id("whsec"),
+        "_secret": new_id("whsec"),
     }
-    return str(account.put(endpoint)["secret"])
+    return str(account.put(endpoint)["_secret"])

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,32 +71,38 @@ class Endpoint:
 
 @dataclass
 class Standing:
+    """Seen from one account; many tests share a stand-in, each with a key of its own."""
+
     url: str
     sandbox: Sandbox
     deliveries: Deliveries
     http: httpx.AsyncClient
+    key: str = DEMO_KEY
+
+    def another(self) -> "Standing":
+        return replace(self, key=new_id("sk_test"))
 
     @property
     def account(self) -> Account:
-        return self.sandbox.account(DEMO_KEY)
+        return self.sandbox.account(self.key)
 
-    def stripe(self, key: str = DEMO_KEY) -> stripe.StripeClient:
+    def stripe(self, key: str = "") -> stripe.StripeClient:
         bases: Any = dict.fromkeys(("api", "connect", "files", "meter_events"), self.url)
-        return stripe.StripeClient(key, base_addresses=bases)
+        return stripe.StripeClient(key or self.key, base_addresses=bases)
 
     async def ask(self, call: Callable[..., Any], *args: Any) -> Any:
         """A call of the SDK, which blocks, while the stand-in answers it in this loop."""
         return await asyncio.to_thread(call, *args)
 
     async def pull(self, lever: str, **fields: Any) -> Any:
-        answer = await self.http.post(f"{self.url}/_control/{lever}", json=fields)
+        answer = await self.http.post(f"{self.url}/_control/{lever}", json={"account": self.key} | fields)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def endpoint(self, url: str, *events: str, account: Account | None = None) -> Object:
         account = account or self.account
-        one = skeleton("webhook_endpoint", id=new_id("we"), url=url, status="enabled", secret=new_id("whsec"))
-        return account.put(one | {"enabled_events": list(events or ("*",)), "api_version": None})
+        one = skeleton("webhook_endpoint", id=new_id("we"), url=url, status="enabled")
+        return account.put(one | {"enabled_events": list(events or ("*",)), "api_version": None, "_secret": new_id("whsec")})
 
     def happens(
         self, kind: str = "customer.updated", account: Account | None = None, **subject: Any

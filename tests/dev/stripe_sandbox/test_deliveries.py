@@ -16,11 +16,17 @@ pytestmark = pytest.mark.anyio
 QUICK = [0.02, 0.05, 0.05]
 
 
-@pytest.fixture
-async def stand() -> AsyncIterator[Standing]:
+@pytest.fixture(scope="module")
+async def all_stand() -> AsyncIterator[Standing]:
     async with standing() as made:
-        await made.pull("network", gaps=QUICK, timeout_s=0.3)
         yield made
+
+
+@pytest.fixture
+async def stand(all_stand: Standing) -> Standing:
+    made = all_stand.another()
+    await made.pull("network", gaps=QUICK, timeout_s=0.3)
+    return made
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ async def test_an_event_arrives_as_stripe_sends_it(stand: Standing, ours: Endpoi
     endpoint = stand.endpoint(ours.url)
     event = stand.happens(name="Ann")
     await ours.has(1)
-    [arrived] = ours.verified(endpoint["secret"])
+    [arrived] = ours.verified(endpoint["_secret"])
     assert (arrived.id, arrived.type, arrived.data.object["name"]) == (event["id"], "customer.updated", "Ann")
     assert arrived.livemode is False
     assert ours.got[0].body.startswith(b'{\n  "'), "indented, as Stripe's are"
@@ -76,7 +82,7 @@ async def test_the_version_is_the_endpoints(stand: Standing, ours: Endpoint) -> 
 async def test_two_endpoints_and_two_accounts_do_not_mix(stand: Standing, ours: Endpoint) -> None:
     async with receiving() as theirs:
         stand.endpoint(ours.url)
-        other = stand.sandbox.account("sk_test_other")
+        other = stand.another().account
         stand.endpoint(theirs.url, account=other)
         stand.happens("customer.created")
         stand.happens("customer.deleted", account=other)
@@ -95,7 +101,7 @@ async def test_what_is_not_taken_is_sent_again_the_same(stand: Standing, ours: E
     assert [each["status"] for each in one["attempts"]] == [status, status, 200]
     assert one["attempts"][0]["answer"] == "not now"
     assert len({each.body for each in ours.got}) == 1
-    assert len(ours.verified(endpoint["secret"])) == 3, "each with a signature of its own time"
+    assert len(ours.verified(endpoint["_secret"])) == 3, "each with a signature of its own time"
 
 
 async def test_the_gaps_grow_and_then_it_gives_up(stand: Standing, ours: Endpoint) -> None:
@@ -138,7 +144,7 @@ async def test_one_slow_endpoint_does_not_hold_up_another(stand: Standing, ours:
 
 async def test_both_secrets_sign_while_one_is_rolled(stand: Standing, ours: Endpoint) -> None:
     endpoint = stand.endpoint(ours.url)
-    old = endpoint["secret"]
+    old = endpoint["_secret"]
     new = (await stand.pull("roll", endpoint=endpoint["id"], overlap_s=60))["secret"]
     stand.happens()
     await ours.has(1)
@@ -160,7 +166,7 @@ async def test_resend_once_more_at_once_past_all_chaos(stand: Standing, ours: En
     assert [one["state"] for one in stand.deliveries.log(stand.account)] == ["dropped"]
     await stand.pull("resend", event=event["id"], endpoint=endpoint["id"])
     await ours.has(1)
-    assert ours.verified(endpoint["secret"])[0].id == event["id"]
+    assert ours.verified(endpoint["_secret"])[0].id == event["id"]
 
 
 async def test_held_then_released_reversed(stand: Standing, ours: Endpoint) -> None:
