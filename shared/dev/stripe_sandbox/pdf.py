@@ -4,15 +4,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT, MARGIN = 595, 842, 56  # A4 in points
-# How wide Helvetica is from space to tilde, in thousandths: what stands at the right needs it.
+# How wide the characters are from space to tilde, in thousandths: what stands at the right needs it.
 # fmt: off
-HELVETICA = (
+REGULAR = (
     278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556,
     556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833,
     722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556, 333, 556, 556, 500, 556,
     556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334,
     260, 334, 584,
 )
+BOLD = (
+    278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556,
+    556, 556, 556, 333, 333, 584, 584, 584, 611, 975, 722, 722, 722, 722, 667, 611, 778, 722, 278, 556, 722, 611, 833,
+    722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 333, 278, 333, 584, 556, 333, 556, 611, 556, 611,
+    556, 333, 611, 611, 278, 278, 556, 278, 889, 611, 611, 611, 611, 389, 556, 333, 611, 556, 778, 556, 556, 500, 389,
+    280, 389, 584,
+)
+OTHERS = {"…": 1000, "·": 278}
 # fmt: on
 
 
@@ -39,9 +47,8 @@ class Page:
 
 
 def width(said: str, size: float, *, bold: bool = False) -> float:
-    """Bold digits and signs are as wide as regular ones; bold letters are near enough for a right edge."""
-    units = sum(HELVETICA[ord(one) - 32] if " " <= one <= "~" else 556 for one in _plain(said))
-    return units * size / 1000 * (1.02 if bold and any(one.isalpha() for one in said) else 1)
+    table = BOLD if bold else REGULAR
+    return sum(table[ord(one) - 32] if " " <= one <= "~" else OTHERS.get(one, 556) for one in _plain(said)) * size / 1000
 
 
 def fitting(said: str, points: float, size: float = 10) -> str:

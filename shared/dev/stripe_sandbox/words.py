@@ -95,6 +95,8 @@ def standing(subscription: dict[str, Any]) -> tuple[str, str, str]:
         return word, "warn", f"Ends on {day(subscription['cancel_at'] or end)}, not renewed"
     if subscription["status"] == "trialing":
         return word, tone, f"The trial ends on {day(subscription['trial_end'])}"
+    if subscription["status"] in ("past_due", "unpaid"):
+        return word, tone, "The last payment failed. Replace the card to pay what is open"
     return word, tone, f"Renews on {day(end)}"
 
 
