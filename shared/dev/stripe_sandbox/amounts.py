@@ -54,3 +54,7 @@ def _packages(transform: Any, quantity: int) -> int:
         return quantity
     by = int(transform["divide_by"])
     return -(-quantity // by) if transform["round"] == "up" else quantity // by
+
+
+def percent(amount: int, rate: float) -> int:
+    return rounded(amount * Decimal(str(rate)) / 100)

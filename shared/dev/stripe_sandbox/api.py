@@ -18,7 +18,8 @@ from shared.dev.stripe_sandbox import forms, idempotency, nouns, routes, timelin
 from shared.dev.stripe_sandbox.contract import API_VERSION
 from shared.dev.stripe_sandbox.expansion import expand
 from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt
-from shared.dev.stripe_sandbox.store import Account, Fault, Object, Request as Asked, Sandbox, new_id, visible
+from shared.dev.stripe_sandbox.store import Account, Fault, Object, Sandbox, new_id, visible
+from shared.dev.stripe_sandbox.store import Request as Asked
 
 log = structlog.get_logger()
 assert nouns.ALL  # importing them registered their routes

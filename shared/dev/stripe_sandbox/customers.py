@@ -25,8 +25,11 @@ def known(account: Account, id_: Any, param: str = "customer") -> Object:
 
 @route("POST", "/v1/customers", "CustomerCreateParams", f"{TAKES} test_clock")
 def create(call: Call) -> Object:
-    account = call.account
-    if clock := call.get("test_clock"):
+    return create_one(call.account, call.sent)
+
+
+def create_one(account: Account, sent: Object) -> Object:
+    if clock := sent.get("test_clock"):
         fetch(account, "test_helpers.test_clock", clock, "test_clock")
     customer = make(
         account,
@@ -46,7 +49,7 @@ def create(call: Call) -> Object:
         },
     )
     customer["invoice_prefix"] = customer["id"][-8:].upper()
-    _fill(account, customer, call)
+    _fill(account, customer, sent)
     account.put(customer)
     account.emit("customer.created", customer)
     return customer
@@ -63,7 +66,7 @@ def change(call: Call) -> Object:
     if customer.get("deleted"):
         raise missing("customer", customer["id"])
     before = visible(customer)
-    _fill(call.account, customer, call)
+    _fill(call.account, customer, call.sent)
     return update(call.account, customer, "customer.updated", before)
 
 
@@ -103,10 +106,10 @@ def listing(call: Call) -> Object:
     return page(call, found, "customer")
 
 
-def _fill(account: Account, customer: Object, call: Call) -> None:
-    if (email := call.get("email")) and ("@" not in email or " " in email):
+def _fill(account: Account, customer: Object, sent: Object) -> None:
+    if (email := sent.get("email")) and ("@" not in email or " " in email):
         raise Refusal(f"Invalid email address: {email}", code="email_invalid", param="email")
-    chosen = (call.get("invoice_settings") or {}).get("default_payment_method")
+    chosen = (sent.get("invoice_settings") or {}).get("default_payment_method")
     if chosen:
         method = account.get("payment_method", chosen)
         if method is None or method["customer"] != customer["id"]:
@@ -121,13 +124,13 @@ def _fill(account: Account, customer: Object, call: Call) -> None:
             "default_payment_method": chosen or None,
         }
     for name in PLAIN:
-        if name in call.sent:
-            value = call.get(name) or None
+        if name in sent:
+            value = sent.get(name) or None
             customer[name] = ADDRESS | value if isinstance(value, dict) else value
     for name in ("preferred_locales", "invoice_prefix", "balance"):
-        if name in call.sent:
-            customer[name] = call.get(name)
-    merge_metadata(customer, call.get("metadata"))
+        if name in sent:
+            customer[name] = sent.get(name)
+    merge_metadata(customer, sent.get("metadata"))
 
 
 ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))

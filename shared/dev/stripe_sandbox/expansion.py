@@ -8,7 +8,11 @@ from shared.dev.stripe_sandbox.routes import embedded
 from shared.dev.stripe_sandbox.store import Account, Object, visible
 
 KINDS = {prefix: kind for kind, prefix in PREFIX.items()}
-NAMED = {"product": "product", "coupon": "coupon", "test_clock": "test_helpers.test_clock"}  # ids of people's own
+NAMED = {
+    "product": "product",
+    "coupon": "coupon",
+    "test_clock": "test_helpers.test_clock",
+}  # ids of people's own
 
 
 def _subscriptions(account: Account, customer: Object) -> Object:
@@ -70,9 +74,7 @@ def _open(account: Account, body: Object, parts: list[str], path: str) -> None:
     elif isinstance(body[key], str):
         body[key] = _object(account, key, body[key], path)
     elif isinstance(body[key], list):
-        body[key] = [
-            _object(account, key, one, path) if isinstance(one, str) else one for one in body[key]
-        ]
+        body[key] = [_object(account, key, one, path) if isinstance(one, str) else one for one in body[key]]
     if rest:
         inner = body[key]
         for each in inner if isinstance(inner, list) else [inner]:

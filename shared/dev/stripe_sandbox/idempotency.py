@@ -25,7 +25,9 @@ def answered(account: Account, key: str, method: str, path: str, sent: Any) -> O
     return before
 
 
-def remember(account: Account, key: str, method: str, path: str, sent: Any, status: int, body: Object) -> None:
+def remember(
+    account: Account, key: str, method: str, path: str, sent: Any, status: int, body: Object
+) -> None:
     account.put(
         {
             "object": KIND,

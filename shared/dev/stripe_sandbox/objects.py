@@ -12,6 +12,7 @@ PREFIX = {
     "billing_portal.session": "bps",
     "charge": "ch",
     "checkout.session": "cs_test",
+    "coupon": "coupon",
     "credit_note": "cn",
     "credit_note_line_item": "cnli",
     "customer": "cus",

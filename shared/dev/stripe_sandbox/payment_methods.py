@@ -126,7 +126,10 @@ def listing(call: Call) -> Object:
 
 
 @route(
-    "GET", "/v1/customers/{customer}/payment_methods", "CustomerPaymentMethodListParams", f"{PAGING} type=card"
+    "GET",
+    "/v1/customers/{customer}/payment_methods",
+    "CustomerPaymentMethodListParams",
+    f"{PAGING} type=card",
 )
 def of_customer(call: Call) -> Object:
     return _page(call, known(call.account, call.ids["customer"])["id"])

@@ -8,8 +8,7 @@ import hashlib
 import secrets
 import string
 import time
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from shared.dev.stripe_sandbox.contract import API_VERSION, skeleton
 from shared.dev.stripe_sandbox.repository import File
 
 Object = dict[str, Any]
+SHOWN = 10
 ALPHABET = string.ascii_letters + string.digits
 
 
@@ -53,6 +53,8 @@ class Account:
     faults: list[Fault] = field(default_factory=list)
     request: Request = field(default_factory=Request)
     moments: dict[str | None, int] = field(default_factory=dict)
+    quiet_until: float = 0.0  # nothing without a test clock is due before; any change makes us look again
+    dry: bool = False  # a copy to preview on: invoices are drafted and nobody pays
 
     @property
     def settings(self) -> Object:
@@ -85,6 +87,8 @@ class Account:
         """New or changed: objects are changed in place and put again, so that they are written."""
         self.objects.setdefault(obj["object"], {})[obj["id"]] = obj
         self.sandbox.changed.add((self.key, obj["object"], obj["id"]))
+        if obj["object"] in TIMED:
+            self.quiet_until = 0.0
         return obj
 
     def get(self, kind: str, id_: str | None) -> Object | None:
@@ -109,6 +113,7 @@ class Account:
         event["pending_webhooks"] = sum(
             not {kind, "*"}.isdisjoint(one["enabled_events"]) for one in self.all("webhook_endpoint")
         )
+        event["_at"] = self.now()
         self.put(event)
         for tell in self.on_event:
             tell(self, event)
@@ -174,7 +179,9 @@ class Sandbox:
         return self.accounts[key]
 
 
-# Of an account. After `retry_days` without a payment, a subscription becomes what `after_retries` says.
+TIMED = {"_settings", "checkout.session", "invoice", "subscription", "test_helpers.test_clock"}
+# Of an account. `retry_days` lie between one try to collect an invoice and the next; after the last one,
+# a subscription becomes what `after_retries` says: unpaid, canceled, or it stays past_due.
 DEFAULTS: Object = {"offset": 0, "retry_days": [3, 5, 7], "after_retries": "unpaid"}
 
 
@@ -182,21 +189,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(24))}"
 
 
-def visible(value: Any) -> Any:
-    """A copy of what the outside sees."""
+def visible(value: Any, nested: bool = False) -> Any:
+    """A copy of what the outside sees. Lists inside of objects show their first ten, as Stripe's do."""
     if isinstance(value, dict):
-        return {key: visible(each) for key, each in value.items() if not key.startswith("_")}
+        shown = {key: visible(each, True) for key, each in value.items() if not key.startswith("_")}
+        if nested and shown.get("object") == "list" and len(shown["data"]) > SHOWN:
+            shown |= {"data": shown["data"][:SHOWN], "has_more": True}
+        return shown
     if isinstance(value, list):
-        return [visible(each) for each in value]
-    return deepcopy(value)
-
-
-def walk(value: Any) -> Iterator[Object]:
-    """Every object inside, itself included."""
-    if isinstance(value, dict):
-        yield value
-        for each in value.values():
-            yield from walk(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from walk(each)
+        return [visible(each, True) for each in value]
+    return value
