@@ -56,7 +56,13 @@ def routes(sandbox: Sandbox) -> list[Route]:
 
 
 def _page(
-    request: Request, account: Account, session: Object, status: int = 200, *, wrong: str = "", typed: str = ""
+    request: Request,
+    account: Account,
+    session: Object,
+    status: int = 200,
+    *,
+    wrong: str = "",
+    typed: str = "",
 ) -> Response:
     customer = account.get("customer", session["customer"]) or {}
     return pages.show(
@@ -114,7 +120,11 @@ def _line(line: Object) -> dict[str, str]:
         detail = f"{unit(price)}, billed afterwards" if price["unit_amount_decimal"] else f"{unit(price)}"
         return {"name": line["description"], "detail": detail.capitalize(), "amount": "By use"}
     detail = f"{line['quantity']:,} × {unit(price)} {each(price)}"
-    return {"name": line["description"], "detail": detail, "amount": money(line["amount_total"], price["currency"])}
+    return {
+        "name": line["description"],
+        "detail": detail,
+        "amount": money(line["amount_total"], price["currency"]),
+    }
 
 
 def _trial_end(account: Account, session: Object) -> int | None:

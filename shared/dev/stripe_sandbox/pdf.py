@@ -48,7 +48,11 @@ class Page:
 
 def width(said: str, size: float, *, bold: bool = False) -> float:
     table = BOLD if bold else REGULAR
-    return sum(table[ord(one) - 32] if " " <= one <= "~" else OTHERS.get(one, 556) for one in _plain(said)) * size / 1000
+    return (
+        sum(table[ord(one) - 32] if " " <= one <= "~" else OTHERS.get(one, 556) for one in _plain(said))
+        * size
+        / 1000
+    )
 
 
 def fitting(said: str, points: float, size: float = 10) -> str:

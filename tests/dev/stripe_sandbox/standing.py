@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -102,7 +103,9 @@ class Standing:
     def endpoint(self, url: str, *events: str, account: Account | None = None) -> Object:
         account = account or self.account
         one = skeleton("webhook_endpoint", id=new_id("we"), url=url, status="enabled")
-        return account.put(one | {"enabled_events": list(events or ("*",)), "api_version": None, "_secret": new_id("whsec")})
+        return account.put(
+            one | {"enabled_events": list(events or ("*",)), "api_version": None, "_secret": new_id("whsec")}
+        )
 
     def happens(
         self, kind: str = "customer.updated", account: Account | None = None, **subject: Any
@@ -131,6 +134,12 @@ async def receiving() -> AsyncIterator[Endpoint]:
     async with listening(Starlette(routes=[Route("/hook", endpoint.take, methods=["POST"])])) as origin:
         endpoint.url = f"{origin}/hook"
         yield endpoint
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def until(holds: Callable[[], bool], *, seconds: float = 5) -> None:

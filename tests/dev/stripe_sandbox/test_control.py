@@ -26,7 +26,9 @@ def stand(all_stand: Standing) -> Standing:
 
 async def submit(stand: Standing, lever: str, **fields: str) -> httpx.Response:
     """As a browser does, along to the page it ends on."""
-    return await stand.http.post(f"{stand.url}/_control/{lever}", data={"account": stand.key} | fields, follow_redirects=True)
+    return await stand.http.post(
+        f"{stand.url}/_control/{lever}", data={"account": stand.key} | fields, follow_redirects=True
+    )
 
 
 async def facts(stand: Standing, key: str = "") -> Any:
@@ -45,7 +47,13 @@ async def test_the_page_shows_the_demos_account_unless_told(all_stand: Standing)
     assert endpoint["url"] in page.text
     assert endpoint["_secret"] in page.text, "whoever runs the app by hand needs it for a setting"
     for lever in LEVERS:
-        assert f"/_control/{lever}" in page.text or lever in ("fail-renewal", "release", "renew", "replace-card", "resend")
+        assert f"/_control/{lever}" in page.text or lever in (
+            "fail-renewal",
+            "release",
+            "renew",
+            "replace-card",
+            "resend",
+        )
 
 
 async def test_a_look_makes_no_account(stand: Standing) -> None:

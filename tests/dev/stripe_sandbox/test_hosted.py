@@ -41,7 +41,12 @@ class Shop:
         product = await self.stand.ask(v1.products.create, {"name": name})
         self.seat = await self.stand.ask(
             v1.prices.create,
-            {"product": product.id, "currency": "usd", "unit_amount": 2000, "recurring": {"interval": "month"}},
+            {
+                "product": product.id,
+                "currency": "usd",
+                "unit_amount": 2000,
+                "recurring": {"interval": "month"},
+            },
         )
         self.customer = await self.stand.ask(v1.customers.create, {"name": "Acme", "email": "ann@acme.test"})
 
@@ -141,7 +146,12 @@ async def test_a_trial_costs_nothing_today_and_takes_a_card_that_fails_later(sho
     session = await shop.checkout(subscription_data={"trial_period_days": 14})
     page = plain(await shop.looks(str(session.url)))
     free = words.day(shop.stand.account.now() + 14 * 86_400)
-    for part in ("Try Business", f"Free until {free}, then $60.00 a month.", "Due today $0.00", "Start trial"):
+    for part in (
+        "Try Business",
+        f"Free until {free}, then $60.00 a month.",
+        "Due today $0.00",
+        "Start trial",
+    ):
         assert part in page
     assert (await shop.pays(session, FAILS_LATER)).status_code == 303
     assert (await shop.subscriptions())[0].status == "trialing"
@@ -216,9 +226,7 @@ async def test_setup_saves_a_card_and_charges_nothing(shop: Shop) -> None:
     assert "Due today" not in page
     assert (await shop.pays(session, DECLINED)).status_code == 402
     assert (await shop.pays(session)).status_code == 303
-    methods = await shop.stand.ask(
-        shop.client.v1.customers.payment_methods.list, shop.customer.id
-    )
+    methods = await shop.stand.ask(shop.client.v1.customers.payment_methods.list, shop.customer.id)
     assert [one.card.last4 for one in methods.data] == ["4242"]
     assert await shop.invoices() == []
 
@@ -229,7 +237,9 @@ async def test_pages_that_are_not_there(shop: Shop) -> None:
         assert page.status_code == 404
         assert "text/html" in page.headers["content-type"]
     for path in ("c/cs_test_nothing", "p/bps_nothing/card", "p/bps_nothing/cancel", "i/in_nothing/pay"):
-        assert (await shop.stand.http.post(f"{shop.stand.url}/{path}", data={"card": PAYS})).status_code == 404
+        assert (
+            await shop.stand.http.post(f"{shop.stand.url}/{path}", data={"card": PAYS})
+        ).status_code == 404
 
 
 # Portal
@@ -238,7 +248,14 @@ async def test_pages_that_are_not_there(shop: Shop) -> None:
 async def test_the_portal_shows_the_plan_the_card_and_the_invoices(shop: Shop) -> None:
     await shop.subscribes()
     page = await shop.looks(await shop.portal())
-    for part in ("Acme, ann@acme.test", "Business", "3 × $20.00 a month", "Active", "Renews on", "Visa ending 4242"):
+    for part in (
+        "Acme, ann@acme.test",
+        "Business",
+        "3 × $20.00 a month",
+        "Active",
+        "Renews on",
+        "Visa ending 4242",
+    ):
         assert part in plain(page)
     [invoice] = await shop.invoices()
     assert "$60.00" in page.text

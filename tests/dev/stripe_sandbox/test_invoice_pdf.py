@@ -20,9 +20,21 @@ def line(at: int, **known: Any) -> dict[str, Any]:
 
 def invoice(*lines: dict[str, Any], **known: Any) -> dict[str, Any]:
     total = sum(one["amount"] for one in lines)
-    money = {"subtotal": total, "total": total, "amount_due": total, "amount_paid": total, "amount_remaining": 0}
+    money = {
+        "subtotal": total,
+        "total": total,
+        "amount_due": total,
+        "amount_paid": total,
+        "amount_remaining": 0,
+    }
     who = {"customer_name": "Acme (Boats) \\ Söhne", "customer_email": "ann@acme.test"}
-    plain = {"number": "ACME-0001", "status": "paid", "currency": "usd", "created": 0, "effective_at": 20_000 * DAY}
+    plain = {
+        "number": "ACME-0001",
+        "status": "paid",
+        "currency": "usd",
+        "created": 0,
+        "effective_at": 20_000 * DAY,
+    }
     some = {"object": "list", "data": list(lines), "has_more": False, "url": ""}
     return skeleton("invoice", **plain | money | who | {"lines": some} | known)
 
@@ -56,7 +68,9 @@ def texts(raw: bytes) -> list[list[str]]:
     for kid in kids:
         content = re.search(rb"/Contents (\d+) 0 R", objects[int(kid)])
         assert content
-        stream = re.search(rb"<< /Length (\d+) >>\nstream\n(.*)\nendstream", objects[int(content[1])], re.DOTALL)
+        stream = re.search(
+            rb"<< /Length (\d+) >>\nstream\n(.*)\nendstream", objects[int(content[1])], re.DOTALL
+        )
         assert stream
         assert len(stream[2]) == int(stream[1])
         said = re.findall(rb"\(((?:\\.|[^\\)])*)\) Tj", stream[2])
@@ -66,8 +80,17 @@ def texts(raw: bytes) -> list[list[str]]:
 
 def test_an_invoice_says_from_whom_to_whom_for_what_and_how_much() -> None:
     gone = line(1, amount=-1050, description="Unused time on Starter", quantity=1)
-    [page] = texts(invoice_pdf.render(invoice(line(0), line(0, quantity=None, pricing=None), gone), "Bulkhead"))
-    expected = ("Bulkhead", "ACME-0001", "4 October 2024", "Acme (Boats) \\ Söhne", "ann@acme.test", "$29.50 paid")
+    [page] = texts(
+        invoice_pdf.render(invoice(line(0), line(0, quantity=None, pricing=None), gone), "Bulkhead")
+    )
+    expected = (
+        "Bulkhead",
+        "ACME-0001",
+        "4 October 2024",
+        "Acme (Boats) \\ Söhne",
+        "ann@acme.test",
+        "$29.50 paid",
+    )
     assert set(expected) < set(page)
     assert {"Seat 0", "Unused time on Starter", "-$10.50", "1 January 1970 to 31 January 1970"} < set(page)
     assert page[page.index("Total") + 1] == "$29.50"
@@ -78,11 +101,15 @@ def test_an_invoice_says_from_whom_to_whom_for_what_and_how_much() -> None:
 def test_many_lines_go_on_over_pages_and_none_is_lost() -> None:
     pages = texts(invoice_pdf.render(invoice(*(line(at) for at in range(39))), "Bulkhead"))
     assert len(pages) == 3
-    assert [one for page in pages for one in page if one.startswith("Seat ")] == [f"Seat {at}" for at in range(39)]
+    assert [one for page in pages for one in page if one.startswith("Seat ")] == [
+        f"Seat {at}" for at in range(39)
+    ]
     assert ["Total" in page for page in pages] == [False, False, True]
 
 
-@pytest.mark.parametrize("count", [0, invoice_pdf.FIRST, invoice_pdf.FIRST + 1, invoice_pdf.FIRST + invoice_pdf.OTHERS])
+@pytest.mark.parametrize(
+    "count", [0, invoice_pdf.FIRST, invoice_pdf.FIRST + 1, invoice_pdf.FIRST + invoice_pdf.OTHERS]
+)
 def test_nothing_is_written_below_the_edge(count: int) -> None:
     full = invoice(
         *(line(at) for at in range(count)),
@@ -115,7 +142,12 @@ def test_money_ends_at_the_right_edge() -> None:
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [("open", "$20.00 due"), ("void", "$20.00, not collected"), ("paid", "$20.00 paid"), ("uncollectible", "$20.00, not collected")],
+    [
+        ("open", "$20.00 due"),
+        ("void", "$20.00, not collected"),
+        ("paid", "$20.00 paid"),
+        ("uncollectible", "$20.00, not collected"),
+    ],
 )
 def test_the_headline_says_how_it_stands(status: str, said: str) -> None:
     paid = status == "paid"
