@@ -25,6 +25,7 @@ async def home(request: Request) -> Response:
 
 
 def app() -> Starlette:
+    settings().root.mkdir(parents=True, exist_ok=True)
     box = Mailbox(settings().root / "mail.jsonl")
     sandbox = Sandbox(settings().root / "stripe.sqlite", f"{settings().sandbox_url}/stripe")
     deliveries = Deliveries(sandbox)

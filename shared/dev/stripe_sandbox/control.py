@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import outage, pages
+from shared.dev.stripe_sandbox import belongings, outage, pages
 from shared.dev.stripe_sandbox.deliveries import GAPS, Deliveries
-from shared.dev.stripe_sandbox.levers import DEMO_KEY, LEVERS, Lever, facts, subscriptions
+from shared.dev.stripe_sandbox.levers import DEMO_KEY, LEVERS, Lever, facts
 from shared.dev.stripe_sandbox.refusals import Refusal
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
 from shared.dev.stripe_sandbox.words import standing
@@ -117,6 +117,6 @@ def _page(
 def _customer(account: Account, customer: Object) -> dict[str, Any]:
     return {
         **customer,
-        "method": account.get("payment_method", customer["invoice_settings"]["default_payment_method"]),
-        "subscriptions": [(one, *standing(one)) for one in subscriptions(account, customer)],
+        "method": belongings.charged_next(account, customer),
+        "subscriptions": [(one, *standing(one)) for one in belongings.subscriptions(account, customer)],
     }

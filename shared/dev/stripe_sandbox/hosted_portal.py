@@ -7,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import endings, pages, payments, portal
+from shared.dev.stripe_sandbox import belongings, pages, portal
 from shared.dev.stripe_sandbox.hosted import SELLER, closed, field, found
-from shared.dev.stripe_sandbox.levers import subscriptions
 from shared.dev.stripe_sandbox.refusals import Refusal
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
 from shared.dev.stripe_sandbox.words import INVOICES, link, standing
@@ -39,10 +38,15 @@ def routes(sandbox: Sandbox) -> list[Route]:
             account, session = known
             try:
                 if what == "card":
+                    if not _configuration(account, session)["features"]["payment_method_update"]["enabled"]:
+                        raise Refusal("This portal does not offer to replace the card.")
                     portal.replace_card(account, customer["id"], await field(request, "card"))
+                elif what == "cancel":
+                    mine = _own(account, customer, await field(request, "subscription"))
+                    portal.cancel(account, mine["id"], _configuration(account, session))
                 else:
                     mine = _own(account, customer, await field(request, "subscription"))
-                    (portal.cancel if what == "cancel" else portal.resume)(account, mine["id"])
+                    portal.resume(account, mine["id"])
             except Refusal as refused:
                 return _page(request, account, session, refused.status, wrong=refused.message)
             finally:
@@ -69,7 +73,7 @@ def _page(
 ) -> Response:
     customer = _customer(account, session)
     assert customer is not None
-    running = [one for one in subscriptions(account, customer) if one["status"] not in endings.OVER]
+    running = belongings.running(account, customer)
     return pages.show(
         request,
         "portal",
@@ -77,14 +81,11 @@ def _page(
         name=SELLER,
         session=session,
         customer=customer,
-        method=account.get("payment_method", _default(account, customer, running)),
+        offers=_configuration(account, session)["features"],
+        method=belongings.charged_next(account, customer),
         plans=[_plan(account, one) for one in running],
         leaving=next((one for one in running if one["id"] == leaving), None),
-        invoices=[
-            (one, *INVOICES[one["status"]])
-            for one in account.all("invoice")
-            if one["customer"] == customer["id"] and one["status"] != "draft"
-        ],
+        invoices=[(one, *INVOICES[one["status"]]) for one in belongings.invoices(account, customer)],
         back=link(session["return_url"]),
         done=done,
         wrong=wrong,
@@ -101,23 +102,19 @@ def _plan(account: Account, subscription: Object) -> dict[str, Any]:
 
 
 def _own(account: Account, customer: Object, id_: str) -> Object:
-    for one in subscriptions(account, customer):
+    for one in belongings.subscriptions(account, customer):
         if one["id"] == id_:
             return one
     raise Refusal("There is no such subscription. Reload the page and try again.", status=404)
 
 
+def _configuration(account: Account, session: Object) -> Object:
+    return account.objects["billing_portal.configuration"][session["configuration"]]
+
+
 def _customer(account: Account, session: Object) -> Object | None:
     customer = account.get("customer", session["customer"])
     return None if customer is None or customer.get("deleted") else customer
-
-
-def _default(account: Account, customer: Object, running: list[Object]) -> str | None:
-    """What is charged next: a subscription may have a payment method of its own."""
-    if running:
-        return payments.default_of(account, running[0])
-    chosen: str | None = customer["invoice_settings"]["default_payment_method"]
-    return chosen
 
 
 def _here(request: Request, session: Object) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.dev.stripe_sandbox import endings, outage, portal, signing, timeline
+from shared.dev.stripe_sandbox import belongings, outage, portal, signing, timeline
 from shared.dev.stripe_sandbox.chaos import Chaos, Order
 from shared.dev.stripe_sandbox.customers import known
 from shared.dev.stripe_sandbox.deliveries import Deliveries
@@ -56,9 +56,8 @@ class Renew(Lever):
         customer = known(account, self.customer)
         ends = [
             item["current_period_end"]
-            for one in subscriptions(account, customer)
+            for one in belongings.running(account, customer)
             for item in one["items"]["data"]
-            if one["status"] not in endings.OVER
         ]
         if not ends:
             raise Refusal("This customer has no subscription that renews.", param="customer")
@@ -200,10 +199,6 @@ LEVERS: dict[str, tuple[type[Lever], str]] = {
     "roll": (Roll, "There is a new signing secret. The old one signs along for a while."),
     "stop": (Stop, "Stripe is stopped."),
 }
-
-
-def subscriptions(account: Account, customer: Object) -> list[Object]:
-    return [one for one in account.all("subscription") if one["customer"] == customer["id"]]
 
 
 def _to(account: Account, clock: Object | None, until: int) -> int:

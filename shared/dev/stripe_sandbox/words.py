@@ -96,7 +96,7 @@ def standing(subscription: dict[str, Any]) -> tuple[str, str, str]:
     if subscription["status"] == "trialing":
         return word, tone, f"The trial ends on {day(subscription['trial_end'])}"
     if subscription["status"] in ("past_due", "unpaid"):
-        return word, tone, "The last payment failed. Replace the card to pay what is open"
+        return word, tone, "The last payment failed: replace the card to pay what is open"
     return word, tone, f"Renews on {day(end)}"
 
 

@@ -79,8 +79,8 @@ class Shop:
     async def pays(self, session: stripe.checkout.Session, card: str = PAYS) -> httpx.Response:
         return await self.stand.http.post(str(session.url), data={"card": card})
 
-    async def portal(self) -> str:
-        sent = {"customer": self.customer.id, "return_url": f"{BACK}?portal"}
+    async def portal(self, **more: Any) -> str:
+        sent = {"customer": self.customer.id, "return_url": f"{BACK}?portal"} | more
         return (await self.stand.ask(self.client.v1.billing_portal.sessions.create, sent)).url
 
     async def looks(self, address: str) -> httpx.Response:
@@ -290,6 +290,26 @@ async def test_cancel_asks_first_ends_at_the_period_and_can_be_taken_back(shop: 
     twice = await shop.stand.http.post(f"{portal}/resume", data={"subscription": subscription.id})
     assert twice.status_code == 400
     assert 'role="alert"' in twice.text
+
+
+async def test_the_portal_offers_what_its_configuration_does(shop: Shop) -> None:
+    subscription = await shop.subscribes()
+    off = {"enabled": False}
+    features = {"subscription_cancel": off, "payment_method_update": off, "invoice_history": off}
+    make = shop.client.v1.billing_portal.configurations.create
+    bare = await shop.portal(configuration=(await shop.stand.ask(make, {"features": features})).id)
+    page = plain(await shop.looks(bare))
+    for word in ("Cancel subscription", "Replace it", "Invoices"):
+        assert word not in page
+    assert "Cancel this subscription?" not in (await shop.looks(f"{bare}?cancel={subscription.id}")).text
+    refused = await shop.stand.http.post(f"{bare}/cancel", data={"subscription": subscription.id})
+    assert refused.status_code == 400
+    assert (await shop.stand.http.post(f"{bare}/card", data={"card": PAYS})).status_code == 400
+    features["subscription_cancel"] = {"enabled": True, "mode": "immediately"}
+    now = await shop.portal(configuration=(await shop.stand.ask(make, {"features": features})).id)
+    assert "It ends at once." in (await shop.looks(f"{now}?cancel={subscription.id}")).text
+    await shop.stand.http.post(f"{now}/cancel", data={"subscription": subscription.id})
+    assert (await shop.subscriptions())[0].status == "canceled"
 
 
 async def test_a_new_card_pays_what_is_open(shop: Shop) -> None:
