@@ -5,7 +5,7 @@ and both on top as before. A word that nobody here knows passes through; what is
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.billing.provider import (
@@ -95,11 +95,13 @@ def invoice(raw: Raw) -> Invoice:
     )
 
 
-def preview(raw: Raw, as_of: datetime) -> Preview:
-    """`as_of`: where they do not say from when on they counted."""
-    counted = moment(_in(raw, "parent", "subscription_details", "subscription_proration_date"))
+def preview(raw: Raw, items: Iterable[Raw], now: datetime) -> Preview:
+    """`items`: of the subscription. Their clock may not be ours: what they counted from is in what they counted."""
     shown = invoice(raw)
-    return Preview(shown.currency, raw.get("amount_due") or 0, shown.lines, counted or as_of)
+    counted = [one.starts_at for one in shown.lines if one.proration and one.starts_at]
+    said = moment(_in(raw, "parent", "subscription_details", "subscription_proration_date"))
+    as_of = said or min(counted, default=None) or _in_period(now, items)
+    return Preview(shown.currency, raw.get("amount_due") or 0, shown.lines, as_of)
 
 
 def invoice_line(raw: Raw) -> InvoiceLine:
@@ -148,6 +150,15 @@ def _line(item: Raw, of: Raw) -> Line:
         starts_at=moment(item.get("current_period_start") or of.get("current_period_start")),
         ends_at=moment(item.get("current_period_end") or of.get("current_period_end")),
     )
+
+
+def _in_period(at: datetime, items: Iterable[Raw]) -> datetime:
+    """The time in the current period that is nearest to it."""
+    for item in items:
+        starts, ends = moment(item.get("current_period_start")), moment(item.get("current_period_end"))
+        if starts and ends:
+            at = max(starts, min(at, ends - timedelta(seconds=1)))
+    return at.replace(microsecond=0)
 
 
 def _kept(metadata: Raw) -> tuple[Kept, ...]:
