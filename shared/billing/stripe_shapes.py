@@ -72,9 +72,9 @@ def subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) 
 def invoice(raw: Raw) -> Invoice:
     lines = tuple(invoice_line(one) for one in _list(raw.get("lines")))
     # An invoice's own period is the one before; of its lines the last one to end is what it is for.
-    last = max(
-        (one for one in lines if one.ends_at), key=lambda one: (one.ends_at, one.starts_at), default=None
-    )
+    periods = [(one.ends_at, one.starts_at) for one in lines if one.ends_at and one.starts_at]
+    own = (moment(raw.get("period_end")), moment(raw.get("period_start")))
+    ends_at, starts_at = max(periods, default=own)
     return Invoice(
         id=raw["id"],
         number=raw.get("number") or "",
@@ -86,8 +86,8 @@ def invoice(raw: Raw) -> Invoice:
         attempts=raw.get("attempt_count") or 0,
         next_attempt_at=moment(raw.get("next_payment_attempt")),
         created_at=moment(raw.get("created")) or datetime.fromtimestamp(0, UTC),
-        starts_at=last.starts_at if last else moment(raw.get("period_start")),
-        ends_at=last.ends_at if last else moment(raw.get("period_end")),
+        starts_at=starts_at,
+        ends_at=ends_at,
         page_url=raw.get("hosted_invoice_url") or "",
         pdf_url=raw.get("invoice_pdf") or "",
         subscription_id=subscription_of(raw),
@@ -143,7 +143,7 @@ def _line(item: Raw, of: Raw) -> Line:
     price = item.get("price") or {}
     metered = _in(price, "recurring", "usage_type") == "metered"
     return Line(
-        id=item["id"],
+        id=identity(item),
         price_id=str(_in(price, "metadata", OUR_PRICE) or ""),
         external_price_id=identity(price),
         quantity=0 if metered else item.get("quantity") or 0,

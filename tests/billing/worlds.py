@@ -20,7 +20,8 @@ _accounts = itertools.count(1)
 
 
 class World(Protocol):
-    provider: Provider
+    @property
+    def provider(self) -> Provider: ...
 
     @property
     def now(self) -> datetime: ...
