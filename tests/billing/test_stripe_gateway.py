@@ -12,6 +12,7 @@ from starlette.requests import Request
 from shared.billing import provider, stripe_gateway, stripe_refusals, stripe_wire
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused, TooMany
 from shared.billing.stripe_gateway import StripeGateway
+from shared.billing.stripe_pace import Pace
 from tests.billing.stub import Answer, Stub, refusal, stub
 
 KEY = "sk_test_gateway"
@@ -145,7 +146,7 @@ async def test_asked_too_often_three_times(gateway: StripeGateway, there: Stub, 
 async def test_without_a_word_the_pause_grows(
     gateway: StripeGateway, there: Stub, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_wire.Pace, "hold", lambda self, seconds: None)
+    monkeypatch.setattr(Pace, "hold", lambda self, seconds: None)
     there.script = [refusal(429, "lock_timeout")] * 2
     await gateway.whoami()
     assert 0.25 <= slept[0] <= 0.5 <= slept[1] <= 1.0
@@ -230,6 +231,13 @@ async def test_after_some_failures_nobody_waits(
     await asyncio.sleep(0.2)
     assert await gateway.whoami() == "acct_1"
     assert await gateway.whoami() == "acct_1"
+
+
+async def test_every_request_takes_its_turn(gateway: StripeGateway, there: Stub) -> None:
+    gateway._wire._pace = Pace("one", rate=50, burst=2)
+    began = time.monotonic()
+    await asyncio.gather(*(gateway.whoami() for _ in range(8)))
+    assert time.monotonic() - began > 0.11  # the last of eight waits for six others
 
 
 async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, there: Stub) -> None:

@@ -64,8 +64,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("store")
 async def test_processes_that_share_a_store_share_the_pace() -> None:
-    fast = {"rate": 10_000.0, "burst": 1_000}
-    here, there, other = Pace("one", **fast), Pace("one", **fast), Pace("other", **fast)
+    here, there, other = (Pace(name, rate=10_000, burst=1_000) for name in ("one", "one", "other"))
     first, second, third = await asyncio.gather(_times(here, 15), _times(there, 15), _times(other, 15))
     both = sorted(first + second)
     assert max(sum(at <= one < at + 0.95 for one in both) for at in both) <= 20
