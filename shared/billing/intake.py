@@ -1,0 +1,147 @@
+"""What comes in by webhook is kept as it came, once, before anybody is told that it arrived.
+
+Many requests share one statement: while one is under way, those that come wait for the next one and are answered
+after *its* commit. So an answer is a promise, and costs a share of a commit.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+
+from shared.billing import intake_repository as repository
+from shared.billing.envelope import Envelope
+from shared.billing.intake_repository import CHANNEL as CHANNEL
+from shared.billing.intake_repository import Connection, Received
+from shared.core import db, log
+
+FLUSHERS = 2  # one statement fills while the other commits
+MOST, MOST_BYTES = 200, 8 << 20  # of one statement
+MOST_WAITING = 64 << 20  # bytes
+WITHIN = 8.0  # seconds for a statement; who sends webhooks gives up soon after
+# What may change what we keep of a customer. Anything else is kept too, and needs no work.
+CONCERNS = (
+    *("charge.refund", "checkout.session.", "credit_note.", "customer.", "invoice.", "payment_method."),
+    *("refund.", "subscription_schedule."),
+)
+
+
+class NotStored(Exception):
+    """Nothing is promised: whoever sent it has to send it again."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    row: Received
+    answer: "asyncio.Future[bool]"  # whether it was new
+
+
+@dataclass(slots=True)
+class Intake:
+    """Nothing runs here while nothing comes."""
+
+    waiting: list[Waiting] = field(default_factory=list)
+    size: int = 0  # bytes that wait
+    flushing: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    async def store(self, row: Received) -> bool:
+        """Whether it was new, after the commit. Raises NotStored."""
+        if self.size > MOST_WAITING:
+            raise NotStored("too much is waiting")
+        one = Waiting(row, asyncio.get_running_loop().create_future())
+        self.waiting.append(one)
+        self.size += len(row.payload)
+        if len(self.flushing) < FLUSHERS:
+            task = asyncio.create_task(self._flush())
+            self.flushing.add(task)
+            task.add_done_callback(self.flushing.discard)
+        return await one.answer
+
+    async def _flush(self) -> None:
+        """Until nothing waits."""
+        while batch := self._next():
+            try:
+                async with _connection() as connection:
+                    while batch:
+                        async with asyncio.timeout(WITHIN):
+                            await _store(connection, batch)
+                        batch = self._next()
+            except Exception as problem:
+                _refuse(batch, problem)
+            except BaseException as problem:  # the process is ending
+                _refuse([*batch, *self.waiting], problem)
+                raise
+
+    def _next(self) -> list[Waiting]:
+        size = count = 0
+        for one in self.waiting[:MOST]:
+            if count and size + len(one.row.payload) > MOST_BYTES:
+                break
+            count += 1
+            size += len(one.row.payload)
+        batch, self.waiting = self.waiting[:count], self.waiting[count:]
+        self.size -= size
+        return batch
+
+
+_intake = Intake()
+
+
+async def store(account_id: str, event: Envelope, body: bytes) -> bool:
+    """Whether it was new, once it is safe. Raises NotStored."""
+    concerns = event.customer_id and event.type.startswith(CONCERNS)
+    return await _intake.store(
+        Received(
+            account_id,
+            event.id,
+            event.type,
+            event.livemode,
+            event.api_version or "",
+            repository.moment(event.created),
+            event.customer_id,
+            body,
+            "pending" if concerns else "ignored",
+        )
+    )
+
+
+@asynccontextmanager
+async def _connection() -> AsyncIterator[Connection]:
+    """The driver's own, each statement its own transaction. After a failure it is not used again."""
+    async with db.engine("app").connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        try:
+            yield driver
+        except BaseException:
+            await connection.invalidate()
+            raise
+
+
+async def _store(connection: Connection, batch: Sequence[Waiting]) -> None:
+    try:
+        _answer(batch, await repository.store(connection, [one.row for one in batch]))
+    except (psycopg.DataError, psycopg.IntegrityError) as problem:
+        if len(batch) == 1:
+            _refuse(batch, problem)
+            return
+        for one in batch:  # what the database does not take takes nothing else with it
+            await _store(connection, [one])
+
+
+def _answer(batch: Sequence[Waiting], new: set[tuple[str, str]]) -> None:
+    for one in batch:
+        key = one.row.account_id, one.row.event_id
+        if not one.answer.done():  # or who asked has gone
+            one.answer.set_result(key in new)
+        new.discard(key)  # the same event twice in one batch is new once
+
+
+def _refuse(batch: Sequence[Waiting], problem: BaseException) -> None:
+    log.get(__name__).error("webhooks_not_stored", count=len(batch), problem=type(problem).__name__)
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(NotStored(type(problem).__name__))
