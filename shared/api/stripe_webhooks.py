@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.api import edge, metrics, refusals
+from shared.api import edge, house, metrics, refusals
 from shared.billing import accounts, intake
 from shared.billing.accounts import Account
 from shared.billing.envelope import NotGenuine, open_envelope
@@ -142,4 +142,5 @@ def _note(request: Request, account: Account, why: str) -> None:
 ROUTES = [
     Route(accounts.ADDRESS, receive, methods=["POST"]),
     Route(accounts.ADDRESS + "/{token}", receive, methods=["POST"]),
+    Route("/webhooks/{rest:path}", house.nothing, methods=["POST"]),  # as an address that is nobody's
 ]

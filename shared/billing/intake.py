@@ -118,6 +118,8 @@ async def _connection() -> AsyncIterator[Connection]:
             yield driver
         except BaseException:
             await connection.invalidate()
+            if driver.broken:  # the server was away, so the others are dead too, and each would cost a batch
+                await db.engine("app").dispose()
             raise
 
 
