@@ -5,17 +5,14 @@ after *its* commit. So an answer is a promise, and costs a share of a commit.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import psycopg
 
 from shared.billing import intake_repository as repository
 from shared.billing.envelope import Envelope
 from shared.billing.intake_repository import CHANNEL as CHANNEL
 from shared.billing.intake_repository import Connection, Received
-from shared.core import db, log
+from shared.core import log
 
 FLUSHERS = 2  # one statement fills while the other commits
 MOST, MOST_BYTES = 200, 8 << 20  # of one statement
@@ -44,7 +41,8 @@ class Intake:
 
     waiting: list[Waiting] = field(default_factory=list)
     size: int = 0  # bytes that wait
-    flushing: set["asyncio.Task[None]"] = field(default_factory=set)
+    flushing: int = 0
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)  # nobody else holds them
 
     async def store(self, row: Received) -> bool:
         """Whether it was new, after the commit. Raises NotStored."""
@@ -53,26 +51,30 @@ class Intake:
         one = Waiting(row, asyncio.get_running_loop().create_future())
         self.waiting.append(one)
         self.size += len(row.payload)
-        if len(self.flushing) < FLUSHERS:
+        if self.flushing < FLUSHERS:
+            self.flushing += 1
             task = asyncio.create_task(self._flush())
-            self.flushing.add(task)
-            task.add_done_callback(self.flushing.discard)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
         return await one.answer
 
     async def _flush(self) -> None:
         """Until nothing waits."""
-        while batch := self._next():
-            try:
-                async with _connection() as connection:
-                    while batch:
-                        async with asyncio.timeout(WITHIN):
-                            await _store(connection, batch)
-                        batch = self._next()
-            except Exception as problem:
-                _refuse(batch, problem)
-            except BaseException as problem:  # the process is ending
-                _refuse([*batch, *self.waiting], problem)
-                raise
+        try:
+            while batch := self._next():
+                try:
+                    async with repository.connection() as connection:
+                        while batch:
+                            async with asyncio.timeout(WITHIN):
+                                await _store(connection, batch)
+                            batch = self._next()
+                except Exception as problem:
+                    _refuse(batch, problem)
+        except BaseException as problem:  # the process is ending
+            _refuse([*batch, *self.waiting], problem)
+            raise
+        finally:
+            self.flushing -= 1  # before anybody else runs: who comes now has to start another one
 
     def _next(self) -> list[Waiting]:
         size = count = 0
@@ -107,26 +109,10 @@ async def store(account_id: str, event: Envelope, body: bytes) -> bool:
     )
 
 
-@asynccontextmanager
-async def _connection() -> AsyncIterator[Connection]:
-    """The driver's own, each statement its own transaction. After a failure it is not used again."""
-    async with db.engine("app").connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert isinstance(driver, psycopg.AsyncConnection)
-        try:
-            yield driver
-        except BaseException:
-            await connection.invalidate()
-            if driver.broken:  # the server was away, so the others are dead too, and each would cost a batch
-                await db.engine("app").dispose()
-            raise
-
-
 async def _store(connection: Connection, batch: Sequence[Waiting]) -> None:
     try:
         _answer(batch, await repository.store(connection, [one.row for one in batch]))
-    except (psycopg.DataError, psycopg.IntegrityError) as problem:
+    except repository.NOT_TAKEN as problem:
         if len(batch) == 1:
             _refuse(batch, problem)
             return

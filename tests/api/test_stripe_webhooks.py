@@ -443,7 +443,8 @@ async def unreachable() -> AsyncIterator[None]:
         connection.execute(f"alter database {name} allow_connections false")
         try:
             connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = 'bulkhead_app'",
+                [name],
             )
             yield
         finally:
