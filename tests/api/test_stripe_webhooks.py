@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 from collections import Counter
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 import uvicorn
 from prometheus_client import REGISTRY
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
 from shared.api import stripe_webhooks, tenant_http
@@ -87,7 +88,7 @@ class Kept:
 
 def kept(event_id: str) -> list[Kept]:
     """As a superuser: of every account."""
-    with psycopg.connect(database.admin_url(schema_name()), autocommit=True) as connection:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         rows = connection.execute(
             "select account_id, type, customer_id, status, payload, done_at is not null from billing_inbox"
             " where event_id = %s order by account_id",
@@ -97,14 +98,10 @@ def kept(event_id: str) -> list[Kept]:
 
 
 def all_kept() -> int:
-    with psycopg.connect(database.admin_url(schema_name()), autocommit=True) as connection:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         found = connection.execute("select count(*) from billing_inbox").fetchone()
     assert found is not None
     return int(found[0])
-
-
-def schema_name() -> str:
-    return db.url("app").rpartition("/")[2].partition("?")[0]
 
 
 def counted(outcome: str, account: str = "platform") -> float:
@@ -438,7 +435,7 @@ async def test_a_paused_account_keeps_what_comes(address: Address) -> None:
 @asynccontextmanager
 async def unreachable() -> AsyncIterator[None]:
     """Nobody new gets to the database, and those who were there are thrown out."""
-    name = schema_name()
+    name = make_url(os.environ["DATABASE_URL"]).database
     with psycopg.connect(database.admin_url(), autocommit=True) as connection:
         connection.execute(f"alter database {name} allow_connections false")
         try:
@@ -471,7 +468,7 @@ async def test_while_the_database_is_away_nothing_is_promised_and_sent_again_not
 async def test_a_statement_that_hangs_is_given_up(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "WITHIN", 0.5)
     body = raw()
-    with psycopg.connect(database.admin_url(schema_name())) as connection:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         connection.execute("lock table billing_inbox in exclusive mode")
         answer = await address.post(body)
         assert (answer.status_code, answer.json()["reason"]) == (503, "not_stored")
