@@ -1,13 +1,14 @@
 """Every nasty webhook over real HTTP: what is answered, what is kept, and what becomes of it."""
 
 import asyncio
+import io
 import json
 import os
 import re
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -430,6 +431,16 @@ async def test_a_paused_account_keeps_what_comes(address: Address) -> None:
     body = raw()
     assert (await address.post(body, signature(body, secret), path)).status_code == 200
     assert len(kept(json.loads(body)["id"])) == 1
+
+
+async def test_an_address_is_a_secret_of_who_sends_and_stands_in_no_log(address: Address) -> None:
+    path, secret = await further()
+    body, said = raw(), io.StringIO()
+    with redirect_stdout(said):
+        assert (await address.post(body, signature(body, secret), path)).status_code == 200
+        assert (await address.post(body, "", path)).status_code == 400
+    assert "/webhooks/stripe/[hidden]" in said.getvalue()
+    assert path.rpartition("/")[2] not in said.getvalue()
 
 
 @asynccontextmanager
