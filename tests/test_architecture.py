@@ -136,6 +136,25 @@ def _is_an_actors(value: ast.expr) -> bool:
     return isinstance(value, ast.Name) and value.id in ("ctx", "octx", "principal", "rights", "who")
 
 
+def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:
+    """One of its ways in checks nothing, the others let any time to come through; all of them build its objects."""
+    found = [
+        f"{path}:{node.lineno} {name}"
+        for path, tree in source.trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.Name | ast.alias)
+        for name in [
+            node.attr
+            if isinstance(node, ast.Attribute)
+            else node.id
+            if isinstance(node, ast.Name)
+            else node.name
+        ]
+        if re.match("construct_event|parse_event_notification|WebhookSignature", name)
+    ]
+    assert found == []
+
+
 def test_every_setting_is_documented_and_no_other() -> None:
     page = ROOT / "docs" / "settings.md"
     written = set(re.findall(r"^\| `([A-Z_]+)", page.read_text(), re.MULTILINE))

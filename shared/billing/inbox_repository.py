@@ -57,9 +57,6 @@ GUARD = text("""
     on conflict (account_id, customer_id) do update set ticket = excluded.ticket, synced_at = excluded.synced_at
     where s.ticket < excluded.ticket returning 1
 """)
-PAUSE = text("""
-    update provider_account set paused_at = clock_timestamp(), pause_reason = :why where id = :id and paused_at is null
-""")
 PRUNE = text("""
     delete from billing_inbox where status in ('done', 'ignored') and received_at < clock_timestamp() - interval '60 days'
 """)
@@ -151,11 +148,6 @@ async def list_unseen(session: AsyncSession, since: datetime, most: int) -> Sequ
     connection = await session.connection()
     rows = await connection.execute(UNSEEN, {"since": since, "most": most})
     return [(row[0], row[1], row[2]) for row in rows.all()]
-
-
-async def pause(session: AsyncSession, account_id: str, why: str) -> None:
-    connection = await session.connection()
-    await connection.execute(PAUSE, {"id": account_id, "why": why})
 
 
 async def prune(session: AsyncSession) -> None:

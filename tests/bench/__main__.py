@@ -35,7 +35,7 @@ import psycopg
 from shared.core import log
 from shared.core.config import settings
 from shared.core.embedded import EmbeddedPostgres
-from tests.bench import databases, decisions, lists, pages, visible
+from tests.bench import databases, decisions, envelopes, lists, pages, storms, visible
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratios
 
@@ -56,6 +56,8 @@ class Run:
         parts = {
             "decision/": self._decisions,
             "entitlement-visible/": self._visible,
+            "envelope/": self._envelopes,
+            "intake": self._intake,
             "list/": self._lists,
         }
         found: list[Result] = []
@@ -80,6 +82,19 @@ class Run:
         except (Broken, psycopg.Error) as problem:
             return [Result(goal, reason=reason(problem)) for goal in goals]
         self.raw["entitlement-visible, p99 in ms"] = seen.rounds
+        return [seen.result(goal) for goal in goals]
+
+    def _envelopes(self, goals: list[Goal]) -> list[Result]:
+        seen = envelopes.measure(self.rounds, random.Random(self.seed), say)
+        self.raw["envelopes, µs"] = seen.rounds
+        return [seen.result(goal) for goal in goals]
+
+    def _intake(self, goals: list[Goal]) -> list[Result]:
+        try:
+            seen = storms.measure(self.rounds, random.Random(self.seed), say)
+        except (Broken, psycopg.Error) as problem:
+            return [Result(goal, reason=reason(problem)) for goal in goals]
+        self.raw["intake, CPU µs"] = seen.rounds
         return [seen.result(goal) for goal in goals]
 
     def _lists(self, goals: list[Goal]) -> list[Result]:

@@ -8,7 +8,7 @@ import pytest
 from shared.core import limits
 from shared.core.config import settings
 from shared.core.errors import Refused
-from shared.core.limits import Limit, hit
+from shared.core.limits import Limit, hit, hit_here
 
 
 async def outcome(limit: Limit, *key: str) -> str:
@@ -51,6 +51,28 @@ def test_every_rule_can_be_read(limit: Limit) -> None:
 def test_no_two_of_them_are_one() -> None:
     """Members of an enum with one value are one member: their counts would be shared."""
     assert len(Limit) == len(Limit.__members__)
+
+
+def outcome_here(key: str) -> str:
+    try:
+        hit_here(Limit.WEBHOOK_ACCOUNT, key)
+    except Refused as refusal:
+        return f"{refusal.reason} for {refusal.retry_after}"
+    return "counted"
+
+
+def test_what_a_process_counts_for_itself_begins_anew_with_every_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at, most = 1_000.0, Limit.WEBHOOK_ACCOUNT.item.amount
+    monkeypatch.setattr(limits.time, "monotonic", lambda: at)
+    said = [outcome_here("one") for _ in range(most + 2)]
+    assert said == ["counted"] * most + ["rate_limited for 1"] * 2
+    assert outcome_here("other") == "counted"
+    at += 0.9
+    assert outcome_here("one") == "rate_limited for 1"
+    at += 0.1
+    assert outcome_here("one") == "counted"
 
 
 @pytest.fixture

@@ -1,0 +1,144 @@
+"""How much it costs to know that a webhook is genuine and what it is about: CPU time of one process.
+
+`hmac` is the least: one digest over the body and one comparison. `construct` is Stripe's SDK. Controls read the whole
+body as JSON.
+"""
+
+import gc
+import hmac
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import stripe
+
+from shared.billing.envelope import NotGenuine, open_envelope
+from shared.core.ids import new_id
+from tests.bench.broken import Broken, reason
+from tests.bench.rows import Goal, Result, ratios
+from tests.billing.webhooks import raw, signature
+
+SECRET = "whsec_of_the_bench"
+SIZES = {"": 4_096, "@64k": 65_536}
+BODIES, REPEATED = 200, {"hmac": 20, "ours": 20, "json": 10, "construct": 1}
+ROWS = {
+    "envelope/hmac": ("ours", "hmac"),
+    "envelope/hmac!json": ("json", "hmac"),
+    "envelope/hmac@64k": ("ours@64k", "hmac@64k"),
+    "envelope/hmac@64k!json": ("json@64k", "hmac@64k"),
+    "envelope/construct-event": ("ours", "construct"),
+    "envelope/construct-event!json": ("json", "construct"),
+}
+Signed = tuple[bytes, str]
+Verdict = Callable[[bytes, str], bool]
+
+
+def _hmac(body: bytes, header: str) -> bool:
+    stamp, _, claimed = header[2:].partition(",v1=")
+    expected = hmac.digest(SECRET.encode(), stamp.encode() + b"." + body, "sha256").hex()
+    return hmac.compare_digest(expected, claimed)
+
+
+def _ours(body: bytes, header: str) -> bool:
+    try:
+        return bool(open_envelope(body, header, (SECRET,), time.time()).customer_id)
+    except NotGenuine:
+        return False
+
+
+def _json(body: bytes, header: str) -> bool:
+    return _hmac(body, header) and bool(json.loads(body)["data"]["object"]["customer"])
+
+
+def _construct(body: bytes, header: str) -> bool:
+    try:
+        event = stripe.Webhook.construct_event(body, header, SECRET)
+    except stripe.SignatureVerificationError:
+        return False
+    return bool(event.data.object["customer"])
+
+
+SIDES: dict[str, Verdict] = {"hmac": _hmac, "ours": _ours, "json": _json, "construct": _construct}
+
+
+def subscription(size: int) -> bytes:
+    """As Stripe's are: many keys, none of them long."""
+
+    def of(number: int) -> bytes:
+        items = [
+            {
+                "id": f"si_{n}",
+                "object": "subscription_item",
+                "current_period_end": 1_800_000_000 + n,
+                "price": {"id": f"price_{n}", "object": "price", "currency": "eur", "unit_amount": 2_000},
+                "metadata": {},
+                "tax_rates": [],
+                "subscription": "sub_1",
+            }
+            for n in range(number)
+        ]
+        subject = {"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active"}
+        return raw(id=new_id("evt"), data={"object": {**subject, "items": {"object": "list", "data": items}}})
+
+    each = len(of(11)) - len(of(10))
+    return of((size - len(of(0))) // each)
+
+
+@dataclass
+class Envelopes:
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def a_round(self, chance: Random) -> None:
+        costs = {}
+        for place, size in SIZES.items():
+            signed = [(body, signature(body, SECRET)) for body in (subscription(size) for _ in range(BODIES))]
+            for side in chance.sample(list(SIDES), len(SIDES)):
+                if place and side == "construct":
+                    continue
+                try:
+                    costs[side + place] = _cost(SIDES[side], signed, REPEATED[side])
+                except Broken as problem:
+                    self.broken[side + place] = f"{side}: {reason(problem)}"
+        self.rounds.append(costs)
+
+    def result(self, goal: Goal) -> Result:
+        ours, theirs = ROWS[goal.name]
+        if reasons := [self.broken[name] for name in (ours, theirs) if name in self.broken]:
+            return Result(goal, reason=reasons[0])
+        sides = [[one[name] for one in self.rounds[1:]] for name in (ours, theirs)]
+        return Result(goal, ratios(*(reversed(sides) if goal.faster else sides)))
+
+
+def _cost(judge: Verdict, signed: Sequence[Signed], repeated: int) -> float:
+    """CPU microseconds of one body. Raises Broken for a wrong verdict."""
+    _check(judge, signed)
+    for body, header in signed[: len(signed) // 10]:
+        judge(body, header)
+    began = time.process_time_ns()
+    for _ in range(repeated):
+        for body, header in signed:
+            judge(body, header)
+    spent = time.process_time_ns() - began
+    _check(judge, signed)
+    return spent / 1_000 / repeated / len(signed)
+
+
+def _check(judge: Verdict, signed: Sequence[Signed]) -> None:
+    for (body, header), (_, foreign) in zip(signed, [*signed[1:], signed[0]], strict=True):
+        if not judge(body, header) or judge(body, foreign):
+            raise Broken("a wrong verdict")
+
+
+def measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Envelopes:
+    """One round more than asked for, and the first one dropped."""
+    measured = Envelopes()
+    gc.collect()
+    gc.freeze()
+    for number in range(rounds + 1):
+        measured.a_round(chance)
+        say(f"envelopes: round {number} of {rounds}" if number else "envelopes: warm")
+    gc.unfreeze()
+    return measured

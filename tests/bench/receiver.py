@@ -1,0 +1,151 @@
+"""`python -m tests.bench.receiver ours|noop|single|sdk|orm PORT`: a server that takes webhooks, for `tests.bench.storms`.
+
+`ours` is the HTTP half of the tenant app as the product serves it, with its log lines and headers. The others are bare
+Starlette: `noop` reads the body and answers; `single` writes each by itself; `sdk` groups as we do and opens with
+Stripe's SDK; `orm` is what a handler typically looks like.
+"""
+
+import asyncio
+import importlib
+import os
+import sys
+import time
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import stripe
+from sqlalchemy import DateTime
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.api import tenant_http
+from shared.billing import intake, intake_repository
+from shared.billing.accounts import ADDRESS
+from shared.billing.envelope import NotGenuine, open_envelope
+from shared.billing.intake_repository import Received, moment
+from shared.billing.models import PLATFORM
+from shared.cli import lifeline
+from shared.core import db, log
+from shared.core.config import settings
+from shared.core.limits import Limit
+from tests.bench import nonce
+
+serving: Any = importlib.import_module("shared.cli.serve")  # its package has a command of that name
+AT_ONCE = 10  # connections of `single`: as many as the pool keeps
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class PeerEvent(Base):
+    __tablename__ = "peer_inbox"  # the same columns and indexes as ours
+
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    livemode: Mapped[bool]
+    api_version: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    customer_id: Mapped[str]
+    payload: Mapped[bytes]
+
+
+def _signature(request: Request) -> str:
+    return request.headers.get("stripe-signature", "")
+
+
+def _constructed(body: bytes, request: Request) -> Any:
+    return stripe.Webhook.construct_event(body, _signature(request), settings().stripe_secrets[0])
+
+
+async def noop(request: Request) -> Response:
+    await request.body()
+    return Response()
+
+
+@cache
+def _slots() -> asyncio.Semaphore:
+    return asyncio.Semaphore(AT_ONCE)
+
+
+async def single(request: Request) -> Response:
+    body = await request.body()
+    try:
+        event = open_envelope(body, _signature(request), settings().stripe_secrets, time.time())
+    except NotGenuine:
+        return Response(status_code=400)
+    row = Received(
+        *(PLATFORM, event.id, event.type, event.livemode, event.api_version or ""),
+        *(moment(event.created), event.customer_id, body, "pending"),
+    )
+    async with _slots(), intake_repository.connection() as connection:
+        await intake_repository.store(connection, [row])
+    return Response()
+
+
+async def sdk(request: Request) -> Response:
+    body = await request.body()
+    try:
+        event = _constructed(body, request)
+    except (ValueError, stripe.SignatureVerificationError):
+        return Response(status_code=400)
+    row = Received(
+        *(PLATFORM, event.id, event.type, event.livemode, event.api_version),
+        *(moment(event.created), event.data.object["customer"], body, "pending"),
+    )
+    await intake._intake.store(row)
+    return Response()
+
+
+@cache
+def _sessions() -> async_sessionmaker[AsyncSession]:
+    address = db.url("app").replace("postgresql", "postgresql+psycopg", 1)
+    return async_sessionmaker(create_async_engine(address, pool_size=32), expire_on_commit=False)
+
+
+async def orm(request: Request) -> Response:
+    body = await request.body()
+    try:
+        event = _constructed(body, request)
+    except (ValueError, stripe.SignatureVerificationError):
+        return Response(status_code=400)
+    async with _sessions()() as session:
+        if await session.get(PeerEvent, (PLATFORM, event.id)) is None:
+            session.add(
+                PeerEvent(
+                    account_id=PLATFORM,
+                    event_id=event.id,
+                    type=event.type,
+                    livemode=event.livemode,
+                    api_version=event.api_version,
+                    created_at=moment(event.created),
+                    customer_id=event.data.object["customer"],
+                    payload=body,
+                )
+            )
+            try:
+                await session.commit()
+            except IntegrityError:
+                await session.rollback()
+    return Response()
+
+
+HANDLERS = {"noop": noop, "single": single, "sdk": sdk, "orm": orm}
+
+if __name__ == "__main__":
+    side, port = sys.argv[1:]
+    lifeline.end_with(os.getppid())
+    log.configure()
+    if side == "ours":
+        app: Any = tenant_http.app
+        Limit.WEBHOOK_ACCOUNT._value_ = ("1000000/second", "sent webhooks")  # counted, and never too often
+    else:
+        app = Starlette(routes=[Route(ADDRESS, HANDLERS[side], methods=["POST"])])
+    serving.run(nonce.answering(app), settings().tenant_url, port=int(port))
