@@ -7,6 +7,7 @@ class AuditAction(StrEnum):
     ADDON_ADDED = "addon.added"
     ADDON_ENDED = "addon.ended"
     AUDIT_EXPORTED = "audit.exported"
+    BILLING_CUSTOMER_CREATED = "billing.customer_created"
     BILLING_STATUS_CHANGED = "billing.status_changed"
     CHECKLIST_COMPLETED = "checklist.completed"
     FLAG_SET = "flag.set"
@@ -60,6 +61,7 @@ class OperatorAuditAction(StrEnum):
     """What operators do outside of every tenant."""
 
     ADDON_CREATED = "addon.created"
+    BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     DRAFT_DISCARDED = "draft.discarded"
     DRAFT_OPENED = "draft.opened"
     DRAFT_PUBLISHED = "draft.published"

@@ -126,6 +126,19 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
 
 
 @asynccontextmanager
+async def enter_books(tenant_id: str, task: str, request_id: str = "") -> AsyncIterator[Ctx]:
+    """For what the payment provider says of a tenant, which is written down whatever the tenant's own state is.
+
+    Raises NotFound.
+    """
+    async with db.transaction(tenant_id=tenant_id) as session:
+        tenant = await repository.get_tenant(session, tenant_id)
+        if tenant is None:
+            raise NotFound("There is no such tenant.", "")
+        yield await _ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
+
+
+@asynccontextmanager
 async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
     """For somebody who holds a link of this tenant and is no member: no role, no permission.
 

@@ -292,6 +292,19 @@ async def get_person(ctx: Ctx, user_id: str) -> User:
     return user
 
 
+async def list_people_with(ctx: Ctx, roles: Sequence[str]) -> Sequence[User]:
+    """Active members that hold one of these roles, owners first."""
+    statement = (
+        select(User)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .where(col(Membership.role).in_(roles))
+        .order_by(col(Membership.role) != "owner", col(Membership.created_at), col(User.id))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
 async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
     """The active owners, frozen: two who leave at once cannot both find another one left."""
     statement = (

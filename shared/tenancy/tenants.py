@@ -99,6 +99,11 @@ async def finish_onboarding(ctx: Ctx) -> None:
     ctx.session.add(found)
 
 
+async def lock(ctx: Ctx) -> None:
+    """Until commit: whatever follows from more than one row of this tenant is worked out by one at a time."""
+    await repository.lock_tenant(ctx)
+
+
 async def changed(ctx: Ctx) -> None:
     """Open pages of the tenant load again: name, colour and logo stand in the frame of all of them."""
     for topic in ("tenant", "settings"):

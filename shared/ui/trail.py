@@ -18,6 +18,7 @@ WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to fo
     AuditAction.AUDIT_EXPORTED: "exported the audit trail",
     AuditAction.ADDON_ADDED: "added an add-on",
     AuditAction.ADDON_ENDED: "ended an add-on",
+    AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
     AuditAction.BILLING_STATUS_CHANGED: "set the billing status",
     AuditAction.CHECKLIST_COMPLETED: "ticked off …",
     AuditAction.FLAG_SET: "set a flag",

@@ -1,0 +1,134 @@
+"""Write what a look at the provider found, and what follows from it for the tenant. In the caller's transaction.
+
+Locks, in this order: the customer (by the guard), the tenant. Two customers of one tenant pass different guards, so
+the tenant is locked before what is known of the other one is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from shared.billing import course as courses
+from shared.billing import inbox_repository as inbox
+from shared.billing import mirror, prices, repository
+from shared.billing.course import Course, Status
+from shared.billing.models import BillingDrift, BillingEvent, BillingStanding
+from shared.billing.provider import CustomerState
+from shared.core import notices
+from shared.core.ctx import Ctx
+from shared.core.db import now
+from shared.entitlements import subscribed
+from shared.entitlements.subscribed import Bought, Stage
+from shared.jobs import queue
+from shared.tenancy import tenants
+
+Cause = Literal["webhook", "reconcile", "return", "operator"]
+DUN = "billing.dun"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """`won`: whether it was written; a look that began later may have been first."""
+
+    won: bool
+    recalculated: bool = False
+    differences: Sequence[mirror.Difference] = ()
+
+
+async def write(
+    ctx: Ctx,
+    account_id: str,
+    customer_id: str,
+    state: CustomerState,
+    ticket: int,
+    *,
+    cause: Cause,
+    event_ids: Sequence[str] = (),
+    run_id: str = "",
+) -> Effect:
+    if not await inbox.pass_guard(ctx.session, account_id, customer_id, ticket):
+        return Effect(won=False)
+    await tenants.lock(ctx)
+    differences = await mirror.write(ctx, account_id, customer_id, state, ticket)
+    before = await repository.get_standing(ctx)
+    previous = before.course if before else {}
+    at = now()
+    last = cast(Status, ctx.rights.billing_status)  # the database checks its words
+    known = [mirror.subscription(row) for row in await repository.list_subscriptions(ctx)]
+    found = courses.course(known, await prices.priced(ctx.session), at, last=last)
+    after = found.as_json() if found else {}
+    recalculated = False
+    if found is not None and after != previous:
+        recalculated = await _follow(ctx, found)
+    await _stand(ctx, before, found, state, after, ticket, at)
+    if differences or cause == "webhook":
+        ctx.session.add(
+            BillingEvent(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                cause=cause,
+                event_ids=list(event_ids),
+                ticket=ticket,
+                previous=_told(previous, differences, "ours"),
+                next=_told(after, differences, "theirs"),
+                recalculated=recalculated,
+                request_id=ctx.request_id,
+            )
+        )
+    if differences and cause == "reconcile":
+        ctx.session.add(
+            BillingDrift(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                run_id=run_id,
+                differences=[one._asdict() for one in differences],
+                repaired=True,
+            )
+        )
+    if differences:
+        await notices.page(ctx.session, ctx.tenant_id, "billing")
+        await notices.page(ctx.session, "*", "billing")
+        await queue.put(ctx, DUN)
+    return Effect(True, recalculated, differences)
+
+
+async def _follow(ctx: Ctx, found: Course) -> bool:
+    first, *later = found.stages
+    return await subscribed.follow(
+        ctx,
+        [Stage(first.status, first.why), *(Stage(one.status, one.why, one.since) for one in later)],
+        version_id=found.version_id,
+        seats=found.seats,
+        trial_ends_at=found.trial_ends_at,
+        addons=[Bought(one.version_id, one.quantity, one.until) for one in found.addons],
+    )
+
+
+async def _stand(
+    ctx: Ctx,
+    row: BillingStanding | None,
+    found: Course | None,
+    state: CustomerState,
+    after: dict[str, Any],
+    ticket: int,
+    at: datetime,
+) -> None:
+    row = row or BillingStanding(tenant_id=ctx.tenant_id, course={}, status="", ticket=ticket)
+    if row.course != after:
+        row.changed_at = at
+    row.course, row.status = after, found.word if found else ""
+    row.alert = "; ".join(found.alerts) if found else ""
+    row.method, row.balance, row.currency, row.ticket = state.method, state.balance, state.currency, ticket
+    ctx.session.add(row)
+    await ctx.session.flush()
+
+
+def _told(course: dict[str, Any], differences: Sequence[mirror.Difference], side: str) -> dict[str, Any]:
+    return {
+        "status": course.get("status", ""),
+        "word": course.get("word", ""),
+        **{one.what: getattr(one, side) for one in differences},
+    }

@@ -1,0 +1,134 @@
+"""Work through what came: per customer one look at the provider, whatever came and in whatever order.
+
+The inbox is the truth and a notification only a hint: what nobody was told of is found by looking. A worker that dies
+leaves rows whose lease runs out. What fails is tried again, later each time, and is put aside for an operator at last.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import psycopg
+
+from shared.billing import accounts, sync
+from shared.billing import inbox_repository as repository
+from shared.billing.inbox_repository import Claimed
+from shared.billing.provider import LONGEST_CALL_S, KeyRefused, ProviderDown, TooMany
+from shared.core import db, log
+from shared.core.ids import new_id
+
+CHANNEL = "bulkhead_inbox"
+AT_ONCE = 8  # customers looked at together by one worker
+NAP = 1.0  # seconds between looks when nobody told us anything
+LEASE = timedelta(seconds=3 * LONGEST_CALL_S)  # outlives the longest fetch; one that runs out wastes a fetch
+TRIES = 8  # of what fails by our own fault
+PARKED_TRIES = 14  # of what is about a customer that nobody knows: two days
+LONGEST_WAIT, LONGEST_PARK = timedelta(minutes=10), timedelta(hours=6)
+PAUSED = "The provider no longer takes our key"
+
+
+async def run(at_once: int = AT_ONCE) -> None:
+    """Until cancelled."""
+    working: set[asyncio.Task[None]] = set()
+    try:
+        async with _hints() as told:
+            while True:
+                taken = await _claim(at_once - len(working)) if len(working) < at_once else []
+                working |= {asyncio.create_task(settle(one)) for one in taken}
+                told.clear()
+                if not taken:
+                    waiting = [asyncio.create_task(told.wait()), *working]
+                    await asyncio.wait(waiting, timeout=NAP, return_when=asyncio.FIRST_COMPLETED)
+                    waiting[0].cancel()
+                working = {task for task in working if not task.done()}
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+
+
+async def work_off() -> int:
+    """All that is due now, and no longer. How many customers were looked at."""
+    count = 0
+    while taken := await _claim(AT_ONCE):
+        await asyncio.gather(*(settle(one) for one in taken))
+        count += len(taken)
+    return count
+
+
+async def _claim(most: int) -> list[Claimed]:
+    try:
+        async with db.transaction() as session:
+            return await repository.claim(session, new_id("clm"), most, LEASE)
+    except Exception as problem:  # whatever it is, the loop has to see the database come back
+        log.get(__name__).error("inbox_unreachable", problem=type(problem).__name__)
+        await asyncio.sleep(NAP)
+        return []
+
+
+async def settle(work: Claimed) -> None:
+    """One customer: looked at and written, or back for another try. Never raises but for cancellation."""
+    said = log.get(__name__).bind(
+        account_id=work.account_id, customer_id=work.customer_id, events=len(work.event_ids)
+    )
+    try:
+        async with db.transaction() as session:
+            tenant_id = await repository.place(session, work.account_id, work.customer_id)
+        if not tenant_id:
+            await _back(work, _later(work, LONGEST_PARK), "No organisation has this customer", parked=True)
+            return
+        await sync.look(work.account_id, work.customer_id, tenant_id, cause="webhook", work=work)
+    except KeyRefused:
+        async with db.transaction() as session:
+            await accounts.pause(session, work.account_id, PAUSED)
+        await _back(work, timedelta(seconds=30), PAUSED, counts=False)
+        said.error("account_paused")
+    except TooMany as busy:
+        await _back(work, timedelta(seconds=busy.wait), "The provider asked us to wait", counts=False)
+    except ProviderDown as problem:
+        await _back(
+            work, _later(work, LONGEST_WAIT), f"The provider does not answer: {problem}", counts=False
+        )
+    except Exception as problem:
+        request_id = log.report(problem, account_id=work.account_id, customer_id=work.customer_id)
+        await _back(work, _later(work, LONGEST_WAIT), f"{type(problem).__name__}, see {request_id}")
+
+
+def _later(work: Claimed, most: timedelta) -> timedelta:
+    return min(most, timedelta(seconds=2.0 ** min(work.attempts, 20)))
+
+
+async def _back(
+    work: Claimed, wait: timedelta, error: str, *, counts: bool = True, parked: bool = False
+) -> None:
+    """If this fails too, the lease runs out."""
+    try:
+        async with db.transaction() as session:
+            most = PARKED_TRIES if parked else TRIES
+            await repository.release(session, work, wait, error, most=most, counts=counts, parked=parked)
+    except Exception as problem:
+        log.report(problem, account_id=work.account_id, customer_id=work.customer_id)
+
+
+@asynccontextmanager
+async def _hints() -> AsyncIterator[asyncio.Event]:
+    """Set whenever something was stored. Without the database it stays silent, and the naps are what is left."""
+    told = asyncio.Event()
+    listening = asyncio.create_task(_listen(told))
+    try:
+        yield told
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _listen(told: asyncio.Event) -> None:
+    while True:
+        try:
+            async with await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True) as connection:
+                await connection.execute(f"listen {CHANNEL}")
+                async for _ in connection.notifies():
+                    told.set()
+        except (OSError, psycopg.Error):
+            await asyncio.sleep(NAP)

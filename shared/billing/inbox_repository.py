@@ -1,0 +1,164 @@
+"""SQL of the inbox: claim, settle, park, bury, wake."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.db import now
+
+# Due, or taken by somebody who was never heard of again. Accounts that are paused wait.
+DUE = """(
+    (i.status in ('pending', 'parked') and i.due_at <= clock_timestamp())
+    or (i.status = 'working' and i.leased_until < clock_timestamp())
+)"""
+# Oldest customer first, however much came for one of them: a flood for one is one piece of work.
+CLAIM = text(f"""
+    with due as (
+        select i.account_id, i.customer_id, min(i.received_at) as first from billing_inbox i
+        join provider_account a on a.id = i.account_id and a.paused_at is null
+        where {DUE} group by 1, 2 order by 3, 1, 2 limit :most
+    ), taken as (
+        select i.account_id, i.event_id from billing_inbox i join due using (account_id, customer_id)
+        where {DUE} for update of i skip locked
+    )
+    update billing_inbox b set status = 'working', claim = :claim, attempts = b.attempts + 1,
+        leased_until = clock_timestamp() + cast(:lease as interval)
+    from taken t where b.account_id = t.account_id and b.event_id = t.event_id
+    returning b.account_id, b.customer_id, b.event_id, b.attempts
+""")  # noqa: S608  our own words
+MINE = "claim = :claim and account_id = :account_id and customer_id = :customer_id and status = 'working'"
+DONE = text(f"""
+    update billing_inbox set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {MINE}
+""")  # noqa: S608
+IGNORE = text(f"""
+    update billing_inbox set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = :why where {MINE}
+""")  # noqa: S608
+# `counts`: whether the try was one. Who is down, or asked too often, is not the fault of what came.
+RELEASE = text(f"""
+    update billing_inbox set
+        status = case when :counts and attempts >= :most then 'dead' else :back end,
+        attempts = case when :counts then attempts else attempts - 1 end,
+        due_at = clock_timestamp() + cast(:wait as interval), leased_until = null, error = left(:error, 500)
+    where {MINE}
+""")  # noqa: S608
+PLACE = text("select customer_place(:account_id, :customer_id)")
+TICKET = text("select nextval('billing_ticket')")
+REPLAY = text("""
+    update billing_inbox set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
+    where account_id = :account_id and event_id = :event_id and status in ('dead', 'parked', 'done', 'ignored')
+    returning customer_id
+""")
+GUARD = text("""
+    insert into customer_sync as s (account_id, customer_id, ticket, synced_at)
+    values (:account_id, :customer_id, :ticket, :at)
+    on conflict (account_id, customer_id) do update set ticket = excluded.ticket, synced_at = excluded.synced_at
+    where s.ticket < excluded.ticket returning 1
+""")
+PAUSE = text("""
+    update provider_account set paused_at = clock_timestamp(), pause_reason = :why where id = :id and paused_at is null
+""")
+PRUNE = text("""
+    delete from billing_inbox where status in ('done', 'ignored') and received_at < clock_timestamp() - interval '60 days'
+""")
+UNSEEN = text("select account, customer, tenant from customers_unseen(:since, :most)")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came for one customer, taken by us."""
+
+    claim: str
+    account_id: str
+    customer_id: str
+    event_ids: tuple[str, ...]
+    attempts: int  # the most of any of them, this one included
+
+
+async def claim(session: AsyncSession, name: str, most: int, lease: timedelta) -> list[Claimed]:
+    """`most` customers. `name` is this claim's alone."""
+    connection = await session.connection()
+    rows = await connection.execute(CLAIM, {"claim": name, "most": most, "lease": lease})
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for account_id, customer_id, event_id, attempts in rows.all():
+        found.setdefault((account_id, customer_id), {})[event_id] = attempts
+    return [
+        Claimed(name, *key, tuple(sorted(events)), max(events.values()))
+        for key, events in sorted(found.items())
+    ]
+
+
+def _mine(work: Claimed) -> dict[str, object]:
+    return {"claim": work.claim, "account_id": work.account_id, "customer_id": work.customer_id}
+
+
+async def done(session: AsyncSession, work: Claimed) -> None:
+    """In the transaction that did it. Only what was claimed with it: what came since has yet to be looked at."""
+    connection = await session.connection()
+    await connection.execute(DONE, _mine(work))
+
+
+async def ignore(session: AsyncSession, work: Claimed, why: str) -> None:
+    connection = await session.connection()
+    await connection.execute(IGNORE, _mine(work) | {"why": why})
+
+
+async def release(
+    session: AsyncSession,
+    work: Claimed,
+    wait: timedelta,
+    error: str,
+    *,
+    most: int,
+    counts: bool = True,
+    parked: bool = False,
+) -> None:
+    """For another try. The try of number `most` that counts was the last one."""
+    connection = await session.connection()
+    values = {"wait": wait, "error": error, "most": most, "counts": counts}
+    await connection.execute(RELEASE, _mine(work) | values | {"back": "parked" if parked else "pending"})
+
+
+async def place(session: AsyncSession, account_id: str, customer_id: str) -> str:
+    """Id of the tenant whose customer this is; "" when nobody knows it (yet)."""
+    connection = await session.connection()
+    found = await connection.execute(PLACE, {"account_id": account_id, "customer_id": customer_id})
+    return str(found.scalar_one())
+
+
+async def ticket(session: AsyncSession) -> int:
+    connection = await session.connection()
+    return int((await connection.execute(TICKET)).scalar_one())
+
+
+async def pass_guard(session: AsyncSession, account_id: str, customer_id: str, number: int) -> bool:
+    """Whether no look that began later has been written. Locks the customer until commit."""
+    connection = await session.connection()
+    values = {"account_id": account_id, "customer_id": customer_id, "ticket": number, "at": now()}
+    return (await connection.execute(GUARD, values)).first() is not None
+
+
+async def replay(session: AsyncSession, account_id: str, event_id: str) -> bool:
+    connection = await session.connection()
+    found = await connection.execute(REPLAY, {"account_id": account_id, "event_id": event_id})
+    return found.first() is not None
+
+
+async def list_unseen(session: AsyncSession, since: datetime, most: int) -> Sequence[tuple[str, str, str]]:
+    """(account, customer, tenant) not looked at since then, the longest first. Of every tenant: ids only."""
+    connection = await session.connection()
+    rows = await connection.execute(UNSEEN, {"since": since, "most": most})
+    return [(row[0], row[1], row[2]) for row in rows.all()]
+
+
+async def pause(session: AsyncSession, account_id: str, why: str) -> None:
+    connection = await session.connection()
+    await connection.execute(PAUSE, {"id": account_id, "why": why})
+
+
+async def prune(session: AsyncSession) -> None:
+    """What was settled long ago."""
+    connection = await session.connection()
+    await connection.execute(PRUNE)

@@ -1,0 +1,48 @@
+"""Webhooks as if they had come in: stored as intake stores them."""
+
+from sqlalchemy import text
+
+from shared.billing.models import PLATFORM, InboxRow
+from shared.core import db
+from shared.core.db import now
+from shared.core.ids import new_id
+
+
+async def store(customer: str, count: int = 1, *, account: str = PLATFORM) -> list[str]:
+    ids = [new_id("evt") for _ in range(count)]
+    async with db.transaction() as session:
+        connection = await session.connection()
+        for event_id in ids:
+            row = InboxRow(
+                account_id=account,
+                event_id=event_id,
+                type="customer.subscription.updated",
+                livemode=False,
+                created_at=now(),
+                customer_id=customer,
+                payload=b"{}",
+            )
+            await connection.execute(InboxRow.__table__.insert().values(row.model_dump()))  # type: ignore[attr-defined]
+    return ids
+
+
+async def statuses(customer: str) -> dict[str, int]:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        found = await connection.execute(
+            text("select status, count(*) from billing_inbox where customer_id = :customer group by 1"),
+            {"customer": customer},
+        )
+        return {row[0]: row[1] for row in found.all()}
+
+
+async def due(customer: str) -> None:
+    """What waits is due now."""
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text(
+                "update billing_inbox set due_at = clock_timestamp() where customer_id = :customer and status <> 'done'"
+            ),
+            {"customer": customer},
+        )

@@ -1,0 +1,88 @@
+"""A webhook asks for a look, and what follows from the look is written once, whatever came."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.billing import customers, inbox, providers
+from shared.billing.models import PLATFORM
+from shared.billing.provider import CustomerState, Line, ProviderDown, Subscription
+from shared.core.db import now
+from shared.core.ids import new_id
+from tests.billing import events, seller
+from tests.conftest import Cast
+
+START = now().replace(microsecond=0) - timedelta(days=3)
+
+
+@pytest.fixture
+async def stripe() -> seller.Seller:
+    one = seller.Seller()
+    providers.use(PLATFORM, one)
+    return one
+
+
+def subscribed(status: str = "active", **changed: object) -> Subscription:
+    line = Line("si_1", seller.PRO_FLAT, "price_x", 1, START, START + timedelta(days=30))
+    base = Subscription("sub_1", status, START, lines=(line,), pays=True, currency="usd")
+    return replace(base, **changed)  # type: ignore[arg-type]
+
+
+async def test_a_webhook_gives_what_was_bought(cast: Cast, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(await seller.tenant_of(cast.ann))
+    stripe.state[customer] = CustomerState(
+        customer, method="Visa ending in 4242", subscriptions=(subscribed(),)
+    )
+    await events.store(customer, 3)
+    assert await inbox.work_off() == 1
+    async with cast.ann.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.billing_status) == ("pro", "active")
+    assert await events.statuses(customer) == {"done": 3}
+
+
+async def test_a_cancelled_one_gives_nothing_more(cast: Cast, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(await seller.tenant_of(cast.ann))
+    for status, access in (
+        ("active", "active"),
+        ("past_due", "grace"),
+        ("active", "active"),
+        ("canceled", "none"),
+    ):
+        stripe.state[customer] = CustomerState(
+            customer, subscriptions=(subscribed(status, failed_since=START),)
+        )
+        await events.store(customer, 1)
+        await inbox.work_off()
+        async with cast.ann.ctx() as ctx:
+            assert ctx.rights.billing_status == access
+
+
+async def test_who_is_down_costs_nothing_but_time(cast: Cast, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(await seller.tenant_of(cast.ann))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    await events.store(customer, 2)
+    stripe.fail = ProviderDown("no answer")
+    await inbox.work_off()
+    assert await events.statuses(customer) == {"pending": 2}
+    stripe.fail = None
+    await events.due(customer)
+    await inbox.work_off()
+    assert await events.statuses(customer) == {"done": 2}
+
+
+async def test_what_nobody_knows_waits_for_who_does(cast: Cast, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    tenant_id = await seller.tenant_of(cast.ann)
+    stripe.next_id = f"cus_{new_id('x')[-8:]}"
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    await events.store(stripe.next_id, 1)
+    await inbox.work_off()
+    assert await events.statuses(stripe.next_id) == {"parked": 1}
+    await customers.ensure(tenant_id)
+    await inbox.work_off()
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.plan == "pro"
