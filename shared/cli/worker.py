@@ -3,7 +3,7 @@
 import asyncio
 
 from shared.access import evidence
-from shared.billing import inbox, reconcile
+from shared.billing import inbox, price_sync, reconcile
 from shared.billing import tasks as billing
 from shared.cli import lifeline
 from shared.core import log
@@ -22,7 +22,8 @@ def run() -> None:
 
 
 async def _work(tasks: dict[str, worker.Handler], platform: dict[str, worker.Handler]) -> None:
-    beside = [asyncio.create_task(one) for one in (evidence.run(), inbox.run(), reconcile.run())]
+    loops = (evidence.run(), inbox.run(), price_sync.run(), reconcile.run())
+    beside = [asyncio.create_task(one) for one in loops]
     try:
         await worker.run(tasks, platform, entry.enter_job)
     finally:

@@ -1,0 +1,235 @@
+"""Three plans over three periods, each with a change in the middle, against what was computed by hand.
+
+Everything between our price list and the invoice is real: prices pushed, usage recorded and reported, subscriptions
+ordered, changed and repriced through the gateway, over HTTP, at the Stripe stand-in with its clock. The numbers below
+were worked out on paper from the published rules, and not by the code under test.
+
+                           January 2027 (31 days)      February (28)               March (31)
+seat    $20.00 a seat      5, and 8 from the 11th      8; $22.00 from the 15th on  8
+usage   100 units free,    used 250                    used 60, then 70;           used 400
+        then $0.10                                     50 free, then $0.12
+                                                       from the 15th on
+hybrid  $199.00            used 5,400                  used 6,000                  used 5,001
+        + $15.00 a seat    10, and 7 from the          7, one add-on at $90.00     7, one add-on
+        + 5,000 units      21st, 12:00                 from the 15th;
+        free, then $0.05                               $219.00 from the 20th on
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.billing import customers, price_sync, prices, providers, repricing, sync, usage
+from shared.billing.models import PLATFORM
+from shared.billing.prices import Tier
+from shared.billing.provider import CheckoutOrder, Invoice, Subscription
+from shared.billing.stripe_gateway import StripeGateway
+from shared.billing.stripe_pace import Pace
+from shared.core import db
+from shared.dev.stripe_sandbox import checkout
+from shared.dev.stripe_sandbox.api import app
+from shared.dev.stripe_sandbox.store import Account, Sandbox
+from shared.tenancy import entry
+from tests import factories
+from tests.billing import selling
+from tests.billing.stub import serving
+from tests.conftest import Operating, own_database
+
+KEY = "sk_test_to_the_cent"
+
+
+def at(month: int, day: int, hour: int = 0) -> datetime:
+    return datetime(2027, month, day, hour, tzinfo=UTC)
+
+
+# What an invoice says: its total, and how it comes about. Amounts in cents.
+SEAT = [
+    10_000,  # 1 January: 5 × 2,000
+    # 1 February: 8 × 2,000 = 16,000, and for the three seats more since the 11th, 21 of 31 days:
+    #   charge 8 × 2,000 × 21/31 = 10,838.71 → 10,839; credit 5 × 2,000 × 21/31 = 6,774.19 → 6,774; together 4,065
+    20_065,
+    17_600,  # 1 March: 8 × 2,200, the price since 15 February; February was paid at the old one
+    17_600,  # 1 April: 8 × 2,200
+]
+USAGE = [
+    0,  # 1 January: nothing used yet
+    1_500,  # 1 February, for January: (250 − 100) × 10
+    300,  # 1 March, for February, which began under the old price: (60 + 70 − 100) × 10
+    4_200,  # 1 April, for March, under the new one: (400 − 50) × 12
+]
+HYBRID = [
+    34_900,  # 1 January: 19,900 + 10 × 1,500
+    # 1 February: 19,900 + 7 × 1,500 = 30,400; for January (5,400 − 5,000) × 5 = 2,000; three seats fewer since the
+    # 21st at noon, 10.5 of 31 days:
+    #   charge 7 × 1,500 × 10.5/31 = 3,556.45 → 3,556; credit 10 × 1,500 × 10.5/31 = 5,080.65 → 5,081; together −1,525
+    30_875,
+    # 1 March: 21,900 since 20 February + 7 × 1,500 + 9,000 for the add-on = 41,400; for February
+    # (6,000 − 5,000) × 5 = 5,000; the add-on in February since the 15th, 14 of 28 days: 9,000 × 14/28 = 4,500
+    50_900,
+    41_405,  # 1 April: 41,400, and for March (5,001 − 5,000) × 5 = 5
+]
+
+
+@dataclass
+class World:
+    """A stand-in with a clock of ours, and the three who buy."""
+
+    gateway: StripeGateway
+    account: Account
+    operator: Operating
+    now: datetime
+    buyers: dict[str, "Buyer"] = field(default_factory=dict)
+
+    async def until(self, moment: datetime) -> None:
+        """In the meantime everything happens at its time, and the worker has made its rounds."""
+        self.now = moment
+        await usage.report()
+        await repricing.reprice(moment)
+
+
+@dataclass
+class Buyer:
+    world: World
+    tenant_id: str
+    version_id: str
+    customer_id: str = ""
+
+    async def subscription(self) -> Subscription:
+        (one,) = (await self.world.gateway.fetch(self.customer_id)).subscriptions
+        return one
+
+    async def buys(self, seats: int = 1) -> None:
+        self.customer_id = await customers.ensure(self.tenant_id)
+        async with db.transaction() as session:
+            lines = await prices.order_lines(session, PLATFORM, self.version_id, "month", seats=seats)
+        order = CheckoutOrder(
+            self.customer_id,
+            lines,
+            0,
+            "https://bulkhead.test/paid",
+            "https://bulkhead.test/left",
+            self.tenant_id,
+        )
+        page = await self.world.gateway.checkout(order)
+        assert checkout.pay(self.world.account, page.rpartition("/")[2], "4242424242424242").paid
+        await self.looked_at()
+
+    async def changes(self, seats: int = 1, addons: Mapping[str, int] | None = None) -> None:
+        moment = self.world.now
+        async with db.transaction() as session:
+            lines = await prices.order_lines(
+                session, PLATFORM, self.version_id, "month", seats=seats, addons=addons, at=moment
+            )
+        one = await self.subscription()
+        await self.world.gateway.change(
+            one.id, lines, as_of=moment, prorate=True, key=f"{self.tenant_id}-{moment.isoformat()}"
+        )
+        await self.looked_at()
+
+    async def uses(self, meter: str, quantity: int) -> None:
+        async with entry.enter_books(self.tenant_id, "tests") as ctx:
+            assert await usage.record(ctx, meter, quantity, self.world.now, self.world.now.isoformat())
+
+    async def looked_at(self) -> None:
+        """As a webhook would have asked for."""
+        await sync.look(PLATFORM, self.customer_id, self.tenant_id, cause="webhook")
+
+    async def bills(self) -> list[Invoice]:
+        state = await self.world.gateway.fetch(self.customer_id)
+        return sorted(state.invoices, key=lambda one: one.created_at)
+
+
+@pytest.fixture
+async def world(schema: str) -> AsyncIterator[World]:
+    """Prices are everybody's, so that this has a database, and the provider an account, of its own."""
+    async with own_database(schema, "cents"):
+        known, sandbox = dict(providers._known), Sandbox()
+        async with serving(app(sandbox)) as base:
+            gateway = StripeGateway(KEY, base)
+            gateway._wire._pace = Pace(rate=1_000, burst=100)  # nobody else asks here
+            made = World(gateway, sandbox.account(KEY), Operating(await factories.operator("Olga")), at(1, 1))
+            sandbox.clock = lambda: made.now.timestamp()
+            sandbox.base_url = base
+            providers.use(PLATFORM, gateway)
+            await _sell(made)
+            yield made
+            await gateway.close()
+        providers._known.clear()
+        providers._known.update(known)
+
+
+async def _sell(world: World) -> None:
+    units = {"kind": "metered", "meter": "api_calls", "tiers": (Tier(100, 0), Tier(None, 10))}
+    events = {"kind": "metered", "meter": "usage_events", "tiers": (Tier(5_000, 0), Tier(None, 5))}
+    seat = {"kind": "seat", "amount": 2_000}
+    listed: dict[str, Sequence[Mapping[str, Any]]] = {
+        "seat": (seat,),
+        "usage": (units,),
+        "hybrid": ({"amount": 19_900}, {"kind": "seat", "amount": 1_500}, events),
+    }
+    for name, parts in listed.items():
+        version = await selling.sold(_as_cast(world), *parts)
+        founder = await factories.account(name.title())
+        tenant = await factories.tenant(founder, name.title())
+        world.buyers[name] = Buyer(world, tenant.id, version.id)
+    later = (
+        ("seat", {**seat, "amount": 2_200, "effective_at": at(2, 15)}),
+        ("usage", {**units, "tiers": (Tier(50, 0), Tier(None, 12)), "effective_at": at(2, 15)}),
+        ("hybrid", {"amount": 21_900, "effective_at": at(2, 20)}),
+    )
+    for name, part in later:
+        await selling.price(_as_cast(world), world.buyers[name].version_id, **part)
+    assert (await price_sync.push()).failed == ()
+    assert (await price_sync.compare()).drifted == 0  # what came back is what was meant
+
+
+def _as_cast(world: World) -> Any:
+    """Of the cast, only Olga sells."""
+    return type("Sellers", (), {"olga": world.operator})
+
+
+async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
+    seat, use, hybrid = (world.buyers[name] for name in ("seat", "usage", "hybrid"))
+    await seat.buys(seats=5)
+    await use.buys()
+    await hybrid.buys(seats=10)
+
+    await world.until(at(1, 11))
+    await seat.changes(seats=8)
+    await use.uses("api_calls", 250)
+    await world.until(at(1, 21, 12))
+    await hybrid.changes(seats=7)
+    await hybrid.uses("usage_events", 5_400)
+    await world.until(at(1, 31))
+
+    await world.until(at(2, 1, 1))
+    await world.until(at(2, 10))
+    await use.uses("api_calls", 60)
+    await world.until(at(2, 15))
+    await hybrid.changes(seats=7, addons={"plv_extra_seats_1": 1})
+    await world.until(at(2, 20))
+    await use.uses("api_calls", 70)
+    await hybrid.uses("usage_events", 6_000)
+    await world.until(at(2, 28))
+
+    await world.until(at(3, 1, 1))
+    await world.until(at(3, 10))
+    await use.uses("api_calls", 400)
+    await hybrid.uses("usage_events", 5_001)
+    await world.until(at(3, 31))
+
+    await world.until(at(4, 1, 2))
+    for buyer, expected in ((seat, SEAT), (use, USAGE), (hybrid, HYBRID)):
+        bills = await buyer.bills()
+        assert [one.total for one in bills] == expected, [
+            (line.said, line.amount) for one in bills for line in one.lines
+        ]
+        assert {one.status for one in bills} == {"paid"}
+        assert [sum(line.amount for line in one.lines) for one in bills] == expected
+    _, february, *_ = await seat.bills()
+    assert sorted((line.amount, line.proration) for line in february.lines) == [
+        *((-6_774, True), (10_839, True), (16_000, False)),
+    ]
