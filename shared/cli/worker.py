@@ -22,11 +22,15 @@ def run() -> None:
 
 
 async def _work(tasks: dict[str, worker.Handler], platform: dict[str, worker.Handler]) -> None:
-    loops = (evidence.run(), inbox.run(), price_sync.run(), reconcile.run())
-    beside = [asyncio.create_task(one) for one in loops]
+    """The queue and what runs beside it. If one of them ends, all do: the supervisor starts them again."""
+    queue = worker.run(tasks, platform, entry.enter_job)
+    beside = (evidence.run(), inbox.run(), reconcile.run(), price_sync.run())
+    parts = [asyncio.create_task(one) for one in (queue, *beside)]
     try:
-        await worker.run(tasks, platform, entry.enter_job)
+        ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for one in ended:
+            one.result()
     finally:
-        for one in beside:
+        for one in parts:
             one.cancel()  # the counts of decisions write what is left
-        await asyncio.gather(*beside, return_exceptions=True)
+        await asyncio.gather(*parts, return_exceptions=True)

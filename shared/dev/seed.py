@@ -10,6 +10,7 @@ from shared.core import db
 from shared.core.config import Misconfigured, settings
 from shared.core.db import now
 from shared.core.errors import Conflict
+from shared.dev import seed_billing
 from shared.entitlements import holdings
 from shared.identity import mfa, operators, passwords, users
 from shared.identity.models import User
@@ -59,8 +60,8 @@ async def seed() -> None:
     if settings().production:
         raise Misconfigured("the demo cast is for development")
     people = {email: await _person(email, name) for email, name in PEOPLE.items()}
-    for house in HOUSES:
-        await _house(house, people)
+    tenants = {house.name: await _house(house, people) for house in HOUSES}
+    await seed_billing.seed(tenants)
     for email, (name, role) in OPERATORS.items():
         await _operator(email, name, role)
     await db.dispose()  # this event loop ends here
@@ -72,13 +73,18 @@ async def _person(email: str, name: str) -> User:
         return known or await users.create(session, email, name, await _password(), verified=True)
 
 
-async def _house(house: House, people: dict[str, User]) -> None:
+async def _house(house: House, people: dict[str, User]) -> str:
+    """Id of the tenant."""
     owner = people[house.owner]
     if not await _belongs(owner, house.name):
         await _found(house, owner)
     for email, role in house.others:
         if not await _belongs(people[email], house.name):
             await _join(house, owner, people[email], role)
+    async with db.transaction(user_id=owner.id) as session:
+        tenant = await _standing(session, owner, house.name)
+        assert tenant is not None
+        return tenant.id
 
 
 async def _belongs(person: User, name: str) -> bool:
