@@ -1,5 +1,6 @@
 """How subscriptions begin, stand and end."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_default_incomplete_waits_and_error_if_incomplete_changes_nothing(shop: 
 def test_months_are_calendar_months(shop: Shop, start: str, boundaries: list[str]) -> None:
     clock = shop.clock(start)
     subscription = shop.subscribe(shop.customer(clock), shop.price())
-    for boundary, following in zip(boundaries, boundaries[1:], strict=False):
+    for boundary, following in pairwise(boundaries):
         assert subscription["items"].data[0].current_period_end == at(boundary)
         shop.advance(clock, at(boundary) + 7200)
         subscription = shop.again(subscription)
