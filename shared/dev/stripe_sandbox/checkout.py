@@ -19,7 +19,7 @@ TAKES = (
     "mode=subscription|setup success_url cancel_url customer customer_email client_reference_id metadata currency"
     " line_items.price line_items.quantity expires_at locale allowed_payment_method_types=card allow_promotion_codes=false"
     " payment_method_collection setup_intent_data.metadata setup_intent_data.description ui_mode=hosted_page"
-    " billing_address_collection=auto customer_creation=always|if_required discounts.coupon"
+    " automatic_tax.enabled=false line_items.adjustable_quantity.enabled=false billing_address_collection=auto customer_creation=always|if_required discounts.coupon"
     f" {IN_SUBSCRIPTION}"
 )
 
