@@ -1,7 +1,7 @@
 """How subscriptions begin, stand and end."""
 
-from typing from itertools import pairwise
-import Any
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import stripe
@@ -214,22 +214,53 @@ def test_a_trial_is_made_longer(shop: Shop) -> None:
     assert shop.again(subscription).status == "trialing"
 
 
-def test_it_ends_now_at_the_period_or_at_a_moment(shop: Shop) -> None:
+def test_it_ends_now_or_with_its_period(shop: Shop) -> None:
     clock = shop.clock("2025-01-01")
     customer, price = shop.customer(clock), shop.price()
-    now, later, moment = [shop.subscribe(customer, price) for _ in range(3)]
+    now, later, same = [shop.subscribe(customer, price) for _ in range(3)]
     assert shop.v1.subscriptions.cancel(now.id).status == "canceled"
     with pytest.raises(stripe.InvalidRequestError) as gone:
         shop.v1.subscriptions.cancel(now.id)
     assert gone.value.http_status == 404
     shop.v1.subscriptions.update(later.id, {"cancel_at_period_end": True})
-    shop.v1.subscriptions.update(moment.id, {"cancel_at": at("2025-01-16 12:00")})
-    shop.advance(clock, "2025-01-20")
-    assert (shop.again(later).status, shop.again(moment).status) == ("active", "canceled")
-    last = shop.again(moment).latest_invoice  # half of the month is given back
-    assert (last.total, last.ending_balance) == (-1000, -1000)
+    shop.v1.subscriptions.update(same.id, {"cancel_at": "max_period_end"})
+    shop.advance(clock, "2025-01-31 23:59")
+    assert [shop.again(one).status for one in (later, same)] == ["active", "active"]
     shop.advance(clock, "2025-02-01 00:01")
-    assert shop.again(later).status == "canceled"
+    ended = [shop.again(one) for one in (later, same)]
+    assert [(one.status, one.ended_at) for one in ended] == [("canceled", at("2025-02-01"))] * 2
+    assert shop.happened(later)[-1] == "customer.subscription.deleted"
+
+
+def test_canceled_with_credit_for_the_rest(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    customer, meter = shop.customer(clock), shop.meter()
+    subscription = shop.subscribe(customer, shop.price(2000), shop.metered(meter, 10))
+    shop.use_units(meter, customer, 25)
+    shop.advance(clock, "2025-01-16 12:00")
+    shop.v1.subscriptions.cancel(subscription.id, {"prorate": True, "invoice_now": True})
+    invoice = shop.again(subscription).latest_invoice
+    assert shop.lines(invoice) == [(1, -1000), (25, 250)]
+    assert (invoice.amount_due, invoice.ending_balance) == (0, -750)
+
+
+def test_a_refused_change_leaves_everything_as_it_was(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    subscription = shop.subscribe(shop.customer(clock), shop.price(), metadata={"a": "1"})
+    shop.advance(clock, "2025-01-10")
+    seats = [{"id": subscription["items"].data[0].id, "quantity": 9}]
+    for wrong in (
+        {"trial_end": at("2024-01-01")},
+        {"default_payment_method": "pm_none"},
+        {"discounts": [{"coupon": "none"}]},
+        {"cancel_at": at("2024-12-31"), "cancel_at_period_end": True},
+        {"proration_date": at("2024-12-31")},
+    ):
+        with pytest.raises(stripe.InvalidRequestError):
+            shop.v1.subscriptions.update(subscription.id, {"items": seats, "metadata": {"a": "2"}, **wrong})
+    assert shop.v1.invoice_items.list({"customer": subscription.customer}).data == []
+    same = shop.v1.subscriptions.retrieve(subscription.id)
+    assert (same["items"].data[0].quantity, same.metadata.a) == (1, "1")
 
 
 def test_metered_use_is_billed_when_it_ends_at_the_period(shop: Shop) -> None:
