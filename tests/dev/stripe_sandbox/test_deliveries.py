@@ -140,6 +140,7 @@ async def test_one_slow_endpoint_does_not_hold_up_another(stand: Standing, ours:
         await ours.has(20)
         assert time.monotonic() - began < 0.25 * 20 / module.AT_ONCE
         await slow.has(20)
+        assert time.monotonic() - began < 0.25 * 20 / 2, "nor does it get one event at a time"
 
 
 async def test_both_secrets_sign_while_one_is_rolled(stand: Standing, ours: Endpoint) -> None:
@@ -180,6 +181,17 @@ async def test_held_then_released_reversed(stand: Standing, ours: Endpoint) -> N
     assert (await stand.pull("release", order="kept", count=1))["released"] == 1
     assert (await stand.pull("release", order="reversed"))["released"] == 2
     assert ours.types() == [kinds[0], kinds[2], kinds[1]]
+
+
+async def test_one_accounts_release_leaves_anothers_held(stand: Standing, ours: Endpoint) -> None:
+    other = stand.another()
+    for one in (stand, other):
+        one.endpoint(ours.url)
+        await one.pull("chaos", hold=True)
+        one.happens()
+    assert (await stand.pull("release"))["released"] == 1
+    assert len(ours.got) == 1
+    await settled(other, "held")
 
 
 async def test_released_but_refused_is_tried_again(stand: Standing, ours: Endpoint) -> None:
