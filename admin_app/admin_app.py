@@ -11,6 +11,7 @@ from admin_app.pages import (  # noqa: F401
     jobs,
     operators,
     overview,
+    prices,
     tenant,
     tenants,
 )

@@ -11,6 +11,7 @@ NAV = {
     ],
     "Product": [
         Link("Catalog", "/catalog", "book-open", shown=may(actions.OP_CATALOG_READ)),
+        Link("Prices", "/prices", "tag", shown=may(actions.OP_CATALOG_READ)),
         Link("Flags", "/flags", "flag", shown=may(actions.OP_FLAG_READ)),
     ],
     "Running": [

@@ -33,7 +33,7 @@ from shared.ui.form import button, choices, dialog, field, text_input
 from shared.ui.form_model import Form, a_word, an_id
 from shared.ui.gate import needs
 from shared.ui.hull import hull, small
-from shared.ui.shell import head
+from shared.ui.shell import head, link
 from shared.ui.table import some
 from shared.ui.why import Change, diff
 
@@ -409,9 +409,10 @@ def chosen_panel() -> rx.Component:
         may(actions.OP_CATALOG_WRITE) & ~CatalogState.chosen.retired,
         button("Retire", kind="danger", glyph="archive", on_click=CatalogState.ask("retire")),
     )
+    acts = rx.fragment(link("Prices", "/prices", class_name="small"), retire)
     return rx.cond(
         CatalogState.chosen.name != "",
-        versions_panel(CatalogState.chosen, CatalogState.versions, retire, CatalogState.choose),
+        versions_panel(CatalogState.chosen, CatalogState.versions, acts, CatalogState.choose),
     )
 
 

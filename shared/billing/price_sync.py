@@ -60,16 +60,21 @@ async def ask_compare(octx: OperatorCtx) -> None:
     trail.record_operator(octx, "prices.compared", "*", reason=WHY)
 
 
-async def push(role: db.Role = "app") -> Outcome:
-    """Everything that is in force or coming and not yet there, to each account. Twice is once."""
+async def push(role: db.Role = "app", *, mends: bool = False) -> Outcome:
+    """Everything that is in force or coming and not yet there, to each account. Twice is once.
+
+    `mends`: also what differs there, which the clock never does: somebody should have seen it.
+    """
     done, failed = 0, list[str]()
     for account_id, provider in await _sellers(role):
         async with db.transaction(role) as session:
             listed = await repository.list_prices(session)
-            there = await repository.list_external(session, account_id, [price.id for price, _, _ in listed])
+            there = await repository.list_there_of(session, account_id)
         alive = _alive([price for price, _, _ in listed], now())
         for price, version, plan in listed:
-            if price.id not in alive or price.id in there or plan.retired_at is not None:
+            known = there.get(price.id)
+            is_there = known is not None and known.external_id and not (mends and known.drift)
+            if price.id not in alive or is_there or plan.retired_at is not None:
                 continue
             try:
                 external_id = await provider.push_price(tag(price, version, plan))

@@ -77,10 +77,16 @@ async def list_there(session: AsyncSession) -> Sequence[ProviderPrice]:
     return (await session.exec(select(ProviderPrice).order_by(*order))).all()
 
 
+async def list_there_of(session: AsyncSession, account_id: str) -> dict[str, ProviderPrice]:
+    statement = select(ProviderPrice).where(ProviderPrice.account_id == account_id)
+    return {one.price_id: one for one in await session.exec(statement)}
+
+
 async def put_pushed(
     session: AsyncSession, account_id: str, price_id: str, external_id: str, at: datetime
 ) -> None:
-    await _put(session, account_id, price_id, {"external_id": external_id, "pushed_at": at})
+    """What was pushed is there as it should be."""
+    await _put(session, account_id, price_id, {"external_id": external_id, "pushed_at": at, "drift": {}})
 
 
 async def put_compared(

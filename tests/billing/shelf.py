@@ -41,8 +41,12 @@ class Shelf:
             raise ProviderRefused("That is not possible.", "no")
 
     async def push_price(self, tag: PriceTag) -> str:
+        """What is there and right stays; else another one takes its place."""
         self._answer(tag.id)
-        return self.prices.setdefault(tag.id, PriceThere(f"price_{len(self.prices)}", tag)).external_id
+        there = self.prices.get(tag.id)
+        if there is None or there.tag != tag or not there.active:
+            there = self.prices[tag.id] = PriceThere(f"price_{self.calls}", tag)
+        return there.external_id
 
     async def read_price(self, tag: PriceTag) -> PriceThere:
         self._answer(tag.id)

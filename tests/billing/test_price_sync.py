@@ -121,6 +121,22 @@ async def test_what_is_gone_there_or_is_another_one_is_shown(cast: Cast, shelf: 
     assert (await drift("prc_starter_flat_month"))["Price"] == [one.external_id, other.external_id]
 
 
+async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: Shelf) -> None:
+    await price_sync.push()
+    shelf.repaint("prc_starter_flat_month", amount=1_900)
+    await price_sync.compare()
+    assert (await price_sync.push()).done == 0
+    assert await drift("prc_starter_flat_month") != {}
+    assert (await price_sync.push("operator", mends=True)).done == 1
+    assert await drift("prc_starter_flat_month") == {}
+    row, there_now = await there("prc_starter_flat_month"), shelf.prices["prc_starter_flat_month"]
+    assert row is not None
+    assert row.external_id == there_now.external_id
+    assert there_now.tag is not None
+    assert there_now.tag.amount == 2_900
+    assert (await price_sync.compare()).drifted == 0
+
+
 async def test_what_one_tenant_is_offered_is_pushed_by_operators(cast: Cast, shelf: Shelf) -> None:
     version = await selling.sold(cast, for_tenant=cast.acme)
     await price_sync.push()

@@ -29,6 +29,7 @@ OPERATORS_PAGES = {
     "operator-tenants": f"{ADMIN}/tenants",
     "operator-audit": f"{ADMIN}/audit",
     "operator-catalog": f"{ADMIN}/catalog",
+    "operator-prices": f"{ADMIN}/prices",
     "operator-jobs": f"{ADMIN}/jobs",
     "operator-operators": f"{ADMIN}/operators",
     "operator-account": f"{ADMIN}/account",

@@ -1,0 +1,76 @@
+"""The price list by hand: a new price beside the one in force, in every look that is promised."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import ADMIN, Newcomer
+from tests.e2e.test_pages import LOOKS, PROMISED, judged
+
+
+def opens(page: Page) -> None:
+    page.goto(f"{ADMIN}/prices")
+    expect(page.get_by_role("table", name="Prices of Starter")).to_contain_text("$29.00")
+
+
+@pytest.mark.parametrize("look", PROMISED)
+def test_the_price_list_in_every_look(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    olga = someone(width=width, dark=dark)
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    opens(page)
+    page.wait_for_timeout(200)
+    olga.shot(f"prices-{look}")
+    page.screenshot(path=f".artifacts/shots/prices-{look}-full.png", full_page=True)
+    wrong = judged(olga, "prices", look)
+    page.get_by_role("button", name="Set price of Pro").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("What for")).to_be_focused()
+    page.wait_for_timeout(200)
+    olga.shot(f"prices-set-{look}")
+    wrong += judged(olga, "prices-set", look)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert wrong == []
+
+
+def test_a_price_that_comes_stands_beside_the_one_in_force(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    opens(page)
+    other = olga.another_tab()
+    opens(other)
+    page.bring_to_front()
+    page.get_by_role("button", name="Set price of Priority support").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Price", exact=True).fill("a lot")
+    dialog.get_by_label("Reason").fill("More people answer at night")
+    dialog.get_by_role("button", name="Set price").click()
+    olga.sees("is not an amount in USD")
+    dialog.get_by_label("Price", exact=True).fill("169.00")
+    dialog.get_by_label("In force from").fill("2030-01-01T00:00")
+    dialog.get_by_role("button", name="Set price").click()
+    olga.sees("Running subscriptions follow at their next renewal")
+    table = page.get_by_role("table", name="Prices of Priority support")
+    for said in ("$149.00", "In force", "$169.00", "Coming", "More people answer at night"):
+        expect(table).to_contain_text(said)
+    olga.shot("prices-coming")
+    assert judged(olga, "prices-coming", "light") == []
+    other.bring_to_front()
+    expect(other.get_by_role("table", name="Prices of Priority support")).to_contain_text(
+        "$169.00"
+    )  # by itself
+    page.goto(f"{ADMIN}/audit")
+    page.get_by_role("tab", name="Operators").click()
+    line = page.get_by_role("listitem").filter(has_text="set a price of Priority support").first
+    expect(line).to_contain_text("More people answer at night")
+    expect(line).to_contain_text("$169.00")
+
+
+def test_support_sees_prices_and_sets_none(someone: type[Newcomer]) -> None:
+    sam = someone()
+    sam.operates("sam@bulkhead.test")
+    opens(sam.page)
+    expect(sam.page.get_by_role("button", name="Push now")).to_have_attribute("aria-disabled", "true")
+    expect(sam.page.get_by_role("button", name="Set price of Starter")).to_have_count(0)

@@ -1,0 +1,147 @@
+"""What the operators' page of prices shows, and what it makes of what a browser sends."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from admin_app import price_list
+from admin_app.pages.prices import PricesState
+from shared.billing.prices import Tier
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, Refused
+from tests.billing import selling
+from tests.billing.shelf import Shelf, put_up
+from tests.conftest import Cast
+
+FORM = {
+    **{"part": "flat", "period": "month", "currency": "usd", "price": "39.00", "included": ""},
+    **{"effective_at": "", "reason": "Costs have risen"},
+}
+
+
+@pytest.fixture
+async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
+    async with put_up() as shelf:
+        yield shelf
+
+
+async def does(page: Any, name: str, *args: Any) -> Any:
+    handler: Any = type(page).event_handlers[name].fn
+    return await handler(page, *args)
+
+
+async def opened(who: Any) -> Any:
+    page = who.opens(PricesState, path="/prices")
+    await does(page, "load")
+    return page
+
+
+def shown(page: Any, version_id: str) -> Any:
+    return next(one for one in page.versions if one.id == version_id)
+
+
+async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: Shelf) -> None:
+    version, later = await selling.sold(cast), now() + timedelta(days=20)
+    page = await opened(cast.olga)
+    await does(page, "ask", version.id)
+    assert (page.asking, page.chosen.name) == (True, "Startup")
+    await does(page, "set_price", {**FORM, "effective_at": later.isoformat()})
+    assert not page.asking
+    rows = shown(page, version.id).prices
+    assert [(one.cost, one.state, one.there) for one in rows] == [
+        ("$29.00", "In force", "Not pushed"),
+        ("$39.00", "Coming", "Not pushed"),
+    ]
+    assert rows[1].why == "Olga: Costs have risen"
+    await does(page, "set_price", {**FORM, "price": "31"})
+    one = shown(page, version.id)
+    assert [row.cost for row in one.prices] == ["$31.00", "$39.00"]
+    assert ([row.cost for row in one.past], one.past_said) == (["$29.00"], "1 earlier price")
+
+
+async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: Shelf) -> None:
+    version = await selling.sold(cast)
+    page = await opened(cast.olga)
+    assert "Pushed" in str(await does(page, "push"))
+    (row,) = shown(page, version.id).prices
+    assert (row.there, row.differs) == ("Pushed", [])
+    shelf.repaint(row.id, amount=1_900)
+    assert "1 differs" in str(await does(page, "compare"))
+    (row,) = shown(page, version.id).prices
+    assert row.there == "Differs"
+    assert [(one.name, one.before, one.after) for one in row.differs] == [("Amount", "$29.00", "$19.00")]
+    assert (page.figures.differing, page.figures.missing) == ("1", "0")
+    assert page.figures.compared != ""
+    await does(page, "push")
+    assert page.figures.differing == "0"
+    shelf.down = True
+    assert "does not answer" in str(await does(page, "compare"))
+
+
+async def test_what_is_free_or_agreed_in_person_has_no_price(cast: Cast, shelf: Shelf) -> None:
+    page = await opened(cast.olga)
+    for key in ("free", "enterprise"):
+        assert shown(page, f"plv_{key}_1").prices == []
+
+
+def test_what_is_typed_becomes_a_price() -> None:
+    def meant(**typed: str) -> dict[str, Any]:
+        return price_list.meant(price_list.PriceForm.read({**FORM, **typed}))
+
+    assert meant()["amount"] == 3_900
+    metered = meant(part="metered_api_calls", price="0.10", included="1,000")
+    assert (metered["kind"], metered["meter"], metered["amount"]) == ("metered", "api_calls", 0)
+    assert metered["tiers"] == (Tier(1_000, 0), Tier(None, 10))
+    plain = meant(part="metered_usage_events", price="0.10")
+    assert (plain["meter"], plain["amount"], plain["tiers"]) == ("usage_events", 10, ())
+    assert meant(currency="jpy", price="500")["amount"] == 500
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"part": "nothing"},
+        {"part": "metered_steps"},
+        {"period": "week"},
+        {"currency": "xyz"},
+        {"price": "cheap"},
+        {"price": "1.005"},
+        {"included": "5"},
+        {"part": "metered_api_calls", "included": "many"},
+        {"effective_at": "soon"},
+        {"effective_at": "2020-01-01T00:00:00+00:00"},
+        {"reason": ""},
+        {"version_id": "plv_pro_1"},
+    ],
+)
+async def test_what_cannot_be_meant_sets_no_price(cast: Cast, shelf: Shelf, wrong: dict[str, str]) -> None:
+    version = await selling.sold(cast)
+    page = await opened(cast.olga)
+    await does(page, "ask", version.id)
+    with pytest.raises(Invalid):
+        await does(page, "set_price", {**FORM, **wrong})
+    assert page.asking  # what was typed stays
+    assert [one.cost for one in shown(page, version.id).prices] == ["$29.00"]
+
+
+async def test_nobody_sets_a_price_of_nothing(cast: Cast, shelf: Shelf) -> None:
+    page = await opened(cast.olga)
+    for wrong in ("", "prc_x", "ten_x", None, 7):
+        with pytest.raises(Invalid):
+            await does(page, "ask", wrong)
+    await does(page, "ask", "plv_unknown")
+    assert not page.asking
+    with pytest.raises((Invalid, Conflict)):
+        await does(page, "set_price", FORM)
+
+
+async def test_support_sees_prices_and_changes_none(cast: Cast, shelf: Shelf) -> None:
+    version = await selling.sold(cast)
+    page = await opened(cast.sam)
+    page.chosen = shown(page, version.id)
+    for name, args in (("set_price", (FORM,)), ("push", ()), ("compare", ())):
+        with pytest.raises(Refused, match="change plans"):
+            await does(page, name, *args)
+    assert shelf.calls == 0
