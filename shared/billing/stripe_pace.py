@@ -1,8 +1,14 @@
-"""How fast Stripe is asked, and when it is not asked at all. One of each for an account, in one process."""
+"""How fast Stripe is asked, and when it is not asked at all. One of each for an account, in one process.
+
+Where processes share a Redis they share the pace as well; without one, each has its own.
+"""
 
 import asyncio
+import random
 
 from shared.billing.provider import ProviderDown, TooMany
+from shared.core import limits
+from shared.core.limits import Limit
 
 # Stripe takes 25 a second for one endpoint; in no second do we ask more than RATE + BURST times.
 RATE, BURST = 15.0, 5
@@ -13,7 +19,8 @@ FAILURES, REST_S = 5, 10.0
 class Pace:
     """A bucket of `burst` turns that fills with `rate` a second. Turns come in the order they were asked for."""
 
-    def __init__(self, rate: float = RATE, burst: int = BURST) -> None:
+    def __init__(self, account: str, rate: float = RATE, burst: int = BURST) -> None:
+        self._account = account
         self._every, self._slack = 1 / rate, (burst - 1) / rate
         self._next = float("-inf")
 
@@ -26,6 +33,8 @@ class Pace:
         self._next = mine + self._every
         if mine > now:
             await asyncio.sleep(mine - now)
+        while not await limits.has_room(Limit.STRIPE_ACCOUNT, self._account):  # noqa: ASYNC110  nobody can wake us
+            await asyncio.sleep(random.uniform(0.02, 0.08))  # noqa: S311
 
     def hold(self, seconds: float) -> None:
         """Nobody's turn comes before: they said that we ask too often."""

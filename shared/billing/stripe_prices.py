@@ -23,6 +23,13 @@ async def push(client: stripe.StripeClient, tag: PriceTag) -> str:
         await _as_params(client, tag),
         {"idempotency_key": f"price:{tag.id}:{found['id'] if found else ''}"},
     )
+    there = await _find(client, tag)
+    if (
+        there is None or there["id"] != new.id
+    ):  # the answer was that of an earlier time: the key has gone since
+        await client.v1.prices.update_async(
+            new.id, {"lookup_key": tag.id, "transfer_lookup_key": True, "active": True}
+        )
     return new.id
 
 

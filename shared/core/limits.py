@@ -34,6 +34,7 @@ class Limit(Enum):
     SIGN_IN_ADDRESS = ("100/15 minutes", "tried to sign in")
     SIGN_UP_ACCOUNT = ("5/hour", "signed up with this address")
     SIGN_UP_ADDRESS = ("30/hour", "signed up")
+    STRIPE_ACCOUNT = ("20/second", "asked Stripe")  # by all processes together; see `has_room`
     TOKEN_ADDRESS = ("60/15 minutes", "used a link")
     UPLOAD_TENANT = ("30/hour", "uploaded a logo")
 
@@ -75,6 +76,17 @@ async def hit(limit: Limit, *key: str) -> None:
         reason="rate_limited",
         retry_after=wait,
     )
+
+
+async def has_room(limit: Limit, *key: str) -> bool:
+    """Counts one where there is room. For what only has to be paced among processes: without a shared store there is."""
+    if settings().redis_url is None:
+        return True
+    try:
+        return await MovingWindowRateLimiter(_storage()).hit(limit.item, limit.name, *key)
+    except Exception as problem:
+        log.get(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
+        return True
 
 
 async def clear() -> None:

@@ -3,22 +3,31 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 import stripe
+from starlette.requests import Request
 
 from shared.billing import provider, stripe_gateway, stripe_refusals, stripe_wire
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused, TooMany
 from shared.billing.stripe_gateway import StripeGateway
+from shared.billing.stripe_pace import Pace
 from tests.billing.stub import Answer, Stub, refusal, stub
 
 KEY = "sk_test_gateway"
 
 
-@pytest.fixture
-async def there() -> AsyncIterator[Stub]:
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str) -> AsyncIterator[Stub]:
     async with stub() as one:
         yield one
+
+
+@pytest.fixture
+def there(server: Stub) -> Stub:
+    server.forget()
+    return server
 
 
 @pytest.fixture
@@ -137,7 +146,7 @@ async def test_asked_too_often_three_times(gateway: StripeGateway, there: Stub, 
 async def test_without_a_word_the_pause_grows(
     gateway: StripeGateway, there: Stub, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_wire.Pace, "hold", lambda self, seconds: None)
+    monkeypatch.setattr(Pace, "hold", lambda self, seconds: None)
     there.script = [refusal(429, "lock_timeout")] * 2
     await gateway.whoami()
     assert 0.25 <= slept[0] <= 0.5 <= slept[1] <= 1.0
@@ -224,6 +233,13 @@ async def test_after_some_failures_nobody_waits(
     assert await gateway.whoami() == "acct_1"
 
 
+async def test_every_request_takes_its_turn(gateway: StripeGateway, there: Stub) -> None:
+    gateway._wire._pace = Pace("one", rate=50, burst=2)
+    began = time.monotonic()
+    await asyncio.gather(*(gateway.whoami() for _ in range(8)))
+    assert time.monotonic() - began > 0.11  # the last of eight waits for six others
+
+
 async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, there: Stub) -> None:
     there.script = [Answer(after=0.4)] * 3
     waiting = [asyncio.create_task(gateway.whoami()) for _ in range(3)]
@@ -256,8 +272,8 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: 
         for n in range(250)
     ]
 
-    def usual(request: object) -> Answer:
-        path, query = request.url.path, request.query_params  # type: ignore[attr-defined]
+    def usual(request: Request) -> Answer:
+        path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
             return Answer(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/subscriptions"):
@@ -276,8 +292,8 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: 
 
 
 async def test_the_newest_invoices_and_all_that_are_open(gateway: StripeGateway, there: Stub) -> None:
-    def usual(request: object) -> Answer:
-        path, query = request.url.path, request.query_params  # type: ignore[attr-defined]
+    def usual(request: Request) -> Answer:
+        path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
             return Answer(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/lines"):
@@ -304,15 +320,10 @@ def listing(data: list[object] | list[dict[str, object]], *, more: bool = False)
 
 
 async def test_usage_that_is_known_already_is_a_success(gateway: StripeGateway, there: Stub) -> None:
-    at = provider_time()
-    there.script = [
-        refusal(400, "", "An event already exists with identifier u1.", stripe_should_retry="false")
-    ]
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    known = "An event already exists with identifier u1."
+    there.script = [refusal(400, said=known, stripe_should_retry="false")]
     await gateway.report_usage("cus_1", "api_calls", 5, at, "u1")
-    there.script = [refusal(400, "", "Events are at most 35 days old.")]
+    there.script = [refusal(400, said="Events are at most 35 days old.")]
     with pytest.raises(ProviderRefused):
         await gateway.report_usage("cus_1", "api_calls", 5, at, "u2")
-
-
-def provider_time() -> provider.datetime:
-    return provider.datetime(2026, 11, 1, tzinfo=provider.datetime.now().astimezone().tzinfo)

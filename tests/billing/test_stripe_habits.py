@@ -1,0 +1,195 @@
+"""What only Stripe has: paused trials, lists cut after ten, lookup keys that move, meters that are made once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import stripe
+
+from shared.billing.provider import CheckoutOrder, OrderLine, PriceTag, ProviderRefused
+from shared.billing.stripe_gateway import StripeGateway
+from shared.dev.stripe_sandbox.store import Sandbox
+from tests.billing import worlds
+from tests.billing.worlds import CALLS, FLAT, SEAT, AtStripe
+
+
+@pytest.fixture(scope="module")
+async def stand_in(anyio_backend: str) -> AsyncIterator[tuple[Sandbox, str]]:
+    async with worlds.stripe() as one:
+        yield one
+
+
+@pytest.fixture
+async def world(stand_in: tuple[Sandbox, str]) -> AsyncIterator[AtStripe]:
+    one = AtStripe(*stand_in)
+    yield one
+    await one.provider.close()
+
+
+@pytest.fixture
+def sdk(world: AtStripe) -> stripe.StripeClient:
+    return world.provider._client
+
+
+@pytest.fixture
+async def customer(world: AtStripe) -> str:
+    return await world.provider.create_customer("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme")
+
+
+async def test_whose_customer_it_is_stands_in_its_metadata(
+    sdk: stripe.StripeClient, customer: str, world: AtStripe
+) -> None:
+    found = await sdk.v1.customers.retrieve_async(customer)
+    assert (found.to_dict()["metadata"], found.name, found.email) == (
+        {"tenant_id": "ten_acme"},
+        "Acme",
+        "ann@acme.test",
+    )
+    assert len(world.account.all("customer")) == 1
+
+
+async def test_a_trial_that_paused_goes_on(world: AtStripe, sdk: stripe.StripeClient, customer: str) -> None:
+    price = await world.provider.push_price(FLAT)
+    made = await sdk.v1.subscriptions.create_async(
+        {
+            "customer": customer,
+            "items": [{"price": price}],
+            "trial_period_days": 7,
+            "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
+        }
+    )
+    (one,) = (await world.provider.fetch(customer)).subscriptions
+    assert one.after_trial == "pause"
+    world.advance(timedelta(days=7, hours=2))
+    (one,) = (await world.provider.fetch(customer)).subscriptions
+    assert one.status == "paused"
+    world.set_card(customer, pays=True)
+    await world.provider.resume(made.id, "resume_1")
+    (one,) = (await world.provider.fetch(customer)).subscriptions
+    assert one.status == "active"
+
+
+async def test_more_items_and_lines_than_stripe_shows_at_once(
+    world: AtStripe, sdk: stripe.StripeClient, customer: str
+) -> None:
+    tags = [replace(FLAT, id=f"prc_{n}", amount=n) for n in range(1, 13)]
+    prices = [await world.provider.push_price(tag) for tag in tags]
+    world.pay(
+        await world.provider.checkout(
+            _order(customer, *(OrderLine(tag.id, price, 1) for tag, price in zip(tags, prices, strict=True)))
+        )
+    )
+    state = await world.provider.fetch(customer)
+    (one,), (bill,) = state.subscriptions, state.invoices
+    assert {line.price_id for line in one.lines} == {tag.id for tag in tags}
+    assert sum(line.amount for line in bill.lines) == sum(tag.amount for tag in tags) == bill.total
+
+
+async def test_a_page_tells_whose_order_it_is(
+    world: AtStripe, sdk: stripe.StripeClient, customer: str
+) -> None:
+    price = await world.provider.push_price(FLAT)
+    order = replace(_order(customer, OrderLine(FLAT.id, price, 1)), trial_days=14)
+    session = await sdk.v1.checkout.sessions.retrieve_async(
+        (await world.provider.checkout(order)).rpartition("/")[2]
+    )
+    assert session.client_reference_id == "ten_acme"
+    assert session.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
+    assert session.payment_method_collection == "if_required"
+    world.pay(session.url or "", card=None)
+    (found,) = (await sdk.v1.subscriptions.list_async({"customer": customer})).data
+    assert found.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
+
+
+async def test_a_retry_after_others_changed_it_changes_nothing(
+    world: AtStripe, sdk: stripe.StripeClient, customer: str
+) -> None:
+    """Only the last key is kept. An older one says no rather than do the old thing again."""
+    price = await world.provider.push_price(SEAT)
+    world.pay(await world.provider.checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
+    (one,) = (await world.provider.fetch(customer)).subscriptions
+
+    async def change(quantity: int, key: str) -> int:
+        lines = [OrderLine(SEAT.id, price, quantity)]
+        await world.provider.change(one.id, lines, as_of=None, prorate=False, key=key)
+        return (await world.provider.fetch(customer)).subscriptions[0].lines[0].quantity
+
+    assert await change(5, "change_1") == 5
+    assert await change(7, "change_2") == 7
+    assert await change(9, "change_2") == 7
+    with pytest.raises(ProviderRefused):
+        await change(6, "change_1")
+    assert (await world.provider.fetch(customer)).subscriptions[0].lines[0].quantity == 7
+
+
+async def test_a_lookup_key_moves_to_the_price_that_is_right(
+    world: AtStripe, sdk: stripe.StripeClient
+) -> None:
+    there = await world.provider.push_price(SEAT)
+    other = await sdk.v1.prices.create_async(
+        {
+            "product": SEAT.product_id,
+            "currency": "eur",
+            "unit_amount_decimal": Decimal("0.5"),
+            "recurring": {"interval": "month", "interval_count": 3},
+            "lookup_key": SEAT.id,
+            "transfer_lookup_key": True,
+        }
+    )
+    found = await world.provider.read_price(SEAT)
+    assert found.external_id == other.id
+    assert found.tag == PriceTag("", SEAT.product_id, "Pro", "3 month", "flat", "eur", -1)  # type: ignore[arg-type]
+    right = await world.provider.push_price(SEAT)
+    assert right not in (there, other.id)
+    assert (await world.provider.read_price(SEAT)).tag == SEAT
+
+
+async def test_a_lookup_key_that_somebody_took_away_comes_back(
+    world: AtStripe, sdk: stripe.StripeClient
+) -> None:
+    there = await world.provider.push_price(SEAT)
+    await sdk.v1.prices.update_async(there, {"lookup_key": "", "active": False})
+    assert (await world.provider.read_price(SEAT)).tag is None
+    assert await world.provider.push_price(SEAT) == there
+    found = await world.provider.read_price(SEAT)
+    assert (found.external_id, found.tag, found.active) == (there, SEAT, True)
+
+
+async def test_one_meter_for_a_name_however_many_push_at_once(
+    world: AtStripe, sdk: stripe.StripeClient
+) -> None:
+    tags = [replace(CALLS, id=f"prc_{n}", product_id=f"plv_{n}") for n in range(4)]
+    await asyncio.gather(*(world.provider.push_price(tag) for tag in tags))
+    meters = [one async for one in (await sdk.v1.billing.meters.list_async({})).auto_paging_iter()]
+    assert [one.event_name for one in meters] == ["api_calls"]
+    prices = {await world.provider.push_price(tag) for tag in tags}
+    assert len(prices) == 4
+
+
+async def test_the_same_price_pushed_by_two_at_once_is_one(world: AtStripe) -> None:
+    assert len(set(await asyncio.gather(*(world.provider.push_price(SEAT) for _ in range(4))))) == 1
+
+
+async def test_accounts_do_not_see_each_other(
+    world: AtStripe, stand_in: tuple[Sandbox, str], customer: str
+) -> None:
+    other = StripeGateway("sk_test_somebody_else", stand_in[1])
+    with pytest.raises(ProviderRefused):
+        await other.fetch(customer)
+    assert await other.whoami() != await world.provider.whoami()
+    await other.close()
+
+
+def _order(customer: str, *lines: OrderLine) -> CheckoutOrder:
+    return CheckoutOrder(
+        customer_id=customer,
+        lines=lines,
+        trial_days=0,
+        return_url="http://localhost:3000/back",
+        leave_url="http://localhost:3000/left",
+        key="order_1",
+        about={"tenant_id": "ten_acme", "order": "7"},
+    )
