@@ -34,7 +34,7 @@ class PriceRow:
     title: str
     cost: str
     since: str  # ISO
-    state: str
+    state: str  # "" for what is in force, or was
     tone: str
     why: str  # by whom, and the reason
     there: str  # how it stands at the provider, "" for what need not be there
@@ -126,12 +126,7 @@ def _place(price: Price) -> tuple[int, int, str]:
 
 
 def _price(price: Price, there: Sequence[ProviderPrice], at: datetime, *, past: bool = False) -> PriceRow:
-    if past:
-        state, tone = "Past", "idle"
-    elif price.effective_at > at:
-        state, tone = "Coming", "wait"
-    else:
-        state, tone = "In force", "ok"
+    state, tone = ("Coming", "wait") if price.effective_at > at else ("", "")
     differs = [
         Change(what if len(there) < 2 else f"{what}, {row.account_id}", *sides)
         for row in there

@@ -26,11 +26,11 @@ from shared.ui.table import Column, badge, data_table, row, some
 from shared.ui.why import diff
 
 COLUMNS = [
-    Column("What for"),
+    Column("What for", width="24%"),
     Column("Price"),
-    Column("From", less=True),
-    Column("Set by", less=True),
-    Column("At the provider", less=True),
+    Column("From", less=True, width="13%"),
+    Column("Why", less=True, width="20%"),
+    Column("At the provider", less=True, width="14%"),
 ]
 
 
@@ -106,7 +106,7 @@ class PricesState(PageState):
 
 def price_line(one: PriceRow) -> rx.Component:
     there = rx.cond(one.there != "", badge(one.there, one.there_tone), small("–"))
-    state = badge(one.state, one.tone)
+    state = rx.cond(one.state != "", badge(one.state, one.tone))
     title = rx.el.div(
         rx.el.span(rx.el.span(one.title), state, class_name="row wrap"),
         small(when(one.since, "", "day"), " · ", one.there, class_name="only-small"),
@@ -203,7 +203,7 @@ def setting() -> rx.Component:
                 auto_complete="off",
             ),
             id="price-included",
-            hint="Only for what is metered: so many units of a period cost nothing.",
+            hint="Only for what is metered: so many units, such as 1,000 calls, cost nothing in a period.",
         ),
     )
     return dialog(
@@ -227,7 +227,8 @@ def setting() -> rx.Component:
                 id="price-price",
             ),
             field("Currency", choice("price-currency", "currency", currencies), id="price-currency"),
-            class_name="checks",
+            class_name="split",
+            data_even="true",
         ),
         free,
         field(

@@ -8,10 +8,19 @@ from typing import NamedTuple
 
 class Meter(NamedTuple):
     title: str
-    unit: str  # of what a quantity counts, as in "$0.10 per …"
+    many: str  # what is used
+    lot: int  # so many of them are one unit
+
+    @property
+    def unit(self) -> str:
+        """As in "$0.10 per 1,000 calls"."""
+        return self.some(1)
+
+    def some(self, units: int) -> str:
+        return f"{units * self.lot:,} {self.many}"
 
 
 METERS = {
-    "api_calls": Meter("API calls", "1,000 calls"),
-    "usage_events": Meter("Usage events", "1,000 events"),
+    "api_calls": Meter("API calls", "calls", 1_000),
+    "usage_events": Meter("Usage events", "events", 1_000),
 }

@@ -103,19 +103,6 @@ def tiers(price: Price) -> tuple[Tier, ...]:
     return tuple(Tier(one["up_to"], one["unit"], one["flat"]) for one in price.tiers)
 
 
-def owed(price: Price, quantity: int) -> int:
-    """For one period and this many seats or units, in the smallest unit."""
-    if not price.tiers:
-        return price.amount * (1 if price.kind == "flat" else quantity)
-    total, below = 0, 0
-    for up_to, unit, flat in tiers(price):
-        within = quantity - below if up_to is None else min(quantity, up_to) - below
-        if within > 0:
-            total += within * unit + flat
-        below = up_to or below
-    return total
-
-
 async def history(octx: OperatorCtx) -> History:
     """Of every published version, also of those without a price, and of what only one tenant is offered."""
     policy.require_operator(octx, actions.OP_CATALOG_READ)
@@ -255,21 +242,21 @@ def title(price: Price) -> str:
 
 
 def cost(price: Price) -> str:
-    """As in "$20.00 per seat" and "First 100 × 1,000 calls free, then $0.10 per 1,000 calls"."""
+    """As in "$20.00 per seat" and "First 100,000 calls free, then $0.10 per 1,000 calls"."""
     if price.kind != "metered":
         return f"{money.said(price.amount, price.currency)}{' per seat' if price.kind == 'seat' else ''}"
-    unit = METERS[price.meter].unit
+    meter = METERS[price.meter]
     if not price.tiers:
-        return f"{money.said(price.amount, price.currency)} per {unit}"
+        return f"{money.said(price.amount, price.currency)} per {meter.unit}"
     said, steps = [], tiers(price)
     for place, (up_to, each, flat) in enumerate(steps):
         asked = [money.said(flat, price.currency)] if flat else []
-        asked += [f"{money.said(each, price.currency)} per {unit}"] if each else []
+        asked += [f"{money.said(each, price.currency)} per {meter.unit}"] if each else []
         words = " and ".join(asked) or "free"
         if place == 0:
-            said.append(f"First {up_to:,} × {unit} {words}" if up_to else words)
+            said.append(f"First {meter.some(up_to)} {words}" if up_to else words)
         else:
-            said.append(f"then {words}" if up_to is None else f"up to {up_to:,} × {unit} {words}")
+            said.append(f"then {words}" if up_to is None else f"up to {meter.some(up_to)} {words}")
     return ", ".join(said)
 
 

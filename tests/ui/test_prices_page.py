@@ -51,7 +51,7 @@ async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: Shel
     assert not page.asking
     rows = shown(page, version.id).prices
     assert [(one.cost, one.state, one.there) for one in rows] == [
-        ("$29.00", "In force", "Not pushed"),
+        ("$29.00", "", "Not pushed"),
         ("$39.00", "Coming", "Not pushed"),
     ]
     assert rows[1].why == "Olga: Costs have risen"
