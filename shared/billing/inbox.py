@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import psycopg
-
 from shared.billing import accounts, sync
 from shared.billing import inbox_repository as repository
 from shared.billing.inbox_repository import Claimed
@@ -115,20 +113,9 @@ async def _back(
 async def _hints() -> AsyncIterator[asyncio.Event]:
     """Set whenever something was stored. Without the database it stays silent, and the naps are what is left."""
     told = asyncio.Event()
-    listening = asyncio.create_task(_listen(told))
+    listening = asyncio.create_task(repository.listen(CHANNEL, told, NAP))
     try:
         yield told
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-
-
-async def _listen(told: asyncio.Event) -> None:
-    while True:
-        try:
-            async with await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True) as connection:
-                await connection.execute(f"listen {CHANNEL}")
-                async for _ in connection.notifies():
-                    told.set()
-        except (OSError, psycopg.Error):
-            await asyncio.sleep(NAP)

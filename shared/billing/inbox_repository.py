@@ -1,12 +1,16 @@
 """SQL of the inbox: claim, settle, park, bury, wake."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import psycopg
+from psycopg import sql
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core import db
 from shared.core.db import now
 
 # Due, or taken by somebody who was never heard of again. Accounts that are paused wait.
@@ -154,3 +158,15 @@ async def prune(session: AsyncSession) -> None:
     """What was settled long ago."""
     connection = await session.connection()
     await connection.execute(PRUNE)
+
+
+async def listen(channel: str, told: asyncio.Event, nap: float) -> None:
+    """Sets `told` whenever something is said there. Until cancelled; a connection that breaks is opened again."""
+    while True:
+        try:
+            async with await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True) as connection:
+                await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                async for _ in connection.notifies():
+                    told.set()
+        except (OSError, psycopg.Error):
+            await asyncio.sleep(nap)

@@ -3,7 +3,7 @@
 A row that the provider no longer knows is marked and not deleted; for what follows from it, it has ended.
 """
 
-import dataclasses
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -149,7 +149,7 @@ def _values(one: Invoice) -> dict[str, Any]:
 
 
 def _json(one: Any) -> dict[str, Any]:
-    told: dict[str, Any] = _plain(dataclasses.asdict(one))
+    told: dict[str, Any] = _plain(asdict(one))
     return told
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from shared.billing import customers, price_sync, prices, providers, repository, sync
+from shared.billing import customers, price_sync, prices, providers, sync
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CheckoutOrder
 from shared.billing.stripe_gateway import StripeGateway
@@ -25,7 +25,8 @@ from shared.core.db import now
 from shared.dev.stripe_sandbox import api, checkout, portal, timeline, webhook_endpoints
 from shared.dev.stripe_sandbox.routes import Call
 from shared.dev.stripe_sandbox.store import Account, Sandbox
-from shared.entitlements import current
+from shared.entitlements import current, holdings
+from shared.entitlements.models import SUBSCRIPTION
 from shared.tenancy import entry
 
 FILE = "stripe.sqlite"  # of the stand-in, in the data directory
@@ -116,7 +117,8 @@ async def _customer(tenant_id: str) -> str:
 
 async def _has_one(tenant_id: str) -> bool:
     async with entry.enter_books(tenant_id, LOOK) as ctx:
-        return bool(await repository.list_subscriptions(ctx))
+        known, _ = await holdings.facts(ctx)
+        return known.billing is not None and known.billing.source == SUBSCRIPTION
 
 
 def _endpoint(account: Account) -> None:

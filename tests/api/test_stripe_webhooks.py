@@ -499,11 +499,18 @@ async def test_the_app_cannot_read_what_came(address: Address) -> None:
     for query in (
         "select payload from billing_inbox",
         "select * from billing_inbox",
-        "delete from billing_inbox",
+        "update billing_inbox set payload = ''",
     ):
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with db.transaction() as session:
                 await (await session.connection()).execute(text(query))
+
+
+async def test_nobody_deletes_what_came_before_its_time(address: Address) -> None:
+    await address.post(raw())
+    with pytest.raises(ProgrammingError, match="what was received is kept"):
+        async with db.transaction() as session:
+            await (await session.connection()).execute(text("delete from billing_inbox"))
 
 
 async def test_the_worker_is_told_after_the_commit_and_only_of_work(address: Address) -> None:

@@ -149,7 +149,7 @@ async def world(schema: str) -> AsyncIterator[World]:
         known, sandbox = dict(providers._known), Sandbox()
         async with serving(app(sandbox)) as base:
             gateway = StripeGateway(KEY, base)
-            gateway._wire._pace = Pace(rate=1_000, burst=100)  # nobody else asks here
+            gateway._wire._pace = Pace("one", rate=1_000, burst=100)  # nobody else asks here
             made = World(gateway, sandbox.account(KEY), Operating(await factories.operator("Olga")), at(1, 1))
             sandbox.clock = lambda: made.now.timestamp()
             sandbox.base_url = base
