@@ -15,7 +15,9 @@ def settled(account: Account, invoice: Object) -> None:
     paid = invoice["status"] == "paid"
     if subscription is not None:
         status, before = subscription["status"], visible(subscription)
-        if (status == "incomplete" and paid and invoice["billing_reason"] == "subscription_create") or (status in ("past_due", "unpaid") and subscription["latest_invoice"] == invoice["id"]):
+        if (status == "incomplete" and paid and invoice["billing_reason"] == "subscription_create") or (
+            status in ("past_due", "unpaid") and subscription["latest_invoice"] == invoice["id"]
+        ):
             subscription["status"] = "active"
         elif subscription.get("_resumption") == invoice["id"]:
             subscription["_resumption"] = None

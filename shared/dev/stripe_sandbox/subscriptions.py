@@ -126,6 +126,8 @@ def cancel_now(account: Account, subscription: Object, *, prorate: bool, bills_n
                 prorations.credit(account, subscription, item, now)
     if bills_now:
         bills.pending_now(account, subscription, "subscription_cycle")
+    elif not prorate:
+        lines.forget_prorations(account, subscription)
     endings.end(account, subscription)
 
 

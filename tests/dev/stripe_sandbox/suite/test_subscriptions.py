@@ -282,6 +282,20 @@ def test_canceled_with_credit_for_the_rest(shop: Shop) -> None:
     assert (invoice.amount_due, invoice.ending_balance) == (0, -750)
 
 
+def test_canceled_now_its_waiting_prorations_are_forgotten(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    customer = shop.customer(clock)
+    subscription = shop.subscribe(customer, shop.price(2000))
+    shop.advance(clock, "2025-01-16 12:00")
+    by_hand = shop.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
+    seats = {"id": subscription["items"].data[0].id, "quantity": 3}
+    shop.v1.subscriptions.update(subscription.id, {"items": [seats]})
+    assert len(shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data) == 3
+    shop.v1.subscriptions.cancel(subscription.id)
+    left = shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data
+    assert [one.id for one in left] == [by_hand.id]
+
+
 def test_a_refused_change_leaves_everything_as_it_was(shop: Shop) -> None:
     clock = shop.clock("2025-01-01")
     subscription = shop.subscribe(shop.customer(clock), shop.price(), metadata={"a": "1"})
