@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.stripe_sandbox import bills, coupons, items, payments, periods, prorations
+from shared.dev.stripe_sandbox import bills, coupons, endings, items, payments, periods, prorations
 from shared.dev.stripe_sandbox.objects import fetch, intact, merge_metadata, update
 from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt, declined
 from shared.dev.stripe_sandbox.store import Account, Object, visible
@@ -67,14 +67,18 @@ def rebase(item: Object) -> None:
 
 
 def _allowed(subscription: Object, sent: Object) -> None:
-    if subscription["status"] in ("canceled", "incomplete_expired") and sent.keys() - {"metadata", "expand"}:
-        raise Refusal(
-            "A canceled subscription can only update its cancellation_details and metadata.",
-        )
+    if subscription["status"] in endings.OVER and sent.keys() - {
+        "metadata",
+        "cancellation_details",
+        "expand",
+    }:
+        raise Refusal("A canceled subscription can only update its cancellation_details and metadata.")
     if subscription["status"] == "incomplete" and sent.keys() - IN_INCOMPLETE:
         raise Refusal("Only the metadata of an incomplete subscription can be updated.")
-    if subscription["status"] == "paused" and "items" in sent:
-        raise Unbuilt("changing the items of a paused subscription")
+    if subscription["status"] == "paused" and sent.keys() & {"items", "trial_end", "billing_cycle_anchor"}:
+        raise Unbuilt("changing what a paused subscription has")
+    if subscription["status"] == "trialing" and "billing_cycle_anchor" in sent:
+        raise Unbuilt("billing_cycle_anchor in a trial")
     if subscription["discounts"] and sent.get("items") and sent.get("proration_behavior") != "none":
         raise Unbuilt("proration of a discounted subscription")
 

@@ -164,11 +164,7 @@ def _late_usage(account: Account, invoice: Object) -> None:
 def _schedule(account: Account, invoice: Object) -> bool:
     """When to try again. True: never."""
     subscription = standing.subscription_of(account, invoice)
-    if (
-        subscription is None
-        or subscription["status"] in ("incomplete", "paused")
-        or not invoice["auto_advance"]
-    ):
+    if subscription is None or subscription["status"] == "incomplete" or not invoice["auto_advance"]:
         invoice["next_payment_attempt"] = None
         return False
     days, tries = account.settings["retry_days"], invoice["attempt_count"]

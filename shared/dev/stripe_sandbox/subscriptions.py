@@ -37,7 +37,6 @@ UPDATE = (
     " cancellation_details.feedback billing_cycle_anchor.type"
     " payment_behavior=allow_incomplete|error_if_incomplete"
 )
-RUNNING = ("active", "past_due", "trialing", "unpaid", "paused", "incomplete")
 
 
 @route("POST", "/v1/subscriptions", "SubscriptionCreateParams", CREATE)
@@ -50,7 +49,7 @@ def begin(account: Account, sent: Object) -> Object:
     subscription = _build(account, customer, sent)
     method = account.get("payment_method", payments.default_of(account, subscription))
     behavior = sent.get("payment_behavior", "allow_incomplete")
-    preview = _due(account, subscription)
+    preview = due_at_first(account, subscription)
     if preview and behavior != "default_incomplete":
         if method is None:
             raise Refusal(
@@ -76,10 +75,6 @@ def begin(account: Account, sent: Object) -> Object:
         return subscription
     if invoice is not None:
         collection.go_on(account, invoice, tries=behavior != "default_incomplete")
-    if subscription["status"] == "incomplete" and not _open(account, subscription):
-        before = visible(subscription)
-        subscription["status"] = "active"  # discounts and credit left nothing to pay
-        update(account, subscription, "customer.subscription.updated", before)
     return subscription
 
 
@@ -131,36 +126,9 @@ def cancel_now(account: Account, subscription: Object, *, prorate: bool, bills_n
                 prorations.credit(account, subscription, item, now)
     if bills_now:
         bills.pending_now(account, subscription, "subscription_cycle")
+    elif not prorate:
+        lines.forget_prorations(account, subscription)
     endings.end(account, subscription)
-
-
-@route(
-    "POST",
-    "/v1/subscriptions/{id}/resume",
-    "SubscriptionResumeParams",
-    "billing_cycle_anchor.type=now proration_behavior payment_behavior=resume_on_payment_success|resume_on_payment_attempt",
-)
-def resume(call: Call) -> Object:
-    """A paused one begins a new period; it is active once its invoice is paid."""
-    account = call.account
-    subscription = fetch(account, "subscription", call.ids["id"])
-    if subscription["status"] != "paused":
-        raise Refusal("The subscription is not paused.", code="resource_invalid_state")
-    before = visible(subscription)
-    bills.restart(account, subscription, account.now(subscription))
-    if not _due(account, subscription):
-        subscription |= {"status": "active", "status_details": None}
-        account.put(subscription)
-        account.emit("customer.subscription.resumed", subscription)
-        update(account, subscription, "customer.subscription.updated", before)
-        bills.first_of_period(account, subscription, "subscription_update")
-        return subscription
-    invoice = bills.first_of_period(account, subscription, "subscription_update", tries=False)
-    assert invoice is not None  # something is due
-    subscription["_resumption"] = invoice["id"]
-    update(account, subscription, "customer.subscription.updated", before)
-    collection.attempt(account, invoice)
-    return subscription
 
 
 @route(
@@ -278,7 +246,7 @@ def _trial_end(now: int, sent: Object) -> int | None:
     return int(end)
 
 
-def _due(account: Account, subscription: Object) -> int:
+def due_at_first(account: Account, subscription: Object) -> int:
     """What the first period costs before discounts and credit."""
     if subscription["status"] == "trialing":
         return 0
@@ -288,8 +256,3 @@ def _due(account: Account, subscription: Object) -> int:
         if not prorations.is_metered(item) and (share is None or subscription.get("_prorates", True)):
             found += lines.licensed(account, subscription, item, bills.period_of(item), share)
     return sum(int(line["amount"]) for line in found)
-
-
-def _open(account: Account, subscription: Object) -> bool:
-    invoice = account.get("invoice", subscription["latest_invoice"])
-    return invoice is not None and invoice["status"] in ("open", "draft")

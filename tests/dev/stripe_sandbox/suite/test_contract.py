@@ -109,12 +109,15 @@ def test_no_kind_of_object_breaks_the_contract(shop: Shop, account: Account, sta
     assert stand.judge.wrong == []
 
 
-@pytest.mark.parametrize("kind", sorted(classes()))
-def test_every_skeleton_is_legal(kind: str) -> None:
-    body = skeleton(kind)
-    if kind == "event":
-        body["data"]["object"] = skeleton("customer")
-    assert violations(body) == []
+def test_every_skeleton_is_legal() -> None:
+    wrong = {}
+    for kind in classes():
+        body = skeleton(kind)
+        if kind == "event":
+            body["data"]["object"] = skeleton("customer")
+        wrong[kind] = violations(body)
+    assert len(wrong) == 180
+    assert {kind: found for kind, found in wrong.items() if found} == {}
 
 
 # ── mutants of answers ───────────────────────────────────────────────────────────────────────────────────────────

@@ -178,20 +178,58 @@ def test_a_trial_without_card(shop: Shop, otherwise: str | None, status: str) ->
         assert shop.again(subscription).status == "past_due"
 
 
-def test_a_paused_one_resumes_with_a_new_period(shop: Shop) -> None:
+def paused(shop: Shop) -> tuple[Any, Any, Any]:
     clock = shop.clock("2025-01-01")
     customer = shop.customer(clock, card=None)
     pause = {"end_behavior": {"missing_payment_method": "pause"}}
     subscription = shop.subscribe(customer, shop.price(), trial_period_days=10, trial_settings=pause)
     shop.advance(clock, "2025-02-20")
-    shop.use(customer, "pm_card_chargeCustomerFail")
-    assert shop.v1.subscriptions.resume(subscription.id).status == "paused"
+    assert shop.again(subscription).status == "paused"
+    return clock, customer, subscription
+
+
+def test_a_paused_one_resumes_when_its_new_invoice_is_paid(shop: Shop) -> None:
+    _, customer, subscription = paused(shop)
     shop.use(customer, "pm_card_visa")
+    assert shop.v1.subscriptions.resume(subscription.id).status == "paused"  # nobody has tried yet
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.v1.subscriptions.resume(subscription.id)
     shop.v1.invoices.pay(shop.again(subscription).latest_invoice.id)
     subscription = shop.again(subscription)
-    assert subscription.status == "active"
+    assert (subscription.status, subscription.status_details) == ("active", None)
     assert subscription["items"].data[0].current_period_end == at("2025-03-20")
     assert "customer.subscription.resumed" in shop.happened(subscription)
+
+
+def test_a_payment_that_fails_resumes_it_past_due(shop: Shop) -> None:
+    _, customer, subscription = paused(shop)
+    shop.use(customer, "pm_card_chargeCustomerFail")
+    shop.v1.subscriptions.resume(subscription.id)
+    with pytest.raises(stripe.CardError):
+        shop.v1.invoices.pay(shop.again(subscription).latest_invoice.id)
+    subscription = shop.again(subscription)
+    assert (subscription.status, subscription.latest_invoice.next_payment_attempt) == ("past_due", None)
+
+
+def test_it_stays_paused_until_a_payment_succeeds_if_that_is_asked_for(shop: Shop) -> None:
+    clock, customer, subscription = paused(shop)
+    shop.use(customer, "pm_card_chargeCustomerFail")
+    how = {"payment_behavior": "resume_on_payment_success"}
+    assert shop.v1.subscriptions.resume(subscription.id, how).status == "paused"
+    shop.use(customer, "pm_card_visa")
+    shop.advance(clock, at("2025-02-23 00:01"))  # three days later it is tried again
+    assert shop.again(subscription).status == "active"
+
+
+def test_nobody_tries_and_it_stays_paused(shop: Shop) -> None:
+    clock, customer, subscription = paused(shop)
+    shop.use(customer, "pm_card_visa")
+    shop.v1.subscriptions.resume(subscription.id)
+    shop.advance(clock, "2025-02-21")
+    subscription = shop.again(subscription)
+    assert (subscription.status, subscription.latest_invoice.status) == ("paused", "void")
+    shop.v1.subscriptions.resume(subscription.id, {"payment_behavior": "resume_on_payment_success"})
+    assert shop.again(subscription).status == "active"
 
 
 def test_a_trial_ended_early_is_charged_at_once(shop: Shop) -> None:
@@ -242,6 +280,20 @@ def test_canceled_with_credit_for_the_rest(shop: Shop) -> None:
     invoice = shop.again(subscription).latest_invoice
     assert shop.lines(invoice) == [(1, -1000), (25, 250)]
     assert (invoice.amount_due, invoice.ending_balance) == (0, -750)
+
+
+def test_canceled_now_its_waiting_prorations_are_forgotten(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    customer = shop.customer(clock)
+    subscription = shop.subscribe(customer, shop.price(2000))
+    shop.advance(clock, "2025-01-16 12:00")
+    by_hand = shop.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
+    seats = {"id": subscription["items"].data[0].id, "quantity": 3}
+    shop.v1.subscriptions.update(subscription.id, {"items": [seats]})
+    assert len(shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data) == 3
+    shop.v1.subscriptions.cancel(subscription.id)
+    left = shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data
+    assert [one.id for one in left] == [by_hand.id]
 
 
 def test_a_refused_change_leaves_everything_as_it_was(shop: Shop) -> None:
