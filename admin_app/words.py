@@ -82,6 +82,7 @@ def some_of(count: int, one: str, many: str) -> str:
 
 OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
     OperatorAuditAction.ADDON_CREATED: "created the add-on …",
+    OperatorAuditAction.BILLING_RECONCILE_ASKED: "had every customer compared with the provider",
     OperatorAuditAction.DRAFT_DISCARDED: "discarded the draft of …",
     OperatorAuditAction.DRAFT_OPENED: "opened a draft of …",
     OperatorAuditAction.DRAFT_PUBLISHED: "published a version of …",
@@ -109,4 +110,6 @@ OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was 
     OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",
     OperatorAuditAction.USER_DISABLED: "disabled the account of …",
     OperatorAuditAction.USER_ENABLED: "enabled the account of …",
+    OperatorAuditAction.WEBHOOKS_REPLAYED: "replayed dead webhooks",
+    OperatorAuditAction.WEBHOOK_REPLAYED: "replayed the webhook …",
 }

@@ -27,6 +27,9 @@ class OperatorPermission(StrEnum):
     """On the platform's side; another realm, never in a tenant's role."""
 
     AUDIT_READ_ALL = "operator:audit:read_all"
+    BILLING_ADJUST = "operator:billing:adjust"
+    BILLING_ADJUST_ANY = "operator:billing:adjust_any"
+    BILLING_READ = "operator:billing:read"
     BILLING_RECONCILE = "operator:billing:reconcile"
     CATALOG_READ = "operator:catalog:read"
     CATALOG_WRITE = "operator:catalog:write"
@@ -44,3 +47,5 @@ class OperatorPermission(StrEnum):
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"
     USER_DISABLE = "operator:user:disable"
+    WEBHOOK_READ = "operator:webhook:read"
+    WEBHOOK_REPLAY = "operator:webhook:replay"
