@@ -89,7 +89,10 @@ OP_BILLING_ADJUST = OperatorAction(
     "op:billing:adjust", OperatorPermission.BILLING_ADJUST, "give or take money", writes=True
 )
 OP_BILLING_ADJUST_ANY = OperatorAction(
-    "op:billing:adjust_any", OperatorPermission.BILLING_ADJUST_ANY, "give or take that much money", writes=True
+    "op:billing:adjust_any",
+    OperatorPermission.BILLING_ADJUST_ANY,
+    "give or take that much money",
+    writes=True,
 )
 OP_BILLING_READ = OperatorAction(
     "op:billing:read", OperatorPermission.BILLING_READ, "look into the billing of tenants"
