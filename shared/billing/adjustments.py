@@ -88,8 +88,7 @@ async def adjust(
             raise Conflict("This has been asked for already.", "Reload the page: it stands in the list.")
         ctx.session.add(row)
         after = {kind: money.said(amount, currency), "why": CODES[code]}
-        about = {"invoice": invoice_id} if invoice_id else {}
-        trail.record(ctx, "billing.adjusted", row.id, after=after, reason=row.reason, **about)
+        trail.record(ctx, "billing.adjusted", row.id, after=after, reason=row.reason, invoice=invoice_id)
         await _promise(ctx, row.id)
     return row.id
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, text, tuple_
+from sqlalchemy import ColumnElement, Text, and_, func, or_, text, tuple_
 from sqlalchemy import select as columns
+from sqlalchemy.dialects.postgresql import array
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -113,7 +114,7 @@ class Wanted:
 _SEEN = (
     *(InboxRow.account_id, InboxRow.event_id, InboxRow.type, InboxRow.status, InboxRow.livemode),
     *(InboxRow.api_version, InboxRow.customer_id, InboxRow.created_at, InboxRow.received_at, InboxRow.due_at),
-    *(InboxRow.done_at, InboxRow.attempts, InboxRow.error, Tenant.id, Tenant.name),
+    *(InboxRow.done_at, InboxRow.attempts, InboxRow.error),
 )
 _KEY = (col(InboxRow.received_at).desc(), col(InboxRow.account_id), col(InboxRow.event_id))
 
@@ -141,7 +142,11 @@ async def _read(session: AsyncSession, conditions: list[ColumnElement[bool]], li
         col(BillingCustomer.account_id) == col(InboxRow.account_id),
     )
     statement = (
-        columns(*[col(one) for one in _SEEN])
+        columns(
+            *[col(one) for one in _SEEN],
+            func.coalesce(col(Tenant.id), ""),
+            func.coalesce(col(Tenant.name), ""),
+        )
         .select_from(InboxRow)
         .join(BillingCustomer, owner, isouter=True)
         .join(Tenant, col(Tenant.id) == col(BillingCustomer.tenant_id), isouter=True)
@@ -150,8 +155,8 @@ async def _read(session: AsyncSession, conditions: list[ColumnElement[bool]], li
         .limit(limit)
     )
     connection = await session.connection()
-    found = (await connection.execute(statement)).all()
-    return [Seen(*row[:-2], row[-2] or "", row[-1] or "") for row in found]
+    found: Sequence[Any] = (await connection.execute(statement)).all()
+    return [Seen(*row) for row in found]
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -194,7 +199,7 @@ async def list_effects(ctx: Ctx, account_id: str, event_id: str) -> Sequence[Bil
         select(BillingEvent)
         .where(BillingEvent.tenant_id == ctx.tenant_id)
         .where(BillingEvent.account_id == account_id)
-        .where(col(BillingEvent.event_ids).contains([event_id]))
+        .where(col(BillingEvent.event_ids).bool_op("@>")(array([event_id], type_=Text)))
         .order_by(col(BillingEvent.at), BillingEvent.id)
     )
     return (await ctx.session.exec(statement)).all()
