@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, func, or_, text, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, func, or_, text, tuple_
 from sqlalchemy import select as columns
-from sqlalchemy.dialects.postgresql import array
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -199,7 +198,7 @@ async def list_effects(ctx: Ctx, account_id: str, event_id: str) -> Sequence[Bil
         select(BillingEvent)
         .where(BillingEvent.tenant_id == ctx.tenant_id)
         .where(BillingEvent.account_id == account_id)
-        .where(col(BillingEvent.event_ids).bool_op("@>")(array([event_id], type_=Text)))
+        .where(col(BillingEvent.event_ids).bool_op("@>")(cast([event_id], ARRAY(Text))))
         .order_by(col(BillingEvent.at), BillingEvent.id)
     )
     return (await ctx.session.exec(statement)).all()
