@@ -56,7 +56,7 @@ OPERATOR_ROLES = {
             "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys, no plans and no money.",
             frozenset(O)
             - {
-                *(O.BILLING_ADJUST, O.BILLING_ADJUST_ANY, O.CATALOG_WRITE, O.KEY_ROTATE),
+                *(O.ACCOUNT_WRITE, O.BILLING_ADJUST, O.BILLING_ADJUST_ANY, O.CATALOG_WRITE, O.KEY_ROTATE),
                 *(O.OPERATOR_WRITE, O.RIGHTS_WRITE),
             },
         ),

@@ -23,6 +23,8 @@ seconds_of = Histogram("bulkhead_request_seconds", "Time until the answer was se
 inbox = Gauge("bulkhead_inbox", "Webhooks by where they stand, as the database says", ("status",))
 inbox_lag = Gauge("bulkhead_inbox_lag_seconds", "For how long the oldest webhook that is due has waited")
 
+webhooks = Counter("bulkhead_webhooks", "Webhooks by what became of them", ("account", "outcome"))
+
 
 def count(scope: Scope, status: int, seconds: float) -> None:
     app, kind = scope["state"]["site"].look, kind_of(scope["path"])

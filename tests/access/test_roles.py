@@ -47,7 +47,9 @@ ENGINEER |= {"op:billing:reconcile", "op:user:disable", "op:webhook:replay"}
 BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
 EXPECTED_OPERATORS = {
-    "owner": ENGINEER | BILLING | {"op:billing:adjust_any", "op:operator:manage", "op:key:rotate"},
+    "owner": ENGINEER
+    | BILLING
+    | {"op:account:write", "op:billing:adjust_any", "op:operator:manage", "op:key:rotate"},
     "engineer": ENGINEER,
     "billing": BILLING,
     "support": SUPPORT,
