@@ -569,8 +569,8 @@ def changed(title: str, rows: Any, nothing: rx.Component, test_id: str) -> rx.Co
             rx.el.div(
                 rx.el.span(strong(one.title), marked, class_name="row wrap"),
                 small(one.said, " · ", when(one.at, "", "moment")),
-                rx.cond(one.webhooks.length() > 0, rx.el.span(came, class_name="row wrap")),
-                rx.cond(one.changes.length() > 0, diff(one.changes), same),
+                rx.cond(some(one.webhooks), rx.el.span(came, class_name="row wrap")),
+                rx.cond(some(one.changes), diff(one.changes), same),
                 class_name="troubled",
             )
         )

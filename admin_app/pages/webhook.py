@@ -239,7 +239,7 @@ def effect(one: EffectRow) -> rx.Component:
     return rx.el.li(
         rx.el.div(
             head_line,
-            rx.cond(one.changes.length() > 0, diff(one.changes), nothing),
+            rx.cond(some(one.changes), diff(one.changes), nothing),
             request,
             class_name="troubled",
         )

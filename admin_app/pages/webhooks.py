@@ -306,7 +306,7 @@ def failures() -> rx.Component:
     def line(one: TypeRow) -> rx.Component:
         counts = rx.fragment(
             rx.cond(one.dead != "", rx.el.span(one.dead, class_name="down")),
-            rx.cond((one.dead != "") & (one.failing != ""), " · "),
+            rx.cond((one.dead != "") & (one.failing != ""), rx.fragment(" · ")),
             one.failing,
         )
         # The share of a bar is of the largest, so the words say the numbers.
