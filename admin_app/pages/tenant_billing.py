@@ -444,7 +444,7 @@ def mapping() -> rx.Component:
 
     again = allowed(
         actions.OP_BILLING_RECONCILE,
-        button("Compare now", glyph="git-compare-arrows", on_click=TenantBillingState.ask("compare")),
+        button("Compare now", glyph="git-compare-arrows", on_click=TenantBillingState.ask("compare", "")),
         "Compare now",
         glyph="git-compare-arrows",
         id="refused-compare",
@@ -541,7 +541,7 @@ def given() -> rx.Component:
     state = TenantBillingState
     add = allowed(
         actions.OP_BILLING_ADJUST,
-        button("Adjust", glyph="hand-coins", on_click=state.ask("adjust"), data_testid="adjust"),
+        button("Adjust", glyph="hand-coins", on_click=state.ask("adjust", ""), data_testid="adjust"),
         "Adjust",
         glyph="hand-coins",
         id="refused-adjust",
