@@ -16,7 +16,7 @@ KINDS = (  # first match
     ("/auth/", "auth"),
     ("/assets/", "asset"),
     ("/t/", "tenant page"),
-    ("/webhooks/", "webhook"),
+    ("/webhooks/stripe", "webhook"),
 )
 requests = Counter("bulkhead_requests", "Answered requests", ("app", "kind", "method", "status"))
 seconds_of = Histogram("bulkhead_request_seconds", "Time until the answer was sent", ("app", "kind"))
