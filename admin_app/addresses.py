@@ -1,6 +1,6 @@
 """Addresses of the operators' pages that carry a question with them."""
 
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 
 def why(tenant_id: str, person: str, action: str, **more: str) -> str:
@@ -11,6 +11,21 @@ def why(tenant_id: str, person: str, action: str, **more: str) -> str:
 def request(tenant_id: str, request_id: str) -> str:
     """What happened in one request, in the tenant's trail."""
     return _with(f"/tenants/{tenant_id}", tab="audit", request=request_id)
+
+
+def webhook(account_id: str, event_id: str) -> str:
+    return f"/webhooks/{quote(account_id, safe='')}/{quote(event_id, safe='')}"
+
+
+def webhook_of(path: str) -> tuple[str, str]:
+    """Account and event that such an address names: a wish."""
+    account_id, _, event_id = path.strip("/").partition("/")[2].partition("/")
+    return unquote(account_id), unquote(event_id)
+
+
+def billing(tenant_id: str) -> str:
+    """The tab of a tenant's page."""
+    return _with(f"/tenants/{tenant_id}", tab="billing")
 
 
 def _with(path: str, **known: str) -> str:

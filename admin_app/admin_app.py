@@ -6,14 +6,18 @@ from admin_app.pages import (  # noqa: F401
     access,
     audit,
     catalog,
+    drift,
     flag,
     flags,
+    invoices,
     jobs,
     operators,
     overview,
     prices,
     tenant,
     tenants,
+    webhook,
+    webhooks,
 )
 from admin_app.shell import Shell, live
 from shared.api import admin_http

@@ -14,6 +14,11 @@ NAV = {
         Link("Prices", "/prices", "tag", shown=may(actions.OP_CATALOG_READ)),
         Link("Flags", "/flags", "flag", shown=may(actions.OP_FLAG_READ)),
     ],
+    "Billing": [
+        Link("Webhooks", "/webhooks", "webhook", shown=may(actions.OP_WEBHOOK_READ)),
+        Link("Drift", "/drift", "git-compare-arrows", shown=may(actions.OP_BILLING_READ)),
+        Link("Invoices", "/invoices", "receipt-text", shown=may(actions.OP_BILLING_READ)),
+    ],
     "Running": [
         Link("Jobs", "/jobs", "list-checks", tab=True, shown=may(actions.OP_JOB_READ)),
     ],

@@ -1,7 +1,8 @@
 """What the frame says on every page of the operators, brought by the same load that brings the page."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import reflex as rx
@@ -10,6 +11,7 @@ from shared.access import actions, policy
 from shared.access.actions import OperatorAction
 from shared.access.reasons import Reason
 from shared.access.roles import OPERATOR_ROLES
+from shared.billing import webhooks
 from shared.core.ctx import OperatorCtx
 from shared.ui.form import refused
 from shared.ui.gate import needs
@@ -20,6 +22,16 @@ from shared.ui.table import initials
 live = Live("operator")
 
 
+@dataclass(frozen=True)
+class TroubleRow:
+    """An account at the payment provider through which nothing can be asked now."""
+
+    account: str
+    said: str
+    since: str
+    paused: bool
+
+
 class Shell(OperatorState):
     """Who one is and what one may do: for showing. Nothing is decided from it."""
 
@@ -27,15 +39,19 @@ class Shell(OperatorState):
     initials: str = ""
     role: str = ""
     may: list[str] = []
+    troubles: list[TroubleRow] = []
 
     @rx.event
     @needs(actions.OP_HOME_READ)
     async def refresh(self) -> None:
         """The frame alone, for a page that is not for this role."""
         async with self._ctx() as octx:
-            self._fill(octx)
+            self._fill(octx, await webhooks.troubles(octx))
 
-    def _fill(self, octx: OperatorCtx) -> None:
+    def _fill(self, octx: OperatorCtx, troubles: Sequence[webhooks.Trouble]) -> None:
+        self.troubles = [
+            TroubleRow(one.account, one.reason, one.since.isoformat(), one.paused) for one in troubles
+        ]
         self.user, self.initials = octx.actor.name, initials(octx.actor.name)
         self.role = f"{OPERATOR_ROLES[octx.role].name} of the platform"
         self.may = sorted(octx.permissions)
@@ -52,7 +68,7 @@ class PageState(OperatorState):
         shell = await self.get_state(Shell)
         async with self._ctx() as octx:
             live.watch(self, load, tenant_id, *topics)
-            shell._fill(octx)
+            shell._fill(octx, await webhooks.troubles(octx))
             yield octx
 
 

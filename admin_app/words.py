@@ -82,6 +82,7 @@ def some_of(count: int, one: str, many: str) -> str:
 
 OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
     OperatorAuditAction.ADDON_CREATED: "created the add-on …",
+    OperatorAuditAction.BILLING_RECONCILE_ASKED: "had every customer compared with the provider",
     OperatorAuditAction.DRAFT_DISCARDED: "discarded the draft of …",
     OperatorAuditAction.DRAFT_OPENED: "opened a draft of …",
     OperatorAuditAction.DRAFT_PUBLISHED: "published a version of …",
@@ -107,9 +108,14 @@ OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was 
     OperatorAuditAction.PRICES_COMPARED: "compared the prices with the provider",
     OperatorAuditAction.PRICES_PUSHED: "pushed the prices to the provider",
     OperatorAuditAction.PRICE_SET: "set a price of …",
+    OperatorAuditAction.PROVIDER_ACCOUNT_ADDED: "added the payment account …",
+    OperatorAuditAction.PROVIDER_ACCOUNT_SECRETS_CHANGED: "changed the secrets of the payment account …",
+    OperatorAuditAction.PROVIDER_ACCOUNT_UNPAUSED: "resumed the payment account …",
     OperatorAuditAction.SESSION_ENDED: "signed out",
     OperatorAuditAction.SESSION_STARTED: "signed in",
     OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",
     OperatorAuditAction.USER_DISABLED: "disabled the account of …",
     OperatorAuditAction.USER_ENABLED: "enabled the account of …",
+    OperatorAuditAction.WEBHOOKS_REPLAYED: "replayed dead webhooks",
+    OperatorAuditAction.WEBHOOK_REPLAYED: "replayed the webhook …",
 }

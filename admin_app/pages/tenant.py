@@ -10,6 +10,7 @@ from reflex.event import EventSpec
 from admin_app import words
 from admin_app.confirming import Confirm, Reason, check_name, confirm_field, reason_field
 from admin_app.frame import page
+from admin_app.pages.tenant_billing import TenantBillingState, billing
 from admin_app.pages.tenant_rights import TenantRightsState, rights, tenant_of
 from admin_app.shell import PageState, allowed
 from shared.access import actions
@@ -40,11 +41,11 @@ MEMBER_COLUMNS = [
 TABS = {
     "overview": "Overview",
     "rights": "Rights",
+    "billing": "Billing",
     "members": "Members",
     "provisioning": "Provisioning",
     "audit": "Audit",
 }
-INSIDE = ("members", "audit")  # tabs that show what people did and who they are
 DIALOGS = ("", "suspend", "restore", "resume")
 PAGE = 50
 
@@ -184,10 +185,16 @@ class OneTenantState(PageState):
         if self.one.id != tenant_id:
             self._forget()
         self._take_address(tenant_id)
-        topics = ("tenant", "members", "invitations", "provisioning")
+        topics = ("tenant", "members", "invitations", "provisioning", "billing")
         async with self._open(OneTenantState.load, *topics, tenant_id=tenant_id) as octx:
             found = await self._read(octx, tenant_id, self._reason(), self.tab, self._cursors)
         self._show(*found)
+        return self._beside()
+
+    def _beside(self) -> Any:
+        """What brings the tab that has a state of its own."""
+        if self.tab == "billing":
+            return TenantBillingState.load(self._reason())
         return TenantRightsState.load if self.tab == "rights" else None
 
     def _take_address(self, tenant_id: str) -> None:
@@ -250,7 +257,7 @@ class OneTenantState(PageState):
     @needs(actions.OP_TENANT_READ)
     async def choose_tab(self, tab: str) -> Any:
         await self._turn(a_word(tab, TABS), [])
-        return TenantRightsState.load if self.tab == "rights" else None
+        return self._beside()
 
     @rx.event
     @needs(actions.OP_TENANT_READ)
@@ -271,21 +278,23 @@ class OneTenantState(PageState):
 
     @rx.event
     @needs(actions.OP_TENANT_READ)
-    async def enter(self, payload: dict[str, Any]) -> EventSpec:
+    async def enter(self, payload: dict[str, Any]) -> Any:
         form = ReasonForm.read(payload)
         async with self._ctx() as octx:
             found = await self._read(octx, self._tenant_id(), form.reason, self.tab, [])
         self.inside, self.reason, self._until = True, form.reason, datetime.now(UTC) + LOOK_LASTS
         self._cursors, self._next = [], ""
         self._show(*found)
-        return rx.toast.success(
+        said = rx.toast.success(
             f"You are looking into {self.one.name}.", description="Its trail says so, with your reason."
         )
+        return [said, self._beside()] if self.tab == "billing" else said
 
     @rx.event
     @needs(actions.OP_TENANT_READ)
-    async def leave(self) -> None:
+    async def leave(self) -> Any:
         self._leave()
+        return self._beside() if self.tab == "billing" else None
 
     @rx.event
     @needs(actions.OP_TENANT_READ)
@@ -490,6 +499,12 @@ def audit() -> rx.Component:
     )
 
 
+def bills() -> rx.Component:
+    return rx.cond(
+        OneTenantState.inside, rx.el.div(looking(), billing(), class_name="section"), door("its billing")
+    )
+
+
 def about(which: str, title: Any, sentence: Any, *children: rx.Component, **props: Any) -> rx.Component:
     return dialog(
         None,
@@ -580,6 +595,7 @@ def tenant() -> rx.Component:
     contents = {
         "overview": overview,
         "rights": rights,
+        "billing": bills,
         "members": members,
         "provisioning": provisioning,
         "audit": audit,

@@ -91,6 +91,18 @@ OP_ACCOUNT_WRITE = OperatorAction(
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "read every tenant's trail"
 )
+OP_BILLING_ADJUST = OperatorAction(
+    "op:billing:adjust", OperatorPermission.BILLING_ADJUST, "give or take money", writes=True
+)
+OP_BILLING_ADJUST_ANY = OperatorAction(
+    "op:billing:adjust_any",
+    OperatorPermission.BILLING_ADJUST_ANY,
+    "give or take that much money",
+    writes=True,
+)
+OP_BILLING_READ = OperatorAction(
+    "op:billing:read", OperatorPermission.BILLING_READ, "look into the billing of tenants"
+)
 OP_BILLING_RECONCILE = OperatorAction(
     "op:billing:reconcile",
     OperatorPermission.BILLING_RECONCILE,
@@ -132,6 +144,10 @@ OP_TENANT_SUSPEND = OperatorAction(
 )
 OP_USER_DISABLE = OperatorAction(
     "op:user:disable", OperatorPermission.USER_DISABLE, "disable people's accounts", writes=True
+)
+OP_WEBHOOK_READ = OperatorAction("op:webhook:read", OperatorPermission.WEBHOOK_READ, "see webhooks")
+OP_WEBHOOK_REPLAY = OperatorAction(
+    "op:webhook:replay", OperatorPermission.WEBHOOK_REPLAY, "replay webhooks", writes=True
 )
 
 ACTIONS = {one.name: one for one in tuple(globals().values()) if isinstance(one, Action)}

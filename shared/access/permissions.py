@@ -28,6 +28,9 @@ class OperatorPermission(StrEnum):
 
     ACCOUNT_WRITE = "operator:account:write"
     AUDIT_READ_ALL = "operator:audit:read_all"
+    BILLING_ADJUST = "operator:billing:adjust"
+    BILLING_ADJUST_ANY = "operator:billing:adjust_any"
+    BILLING_READ = "operator:billing:read"
     BILLING_RECONCILE = "operator:billing:reconcile"
     CATALOG_READ = "operator:catalog:read"
     CATALOG_WRITE = "operator:catalog:write"
@@ -45,3 +48,5 @@ class OperatorPermission(StrEnum):
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"
     USER_DISABLE = "operator:user:disable"
+    WEBHOOK_READ = "operator:webhook:read"
+    WEBHOOK_REPLAY = "operator:webhook:replay"

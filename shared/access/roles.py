@@ -14,8 +14,8 @@ _ADMIN = _EVERYBODY | {
 _BILLING = _EVERYBODY | {P.BILLING_READ, P.BILLING_WRITE, P.SETTINGS_READ}
 _SUPPORT = frozenset(
     {
-        *(O.CATALOG_READ, O.FLAG_READ, O.HOME_READ, O.JOB_READ, O.RIGHTS_EXPLAIN, O.SECURITY_READ),
-        *(O.TENANT_READ, O.TENANT_RESUME),
+        *(O.BILLING_READ, O.CATALOG_READ, O.FLAG_READ, O.HOME_READ, O.JOB_READ, O.RIGHTS_EXPLAIN),
+        *(O.SECURITY_READ, O.TENANT_READ, O.TENANT_RESUME, O.WEBHOOK_READ),
     }
 )
 
@@ -53,14 +53,22 @@ OPERATOR_ROLES = {
         Role(
             "engineer",
             "Engineer",
-            "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys and no plans.",
-            frozenset(O) - {O.ACCOUNT_WRITE, O.CATALOG_WRITE, O.KEY_ROTATE, O.OPERATOR_WRITE, O.RIGHTS_WRITE},
+            "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys, no plans and no money.",
+            frozenset(O)
+            - {
+                *(O.ACCOUNT_WRITE, O.BILLING_ADJUST, O.BILLING_ADJUST_ANY, O.CATALOG_WRITE, O.KEY_ROTATE),
+                *(O.OPERATOR_WRITE, O.RIGHTS_WRITE),
+            },
         ),
         Role(
             "billing",
             "Billing",
-            "Looks into tenants, suspends them, keeps plans and who has which.",
-            _SUPPORT | {O.BILLING_RECONCILE, O.CATALOG_WRITE, O.RIGHTS_WRITE, O.TENANT_SUSPEND},
+            "Looks into tenants, suspends them, keeps plans and who has which, gives and takes small amounts.",
+            _SUPPORT
+            | {
+                *(O.BILLING_ADJUST, O.BILLING_RECONCILE, O.CATALOG_WRITE, O.RIGHTS_WRITE),
+                *(O.TENANT_SUSPEND, O.WEBHOOK_REPLAY),
+            },
         ),
         Role("support", "Support", "Looks into one tenant at a time, with a reason.", _SUPPORT),
     )

@@ -61,7 +61,8 @@ def wants_page(scope: Scope) -> bool:
     """Everybody but programs that say so."""
     accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
     program = b"application/json" in accept or b"application/problem+json" in accept
-    return not scope["path"].startswith(("/api/", "/webhooks/")) and (b"text/html" in accept or not program)
+    programs = scope["state"]["site"].programs
+    return not scope["path"].startswith(programs) and (b"text/html" in accept or not program)
 
 
 def problem(scope: Scope, refusal: DomainError, headers: dict[str, str] | None = None) -> Response:

@@ -34,7 +34,7 @@ DOORS = frozenset(  # answered by our own routes, which ask for a session where 
         *("/onboarding", "/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
     }
 )
-DOOR_TREES = ("/account/", "/api/", "/auth/", "/onboarding/", "/webhooks/")
+DOOR_TREES = ("/account/", "/auth/", "/onboarding/")
 PUBLIC = ("/assets/", "/fonts/")  # compiled and static files: no data in them
 FILE = re.compile(r"/[A-Za-z0-9_.-]+\.(?:css|html|ico|js|json|map|png|svg|txt|webmanifest|woff2)")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{8,100}")
@@ -89,7 +89,7 @@ class Guard:
 
     def is_open(self, path: str) -> bool:
         """Doors decide for themselves; static files are for everybody."""
-        if path in DOORS or path.startswith((*DOOR_TREES, *PUBLIC)):
+        if path in DOORS or path.startswith((*DOOR_TREES, *self.site.programs, *PUBLIC)):
             return True
         return FILE.fullmatch(path) is not None
 

@@ -17,7 +17,10 @@ from shared.core.errors import DomainError, NotFound
 
 def build(site: Site, *routes: Route) -> Starlette:
     app = Starlette(
-        routes=[*routes, *(Route(tree + "{rest:path}", nothing, methods=None) for tree in OURS)],
+        routes=[
+            *routes,
+            *(Route(tree + "{rest:path}", nothing, methods=None) for tree in (*OURS, *site.programs)),
+        ],
         middleware=[
             Middleware(Edge, site=site),
             Middleware(SameOrigin, site=site),
@@ -42,7 +45,7 @@ PAGE_OF = {
     "/auth/verify": "/verify",
     "/onboarding/": "/onboarding",
 }
-OURS = ("/account/", "/api/", "/auth/", "/onboarding/", "/webhooks/")  # Reflex answers nothing here
+OURS = ("/account/", "/auth/", "/onboarding/")  # and what programs call: Reflex answers nothing here
 
 
 async def nothing(request: Request) -> Response:

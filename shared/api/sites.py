@@ -24,6 +24,14 @@ class Site:
     def operators(self) -> bool:
         return self.realm is OPERATOR
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Trees that programs call: what comes there carries its own proof and no cookie.
+
+        The operators' /webhooks is a page like any other.
+        """
+        return ("/api/",) if self.operators else ("/api/", "/webhooks/")
+
     @cached_property
     def sockets(self) -> str:
         parts = urlsplit(self.origin)

@@ -7,7 +7,9 @@ class AuditAction(StrEnum):
     ADDON_ADDED = "addon.added"
     ADDON_ENDED = "addon.ended"
     AUDIT_EXPORTED = "audit.exported"
+    BILLING_ADJUSTED = "billing.adjusted"
     BILLING_CUSTOMER_CREATED = "billing.customer_created"
+    BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     BILLING_STATUS_CHANGED = "billing.status_changed"
     CHECKLIST_COMPLETED = "checklist.completed"
     FLAG_SET = "flag.set"
@@ -47,6 +49,8 @@ class AuditAction(StrEnum):
 
 NEED_REASON = frozenset(
     {
+        AuditAction.BILLING_ADJUSTED,
+        AuditAction.BILLING_RECONCILE_ASKED,
         AuditAction.OPERATOR_LOOKED,
         AuditAction.OVERRIDE_ENDED,
         AuditAction.OVERRIDE_SET,
@@ -95,3 +99,5 @@ class OperatorAuditAction(StrEnum):
     TENANTS_READ_ACROSS = "tenants.read_across"
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
+    WEBHOOKS_REPLAYED = "webhooks.replayed"
+    WEBHOOK_REPLAYED = "webhook.replayed"

@@ -13,7 +13,7 @@ from shared.billing import accounts, sync
 from shared.billing import inbox_repository as repository
 from shared.billing.inbox_repository import Claimed
 from shared.billing.provider import LONGEST_CALL_S, KeyRefused, ProviderDown, TooMany
-from shared.core import db, log
+from shared.core import db, log, notices
 from shared.core.ids import new_id
 
 CHANNEL = "bulkhead_inbox"
@@ -24,6 +24,7 @@ TRIES = 8  # of what fails by our own fault
 PARKED_TRIES = 14  # of what is about a customer that nobody knows: two days
 LONGEST_WAIT, LONGEST_PARK = timedelta(minutes=10), timedelta(hours=6)
 PAUSED = "The provider no longer takes our key"
+DOWN = "The provider does not answer"
 
 
 async def run(at_once: int = AT_ONCE) -> None:
@@ -85,9 +86,7 @@ async def settle(work: Claimed) -> None:
     except TooMany as busy:
         await _back(work, timedelta(seconds=busy.wait), "The provider asked us to wait", counts=False)
     except ProviderDown as problem:
-        await _back(
-            work, _later(work, LONGEST_WAIT), f"The provider does not answer: {problem}", counts=False
-        )
+        await _back(work, _later(work, LONGEST_WAIT), f"{DOWN}: {problem}", counts=False)
     except Exception as problem:
         request_id = log.report(problem, account_id=work.account_id, customer_id=work.customer_id)
         await _back(work, _later(work, LONGEST_WAIT), f"{type(problem).__name__}, see {request_id}")
@@ -105,6 +104,7 @@ async def _back(
         async with db.transaction() as session:
             most = PARKED_TRIES if parked else TRIES
             await repository.release(session, work, wait, error, most=most, counts=counts, parked=parked)
+            await notices.page(session, "*", "webhooks")
     except Exception as problem:
         log.report(problem, account_id=work.account_id, customer_id=work.customer_id)
 

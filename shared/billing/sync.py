@@ -9,7 +9,7 @@ from shared.billing import apply, providers
 from shared.billing import inbox_repository as inbox
 from shared.billing.apply import Cause, Effect
 from shared.billing.inbox_repository import Claimed
-from shared.core import db
+from shared.core import db, notices
 from shared.tenancy import entry
 
 TASK = "billing.sync"
@@ -36,4 +36,5 @@ async def look(
         )
         if work is not None:
             await inbox.done(ctx.session, work)  # also when a later look was first: it has seen all of this
+            await notices.page(ctx.session, "*", "webhooks")
         return effect

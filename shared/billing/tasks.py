@@ -4,8 +4,16 @@ from collections.abc import Awaitable, Callable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing import customers, dunning, reconcile
+from shared.billing import adjustments, customers, desk, dunning, reconcile
 from shared.core.ctx import Ctx
+
+
+async def adjust(ctx: Ctx, *, adjustment_id: str) -> None:
+    await adjustments.carry_out(ctx.tenant_id, adjustment_id, ctx.request_id)
+
+
+async def compare(ctx: Ctx, *, customer_id: str, run_id: str) -> None:
+    await desk.carry_out(ctx.tenant_id, customer_id, run_id)
 
 
 async def create_customer(ctx: Ctx) -> None:
@@ -17,7 +25,9 @@ async def reconcile_all(session: AsyncSession, *, run_id: str) -> None:  # noqa:
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    adjustments.TASK: adjust,
     customers.CREATE: create_customer,
+    desk.RECONCILE: compare,
     dunning.TASK: dunning.dun,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.ALL: reconcile_all}

@@ -30,6 +30,7 @@ EXPECTED = {
     "viewer": EVERYBODY,
 }
 SUPPORT = {
+    "op:billing:read",
     "op:catalog:read",
     "op:flag:read",
     "op:home:read",
@@ -39,12 +40,16 @@ SUPPORT = {
     "op:tenant:list",
     "op:tenant:read",
     "op:tenant:resume",
+    "op:webhook:read",
 }
 ENGINEER = SUPPORT | {"op:audit:read_all", "op:flag:write", "op:operator:read", "op:tenant:suspend"}
-ENGINEER |= {"op:user:disable"}
+ENGINEER |= {"op:billing:reconcile", "op:user:disable", "op:webhook:replay"}
 BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}
+BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
 EXPECTED_OPERATORS = {
-    "owner": ENGINEER | BILLING | {"op:account:write", "op:operator:manage", "op:key:rotate"},
+    "owner": ENGINEER
+    | BILLING
+    | {"op:account:write", "op:billing:adjust_any", "op:operator:manage", "op:key:rotate"},
     "engineer": ENGINEER,
     "billing": BILLING,
     "support": SUPPORT,

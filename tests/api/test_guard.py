@@ -177,6 +177,19 @@ async def test_pages_need_a_session_and_come_back_afterwards(cast: Cast) -> None
     assert (await House(ADMIN).ask("/tenants", cookie=cast.olga.cookie)).body == REACHED
 
 
+async def test_webhooks_are_called_at_the_tenants_app_and_looked_at_in_the_operators(cast: Cast) -> None:
+    for path in ("/webhooks/stripe", "/webhooks/stripe/token"):
+        assert (await House().ask(path, method="POST", origin="https://stripe.test")).body == REACHED
+        forged = await House(ADMIN).ask(
+            path, method="POST", cookie=cast.olga.cookie, origin="https://stripe.test"
+        )
+        assert forged.status == 403
+    for path in ("/webhooks/", "/webhooks/platform/evt_1/"):
+        unknown, olga = await House(ADMIN).ask(path), await House(ADMIN).ask(path, cookie=cast.olga.cookie)
+        assert (unknown.status, unknown.headers["location"].partition("?")[0]) == (303, "/sign-in")
+        assert olga.body == REACHED
+
+
 async def test_other_peoples_and_nobodys_organisation_are_the_same_page(cast: Cast) -> None:
     house = House()
     answers = [

@@ -1,0 +1,94 @@
+"""What operators call the states of billing, with the tone of their badges, and changes as they are read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.core import money
+from shared.ui.why import Change
+
+WEBHOOK = {  # word, tone, what it means
+    "pending": ("Waiting", "wait", "Its turn comes."),
+    "working": ("Working", "accent", "A worker looks at its customer now."),
+    "parked": ("Parked", "idle", "No organisation has its customer yet. It goes on when one does."),
+    "dead": ("Dead", "bad", "Every try failed. It waits for somebody to replay it."),
+    "done": ("Done", "ok", "Its customer was looked at after it came."),
+    "ignored": ("Not needed", "idle", "Kept; nothing follows from it."),
+}
+INVOICE = {
+    "draft": ("Draft", "idle"),
+    "open": ("Open", "warn"),
+    "paid": ("Paid", "ok"),
+    "void": ("Void", "idle"),
+    "uncollectible": ("Uncollectible", "bad"),
+}
+ADJUSTMENT = {"requested": ("Under way", "wait"), "done": ("Done", "ok"), "failed": ("Failed", "bad")}
+KIND = {"credit": "Credit", "refund": "Refund", "debit": "Debit"}
+CAUSE = {
+    "webhook": "A webhook came",
+    "reconcile": "A comparison found it",
+    "return": "Somebody came back from paying",
+    "operator": "An operator asked",
+}
+ACCESS = {
+    "active": ("Active", "ok"),
+    "grace": ("Grace", "warn"),
+    "read_only": ("Read-only", "bad"),
+    "none": ("Nothing paid", "idle"),
+}
+# Of a subscription, in the provider's words.
+SUBSCRIPTION = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
+NAMES = {"status": "Access", "word": "Status at the provider"}
+LONGEST = 160  # characters of one side of a change
+
+
+def subscription(word: str) -> tuple[str, str]:
+    return word.replace("_", " ").capitalize(), SUBSCRIPTION.get(word, "idle")
+
+
+def invoice(status: str) -> tuple[str, str]:
+    return INVOICE.get(status, (status.capitalize(), "idle"))
+
+
+def access(status: str) -> tuple[str, str]:
+    return ACCESS.get(status, (status or "Unknown", "idle"))
+
+
+def seconds(value: float) -> str:
+    """As in "0.4 s", "12 s", "3 min", "2 h"."""
+    if value < 60:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.0f} h"
+
+
+def effects(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[Change]:
+    """Of a billing event; what is the same on both sides is left out."""
+    names = dict.fromkeys([*previous, *following])
+    return [
+        Change(NAMES.get(name, name), _said(previous.get(name)), _said(following.get(name)))
+        for name in names
+        if (previous.get(name) or None) != (following.get(name) or None)
+    ]
+
+
+def differences(found: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """What reconciliation found: ours before, theirs after."""
+    return [Change(str(one["what"]), _said(one["ours"]), _said(one["theirs"])) for one in found]
+
+
+def amount(value: int, currency: str) -> str:
+    return money.said(value, currency) if currency else f"{value:,}"
+
+
+def iso(at: datetime | None) -> str:
+    return at.isoformat() if at else ""
+
+
+def _said(value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
