@@ -106,6 +106,25 @@ create table price (
     check ((kind = 'metered') = (meter <> '')), check ((tiers_mode = '') = (tiers = '[]'::jsonb)),
     unique (plan_version_id, period, kind, meter, currency, effective_at)
 );
+-- Stripe takes whole cents, and per 1,000 calls they are enough: what is metered is sold, recorded and reported by the
+-- thousand (`billing.meters`). A year costs ten months, and has twelve times what a month includes.
+insert into price (id, plan_version_id, period, kind, currency, amount, tiers, tiers_mode, meter, effective_at, created_by, reason)
+select 'prc_' || plan || '_' || kind || '_' || period, 'plv_' || plan || '_1', period, kind, 'usd',
+    amount * case period when 'year' then 10 else 1 end,
+    case when included is null then '[]' else jsonb_build_array(
+        jsonb_build_object('up_to', included * case period when 'year' then 12 else 1 end, 'unit', 0, 'flat', 0),
+        jsonb_build_object('up_to', null, 'unit', above, 'flat', 0)) end,
+    case when included is null then '' else 'graduated' end, meter, '2026-01-01Z', 'Bulkhead', 'First price list'
+from (values
+    ('starter', 'flat', 2900, '', null, null),
+    ('pro', 'seat', 2000, '', null, null),
+    ('pro', 'metered', 0, 'api_calls', 100, 10),
+    ('business', 'flat', 19900, '', null, null),
+    ('business', 'seat', 1500, '', null, null),
+    ('business', 'metered', 0, 'usage_events', 5000, 5),
+    ('extra_seats', 'flat', 9000, '', null, null),
+    ('support', 'flat', 14900, '', null, null)
+) as listed (plan, kind, amount, meter, included, above), (values ('month'), ('year')) as periods (period);
 alter table price enable row level security;
 alter table price force row level security;
 create policy offered on price for select to bulkhead_app using (for_tenant is null or for_tenant = {TENANT});
@@ -170,6 +189,12 @@ create index billing_adjustment_newest on billing_adjustment (tenant_id, created
 create table dunning_notice (
     {KEY}, kind text not null, about text not null, at {MOMENT}, primary key (tenant_id, id), unique (tenant_id, kind, about)
 );
+create table billing_usage (
+    {KEY}, meter text not null, at timestamptz not null, quantity bigint not null check (quantity > 0),
+    identifier text not null check (length(identifier) between 1 and 100), recorded_at {MOMENT},
+    tried_at timestamptz, reported_at timestamptz, primary key (tenant_id, id), unique (tenant_id, meter, identifier)
+);
+create index billing_usage_waiting on billing_usage (tenant_id, id) where reported_at is null;
 create function keep_customer_place() returns trigger language plpgsql security definer
 set search_path = pg_catalog, public as $$
 begin
@@ -211,11 +236,12 @@ def upgrade() -> None:
         run(
             f"create trigger append_only before update or delete on {table} for each row execute function refuse_change()"
         )
+    run(protect("billing_usage", app="select, insert, update (tried_at, reported_at)"))
     run(FACTS)
 
 
 def downgrade() -> None:
-    run(f"drop table {', '.join((*CHANGING, *APPENDED))} cascade")
+    run(f"drop table {', '.join((*CHANGING, *APPENDED, 'billing_usage'))} cascade")
     run(
         "drop table provider_price, price, reconcile_run, customer_sync, billing_inbox, provider_account cascade"
     )

@@ -240,3 +240,21 @@ class DunningNotice(TenantRow, table=True):
     kind: str
     about: str
     at: datetime = Field(default_factory=now, sa_type=moment())
+
+
+class BillingUsage(TenantRow, table=True):
+    """How much of something was used, by the unit in which it is sold. What was recorded never changes.
+
+    `tried_at`: when it was first on its way to the provider; `reported_at`: when it had arrived for certain.
+    """
+
+    __tablename__ = "billing_usage"
+
+    id: str = Field(default_factory=lambda: new_id("usg"), primary_key=True)
+    meter: str
+    at: datetime = Field(sa_type=moment())
+    quantity: int
+    identifier: str  # of who recorded it: the same one twice is recorded once
+    recorded_at: datetime = Field(default_factory=now, sa_type=moment())
+    tried_at: datetime | None = Field(default=None, sa_type=moment())
+    reported_at: datetime | None = Field(default=None, sa_type=moment())

@@ -3,6 +3,7 @@
 import asyncio
 
 from shared.access import evidence
+from shared.billing import price_sync
 from shared.cli import lifeline
 from shared.core import log
 from shared.identity import tasks as identity
@@ -20,9 +21,10 @@ def run() -> None:
 
 
 async def _work(tasks: dict[str, worker.Handler], platform: dict[str, worker.Handler]) -> None:
-    counting = asyncio.create_task(evidence.run())
+    counting, pricing = asyncio.create_task(evidence.run()), asyncio.create_task(price_sync.run())
     try:
         await worker.run(tasks, platform, entry.enter_job)
     finally:
         counting.cancel()  # writes what is left
-        await asyncio.gather(counting, return_exceptions=True)
+        pricing.cancel()
+        await asyncio.gather(counting, pricing, return_exceptions=True)

@@ -1,0 +1,63 @@
+"""SQL of recorded usage."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing.models import BillingUsage
+from shared.core.ctx import Ctx
+
+
+async def add(ctx: Ctx, row: BillingUsage) -> bool:
+    """False where there is one of this meter and identifier."""
+    statement = insert(BillingUsage).values(**row.model_dump(exclude={"recorded_at"}))
+    statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
+    connection = await ctx.session.connection()
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def list_waiting(
+    session: AsyncSession, tenant_id: str, tried_after: datetime, most: int
+) -> Sequence[BillingUsage]:
+    """Not yet arrived for certain, and not tried for too long; as they were recorded."""
+    statement = (
+        select(BillingUsage)
+        .where(
+            BillingUsage.tenant_id == tenant_id,
+            col(BillingUsage.reported_at).is_(None),
+            sa.or_(col(BillingUsage.tried_at).is_(None), col(BillingUsage.tried_at) > tried_after),
+        )
+        .order_by(col(BillingUsage.id))
+        .limit(most)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def count_doubtful(session: AsyncSession, tenant_id: str, tried_before: datetime) -> int:
+    statement = select(sa.func.count()).where(
+        BillingUsage.tenant_id == tenant_id,
+        col(BillingUsage.reported_at).is_(None),
+        col(BillingUsage.tried_at) <= tried_before,
+    )
+    return int((await session.exec(statement)).one())
+
+
+async def set_tried(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
+    """The first time counts."""
+    statement = update(BillingUsage).where(
+        col(BillingUsage.tenant_id) == tenant_id,
+        col(BillingUsage.id).in_(ids),
+        col(BillingUsage.tried_at).is_(None),
+    )
+    await session.exec(statement.values(tried_at=at))
+
+
+async def set_reported(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
+    statement = update(BillingUsage).where(
+        col(BillingUsage.tenant_id) == tenant_id, col(BillingUsage.id).in_(ids)
+    )
+    await session.exec(statement.values(reported_at=at))
