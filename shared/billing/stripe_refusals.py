@@ -1,0 +1,65 @@
+"""What Stripe's errors mean to us. Nothing of the SDK leaves a verb that is `answered`."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import stripe
+
+from shared.billing.provider import LONGEST_CALL_S, KeyRefused, ProviderDown, ProviderRefused, TooMany
+from shared.billing.stripe_wire import asked_to_wait
+from shared.core import log
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def answered(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """In LONGEST_CALL_S, or not at all; every page and every further try included."""
+
+    @wraps(verb)
+    async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            async with asyncio.timeout(LONGEST_CALL_S):
+                return await verb(*args, **kwargs)
+        except TimeoutError:
+            raise ProviderDown("took too long") from None
+        except stripe.StripeError as problem:
+            raise _meaning(problem, verb.__name__) from None
+
+    return bounded
+
+
+def is_missing(problem: stripe.StripeError) -> bool:
+    return problem.code == "resource_missing"
+
+
+def is_counted_already(problem: stripe.StripeError) -> bool:
+    """Usage under an identifier that they have: Stripe says so in a sentence only."""
+    return "already exists with identifier" in (problem.user_message or "")
+
+
+def is_there_already(problem: stripe.StripeError) -> bool:
+    return problem.code == "resource_already_exists"
+
+
+def _meaning(problem: stripe.StripeError, verb: str) -> Exception:
+    status, said = problem.http_status, problem.user_message or "It was refused."
+    log.get(__name__).warning(
+        "stripe_error",
+        verb=verb,
+        kind=type(problem).__name__,
+        status=status,
+        code=problem.code,
+        said=said,
+        stripe_request=problem.request_id,
+    )
+    if isinstance(problem, stripe.RateLimitError):
+        return TooMany(asked_to_wait(problem.headers or {}) or 1.0)
+    if status in (401, 403):
+        return KeyRefused(said)
+    # 409: another request holds the object. 501 is only ever the stand-in's, and waiting does not help.
+    if status is None or status == 409 or (status >= 500 and status != 501) or status < 400:
+        return ProviderDown(said)
+    return ProviderRefused(said, problem.code or "")
