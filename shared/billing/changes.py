@@ -243,6 +243,8 @@ def _kept(held: Held, wish: Wish, known: Mapping[str, Price]) -> tuple[tuple[Kep
     }
     has = held.addons.get(wish.addon_id, 0)
     paid = max((one.quantity for one in kept.values() if one.price_id in of), default=0)
+    if has < paid < wish.addons:
+        raise Conflict(f"{paid} of them are paid already.", "Take those back first, then add more.")
     rest = tuple(one for one in kept.values() if one.price_id not in of)
     until = held.renews_at
     if wish.addons < max(has, paid) and until is not None:

@@ -51,14 +51,8 @@ async def prepare_cancel(ctx: Ctx, why: str, comment: str = "") -> Ending:
     if held.told.cancel_at is not None:
         raise Conflict("It is cancelled already.", "Nothing more will be charged.")
     until = held.renews_at
-    trail.record(
-        ctx,
-        "billing.cancel_asked",
-        held.id,
-        reason=WHY[why],
-        **({"comment": comment} if comment else {}),
-        **({"until": until.isoformat()} if until else {}),
-    )
+    after = {"until": until.isoformat()} if until else {}
+    trail.record(ctx, "billing.cancel_asked", held.id, after=after, reason=WHY[why], comment=comment)
     return _ending(ctx, held, ends=True, until=until)
 
 

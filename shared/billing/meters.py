@@ -10,6 +10,11 @@ class Meter(NamedTuple):
     title: str
     unit: str  # of what a quantity counts, as in "$0.10 per …"
 
+    @property
+    def size(self) -> int:
+        """How many calls or events a unit is."""
+        return int(self.unit.partition(" ")[0].replace(",", ""))
+
 
 METERS = {
     "api_calls": Meter("API calls", "1,000 calls"),

@@ -26,7 +26,7 @@ FIRST_OPEN = "incomplete"  # the first payment was never made
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`prices`: of its lines, by id. `addons` and `kept`: how many, by version; the latter are paid until a time."""
+    """`prices`: of its lines, by id. `addons`: how many, by version; `given_up`: paid for still, by version."""
 
     id: str
     customer_id: str
@@ -35,6 +35,7 @@ class Held:
     period: str
     seats: int | None  # bought one by one; None where the plan has no price for them
     addons: Mapping[str, int]
+    given_up: Mapping[str, Kept]
     prices: Mapping[str, Price]
     ticket: int  # of the look that saw it
 
@@ -119,6 +120,11 @@ async def counting(ctx: Ctx) -> Held | None:
         priced[best.price_id].period if best else "month",
         sum(bought) if bought else None,
         addons,
+        {
+            stands[one.price_id].version_id: one
+            for one in sorted(told.kept, key=lambda one: one.quantity)
+            if one.until > now() and one.price_id in stands
+        },
         {line.price_id: priced[line.price_id] for line in ours},
         row.ticket,
     )
