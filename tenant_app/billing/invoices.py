@@ -72,9 +72,9 @@ def invoices() -> rx.Component:
     table = data_table(
         "Invoices",
         COLUMNS,
-        rx.foreach(BillingState.invoices, line),
+        rx.foreach(BillingState.bills, line),
         foot=pager(
-            BillingState.invoices_said,
+            BillingState.bills_said,
             older=BillingState.older,
             newer=BillingState.newer,
             has_older=BillingState.has_older,
@@ -82,5 +82,5 @@ def invoices() -> rx.Component:
         ),
         test_id="invoices",
     )
-    found = rx.cond(some(BillingState.invoices), table, nothing)
+    found = rx.cond(some(BillingState.bills), table, nothing)
     return titled("Invoices", hull(rx.cond(BillingState.loaded, found, skeleton_rows(3)), name="Invoices"))

@@ -66,7 +66,9 @@ def turning() -> rx.Component:
         ),
         glyph="circle-check",
     )
-    return rx.match(BillingState.activating, ("waiting", wait), ("done", ready), rx.fragment())
+    return rx.cond(
+        BillingState.activating == "waiting", wait, rx.cond(BillingState.activating == "done", ready)
+    )
 
 
 def news() -> rx.Component:

@@ -78,8 +78,8 @@ class BillingState(PageState):
     plans: list[PlanRow] = []
     addons: list[AddonRow] = []
     # Invoices.
-    invoices: list[InvoiceRow] = []
-    invoices_said: str = ""
+    bills: list[InvoiceRow] = []
+    bills_said: str = ""
     has_older: bool = False
     has_newer: bool = False
     # Dialogs.
@@ -157,10 +157,10 @@ class BillingState(PageState):
         self.plans = rows.plan_rows(seen, self.period, current, not seen.ever)
         self.addons = rows.addon_rows(seen, self.period)
         self.saving = rows.saving(seen)
-        self.invoices = [rows.invoice_row(one) for one in listed.rows]
+        self.bills = [rows.invoice_row(one) for one in listed.rows]
         self._older, self.has_older, self.has_newer = listed.older, bool(listed.older), bool(self._cursors)
-        count = len(self.invoices)
-        self.invoices_said = "1 invoice" if count == 1 else f"{count} invoices"
+        count = len(self.bills)
+        self.bills_said = "1 invoice" if count == 1 else f"{count} invoices"
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         self.loaded = True
@@ -262,12 +262,18 @@ class BillingState(PageState):
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def set_seats(self, seats: str) -> None:
-        """What is asked for has another price."""
-        self.seats = seats[:9] if isinstance(seats, str) else ""
-        if self.dialog == "change" and self.asks_seats:
-            number = a_number("seats", self.seats, 1, checkout.MOST_SEATS)
+    async def set_seats(self, seats: float) -> None:
+        """What is asked for has another price. While somebody types there may be no number at all."""
+        number = (
+            int(seats) if isinstance(seats, int | float) and seats in range(1, checkout.MOST_SEATS + 1) else 0
+        )
+        self.seats = str(number or "")
+        if self.dialog != "change" or not self.asks_seats:
+            return
+        if number:
             await self._propose(replace(self._wish, seats=number))
+        else:
+            self._clear(f"Seats are a whole number from 1 to {checkout.MOST_SEATS:,}.")
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -291,12 +297,16 @@ class BillingState(PageState):
 
     def _begin(self, title: str, sentence: str, verb: str, asks_seats: bool) -> None:
         self.title, self.sentence, self.verb, self.asks_seats = title, sentence, verb, asks_seats
+        self.dialog = "change"
+        self._clear()
+
+    def _clear(self, problem: str = "") -> None:
+        self._offered, self.problem = None, problem
         self.lines, self.total, self.total_said, self.then, self.then_at = [], "", "", "", ""
-        self.problem, self._offered, self.dialog = "", None, "change"
 
     async def _propose(self, wish: Wish) -> None:
         """What it costs, or in its place why it is not possible."""
-        self._wish, self._offered, self.problem = wish, None, ""
+        self._wish = wish
         if wish.seats is not None:
             self.seats = str(wish.seats)
         try:
@@ -304,9 +314,9 @@ class BillingState(PageState):
                 change = await changes.weigh(ctx, wish)
             offered = await changes.preview(change)
         except (Conflict, Invalid) as obstacle:
-            self.lines, self.total, self.then, self.then_at = [], "", "", ""
-            self.problem = f"{obstacle.detail} {obstacle.next_step}"
+            self._clear(f"{obstacle.detail} {obstacle.next_step}")
             return
+        self._clear()
         self._offered = offered
         self.lines, self.total, self.total_said = rows.preview_rows(offered)
         self.then, self.then_at = rows.then(offered)
