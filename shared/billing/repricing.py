@@ -16,7 +16,6 @@ from shared.billing.models import Price
 from shared.billing.provider import KeyRefused, Line, OrderLine, ProviderDown, ProviderRefused, Subscription
 from shared.core import db, log
 from shared.core.db import now
-from shared.core.errors import Refused
 from shared.tenancy import entry
 
 AHEAD = timedelta(hours=3)
@@ -112,14 +111,11 @@ async def _record(
     tenant_id: str, one: Subscription, turns: Mapping[str, Price], known: Mapping[str, Price]
 ) -> None:
     was = {line.id: known[line.price_id] for line in one.lines if line.id in turns}
-    try:
-        async with entry.enter_job(tenant_id, TASK, "") as ctx:
-            trail.record(
-                ctx,
-                "subscription.repriced",
-                one.id,
-                before={prices.title(price): prices.cost(price) for price in was.values()},
-                after={prices.title(price): prices.cost(price) for price in turns.values()},
-            )
-    except Refused:  # a suspended tenant has its subscription still
-        log.get(__name__).warning("repriced_unseen", tenant_id=tenant_id, subscription=one.id)
+    async with entry.enter_books(tenant_id, TASK) as ctx:
+        trail.record(
+            ctx,
+            "subscription.repriced",
+            one.id,
+            before={prices.title(price): prices.cost(price) for price in was.values()},
+            after={prices.title(price): prices.cost(price) for price in turns.values()},
+        )

@@ -257,7 +257,7 @@ class StripeGateway:
         )
         found = [one.to_dict() async for one in page.auto_paging_iter()]
         for one in found:
-            if one["items"].get("has_more"):
+            if _is_cut(one.get("items")):
                 one["items"] = await self._items(one["id"])
         return found
 
@@ -271,7 +271,7 @@ class StripeGateway:
             )
             found |= {one.id: one.to_dict() async for one in unpaid.auto_paging_iter()}
         for one in found.values():
-            if one["lines"].get("has_more"):
+            if _is_cut(one.get("lines")):
                 lines = await self._v1.invoices.line_items.list_async(one["id"], {"limit": PAGE})
                 one["lines"] = [each.to_dict() async for each in lines.auto_paging_iter()]
         return list(found.values())
@@ -279,6 +279,11 @@ class StripeGateway:
     async def _items(self, subscription_id: str) -> list[dict[str, Any]]:
         page = await self._v1.subscription_items.list_async({"subscription": subscription_id, "limit": PAGE})
         return [one.to_dict() async for one in page.auto_paging_iter()]
+
+
+def _is_cut(inner: Any) -> bool:
+    """Of a list inside of an object only the first ten are shown."""
+    return bool((inner or {}).get("has_more"))
 
 
 _GATEWAYS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str | None], StripeGateway]] = (

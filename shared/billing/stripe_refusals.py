@@ -27,6 +27,10 @@ def answered(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine
             raise ProviderDown("took too long") from None
         except stripe.StripeError as problem:
             raise _meaning(problem, verb.__name__) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+            # Something between us and them that answers in another shape: even the SDK stumbles over it.
+            log.get(__name__).error("stripe_answer_unreadable", verb=verb.__name__, exc_info=problem)
+            raise ProviderDown("answered in a way that nobody understands") from None
 
     return bounded
 
@@ -51,7 +55,7 @@ def _meaning(problem: stripe.StripeError, verb: str) -> Exception:
         verb=verb,
         kind=type(problem).__name__,
         status=status,
-        code=problem.code,
+        reason=problem.code,
         said=said,
         stripe_request=problem.request_id,
     )

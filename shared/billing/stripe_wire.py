@@ -6,7 +6,9 @@ never does, so that is done here.
 
 import asyncio
 import random
+import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import httpx
@@ -27,7 +29,7 @@ class Wire(stripe.HTTPClient):
     def __init__(self, pace: Pace, circuit: Circuit) -> None:
         super().__init__()
         self._pace, self._circuit = pace, circuit
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(TRY_S, connect=CONNECT_S))
+        self._http = httpx.AsyncClient(timeout=httpx.Timeout(TRY_S, connect=CONNECT_S), verify=_trusted())
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
@@ -56,7 +58,7 @@ class Wire(stripe.HTTPClient):
         await self._pace.turn()
         try:
             async with asyncio.timeout(TRY_S):  # httpx counts from one byte to the next
-                answer = await self._http.request(method, url, headers=headers, data=post_data or {})
+                answer = await self._http.request(method, url, headers=headers, content=post_data)
         except (httpx.HTTPError, TimeoutError) as problem:
             self._circuit.failed()
             raise _unheard(problem) from problem
@@ -69,6 +71,12 @@ class Wire(stripe.HTTPClient):
 
 def _unheard(problem: Exception) -> stripe.APIConnectionError:
     return stripe.APIConnectionError(type(problem).__name__, should_retry=True)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Read once: that takes a tenth of a second of everybody's."""
+    return httpx.create_ssl_context()
 
 
 def _pause(answer: httpx.Response, tried: int) -> float | None:

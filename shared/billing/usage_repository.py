@@ -17,7 +17,7 @@ async def add(ctx: Ctx, row: BillingUsage) -> bool:
     statement = insert(BillingUsage).values(**row.model_dump(exclude={"recorded_at"}))
     statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
     connection = await ctx.session.connection()
-    return (await connection.execute(statement)).rowcount == 1
+    return (await connection.execute(statement.returning(col(BillingUsage.id)))).first() is not None
 
 
 async def list_waiting(

@@ -48,6 +48,7 @@ WORDS = {  # completes "Ann …"; where it ends in "…", what it was done to fo
     AuditAction.ROLE_CHANGED: "changed the role …",
     AuditAction.ROLE_CREATED: "created the role …",
     AuditAction.ROLE_DELETED: "deleted the role …",
+    AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     AuditAction.TENANT_BRANDED: "changed the brand colour",
     AuditAction.TENANT_CREATED: "created the organisation",
     AuditAction.TENANT_LOGO_CHANGED: "changed the logo",

@@ -1,0 +1,19 @@
+"""Who the key belongs to."""
+
+from shared.dev.stripe_sandbox.contract import skeleton
+from shared.dev.stripe_sandbox.routes import Call, route
+from shared.dev.stripe_sandbox.store import Object
+
+
+@route("GET", "/v1/account", "AccountRetrieveCurrentParams")
+def retrieve(call: Call) -> Object:
+    return skeleton(
+        "account",
+        id=call.account.id,
+        country="US",
+        default_currency="usd",
+        charges_enabled=True,
+        details_submitted=True,
+        payouts_enabled=True,
+        type="standard",
+    )

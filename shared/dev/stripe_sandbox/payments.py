@@ -1,0 +1,162 @@
+"""Charging a card for an invoice: payment intents, charges, and what the card says."""
+
+from typing import Any
+
+from shared.dev.stripe_sandbox.cards import Card
+from shared.dev.stripe_sandbox.objects import make
+from shared.dev.stripe_sandbox.payment_methods import card_of
+from shared.dev.stripe_sandbox.store import Account, Object, new_id
+
+
+def method_for(account: Account, invoice: Object) -> Object | None:
+    """Of the invoice, else of its subscription, else the customer's default."""
+    about = (invoice["parent"] or {}).get("subscription_details")
+    subscription = account.get("subscription", about["subscription"]) if about else None
+    chosen = invoice["default_payment_method"] or (
+        default_of(account, subscription)
+        if subscription
+        else account.objects["customer"][invoice["customer"]]["invoice_settings"]["default_payment_method"]
+    )
+    return account.get("payment_method", chosen)
+
+
+def default_of(account: Account, subscription: Object) -> str | None:
+    customer = account.objects["customer"][subscription["customer"]]
+    found: str | None = (
+        subscription["default_payment_method"] or customer["invoice_settings"]["default_payment_method"]
+    )
+    return found
+
+
+def would_pay(account: Account, customer: str, method: Object | None) -> bool:
+    return (
+        method is not None
+        and card_of(method).pays
+        and not account.objects["customer"][customer].get("_declines")
+    )
+
+
+def open_intent(account: Account, invoice: Object) -> None:
+    """The payment that a finalized invoice waits for."""
+    intent = make(
+        account,
+        "payment_intent",
+        amount=invoice["amount_due"],
+        currency=invoice["currency"],
+        customer=invoice["customer"],
+        description="Subscription creation" if invoice["billing_reason"] == "subscription_create" else None,
+        payment_method_types=["card"],
+        capture_method="automatic",
+        confirmation_method="automatic",
+        status="requires_payment_method",
+        metadata={},
+    )
+    intent["client_secret"] = f"{intent['id']}_secret_{new_id('x')[2:]}"
+    account.put(intent)
+    account.emit("payment_intent.created", intent)
+    payment = make(
+        account,
+        "invoice_payment",
+        amount_requested=invoice["amount_due"],
+        currency=invoice["currency"],
+        invoice=invoice["id"],
+        is_default=True,
+        status="open",
+        payment={"type": "payment_intent", "payment_intent": intent["id"]},
+        created=account.now(invoice),
+    )
+    account.put(payment)
+
+
+def payment_of(account: Account, invoice: Object) -> tuple[Object, Object]:
+    """The open or paid payment of an invoice, and its intent."""
+    payment = next(one for one in account.all("invoice_payment") if one["invoice"] == invoice["id"])
+    return payment, account.objects["payment_intent"][payment["payment"]["payment_intent"]]
+
+
+def charge(account: Account, invoice: Object, method: Object | None) -> bool:
+    """Try this card. True: paid."""
+    payment, intent = payment_of(account, invoice)
+    customer = account.objects["customer"][invoice["customer"]]
+    paid = would_pay(account, customer["id"], method)
+    if method is None:
+        account.emit("payment_intent.payment_failed", intent)
+        return False
+    if customer.get("_declines"):
+        customer["_declines"] -= 1
+        account.put(customer)
+    card = card_of(method)
+    made = _charged(account, intent, method, card, paid=paid)
+    intent["latest_charge"] = made["id"]
+    if paid:
+        intent |= {"status": "succeeded", "amount_received": intent["amount"], "payment_method": method["id"]}
+        intent["last_payment_error"] = None
+        now = account.now(invoice)
+        payment |= {"status": "paid", "amount_paid": intent["amount"]}
+        payment["status_transitions"] = {"canceled_at": None, "paid_at": now}
+    else:
+        intent["last_payment_error"] = {
+            "type": "card_error",
+            "code": "card_declined",
+            "decline_code": card.reason,
+            "message": card.message,
+            "charge": made["id"],
+        }
+    for changed in (intent, payment):
+        account.put(changed)
+    account.emit("charge.succeeded" if paid else "charge.failed", made)
+    account.emit("payment_intent.succeeded" if paid else "payment_intent.payment_failed", intent)
+    if paid:
+        account.emit("invoice_payment.paid", payment)
+    return paid
+
+
+def cancel(account: Account, invoice: Object) -> None:
+    """Nobody will pay this any more."""
+    if any(one["invoice"] == invoice["id"] for one in account.all("invoice_payment")):
+        payment, intent = payment_of(account, invoice)
+        if payment["status"] == "open":
+            payment["status"] = "canceled"
+            payment["status_transitions"] = {"canceled_at": account.now(invoice), "paid_at": None}
+            intent |= {
+                "status": "canceled",
+                "canceled_at": account.now(invoice),
+                "cancellation_reason": "void_invoice",
+            }
+            account.put(payment)
+            account.put(intent)
+            account.emit("payment_intent.canceled", intent)
+
+
+def _charged(account: Account, intent: Object, method: Object, card: Card, *, paid: bool) -> Object:
+    outcome: dict[str, Any] = {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "approved_by_network" if paid else "declined_by_network",
+        "reason": None if paid else card.reason,
+        "risk_level": "normal",
+        "seller_message": "Payment complete." if paid else "The bank did not return any further details.",
+        "type": "authorized" if paid else "issuer_declined",
+    }
+    made = make(
+        account,
+        "charge",
+        amount=intent["amount"],
+        amount_captured=intent["amount"] if paid else 0,
+        billing_details=method["billing_details"],
+        captured=paid,
+        currency=intent["currency"],
+        customer=intent["customer"],
+        description=intent["description"],
+        failure_code=None if paid else "card_declined",
+        failure_message=None if paid else card.message,
+        fraud_details={},
+        metadata={},
+        outcome=outcome,
+        paid=paid,
+        payment_intent=intent["id"],
+        payment_method=method["id"],
+        status="succeeded" if paid else "failed",
+    )
+    return account.put(made)

@@ -1,0 +1,303 @@
+"""The price list: what holds when, what cannot be meant, and that what was once said stays said."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.audit import trail
+from shared.billing import prices
+from shared.billing import prices_repository as repository
+from shared.billing.models import Price
+from shared.billing.prices import Tier
+from shared.billing.provider import OrderLine
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.entitlements import drafts
+from tests.billing import selling
+from tests.conftest import Cast
+from tests.entitlements.test_drafts import made, published, saved
+
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+FREE = (Tier(100, 0), Tier(None, 10))
+
+
+async def held(at: datetime) -> dict[tuple[str, str], prices.Parts]:
+    async with db.transaction() as session:
+        return await prices.in_force(session, at)
+
+
+# ── the first list ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_first_price_list(cast: Cast) -> None:
+    found = await held(now())
+    said = {
+        (version.removeprefix("plv_").removesuffix("_1"), period): [prices.cost(one) for one in parts.all]
+        for (version, period), parts in found.items()
+        if version.endswith("_1")
+    }
+    assert said == {
+        ("starter", "month"): ["$29.00"],
+        ("starter", "year"): ["$290.00"],
+        ("pro", "month"): ["$20.00 per seat", "First 100 × 1,000 calls free, then $0.10 per 1,000 calls"],
+        ("pro", "year"): ["$200.00 per seat", "First 1,200 × 1,000 calls free, then $0.10 per 1,000 calls"],
+        ("business", "month"): [
+            "$199.00",
+            "$15.00 per seat",
+            "First 5,000 × 1,000 events free, then $0.05 per 1,000 events",
+        ],
+        ("business", "year"): [
+            "$1,990.00",
+            "$150.00 per seat",
+            "First 60,000 × 1,000 events free, then $0.05 per 1,000 events",
+        ],
+        ("extra_seats", "month"): ["$90.00"],
+        ("extra_seats", "year"): ["$900.00"],
+        ("support", "month"): ["$149.00"],
+        ("support", "year"): ["$1,490.00"],
+    }
+    assert await held(FIRST - timedelta(seconds=1)) == {}
+
+
+async def test_what_a_price_stands_for(cast: Cast) -> None:
+    async with db.transaction() as session:
+        found = await prices.priced(session)
+    assert found["prc_pro_seat_month"] == ("plv_pro_1", False, True, 2)
+    assert found["prc_extra_seats_flat_year"][:3] == ("plv_extra_seats_1", True, False)
+
+
+# ── effective dates ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_change_next_month_holds_next_month_and_history_shows_both(cast: Cast) -> None:
+    version, later = await selling.sold(cast), now() + timedelta(days=30)
+    made = await selling.price(cast, version.id, amount=3_900, effective_at=later, reason="Costs have risen")
+    key = (version.id, "month")
+    assert [one.amount for one in (await held(now()))[key].all] == [2_900]
+    assert [one.amount for one in (await held(later - timedelta(microseconds=1)))[key].all] == [2_900]
+    assert [one.id for one in (await held(later))[key].all] == [made.id]
+    async with cast.sam.octx() as octx:
+        listed = await prices.history(octx)
+        mine = next(one for one in listed.versions if one.version.id == version.id)
+        assert [(one.amount, one.reason) for one in mine.prices] == [
+            (2_900, "As agreed"),
+            (3_900, "Costs have risen"),
+        ]
+    async with cast.olga.octx() as octx:
+        (event,) = await trail.list_operator_events(octx, limit=1)
+    assert (event.action, event.reason, event.details["name"]) == ("price.set", "Costs have risen", "Startup")
+    assert event.details["before"] == {"Base, monthly": "$29.00"}
+    assert event.details["after"] == {"Base, monthly": "$39.00"}
+
+
+async def test_a_price_from_now_on_holds_from_now_on(cast: Cast) -> None:
+    version = await selling.sold(cast, {"amount": 2_900}, {"amount": 29_000, "period": "year"})
+    before = now()
+    made = await selling.price(cast, version.id, amount=3_100)
+    assert before <= made.effective_at <= now()
+    found = await held(now())
+    assert [found[version.id, period].all[0].amount for period in prices.PERIODS] == [3_100, 29_000]
+    assert (await held(before))[version.id, "month"].all[0].amount == 2_900
+
+
+async def test_a_part_that_is_new_is_asked_for_beside_the_others(cast: Cast) -> None:
+    version = await selling.sold(cast)
+    await selling.price(cast, version.id, kind="metered", meter="api_calls", tiers=FREE)
+    assert [one.kind for one in (await held(now()))[version.id, "month"].all] == ["flat", "metered"]
+
+
+@pytest.mark.parametrize("role", ["app", "operator"])
+@pytest.mark.parametrize("change", ["update price set amount = 1", "delete from price"])
+async def test_a_price_never_changes(cast: Cast, role: db.Role, change: str) -> None:
+    with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
+        async with db.transaction(role) as session:
+            await (await session.connection()).exec_driver_sql(change)
+    with pytest.raises(sa.exc.DBAPIError, match="is append-only"):  # its owner neither
+        await _as_owner(change)
+
+
+# ── what cannot be meant ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"period": "week"}, "a month or a year"),
+        ({"kind": "free"}, "flat, per seat, or metered"),
+        ({"currency": "xyz"}, "not a currency"),
+        ({"amount": -1}, "An amount is from"),
+        ({"amount": 100_000_000}, "An amount is from"),
+        ({"meter": "api_calls"}, "nothing else does"),
+        ({"kind": "metered"}, "one of these meters"),
+        ({"kind": "metered", "meter": "steps"}, "one of these meters"),
+        ({"tiers": FREE}, "Only what is metered"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": FREE, "amount": 5}, "no other amount"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": FREE[:1]}, "last step is open"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": FREE[::-1]}, "last step is open"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, 1), Tier(None, 2))}, "last step"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(9, 1), Tier(9, 1), FREE[1])}, "above the"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(0, 1), FREE[1])}, "above the one"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, -1),)}, "negative amount"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, 1, -1),)}, "negative amount"),
+        ({"effective_at": FIRST}, "begin in the past"),
+        ({"effective_at": datetime(2099, 1, 1)}, "begin in the past"),  # noqa: DTZ001  without a zone, on purpose
+        ({"reason": " "}, "needs a reason"),
+        ({"reason": "x" * 301}, "at most 300"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        await selling.price(
+            cast, "plv_starter_1", **({"amount": 100} | wrong if "tiers" not in wrong else wrong)
+        )
+    assert len(await _ids("plv_starter_1")) == 2
+
+
+async def test_what_is_not_sold_has_no_price(cast: Cast) -> None:
+    draft = await saved(cast.olga, await made(cast.olga))
+    gone = await selling.sold(cast)
+    async with cast.olga.octx() as octx:
+        await drafts.retire(octx, gone.plan_id, "Nobody wants it")
+    for version_id, problem, said in (
+        (draft.id, Conflict, "is a draft"),
+        (gone.id, Conflict, "is retired"),
+        ("plv_unknown", NotFound, "no such version"),
+    ):
+        with pytest.raises(problem, match=said):
+            await selling.price(cast, version_id, amount=100)
+    for kind, meter in (("seat", ""), ("metered", "api_calls")):
+        with pytest.raises(Invalid, match="by the piece"):
+            await selling.price(cast, "plv_support_1", kind=kind, amount=1, meter=meter)
+
+
+async def test_a_version_is_sold_in_one_currency(cast: Cast) -> None:
+    with pytest.raises(Conflict, match="sold in USD"):
+        await selling.price(cast, "plv_starter_1", amount=100, currency="eur")
+    yen = await published(cast.olga)
+    assert prices.cost(await selling.price(cast, yen.id, amount=5_000, currency="jpy")) == "¥5,000"
+
+
+async def test_the_same_price_again_is_no_change(cast: Cast) -> None:
+    with pytest.raises(Conflict, match="costs that already"):
+        await selling.price(cast, "plv_starter_1", amount=2_900)
+
+
+async def test_of_two_prices_from_the_same_time_on_there_is_one(cast: Cast) -> None:
+    version, later = await selling.sold(cast), now() + timedelta(days=10)
+    done = await asyncio.gather(
+        *(
+            selling.price(cast, version.id, amount=amount, effective_at=later)
+            for amount in (3_000, 3_100, 3_200)
+        ),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Conflict", "Price"]
+
+
+async def test_only_who_may_change_the_catalogue_sets_a_price(cast: Cast) -> None:
+    with pytest.raises(Refused, match="change plans"):
+        async with cast.sam.octx() as octx:
+            await prices.set_price(octx, "plv_starter_1", "month", "flat", amount=1, reason="Cheap")
+    assert len(await _ids("plv_starter_1")) == 2
+
+
+async def test_what_one_tenant_was_offered_nobody_else_reads(cast: Cast) -> None:
+    own = await published(cast.olga, for_tenant=cast.acme)
+    price = await selling.price(cast, own.id, amount=12_345)
+    assert price.for_tenant == cast.acme
+    for tenant_id, seen in ((cast.acme, True), (cast.globex, False), ("", False)):
+        async with db.transaction(tenant_id=tenant_id) as session:
+            found = {one.id for one, _, _ in await repository.list_prices(session)}
+            assert (price.id in found) is seen
+
+
+# ── an order ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_order_is_made_of_the_prices_in_force(cast: Cast) -> None:
+    seat, metered = {"kind": "seat", "amount": 1_500}, {"kind": "metered", "meter": "api_calls", "amount": 2}
+    version, later = await selling.sold(cast, {"amount": 19_900}, seat, metered), now() + timedelta(days=5)
+    new = await selling.price(cast, version.id, kind="seat", amount=1_700, effective_at=later)
+    shop = await selling.account(cast)
+    await selling.pushed(shop, version.id, "plv_extra_seats_1")
+    async with db.transaction() as session:
+        lines = await prices.order_lines(
+            session, shop, version.id, "month", seats=12, addons={"plv_extra_seats_1": 2}
+        )
+        ahead = await prices.order_lines(session, shop, version.id, "month", seats=12, at=later)
+    said = await _costs(lines)
+    assert [(*said[one.price_id], one.quantity) for one in lines] == [
+        ("Base, monthly", "$199.00", 1),
+        ("Per seat, monthly", "$15.00 per seat", 12),
+        ("API calls, monthly", "$0.02 per 1,000 calls", None),
+        ("Base, monthly", "$90.00", 2),
+    ]
+    assert {one.external_price_id for one in lines} == {f"there_{one.price_id}" for one in lines}
+    assert ahead[1].price_id == new.id
+
+
+async def test_what_is_not_sold_cannot_be_ordered(cast: Cast) -> None:
+    shop, version = await selling.account(cast), await selling.sold(cast)
+    async with db.transaction() as session:
+        with pytest.raises(Conflict, match="on its way"):  # nothing has been pushed
+            await prices.order_lines(session, shop, version.id, "month")
+    euro = await selling.sold(cast, {"amount": 100, "currency": "eur"})
+    await selling.pushed(shop, version.id, euro.id, "plv_support_1")
+    for version_id, period, addons, seats, said in (
+        ("plv_free_1", "month", {}, 1, "no price"),
+        ("plv_enterprise_1", "month", {}, 1, "no price"),
+        (version.id, "year", {}, 1, "no price"),
+        (version.id, "month", {"plv_free_1": 1}, 1, "no price"),
+        (version.id, "month", {}, 0, "Fewer than one"),
+        (version.id, "month", {"plv_support_1": 0}, 1, "Fewer than one"),
+        (euro.id, "month", {"plv_support_1": 1}, 1, "another currency"),
+    ):
+        with pytest.raises((Conflict, Invalid), match=said):
+            async with db.transaction() as session:
+                await prices.order_lines(session, shop, version_id, period, seats=seats, addons=addons)
+
+
+def test_what_is_owed_by_steps() -> None:
+    """100 free, 10 up to 150, then 3 each and 20 once."""
+    steps = [Tier(100, 0), Tier(150, 10), Tier(None, 3, 20)]
+    price = Price(
+        plan_version_id="plv_x",
+        period="month",
+        kind="metered",
+        currency="usd",
+        tiers=[one._asdict() for one in steps],
+        created_by="",
+        reason="",
+    )
+    assert [prices.owed(price, used) for used in (0, 100, 101, 150, 151, 200)] == [
+        *(0, 0, 10),
+        500,  # 50 × 10
+        523,  # and 1 × 3 + 20
+        670,  # 500 + 50 × 3 + 20
+    ]
+
+
+async def _ids(version_id: str) -> list[str]:
+    async with db.transaction() as session:
+        return [one.id for one in await repository.list_prices_of(session, [version_id])]
+
+
+async def _costs(lines: Sequence[OrderLine]) -> dict[str, tuple[str, str]]:
+    async with db.transaction() as session:
+        listed = {one.id: one for one, _, _ in await repository.list_prices(session)}
+    return {
+        one.price_id: (prices.title(listed[one.price_id]), prices.cost(listed[one.price_id])) for one in lines
+    }
+
+
+async def _as_owner(statement: str) -> None:
+    """Past row security, as only the owner of the table can."""
+    async with db.transaction("owner") as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("alter table price no force row level security")
+        await connection.exec_driver_sql(statement)

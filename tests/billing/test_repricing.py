@@ -1,0 +1,191 @@
+"""A price that has come into force reaches running subscriptions at their next renewal, and nobody before."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.audit import trail
+from shared.billing import price_sync, prices, repricing
+from shared.billing.models import PLATFORM, BillingCustomer, BillingSubscription, Price
+from shared.billing.provider import Kept, Line, Subscription
+from shared.core import db
+from shared.core.db import now
+from shared.core.ids import new_id
+from tests.billing import selling
+from tests.billing.shelf import Shelf, put_up
+from tests.conftest import Cast
+
+DAY = timedelta(days=1)
+SEAT = {"kind": "seat", "amount": 2_000}
+CALLS = {"kind": "metered", "meter": "api_calls", "amount": 10}
+
+
+@pytest.fixture
+async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
+    async with put_up() as shelf:
+        yield shelf
+
+
+async def subscribed(
+    cast: Cast, shelf: Shelf, version_id: str, since: datetime, *, status: str = "active"
+) -> Subscription:
+    """Acme, to every monthly part, with 5 seats; a period of 30 days that began then."""
+    await price_sync.push("operator")
+    async with db.transaction(tenant_id=cast.acme) as session:
+        parts = (await prices.in_force(session, now()))[version_id, "month"]
+        lines = tuple(
+            Line(
+                f"si_{price.kind}",
+                price.id,
+                shelf.prices[price.id].external_id,
+                {"flat": 1, "seat": 5, "metered": 0}[price.kind],
+                since,
+                since + 30 * DAY,
+            )
+            for price in parts.all
+        )
+        one = Subscription(new_id("sub"), status, since, lines)
+        customer = new_id("cus")
+        session.add(BillingCustomer(tenant_id=cast.acme, id=customer, account_id=PLATFORM))
+        await session.flush()
+        session.add(
+            BillingSubscription(
+                tenant_id=cast.acme,
+                id=one.id,
+                account_id=PLATFORM,
+                customer_id=customer,
+                status=status,
+                state={"lines": [{"price_id": line.price_id} for line in lines]},
+                created_at=since,
+                ticket=1,
+            )
+        )
+    shelf.subscriptions[one.id] = one
+    return one
+
+
+def held(shelf: Shelf, one: Subscription) -> dict[str, str]:
+    """Kind to price, as the provider has it."""
+    return {line.id.removeprefix("si_"): line.price_id for line in shelf.subscriptions[one.id].lines}
+
+
+def renewed(shelf: Shelf, one: Subscription) -> None:
+    """The next period of 30 days begins."""
+    there = shelf.subscriptions[one.id]
+    lines = tuple(
+        dataclasses.replace(line, starts_at=line.ends_at, ends_at=line.ends_at + 30 * DAY)
+        for line in there.lines
+        if line.ends_at is not None
+    )
+    shelf.subscriptions[one.id] = dataclasses.replace(there, lines=lines)
+
+
+async def dearer(cast: Cast, version_id: str, part: Mapping[str, Any], at: datetime) -> Price:
+    more = {**part, "amount": part["amount"] + 100}
+    price = await selling.price(cast, version_id, effective_at=at, **more)
+    await price_sync.push("operator")
+    return price
+
+
+async def test_what_is_paid_in_advance_is_exchanged_once_the_price_is_in_force(
+    cast: Cast, shelf: Shelf
+) -> None:
+    version, begun = await selling.sold(cast, SEAT), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    old = held(shelf, one)
+    new = await dearer(cast, version.id, SEAT, begun + 10 * DAY)
+    assert await repricing.reprice(begun + 9 * DAY) == 0
+    assert held(shelf, one) == old
+    assert await repricing.reprice(begun + 10 * DAY) == 1
+    assert held(shelf, one) == {"seat": new.id}
+    assert shelf.subscriptions[one.id].lines[0].quantity == 5
+    assert await repricing.reprice(begun + 10 * DAY) == 0  # nothing is left to do
+    async with cast.ann.ctx() as ctx:
+        event = (await trail.list_events(ctx, limit=1)).events[0]
+    assert (event.action, event.object_id) == ("subscription.repriced", one.id)
+    assert (event.before, event.after) == (
+        {"Per seat, monthly": "$20.00 per seat"},
+        {"Per seat, monthly": "$21.00 per seat"},
+    )
+
+
+async def test_a_renewal_between_two_rounds_is_at_the_price_of_its_time(cast: Cast, shelf: Shelf) -> None:
+    """The price changes a minute before the renewal, and the next round is an hour later."""
+    version, begun = await selling.sold(cast, SEAT), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    new = await dearer(cast, version.id, SEAT, begun + 30 * DAY - timedelta(minutes=1))
+    assert await repricing.reprice(begun + 30 * DAY - timedelta(minutes=30)) == 1
+    assert held(shelf, one) == {"seat": new.id}
+
+
+async def test_a_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: Shelf) -> None:
+    version, begun = await selling.sold(cast, SEAT), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    old = held(shelf, one)
+    await dearer(cast, version.id, SEAT, begun + 30 * DAY + timedelta(minutes=1))
+    assert await repricing.reprice(begun + 30 * DAY - timedelta(minutes=30)) == 0
+    assert held(shelf, one) == old
+
+
+async def test_what_is_metered_is_exchanged_in_the_first_period_that_begins_under_the_new_price(
+    cast: Cast, shelf: Shelf
+) -> None:
+    version, begun = await selling.sold(cast, SEAT, CALLS), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    old = held(shelf, one)
+    new = await dearer(cast, version.id, CALLS, begun + 10 * DAY)
+    assert await repricing.reprice(begun + 20 * DAY) == 0  # this period began under the old one
+    renewed(shelf, one)
+    assert await repricing.reprice(begun + 30 * DAY + timedelta(hours=1)) == 1
+    assert held(shelf, one) == {**old, "metered": new.id}
+    ((_, lines, _),) = shelf.changes
+    assert [line.quantity for line in lines] == [5, None]
+
+
+async def test_what_else_is_in_a_subscription_stays(cast: Cast, shelf: Shelf) -> None:
+    version, begun = await selling.sold(cast, SEAT), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    foreign = Line("si_foreign", "", "price_foreign", 3, begun, begun + 30 * DAY)
+    kept = (Kept("prc_support_flat_month", 1, begun + 30 * DAY),)
+    shelf.subscriptions[one.id] = dataclasses.replace(one, lines=(*one.lines, foreign), kept=kept)
+    await dearer(cast, version.id, SEAT, begun + DAY)
+    assert await repricing.reprice(begun + DAY) == 1
+    there = shelf.subscriptions[one.id]
+    assert there.lines[1] == foreign
+    assert there.kept == kept
+
+
+async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shelf: Shelf) -> None:
+    version, begun = await selling.sold(cast, SEAT), now()
+    one = await subscribed(cast, shelf, version.id, begun, status="canceled")
+    await selling.price(cast, version.id, effective_at=begun + DAY, **{**SEAT, "amount": 2_500})
+    assert await repricing.reprice(begun + DAY) == 0  # it has ended
+    shelf.subscriptions[one.id] = dataclasses.replace(one, status="active")
+    assert await repricing.reprice(begun + DAY) == 0  # the new price is not at the provider
+    shelf.down = True
+    assert await repricing.reprice(begun + DAY) == 0
+    shelf.down = False
+    await price_sync.push("operator")
+    assert await repricing.reprice(begun + DAY) == 1
+
+
+async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: Shelf) -> None:
+    version, begun = await selling.sold(cast, SEAT), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    await dearer(cast, version.id, SEAT, begun + DAY)
+    await repricing.reprice(begun + DAY)
+    shelf.subscriptions[one.id] = one  # the other one has looked before
+    await repricing.reprice(begun + DAY)
+    first, second = shelf.changes
+    assert first == second  # with one key, which the provider takes for one
+
+
+async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: Shelf) -> None:
+    version, begun = await selling.sold(cast, SEAT, for_tenant=cast.acme), now()
+    one = await subscribed(cast, shelf, version.id, begun)
+    new = await dearer(cast, version.id, SEAT, begun + DAY)
+    assert await repricing.reprice(begun + DAY) == 1
+    assert held(shelf, one) == {"seat": new.id}

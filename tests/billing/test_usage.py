@@ -1,0 +1,120 @@
+"""Usage as it was recorded: once in our books, once at the provider."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.billing import usage
+from shared.billing.models import PLATFORM, BillingCustomer, BillingUsage
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Invalid
+from shared.core.ids import new_id
+from tests.billing.shelf import Shelf, put_up
+from tests.conftest import Cast, Person
+
+
+@pytest.fixture
+async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
+    async with put_up() as shelf:
+        yield shelf
+
+
+@pytest.fixture
+async def customer(cast: Cast) -> str:
+    async with db.transaction(tenant_id=cast.acme) as session:
+        row = BillingCustomer(tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM)
+        session.add(row)
+    return row.id
+
+
+async def used(who: Person, identifier: str, quantity: int = 3, meter: str = "api_calls") -> bool:
+    async with who.ctx() as ctx:
+        return await usage.record(ctx, meter, quantity, now(), identifier)
+
+
+def counted(shelf: Shelf, customer: str) -> list[tuple[str, int]]:
+    """Of this customer: other tests' leave theirs behind."""
+    return sorted((meter, quantity) for whose, meter, quantity in shelf.usage.values() if whose == customer)
+
+
+async def rows(cast: Cast) -> list[Any]:
+    async with db.transaction(tenant_id=cast.acme) as session:
+        columns = sa.select(BillingUsage.id, BillingUsage.quantity, BillingUsage.reported_at)  # type: ignore[call-overload]
+        return list((await (await session.connection()).execute(columns.order_by("id"))).all())
+
+
+async def test_the_same_identifier_is_recorded_once_for_each_meter_and_tenant(cast: Cast) -> None:
+    done = await asyncio.gather(*(used(cast.ann, "hour-1") for _ in range(4)))
+    assert sorted(done) == [False, False, False, True]
+    assert await used(cast.ann, "hour-1", meter="usage_events")
+    assert await used(cast.gil, "hour-1")
+    assert [row.quantity for row in await rows(cast)] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"meter": "steps"}, {"quantity": 0}, {"quantity": -1}, {"identifier": ""}, {"identifier": "x" * 101}],
+)
+async def test_what_could_not_be_billed_is_refused(cast: Cast, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="no usage"):
+        await used(cast.ann, **{"identifier": "hour-1", **wrong})
+
+
+async def test_what_was_recorded_arrives_once(cast: Cast, shelf: Shelf, customer: str) -> None:
+    await used(cast.ann, "hour-1", 3)
+    await used(cast.ann, "hour-2", 4)
+    await used(cast.gil, "hour-1", 9)  # has no customer at the provider yet
+    await usage.report()
+    assert counted(shelf, customer) == [("api_calls", 3), ("api_calls", 4)]
+    assert all(row.reported_at is not None for row in await rows(cast))
+    calls = shelf.calls
+    assert (await usage.report(), shelf.calls) == (0, calls)
+
+
+async def test_an_answer_that_is_lost_counts_nothing_twice(cast: Cast, shelf: Shelf, customer: str) -> None:
+    await used(cast.ann, "hour-1", 3)
+    shelf.loses_answers = True
+    await usage.report()
+    assert [row.reported_at for row in await rows(cast)] == [None]
+    shelf.loses_answers = False
+    await usage.report()
+    assert [row.reported_at is None for row in await rows(cast)] == [False]
+    assert counted(shelf, customer) == [("api_calls", 3)]
+
+
+async def test_what_is_refused_holds_up_nothing_else(cast: Cast, shelf: Shelf, customer: str) -> None:
+    await used(cast.ann, "hour-1", 3)
+    await used(cast.ann, "hour-1", 5, meter="usage_events")
+    shelf.refuses.add("api_calls")
+    await usage.report()
+    assert counted(shelf, customer) == [("usage_events", 5)]
+    shelf.refuses.clear()
+    await usage.report()
+    assert counted(shelf, customer) == [("api_calls", 3), ("usage_events", 5)]
+
+
+async def test_what_was_tried_so_long_ago_that_the_provider_forgot_is_left_to_a_person(
+    cast: Cast, shelf: Shelf, customer: str
+) -> None:
+    await used(cast.ann, "hour-1", 3)
+    shelf.loses_answers = True
+    await usage.report()
+    async with db.transaction(tenant_id=cast.acme) as session:
+        tried = now() - usage.FORGOTTEN - timedelta(minutes=1)
+        await (await session.connection()).execute(sa.update(BillingUsage).values(tried_at=tried))
+    shelf.loses_answers = False
+    await usage.report()
+    assert [row.reported_at for row in await rows(cast)] == [None]
+
+
+async def test_what_was_recorded_never_changes(cast: Cast) -> None:
+    await used(cast.ann, "hour-1")
+    for change in ("update billing_usage set quantity = 1", "delete from billing_usage"):
+        with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
+            async with db.transaction(tenant_id=cast.acme) as session:
+                await (await session.connection()).exec_driver_sql(change)

@@ -1,0 +1,56 @@
+"""Money as people write and read it, to the smallest unit and in currencies without smaller ones."""
+
+import pytest
+
+from shared.core import money
+from shared.core.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "said"),
+    [
+        (2_900, "usd", "$29.00"),
+        (5, "usd", "$0.05"),
+        (0, "eur", "€0.00"),
+        (-129_900, "usd", "−$1,299.00"),
+        (1_250, "chf", "CHF 12.50"),
+        (50_000, "jpy", "¥50,000"),
+        (7, "xyz", "XYZ 7"),
+    ],
+)
+def test_an_amount_is_said_with_its_currency(amount: int, currency: str, said: str) -> None:
+    assert money.said(amount, currency) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "amount"),
+    [
+        ("29", "usd", 2_900),
+        ("29.5", "usd", 2_950),
+        (" 1,299.00 ", "usd", 129_900),
+        ("0.05", "eur", 5),
+        ("50,000", "jpy", 50_000),
+    ],
+)
+def test_what_somebody_types_is_read_exactly(text: str, currency: str, amount: int) -> None:
+    assert money.typed(text, currency) == amount
+    assert money.typed(money.number(amount, currency), currency) == amount
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.005", "1,00", "29 USD", "1e3", "٣", "0x10", "1.", ".5", "9" * 13]
+)
+def test_what_would_have_to_be_guessed_or_rounded_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="not an amount"):
+        money.typed(text, "usd")
+
+
+def test_there_is_no_smaller_unit_than_a_yen() -> None:
+    with pytest.raises(Invalid):
+        money.typed("100.50", "jpy")
+
+
+def test_a_currency_that_we_do_not_know_is_refused() -> None:
+    for unknown in ("", "xyz", "USD"):
+        with pytest.raises(Invalid, match="not a currency"):
+            money.check(unknown)
