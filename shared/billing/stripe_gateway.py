@@ -127,18 +127,17 @@ class StripeGateway:
         lines: Sequence[OrderLine],
         as_of: datetime | None = None,
     ) -> Preview:
+        items = await self._items(subscription_id)
         details: stripe.params.InvoiceCreatePreviewParamsSubscriptionDetails = {
-            "items": stripe_items.difference(await self._items(subscription_id), lines),
+            "items": stripe_items.difference(items, lines),
             "proration_behavior": "create_prorations",
         }
         if as_of is not None:
             details["proration_date"] = int(as_of.timestamp())
-        raw = (
-            await self._v1.invoices.create_preview_async(
-                {"customer": customer_id, "subscription": subscription_id, "subscription_details": details}
-            )
-        ).to_dict()
-        return stripe_shapes.preview(raw, as_of or datetime.now(UTC).replace(microsecond=0))
+        shown = await self._v1.invoices.create_preview_async(
+            {"customer": customer_id, "subscription": subscription_id, "subscription_details": details}
+        )
+        return stripe_shapes.preview(shown.to_dict(), items, datetime.now(UTC))
 
     @answered
     async def change(

@@ -5,7 +5,7 @@ and both on top as before. A word that nobody here knows passes through; what is
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.billing.provider import (
@@ -72,9 +72,9 @@ def subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) 
 def invoice(raw: Raw) -> Invoice:
     lines = tuple(invoice_line(one) for one in _list(raw.get("lines")))
     # An invoice's own period is the one before; of its lines the last one to end is what it is for.
-    last = max(
-        (one for one in lines if one.ends_at), key=lambda one: (one.ends_at, one.starts_at), default=None
-    )
+    periods = [(one.ends_at, one.starts_at) for one in lines if one.ends_at and one.starts_at]
+    own = (moment(raw.get("period_end")), moment(raw.get("period_start")))
+    ends_at, starts_at = max(periods, default=own)
     return Invoice(
         id=raw["id"],
         number=raw.get("number") or "",
@@ -86,8 +86,8 @@ def invoice(raw: Raw) -> Invoice:
         attempts=raw.get("attempt_count") or 0,
         next_attempt_at=moment(raw.get("next_payment_attempt")),
         created_at=moment(raw.get("created")) or datetime.fromtimestamp(0, UTC),
-        starts_at=last.starts_at if last else moment(raw.get("period_start")),
-        ends_at=last.ends_at if last else moment(raw.get("period_end")),
+        starts_at=starts_at,
+        ends_at=ends_at,
         page_url=raw.get("hosted_invoice_url") or "",
         pdf_url=raw.get("invoice_pdf") or "",
         subscription_id=subscription_of(raw),
@@ -95,11 +95,13 @@ def invoice(raw: Raw) -> Invoice:
     )
 
 
-def preview(raw: Raw, as_of: datetime) -> Preview:
-    """`as_of`: where they do not say from when on they counted."""
-    counted = moment(_in(raw, "parent", "subscription_details", "subscription_proration_date"))
+def preview(raw: Raw, items: Iterable[Raw], now: datetime) -> Preview:
+    """`items`: of the subscription. Their clock may not be ours: what they counted from is in what they counted."""
     shown = invoice(raw)
-    return Preview(shown.currency, raw.get("amount_due") or 0, shown.lines, counted or as_of)
+    counted = [one.starts_at for one in shown.lines if one.proration and one.starts_at]
+    said = moment(_in(raw, "parent", "subscription_details", "subscription_proration_date"))
+    as_of = said or min(counted, default=None) or _in_period(now, items)
+    return Preview(shown.currency, raw.get("amount_due") or 0, shown.lines, as_of)
 
 
 def invoice_line(raw: Raw) -> InvoiceLine:
@@ -141,13 +143,22 @@ def _line(item: Raw, of: Raw) -> Line:
     price = item.get("price") or {}
     metered = _in(price, "recurring", "usage_type") == "metered"
     return Line(
-        id=item["id"],
+        id=identity(item),
         price_id=str(_in(price, "metadata", OUR_PRICE) or ""),
         external_price_id=identity(price),
         quantity=0 if metered else item.get("quantity") or 0,
         starts_at=moment(item.get("current_period_start") or of.get("current_period_start")),
         ends_at=moment(item.get("current_period_end") or of.get("current_period_end")),
     )
+
+
+def _in_period(at: datetime, items: Iterable[Raw]) -> datetime:
+    """The time in the current period that is nearest to it."""
+    for item in items:
+        starts, ends = moment(item.get("current_period_start")), moment(item.get("current_period_end"))
+        if starts and ends:
+            at = max(starts, min(at, ends - timedelta(seconds=1)))
+    return at.replace(microsecond=0)
 
 
 def _kept(metadata: Raw) -> tuple[Kept, ...]:

@@ -38,6 +38,9 @@ class Stub:
     usual: Callable[[Request], Answer] = lambda _: Answer()
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
+    def forget(self) -> None:
+        self.script, self.usual, self.asked = [], lambda _: Answer(), []
+
     async def answer(self, request: Request) -> Response:
         self.asked.append((request.method, request.url.path, dict(request.headers)))
         answer = self.script.pop(0) if self.script else self.usual(request)

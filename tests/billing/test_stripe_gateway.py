@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 import stripe
+from starlette.requests import Request
 
 from shared.billing import provider, stripe_gateway, stripe_refusals, stripe_wire
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused, TooMany
@@ -15,10 +17,16 @@ from tests.billing.stub import Answer, Stub, refusal, stub
 KEY = "sk_test_gateway"
 
 
-@pytest.fixture
-async def there() -> AsyncIterator[Stub]:
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str) -> AsyncIterator[Stub]:
     async with stub() as one:
         yield one
+
+
+@pytest.fixture
+def there(server: Stub) -> Stub:
+    server.forget()
+    return server
 
 
 @pytest.fixture
@@ -256,8 +264,8 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: 
         for n in range(250)
     ]
 
-    def usual(request: object) -> Answer:
-        path, query = request.url.path, request.query_params  # type: ignore[attr-defined]
+    def usual(request: Request) -> Answer:
+        path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
             return Answer(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/subscriptions"):
@@ -276,8 +284,8 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: 
 
 
 async def test_the_newest_invoices_and_all_that_are_open(gateway: StripeGateway, there: Stub) -> None:
-    def usual(request: object) -> Answer:
-        path, query = request.url.path, request.query_params  # type: ignore[attr-defined]
+    def usual(request: Request) -> Answer:
+        path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
             return Answer(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/lines"):
@@ -304,15 +312,10 @@ def listing(data: list[object] | list[dict[str, object]], *, more: bool = False)
 
 
 async def test_usage_that_is_known_already_is_a_success(gateway: StripeGateway, there: Stub) -> None:
-    at = provider_time()
-    there.script = [
-        refusal(400, "", "An event already exists with identifier u1.", stripe_should_retry="false")
-    ]
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    known = "An event already exists with identifier u1."
+    there.script = [refusal(400, said=known, stripe_should_retry="false")]
     await gateway.report_usage("cus_1", "api_calls", 5, at, "u1")
-    there.script = [refusal(400, "", "Events are at most 35 days old.")]
+    there.script = [refusal(400, said="Events are at most 35 days old.")]
     with pytest.raises(ProviderRefused):
         await gateway.report_usage("cus_1", "api_calls", 5, at, "u2")
-
-
-def provider_time() -> provider.datetime:
-    return provider.datetime(2026, 11, 1, tzinfo=provider.datetime.now().astimezone().tzinfo)

@@ -39,8 +39,13 @@ def stub(subscription: Object, item: Object) -> Decimal | None:
     return None if (first, last) == (start, end) else Decimal(end - start) / Decimal(last - first)
 
 
-def first_of_period(account: Account, subscription: Object, reason: str, *, tries: bool = True) -> Object:
-    """The invoice of a subscription that begins, or begins anew: tried at once, unless somebody else will."""
+def first_of_period(
+    account: Account, subscription: Object, reason: str, *, tries: bool = True
+) -> Object | None:
+    """The invoice of a subscription that begins, or begins anew: tried at once, unless somebody else will.
+
+    None when there would be nothing on it: metered items are billed when their period is over.
+    """
     if subscription["status"] == "trialing":
         found = [
             lines.trial(account, subscription, item, period_of(item))
@@ -49,6 +54,8 @@ def first_of_period(account: Account, subscription: Object, reason: str, *, trie
         ]
     else:
         found = in_advance(account, subscription, items_of(subscription))
+    if not found and not drafts.pending_of(account, subscription["customer"], subscription):
+        return None
     return _billed(account, subscription, found, reason, tries=tries)
 
 

@@ -141,16 +141,18 @@ def _use_balance(account: Account, invoice: Object) -> None:
 def _late_usage(account: Account, invoice: Object) -> None:
     """Events that arrived after the draft was made and before it became final are billed with it."""
     subscription = standing.subscription_of(account, invoice)
-    found: list[Object] = []
-    seen: set[str] = set()
+    if subscription is None:
+        return
+    found = [line for line in invoice["lines"]["data"] if not line.get("_item")]
+    drafted: dict[str, list[Object]] = {}
     for line in invoice["lines"]["data"]:
-        about = line["parent"]["subscription_item_details"]
-        if not line.get("_item"):
-            found.append(line)
-        elif about["subscription_item"] not in seen and subscription is not None:
-            seen.add(about["subscription_item"])
-            period = (line["period"]["start"], line["period"]["end"])
-            found += lines.metered(account, subscription, line["_item"], period)
+        if line.get("_item"):
+            drafted.setdefault(line["_item"]["id"], []).append(line)
+    for old in drafted.values():
+        period = (old[0]["period"]["start"], old[0]["period"]["end"])
+        new = lines.metered(account, subscription, old[0]["_item"], period)
+        same = [one["quantity"] for one in old] == [one["quantity"] for one in new]
+        found += old if same else new
     drafts.fill(account, invoice, found)
 
 

@@ -85,7 +85,10 @@ def _ending(copy: Account, subscription: Object, details: Object) -> Object:
 
 def _of_new(copy: Account, sent: Object) -> Object:
     subscription = subscriptions.begin(copy, {**sent, "payment_behavior": "default_incomplete"})
-    return copy.objects["invoice"][subscription["latest_invoice"]]
+    invoice = copy.get("invoice", subscription["latest_invoice"])
+    if invoice is None:
+        raise Refusal("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+    return invoice
 
 
 def _copy(account: Account, customer: str) -> Account:

@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from shared.dev.stripe_sandbox import bills, changes, coupons, endings, lines, payments, periods, prorations
+from shared.dev.stripe_sandbox import (
+    bills,
+    changes,
+    collection,
+    coupons,
+    endings,
+    lines,
+    payments,
+    periods,
+    prorations,
+)
 from shared.dev.stripe_sandbox import subscription_items as items
 from shared.dev.stripe_sandbox.customers import known
 from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
@@ -146,6 +156,7 @@ def resume(call: Call) -> Object:
         bills.first_of_period(account, subscription, "subscription_update")
         return subscription
     invoice = bills.first_of_period(account, subscription, "subscription_update", tries=False)
+    assert invoice is not None  # something is due
     subscription["_resumption"] = invoice["id"]
     update(account, subscription, "customer.subscription.updated", before)
     collection.attempt(account, invoice)

@@ -1,0 +1,109 @@
+"""What a quantity costs, tier by tier; computed by hand."""
+
+from typing import Any
+
+import pytest
+
+from tests.dev.stripe_sandbox.suite.stand import Shop
+
+# 5 cents each for the first 100, 3 up to 1,000, 1 and a fee of 20.00 beyond
+GRADUATED = [
+    {"up_to": 100, "unit_amount": 5},
+    {"up_to": 1000, "unit_amount": 3},
+    {"up_to": "inf", "unit_amount": 1, "flat_amount": 2000},
+]
+FEE = [{"up_to": 10, "unit_amount": 0, "flat_amount": 900}, {"up_to": "inf", "unit_amount_decimal": "0.25"}]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "mode", "used", "amount"),
+    [
+        (GRADUATED, "graduated", 0, 0),
+        (GRADUATED, "graduated", 100, 500),
+        (GRADUATED, "graduated", 101, 503),
+        (GRADUATED, "graduated", 1000, 3200),
+        (GRADUATED, "graduated", 1001, 5201),
+        (GRADUATED, "graduated", 1500, 5700),
+        (GRADUATED, "volume", 0, 0),
+        (GRADUATED, "volume", 100, 500),
+        (GRADUATED, "volume", 101, 303),
+        (GRADUATED, "volume", 1000, 3000),
+        (GRADUATED, "volume", 1001, 3001),
+        (FEE, "graduated", 0, 900),
+        (FEE, "graduated", 10, 900),
+        (FEE, "graduated", 11, 900),  # a quarter of a cent
+        (FEE, "graduated", 12, 901),  # half a cent, away from zero
+        (FEE, "graduated", 1010, 1150),
+        (FEE, "volume", 10, 900),
+        (FEE, "volume", 1010, 253),  # 252.5
+    ],
+)
+def test_metered_tiers(shop: Shop, tiers: list[Any], mode: str, used: int, amount: int) -> None:
+    clock = shop.clock("2025-01-01")
+    customer, meter = shop.customer(clock), shop.meter()
+    price = shop.metered(meter, billing_scheme="tiered", tiers_mode=mode, tiers=tiers)
+    subscription = shop.subscribe(customer, price)
+    if used:
+        shop.use_units(meter, customer, used)
+    shop.advance(clock, "2025-02-01 02:00")
+    invoice = shop.again(subscription).latest_invoice
+    assert invoice.total == amount
+    assert sum(line.quantity for line in invoice.lines.data) == used
+
+
+def test_seats_by_tiers(shop: Shop) -> None:
+    tiers = [{"up_to": 5, "flat_amount": 5000}, {"up_to": "inf", "unit_amount": 800}]
+    recurring = {"interval": "month"}
+    price = shop.v1.prices.create(
+        {
+            "currency": "usd",
+            "product_data": {"name": "Team"},
+            "recurring": recurring,
+            "billing_scheme": "tiered",
+            "tiers_mode": "graduated",
+            "tiers": tiers,
+        }
+    )
+    subscription = shop.subscribe(shop.customer(), (price, 8))
+    assert shop.again(subscription).latest_invoice.amount_paid == 5000 + 3 * 800
+    shown = shop.v1.prices.retrieve(price.id)
+    assert "tiers" not in shown
+    shown = shop.v1.prices.retrieve(price.id, {"expand": ["tiers"]})
+    assert [one.up_to for one in shown.tiers] == [5, None]
+
+
+def test_packages(shop: Shop) -> None:
+    price = shop.price(100, transform_quantity={"divide_by": 10, "round": "up"})
+    subscription = shop.subscribe(shop.customer(), (price, 21))
+    assert shop.again(subscription).latest_invoice.amount_paid == 300
+
+
+def test_three_plans_over_three_periods_with_a_change_in_the_middle(shop: Shop) -> None:
+    """Seats, use, and both; January has 31 days, February 28, March 31."""
+    clock = shop.clock("2025-01-01")
+    customer, meter = shop.customer(clock), shop.meter()
+    seat, call = shop.price(1500), shop.metered(meter, 2)
+    plans = [
+        shop.subscribe(customer, (seat, 4)),
+        shop.subscribe(customer, call),
+        shop.subscribe(customer, (seat, 2), call),
+    ]
+    billed: list[list[int]] = [[6000], [], [3000]]
+    shop.use_units(meter, customer, 1_000)
+    for month, change in (("02", 6), ("03", 3), ("04", None)):
+        shop.advance(clock, f"2025-{month}-01 02:00")
+        for known, one in zip(billed, plans, strict=True):
+            known.append(shop.again(one).latest_invoice.total)
+        if change:
+            shop.advance(clock, f"2025-{month}-15")
+            for one in (plans[0], plans[2]):
+                seats = {"id": one["items"].data[0].id, "quantity": change}
+                shop.v1.subscriptions.update(one.id, {"items": [seats]})
+            shop.use_units(meter, customer, 500)
+    # February: on the 15th 14 of 28 days are left: 2 more seats cost 1,500, 4 more 3,000.
+    # March: 17 of 31 days are left: of 9,000 remain 4,935 (4935.48), and of 4,500 2,468 (2467.74): 2,467 are given back.
+    assert billed == [
+        [6000, 6000, 9000 + 1500, 4500 - 2467],
+        [2000, 1000, 1000],
+        [3000, 3000 + 2000, 9000 + 3000 + 1000, 4500 - 2467 + 1000],
+    ]
