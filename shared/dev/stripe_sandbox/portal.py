@@ -122,10 +122,10 @@ def replace_card(account: Account, customer: str, card: str) -> None:
             collection.attempt(account, invoice, method)
 
 
-def cancel(account: Account, subscription: str) -> None:
-    """At the end of the period, or now: as the portal's configuration says."""
+def cancel(account: Account, subscription: str, configuration: Object | None = None) -> None:
+    """At the end of the period, or now: as the portal's configuration says; without one, the account's default."""
     found = _running(account, subscription)
-    feature = _default(account)["features"]["subscription_cancel"]
+    feature = (configuration or _default(account))["features"]["subscription_cancel"]
     if not feature["enabled"]:
         raise Refusal("This portal does not offer to cancel.")
     if feature["mode"] == "immediately":

@@ -1,0 +1,36 @@
+"""Stripe is down for an account: its API refuses everything for a while, and sends nothing either."""
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.dev.stripe_sandbox.store import Account, Sandbox
+
+
+def stop(account: Account, seconds: float) -> None:
+    """From now, in everybody's time. Nothing: the outage is over."""
+    account.settings["stopped_until"] = time.time() + seconds
+    account.put(account.settings)
+
+
+def stopped_until(account: Account) -> float:
+    return float(account.settings.get("stopped_until", 0))
+
+
+class Outage:
+    """In front of the API."""
+
+    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
+        self._app = app
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            _, _, key = Request(scope).headers.get("authorization", "").partition(" ")
+            account = self._sandbox.accounts.get(key)
+            if account is not None and stopped_until(account) > time.time():
+                app = PlainTextResponse("upstream connect error", 503)  # a gateway's words, not an API's JSON
+        await app(scope, receive, send)

@@ -1,0 +1,62 @@
+"""All stand-ins behind one port, as `make up` starts them, and again after a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import stripe
+
+from shared.core.config import settings
+from shared.dev import stand_ins
+from tests.dev.stripe_sandbox.standing import free_port, listening
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schema() -> None:
+    """Stand-ins have no database."""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("BULKHEAD_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("BULKHEAD_SANDBOX_URL", f"http://localhost:{free_port() - 23}")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@asynccontextmanager
+async def up() -> AsyncIterator[str]:
+    app = stand_ins.app()
+    async with app.router.lifespan_context(app), listening(app) as origin:
+        yield origin
+
+
+async def test_the_home_page_lists_what_stands_in() -> None:
+    async with up() as origin, httpx.AsyncClient(trust_env=False, base_url=origin) as http:
+        page = await http.get("/")
+        assert page.status_code == 200
+        for address in ("/mail", "/stripe/_control", settings().tenant_url, settings().admin_url):
+            assert f'href="{address}"' in page.text
+        for address in ("/healthz", "/mail", "/mail.json", "/stripe/_control", "/stripe/_look.css"):
+            assert (await http.get(address)).status_code == 200
+        unknown = await http.get("/stripe/v1/nothing", headers={"authorization": "Bearer sk_test_x"})
+        assert unknown.status_code == 501
+
+
+async def test_what_stripe_knows_outlives_a_restart() -> None:
+    def client(origin: str) -> stripe.StripeClient:
+        bases = dict.fromkeys(("api", "connect", "files", "meter_events"), f"{origin}/stripe")
+        return stripe.StripeClient("sk_test_bulkhead_demo", base_addresses=bases)
+
+    async with up() as origin:
+        made = await asyncio.to_thread(client(origin).v1.customers.create, {"name": "Ann"})
+    async with up() as origin:
+        found = await asyncio.to_thread(client(origin).v1.customers.retrieve, made.id)
+        assert found.name == "Ann"
