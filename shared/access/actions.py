@@ -85,6 +85,12 @@ SETTINGS_SETUP = Action(
 )
 SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change the settings", writes=True)
 
+OP_ACCOUNT_WRITE = OperatorAction(
+    "op:account:write",
+    OperatorPermission.ACCOUNT_WRITE,
+    "change the accounts through which we sell",
+    writes=True,
+)
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "read every tenant's trail"
 )

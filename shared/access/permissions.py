@@ -26,6 +26,7 @@ class Permission(StrEnum):
 class OperatorPermission(StrEnum):
     """On the platform's side; another realm, never in a tenant's role."""
 
+    ACCOUNT_WRITE = "operator:account:write"
     AUDIT_READ_ALL = "operator:audit:read_all"
     BILLING_RECONCILE = "operator:billing:reconcile"
     CATALOG_READ = "operator:catalog:read"

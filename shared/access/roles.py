@@ -54,7 +54,7 @@ OPERATOR_ROLES = {
             "engineer",
             "Engineer",
             "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys and no plans.",
-            frozenset(O) - {O.CATALOG_WRITE, O.KEY_ROTATE, O.OPERATOR_WRITE, O.RIGHTS_WRITE},
+            frozenset(O) - {O.ACCOUNT_WRITE, O.CATALOG_WRITE, O.KEY_ROTATE, O.OPERATOR_WRITE, O.RIGHTS_WRITE},
         ),
         Role(
             "billing",

@@ -61,7 +61,7 @@ def wants_page(scope: Scope) -> bool:
     """Everybody but programs that say so."""
     accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
     program = b"application/json" in accept or b"application/problem+json" in accept
-    return not scope["path"].startswith("/api/") and (b"text/html" in accept or not program)
+    return not scope["path"].startswith(("/api/", "/webhooks/")) and (b"text/html" in accept or not program)
 
 
 def problem(scope: Scope, refusal: DomainError, headers: dict[str, str] | None = None) -> Response:

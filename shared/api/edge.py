@@ -24,6 +24,7 @@ ALWAYS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+WEBHOOKS = "/webhooks/stripe/"
 TRICKS = ("//", "\\", "/../", "/./")
 # Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; the doors are strict (doors.POLICY).
 APP_POLICY = (
@@ -69,7 +70,7 @@ class Edge:
                 await refusals.send(scope, heard, told, NotFound(refusals.NOTHING, refusals.NOTHING_STEP))
         except Exception as problem:  # the last place where it can become an answer
             if not isinstance(problem, DomainError):
-                log.report(problem, request_id=request_id, path=scope["path"])
+                log.report(problem, request_id=request_id, path=_told(scope["path"]))
             if status or scope["type"] == "websocket":
                 raise
             await refusals.send(scope, heard, told, problem)
@@ -79,7 +80,7 @@ class Edge:
             log.get("http").info(
                 "request",
                 method=scope.get("method", "WEBSOCKET"),
-                path=scope["path"][:200],  # never the query: links carry tokens
+                path=_told(scope["path"]),  # never the query: links carry tokens
                 status=status,
                 ms=round(seconds * 1000, 1),
                 tenant_id=state.get("tenant_id", "-"),
@@ -106,6 +107,12 @@ def _is_honest(scope: Scope) -> bool:
     if path.endswith(("/..", "/.")) or len(raw) > 2_000:
         return False
     return b"%" not in raw or path.startswith("/assets/")
+
+
+def _told(path: str) -> str:
+    """For logs. The address of a webhook is known to who sends it, and to nobody else."""
+    start, _, rest = path.partition(WEBHOOKS)
+    return f"{WEBHOOKS}{log.HIDDEN}" if rest and not start else path[:200]
 
 
 def request_id(request: Request) -> str:

@@ -18,6 +18,8 @@ KINDS = (  # first match
 requests = Counter("bulkhead_requests", "Answered requests", ("app", "kind", "method", "status"))
 seconds_of = Histogram("bulkhead_request_seconds", "Time until the answer was sent", ("app", "kind"))
 
+webhooks = Counter("bulkhead_webhooks", "Webhooks by what became of them", ("account", "outcome"))
+
 
 def count(scope: Scope, status: int, seconds: float) -> None:
     app, kind = scope["state"]["site"].look, kind_of(scope["path"])

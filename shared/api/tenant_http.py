@@ -13,6 +13,7 @@ from shared.api import (
     sign_in,
     sign_up,
     sites,
+    stripe_webhooks,
 )
 
 app = house.build(
@@ -28,4 +29,5 @@ app = house.build(
     *organisations.ROUTES,
     *logo.ROUTES,
     *exports.ROUTES,
+    *stripe_webhooks.ROUTES,
 )

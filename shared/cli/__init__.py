@@ -21,6 +21,8 @@ app.add_typer(dev, name="dev")
 app.add_typer(operator, name="operator")
 user = typer.Typer(help="Accounts of people in tenants.", no_args_is_help=True)
 app.add_typer(user, name="user")
+stripe_account = typer.Typer(help="Accounts at Stripe through which we sell.", no_args_is_help=True)
+app.add_typer(stripe_account, name="stripe-account")
 docs = typer.Typer(help="Pages that are written from the code.", no_args_is_help=True)
 app.add_typer(docs, name="docs")
 
@@ -164,6 +166,44 @@ def user_enable(
         typer.echo(asyncio.run(users.enable(email, reason)))
 
 
+@stripe_account.command("add")
+def stripe_account_add(
+    name: str,
+    reason: Annotated[
+        str, typer.Option(help="It stands in the operators' trail")
+    ] = "Added from the command line",
+) -> None:
+    """Asks for its secret key and the signing secret of its webhooks. Prints their address, once."""
+    from shared.cli import database, stripe_accounts
+
+    key, secrets = _asked("Secret key"), [_asked("Signing secret of the webhook endpoint")]
+    with database.running():
+        typer.echo(asyncio.run(stripe_accounts.add(name, key, secrets, reason)))
+
+
+@stripe_account.command("secrets")
+def stripe_account_secrets(
+    account_id: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+) -> None:
+    """Asks for the signing secrets of its webhooks, newest first, by commas: two while one is replaced."""
+    from shared.cli import database, stripe_accounts
+
+    secrets = _asked("Signing secrets, newest first").split(",")
+    with database.running():
+        typer.echo(asyncio.run(stripe_accounts.set_secrets(account_id, secrets, reason)))
+
+
+@stripe_account.command("unpause")
+def stripe_account_unpause(
+    account_id: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+) -> None:
+    """For one that was paused because its key was refused, once the key is good again."""
+    from shared.cli import database, stripe_accounts
+
+    with database.running():
+        typer.echo(asyncio.run(stripe_accounts.unpause(account_id, reason)))
+
+
 @app.command("rotate-keys")
 def rotate_keys() -> None:
     """Wrap every data key with the newest of BULKHEAD_MASTER_KEYS, which every process knows by now.
@@ -182,6 +222,11 @@ def docs_roles() -> None:
     from shared.access import matrix
 
     typer.echo(matrix.page(), nl=False)
+
+
+def _asked(what: str) -> str:
+    """On standard input, so that no list of processes and no history of a shell shows it."""
+    return str(typer.prompt(what, hide_input=sys.stdin.isatty(), err=True))
 
 
 def _module(name: str, arguments: list[str]) -> None:

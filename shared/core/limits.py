@@ -37,10 +37,15 @@ class Limit(Enum):
     SIGN_UP_ADDRESS = ("30/hour", "signed up")
     TOKEN_ADDRESS = ("60/15 minutes", "used a link")
     UPLOAD_TENANT = ("30/hour", "uploaded a logo")
+    WEBHOOK_ACCOUNT = ("300/second", "sent webhooks")
 
     @property
     def item(self) -> RateLimitItem:
-        return parse(self.value[0])
+        return _item(self.value[0])
+
+
+_item = cache(parse)
+_here = dict[tuple[Limit, str], tuple[float, int]]()  # when a window ends, and how many there were in it
 
 
 @cache
@@ -69,8 +74,23 @@ async def hit(limit: Limit, *key: str) -> None:
     except Exception as problem:
         log.get(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
         wait = 60
+    raise _too_often(limit, wait)
+
+
+def hit_here(limit: Limit, key: str) -> None:
+    """As `hit`, counted by this process for itself, in windows: for what is limited because it keeps a process busy."""
+    at = time.monotonic()
+    end, count = _here.get((limit, key), (0.0, 0))
+    if end <= at:
+        end, count = at + limit.item.get_expiry(), 0
+    if count >= limit.item.amount:
+        raise _too_often(limit, math.ceil(end - at))
+    _here[limit, key] = end, count + 1
+
+
+def _too_often(limit: Limit, wait: int) -> Refused:
     minutes = math.ceil(wait / 60)
-    raise Refused(
+    return Refused(
         f"You {limit.value[1]} too often.",
         f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
         reason="rate_limited",
@@ -80,6 +100,7 @@ async def hit(limit: Limit, *key: str) -> None:
 
 async def clear() -> None:
     """Forgets every count. For tests."""
+    _here.clear()
     storage = _storage()
     if isinstance(storage, MemoryStorage) and storage.timer is not None and not storage.timer.done():
         await asyncio.wait({storage.timer})  # it walks over what is about to be forgotten

@@ -12,7 +12,7 @@ from shared.core.ids import new_id
 
 SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|code|dek|seed|api_?key", re.IGNORECASE)
 SECRET_TEXT = re.compile(
-    r"(?i)\b((?:token|code|password|secret|key)=)[^&\s\"']+|\bbk_[A-Za-z0-9_]+|\bsk_[A-Za-z0-9_]+"
+    r"(?i)\b((?:token|code|password|secret|key)=)[^&\s\"']+|\b(?:bk|rk|sk|whsec)_[A-Za-z0-9_]+"
 )
 HIDDEN = "[hidden]"
 

@@ -44,7 +44,7 @@ ENGINEER = SUPPORT | {"op:audit:read_all", "op:flag:write", "op:operator:read", 
 ENGINEER |= {"op:user:disable"}
 BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 EXPECTED_OPERATORS = {
-    "owner": ENGINEER | BILLING | {"op:operator:manage", "op:key:rotate"},
+    "owner": ENGINEER | BILLING | {"op:account:write", "op:operator:manage", "op:key:rotate"},
     "engineer": ENGINEER,
     "billing": BILLING,
     "support": SUPPORT,

@@ -1,0 +1,28 @@
+"""SQL of the accounts at the provider."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing.models import PLATFORM, ProviderAccount
+
+
+async def get_account(session: AsyncSession, account_id: str) -> ProviderAccount | None:
+    return await session.get(ProviderAccount, account_id)
+
+
+async def get_account_by_token(session: AsyncSession, token_hash: str) -> ProviderAccount | None:
+    statement = select(ProviderAccount).where(ProviderAccount.token_hash == token_hash)
+    return (await session.exec(statement)).first()
+
+
+async def lock_account(session: AsyncSession, account_id: str) -> ProviderAccount | None:
+    return await session.get(ProviderAccount, account_id, with_for_update=True, populate_existing=True)
+
+
+async def lock_accounts(session: AsyncSession) -> Sequence[ProviderAccount]:
+    """All of them, the platform's among them: whoever holds these is the only one to add or change one."""
+    order = (col(ProviderAccount.id) != PLATFORM, col(ProviderAccount.id))
+    statement = select(ProviderAccount).order_by(*order).with_for_update()
+    return (await session.exec(statement.execution_options(populate_existing=True))).all()

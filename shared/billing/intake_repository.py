@@ -1,0 +1,75 @@
+"""The one statement of the intake. Not through the ORM: it is about what a webhook costs."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import psycopg
+
+from shared.core import db
+
+Connection = psycopg.AsyncConnection[tuple[str, ...]]
+NOT_TAKEN = (psycopg.DataError, psycopg.IntegrityError)  # a row's own fault
+CHANNEL = "bulkhead_inbox"  # says that there is work; when it is missed, a sweep finds it
+
+# `%b`: binary, or each payload would be written as twice as much text. The notice goes out with the commit.
+STORE = """
+with stored as (
+    insert into billing_inbox (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload,
+        status, done_at)
+    select account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status,
+        case when status = 'ignored' then clock_timestamp() end
+    from unnest(%b::text[], %b::text[], %b::text[], %b::bool[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[],
+        %b::text[])
+        as came (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status)
+    on conflict (account_id, event_id) do nothing
+    returning account_id, event_id, status
+)
+select account_id, event_id, case when status = 'pending' then pg_notify(%s, '')::text end from stored
+"""
+
+
+class Received(NamedTuple):
+    """One row, in the order of the statement."""
+
+    account_id: str
+    event_id: str
+    type: str
+    livemode: bool
+    api_version: str
+    created_at: datetime
+    customer_id: str
+    payload: bytes
+    status: str  # "pending" or "ignored"
+
+
+def moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@asynccontextmanager
+async def connection() -> AsyncIterator[Connection]:
+    """The driver's own, each statement its own transaction. After a failure it is not used again."""
+    async with db.engine("app").connect() as held:
+        await held.execution_options(isolation_level="AUTOCOMMIT")
+        driver = (await held.get_raw_connection()).driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        try:
+            yield driver
+        except BaseException:
+            was_cut_off = driver.broken
+            await held.invalidate()
+            if was_cut_off:  # the server was away, so the others are dead too, and each would cost a batch
+                await db.engine("app").dispose()
+            raise
+
+
+async def store(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+    """Account and event of those that were new. Commits by itself, as one statement.
+
+    In the order of their keys: two batches with the same events would wait for each other for ever otherwise.
+    """
+    columns = [list(column) for column in zip(*sorted(rows), strict=True)]
+    cursor = await connection.execute(STORE, [*columns, CHANNEL], prepare=True)
+    return {(row[0], row[1]) for row in await cursor.fetchall()}

@@ -1,0 +1,254 @@
+"""The accounts through which we sell: sealed, named by a token that is not kept, added by owners of the platform only."""
+
+import base64
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from shared.audit import trail
+from shared.billing import accounts
+from shared.billing.models import PLATFORM
+from shared.cli import keys as rotation
+from shared.cli import stripe_accounts
+from shared.core import crypto, db
+from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, settings
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from tests import factories
+from tests.conftest import Cast, Operating
+
+NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
+SECRET = "whsec_of_the_second_business"
+
+
+def key(mode: str = "test") -> str:
+    return f"sk_{mode}_{new_id('x')}"
+
+
+async def added(cast: Cast, **changed: Any) -> str:
+    """The token in the address."""
+    given = {
+        "name": "Second business",
+        "key": key(),
+        "secrets": [SECRET],
+        "reason": "It sells too",
+        **changed,
+    }
+    async with cast.olga.octx() as octx:
+        address = await accounts.add(octx, given.pop("name"), given.pop("key"), given.pop("secrets"), **given)
+    assert address.startswith(f"{settings().tenant_url}/webhooks/stripe/")
+    return address.rpartition("/")[2]
+
+
+async def found(token: str) -> accounts.Account:
+    async with db.transaction() as session:
+        account = await accounts.by_token(session, token)
+    assert account is not None
+    return account
+
+
+def row_of(account_id: str) -> dict[str, Any]:
+    """As a superuser."""
+    with psycopg.connect(os.environ["DATABASE_URL"], row_factory=dict_row) as connection:
+        row = connection.execute("select * from provider_account where id = %s", [account_id]).fetchone()
+    assert row is not None
+    return row
+
+
+async def test_the_platforms_is_what_the_settings_say() -> None:
+    async with db.transaction() as session:
+        account = await accounts.get(session, PLATFORM)
+    assert account == accounts.platform()
+    assert (account.key, account.secrets, account.livemode) == (DEMO_STRIPE_KEY, (DEMO_STRIPE_SECRET,), False)
+    assert account.is_platform
+
+
+async def test_a_further_one_is_found_by_its_address_and_nothing_of_it_is_kept_in_the_open(
+    cast: Cast,
+) -> None:
+    mine = key("live")
+    token = await added(cast, key=mine)
+    account = await found(token)
+    assert (account.key, account.secrets, account.livemode) == (mine, (SECRET,), True)
+    assert not account.paused
+    assert not account.is_platform
+    async with db.transaction() as session:
+        assert await accounts.get(session, account.id) == account
+    kept = repr(row_of(account.id))
+    for secret in (mine, SECRET, token):
+        assert secret not in kept
+        assert secret not in repr(account)
+
+
+@pytest.mark.parametrize("token", ["", "x", "A" * 43, "é" * 43, "A" * 42 + "\0", "'" * 43])
+async def test_an_address_that_is_nobodys(token: str) -> None:
+    async with db.transaction() as session:
+        assert await accounts.by_token(session, token) is None
+
+
+async def test_what_was_sealed_for_one_does_not_open_for_another(cast: Cast) -> None:
+    one, other = [await found(await added(cast)) for _ in range(2)]
+    own = seal_of(other.id)
+    moved(seal_of(one.id), other.id)
+    with pytest.raises(crypto.CannotOpen):
+        async with db.transaction() as session:
+            await accounts.get(session, other.id)
+    moved(own, other.id)
+    async with db.transaction() as session:
+        assert await accounts.get(session, other.id) == other
+
+
+def seal_of(account_id: str) -> list[Any]:
+    row = row_of(account_id)
+    return [row[name] for name in ("sealed", "kek_id", "wrapped")]
+
+
+def moved(seal: list[Any], account_id: str) -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        change = "update provider_account set sealed = %s, kek_id = %s, wrapped = %s where id = %s"
+        connection.execute(change, [*seal, account_id])
+
+
+async def test_a_key_sells_through_one_account(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = key()
+    account = await found(await added(cast, key=mine))
+    with pytest.raises(Conflict, match=account.id):
+        await added(cast, key=f" {mine}\n")
+    platforms = key()
+    monkeypatch.setenv("STRIPE_SECRET_KEY", platforms)
+    settings.cache_clear()
+    with pytest.raises(Conflict, match=PLATFORM):
+        await added(cast, key=platforms)
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+WRONG = {
+    "no name": {"name": " "},
+    "a name too long": {"name": "n" * 61},
+    "a name that cannot be shown": {"name": "a\x07b"},
+    "a publishable key": {"key": "pk_test_12345678"},
+    "no key": {"key": ""},
+    "no secret": {"secrets": []},
+    "three secrets": {"secrets": [SECRET] * 3},
+    "an empty secret": {"secrets": [""]},
+    "a key for a secret": {"secrets": ["sk_test_12345678"]},
+    "no reason": {"reason": " "},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+async def test_what_cannot_be_meant(cast: Cast, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid) as caught:
+        await added(cast, **wrong)
+    assert caught.value.next_step
+
+
+async def test_only_owners_of_the_platform_may(cast: Cast) -> None:
+    engineer = Operating(await factories.operator("Eve", "engineer"))
+    for somebody in (cast.sam, engineer, Operating(await factories.operator("Bo", "billing"))):
+        for act in (
+            lambda octx: accounts.add(octx, "Mine", key(), [SECRET], reason="why not"),
+            lambda octx: accounts.set_secrets(octx, PLATFORM, [SECRET], reason="why not"),
+            lambda octx: accounts.unpause(octx, PLATFORM, reason="why not"),
+        ):
+            with pytest.raises(Refused, match="missing_permission"):
+                async with somebody.octx() as octx:
+                    await act(octx)
+
+
+async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast) -> None:
+    token = await added(cast)
+    account = await found(token)
+    newer = "whsec_a_newer_one"
+    async with cast.olga.octx() as octx:
+        await accounts.set_secrets(octx, account.id, [newer, SECRET], reason="Rolled")
+    changed = await found(token)
+    assert (changed.secrets, changed.key) == ((newer, SECRET), account.key)
+    async with cast.olga.octx() as octx:
+        events = [one for one in await trail.list_operator_events(octx) if one.object_id == account.id]
+    assert [(one.action, one.reason) for one in events] == [
+        ("provider_account.secrets_changed", "Rolled"),
+        ("provider_account.added", "It sells too"),
+    ]
+    assert SECRET not in repr([one.details for one in events])
+    assert newer not in repr([one.details for one in events])
+    with pytest.raises(NotFound):
+        async with cast.olga.octx() as octx:
+            await accounts.set_secrets(octx, PLATFORM, [newer], reason="Those are settings")
+
+
+async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(cast: Cast) -> None:
+    token = await added(cast)
+    account = await found(token)
+    for why in ("the key was revoked", "again"):
+        async with db.transaction() as session:
+            await accounts.pause(session, account.id, why)
+    assert (await found(token)).paused
+    assert row_of(account.id)["pause_reason"] == "the key was revoked"
+    async with cast.olga.octx() as octx:
+        await accounts.unpause(octx, account.id, reason="There is a new key")
+    assert not (await found(token)).paused
+    async with cast.olga.octx() as octx:
+        newest = next(one for one in await trail.list_operator_events(octx) if one.object_id == account.id)
+    assert (newest.action, newest.details) == ("provider_account.unpaused", {"was": "the key was revoked"})
+
+
+async def test_the_apps_role_may_pause_one_and_change_nothing_else_of_it(cast: Cast) -> None:
+    account = await found(await added(cast))
+    for change in ("livemode = true", "token_hash = 'x'", "sealed = 'x'", "name = 'x'"):
+        statement = text(f"update provider_account set {change} where id = :id")
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with db.transaction() as session:
+                await (await session.connection()).execute(statement, {"id": account.id})
+
+
+def given(*master_keys: str) -> None:
+    os.environ["BULKHEAD_MASTER_KEYS"] = ",".join(master_keys)
+    settings.cache_clear()
+
+
+@pytest.fixture
+async def older() -> AsyncIterator[str]:
+    """The master keys before number 7 came. Afterwards all is under them again."""
+    before = os.environ.get("BULKHEAD_MASTER_KEYS")
+    known = ",".join(
+        f"{number}:{base64.b64encode(one).decode()}" for number, one in settings().keys().items()
+    )
+    yield known
+    given(known, NEW)
+    await rotation.rotate()
+    os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
+    settings.cache_clear()
+
+
+async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) -> None:
+    token = await added(cast)
+    account = await found(token)
+    given(NEW, older)
+    await rotation.rotate()
+    given(NEW)  # the old one is gone for good
+    assert await found(token) == account
+    assert row_of(account.id)["kek_id"] == 7
+    async with cast.olga.octx() as octx:
+        assert await accounts.rewrap(octx, "again") == 0
+
+
+async def test_from_the_command_line(cast: Cast) -> None:
+    said = await stripe_accounts.add("Third business", key(), [SECRET], "It sells too")
+    token = said.rpartition("/")[2]
+    account = await found(token)
+    assert "shown once" in said
+    said = await stripe_accounts.set_secrets(account.id, ["whsec_a_newer_one", SECRET], "Rolled")
+    assert "newest alone" in said
+    assert (await found(token)).secrets == ("whsec_a_newer_one", SECRET)
+    async with db.transaction() as session:
+        await accounts.pause(session, account.id, "refused")
+    await stripe_accounts.unpause(account.id, "It is good again")
+    assert not (await found(token)).paused

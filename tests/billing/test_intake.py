@@ -1,0 +1,136 @@
+"""Many requests, few statements: each answered once, truthfully, whatever happens to the others."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from shared.billing import intake
+from shared.billing import intake_repository as repository
+from shared.billing.intake import Intake, NotStored
+from shared.billing.intake_repository import Connection, Received
+from shared.core.ids import new_id
+
+PROMPTLY = 5  # seconds, on a busy machine
+
+
+def row(
+    event_id: str = "", *, account: str = "platform", payload: bytes = b"{}", status: str = "pending"
+) -> Received:
+    event_id = event_id or new_id("evt")
+    at = repository.moment(int(time.time()))
+    return Received(account, event_id, "customer.updated", False, "", at, "cus_1", payload, status)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each statement carried."""
+    seen, store = list[int](), repository.store
+
+    async def counting(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+        seen.append(len(rows))
+        return await store(connection, rows)
+
+    monkeypatch.setattr(repository, "store", counting)
+    return seen
+
+
+async def test_those_who_come_together_share_a_statement(statements: list[int]) -> None:
+    made = Intake()
+    assert all(await asyncio.gather(*(made.store(row()) for _ in range(300))))
+    assert sum(statements) == 300
+    assert max(statements) == intake.MOST
+    assert len(statements) <= 4
+    assert not made.waiting
+    assert made.size == 0
+
+
+async def test_a_statement_carries_no_more_than_so_many_bytes(
+    statements: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MOST_BYTES", 1_000)
+    made = Intake()
+    assert all(await asyncio.gather(*(made.store(row(payload=b"x" * 400)) for _ in range(7))))
+    assert all(await asyncio.gather(made.store(row(payload=b"x" * 4_000)), made.store(row())))
+    assert statements[:4] == [2, 2, 2, 1]
+
+
+async def test_the_same_in_one_statement_is_new_once() -> None:
+    made, name = Intake(), new_id("evt")
+    said = await asyncio.gather(*(made.store(row(name)) for _ in range(20)))
+    assert said == [True] + [False] * 19
+    assert await made.store(row(name)) is False
+
+
+async def test_what_the_database_does_not_take_takes_nobody_with_it() -> None:
+    made = Intake()
+    rows = [row(), row(account="pac_nobody"), row(), row(status="whatever"), row("evt_\0"), row()]
+    said = await asyncio.gather(*(made.store(one) for one in rows), return_exceptions=True)
+    assert [type(one) is NotStored or one for one in said] == [True] * 6
+    assert [said[place] for place in (0, 2, 5)] == [True] * 3
+    assert {type(said[place]) for place in (1, 3, 4)} == {NotStored}
+
+
+async def test_who_stops_waiting_breaks_nothing_for_the_others() -> None:
+    made, names = Intake(), [new_id("evt") for _ in range(10)]
+    tasks = [asyncio.create_task(made.store(row(name))) for name in names]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    said = await asyncio.gather(*tasks, return_exceptions=True)
+    assert said[1::2] == [True] * 5
+    assert {type(one) for one in said[::2]} == {asyncio.CancelledError}
+    assert [await made.store(row(name)) for name in names] == [False] * 10, (
+        "and theirs were kept all the same"
+    )
+
+
+async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = repository.store
+
+    async def failing(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+        raise psycopg.OperationalError("away")
+
+    monkeypatch.setattr(repository, "store", failing)
+    made, rows = Intake(), [row() for _ in range(5)]
+    said = await asyncio.gather(*(made.store(one) for one in rows), return_exceptions=True)
+    assert {type(one) for one in said} == {NotStored}
+    monkeypatch.setattr(repository, "store", store)
+    assert all(await asyncio.gather(*(made.store(one) for one in rows)))
+
+
+async def test_too_much_at_once_is_refused_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST_WAITING", 1_000)
+    made = Intake()
+    said = await asyncio.gather(
+        *(made.store(row(payload=b"x" * 400)) for _ in range(9)), return_exceptions=True
+    )
+    assert said[:3] == [True] * 3
+    assert {type(one) for one in said[3:]} == {NotStored}
+    assert await made.store(row())
+
+
+async def test_who_comes_just_when_the_last_statement_is_done_starts_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flusher that has looked for the last time counts no more, even if its task has not quite ended."""
+
+    @asynccontextmanager
+    async def at_once() -> AsyncIterator[None]:
+        yield  # as a connection that is given back without a wait
+
+    async def stored(_: None, rows: Sequence[Received]) -> set[tuple[str, str]]:
+        return {(one.account_id, one.event_id) for one in rows}
+
+    monkeypatch.setattr(repository, "connection", at_once)
+    monkeypatch.setattr(repository, "store", stored)
+    monkeypatch.setattr(intake, "FLUSHERS", 1)
+    made = Intake()
+    async with asyncio.timeout(PROMPTLY):
+        for _ in range(3):
+            assert await made.store(row())
