@@ -81,9 +81,13 @@ def cancel() -> rx.Component:
     until = rx.cond(
         at != "",
         rx.fragment(
-            "It works until ", when(at, "", "day"), "; after that what remains is Free. Nothing is deleted."
+            "It works until ",
+            when(at, "", "day"),
+            "; after that what remains is ",
+            BillingState.rest,
+            ". Nothing is deleted.",
         ),
-        "After that what remains is Free. Nothing is deleted.",
+        rx.fragment("After that what remains is ", BillingState.rest, ". Nothing is deleted."),
     )
     return about(
         "cancel",

@@ -22,7 +22,8 @@ def plan(one: PlanRow) -> rx.Component:
     )
     price = rx.el.div(
         rx.el.div(one.figure, rx.cond(one.per != "", rx.el.small(" ", one.per)), class_name="figure"),
-        small(rx.cond(one.second != "", one.second, one.sentence)),
+        rx.cond(one.second != "", small(one.second)),
+        small(one.sentence),
         class_name="stat",
     )
     points = rx.el.ul(

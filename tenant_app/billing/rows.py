@@ -10,13 +10,19 @@ from shared.billing.models import BillingInvoice, Price
 from shared.billing.overview import Overview, Sold
 from shared.billing.prices import Parts
 from shared.core import money
-from shared.entitlements import explain
 from shared.entitlements.catalogue import Offer
 from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS, Per
 from shared.ui.table import TONE
 
 PERIODS = {"month": "Monthly", "year": "Yearly"}
 COMPARED = ("members", "api_calls", "usage_events", "retention_days", "roles")  # limits that people choose by
+WORDS = {  # where the unit alone does not say what it is
+    "api_calls": "API {}",
+    "retention_days": "{} of history",
+    "roles": "{} of your own",
+    "usage_events": "Usage {}",
+}
 STATUS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
 
 
@@ -111,12 +117,16 @@ def _plan(
     one: Sold, seen: Overview, period: str, before: Offer | None, current: str, step: str, trial: bool
 ) -> PlanRow:
     offer, parts, held = one.offer, one.parts.get(period), seen.held
-    figure, unit, second = _figure(parts, period) if parts else ("Talk to us", "", "Prices as agreed.")
+    figure, unit, second = _figure(parts, period) if parts else ("Talk to us", "", "")
     bought = held is not None and held.offer is not None and held.offer.id == offer.id
     here = bought and held is not None and held.period == period
     given = held is None and offer.key == current
     verb, note = "", ""
-    if here or given:
+    if here:
+        note = "What you have now"
+    elif given and parts is not None:
+        verb = f"Subscribe to {offer.name}"
+    elif given:
         note = "What you have now"
     elif parts is None:
         note = "Write to support" if not one.parts else f"Only {'monthly' if period == 'year' else 'yearly'}"
@@ -137,7 +147,7 @@ def _plan(
         figure,
         unit,
         second,
-        points(offer, before, sold_by_seat=parts is not None and parts.seat is not None),
+        points(offer, before, parts),
         bought or given,
         offer.id == step,
         verb,
@@ -171,27 +181,46 @@ def metered_said(price: Price) -> str:
     return f"{meter.title}: {prices.cost(price)}"
 
 
-def points(offer: Offer, before: Offer | None, *, sold_by_seat: bool) -> list[str]:
+def points(offer: Offer, before: Offer | None, parts: Parts | None) -> list[str]:
     """What one gets, in words: limits that people choose by, then features beyond the plan before."""
-    found = []
-    for name in COMPARED:
-        limit = offer.limits[name]
-        if limit.amount == 0:
-            continue
-        said = explain.amount(limit, name)
-        if name == "members" and sold_by_seat:
-            said = (
-                f"As many seats as you buy, up to {limit.amount:,}" if limit.amount else "Any number of seats"
-            )
-        elif name == "retention_days":
-            said = f"{explain.amount(limit, name)} of history"
-        elif name == "roles":
-            said = f"{explain.amount(limit, name)} of your own"
-        found.append(f"{said[:1].upper()}{said[1:]}")
+    found = [
+        limit_said(name, offer.limits[name].amount, parts)
+        for name in COMPARED
+        if offer.limits[name].amount != 0
+    ]
     base = before.features if before and before.features <= offer.features else frozenset[str]()
     if base and before:
         found.append(f"Everything in {before.name}")
     return [*found, *(FEATURES[name].title for name in sorted(offer.features - base) if name in FEATURES)]
+
+
+def limit_said(name: str, amount: int | None, parts: Parts | None) -> str:
+    kind = LIMITS[name]
+    what = kind.many if name == "members" else kind.title
+    if amount is None:
+        return "History kept for good" if name == "retention_days" else f"Unlimited {lowered(what)}"
+    if name == "retention_days":
+        years, rest = divmod(amount, 365)
+        return (
+            f"{years} year{'' if years == 1 else 's'} of history"
+            if not rest
+            else f"{amount:,} days of history"
+        )
+    if name == "members":
+        sold = parts is not None and parts.seat is not None
+        return (
+            f"Up to {amount:,} seats, as you need them"
+            if sold
+            else f"{amount:,} seat{'' if amount == 1 else 's'}"
+        )
+    month = " a month" if kind.per is Per.MONTH else ""
+    included = " included" if parts is not None and any(one.meter == name for one in parts.metered) else ""
+    return f"{amount:,} {lowered(what)}{month}{included}"
+
+
+def lowered(title: str) -> str:
+    """Inside a sentence; "API" stays as it is."""
+    return title if title[:2].isupper() else f"{title[:1].lower()}{title[1:]}"
 
 
 # ── what one has ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +280,7 @@ def price_said(price: Price) -> str:
     meter, steps = METERS[price.meter], prices.tiers(price)
     if not steps or not steps[0].up_to or steps[0].unit:
         return "the base"
-    return f"{steps[0].up_to * meter.size:,} {meter.title.lower()}"
+    return f"{steps[0].up_to * meter.size:,} {lowered(meter.title)}"
 
 
 def saving(seen: Overview) -> str:

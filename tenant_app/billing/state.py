@@ -53,6 +53,7 @@ class BillingState(PageState):
     subscribed: bool = False
     plan: str = ""
     plan_said: str = ""
+    rest: str = ""  # what remains when nobody pays
     next_label: str = "Next invoice"
     next_sum: str = ""
     next_at: str = ""
@@ -153,7 +154,7 @@ class BillingState(PageState):
         if held is not None and not self._chosen:
             self.period = held.period
         self._show_held(ctx, seen)
-        current = held.offer.key if held and held.offer else ctx.rights.plan
+        current = held.offer.key if held and held.offer else "" if seen.ended_at else ctx.rights.plan
         self.plans = rows.plan_rows(seen, self.period, current, not seen.ever)
         self.addons = rows.addon_rows(seen, self.period)
         self.saving = rows.saving(seen)
@@ -168,7 +169,8 @@ class BillingState(PageState):
     def _show_held(self, ctx: Ctx, seen: Overview) -> None:
         held, self.waiting = seen.held, seen.waiting is not None
         self.subscribed = held is not None
-        self.plan = held.offer.name if held and held.offer else ctx.rights.plan_name
+        given = seen.rest if seen.ended_at else ctx.rights.plan_name
+        self.plan, self.rest = held.offer.name if held and held.offer else given, seen.rest
         self.plan_said = rows.PERIODS[held.period] if held else "No subscription"
         self.next_label, self.next_sum, self.next_at, self.next_said = rows.next_invoice(seen)
         self.method = seen.method or "No payment method"
