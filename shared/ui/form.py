@@ -164,12 +164,13 @@ def stepper(id: str, *, value: Any, least: int = 1, on_change: Any) -> rx.Compon
             data_shape="square",
             type="button",
             aria_label=label,
+            tab_index=-1,  # the arrow keys do the same in the field itself
             data_step=by,
             data_for=id,
         )
 
     number = rx.el.input(
-        id=id,
+        custom_attrs={"id": id},  # an id that Reflex knows of is sent as a field, also where none is shown
         name=id,
         type="number",
         min=least,
@@ -186,7 +187,7 @@ def stepper(id: str, *, value: Any, least: int = 1, on_change: Any) -> rx.Compon
 
 
 def text_area(id: str, **props: Any) -> rx.Component:
-    return rx.el.textarea(id=id, name=id, class_name="input", rows="3", **props)
+    return rx.el.textarea(custom_attrs={"id": id}, name=id, class_name="input", rows="3", **props)
 
 
 def checks(legend: Any, options: Any) -> rx.Component:

@@ -53,10 +53,16 @@ def order() -> rx.Component:
 
 
 def change() -> rx.Component:
-    then = rx.cond(
-        BillingState.then_at != "",
-        small("Then ", BillingState.then, " from ", when(BillingState.then_at, "", "day"), ". ", charged()),
-        small("Then ", BillingState.then, ". ", charged()),
+    then = small(
+        rx.cond(BillingState.total == "", "Nothing is charged now. "),
+        rx.cond(
+            BillingState.then_at != "",
+            rx.fragment("From ", when(BillingState.then_at, "", "day"), " on: "),
+            "From now on: ",
+        ),
+        BillingState.then,
+        rx.cond(BillingState.method != "", rx.fragment(", charged to ", BillingState.method)),
+        ".",
     )
     problem = rx.el.p(icon("triangle-alert"), BillingState.problem, class_name="row small", role="alert")
     return about(
@@ -70,10 +76,6 @@ def change() -> rx.Component:
         confirm=BillingState.verb,
         submit=BillingState.confirm,
     )
-
-
-def charged() -> rx.Component:
-    return rx.fragment("Charged to ", BillingState.method, ".")
 
 
 def cancel() -> rx.Component:

@@ -165,7 +165,7 @@ def _figure(parts: Parts, period: str) -> tuple[str, str, str]:
         if parts.seat is not None:
             more.append(f"and {round_said(parts.seat.amount, parts.currency)} for each seat")
     elif parts.seat is not None:
-        figure, unit = round_said(parts.seat.amount, parts.currency), f"a seat, {per(period)}"
+        figure, unit = round_said(parts.seat.amount, parts.currency), f"per seat {per(period)}"
     else:
         figure, unit = round_said(0, parts.currency), per(period)
     more += [metered_said(price) for price in parts.metered]

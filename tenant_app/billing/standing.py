@@ -28,7 +28,11 @@ def facts() -> rx.Component:
     shown = cells(
         fact("Plan", BillingState.plan, BillingState.plan_said),
         fact(BillingState.next_label, due, BillingState.next_said),
-        fact("Paid with", BillingState.method, BillingState.method_said),
+        fact(
+            "Paid with",
+            rx.cond(BillingState.method != "", BillingState.method, "No payment method"),
+            BillingState.method_said,
+        ),
         fact("Seats", BillingState.seats_said, "People and open invitations"),
         across=4,
         small=2,

@@ -128,7 +128,7 @@ class BillingState(PageState):
         back = query.get("session") or query.get("back") or ""
         if not back or back == self._looked:
             return None
-        self._looked = back
+        self._looked, self.dialog = back, ""
         self.activating = "waiting" if query.get("session") and not self.subscribed else ""
         return BillingState.settle
 
@@ -173,8 +173,8 @@ class BillingState(PageState):
         self.plan, self.rest = held.offer.name if held and held.offer else given, seen.rest
         self.plan_said = rows.PERIODS[held.period] if held else "No subscription"
         self.next_label, self.next_sum, self.next_at, self.next_said = rows.next_invoice(seen)
-        self.method = seen.method or "No payment method"
-        self.method_said = "Charged by itself" if seen.method else "Nothing can be charged"
+        self.method = seen.method
+        self.method_said = "Charged automatically" if seen.method else "Added with a first plan"
         self.credit = money.said(-seen.balance, seen.currency) if seen.balance < 0 else ""
         self.ends_at = rows.iso(held.told.cancel_at) if held else ""
         self.paused = held is not None and held.told.status == PAUSED
@@ -247,7 +247,9 @@ class BillingState(PageState):
     async def _buy(self, version_id: str, seats: int) -> EventSpec:
         async with self._ctx() as ctx:
             order = await checkout.prepare(ctx, version_id, self.period, seats=seats)
-        return leave(await checkout.go(order))
+        address = await checkout.go(order)
+        self.dialog = ""
+        return leave(address)
 
     # ── changing what there is ───────────────────────────────────────────────────────────────────────────────────
 
