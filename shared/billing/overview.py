@@ -41,7 +41,7 @@ class Overview:
     used: int  # seats
     plans: Sequence[Sold]
     addons: Sequence[Sold]
-    rest: str  # name of the plan that remains when nobody pays
+    rest: Offer  # the plan that remains when nobody pays
 
 
 async def read(ctx: Ctx) -> Overview:
@@ -71,7 +71,7 @@ async def read(ctx: Ctx) -> Overview:
             Sold(offer, catalogue.plans[offer.plan_id].sentence, _parts(offer, offered))
             for offer in catalogue.sold(now(), "addon")
         ],
-        catalogue.fallback(now()).name,
+        catalogue.fallback(now()),
     )
 
 

@@ -54,7 +54,7 @@ def order() -> rx.Component:
 
 def change() -> rx.Component:
     then = small(
-        rx.cond(BillingState.total == "", "Nothing is charged now. "),
+        rx.cond(BillingState.total == "", "Nothing is charged now. ", ""),
         rx.cond(
             BillingState.then_at != "",
             rx.fragment("From ", when(BillingState.then_at, "", "day"), " on: "),

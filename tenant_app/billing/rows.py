@@ -96,7 +96,9 @@ def round_said(amount: int, currency: str) -> str:
 
 def plan_rows(seen: Overview, period: str, current: str, allowed_trial: bool) -> list[PlanRow]:
     """`current`: key of the plan that one has, bought or given."""
-    paid = [one for one in seen.plans if one.parts or one.offer.key == current or not is_free(one)]
+    paid = [
+        one for one in seen.plans if one.offer.plan_id != seen.rest.plan_id
+    ]  # nobody chooses what remains
     places = {one.offer.key: place for place, one in enumerate(seen.plans)}
     here = places.get(current, -1)
     step = next((one.offer.id for one in paid if places[one.offer.key] > here and period in one.parts), "")
@@ -106,11 +108,6 @@ def plan_rows(seen: Overview, period: str, current: str, allowed_trial: bool) ->
         rows.append(_plan(one, seen, period, before, current, step, allowed_trial))
         before = one.offer
     return rows
-
-
-def is_free(one: Sold) -> bool:
-    """Nobody has to choose what everybody has anyway."""
-    return not one.parts and one.offer.limits["members"].amount is not None
 
 
 def _plan(

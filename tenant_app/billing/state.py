@@ -169,8 +169,8 @@ class BillingState(PageState):
     def _show_held(self, ctx: Ctx, seen: Overview) -> None:
         held, self.waiting = seen.held, seen.waiting is not None
         self.subscribed = held is not None
-        given = seen.rest if seen.ended_at else ctx.rights.plan_name
-        self.plan, self.rest = held.offer.name if held and held.offer else given, seen.rest
+        given = seen.rest.name if seen.ended_at else ctx.rights.plan_name
+        self.plan, self.rest = held.offer.name if held and held.offer else given, seen.rest.name
         self.plan_said = rows.PERIODS[held.period] if held else "No subscription"
         self.next_label, self.next_sum, self.next_at, self.next_said = rows.next_invoice(seen)
         self.method = seen.method
