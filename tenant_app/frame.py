@@ -25,8 +25,8 @@ PLACE = Place(
 )
 
 
-def notice() -> rx.Component:
-    """At most one, over every page: what about plan and bill matters now, and the next step."""
+def notice(current: str) -> rx.Component:
+    """At most one, over every page: what about plan and bill matters now, and the one button that helps."""
     one: Any = Shell.notice
     said = rx.fragment(
         rx.el.b(one.said),
@@ -36,9 +36,11 @@ def notice() -> rx.Component:
         " ",
         one.step,
     )
-    more = rx.cond(
+    look = rx.cond(
         within(actions.ACCESS_READ), link("What you may use now", href("access"), class_name="btn")
     )
+    pay = rx.fragment() if current == "Billing" else link("Open billing", href("billing"), class_name="btn")
+    more = rx.cond(within(actions.BILLING_CHANGE), pay, look)
     calm = banner(said, action=more, glyph="hourglass")
     warning = banner(said, action=more, tone=one.tone, glyph="triangle-alert")
     return rx.cond(one.said != "", rx.cond(one.tone == "accent", calm, warning))
@@ -56,12 +58,16 @@ def page(
         nav=NAV,
         current=current,
         place=PLACE,
-        banner=notice(),
+        banner=notice(current),
         admission=Admission,
         retry=load,
         offered=rx.cond(
-            may(actions.ACCESS_READ),
-            link("What your organisation may use now", href("access"), class_name="link small"),
+            within(actions.BILLING_CHANGE),
+            link("See plans and prices", href("billing"), class_name="btn", data_kind="primary"),
+            rx.cond(
+                may(actions.ACCESS_READ),
+                link("What your organisation may use now", href("access"), class_name="link small"),
+            ),
         ),
     )
     return rx.fragment(rx.el.style(Shell.brand), framed)

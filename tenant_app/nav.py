@@ -34,6 +34,7 @@ NAV = {
             shown=within(actions.REPORT_READ),
             locked=unpaid(actions.REPORT_READ),
         ),
+        Link("Billing", href("billing"), "credit-card", shown=may(actions.BILLING_READ)),
         Link("Access", href("access"), "badge-check", shown=may(actions.ACCESS_READ)),
         Link("Settings", href("settings"), "settings-2", tab=True, shown=may(actions.SETTINGS_READ)),
     ],

@@ -8,7 +8,17 @@ from shared.tenancy import entry
 from shared.ui.document import head_components, toaster
 from shared.ui.gate import Gate
 from shared.ui.state import show_refusal
-from tenant_app.pages import access, audit, home, members, notifications, reports, roles, settings  # noqa: F401
+from tenant_app.pages import (  # noqa: F401
+    access,
+    audit,
+    billing,
+    home,
+    members,
+    notifications,
+    reports,
+    roles,
+    settings,
+)
 from tenant_app.shell import Shell, live
 
 app = rx.App(

@@ -432,7 +432,10 @@ def dead_letters() -> rx.Component:
         allowed(
             actions.OP_WEBHOOK_REPLAY,
             button(
-                "Replay", glyph="rotate-cw", on_click=WebhooksState.ask("replay", ""), data_testid="replay-dead"
+                "Replay",
+                glyph="rotate-cw",
+                on_click=WebhooksState.ask("replay", ""),
+                data_testid="replay-dead",
             ),
             "Replay",
             glyph="rotate-cw",

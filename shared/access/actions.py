@@ -29,6 +29,9 @@ class OperatorAction:
 ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "see what this organisation may use, and why")
 AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit trail", feature="exports.csv")
 AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "read the audit trail", feature="audit_log")
+BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan and the bill
+    "billing:change", Permission.BILLING_WRITE, "change what is paid", writes=True, cleans_up=True
+)
 BILLING_READ = Action("billing:read", Permission.BILLING_READ, "see billing")
 CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "change the checklist", writes=True)
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")

@@ -167,7 +167,7 @@ def step_to_grow(who: Asker) -> str:
 
 
 def _larger(pays: bool) -> str:
-    return "ask support for a larger plan." if pays else "ask an owner for a larger plan."
+    return "choose a larger plan under Billing." if pays else "ask an owner for a larger plan."
 
 
 def _capital(words: str) -> str:

@@ -19,6 +19,11 @@ class Meter(NamedTuple):
     def some(self, units: int) -> str:
         return f"{units * self.lot:,} {self.many}"
 
+    @property
+    def size(self) -> int:
+        """How many calls or events a unit is."""
+        return int(self.unit.partition(" ")[0].replace(",", ""))
+
 
 METERS = {
     "api_calls": Meter("API calls", "calls", 1_000),

@@ -20,6 +20,7 @@ class Limit(Enum):
     """name = (rule, what the person did too often)."""
 
     ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "tried to sign in")
+    BILLING_TENANT = ("120/10 minutes", "asked the payment provider")
     EXPORT_TENANT = ("60/hour", "exported lists")
     FORGOT_ACCOUNT = ("3/hour", "asked for a reset")  # from one address
     FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "asked for a reset")

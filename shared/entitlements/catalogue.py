@@ -91,12 +91,12 @@ class Catalogue:
         assert found is not None, "the migration that makes the catalogue has made this plan"
         return found
 
-    def sold(self, at: datetime) -> list[Offer]:
-        """What everybody may choose now, from the least to the most. Plans only."""
+    def sold(self, at: datetime, kind: str = "plan") -> list[Offer]:
+        """What everybody may choose now, from the least to the most."""
         shown = [
             plan
             for plan in self.plans.values()
-            if plan.kind == "plan"
+            if plan.kind == kind
             and plan.for_tenant is None
             and (plan.retired_at is None or plan.retired_at > at)
         ]

@@ -26,3 +26,8 @@ async def take(ctx: Ctx, action: Action) -> set[str]:
     """The same, and the addresses that hold a seat: asked for its limit before another one is added."""
     await freeze(ctx, action)
     return await repository.list_seats(ctx)
+
+
+async def count(ctx: Ctx) -> int:
+    """Seats in use. For services that were asked for their right; unlocked, so a figure and no promise."""
+    return len(await repository.list_seats(ctx))

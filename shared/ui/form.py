@@ -137,6 +137,59 @@ def choices(legend: str, name: str, options: Any, *, value: Any) -> rx.Component
     return rx.el.fieldset(rx.el.legend(legend, class_name="legend"), cards)
 
 
+def segments(
+    legend: str, name: str, options: Sequence[tuple[str, Any]], *, value: Any, on_change: Any
+) -> rx.Component:
+    """One of a few, applied at once: a range, a view. Arrow keys move, as in any radio group. Options: value, label."""
+
+    def segment(key: str, label: Any) -> rx.Component:
+        radio = rx.el.input(
+            type="radio", name=name, value=key, checked=value == key, on_change=on_change(key)
+        )
+        return rx.el.label(radio, label, class_name="segment")
+
+    return rx.el.fieldset(
+        rx.el.legend(legend, class_name="sr"),
+        rx.el.div(*[segment(*option) for option in options], class_name="segments"),
+    )
+
+
+def stepper(id: str, *, value: Any, least: int = 1, on_change: Any) -> rx.Component:
+    """A whole number, typed or stepped (assets/look.js). `on_change` hears both."""
+
+    def step(label: str, glyph: str, by: str) -> rx.Component:
+        return rx.el.button(
+            icon(glyph),
+            class_name="btn",
+            data_shape="square",
+            type="button",
+            aria_label=label,
+            tab_index=-1,  # the arrow keys do the same in the field itself
+            data_step=by,
+            data_for=id,
+        )
+
+    number = rx.el.input(
+        custom_attrs={"id": id},  # an id that Reflex knows of is sent as a field, also where none is shown
+        name=id,
+        type="number",
+        min=least,
+        step=1,
+        required=True,
+        default_value=value,
+        on_change=on_change,
+        class_name="input",
+        input_mode="numeric",
+    )
+    return rx.el.div(
+        step("One less", "minus", "-1"), number, step("One more", "plus", "1"), class_name="stepper"
+    )
+
+
+def text_area(id: str, **props: Any) -> rx.Component:
+    return rx.el.textarea(custom_attrs={"id": id}, name=id, class_name="input", rows="3", **props)
+
+
 def checks(legend: Any, options: Any) -> rx.Component:
     """A group of boxes to tick. Options: a var of rows with field, label, second, ticked and refused (why, or "")."""
 

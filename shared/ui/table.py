@@ -8,12 +8,22 @@ import reflex as rx
 from shared.ui.form import icon, icon_button
 
 TONES = {  # the whole vocabulary: a status not in this table has no badge
-    "ok": ("Active", "Delivered", "Done", "Intact", "On for everyone", "Verified"),
+    "ok": ("Active", "Delivered", "Done", "Intact", "On for everyone", "Paid", "Verified"),
     "accent": ("Current", "New", "Running", "You"),
-    "wait": ("Invited", "Pending", "Queued", "Unverified", "Waiting"),
+    "wait": ("Invited", "Open", "Pending", "Queued", "Unverified", "Waiting"),
     "warn": ("Expired", "Expires soon", "Near limit", "Operator", "Retrying", "Stale"),
-    "bad": ("Broken", "Failed", "Killed", "Locked", "Over limit", "Suspended"),
-    "idle": ("Deactivated", "Deleted", "Disabled", "Off", "Removed", "Retired", "Revoked"),
+    "bad": ("Broken", "Failed", "Killed", "Locked", "Over limit", "Overdue", "Suspended"),
+    "idle": (
+        "Deactivated",
+        "Deleted",
+        "Disabled",
+        "Off",
+        "Removed",
+        "Retired",
+        "Revoked",
+        "Void",
+        "Written off",
+    ),
 }
 TONE = {word: tone for tone, words in TONES.items() for word in words}
 

@@ -8,7 +8,7 @@ from shared.ui.form import icon
 
 
 def upsell(reason: Any, offer: Any, elsewhere: rx.Component | None = None) -> rx.Component:
-    """`offer`: a var of `gate.Offer`. There is no button that pays, so there is none that looks like it."""
+    """`offer`: a var of `gate.Offer`. `elsewhere`: where this person can do something about it."""
     words = rx.el.div(
         rx.el.p(icon("lock"), reason, class_name="row small muted", role="status"),
         rx.el.h2(offer.does),

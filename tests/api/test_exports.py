@@ -163,7 +163,7 @@ async def test_a_plan_without_it_refuses_as_a_page_and_as_a_problem(cast: Cast) 
         assert f"/t/{cast.ann.slug}/{name}" in page.text
         problem = (await export(cast.ann, name, headers=JSON)).json()
         assert (problem["reason"], problem["status"]) == ("not_in_plan", 402)
-        assert problem["next_step"] == "Pro, Business and Enterprise do. Ask support for a larger plan."
+        assert problem["next_step"] == "Pro, Business and Enterprise do. Choose a larger plan under Billing."
     async with cast.ann.ctx() as ctx:
         actions = [event.action for event in (await history.list_events(ctx)).events]
     assert not {"member.exported", "audit.exported"} & set(actions)

@@ -55,7 +55,7 @@ def test_a_starter_is_told_what_reports_are_and_a_business_has_them(someone: typ
     expect(offer).to_contain_text("Starter does not include Advanced reports.")
     expect(offer).to_contain_text("See how your organisation works before somebody asks.")
     expect(offer).to_contain_text("Business and Enterprise")
-    expect(offer).to_contain_text("Ask support for a larger plan.")
+    expect(offer).to_contain_text("Choose a larger plan under Billing.")
     expect(offer.get_by_role("button")).to_have_count(0)
 
     ann = entering(someone, "ann@acme.test")

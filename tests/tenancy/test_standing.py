@@ -46,7 +46,7 @@ async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
         await holdings.assign(ctx, await factories.offer(ctx, "pro"), "Trying", trial_days=9)
     assert await said(cast.gil) == (
         "accent: 9 days left in your trial of Pro. Afterwards what remains is what Free gives."
-        " Ask support for a larger plan."
+        " Choose a larger plan under Billing."
     )
     for status, word in (
         ("grace", "overdue"),

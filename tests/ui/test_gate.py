@@ -127,7 +127,7 @@ async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: st
     assert (offer.feature, offer.plans) == ("Advanced reports", "Business and Enterprise")
     assert offer.does == FEATURES["advanced_reports"].does
     assert offer.points == list(FEATURES["advanced_reports"].points)
-    assert offer.step == "Ask support for a larger plan."
+    assert offer.step == "Choose a larger plan under Billing."
     member = replace(owner, permissions=owner.permissions - {"billing:write"})
     await answer(tree, member, ToyState.load_reports, frame=ToyState.fill_frame)
     assert admission.offer.step == "Ask an owner for a larger plan."

@@ -1,0 +1,54 @@
+"""A tenant's invoices, as last seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.access import actions, policy
+from shared.billing import repository
+from shared.billing.models import BillingInvoice
+from shared.core.ctx import Ctx
+from shared.core.errors import Invalid, NotFound
+
+MOST = 100  # rows of one page
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Newest first. `older` is the cursor of the next page, "" on the last one."""
+
+    rows: Sequence[BillingInvoice]
+    older: str = ""
+
+
+async def list_invoices(ctx: Ctx, *, after: str = "", limit: int = 10) -> Page:
+    """`after` is `Page.older`. Drafts are not shown."""
+    policy.require(ctx, actions.BILLING_READ)
+    limit = min(max(limit, 1), MOST)
+    found = await repository.list_invoices(ctx, before=_read(after) if after else None, limit=limit + 1)
+    shown = found[:limit]
+    return Page(shown, _cursor(shown[-1]) if len(found) > limit else "")
+
+
+async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice:
+    """Raises NotFound, for another tenant's too."""
+    policy.require(ctx, actions.BILLING_READ)
+    row = await repository.get_invoice(ctx, invoice_id)
+    if row is None:
+        raise NotFound("There is no such invoice.", "Reload the page.")
+    return row
+
+
+def _cursor(row: BillingInvoice) -> str:
+    return f"{row.created_at.isoformat()} {row.id}"
+
+
+def _read(cursor: str) -> tuple[datetime, str]:
+    at, _, row_id = cursor.partition(" ")
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Invalid("This page of the list does not exist.", "Reload the page.")
+    return found, row_id

@@ -1,0 +1,296 @@
+"""Subscribing, changing, adding, ending: prepared under the tenant's lock, asked of the provider outside of it."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.billing import changes, checkout, customers, endings, invoices, overview, portal
+from shared.billing.changes import Wish
+from shared.billing.provider import ProviderDown, ProviderRefused
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.entitlements import holdings
+from tests.billing import market
+from tests.billing.memory_provider import MemoryProvider
+from tests.conftest import Cast, Person
+
+STARTER, PRO, BUSINESS, SEATS = "plv_starter_1", "plv_pro_1", "plv_business_1", "plv_extra_seats_1"
+
+
+@pytest.fixture
+async def seller() -> AsyncIterator[MemoryProvider]:
+    yield await market.open_()
+    market.close()
+
+
+async def orders(person: Person, version_id: str, period: str = "month", *, seats: int = 3) -> str:
+    async with person.ctx() as ctx:
+        order = await checkout.prepare(ctx, version_id, period, seats=seats)
+    return await checkout.go(order)
+
+
+async def subscribes(
+    seller: MemoryProvider, person: Person, version_id: str = PRO, period: str = "month", *, seats: int = 3
+) -> str:
+    """Past the trial: the first period is paid."""
+    deal = seller.pay(await orders(person, version_id, period, seats=seats))
+    if seller.deals[deal].state == "trial":
+        seller.deals[deal].ends = seller.clock
+        seller.deals[deal].trial_until = seller.clock
+        seller.advance(timedelta(seconds=1))
+    assert await market.comes_back(person)
+    return deal
+
+
+async def sees(person: Person) -> overview.Overview:
+    async with person.ctx() as ctx:
+        return await overview.read(ctx)
+
+
+async def offered(person: Person, wish: Wish) -> changes.Offered:
+    async with person.ctx() as ctx:
+        change = await changes.weigh(ctx, wish)
+    return await changes.preview(change)
+
+
+async def confirms(person: Person, shown: changes.Offered) -> bool:
+    async with person.ctx() as ctx:
+        await changes.prepare(ctx, shown)
+    return await changes.go(shown)
+
+
+async def room(person: Person) -> int | None:
+    async with person.ctx() as ctx:
+        return ctx.rights.limits["members"].amount
+
+
+async def test_a_plan_is_there_when_the_provider_says_so_and_not_before(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    await cast.gil.gets("free")
+    url = await orders(cast.gil, PRO, seats=4)
+    await market.comes_back(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        assert ctx.rights.plan == "free"
+    seller.pay(url)
+    await market.comes_back(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("pro", 4)
+    held = (await sees(cast.gil)).held
+    assert held is not None
+    assert (held.seats, held.period, held.told.status) == (4, "month", "trialing")
+
+
+async def test_a_double_click_is_one_order(cast: Cast, seller: MemoryProvider) -> None:
+    before = len(seller.carts)
+    assert await orders(cast.gil, PRO) == await orders(cast.gil, PRO)
+    assert len(seller.carts) == before + 1
+    assert await orders(cast.gil, PRO, seats=5) != await orders(cast.gil, PRO)
+
+
+async def test_nobody_buys_a_second_subscription(cast: Cast, seller: MemoryProvider) -> None:
+    await subscribes(seller, cast.gil)
+    with pytest.raises(Conflict, match="subscription already") as caught:
+        await orders(cast.gil, STARTER)
+    assert "Change its plan" in caught.value.next_step
+
+
+async def test_a_trial_is_given_once(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribes(seller, cast.gil)
+    await seller.cancel(deal, at_period_end=False, key="x")
+    await market.comes_back(cast.gil)
+    assert (await sees(cast.gil)).ended_at is not None
+    assert seller.carts[await orders(cast.gil, PRO)].trial_days == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "period", "seats", "refusal"),
+    [
+        ("plv_nobody", "month", 1, NotFound),
+        (SEATS, "month", 1, NotFound),  # an add-on is no plan
+        ("plv_enterprise_1", "month", 1, Conflict),
+        (PRO, "week", 1, Conflict),
+        (PRO, "month", 0, Invalid),
+        (PRO, "month", 26, Invalid),
+        (PRO, "month", 2, Conflict),  # three people are there
+    ],
+)
+async def test_what_cannot_be_ordered(
+    cast: Cast, seller: MemoryProvider, version: str, period: str, seats: int, refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        await orders(cast.ann, version, period, seats=seats)
+    assert "checkout" not in seller.asked[-1:]
+
+
+async def test_a_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribes(seller, cast.gil)
+    shown = await offered(cast.gil, Wish(version_id=BUSINESS, seats=3))
+    assert shown.change.then == 19_900 + 3 * 1_500
+    assert sum(one.amount for one in shown.preview.lines if one.proration) > 0
+    assert await confirms(cast.gil, shown)
+    pending = sum(one.amount for one in seller.deals[deal].pending)
+    assert pending == sum(one.amount for one in shown.preview.lines if one.proration)
+    async with cast.gil.ctx() as ctx:
+        assert ctx.rights.plan == "business"
+
+
+async def test_a_confirmation_sent_again_changes_nothing_more(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribes(seller, cast.gil)
+    shown = await offered(cast.gil, Wish(seats=5))
+    assert await confirms(cast.gil, shown)
+    pending = list(seller.deals[deal].pending)
+    with pytest.raises(Conflict):
+        await confirms(cast.gil, shown)
+    await changes.go(shown)  # as after an answer that never came
+    assert seller.deals[deal].pending == pending
+
+
+async def test_a_sum_that_no_longer_holds_is_shown_anew(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribes(seller, cast.gil)
+    first = await offered(cast.gil, Wish(seats=5))
+    assert await confirms(cast.gil, await offered(cast.gil, Wish(seats=4)))
+    with pytest.raises(Conflict) as caught:
+        await confirms(cast.gil, first)
+    assert caught.value.reason == changes.STALE
+    again = await offered(cast.gil, Wish(seats=5))
+    monkeypatch.setattr(changes, "FRESH", timedelta(0))
+    with pytest.raises(Conflict) as late:
+        await confirms(cast.gil, again)
+    assert late.value.reason == changes.STALE
+
+
+async def test_seats_do_not_fall_below_those_in_use(cast: Cast, seller: MemoryProvider) -> None:
+    await subscribes(seller, cast.ann, seats=5)
+    with pytest.raises(Conflict, match="3 are in use") as caught:
+        await offered(cast.ann, Wish(seats=2))
+    assert caught.value.next_step == "Remove 1 member or invitation first."
+    assert await confirms(cast.ann, await offered(cast.ann, Wish(seats=3)))
+    assert await room(cast.ann) == 3
+
+
+async def test_an_add_on_counts_at_once_and_stays_until_it_is_paid_for(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    deal = await subscribes(seller, cast.gil, STARTER)
+    assert await confirms(cast.gil, await offered(cast.gil, Wish(addon_id=SEATS, addons=1)))
+    assert await room(cast.gil) == 20
+    shown = await offered(cast.gil, Wish(addon_id=SEATS, addons=0))
+    assert (shown.change.prorate, shown.preview.lines) == (False, ())
+    before = list(seller.deals[deal].pending)
+    assert await confirms(cast.gil, shown)
+    assert seller.deals[deal].pending == before
+    assert await room(cast.gil) == 20  # it falls at the period's end
+    (kept,) = seller.deals[deal].notes
+    assert kept.until == seller.deals[deal].ends
+    async with cast.gil.ctx() as ctx:
+        known, _ = await holdings.facts(ctx)
+        assert [row.ends_at for row, _ in known.addons] == [kept.until]
+
+    back = await offered(cast.gil, Wish(addon_id=SEATS, addons=1))
+    assert back.change.prorate is False
+    assert await confirms(cast.gil, back)
+    assert seller.deals[deal].pending == before  # paid for already
+    assert seller.deals[deal].notes == ()
+
+
+async def test_cancelled_with_the_period_and_taken_back(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribes(seller, cast.gil)
+    for _ in range(2):  # another time is another act
+        async with cast.gil.ctx() as ctx:
+            ending = await endings.prepare_cancel(ctx, "unused", "We were too few")
+        assert await endings.go(ending)
+        assert seller.deals[deal].stops == seller.deals[deal].ends
+        async with cast.gil.ctx() as ctx:
+            assert ctx.rights.plan == "pro"
+            with pytest.raises(Conflict):
+                await endings.prepare_cancel(ctx, "unused")
+        with pytest.raises(Conflict, match="cancelled"):
+            await offered(cast.gil, Wish(seats=9))
+        async with cast.gil.ctx() as ctx:
+            resumed = await endings.prepare_resume(ctx)
+        assert await endings.go(resumed)
+        assert seller.deals[deal].stops is None
+
+
+async def test_a_provider_that_is_down_leaves_everything_as_it_was(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    deal = await subscribes(seller, cast.gil)
+    shown = await offered(cast.gil, Wish(seats=6))
+    seller.fail_next(ProviderDown("no answer"), verb="change")
+    with pytest.raises(Conflict, match="does not answer") as caught:
+        await confirms(cast.gil, shown)
+    assert "Try again" in caught.value.next_step
+    assert (await sees(cast.gil)).held.seats == 3  # type: ignore[union-attr]
+    assert await confirms(cast.gil, shown)  # the same once more
+    assert seller.deals[deal].positions[0].count == 6
+    seller.fail_next(ProviderRefused("Your card was declined.", "card_declined"), verb="change")
+    with pytest.raises(Conflict, match=r"Your card was declined\."):
+        await confirms(cast.gil, await offered(cast.gil, Wish(seats=7)))
+
+
+async def test_a_lost_look_is_said_and_the_webhook_brings_it(cast: Cast, seller: MemoryProvider) -> None:
+    await subscribes(seller, cast.gil)
+    shown = await offered(cast.gil, Wish(seats=6))
+    seller.fail_next(ProviderDown("no answer"), verb="fetch")
+    assert await confirms(cast.gil, shown) is False
+    assert await market.comes_back(cast.gil)
+    assert (await sees(cast.gil)).held.seats == 6  # type: ignore[union-attr]
+
+
+async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribes(seller, cast.gil)
+    for _ in range(3):
+        seller.advance(timedelta(days=31))
+    await market.comes_back(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        first = await invoices.list_invoices(ctx, limit=2)
+        rest = await invoices.list_invoices(ctx, after=first.older, limit=50)
+        found = [one.id for one in (*first.rows, *rest.rows)]
+        assert len(found) == len(set(found)) == len(seller._billed(seller.deals[deal].buyer))
+        assert (await invoices.get_invoice(ctx, found[0])).id == found[0]
+        with pytest.raises(Invalid):
+            await invoices.list_invoices(ctx, after="nonsense")
+    async with cast.ann.ctx() as ctx:
+        assert (await invoices.list_invoices(ctx)).rows == []
+        for strange in (found[0], "in_nobody"):
+            with pytest.raises(NotFound, match="no such invoice"):
+                await invoices.get_invoice(ctx, strange)
+
+
+@pytest.mark.parametrize("who", ["adam", "max"])
+async def test_who_may_not_pay_is_refused_before_anything_is_read(
+    cast: Cast, seller: MemoryProvider, who: str
+) -> None:
+    person: Person = getattr(cast, who)
+    seller.asked.clear()
+
+    async def verbs(ctx: Any) -> list[Any]:
+        return [
+            checkout.prepare(ctx, PRO, "month"),
+            changes.weigh(ctx, Wish(seats=1)),
+            endings.prepare_cancel(ctx, "unused"),
+            endings.prepare_resume(ctx),
+            portal.prepare(ctx),
+            overview.read(ctx),
+            invoices.list_invoices(ctx),
+        ]
+
+    async with person.ctx() as ctx:
+        for verb in await verbs(ctx):
+            with pytest.raises(Refused):
+                await verb
+    assert seller.asked == []
+
+
+async def test_the_portal_knows_the_way_back(cast: Cast, seller: MemoryProvider) -> None:
+    async with cast.gil.ctx() as ctx:
+        visit = await portal.prepare(ctx)
+    assert visit.address.endswith(f"/t/{cast.gil.slug}/billing?back=portal")
+    url = await portal.go(visit)
+    async with cast.gil.ctx() as ctx:
+        assert url.endswith(await customers.find(ctx))
