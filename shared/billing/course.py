@@ -137,7 +137,10 @@ def course(
     if now == "none":
         return Course(counts.id, counts.status, tuple(stages), ended_at=ended, alerts=_alerts(told, priced))
     falls_at = None
-    if (stages[-1].status, stages[-1].why) == ("none", TRIAL_ENDED):  # said by the plan's own end, which people are told in other words
+    if (stages[-1].status, stages[-1].why) == (
+        "none",
+        TRIAL_ENDED,
+    ):  # said by the plan's own end, which people are told in other words
         falls_at = stages.pop().since
     giving = ("active", "grace") if now in ("active", "grace") else (now,)
     plan = _plan(counts, priced)

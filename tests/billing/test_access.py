@@ -25,7 +25,7 @@ PRICED = {
 
 
 def first_wrong(examples: int) -> str:
-    """"" when every one is right, now and at every later turn."""
+    """ "" when every one is right, now and at every later turn."""
     for seed in range(examples):
         subscriptions = truth.draw(random.Random(seed), EPOCH)
         found = courses.course(subscriptions, PRICED, EPOCH)
@@ -35,7 +35,9 @@ def first_wrong(examples: int) -> str:
             if has != should:
                 return f"seed {seed} at {at}: {has}, should be {should}, of {subscriptions}"
             if truth.same_words(subscriptions, EPOCH, at):  # or the next look says which add-ons count
-                bought = [one for one in (found.addons if found else ()) if one.until is None or at < one.until]
+                bought = [
+                    one for one in (found.addons if found else ()) if one.until is None or at < one.until
+                ]
                 number, should_be = sum(one.quantity for one in bought), truth.extras(subscriptions, at)
                 if number != should_be:
                     return f"seed {seed} at {at}: {number} add-ons, should be {should_be}, of {subscriptions}"
@@ -216,10 +218,22 @@ def given_up_adds_up() -> Planted:
 
 
 MUTANTS = (
-    *(eight_days_of_grace, six_days_of_grace, overdue_ends_at_once, worst_instead_of_best, cancelled_may_read),
+    *(
+        eight_days_of_grace,
+        six_days_of_grace,
+        overdue_ends_at_once,
+        worst_instead_of_best,
+        cancelled_may_read,
+    ),
     *(unpaid_is_full, paused_is_full, incomplete_is_full, incomplete_takes_away, foreseen_end_ignored),
     *(foreseen_end_at_once, foreseen_end_a_moment_late, trial_never_ends, trial_ends_for_who_pays),
-    *(trial_never_pauses, first_failure_forgotten, only_the_newest_counts, given_up_is_gone, given_up_adds_up),
+    *(
+        trial_never_pauses,
+        first_failure_forgotten,
+        only_the_newest_counts,
+        given_up_is_gone,
+        given_up_adds_up,
+    ),
 )
 
 

@@ -58,7 +58,9 @@ def extras(subscriptions: Sequence[Subscription], at: datetime) -> int:
     if status in (None, "none"):
         return 0
     paying = ("active", "grace") if status in ("active", "grace") else ("read_only",)
-    ours = [one for one in subscriptions if any(line.price_id in PLANS for line in one.lines)] or subscriptions
+    ours = [
+        one for one in subscriptions if any(line.price_id in PLANS for line in one.lines)
+    ] or subscriptions
     found = 0
     for one in ours:
         if alone(one, at) in paying:
@@ -95,7 +97,11 @@ def _one(dice: random.Random, at: datetime, number: int) -> Subscription:
     lines = [_line(begun, dice.choice(PLANS))] if dice.random() < 0.9 else [_line(begun, FOREIGN)]
     if dice.random() < 0.4:
         lines.append(_line(begun, EXTRA, dice.choice((1, 2, 5))))
-    kept = [Kept(EXTRA, dice.choice((1, 3, 6)), at + dice.choice((-1, 1, 9)) * DAY)] if dice.random() < 0.3 else []
+    kept = (
+        [Kept(EXTRA, dice.choice((1, 3, 6)), at + dice.choice((-1, 1, 9)) * DAY)]
+        if dice.random() < 0.3
+        else []
+    )
     after: tuple[AfterTrial, ...] = ("cancel", "pause", "invoice")
     made = Subscription(
         f"sub_{number}",
