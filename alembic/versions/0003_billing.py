@@ -60,6 +60,16 @@ begin
     return new;
 end $$;
 create trigger keep_received before update on billing_inbox for each row execute function keep_received();
+-- Events can be asked for again at the provider for 30 days; until then ours stay too.
+create function keep_recent() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+    if old.received_at > clock_timestamp() - interval '30 days' or old.status not in ('done', 'ignored') then
+        raise exception 'what was received is kept' using errcode = '42501';
+    end if;
+    return old;
+end $$;
+create trigger keep_recent before delete on billing_inbox for each row execute function keep_recent();
+grant delete on billing_inbox to bulkhead_app;
 
 -- CACHE 1, or tickets are handed out in another order than time.
 create sequence billing_ticket cache 1;
@@ -219,7 +229,7 @@ def downgrade() -> None:
     run(
         "drop table provider_price, price, reconcile_run, customer_sync, billing_inbox, provider_account cascade"
     )
-    run("drop function keep_received, customer_place, customers_unseen, keep_customer_place")
+    run("drop function keep_received, keep_recent, customer_place, customers_unseen, keep_customer_place")
     run("drop sequence billing_ticket")
     run("alter table tenant_plan drop column source, drop column seats")
     run("alter table tenant_addon drop column source")

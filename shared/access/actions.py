@@ -85,6 +85,12 @@ SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change the
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "read every tenant's trail"
 )
+OP_BILLING_RECONCILE = OperatorAction(
+    "op:billing:reconcile",
+    OperatorPermission.BILLING_RECONCILE,
+    "compare billing with the provider",
+    writes=True,
+)
 OP_CATALOG_READ = OperatorAction("op:catalog:read", OperatorPermission.CATALOG_READ, "see plans and add-ons")
 OP_CATALOG_WRITE = OperatorAction(
     "op:catalog:write", OperatorPermission.CATALOG_WRITE, "change plans and add-ons", writes=True

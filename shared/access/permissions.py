@@ -27,6 +27,7 @@ class OperatorPermission(StrEnum):
     """On the platform's side; another realm, never in a tenant's role."""
 
     AUDIT_READ_ALL = "operator:audit:read_all"
+    BILLING_RECONCILE = "operator:billing:reconcile"
     CATALOG_READ = "operator:catalog:read"
     CATALOG_WRITE = "operator:catalog:write"
     FLAG_READ = "operator:flag:read"

@@ -60,7 +60,7 @@ OPERATOR_ROLES = {
             "billing",
             "Billing",
             "Looks into tenants, suspends them, keeps plans and who has which.",
-            _SUPPORT | {O.CATALOG_WRITE, O.RIGHTS_WRITE, O.TENANT_SUSPEND},
+            _SUPPORT | {O.BILLING_RECONCILE, O.CATALOG_WRITE, O.RIGHTS_WRITE, O.TENANT_SUSPEND},
         ),
         Role("support", "Support", "Looks into one tenant at a time, with a reason.", _SUPPORT),
     )

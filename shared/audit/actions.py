@@ -60,6 +60,7 @@ class OperatorAuditAction(StrEnum):
     """What operators do outside of every tenant."""
 
     ADDON_CREATED = "addon.created"
+    BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     DRAFT_DISCARDED = "draft.discarded"
     DRAFT_OPENED = "draft.opened"
     DRAFT_PUBLISHED = "draft.published"

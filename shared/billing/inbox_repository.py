@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -72,6 +72,9 @@ GUARD = text("""
 """)
 PAUSE = text("""
     update provider_account set paused_at = clock_timestamp(), pause_reason = :why where id = :id and paused_at is null
+""")
+PRUNE = text("""
+    delete from billing_inbox where status in ('done', 'ignored') and received_at < clock_timestamp() - interval '60 days'
 """)
 UNSEEN = text("select account, customer, tenant from customers_unseen(:since, :most)")
 
@@ -173,13 +176,19 @@ async def replay(session: AsyncSession, account_id: str, event_id: str) -> bool:
     return found.first() is not None
 
 
-async def list_unseen(session: AsyncSession, since_s: float, most: int) -> Sequence[tuple[str, str, str]]:
-    """(account, customer, tenant) not looked at for so many seconds, the longest first."""
+async def list_unseen(session: AsyncSession, since: datetime, most: int) -> Sequence[tuple[str, str, str]]:
+    """(account, customer, tenant) not looked at since then, the longest first. Of every tenant: ids only."""
     connection = await session.connection()
-    rows = await connection.execute(UNSEEN, {"since": now() - timedelta(seconds=since_s), "most": most})
+    rows = await connection.execute(UNSEEN, {"since": since, "most": most})
     return [(row[0], row[1], row[2]) for row in rows.all()]
 
 
 async def pause(session: AsyncSession, account_id: str, why: str) -> None:
     connection = await session.connection()
     await connection.execute(PAUSE, {"id": account_id, "why": why})
+
+
+async def prune(session: AsyncSession) -> None:
+    """What was settled long ago."""
+    connection = await session.connection()
+    await connection.execute(PRUNE)

@@ -136,6 +136,9 @@ def limits(world: Plain, tenant: Plain, at: datetime) -> dict[str, tuple[int | N
     found = {}
     for name in world["limits"]:
         amount, hard = version["limits"].get(name, (0, True))
+        bought = (latest(tenant["plan"], at) or {}).get("seats") if name == "members" else None
+        if bought is not None and (amount is None or bought < amount):
+            amount = bought
         for row in holding(tenant["addon"], at):
             added, _ = version_of(world, row["version"], at)[1]["limits"].get(name, (0, True))
             amount = None if amount is None or added is None else amount + added * row["quantity"]

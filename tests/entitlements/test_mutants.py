@@ -107,6 +107,20 @@ def fallback_limit_not_applied() -> Planted:
     return compiled, "lower", lambda one, other: one
 
 
+def bought_seats_ignored() -> Planted:
+    return compiled, "of_plan", lambda known, name: known.offer.limits.get(name, compiled.NOTHING)
+
+
+def more_seats_than_the_plan_allows() -> Planted:
+    was = compiled.of_plan
+
+    def of_plan(known: Facts, name: str) -> Limit:
+        seats = known.seats if name == compiled.SEATS else None
+        return was(known, name) if seats is None else Limit(seats, was(known, name).hard)
+
+    return compiled, "of_plan", of_plan
+
+
 def trial_one_moment_too_long() -> Planted:
     def ended(known: Facts) -> bool:
         return known.trial_ends_at is not None and known.trial_ends_at < known.at
@@ -224,7 +238,7 @@ PLANTED: list[Callable[[], Planted]] = [
     *(foreseen_rows_count_at_once, first_row_wins, moving_versions_ignored, every_version_moves),
     *(version_sold_before_it_is_in_effect, kill_switch_ignored, own_no_ignored, window_never_closes),
     *(soft_limit_refuses, overridden_limit_is_always_hard, limit_lets_one_more_in, object_before_limit),
-    tenant_before_permission,
+    *(tenant_before_permission, bought_seats_ignored, more_seats_than_the_plan_allows),
 ]
 
 

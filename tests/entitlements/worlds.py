@@ -132,7 +132,12 @@ class Drawing:
         return {
             "id": f"ten_{self.chance.randrange(1_000)}",
             "plan": [
-                self.row("tpl", version=self.one(*plans), trial_ends_at=self.maybe())
+                self.row(
+                    "tpl",
+                    version=self.one(*plans),
+                    trial_ends_at=self.maybe(),
+                    seats=self.one(None, None, 1, 3, 50),
+                )
                 for _ in range(self.one(0, 1, 1, 2, 3))
             ],
             "addon": [

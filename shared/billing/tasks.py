@@ -1,0 +1,20 @@
+"""What billing does later. Each may run twice; what it finds changed meanwhile, it leaves alone."""
+
+from collections.abc import Awaitable, Callable
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing import customers, reconcile
+from shared.core.ctx import Ctx
+
+
+async def create_customer(ctx: Ctx) -> None:
+    await customers.ensure(ctx.tenant_id, request_id=ctx.request_id)
+
+
+async def reconcile_all(session: AsyncSession, *, run_id: str) -> None:  # noqa: ARG001  it opens its own, one per customer
+    await reconcile.go(run_id)
+
+
+TASKS: dict[str, Callable[..., Awaitable[None]]] = {customers.CREATE: create_customer}
+PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.ALL: reconcile_all}

@@ -1,0 +1,139 @@
+"""What no webhook told is found by asking, repaired, and written down as a drift."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlmodel import select
+
+from shared.billing import customers, providers, reconcile
+from shared.billing.models import PLATFORM, BillingDrift, ReconcileRun
+from shared.billing.provider import CustomerState, ProviderDown
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Invalid, Refused
+from tests import factories
+from tests.billing import seller
+from tests.billing.test_apply import subscribed
+from tests.conftest import Cast, Person, own_database
+
+
+@pytest.fixture
+async def stripe() -> seller.Seller:
+    one = seller.Seller()
+    providers.use(PLATFORM, one)
+    return one
+
+
+@pytest.fixture
+async def acme(schema: str, stripe: seller.Seller) -> AsyncIterator[Person]:
+    """The only tenant there is: a run looks at all of them."""
+    async with own_database(schema, "reconcile"):
+        ann = await factories.account("Ann")
+        yield Person(ann, (await factories.tenant(ann, "Acme")).slug)
+
+
+async def _drifts(tenant_id: str) -> list[BillingDrift]:
+    async with db.transaction(tenant_id=tenant_id) as session:
+        return list((await session.exec(select(BillingDrift).order_by(BillingDrift.id))).all())
+
+
+async def _run(cause: str = "operator") -> ReconcileRun:
+    row = ReconcileRun(cause=cause, by_name="Olga", reason="A test")
+    async with db.transaction() as session:
+        session.add(row)
+    await reconcile.go(row.id)
+    async with db.transaction() as session:
+        found = await session.get(ReconcileRun, row.id)
+    assert found is not None
+    return found
+
+
+async def test_a_lost_webhook_is_repaired_and_told(acme: Person, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(await seller.tenant_of(acme))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    assert (await _run()).drifted >= 1
+    async with acme.ctx() as ctx:
+        assert ctx.rights.plan == "pro"
+    assert [one["what"] for one in (await _drifts(await seller.tenant_of(acme)))[0].differences] == ["sub_1"]
+    ended = replace(subscribed("canceled"), ended_at=now())
+    stripe.state[customer] = CustomerState(customer, subscriptions=(ended,))
+    await _run()
+    async with acme.ctx() as ctx:
+        assert ctx.rights.billing_status == "none"
+    said = {
+        one["what"]: (one["ours"], one["theirs"])
+        for one in (await _drifts(await seller.tenant_of(acme)))[1].differences
+    }
+    assert said["sub_1.status"] == ("active", "canceled")
+
+
+async def test_where_nothing_differs_nothing_is_written(acme: Person, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(await seller.tenant_of(acme))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    await _run()
+    async with acme.ctx() as ctx:
+        before = ctx.rights
+    await _run()
+    async with acme.ctx() as ctx:
+        assert ctx.rights is before
+    assert len(await _drifts(await seller.tenant_of(acme))) == 1
+
+
+async def test_what_the_provider_no_longer_knows_has_ended(acme: Person, stripe: seller.Seller) -> None:
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(await seller.tenant_of(acme))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    await _run()
+    stripe.state[customer] = CustomerState(customer, deleted=True)
+    await _run()
+    async with acme.ctx() as ctx:
+        assert ctx.rights.billing_status == "none"
+
+
+async def test_who_cannot_be_asked_is_counted_and_does_not_stop_the_others(
+    acme: Person, stripe: seller.Seller
+) -> None:
+    await customers.ensure(await seller.tenant_of(acme))
+    stripe.fail = ProviderDown("no answer")
+    run = await asyncio.wait_for(_run(), 20)
+    assert run.finished_at is not None
+    assert (run.failed, run.drifted) == (run.checked, 0)
+    assert run.failed > 0
+
+
+async def test_of_an_hour_there_is_one_run(acme: Person) -> None:
+    begun = await asyncio.gather(*(reconcile._begin_hour() for _ in range(8)))
+    assert len([one for one in begun if one]) == 1
+
+
+async def test_the_schedule_looks_at_those_who_were_not_looked_at_for_a_day(
+    acme: Person, stripe: seller.Seller
+) -> None:
+    customer = await customers.ensure(await seller.tenant_of(acme))
+    stripe.state[customer] = CustomerState(customer)
+    await _run()
+    looks = stripe.looks
+    await _run("schedule")
+    assert stripe.looks == looks, "everybody was seen just now"
+    row = ReconcileRun(cause="schedule", by_name="Bulkhead", started_at=now() + timedelta(days=2))
+    async with db.transaction() as session:
+        session.add(row)
+    stripe.fail = ProviderDown("only counted")
+    await reconcile.go(row.id)
+    assert stripe.looks > looks
+
+
+async def test_asking_for_it_is_a_right_and_needs_a_reason(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        assert await reconcile.ask(octx, "A customer says that they paid")
+    with pytest.raises(Refused):
+        async with cast.sam.octx() as octx:
+            await reconcile.ask(octx, "Curious")
+    with pytest.raises(Invalid):
+        async with cast.olga.octx() as octx:
+            await reconcile.ask(octx, " ")
