@@ -64,7 +64,7 @@ async def write(
     if found is not None and (after != previous or cause in ("reconcile", "operator")):
         recalculated = await _follow(ctx, found)
     await _stand(ctx, before, found, state, after, ticket, at)
-    if differences or event_ids:
+    if differences or event_ids or recalculated:
         ctx.session.add(
             BillingEvent(
                 tenant_id=ctx.tenant_id,

@@ -331,7 +331,9 @@ def _at(pair: tuple[int, int], which: int, value: int) -> tuple[int, int]:
 
 
 def _visit(world: Pair, mine: int, which: int, visit: Visit) -> Pair:
+    # In order, because nothing depends on which event it was: those that are alike are one world.
     side = (*world.visits[mine][:which], visit, *world.visits[mine][which + 1 :])
+    side = tuple(sorted(side, key=lambda one: (one.phase == NONE, one)))
     return world._replace(visits=(side, world.visits[1]) if mine == 0 else (world.visits[0], side))
 
 
@@ -348,4 +350,4 @@ if __name__ == "__main__":
     for name, verdict in table():
         print(
             f"{'right' if verdict.right else 'WRONG'} {verdict.states:>9,} {verdict.seconds:5.1f} s  {name}"
-        )  # noqa: T201
+        )
