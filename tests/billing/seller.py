@@ -1,9 +1,10 @@
 """A provider that says what it is told to say, for tests of what follows from it."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from shared.billing.models import Price
+from shared.billing.models import Price, ProviderAccount
 from shared.billing.provider import CustomerState
 from shared.core import db
 from shared.core.db import now
@@ -20,6 +21,7 @@ class Seller:
     fail: Exception | None = None
     next_id: str = ""
     looks: int = 0
+    gate: asyncio.Event | None = None  # what was seen is handed out when it opens
 
     async def whoami(self) -> str:
         return "acct_test"
@@ -31,7 +33,10 @@ class Seller:
         self.looks += 1
         if self.fail is not None:
             raise self.fail
-        return self.state[customer_id]
+        seen = self.state[customer_id]
+        if self.gate is not None:
+            await self.gate.wait()
+        return seen
 
 
 async def price(price_id: str, plan: str, kind: str = "flat") -> None:
@@ -53,6 +58,12 @@ async def price(price_id: str, plan: str, kind: str = "flat") -> None:
                     reason="For a test",
                 )
             )
+
+
+async def account(account_id: str) -> None:
+    """Another one through which we sell."""
+    async with db.transaction("operator") as session:
+        session.add(ProviderAccount(id=account_id, name="Another one"))
 
 
 async def tenant_of(person: Person) -> str:
