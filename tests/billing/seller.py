@@ -21,6 +21,7 @@ class Seller:
     fail: Exception | None = None
     next_id: str = ""
     looks: int = 0
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None  # what was seen is handed out when it opens
 
     async def whoami(self) -> str:
@@ -34,6 +35,7 @@ class Seller:
         if self.fail is not None:
             raise self.fail
         seen = self.state[customer_id]
+        self.looked.set()
         if self.gate is not None:
             await self.gate.wait()
         return seen
