@@ -43,11 +43,9 @@ async def bought(cast: Cast, stripe: seller.Seller) -> str:
     return customer
 
 
-async def claim(most: int = 8, lease: float = 60, busy: list[tuple[str, str]] | None = None) -> list[Claimed]:
+async def claim(most: int = 8, lease: float = 60) -> list[Claimed]:
     async with db.transaction() as session:
-        return await inbox_repository.claim(
-            session, new_id("clm"), most, timedelta(seconds=lease), busy or ()
-        )
+        return await inbox_repository.claim(session, new_id("clm"), most, timedelta(seconds=lease))
 
 
 async def rows(customer: str) -> list[tuple[str, int, str]]:
@@ -102,6 +100,7 @@ async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
     try:
         for _ in range(6):
             await events.store(customer)
+            await asyncio.wait_for(stripe.looked.wait(), 10)
             await asyncio.sleep(0.05)
         assert stripe.looks == 1
         stripe.gate.set()

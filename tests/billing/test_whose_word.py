@@ -4,15 +4,14 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
-from sqlalchemy import text
 from sqlmodel import select
 
 from shared.billing import customers, providers, sync
 from shared.billing.apply import Cause, Effect
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState, Kept, Subscription
-from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict
 from shared.entitlements import holdings, subscribed
@@ -21,6 +20,7 @@ from tests import factories
 from tests.billing import seller
 from tests.billing.test_apply import subscribed as sold
 from tests.conftest import Cast
+from tests.database import admin_url
 
 EXTRA = "prc_test_extra_seats"
 
@@ -93,19 +93,22 @@ async def test_a_subscription_that_ended_unseen_ends_what_was_given_before(
 
 
 async def test_a_machine_whose_clock_is_ahead_does_not_have_the_last_word(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, stripe: seller.Seller, schema: str
 ) -> None:
     await look(cast, stripe, sold())
-    async with db.transaction("owner", tenant_id=cast.acme) as session:
-        connection = await session.connection()
+    with psycopg.connect(admin_url(schema), autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")  # as if it had been written so
         for table in ("tenant_billing", "tenant_plan"):
-            await connection.execute(
-                text(f"update {table} set starts_at = now() + interval '5 seconds',"
-                     " created_at = now() + interval '5 seconds' where tenant_id = :id and source <> ''"),
-                {"id": cast.acme},
-            )  # fmt: skip
-    await look(cast, stripe, ended())
-    assert (await standing(cast))[1] == "none"
+            moved = connection.execute(
+                f"update {table} set starts_at = now() + interval '5 seconds',"
+                " created_at = now() + interval '5 seconds' where tenant_id = %s and source <> ''",
+                [cast.acme],
+            )
+            assert moved.rowcount == 1
+    await seller.price("prc_test_more", "business")
+    line = replace(sold().lines[0], price_id="prc_test_more")
+    await look(cast, stripe, replace(sold("past_due"), lines=(line,), failed_since=now()))
+    assert await standing(cast) == ("business", "grace")
 
 
 async def test_a_turn_that_came_while_we_waited_is_not_forgotten(cast: Cast) -> None:
