@@ -64,6 +64,8 @@ async def follow(
     wrote = False
     if version_id and version_id in catalogue.offers:
         wrote = await _plan(ctx, known, catalogue, version_id, seats, trial_ends_at, at)
+    elif trial_ends_at is not None:  # no plan of ours has this end, and it comes all the same
+        stages = [*stages, Stage("none", "The trial ended", trial_ends_at)]
     wrote = await _addons(ctx, known, catalogue, addons) or wrote
     wrote = await _status(ctx, known, stages, ended_at, at) or wrote
     if wrote:

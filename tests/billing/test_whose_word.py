@@ -138,9 +138,9 @@ async def test_a_word_that_nobody_knows_leaves_what_there_is(cast: Cast, stripe:
 async def test_what_ended_by_the_clock_is_not_given_back_by_an_unknown_word(
     cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await look(cast, stripe, replace(sold(), cancel_at=now() + timedelta(seconds=0.3)))
+    await look(cast, stripe, replace(sold(), cancel_at=now() + timedelta(seconds=1)))
     assert (await standing(cast))[1] == "active"
-    await _sleep_past(now() + timedelta(seconds=0.3))
+    await _sleep_past(now() + timedelta(seconds=1))
     await look(cast, stripe, sold("frozen"))
     assert (await standing(cast))[1] == "none"
 
@@ -177,11 +177,11 @@ async def test_of_an_addon_given_up_in_part_the_rest_goes_on(cast: Cast, stripe:
 
 async def test_a_trial_ends_by_the_clock_and_nobody_has_to_say_so(cast: Cast, stripe: seller.Seller) -> None:
     await look(
-        cast, stripe, replace(sold("trialing"), pays=False, trial_ends_at=now() + timedelta(seconds=0.3))
+        cast, stripe, replace(sold("trialing"), pays=False, trial_ends_at=now() + timedelta(seconds=1))
     )
     async with cast.ann.ctx() as ctx:
         during = ctx.rights.features
-    await _sleep_past(now() + timedelta(seconds=0.3))
+    await _sleep_past(now() + timedelta(seconds=1))
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.features < during
     await cast.gil.gets("free")
