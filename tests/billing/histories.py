@@ -122,8 +122,10 @@ class Seller:
 
     def change(self) -> Event:
         """Something that changes something."""
+        return self.change_one("cus_1" if self.dice.random() < 0.85 else "cus_2")
+
+    def change_one(self, customer: str) -> Event:
         dice, self.made = self.dice, self.made + 1
-        customer = "cus_1" if dice.random() < 0.85 else "cus_2"
         known = self.state.setdefault(customer, {})
         live = [one for one in known.values() if one.status != "canceled"]
         if not live or (len(known) < 3 and dice.random() < 0.2):

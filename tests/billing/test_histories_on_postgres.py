@@ -84,7 +84,7 @@ async def _dies(work: inbox_repository.Claimed) -> None:
         await inbox_repository.release(session, work, timedelta(), "", most=99, counts=False)
 
 
-async def _access(ctx: Ctx, at: datetime) -> str | None:
+async def access(ctx: Ctx, at: datetime) -> str | None:
     history, catalogue = await holdings.history(ctx)
     facts = history.at(catalogue, at)
     rights = current.compiled_of(facts, catalogue, "active")
@@ -135,7 +135,7 @@ async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, 
                 f"seed {seed}"
             )
             for at in truth.turns(subscriptions, now() + GRACE_OF_TESTS):
-                has, should = await _access(ctx, at), truth.access(subscriptions, at)
+                has, should = await access(ctx, at), truth.access(subscriptions, at)
                 assert has == should, f"seed {seed} at {at}: {has}, should be {should}: {subscriptions}"
         for customer in provider.state:
             assert (await events.statuses(customer)).keys() <= {"done"}
@@ -160,5 +160,5 @@ async def test_drawn_worlds_give_what_the_table_says_at_every_turn() -> None:
         await sync.look(PLATFORM, customer, tenant.id, cause="webhook")
         async with Person(ann, tenant.slug).ctx() as ctx:
             for at in truth.turns(drawn, now() + GRACE_OF_TESTS):
-                has, should = await _access(ctx, at), truth.access(drawn, at)
+                has, should = await access(ctx, at), truth.access(drawn, at)
                 assert has == should, f"seed {seed} at {at}: {has}, should be {should}: {drawn}"
