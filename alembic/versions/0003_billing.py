@@ -213,9 +213,9 @@ begin
     if customer_place(new.account_id, new.id) <> new.tenant_id then
         raise exception 'this customer is another tenant''s' using errcode = '23505';
     end if;
-    -- What came for this customer before anybody knew whose it is.
-    update billing_inbox set status = 'pending', due_at = clock_timestamp()
-    where account_id = new.account_id and customer_id = new.id and status = 'parked';
+    -- What came for this customer before anybody knew whose it is, also where that was found out just now, or too often.
+    update billing_inbox set status = 'pending', due_at = clock_timestamp(), attempts = 0, leased_until = null
+    where account_id = new.account_id and customer_id = new.id and status in ('parked', 'working', 'dead');
     return null;
 end $$;
 create trigger keep_customer_place after insert on billing_customer for each row execute function keep_customer_place();

@@ -1,6 +1,6 @@
 """Write what a look at the provider found, and what follows from it for the tenant. In the caller's transaction.
 
-Locks, in this order: the customer (by the guard), the tenant. Two customers of one tenant pass different guards, so
+Locks, in this order: the webhooks that asked (by the caller), the customer (by the guard), the tenant. Two customers of one tenant pass different guards, so
 the tenant is locked before what is known of the other one is read.
 """
 
@@ -54,15 +54,17 @@ async def write(
     before = await repository.get_standing(ctx)
     previous = before.course if before else {}
     at = now()
-    last = cast(Status, ctx.rights.billing_status)  # the database checks its words
     known = [mirror.subscription(row) for row in await repository.list_subscriptions(ctx)]
+    # Not as it was at entry: what was written while we waited for the tenant counts.
+    last = cast(Status | None, await subscribed.last(ctx))  # the database checks its words
     found = courses.course(known, await prices.priced(ctx.session), at, last=last)
     after = found.as_json() if found else {}
     recalculated = False
-    if found is not None and after != previous:
+    # Who asks without having been told sets right also what went wrong on our side alone.
+    if found is not None and (after != previous or cause in ("reconcile", "operator")):
         recalculated = await _follow(ctx, found)
     await _stand(ctx, before, found, state, after, ticket, at)
-    if differences or cause == "webhook":
+    if differences or event_ids or recalculated:
         ctx.session.add(
             BillingEvent(
                 tenant_id=ctx.tenant_id,
@@ -103,6 +105,7 @@ async def _follow(ctx: Ctx, found: Course) -> bool:
         version_id=found.version_id,
         seats=found.seats,
         trial_ends_at=found.trial_ends_at,
+        ended_at=found.ended_at,
         addons=[Bought(one.version_id, one.quantity, one.until) for one in found.addons],
     )
 

@@ -4,6 +4,7 @@ Pure functions of the provider's truth and a time. Nothing here reads a clock or
 same truth comes to the same course.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from shared.billing.provider import Subscription
 
 Status = Literal["active", "grace", "read_only", "none"]
 GRACE = timedelta(days=7)
+TRIAL_ENDED = "The trial ended without a way to pay"
 BEST: tuple[Status, ...] = ("active", "grace", "read_only", "none")
 
 
@@ -73,7 +75,8 @@ class Course:
     version_id: str = ""  # of the plan; "" leaves the plan as it is
     seats: int | None = None
     addons: tuple[Addon, ...] = ()
-    trial_ends_at: datetime | None = None  # when it ends by the clock alone
+    trial_ends_at: datetime | None = None  # when it ends by the clock alone, and nothing else is left
+    ended_at: datetime | None = None  # when the last one did, where none is left
     alerts: tuple[str, ...] = ()
 
     def status_at(self, at: datetime) -> Status:
@@ -107,16 +110,20 @@ def course(
     priced: Mapping[str, Priced],
     at: datetime,
     *,
-    last: Status = "none",
+    last: Status | None = None,
 ) -> Course | None:
     """Of all subscriptions of all customers of one tenant. None: they say nothing about it.
 
-    `priced`: by our price id. `last`: access before this look, which a status that nobody knows does not change.
+    `priced`: by our price id. `last`: access by subscription before this look, which a status that nobody knows does
+    not change; None where there was none.
     """
     told = sorted(subscriptions, key=lambda one: (one.created_at, one.id))
-    if not any(TABLE[one.status].ever if one.status in TABLE else True for one in told):
+    if not any(TABLE[one.status].ever if one.status in TABLE else last is not None for one in told):
         return None
-    ahead = {one.id: spans(one, at, last) for one in told}
+    # What else is sold through the same account neither gives nor keeps. But a price that nobody here knows, in the
+    # only subscription there is, is a special price of somebody who pays.
+    ours = [one for one in told if _plans(one, priced)] or told
+    ahead = {one.id: spans(one, at, last) for one in ours}
     turns = sorted({span.since for found in ahead.values() for span in found})
     stages: list[Span] = []
     for turn in turns:
@@ -124,10 +131,18 @@ def course(
         if not stages or stages[-1].status != best.status:
             stages.append(Span(turn, best.status, best.why))
     now = stages[0].status
-    counting = [one for one in told if _at(ahead[one.id], at).status == now]
+    counting = [one for one in ours if _at(ahead[one.id], at).status == now]
     counts = max(counting, key=lambda one: (_position(one, priced), one.created_at, one.id))
+    ended = max((one.ended_at for one in ours if one.ended_at), default=None)
     if now == "none":
-        return Course(counts.id, counts.status, tuple(stages), alerts=_alerts(told, priced))
+        return Course(counts.id, counts.status, tuple(stages), ended_at=ended, alerts=_alerts(told, priced))
+    falls_at = None
+    if (stages[-1].status, stages[-1].why) == (
+        "none",
+        TRIAL_ENDED,
+    ):  # said by the plan's own end, which people are told in other words
+        falls_at = stages.pop().since
+    giving = ("active", "grace") if now in ("active", "grace") else (now,)
     plan = _plan(counts, priced)
     return Course(
         counts.id,
@@ -135,17 +150,17 @@ def course(
         tuple(stages),
         plan.version_id if plan else "",
         _seats(counts, priced),
-        _addons([one for one in told if _at(ahead[one.id], at).status in ("active", "grace")], priced, at),
-        _falls_at(counts),
-        _alerts(told, priced),
+        _addons([one for one in ours if _at(ahead[one.id], at).status in giving], priced, at),
+        falls_at,
+        alerts=_alerts(told, priced),
     )
 
 
-def spans(one: Subscription, at: datetime, last: Status = "none") -> list[Span]:
+def spans(one: Subscription, at: datetime, last: Status | None = None) -> list[Span]:
     """What one subscription gives from `at` on, as far as it is known. Never empty; the first begins at `at`."""
     meaning = TABLE.get(one.status)
     if meaning is None:
-        found = [Span(at, last, f"The provider says {one.status}, which nobody here knows yet")]
+        found = [Span(at, last or "none", f"The provider says {one.status}, which nobody here knows yet")]
     elif one.status == "past_due":
         since = one.failed_since or min(
             (line.starts_at for line in one.lines if line.starts_at), default=one.created_at
@@ -153,27 +168,19 @@ def spans(one: Subscription, at: datetime, last: Status = "none") -> list[Span]:
         ends = since + GRACE
         found = [Span(at, "grace", "A payment is overdue")] if at < ends else []
         found.append(Span(max(at, ends), "read_only", f"{GRACE.days} days without a payment"))
-    elif (
-        one.status == "trialing"
-        and one.trial_ends_at is not None
-        and not one.pays
-        and one.after_trial == "pause"
-    ):
+    elif one.status == "trialing" and one.trial_ends_at is not None and not one.pays:
         found = [Span(at, "active", meaning.means)] if at < one.trial_ends_at else []
-        found.append(Span(max(at, one.trial_ends_at), "read_only", TABLE["paused"].means))
+        ends = max(at, one.trial_ends_at)
+        if one.after_trial == "pause":
+            found.append(Span(ends, "read_only", TABLE["paused"].means))
+        else:
+            found.append(Span(ends, "none", TRIAL_ENDED))
     else:
         found = [Span(at, meaning.status, meaning.means)]
     if one.cancel_at is not None and found[0].status != "none":
         found = [span for span in found if span.since < one.cancel_at]
         found.append(Span(max(at, one.cancel_at), "none", "The subscription ended with its period"))
     return found
-
-
-def _falls_at(one: Subscription) -> datetime | None:
-    """Of a trial that nobody pays for afterwards: by the clock, whether or not anybody tells us."""
-    if one.status != "trialing" or one.pays or one.after_trial == "pause":
-        return None
-    return one.trial_ends_at
 
 
 def _at(found: Sequence[Span], at: datetime) -> Span:
@@ -200,24 +207,24 @@ def _seats(one: Subscription, priced: Mapping[str, Priced]) -> int | None:
 
 
 def _addons(live: Sequence[Subscription], priced: Mapping[str, Priced], at: datetime) -> tuple[Addon, ...]:
-    """What is bought on, and what was given up and is paid for still: the larger of the two counts."""
-    bought: dict[str, int] = {}
-    kept: dict[str, Addon] = {}
+    """What is bought on, and what was given up and is paid for still: of each subscription the larger of the two."""
+    found = Counter[tuple[str, datetime | None]]()
     for one in live:
+        has = Counter[str]()
         for line in one.lines:
             price = priced.get(line.price_id)
             if price is not None and price.addon:
-                bought[price.version_id] = bought.get(price.version_id, 0) + max(line.quantity, 1)
-        for rest in one.kept:
+                has[price.version_id] += max(line.quantity, 1)
+        found.update({(version, None): number for version, number in has.items()})
+        for rest in sorted(one.kept, key=lambda rest: rest.until, reverse=True):
             price = priced.get(rest.price_id)
-            if price is not None and price.addon and rest.until > at:
-                kept[price.version_id] = Addon(price.version_id, rest.quantity, rest.until)
-    found = [Addon(version, number) for version, number in bought.items()]
-    found = [
-        one for one in found if one.version_id not in kept or kept[one.version_id].quantity <= one.quantity
-    ]
-    found += [one for version, one in kept.items() if bought.get(version, 0) < one.quantity]
-    return tuple(sorted(found, key=lambda one: one.version_id))
+            if price is None or not price.addon or rest.until <= at:
+                continue
+            if (more := rest.quantity - has[price.version_id]) > 0:
+                found[price.version_id, rest.until] += more
+                has[price.version_id] = rest.quantity
+    addons = [Addon(version, number, until) for (version, until), number in found.items()]
+    return tuple(sorted(addons, key=lambda one: (one.version_id, one.until is not None, one.until or at)))
 
 
 def _alerts(told: Sequence[Subscription], priced: Mapping[str, Priced]) -> tuple[str, ...]:

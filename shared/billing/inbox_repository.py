@@ -1,7 +1,7 @@
 """SQL of the inbox: claim, settle, park, bury, wake."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,12 +18,23 @@ DUE = """(
     (i.status in ('pending', 'parked') and i.due_at <= clock_timestamp())
     or (i.status = 'working' and i.leased_until < clock_timestamp())
 )"""
-# Oldest customer first, however much came for one of them: a flood for one is one piece of work.
+# Accounts take turns, and one that keeps us waiting has had its turns. In an account the oldest customer is first,
+# however much came for one of them: a flood for one is one piece of work, and is not begun twice at once.
 CLAIM = text(f"""
-    with due as (
+    with waiting as (
         select i.account_id, i.customer_id, min(i.received_at) as first from billing_inbox i
         join provider_account a on a.id = i.account_id and a.paused_at is null
-        where {DUE} group by 1, 2 order by 3, 1, 2 limit :most
+        where {DUE} and (i.account_id, i.customer_id) not in (
+            select * from unnest(cast(:busy_accounts as text[]), cast(:busy_customers as text[]))
+        )
+        group by 1, 2
+    ), busy as (
+        select account_id, count(distinct customer_id) as number from billing_inbox
+        where status = 'working' and leased_until >= clock_timestamp() group by 1
+    ), due as (
+        select account_id, customer_id from waiting left join busy using (account_id)
+        order by coalesce(number, 0) + row_number() over (partition by account_id order by first, customer_id), first
+        limit :most
     ), taken as (
         select i.account_id, i.event_id from billing_inbox i join due using (account_id, customer_id)
         where {DUE} for update of i skip locked
@@ -31,11 +42,13 @@ CLAIM = text(f"""
     update billing_inbox b set status = 'working', claim = :claim, attempts = b.attempts + 1,
         leased_until = clock_timestamp() + cast(:lease as interval)
     from taken t where b.account_id = t.account_id and b.event_id = t.event_id
-    returning b.account_id, b.customer_id, b.event_id, b.attempts
+    returning b.account_id, b.customer_id, b.event_id, b.attempts,
+        extract(epoch from clock_timestamp() - b.received_at)
 """)  # noqa: S608  our own words
 MINE = "claim = :claim and account_id = :account_id and customer_id = :customer_id and status = 'working'"
 DONE = text(f"""
     update billing_inbox set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {MINE}
+    returning event_id
 """)  # noqa: S608
 IGNORE = text(f"""
     update billing_inbox set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = :why where {MINE}
@@ -76,17 +89,30 @@ class Claimed:
     customer_id: str
     event_ids: tuple[str, ...]
     attempts: int  # the most of any of them, this one included
+    waited: float  # seconds, of the oldest
 
 
-async def claim(session: AsyncSession, name: str, most: int, lease: timedelta) -> list[Claimed]:
-    """`most` customers. `name` is this claim's alone."""
+async def claim(
+    session: AsyncSession,
+    name: str,
+    most: int,
+    lease: timedelta,
+    busy: Collection[tuple[str, str]] = (),
+) -> list[Claimed]:
+    """`most` customers. `name` is this claim's alone. `busy`: (account, customer) that are being looked at."""
     connection = await session.connection()
-    rows = await connection.execute(CLAIM, {"claim": name, "most": most, "lease": lease})
-    found: dict[tuple[str, str], dict[str, int]] = {}
-    for account_id, customer_id, event_id, attempts in rows.all():
-        found.setdefault((account_id, customer_id), {})[event_id] = attempts
+    values = {"claim": name, "most": most, "lease": lease}
+    values |= {"busy_accounts": [one[0] for one in busy], "busy_customers": [one[1] for one in busy]}
+    rows = await connection.execute(CLAIM, values)
+    found: dict[tuple[str, str], dict[str, tuple[int, float]]] = {}
+    for account_id, customer_id, event_id, attempts, waited in rows.all():
+        found.setdefault((account_id, customer_id), {})[event_id] = (attempts, float(waited))
     return [
-        Claimed(name, *key, tuple(sorted(events)), max(events.values()))
+        Claimed(
+            *(name, *key, tuple(sorted(events))),
+            max(attempts for attempts, _ in events.values()),
+            max(waited for _, waited in events.values()),
+        )
         for key, events in sorted(found.items())
     ]
 
@@ -95,10 +121,14 @@ def _mine(work: Claimed) -> dict[str, object]:
     return {"claim": work.claim, "account_id": work.account_id, "customer_id": work.customer_id}
 
 
-async def done(session: AsyncSession, work: Claimed) -> None:
-    """In the transaction that did it. Only what was claimed with it: what came since has yet to be looked at."""
+async def done(session: AsyncSession, work: Claimed) -> tuple[str, ...]:
+    """In the transaction that did it. Only what was claimed with it: what came since has yet to be looked at.
+
+    Their ids; without those that somebody else has taken since, because we took too long.
+    """
     connection = await session.connection()
-    await connection.execute(DONE, _mine(work))
+    marked = await connection.execute(DONE, _mine(work))
+    return tuple(sorted(marked.scalars()))
 
 
 async def ignore(session: AsyncSession, work: Claimed, why: str) -> None:

@@ -117,7 +117,7 @@ def subscription(row: BillingSubscription) -> Subscription:
         after_trial=told["after_trial"],
         pays=told["pays"],
         cancel_at=_maybe(told["cancel_at"]),
-        ended_at=_maybe(told["ended_at"]),
+        ended_at=_maybe(told["ended_at"]) or row.absent_at,
         failed_since=_maybe(told["failed_since"]),
         currency=told["currency"],
     )

@@ -30,11 +30,11 @@ async def look(
         ticket = await inbox.ticket(session)
     state = await providers.get(account_id).fetch(customer_id)
     async with entry.enter_books(tenant_id, TASK, request_id) as ctx:
-        event_ids = work.event_ids if work else ()
+        # Done also when a later look was first: it has seen all of this. What is no longer ours is told by who has it.
+        event_ids = await inbox.done(ctx.session, work) if work is not None else ()
         effect = await apply.write(
             ctx, account_id, customer_id, state, ticket, cause=cause, event_ids=event_ids, run_id=run_id
         )
         if work is not None:
-            await inbox.done(ctx.session, work)  # also when a later look was first: it has seen all of this
             await notices.page(ctx.session, "*", "webhooks")
         return effect

@@ -274,6 +274,8 @@ async def end(ctx: Ctx, row_id: str, reason: str) -> None:
         raise NotFound("There is no such add-on or override.", "Reload the page.")
     if row.closed_at is not None or (row.ends_at is not None and row.ends_at <= now()):
         raise Conflict("It has ended already.", "Reload the page.")
+    if isinstance(row, TenantAddon) and row.source == SUBSCRIPTION:
+        raise Conflict("This add-on is paid for by subscription.", "End it there, and it ends here.")
     close(row, ctx.actor.name)
     if isinstance(row, TenantAddon):
         trail.record(ctx, "addon.ended", row.id, before=_said(row), reason=_reason(reason))

@@ -1,5 +1,7 @@
 """Webhooks as if they had come in: stored as intake stores them."""
 
+import asyncio
+
 from sqlalchemy import text
 
 from shared.billing.models import PLATFORM, InboxRow
@@ -36,13 +38,24 @@ async def statuses(customer: str) -> dict[str, int]:
         return {row[0]: row[1] for row in found.all()}
 
 
-async def due(customer: str) -> None:
+async def due(customer: str, *, parked_only: bool = False) -> None:
     """What waits is due now."""
+    waiting = ["parked"] if parked_only else ["parked", "pending"]
     async with db.transaction() as session:
         connection = await session.connection()
         await connection.execute(
             text(
-                "update billing_inbox set due_at = clock_timestamp() where customer_id = :customer and status <> 'done'"
+                "update billing_inbox set due_at = clock_timestamp()"
+                " where customer_id = :customer and status = any(:waiting)"
             ),
-            {"customer": customer},
+            {"customer": customer, "waiting": waiting},
         )
+
+
+async def settled(customer: str, patience: float = 10) -> None:
+    """Until nothing that came for this customer waits any more."""
+    for _ in range(int(patience / 0.02)):
+        if not {"pending", "working", "parked"} & (await statuses(customer)).keys():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(await statuses(customer))

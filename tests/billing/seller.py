@@ -1,10 +1,11 @@
 """A provider that says what it is told to say, for tests of what follows from it."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.billing.models import Price
+from shared.billing.models import Price, ProviderAccount
 from shared.billing.provider import CustomerState
 from shared.core import db
 from shared.core.db import now
@@ -21,6 +22,8 @@ class Seller:
     next_id: str = ""
     looks: int = 0
     made: dict[str, str] = field(default_factory=dict)  # customers, by the key they were asked for with
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None  # what was seen is handed out when it opens
 
     async def whoami(self) -> str:
         return "acct_test"
@@ -34,7 +37,11 @@ class Seller:
         self.looks += 1
         if self.fail is not None:
             raise self.fail
-        return self.state.get(customer_id, CustomerState(customer_id))
+        seen = self.state.get(customer_id, CustomerState(customer_id))
+        self.looked.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        return seen
 
 
 async def price(price_id: str, plan: str, kind: str = "flat") -> None:
@@ -56,6 +63,12 @@ async def price(price_id: str, plan: str, kind: str = "flat") -> None:
                     reason="For a test",
                 )
             )
+
+
+async def account(account_id: str) -> None:
+    """Another one through which we sell."""
+    async with db.transaction("operator") as session:
+        session.add(ProviderAccount(id=account_id, name="Another one"))
 
 
 async def tenant_of(person: Any) -> str:

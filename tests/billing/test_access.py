@@ -1,0 +1,253 @@
+"""Access at any time is what the published table makes of the provider's truth: never more, never less."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.billing import course as courses
+from shared.billing.course import TABLE, Addon, Meaning, Priced, Span
+from shared.billing.provider import Line, Subscription
+from tests.billing import truth
+from tests.billing.truth import BASIC, DAY, EPOCH, EXTRA, PLUS, SEATED
+
+EXAMPLES, OF_A_MUTANT = 6_000, 1_500
+PRICED = {
+    BASIC: Priced("ver_basic", addon=False, seats=False, position=1),
+    PLUS: Priced("ver_plus", addon=False, seats=False, position=2),
+    SEATED: Priced("ver_seated", addon=False, seats=True, position=3),
+    EXTRA: Priced("ver_extra", addon=True, seats=False, position=9),
+}
+
+
+def first_wrong(examples: int) -> str:
+    """ "" when every one is right, now and at every later turn."""
+    for seed in range(examples):
+        subscriptions = truth.draw(random.Random(seed), EPOCH)
+        found = courses.course(subscriptions, PRICED, EPOCH)
+        for at in truth.turns(subscriptions, EPOCH):
+            should = truth.access(subscriptions, at)
+            has = found.status_at(at) if found else None
+            if has != should:
+                return f"seed {seed} at {at}: {has}, should be {should}, of {subscriptions}"
+            if truth.same_words(subscriptions, EPOCH, at):  # or the next look says which add-ons count
+                bought = [
+                    one for one in (found.addons if found else ()) if one.until is None or at < one.until
+                ]
+                number, should_be = sum(one.quantity for one in bought), truth.extras(subscriptions, at)
+                if number != should_be:
+                    return f"seed {seed} at {at}: {number} add-ons, should be {should_be}, of {subscriptions}"
+    return ""
+
+
+def test_as_the_table_says() -> None:
+    assert not (said := first_wrong(EXAMPLES)), said
+
+
+def sold(status: str = "active", price: str = PLUS, name: str = "sub_1", **changed: Any) -> Subscription:
+    line = Line("si_1", price, "price_x", 1, EPOCH, EPOCH + 30 * DAY)
+    return replace(Subscription(name, status, EPOCH, lines=(line,)), **changed)
+
+
+def test_who_pays_beside_a_trial_keeps_access_when_the_trial_ends() -> None:
+    trial = sold("trialing", trial_ends_at=EPOCH + DAY)
+    found = courses.course([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
+    assert found is not None
+    assert found.status_at(EPOCH + 2 * DAY) == "active"
+
+
+def test_a_trial_that_nobody_pays_for_ends_by_the_clock() -> None:
+    found = courses.course([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
+    assert found is not None
+    assert found.trial_ends_at == EPOCH + DAY
+    assert [found.status_at(EPOCH + DAY - truth.MOMENT), found.status_at(EPOCH + DAY)] == ["active", "none"]
+
+
+def test_another_contract_does_not_keep_a_cancelled_plan() -> None:
+    """The provider's account may sell more than our plans: a retainer, a training."""
+    retainer = sold(price=truth.FOREIGN, name="sub_2")
+    found = courses.course([sold("canceled"), retainer], PRICED, EPOCH)
+    assert found is not None
+    assert found.status_at(EPOCH) == "none"
+    assert "none of ours" in "".join(found.alerts)
+
+
+def test_a_price_of_their_own_keeps_who_pays() -> None:
+    """An operator put another price into the only subscription there is: they pay, so nothing is taken away."""
+    found = courses.course([sold(price=truth.FOREIGN)], PRICED, EPOCH)
+    assert found is not None
+    assert (found.status_at(EPOCH), found.version_id) == ("active", "")
+
+
+def test_a_word_that_nobody_knows_gives_nothing_to_who_had_nothing() -> None:
+    assert courses.course([sold("frozen")], PRICED, EPOCH) is None
+
+
+@pytest.mark.parametrize("last", ["active", "grace", "read_only", "none"])
+def test_a_word_that_nobody_knows_changes_nothing(last: courses.Status) -> None:
+    found = courses.course([sold("frozen")], PRICED, EPOCH, last=last)
+    assert found is not None
+    assert found.status_at(EPOCH) == last
+    assert "unknown status frozen" in found.alerts[0]
+
+
+def test_of_an_addon_given_up_in_part_the_rest_goes_on() -> None:
+    """Five, of which two go on: the other three end with what is paid, and the two do not."""
+    plan = sold()
+    kept = truth.Kept(EXTRA, 5, EPOCH + DAY)
+    lines = (*plan.lines, replace(plan.lines[0], price_id=EXTRA, quantity=2))
+    found = courses.course([replace(plan, lines=lines, kept=(kept,))], PRICED, EPOCH)
+    assert found is not None
+    assert found.addons == (Addon("ver_extra", 2), Addon("ver_extra", 3, EPOCH + DAY))
+
+
+def test_who_may_only_read_reads_with_the_addons_too() -> None:
+    plan = sold("unpaid")
+    found = courses.course(
+        [replace(plan, lines=(*plan.lines, replace(plan.lines[0], price_id=EXTRA)))], PRICED, EPOCH
+    )
+    assert found is not None
+    assert found.addons == (Addon("ver_extra", 1),)
+
+
+# ── the property can fail ────────────────────────────────────────────────────────────────────────────────────────
+
+Planted = tuple[Any, str, Any]
+was_spans, was_addons = courses.spans, courses._addons
+
+
+def table_says(**words: str) -> Planted:
+    changed = {word: TABLE[word]._replace(status=status) for word, status in words.items()}
+    return courses, "TABLE", TABLE | changed
+
+
+def eight_days_of_grace() -> Planted:
+    return courses, "GRACE", timedelta(days=8)
+
+
+def six_days_of_grace() -> Planted:
+    return courses, "GRACE", timedelta(days=6)
+
+
+def worst_instead_of_best() -> Planted:
+    return courses, "BEST", tuple(reversed(courses.BEST))
+
+
+def cancelled_may_read() -> Planted:
+    return table_says(canceled="read_only")
+
+
+def unpaid_is_full() -> Planted:
+    return table_says(unpaid="active")
+
+
+def paused_is_full() -> Planted:
+    return table_says(paused="active")
+
+
+def incomplete_is_full() -> Planted:
+    return courses, "TABLE", TABLE | {"incomplete": Meaning("", "", "active")}
+
+
+def incomplete_takes_away() -> Planted:
+    return courses, "TABLE", TABLE | {"incomplete": TABLE["incomplete"]._replace(ever=True)}
+
+
+def overdue_ends_at_once() -> Planted:
+    return courses, "GRACE", timedelta(0)
+
+
+def _with_spans(change: Callable[[Subscription], Subscription]) -> Planted:
+    def spans(one: Subscription, at: datetime, *rest: Any) -> list[Span]:
+        return was_spans(change(one), at, *rest)
+
+    return courses, "spans", spans
+
+
+def foreseen_end_ignored() -> Planted:
+    return _with_spans(lambda one: replace(one, cancel_at=None))
+
+
+def foreseen_end_at_once() -> Planted:
+    return _with_spans(lambda one: replace(one, cancel_at=one.cancel_at and EPOCH))
+
+
+def foreseen_end_a_moment_late() -> Planted:
+    return _with_spans(lambda one: replace(one, cancel_at=one.cancel_at and one.cancel_at + truth.MOMENT))
+
+
+def trial_never_ends() -> Planted:
+    return _with_spans(lambda one: replace(one, pays=True))
+
+
+def trial_ends_for_who_pays() -> Planted:
+    return _with_spans(lambda one: replace(one, pays=False))
+
+
+def trial_never_pauses() -> Planted:
+    return _with_spans(lambda one: replace(one, after_trial="invoice"))
+
+
+def first_failure_forgotten() -> Planted:
+    return _with_spans(lambda one: replace(one, failed_since=one.failed_since and EPOCH))
+
+
+def only_the_newest_counts() -> Planted:
+    was = courses.course
+
+    def course(subscriptions: Any, *rest: Any, **more: Any) -> Any:
+        return was(sorted(subscriptions, key=lambda one: (one.created_at, one.id))[-1:], *rest, **more)
+
+    return courses, "course", course
+
+
+def given_up_is_gone() -> Planted:
+    return courses, "_addons", lambda live, *rest: was_addons([replace(one, kept=()) for one in live], *rest)
+
+
+def given_up_adds_up() -> Planted:
+    def addons(live: Any, priced: Any, at: datetime) -> Any:
+        bought = was_addons([replace(one, kept=()) for one in live], priced, at)
+        return (*bought, *was_addons([replace(one, lines=()) for one in live], priced, at))
+
+    return courses, "_addons", addons
+
+
+MUTANTS = (
+    *(
+        eight_days_of_grace,
+        six_days_of_grace,
+        overdue_ends_at_once,
+        worst_instead_of_best,
+        cancelled_may_read,
+    ),
+    *(unpaid_is_full, paused_is_full, incomplete_is_full, incomplete_takes_away, foreseen_end_ignored),
+    *(foreseen_end_at_once, foreseen_end_a_moment_late, trial_never_ends, trial_ends_for_who_pays),
+    *(
+        trial_never_pauses,
+        first_failure_forgotten,
+        only_the_newest_counts,
+        given_up_is_gone,
+        given_up_adds_up,
+    ),
+)
+
+
+@contextmanager
+def planted(there: Any, name: str, wrong: Any) -> Iterator[None]:
+    was = getattr(there, name)
+    setattr(there, name, wrong)
+    try:
+        yield
+    finally:
+        setattr(there, name, was)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_each_wrong_reading_of_the_table_is_noticed(mutant: Callable[[], Planted]) -> None:
+    with planted(*mutant()):
+        assert first_wrong(OF_A_MUTANT)

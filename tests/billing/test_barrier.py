@@ -1,0 +1,172 @@
+"""Two looks that meet, on real Postgres, stopped where it hurts. Each time also without what makes it right."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from shared.billing import customers, inbox, inbox_repository, mirror, providers, sync
+from shared.billing.models import PLATFORM, BillingCustomer, BillingSubscription
+from shared.billing.provider import CustomerState
+from shared.core import db
+from shared.core.db import now
+from shared.core.ids import new_id
+from shared.tenancy import tenants
+from tests.billing import events, seller
+from tests.billing.test_apply import subscribed
+from tests.billing.test_inbox import claim
+from tests.conftest import Cast
+
+PATIENCE = 0.5  # of who waits at a barrier to which nobody else may come
+
+
+@pytest.fixture
+async def stripe(schema: str) -> seller.Seller:
+    one = seller.Seller()
+    providers.use(PLATFORM, one)
+    await seller.price(seller.PRO_FLAT, "pro")
+    return one
+
+
+async def status(cast: Cast) -> str:
+    async with cast.ann.ctx() as ctx:
+        return ctx.rights.billing_status
+
+
+async def _old_look_is_late(cast: Cast, stripe: seller.Seller) -> str:
+    """Worker 1 sees `active` and stops; it is cancelled; worker 2 sees that and writes; worker 1 goes on."""
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    await events.store(customer)
+    first = next(one for one in await claim() if one.customer_id == customer)
+    stripe.gate = gate = asyncio.Event()
+    old = asyncio.create_task(inbox.settle(first))
+    await stripe.looked.wait()
+    stripe.gate = None
+    stripe.state[customer] = CustomerState(
+        customer, subscriptions=(replace(subscribed("canceled"), ended_at=now()),)
+    )
+    await events.store(customer)
+    second = next(one for one in await claim() if one.customer_id == customer)
+    await inbox.settle(second)
+    assert await status(cast) == "none"
+    gate.set()
+    await old
+    assert await events.statuses(customer) == {"done": 2}
+    return await status(cast)
+
+
+async def test_an_old_look_that_comes_late_changes_nothing(cast: Cast, stripe: seller.Seller) -> None:
+    assert await _old_look_is_late(cast, stripe) == "none"
+
+
+async def test_without_the_guard_it_gives_access_after_the_end(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def everybody(*_: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(inbox_repository, "pass_guard", everybody)
+    assert await _old_look_is_late(cast, stripe) == "active"
+
+
+async def test_with_the_ticket_after_the_fetch_too(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was = inbox_repository.pass_guard
+
+    async def late(session: Any, account_id: str, customer_id: str, _: int) -> bool:
+        return await was(session, account_id, customer_id, await inbox_repository.ticket(session))
+
+    monkeypatch.setattr(inbox_repository, "pass_guard", late)
+    assert await _old_look_is_late(cast, stripe) == "active"
+
+
+async def nobody(_: Any) -> None: ...
+
+
+async def _two_customers_end_at_once(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch, *, locked: bool
+) -> str:
+    """Both are written, and then what follows is worked out: each has to know of the other."""
+    other = new_id("pac")
+    await seller.account(other)
+    providers.use(other, stripe)
+    first, second = await customers.ensure(cast.acme), f"cus_{new_id('x')[-8:]}"
+    async with cast.ann.ctx() as ctx:
+        ctx.session.add(BillingCustomer(tenant_id=cast.acme, id=second, account_id=other))
+    paths = [(PLATFORM, first, "sub_1"), (other, second, "sub_2")]
+
+    def both(word: str) -> None:
+        for _, customer, name in paths:
+            sold = replace(subscribed(word), id=name, ended_at=None if word == "active" else now())
+            stripe.state[customer] = CustomerState(customer, subscriptions=(sold,))
+
+    async def look(account: str, customer: str, _: str) -> None:
+        await sync.look(account, customer, cast.acme, cause="webhook")
+
+    both("active")
+    for path in paths:
+        await look(*path)
+    assert await status(cast) == "active"
+    met, was = asyncio.Barrier(2), mirror.write
+
+    async def write(ctx: Any, *rest: Any) -> Any:
+        differences = await was(ctx, *rest)
+        await ctx.session.flush()
+        try:
+            await asyncio.wait_for(met.wait(), PATIENCE)
+        except (TimeoutError, asyncio.BrokenBarrierError):
+            pass
+        return differences
+
+    monkeypatch.setattr(mirror, "write", write)
+    if not locked:
+        monkeypatch.setattr(tenants, "lock", nobody)
+    both("canceled")
+    await asyncio.gather(*(look(*path) for path in paths))
+    async with db.transaction(tenant_id=cast.acme) as session:
+        words = [row.status for row in (await session.exec(select(BillingSubscription))).all()]
+    assert words == ["canceled", "canceled"]
+    return await status(cast)
+
+
+async def test_two_customers_of_one_tenant_that_end_at_once(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=True) == "none"
+
+
+async def test_without_the_tenants_lock_each_believes_in_the_other(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=False) == "active"
+
+
+async def test_what_was_not_written_is_not_done(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark, the mirror and what follows are one transaction: it fails at its very end."""
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    await events.store(customer)
+    before = await status(cast)
+    was = mirror.write
+
+    async def broken(*given: Any) -> Any:
+        await was(*given)
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(mirror, "write", broken)
+    await inbox.work_off()
+    assert await events.statuses(customer) == {"pending": 1}
+    async with db.transaction(tenant_id=cast.acme) as session:
+        assert not (await session.exec(select(BillingSubscription))).all()
+    monkeypatch.setattr(mirror, "write", was)
+    await events.due(customer)
+    await inbox.work_off()
+    assert await events.statuses(customer) == {"done": 1}
+    async with cast.ann.ctx() as ctx:
+        assert (before, ctx.rights.plan) == ("active", "pro")

@@ -1,0 +1,25 @@
+"""Whatever comes, in whatever order, with whatever crashes: in the end we have what the provider has."""
+
+import pytest
+
+from tests.billing import histories
+from tests.billing.histories import WRONG, Tenant
+
+SEEDS, LOST, OF_A_MUTANT = 6_000, 2_000, 4_000
+
+
+def test_every_history_ends_where_the_provider_is() -> None:
+    assert [seed for seed in range(SEEDS) if histories.wrong(seed)] == []
+
+
+def test_what_was_lost_is_found_by_asking() -> None:
+    assert [seed for seed in range(LOST) if histories.wrong(seed, loses=True)] == []
+
+
+def test_without_asking_it_is_not() -> None:
+    assert any(histories.wrong(seed, loses=True, reconciles=False) for seed in range(100))
+
+
+@pytest.mark.parametrize("strategy", WRONG)
+def test_each_wrong_strategy_is_caught(strategy: type[Tenant]) -> None:
+    assert next((seed for seed in range(OF_A_MUTANT) if histories.wrong(seed, strategy)), None) is not None
