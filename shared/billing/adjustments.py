@@ -199,7 +199,7 @@ async def _order(ctx: Ctx, adjustment_id: str) -> Order | None:
 
 
 async def _ask(order: Order, key: str) -> str:
-    provider = providers.get(order.account_id)
+    provider = await providers.get(order.account_id)
     if order.kind == "refund":
         return await provider.refund(order.invoice_id, order.amount, key)
     amount = order.amount if order.kind == "credit" else -order.amount

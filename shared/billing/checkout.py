@@ -72,7 +72,7 @@ async def go(order: Order) -> str:
     """Address of the provider's page. Outside of every transaction. Raises Conflict."""
     async with calls.answered():
         customer_id = await customers.ensure(order.tenant_id)
-        return await providers.get(PLATFORM).checkout(
+        return await (await providers.get(PLATFORM)).checkout(
             CheckoutOrder(
                 customer_id,
                 order.lines,

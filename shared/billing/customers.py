@@ -25,7 +25,7 @@ async def ensure(tenant_id: str, account_id: str = PLATFORM, request_id: str = "
         if known := await find(ctx, account_id):
             return known
         name, email = ctx.tenant_name, await payers.first_address(ctx)
-    customer_id = await providers.get(account_id).create_customer(
+    customer_id = await (await providers.get(account_id)).create_customer(
         tenant_id, name, email, f"customer-{tenant_id}"
     )
     async with entry.enter_books(tenant_id, CREATE, request_id) as ctx:

@@ -70,7 +70,7 @@ async def prepare_resume(ctx: Ctx) -> Ending:
 
 async def go(ending: Ending) -> bool:
     """Whether the page shows it at once. Outside of every transaction. Raises Conflict."""
-    provider = providers.get(PLATFORM)
+    provider = await providers.get(PLATFORM)
     async with calls.answered():
         if ending.ends:
             await provider.cancel(ending.subscription_id, at_period_end=True, key=ending.key)

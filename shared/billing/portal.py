@@ -29,4 +29,4 @@ async def go(visit: Visit) -> str:
     """Address of the provider's page. Outside of every transaction. Raises Conflict."""
     async with calls.answered():
         customer_id = await customers.ensure(visit.tenant_id)
-        return await providers.get(PLATFORM).portal(customer_id, visit.address)
+        return await (await providers.get(PLATFORM)).portal(customer_id, visit.address)

@@ -179,7 +179,8 @@ async def _held(role: db.Role, account_id: str) -> list[Held]:
 
 async def _sellers(role: db.Role) -> list[tuple[str, Provider]]:
     async with db.transaction(role) as session:
-        return [(one, providers.get(one)) for one in await repository.list_accounts(session)]
+        listed = await repository.list_accounts(session)
+    return [(one, await providers.get(one, role)) for one in listed]
 
 
 def _silent(account_id: str, problem: Exception) -> str:

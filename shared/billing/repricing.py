@@ -54,7 +54,7 @@ async def _reprice(
     account_id: str, customer_id: str, tenant_id: str, known: Mapping[str, Price], at: datetime
 ) -> int:
     """What we have of the subscription may be old; what is exchanged is what the provider says now."""
-    provider, changed = providers.get(account_id), 0
+    provider, changed = await providers.get(account_id), 0
     for one in (await provider.fetch(customer_id)).subscriptions:
         turns = {line.id: found for line in one.lines if (found := successor(line, known, at)) is not None}
         if not _is_live(one) or not turns:

@@ -28,7 +28,7 @@ async def look(
     """`work`: the webhooks that asked for it, done with it. Raises as the provider does; then nothing has changed."""
     async with db.transaction() as session:
         ticket = await inbox.ticket(session)
-    state = await providers.get(account_id).fetch(customer_id)
+    state = await (await providers.get(account_id)).fetch(customer_id)
     async with entry.enter_books(tenant_id, TASK, request_id) as ctx:
         # Done also when a later look was first: it has seen all of this. What is no longer ours is told by who has it.
         event_ids = await inbox.done(ctx.session, work) if work is not None else ()

@@ -59,7 +59,7 @@ async def _report(account_id: str, customer_id: str, tenant_id: str) -> int:
     try:
         for row in rows:
             try:
-                await providers.get(account_id).report_usage(
+                await (await providers.get(account_id)).report_usage(
                     customer_id, row.meter, row.quantity, row.at, row.id
                 )
                 sent.append(row.id)

@@ -3,7 +3,7 @@
 import asyncio
 
 from shared.access import evidence
-from shared.billing import inbox, price_sync, reconcile
+from shared.billing import inbox, price_sync, providers, reconcile
 from shared.billing import tasks as billing
 from shared.cli import lifeline
 from shared.core import log
@@ -34,3 +34,4 @@ async def _work(tasks: dict[str, worker.Handler], platform: dict[str, worker.Han
         for one in parts:
             one.cancel()  # the counts of decisions write what is left
         await asyncio.gather(*parts, return_exceptions=True)
+        await providers.close()

@@ -101,7 +101,7 @@ async def _subscribe(account: Account, story: Story, tenant_id: str) -> None:
         key=f"demo-{tenant_id}",
         about={"tenant_id": tenant_id},
     )
-    url = await providers.get(PLATFORM).checkout(order)
+    url = await (await providers.get(PLATFORM)).checkout(order)
     done = checkout.pay(account, url.rpartition("/")[2], PAYS)
     assert done.paid, done.message
 
