@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from shared.billing.models import Price, ProviderAccount
 from shared.billing.provider import CustomerState
@@ -10,7 +11,6 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.entitlements import current
-from tests.conftest import Person
 
 PRO_FLAT = "prc_test_pro_flat"
 
@@ -23,18 +23,21 @@ class Seller:
     looks: int = 0
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None  # what was seen is handed out when it opens
+    made: dict[str, str] = field(default_factory=dict)  # customers, by the key they were asked for with
 
     async def whoami(self) -> str:
         return "acct_test"
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
-        return self.next_id or f"cus_{new_id('x')[-10:]}"
+        if self.fail is not None:
+            raise self.fail
+        return self.made.setdefault(key, self.next_id or f"cus_{new_id('x')[-10:]}")
 
     async def fetch(self, customer_id: str) -> CustomerState:
         self.looks += 1
         if self.fail is not None:
             raise self.fail
-        seen = self.state[customer_id]
+        seen = self.state.get(customer_id, CustomerState(customer_id))
         self.looked.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -68,6 +71,6 @@ async def account(account_id: str) -> None:
         session.add(ProviderAccount(id=account_id, name="Another one"))
 
 
-async def tenant_of(person: Person) -> str:
+async def tenant_of(person: Any) -> str:
     async with person.ctx() as ctx:
         return ctx.tenant_id
