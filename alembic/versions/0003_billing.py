@@ -181,7 +181,6 @@ create table billing_event (
     request_id text not null default '', primary key (tenant_id, id)
 );
 create index billing_event_newest on billing_event (tenant_id, at desc, id);
-create index billing_event_by_cause on billing_event using gin (event_ids);
 create table billing_drift (
     {KEY}, at {MOMENT}, {SELLER}, customer_id {ID} not null, run_id text not null default '',
     differences jsonb not null check (jsonb_typeof(differences) = 'array'), repaired boolean not null,

@@ -8,6 +8,7 @@ is done and told once at most, and every tenant may use what the provider's trut
 
 import argparse
 import asyncio
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -34,6 +35,7 @@ TENANTS, OPERATIONS, WORKERS, AT_ONCE = 4, 60, 8, 2
 LEASE = timedelta(seconds=1)
 LONGEST = 120.0  # seconds until all is settled
 PLANS = {truth.BASIC: "starter", truth.PLUS: "pro", truth.SEATED: "business", truth.EXTRA: "extra_seats"}
+PRELOADED = ("shared.billing.inbox", "tests.factories", "tests.billing.held", "tests.billing.seller")
 FORK = multiprocessing.get_context("fork")
 
 
@@ -142,9 +144,11 @@ def _plant(death: Points, times: int) -> None:
 class Run:
     """One seed. `server`: of ours, to be killed too."""
 
-    def __init__(self, seed: int, directory: Path, name: str, server: Any | None, deaths: int) -> None:
+    def __init__(
+        self, seed: int, directory: Path, name: str, server: Any | None, deaths: int, operations: int
+    ) -> None:
         self.seed, self.dice, self.directory, self.name = seed, random.Random(seed), directory, name
-        self.server, self.deaths = server, deaths
+        self.server, self.deaths, self.operations = server, deaths, operations
         self.files = Files(directory)
         self.workers: list[tuple[BaseProcess, str]] = []
         self.born = 0
@@ -182,7 +186,7 @@ class Run:
     def operate(self) -> list[tuple[str, str]]:
         """What is held back."""
         held = []
-        for number in range(OPERATIONS):
+        for number in range(self.operations):
             customer = self.dice.choice(sorted(self.customers))
             seller = self.sellers[customer]
             seller.change_one("cus_1")
@@ -198,7 +202,7 @@ class Run:
             if self.dice.random() < 0.1:
                 process, _ = self.dice.choice(self.workers)
                 process.kill()
-            if self.server is not None and number in (OPERATIONS // 3, 2 * OPERATIONS // 3):
+            if self.server is not None and number in (self.operations // 3, 2 * self.operations // 3):
                 self.kill_the_server()
             self.reap(healthy=False)
             time.sleep(0.01)
@@ -324,7 +328,7 @@ async def _judge(directory: Path, given: tuple[dict[str, str], dict[str, Any], S
     from shared.billing import prices, repository
     from shared.core.db import now
     from shared.tenancy import entry
-    from tests.billing.test_histories_on_postgres import GRACE_OF_TESTS, access
+    from tests.billing.held import GRACE_OF_TESTS, access
 
     customers, truths, stored = given
     told = Counter[str]()
@@ -367,6 +371,7 @@ def main() -> None:
     given.add_argument("--seeds", type=int, default=20)
     given.add_argument("--first", type=int, default=0)
     given.add_argument("--deaths", type=int, default=40, help="of workers, by their own hand, for each seed")
+    given.add_argument("--operations", type=int, default=OPERATIONS)
     given.add_argument("--postgres", action="store_true", help="a server of our own, which is killed too")
     options = given.parse_args()
     with tempfile.TemporaryDirectory(prefix="bulkhead-kills-") as root:
@@ -380,6 +385,8 @@ def main() -> None:
         from shared.core.embedded import EmbeddedPostgres
         from tests import database
 
+        for name in PRELOADED:  # or everybody who is forked imports it anew
+            importlib.import_module(name)
         server = EmbeddedPostgres(settings().root / "postgres") if options.postgres else None
         name = database.build(f"{database.MINE}{os.getpid()}_kills")
         files = Path(root) / "customers"
@@ -387,7 +394,7 @@ def main() -> None:
         try:
             for seed in range(options.first, options.first + options.seeds):
                 begun = time.monotonic()
-                counts = Run(seed, files, name, server, options.deaths).play()
+                counts = Run(seed, files, name, server, options.deaths, options.operations).play()
                 assert counts.workers is not None
                 print(
                     f"seed {seed}: {counts.webhooks} webhooks, {counts.deliveries} deliveries,"

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlmodel import select
@@ -16,15 +16,13 @@ from shared.core import db
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.entitlements import current, holdings
-from shared.entitlements.compiled import fallen
 from tests import factories
 from tests.billing import events, histories, seller, truth
+from tests.billing.held import GRACE_OF_TESTS, access
 from tests.billing.test_inbox import claim
 from tests.conftest import Person
 
 SEEDS = int(os.environ.get("SEEDS", "24"))  # more of them by hand
-GRACE_OF_TESTS = timedelta(seconds=2)  # nothing is asked about times that pass while a history is played
 
 
 class Told(histories.Seller):
@@ -82,15 +80,6 @@ async def _dies(work: inbox_repository.Claimed) -> None:
     """Its worker does, and the lease has run out."""
     async with db.transaction() as session:
         await inbox_repository.release(session, work, timedelta(), "", most=99, counts=False)
-
-
-async def access(ctx: Ctx, at: datetime) -> str | None:
-    history, catalogue = await holdings.history(ctx)
-    facts = history.at(catalogue, at)
-    rights = current.compiled_of(facts, catalogue, "active")
-    if facts.billing is None:
-        return None
-    return "none" if fallen(facts) else rights.billing_status
 
 
 @pytest.fixture

@@ -1,0 +1,22 @@
+"""A short run of `tests.billing.kills`: workers die at every step. The long one, with its own server, is by hand."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+async def test_workers_that_die_lose_nothing_and_do_nothing_twice(schema: str) -> None:
+    command = ["-m", "tests.billing.kills", "--seeds", "1", "--deaths", "12", "--operations", "24"]
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=dict(os.environ),
+    )
+    said, _ = await child.communicate()
+    assert child.returncode == 0, said.decode()[-3000:]
+    assert b"0 lost, 0 twice" in said
