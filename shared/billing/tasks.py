@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing import customers, reconcile
+from shared.billing import customers, dunning, reconcile
 from shared.core.ctx import Ctx
 
 
@@ -16,5 +16,8 @@ async def reconcile_all(session: AsyncSession, *, run_id: str) -> None:  # noqa:
     await reconcile.go(run_id)
 
 
-TASKS: dict[str, Callable[..., Awaitable[None]]] = {customers.CREATE: create_customer}
+TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    customers.CREATE: create_customer,
+    dunning.TASK: dunning.dun,
+}
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.ALL: reconcile_all}
