@@ -155,6 +155,7 @@ Bulkhead is up after {seconds:.1f} s. Ctrl-C stops it.
   Tenant app   {given.tenant_url}    ann@acme.test, adam@acme.test, max@acme.test, gil@globex.test …
   Admin app    {given.admin_url}    olga@bulkhead.test, sam@bulkhead.test
   Mailbox      {given.sandbox_url}/mail
+  Stripe       {given.sandbox_url}/stripe/_control    a stand-in, with levers for its clock, network and faults
   Logs         {logs}
 
   Password of everybody:  {given.demo_password.get_secret_value()}

@@ -171,7 +171,9 @@ def empty() -> None:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute("drop database if exists bulkhead with (force)")
     server.stop()
-    (DATA / "mail.jsonl").unlink(missing_ok=True)
+    for kept in ("mail.jsonl", "stripe.sqlite*"):
+        for file in DATA.glob(kept):
+            file.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -52,11 +52,18 @@ class Endpoint:
     url: str = ""
     answers: list[int] = field(default_factory=list)
     got: list[Received] = field(default_factory=list)
-    slow_s: float = 0
+    silences: int = 0  # so many answers come later than anybody waits
+    open: asyncio.Event = field(default_factory=asyncio.Event)  # until it is set, nobody is answered
+
+    def __post_init__(self) -> None:
+        self.open.set()
 
     async def take(self, request: Request) -> Response:
         self.got.append(Received(await request.body(), request.headers["stripe-signature"]))
-        await asyncio.sleep(self.slow_s)
+        await self.open.wait()
+        if self.silences:
+            self.silences -= 1
+            await asyncio.sleep(1)
         status = self.answers.pop(0) if self.answers else 200
         return PlainTextResponse("taken" if status == 200 else "not now", status)
 
@@ -66,7 +73,7 @@ class Endpoint:
     def types(self) -> list[str]:
         return [json.loads(one.body)["type"] for one in self.got]
 
-    async def has(self, count: int, *, seconds: float = 5) -> None:
+    async def has(self, count: int, *, seconds: float = 15) -> None:
         await until(lambda: len(self.got) >= count, seconds=seconds)
 
 
@@ -142,7 +149,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def until(holds: Callable[[], bool], *, seconds: float = 5) -> None:
+async def until(holds: Callable[[], bool], *, seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  what is waited for is on the other side of a socket
             await asyncio.sleep(0.005)

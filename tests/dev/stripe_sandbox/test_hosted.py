@@ -218,6 +218,12 @@ async def test_a_session_expires_by_its_clock(shop: Shop) -> None:
     assert (await shop.looks(str(session.url))).status_code == 410
 
 
+async def test_whoever_looks_sees_what_fell_due_meanwhile(shop: Shop) -> None:
+    session = await shop.checkout()
+    shop.stand.account.settings["offset"] += 2 * 86_400
+    assert (await shop.looks(str(session.url))).status_code == 410
+
+
 async def test_setup_saves_a_card_and_charges_nothing(shop: Shop) -> None:
     session = await shop.checkout(mode="setup", line_items=None, currency="usd")
     page = plain(await shop.looks(str(session.url)))

@@ -73,7 +73,7 @@ def texts(raw: bytes) -> list[list[str]]:
         )
         assert stream
         assert len(stream[2]) == int(stream[1])
-        said = re.findall(rb"\(((?:\\.|[^\\)])*)\) Tj", stream[2])
+        said = re.findall(rb"\(((?:\\.|[^\\()])*)\) Tj", stream[2])
         pages.append([re.sub(rb"\\(.)", rb"\1", one).decode("cp1252") for one in said])
     return pages
 

@@ -1,0 +1,82 @@
+"""The pages that Stripe would host, as people meet them: in light and dark, on a phone, and through to the end."""
+
+from typing import Any
+
+import pytest
+import stripe
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import SANDBOX, TENANT, Newcomer
+from tests.e2e.test_pages import LOOKS, PROMISED, look_at
+
+BACK = f"{TENANT}/sign-in"
+
+
+class Shop:
+    """An account of its own at the stand-in, so that nobody else's numbers move."""
+
+    def __init__(self) -> None:
+        bases: Any = dict.fromkeys(("api", "connect", "files", "meter_events"), f"{SANDBOX}/stripe")
+        self.v1 = stripe.StripeClient("sk_test_e2e_stand_ins", base_addresses=bases).v1
+        self.price = self.v1.prices.create(
+            {
+                "product_data": {"name": "Business"},
+                "currency": "usd",
+                "unit_amount": 2000,
+                "recurring": {"interval": "month"},
+            }
+        )
+        self.customer = self.v1.customers.create({"name": "Acme", "email": "ann@acme.test"})
+
+    def checkout(self) -> str:
+        session = self.v1.checkout.sessions.create(
+            {
+                "mode": "subscription",
+                "customer": self.customer.id,
+                "line_items": [{"price": self.price.id, "quantity": 3}],
+                "success_url": f"{BACK}?session={{CHECKOUT_SESSION_ID}}",
+                "cancel_url": BACK,
+            }
+        )
+        return str(session.url)
+
+    def portal(self) -> str:
+        return self.v1.billing_portal.sessions.create({"customer": self.customer.id, "return_url": BACK}).url
+
+
+def test_declined_then_paid_then_canceled_and_taken_back(someone: type[Newcomer]) -> None:
+    ann, shop = someone(), Shop()
+    ann.page.goto(shop.checkout())
+    ann.page.get_by_label("Card number").fill("4000 0000 0000 0002")
+    ann.page.get_by_role("button", name="Pay $60.00").click()
+    expect(ann.page.get_by_role("alert")).to_have_text("Your card was declined.")
+    ann.page.get_by_label("Card number").fill("4242 4242 4242 4242")
+    ann.page.get_by_role("button", name="Pay $60.00").click()
+    ann.page.wait_for_url(f"{BACK}?session=cs_*")
+    ann.page.goto(shop.portal())
+    ann.page.get_by_role("link", name="Cancel subscription").click()
+    ann.page.get_by_role("button", name="Cancel subscription").click()
+    ann.sees("not renewed")
+    ann.page.get_by_role("button", name="Don't cancel").click()
+    ann.sees("Renews on")
+    ann.page.get_by_role("link", name="Return to Bulkhead").click()
+    ann.page.wait_for_url(f"{BACK}**")
+
+
+@pytest.mark.parametrize("look", PROMISED)
+def test_every_page_can_be_read_by_everybody(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    ann, shop = someone(width=width, dark=dark), Shop()
+    ann.page.goto(shop.checkout())
+    ann.page.get_by_label("Card number").fill("4242424242424242")
+    ann.page.get_by_role("button", name="Pay $60.00").click()
+    ann.page.wait_for_url(f"{BACK}**")
+    invoice = shop.v1.invoices.list({"customer": shop.customer.id}).data[0]
+    pages = {
+        "stand-ins": SANDBOX,
+        "stripe-control": f"{SANDBOX}/stripe/_control?account=sk_test_e2e_stand_ins",
+        "stripe-checkout": shop.checkout(),
+        "stripe-portal": shop.portal(),
+        "stripe-invoice": str(invoice.hosted_invoice_url),
+    }
+    assert [wrong for name, address in pages.items() for wrong in look_at(ann, name, address, look)] == []
