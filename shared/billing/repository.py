@@ -81,17 +81,17 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
 
 
 async def list_invoice_page(
-    ctx: Ctx, *, before: tuple[datetime, str] | None, limit: int
+    ctx: Ctx, *, beyond: tuple[datetime, str] | None, limit: int
 ) -> Sequence[BillingInvoice]:
-    """Newest first, without drafts: they are not what they will be yet. `before`: time and id of the last one shown."""
+    """Newest first, without drafts: they are not what they will be yet. `beyond`: time and id of the last one shown."""
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
         .where(BillingInvoice.status != DRAFT)
         .where(col(BillingInvoice.absent_at).is_(None))
     )
-    if before is not None:
-        statement = statement.where(tuple_(col(BillingInvoice.created_at), BillingInvoice.id) < before)
+    if beyond is not None:
+        statement = statement.where(tuple_(col(BillingInvoice.created_at), BillingInvoice.id) < beyond)
     statement = statement.order_by(col(BillingInvoice.created_at).desc(), col(BillingInvoice.id).desc())
     return (await ctx.session.exec(statement.limit(limit))).all()
 
