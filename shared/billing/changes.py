@@ -27,7 +27,7 @@ from shared.tenancy import tenants
 FRESH = timedelta(minutes=15)  # as long as a preview may be confirmed
 MOST_ADDONS = 100
 STALE = "preview_stale"
-CHANGEABLE = {  # why a subscription in another state is not changed
+CLOSED = {  # why a subscription in another state is not changed
     "past_due": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
     "unpaid": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
     "paused": ("The subscription is paused.", "Add a payment method and resume it first."),
@@ -195,11 +195,16 @@ async def _changeable(ctx: Ctx) -> Held:
     held = await subscriptions.counting(ctx)
     if held is None:
         raise Conflict("There is no subscription.", "Choose a plan to begin one.")
-    if held.told.cancel_at is not None:
-        raise Conflict("The subscription is cancelled.", "Resume it first.")
-    if (said := CHANGEABLE.get(held.told.status)) is not None:
+    if (said := closed(held)) is not None:
         raise Conflict(*said)
     return held
+
+
+def closed(held: Held) -> tuple[str, str] | None:
+    """Why nothing of it can be changed now, and what to do about that."""
+    if held.told.cancel_at is not None:
+        return "The subscription is cancelled.", "Resume it first."
+    return CLOSED.get(held.told.status)
 
 
 def _addons(held: Held, wish: Wish, catalogue: Catalogue) -> dict[str, int]:

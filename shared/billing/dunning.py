@@ -42,7 +42,7 @@ async def dun(ctx: Ctx) -> None:
     """Says what is due and has not been said, and comes back when the next thing will be. Twice is once."""
     at = now()
     subscriptions = [mirror.subscription(row) for row in await repository.list_subscriptions(ctx)]
-    invoices = await repository.list_all_invoices(ctx)
+    invoices = await repository.list_invoices(ctx)
     said = await repository.list_notices(ctx)
     for word in words(subscriptions, invoices, said, at):
         notice = await repository.add_notice(ctx, word.kind, word.about)

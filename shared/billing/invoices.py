@@ -25,7 +25,7 @@ async def list_invoices(ctx: Ctx, *, after: str = "", limit: int = 10) -> Page:
     """`after` is `Page.older`. Drafts are not shown."""
     policy.require(ctx, actions.BILLING_READ)
     limit = min(max(limit, 1), MOST)
-    found = await repository.list_invoices(ctx, before=_read(after) if after else None, limit=limit + 1)
+    found = await repository.list_invoice_page(ctx, beyond=_read(after) if after else None, limit=limit + 1)
     shown = found[:limit]
     return Page(shown, _cursor(shown[-1]) if len(found) > limit else "")
 

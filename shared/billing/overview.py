@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
-from shared.billing import checkout, prices, repository, subscriptions
+from shared.billing import changes, checkout, prices, repository, subscriptions
 from shared.billing.models import BillingInvoice
 from shared.billing.prices import Parts
 from shared.billing.provider import Subscription
@@ -30,6 +30,7 @@ class Sold:
 @dataclass(frozen=True, slots=True)
 class Overview:
     held: Held | None
+    closed: tuple[str, str] | None  # why nothing of it can be changed now, and what to do
     renews: int  # amount of every period, without what is metered
     waiting: Subscription | None  # its first payment is open
     unpaid: BillingInvoice | None  # the oldest open invoice
@@ -54,6 +55,7 @@ async def read(ctx: Ctx) -> Overview:
     last = max((one.state.get("ended_at") or "" for one in ever), default="")
     return Overview(
         held,
+        changes.closed(held) if held else None,
         subscriptions.cost(held.lines, held.prices) if held else 0,
         await subscriptions.waiting(ctx),
         unpaid[0] if unpaid else None,

@@ -61,8 +61,56 @@ async def list_invoices_of(ctx: Ctx, customer_id: str) -> Sequence[BillingInvoic
     return (await ctx.session.exec(statement)).all()
 
 
-async def list_all_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
-    """All that the provider knows, drafts too, newest first."""
+async def get_subscription(ctx: Ctx, subscription_id: str) -> BillingSubscription | None:
+    statement = (
+        select(BillingSubscription)
+        .where(BillingSubscription.tenant_id == ctx.tenant_id)
+        .where(BillingSubscription.id == subscription_id)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
+    statement = (
+        select(BillingInvoice)
+        .where(BillingInvoice.tenant_id == ctx.tenant_id)
+        .where(BillingInvoice.id == invoice_id)
+        .where(col(BillingInvoice.absent_at).is_(None))
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def list_invoice_page(
+    ctx: Ctx, *, beyond: tuple[datetime, str] | None, limit: int
+) -> Sequence[BillingInvoice]:
+    """Newest first, without drafts: they are not what they will be yet. `beyond`: time and id of the last one shown."""
+    statement = (
+        select(BillingInvoice)
+        .where(BillingInvoice.tenant_id == ctx.tenant_id)
+        .where(BillingInvoice.status != DRAFT)
+        .where(col(BillingInvoice.absent_at).is_(None))
+    )
+    if beyond is not None:
+        statement = statement.where(tuple_(col(BillingInvoice.created_at), BillingInvoice.id) < beyond)
+    statement = statement.order_by(col(BillingInvoice.created_at).desc(), col(BillingInvoice.id).desc())
+    return (await ctx.session.exec(statement.limit(limit))).all()
+
+
+async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
+    """That somebody could pay, the oldest first."""
+    statement = (
+        select(BillingInvoice)
+        .where(BillingInvoice.tenant_id == ctx.tenant_id)
+        .where(BillingInvoice.status == OPEN)
+        .where(BillingInvoice.due > 0)
+        .where(col(BillingInvoice.absent_at).is_(None))
+        .order_by(col(BillingInvoice.created_at), BillingInvoice.id)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def list_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
+    """All that the provider knows, newest first."""
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
@@ -94,51 +142,3 @@ async def add_notice(ctx: Ctx, kind: str, about: str) -> str | None:
     connection = await ctx.session.connection()
     found = (await connection.execute(statement)).first()
     return str(found[0]) if found else None
-
-
-async def get_subscription(ctx: Ctx, subscription_id: str) -> BillingSubscription | None:
-    statement = (
-        select(BillingSubscription)
-        .where(BillingSubscription.tenant_id == ctx.tenant_id)
-        .where(BillingSubscription.id == subscription_id)
-    )
-    return (await ctx.session.exec(statement)).first()
-
-
-async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
-    statement = (
-        select(BillingInvoice)
-        .where(BillingInvoice.tenant_id == ctx.tenant_id)
-        .where(BillingInvoice.id == invoice_id)
-        .where(col(BillingInvoice.absent_at).is_(None))
-    )
-    return (await ctx.session.exec(statement)).first()
-
-
-async def list_invoices(
-    ctx: Ctx, *, before: tuple[datetime, str] | None, limit: int
-) -> Sequence[BillingInvoice]:
-    """Newest first, without drafts: they are not what they will be yet. `before`: time and id of the last one shown."""
-    statement = (
-        select(BillingInvoice)
-        .where(BillingInvoice.tenant_id == ctx.tenant_id)
-        .where(BillingInvoice.status != DRAFT)
-        .where(col(BillingInvoice.absent_at).is_(None))
-    )
-    if before is not None:
-        statement = statement.where(tuple_(col(BillingInvoice.created_at), BillingInvoice.id) < before)
-    statement = statement.order_by(col(BillingInvoice.created_at).desc(), col(BillingInvoice.id).desc())
-    return (await ctx.session.exec(statement.limit(limit))).all()
-
-
-async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
-    """That somebody could pay, the oldest first."""
-    statement = (
-        select(BillingInvoice)
-        .where(BillingInvoice.tenant_id == ctx.tenant_id)
-        .where(BillingInvoice.status == OPEN)
-        .where(BillingInvoice.due > 0)
-        .where(col(BillingInvoice.absent_at).is_(None))
-        .order_by(col(BillingInvoice.created_at), BillingInvoice.id)
-    )
-    return (await ctx.session.exec(statement)).all()

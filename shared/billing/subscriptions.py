@@ -156,10 +156,10 @@ def room(offer: Offer, bought: int | None, addons: Mapping[str, int], catalogue:
     return most
 
 
-async def too_small(ctx: Ctx, offer: Offer, most: int | None, before: int | None) -> tuple[str, str] | None:
-    """Why people would have to leave first and what to do about it; `before`: room that there is now."""
+async def too_small(ctx: Ctx, offer: Offer, most: int | None, had: int | None) -> tuple[str, str] | None:
+    """Why people would have to leave first and what to do about it; `had`: room that there is now."""
     used = await seats.count(ctx)
-    if most is None or used <= most or (before is not None and most >= before):
+    if most is None or used <= most or (had is not None and most >= had):
         return None
     over = used - most
     who = "1 member or invitation" if over == 1 else f"{over} members or invitations"

@@ -232,14 +232,15 @@ def dialog(
     kind: str = "primary",
     test_id: str = "",
     wide: bool = False,
+    back: str = "Cancel",
 ) -> rx.Component:
-    """Title, one sentence, the form, Cancel and one verb. Focus goes to the first field and back again.
+    """Title, one sentence, the form, Cancel (or `back`) and one verb. Focus goes to the first field and back again.
 
     The state holds `open` and closes it after the service has returned: what was typed survives a refusal.
     Without a trigger the state opens it too, for dialogs about one row of many.
     """
     foot = rx.el.div(
-        rx.dialog.close(button("Cancel")), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"
+        rx.dialog.close(button(back)), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"
     )
     form = rx.form(
         rx.el.div(*children, class_name="dialog-body"), foot, on_submit=submit, data_testid=test_id or None

@@ -100,6 +100,7 @@ def cancel() -> rx.Component:
         confirm="Cancel subscription",
         submit=BillingState.cancel,
         kind="danger-fill",
+        back="Keep it",
     )
 
 

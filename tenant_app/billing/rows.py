@@ -149,7 +149,7 @@ def _plan(
         offer.id == step,
         verb,
         note,
-        " ".join(one.obstacle) if one.obstacle and verb else "",
+        " ".join(seen.closed or one.obstacle or ()) if verb else "",
         parts is not None and parts.seat is not None,
     )
 
@@ -251,7 +251,9 @@ def addon_rows(seen: Overview, period: str) -> list[AddonRow]:
                 iso(left.until) if left and kept > count else "",
                 more,
                 count > 0,
-                "" if held else "Add-ons belong to a subscription. Choose a plan first.",
+                " ".join(seen.closed or ())
+                if held
+                else "Add-ons belong to a subscription. Choose a plan first.",
             )
         )
     return rows

@@ -153,6 +153,7 @@ def seats() -> rx.Component:
         actions.BILLING_CHANGE,
         button("Change seats", on_click=BillingState.change_seats, data_testid="change-seats"),
         "Change seats",
+        full=BillingState.closed,
     )
     bought: Any = BillingState.seats_bought
     words = two(

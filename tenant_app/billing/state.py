@@ -68,6 +68,7 @@ class BillingState(PageState):
     unpaid: InvoiceRow = InvoiceRow()
     unpaid_sum: str = ""
     by_seat: bool = False
+    closed: str = ""  # why nothing of the subscription can be changed now
     seats_said: str = ""
     seats_used: int = 0
     seats_bought: int = 0
@@ -181,6 +182,7 @@ class BillingState(PageState):
         self.ended_at = rows.iso(seen.ended_at)
         self.unpaid = rows.invoice_row(seen.unpaid) if seen.unpaid else InvoiceRow()
         self.unpaid_sum = money.said(seen.unpaid.due, seen.unpaid.currency) if seen.unpaid else ""
+        self.closed = " ".join(seen.closed or ())
         self.by_seat = held is not None and held.seats is not None
         most = ctx.rights.limits["members"].amount
         self.seats_used, self.seats_bought = seen.used, (held.seats or 0) if held else 0

@@ -11,10 +11,12 @@ from typing import Any
 import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.trail import Filter
+from shared.billing.changes import Change, Offered, Wish
+from shared.billing.provider import Preview
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.entitlements.catalogue import offer
+from shared.entitlements.catalogue import Catalogue, offer
 from shared.entitlements.contents import Content
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.tenancy.logos import Drawn
@@ -122,7 +124,10 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
     "apart_from": lambda *_: ["allowed"],
+    "addons": lambda *_: {},
+    "beyond": lambda *_: None,
     "body": lambda *_: "A body",
+    "catalogue": lambda *_: Catalogue(1, by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
     "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
     "colour": lambda *_: "#123456",
     "confirmed": lambda *_: "",
@@ -148,9 +153,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "number": lambda *_: 1,
     "offer": lambda *_: OFFER,
     "on": lambda *_: True,
+    "had": lambda *_: None,
+    "offered": lambda world, tenant: _offered(tenant),
     "other_than": lambda *_: "",
     "needle": lambda *_: "",
     "operator_id": lambda *_: new_id("opr"),
+    "period": lambda *_: "month",
     "permissions": lambda *_: ["home:read"],
     "owner": lambda *_: "Access team",
     "plan_id": lambda *_: "pln_pro",
@@ -161,6 +169,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "revision": lambda *_: 1,
     "role": lambda *_: "member",
     "row": lambda world, tenant: _notification(world, tenant),
+    "seats": lambda *_: 3,
     "sentence": lambda *_: "A sentence",
     "since": lambda *_: now(),
     "slug": lambda *_: "another-slug",
@@ -168,6 +177,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "status": lambda *_: "grace",
     "table": lambda *_: TenantOverride,
     "starts": lambda *_: [now()],
+    "subscription_id": lambda world, tenant: world.rows("billing_subscription", "tenant_id", tenant)[0]["id"],
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
@@ -176,9 +186,20 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "value": lambda *_: "small",
     "typed": lambda *_: {},
     "wanted": lambda *_: Filter(),
+    "why": lambda *_: "other",
+    "wish": lambda *_: Wish(seats=4),
     "was": lambda *_: now().date(),
     "wrapped": lambda *_: b"a key",
 }
+
+
+def _offered(tenant: str) -> Offered:
+    """A change that was shown to somebody of this tenant."""
+    change = Change(
+        *(tenant, "cus_x", "sub_x", Wish(seats=4), {}, {}, (), ()),
+        *(True, "", 100, 50, "month", False, None, False, 4, "usd"),
+    )
+    return Offered(change, Preview("usd", 100, (), now()), now())
 
 
 def _notification(world: World, tenant: str) -> Notification:

@@ -15,6 +15,7 @@ EXTRA = {"tenant_id": "ten_x", "user_id": "usr_x", "permissions": ["owner:transf
 PREFIXES = {
     "invitation": "inv",
     "membership": "mem",
+    "invoice": "in",
     "notification": "ntf",
     "operator": "opr",
     "role": "rol",
@@ -34,6 +35,7 @@ HONEST: dict[str, Any] = {
     **{f"feature_{name.replace('.', '_')}": "on" for name in FEATURES},
     "colour": "#336699",
     "column": "name",
+    "comment": "",
     "dialog": "",
     "effective_on": "",
     "email": "eve@evil.test",
@@ -45,6 +47,7 @@ HONEST: dict[str, Any] = {
     "owner": "Access team",
     "place": "0",
     "reason": "Because it is so",
+    "seats": "3",
     "slug": "-",
     "tab": "overview",
     "about": "",
@@ -54,12 +57,14 @@ HONEST: dict[str, Any] = {
     "comparing": False,
     "on": "on",
     "own": "none",
+    "period": "month",
     "person": "",
     "plan": "",
     "quantity": "1",
     "title": "A title",
     "version": "plv_pro_1",
     "which": "",
+    "why": "other",
     "trial_days": "0",
 }
 

@@ -34,6 +34,14 @@ ASKED_BEFORE = {
     "audit.trail.verify": "by tenancy.history",
     "audit.trail.verify_operators": "by tenancy.directory",
     **{f"entitlements.holdings.{name}": "by tenancy.desk and provisioning" for name in HOLDINGS},
+    **dict.fromkeys(
+        (f"billing.checkout.{name}" for name in ("on_sale", "seats_of", "sold")),
+        "by checkout, changes and overview",
+    ),
+    **dict.fromkeys(
+        (f"billing.subscriptions.{name}" for name in ("counting", "too_small", "waiting")),
+        "by the verbs and pages of billing",
+    ),
     "entitlements.rollouts.read_rules": "by entitlements.rollouts and tenancy.exposure",
     "entitlements.current.outlook": "by tenancy.standing",
     "entitlements.holdings.facts_ahead": "by tenancy.effective",
@@ -54,6 +62,7 @@ ASKED_BEFORE = {
         ),
         "by services and pages, for the roles of what they show or give",
     ),
+    "tenancy.seats.count": "by billing, for what it shows and refuses",
     "tenancy.seats.freeze": "by members and invitations; a second look under the lock",
     "tenancy.seats.take": "by members and invitations; a second look under the lock",
     "tenancy.tenants.changed": "by tenants and logos; tells open pages to load again",

@@ -19,7 +19,11 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
+from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET
 from shared.core.embedded import EmbeddedPostgres
+from shared.dev.stripe_sandbox.contract import API_VERSION
+from shared.dev.stripe_sandbox.objects import make
+from shared.dev.stripe_sandbox.store import Sandbox
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".bulkhead" / "e2e"
@@ -176,9 +180,25 @@ def empty() -> None:
             file.unlink()
 
 
+def listen() -> None:
+    """The tenant app hears of what happens at the stand-in for Stripe, with the secret of the demo."""
+    sandbox = Sandbox(DATA / "stripe.sqlite", f"{SANDBOX}/stripe")
+    account, url = sandbox.account(DEMO_STRIPE_KEY), f"{TENANT}/webhooks/stripe"
+    if url not in [one["url"] for one in account.all("webhook_endpoint")]:
+        known = {"status": "enabled", "metadata": {}, "api_version": API_VERSION, "url": url}
+        endpoint = make(
+            account, "webhook_endpoint", **known, enabled_events=["*"], _secret=DEMO_STRIPE_SECRET
+        )
+        endpoint.pop("secret", None)
+        account.put(endpoint)
+        sandbox.save()
+    sandbox.close()
+
+
 @pytest.fixture(scope="session")
 def house() -> Iterator[House]:
     empty()
+    listen()
     made = House()
     made.start()
     yield made

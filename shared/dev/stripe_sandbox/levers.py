@@ -13,6 +13,7 @@ from shared.dev.stripe_sandbox import belongings, outage, portal, signing, timel
 from shared.dev.stripe_sandbox.chaos import Chaos, Order
 from shared.dev.stripe_sandbox.customers import known
 from shared.dev.stripe_sandbox.deliveries import Deliveries
+from shared.dev.stripe_sandbox.objects import make
 from shared.dev.stripe_sandbox.refusals import Refusal, missing
 from shared.dev.stripe_sandbox.store import Account, Fault, Object, visible
 
@@ -45,6 +46,29 @@ class Advance(Lever):
             raise missing("test_helpers.test_clock", self.clock)
         until = self.to or account.now(clock) + round(self.days * DAY + self.seconds)
         return {"now": _to(account, clock, until)}
+
+
+class OwnClock(Lever):
+    """One that stands still, for a customer who has none yet: what is advanced then concerns nobody else."""
+
+    customer: str
+
+    async def pull(self, account: Account, deliveries: Deliveries) -> Object:  # noqa: ARG002
+        customer, at = known(account, self.customer), account.now()
+        if customer.get("test_clock"):
+            return {"clock": customer["test_clock"]}
+        clock = make(
+            account,
+            "test_helpers.test_clock",
+            frozen_time=at,
+            name=customer["name"],
+            status="ready",
+            deletes_after=at + 30 * DAY,
+        )
+        account.put(clock)
+        customer["test_clock"] = clock["id"]
+        account.put(customer)
+        return {"clock": clock["id"]}
 
 
 class Renew(Lever):
@@ -192,6 +216,7 @@ LEVERS: dict[str, tuple[type[Lever], str]] = {
     "fail-renewal": (FailRenewal, "The next charge of this customer is declined."),
     "mend": (Mend, "Stripe answers again."),
     "network": (Network, "Deliveries are tried again at these times."),
+    "own-clock": (OwnClock, "The customer has a clock of its own."),
     "release": (Release, "What was held is sent."),
     "renew": (Renew, "The clock stands after the renewal."),
     "replace-card": (ReplaceCard, "The card is replaced."),

@@ -1,0 +1,216 @@
+"""Money, from signing up to the end of the last period that was paid: in a browser, with the stand-in's clock."""
+
+import json
+import re
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from shared.core.config import DEMO_STRIPE_KEY
+from tests.e2e.conftest import SANDBOX, TENANT, Newcomer
+from tests.e2e.test_pages import LOOKS, PROMISED, judged, look_at
+
+PAYS, FAILS = "4242424242424242", "4000000000000341"
+SOON = 25_000  # milliseconds until a page has turned by itself, on a machine that does other things too
+
+
+@dataclass
+class Till:
+    """A customer at the stand-in, and the levers of its own clock."""
+
+    customer: str
+
+    @classmethod
+    def of(cls, email: str) -> "Till":
+        request = urllib.request.Request(
+            f"{SANDBOX}/stripe/v1/customers?email={email}",
+            headers={"Authorization": f"Bearer {DEMO_STRIPE_KEY}"},
+        )
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                if found := json.load(response)["data"]:
+                    made = cls(found[0]["id"])
+                    made.pull("own-clock")
+                    return made
+            time.sleep(0.3)
+        raise AssertionError(f"nobody at the stand-in has the address {email}")
+
+    def pull(self, lever: str, **fields: Any) -> dict[str, Any]:
+        body = json.dumps({"customer": self.customer, **fields}).encode()
+        request = urllib.request.Request(
+            f"{SANDBOX}/stripe/_control/{lever}", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            found: dict[str, Any] = json.load(response)
+        return found
+
+
+def opens(who: Newcomer, home: str) -> Page:
+    who.page.goto(f"{home}/billing")
+    expect(who.page.get_by_test_id("plan").first).to_be_visible(timeout=SOON)
+    return who.page
+
+
+def pays(page: Page, card: str, button: str | re.Pattern[str]) -> None:
+    """On the stand-in's page for checkout."""
+    page.wait_for_url("**/stripe/c/**")
+    page.get_by_label("Card number").fill(card)
+    page.get_by_role("button", name=button).first.click()
+    page.wait_for_url("**/billing?session=**")
+
+
+def fact(page: Page, label: str) -> Any:
+    return page.get_by_role("region", name="Billing facts").locator(".stat", has_text=label)
+
+
+def shot(who: Newcomer, name: str) -> None:
+    who.page.wait_for_timeout(250)
+    who.shot(f"billing-{name}")
+
+
+def test_from_signing_up_to_the_end_of_the_last_period(someone: type[Newcomer]) -> None:
+    nora = someone()
+    home = nora.founds("Nora Lind", "nora@harbour.test", "Harbour")
+    till = Till.of("nora@harbour.test")
+
+    # Reports are not in what Free gives; the page stays open beside.
+    gated = nora.another_tab()
+    gated.goto(f"{home}/reports")
+    expect(gated.get_by_test_id("upsell")).to_be_visible(timeout=SOON)
+    gated.get_by_role("link", name="See plans and prices").wait_for()
+
+    page = opens(nora, home)
+    shot(nora, "free")
+    page.get_by_role("button", name="Try Business for 14 days").click()
+    order = page.get_by_test_id("order-form")
+    order.get_by_role("button", name="One more").click()
+    order.get_by_role("button", name="One more").click()
+    shot(nora, "order")
+    order.get_by_role("button", name="Continue to payment").click()
+    pays(page, PAYS, re.compile("^Start trial$"))
+    expect(page.get_by_text("Business is active.")).to_be_visible(timeout=SOON)
+    expect(fact(page, "After the trial")).to_contain_text("$244.00")
+    expect(fact(page, "Paid with")).to_contain_text("Visa ending in 4242")
+    shot(nora, "active")
+    expect(gated.get_by_test_id("weeks")).to_be_visible(timeout=SOON)  # nobody touched it
+
+    # The trial ends, the first period is paid; then more seats, seen before they are paid.
+    till.pull("renew")
+    expect(fact(page, "Next invoice")).to_contain_text("$244.00", timeout=SOON)
+    expect(page.get_by_test_id("invoices")).to_contain_text("$244.00", timeout=SOON)
+    page.get_by_test_id("change-seats").click()
+    change = page.get_by_test_id("change-form")
+    change.get_by_label("Seats").fill("5")
+    expect(change.get_by_test_id("sum")).to_contain_text("Added to the next invoice", timeout=SOON)
+    expect(change).to_contain_text("$274.00 a month")
+    shot(nora, "preview")
+    change.get_by_role("button", name="Change seats").click()
+    expect(change).to_have_count(0, timeout=SOON)
+    expect(page.get_by_text("5 seats are paid for")).to_be_visible(timeout=SOON)
+
+    # The card fails at the renewal.
+    till.pull("replace-card", card=FAILS)
+    till.pull("renew")
+    expect(page.locator(".banner").first).to_contain_text("A payment is overdue.", timeout=SOON)
+    expect(page.get_by_role("link", name=re.compile(r"^Pay \$"))).to_be_visible(timeout=SOON)
+    expect(page.get_by_test_id("invoices")).to_contain_text("Overdue")
+    shot(nora, "grace")
+    assert nora.house.link("nora@harbour.test", "/billing")
+    gated.reload()
+    expect(gated.get_by_test_id("weeks")).to_be_visible(timeout=SOON)
+    gated.locator(".banner").get_by_role("link", name="Open billing").wait_for()
+
+    # Another card, on the provider's page; what was open is paid by it.
+    page.get_by_role("button", name="Manage payment method").click()
+    page.wait_for_url("**/stripe/p/**")
+    page.get_by_label("Card number").fill(PAYS)
+    page.get_by_role("button", name=re.compile("card", re.IGNORECASE)).first.click()
+    page.wait_for_timeout(500)
+    page.goto(f"{home}/billing?back=portal")
+    expect(page.get_by_test_id("invoices")).not_to_contain_text("Overdue", timeout=SOON)
+    expect(page.locator(".banner")).to_have_count(0, timeout=SOON)
+    shot(nora, "recovered")
+
+    # Cancelled: everything works until the period ends, and then no more.
+    page.get_by_test_id("cancel").click()
+    leaving = page.get_by_test_id("cancel-form")
+    leaving.get_by_label("We only needed it for a while").check()
+    shot(nora, "cancel")
+    leaving.get_by_role("button", name="Cancel subscription").click()
+    expect(page.get_by_text("Business ends on")).to_be_visible(timeout=SOON)
+    shot(nora, "cancelled")
+    gated.reload()
+    expect(gated.get_by_test_id("weeks")).to_be_visible(timeout=SOON)
+    till.pull("renew")
+    expect(gated.get_by_test_id("upsell")).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("The subscription ended on")).to_be_visible(timeout=SOON)
+    expect(fact(page, "Plan")).to_contain_text("Free")
+    shot(nora, "ended")
+
+
+@pytest.mark.parametrize("look", PROMISED)
+def test_every_look_of_the_billing_page(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    gil = someone(width=width, dark=dark)
+    gil.enters("gil@globex.test")
+    wrong = look_at(gil, "billing", f"{TENANT}/t/globex/billing", look)
+    gil.page.get_by_label("Yearly").check()
+    expect(gil.page.get_by_text("$290")).to_be_visible()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("look", PROMISED)
+def test_every_look_of_a_subscription(someone: type[Newcomer], look: str) -> None:
+    """With seats, an add-on, a dialog with its sum, and an invoice."""
+    width, dark = LOOKS[look]
+    owner, email = someone(width=width, dark=dark), f"olof-{look}@quay.test"
+    home = owner.founds("Olof Ek", email, f"Quay {look}")
+    till = Till.of(email)
+    page = opens(owner, home)
+    page.get_by_role("button", name="Try Pro for 14 days").click()
+    page.get_by_test_id("order-form").get_by_role("button", name="Continue to payment").click()
+    pays(page, PAYS, re.compile("^Start trial$"))
+    expect(page.get_by_text("Pro is active.")).to_be_visible(timeout=SOON)
+    till.pull("renew")
+    expect(fact(page, "Next invoice")).to_contain_text("$20.00", timeout=SOON)
+    wrong = look_at(owner, "billing-subscribed", f"{home}/billing", look)
+    page.get_by_role("button", name="Change to Business").click()
+    change = page.get_by_test_id("change-form")
+    expect(change.get_by_test_id("sum")).to_be_visible(timeout=SOON)
+    owner.page.wait_for_timeout(250)
+    owner.shot(f"billing-change-{look}")
+    wrong += judged(owner, "billing-change", look)
+    change.get_by_role("button", name="Change to Business").click()
+    expect(change).to_have_count(0, timeout=SOON)
+    page.get_by_role("button", name="Add: 10 more seats").click()
+    expect(change.get_by_test_id("sum")).to_be_visible(timeout=SOON)
+    change.get_by_role("button", name="Add").click()
+    expect(change).to_have_count(0, timeout=SOON)
+    page.get_by_role("button", name="Remove 10 more seats").click()
+    change.get_by_role("button", name="Remove").click()
+    expect(page.get_by_test_id("addon").first).to_contain_text("Paid until", timeout=SOON)
+    page.get_by_test_id("invoices").get_by_role("button").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("Total")
+    owner.page.wait_for_timeout(250)
+    owner.shot(f"billing-invoice-{look}")
+    wrong += judged(owner, "billing-invoice", look)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    wrong += judged(owner, "billing-addon", look)
+    page.screenshot(path=f".artifacts/shots/billing-addon-{look}.png", full_page=True)
+    assert wrong == []
+
+
+def test_who_may_not_pay_is_not_led_there(someone: type[Newcomer]) -> None:
+    adam = someone()
+    adam.enters("adam@acme.test")
+    adam.page.goto(f"{TENANT}/t/acme/home")
+    expect(adam.page.get_by_role("navigation").get_by_role("link", name="Members").first).to_be_visible()
+    expect(adam.page.get_by_role("navigation").get_by_role("link", name="Billing")).to_have_count(0)
+    adam.page.goto(f"{TENANT}/t/acme/billing")
+    expect(adam.page.get_by_test_id("refusal")).to_contain_text("You may not see billing.")
