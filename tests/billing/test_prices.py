@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from shared.audit import trail
 from shared.billing import prices
 from shared.billing import prices_repository as repository
-from shared.billing.models import Price
 from shared.billing.prices import Tier
 from shared.billing.provider import OrderLine
 from shared.core import db
