@@ -26,8 +26,8 @@ from shared.ui.table import Column, badge, data_table, row, some
 from shared.ui.why import diff
 
 COLUMNS = [
-    Column("What for", width="24%"),
-    Column("Price"),
+    Column("What for"),
+    Column("Price", width="32%"),
     Column("From", less=True, width="13%"),
     Column("Why", less=True, width="20%"),
     Column("At the provider", less=True, width="14%"),

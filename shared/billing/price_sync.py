@@ -67,6 +67,7 @@ async def push(role: db.Role = "app", *, mends: bool = False) -> Outcome:
     """
     done, failed = 0, list[str]()
     for account_id, provider in await _sellers(role):
+        pushed = dict[str, str]()
         async with db.transaction(role) as session:
             listed = await repository.list_prices(session)
             there = await repository.list_there_of(session, account_id)
@@ -77,16 +78,17 @@ async def push(role: db.Role = "app", *, mends: bool = False) -> Outcome:
             if price.id not in alive or is_there or plan.retired_at is not None:
                 continue
             try:
-                external_id = await provider.push_price(tag(price, version, plan))
+                pushed[price.id] = await provider.push_price(tag(price, version, plan))
             except ProviderRefused as refusal:
                 failed.append(f"{plan.name}, {prices.title(price)}: {refusal.said}")
                 continue
             except (ProviderDown, KeyRefused) as problem:
                 failed.append(_silent(account_id, problem))
                 break
-            async with db.transaction(role) as session:
-                await repository.put_pushed(session, account_id, price.id, external_id, now())
-            done += 1
+        async with db.transaction(role) as session:
+            for price_id, external_id in pushed.items():
+                await repository.put_pushed(session, account_id, price_id, external_id, now())
+        done += len(pushed)
     if done:
         await _tell(role)
     return Outcome(done, failed=tuple(failed))
@@ -96,6 +98,7 @@ async def compare(role: db.Role = "app") -> Outcome:
     """Whether what was pushed is there still, and is what we think it is."""
     done, drifted, failed = 0, 0, list[str]()
     for account_id, provider in await _sellers(role):
+        compared = dict[str, dict[str, list[str]]]()
         for held in await _held(role, account_id):
             try:
                 there = await provider.read_price(held.tag)
@@ -105,12 +108,13 @@ async def compare(role: db.Role = "app") -> Outcome:
             except (ProviderDown, KeyRefused) as problem:
                 failed.append(_silent(account_id, problem))
                 break
-            found = differences(held, there)
-            async with db.transaction(role) as session:
-                await repository.put_compared(session, account_id, held.price.id, found, now())
-            if found:
+            if found := differences(held, there):
                 log.get(__name__).error("price_drifted", account=account_id, price=held.price.id, what=found)
-            done, drifted = done + 1, drifted + bool(found)
+            compared[held.price.id] = found
+        async with db.transaction(role) as session:
+            for price_id, found in compared.items():
+                await repository.put_compared(session, account_id, price_id, found, now())
+        done, drifted = done + len(compared), drifted + sum(bool(found) for found in compared.values())
     await _tell(role)
     return Outcome(done, drifted, tuple(failed))
 

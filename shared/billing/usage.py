@@ -28,8 +28,8 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
     """
     if meter not in METERS or quantity < 1 or at.tzinfo is None or not 1 <= len(identifier) <= LONGEST:
         raise Invalid("This is no usage that could be billed.", "Nothing was recorded.")
-    row = BillingUsage(tenant_id=ctx.tenant_id, meter=meter, at=at, quantity=quantity, identifier=identifier)
-    return await repository.add(ctx, row)
+    used = BillingUsage(tenant_id=ctx.tenant_id, meter=meter, at=at, quantity=quantity, identifier=identifier)
+    return await repository.add(ctx, used)
 
 
 async def report() -> int:

@@ -12,9 +12,9 @@ from shared.billing.models import BillingUsage
 from shared.core.ctx import Ctx
 
 
-async def add(ctx: Ctx, row: BillingUsage) -> bool:
+async def add(ctx: Ctx, used: BillingUsage) -> bool:
     """False where there is one of this meter and identifier."""
-    statement = insert(BillingUsage).values(**row.model_dump(exclude={"recorded_at"}))
+    statement = insert(BillingUsage).values(**used.model_dump(exclude={"recorded_at"}))
     statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
     connection = await ctx.session.connection()
     return (await connection.execute(statement.returning(col(BillingUsage.id)))).first() is not None

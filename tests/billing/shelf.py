@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from shared.billing import prices_repository as repository
 from shared.billing import providers
-from shared.billing.models import PLATFORM
+from shared.billing.models import PLATFORM, ProviderAccount
 from shared.billing.provider import (
     CustomerState,
     Kept,
@@ -20,6 +20,7 @@ from shared.billing.provider import (
     Subscription,
 )
 from shared.core import db
+from shared.core.db import now
 
 
 class Shelf:
@@ -103,11 +104,16 @@ class Shelf:
 
 @asynccontextmanager
 async def put_up() -> AsyncIterator[Shelf]:
-    """As the provider behind the platform's account, until the test ends; others that tests added have their own."""
+    """As the provider behind the platform's account, until the test ends; those that other tests added are asked nothing."""
     shelf, known = Shelf(), dict(providers._known)
+    providers.use(PLATFORM, cast("Any", shelf))
     async with db.transaction("operator") as session:
         for account in await repository.list_accounts(session):
-            providers.use(account, cast("Any", shelf if account == PLATFORM else Shelf()))
+            if account != PLATFORM:
+                row = await session.get(ProviderAccount, account)
+                assert row is not None
+                row.paused_at = now()
+                session.add(row)
     try:
         yield shelf
     finally:

@@ -68,6 +68,20 @@ def test_a_price_that_comes_stands_beside_the_one_in_force(someone: type[Newcome
     expect(line).to_contain_text("$169.00")
 
 
+def test_prices_are_pushed_and_compared(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    opens(page)
+    page.get_by_role("button", name="Push now").click()
+    expect(page.get_by_text("Pushed ").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("table", name="Prices of Business")).not_to_contain_text("Not pushed")
+    page.get_by_role("button", name="Compare now").click()
+    expect(page.get_by_text("None differs").first).to_be_visible(timeout=30_000)
+    olga.shot("prices-pushed")
+    assert judged(olga, "prices-pushed", "light") == []
+
+
 def test_support_sees_prices_and_sets_none(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")
