@@ -196,8 +196,8 @@ class WebhooksState(PageState):
 
     def _count(self, known: webhooks.Pulse) -> None:
         self.backlog, self.dead = f"{known.backlog:,}", f"{known.counts['dead']:,}"
-        waits = known.counts["pending"] + known.counts["working"]
-        self.oldest = f"The oldest for {billing_words.seconds(known.oldest_s)}" if waits else "Nothing is due"
+        oldest = f"The oldest for {billing_words.seconds(known.oldest_s)}"
+        self.oldest = oldest if known.backlog else "Nothing is due"
         self.p95 = billing_words.seconds(known.p95_s) if known.p95_s is not None else "None"
         self.parked = f"{known.counts['parked']:,}"
         self.types = type_rows(known)
@@ -432,7 +432,10 @@ def dead_letters() -> rx.Component:
         allowed(
             actions.OP_WEBHOOK_REPLAY,
             button(
-                "Replay", glyph="rotate-cw", on_click=WebhooksState.ask("replay", ""), data_testid="replay-dead"
+                "Replay",
+                glyph="rotate-cw",
+                on_click=WebhooksState.ask("replay", ""),
+                data_testid="replay-dead",
             ),
             "Replay",
             glyph="rotate-cw",
