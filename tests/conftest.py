@@ -26,12 +26,15 @@ from xdist.remote import Producer  # noqa: E402
 from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
 from shared.access import evidence  # noqa: E402
+from shared.billing import providers  # noqa: E402
+from shared.billing.models import PLATFORM  # noqa: E402
 from shared.core import db, limits  # noqa: E402
 from shared.core.ctx import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import current  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.state import SessionState  # noqa: E402
 from tests import database, factories  # noqa: E402
+from tests.billing.seller import Seller  # noqa: E402
 
 # Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
 # 3.8 do not reach its scheduler under pytest 9.2.
@@ -153,6 +156,12 @@ async def _moved(there: Callable[[], object]) -> None:
     there()
     current.forget()
     current._catalogue = None  # its number may mean something else there
+
+
+@pytest.fixture(autouse=True)
+def a_seller() -> None:
+    """Behind the platform's account, in this process: somebody who takes every customer and knows no subscription."""
+    providers.use(PLATFORM, Seller())
 
 
 @pytest.fixture(autouse=True)

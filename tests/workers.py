@@ -18,6 +18,9 @@ from typing import Any
 
 import psycopg
 
+from shared.billing import providers
+from shared.billing import tasks as billing
+from shared.billing.models import PLATFORM
 from shared.core import log
 from shared.core.ctx import Ctx
 from shared.identity import tasks as identity
@@ -25,6 +28,7 @@ from shared.jobs import worker
 from shared.tenancy import entry, provisioning
 from shared.tenancy import tasks as tenancy
 from tests import some_tasks
+from tests.billing.seller import Seller
 from tests.database import admin_url
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +53,12 @@ def left(name: str, *, due: bool = False) -> list[tuple[str, str]]:
         ).fetchall()
 
 
+def due(name: str) -> None:
+    """What waits for its next try is tried now."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        connection.execute("update procrastinate_jobs set scheduled_at = null where status = 'todo'")
+
+
 async def die(death: str) -> None:
     """A child that runs the queue and does not survive it."""
     command = [sys.executable, "-m", "tests.workers", death]
@@ -66,17 +76,18 @@ async def die(death: str) -> None:
 async def finish(name: str) -> None:
     """Until nothing is left to do, what dead workers held included."""
     for _ in range(60):
-        await _run()
+        await turn()
         if not [task for task, status in left(name, due=True) if status in ("todo", "doing")]:
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"not finished: {left(name)}")
 
 
-async def _run(tasks: dict[str, Handler] | None = None) -> None:
+async def turn(tasks: dict[str, Handler] | None = None) -> None:
+    """Whatever is due now."""
     worker.HEARTBEAT, worker.SILENT = 0.1, PATIENCE
-    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
-    known = tasks or {**identity.TASKS, **tenancy.TASKS, **some_tasks.TASKS}
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
+    known = tasks or {**identity.TASKS, **tenancy.TASKS, **billing.TASKS, **some_tasks.TASKS}
     await worker.run(known, platform, entry.enter_job, wait=False)
 
 
@@ -111,14 +122,15 @@ async def _deadly_door(tenant_id: str, task: str, request_id: str) -> AsyncItera
 def main(death: str) -> None:
     log.configure("ERROR")
     worker.HEARTBEAT = 0.1
-    tasks: dict[str, Handler] = {**identity.TASKS, **tenancy.TASKS, **some_tasks.TASKS}
+    providers.use(PLATFORM, Seller())
+    tasks: dict[str, Handler] = {**identity.TASKS, **tenancy.TASKS, **billing.TASKS, **some_tasks.TASKS}
     kind, key, when = death.split(":")
     if kind == "step":
         step = provisioning._BY_KEY[key]
         provisioning._BY_KEY[key] = dataclasses.replace(step, run=_deadly(step.run, when))
     else:
         tasks[key] = _deadly(tasks[key], when)
-    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS}
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
 
     async def work() -> None:
         for _ in range(20):  # a worker that does not wait leaves what its last job promised

@@ -91,7 +91,7 @@ async def write(
     if differences:
         await notices.page(ctx.session, ctx.tenant_id, "billing")
         await notices.page(ctx.session, "*", "billing")
-        await queue.put(ctx, DUN)
+        await queue.put(ctx, DUN, in_turn=False)
     return Effect(True, recalculated, differences)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing import adjustments, customers, desk, reconcile
+from shared.billing import adjustments, customers, desk, dunning, reconcile
 from shared.core.ctx import Ctx
 
 
@@ -28,5 +28,6 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     adjustments.TASK: adjust,
     customers.CREATE: create_customer,
     desk.RECONCILE: compare,
+    dunning.TASK: dunning.dun,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.ALL: reconcile_all}

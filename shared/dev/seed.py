@@ -22,6 +22,7 @@ NEED_NO_MAIL = (
     "settings",
     "plan",
     "flags",
+    "billing",
     "checklist",
 )  # steps done here; the worker does those that send mail
 

@@ -1,6 +1,7 @@
 """Promise work. The job appears when the caller's transaction commits, and not if it does not."""
 
 import json
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,18 +15,25 @@ PLATFORM = "platform."
 # The function that procrastinate's own `defer` calls, on the caller's connection.
 DEFER = text("""
     select procrastinate_defer_jobs_v1(array[
-        row(:queue, :task, 0, :lock, null, cast(:args as jsonb), null)::procrastinate_job_to_defer_v1])
+        row(:queue, :task, 0, :lock, null, cast(:args as jsonb), cast(:at as timestamptz))::procrastinate_job_to_defer_v1])
+    where cast(:at as timestamptz) is null or not exists (
+        select from procrastinate_jobs where task_name = :task and status = 'todo' and scheduled_at = :at
+            and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id')
 """)
 
 WAKE = text("update procrastinate_jobs set scheduled_at = null where lock = :tenant_id and status = 'todo'")
 
 
-async def put(ctx: Ctx, task: str, **ids: str) -> None:
-    """`task`: a name in some module's TASKS. Tenant and request go along. One tenant's jobs run one after another."""
+async def put(ctx: Ctx, task: str, *, at: datetime | None = None, in_turn: bool = True, **ids: str) -> None:
+    """`task`: a name in some module's TASKS. Tenant and request go along.
+
+    One tenant's jobs run one after another, and one that has to be tried again holds up those behind it. `in_turn`
+    False: this one waits for nobody and nobody for it. `at`: not before, out of turn, and once for a tenant and time.
+    """
     if not ctx.tenant_id:
         raise NoTenant(f"the job {task} has no tenant")
     args = {"tenant_id": ctx.tenant_id, "request_id": ctx.request_id, **ids}
-    await _defer(ctx.session, task, ctx.tenant_id, args)
+    await _defer(ctx.session, task, ctx.tenant_id if in_turn and at is None else None, args, at)
 
 
 async def put_platform(session: AsyncSession, task: str, *, in_turn: str = "", **ids: str) -> None:
@@ -44,7 +52,11 @@ async def wake(ctx: Ctx) -> None:
     await connection.execute(WAKE, {"tenant_id": ctx.tenant_id})
 
 
-async def _defer(session: AsyncSession, task: str, lock: str | None, args: dict[str, str]) -> None:
+async def _defer(
+    session: AsyncSession, task: str, lock: str | None, args: dict[str, str], at: datetime | None = None
+) -> None:
     await session.flush()  # what the job reads is written before the job
     connection = await session.connection()
-    await connection.execute(DEFER, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args)})
+    await connection.execute(
+        DEFER, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args), "at": at}
+    )

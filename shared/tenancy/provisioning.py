@@ -21,6 +21,7 @@ from shared.tenancy import checklist, notifications, repository
 from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings, TenantState
 
 TASK = "tenancy.provision"
+CREATE_CUSTOMER = "billing.create_customer"  # a task of billing, which stands above us
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ async def _flags(ctx: Ctx) -> None:
     await holdings.seed_flags(ctx)
 
 
+async def _billing(ctx: Ctx) -> None:
+    """Promised, and out of turn: whether the payment provider answers is nothing that a new tenant waits for."""
+    await queue.put(ctx, CREATE_CUSTOMER, in_turn=False)
+
+
 async def _checklist(ctx: Ctx) -> None:
     await checklist.add_all(ctx)
 
@@ -105,6 +111,7 @@ STEPS = (
     Step("settings", "Settings and data key", _settings),
     Step("plan", "Plan", _plan),
     Step("flags", "Flags of the plan", _flags),
+    Step("billing", "Billing account", _billing),
     Step("checklist", "First steps", _checklist),
     Step("welcome_mail", "Welcome mail", _welcome_mail, verified=True),
     Step("welcome", "Welcome", _welcome, verified=True),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from shared.billing.models import Price
 from shared.billing.provider import CustomerState
@@ -9,7 +10,6 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.entitlements import current
-from tests.conftest import Person
 
 PRO_FLAT = "prc_test_pro_flat"
 
@@ -20,18 +20,21 @@ class Seller:
     fail: Exception | None = None
     next_id: str = ""
     looks: int = 0
+    made: dict[str, str] = field(default_factory=dict)  # customers, by the key they were asked for with
 
     async def whoami(self) -> str:
         return "acct_test"
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
-        return self.next_id or f"cus_{new_id('x')[-10:]}"
+        if self.fail is not None:
+            raise self.fail
+        return self.made.setdefault(key, self.next_id or f"cus_{new_id('x')[-10:]}")
 
     async def fetch(self, customer_id: str) -> CustomerState:
         self.looks += 1
         if self.fail is not None:
             raise self.fail
-        return self.state[customer_id]
+        return self.state.get(customer_id, CustomerState(customer_id))
 
 
 async def price(price_id: str, plan: str, kind: str = "flat") -> None:
@@ -55,6 +58,6 @@ async def price(price_id: str, plan: str, kind: str = "flat") -> None:
             )
 
 
-async def tenant_of(person: Person) -> str:
+async def tenant_of(person: Any) -> str:
     async with person.ctx() as ctx:
         return ctx.tenant_id

@@ -131,7 +131,7 @@ async def test_jobs_of_one_tenant_run_one_after_another_and_tenants_do_not_wait(
     for person in (cast.ann, cast.gil, cast.ann, cast.gil):
         async with person.ctx() as ctx:
             await queue.put(ctx, "tests.busy", key="x")
-    await workers._run({"tests.busy": busy})
+    await workers.turn({"tests.busy": busy})
     assert most == {"one": 1, "all": 2}
 
 

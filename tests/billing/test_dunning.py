@@ -1,0 +1,184 @@
+"""Each thing is said once, while it is true, to those who may pay."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.billing import customers, dunning, inbox, providers
+from shared.billing.models import PLATFORM, BillingInvoice
+from shared.billing.provider import CustomerState, Invoice, Subscription
+from shared.core import db
+from shared.core.db import now
+from shared.tenancy import notifications
+from tests import factories, workers
+from tests.billing import events, seller
+from tests.billing.test_apply import subscribed
+from tests.conftest import Cast
+from tests.stand_in_mail import mailbox
+
+DAY = timedelta(days=1)
+T = now().replace(microsecond=0)
+
+
+def invoice(status: str = "open") -> BillingInvoice:
+    return BillingInvoice(
+        tenant_id="ten_x",
+        id="in_1",
+        account_id=PLATFORM,
+        customer_id="cus_1",
+        subscription_id="sub_1",
+        number="A-1",
+        status=status,
+        currency="usd",
+        total=2900,
+        due=2900 if status == "open" else 0,
+        paid=0 if status == "open" else 2900,
+        created_at=T,
+        ticket=1,
+    )
+
+
+OVERDUE = subscribed("past_due", failed_since=T)
+
+
+def kinds(one: Subscription, at_days: float, *said: tuple[str, str], status: str = "open") -> list[str]:
+    return [word.kind for word in dunning.words([one], [invoice(status)], said, T + at_days * DAY)]
+
+
+def test_a_failed_payment_is_told_at_once_and_reminded_of_twice_and_then_access_ends() -> None:
+    said: list[tuple[str, str]] = []
+    told = []
+    for days in (0, 1, 3, 4, 6, 6.9, 7, 8):
+        found = kinds(OVERDUE, days, *said)
+        said += [(kind, "in_1") for kind in found]
+        told += [(days, kind) for kind in found]
+    assert told == [
+        (0, "payment_failed"),
+        (3, "payment_reminder_3"),
+        (6, "payment_reminder_6"),
+        (7, "access_read_only"),
+    ]
+
+
+def test_who_hears_late_hears_the_last_word_only() -> None:
+    assert kinds(OVERDUE, 6.5) == ["payment_reminder_6"]
+
+
+def test_what_is_long_past_is_not_told() -> None:
+    assert kinds(OVERDUE, 30) == []
+
+
+def test_a_payment_stops_it_and_is_thanked_for_once() -> None:
+    paid = subscribed("active")
+    failed = ("payment_failed", "in_1")
+    assert kinds(paid, 3, failed, status="paid") == ["payment_recovered"]
+    assert kinds(paid, 3, failed, ("payment_recovered", "in_1"), status="paid") == []
+    assert kinds(paid, 3, status="paid") == [], "nobody was told that it failed"
+
+
+def test_a_cancellation_stops_it() -> None:
+    ended = replace(OVERDUE, status="canceled", ended_at=T + 2 * DAY)
+    assert kinds(ended, 3, ("payment_failed", "in_1")) == ["subscription_ended"]
+    assert kinds(ended, 3, ("payment_failed", "in_1"), ("subscription_ended", "sub_1")) == []
+    assert kinds(ended, 20) == [], "long past"
+
+
+def test_when_all_tries_are_used_up() -> None:
+    assert kinds(replace(OVERDUE, status="unpaid"), 14) == ["tries_used_up"]
+
+
+@pytest.mark.parametrize(
+    ("days", "pays", "kind"),
+    [
+        (-4, False, []),
+        (-3, False, ["trial_ends"]),
+        (-1, True, ["trial_ends"]),
+        (0, False, ["trial_ended"]),
+        (0, True, []),
+    ],
+)
+def test_the_end_of_a_trial(days: float, pays: bool, kind: list[str]) -> None:
+    trial = replace(subscribed("trialing"), trial_ends_at=T, pays=pays, after_trial="cancel")
+    assert kinds(trial, days) == kind
+
+
+def test_an_end_that_is_foreseen_is_confirmed() -> None:
+    assert kinds(subscribed("active", cancel_at=T + 9 * DAY), 0) == ["subscription_ends"]
+
+
+def test_a_first_payment_that_is_open() -> None:
+    assert kinds(subscribed("incomplete"), 0) == ["first_payment_open"]
+
+
+def test_it_comes_back_when_the_clock_makes_the_next_thing_due() -> None:
+    assert dunning.next_turn([OVERDUE], T + DAY) == T + 3 * DAY
+    assert dunning.next_turn([OVERDUE], T + 8 * DAY) is None
+    trial = replace(subscribed("trialing"), trial_ends_at=T + 9 * DAY)
+    assert dunning.next_turn([trial], T) == T + 6 * DAY
+    assert dunning.next_turn([subscribed("active")], T) is None
+
+
+def bill(status: str, one: Subscription) -> Invoice:
+    due = 2900 if status == "open" else 0
+    return Invoice(
+        *("in_1", "A-1", status, "usd", 2900, due, 2900 - due, 1, None, T, None, None, "", "", one.id),
+    )
+
+
+async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast, schema: str) -> None:
+    workers.clear_queue(schema)
+    bob = await factories.account("Bob")
+    await factories.join(cast.ann.account, cast.ann.slug, bob, "billing")
+    stripe = seller.Seller()
+    providers.use(PLATFORM, stripe)
+    await seller.price(seller.PRO_FLAT, "pro")
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(
+        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+    )
+    async with mailbox() as box:
+        for _ in range(3):
+            await events.store(customer, 2)
+            await inbox.work_off()
+            await workers.finish(schema)
+        failed = [one for one in box.mails if "payment of 29.00 USD failed" in one.subject]
+        assert sorted(one.to for one in failed) == sorted([cast.ann.email, bob.user.email])
+        assert "/billing" in failed[0].text
+        paid = subscribed("active")
+        stripe.state[customer] = CustomerState(
+            customer, subscriptions=(paid,), invoices=(bill("paid", paid),)
+        )
+        await events.store(customer)
+        await inbox.work_off()
+        await workers.finish(schema)
+        thanked = [one for one in box.mails if "payment has arrived" in one.subject]
+        assert sorted(one.to for one in thanked) == sorted([cast.ann.email, bob.user.email])
+    async with cast.ann.ctx() as ctx:
+        told = [one.kind for one in await notifications.list_for_me(ctx) if one.kind.startswith("billing.")]
+        assert sorted(told) == ["billing.payment_failed", "billing.payment_recovered"]
+    async with cast.max.ctx() as ctx:
+        assert not [one for one in await notifications.list_for_me(ctx) if one.kind.startswith("billing.")]
+
+
+async def test_the_reminder_is_a_job_of_its_own_time_and_holds_up_nobody(cast: Cast, schema: str) -> None:
+    workers.clear_queue(schema)
+    stripe = seller.Seller()
+    providers.use(PLATFORM, stripe)
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(
+        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+    )
+    async with mailbox():
+        for owed in (2900, 2800, 2700):  # three looks that found something new promise one reminder
+            changed = replace(bill("open", OVERDUE), due=owed)
+            stripe.state[customer] = CustomerState(customer, subscriptions=(OVERDUE,), invoices=(changed,))
+            await events.store(customer)
+            await inbox.work_off()
+            await workers.finish(schema)
+        async with db.transaction(tenant_id=cast.acme) as session:
+            connection = await session.connection()
+            waiting = await connection.exec_driver_sql(
+                "select lock, scheduled_at from procrastinate_jobs where task_name = 'billing.dun' and status = 'todo'"
+            )
+            assert [(row[0], row[1]) for row in waiting.all()] == [(None, T + 3 * DAY)]
