@@ -1,8 +1,9 @@
 """What operators call the states of billing, with the tone of their badges, and changes as they are read."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.core import money
@@ -40,6 +41,7 @@ ACCESS = {
 # Of a subscription, in the provider's words.
 SUBSCRIPTION = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
 NAMES = {"status": "Access", "word": "Status at the provider"}
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 LONGEST = 160  # characters of one side of a change
 
 
@@ -90,5 +92,7 @@ def _said(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%-d %b %Y, %H:%M} UTC"
     said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"

@@ -12,7 +12,7 @@ from admin_app.frame import page
 from admin_app.shell import PageState, allowed
 from shared.access import actions
 from shared.billing import desk, reconcile
-from shared.billing.desk_repository import ListedDrift
+from shared.billing.desk import ListedDrift
 from shared.billing.models import ReconcileRun
 from shared.core.ctx import OperatorCtx
 from shared.ui.feedback import empty, skeleton_rows, when

@@ -13,7 +13,7 @@ from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.billing import desk
-from shared.billing.desk_repository import ListedInvoice
+from shared.billing.desk import ListedInvoice
 from shared.core.ctx import OperatorCtx
 from shared.tenancy.entry import LOOK_LASTS
 from shared.ui.feedback import empty, skeleton_rows, when

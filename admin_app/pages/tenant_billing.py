@@ -290,7 +290,7 @@ class TenantBillingState(PageState):
     _about: str = ""  # id of the adjustment that the dialog is about
 
     @rx.event
-    @needs(actions.OP_BILLING_READ, page=True)
+    @needs(actions.OP_BILLING_READ)
     async def load(self, reason: str) -> None:
         """For the page, whose own load has filled the frame and watches. Without a reason nothing is shown."""
         reason = a_line(reason, LONGEST_REASON)
@@ -314,7 +314,7 @@ class TenantBillingState(PageState):
             CustomerRow(
                 one.id,
                 one.account_id,
-                desk.address(one.id, live=False),
+                known.addresses[one.id],
                 billing_words.iso(known.synced_at.get(one.id)),
             )
             for one in known.customers

@@ -21,7 +21,7 @@ from shared.entitlements import explain
 from shared.entitlements.features import FEATURES
 from shared.entitlements.holdings import LONGEST_TRIAL, MOST, STATUSES, TRAITS
 from shared.entitlements.limits import LIMITS
-from shared.entitlements.models import TenantOverride
+from shared.entitlements.models import SUBSCRIPTION, TenantOverride
 from shared.tenancy import desk
 from shared.tenancy.desk import Effective
 from shared.ui.feedback import empty, skeleton_rows, when
@@ -114,6 +114,7 @@ class Holding:
     tone: str = ""
     billing_since: str = ""
     billing_said: str = ""
+    billing_how: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,9 @@ def holding(known: Effective) -> Holding:
         tone,
         _iso(billing.starts_at) if billing else "",
         _by(billing.by_name, billing.reason) if billing else "Nothing was ever owed",
+        "It follows the subscription."
+        if billing and billing.source == SUBSCRIPTION
+        else "It is set by hand, until there is a subscription.",
     )
 
 
@@ -511,11 +515,7 @@ def given() -> rx.Component:
     bill = rx.el.li(
         two(
             strong(has.billing),
-            small(
-                has.billing_said,
-                " · Set by hand, until billing follows a payment provider.",
-                class_name="cut-anywhere",
-            ),
+            small(has.billing_said, " · ", has.billing_how, class_name="cut-anywhere"),
         ),
         writes("billing", "Set billing status", data_testid="set-billing"),
         class_name="wrap",

@@ -14,7 +14,7 @@ from admin_app.shell import PageState, allowed
 from shared.access import actions
 from shared.billing import webhooks
 from shared.billing.models import BillingEvent
-from shared.billing.webhooks_repository import Seen
+from shared.billing.webhooks import Seen
 from shared.core.ctx import OperatorCtx
 from shared.core.errors import Invalid
 from shared.tenancy.entry import LOOK_LASTS

@@ -16,7 +16,7 @@ from admin_app.frame import page
 from admin_app.shell import PageState, allowed
 from shared.access import actions
 from shared.billing import accounts, desk, webhooks
-from shared.billing.webhooks_repository import AccountPulse, Seen, Wanted
+from shared.billing.webhooks import AccountPulse, Seen, Wanted
 from shared.core.ctx import OperatorCtx
 from shared.ui.chart import meter
 from shared.ui.feedback import empty, skeleton_rows, when
@@ -196,8 +196,8 @@ class WebhooksState(PageState):
 
     def _count(self, known: webhooks.Pulse) -> None:
         self.backlog, self.dead = f"{known.backlog:,}", f"{known.counts['dead']:,}"
-        waits = known.counts["pending"] + known.counts["working"]
-        self.oldest = f"The oldest for {billing_words.seconds(known.oldest_s)}" if waits else "Nothing is due"
+        oldest = f"The oldest for {billing_words.seconds(known.oldest_s)}"
+        self.oldest = oldest if known.backlog else "Nothing is due"
         self.p95 = billing_words.seconds(known.p95_s) if known.p95_s is not None else "None"
         self.parked = f"{known.counts['parked']:,}"
         self.types = type_rows(known)

@@ -44,6 +44,9 @@ class Wish:
     addon_id: str = ""  # version of an add-on, and how many there are to be
     addons: int = 0
 
+    def with_seats(self, seats: int) -> "Wish":
+        return Wish(self.version_id, self.period, seats, self.addon_id, self.addons)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import trail
-from shared.billing import adjustments, customers, reconcile, repository
+from shared.billing import accounts, adjustments, customers, reconcile, repository
 from shared.billing import desk_repository as own
 from shared.billing.desk_repository import ListedDrift, ListedInvoice
 from shared.billing.models import (
@@ -39,11 +39,15 @@ MOST, NEWEST = 100, 20
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """`synced_at`: when each customer was last looked at. `course`: what follows, as `course.Course` as JSON."""
+    """By id of a customer: when it was last looked at, and where the provider shows it to us.
+
+    `course`: what follows, a `course.Course` as JSON.
+    """
 
     tenant_name: str
     customers: Sequence[BillingCustomer]
     synced_at: Mapping[str, datetime]
+    addresses: Mapping[str, str]
     standing: BillingStanding | None
     subscriptions: Sequence[BillingSubscription]
     invoices: Sequence[BillingInvoice]  # the newest
@@ -79,6 +83,7 @@ async def look(octx: OperatorCtx, tenant_id: str, reason: str) -> Billing:
             ctx.tenant_name,
             known,
             await own.synced_at(ctx.session, [one.id for one in known]),
+            {one.id: _address(one.id, live=await _is_live(octx, one.account_id)) for one in known},
             await repository.get_standing(ctx),
             await repository.list_subscriptions(ctx),
             await own.list_invoices(ctx, NEWEST),
@@ -151,14 +156,18 @@ async def list_invoices(
     return InvoicesPage(shown, own.invoice_cursor(shown[-1]) if len(found) > limit else "")
 
 
-def address(customer_id: str, *, live: bool) -> str:
-    """Where the provider shows this customer to us: its dashboard, or the levers of the stand-in."""
-    if (base := settings().stripe_base) is not None:
-        return f"{base}/_control"
-    return f"https://dashboard.stripe.com/{'' if live else 'test/'}customers/{customer_id}"
-
-
 def levers() -> str:
     """Of the stand-in: its clock, and what befalls its webhooks. "" where a real provider is asked."""
     base = settings().stripe_base
     return f"{base}/_control" if base is not None else ""
+
+
+async def _is_live(octx: OperatorCtx, account_id: str) -> bool:
+    if account_id == PLATFORM:
+        return accounts.platform().livemode
+    return await own.is_live(octx.session, account_id)
+
+
+def _address(customer_id: str, *, live: bool) -> str:
+    """Of its dashboard, or of the levers of the stand-in."""
+    return levers() or f"https://dashboard.stripe.com/{'' if live else 'test/'}customers/{customer_id}"

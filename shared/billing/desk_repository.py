@@ -17,6 +17,7 @@ from shared.billing.models import (
     BillingDrift,
     BillingEvent,
     BillingInvoice,
+    ProviderAccount,
     ReconcileRun,
 )
 from shared.core.ctx import Ctx
@@ -84,6 +85,11 @@ async def synced_at(session: AsyncSession, customer_ids: Sequence[str]) -> Mappi
     connection = await session.connection()
     found = await connection.execute(SYNCED, {"ids": list(customer_ids)})
     return {row[0]: row[1] for row in found.all()}
+
+
+async def is_live(session: AsyncSession, account_id: str) -> bool:
+    found = await session.get(ProviderAccount, account_id)
+    return found is not None and found.livemode
 
 
 async def finish(session: AsyncSession, run_id: str, *, drifted: int) -> None:

@@ -13,7 +13,7 @@ from shared.billing import inbox_repository, sync
 from shared.billing import reconcile_repository as repository
 from shared.billing.apply import Effect
 from shared.billing.models import ReconcileRun
-from shared.core import db, log
+from shared.core import db, log, notices
 from shared.core.ctx import OperatorCtx
 from shared.core.db import now
 from shared.jobs import queue
@@ -77,6 +77,7 @@ async def go(run_id: str) -> None:
             await repository.note(session, run_id, checked, drifted, len(failed))
     async with db.transaction() as session:
         await repository.note(session, run_id, checked, drifted, len(failed), finished=True)
+        await notices.page(session, "*", "billing")
         await inbox_repository.prune(session)
 
 

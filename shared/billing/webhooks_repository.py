@@ -29,11 +29,11 @@ SLOW = text("""
     select percentile_cont(0.95) within group (order by extract(epoch from done_at - received_at)), count(*)
     from billing_inbox where status = 'done' and received_at > clock_timestamp() - interval '1 hour'
 """)
-TROUBLED = text(f"""
+TROUBLED = text("""
     select type, count(*) filter (where status = 'dead'), count(*) filter (where status <> 'dead')
-    from billing_inbox where status = 'dead' or ({OPEN} and error <> '')
+    from billing_inbox where status = 'dead' or (status in ('pending', 'working') and error <> '')
     group by 1 order by count(*) desc, 1 limit :most
-""")  # noqa: S608  our own words
+""")
 ACCOUNTS = text(f"""
     select a.id, a.name, a.livemode, a.paused_at, a.pause_reason,
         count(b.event_id) filter (where b.status <> 'dead'), count(b.event_id) filter (where b.status = 'dead'),
@@ -41,7 +41,7 @@ ACCOUNTS = text(f"""
     from provider_account a
     left join billing_inbox b on b.account_id = a.id and (b.{OPEN} or b.status = 'dead')
     group by a.id order by a.id <> 'platform', a.id
-""")  # noqa: S608
+""")  # noqa: S608  our own words
 TROUBLE = text(f"""
     select a.name, a.paused_at is not null, a.pause_reason, coalesce(a.paused_at, (
         select min(b.received_at) from billing_inbox b

@@ -69,6 +69,19 @@ async def test_the_mapping_what_is_known_and_what_follows(cast: Cast, stripe: se
     assert (REASON, "Sam") in [(one.reason, one.actor_name) for one in looks]
 
 
+async def test_the_mapping_leads_to_the_providers_own_page(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await pays(cast.acme, stripe)
+    async with cast.olga.octx() as octx:
+        known = await desk.look(octx, cast.acme, REASON)
+    assert known.addresses == {customer: desk.levers()}  # of the stand-in, while it stands for the provider
+    monkeypatch.setattr(desk, "levers", lambda: "")
+    async with cast.olga.octx() as octx:
+        known = await desk.look(octx, cast.acme, REASON)
+    assert known.addresses == {customer: f"https://dashboard.stripe.com/test/customers/{customer}"}
+
+
 async def test_without_a_reason_or_a_tenant_nobody_looks(cast: Cast) -> None:
     for reason in ("", " ", "x" * 301):
         with pytest.raises(Invalid):
