@@ -6,7 +6,6 @@ Objects whose kind begins with an underscore are no Stripe objects at all, but a
 
 import hashlib
 import secrets
-import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from shared.dev.stripe_sandbox.repository import File
 
 Object = dict[str, Any]
 SHOWN = 10
-ALPHABET = string.ascii_letters + string.digits
 
 
 @dataclass
@@ -205,7 +203,7 @@ DEFAULTS: Object = {"offset": 0, "retry_days": [3, 5, 7], "after_retries": "unpa
 
 
 def new_id(prefix: str) -> str:
-    return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(24))}"
+    return f"{prefix}_{secrets.token_hex(12)}"
 
 
 def visible(value: Any, nested: bool = False) -> Any:
