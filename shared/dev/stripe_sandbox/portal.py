@@ -18,7 +18,6 @@ TAKES = (
     f"{FEATURES} business_profile.headline business_profile.privacy_policy_url"
     " business_profile.terms_of_service_url default_return_url metadata name"
 )
-EXPIRES_SECONDS = 24 * 3600
 
 
 @route(

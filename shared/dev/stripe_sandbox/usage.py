@@ -23,5 +23,6 @@ def aggregate(account: Account, meter: Object, customer: str, start: int, end: i
 
 
 def of_item(account: Account, subscription: Object, item: Object, start: int, end: int) -> int:
+    """Of the meter of its price."""
     meter = account.objects["billing.meter"][item["price"]["recurring"]["meter"]]
-    return aggregate(account, meter, subscription["customer"], max(start, item["_since"]), end)
+    return aggregate(account, meter, subscription["customer"], start, end)
