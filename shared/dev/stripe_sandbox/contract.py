@@ -8,6 +8,7 @@ so a missing nullable key looks legal.
 import ast
 import importlib
 import inspect
+import json
 import pkgutil
 import sys
 import typing
@@ -41,7 +42,12 @@ def violations(body: dict[str, Any]) -> list[str]:
 
 def skeleton(kind: str, **known: Any) -> dict[str, Any]:
     """A legal object; a string left "unset" is a field the sandbox forgot to fill."""
-    return {**_blank(classes()[kind]), **known}
+    return {**json.loads(_blank_text(kind)), **known}
+
+
+@cache
+def _blank_text(kind: str) -> str:
+    return json.dumps(_blank(classes()[kind]))
 
 
 @cache

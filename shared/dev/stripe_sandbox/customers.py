@@ -82,13 +82,12 @@ def delete(call: Call) -> Object:
 
 
 def remove(account: Account, customer: Object) -> None:
-    for one in account.all("subscription"):
-        if one["customer"] == customer["id"] and one["status"] not in endings.OVER:
+    for one in account.of("subscription", customer["id"]):
+        if one["status"] not in endings.OVER:
             endings.end(account, one)
-    for method in account.all("payment_method"):
-        if method["customer"] == customer["id"]:
-            method["customer"] = None
-            account.put(method)
+    for method in account.of("payment_method", customer["id"]):
+        method["customer"] = None
+        account.put(method)
     gone = {"id": customer["id"], "object": "customer", "deleted": True, "_clock": customer["test_clock"]}
     account.emit("customer.deleted", customer)
     account.put(gone)

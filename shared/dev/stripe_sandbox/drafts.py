@@ -102,9 +102,9 @@ def total(account: Account, invoice: Object) -> None:
 def pending_of(account: Account, customer: str, subscription: Object | None) -> list[Object]:
     """What waits for the next invoice: of this subscription, or of none in particular. Oldest first."""
     found = []
-    for item in account.objects.get("invoiceitem", {}).values():
-        about = (item.get("parent") or {}).get("subscription_details")
+    for item in account.of("invoiceitem", customer)[::-1]:
+        about = (item["parent"] or {}).get("subscription_details")
         mine = about is None or (subscription is not None and about["subscription"] == subscription["id"])
-        if item.get("customer") == customer and item["invoice"] is None and mine:
+        if item["invoice"] is None and mine:
             found.append(item)
     return found

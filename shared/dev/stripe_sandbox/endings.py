@@ -12,7 +12,7 @@ def end(account: Account, subscription: Object, *, reason: str = "cancellation_r
     subscription |= {"cancel_at": None, "status_details": None, "pause_collection": None}
     _reason(subscription, reason)
     account.put(subscription)
-    for invoice in account.all("invoice"):
+    for invoice in account.of("invoice", subscription["customer"]):
         about = (invoice["parent"] or {}).get("subscription_details")
         mine = about is not None and about["subscription"] == subscription["id"]
         if mine and invoice["status"] in ("draft", "open") and not invoice.get("_last"):

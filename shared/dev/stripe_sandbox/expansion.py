@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from shared.dev.stripe_sandbox.objects import PREFIX
+from shared.dev.stripe_sandbox.payments import payment_of
 from shared.dev.stripe_sandbox.refusals import Refusal
 from shared.dev.stripe_sandbox.routes import embedded
 from shared.dev.stripe_sandbox.store import Account, Object, visible
@@ -18,14 +19,15 @@ NAMED = {
 def _subscriptions(account: Account, customer: Object) -> Object:
     found = [
         one
-        for one in account.all("subscription")
-        if one["customer"] == customer["id"] and one["status"] not in ("canceled", "incomplete_expired")
+        for one in account.of("subscription", customer["id"])
+        if one["status"] not in ("canceled", "incomplete_expired")
     ]
     return embedded(found, f"/v1/customers/{customer['id']}/subscriptions")
 
 
 def _payments(account: Account, invoice: Object) -> Object:
-    found = [one for one in account.all("invoice_payment") if one["invoice"] == invoice["id"]]
+    payment = account.get("invoice_payment", invoice.get("_payment"))
+    found = [payment] if payment else []
     return embedded(found, f"/v1/invoices/{invoice['id']}/payments")
 
 
@@ -35,11 +37,10 @@ def _refunds(account: Account, charge: Object) -> Object:
 
 
 def _secret(account: Account, invoice: Object) -> Object | None:
-    for one in account.all("invoice_payment"):
-        if one["invoice"] == invoice["id"]:
-            intent = account.get("payment_intent", one["payment"]["payment_intent"])
-            return {"client_secret": intent["client_secret"], "type": "payment_intent"} if intent else None
-    return None
+    if "_payment" not in invoice:
+        return None
+    _, intent = payment_of(account, invoice)
+    return {"client_secret": intent["client_secret"], "type": "payment_intent"}
 
 
 SHOWN: dict[tuple[str, str], Callable[[Account, Object], Object | list[Object] | None]] = {

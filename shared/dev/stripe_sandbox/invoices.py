@@ -49,7 +49,7 @@ def retrieve(call: Call) -> Object:
 def listing(call: Call) -> Object:
     found = [
         one
-        for one in call.account.all("invoice")
+        for one in _of(call, "invoice")
         if one["customer"] == call.get("customer", one["customer"])
         and one["status"] == call.get("status", one["status"])
         and _subscription(one) == call.get("subscription", _subscription(one))
@@ -94,8 +94,8 @@ def delete(call: Call) -> Object:
         raise Refusal(
             "You can only delete draft invoices that were made by hand.", code="invoice_not_editable"
         )
-    for item in account.all("invoiceitem"):
-        if item.get("invoice") == invoice["id"]:
+    for item in account.of("invoiceitem", invoice["customer"]):
+        if item["invoice"] == invoice["id"]:
             item["invoice"] = None
             account.put(item)
     account.drop("invoice", invoice["id"])
@@ -180,7 +180,7 @@ def retrieve_item(call: Call) -> Object:
 def list_items(call: Call) -> Object:
     found = [
         one
-        for one in call.account.all("invoiceitem")
+        for one in _of(call, "invoiceitem")
         if one["customer"] == call.get("customer", one["customer"])
         and one["invoice"] == call.get("invoice", one["invoice"])
         and (one["invoice"] is None) == call.get("pending", one["invoice"] is None)
@@ -217,6 +217,11 @@ def _closed(call: Call, status: str) -> Object:
             invoice=invoice["id"],
         )
     return invoice
+
+
+def _of(call: Call, kind: str) -> list[Object]:
+    chosen = call.get("customer")
+    return call.account.all(kind) if chosen is None else call.account.of(kind, chosen)
 
 
 def _subscription(invoice: Object) -> str | None:

@@ -116,7 +116,7 @@ def pending(
 
 def forget_prorations(account: Account, subscription: Object) -> None:
     """Those that wait for an invoice of this subscription, which will not come."""
-    for made in account.all("invoiceitem"):
+    for made in account.of("invoiceitem", subscription["customer"]):
         about = (made["parent"] or {}).get("subscription_details")
         mine = about is not None and about["subscription"] == subscription["id"]
         if mine and made["proration"] and made["invoice"] is None:

@@ -108,7 +108,7 @@ def detach(call: Call) -> Object:
         shown = visible(owner)
         owner["invoice_settings"]["default_payment_method"] = None
         update(account, owner, "customer.updated", shown)
-    for one in account.all("subscription"):
+    for one in account.of("subscription", owner["id"]):
         if one["default_payment_method"] == method["id"]:
             one["default_payment_method"] = None
             account.put(one)
@@ -144,5 +144,4 @@ def one_of_customer(call: Call) -> Object:
 
 
 def _page(call: Call, customer: str) -> Object:
-    found = [one for one in call.account.all("payment_method") if one["customer"] == customer]
-    return page(call, found, "payment_method")
+    return page(call, call.account.of("payment_method", customer), "payment_method")

@@ -66,11 +66,12 @@ def open_intent(account: Account, invoice: Object) -> None:
         created=account.now(invoice),
     )
     account.put(payment)
+    invoice["_payment"] = payment["id"]
 
 
 def payment_of(account: Account, invoice: Object) -> tuple[Object, Object]:
     """The open or paid payment of an invoice, and its intent."""
-    payment = next(one for one in account.all("invoice_payment") if one["invoice"] == invoice["id"])
+    payment = account.objects["invoice_payment"][invoice["_payment"]]
     return payment, account.objects["payment_intent"][payment["payment"]["payment_intent"]]
 
 
@@ -113,7 +114,7 @@ def charge(account: Account, invoice: Object, method: Object | None) -> bool:
 
 def cancel(account: Account, invoice: Object) -> None:
     """Nobody will pay this any more."""
-    if any(one["invoice"] == invoice["id"] for one in account.all("invoice_payment")):
+    if "_payment" in invoice:
         payment, intent = payment_of(account, invoice)
         if payment["status"] == "open":
             payment["status"] = "canceled"

@@ -18,7 +18,6 @@ TAKES = (
     f"{FEATURES} business_profile.headline business_profile.privacy_policy_url"
     " business_profile.terms_of_service_url default_return_url metadata name"
 )
-EXPIRES_SECONDS = 24 * 3600
 
 
 @route(
@@ -104,21 +103,13 @@ def replace_card(account: Account, customer: str, card: str) -> None:
     before = visible(owner)
     owner["invoice_settings"] = {**owner["invoice_settings"], "default_payment_method": method["id"]}
     update(account, owner, "customer.updated", before)
-    for one in account.all("subscription"):
-        if (
-            one["customer"] == customer
-            and one["default_payment_method"]
-            and one["status"] not in endings.OVER
-        ):
+    for one in account.of("subscription", customer):
+        if one["default_payment_method"] and one["status"] not in endings.OVER:
             shown = visible(one)
             one["default_payment_method"] = method["id"]
             update(account, one, "customer.subscription.updated", shown)
-    for invoice in account.all("invoice")[::-1]:
-        if (
-            invoice["customer"] == customer
-            and invoice["status"] == "open"
-            and _is_collected(account, invoice)
-        ):
+    for invoice in account.of("invoice", customer)[::-1]:
+        if invoice["status"] == "open" and _is_collected(account, invoice):
             collection.attempt(account, invoice, method)
 
 

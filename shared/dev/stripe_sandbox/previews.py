@@ -97,10 +97,9 @@ def _copy(account: Account, customer: str) -> Account:
     copy.moments = dict(account.moments)
     copy.objects = {kind: dict(found) for kind, found in account.objects.items()}
     copy.objects["customer"][customer] = deepcopy(account.objects["customer"][customer])
-    for kind in ("subscription", "invoice", "invoiceitem"):
-        for id_, one in account.objects.get(kind, {}).items():
-            if one.get("customer") == customer:
-                copy.objects[kind][id_] = deepcopy(one)
+    for kind in ("subscription", "invoice", "invoiceitem", "_meter_event"):
+        for one in account.of(kind, customer)[::-1]:
+            copy.learn(deepcopy(one))
     for id_, coupon in account.objects.get("coupon", {}).items():
         copy.objects["coupon"][id_] = dict(coupon)
     return copy

@@ -17,12 +17,10 @@ class File:
             " (place integer primary key, account text, kind text, id text, body text, unique (account, kind, id))"
         )
 
-    def objects(self) -> Iterable[tuple[str, str, str, dict[str, Any]]]:
-        """Account key, kind, id and body, in the order in which they were made."""
-        for key, kind, id_, body in self._db.execute(
-            "select account, kind, id, body from object order by place"
-        ):
-            yield key, kind, id_, json.loads(body)
+    def objects(self) -> Iterable[tuple[str, dict[str, Any]]]:
+        """With their account's key, in the order in which they were made."""
+        for key, body in self._db.execute("select account, body from object order by place"):
+            yield key, json.loads(body)
 
     def keep(self, rows: Iterable[tuple[str, str, str, dict[str, Any] | None]]) -> None:
         """A body of None: the object is gone."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from shared.dev.stripe_sandbox.forms import leaves
@@ -19,7 +19,6 @@ class Call:
     path: str
     ids: dict[str, str]
     sent: dict[str, Any]
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.sent.get(name, default)

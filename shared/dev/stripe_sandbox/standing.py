@@ -52,7 +52,6 @@ def _delinquent(account: Account, customer_id: str) -> None:
         return
     before = visible(customer)
     customer["delinquent"] = any(
-        one["customer"] == customer_id and one["status"] == "open" and one["attempted"]
-        for one in account.all("invoice")
+        one["status"] == "open" and one["attempted"] for one in account.of("invoice", customer_id)
     )
     update(account, customer, "customer.updated", before)

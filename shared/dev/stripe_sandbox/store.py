@@ -6,7 +6,6 @@ Objects whose kind begins with an underscore are no Stripe objects at all, but a
 
 import hashlib
 import secrets
-import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from shared.dev.stripe_sandbox.repository import File
 
 Object = dict[str, Any]
 SHOWN = 10
-ALPHABET = string.ascii_letters + string.digits
 
 
 @dataclass
@@ -53,7 +51,11 @@ class Account:
     faults: list[Fault] = field(default_factory=list)
     request: Request = field(default_factory=Request)
     moments: dict[str | None, int] = field(default_factory=dict)
-    quiet_until: float = 0.0  # nothing without a test clock is due before; any change makes us look again
+    owned: dict[tuple[str, str], dict[str, Object]] = field(default_factory=dict)  # by kind and customer
+    touched: dict[tuple[str, str], None] = field(default_factory=dict)  # whose time has to be planned anew
+    agenda: "dict[str | None, list[Due]]" = field(
+        default_factory=dict
+    )  # a heap per test clock, None: real time
     dry: bool = False  # a copy to preview on: invoices are drafted and nobody pays
 
     @property
@@ -85,11 +87,18 @@ class Account:
 
     def put(self, obj: Object) -> Object:
         """New or changed: objects are changed in place and put again, so that they are written."""
-        self.objects.setdefault(obj["object"], {})[obj["id"]] = obj
+        self.learn(obj)
         self.sandbox.changed.add((self.key, obj["object"], obj["id"]))
-        if obj["object"] in TIMED:
-            self.quiet_until = 0.0
         return obj
+
+    def learn(self, obj: Object) -> None:
+        """Where it is found, and that its time has to be planned."""
+        kind, id_, customer = obj["object"], obj["id"], obj.get("customer")
+        self.objects.setdefault(kind, {})[id_] = obj
+        if isinstance(customer, str):
+            self.owned.setdefault((kind, customer), {})[id_] = obj
+        if kind in TIMED:
+            self.touched[kind, id_] = None
 
     def get(self, kind: str, id_: str | None) -> Object | None:
         return self.objects.get(kind, {}).get(id_ or "")
@@ -98,8 +107,14 @@ class Account:
         """Newest first, as Stripe lists."""
         return list(self.objects.get(kind, {}).values())[::-1]
 
+    def of(self, kind: str, customer: str) -> list[Object]:
+        """All of a customer, newest first."""
+        found = self.owned.get((kind, customer), {}).values()
+        return [one for one in found if one.get("customer") == customer][::-1]
+
     def drop(self, kind: str, id_: str) -> None:
-        self.objects[kind].pop(id_)
+        gone = self.objects[kind].pop(id_)
+        self.owned.get((kind, gone.get("customer") or ""), {}).pop(id_, None)
         self.sandbox.changed.add((self.key, kind, id_))
 
     def emit(self, kind: str, subject: Object, previous: Object | None = None) -> Object:
@@ -136,8 +151,8 @@ class Sandbox:
         self.on_account: list[Callable[[Account], None]] = []  # told of every account on first sight
         self.changed: set[tuple[str, str, str]] = set()
         self._file = File(path) if path else None
-        for key, kind, id_, body in self._file.objects() if self._file else ():
-            self._known(key).objects.setdefault(kind, {})[id_] = body
+        for key, body in self._file.objects() if self._file else ():
+            self._known(key).learn(body)
 
     def account(self, key: str) -> Account:
         """Of any test key, made on first sight."""
@@ -180,14 +195,15 @@ class Sandbox:
         return self.accounts[key]
 
 
-TIMED = {"_settings", "checkout.session", "invoice", "subscription", "test_helpers.test_clock"}
+Due = tuple[int, int, int, str, str]  # when, what comes first in the same second, a number, kind and id
+TIMED = {"checkout.session", "invoice", "subscription"}
 # Of an account. `retry_days` lie between one try to collect an invoice and the next; after the last one,
 # a subscription becomes what `after_retries` says: unpaid, canceled, or it stays past_due.
 DEFAULTS: Object = {"offset": 0, "retry_days": [3, 5, 7], "after_retries": "unpaid"}
 
 
 def new_id(prefix: str) -> str:
-    return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(24))}"
+    return f"{prefix}_{secrets.token_hex(12)}"
 
 
 def visible(value: Any, nested: bool = False) -> Any:

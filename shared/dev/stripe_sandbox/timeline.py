@@ -1,24 +1,23 @@
 """Time passes: whatever became due happens, in order and at the moment it was due."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 
 from shared.dev.stripe_sandbox import checkout, collection, endings, renewals, resumptions
 from shared.dev.stripe_sandbox.refusals import Refusal
 from shared.dev.stripe_sandbox.store import Account, Object, visible
 
 HOUR, DAY = 3600, 86_400
-Due = tuple[int, int, Callable[[], object]]  # when, what comes first of the same second, what happens
+NUMBERS = count()  # planned earlier comes first
+Step = tuple[int, int, Callable[[], object]]  # when, what comes first in the same second, what happens
 
 
 def tick(account: Account) -> None:
     """Let everything happen that is due by now. Called on each request and by a timer."""
-    now = account.now()
-    if now < account.quiet_until:
-        return
-    for clock in account.objects.get("test_helpers.test_clock", {}):
-        _run(account, clock, account.now(account.objects["test_helpers.test_clock"][clock]))
-    account.quiet_until = _run(account, None, now)
+    for clock in _plan(account) - {None}:
+        _run(account, clock, account.now(account.get("test_helpers.test_clock", clock)))
+    _run(account, None, account.now())
 
 
 def advance(account: Account, seconds: int) -> None:
@@ -40,33 +39,49 @@ def advance_clock(account: Account, clock: str, to: int) -> None:
     account.emit("test_helpers.test_clock.ready", found, {"frozen_time": before["frozen_time"]})
 
 
-def _run(account: Account, clock: str | None, until: int) -> float:
-    """When something is due next."""
+def _run(account: Account, clock: str | None, until: int) -> None:
+    agenda = account.agenda.setdefault(clock, [])
     try:
-        while True:
-            first = min(_due(account, clock), key=lambda one: one[:2], default=None)
-            if first is None or first[0] > until:
-                return first[0] if first else float("inf")
-            # never back: what was found late happens late, after what happened before
-            account.moments[clock] = max(first[0], account.moments.get(clock, first[0]))
-            first[2]()
+        while agenda and agenda[0][0] <= until:
+            at, order, _, kind, id_ = heappop(agenda)
+            for step in _steps(account, account.get(kind, id_)):
+                if step[:2] == (at, order):  # else it was changed since it was planned
+                    # never back: what was found late happens late, after what happened before
+                    account.moments[clock] = max(at, account.moments.get(clock, at))
+                    step[2]()
+                    break
+            _plan(account)
     finally:
         account.moments.pop(clock, None)
 
 
-def _due(account: Account, clock: str | None) -> Iterator[Due]:
-    for subscription in account.objects.get("subscription", {}).values():
-        if subscription["test_clock"] == clock and subscription["status"] not in endings.OVER:
-            yield from _of_subscription(account, subscription)
-    for invoice in account.objects.get("invoice", {}).values():
-        if invoice["test_clock"] == clock and invoice["status"] in ("draft", "open"):
-            yield from _of_invoice(account, invoice)
-    for session in account.objects.get("checkout.session", {}).values():
-        if session["status"] == "open" and account.clock_of(session) == clock:
-            yield session["expires_at"], 9, partial(checkout.expire, account, session)
+def _plan(account: Account) -> set[str | None]:
+    """Put what was changed into the agendas; of which clocks."""
+    clocks: set[str | None] = set()
+    while account.touched:
+        kind, id_ = next(iter(account.touched))
+        del account.touched[kind, id_]
+        found = account.get(kind, id_)
+        clock = account.clock_of(found)
+        agenda = account.agenda.setdefault(clock, [])
+        for at, order, _ in _steps(account, found):
+            heappush(agenda, (at, order, next(NUMBERS), kind, id_))
+            clocks.add(clock)
+    return clocks
 
 
-def _of_subscription(account: Account, one: Object) -> Iterator[Due]:
+def _steps(account: Account, one: Object | None) -> Iterator[Step]:
+    if one is None:
+        return
+    if one["object"] == "subscription" and one["status"] not in endings.OVER:
+        yield from _of_subscription(account, one)
+    elif one["object"] == "invoice":
+        yield from _of_invoice(account, one)
+    elif one["object"] == "checkout.session" and one["status"] == "open":
+        yield one["expires_at"], 9, lambda: checkout.expire(account, one)
+
+
+def _of_subscription(account: Account, one: Object) -> Iterator[Step]:
     status = one["status"]
     if status == "trialing" and not one.get("_warned"):
         yield max(one["created"], one["trial_end"] - 3 * DAY), 0, lambda: renewals.warn(account, one)
@@ -86,7 +101,7 @@ def _of_subscription(account: Account, one: Object) -> Iterator[Due]:
         yield ends, 4, lambda: renewals.renew(account, one)
 
 
-def _of_invoice(account: Account, one: Object) -> Iterator[Due]:
+def _of_invoice(account: Account, one: Object) -> Iterator[Step]:
     if one["status"] == "draft" and one["automatically_finalizes_at"]:
         yield one["automatically_finalizes_at"], 5, lambda: collection.go_on(account, one)
     if one["status"] == "open" and one["next_payment_attempt"]:

@@ -6,8 +6,8 @@ from shared.dev.stripe_sandbox.store import Account, Object
 def events(account: Account, meter: Object, customer: str, start: int, end: int) -> list[Object]:
     found = [
         one
-        for one in account.objects.get("_meter_event", {}).values()
-        if one["meter"] == meter["id"] and one["customer"] == customer and start <= one["timestamp"] < end
+        for one in account.of("_meter_event", customer)[::-1]
+        if one["meter"] == meter["id"] and start <= one["timestamp"] < end
     ]
     return sorted(found, key=lambda one: int(one["timestamp"]))
 
@@ -23,5 +23,6 @@ def aggregate(account: Account, meter: Object, customer: str, start: int, end: i
 
 
 def of_item(account: Account, subscription: Object, item: Object, start: int, end: int) -> int:
+    """Of the meter of its price."""
     meter = account.objects["billing.meter"][item["price"]["recurring"]["meter"]]
-    return aggregate(account, meter, subscription["customer"], max(start, item["_since"]), end)
+    return aggregate(account, meter, subscription["customer"], start, end)

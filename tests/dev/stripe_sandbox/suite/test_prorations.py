@@ -4,11 +4,13 @@ January 2025 has 2,678,400 seconds. What is left at noon of the 16th is exactly 
 21/31, on the 21st 11/31.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import stripe
 
+from shared.dev.stripe_sandbox.store import Account
 from tests.dev.stripe_sandbox.suite.stand import Shop, at
 
 START, HALF = "2025-01-01", "2025-01-16 12:00"
@@ -191,6 +193,55 @@ def test_use_of_an_item_that_goes_is_billed(shop: Shop) -> None:
     shop.v1.subscription_items.delete(calls.id)
     shop.advance(clock, "2025-02-01 02:00")
     assert shop.lines(shop.again(subscription).latest_invoice) == [(1, 2000), (30, 300)]
+
+
+def test_a_metered_item_counts_from_when_it_was_added(shop: Shop) -> None:
+    clock, subscription = begun(shop, (shop.price(2000), 1), until="2025-01-05")
+    meter = shop.meter()
+    customer = shop.v1.customers.retrieve(subscription.customer)
+    shop.use_units(meter, customer, 1_000, at("2025-01-04"))
+    shop.v1.subscription_items.create({"subscription": subscription.id, "price": shop.metered(meter, 10).id})
+    shop.use_units(meter, customer, 7)
+    shop.advance(clock, "2025-02-01 02:00")
+    invoice = shop.again(subscription).latest_invoice
+    assert shop.lines(invoice) == [(1, 2000), (7, 70)]
+    assert invoice.lines.data[1].period.start == at("2025-01-05")
+
+
+def test_previews_show_what_would_be_and_leave_no_trace(shop: Shop, account: Account) -> None:
+    clock, subscription = begun(shop, (shop.price(2000), 3), until="2025-01-10")
+    customer, meter = subscription.customer, shop.meter()
+    shop.v1.subscription_items.create({"subscription": subscription.id, "price": shop.metered(meter, 10).id})
+    shop.use_units(meter, shop.v1.customers.retrieve(customer), 4)
+    shop.advance(clock, HALF)
+    year = shop.price(20_000, interval="year")
+    before = {kind: deepcopy(found) for kind, found in account.objects.items() if kind != "_idempotency"}
+
+    def preview(**sent: Any) -> list[tuple[int, int]]:
+        return shop.lines(shop.v1.invoices.create_preview(sent))
+
+    def changed(**details: Any) -> list[tuple[int, int]]:
+        return preview(subscription=subscription.id, subscription_details=details)
+
+    assert preview(subscription=subscription.id) == [(3, 6000), (4, 40)]
+    assert changed(items=[{"id": item(subscription), "quantity": 5}]) == [
+        (5, 10_000),
+        (4, 40),
+        (3, -3000),
+        (5, 5000),
+    ]
+    assert changed(items=[{"id": item(subscription), "price": year.id, "quantity": 1}]) == [
+        (1, 20_000),
+        (3, -3000),
+        (4, 40),
+    ]
+    assert changed(cancel_now=True) == [(3, -3000), (4, 40)]
+    assert preview(subscription=subscription.id, preview_mode="recurring") == [(3, 6000), (4, 40)]
+    assert preview(customer=customer, subscription_details={"items": [{"price": year.id}]}) == [(1, 20_000)]
+    with pytest.raises(stripe.InvalidRequestError) as none:
+        changed(cancel_at_period_end=True)
+    assert none.value.code == "invoice_upcoming_none"
+    assert {kind: account.objects[kind] for kind in before} == before
 
 
 def test_a_proration_date_fixes_the_preview(shop: Shop) -> None:
