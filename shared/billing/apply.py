@@ -1,7 +1,7 @@
 """Write what a look at the provider found, and what follows from it for the tenant. In the caller's transaction.
 
-Locks, in this order: the webhooks that asked (by the caller), the customer (by the guard), the tenant. Two customers of one tenant pass different guards, so
-the tenant is locked before what is known of the other one is read.
+Locks, in this order: the webhooks that asked (by the caller), the customer (by the guard), the tenant. Two customers of
+one tenant pass different guards, so the tenant is locked before what is known of the other one is read.
 """
 
 from collections.abc import Sequence
