@@ -204,6 +204,10 @@ create table billing_usage (
     tried_at timestamptz, reported_at timestamptz, primary key (tenant_id, id), unique (tenant_id, meter, identifier)
 );
 create index billing_usage_waiting on billing_usage (tenant_id, id) where reported_at is null;
+create table mail_choice (
+    {KEY}, user_id {ID} not null references "user", kind text not null check (kind in ('payments')), wanted boolean not null,
+    changed_at {MOMENT}, primary key (tenant_id, id), unique (tenant_id, user_id, kind)
+);
 create function keep_customer_place() returns trigger language plpgsql security definer
 set search_path = pg_catalog, public as $$
 begin
@@ -219,7 +223,13 @@ begin
 end $$;
 create trigger keep_customer_place after insert on billing_customer for each row execute function keep_customer_place();
 """
-CHANGING = ("billing_subscription", "billing_invoice", "billing_standing", "billing_adjustment")
+CHANGING = (
+    "mail_choice",
+    "billing_subscription",
+    "billing_invoice",
+    "billing_standing",
+    "billing_adjustment",
+)
 APPENDED = ("billing_customer", "billing_event", "billing_drift", "dunning_notice")
 
 # Whose word a row is: ours, or what follows from a subscription.

@@ -17,7 +17,7 @@ from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.identity.models import User
 from shared.jobs import mail, queue
-from shared.tenancy import notifications, payers
+from shared.tenancy import mail_choices, notifications, payers
 
 TASK = "billing.dun"
 REMIND_AFTER = (timedelta(days=3), timedelta(days=6))
@@ -168,6 +168,8 @@ async def _tell(ctx: Ctx, person: User, word: Word, notice: str) -> None:
         href=place,
         dedupe=f"{word.kind}:{word.about}",
     )
+    if not await mail_choices.wants(ctx, person.id, mail_choices.PAYMENTS):
+        return
     await mail.send(
         person.email,
         "billing",

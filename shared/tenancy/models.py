@@ -170,6 +170,18 @@ class Notification(TenantRow, table=True):
     read_at: datetime | None = Field(default=None, sa_type=moment())
 
 
+class MailChoice(TenantRow, table=True):
+    """Whether one person wants mails of a kind from one tenant. Without a row they do."""
+
+    __tablename__ = "mail_choice"
+
+    id: str = Field(default_factory=lambda: new_id("mch"), primary_key=True)
+    user_id: str = Field(foreign_key="user.id")
+    kind: str
+    wanted: bool
+    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+
+
 class TenantKey(TenantRow, table=True):
     """The data key of a tenant, wrapped by a master key. Destroying it erases the tenant's secrets everywhere."""
 

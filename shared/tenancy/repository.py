@@ -23,6 +23,7 @@ from shared.tenancy.models import (
     ChecklistItem,
     Invitation,
     InvitationStatus,
+    MailChoice,
     Membership,
     MembershipState,
     Notification,
@@ -465,6 +466,39 @@ async def mark_read(ctx: Ctx, user_id: str, notification_id: str) -> bool:
 async def add_notification(ctx: Ctx, row: Notification) -> bool:
     row.id = row.id or new_id("ntf")
     return await insert_missing(ctx, row)
+
+
+async def list_owner_ids(ctx: Ctx) -> set[str]:
+    """Of people who own the organisation now."""
+    statement = (
+        select(Membership.user_id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == "owner")
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    return set((await ctx.session.exec(statement)).all())
+
+
+async def list_declined(ctx: Ctx, user_id: str) -> set[str]:
+    """Kinds of mails that this person does not want."""
+    statement = (
+        select(MailChoice.kind)
+        .where(MailChoice.tenant_id == ctx.tenant_id)
+        .where(MailChoice.user_id == user_id)
+        .where(col(MailChoice.wanted).is_(False))
+    )
+    return set((await ctx.session.exec(statement)).all())
+
+
+async def put_mail_choice(ctx: Ctx, user_id: str, kind: str, wanted: bool) -> None:
+    row = MailChoice(tenant_id=ctx.tenant_id, user_id=user_id, kind=kind, wanted=wanted)
+    statement = insert(MailChoice).values(row.model_dump())
+    statement = statement.on_conflict_do_update(
+        index_elements=["tenant_id", "user_id", "kind"],
+        set_={"wanted": wanted, "changed_at": row.changed_at},
+    )
+    connection = await ctx.session.connection()
+    await connection.execute(statement)
 
 
 async def lock_user(session: AsyncSession, user_id: str) -> None:

@@ -7,7 +7,7 @@ import reflex as rx
 
 from shared.access import actions
 from shared.core.ctx import Ctx
-from shared.tenancy import notifications
+from shared.tenancy import mail_choices, notifications
 from shared.ui.feedback import empty, skeleton_rows, when
 from shared.ui.form import button
 from shared.ui.form_model import an_id
@@ -38,12 +38,18 @@ def notification_row(one: Any) -> NotificationRow:
 class NotificationsState(PageState):
     loaded: bool = False
     rows: list[NotificationRow] = []
+    asks_payments: bool = False  # whether mails about payments are sent to this person at all
+    wants_payments: bool = True
+    keeps_payments: str = ""  # why they cannot be declined
 
     @rx.event
     @needs(actions.NOTIFICATION_READ, page=True)
     async def load(self) -> None:
         async with self._open(NotificationsState.load, "notifications") as ctx:
-            rows = await self._read(ctx)
+            rows, choice = await self._read(ctx), (await mail_choices.mine(ctx)).get(mail_choices.PAYMENTS)
+        self.asks_payments = choice is not None
+        self.wants_payments = choice is None or choice.wanted
+        self.keeps_payments = choice.refused if choice else ""
         self.rows, self.loaded = rows, True
 
     async def _read(self, ctx: Ctx) -> list[NotificationRow]:
@@ -55,6 +61,35 @@ class NotificationsState(PageState):
         async with self._ctx() as ctx:
             await notifications.mark_read(ctx, an_id("ntf", notification_id))
         return NotificationsState.load
+
+    @rx.event
+    @needs(actions.NOTIFICATION_READ)
+    async def choose_payments(self, wanted: bool) -> Any:
+        async with self._ctx() as ctx:
+            await mail_choices.choose(ctx, mail_choices.PAYMENTS, wanted is True)
+        return NotificationsState.load
+
+
+def mails() -> rx.Component:
+    """For those to whom mails about payments are sent."""
+    state = NotificationsState
+    choice = rx.cond(
+        state.wants_payments,
+        button("Stop these mails", kind="quiet", on_click=state.choose_payments(False), data_once="true"),
+        button("Send me these mails", kind="quiet", on_click=state.choose_payments(True), data_once="true"),
+    )
+    words = rx.el.div(
+        rx.el.h2("Mails about payments"),
+        small(
+            rx.cond(
+                state.wants_payments, "You get them.", "You do not get them; in the app you read all of it."
+            )
+        ),
+        class_name="two",
+    )
+    return rx.el.div(
+        words, rx.cond(state.keeps_payments != "", small(state.keeps_payments), choice), class_name="row wrap"
+    )
 
 
 def line(one: NotificationRow) -> rx.Component:
@@ -91,6 +126,7 @@ def notifications_page() -> rx.Component:
     return page(
         head("Notifications", said="Only for you, only in this organisation."),
         hull(rx.cond(NotificationsState.loaded, found, skeleton_rows(3)), name="Notifications"),
+        rx.cond(NotificationsState.asks_payments, hull(mails(), name="Mails about payments")),
         current="Notifications",
         load=NotificationsState.load,
     )

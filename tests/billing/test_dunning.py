@@ -10,11 +10,12 @@ from shared.billing.models import PLATFORM, BillingInvoice
 from shared.billing.provider import CustomerState, Invoice, Subscription
 from shared.core import db
 from shared.core.db import now
-from shared.tenancy import notifications
+from shared.core.errors import Conflict, Invalid
+from shared.tenancy import mail_choices, notifications
 from tests import factories, workers
 from tests.billing import events, seller
 from tests.billing.test_apply import subscribed
-from tests.conftest import Cast
+from tests.conftest import Cast, Person
 from tests.stand_in_mail import mailbox
 
 DAY = timedelta(days=1)
@@ -159,6 +160,43 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
         assert sorted(told) == ["billing.payment_failed", "billing.payment_recovered"]
     async with cast.max.ctx() as ctx:
         assert not [one for one in await notifications.list_for_me(ctx) if one.kind.startswith("billing.")]
+
+
+async def test_who_declined_these_mails_reads_it_in_the_app(cast: Cast, schema: str) -> None:
+    workers.clear_queue(schema)
+    bob = Person(await factories.account("Bob"), cast.ann.slug)
+    await factories.join(cast.ann.account, cast.ann.slug, bob.account, "billing")
+    async with bob.ctx() as ctx:
+        assert (await mail_choices.mine(ctx))["payments"].wanted
+        await mail_choices.choose(ctx, "payments", False)
+        await mail_choices.choose(ctx, "payments", False)
+    stripe = seller.Seller()
+    providers.use(PLATFORM, stripe)
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(
+        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+    )
+    async with mailbox() as box:
+        await events.store(customer)
+        await inbox.work_off()
+        await workers.finish(schema)
+        assert [one.to for one in box.mails if "failed" in one.subject] == [cast.ann.email]
+    async with bob.ctx() as ctx:
+        told = [one.kind for one in await notifications.list_for_me(ctx)]
+        assert told.count("billing.payment_failed") == 1
+        await mail_choices.choose(ctx, "payments", True)
+        assert (await mail_choices.mine(ctx))["payments"].wanted
+
+
+async def test_owners_and_those_who_get_none_have_no_choice(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        assert (await mail_choices.mine(ctx))["payments"].refused
+        with pytest.raises(Conflict, match="Owners always"):
+            await mail_choices.choose(ctx, "payments", False)
+        with pytest.raises(Invalid):
+            await mail_choices.choose(ctx, "weather", False)
+    async with cast.max.ctx() as ctx:
+        assert await mail_choices.mine(ctx) == {}
 
 
 async def test_the_reminder_is_a_job_of_its_own_time_and_holds_up_nobody(cast: Cast, schema: str) -> None:
