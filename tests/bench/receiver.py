@@ -85,7 +85,7 @@ async def single(request: Request) -> Response:
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version or ""),
         *(moment(event.created), event.customer_id, body, "pending"),
     )
-    async with _slots(), intake_repository.connection() as connection:
+    async with _slots(), db.bare() as connection:
         await intake_repository.store(connection, [row])
     return Response()
 

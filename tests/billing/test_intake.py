@@ -11,7 +11,9 @@ import pytest
 from shared.billing import intake
 from shared.billing import intake_repository as repository
 from shared.billing.intake import Intake, NotStored
-from shared.billing.intake_repository import Connection, Received
+from shared.billing.intake_repository import Received
+from shared.core import db
+from shared.core.db import Bare
 from shared.core.ids import new_id
 
 PROMPTLY = 5  # seconds, on a busy machine
@@ -30,7 +32,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each statement carried."""
     seen, store = list[int](), repository.store
 
-    async def counting(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+    async def counting(connection: Bare, rows: Sequence[Received]) -> set[tuple[str, str]]:
         seen.append(len(rows))
         return await store(connection, rows)
 
@@ -93,7 +95,7 @@ async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_work
 ) -> None:
     store = repository.store
 
-    async def failing(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+    async def failing(connection: Bare, rows: Sequence[Received]) -> set[tuple[str, str]]:
         raise psycopg.OperationalError("away")
 
     monkeypatch.setattr(repository, "store", failing)
@@ -127,7 +129,7 @@ async def test_who_comes_just_when_the_last_statement_is_done_starts_another_one
     async def stored(_: None, rows: Sequence[Received]) -> set[tuple[str, str]]:
         return {(one.account_id, one.event_id) for one in rows}
 
-    monkeypatch.setattr(repository, "connection", at_once)
+    monkeypatch.setattr(db, "bare", at_once)
     monkeypatch.setattr(repository, "store", stored)
     monkeypatch.setattr(intake, "FLUSHERS", 1)
     made = Intake()
