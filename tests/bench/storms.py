@@ -31,12 +31,12 @@ from tests.billing.webhooks import about, signature
 CONNECTIONS, BODY = 32, 2_500  # at once; bytes
 # Requests of a round. `calm` and the storms are all of ours.
 SIDES = {
-    "noop": ("noop", 6_000),
-    "calm": ("ours", 4_000),
-    "storm": ("ours", 4_000),
-    "storm@90": ("ours", 4_000),
+    "noop": ("noop", 3_000),
+    "calm": ("ours", 2_000),
+    "storm": ("ours", 2_000),
+    "storm@90": ("ours", 2_000),
 }
-SIDES |= {"sdk": ("sdk", 1_000), "orm": ("orm", 400), "single-storm": ("single", 2_000)}
+SIDES |= {"sdk": ("sdk", 600), "orm": ("orm", 300), "single-storm": ("single", 1_000)}
 DUPLICATES, FORGED = {"storm": 0.5, "storm@90": 0.9, "single-storm": 0.5}, 0.1
 PORTS = {"ours": 3310, "noop": 3311, "single": 3312, "sdk": 3313, "orm": 3314}
 TABLES = {"ours": "billing_inbox", "single": "billing_inbox", "sdk": "billing_inbox", "orm": "peer_inbox"}
