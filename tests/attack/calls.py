@@ -114,6 +114,7 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "account_id": lambda *_: "pac_nobodys",
     "action": lambda *_: MEMBER_INVITE,
     "allowing": lambda *_: (),
     "amount": lambda *_: 7,
@@ -161,6 +162,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "revision": lambda *_: 1,
     "role": lambda *_: "member",
     "row": lambda world, tenant: _notification(world, tenant),
+    "secrets": lambda *_: ["whsec_of_the_attack"],
     "sentence": lambda *_: "A sentence",
     "since": lambda *_: now(),
     "slug": lambda *_: "another-slug",
