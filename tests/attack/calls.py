@@ -116,6 +116,7 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "account_id": lambda *_: "pac_nobodys",
     "action": lambda *_: MEMBER_INVITE,
     "allowing": lambda *_: (),
     "amount": lambda *_: 7,
@@ -170,6 +171,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "role": lambda *_: "member",
     "row": lambda world, tenant: _notification(world, tenant),
     "seats": lambda *_: 3,
+    "secrets": lambda *_: ["whsec_of_the_attack"],
     "sentence": lambda *_: "A sentence",
     "since": lambda *_: now(),
     "slug": lambda *_: "another-slug",
