@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from shared.billing import customers, price_sync, prices, providers, repricing, sync, usage
+from shared.billing import prices_repository as repository
 from shared.billing.models import PLATFORM
 from shared.billing.prices import Tier
 from shared.billing.provider import CheckoutOrder, Invoice, Subscription
@@ -233,3 +234,15 @@ async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
     assert sorted((line.amount, line.proration) for line in february.lines) == [
         *((-6_774, True), (10_839, True), (16_000, False)),
     ]
+
+
+async def test_what_is_archived_at_the_provider_is_seen_and_sold_again(world: World) -> None:
+    async with db.transaction() as session:
+        there = await repository.list_there_of(session, PLATFORM)
+    world.account.objects["price"][there["prc_starter_flat_month"].external_id]["active"] = False
+    assert (await price_sync.compare()).drifted == 1
+    async with db.transaction() as session:
+        found = (await repository.list_there_of(session, PLATFORM))["prc_starter_flat_month"]
+    assert found.drift == {"Sold": ["yes", "archived"]}
+    assert (await price_sync.push("operator", mends=True)).done == 1
+    assert (await price_sync.compare()).drifted == 0
