@@ -11,6 +11,7 @@ from typing import Any
 import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.trail import Filter
+from shared.billing.models import BillingUsage
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -138,10 +139,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
+    "identifier": lambda *_: new_id("x"),
     "keys": lambda *_: None,
     "kind": lambda *_: "attack",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
+    "meter": lambda *_: "api_calls",
     "moves": lambda *_: False,
     "most": lambda *_: 3,
     "name": lambda *_: "Another name",
@@ -153,6 +156,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "operator_id": lambda *_: new_id("opr"),
     "permissions": lambda *_: ["home:read"],
     "owner": lambda *_: "Access team",
+    "period": lambda *_: "month",
     "plan_id": lambda *_: "pln_pro",
     "problem": lambda *_: ValueError("a problem"),
     "quantity": lambda *_: 2,
@@ -170,6 +174,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "starts": lambda *_: [now()],
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
+    "used": lambda world, tenant: _usage(tenant),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
     "version_id": lambda *_: "plv_pro_1",
     "logo": lambda *_: Drawn(b"a picture"),
@@ -179,6 +184,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "was": lambda *_: now().date(),
     "wrapped": lambda *_: b"a key",
 }
+
+
+def _usage(tenant: str) -> BillingUsage:
+    return BillingUsage(
+        tenant_id=tenant, meter="api_calls", at=now(), quantity=3, identifier=new_id("x"), recorded_at=now()
+    )
 
 
 def _notification(world: World, tenant: str) -> Notification:
