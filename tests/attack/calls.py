@@ -12,6 +12,7 @@ import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.trail import Filter
 from shared.billing.changes import Change, Offered, Wish
+from shared.billing.models import BillingUsage
 from shared.billing.provider import Preview
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
@@ -144,10 +145,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
+    "identifier": lambda *_: new_id("x"),
     "keys": lambda *_: None,
     "kind": lambda *_: "attack",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
+    "meter": lambda *_: "api_calls",
     "moves": lambda *_: False,
     "most": lambda *_: 3,
     "name": lambda *_: "Another name",
@@ -182,6 +185,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "subscription_id": lambda world, tenant: world.rows("billing_subscription", "tenant_id", tenant)[0]["id"],
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
+    "used": lambda world, tenant: _usage(tenant),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
     "version_id": lambda *_: "plv_pro_1",
     "logo": lambda *_: Drawn(b"a picture"),
@@ -202,6 +206,12 @@ def _offered(tenant: str) -> Offered:
         *(True, "", 100, 50, "month", False, None, False, 4, "usd"),
     )
     return Offered(change, Preview("usd", 100, (), now()), now())
+
+
+def _usage(tenant: str) -> BillingUsage:
+    return BillingUsage(
+        tenant_id=tenant, meter="api_calls", at=now(), quantity=3, identifier=new_id("x"), recorded_at=now()
+    )
 
 
 def _notification(world: World, tenant: str) -> Notification:

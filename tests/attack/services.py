@@ -33,6 +33,7 @@ ASKED_BEFORE = {
     "audit.trail.list_security_events": "by tenancy.directory",
     "audit.trail.verify": "by tenancy.history",
     "audit.trail.verify_operators": "by tenancy.directory",
+    "billing.usage.record": "by services that count what is used",
     **{f"entitlements.holdings.{name}": "by tenancy.desk and provisioning" for name in HOLDINGS},
     **dict.fromkeys(
         (f"billing.checkout.{name}" for name in ("on_sale", "seats_of", "sold")),

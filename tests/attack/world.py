@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from shared.access import evidence
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
+from shared.billing import usage
 from shared.core import db, limits
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -149,6 +150,7 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             told = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
+            await usage.record(ctx, "api_calls", len(tenant.name), now(), f"hour of {tenant.name}")
     await evidence.flush()
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
