@@ -70,8 +70,8 @@ def test_what_was_just_changed_is_due_as_well(shop: Shop, account: Account) -> N
 
 
 def test_what_time_does_was_asked_by_nobody(shop: Shop, account: Account) -> None:
-    subscription = shop.subscribe(shop.customer(), shop.price())
-    account.settings["offset"] += 32 * DAY
+    subscription = shop.subscribe(shop.customer(), shop.price(interval="week"))
+    account.settings["offset"] += 8 * DAY
     account.put(account.settings)
     shop.v1.customers.list()
     updated = shop.v1.events.list({"type": "customer.subscription.updated", "limit": 1}).data[0]
