@@ -39,10 +39,8 @@ def stub(subscription: Object, item: Object) -> Decimal | None:
     return None if (first, last) == (start, end) else Decimal(end - start) / Decimal(last - first)
 
 
-def first_of_period(
-    account: Account, subscription: Object, reason: str, *, tries: bool = True
-) -> Object | None:
-    """The invoice of a subscription that begins, or begins anew: tried at once, unless somebody else will.
+def first_draft(account: Account, subscription: Object, reason: str) -> Object | None:
+    """The invoice of a subscription that begins, or begins anew.
 
     None when there would be nothing on it: metered items are billed when their period is over.
     """
@@ -56,13 +54,21 @@ def first_of_period(
         found = in_advance(account, subscription, items_of(subscription))
     if not found and not drafts.pending_of(account, subscription["customer"], subscription):
         return None
-    return _billed(account, subscription, found, reason, tries=tries)
+    return _draft(account, subscription, found, reason, None, waits=False)
+
+
+def first_of_period(
+    account: Account, subscription: Object, reason: str, *, tries: bool = True
+) -> Object | None:
+    """The same, and final: tried at once, unless somebody else will."""
+    invoice = first_draft(account, subscription, reason)
+    return None if invoice is None else _go_on(account, invoice, tries=tries)
 
 
 def pending_now(account: Account, subscription: Object, reason: str) -> Object | None:
     if not drafts.pending_of(account, subscription["customer"], subscription):
         return None
-    return _billed(account, subscription, [], reason)
+    return _go_on(account, _draft(account, subscription, [], reason, None, waits=False))
 
 
 def restart(account: Account, subscription: Object, now: int) -> None:
@@ -110,10 +116,7 @@ def _move(subscription: Object, over: list[Object]) -> None:
         )
 
 
-def _billed(
-    account: Account, subscription: Object, found: list[Object], reason: str, *, tries: bool = True
-) -> Object:
-    invoice = _draft(account, subscription, found, reason, None, waits=False)
+def _go_on(account: Account, invoice: Object, *, tries: bool = True) -> Object:
     if invoice["auto_advance"] and not account.dry:
         collection.go_on(account, invoice, tries=tries)
     return invoice

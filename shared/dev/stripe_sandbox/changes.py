@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.stripe_sandbox import bills, coupons, payments, periods, prorations, subscription_items
-from shared.dev.stripe_sandbox.objects import fetch, merge_metadata, update
+from shared.dev.stripe_sandbox import bills, coupons, endings, items, payments, periods, prorations
+from shared.dev.stripe_sandbox.objects import fetch, intact, merge_metadata, update
 from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt, declined
 from shared.dev.stripe_sandbox.store import Account, Object, visible
 
@@ -38,15 +38,16 @@ def apply(account: Account, subscription: Object, sent: Object) -> Object | None
     behavior = sent.get("proration_behavior", "create_prorations")
     if _would_be_refused(account, subscription, sent, pairs, restarts):
         raise declined("Your card was declined.", "generic_decline")
-    _plain(account, subscription, sent, now)
     trialing = subscription["status"] == "trialing"
+    with intact(subscription):  # from here on nothing is refused any more
+        subscription["items"]["data"] = [pair.new for pair in pairs if pair.new is not None]
+        _trial(subscription, sent.get("trial_end"), now)
+        _plain(account, subscription, sent, now)
     if not trialing:
         _prorate(account, subscription, pairs, behavior, moment, restarts)
-    subscription["items"]["data"] = [pair.new for pair in pairs if pair.new is not None]
     for pair in pairs:
         if pair.priced_anew and pair.new is not None and (behavior != "none" or trialing or restarts):
             rebase(pair.new)
-    _trial(subscription, sent.get("trial_end"), now)
     if restarts:
         bills.restart(account, subscription, now)
     update(account, subscription, "customer.subscription.updated", before)
@@ -66,21 +67,25 @@ def rebase(item: Object) -> None:
 
 
 def _allowed(subscription: Object, sent: Object) -> None:
-    if subscription["status"] in ("canceled", "incomplete_expired") and sent.keys() - {"metadata", "expand"}:
-        raise Refusal(
-            "A canceled subscription can only update its cancellation_details and metadata.",
-        )
+    if subscription["status"] in endings.OVER and sent.keys() - {
+        "metadata",
+        "cancellation_details",
+        "expand",
+    }:
+        raise Refusal("A canceled subscription can only update its cancellation_details and metadata.")
     if subscription["status"] == "incomplete" and sent.keys() - IN_INCOMPLETE:
         raise Refusal("Only the metadata of an incomplete subscription can be updated.")
-    if subscription["status"] == "paused" and "items" in sent:
-        raise Unbuilt("changing the items of a paused subscription")
+    if subscription["status"] == "paused" and sent.keys() & {"items", "trial_end", "billing_cycle_anchor"}:
+        raise Unbuilt("changing what a paused subscription has")
+    if subscription["status"] == "trialing" and "billing_cycle_anchor" in sent:
+        raise Unbuilt("billing_cycle_anchor in a trial")
     if subscription["discounts"] and sent.get("items") and sent.get("proration_behavior") != "none":
         raise Unbuilt("proration of a discounted subscription")
 
 
 def _pairs(account: Account, subscription: Object, sent: list[Object]) -> list[Pair]:
-    items = {item["id"]: item for item in subscription["items"]["data"]}
-    pairs = {id_: Pair(item, {**item}) for id_, item in items.items()}
+    known = {item["id"]: item for item in subscription["items"]["data"]}
+    pairs = {id_: Pair(item, {**item}) for id_, item in known.items()}
     added = []
     for each in sent:
         id_ = each.get("id")
@@ -89,24 +94,24 @@ def _pairs(account: Account, subscription: Object, sent: list[Object]) -> list[P
                 raise Refusal("An item can only be deleted by its id.", param="items[0][id]")
             added.append(Pair(None, _added(account, subscription, each)))
             continue
-        if id_ not in items:
+        if id_ not in known:
             raise Refusal(
                 f"No such subscription item: '{id_}'", code="resource_missing", param="items[0][id]"
             )
-        pairs[id_] = Pair(items[id_], _changed(account, subscription, items[id_], each))
+        pairs[id_] = Pair(known[id_], _changed(account, subscription, known[id_], each))
     found = [*pairs.values(), *added]
-    subscription_items.check([pair.new for pair in found if pair.new is not None])
+    items.check([pair.new for pair in found if pair.new is not None])
     return found
 
 
 def _added(account: Account, subscription: Object, sent: Object) -> Object:
-    price = subscription_items.fetch_price(account, sent.get("price", ""))
+    price = items.fetch_price(account, sent.get("price", ""))
     now = account.now(subscription)
     if subscription["status"] == "trialing":
         period = (now, subscription["trial_end"])
     else:
         period = periods.whole(subscription["billing_cycle_anchor"], price["recurring"], now)
-    return subscription_items.build(account, subscription, sent, period)
+    return items.build(account, subscription, sent, period)
 
 
 def _changed(account: Account, subscription: Object, item: Object, sent: Object) -> Object | None:
@@ -115,12 +120,12 @@ def _changed(account: Account, subscription: Object, item: Object, sent: Object)
     new = {**item}
     if "price" in sent and sent["price"] != item["price"]["id"]:
         # as Stripe: another price with no quantity named means one
-        subscription_items.set_price(account, subscription, new, sent["price"], sent.get("quantity"))
+        items.set_price(account, subscription, new, sent["price"], sent.get("quantity"))
         new["_since"] = account.now(subscription)
         if subscription["status"] != "trialing" and _interval(new) != _interval(item):
             new["_interval_changed"] = True
     elif "quantity" in sent:
-        subscription_items.set_price(account, subscription, new, item["price"]["id"], sent["quantity"])
+        items.set_price(account, subscription, new, item["price"]["id"], sent["quantity"])
     merge_metadata(new, sent.get("metadata"))
     return new
 
@@ -139,7 +144,7 @@ def _restarts(subscription: Object, pairs: list[Pair], sent: Object) -> bool:
     return _free([pair.old for pair in pairs]) and not _free([pair.new for pair in pairs])
 
 
-def _free(items: list[Object | None]) -> bool:
+def _free(found: list[Object | None]) -> bool:
     return all(
         item is None
         or (
@@ -147,15 +152,15 @@ def _free(items: list[Object | None]) -> bool:
             and not prorations.is_metered(item)
             and (item["price"]["unit_amount"] == 0 or item["quantity"] == 0)
         )
-        for item in items
+        for item in found
     )
 
 
 def _moment(subscription: Object, chosen: int | None, now: int) -> int:
-    items = subscription["items"]["data"]
+    found = subscription["items"]["data"]
     if chosen is None:
         return now
-    if not all(item["current_period_start"] <= chosen < item["current_period_end"] for item in items):
+    if not all(item["current_period_start"] <= chosen < item["current_period_end"] for item in found):
         raise Refusal("proration_date has to lie in the current period.", param="proration_date")
     return chosen
 
@@ -199,11 +204,11 @@ def _plain(account: Account, subscription: Object, sent: Object, now: int) -> No
             "feedback": asked.get("feedback") or None,
             "reason": known["reason"],
         }
+    plan_end(subscription, sent, now)
     if "discounts" in sent:
         subscription["discounts"] = coupons.redeem(
             account, subscription["customer"], subscription, sent["discounts"] or []
         )
-    plan_end(subscription, sent, now)
 
 
 def trial_settings(sent: Object) -> Object:
@@ -228,10 +233,10 @@ def plan_end(subscription: Object, sent: Object, now: int) -> None:
         subscription["cancel_at_period_end"] = sent["cancel_at_period_end"]
     elif "cancel_at" in sent:
         chosen = sent["cancel_at"]
-        if chosen not in ("", None) and not isinstance(chosen, int):
-            raise Unbuilt(f"cancel_at={chosen}")
-        if chosen and chosen <= now:
-            raise Refusal("cancel_at must be in the future.", param="cancel_at")
+        known = [item["current_period_end"] for item in subscription["items"]["data"]]
+        chosen = {"min_period_end": min(known), "max_period_end": max(known)}.get(chosen, chosen)
+        if chosen not in ("", *known):
+            raise Unbuilt("cancel_at in the middle of a period")
         _ends_at(subscription, chosen or None, now)
         subscription["cancel_at_period_end"] = False
 

@@ -17,9 +17,9 @@ IN_SUBSCRIPTION = (
 )
 TAKES = (
     "mode=subscription|setup success_url cancel_url customer customer_email client_reference_id metadata currency"
-    " line_items.price line_items.quantity expires_at locale payment_method_types=card allow_promotion_codes=false"
+    " line_items.price line_items.quantity expires_at locale allowed_payment_method_types=card allow_promotion_codes=false"
     " payment_method_collection setup_intent_data.metadata setup_intent_data.description ui_mode=hosted_page"
-    " billing_address_collection=auto customer_creation=always|if_required discounts.coupon"
+    " automatic_tax.enabled=false line_items.adjustable_quantity.enabled=false billing_address_collection=auto customer_creation=always|if_required discounts.coupon"
     f" {IN_SUBSCRIPTION}"
 )
 
@@ -280,7 +280,7 @@ def _line(account: Account, sent: Object) -> Object:
 def _of_setup(account: Account, session: Object, sent: Object) -> None:
     if sent.get("line_items") or sent.get("subscription_data"):
         raise Refusal("`mode=setup` sells nothing.", param="line_items")
-    if "currency" not in sent and "payment_method_types" not in sent:
+    if "currency" not in sent and "allowed_payment_method_types" not in sent:
         raise Refusal("`mode=setup` needs a `currency`.", code="parameter_missing", param="currency")
     session["currency"] = sent.get("currency")
     data = sent.get("setup_intent_data", {})

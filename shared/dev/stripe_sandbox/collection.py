@@ -67,12 +67,9 @@ def attempt(account: Account, invoice: Object, method: Object | None = None) -> 
 
 def pay(account: Account, invoice: Object, method: Object | None = None) -> None:
     """Somebody asks for it now. Raises when the card says no; the attempt counts all the same."""
-    if invoice["status"] == "draft":
-        finalize(account, invoice)
-    if invoice["status"] == "paid":
+    _must_be_payable(account, invoice)
+    if invoice["status"] == "paid":  # there was nothing to pay
         return
-    if invoice["status"] == "void":
-        raise Refusal("This invoice is void.", code="invoice_not_editable")
     method = method or payments.method_for(account, invoice)
     if method is None:
         raise Refusal(
@@ -83,10 +80,18 @@ def pay(account: Account, invoice: Object, method: Object | None = None) -> None
         raise declined(card.message, card.reason)
 
 
-def pay_elsewhere(account: Account, invoice: Object) -> None:
-    """Paid by other means, says the seller."""
+def _must_be_payable(account: Account, invoice: Object) -> None:
+    if invoice["status"] == "void":
+        raise Refusal("This invoice is void.", code="invoice_not_editable")
     if invoice["status"] == "draft":
         finalize(account, invoice)
+
+
+def pay_elsewhere(account: Account, invoice: Object) -> None:
+    """Paid by other means, says the seller."""
+    _must_be_payable(account, invoice)
+    if invoice["status"] == "paid":
+        return
     payments.cancel(account, invoice)
     invoice |= {"amount_paid": invoice["amount_due"], "amount_paid_off_stripe": invoice["amount_due"]}
     _paid(account, invoice, attempted=invoice["attempted"])
@@ -159,11 +164,7 @@ def _late_usage(account: Account, invoice: Object) -> None:
 def _schedule(account: Account, invoice: Object) -> bool:
     """When to try again. True: never."""
     subscription = standing.subscription_of(account, invoice)
-    if (
-        subscription is None
-        or subscription["status"] in ("incomplete", "paused")
-        or not invoice["auto_advance"]
-    ):
+    if subscription is None or subscription["status"] == "incomplete" or not invoice["auto_advance"]:
         invoice["next_payment_attempt"] = None
         return False
     days, tries = account.settings["retry_days"], invoice["attempt_count"]

@@ -170,10 +170,8 @@ def _after_payment(account: Account, note: Object, invoice: Object, ways: dict[s
             f" ({sum(ways.values())}) must equal the credit note amount ({note['total']}).",
             param="credit_amount",
         )
-    before = visible(invoice)
     note |= {"type": "post_payment", "post_payment_amount": note["total"]}
-    invoice["post_payment_credit_notes_amount"] += note["total"]
-    if ways["refund_amount"]:
+    if ways["refund_amount"]:  # first, as it is what may be refused
         _, intent = payments.payment_of(account, invoice)
         made = refund(account, account.objects["charge"][intent["latest_charge"]], ways["refund_amount"])
         note["refunds"] = [
@@ -197,4 +195,6 @@ def _after_payment(account: Account, note: Object, invoice: Object, ways: dict[s
         note["customer_balance_transaction"] = moved["id"]
     if ways["out_of_band_amount"]:
         note["out_of_band_amount"] = ways["out_of_band_amount"]
+    before = visible(invoice)
+    invoice["post_payment_credit_notes_amount"] += note["total"]
     update(account, invoice, "invoice.updated", before)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.dev.stripe_sandbox import endings
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
+from shared.dev.stripe_sandbox.objects import fetch, intact, make, merge_metadata, update
 from shared.dev.stripe_sandbox.refusals import Refusal, missing
 from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route, within
 from shared.dev.stripe_sandbox.store import Account, Object, visible
@@ -66,7 +66,8 @@ def change(call: Call) -> Object:
     if customer.get("deleted"):
         raise missing("customer", customer["id"])
     before = visible(customer)
-    _fill(call.account, customer, call.sent)
+    with intact(customer):
+        _fill(call.account, customer, call.sent)
     return update(call.account, customer, "customer.updated", before)
 
 

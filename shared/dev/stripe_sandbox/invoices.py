@@ -106,8 +106,10 @@ def delete(call: Call) -> Object:
 @route("POST", "/v1/invoices/{id}/finalize", "InvoiceFinalizeInvoiceParams", "auto_advance")
 def finalize(call: Call) -> Object:
     invoice = fetch(call.account, "invoice", call.ids["id"])
-    invoice["auto_advance"] = call.get("auto_advance", invoice["auto_advance"])
     collection.finalize(call.account, invoice)
+    if "auto_advance" in call.sent and invoice["status"] == "open":
+        invoice["auto_advance"] = call.get("auto_advance")
+        call.account.put(invoice)
     if invoice["status"] == "open" and invoice["auto_advance"]:
         collection.attempt(call.account, invoice)
     return invoice

@@ -114,6 +114,16 @@ def pending(
     return made
 
 
+def forget_prorations(account: Account, subscription: Object) -> None:
+    """Those that wait for an invoice of this subscription, which will not come."""
+    for made in account.all("invoiceitem"):
+        about = (made["parent"] or {}).get("subscription_details")
+        mine = about is not None and about["subscription"] == subscription["id"]
+        if mine and made["proration"] and made["invoice"] is None:
+            account.drop("invoiceitem", made["id"])
+            account.emit("invoiceitem.deleted", made)
+
+
 def of_pending(account: Account, made: Object) -> Object:
     """The line that a pending item becomes."""
     about = (made["parent"] or {}).get("subscription_details")

@@ -1,5 +1,8 @@
 """Making and changing objects, the same for every kind."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from shared.dev.stripe_sandbox.contract import skeleton
@@ -73,6 +76,18 @@ def merge_metadata(obj: Object, sent: Any) -> None:
     obj["metadata"] = {key: value for key, value in merged.items() if value != ""}
     if len(obj["metadata"]) > 50:
         raise Refusal("You can only have up to 50 metadata keys.", param="metadata")
+
+
+@contextmanager
+def intact(obj: Object) -> Iterator[None]:
+    """Refused in the middle, it is as it was."""
+    before = deepcopy(obj)
+    try:
+        yield
+    except Refusal:
+        obj.clear()
+        obj.update(before)
+        raise
 
 
 def changed(before: Object, after: Object) -> Object:

@@ -31,7 +31,6 @@ def add(account: Account, sent: Object) -> Object:
     price["transform_quantity"] = sent.get("transform_quantity")
     _amount(price, sent)
     _recurring(account, price, sent.get("recurring"))
-    _lookup(account, price, sent.get("lookup_key"), sent.get("transfer_lookup_key"))
     merge_metadata(price, sent.get("metadata"))
     if ("product" in sent) == ("product_data" in sent):
         raise Refusal("You must specify either `product` or `product_data`.", param="product")
@@ -39,6 +38,7 @@ def add(account: Account, sent: Object) -> Object:
         price["product"] = fetch(account, "product", sent["product"], "product")["id"]
     else:
         price["product"] = products.add(account, sent["product_data"])["id"]
+    _lookup(account, price, sent.get("lookup_key"), sent.get("transfer_lookup_key"))
     account.put(price)
     account.emit("price.created", price)
     return price

@@ -1,6 +1,6 @@
 """What time does to a subscription: the trial ends, a period ends, the end comes."""
 
-from shared.dev.stripe_sandbox import bills, collection, endings, payments, prorations
+from shared.dev.stripe_sandbox import bills, collection, endings, payments
 from shared.dev.stripe_sandbox.objects import update
 from shared.dev.stripe_sandbox.store import Account, Object, visible
 
@@ -27,12 +27,8 @@ def collect_again(account: Account, subscription: Object) -> None:
 
 
 def end(account: Account, subscription: Object) -> None:
-    """As planned: at the end of the period, or in its middle, with credit for the rest."""
-    now = account.now(subscription)
+    """As planned, at the end of a period: what was used in it is still billed."""
     if subscription["status"] in ("active", "past_due"):
-        for item in subscription["items"]["data"]:
-            if not prorations.is_metered(item) and subscription.get("_prorates", True):
-                prorations.credit(account, subscription, item, now)
         invoice = bills.renewal(account, subscription, ends=True)
         if invoice is not None:
             invoice["_last"] = True

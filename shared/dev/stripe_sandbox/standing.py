@@ -15,26 +15,35 @@ def settled(account: Account, invoice: Object) -> None:
     paid = invoice["status"] == "paid"
     if subscription is not None:
         status, before = subscription["status"], visible(subscription)
-        latest = subscription["latest_invoice"] == invoice["id"]
-        resumes = subscription.get("_resumption") == invoice["id"] and invoice["status"] != "void"
         if (status == "incomplete" and paid and invoice["billing_reason"] == "subscription_create") or (
-            status in ("past_due", "unpaid") and latest
+            status in ("past_due", "unpaid") and subscription["latest_invoice"] == invoice["id"]
         ):
             subscription["status"] = "active"
-        elif status == "paused" and resumes:
-            subscription |= {"status": "active", "status_details": None, "_resumption": None}
-            account.emit("customer.subscription.resumed", subscription)
+        elif subscription.get("_resumption") == invoice["id"]:
+            subscription["_resumption"] = None
+            if invoice["status"] != "void":
+                _resumed(account, subscription, "active")
         update(account, subscription, "customer.subscription.updated", before)
     _delinquent(account, invoice["customer"])
 
 
 def failed(account: Account, invoice: Object) -> None:
     subscription = subscription_of(account, invoice)
-    if subscription is not None and subscription["status"] == "active":
+    if subscription is not None:
         before = visible(subscription)
-        subscription["status"] = "past_due"
+        if subscription["status"] == "active":
+            subscription["status"] = "past_due"
+        elif subscription.get("_resumption") == invoice["id"] and not invoice["auto_advance"]:
+            subscription["_resumption"] = None
+            _resumed(account, subscription, "past_due")
         update(account, subscription, "customer.subscription.updated", before)
     _delinquent(account, invoice["customer"])
+
+
+def _resumed(account: Account, subscription: Object, status: str) -> None:
+    subscription |= {"status": status, "status_details": None}
+    account.put(subscription)
+    account.emit("customer.subscription.resumed", subscription)
 
 
 def _delinquent(account: Account, customer_id: str) -> None:

@@ -111,7 +111,8 @@ class Account:
         event["api_version"] = API_VERSION
         event["request"] = {"id": self.request.id, "idempotency_key": self.request.idempotency_key}
         event["pending_webhooks"] = sum(
-            not {kind, "*"}.isdisjoint(one["enabled_events"]) for one in self.all("webhook_endpoint")
+            one["status"] == "enabled" and not {kind, "*"}.isdisjoint(one["enabled_events"])
+            for one in self.all("webhook_endpoint")
         )
         event["_at"] = self.now()
         self.put(event)

@@ -8,12 +8,12 @@ from shared.dev.stripe_sandbox import (
     collection,
     coupons,
     endings,
+    items,
     lines,
     payments,
     periods,
     prorations,
 )
-from shared.dev.stripe_sandbox import subscription_items as items
 from shared.dev.stripe_sandbox.customers import known
 from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
 from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt, declined
@@ -25,7 +25,7 @@ ITEMS = "items.price items.quantity items.metadata"
 BOTH = (
     f"{ITEMS} metadata description default_payment_method trial_end trial_settings cancel_at_period_end cancel_at"
     " proration_behavior off_session discounts.coupon discounts.discount"
-    " collection_method=charge_automatically"
+    " collection_method=charge_automatically automatic_tax.enabled=false"
 )
 CREATE = (
     f"{BOTH} customer trial_period_days currency billing_cycle_anchor billing_mode.type=flexible"
@@ -37,7 +37,6 @@ UPDATE = (
     " cancellation_details.feedback billing_cycle_anchor.type"
     " payment_behavior=allow_incomplete|error_if_incomplete"
 )
-RUNNING = ("active", "past_due", "trialing", "unpaid", "paused", "incomplete")
 
 
 @route("POST", "/v1/subscriptions", "SubscriptionCreateParams", CREATE)
@@ -50,7 +49,7 @@ def begin(account: Account, sent: Object) -> Object:
     subscription = _build(account, customer, sent)
     method = account.get("payment_method", payments.default_of(account, subscription))
     behavior = sent.get("payment_behavior", "allow_incomplete")
-    preview = _due(account, subscription)
+    preview = due_at_first(account, subscription)
     if preview and behavior != "default_incomplete":
         if method is None:
             raise Refusal(
@@ -70,16 +69,12 @@ def begin(account: Account, sent: Object) -> Object:
         customer["currency"] = subscription["currency"]
         update(account, customer, "customer.updated", before)
     account.put(subscription)
+    invoice = bills.first_draft(account, subscription, "subscription_create")
     account.emit("customer.subscription.created", subscription)
-    bills.first_of_period(
-        account, subscription, "subscription_create", tries=behavior != "default_incomplete"
-    )
     if account.dry:
         return subscription
-    if subscription["status"] == "incomplete" and not _open(account, subscription):
-        before = visible(subscription)
-        subscription["status"] = "active"  # discounts and credit left nothing to pay
-        update(account, subscription, "customer.subscription.updated", before)
+    if invoice is not None:
+        collection.go_on(account, invoice, tries=behavior != "default_incomplete")
     return subscription
 
 
@@ -131,36 +126,9 @@ def cancel_now(account: Account, subscription: Object, *, prorate: bool, bills_n
                 prorations.credit(account, subscription, item, now)
     if bills_now:
         bills.pending_now(account, subscription, "subscription_cycle")
+    elif not prorate:
+        lines.forget_prorations(account, subscription)
     endings.end(account, subscription)
-
-
-@route(
-    "POST",
-    "/v1/subscriptions/{id}/resume",
-    "SubscriptionResumeParams",
-    "billing_cycle_anchor.type=now proration_behavior payment_behavior=resume_on_payment_success|resume_on_payment_attempt",
-)
-def resume(call: Call) -> Object:
-    """A paused one begins a new period; it is active once its invoice is paid."""
-    account = call.account
-    subscription = fetch(account, "subscription", call.ids["id"])
-    if subscription["status"] != "paused":
-        raise Refusal("The subscription is not paused.", code="resource_invalid_state")
-    before = visible(subscription)
-    bills.restart(account, subscription, account.now(subscription))
-    if not _due(account, subscription):
-        subscription |= {"status": "active", "status_details": None}
-        account.put(subscription)
-        account.emit("customer.subscription.resumed", subscription)
-        update(account, subscription, "customer.subscription.updated", before)
-        bills.first_of_period(account, subscription, "subscription_update")
-        return subscription
-    invoice = bills.first_of_period(account, subscription, "subscription_update", tries=False)
-    assert invoice is not None  # something is due
-    subscription["_resumption"] = invoice["id"]
-    update(account, subscription, "customer.subscription.updated", before)
-    collection.attempt(account, invoice)
-    return subscription
 
 
 @route(
@@ -198,72 +166,6 @@ def _wanted(call: Call, one: Object, status: str | None) -> bool:
             if name in call.sent
         )
     )
-
-
-@route("GET", "/v1/subscription_items", "SubscriptionItemListParams", f"{PAGING} subscription")
-def list_items(call: Call) -> Object:
-    if "subscription" not in call.sent:
-        raise Refusal("Missing required param: subscription.", code="parameter_missing", param="subscription")
-    subscription = fetch(call.account, "subscription", call.get("subscription"), "subscription")
-    return page(call, subscription["items"]["data"], "subscription item")
-
-
-@route("GET", "/v1/subscription_items/{id}", "SubscriptionItemRetrieveParams")
-def retrieve_item(call: Call) -> Object:
-    return _item(call.account, call.ids["id"])[1]
-
-
-@route(
-    "POST",
-    "/v1/subscription_items/{id}",
-    "SubscriptionItemUpdateParams",
-    "price quantity metadata proration_behavior proration_date payment_behavior=allow_incomplete|error_if_incomplete",
-)
-def change_item(call: Call) -> Object:
-    subscription, item = _item(call.account, call.ids["id"])
-    _change_items(call, subscription, {"id": item["id"]}, ("price", "quantity", "metadata"))
-    return _item(call.account, item["id"])[1]
-
-
-@route(
-    "POST",
-    "/v1/subscription_items",
-    "SubscriptionItemCreateParams",
-    "subscription price quantity metadata proration_behavior proration_date payment_behavior=allow_incomplete|error_if_incomplete",
-)
-def add_item(call: Call) -> Object:
-    subscription = fetch(call.account, "subscription", call.get("subscription"), "subscription")
-    before = {item["id"] for item in subscription["items"]["data"]}
-    _change_items(call, subscription, {}, ("price", "quantity", "metadata"))
-    return next(item for item in subscription["items"]["data"] if item["id"] not in before)
-
-
-@route(
-    "DELETE",
-    "/v1/subscription_items/{id}",
-    "SubscriptionItemDeleteParams",
-    "proration_behavior proration_date payment_behavior=allow_incomplete|error_if_incomplete",
-)
-def delete_item(call: Call) -> Object:
-    subscription, item = _item(call.account, call.ids["id"])
-    _change_items(call, subscription, {"id": item["id"], "deleted": True}, ())
-    return {"id": item["id"], "object": "subscription_item", "deleted": True}
-
-
-def _change_items(call: Call, subscription: Object, item: Object, names: tuple[str, ...]) -> None:
-    sent: Object = {"items": [{**item, **{name: call.sent[name] for name in names if name in call.sent}}]}
-    for name in ("proration_behavior", "proration_date", "payment_behavior"):
-        if name in call.sent:
-            sent[name] = call.sent[name]
-    changes.apply(call.account, subscription, sent)
-
-
-def _item(account: Account, id_: str) -> tuple[Object, Object]:
-    for subscription in account.all("subscription"):
-        for item in subscription["items"]["data"]:
-            if item["id"] == id_:
-                return subscription, item
-    raise Refusal(f"Invalid subscription_item id: '{id_}'", status=404, code="resource_missing", param="id")
 
 
 def _build(account: Account, customer: Object, sent: Object) -> Object:
@@ -344,7 +246,7 @@ def _trial_end(now: int, sent: Object) -> int | None:
     return int(end)
 
 
-def _due(account: Account, subscription: Object) -> int:
+def due_at_first(account: Account, subscription: Object) -> int:
     """What the first period costs before discounts and credit."""
     if subscription["status"] == "trialing":
         return 0
@@ -354,8 +256,3 @@ def _due(account: Account, subscription: Object) -> int:
         if not prorations.is_metered(item) and (share is None or subscription.get("_prorates", True)):
             found += lines.licensed(account, subscription, item, bills.period_of(item), share)
     return sum(int(line["amount"]) for line in found)
-
-
-def _open(account: Account, subscription: Object) -> bool:
-    invoice = account.get("invoice", subscription["latest_invoice"])
-    return invoice is not None and invoice["status"] in ("open", "draft")

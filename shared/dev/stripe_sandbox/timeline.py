@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from shared.dev.stripe_sandbox import checkout, collection, endings, renewals
+from shared.dev.stripe_sandbox import checkout, collection, endings, renewals, resumptions
 from shared.dev.stripe_sandbox.refusals import Refusal
 from shared.dev.stripe_sandbox.store import Account, Object, visible
 
@@ -77,7 +77,11 @@ def _of_subscription(account: Account, one: Object) -> Iterator[Due]:
         yield one["cancel_at"], 2, lambda: renewals.end(account, one)
     if one["pause_collection"] and one["pause_collection"]["resumes_at"]:
         yield one["pause_collection"]["resumes_at"], 3, lambda: renewals.collect_again(account, one)
-    if status != "paused":
+    if status == "paused":
+        invoice = account.get("invoice", one.get("_resumption"))
+        if invoice is not None and not invoice["attempted"]:
+            yield invoice["created"] + 23 * HOUR, 4, lambda: resumptions.give_up(account, one)
+    else:
         ends = min(item["current_period_end"] for item in one["items"]["data"])
         yield ends, 4, lambda: renewals.renew(account, one)
 

@@ -1,5 +1,6 @@
 """How subscriptions begin, stand and end."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_default_incomplete_waits_and_error_if_incomplete_changes_nothing(shop: 
 def test_months_are_calendar_months(shop: Shop, start: str, boundaries: list[str]) -> None:
     clock = shop.clock(start)
     subscription = shop.subscribe(shop.customer(clock), shop.price())
-    for boundary, following in zip(boundaries, boundaries[1:], strict=False):
+    for boundary, following in pairwise(boundaries):
         assert subscription["items"].data[0].current_period_end == at(boundary)
         shop.advance(clock, at(boundary) + 7200)
         subscription = shop.again(subscription)
@@ -177,20 +178,58 @@ def test_a_trial_without_card(shop: Shop, otherwise: str | None, status: str) ->
         assert shop.again(subscription).status == "past_due"
 
 
-def test_a_paused_one_resumes_with_a_new_period(shop: Shop) -> None:
+def paused(shop: Shop) -> tuple[Any, Any, Any]:
     clock = shop.clock("2025-01-01")
     customer = shop.customer(clock, card=None)
     pause = {"end_behavior": {"missing_payment_method": "pause"}}
     subscription = shop.subscribe(customer, shop.price(), trial_period_days=10, trial_settings=pause)
     shop.advance(clock, "2025-02-20")
-    shop.use(customer, "pm_card_chargeCustomerFail")
-    assert shop.v1.subscriptions.resume(subscription.id).status == "paused"
+    assert shop.again(subscription).status == "paused"
+    return clock, customer, subscription
+
+
+def test_a_paused_one_resumes_when_its_new_invoice_is_paid(shop: Shop) -> None:
+    _, customer, subscription = paused(shop)
     shop.use(customer, "pm_card_visa")
+    assert shop.v1.subscriptions.resume(subscription.id).status == "paused"  # nobody has tried yet
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.v1.subscriptions.resume(subscription.id)
     shop.v1.invoices.pay(shop.again(subscription).latest_invoice.id)
     subscription = shop.again(subscription)
-    assert subscription.status == "active"
+    assert (subscription.status, subscription.status_details) == ("active", None)
     assert subscription["items"].data[0].current_period_end == at("2025-03-20")
     assert "customer.subscription.resumed" in shop.happened(subscription)
+
+
+def test_a_payment_that_fails_resumes_it_past_due(shop: Shop) -> None:
+    _, customer, subscription = paused(shop)
+    shop.use(customer, "pm_card_chargeCustomerFail")
+    shop.v1.subscriptions.resume(subscription.id)
+    with pytest.raises(stripe.CardError):
+        shop.v1.invoices.pay(shop.again(subscription).latest_invoice.id)
+    subscription = shop.again(subscription)
+    assert (subscription.status, subscription.latest_invoice.next_payment_attempt) == ("past_due", None)
+
+
+def test_it_stays_paused_until_a_payment_succeeds_if_that_is_asked_for(shop: Shop) -> None:
+    clock, customer, subscription = paused(shop)
+    shop.use(customer, "pm_card_chargeCustomerFail")
+    how = {"payment_behavior": "resume_on_payment_success"}
+    assert shop.v1.subscriptions.resume(subscription.id, how).status == "paused"
+    shop.use(customer, "pm_card_visa")
+    shop.advance(clock, at("2025-02-23 00:01"))  # three days later it is tried again
+    assert shop.again(subscription).status == "active"
+
+
+def test_nobody_tries_and_it_stays_paused(shop: Shop) -> None:
+    clock, customer, subscription = paused(shop)
+    shop.use(customer, "pm_card_visa")
+    shop.v1.subscriptions.resume(subscription.id)
+    shop.advance(clock, "2025-02-21")
+    subscription = shop.again(subscription)
+    assert (subscription.status, subscription.latest_invoice.status) == ("paused", "void")
+    shop.v1.subscriptions.resume(subscription.id, {"payment_behavior": "resume_on_payment_success"})
+    assert shop.again(subscription).status == "active"
 
 
 def test_a_trial_ended_early_is_charged_at_once(shop: Shop) -> None:
@@ -213,22 +252,67 @@ def test_a_trial_is_made_longer(shop: Shop) -> None:
     assert shop.again(subscription).status == "trialing"
 
 
-def test_it_ends_now_at_the_period_or_at_a_moment(shop: Shop) -> None:
+def test_it_ends_now_or_with_its_period(shop: Shop) -> None:
     clock = shop.clock("2025-01-01")
     customer, price = shop.customer(clock), shop.price()
-    now, later, moment = [shop.subscribe(customer, price) for _ in range(3)]
+    now, later, same = [shop.subscribe(customer, price) for _ in range(3)]
     assert shop.v1.subscriptions.cancel(now.id).status == "canceled"
     with pytest.raises(stripe.InvalidRequestError) as gone:
         shop.v1.subscriptions.cancel(now.id)
     assert gone.value.http_status == 404
     shop.v1.subscriptions.update(later.id, {"cancel_at_period_end": True})
-    shop.v1.subscriptions.update(moment.id, {"cancel_at": at("2025-01-16 12:00")})
-    shop.advance(clock, "2025-01-20")
-    assert (shop.again(later).status, shop.again(moment).status) == ("active", "canceled")
-    last = shop.again(moment).latest_invoice  # half of the month is given back
-    assert (last.total, last.ending_balance) == (-1000, -1000)
+    shop.v1.subscriptions.update(same.id, {"cancel_at": "max_period_end"})
+    shop.advance(clock, "2025-01-31 23:59")
+    assert [shop.again(one).status for one in (later, same)] == ["active", "active"]
     shop.advance(clock, "2025-02-01 00:01")
-    assert shop.again(later).status == "canceled"
+    ended = [shop.again(one) for one in (later, same)]
+    assert [(one.status, one.ended_at) for one in ended] == [("canceled", at("2025-02-01"))] * 2
+    assert shop.happened(later)[-1] == "customer.subscription.deleted"
+
+
+def test_canceled_with_credit_for_the_rest(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    customer, meter = shop.customer(clock), shop.meter()
+    subscription = shop.subscribe(customer, shop.price(2000), shop.metered(meter, 10))
+    shop.use_units(meter, customer, 25)
+    shop.advance(clock, "2025-01-16 12:00")
+    shop.v1.subscriptions.cancel(subscription.id, {"prorate": True, "invoice_now": True})
+    invoice = shop.again(subscription).latest_invoice
+    assert shop.lines(invoice) == [(1, -1000), (25, 250)]
+    assert (invoice.amount_due, invoice.ending_balance) == (0, -750)
+
+
+def test_canceled_now_its_waiting_prorations_are_forgotten(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    customer = shop.customer(clock)
+    subscription = shop.subscribe(customer, shop.price(2000))
+    shop.advance(clock, "2025-01-16 12:00")
+    by_hand = shop.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
+    seats = {"id": subscription["items"].data[0].id, "quantity": 3}
+    shop.v1.subscriptions.update(subscription.id, {"items": [seats]})
+    assert len(shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data) == 3
+    shop.v1.subscriptions.cancel(subscription.id)
+    left = shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data
+    assert [one.id for one in left] == [by_hand.id]
+
+
+def test_a_refused_change_leaves_everything_as_it_was(shop: Shop) -> None:
+    clock = shop.clock("2025-01-01")
+    subscription = shop.subscribe(shop.customer(clock), shop.price(), metadata={"a": "1"})
+    shop.advance(clock, "2025-01-10")
+    seats = [{"id": subscription["items"].data[0].id, "quantity": 9}]
+    for wrong in (
+        {"trial_end": at("2024-01-01")},
+        {"default_payment_method": "pm_none"},
+        {"discounts": [{"coupon": "none"}]},
+        {"cancel_at": at("2024-12-31"), "cancel_at_period_end": True},
+        {"proration_date": at("2024-12-31")},
+    ):
+        with pytest.raises(stripe.InvalidRequestError):
+            shop.v1.subscriptions.update(subscription.id, {"items": seats, "metadata": {"a": "2"}, **wrong})
+    assert shop.v1.invoice_items.list({"customer": subscription.customer}).data == []
+    same = shop.v1.subscriptions.retrieve(subscription.id)
+    assert (same["items"].data[0].quantity, same.metadata.a) == (1, "1")
 
 
 def test_metered_use_is_billed_when_it_ends_at_the_period(shop: Shop) -> None:

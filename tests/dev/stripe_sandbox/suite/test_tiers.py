@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from shared.dev.stripe_sandbox import prices
+from shared.dev.stripe_sandbox.amounts import cost
+from shared.dev.stripe_sandbox.store import Sandbox
 from tests.dev.stripe_sandbox.suite.stand import Shop
 
 # 5 cents each for the first 100, 3 up to 1,000, 1 and a fee of 20.00 beyond
@@ -38,17 +41,31 @@ FEE = [{"up_to": 10, "unit_amount": 0, "flat_amount": 900}, {"up_to": "inf", "un
         (FEE, "volume", 1010, 253),  # 252.5
     ],
 )
-def test_metered_tiers(shop: Shop, tiers: list[Any], mode: str, used: int, amount: int) -> None:
+def test_quantities(tiers: list[Any], mode: str, used: int, amount: int) -> None:
+    account = Sandbox().account("sk_test_tiers")
+    recurring = {"interval": "month"}
+    sent = {
+        "currency": "usd",
+        "product_data": {"name": "Calls"},
+        "recurring": recurring,
+        "billing_scheme": "tiered",
+    }
+    assert cost(prices.add(account, {**sent, "tiers_mode": mode, "tiers": tiers}), used) == amount
+
+
+@pytest.mark.parametrize(
+    ("mode", "lines"), [("graduated", [(100, 500), (400, 1200)]), ("volume", [(500, 1500)])]
+)
+def test_metered_tiers_on_an_invoice(shop: Shop, mode: str, lines: list[Any]) -> None:
     clock = shop.clock("2025-01-01")
     customer, meter = shop.customer(clock), shop.meter()
-    price = shop.metered(meter, billing_scheme="tiered", tiers_mode=mode, tiers=tiers)
+    price = shop.metered(meter, billing_scheme="tiered", tiers_mode=mode, tiers=GRADUATED)
     subscription = shop.subscribe(customer, price)
-    if used:
-        shop.use_units(meter, customer, used)
+    shop.use_units(meter, customer, 500)
     shop.advance(clock, "2025-02-01 02:00")
     invoice = shop.again(subscription).latest_invoice
-    assert invoice.total == amount
-    assert sum(line.quantity for line in invoice.lines.data) == used
+    assert shop.lines(invoice) == lines
+    assert invoice.amount_paid == sum(amount for _, amount in lines)
 
 
 def test_seats_by_tiers(shop: Shop) -> None:

@@ -1,0 +1,77 @@
+"""The items of a subscription, as they are asked for."""
+
+from typing import Any
+
+from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata
+from shared.dev.stripe_sandbox.prices import plan_of
+from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt
+from shared.dev.stripe_sandbox.store import Account, Object, visible
+
+MOST = 20
+
+
+def build(account: Account, subscription: Object, sent: Object, period: tuple[int, int]) -> Object:
+    """A new item, in that period."""
+    item = make(
+        account,
+        "subscription_item",
+        created=account.now(subscription["customer"]),
+        current_period_start=period[0],
+        current_period_end=period[1],
+        subscription=subscription["id"],
+        tax_rates=[],
+        metadata={},
+        _since=account.now(subscription["customer"]),
+        _basis=None,
+    )
+    set_price(account, subscription, item, sent.get("price"), sent.get("quantity"))
+    merge_metadata(item, sent.get("metadata"))
+    return item
+
+
+def set_price(
+    account: Account, subscription: Object, item: Object, price_id: Any, quantity: int | None
+) -> None:
+    if price_id is None:
+        raise Refusal(
+            "Missing required param: items[0][price].", code="parameter_missing", param="items[0][price]"
+        )
+    price = fetch_price(account, price_id)
+    if subscription["currency"] not in ("unset", price["currency"]):
+        raise Refusal("All items of a subscription have the same currency.", param="items[0][price]")
+    subscription["currency"] = price["currency"]
+    metered = price["recurring"]["usage_type"] == "metered"
+    if metered and quantity is not None:
+        raise Refusal("You cannot set the quantity for metered plans.", param="items[0][quantity]")
+    if quantity is not None and quantity < 0:
+        raise Refusal(
+            "Invalid non-negative integer", code="parameter_invalid_integer", param="items[0][quantity]"
+        )
+    item["price"] = visible(price) | {"_tiers": price.get("_tiers")}
+    item["plan"] = plan_of(price)
+    item.pop("quantity", None)
+    if not metered:  # a metered item has no quantity
+        item["quantity"] = 1 if quantity is None else quantity
+
+
+def fetch_price(account: Account, price_id: str) -> Object:
+    price = fetch(account, "price", price_id, "items[0][price]")
+    if price["type"] != "recurring":
+        raise Refusal("The price specified is set to `type=one_time`.", param="items[0][price]")
+    if not price["active"]:
+        raise Refusal("The price specified is inactive.", param="items[0][price]")
+    return price
+
+
+def check(items: list[Object]) -> None:
+    """What must hold of all items together."""
+    if not items:
+        raise Refusal("A subscription must have at least one item.", param="items")
+    if len(items) > MOST:
+        raise Refusal(f"A subscription has at most {MOST} items.", param="items")
+    prices = [item["price"]["id"] for item in items]
+    if len(set(prices)) < len(prices):
+        raise Refusal("Cannot add multiple subscription items with the same plan.", param="items")
+    units = {item["price"]["recurring"]["interval"] for item in items}
+    if not units <= {"month", "year"} and len(units) > 1:
+        raise Unbuilt("a mix of intervals other than months and years")

@@ -1,0 +1,239 @@
+"""The layers that keep the stand-in honest, and the mutants that show that they look."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, get_args
+
+import pytest
+import stripe
+from typing_extensions import is_typeddict
+
+from shared.dev.stripe_sandbox import checkout, routes
+from shared.dev.stripe_sandbox.contract import classes, skeleton, violations
+from shared.dev.stripe_sandbox.parameters import keys, named, refusals
+from shared.dev.stripe_sandbox.store import Account, visible
+from tests.dev.stripe_sandbox.suite.stand import REAL_KEY, Judge, Shop, Stand, unfilled
+
+KINDS = {
+    "account",
+    "billing.meter",
+    "billing.meter_event",
+    "billing.meter_event_summary",
+    "billing_portal.configuration",
+    "billing_portal.session",
+    "charge",
+    "checkout.session",
+    "coupon",
+    "credit_note",
+    "credit_note_line_item",
+    "customer",
+    "customer_balance_transaction",
+    "discount",
+    "event",
+    "invoice",
+    "invoice_payment",
+    "invoiceitem",
+    "item",
+    "line_item",
+    "list",
+    "payment_intent",
+    "payment_method",
+    "plan",
+    "price",
+    "product",
+    "refund",
+    "setup_intent",
+    "subscription",
+    "subscription_item",
+    "test_helpers.test_clock",
+    "v2.billing.meter_event",
+    "webhook_endpoint",
+}
+
+
+def test_no_kind_of_object_breaks_the_contract(shop: Shop, account: Account, stand: Stand) -> None:
+    """One of everything, asked for by itself, in its list, and as the subject of its event."""
+    stand.judge.kinds.clear()
+    v1 = shop.v1
+    v1.accounts.retrieve_current()
+    clock = shop.clock("2025-01-01")
+    customer, meter = shop.customer(clock), shop.meter()
+    seats, calls = shop.price(), shop.metered(meter)
+    coupon = v1.coupons.create({"percent_off": 10, "duration": "forever"})
+    subscription = shop.subscribe(customer, (seats, 2), calls, discounts=[{"coupon": coupon.id}])
+    v1.subscriptions.retrieve(
+        subscription.id, {"expand": ["discounts", "customer", "items.data.price.product"]}
+    )
+    shop.use_units(meter, customer, 4)
+    shop.client.v2.billing.meter_events.create(
+        {"event_name": meter.event_name, "payload": {"stripe_customer_id": customer.id, "value": "1"}}
+    )
+    v1.billing.meters.event_summaries.list(
+        meter.id, {"customer": customer.id, "start_time": 1735689600, "end_time": 1738368000}
+    )
+    invoice = v1.invoices.retrieve(
+        subscription.latest_invoice, {"expand": ["payments.data.payment.payment_intent"]}
+    )
+    intent = invoice.payments.data[0].payment.payment_intent
+    v1.charges.retrieve(intent.latest_charge, {"expand": ["refunds"]})
+    v1.payment_intents.list({"customer": customer.id})
+    v1.refunds.create({"payment_intent": intent.id, "amount": 100})
+    v1.credit_notes.create({"invoice": invoice.id, "amount": 200, "credit_amount": 200})
+    v1.customers.balance_transactions.list(customer.id)
+    v1.invoice_items.create({"customer": customer.id, "amount": 500, "currency": "usd"})
+    v1.subscription_items.list({"subscription": subscription.id})
+    v1.payment_methods.list({"customer": customer.id})
+    v1.billing_portal.configurations.create({"features": {"invoice_history": {"enabled": True}}})
+    v1.billing_portal.sessions.create({"customer": customer.id})
+    session = v1.checkout.sessions.create(
+        {"mode": "setup", "currency": "usd", "customer": customer.id, "success_url": "https://a.test"}
+    )
+    checkout.pay(account, session.id, "4242424242424242")
+    v1.checkout.sessions.retrieve(session.id, {"expand": ["setup_intent", "line_items"]})
+    sells = {"mode": "subscription", "success_url": "https://a.test", "line_items": [{"price": calls.id}]}
+    v1.checkout.sessions.line_items.list(v1.checkout.sessions.create(sells).id)
+    v1.webhook_endpoints.create({"url": "https://a.test", "enabled_events": ["*"]})
+    shop.advance(clock, "2025-02-01 02:00")
+    for noun in (
+        v1.products,
+        v1.prices,
+        v1.customers,
+        v1.coupons,
+        v1.refunds,
+        v1.webhook_endpoints,
+        v1.invoices,
+    ):
+        noun.list()
+    list(v1.events.list({"limit": 100}).auto_paging_iter())
+    assert KINDS - stand.judge.kinds == set()
+    assert stand.judge.wrong == []
+
+
+def test_every_skeleton_is_legal() -> None:
+    wrong = {}
+    for kind in classes():
+        body = skeleton(kind)
+        if kind == "event":
+            body["data"]["object"] = skeleton("customer")
+        wrong[kind] = violations(body)
+    assert len(wrong) == 180
+    assert {kind: found for kind, found in wrong.items() if found} == {}
+
+
+# ── mutants of answers ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _item(body: Any) -> Any:
+    return body["items"]["data"][0]
+
+
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "an item without the end of its period": lambda body: _item(body).pop("current_period_end"),
+    "the period where it was years ago": lambda body: body.update(current_period_end=1),
+    "a status that does not exist": lambda body: body.update(status="expired"),
+    "items as a plain list": lambda body: body.update(items=body["items"]["data"]),
+    "no customer": lambda body: body.update(customer=None),
+    "a time as text": lambda body: body.update(created="1735689600"),
+    "a time as boolean": lambda body: body.update(created=True),
+    "no metadata": lambda body: body.pop("metadata"),
+    "a number in metadata": lambda body: body.update(metadata={"seats": 3}),
+    "half a seat": lambda body: _item(body).update(quantity=1.5),
+}
+
+
+@pytest.mark.parametrize("mutant", ANSWERS)
+def test_a_wrong_answer_is_caught(shop: Shop, mutant: str) -> None:
+    subscription = shop.subscribe(shop.customer(), shop.price(), metadata={"a": "1"})
+    body = deepcopy(visible(subscription.to_dict(for_json=True)))
+    assert violations(body) == []
+    ANSWERS[mutant](body)
+    assert len(violations(body)) == 1
+    assert violations({"object": "list", "data": [body], "has_more": False, "url": "/v1/subscriptions"})
+    assert violations({**skeleton("event"), "data": {"object": body}})
+
+
+def test_the_judge_of_this_suite_sees_it_too() -> None:
+    """Wrong on the wire, left as the skeleton made it, or not implemented: the test that met it fails."""
+    judge = Judge(app=None)
+    judge.judge("GET /v1/x", 200, {"object": "customer", "id": 7, "created": 1, "livemode": False})
+    judge.judge("GET /v1/x", 200, skeleton("customer"))
+    judge.judge("GET /v1/x", 501, {"error": {"type": "api_error", "message": "no"}})
+    judge.judge("GET /v1/x", 404, {"detail": "Not Found"})
+    assert len(judge.wrong) == 4
+    assert unfilled({"a": [{"b": "unset"}]}) == [".a[].b"]
+
+
+# ── mutants of requests ──────────────────────────────────────────────────────────────────────────────────────────
+
+REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "an unknown parameter": ("CustomerCreateParams", {"nmae": "Acme"}),
+    "an unknown parameter inside": ("SubscriptionCreateParams", {"items": [{"prise": "price_1"}]}),
+    "one that is missing": ("PriceCreateParams", {"unit_amount": "1"}),
+    "one that is missing inside": (
+        "PriceCreateParams",
+        {"currency": "usd", "recurring": {"interval_count": "1"}},
+    ),
+    "a word of no enum": ("SubscriptionUpdateParams", {"proration_behavior": "always"}),
+    "a word of no enum inside": (
+        "PriceCreateParams",
+        {"currency": "usd", "recurring": {"interval": "monthly"}},
+    ),
+    "text for a number": ("SubscriptionCreateParams", {"items": [{"quantity": "three"}]}),
+    "a fraction for a number": ("PriceCreateParams", {"currency": "usd", "unit_amount": "19.99"}),
+    "a word for a truth": ("SubscriptionUpdateParams", {"cancel_at_period_end": "yes"}),
+    "a hash for a list": ("SubscriptionCreateParams", {"items": {"price": "price_1"}}),
+    "a list for a text": ("CustomerCreateParams", {"email": ["ann@acme.test"]}),
+}
+
+
+@pytest.mark.parametrize("mutant", REQUESTS)
+def test_a_wrong_request_is_caught(mutant: str) -> None:
+    name, sent = REQUESTS[mutant]
+    assert len(refusals(sent, named(name))) == 1
+
+
+def test_every_route_is_held_to_the_types(shop: Shop) -> None:
+    """Whatever it is: what Stripe does not know is refused, by name."""
+    for route in routes.ROUTES:
+        with pytest.raises(Exception, match="unknown parameter") as refused:
+            route.read({"surely_unknown": "1"})
+        assert getattr(refused.value, "status", 0) == 400
+
+
+def test_what_is_implemented_exists() -> None:
+    """A misspelled name in a route's own list would be a parameter that is never taken."""
+    unknown = [
+        f"{route.method} {route.path.pattern} {path}"
+        for route in routes.ROUTES
+        for path in route.takes
+        if path != "expand" and not _exists(named(route.params), path.split("."))
+    ]
+    assert unknown == []
+
+
+def _exists(hint: Any, path: list[str]) -> bool:
+    if not path:
+        return True
+    if is_typeddict(hint):
+        return path[0] in keys(hint) and _exists(keys(hint)[path[0]], path[1:])
+    return any(_exists(option, path) for option in get_args(hint))
+
+
+@pytest.mark.skipif(bool(REAL_KEY), reason="what the stand-in refuses to guess")
+def test_what_stripe_knows_and_we_do_not_is_501_and_not_tried_again(stand: Stand, key: str) -> None:
+    client = stand.client(key, max_network_retries=2)
+    calls: list[Callable[[], Any]] = [
+        lambda: client.v1.customers.create({"tax_exempt": "reverse"}),
+        lambda: client.v1.subscriptions.create({"customer": "cus_1", "collection_method": "send_invoice"}),
+        lambda: client.v1.quotes.list(),
+        lambda: client.raw_request("delete", "/v1/customers"),
+    ]
+    for call in calls:
+        stand.judge.wrong.clear()
+        with pytest.raises(stripe.APIError) as refused:
+            call()
+        assert refused.value.http_status == 501
+        assert refused.value.headers is not None
+        assert refused.value.headers["stripe-should-retry"] == "false"
+        assert len(stand.judge.wrong) == 1  # asked once
+    stand.judge.wrong.clear()
