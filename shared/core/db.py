@@ -150,6 +150,11 @@ async def dispose() -> None:
     url.cache_clear()
 
 
+def is_away(problem: BaseException) -> bool:
+    """Whether it says that the database cannot be reached, or gave up on us, and nothing about what was asked."""
+    return isinstance(problem, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+
+
 @asynccontextmanager
 async def transaction(
     role: Role = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""

@@ -105,6 +105,7 @@ def work(directory: Path, seed: int, death: Points | None) -> None:
 
     _begin(directory, seed)
     inbox.LEASE, inbox.NAP = LEASE, 0.05
+    inbox.DEATHS = 1_000  # so many on so few customers are no sign of poison here
     if death is not None:
         _plant(death, random.Random(seed).randint(1, 3))
     asyncio.run(inbox.run(AT_ONCE))
