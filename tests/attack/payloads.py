@@ -25,6 +25,7 @@ PREFIXES = {
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
+    **dict.fromkeys(("customer", "event", "invoice", "type"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{one.name.lower()}" for one in Permission), ""),
     **dict.fromkeys(("ends_at", "percent", "required_feature", "starts_at", "value"), ""),
@@ -32,8 +33,10 @@ HONEST: dict[str, Any] = {
     **{f"limit_{name}": "5" for name in LIMITS},
     **{f"mode_{name}": "hard" for name in LIMITS},
     **{f"feature_{name.replace('.', '_')}": "on" for name in FEATURES},
+    "code": "goodwill",
     "colour": "#336699",
     "column": "name",
+    "currency": "usd",
     "dialog": "",
     "effective_on": "",
     "email": "eve@evil.test",
