@@ -26,6 +26,7 @@ PREFIXES = {
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
+    **dict.fromkeys(("customer", "event", "invoice", "type"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{one.name.lower()}" for one in Permission), ""),
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
@@ -33,6 +34,7 @@ HONEST: dict[str, Any] = {
     **{f"limit_{name}": "5" for name in LIMITS},
     **{f"mode_{name}": "hard" for name in LIMITS},
     **{f"feature_{name.replace('.', '_')}": "on" for name in FEATURES},
+    "code": "goodwill",
     "colour": "#336699",
     "column": "name",
     "comment": "",
@@ -62,7 +64,6 @@ HONEST: dict[str, Any] = {
     "comparing": False,
     "on": "on",
     "own": "none",
-    "period": "month",
     "person": "",
     "plan": "",
     "quantity": "1",

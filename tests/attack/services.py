@@ -27,6 +27,7 @@ HOLDINGS = (
 )
 ASKED_BEFORE = {
     "audit.trail.export_events": "by tenancy.exports",
+    "billing.adjustments.list_all": "by billing.desk",
     "access.evidence.list_refused": "by tenancy.refusals",
     "audit.trail.list_events": "by tenancy.history and tenancy.directory",
     "audit.trail.list_operator_events": "by tenancy.directory",

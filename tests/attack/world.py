@@ -11,6 +11,7 @@ import psycopg
 from PIL import Image
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from shared.access import evidence
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
@@ -32,7 +33,10 @@ MOVING = {"seen_at"}  # changes by looking
 COUNTED = {"decision_tally"}  # grows by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
+    "adjustment_id": ("billing_adjustment", "id"),
+    "customer_id": ("billing_customer", "id"),
     "invitation_id": ("invitation", "id"),
+    "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),
     "notification_id": ("notification", "id"),
     "row_id": ("tenant_override", "id"),
@@ -151,6 +155,7 @@ async def build() -> World:
             told = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
             await usage.record(ctx, "api_calls", len(tenant.name), now(), f"hour of {tenant.name}")
+        _billed(tenant.id, tenant.slug)
     await evidence.flush()
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
@@ -186,6 +191,50 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
         await desk.set_billing(octx, tenant_id, "active", why)
         await desk.set_flag(octx, tenant_id, "role_editor", True, why)
         await desk.set_trait(octx, tenant_id, "cohort", ("enterprise", "small")[number - 1], why)
+
+
+def _billed(tenant_id: str, word: str) -> None:
+    """A row in every table of what the provider said of a tenant. Nobody asks a provider in an attack."""
+    mine = {"tenant_id": tenant_id, "account_id": "platform", "customer_id": f"cus_{word}"}
+    line = {"price_id": "prc_x", "external_price_id": "price_x", "quantity": 1, "ends_at": None}
+    state, course = {"lines": [line], "cancel_at": None}, {"status": "active", "word": "active", "why": word}
+    told, seen = {"status": word}, {"ticket": 1, "seen_at": now()}
+    rows: dict[str, dict[str, Any]] = {
+        "billing_customer": {"tenant_id": tenant_id, "id": f"cus_{word}", "account_id": "platform"},
+        "billing_subscription": {
+            **mine, **seen, "id": f"sub_{word}", "status": "active", "state": Jsonb(state), "created_at": now(),
+        },
+        "billing_invoice": {
+            **mine, **seen, "id": f"in_{word}", "status": "paid", "currency": "usd", "total": 500, "due": 0,
+            "paid": 500, "created_at": now(),
+        },
+        "billing_standing": {
+            "tenant_id": tenant_id, "id": "standing", "course": Jsonb(course), "status": "active", "method": word,
+            "ticket": 1, "changed_at": now(),
+        },
+        "billing_event": {
+            **mine, "id": f"bev_{word}", "cause": "webhook", "event_ids": [f"evt_{word}"], "ticket": 1,
+            "previous": Jsonb({}), "next": Jsonb(told), "recalculated": False,
+        },
+        "billing_drift": {**mine, "id": f"drf_{word}", "differences": Jsonb([told]), "repaired": True},
+        "billing_adjustment": {
+            "tenant_id": tenant_id, "id": f"adj_{word}", "kind": "credit", "amount": 7, "currency": "usd",
+            "reason_code": "goodwill", "reason": word, "by_id": "opr_x", "by_name": "Olga", "state": "done",
+        },
+        "dunning_notice": {"tenant_id": tenant_id, "id": f"dun_{word}", "kind": "failed", "about": f"in_{word}"},
+        "billing_inbox": {
+            "account_id": "platform", "event_id": f"evt_{word}", "type": "invoice.paid", "livemode": False,
+            "created_at": now(), "customer_id": f"cus_{word}", "payload": word.encode(), "status": "dead",
+        },
+    }  # fmt: skip
+    with World.eye() as eye:
+        for table, values in rows.items():
+            query = sql.SQL("insert into {} ({}) values ({}) on conflict do nothing").format(
+                sql.Identifier(table),
+                sql.SQL(", ").join(map(sql.Identifier, values)),
+                sql.SQL(", ").join(sql.Placeholder() * len(values)),
+            )
+            eye.execute(query, list(values.values()))
 
 
 async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
