@@ -44,6 +44,10 @@ class Wish:
     addon_id: str = ""  # version of an add-on, and how many there are to be
     addons: int = 0
 
+    def of(self, seats: int) -> "Wish":
+        """The same for another number of seats."""
+        return Wish(self.version_id, self.period, seats, self.addon_id, self.addons)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
