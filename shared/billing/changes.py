@@ -44,7 +44,8 @@ class Wish:
     addon_id: str = ""  # version of an add-on, and how many there are to be
     addons: int = 0
 
-    def with_seats(self, seats: int) -> "Wish":
+    def of(self, seats: int) -> "Wish":
+        """The same for another number of seats."""
         return Wish(self.version_id, self.period, seats, self.addon_id, self.addons)
 
 
@@ -94,7 +95,7 @@ async def preview(change: Change) -> Offered:
     if not change.prorate:
         return Offered(change, Preview(change.currency, 0, (), at), at)
     async with calls.answered():
-        found = await (await providers.get(PLATFORM)).preview(
+        found = await providers.get(PLATFORM).preview(
             change.customer_id, change.subscription_id, change.lines
         )
     return Offered(change, found, at)
@@ -134,7 +135,7 @@ async def go(offered: Offered) -> bool:
         change.subscription_id, change.base, lines, kept, offered.preview.as_of.isoformat()
     )
     async with calls.answered():
-        await (await providers.get(PLATFORM)).change(
+        await providers.get(PLATFORM).change(
             change.subscription_id,
             change.lines,
             as_of=offered.preview.as_of if change.prorate else None,

@@ -276,7 +276,7 @@ class BillingState(PageState):
         if self.dialog != "change" or not self.asks_seats:
             return
         if number:
-            await self._propose(self._wish.with_seats(number))
+            await self._propose(self._wish.of(number))
         else:
             self._clear(f"Seats are a whole number from 1 to {checkout.MOST_SEATS:,}.")
 
@@ -334,7 +334,7 @@ class BillingState(PageState):
         if self.asks_seats:
             number = a_number("seats", form.seats, 1, checkout.MOST_SEATS)
             if offered is None or offered.change.seats != number:
-                await self._propose(self._wish.with_seats(number))
+                await self._propose(self._wish.of(number))
                 return rx.toast.info(
                     self.problem or "Here is the sum for this number of seats.",
                     description="Nothing was changed yet.",

@@ -159,7 +159,7 @@ def test_every_look_of_the_billing_page(someone: type[Newcomer], look: str) -> N
     gil = someone(width=width, dark=dark)
     gil.enters("gil@globex.test")
     wrong = look_at(gil, "billing", f"{TENANT}/t/globex/billing", look)
-    gil.page.get_by_label("Yearly").check()
+    gil.page.get_by_label("Yearly").click()
     expect(gil.page.get_by_text("$290")).to_be_visible()
     assert wrong == []
 
