@@ -95,7 +95,7 @@ async def preview(change: Change) -> Offered:
     if not change.prorate:
         return Offered(change, Preview(change.currency, 0, (), at), at)
     async with calls.answered():
-        found = await providers.get(PLATFORM).preview(
+        found = await (await providers.get(PLATFORM)).preview(
             change.customer_id, change.subscription_id, change.lines
         )
     return Offered(change, found, at)
@@ -135,7 +135,7 @@ async def go(offered: Offered) -> bool:
         change.subscription_id, change.base, lines, kept, offered.preview.as_of.isoformat()
     )
     async with calls.answered():
-        await providers.get(PLATFORM).change(
+        await (await providers.get(PLATFORM)).change(
             change.subscription_id,
             change.lines,
             as_of=offered.preview.as_of if change.prorate else None,
