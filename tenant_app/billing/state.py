@@ -129,7 +129,7 @@ class BillingState(PageState):
         if not back or back == self._looked:
             return None
         self._looked, self.dialog = back, ""
-        self.activating = "waiting" if query.get("session") and not self.subscribed else ""
+        self.activating = "" if not query.get("session") else "done" if self.subscribed else "waiting"
         return BillingState.settle
 
     @rx.event
@@ -259,7 +259,7 @@ class BillingState(PageState):
     async def change_seats(self) -> None:
         self._begin(
             "Change the number of seats",
-            f"{self.seats_bought} are paid for and {self.seats_used} are in use.",
+            f"{self.seats_bought} paid for, {self.seats_used} in use.",
             "Change seats",
             True,
         )
