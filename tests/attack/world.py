@@ -14,14 +14,18 @@ from psycopg.rows import dict_row
 
 from shared.access import evidence
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
+from shared.billing import providers
+from shared.billing import tasks as billing
+from shared.billing.models import PLATFORM
 from shared.core import db, limits
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.identity import tasks as identity
 from shared.jobs import worker
-from shared.tenancy import desk, directory, entry, invitations, logos, notifications
+from shared.tenancy import desk, directory, entry, invitations, logos, mail_choices, notifications
 from shared.tenancy import tasks as tenancy
 from tests import database, factories
+from tests.attack import billed
 from tests.stand_in_mail import mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
@@ -31,11 +35,15 @@ MOVING = {"seen_at"}  # changes by looking
 COUNTED = {"decision_tally"}  # grows by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
+    "adjustment_id": ("billing_adjustment", "id"),
+    "customer_id": ("billing_customer", "id"),
     "invitation_id": ("invitation", "id"),
+    "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),
     "notification_id": ("notification", "id"),
     "row_id": ("tenant_override", "id"),
     "role_id": ("role", "id"),
+    "subscription_id": ("billing_subscription", "id"),
     "tenant_id": ("tenant", "id"),
     "user_id": ("notification", "user_id"),  # whose the notifications are
 }
@@ -55,7 +63,9 @@ class World:
     globex_slug: str
     initech: str  # a third one, whose owner has never proven an address
     names: dict[str, str]  # tenant: its name
-    secrets: dict[str, tuple[str, ...]]  # tenant: words that only its own people have seen
+    secrets: dict[str, tuple[str, str, str]]  # tenant: its id, and addresses of its people
+    billed: dict[str, tuple[str, ...]]  # tenant: its names at the provider, and the number of an invoice
+    shop: str  # the token of a further account through which we sell
 
     @property
     def olga(self) -> str:
@@ -63,7 +73,11 @@ class World:
 
     def words(self, *tenants: str) -> tuple[str, ...]:
         """What must not be seen by anybody outside of these tenants."""
-        return tuple(word for one in tenants for word in (self.names[one], *self.secrets[one]))
+        return tuple(word for one in tenants for word in (self.names[one], *self.private(one)))
+
+    def private(self, tenant: str) -> tuple[str, ...]:
+        """Words that only its own people have seen."""
+        return (*self.secrets[tenant], *self.billed[tenant])
 
     @staticmethod
     def eye() -> psycopg.Connection[dict[str, Any]]:
@@ -119,6 +133,9 @@ class World:
 
 async def build() -> World:
     await limits.clear()
+    shop = billed.Shop()
+    providers.use(PLATFORM, shop)
+    await billed.sell()
     ann, gil, bea, carl = [await factories.account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
     acme = await factories.tenant(ann, ACME, plan="enterprise")
     globex = await factories.tenant(gil, GLOBEX, plan="enterprise")
@@ -138,6 +155,12 @@ async def build() -> World:
             await invitations.invite(ctx, invited[tenant.id], "member")
             await invitations.invite(ctx, LAPSED[tenant.name], "member")
             await logos.keep(ctx, await logos.draw(_picture(COLOURS[tenant.name])))
+    told = {}
+    for number, (owner, tenant) in enumerate(((ann, acme), (gil, globex)), start=1):
+        told[tenant.id] = await billed.bill(shop, owner.cookie, operators[OWNER], tenant, number)
+    await run_jobs()
+    for number, tenant in enumerate((acme, globex), start=1):
+        await billed.recover(shop, tenant, number)
     await run_jobs()
     with World.eye() as eye:
         eye.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])
@@ -147,8 +170,9 @@ async def build() -> World:
         )
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
-            told = f"Only for {owner.user.email}"
-            await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
+            only = f"Only for {owner.user.email}"
+            await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
+            await mail_choices.choose(ctx, mail_choices.PAYMENTS, wanted=True)
     await evidence.flush()
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
@@ -170,6 +194,8 @@ async def build() -> World:
             acme.id: (acme.id, invited[acme.id], ann.user.email),
             globex.id: (globex.id, invited[globex.id], gil.user.email),
         },
+        billed=told,
+        shop=await billed.add_shop(operators[OWNER]),
     )
 
 
@@ -207,14 +233,15 @@ async def run_jobs() -> None:
     async with mailbox():
         for _ in range(40):
             await worker.run(
-                {**identity.TASKS, **tenancy.TASKS},
-                {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS},
+                {**identity.TASKS, **tenancy.TASKS, **billing.TASKS},
+                {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS},
                 entry.enter_job,
                 wait=False,
             )
             with World.eye() as eye:
                 left = eye.execute(
                     "select count(*) as n from procrastinate_jobs where status in ('todo', 'doing')"
+                    " and coalesce(scheduled_at, now()) <= now()"
                 ).fetchone()
             if left is not None and left["n"] == 0:
                 return
