@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from shared.billing import customers, inbox, providers, sync
-from shared.billing.models import PLATFORM, BillingStanding
-from shared.billing.provider import CustomerState, Line, ProviderDown, Subscription
+from shared.billing.models import PLATFORM, BillingInvoice, BillingStanding
+from shared.billing.provider import CustomerState, Invoice, Line, ProviderDown, Subscription
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import NotFound
@@ -90,6 +90,20 @@ async def test_what_nobody_knows_waits_for_who_does(cast: Cast, stripe: seller.S
     await inbox.work_off()
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.plan == "pro"
+
+
+async def test_sums_have_as_many_digits_as_there_are(cast: Cast, stripe: seller.Seller) -> None:
+    """A thousand dollars are more than 2,147,483,647 of the smallest unit in some currencies."""
+    customer = await customers.ensure(await seller.tenant_of(cast.ann))
+    bill = Invoice(
+        *("in_much", "A-1", "open", "idr", 9_000_000_000, 9_000_000_000, 0, 1, None, START, None, None),
+        *("", "", "sub_1"),
+    )
+    stripe.state[customer] = CustomerState(customer, balance=-3_000_000_000, currency="idr", invoices=(bill,))
+    await sync.look(PLATFORM, customer, cast.acme, cause="return")
+    async with db.transaction(tenant_id=cast.acme) as session:
+        assert (await session.exec(select(BillingInvoice))).one().due == 9_000_000_000
+        assert (await session.exec(select(BillingStanding))).one().balance == -3_000_000_000
 
 
 async def test_what_another_organisation_has_is_not_written(cast: Cast, stripe: seller.Seller) -> None:
