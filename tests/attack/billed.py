@@ -172,7 +172,9 @@ async def recover(shop: Shop, tenant: Any, number: int) -> None:
 
 
 async def _webhook(customer: str, number: int) -> None:
-    body = webhooks.about({"id": f"sub_{customer}", "object": "subscription", "customer": customer}, id=event_of(customer))
+    body = webhooks.about(
+        {"id": f"sub_{customer}", "object": "subscription", "customer": customer}, id=event_of(customer)
+    )
     signed = webhooks.signature(body)
     event = open_envelope(body, signed, accounts.platform().secrets, now().timestamp())
     await intake.store(PLATFORM, event, body)

@@ -7,7 +7,19 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tests.attack import apps, caches, filters, handlers, hooks, jobs, routes, services, sockets, tables, world
+from tests.attack import (
+    apps,
+    caches,
+    filters,
+    handlers,
+    hooks,
+    jobs,
+    routes,
+    services,
+    sockets,
+    tables,
+    world,
+)
 from tests.attack.report import Report
 from tests.attack.world import World
 

@@ -149,18 +149,18 @@ async def build() -> World:
     operators = {role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES}
     for number, tenant in enumerate((acme, globex), start=1):
         await _given(operators[OWNER], tenant.id, number)
-    invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
-    for owner, tenant in ((ann, acme), (gil, globex)):
-        async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
-            await invitations.invite(ctx, invited[tenant.id], "member")
-            await invitations.invite(ctx, LAPSED[tenant.name], "member")
-            await logos.keep(ctx, await logos.draw(_picture(COLOURS[tenant.name])))
     told = {}
     for number, (owner, tenant) in enumerate(((ann, acme), (gil, globex)), start=1):
         told[tenant.id] = await billed.bill(shop, owner.cookie, operators[OWNER], tenant, number)
     await run_jobs()
     for number, tenant in enumerate((acme, globex), start=1):
         await billed.recover(shop, tenant, number)
+    invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
+    for owner, tenant in ((ann, acme), (gil, globex)):
+        async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
+            await invitations.invite(ctx, invited[tenant.id], "member")
+            await invitations.invite(ctx, LAPSED[tenant.name], "member")
+            await logos.keep(ctx, await logos.draw(_picture(COLOURS[tenant.name])))
     await run_jobs()
     with World.eye() as eye:
         eye.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])
