@@ -5,7 +5,7 @@ anything. Olga is an operator: another realm, another cookie.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from shared.entitlements import current  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.state import SessionState  # noqa: E402
 from tests import database, factories  # noqa: E402
+from tests.billing import shop  # noqa: E402
 from tests.billing.seller import Seller  # noqa: E402
 
 # Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
@@ -162,6 +163,14 @@ async def _moved(there: Callable[[], object]) -> None:
 def a_seller() -> None:
     """Behind the platform's account, in this process: somebody who takes every customer and knows no subscription."""
     providers.use(PLATFORM, Seller())
+
+
+@pytest.fixture
+def tidy(schema: str) -> Iterator[None]:
+    """The shop as the migrations leave it, before and after: what one test sells or pauses, no other one finds."""
+    shop.clean(schema)
+    yield
+    shop.clean(schema)
 
 
 @pytest.fixture(autouse=True)

@@ -80,6 +80,8 @@ class TypeRow:
     type: str
     dead: str
     failing: str
+    count: str
+    most: str  # of any type
     share: str
     said: str
 
@@ -120,6 +122,8 @@ def type_rows(pulse: webhooks.Pulse) -> list[TypeRow]:
             kind,
             f"{dead:,} dead" if dead else "",
             f"{failing:,} to be tried again" if failing else "",
+            str(dead + failing),
+            str(most),
             f"{(dead + failing) / most * 100:.1f}%",
             f"{dead:,} dead, {failing:,} to be tried again",
         )
@@ -309,11 +313,10 @@ def failures() -> rx.Component:
             rx.cond((one.dead != "") & (one.failing != ""), rx.fragment(" · ")),
             one.failing,
         )
-        # The share of a bar is of the largest, so the words say the numbers.
         bar = meter(
             one.type,
-            one.said,
-            "",
+            one.count,
+            one.most,
             share=one.share,
             tone=rx.cond(one.dead != "", "bad", "warn"),
             said=one.said,

@@ -44,7 +44,8 @@ class Wish:
     addon_id: str = ""  # version of an add-on, and how many there are to be
     addons: int = 0
 
-    def with_seats(self, seats: int) -> "Wish":
+    def of(self, seats: int) -> "Wish":
+        """The same for another number of seats."""
         return Wish(self.version_id, self.period, seats, self.addon_id, self.addons)
 
 

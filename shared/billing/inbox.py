@@ -101,7 +101,8 @@ async def settle(work: Claimed) -> None:
         await _back(work, wait, f"{DOWN}: {problem}", counts=False)
     except Exception as problem:
         request_id = log.report(problem, account_id=work.account_id, customer_id=work.customer_id)
-        await _back(work, _later(work, LONGEST_WAIT), f"{type(problem).__name__}, see {request_id}")
+        error, counts = f"{type(problem).__name__}, see {request_id}", not db.is_away(problem)
+        await _back(work, _later(work, LONGEST_WAIT), error, counts=counts)
 
 
 def _later(work: Claimed, most: timedelta) -> timedelta:

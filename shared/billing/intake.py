@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from shared.billing import intake_repository as repository
 from shared.billing.envelope import Envelope
 from shared.billing.intake_repository import CHANNEL as CHANNEL
-from shared.billing.intake_repository import Connection, Received
-from shared.core import log
+from shared.billing.intake_repository import Received
+from shared.core import db, log
+from shared.core.db import Bare
 
 FLUSHERS = 2  # one statement fills while the other commits
 MOST, MOST_BYTES = 200, 8 << 20  # of one statement
@@ -63,7 +64,7 @@ class Intake:
         try:
             while batch := self._next():
                 try:
-                    async with repository.connection() as connection:
+                    async with db.bare() as connection:
                         while batch:
                             async with asyncio.timeout(WITHIN):
                                 await _store(connection, batch)
@@ -109,7 +110,7 @@ async def store(account_id: str, event: Envelope, body: bytes) -> bool:
     )
 
 
-async def _store(connection: Connection, batch: Sequence[Waiting]) -> None:
+async def _store(connection: Bare, batch: Sequence[Waiting]) -> None:
     try:
         _answer(batch, await repository.store(connection, [one.row for one in batch]))
     except repository.NOT_TAKEN as problem:

@@ -1,15 +1,13 @@
 """The one statement of the intake. Not through the ORM: it is about what a webhook costs."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import psycopg
 
-from shared.core import db
+from shared.core.db import Bare
 
-Connection = psycopg.AsyncConnection[tuple[str, ...]]
 NOT_TAKEN = (psycopg.DataError, psycopg.IntegrityError)  # a row's own fault
 CHANNEL = "bulkhead_inbox"  # says that there is work; when it is missed, a sweep finds it
 
@@ -48,24 +46,7 @@ def moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-@asynccontextmanager
-async def connection() -> AsyncIterator[Connection]:
-    """The driver's own, each statement its own transaction. After a failure it is not used again."""
-    async with db.engine("app").connect() as held:
-        await held.execution_options(isolation_level="AUTOCOMMIT")
-        driver = (await held.get_raw_connection()).driver_connection
-        assert isinstance(driver, psycopg.AsyncConnection)
-        try:
-            yield driver
-        except BaseException:
-            was_cut_off = driver.broken
-            await held.invalidate()
-            if was_cut_off:  # the server was away, so the others are dead too, and each would cost a batch
-                await db.engine("app").dispose()
-            raise
-
-
-async def store(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+async def store(connection: Bare, rows: Sequence[Received]) -> set[tuple[str, str]]:
     """Account and event of those that were new. Commits by itself, as one statement.
 
     In the order of their keys: two batches with the same events would wait for each other for ever otherwise.

@@ -184,7 +184,10 @@ class StripeGateway:
         there = await self._v1.subscriptions.retrieve_async(subscription_id)
         options: stripe.RequestOptions = {"idempotency_key": key}
         if there.status == "paused":
-            await self._v1.subscriptions.resume_async(subscription_id, {}, options)
+            # Their default makes a bill that nobody tries to collect, and a day later it stays paused.
+            await self._v1.subscriptions.resume_async(
+                subscription_id, {"payment_behavior": "resume_on_payment_success"}, options
+            )
         elif there.cancel_at_period_end:
             await self._v1.subscriptions.update_async(
                 subscription_id, {"cancel_at_period_end": False}, options

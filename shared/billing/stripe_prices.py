@@ -24,9 +24,8 @@ async def push(client: stripe.StripeClient, tag: PriceTag) -> str:
         {"idempotency_key": f"price:{tag.id}:{found['id'] if found else ''}"},
     )
     there = await _find(client, tag)
-    if (
-        there is None or there["id"] != new.id
-    ):  # the answer was that of an earlier time: the key has gone since
+    # Under a key that they remember the answer is an old one, and the price may have lost its lookup key since.
+    if there is None or there["id"] != new.id:
         await client.v1.prices.update_async(
             new.id, {"lookup_key": tag.id, "transfer_lookup_key": True, "active": True}
         )

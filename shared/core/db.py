@@ -100,14 +100,59 @@ def engine(role: Role) -> AsyncEngine:
     )
 
 
+Bare = psycopg.AsyncConnection[tuple[Any, ...]]
+_idle: list[Bare] = []
+
+
+@asynccontextmanager
+async def bare() -> AsyncIterator[Bare]:
+    """The driver's own connection as the app, beside the pool; each statement is a transaction of its own.
+
+    For statements that come by the thousand and carry no row of a tenant: nothing here knows one.
+    """
+    idle = _idle
+    held = idle.pop() if idle else await _connect()
+    try:
+        yield held
+    except BaseException:
+        if held.broken:  # the server was away, so those that wait are dead too
+            await _close(idle)
+        await held.close()  # whatever state it is in
+        raise
+    if idle is _idle:
+        idle.append(held)
+    else:
+        await held.close()  # everything was disposed of in the meantime
+
+
+async def _connect() -> Bare:
+    name = "bulkhead-app-bare"
+    return await psycopg.AsyncConnection.connect(
+        url("app"), autocommit=True, connect_timeout=3, application_name=name
+    )
+
+
+async def _close(connections: list[Bare]) -> None:
+    while connections:
+        await connections.pop().close()
+
+
 async def dispose() -> None:
     """Closes what this event loop opened; the next use opens anew."""
+    global _idle
+    idle, _idle = _idle, []
+    await _close(idle)
     roles: tuple[Role, ...] = ("app", "operator", "owner")
     for role in roles:
         if engine.cache_info().currsize:
             await engine(role).dispose()
     engine.cache_clear()
     url.cache_clear()
+
+
+def is_away(problem: BaseException) -> bool:
+    """Whether it says that the database cannot be reached, or gave up on us, and nothing about what was asked."""
+    return isinstance(problem, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
 
 
 @asynccontextmanager

@@ -129,7 +129,7 @@ class BillingState(PageState):
         if not back or back == self._looked:
             return None
         self._looked, self.dialog = back, ""
-        self.activating = "waiting" if query.get("session") and not self.subscribed else ""
+        self.activating = "" if not query.get("session") else "done" if self.subscribed else "waiting"
         return BillingState.settle
 
     @rx.event
@@ -259,7 +259,7 @@ class BillingState(PageState):
     async def change_seats(self) -> None:
         self._begin(
             "Change the number of seats",
-            f"{self.seats_bought} are paid for and {self.seats_used} are in use.",
+            f"{self.seats_bought} paid for, {self.seats_used} in use.",
             "Change seats",
             True,
         )
@@ -276,7 +276,7 @@ class BillingState(PageState):
         if self.dialog != "change" or not self.asks_seats:
             return
         if number:
-            await self._propose(self._wish.with_seats(number))
+            await self._propose(self._wish.of(number))
         else:
             self._clear(f"Seats are a whole number from 1 to {checkout.MOST_SEATS:,}.")
 
@@ -334,7 +334,7 @@ class BillingState(PageState):
         if self.asks_seats:
             number = a_number("seats", form.seats, 1, checkout.MOST_SEATS)
             if offered is None or offered.change.seats != number:
-                await self._propose(self._wish.with_seats(number))
+                await self._propose(self._wish.of(number))
                 return rx.toast.info(
                     self.problem or "Here is the sum for this number of seats.",
                     description="Nothing was changed yet.",

@@ -15,12 +15,14 @@ from PIL import Image
 
 from shared.access.permissions import Permission
 from shared.access.roles import ROLES
+from shared.billing.accounts import ADDRESS
 from shared.tenancy import entry
 from tests import factories
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.sockets import ended_session, foreign_origins, fresh_session, own_cookie, strangers
 from tests.attack.world import World
+from tests.billing import webhooks
 
 KIND = "routes"
 AT_ONCE = 8
@@ -33,15 +35,15 @@ JSON = {"accept": "application/json"}
 class Use:
     """What a route is for. `{slug}` and `{name}` in fields are of the tenant that is asked for."""
 
-    who: Literal["anybody", "nobody", "person", "member"]
+    who: Literal["anybody", "person", "member", "signed"]
     permission: Permission | None = None  # in the tenant
     query: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
     file: str = ""  # name of its field
 
 
-ANYBODY, PERSON, MEMBER, NOBODY = Use("anybody"), Use("person"), Use("member"), Use("nobody")
-SIGNED = NOBODY  # but by who knows the secret of the address: see `hooks`
+ANYBODY, PERSON, MEMBER = Use("anybody"), Use("person"), Use("member")
+SIGNED = Use("signed")  # carries its own proof, from wherever it comes; no cookie helps
 BOTH = {
     **dict.fromkeys(("GET /healthz", "GET /readyz", "GET /sign-in", "GET /mfa"), ANYBODY),
     **dict.fromkeys(("POST /auth/sign-in", "POST /auth/mfa", "POST /auth/sign-out"), ANYBODY),
@@ -62,8 +64,8 @@ USES = {
         **dict.fromkeys(("POST /auth/resend", "POST /auth/verify", "POST /invitations/accept"), ANYBODY),
         **dict.fromkeys(("GET /", "GET /organisations", "POST /organisations"), PERSON),
         "GET /webhooks/{rest:path}": ANYBODY,
-        "POST /webhooks/{rest:path}": NOBODY,
         **dict.fromkeys(("POST /webhooks/stripe", "POST /webhooks/stripe/{token}"), SIGNED),
+        "POST /webhooks/{rest:path}": SIGNED,
         "GET /t/{slug}/logo": MEMBER,
         "POST /t/{slug}/logo": Use("member", Permission.SETTINGS_WRITE, file="logo"),
         "POST /t/{slug}/audit.csv": Use("member", Permission.AUDIT_READ),
@@ -149,20 +151,25 @@ class _Run:
         world = self.world
         own = await fresh_session(self.app, self.own)
         answer = await self._ask(name, use, own, world.acme, own_name=True)
-        works = use.who == "nobody" or not refused(answer)  # for them `hooks` has controls
+        works = not refused(answer)
         if use.who == "anybody":  # a wrong password or link is refused too, but not for where it comes from
             answer = await self._ask(name, use, "", world.acme)
             works = FOREIGN not in answer.text and answer.status_code < 500
+        if use.who == "signed":  # by the platform's secret, which no other address believes
+            body = webhooks.raw()
+            signed = {"stripe-signature": webhooks.signature(body)}
+            answer = await self._ask(name, use, "", world.acme, origin=None, content=body, headers=signed)
+            works = answer.status_code == (200 if name.endswith(ADDRESS) else 404)
         self.report.control(KIND, f"{self.app.which} {name}: {answer.status_code}", works=works)
 
     def attempts(self, name: str, use: Use) -> Iterator[Any]:
         world, method = self.world, name.partition(" ")[0]
+        if use.who == "signed":
+            yield from self._attempts_unsigned(name, use)
+            return
         for who, cookie in self.strangers.items():
             yield self._refused(f"{name}: {who}", name, use, cookie, world.acme, open=use.who == "anybody")
-        if use.who == "nobody":
-            own = own_cookie(self.app, world)
-            yield self._refused(f"{name}: the owner", name, use, own, world.acme)
-        elif method in CHANGING:
+        if method in CHANGING:
             for origin in foreign_origins(self.app):
                 yield self._foreign(name, use, {"origin": origin})
             for site in ("cross-site", "same-site", "none"):
@@ -185,6 +192,28 @@ class _Run:
             if use.permission is not None and use.permission not in ROLES[role].permissions:
                 yield self._refused(f"{name}: a {role}", name, use, account.cookie, world.acme)
 
+    def _attempts_unsigned(self, name: str, use: Use) -> Iterator[Any]:
+        people = {"the owner": own_cookie(self.app, self.world), **self.strangers}
+        for who, cookie in people.items():
+            yield self._unsigned(f"{name}: unsigned by {who}", name, use, cookie, "")
+        body = webhooks.raw()
+        for what, signed in {
+            "by another secret": webhooks.signature(body, "whsec_of_somebody_else"),
+            "a day ago": webhooks.signature(body, ago=86_400),
+            "for another body": webhooks.signature(b"{}"),
+        }.items():
+            yield self._unsigned(f"{name}: signed {what}", name, use, "", signed, body)
+        for other in set(CHANGING) - {"POST"}:
+            yield self._refused(f"{other} instead of {name}", name, use, "", self.world.acme, method=other)
+
+    async def _unsigned(
+        self, said: str, name: str, use: Use, cookie: str, signed: str, body: bytes = b"{}"
+    ) -> None:
+        headers = {"stripe-signature": signed}
+        answer = await self._ask(name, use, cookie, self.world.acme, content=body, headers=headers)
+        ok = answer.status_code in (400, 404) and not self._tells(answer)
+        self.report.attempt(KIND, f"{self.app.which} {said}: {answer.status_code}", refused=ok)
+
     async def _refused(
         self,
         said: str,
@@ -198,8 +227,7 @@ class _Run:
     ) -> None:
         """`open`: everybody is answered, and learns nothing."""
         answer = await self._ask(name, use, cookie, tenant, method=method)
-        unproven = use.who == "nobody" and answer.status_code == 400
-        ok = (open or unproven or refused(answer)) and not self._tells(answer)
+        ok = (open or refused(answer)) and not self._tells(answer)
         self.report.attempt(KIND, f"{self.app.which} {said}: {answer.status_code}", refused=ok)
 
     async def _foreign(self, name: str, use: Use, how: dict[str, Any]) -> None:
@@ -258,7 +286,7 @@ class _Run:
         path = path.replace("{slug}", slug).replace(
             "[tenant]", slug if self.app.which == "tenant" else tenant
         )
-        path = path.replace("{rest:path}", "elsewhere").replace("{token}", self.world.shop)
+        path = path.replace("{rest:path}", "elsewhere")
         sent: dict[str, Any] = {}
         if use.query:
             sent["params"] = {key: value.format(**values) for key, value in use.query.items()}

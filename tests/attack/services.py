@@ -27,19 +27,19 @@ HOLDINGS = (
 )
 ASKED_BEFORE = {
     "audit.trail.export_events": "by tenancy.exports",
+    "billing.adjustments.list_all": "by billing.desk",
     "access.evidence.list_refused": "by tenancy.refusals",
     "audit.trail.list_events": "by tenancy.history and tenancy.directory",
     "audit.trail.list_operator_events": "by tenancy.directory",
     "audit.trail.list_security_events": "by tenancy.directory",
     "audit.trail.verify": "by tenancy.history",
     "audit.trail.verify_operators": "by tenancy.directory",
+    "billing.usage.record": "by services that count what is used",
     **{f"entitlements.holdings.{name}": "by tenancy.desk and provisioning" for name in HOLDINGS},
-    "billing.adjustments.list_all": "by billing.desk",
     "billing.apply.write": "by billing.sync: what is true at the provider asks nobody",
     "billing.customers.find": "by the verbs and pages of billing",
     "billing.dunning.dun": "a job",
     "billing.mirror.write": "by billing.apply",
-    "billing.usage.record": "by services that count; no person calls it",
     **dict.fromkeys(
         (f"billing.checkout.{name}" for name in ("on_sale", "seats_of", "sold")),
         "by checkout, changes and overview",

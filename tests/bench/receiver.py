@@ -1,8 +1,8 @@
-"""`python -m tests.bench.receiver ours|noop|single|sdk|orm PORT`: a server that takes webhooks, for `tests.bench.storms`.
+"""`python -m tests.bench.receiver ours|noop|edge|single|sdk|orm PORT`: a server that takes webhooks, for `tests.bench.storms`.
 
 `ours` is the HTTP half of the tenant app as the product serves it, with its log lines and headers. The others are bare
-Starlette: `noop` reads the body and answers; `single` writes each by itself; `sdk` groups as we do and opens with
-Stripe's SDK; `orm` is what a handler typically looks like.
+Starlette: `noop` reads the body and answers, `edge` does so behind what stands before every route of ours; `single`
+writes each by itself; `sdk` groups as we do and opens with Stripe's SDK; `orm` is what a handler typically looks like.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.api import tenant_http
+from shared.api import house, sites, tenant_http
 from shared.billing import intake, intake_repository
 from shared.billing.accounts import ADDRESS
 from shared.billing.envelope import NotGenuine, open_envelope
@@ -85,7 +85,7 @@ async def single(request: Request) -> Response:
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version or ""),
         *(moment(event.created), event.customer_id, body, "pending"),
     )
-    async with _slots(), intake_repository.connection() as connection:
+    async with _slots(), db.bare() as connection:
         await intake_repository.store(connection, [row])
     return Response()
 
@@ -146,6 +146,8 @@ if __name__ == "__main__":
     if side == "ours":
         app: Any = tenant_http.app
         Limit.WEBHOOK_ACCOUNT._value_ = ("1000000/second", "sent webhooks")  # counted, and never too often
+    elif side == "edge":
+        app = house.build(sites.TENANT, Route(ADDRESS, noop, methods=["POST"]))
     else:
         app = Starlette(routes=[Route(ADDRESS, HANDLERS[side], methods=["POST"])])
     serving.run(nonce.answering(app), settings().tenant_url, port=int(port))

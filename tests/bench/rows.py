@@ -55,6 +55,7 @@ GOALS = [
     *with_control(Goal("envelope/hmac@64k", 1.4), "json"),
     *with_control(Goal("envelope/construct-event", 80, faster=True), "json"),
     *with_control(Goal("intake/noop-cpu", 2.0), "orm"),
+    *with_control(Goal("intake/edge-cpu", 2.0), "orm"),
     *with_control(Goal("intake/orm", 20, faster=True), "sdk"),
     *with_control(Goal("intake-storm/calm", 1.1), "single"),
     *with_control(Goal("intake-storm/calm@90", 1.1), "single"),

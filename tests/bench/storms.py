@@ -31,14 +31,15 @@ from tests.billing.webhooks import about, signature
 CONNECTIONS, BODY = 32, 2_500  # at once; bytes
 # Requests of a round. `calm` and the storms are all of ours.
 SIDES = {
-    "noop": ("noop", 6_000),
-    "calm": ("ours", 4_000),
-    "storm": ("ours", 4_000),
-    "storm@90": ("ours", 4_000),
+    "noop": ("noop", 3_000),
+    "edge": ("edge", 2_000),
+    "calm": ("ours", 2_000),
+    "storm": ("ours", 2_000),
+    "storm@90": ("ours", 2_000),
 }
-SIDES |= {"sdk": ("sdk", 1_000), "orm": ("orm", 400), "single-storm": ("single", 2_000)}
+SIDES |= {"sdk": ("sdk", 600), "orm": ("orm", 300), "single-storm": ("single", 1_000)}
 DUPLICATES, FORGED = {"storm": 0.5, "storm@90": 0.9, "single-storm": 0.5}, 0.1
-PORTS = {"ours": 3310, "noop": 3311, "single": 3312, "sdk": 3313, "orm": 3314}
+PORTS = {"ours": 3310, "noop": 3311, "single": 3312, "sdk": 3313, "orm": 3314, "edge": 3315}
 TABLES = {"ours": "billing_inbox", "single": "billing_inbox", "sdk": "billing_inbox", "orm": "peer_inbox"}
 PEER = """
 create table peer_inbox (like billing_inbox including all);
@@ -47,6 +48,8 @@ grant select, insert on peer_inbox to bulkhead_app
 ROWS = {  # ours, and what it is compared with; in rows that are faster the other way round
     "intake/noop-cpu": ("calm", "noop"),
     "intake/noop-cpu!orm": ("orm", "noop"),
+    "intake/edge-cpu": ("calm", "edge"),
+    "intake/edge-cpu!orm": ("orm", "edge"),
     "intake/orm": ("calm", "orm"),
     "intake/orm!sdk": ("sdk", "orm"),
     "intake-storm/calm": ("storm", "calm"),

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from shared.billing import customers, price_sync, prices, providers, repricing, sync, usage
+from shared.billing import prices_repository as repository
 from shared.billing.models import PLATFORM
 from shared.billing.prices import Tier
 from shared.billing.provider import CheckoutOrder, Invoice, Subscription
@@ -55,7 +56,7 @@ SEAT = [
     17_600,  # 1 April: 8 × 2,200
 ]
 USAGE = [
-    0,  # 1 January: nothing used yet
+    # 1 January: nothing used yet, and an invoice with no line, if there is one, does not count
     1_500,  # 1 February, for January: (250 − 100) × 10
     300,  # 1 March, for February, which began under the old price: (60 + 70 − 100) × 10
     4_200,  # 1 April, for March, under the new one: (400 − 50) × 12
@@ -139,7 +140,7 @@ class Buyer:
 
     async def bills(self) -> list[Invoice]:
         state = await self.world.gateway.fetch(self.customer_id)
-        return sorted(state.invoices, key=lambda one: one.created_at)
+        return sorted((one for one in state.invoices if one.lines), key=lambda one: one.created_at)
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ async def world(schema: str) -> AsyncIterator[World]:
         known, sandbox = dict(providers._known), Sandbox()
         async with serving(app(sandbox)) as base:
             gateway = StripeGateway(KEY, base)
-            gateway._wire._pace = Pace("one", rate=1_000, burst=100)  # nobody else asks here
+            gateway._wire._pace = Pace(KEY, rate=1_000, burst=100)  # nobody else asks here
             made = World(gateway, sandbox.account(KEY), Operating(await factories.operator("Olga")), at(1, 1))
             sandbox.clock = lambda: made.now.timestamp()
             sandbox.base_url = base
@@ -233,3 +234,15 @@ async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
     assert sorted((line.amount, line.proration) for line in february.lines) == [
         *((-6_774, True), (10_839, True), (16_000, False)),
     ]
+
+
+async def test_what_is_archived_at_the_provider_is_seen_and_sold_again(world: World) -> None:
+    async with db.transaction() as session:
+        there = await repository.list_there_of(session, PLATFORM)
+    world.account.objects["price"][there["prc_starter_flat_month"].external_id]["active"] = False
+    assert (await price_sync.compare()).drifted == 1
+    async with db.transaction() as session:
+        found = (await repository.list_there_of(session, PLATFORM))["prc_starter_flat_month"]
+    assert found.drift == {"Sold": ["yes", "archived"]}
+    assert (await price_sync.push("operator", mends=True)).done == 1
+    assert (await price_sync.compare()).drifted == 0

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from shared.billing import customers, inbox, inbox_repository, providers
@@ -213,6 +214,18 @@ async def test_who_does_not_answer_is_asked_less_and_less_and_nothing_dies_of_it
             text("select extract(epoch from due_at - clock_timestamp()) from billing_inbox")
         )
         assert 15 < float(found.scalar_one()) <= 30
+
+
+async def test_our_own_database_being_away_is_no_fault_of_what_came(
+    cast: Cast, stripe: seller.Seller
+) -> None:
+    customer = await bought(cast, stripe)
+    await events.store(customer)
+    stripe.fail = OperationalError("select 1", {}, Exception("the server closed the connection"))
+    for _ in range(inbox.TRIES + 1):
+        await inbox.work_off()
+        await events.due(customer)
+    assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
 
 
 async def test_a_key_that_is_refused_stops_the_account_and_loses_nothing(

@@ -11,10 +11,13 @@ import pytest
 from shared.billing import intake
 from shared.billing import intake_repository as repository
 from shared.billing.intake import Intake, NotStored
-from shared.billing.intake_repository import Connection, Received
+from shared.billing.intake_repository import Received
+from shared.core import db
+from shared.core.db import Bare
 from shared.core.ids import new_id
+from tests import database
 
-PROMPTLY = 5  # seconds, on a busy machine
+PROMPTLY = 10  # seconds, on a busy machine
 
 
 def row(
@@ -30,7 +33,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each statement carried."""
     seen, store = list[int](), repository.store
 
-    async def counting(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+    async def counting(connection: Bare, rows: Sequence[Received]) -> set[tuple[str, str]]:
         seen.append(len(rows))
         return await store(connection, rows)
 
@@ -65,6 +68,31 @@ async def test_the_same_in_one_statement_is_new_once() -> None:
     assert await made.store(row(name)) is False
 
 
+async def test_two_statements_with_the_same_events_do_not_wait_for_each_other_for_ever(schema: str) -> None:
+    """Each has begun, and both wait for a third that gives way: whatever order they were handed in."""
+    names = sorted(new_id("evt") for _ in range(3))
+    rows = [row(name) for name in names]
+    third = await psycopg.AsyncConnection.connect(db.url("app"))
+    async with third, db.bare() as one, db.bare() as other:
+        await repository.store(third, [rows[1]])
+        first = asyncio.create_task(repository.store(one, rows))
+        await blocked(schema, 1)
+        second = asyncio.create_task(repository.store(other, rows[::-1]))
+        await blocked(schema, 2)
+        await third.rollback()
+        async with asyncio.timeout(PROMPTLY):
+            found = [await first, await second]
+    assert sorted(len(new) for new in found) == [0, 3]
+
+
+async def blocked(schema: str, number: int) -> None:
+    """Until so many wait for a lock."""
+    query = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'"
+    async with await psycopg.AsyncConnection.connect(database.admin_url(), autocommit=True) as eye:
+        while (await (await eye.execute(query, [schema])).fetchone()) != (number,):  # noqa: ASYNC110  as seen from outside
+            await asyncio.sleep(0.02)
+
+
 async def test_what_the_database_does_not_take_takes_nobody_with_it() -> None:
     made = Intake()
     rows = [row(), row(account="pac_nobody"), row(), row(status="whatever"), row("evt_\0"), row()]
@@ -93,7 +121,7 @@ async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_work
 ) -> None:
     store = repository.store
 
-    async def failing(connection: Connection, rows: Sequence[Received]) -> set[tuple[str, str]]:
+    async def failing(connection: Bare, rows: Sequence[Received]) -> set[tuple[str, str]]:
         raise psycopg.OperationalError("away")
 
     monkeypatch.setattr(repository, "store", failing)
@@ -127,7 +155,7 @@ async def test_who_comes_just_when_the_last_statement_is_done_starts_another_one
     async def stored(_: None, rows: Sequence[Received]) -> set[tuple[str, str]]:
         return {(one.account_id, one.event_id) for one in rows}
 
-    monkeypatch.setattr(repository, "connection", at_once)
+    monkeypatch.setattr(db, "bare", at_once)
     monkeypatch.setattr(repository, "store", stored)
     monkeypatch.setattr(intake, "FLUSHERS", 1)
     made = Intake()

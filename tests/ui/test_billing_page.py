@@ -16,6 +16,8 @@ from tests.conftest import Cast, Person, opens
 
 PRO, BUSINESS, SEATS = "plv_pro_1", "plv_business_1", "plv_extra_seats_1"
 
+pytestmark = pytest.mark.usefixtures("tidy")
+
 
 @pytest.fixture
 async def seller() -> AsyncIterator[MemoryProvider]:

@@ -26,6 +26,8 @@ from tests.conftest import Cast, Operating
 
 REASON = "Ticket 4471, as agreed"
 
+pytestmark = pytest.mark.usefixtures("tidy")
+
 
 @pytest.fixture
 async def till() -> Any:

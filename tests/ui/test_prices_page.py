@@ -20,6 +20,8 @@ FORM = {
     **{"effective_at": "", "reason": "Costs have risen"},
 }
 
+pytestmark = pytest.mark.usefixtures("tidy")
+
 
 @pytest.fixture
 async def shelf(cast: Cast) -> AsyncIterator[Shelf]:

@@ -62,9 +62,9 @@ def _do(account: Account, asked: Asked, request: Request, body: bytes) -> tuple[
     key = asked.idempotency_key if method == "POST" else None
     if key and (before := idempotency.answered(account, key, method, path, sent)):
         return before["status"], before["body"], True
+    timeline.tick(account)
     account.request = asked
     try:
-        timeline.tick(account)
         route, ids = routes.find(method, path)
         call = routes.Call(account, path, ids, route.read(_texts(sent)))
         try:

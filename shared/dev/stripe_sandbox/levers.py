@@ -63,6 +63,7 @@ class OwnClock(Lever):
             frozen_time=at,
             name=customer["name"],
             status="ready",
+            created=at,
             deletes_after=at + 30 * DAY,
         )
         account.put(clock)

@@ -39,9 +39,7 @@ class Route:
         """The parameters, typed. What Stripe does not know is 400, what only we do not know 501."""
         params = named(self.params)
         if found := refusals(sent, params):
-            where = re.findall(r"\[([^\]]*)\]", found[0].partition(":")[0])
-            param = where[0] + "".join(f"[{part}]" for part in where[1:]) if where else None
-            raise Refusal("; ".join(found), code=_code(found[0]), param=param)
+            raise _refused(found)
         for path, value in leaves(sent):
             if not self._takes(path, value):
                 raise Unbuilt(f"{self.method} {self.path.pattern} with {path}={value}")
@@ -121,7 +119,13 @@ def _place(found: list[Object], id_: str, param: str, kind: str) -> int:
     raise Refusal(f"No such {kind}: '{id_}'", code="resource_missing", param=param)
 
 
-def _code(refusal: str) -> str | None:
-    if refusal.endswith("unknown parameter"):
-        return "parameter_unknown"
-    return "parameter_missing" if refusal.endswith("missing parameter") else None
+def _refused(found: list[str]) -> Refusal:
+    """In Stripe's words; several at once name the first."""
+    where, _, what = found[0].partition(": ")
+    first, *rest = re.findall(r"\[([^\]]*)\]", where.removesuffix(":")) or [where]
+    param = first + "".join(f"[{part}]" for part in rest)
+    if what == "unknown parameter":
+        return Refusal(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
+    if what == "missing parameter":
+        return Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
+    return Refusal(f"Invalid {param}: {what}", param=param)

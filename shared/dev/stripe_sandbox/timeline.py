@@ -40,6 +40,7 @@ def advance_clock(account: Account, clock: str, to: int) -> None:
 
 
 def _run(account: Account, clock: str | None, until: int) -> None:
+    _plan(account)
     agenda = account.agenda.setdefault(clock, [])
     try:
         while agenda and agenda[0][0] <= until:

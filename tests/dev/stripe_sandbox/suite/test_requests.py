@@ -33,6 +33,12 @@ def test_errors_have_stripes_shape(shop: Shop) -> None:
     error = refused.value
     assert (error.http_status, error.code, error.param) == (400, "parameter_unknown", "nmae")
     assert error.request_id is not None
+    with pytest.raises(stripe.InvalidRequestError, match="Missing required param: currency") as refused:
+        shop.v1.prices.create({"unit_amount": 1})
+    assert (refused.value.code, refused.value.param) == ("parameter_missing", "currency")
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        shop.v1.prices.create({"currency": "usd", "recurring": {"interval": "monthly"}})
+    assert refused.value.param == "recurring[interval]"
     with pytest.raises(stripe.InvalidRequestError) as refused:
         shop.v1.customers.create({"email": "nobody"})
     assert refused.value.param == "email"

@@ -60,6 +60,27 @@ def test_the_whole_account_can_be_moved(shop: Shop, account: Account) -> None:
         timeline.advance(account, -1)
 
 
+def test_what_was_just_changed_is_due_as_well(shop: Shop, account: Account) -> None:
+    """No request comes between the change and the levers that move time."""
+    clock = shop.clock("2025-01-01")
+    subscription = shop.subscribe(shop.customer(clock), shop.price())
+    timeline.advance_clock(account, clock.id, at("2025-02-01 02:00"))
+    item = account.objects["subscription"][subscription.id]["items"]["data"][0]
+    assert item["current_period_start"] == at("2025-02-01")
+
+
+def test_what_time_does_was_asked_by_nobody(shop: Shop, account: Account) -> None:
+    subscription = shop.subscribe(shop.customer(), shop.price(interval="week"))
+    account.settings["offset"] += 8 * DAY
+    account.put(account.settings)
+    shop.v1.customers.list()
+    updated = shop.v1.events.list({"type": "customer.subscription.updated", "limit": 1}).data[0]
+    assert updated.data.object.id == subscription.id
+    assert updated.request.id is None
+    created = shop.v1.events.list({"type": "customer.subscription.created", "limit": 1}).data[0]
+    assert created.request.id.startswith("req_")
+
+
 def test_clocks_go_forward_and_not_too_far(shop: Shop) -> None:
     clock = shop.clock("2025-01-01")
     shop.subscribe(shop.customer(clock), shop.price())
