@@ -18,7 +18,7 @@ from shared.billing import tasks as billing
 from shared.identity import tasks as identity
 from shared.tenancy import tasks as tenancy
 from tests import catalog, source
-from tests.attack import services
+from tests.attack import mutations, services
 from tests.attack.calls import FLOORS, NOT_CALLED
 
 pytestmark = pytest.mark.xdist_group("attack")
@@ -135,5 +135,5 @@ def test_a_removed_guard_turns_it_red() -> None:
     assert "4 of 4 removals caught" in done.stdout
 
 
-def test_a_hole_that_does_not_exist_is_no_proof() -> None:
-    assert run("--mutate", "nothing at all").returncode == 2
+async def test_a_hole_that_does_not_exist_is_no_proof() -> None:
+    assert await mutations.main("nowhere", ["nothing at all"]) == 2
