@@ -107,6 +107,19 @@ async def test_a_change_is_shown_confirmed_and_not_repeated(cast: Cast, seller: 
         await does(page, "confirm", {})
 
 
+async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    page = await subscribed(seller, cast.gil)
+    for seats in (5, 6):
+        seller.advance(timedelta(days=3))
+        await does(page, "change_seats")
+        await does(page, "set_seats", seats)
+        assert len(page.lines) == 2, "what is taken back and what is added"
+        await does(page, "confirm", {"seats": str(seats)})
+        assert page.dialog == ""
+
+
 async def test_a_stale_tab_is_shown_the_sum_anew(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
