@@ -40,7 +40,12 @@ ACCESS = {
 }
 # Of a subscription, in the provider's words.
 SUBSCRIPTION = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
-NAMES = {"status": "Access", "word": "Status at the provider"}
+NAMES = {
+    "balance": "Balance",
+    "method": "Pays with",
+    "status": "Access",
+    "word": "Status at the provider",
+}
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 LONGEST = 160  # characters of one side of a change
 
@@ -76,7 +81,7 @@ def effects(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[C
 
 def differences(found: Sequence[Mapping[str, Any]]) -> list[Change]:
     """What reconciliation found: ours before, theirs after."""
-    return [Change(str(one["what"]), _said(one["ours"]), _said(one["theirs"])) for one in found]
+    return [Change(NAMES.get(one["what"], str(one["what"])), _said(one["ours"]), _said(one["theirs"])) for one in found]
 
 
 def amount(value: int, currency: str) -> str:
