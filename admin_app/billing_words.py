@@ -81,7 +81,7 @@ def effects(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[C
 
 def differences(found: Sequence[Mapping[str, Any]]) -> list[Change]:
     """What reconciliation found: ours before, theirs after."""
-    return [Change(NAMES.get(one["what"], str(one["what"])), _said(one["ours"]), _said(one["theirs"])) for one in found]
+    return [Change(str(one["what"]), _said(one["ours"]), _said(one["theirs"])) for one in found]
 
 
 def amount(value: int, currency: str) -> str:

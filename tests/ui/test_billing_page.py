@@ -156,6 +156,10 @@ async def test_an_obstacle_stands_in_the_dialog(cast: Cast, seller: MemoryProvid
     assert (
         page.problem == "This leaves 2 seats in Pro, and 3 are in use. Remove 1 member or invitation first."
     )
+    await does(page, "set_seats", 1)
+    assert (
+        page.problem == "This leaves 1 seat in Pro, and 3 are in use. Remove 2 members or invitations first."
+    )
     await does(page, "set_seats", 26)
     assert "25 seats at most" in page.problem
     assert page.seats_bought == 3
