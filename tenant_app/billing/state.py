@@ -353,7 +353,8 @@ class BillingState(PageState):
         shown = await changes.go(offered)
         self.dialog, self._offered, self._chosen = "", None, False
         await self._reread()
-        return done("Changed.", "What it gives is there now.", shown)
+        then = "What it gives is there now." if offered.change.prorate else "Nothing is charged for it now."
+        return done("Changed.", then, shown)
 
     # ── ending and paying ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -120,6 +120,16 @@ async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
         assert page.dialog == ""
 
 
+async def test_who_gives_up_an_addon_is_not_told_that_it_is_there_now(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    page = await subscribed(seller, cast.gil)
+    await does(page, "add_addon", SEATS)
+    assert "there now" in str(await does(page, "confirm", {}))
+    await does(page, "drop_addon", SEATS)
+    assert "Nothing is charged for it now" in str(await does(page, "confirm", {}))
+
+
 async def test_a_stale_tab_is_shown_the_sum_anew(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
