@@ -40,7 +40,12 @@ ACCESS = {
 }
 # Of a subscription, in the provider's words.
 SUBSCRIPTION = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
-NAMES = {"status": "Access", "word": "Status at the provider"}
+NAMES = {
+    "balance": "Balance",
+    "method": "Pays with",
+    "status": "Access",
+    "word": "Status at the provider",
+}
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 LONGEST = 160  # characters of one side of a change
 

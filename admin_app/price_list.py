@@ -20,7 +20,7 @@ from shared.ui.why import Change
 
 PERIODS = {"month": "A month", "year": "A year"}
 PARTS = {
-    "flat": "The base, once",
+    "flat": "The base",
     "seat": "Each seat",
     **{f"metered_{name}": f"{one.title}, by {one.unit}" for name, one in METERS.items()},
 }

@@ -609,8 +609,8 @@ def dialogs() -> rx.Component:
     )
     adjust = about(
         "adjust",
-        rx.fragment("Give or take money of ", state.name),
-        "Written down at once, then carried out by the provider. It cannot be taken back, only answered by another one.",
+        rx.fragment("Adjust what ", state.name, " pays"),
+        "Written down at once, then carried out by the provider. What is done can only be made good by another one.",
         choices("What", "kind", KINDS, value="credit"),
         amount,
         pick("adjust-currency", "Currency", "currency", CURRENCIES, default_value=state.currency),

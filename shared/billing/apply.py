@@ -15,7 +15,7 @@ from shared.billing import mirror, prices, repository
 from shared.billing.course import Course, Status
 from shared.billing.models import BillingDrift, BillingEvent, BillingStanding
 from shared.billing.provider import CustomerState
-from shared.core import notices
+from shared.core import money, notices
 from shared.core.ctx import Ctx
 from shared.core.db import now
 from shared.core.errors import NotFound
@@ -58,6 +58,7 @@ async def write(
     await tenants.lock(ctx)
     differences = await mirror.write(ctx, account_id, customer_id, state, ticket)
     before = await repository.get_standing(ctx)
+    news = [*differences, *_beside(before, state)]
     previous = before.course if before else {}
     at = now()
     known = [mirror.subscription(row) for row in await repository.list_subscriptions(ctx)]
@@ -70,7 +71,7 @@ async def write(
     if found is not None and (after != previous or cause in ("reconcile", "operator")):
         recalculated = await _follow(ctx, found)
     await _stand(ctx, before, found, state, after, ticket, at)
-    if differences or event_ids or recalculated:
+    if news or event_ids or recalculated:
         ctx.session.add(
             BillingEvent(
                 tenant_id=ctx.tenant_id,
@@ -79,8 +80,8 @@ async def write(
                 cause=cause,
                 event_ids=list(event_ids),
                 ticket=ticket,
-                previous=_told(previous, differences, "ours"),
-                next=_told(after, differences, "theirs"),
+                previous=_told(previous, news, "ours"),
+                next=_told(after, news, "theirs"),
                 recalculated=recalculated,
                 request_id=ctx.request_id,
             )
@@ -96,11 +97,26 @@ async def write(
                 repaired=True,
             )
         )
-    if differences:
+    if news:
         await notices.page(ctx.session, ctx.tenant_id, "billing")
         await notices.page(ctx.session, "*", "billing")
+    if differences:
         await queue.put(ctx, DUN, in_turn=False)
     return Effect(True, recalculated, differences)
+
+
+def _beside(before: BillingStanding | None, state: CustomerState) -> tuple[mirror.Difference, ...]:
+    """What is known of a customer beside subscriptions and invoices: a credit or another card is news as well."""
+    method, balance, currency = (before.method, before.balance, before.currency) if before else ("", 0, "")
+    sides = (
+        ("method", method, state.method),
+        ("balance", _sum(balance, currency), _sum(state.balance, state.currency)),
+    )
+    return tuple(mirror.Difference(*one) for one in sides if one[1] != one[2])
+
+
+def _sum(balance: int, currency: str) -> str:
+    return money.said(balance, currency) if balance and currency else ""
 
 
 async def _follow(ctx: Ctx, found: Course) -> bool:

@@ -12,6 +12,7 @@ from shared.billing import mirror, repository
 from shared.billing.course import GRACE
 from shared.billing.models import BillingInvoice
 from shared.billing.provider import Subscription
+from shared.core import money
 from shared.core.config import settings
 from shared.core.ctx import Ctx
 from shared.core.db import now
@@ -183,7 +184,7 @@ async def _tell(ctx: Ctx, person: User, word: Word, notice: str) -> None:
 
 
 def _amount(invoice: BillingInvoice) -> str:
-    return f"{(invoice.due or invoice.total) / 100:,.2f} {invoice.currency.upper()}"
+    return money.said(invoice.due or invoice.total, invoice.currency)
 
 
 def _day(at: datetime) -> str:

@@ -96,11 +96,14 @@ def invoice(raw: Raw) -> Invoice:
 
 
 def preview(raw: Raw, items: Iterable[Raw], now: datetime) -> Preview:
-    """`items`: of the subscription. Their clock may not be ours: what they counted from is in what they counted."""
+    """`items`: of the subscription. Their clock may not be ours: what they counted from is in what they counted.
+
+    What an earlier change added, and no invoice has charged yet, is shown too; it began before this one.
+    """
     shown = invoice(raw)
     counted = [one.starts_at for one in shown.lines if one.proration and one.starts_at]
     said = moment(_in(raw, "parent", "subscription_details", "subscription_proration_date"))
-    as_of = said or min(counted, default=None) or _in_period(now, items)
+    as_of = said or max(counted, default=None) or _in_period(now, items)
     return Preview(shown.currency, raw.get("amount_due") or 0, shown.lines, as_of)
 
 

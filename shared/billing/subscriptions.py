@@ -163,4 +163,5 @@ async def too_small(ctx: Ctx, offer: Offer, most: int | None, had: int | None) -
         return None
     over = used - most
     who = "1 member or invitation" if over == 1 else f"{over} members or invitations"
-    return f"This leaves {most} seats in {offer.name}, and {used} are in use.", f"Remove {who} first."
+    left = "1 seat" if most == 1 else f"{most} seats"
+    return f"This leaves {left} in {offer.name}, and {used} are in use.", f"Remove {who} first."

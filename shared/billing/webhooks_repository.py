@@ -51,7 +51,6 @@ TROUBLE = text(f"""
         select 1 from billing_inbox b where b.account_id = a.id and b.{OPEN} and starts_with(b.error, :down))
     order by a.id <> 'platform', a.id
 """)  # noqa: S608
-PLACE = text("select customer_place(:account_id, :customer_id)")
 REPLAY_DEAD = text("""
     update billing_inbox set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
     where status = 'dead' and customer_id <> '' and (:type = '' or type = :type)
@@ -231,11 +230,6 @@ async def list_accounts(session: AsyncSession, down: str) -> Sequence[AccountPul
 
 async def list_troubles(session: AsyncSession, down: str) -> Sequence[Trouble]:
     return [Trouble(*row) for row in await _ask(session, TROUBLE, down=down)]
-
-
-async def find_place(session: AsyncSession, account_id: str, customer_id: str) -> str:
-    """Id of the tenant whose customer this is; "" when nobody knows it (yet)."""
-    return str((await _ask(session, PLACE, account_id=account_id, customer_id=customer_id))[0][0])
 
 
 async def replay_dead(session: AsyncSession, kind: str) -> int:

@@ -9,6 +9,7 @@ from shared.billing.meters import METERS
 from shared.billing.models import BillingInvoice, Price
 from shared.billing.overview import Overview, Sold
 from shared.billing.prices import Parts
+from shared.billing.provider import InvoiceLine
 from shared.core import money
 from shared.entitlements.catalogue import Offer
 from shared.entitlements.features import FEATURES
@@ -17,12 +18,6 @@ from shared.ui.table import TONE
 
 PERIODS = {"month": "Monthly", "year": "Yearly"}
 COMPARED = ("members", "api_calls", "usage_events", "retention_days", "roles")  # limits that people choose by
-WORDS = {  # where the unit alone does not say what it is
-    "api_calls": "API {}",
-    "retention_days": "{} of history",
-    "roles": "{} of your own",
-    "usage_events": "Usage {}",
-}
 STATUS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
 
 
@@ -296,10 +291,10 @@ def saving(seen: Overview) -> str:
 
 
 def preview_rows(offered: changes.Offered) -> tuple[list[LineRow], str, str]:
-    """Lines, their sum, and what the sum is."""
+    """Lines, their sum, and what the sum is. What earlier changes left for the next invoice is not this one's price."""
     change, preview = offered.change, offered.preview
     currency = preview.currency or change.currency
-    lines = [one for one in preview.lines if change.anew or one.proration]
+    lines = [one for one in preview.lines if change.anew or (one.proration and _since(one, preview.as_of))]
     shown = [LineRow(one.said, money.said(one.amount, currency)) for one in lines if one.amount]
     if not lines:
         return [], "", ""
@@ -308,6 +303,10 @@ def preview_rows(offered: changes.Offered) -> tuple[list[LineRow], str, str]:
     total = sum(one.amount for one in lines)
     label = "Credited on the next invoice" if total < 0 else "Added to the next invoice"
     return shown, money.said(total, currency), label
+
+
+def _since(one: InvoiceLine, at: datetime) -> bool:
+    return one.starts_at is None or one.starts_at >= at
 
 
 def then(offered: changes.Offered) -> tuple[str, str]:

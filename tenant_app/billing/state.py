@@ -59,7 +59,6 @@ class BillingState(PageState):
     next_said: str = ""
     method: str = ""
     method_said: str = ""
-    credit: str = ""
     ends_at: str = ""
     paused: bool = False
     ended_at: str = ""
@@ -175,7 +174,6 @@ class BillingState(PageState):
         self.next_label, self.next_sum, self.next_at, self.next_said = rows.next_invoice(seen)
         self.method = seen.method
         self.method_said = "Charged automatically" if seen.method else "Added with a first plan"
-        self.credit = money.said(-seen.balance, seen.currency) if seen.balance < 0 else ""
         self.ends_at = rows.iso(held.told.cancel_at) if held else ""
         self.paused = held is not None and held.told.status == PAUSED
         self.ended_at = rows.iso(seen.ended_at)
@@ -355,7 +353,8 @@ class BillingState(PageState):
         shown = await changes.go(offered)
         self.dialog, self._offered, self._chosen = "", None, False
         await self._reread()
-        return done("Changed.", "What it gives is there now.", shown)
+        then = "What it gives is there now." if offered.change.prorate else "Nothing is charged for it now."
+        return done("Changed.", then, shown)
 
     # ── ending and paying ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -87,9 +87,8 @@ def mails() -> rx.Component:
         ),
         class_name="two",
     )
-    return rx.el.div(
-        words, rx.cond(state.keeps_payments != "", small(state.keeps_payments), choice), class_name="row wrap"
-    )
+    kept = rx.cond(state.keeps_payments != "", small(state.keeps_payments), choice)
+    return rx.el.ul(rx.el.li(words, kept, class_name="wrap"), class_name="list")
 
 
 def line(one: NotificationRow) -> rx.Component:

@@ -118,7 +118,6 @@ class MemoryProvider:
         self._done: dict[str, str] = {}  # by idempotency key
         self._usage: dict[str, tuple[str, str, int, datetime]] = {}
         self._set: dict[str, tuple[Subscription, ...]] = {}
-        self._bills: dict[str, tuple[Invoice, ...]] = {}
         self._holds: list[Hold] = []
         self._failures: list[tuple[Exception, str]] = []
         self._numbers = itertools.count(1)
@@ -129,9 +128,6 @@ class MemoryProvider:
         """From now on, whatever else happens. Makes the customer where there is none."""
         self.buyers.setdefault(customer_id, Buyer(customer_id, "", ""))
         self._set[customer_id] = found
-
-    def set_invoices(self, customer_id: str, *found: Invoice) -> None:
-        self._bills[customer_id] = found
 
     def hold_fetch(self) -> Hold:
         """The next fetch looks, sets `seen`, and comes back when somebody sets `go`."""
@@ -205,7 +201,7 @@ class MemoryProvider:
             balance=-buyer.wallet,
             currency="usd",
             subscriptions=self._set.get(buyer.id, tuple(self._told(deal) for deal in self._of(buyer.id))),
-            invoices=self._bills.get(buyer.id, tuple(self._billed(buyer.id))),
+            invoices=tuple(self._billed(buyer.id)),
         )
         if self._holds:
             hold = self._holds.pop(0)

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import select
+from sqlmodel import col, select
 
 from shared.billing import customers, inbox, providers, sync
-from shared.billing.models import PLATFORM, BillingInvoice, BillingStanding
+from shared.billing.models import PLATFORM, BillingEvent, BillingInvoice, BillingStanding
 from shared.billing.provider import CustomerState, Invoice, Line, ProviderDown, Subscription
-from shared.core import db
+from shared.core import db, notices
 from shared.core.db import now
 from shared.core.errors import NotFound
 from shared.core.ids import new_id
@@ -62,6 +62,34 @@ async def test_a_cancelled_one_gives_nothing_more(cast: Cast, stripe: seller.Sel
         await inbox.work_off()
         async with cast.ann.ctx() as ctx:
             assert ctx.rights.billing_status == access
+
+
+async def test_a_credit_and_another_card_are_told_and_seen_by_open_pages(
+    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id = await seller.tenant_of(cast.ann)
+    customer = await customers.ensure(tenant_id)
+    stripe.state[customer] = CustomerState(customer, method="Visa ending in 0341", currency="usd")
+    await events.store(customer)
+    await inbox.work_off()
+    paged = list[tuple[str, str]]()
+
+    async def page(_: object, whose: str, topic: str) -> None:
+        paged.append((whose, topic))
+
+    monkeypatch.setattr(notices, "page", page)
+    stripe.state[customer] = CustomerState(
+        customer, method="Visa ending in 4242", balance=-2_500, currency="usd"
+    )
+    await events.store(customer)
+    await inbox.work_off()
+    assert {(tenant_id, "billing"), ("*", "billing")} <= set(paged)
+    async with cast.ann.ctx() as ctx:
+        found = await ctx.session.exec(select(BillingEvent).order_by(col(BillingEvent.ticket).desc()))
+        told = found.first()
+    assert told is not None
+    assert (told.previous["balance"], told.next["balance"]) == ("", "−$25.00")
+    assert (told.previous["method"], told.next["method"]) == ("Visa ending in 0341", "Visa ending in 4242")
 
 
 async def test_who_is_down_costs_nothing_but_time(cast: Cast, stripe: seller.Seller) -> None:

@@ -78,6 +78,15 @@ def test_a_payment_stops_it_and_is_thanked_for_once() -> None:
     assert kinds(paid, 3, status="paid") == [], "nobody was told that it failed"
 
 
+@pytest.mark.parametrize(
+    ("currency", "said"), [("usd", "A payment of $29.00 failed"), ("jpy", "A payment of ¥2,900 failed")]
+)
+def test_amounts_are_written_as_everywhere_else(currency: str, said: str) -> None:
+    owed = invoice()
+    owed.currency = currency
+    assert [word.title for word in dunning.words([OVERDUE], [owed], (), T)] == [said]
+
+
 def test_a_cancellation_stops_it() -> None:
     ended = replace(OVERDUE, status="canceled", ended_at=T + 2 * DAY)
     assert kinds(ended, 3, ("payment_failed", "in_1")) == ["subscription_ended"]
@@ -143,7 +152,7 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
             await events.store(customer, 2)
             await inbox.work_off()
             await workers.finish(schema)
-        failed = [one for one in box.mails if "payment of 29.00 USD failed" in one.subject]
+        failed = [one for one in box.mails if "payment of $29.00 failed" in one.subject]
         assert sorted(one.to for one in failed) == sorted([cast.ann.email, bob.user.email])
         assert "/billing" in failed[0].text
         paid = subscribed("active")

@@ -222,6 +222,22 @@ async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop
     assert [line.amount for line in newest.lines if line.proration] in ([-4000, 6667], [6667, -4000])
 
 
+async def test_what_an_earlier_change_left_open_is_told_apart_from_the_next_one(shop: Shop) -> None:
+    seat = await shop.line(SEAT, 3)
+    one = await shop.subscribe(seat)
+    shop.world.advance(10 * DAY)
+    more = [replace(seat, quantity=5)]
+    first = await shop.provider.preview(shop.customer, one.id, more)
+    await shop.provider.change(one.id, more, as_of=first.as_of, prorate=True, key="change_1")
+    shop.world.advance(5 * DAY)
+    shown = await shop.provider.preview(shop.customer, one.id, [replace(seat, quantity=6)])
+    assert shown.as_of == shop.world.now, "or five days that are over would be charged for"
+    own = [line for line in shown.lines if line.proration and line.starts_at == shown.as_of]
+    # half of the period is left: back 5 x 20.00 / 2, and 6 x 20.00 / 2
+    assert sorted(line.amount for line in own) == [-5000, 6000]
+    assert len([line for line in shown.lines if line.proration]) == 4
+
+
 async def test_the_same_change_a_day_later_is_another(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
     one = await shop.subscribe(seat)

@@ -107,6 +107,29 @@ async def test_a_change_is_shown_confirmed_and_not_repeated(cast: Cast, seller: 
         await does(page, "confirm", {})
 
 
+async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    page = await subscribed(seller, cast.gil)
+    for seats in (5, 6):
+        seller.advance(timedelta(days=3))
+        await does(page, "change_seats")
+        await does(page, "set_seats", seats)
+        assert len(page.lines) == 2, "what is taken back and what is added"
+        await does(page, "confirm", {"seats": str(seats)})
+        assert page.dialog == ""
+
+
+async def test_who_gives_up_an_addon_is_not_told_that_it_is_there_now(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    page = await subscribed(seller, cast.gil)
+    await does(page, "add_addon", SEATS)
+    assert "there now" in str(await does(page, "confirm", {}))
+    await does(page, "drop_addon", SEATS)
+    assert "Nothing is charged for it now" in str(await does(page, "confirm", {}))
+
+
 async def test_a_stale_tab_is_shown_the_sum_anew(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +165,10 @@ async def test_an_obstacle_stands_in_the_dialog(cast: Cast, seller: MemoryProvid
     await does(page, "set_seats", 2)
     assert (
         page.problem == "This leaves 2 seats in Pro, and 3 are in use. Remove 1 member or invitation first."
+    )
+    await does(page, "set_seats", 1)
+    assert (
+        page.problem == "This leaves 1 seat in Pro, and 3 are in use. Remove 2 members or invitations first."
     )
     await does(page, "set_seats", 26)
     assert "25 seats at most" in page.problem
