@@ -29,5 +29,6 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     customers.CREATE: create_customer,
     desk.RECONCILE: compare,
     dunning.TASK: dunning.dun,
+    dunning.MAIL: dunning.send,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.ALL: reconcile_all}

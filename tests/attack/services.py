@@ -52,6 +52,7 @@ ASKED_BEFORE = {
     "tenancy.checklist.complete_itself": "by the service whose work the item is about",
     "tenancy.history.as_shown": "by list_events and tenancy.exports; reads nothing",
     "tenancy.notifications.add": "by services and jobs, for somebody else",
+    "tenancy.notifications.find": "by jobs, for the mail that goes with it",
     "tenancy.provisioning.begin": "by founding",
     "tenancy.provisioning.fail": "a job",
     "tenancy.provisioning.go_on": "by verifying",
