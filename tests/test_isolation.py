@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 
 from shared.api import admin_http, tenant_http
+from shared.billing import tasks as billing
 from shared.identity import tasks as identity
 from shared.tenancy import tasks as tenancy
 from tests import catalog, source
-from tests.attack import services
+from tests.attack import mutations, services
 from tests.attack.calls import FLOORS, NOT_CALLED
 
 pytestmark = pytest.mark.xdist_group("attack")
 RECORD = source.ROOT / ".artifacts" / "isolation.json"
-KINDS = {"caches", "filters", "gate", "handlers", "jobs", "routes", "services", "sockets", "tables"}
+KINDS = {"caches", "filters", "gate", "handlers", "hooks", "jobs", "routes", "services", "sockets", "tables"}
 APPS = {"tenant": tenant_http.app, "admin": admin_http.app}
 ROUTES = {  # before an app hangs Reflex below them
     f"{app} {method} {route.path}"
@@ -115,7 +116,7 @@ def _taking_a_context() -> Iterator[str]:
 
 
 def test_every_job_was_run_with_ids_of_the_other_tenant(found: dict[str, Any]) -> None:
-    assert set(found["covered"]["jobs"]) == {*identity.TASKS, *tenancy.TASKS}
+    assert set(found["covered"]["jobs"]) == {*billing.TASKS, *identity.TASKS, *tenancy.TASKS}
 
 
 def test_what_nobody_has_registered_turns_it_red() -> None:
@@ -134,5 +135,5 @@ def test_a_removed_guard_turns_it_red() -> None:
     assert "4 of 4 removals caught" in done.stdout
 
 
-def test_a_hole_that_does_not_exist_is_no_proof() -> None:
-    assert run("--mutate", "nothing at all").returncode == 2
+async def test_a_hole_that_does_not_exist_is_no_proof() -> None:
+    assert await mutations.main("nowhere", ["nothing at all"]) == 2

@@ -18,6 +18,7 @@ from shared.billing.provider import CustomerState
 from shared.core import notices
 from shared.core.ctx import Ctx
 from shared.core.db import now
+from shared.core.errors import NotFound
 from shared.entitlements import subscribed
 from shared.entitlements.subscribed import Bought, Stage
 from shared.jobs import queue
@@ -47,8 +48,13 @@ async def write(
     event_ids: Sequence[str] = (),
     run_id: str = "",
 ) -> Effect:
+    """Raises NotFound for a customer that is not this tenant's."""
     if not await inbox.pass_guard(ctx.session, account_id, customer_id, ticket):
         return Effect(won=False)
+    own = await repository.get_customer(ctx, account_id)
+    if own is None or own.id != customer_id:
+        # A customer without anything bought would pass every reference, and leave its way to pay with somebody else.
+        raise NotFound("There is no such customer.", "Look at the one that this organisation has.")
     await tenants.lock(ctx)
     differences = await mirror.write(ctx, account_id, customer_id, state, ticket)
     before = await repository.get_standing(ctx)

@@ -7,7 +7,7 @@ Amounts are in the smallest unit of their currency. `ticket` is the order in whi
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Text
+from sqlalchemy import ARRAY, BigInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -83,7 +83,8 @@ class Price(SQLModel, table=True):
     period: str  # "month" or "year"
     kind: str  # "flat", "seat" or "metered"
     currency: str
-    amount: int = 0  # per period, per seat and period, or per unit where there are no tiers
+    # Per period, per seat and period, or per unit where there are no tiers.
+    amount: int = Field(default=0, sa_type=BigInteger)
     tiers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)  # {"up_to", "unit", "flat"}
     tiers_mode: str = ""  # "graduated" or "volume"
     meter: str = ""
@@ -127,7 +128,7 @@ class BillingSubscription(TenantRow, table=True):
     status: str
     state: dict[str, Any] = Field(sa_type=JSONB)
     created_at: datetime = Field(sa_type=moment())
-    ticket: int
+    ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=moment())
     absent_at: datetime | None = Field(default=None, sa_type=moment())
 
@@ -144,9 +145,9 @@ class BillingInvoice(TenantRow, table=True):
     number: str = ""
     status: str
     currency: str
-    total: int
-    due: int
-    paid: int
+    total: int = Field(sa_type=BigInteger)
+    due: int = Field(sa_type=BigInteger)
+    paid: int = Field(sa_type=BigInteger)
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=moment())
     created_at: datetime = Field(sa_type=moment())
@@ -155,7 +156,7 @@ class BillingInvoice(TenantRow, table=True):
     page_url: str = ""
     pdf_url: str = ""
     lines: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
-    ticket: int
+    ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=moment())
     absent_at: datetime | None = Field(default=None, sa_type=moment())
 
@@ -169,10 +170,10 @@ class BillingStanding(TenantRow, table=True):
     course: dict[str, Any] = Field(sa_type=JSONB)
     status: str  # of the subscription that counts, in the provider's word; "" without one
     method: str = ""  # how they pay, as in "Visa ending in 4242"
-    balance: int = 0  # credit is negative, as at the provider
+    balance: int = Field(default=0, sa_type=BigInteger)  # credit is negative, as at the provider
     currency: str = ""
     alert: str = ""  # what an operator should look at
-    ticket: int
+    ticket: int = Field(sa_type=BigInteger)
     changed_at: datetime = Field(default_factory=now, sa_type=moment())
 
 
@@ -189,7 +190,7 @@ class BillingEvent(TenantRow, table=True):
     event_ids: list[str] = Field(
         default_factory=list, sa_type=ARRAY(Text)
     )  # webhooks that asked for the look
-    ticket: int
+    ticket: int = Field(sa_type=BigInteger)
     previous: dict[str, Any] = Field(sa_type=JSONB)
     next: dict[str, Any] = Field(sa_type=JSONB)
     recalculated: bool  # whether what the tenant may use was written anew
@@ -217,7 +218,7 @@ class BillingAdjustment(TenantRow, table=True):
 
     id: str = Field(default_factory=lambda: new_id("adj"), primary_key=True)
     kind: str  # "credit", "refund" or "debit"
-    amount: int
+    amount: int = Field(sa_type=BigInteger)
     currency: str
     reason_code: str
     reason: str
@@ -253,7 +254,7 @@ class BillingUsage(TenantRow, table=True):
     id: str = Field(default_factory=lambda: new_id("usg"), primary_key=True)
     meter: str
     at: datetime = Field(sa_type=moment())
-    quantity: int
+    quantity: int = Field(sa_type=BigInteger)
     identifier: str  # of who recorded it: the same one twice is recorded once
     recorded_at: datetime = Field(default_factory=now, sa_type=moment())
     tried_at: datetime | None = Field(default=None, sa_type=moment())

@@ -13,8 +13,9 @@ from shared.core.ctx import Ctx
 
 
 async def add(ctx: Ctx, used: BillingUsage) -> bool:
-    """False where there is one of this meter and identifier."""
-    statement = insert(BillingUsage).values(**used.model_dump(exclude={"recorded_at"}))
+    """False where there is one of this meter and identifier. Of this tenant, whatever the row says."""
+    row = used.model_dump(exclude={"recorded_at"}) | {"tenant_id": ctx.tenant_id}
+    statement = insert(BillingUsage).values(row)
     statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
     connection = await ctx.session.connection()
     return (await connection.execute(statement.returning(col(BillingUsage.id)))).first() is not None

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("BULKHEAD_DATA_DIR", str(Path(__file__).parents[2] / ".bulkhead" / "test"))
+os.environ.setdefault("BULKHEAD_SANDBOX_URL", "http://localhost:1")  # nobody
 
 from shared.core import db, log
 from tests import database

@@ -12,7 +12,7 @@ import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.trail import Filter
 from shared.billing.changes import Change, Offered, Wish
-from shared.billing.models import BillingUsage
+from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import Preview
 from shared.core.ctx import Ctx, OperatorCtx
 from shared.core.db import now
@@ -20,8 +20,10 @@ from shared.core.ids import new_id
 from shared.entitlements.catalogue import Catalogue, offer
 from shared.entitlements.contents import Content
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
+from shared.entitlements.subscribed import Stage
 from shared.tenancy.logos import Drawn
 from shared.tenancy.models import Notification
+from tests.attack import billed
 from tests.attack.world import CLAIMED, LAPSED, World
 
 FLOORS = ("core", "api", "ui", "cli", "dev")  # of the machinery; between them is the domain
@@ -86,6 +88,9 @@ def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
     """Rows are named by ids of `tenant`. Raises KeyError for a parameter of which nobody said what it is."""
     taken = {}
     for name, parameter in call.parameters.items():
+        if (special := f"{call.name}.{name}") in _SPECIAL:
+            taken[name] = _SPECIAL[special]
+            continue
         if name in CLAIMED or name not in _HONEST:
             if parameter.default is inspect.Parameter.empty or name in CLAIMED:
                 taken[name] = world.claims(name, tenant)[0]
@@ -109,15 +114,25 @@ def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:
 def _cursors(world: World, tenant: str) -> list[str]:
     """Of every list that has pages: the id of a row, or where it stands."""
     event = world.rows("audit_event", "tenant_id", tenant)[0]
+    invoice = world.rows("billing_invoice", "tenant_id", tenant)[0]
     return [
         tenant,
         world.claims("membership_id", tenant)[0],
         f"{event['at'].isoformat()} {event['tenant_id']} {event['id']}",
+        f"{invoice['created_at'].isoformat()} {invoice['id']}",
     ]
 
 
+_SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
+    "billing.prices.set_price.kind": "flat",
+    "tenancy.mail_choices.choose.kind": "payments",
+    "tenancy.mail_choices.choose.wanted": True,
+    "tenancy.repository.put_mail_choice.kind": "payments",
+    "tenancy.repository.put_mail_choice.wanted": True,
+}
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
-    "account_id": lambda *_: "platform",
+    "about": lambda *_: "in_attack",
+    "account_id": lambda *_: PLATFORM,
     "action": lambda *_: MEMBER_INVITE,
     "allowing": lambda *_: (),
     "amount": lambda *_: 7,
@@ -131,6 +146,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "body": lambda *_: "A body",
     "catalogue": lambda *_: Catalogue(1, by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
     "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
+    "cause": lambda *_: "return",
     "code": lambda *_: "goodwill",
     "colour": lambda *_: "#123456",
     "confirmed": lambda *_: "",
@@ -139,16 +155,16 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "currency": lambda *_: "usd",
     "dedupe": lambda *_: new_id("ntf"),
     "descending": lambda *_: False,
+    "event_id": lambda world, tenant: billed.event_of(world.claims("customer_id", tenant)[0]),
     "enabled": lambda *_: True,
     "ends_at": lambda *_: now() + timedelta(days=7),
     "feature": lambda *_: "sso",
     "flag": lambda *_: "role_editor",
     "effective_at": lambda *_: None,
-    "event_id": lambda world, tenant: world.rows("billing_event", "tenant_id", tenant)[0]["event_ids"][0],
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
+    "identifier": lambda *_: "attack-1",
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
-    "identifier": lambda *_: new_id("x"),
     "keys": lambda *_: None,
     "kind": lambda *_: "credit",
     "limit": lambda *_: 100,
@@ -175,21 +191,26 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "reason": lambda *_: "Ticket 4471",
     "revision": lambda *_: 1,
     "role": lambda *_: "member",
-    "run_id": lambda *_: new_id("rcr"),
+    "roles": lambda *_: ["owner", "billing"],
     "row": lambda world, tenant: _notification(world, tenant),
+    "run_id": lambda *_: "rcr_attack",
     "seats": lambda *_: 3,
-    "secrets": lambda *_: ["whsec_of_the_attack"],
+    "secrets": lambda *_: ["whsec_attackattack"],
     "sentence": lambda *_: "A sentence",
     "since": lambda *_: now(),
     "slug": lambda *_: "another-slug",
     "sort": lambda *_: "name",
+    "stages": lambda *_: [Stage("active", "As paid")],
+    "state": lambda world, tenant: billed.known(world.claims("customer_id", tenant)[0]),
     "status": lambda *_: "grace",
     "table": lambda *_: TenantOverride,
     "starts": lambda *_: [now()],
-    "subscription_id": lambda world, tenant: world.rows("billing_subscription", "tenant_id", tenant)[0]["id"],
+    "ticket": lambda *_: 10**12,
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
-    "used": lambda world, tenant: _usage(tenant),
+    "used": lambda world, tenant: BillingUsage(
+        tenant_id=tenant, meter="api_calls", at=now(), quantity=1, identifier="attack-2"
+    ),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
     "version_id": lambda *_: "plv_pro_1",
     "logo": lambda *_: Drawn(b"a picture"),
@@ -197,7 +218,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "typed": lambda *_: {},
     "wanted": lambda *_: Filter(),
     "why": lambda *_: "other",
-    "wish": lambda *_: Wish(seats=4),
+    "wish": lambda *_: Wish(seats=120),
     "was": lambda *_: now().date(),
     "wrapped": lambda *_: b"a key",
 }
@@ -206,16 +227,10 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
 def _offered(tenant: str) -> Offered:
     """A change that was shown to somebody of this tenant."""
     change = Change(
-        *(tenant, "cus_x", "sub_x", Wish(seats=4), {}, {}, (), ()),
+        *(tenant, "cus_x", "sub_x", Wish(seats=120), {}, {}, (), ()),
         *(True, "", 100, 50, "month", False, None, False, 4, "usd"),
     )
     return Offered(change, Preview("usd", 100, (), now()), now())
-
-
-def _usage(tenant: str) -> BillingUsage:
-    return BillingUsage(
-        tenant_id=tenant, meter="api_calls", at=now(), quantity=3, identifier=new_id("x"), recorded_at=now()
-    )
 
 
 def _notification(world: World, tenant: str) -> Notification:

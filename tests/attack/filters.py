@@ -20,6 +20,8 @@ from sqlmodel import select
 
 from shared.access import evidence
 from shared.access import repository as access
+from shared.billing import usage_repository as usage
+from shared.billing.models import BillingUsage
 from shared.core import db, limits, log
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
@@ -67,6 +69,7 @@ async def alone(deployed: Seen, world: World, report: Report) -> None:
     await door(world, report, "by our statements alone")
     await visits(world, report)
     await forgetting(world, report)
+    await reporting(world, report)
     await compare(deployed, world, report, "by our statements alone")
 
 
@@ -77,6 +80,32 @@ async def forgetting(world: World, report: Report) -> None:
         await access.forget_counts(session, world.acme, now())
         refused = before == await _digest(session, world)
     report.attempt(KIND, "decisions of Acme forgotten, and Globex' too", refused=refused)
+
+
+async def reporting(world: World, report: Report) -> None:
+    """What was used is sent for one tenant at a time."""
+    long_ago = now() - 3 * DAY
+    (own,), (other,) = (
+        [row["id"] for row in world.rows("billing_usage", "tenant_id", tenant)]
+        for tenant in (world.acme, world.globex)
+    )
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        await session.exec(sa.update(BillingUsage).values(tried_at=None, reported_at=None))
+        waiting = await usage.list_waiting(session, world.acme, long_ago, 100)
+        refused = [row.id for row in waiting] == [own]
+        report.attempt(KIND, "usage of Globex is sent for Acme", refused=refused)
+        before = await _digest(session, world)
+        await usage.set_tried(session, world.acme, [other], long_ago)
+        refused = before == await _digest(session, world)
+        report.attempt(KIND, "usage of Globex is tried for Acme", refused=refused)
+        await usage.set_reported(session, world.acme, [other], now())
+        refused = before == await _digest(session, world)
+        report.attempt(KIND, "usage of Globex has arrived for Acme", refused=refused)
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        doubtful = {BillingUsage.tried_at: long_ago, BillingUsage.reported_at: None}
+        await session.exec(sa.update(BillingUsage).values(doubtful))
+        refused = await usage.count_doubtful(session, world.acme, now() - DAY) == 1
+        report.attempt(KIND, "usage of Globex is in doubt for Acme", refused=refused)
 
 
 @contextmanager

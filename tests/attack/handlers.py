@@ -262,7 +262,7 @@ class Attack:
             return ctx.actor_id
 
     def _judge_tab(self, what: str, said: str) -> None:
-        refused = not any(word in said for word in self.world.secrets[self.world.acme])
+        refused = not any(word in said for word in self.world.private(self.world.acme))
         self.report.attempt(KIND, what, refused=refused)
 
     async def wrong_types(self) -> None:
@@ -271,6 +271,8 @@ class Attack:
             for name, one in self.handlers.items():
                 for argument in one["arguments"]:
                     for value in WRONG:
+                        if value is True and isinstance(HONEST.get(argument), bool):
+                            continue  # nothing is wrong with it
                         payload = filled(one, {}) | {argument: value}
                         said = await socket.send(name, payload, self._path(self.world.acme, name))
                         what = f"{short(name)} with {argument} = {str(value)[:10]!r}"

@@ -154,6 +154,15 @@ def _planted_route() -> None:
         app.routes.insert(0, Route("/api/export", export))
 
 
+def _signature() -> None:
+    """A webhook is taken for what it says."""
+    import time
+
+    from shared.billing import envelope
+
+    envelope._verified_stamp = lambda body, header, secrets: int(time.time())
+
+
 def _realm() -> None:
     """The operators' app takes the people's sessions."""
     from shared.api import guard
@@ -233,6 +242,7 @@ IN_APPS: dict[str, Callable[[], None]] = {
     "planted route": _planted_route,
     "realm": _realm,
     "door": _door,
+    "signature": _signature,
     "closed": _closed,
     "strict forms": _strict_forms,
     "strict ids": _strict_ids,
@@ -254,6 +264,9 @@ IN_DATABASE: dict[str, str] = {
         alter table membership add constraint hole_key unique (id);
         alter table invitation add constraint hole foreign key (membership_id) references membership (id);
     """,
+    "a payload for the app": "grant select on billing_inbox to bulkhead_app",
+    "a price for everybody": "alter policy offered on price using (true)",
+    "whose a customer is, for everybody": "grant select on customer_sync to bulkhead_app",
     "the app owns a table": "alter table role owner to bulkhead_app; alter table role no force row level security",
     "a view with its owner's rights": """
         create view hole with (security_barrier = true) as select * from membership;

@@ -16,6 +16,8 @@ from shared.core.errors import DomainError, NoTenant
 from shared.jobs import queue, worker
 from shared.tenancy import entry
 from shared.tenancy.models import Membership
+from tests.attack import calls
+from tests.attack.calls import Call
 from tests.attack.report import Report
 from tests.attack.world import CLAIMED, World
 from tests.stand_in_mail import mailbox
@@ -60,21 +62,23 @@ def _stored(task: str, args: dict[str, object]) -> bool:
 
 
 async def foreign_ids(world: World, report: Report) -> None:
-    """Every task of Acme, with every id of Globex that its parameters can take."""
+    """Every task of Acme, with every id of Globex that its parameters can take, and otherwise its own."""
     before = world.print_of(world.globex)
     async with mailbox() as box:
         for task, handler in tasks().items():
             report.covers(KIND, task)
-            for name in sorted(handler.__annotations__.keys() - {"ctx", "return"}):
-                if name not in CLAIMED:
-                    report.unknown(KIND, f"{task}: parameter {name}")
-                    continue
+            try:
+                taken = calls.arguments(Call(task, handler, operators=False), world, world.acme)
+            except KeyError as unknown:
+                report.unknown(KIND, f"{task}: parameter {unknown}")
+                continue
+            for name in sorted(taken.keys() & CLAIMED.keys()):
                 values = world.claims(name, world.globex)
                 report.control(KIND, f"{task}: {name} of Globex to try", works=bool(values))
                 for value in values:
                     try:
                         async with entry.enter_job(world.acme, task, log.new_request_id()) as ctx:
-                            await handler(ctx, **{name: value})
+                            await handler(ctx, **taken | {name: value})
                     except DomainError:
                         pass
                     words = world.words(world.globex)

@@ -31,6 +31,7 @@ NOTICED_BY: dict[
     "realm": (ADMIN, ("sockets",)),
     "reason": (ADMIN, ("handlers",)),
     "session": (ADMIN, ("handlers",)),
+    "signature": (TENANT, ("hooks",)),
     "strict forms": (ADMIN, ("handlers",)),
     "strict ids": (TENANT, ("handlers",)),
     "tab": (TENANT, ("handlers",)),

@@ -13,6 +13,7 @@ Handler = dict[str, Any]  # as `serve.listing` describes it
 WRONG: tuple[Any, ...] = ({"a": 1}, [1, "b"], 7, None, True, "\0", "x" * 5_000)
 EXTRA = {"tenant_id": "ten_x", "user_id": "usr_x", "permissions": ["owner:transfer"], "actor_id": "usr_x"}
 PREFIXES = {
+    "billing_invoice": "in",
     "invitation": "inv",
     "membership": "mem",
     "invoice": "in",
@@ -69,6 +70,7 @@ HONEST: dict[str, Any] = {
     "quantity": "1",
     "title": "A title",
     "version": "plv_pro_1",
+    "wanted": True,
     "which": "",
     "why": "other",
     "trial_days": "0",

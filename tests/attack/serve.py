@@ -30,8 +30,12 @@ def load(which: str, holes: list[str]) -> Any:
         from tenant_app.tenant_app import app
     else:
         from admin_app.admin_app import app
+    from shared.billing import providers
+    from shared.billing.models import PLATFORM
+    from tests.attack import billed
     from tests.attack import holes as known
 
+    providers.use(PLATFORM, billed.Shop())
     for hole in holes:
         known.IN_APPS[hole]()
     return app

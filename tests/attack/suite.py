@@ -7,7 +7,19 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tests.attack import apps, caches, filters, handlers, jobs, routes, services, sockets, tables, world
+from tests.attack import (
+    apps,
+    caches,
+    filters,
+    handlers,
+    hooks,
+    jobs,
+    routes,
+    services,
+    sockets,
+    tables,
+    world,
+)
 from tests.attack.report import Report
 from tests.attack.world import World
 
@@ -21,10 +33,11 @@ PARTS = (
     "unmarked",
     "sockets",
     "routes",
+    "hooks",
     "handlers",
     "gate",
 )
-IN_APPS = {"inventory", "unmarked", "sockets", "routes", "handlers", "gate"}
+IN_APPS = {"inventory", "unmarked", "sockets", "routes", "hooks", "handlers", "gate"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,8 @@ async def _of_apps(
                     await sockets.attack(app, made, report)
                 if "routes" in parts:
                     await routes.attack(app, listings, made, report)
+                if "hooks" in parts:
+                    await hooks.attack(app, made, report)
                 if "handlers" in parts:
                     await handlers.Attack(app, listings, made, report).run()
         if "gate" in parts:

@@ -15,6 +15,8 @@ from tests.attack.world import World
 KIND = "tables"
 PUBLIC_KEYS = {("tenant", "slug")}  # an address is a public name: that it is taken may be known
 NO_RIGHT = "42501"  # what row security answers to a row that it does not let in, too
+BOTH: tuple[db.Role, ...] = ("app", "operator")
+WITHOUT_TENANT = ("billing_inbox", "customer_sync", "price", "provider_account", "billing_customer")
 READING = ("select", "select without a filter")  # what a reason is for
 Row = dict[str, Any]
 
@@ -45,6 +47,7 @@ def refused(
 
 def attack(world: World, report: Report) -> None:
     views(world, report)
+    of_nobody(world, report)
     for table, key in world.tables().items():
         report.covers(KIND, table)
         theirs, mine = world.rows(table, key, world.globex), world.rows(table, key, world.acme)
@@ -91,6 +94,47 @@ def views(world: World, report: Report) -> None:
             report.attempt(KIND, f"{name}: {role} of Acme reads the view", refused=ok)
 
 
+def of_nobody(world: World, report: Report) -> None:
+    """What belongs to no tenant and knows of some: what a webhook carried, whose a customer is, a price for one."""
+    customer = world.claims("customer_id", world.globex)[0]
+    with world.eye() as eye:
+        carried = eye.execute("select 1 from billing_inbox where customer_id = %s", [customer]).fetchall()
+        priced = eye.execute("select id from price where for_tenant = %s", [world.globex]).fetchall()
+    report.control(KIND, "billing_inbox: something of Globex came", works=bool(carried))
+    sees = refused("app", sql.SQL("select 1 from price where for_tenant = %s"), [world.globex], world.globex)
+    report.control(KIND, "price: Globex sees its own", works=bool(priced) and not sees)
+    price = priced[0]["id"]
+    tries: list[tuple[str, str, list[Any], tuple[db.Role, ...]]] = [
+        ("select payload from billing_inbox where customer_id = %s", "read", [customer], ("app",)),
+        ("select * from billing_inbox where customer_id = %s", "read whole", [customer], ("app",)),
+        ("update billing_inbox set payload = '' where customer_id = %s", "forge", [customer], BOTH),
+        ("update billing_inbox set customer_id = '' where customer_id = %s", "turn away", [customer], BOTH),
+        ("delete from billing_inbox where customer_id = %s", "lose", [customer], BOTH),
+        ("select place from customer_sync where customer_id = %s", "whose", [customer], BOTH),
+        ("select 1 from customer_sync where place = %s", "which", [world.globex], BOTH),
+        ("update customer_sync set place = %s where customer_id = %s", "take", [world.acme, customer], BOTH),
+        ("delete from customer_sync where customer_id = %s", "forget", [customer], BOTH),
+        ("select 1 from price where for_tenant = %s", "look at", [world.globex], ("app",)),
+        ("select 1 from price where id = %s", "look at by name", [price], ("app",)),
+        ("update price set amount = 0 where id = %s", "cheapen", [price], BOTH),
+        ("delete from price where id = %s", "take off sale", [price], BOTH),
+        ("update provider_account set sealed = '', token_hash = %s", "another address", ["x"], ("app",)),
+        (
+            "insert into billing_customer (tenant_id, id, account_id) values (%s, %s, 'platform')",
+            "be the customer",
+            [world.acme, customer],
+            BOTH,
+        ),
+    ]
+    for statement, said, values, roles in tries:
+        table = next(one for one in WITHOUT_TENANT if one in statement)
+        for role in roles:
+            for tenant_id in ("", world.acme):
+                ok = refused(role, sql.SQL(statement), values, tenant_id, "" if tenant_id else "curious")  # type: ignore[arg-type]
+                where = "in Acme" if tenant_id else "without tenant"
+                report.attempt(KIND, f"{table}: {role} {where}: {said}", refused=ok)
+
+
 def select(table: str, key: str) -> sql.Composed:
     return sql.SQL("select 1 from {} where {} = %s").format(sql.Identifier(table), sql.Identifier(key))
 
@@ -120,7 +164,10 @@ def insert(table: str, row: Row) -> sql.Composed:
 
 
 def plain(row: Row) -> list[Any]:
-    return [Jsonb(value) if isinstance(value, dict) else value for value in row.values()]
+    def is_json(value: Any) -> bool:
+        return isinstance(value, dict) or (isinstance(value, list) and any(map(is_json, value)))
+
+    return [Jsonb(value) if is_json(value) else value for value in row.values()]
 
 
 def arrive(table: str, key: str, mine: Row, theirs: Row, world: World, report: Report) -> None:

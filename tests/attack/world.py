@@ -11,19 +11,21 @@ import psycopg
 from PIL import Image
 from psycopg import sql
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from shared.access import evidence
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
-from shared.billing import usage
+from shared.billing import providers
+from shared.billing import tasks as billing
+from shared.billing.models import PLATFORM
 from shared.core import db, limits
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.identity import tasks as identity
 from shared.jobs import worker
-from shared.tenancy import desk, directory, entry, invitations, logos, notifications
+from shared.tenancy import desk, directory, entry, invitations, logos, mail_choices, notifications
 from shared.tenancy import tasks as tenancy
 from tests import database, factories
+from tests.attack import billed
 from tests.stand_in_mail import mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
@@ -41,6 +43,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "notification_id": ("notification", "id"),
     "row_id": ("tenant_override", "id"),
     "role_id": ("role", "id"),
+    "subscription_id": ("billing_subscription", "id"),
     "tenant_id": ("tenant", "id"),
     "user_id": ("notification", "user_id"),  # whose the notifications are
 }
@@ -60,7 +63,9 @@ class World:
     globex_slug: str
     initech: str  # a third one, whose owner has never proven an address
     names: dict[str, str]  # tenant: its name
-    secrets: dict[str, tuple[str, ...]]  # tenant: words that only its own people have seen
+    secrets: dict[str, tuple[str, str, str]]  # tenant: its id, and addresses of its people
+    billed: dict[str, tuple[str, ...]]  # tenant: its names at the provider, and the number of an invoice
+    shop: str  # the token of a further account through which we sell
 
     @property
     def olga(self) -> str:
@@ -68,7 +73,11 @@ class World:
 
     def words(self, *tenants: str) -> tuple[str, ...]:
         """What must not be seen by anybody outside of these tenants."""
-        return tuple(word for one in tenants for word in (self.names[one], *self.secrets[one]))
+        return tuple(word for one in tenants for word in (self.names[one], *self.private(one)))
+
+    def private(self, tenant: str) -> tuple[str, ...]:
+        """Words that only its own people have seen."""
+        return (*self.secrets[tenant], *self.billed[tenant])
 
     @staticmethod
     def eye() -> psycopg.Connection[dict[str, Any]]:
@@ -124,6 +133,9 @@ class World:
 
 async def build() -> World:
     await limits.clear()
+    shop = billed.Shop()
+    providers.use(PLATFORM, shop)
+    await billed.sell()
     ann, gil, bea, carl = [await factories.account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
     acme = await factories.tenant(ann, ACME, plan="enterprise")
     globex = await factories.tenant(gil, GLOBEX, plan="enterprise")
@@ -137,6 +149,12 @@ async def build() -> World:
     operators = {role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES}
     for number, tenant in enumerate((acme, globex), start=1):
         await _given(operators[OWNER], tenant.id, number)
+    told = {}
+    for number, (owner, tenant) in enumerate(((ann, acme), (gil, globex)), start=1):
+        told[tenant.id] = await billed.bill(shop, owner.cookie, operators[OWNER], tenant, number)
+    await run_jobs()
+    for number, tenant in enumerate((acme, globex), start=1):
+        await billed.recover(shop, tenant, number)
     invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
@@ -152,10 +170,9 @@ async def build() -> World:
         )
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
-            told = f"Only for {owner.user.email}"
-            await notifications.add(ctx, owner.user.id, "attack", told, told, dedupe=new_id("ntf"))
-            await usage.record(ctx, "api_calls", len(tenant.name), now(), f"hour of {tenant.name}")
-        _billed(tenant.id, tenant.slug)
+            only = f"Only for {owner.user.email}"
+            await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
+            await mail_choices.choose(ctx, mail_choices.PAYMENTS, wanted=True)
     await evidence.flush()
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
@@ -177,6 +194,8 @@ async def build() -> World:
             acme.id: (acme.id, invited[acme.id], ann.user.email),
             globex.id: (globex.id, invited[globex.id], gil.user.email),
         },
+        billed=told,
+        shop=await billed.add_shop(operators[OWNER]),
     )
 
 
@@ -191,50 +210,6 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
         await desk.set_billing(octx, tenant_id, "active", why)
         await desk.set_flag(octx, tenant_id, "role_editor", True, why)
         await desk.set_trait(octx, tenant_id, "cohort", ("enterprise", "small")[number - 1], why)
-
-
-def _billed(tenant_id: str, word: str) -> None:
-    """A row in every table of what the provider said of a tenant. Nobody asks a provider in an attack."""
-    mine = {"tenant_id": tenant_id, "account_id": "platform", "customer_id": f"cus_{word}"}
-    line = {"price_id": "prc_x", "external_price_id": "price_x", "quantity": 1, "ends_at": None}
-    state, course = {"lines": [line], "cancel_at": None}, {"status": "active", "word": "active", "why": word}
-    told, seen = {"status": word}, {"ticket": 1, "seen_at": now()}
-    rows: dict[str, dict[str, Any]] = {
-        "billing_customer": {"tenant_id": tenant_id, "id": f"cus_{word}", "account_id": "platform"},
-        "billing_subscription": {
-            **mine, **seen, "id": f"sub_{word}", "status": "active", "state": Jsonb(state), "created_at": now(),
-        },
-        "billing_invoice": {
-            **mine, **seen, "id": f"in_{word}", "status": "paid", "currency": "usd", "total": 500, "due": 0,
-            "paid": 500, "created_at": now(),
-        },
-        "billing_standing": {
-            "tenant_id": tenant_id, "id": "standing", "course": Jsonb(course), "status": "active", "method": word,
-            "ticket": 1, "changed_at": now(),
-        },
-        "billing_event": {
-            **mine, "id": f"bev_{word}", "cause": "webhook", "event_ids": [f"evt_{word}"], "ticket": 1,
-            "previous": Jsonb({}), "next": Jsonb(told), "recalculated": False,
-        },
-        "billing_drift": {**mine, "id": f"drf_{word}", "differences": Jsonb([told]), "repaired": True},
-        "billing_adjustment": {
-            "tenant_id": tenant_id, "id": f"adj_{word}", "kind": "credit", "amount": 7, "currency": "usd",
-            "reason_code": "goodwill", "reason": word, "by_id": "opr_x", "by_name": "Olga", "state": "done",
-        },
-        "dunning_notice": {"tenant_id": tenant_id, "id": f"dun_{word}", "kind": "failed", "about": f"in_{word}"},
-        "billing_inbox": {
-            "account_id": "platform", "event_id": f"evt_{word}", "type": "invoice.paid", "livemode": False,
-            "created_at": now(), "customer_id": f"cus_{word}", "payload": word.encode(), "status": "dead",
-        },
-    }  # fmt: skip
-    with World.eye() as eye:
-        for table, values in rows.items():
-            query = sql.SQL("insert into {} ({}) values ({}) on conflict do nothing").format(
-                sql.Identifier(table),
-                sql.SQL(", ").join(map(sql.Identifier, values)),
-                sql.SQL(", ").join(sql.Placeholder() * len(values)),
-            )
-            eye.execute(query, list(values.values()))
 
 
 async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
@@ -258,14 +233,15 @@ async def run_jobs() -> None:
     async with mailbox():
         for _ in range(40):
             await worker.run(
-                {**identity.TASKS, **tenancy.TASKS},
-                {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS},
+                {**identity.TASKS, **tenancy.TASKS, **billing.TASKS},
+                {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS},
                 entry.enter_job,
                 wait=False,
             )
             with World.eye() as eye:
                 left = eye.execute(
                     "select count(*) as n from procrastinate_jobs where status in ('todo', 'doing')"
+                    " and coalesce(scheduled_at, now()) <= now()"
                 ).fetchone()
             if left is not None and left["n"] == 0:
                 return

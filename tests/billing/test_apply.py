@@ -4,11 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlmodel import select
 
-from shared.billing import customers, inbox, providers
-from shared.billing.models import PLATFORM
-from shared.billing.provider import CustomerState, Line, ProviderDown, Subscription
+from shared.billing import customers, inbox, providers, sync
+from shared.billing.models import PLATFORM, BillingInvoice, BillingStanding
+from shared.billing.provider import CustomerState, Invoice, Line, ProviderDown, Subscription
+from shared.core import db
 from shared.core.db import now
+from shared.core.errors import NotFound
 from shared.core.ids import new_id
 from tests.billing import events, seller
 from tests.conftest import Cast
@@ -86,3 +90,41 @@ async def test_what_nobody_knows_waits_for_who_does(cast: Cast, stripe: seller.S
     await inbox.work_off()
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.plan == "pro"
+
+
+async def test_sums_have_as_many_digits_as_there_are(cast: Cast, stripe: seller.Seller) -> None:
+    """A thousand dollars are more than 2,147,483,647 of the smallest unit in some currencies."""
+    customer = await customers.ensure(await seller.tenant_of(cast.ann))
+    bill = Invoice(
+        *("in_much", "A-1", "open", "idr", 9_000_000_000, 9_000_000_000, 0, 1, None, START, None, None),
+        *("", "", "sub_1"),
+    )
+    stripe.state[customer] = CustomerState(customer, balance=-3_000_000_000, currency="idr", invoices=(bill,))
+    await sync.look(PLATFORM, customer, cast.acme, cause="return")
+    async with db.transaction(tenant_id=cast.acme) as session:
+        assert (await session.exec(select(BillingInvoice))).one().due == 9_000_000_000
+        assert (await session.exec(select(BillingStanding))).one().balance == -3_000_000_000
+
+
+async def test_what_another_organisation_has_is_not_written(cast: Cast, stripe: seller.Seller) -> None:
+    """Nor does it count as a look at that customer."""
+    theirs = await customers.ensure(cast.globex)
+    await customers.ensure(cast.acme)
+    stripe.state[theirs] = CustomerState(theirs, method="Visa ending in 4242", balance=-500, currency="usd")
+    before = await _ticket(theirs)
+    with pytest.raises(NotFound):
+        await sync.look(PLATFORM, theirs, cast.acme, cause="return")
+    assert await _ticket(theirs) == before
+    async with db.transaction(tenant_id=cast.acme) as session:
+        assert (await session.exec(select(BillingStanding))).all() == []
+    await sync.look(PLATFORM, theirs, cast.globex, cause="return")
+    async with db.transaction(tenant_id=cast.globex) as session:
+        assert (await session.exec(select(BillingStanding))).one().method == "Visa ending in 4242"
+
+
+async def _ticket(customer: str) -> int | None:
+    async with db.transaction() as session:
+        found = await (await session.connection()).execute(
+            text("select ticket from customer_sync where customer_id = :customer"), {"customer": customer}
+        )
+        return found.scalar_one_or_none()

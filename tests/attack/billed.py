@@ -1,0 +1,202 @@
+"""What the payment provider says of both tenants: a row in every table of billing, other words for each.
+
+The subscription is to the plan that they have anyway, so that nothing closes that other attacks want to find open.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.billing import accounts, adjustments, customers, inbox, intake, mirror, sync, usage
+from shared.billing import prices_repository as prices
+from shared.billing.envelope import open_envelope
+from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription, Price
+from shared.billing.provider import (
+    CheckoutOrder,
+    CustomerState,
+    Invoice,
+    InvoiceLine,
+    Line,
+    OrderLine,
+    Preview,
+    PriceTag,
+    PriceThere,
+    Subscription,
+)
+from shared.core import db
+from shared.core.db import now
+from shared.core.ids import new_id
+from shared.entitlements import current
+from shared.tenancy import entry
+from tests.billing import webhooks
+from tests.billing.seller import Seller
+
+PRICE, THERE = "prc_attack", "price_attack"
+PLAN, PERIOD = "enterprise", timedelta(days=30)
+WORDS = ("XERUS", "QUOKKA")  # numbers of invoices begin so
+SECRET = "whsec_of_the_second_shop"
+PAGE = "https://pay.example.test"
+
+
+class Shop(Seller):
+    """Says what it was told to, and elsewhere what is known already: every process may ask its own."""
+
+    async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
+        return f"cus_{tenant_id.removeprefix('ten_')}"
+
+    async def fetch(self, customer_id: str) -> CustomerState:
+        return self.state.get(customer_id) or known(customer_id)
+
+    async def checkout(self, order: CheckoutOrder) -> str:
+        return f"{PAGE}/{order.customer_id}"
+
+    async def portal(self, customer_id: str, return_url: str) -> str:
+        return f"{PAGE}/{customer_id}"
+
+    async def preview(self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine]) -> Preview:
+        return Preview("usd", 100, (), now())
+
+    async def change(self, subscription_id: str, lines: Sequence[OrderLine], **_: Any) -> None: ...
+
+    async def cancel(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
+
+    async def resume(self, subscription_id: str, key: str) -> None: ...
+
+    async def credit(self, customer_id: str, amount: int, currency: str, said: str, key: str) -> str:
+        return f"gift_{key}"
+
+    async def refund(self, invoice_id: str, amount: int, key: str) -> str:
+        return f"back_{key}"
+
+    async def push_price(self, tag: PriceTag) -> str:
+        return f"there_{tag.id}"
+
+    async def read_price(self, tag: PriceTag) -> PriceThere:
+        return PriceThere(f"there_{tag.id}", tag, active=True)
+
+
+def known(customer_id: str) -> CustomerState:
+    """As it was seen last, whosever it is."""
+    from tests.attack.world import World
+
+    with World.eye() as eye:
+        of = [customer_id]
+        held = eye.execute("select * from billing_subscription where customer_id = %s", of).fetchall()
+        bills = eye.execute("select * from billing_invoice where customer_id = %s", of).fetchall()
+        standing = eye.execute(
+            "select s.* from billing_standing s join billing_customer c using (tenant_id) where c.id = %s", of
+        ).fetchone()
+    return CustomerState(
+        customer_id,
+        method=standing["method"] if standing else "",
+        balance=standing["balance"] if standing else 0,
+        currency="usd",
+        subscriptions=tuple(mirror.subscription(BillingSubscription(**row)) for row in held),
+        invoices=tuple(_invoice(BillingInvoice(**row)) for row in bills),
+    )
+
+
+def _invoice(row: BillingInvoice) -> Invoice:
+    same = ("id", "number", "status", "currency", "total", "due", "paid", "attempts", "next_attempt_at")
+    return Invoice(
+        **{name: getattr(row, name) for name in (*same, "created_at", "page_url", "pdf_url")},
+        starts_at=row.period_starts_at,
+        ends_at=row.period_ends_at,
+        subscription_id=row.subscription_id,
+        lines=(InvoiceLine(row.lines[0]["said"], row.total, 1, None, None, proration=False),),
+    )
+
+
+async def sell() -> None:
+    """The price of both, and one for each of the second shop's customers to come: once in a database."""
+    async with db.transaction("operator") as session:
+        if await session.get(Price, PRICE) is None:
+            session.add(await _price(session, PRICE, "month", None))
+            await session.flush()
+            await prices.put_pushed(session, PLATFORM, PRICE, THERE, now())
+
+
+async def _price(session: Any, price_id: str, period: str, tenant_id: str | None) -> Price:
+    offer = (await current.catalogue(session)).by_key(PLAN, now())
+    assert offer is not None
+    return Price(
+        id=price_id,
+        plan_version_id=offer.id,
+        for_tenant=tenant_id,
+        period=period,
+        kind="seat",
+        currency="usd",
+        amount=1_500,
+        effective_at=now() - PERIOD,
+        created_by="attack",
+        reason="For the attack",
+    )
+
+
+async def add_shop(cookie: str) -> str:
+    """A further account through which we sell, nobody's customer yet. The last part of its address."""
+    async with entry.enter_operator(cookie) as octx:
+        key = f"sk_test_{new_id('x')}"
+        address = await accounts.add(octx, f"Shop {key[-6:]}", key, [SECRET], reason="Ticket 4473")
+    return address.rpartition("/")[2]
+
+
+async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) -> tuple[str, ...]:
+    """A payment that failed, what was said about it, and all that came after. The words that only they may see."""
+    customer = await customers.ensure(tenant.id)
+    at = now().replace(microsecond=0) - timedelta(hours=number)
+    paid = _state(customer, number, at)
+    shop.state[customer] = replace(
+        paid,
+        subscriptions=(replace(paid.subscriptions[0], status="past_due", failed_since=at),),
+        invoices=(replace(paid.invoices[0], status="open", due=paid.invoices[0].total, paid=0),),
+    )
+    await _webhook(customer, number)
+    async with db.transaction("operator") as session:
+        session.add(await _price(session, new_id("prc"), "year", tenant.id))
+    async with entry.enter_tenant(owner, tenant.slug) as ctx:
+        await usage.record(ctx, "api_calls", 10 + number, at, f"used-{customer}")
+    async with entry.enter_operator(operator) as octx:
+        why = f"Ticket {6000 + number}"
+        await adjustments.adjust(octx, tenant.id, "credit", 100 + number, "usd", "goodwill", why)
+    return customer, paid.subscriptions[0].id, paid.invoices[0].id, paid.invoices[0].number
+
+
+async def recover(shop: Shop, tenant: Any, number: int) -> None:
+    """It was paid, and nobody told us."""
+    customer = await customers.ensure(tenant.id)
+    then = shop.state[customer].subscriptions[0].created_at
+    shop.state[customer] = _state(customer, number, then)
+    await sync.look(PLATFORM, customer, tenant.id, cause="reconcile")
+
+
+async def _webhook(customer: str, number: int) -> None:
+    body = webhooks.about(
+        {"id": f"sub_{customer}", "object": "subscription", "customer": customer}, id=event_of(customer)
+    )
+    signed = webhooks.signature(body)
+    event = open_envelope(body, signed, accounts.platform().secrets, now().timestamp())
+    await intake.store(PLATFORM, event, body)
+    await inbox.work_off()
+
+
+def event_of(customer: str) -> str:
+    return f"evt_{customer}"
+
+
+def _state(customer: str, number: int, at: datetime) -> CustomerState:
+    ends, sum_ = at + PERIOD, 150_000 + number
+    line = Line(f"si_{customer}", PRICE, THERE, 100 + number, at, ends)
+    subscription = Subscription(f"sub_{customer}", "active", at, (line,), pays=True, currency="usd")
+    invoice = Invoice(
+        *(f"in_{customer.removeprefix('cus_')}", f"{WORDS[number - 1]}-{customer[-6:]}", "paid", "usd"),
+        *(sum_, 0, sum_, 1, None, at, at, ends),
+        page_url=f"{PAGE}/{customer}",
+        pdf_url=f"{PAGE}/{customer}.pdf",
+        subscription_id=subscription.id,
+        lines=(InvoiceLine(f"Seats of {WORDS[number - 1].title()}", sum_, 100, at, ends, proration=False),),
+    )
+    return CustomerState(
+        customer, False, f"Visa ending in {4240 + number}", -number, "usd", (subscription,), (invoice,)
+    )
