@@ -89,8 +89,8 @@ revoke execute on function customer_place from public;
 grant execute on function customer_place to bulkhead_app, bulkhead_operator;
 create function customers_unseen(since timestamptz, most int) returns table (account text, customer text, tenant text)
 language sql stable security definer set search_path = pg_catalog, public as $$
-    select account_id, customer_id, place from customer_sync
-    where place <> '' and (synced_at is null or synced_at < since)
+    select account_id, customer_id, place from customer_sync join provider_account a on a.id = account_id
+    where place <> '' and (synced_at is null or synced_at < since) and a.paused_at is null
     order by synced_at nulls first, account_id, customer_id limit most
 $$;
 revoke execute on function customers_unseen from public;

@@ -114,14 +114,14 @@ async def pause(session: AsyncSession, account_id: str, reason: str) -> None:
 
 
 async def unpause(octx: OperatorCtx, account_id: str, *, reason: str) -> None:
-    """Raises NotFound."""
+    """Whichever account its key opens now is believed to be the right one. Raises NotFound."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
     row = await repository.lock_account(octx.session, account_id)
     if row is None:
         raise _unknown()
     if row.paused_at is None:
         return
-    was, row.paused_at, row.pause_reason = row.pause_reason, None, ""
+    was, row.paused_at, row.pause_reason, row.external_id = row.pause_reason, None, "", ""
     octx.session.add(row)
     trail.record_operator(octx, "provider_account.unpaused", row.id, reason=reason, was=was)
 

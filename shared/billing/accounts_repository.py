@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -26,3 +27,21 @@ async def lock_accounts(session: AsyncSession) -> Sequence[ProviderAccount]:
     order = (col(ProviderAccount.id) != PLATFORM, col(ProviderAccount.id))
     statement = select(ProviderAccount).order_by(*order).with_for_update()
     return (await session.exec(statement.execution_options(populate_existing=True))).all()
+
+
+async def list_selling(session: AsyncSession) -> Sequence[tuple[str, str]]:
+    """(id, what the provider calls it) of those that are not paused."""
+    statement = select(ProviderAccount.id, ProviderAccount.external_id).where(
+        col(ProviderAccount.paused_at).is_(None)
+    )
+    return (await session.exec(statement.order_by(col(ProviderAccount.id)))).all()
+
+
+async def put_external(session: AsyncSession, account_id: str, external_id: str) -> None:
+    connection = await session.connection()
+    await connection.execute(
+        update(ProviderAccount)
+        .where(col(ProviderAccount.id) == account_id)
+        .where(col(ProviderAccount.external_id) == "")
+        .values(external_id=external_id)
+    )

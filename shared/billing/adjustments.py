@@ -207,7 +207,7 @@ async def _ask(order: Order, key: str) -> str:
 
 
 async def _promise(ctx: Ctx, adjustment_id: str) -> None:
-    await queue.put(ctx, TASK, adjustment_id=adjustment_id)
+    await queue.put(ctx, TASK, in_turn=False, adjustment_id=adjustment_id)
     await _told(ctx)
 
 

@@ -105,7 +105,7 @@ async def compare(octx: OperatorCtx, tenant_id: str, reason: str) -> str:
         run = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=" ".join(reason.split()))
         ctx.session.add(run)
         trail.record(ctx, "billing.reconcile_asked", customer_id, reason=reason)
-        await queue.put(ctx, RECONCILE, customer_id=customer_id, run_id=run.id)
+        await queue.put(ctx, RECONCILE, in_turn=False, customer_id=customer_id, run_id=run.id)
         return run.id
 
 

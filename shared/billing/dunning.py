@@ -20,7 +20,8 @@ from shared.identity.models import User
 from shared.jobs import mail, queue
 from shared.tenancy import mail_choices, notifications, payers
 
-TASK = "billing.dun"
+TASK, MAIL = "billing.dun", "billing.mail"
+KIND = "billing."  # of notifications, before the word's
 REMIND_AFTER = (timedelta(days=3), timedelta(days=6))
 BEFORE_TRIAL_ENDS = timedelta(days=3)
 STALE = timedelta(days=5)  # nobody is told of a payment that failed longer ago
@@ -46,11 +47,10 @@ async def dun(ctx: Ctx) -> None:
     invoices = await repository.list_invoices(ctx)
     said = await repository.list_notices(ctx)
     for word in words(subscriptions, invoices, said, at):
-        notice = await repository.add_notice(ctx, word.kind, word.about)
-        if notice is None:
+        if await repository.add_notice(ctx, word.kind, word.about) is None:
             continue  # said by somebody else in the meantime
         for person in await payers.list_payers(ctx):
-            await _tell(ctx, person, word, notice)
+            await _tell(ctx, person, word)
     turn = next_turn(subscriptions, at)
     if turn is not None:
         await queue.put(ctx, TASK, at=turn)
@@ -158,28 +158,38 @@ def _trial(one: Subscription, at: datetime) -> Iterator[Word]:
         )
 
 
-async def _tell(ctx: Ctx, person: User, word: Word, notice: str) -> None:
-    place = f"/t/{ctx.slug}/billing"
-    await notifications.add(
+async def _tell(ctx: Ctx, person: User, word: Word) -> None:
+    """In the app at once. Each mail is a job of its own: an address that takes none keeps nobody else from hearing it."""
+    told = await notifications.add(
         ctx,
         person.id,
-        f"billing.{word.kind}",
+        f"{KIND}{word.kind}",
         word.title,
         word.body,
-        href=place,
+        href=f"/t/{ctx.slug}/billing",
         dedupe=f"{word.kind}:{word.about}",
     )
-    if not await mail_choices.wants(ctx, person.id, mail_choices.PAYMENTS):
+    if told and await mail_choices.wants(ctx, person.id, mail_choices.PAYMENTS):
+        await queue.put(ctx, MAIL, in_turn=False, notification_id=told)
+
+
+async def send(ctx: Ctx, *, notification_id: str) -> None:
+    """What stands in the app, by mail. Not to who may no longer pay."""
+    told = await notifications.find(ctx, notification_id)
+    if told is None or not told.kind.startswith(KIND):
+        return
+    person = next((one for one in await payers.list_payers(ctx) if one.id == told.user_id), None)
+    if person is None:
         return
     await mail.send(
         person.email,
         "billing",
-        f"{notice}-{person.id}",
+        told.id,
         name=person.name,
         tenant=ctx.tenant_name,
-        title=word.title,
-        body=word.body,
-        link=f"{settings().tenant_url}{place}",
+        title=told.title,
+        body=told.body,
+        link=f"{settings().tenant_url}{told.href}",
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from shared.access import actions, policy
 from shared.audit import trail
-from shared.billing import prices, providers, repricing, usage
+from shared.billing import prices, providers, repricing, usage, whose_key
 from shared.billing import prices_repository as repository
 from shared.billing.models import Price
 from shared.billing.provider import (
@@ -203,6 +203,7 @@ async def _tell(role: db.Role) -> None:
 
 Round = Callable[[], Awaitable[object]]
 ROUNDS: dict[str, tuple[float, Round]] = {  # seconds between two of them
+    "whose_key": (3_600.0, whose_key.check),  # first, and at every start: a key changes with the settings
     "push": (60.0, push),
     "report_usage": (300.0, usage.report),
     "reprice": (3_600.0, repricing.reprice),  # more often than `repricing.AHEAD`

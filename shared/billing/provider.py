@@ -230,7 +230,10 @@ class Provider(Protocol):
     async def read_price(self, tag: PriceTag) -> PriceThere: ...
 
     async def credit(self, customer_id: str, amount: int, currency: str, said: str, key: str) -> str:
-        """On the next invoices. A negative amount is owed on top. Id of the entry there."""
+        """On the next invoices. A negative amount is owed on top. Id of the entry there.
+
+        Once for a key however long ago it was first asked for; so is a refund.
+        """
         ...
 
     async def refund(self, invoice_id: str, amount: int, key: str) -> str: ...

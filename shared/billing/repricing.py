@@ -29,16 +29,19 @@ async def reprice(at: datetime | None = None) -> int:
         customers = await repository.list_customers(session)
         offered = [price for price, _, _ in await repository.list_prices(session)]
     for account_id, customer_id, tenant_id in customers:
-        async with db.transaction(tenant_id=tenant_id) as session:
-            held = await repository.list_held(session, customer_id)
-            own = [price for price, _, _ in await repository.list_prices(session)] if held else []
-        known = {one.id: one for one in (*offered, *own)}
-        if not any(_may_change(price_id, known, at) for price_id in held):
-            continue
         try:
-            changed += await _reprice(account_id, customer_id, tenant_id, known, at)
+            async with db.transaction(tenant_id=tenant_id) as session:
+                held = await repository.list_held(session, customer_id)
+                own = [price for price, _, _ in await repository.list_prices(session)] if held else []
+            known = {one.id: one for one in (*offered, *own)}
+            if any(_may_change(price_id, known, at) for price_id in held):
+                changed += await _reprice(account_id, customer_id, tenant_id, known, at)
         except (ProviderDown, KeyRefused, ProviderRefused) as problem:
             log.get(__name__).warning("not_repriced", tenant_id=tenant_id, problem=type(problem).__name__)
+        except (
+            Exception
+        ) as problem:  # whatever is wrong with one customer, the others have their renewals too
+            log.report(problem, tenant_id=tenant_id, customer_id=customer_id)
     return changed
 
 

@@ -31,6 +31,9 @@ from shared.billing.stripe_wire import Wire
 PAGE = 100  # the most that Stripe gives at once; also how many invoices are kept
 TENANT = "tenant_id"  # in a customer's metadata
 CHANGE = "bulkhead_change"  # in a subscription's: the key of the last change
+ADJUSTMENT = (
+    "bulkhead_adjustment"  # in an entry of the balance's and a credit note's: the key it was asked for with
+)
 TEST_KEYS = ("sk_test_", "rk_test_")
 
 
@@ -205,18 +208,36 @@ class StripeGateway:
 
     @answered
     async def credit(self, customer_id: str, amount: int, currency: str, said: str, key: str) -> str:
-        entry = await self._v1.customers.balance_transactions.create_async(
+        """A key is remembered for a day or so, and who asks may come back later: it stands beside the money, too."""
+        entries = self._v1.customers.balance_transactions
+        if found := await _asked_with(key, await entries.list_async(customer_id, {"limit": PAGE})):
+            return found
+        entry = await entries.create_async(
             customer_id,
-            {"amount": -amount, "currency": currency, "description": said},  # theirs is what is owed
+            {
+                "amount": -amount,  # theirs is what is owed
+                "currency": currency,
+                "description": said,
+                "metadata": {ADJUSTMENT: key},
+            },
             {"idempotency_key": key},
         )
         return entry.id
 
     @answered
     async def refund(self, invoice_id: str, amount: int, key: str) -> str:
-        """By a credit note, so that the invoice and the books show it too."""
-        note = await self._v1.credit_notes.create_async(
-            {"invoice": invoice_id, "amount": amount, "refund_amount": amount}, {"idempotency_key": key}
+        """By a credit note, so that the invoice and the books show it too. Found again as a credit is."""
+        notes = self._v1.credit_notes
+        if found := await _asked_with(key, await notes.list_async({"invoice": invoice_id, "limit": PAGE})):
+            return found
+        note = await notes.create_async(
+            {
+                "invoice": invoice_id,
+                "amount": amount,
+                "refund_amount": amount,
+                "metadata": {ADJUSTMENT: key},
+            },
+            {"idempotency_key": key},
         )
         return note.id
 
@@ -282,6 +303,14 @@ class StripeGateway:
     async def _items(self, subscription_id: str) -> list[dict[str, Any]]:
         page = await self._v1.subscription_items.list_async({"subscription": subscription_id, "limit": PAGE})
         return [one.to_dict() async for one in page.auto_paging_iter()]
+
+
+async def _asked_with(key: str, page: stripe.ListObject[Any]) -> str:
+    """Id of the one that was made for this key; "" where there is none."""
+    async for one in page.auto_paging_iter():
+        if (one.to_dict().get("metadata") or {}).get(ADJUSTMENT) == key:
+            return str(one.id)
+    return ""
 
 
 def _is_cut(inner: Any) -> bool:

@@ -23,6 +23,7 @@ Raw = Mapping[str, Any]
 OUR_PRICE = "bulkhead_price"  # in a price's metadata
 KEPT = "kept."  # and our price's id, in a subscription's metadata: "<quantity>:<unix time>"
 AFTER_TRIAL: dict[str, AfterTrial] = {"cancel": "cancel", "pause": "pause", "create_invoice": "invoice"}
+BY_BILL = "send_invoice"  # way of collecting: they get a bill and some days, and nobody charges a card
 CARDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
 
 
@@ -58,7 +59,9 @@ def subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) 
         after_trial=AFTER_TRIAL.get(
             _in(raw, "trial_settings", "end_behavior", "missing_payment_method") or "", "invoice"
         ),
-        pays=pays or bool(raw.get("default_payment_method") or raw.get("default_source")),
+        pays=pays
+        or bool(raw.get("default_payment_method") or raw.get("default_source"))
+        or raw.get("collection_method") == BY_BILL,
         cancel_at=cancel_at,
         ended_at=moment(raw.get("ended_at")),
         failed_since=min(
@@ -174,11 +177,18 @@ def _kept(metadata: Raw) -> tuple[Kept, ...]:
 
 
 def _failed(invoice: Raw) -> bool:
-    tried = invoice.get("attempted") or invoice.get("attempt_count")
+    """Of one that is paid by bill nobody tries anything: it has a day until when, and is asked about where that passed."""
+    tried = invoice.get("attempted") or invoice.get("attempt_count") or _by_bill(invoice)
     return invoice.get("status") == "open" and bool(tried)
 
 
+def _by_bill(invoice: Raw) -> bool:
+    return invoice.get("collection_method") == BY_BILL and bool(invoice.get("due_date"))
+
+
 def _fell_due(invoice: Raw) -> datetime:
+    if _by_bill(invoice):
+        return datetime.fromtimestamp(invoice["due_date"], UTC)
     at = _in(invoice, "status_transitions", "finalized_at") or invoice.get("created") or 0
     return datetime.fromtimestamp(at, UTC)
 

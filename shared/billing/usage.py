@@ -44,6 +44,8 @@ async def report() -> int:
             log.get(__name__).warning(
                 "usage_not_reported", tenant_id=tenant_id, problem=type(problem).__name__
             )
+        except Exception as problem:  # whatever is wrong with one customer, the others' bills are to be right
+            log.report(problem, tenant_id=tenant_id, customer_id=customer_id)
     return arrived
 
 

@@ -78,6 +78,17 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return value or None
 
+    @field_validator("stripe_secret_key")
+    @classmethod
+    def _a_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
+        """As it is meant: with a blank in front a live one would be taken for none, and every payment go unheard."""
+        if value is None:
+            return None
+        key = value.get_secret_value().strip()
+        if not re.fullmatch(r"[sr]k_(?:test|live)_[\x21-\x7e]+", key):
+            raise ValueError("must be a secret key of Stripe's: sk_test_…, sk_live_…, rk_test_… or rk_live_…")
+        return SecretStr(key)
+
     @field_validator("stripe_api_base")
     @classmethod
     def _address_of_an_api(cls, value: str | None) -> str | None:

@@ -1,12 +1,13 @@
 """Run jobs. Each enters its tenant anew and leaves nothing behind for the next one.
 
-A job is one transaction. A worker that dies leaves its job `doing`; the sweeper gives it to the next worker when the
+A job is one transaction, but for an errand. A worker that dies leaves its job `doing`; the sweeper gives it to the next worker when the
 heartbeat has been silent for a while, so every task may run twice and is written for it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from procrastinate import App, PsycopgConnector, RetryDecision, RetryStrategy
@@ -21,8 +22,29 @@ from shared.jobs.queue import PLATFORM, QUEUE
 
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
+AWAY = ("tenant_suspended", "tenant_deleted")  # why a job is not begun
 HEARTBEAT, SILENT = 2.0, 10.0  # seconds
 NAP = 60  # minutes after which a suspended tenant's job looks again, should nobody wake it (`queue.wake`)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a job that asks somebody outside is given instead of a tenant that it has entered.
+
+    It enters for itself, before and after, so that no transaction waits for the answer.
+    """
+
+    tenant_id: str
+    request_id: str
+
+
+_errands = set[Handler]()
+
+
+def errand(handler: Handler) -> Handler:
+    """Marks one whose first argument is an `Errand`."""
+    _errands.add(handler)
+    return handler
 
 
 class Asleep(Exception):
@@ -100,11 +122,14 @@ def _for_tenant(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
         said = log.get(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
         entered = False
         try:
-            async with enter_job(tenant_id, name, request_id) as ctx:
-                entered = True
-                await handler(ctx, **ids)
+            if handler in _errands:
+                await handler(Errand(tenant_id, request_id), **ids)
+            else:
+                async with enter_job(tenant_id, name, request_id) as ctx:
+                    entered = True
+                    await handler(ctx, **ids)
         except Refused as refusal:
-            if entered:
+            if entered or refusal.reason not in AWAY:
                 raise
             said.warning("job_not_begun", reason=refusal.reason)
             if refusal.reason == "tenant_suspended":

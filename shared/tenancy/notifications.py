@@ -33,12 +33,17 @@ async def mark_read(ctx: Ctx, notification_id: str) -> None:
 
 async def add(
     ctx: Ctx, user_id: str, kind: str, title: str, body: str, *, href: str = "", dedupe: str
-) -> bool:
-    """For a member, by a service or job. False when it was told already."""
+) -> str:
+    """For a member, by a service or job. Its id; "" when it was told already."""
     row = Notification(
         tenant_id=ctx.tenant_id, user_id=user_id, kind=kind, title=title, body=body, href=href, dedupe=dedupe
     )
     added = await repository.add_notification(ctx, row)
     if added:
         await notices.page(ctx.session, ctx.tenant_id, f"person:{user_id}")
-    return added
+    return row.id if added else ""
+
+
+async def find(ctx: Ctx, notification_id: str) -> Notification | None:
+    """Of anybody in this tenant. For jobs that tell it by mail, too."""
+    return await repository.get_notification(ctx, notification_id)

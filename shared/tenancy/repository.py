@@ -468,6 +468,10 @@ async def add_notification(ctx: Ctx, row: Notification) -> bool:
     return await insert_missing(ctx, row)
 
 
+async def get_notification(ctx: Ctx, notification_id: str) -> Notification | None:
+    return await ctx.session.get(Notification, (ctx.tenant_id, notification_id))
+
+
 async def list_owner_ids(ctx: Ctx) -> set[str]:
     """Of people who own the organisation now."""
     statement = (

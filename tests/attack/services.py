@@ -59,6 +59,7 @@ ASKED_BEFORE = {
     "tenancy.history.as_shown": "by list_events and tenancy.exports; reads nothing",
     "tenancy.mail_choices.wants": "by jobs that write to somebody",
     "tenancy.notifications.add": "by services and jobs, for somebody else",
+    "tenancy.notifications.find": "by jobs, for the mail that goes with it",
     "tenancy.payers.first_address": "by billing.customers",
     "tenancy.payers.list_payers": "by billing.dunning and billing.customers",
     "tenancy.provisioning.begin": "by founding",

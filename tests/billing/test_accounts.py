@@ -12,8 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from shared.audit import trail
-from shared.billing import accounts
+from shared.billing import accounts, customers, prices_repository, providers, whose_key
 from shared.billing.models import PLATFORM
+from shared.billing.provider import ProviderDown
 from shared.cli import keys as rotation
 from shared.cli import stripe_accounts
 from shared.core import crypto, db
@@ -21,6 +22,7 @@ from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, settings
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from tests import factories
+from tests.billing import seller
 from tests.conftest import Cast, Operating
 
 NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
@@ -252,3 +254,42 @@ async def test_from_the_command_line(cast: Cast) -> None:
         await accounts.pause(session, account.id, "refused")
     await stripe_accounts.unpause(account.id, "It is good again")
     assert not (await found(token)).paused
+
+
+async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = seller.Seller()
+    providers.use(PLATFORM, one)
+    await customers.ensure(cast.acme)
+    assert [await whose_key.check() for _ in range(2)] == [0, 0]
+
+    async def other() -> str:
+        return "acct_other"
+
+    monkeypatch.setattr(one, "whoami", other)
+    assert [await whose_key.check() for _ in range(2)] == [1, 0]
+    async with db.transaction() as session:
+        assert (await accounts.get(session, PLATFORM)).paused
+        assert await prices_repository.list_customers(session) == [], (
+            "nobody is looked at, billed or repriced"
+        )
+    async with cast.olga.octx() as octx:
+        await accounts.unpause(octx, PLATFORM, reason="We have moved")
+    assert await whose_key.check() == 0
+    async with db.transaction() as session:
+        assert not (await accounts.get(session, PLATFORM)).paused
+        assert await prices_repository.list_customers(session) != []
+
+
+async def test_a_provider_that_is_silent_is_no_other_account(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = seller.Seller()
+    providers.use(PLATFORM, one)
+
+    async def silent() -> str:
+        raise ProviderDown("gone")
+
+    monkeypatch.setattr(one, "whoami", silent)
+    assert await whose_key.check() == 0

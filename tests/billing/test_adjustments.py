@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
 
 from shared.audit import trail
@@ -13,10 +14,14 @@ from shared.billing.provider import CustomerState, Invoice, ProviderDown, Provid
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.jobs import queue
 from shared.tenancy import entry
-from tests import factories
+from shared.tenancy.models import TenantState
+from tests import factories, workers
 from tests.billing import seller
 from tests.conftest import Cast, Operating
+from tests.database import admin_url
+from tests.tenancy.test_entry import set_state
 
 REASON = "Two hours of outage on Monday"
 
@@ -110,6 +115,33 @@ async def test_a_credit_is_a_row_and_a_line_and_then_the_providers(cast: Cast, t
     (row,) = await rows(cast)
     assert (row.state, row.external_id, till.asked) == ("done", f"txn_{made}", 1)
     assert len(await lines(cast)) == 1
+
+
+async def test_who_is_suspended_gets_it_too_and_no_transaction_waits_for_the_provider(
+    cast: Cast, till: Till, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customer_of(cast, till)
+    workers.clear_queue(schema)
+    async with cast.ann.ctx() as ctx:  # what is before it in the queue sleeps as long as the tenant does
+        await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="before")
+    made = await gives(cast.olga, cast.acme)
+    await set_state(cast.acme, TenantState.SUSPENDED)
+    open_: list[int] = []
+    credit = till.credit
+
+    async def looked(*args: Any) -> str:
+        with psycopg.connect(admin_url(schema)) as eye:
+            found = eye.execute(
+                "select count(*) from pg_stat_activity where datname = current_database()"
+                " and application_name = 'bulkhead-app' and state = 'idle in transaction'"
+            ).fetchone()
+        open_.extend(found or ())
+        return await credit(*args)
+
+    monkeypatch.setattr(till, "credit", looked)
+    await workers.turn()
+    assert (open_, list(till.happened)) == ([0], [made])
+    assert [one.state for one in await rows(cast)] == ["done"]
 
 
 async def test_a_debit_is_owed_on_top(cast: Cast, till: Till) -> None:

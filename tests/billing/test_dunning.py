@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import aiosmtplib
+import psycopg
 import pytest
 
 from shared.billing import customers, dunning, inbox, providers
@@ -11,11 +13,13 @@ from shared.billing.provider import CustomerState, Invoice, Subscription
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
+from shared.jobs import mail
 from shared.tenancy import mail_choices, notifications
 from tests import factories, workers
 from tests.billing import events, seller
 from tests.billing.test_apply import subscribed
 from tests.conftest import Cast, Person
+from tests.database import admin_url
 from tests.stand_in_mail import mailbox
 
 DAY = timedelta(days=1)
@@ -129,6 +133,14 @@ def test_it_comes_back_when_the_clock_makes_the_next_thing_due() -> None:
     assert dunning.next_turn([subscribed("active")], T) is None
 
 
+def _try_again(name: str) -> None:
+    """What waits for its next try; what waits for its time goes on waiting."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        connection.execute(
+            "update procrastinate_jobs set scheduled_at = null where status = 'todo' and attempts > 0"
+        )
+
+
 def bill(status: str, one: Subscription) -> Invoice:
     due = 2900 if status == "open" else 0
     return Invoice(
@@ -169,6 +181,46 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
         assert sorted(told) == ["billing.payment_failed", "billing.payment_recovered"]
     async with cast.max.ctx() as ctx:
         assert not [one for one in await notifications.list_for_me(ctx) if one.kind.startswith("billing.")]
+
+
+def test_an_amount_has_the_digits_of_its_currency() -> None:
+    owed = invoice()
+    owed.currency = "jpy"
+    (word,) = dunning.words([OVERDUE], [owed], [], T)
+    assert word.title == "A payment of ¥2,900 failed"
+
+
+async def test_an_address_that_takes_no_mail_keeps_nobody_else_from_hearing_it(
+    cast: Cast, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.clear_queue(schema)
+    bob = await factories.account("Bob")
+    await factories.join(cast.ann.account, cast.ann.slug, bob, "billing")
+    stripe = seller.Seller()
+    providers.use(PLATFORM, stripe)
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(
+        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+    )
+    sent: list[str] = []
+
+    async def send(to: str, *_: object, **__: object) -> None:
+        if to == cast.ann.email:
+            raise aiosmtplib.SMTPRecipientsRefused([])
+        sent.append(to)
+
+    monkeypatch.setattr(mail, "send", send)
+    await events.store(customer)
+    await inbox.work_off()
+    for _ in range(8):  # until the queue has lost its patience
+        await workers.turn()
+        _try_again(schema)
+    assert sent == [bob.user.email]
+    async with cast.ann.ctx() as ctx:
+        told = [one.kind for one in await notifications.list_for_me(ctx)]
+        assert told.count("billing.payment_failed") == 1
+    ahead = [task for task, status in workers.left(schema) if (task, status) == ("billing.dun", "todo")]
+    assert ahead, "the reminder is promised all the same"
 
 
 async def test_who_declined_these_mails_reads_it_in_the_app(cast: Cast, schema: str) -> None:

@@ -356,6 +356,9 @@ async def test_credit_counts_once_and_pays_the_next_bill(shop: Shop) -> None:
     state = await shop.provider.fetch(shop.customer)
     newest = max(state.invoices, key=lambda bill: bill.created_at)
     assert (state.balance, newest.total, newest.paid) == (0, 2900, 2500)
+    # Somebody asks again for what nobody had answered, long after every key is forgotten.
+    assert await shop.provider.credit(shop.customer, 500, "usd", "An hour of outage", "adj_1") == entry
+    assert (await shop.provider.fetch(shop.customer)).balance == 0
 
 
 async def test_a_part_comes_back(shop: Shop) -> None:
@@ -366,6 +369,8 @@ async def test_a_part_comes_back(shop: Shop) -> None:
     assert await shop.provider.refund(bill.id, 1900, "adj_2") != back
     with pytest.raises(ProviderRefused):
         await shop.provider.refund(bill.id, 1, "adj_3")
+    shop.world.advance(2 * DAY)
+    assert await shop.provider.refund(bill.id, 1000, "adj_1") == back, "not refused, and not refunded twice"
 
 
 async def test_usage_counts_once_and_is_billed_after_the_period(shop: Shop) -> None:

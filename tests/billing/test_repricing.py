@@ -189,3 +189,20 @@ async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf
     new = await dearer(cast, version.id, SEAT, begun + DAY)
     assert await repricing.reprice(begun + DAY) == 1
     assert held(shelf, one) == {"seat": new.id}
+
+
+async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
+    cast: Cast, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in (cast.acme, cast.globex):
+        async with db.transaction(tenant_id=tenant) as session:
+            session.add(BillingCustomer(tenant_id=tenant, id=new_id("cus"), account_id=PLATFORM))
+    asked: list[str] = []
+
+    async def wrong(session: Any, customer_id: str) -> set[str]:
+        asked.append(session.info["tenant_id"])
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(repricing.repository, "list_held", wrong)
+    assert await repricing.reprice() == 0
+    assert {cast.acme, cast.globex} <= set(asked)

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from shared.billing import course as courses
 from shared.billing import stripe_items, stripe_shapes
 from shared.billing.provider import Kept, OrderLine
 
@@ -195,6 +197,27 @@ def test_an_id_or_the_whole_object(shown: object) -> None:
 def test_when_it_is_owed(invoice: Raw, owed: bool) -> None:
     one = stripe_shapes.subscription(SUBSCRIPTION, [INVOICE | invoice])
     assert (one.failed_since is not None) == owed
+
+
+def test_who_pays_by_bill_has_the_days_of_grace_after_the_day_it_was_due() -> None:
+    """Nobody tries to charge anything, and the period began long before."""
+    bill = {
+        **INVOICE,
+        "collection_method": "send_invoice",
+        "due_date": ENDS,
+        "attempted": False,
+        "attempt_count": 0,
+    }
+    one = stripe_shapes.subscription({**SUBSCRIPTION, "collection_method": "send_invoice"}, [bill])
+    assert one.failed_since == at(ENDS)
+    first, then = courses.spans(replace(one, cancel_at=None), at(ENDS))
+    assert (first.status, then.status, then.since) == ("grace", "read_only", at(ENDS) + courses.GRACE)
+
+
+def test_a_trial_that_is_paid_by_bill_does_not_end_for_want_of_a_card() -> None:
+    trial = {**SUBSCRIPTION, "status": "trialing", "default_payment_method": None, "default_source": None}
+    assert not stripe_shapes.subscription(trial).pays
+    assert stripe_shapes.subscription({**trial, "collection_method": "send_invoice"}).pays
 
 
 def test_owed_since_the_first_of_several() -> None:

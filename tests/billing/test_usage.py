@@ -118,3 +118,20 @@ async def test_what_was_recorded_never_changes(cast: Cast) -> None:
         with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
             async with db.transaction(tenant_id=cast.acme) as session:
                 await (await session.connection()).exec_driver_sql(change)
+
+
+async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
+    cast: Cast, shelf: Shelf, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with db.transaction(tenant_id=cast.globex) as session:
+        session.add(BillingCustomer(tenant_id=cast.globex, id=new_id("cus"), account_id=PLATFORM))
+    await used(cast.ann, "hour-1", 3)
+    asked: list[str] = []
+
+    async def wrong(account_id: str, customer_id: str, tenant_id: str) -> int:
+        asked.append(tenant_id)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(usage, "_report", wrong)
+    assert await usage.report() == 0
+    assert {cast.acme, cast.globex} <= set(asked)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.billing import accounts
 from shared.core.config import (
     DEMO_PASSWORD,
     DEMO_STRIPE_KEY,
@@ -136,10 +137,28 @@ def test_an_origin_is_an_origin(environment: pytest.MonkeyPatch, name: str, url:
 
 
 def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch) -> None:
-    for key in ("sk_live_1", "rk_live_1", "whatever"):
+    for key in ("sk_live_1", "rk_live_1"):
         given(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
         with pytest.raises(Misconfigured, match="a live key must not be shown"):
             settings()
+
+
+@pytest.mark.parametrize("key", [" sk_live_1", "rk_live_1\n"])
+def test_a_key_is_taken_without_what_stands_around_it(environment: pytest.MonkeyPatch, key: str) -> None:
+    """Of a live one that is taken for none, every webhook would be refused as of the other mode."""
+    given(environment, STRIPE_SECRET_KEY=key)
+    assert settings().stripe_key == key.strip()
+    assert accounts.platform().livemode
+
+
+@pytest.mark.parametrize("key", ["pk_live_1", "whsec_1", "whatever", "sk_live_1 2", "sk_live_ü"])
+def test_what_is_no_secret_key_is_refused_and_not_said_again(
+    environment: pytest.MonkeyPatch, key: str
+) -> None:
+    given(environment, STRIPE_SECRET_KEY=key)
+    with pytest.raises(Misconfigured, match="must be a secret key") as refused:
+        settings()
+    assert key not in str(refused.value)
 
 
 def test_a_key_of_ones_own_speaks_to_stripe_itself(environment: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from tests.conftest import Cast, Person
 
 async def tell(cast: Cast, whom: Person, dedupe: str, by: Person | None = None) -> bool:
     async with (by or cast.ann).ctx() as ctx:
-        return await notifications.add(ctx, whom.user_id, "news", "Title", "Body", dedupe=dedupe)
+        return bool(await notifications.add(ctx, whom.user_id, "news", "Title", "Body", dedupe=dedupe))
 
 
 async def titles(person: Person, slug: str = "") -> tuple[list[str], int]:
