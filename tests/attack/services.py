@@ -39,6 +39,7 @@ ASKED_BEFORE = {
     "billing.apply.write": "by billing.sync: what is true at the provider asks nobody",
     "billing.customers.find": "by the verbs and pages of billing",
     "billing.dunning.dun": "a job",
+    "billing.dunning.send": "a job",
     "billing.mirror.write": "by billing.apply",
     **dict.fromkeys(
         (f"billing.checkout.{name}" for name in ("on_sale", "seats_of", "sold")),

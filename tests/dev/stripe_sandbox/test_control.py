@@ -49,6 +49,7 @@ async def test_the_page_shows_the_demos_account_unless_told(all_stand: Standing)
     for lever in LEVERS:
         assert f"/_control/{lever}" in page.text or lever in (
             "fail-renewal",
+            "own-clock",
             "release",
             "renew",
             "replace-card",
