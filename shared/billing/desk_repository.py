@@ -27,6 +27,7 @@ from shared.tenancy.models import Tenant
 
 SYNCED = text("""
     select customer_id, synced_at from customer_sync where customer_id = any(:ids) and synced_at is not null
+    order by customer_id
 """)
 
 

@@ -64,10 +64,14 @@ async def add(session: AsyncSession, price: Price) -> bool:
 
 
 async def list_external(session: AsyncSession, account_id: str, price_ids: Iterable[str]) -> dict[str, str]:
-    statement = select(ProviderPrice.price_id, ProviderPrice.external_id).where(
-        ProviderPrice.account_id == account_id,
-        col(ProviderPrice.price_id).in_(list(price_ids)),
-        ProviderPrice.external_id != "",
+    statement = (
+        select(ProviderPrice.price_id, ProviderPrice.external_id)
+        .where(
+            ProviderPrice.account_id == account_id,
+            col(ProviderPrice.price_id).in_(list(price_ids)),
+            ProviderPrice.external_id != "",
+        )
+        .order_by(ProviderPrice.price_id)
     )
     return dict((await session.exec(statement)).all())
 
@@ -79,6 +83,7 @@ async def list_there(session: AsyncSession) -> Sequence[ProviderPrice]:
 
 async def list_there_of(session: AsyncSession, account_id: str) -> dict[str, ProviderPrice]:
     statement = select(ProviderPrice).where(ProviderPrice.account_id == account_id)
+    statement = statement.order_by(ProviderPrice.price_id)
     return {one.price_id: one for one in await session.exec(statement)}
 
 

@@ -19,7 +19,7 @@ from shared.core.errors import Invalid
 from shared.tenancy.models import Tenant
 
 OPEN = "status in ('pending', 'working', 'parked')"
-COUNTS = text("select status, count(*) from billing_inbox group by 1")
+COUNTS = text("select status, count(*) from billing_inbox group by 1 order by 1")
 # Parked ones wait for somebody else and are no delay of ours.
 OLDEST = text("""
     select coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0)

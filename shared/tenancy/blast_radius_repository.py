@@ -72,7 +72,8 @@ async def count_seats(session: AsyncSession, at: datetime) -> dict[str, int]:
         .where(col(Invitation.expires_at) > at)
     )
     seats = union(members, invited).subquery()
-    statement = columns(seats.c.tenant_id, func.count()).group_by(seats.c.tenant_id)
+    seat = seats.c.tenant_id
+    statement = columns(seat, func.count()).group_by(seat).order_by(seat)
     found = await (await session.connection()).execute(statement)
     return {row[0]: row[1] for row in found}
 
@@ -84,6 +85,7 @@ async def count_roles(session: AsyncSession) -> dict[str, int]:
         .where(col(RoleRow.builtin).is_(False))
         .where(col(RoleRow.deleted_at).is_(None))
         .group_by(col(RoleRow.tenant_id))
+        .order_by(col(RoleRow.tenant_id))
     )
     found = await (await session.connection()).execute(statement)
     return {row[0]: row[1] for row in found}
@@ -126,7 +128,8 @@ async def count_assigned(session: AsyncSession, at: datetime) -> dict[str, int]:
         )
         .subquery()
     )
-    statement = columns(latest.c.version, func.count()).group_by(latest.c.version)
+    version = latest.c.version
+    statement = columns(version, func.count()).group_by(version).order_by(version)
     found = await (await session.connection()).execute(statement)
     return {row[0]: row[1] for row in found}
 

@@ -198,7 +198,8 @@ async def get(session: AsyncSession, tenant_id: str) -> Listed | None:
 
 
 async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
-    statement = columns(col(Tenant.state), func.count()).group_by(col(Tenant.state))
+    state = col(Tenant.state)
+    statement = columns(state, func.count()).group_by(state).order_by(state)
     return dict(await _all(session, statement))
 
 
@@ -233,8 +234,10 @@ async def list_unfinished(session: AsyncSession, limit: int) -> Sequence[Unfinis
 
 
 async def list_names(session: AsyncSession, tenant_ids: Sequence[str]) -> dict[str, str]:
-    statement = columns(col(Tenant.id), col(Tenant.name)).where(
-        col(Tenant.id).in_(tenant_ids) if tenant_ids else false()
+    statement = (
+        columns(col(Tenant.id), col(Tenant.name))
+        .where(col(Tenant.id).in_(tenant_ids) if tenant_ids else false())
+        .order_by(col(Tenant.id))
     )
     return dict(await _all(session, statement))
 
@@ -245,6 +248,7 @@ async def count_security_events(session: AsyncSession, since: datetime) -> dict[
         columns(col(SecurityEvent.kind), func.sum(col(SecurityEvent.count)))
         .where(col(SecurityEvent.at) >= since)
         .group_by(col(SecurityEvent.kind))
+        .order_by(col(SecurityEvent.kind))
     )
     return {kind: int(count) for kind, count in await _all(session, statement)}
 

@@ -95,6 +95,7 @@ async def list_names(ctx: Ctx, user_ids: Sequence[str]) -> dict[str, str]:
         .join(Membership, col(Membership.user_id) == col(User.id))
         .where(Membership.tenant_id == ctx.tenant_id)
         .where(col(User.id).in_(user_ids))
+        .order_by(col(User.id))
     )
     return dict((await ctx.session.exec(statement)).all())
 
