@@ -6,29 +6,42 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
-SYSTEM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+# Made for this, and cheaper than a whole browser whose window nobody sees.
+SHELL = "chromium-headless-shell"
+SYSTEM = (f"/usr/bin/{SHELL}", "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 NOTHING = (
     "The browser tests need a Chromium, and none could be installed. Install one (Debian: apt-get install chromium;"
     " elsewhere: .venv/bin/playwright install --with-deps chromium), or run `make test-fast`, which needs none."
 )
 
 
-def find() -> str:
-    """ "" when there is none."""
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    return next((path for path in (own, *SYSTEM) if _works(path)), "")
+def find(playwright: Playwright) -> str:
+    """Playwright's own, or the distribution's; "" when there is none."""
+    return next((path for path in (playwright.chromium.executable_path, *SYSTEM) if _works(path)), "")
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Without what a browser asks the world of its own accord."""
+    quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+    return playwright.chromium.launch(executable_path=find(playwright), args=quiet)
 
 
 def install() -> None:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         _run("apt-get", "update", "-qq")
-        _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium")
-    if not find():
+        for package in (SHELL, "chromium"):
+            if not _is_here():
+                _run(*"apt-get install -y -qq --no-install-recommends fonts-liberation".split(), package)
+    if not _is_here():
         deps = ["--with-deps"] if os.geteuid() == 0 else []
         _run(sys.executable, "-m", "playwright", "install", *deps, "chromium")
+
+
+def _is_here() -> bool:
+    with sync_playwright() as playwright:
+        return bool(find(playwright))
 
 
 def _works(path: str) -> bool:
@@ -50,10 +63,10 @@ def _run(*command: str) -> None:
 
 
 def main() -> None:
-    if not find():
+    if not _is_here():
         print("Installing a Chromium (once) …", flush=True)
         install()
-    if not find():
+    if not _is_here():
         sys.exit(NOTHING)
 
 

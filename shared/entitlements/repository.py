@@ -54,12 +54,13 @@ async def get_catalogue(session: AsyncSession, epoch: int) -> Catalogue:
 
 async def get_history(session: AsyncSession, tenant_id: str) -> History:
     """In a transaction of this tenant."""
-    plans = await session.exec(select(Plan).where(Plan.for_tenant == tenant_id))
-    versions = await session.exec(
+    plans = (await session.exec(select(Plan).where(Plan.for_tenant == tenant_id))).all()
+    statement = (
         select(PlanVersion)
         .where(PlanVersion.for_tenant == tenant_id)
         .where(PlanVersion.status == "published")
     )
+    versions = (await session.exec(statement)).all() if plans else []
     return History(
         tenant_id,
         await _all(session, TenantPlan, tenant_id),
@@ -68,8 +69,8 @@ async def get_history(session: AsyncSession, tenant_id: str) -> History:
         await _all(session, TenantBilling, tenant_id),
         await _all(session, TenantFlag, tenant_id),
         await _all(session, TenantTrait, tenant_id),
-        plans.all(),
-        versions.all(),
+        plans,
+        versions,
     )
 
 

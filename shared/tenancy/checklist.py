@@ -35,7 +35,5 @@ async def complete_itself(ctx: Ctx, key: str) -> None:
 
 
 async def add_all(ctx: Ctx) -> None:
-    for position, key in enumerate(ITEMS):
-        await repository.insert_missing(
-            ctx, ChecklistItem(tenant_id=ctx.tenant_id, key=key, position=position)
-        )
+    rows = [ChecklistItem(tenant_id=ctx.tenant_id, key=key, position=at) for at, key in enumerate(ITEMS)]
+    await repository.insert_missing(ctx, rows)

@@ -55,7 +55,7 @@ async def _owner(ctx: Ctx) -> None:
 
 
 async def _settings(ctx: Ctx) -> None:
-    await repository.insert_missing(ctx, TenantSettings(tenant_id=ctx.tenant_id))
+    await repository.insert_missing(ctx, [TenantSettings(tenant_id=ctx.tenant_id)])
     key = crypto.new_dek()
     await repository.add_key(ctx, key.kek_id, key.wrapped)
 
@@ -122,9 +122,11 @@ TITLES = {step.key: step.title for step in STEPS}
 
 async def begin(ctx: Ctx) -> None:
     """For the founding transaction: writes down all steps, runs the founding ones, promises the rest."""
-    for position, step in enumerate(STEPS):
-        row = ProvisioningStep(tenant_id=ctx.tenant_id, id=new_id("stp"), key=step.key, position=position)
-        await repository.insert_missing(ctx, row)
+    steps = [
+        ProvisioningStep(tenant_id=ctx.tenant_id, id=new_id("stp"), key=step.key, position=position)
+        for position, step in enumerate(STEPS)
+    ]
+    await repository.insert_missing(ctx, steps)
     rows = {row.key: row for row in await repository.lock_steps(ctx)}
     for step in STEPS:
         if step.founding:

@@ -97,7 +97,7 @@ async def get_logo_digest(ctx: Ctx) -> str:
 
 
 async def lock_settings(ctx: Ctx) -> TenantSettings:
-    await insert_missing(ctx, TenantSettings(tenant_id=ctx.tenant_id))
+    await insert_missing(ctx, [TenantSettings(tenant_id=ctx.tenant_id)])
     found = await ctx.session.get(
         TenantSettings, (ctx.tenant_id, "settings"), with_for_update=True, populate_existing=True
     )
@@ -105,19 +105,22 @@ async def lock_settings(ctx: Ctx) -> TenantSettings:
     return found
 
 
-async def insert_missing(ctx: Ctx, row: Any) -> bool:
-    """Adds a row unless one with its key is there: for steps that may run twice. True when it was added."""
-    values = {column.name: getattr(row, column.name) for column in row.__table__.columns}
-    values["tenant_id"] = ctx.tenant_id
-    table = row.__table__
+async def insert_missing(ctx: Ctx, rows: Sequence[Any]) -> bool:
+    """Adds rows of one table unless ones with their keys are there: for steps that may run twice. True when any was
+    added."""
+    table = rows[0].__table__
+    values = [
+        {column.name: getattr(row, column.name) for column in table.columns} | {"tenant_id": ctx.tenant_id}
+        for row in rows
+    ]
     connection = await ctx.session.connection()
     adding = insert(table).values(values).on_conflict_do_nothing().returning(table.c.id)
     return (await connection.execute(adding)).first() is not None
 
 
 async def add_roles(ctx: Ctx) -> None:
-    for role in ROLES.values():
-        await insert_missing(ctx, RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name))
+    rows = [RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name) for role in ROLES.values()]
+    await insert_missing(ctx, rows)
 
 
 async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
@@ -186,7 +189,7 @@ async def list_holders(ctx: Ctx, role: str) -> Sequence[str]:
 
 
 async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
-    await insert_missing(ctx, TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped))
+    await insert_missing(ctx, [TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped)])
 
 
 # Members
@@ -465,7 +468,7 @@ async def mark_read(ctx: Ctx, user_id: str, notification_id: str) -> bool:
 
 async def add_notification(ctx: Ctx, row: Notification) -> bool:
     row.id = row.id or new_id("ntf")
-    return await insert_missing(ctx, row)
+    return await insert_missing(ctx, [row])
 
 
 async def get_notification(ctx: Ctx, notification_id: str) -> Notification | None:

@@ -13,6 +13,7 @@ os.environ.setdefault("BULKHEAD_SANDBOX_URL", "http://localhost:1")  # nobody
 from shared.core import db, log
 from tests import database
 from tests.attack import mutations, suite
+from tests.attack.world import close_eyes
 
 RECORD = Path(__file__).parents[2] / ".artifacts" / "isolation.json"
 
@@ -26,6 +27,7 @@ async def main(arguments: list[str]) -> int:
         return await _attack()
     finally:
         await db.dispose()
+        close_eyes()
         database.drop(name)
 
 

@@ -193,6 +193,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "role": lambda *_: "member",
     "roles": lambda *_: ["owner", "billing"],
     "row": lambda world, tenant: _notification(world, tenant),
+    "rows": lambda world, tenant: [_notification(world, tenant)],
     "run_id": lambda *_: "rcr_attack",
     "seats": lambda *_: 3,
     "secrets": lambda *_: ["whsec_attackattack"],

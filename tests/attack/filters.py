@@ -203,13 +203,20 @@ async def _try(
             await ctx.session.flush()
         except (SQLAlchemyError, NoTenant) as problem:  # refused below us
             return type(problem).__name__, False
-        touched = bool(untouched) and await _digest(ctx.session, world) != untouched
+        touched = bool(untouched) and await _wrote(ctx.session)
+        touched = touched and await _digest(ctx.session, world) != untouched
         return _words(said), touched
 
 
 def _initech(world: World) -> Any:
     """Where the others have something: no logo, one member, an owner without a proven address."""
     return entry.enter_job(world.initech, "attack", log.new_request_id())
+
+
+async def _wrote(session: Any) -> bool:
+    """Whoever has not, has touched nothing: a transaction has a number of its own from its first write on."""
+    number = sa.text("select pg_current_xact_id_if_assigned() is not null")
+    return bool((await (await session.connection()).execute(number)).scalar_one())
 
 
 async def _digest(session: Any, world: World) -> str:

@@ -12,6 +12,7 @@ from tests import database
 from tests.attack import filters, holes, mutants, suite
 from tests.attack.report import Report
 from tests.attack.suite import Worlds
+from tests.attack.world import close_eyes
 
 BOTH, TENANT, ADMIN = ("tenant", "admin"), ("tenant",), ("admin",)
 NOTICED_BY: dict[
@@ -67,6 +68,7 @@ class Mutations:
 
     async def _copy(self) -> None:
         await db.dispose()
+        close_eyes()
         database.copy(self.name, f"{self.name}_hole")
 
     def judge(self, hole: str, report: Report) -> None:
@@ -139,6 +141,7 @@ async def main(name: str, wanted: list[str]) -> int:
         await run.run()
     finally:
         await db.dispose()
+        close_eyes()
         database.drop(f"{name}_hole")
     seconds = round(time.monotonic() - began)
     print(f"{run.tried - len(run.missed)} of {run.tried} removals caught in {seconds} seconds")

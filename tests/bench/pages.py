@@ -32,7 +32,6 @@ OURS, HEAVY, PEERS = "ours", "heavy", ("django", "nicegui", "streamlit")
 PORTS = {OURS: 3300, "django": 3304, "nicegui": 3305, "streamlit": 3306}
 ACTS, HEAVY_ACTS = 6, 2  # searches and sorts in a visit; the first of each is dropped
 HEAVY_QUERIES = ["ar", "er", "in", "li", "an", "or"]  # what hundreds of the two thousand match, but never all
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 TRUTH = """
 select lower(u.name) from membership m join "user" u on u.id = m.user_id
 where m.tenant_id = %(tenant)s and m.state <> 'removed' and lower(u.name) || ' ' || u.email like %(pattern)s
@@ -160,10 +159,10 @@ def standing(house: House) -> Iterator[Pages]:
 
 def measure(house: House, rounds: int, chance: random.Random, say: Callable[[str], None]) -> Pages:
     """One round more than asked for, and the first one dropped."""
-    if not (found := browser.find()):
-        raise Broken("no Chromium; python -m tests.browser installs one")
     with standing(house) as pages, sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        if not browser.find(playwright):
+            raise Broken("no Chromium; python -m tests.browser installs one")
+        chromium = browser.launch(playwright)
         for number in range(rounds + 1):
             pages.a_round(chromium, chance)
             say(f"pages: round {number} of {rounds}" if number else "pages: warm")

@@ -17,13 +17,14 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET
 from shared.core.embedded import EmbeddedPostgres
 from shared.dev.stripe_sandbox.contract import API_VERSION
 from shared.dev.stripe_sandbox.objects import make
 from shared.dev.stripe_sandbox.store import Sandbox
+from tests.browser import launch
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".bulkhead" / "e2e"
@@ -31,21 +32,6 @@ SHOTS = ROOT / ".artifacts" / "shots"
 TENANT, ADMIN, SANDBOX = (f"http://localhost:{port}" for port in (3100, 3101, 3102))
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
-
-
-def chromium(playwright: Playwright) -> Browser:
-    """Playwright's own, or the distribution's."""
-    own = Path(playwright.chromium.executable_path)
-    found = own if own.exists() else Path("/usr/bin/chromium")
-    return playwright.chromium.launch(
-        executable_path=str(found),
-        args=[
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-        ],
-    )
 
 
 def answers(address: str) -> bool:
@@ -209,7 +195,7 @@ def house() -> Iterator[House]:
 def browser() -> Iterator[Browser]:
     """Its event loop must be gone before other tests of this process begin."""
     with sync_playwright() as playwright:
-        yield chromium(playwright)
+        yield launch(playwright)
 
 
 @dataclass

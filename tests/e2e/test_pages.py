@@ -53,7 +53,7 @@ def look_at(who: Newcomer, name: str, address: str, look: str) -> list[str]:
 def judged(who: Newcomer, name: str, look: str) -> list[str]:
     wide = who.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     found = [f"{name} {look}: {wide} px wider than the screen"] if wide > 0 else []
-    for one in Axe().run(who.page).response["violations"]:
+    for one in Axe().run(who.page, options={"resultTypes": ["violations"]}).response["violations"]:
         if one["impact"] in SERIOUS:
             found += [f"{name} {look}: {one['id']}: {node['html'][:160]}" for node in one["nodes"][:3]]
     return found
