@@ -26,6 +26,8 @@ from shared.tenancy import tenants
 
 Cause = Literal["webhook", "reconcile", "return", "operator"]
 DUN = "billing.dun"
+# Nothing had changed at the provider, and yet the tenant could use something else than was paid for.
+OURS_ALONE = mirror.Difference("what may be used", "something else", "what is paid for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ async def write(
     # Who asks without having been told sets right also what went wrong on our side alone.
     if found is not None and (after != previous or cause in ("reconcile", "operator")):
         recalculated = await _follow(ctx, found)
+        if recalculated and after == previous:
+            differences = [*differences, OURS_ALONE]
     await _stand(ctx, before, found, state, after, ticket, at)
     if news or event_ids or recalculated:
         ctx.session.add(

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from sqlmodel import select
 
-from shared.billing import customers, providers, sync
+from shared.billing import apply, customers, providers, sync
 from shared.billing.apply import Cause, Effect
-from shared.billing.models import PLATFORM
+from shared.billing.models import PLATFORM, BillingDrift
 from shared.billing.provider import CustomerState, Kept, Subscription
 from shared.core.db import now
 from shared.core.errors import Conflict
@@ -160,6 +160,8 @@ async def test_a_paid_addon_is_not_ended_by_hand_and_comes_back_if_it_was(
     async with cast.ann.ctx() as ctx:
         has, _ = await holdings.facts(ctx)
         assert [row.quantity for row, _ in has.addons] == [2]
+        drifts = (await ctx.session.exec(select(BillingDrift))).all()
+    assert [one["what"] for row in drifts for one in row.differences] == [apply.OURS_ALONE.what]
 
 
 async def test_of_an_addon_given_up_in_part_the_rest_goes_on(cast: Cast, stripe: seller.Seller) -> None:
