@@ -32,14 +32,14 @@ def install() -> None:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         _run("apt-get", "update", "-qq")
         for package in (SHELL, "chromium"):
-            if not _is_here():
+            if not is_here():
                 _run(*"apt-get install -y -qq --no-install-recommends fonts-liberation".split(), package)
-    if not _is_here():
+    if not is_here():
         deps = ["--with-deps"] if os.geteuid() == 0 else []
         _run(sys.executable, "-m", "playwright", "install", *deps, "chromium")
 
 
-def _is_here() -> bool:
+def is_here() -> bool:
     with sync_playwright() as playwright:
         return bool(find(playwright))
 
@@ -63,10 +63,10 @@ def _run(*command: str) -> None:
 
 
 def main() -> None:
-    if not _is_here():
+    if not is_here():
         print("Installing a Chromium (once) …", flush=True)
         install()
-    if not _is_here():
+    if not is_here():
         sys.exit(NOTHING)
 
 

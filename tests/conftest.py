@@ -4,7 +4,6 @@ Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl be
 anything. Olga is an operator: another realm, another cookie.
 """
 
-import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -118,13 +117,6 @@ class Cast:
 class Grouped(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
-
-
-def pytest_collection_finish() -> None:
-    """What is loaded by now stays: looking through it for garbage again and again costs a fifteenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:

@@ -651,7 +651,11 @@ def billing() -> rx.Component:
     no_events = empty(
         "Nothing has happened yet", "Every change at the provider stands here.", glyph="scroll-text"
     )
-    no_drift = empty("Nothing has differed", "What webhooks lost would stand here.", glyph="circle-check")
+    no_drift = empty(
+        "Nothing has differed",
+        "What a comparison with the provider finds would stand here.",
+        glyph="circle-check",
+    )
     shown = rx.el.div(
         alert,
         hull(summary(), name="How it stands"),

@@ -101,7 +101,7 @@ async def write(
                 repaired=True,
             )
         )
-    if news:
+    if news or differences:
         await notices.page(ctx.session, ctx.tenant_id, "billing")
         await notices.page(ctx.session, "*", "billing")
     if differences:

@@ -1,7 +1,6 @@
 """Signing up, proving the address, forgetting the password: the same for known and unknown addresses."""
 
 import asyncio
-import statistics
 import time
 from typing import Any
 
@@ -239,15 +238,15 @@ async def test_the_browser_waits_for_the_same_work(cast: Cast) -> None:
     assert done[0]
 
 
-async def test_and_at_about_the_same_time(cast: Cast) -> None:
-    times: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(4):
+async def test_and_costs_about_the_same(cast: Cast) -> None:
+    """Of the processor, which a busy machine does not change as it does the clock; the least is the least disturbed."""
+    costs: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(6):
         for known in (True, False):
-            began = time.perf_counter()
+            began = time.process_time()
             await browser().post("/auth/sign-up", data=sign_up_form(cast.ann.email if known else address()))
-            times[known].append(time.perf_counter() - began)
-    known_time, unknown_time = (statistics.median(times[one]) for one in (True, False))
-    assert 0.7 < known_time / unknown_time < 1.4
+            costs[known].append(time.process_time() - began)
+    assert 0.7 < min(costs[True]) / min(costs[False]) < 1.4
 
 
 async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:

@@ -159,9 +159,9 @@ def standing(house: House) -> Iterator[Pages]:
 
 def measure(house: House, rounds: int, chance: random.Random, say: Callable[[str], None]) -> Pages:
     """One round more than asked for, and the first one dropped."""
+    if not browser.is_here():
+        raise Broken("no Chromium; python -m tests.browser installs one")
     with standing(house) as pages, sync_playwright() as playwright:
-        if not browser.find(playwright):
-            raise Broken("no Chromium; python -m tests.browser installs one")
         chromium = browser.launch(playwright)
         for number in range(rounds + 1):
             pages.a_round(chromium, chance)
