@@ -194,7 +194,7 @@ def drift() -> rx.Component:
     no_runs = empty("Nobody has compared yet", "The first comparison begins within the hour.", glyph="clock")
     nothing = empty(
         "Nothing has differed",
-        "What webhooks lost, or went wrong on our side, and a comparison found, would stand here.",
+        "What a comparison with the provider finds would stand here.",
         glyph="circle-check",
     )
     table = data_table("Comparisons", RUNS, rx.foreach(state.runs, run_line), test_id="runs")

@@ -230,7 +230,7 @@ async def test_after_some_failures_nobody_waits(
     with pytest.raises(ProviderDown):
         await gateway.whoami()
     assert len(there.asked) == asked
-    assert time.monotonic() - began < 0.15  # nobody waits for the rest of the pause
+    assert time.monotonic() - began < 0.05
     there.usual = lambda _: Answer()
     await asyncio.sleep(0.2)
     assert await gateway.whoami() == "acct_1"
