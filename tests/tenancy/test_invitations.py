@@ -100,6 +100,8 @@ async def test_a_link_is_for_one_address_and_one_use(cast: Cast) -> None:
     with pytest.raises(Refused, match="wrong_email"):
         await invitations.accept(token, cast.gil.user_id)
     assert await invitations.accept(token, zoe.user.id) == cast.ann.slug
+    async with cast.ann.ctx() as ctx:
+        assert await pending(ctx) == []
     with pytest.raises(Conflict, match="already_accepted"):
         await invitations.accept(token, zoe.user.id)
     with pytest.raises(NotFound):
