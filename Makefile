@@ -11,7 +11,7 @@ up: .venv/up
 	@$(PY) -m shared.cli up --with-parent
 
 test: .venv/test
-	@$(PY) -m tests.browser
+	@$(PY) -m tests.support.browser
 	@$(PY) -m pytest
 
 test-fast: .venv/test
@@ -25,7 +25,7 @@ check: .venv/test
 	@.venv/bin/lint-imports
 
 bench: .venv/test
-	@$(PY) -m tests.browser >&2
+	@$(PY) -m tests.support.browser >&2
 	@$(PY) -m shared.cli bench $(ARGS)
 
 attack: .venv/test

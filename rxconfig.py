@@ -8,7 +8,7 @@ from reflex_base import constants
 from reflex_base.environment import environment
 
 from shared.core.config import settings
-from shared.ui.tokens import Look
+from shared.ui.theme import ThemePlugin
 
 APPS = {  # app_name, public address, accent and gray of Radix
     "tenant": ("tenant_app", settings().tenant_url, "indigo", "slate"),
@@ -22,9 +22,9 @@ PORT = urlsplit(PUBLIC_URL).port or 3000
 REDIS = settings().redis_url
 
 for variable, path in (  # before anything asks Reflex for its web directory
-    (environment.REFLEX_WEB_WORKDIR, settings().web / APP),
-    (environment.REFLEX_STATES_WORKDIR, settings().root / "states" / APP),
-    (environment.REFLEX_UPLOADED_FILES_DIR, settings().root / "uploads" / APP),
+    (environment.REFLEX_WEB_WORKDIR, settings().frontends_dir / APP),
+    (environment.REFLEX_STATES_WORKDIR, settings().absolute_data_dir / "states" / APP),
+    (environment.REFLEX_UPLOADED_FILES_DIR, settings().absolute_data_dir / "uploads" / APP),
 ):
     if not variable.is_set():
         variable.set(path)
@@ -45,6 +45,6 @@ config = rx.Config(
     show_built_with_reflex=False,
     trusted_proxy_hops=settings().trusted_proxy_hops,
     frontend_compression_formats=["gzip"],
-    plugins=[Look(theme=rx.theme(accent_color=ACCENT, gray_color=GRAY, has_background=False))],  # type: ignore[arg-type]
+    plugins=[ThemePlugin(theme=rx.theme(accent_color=ACCENT, gray_color=GRAY, has_background=False))],  # type: ignore[arg-type]
     disable_plugins=[rx.plugins.SitemapPlugin],  # on by default: it publishes every route
 )

@@ -20,10 +20,10 @@ from admin_app.pages import (  # noqa: F401
     webhooks,
 )
 from admin_app.shell import Shell, live
-from shared.api import admin_http
+from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
 from shared.ui.document import head_components, toaster
-from shared.ui.gate import Gate, peek_operator
-from shared.ui.state import show_refusal
+from shared.ui.states import show_refusal
+from shared.web import admin_http
 
 app = rx.App(
     html_lang="en",
@@ -32,5 +32,5 @@ app = rx.App(
     api_transformer=[admin_http.app],
     backend_exception_handler=show_refusal,
 )
-app.add_middleware(Gate(peek_operator, live, frame=Shell.refresh))
+app.add_middleware(AuthorizeMiddleware(authenticate_operator, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)

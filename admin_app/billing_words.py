@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.core import money
-from shared.ui.why import Change
+from shared.ui.decision_trace import Change
 
-WEBHOOK = {  # word, tone, what it means
+WEBHOOK_STATUS_LABELS = {  # word, tone, what it means
     "pending": ("Waiting", "wait", "Its turn comes."),
     "working": ("Working", "accent", "A worker looks at its customer now."),
     "parked": ("Parked", "idle", "No organisation has its customer yet. It goes on when one does."),
@@ -17,87 +17,100 @@ WEBHOOK = {  # word, tone, what it means
     "done": ("Done", "ok", "Its customer was looked at after it came."),
     "ignored": ("Not needed", "idle", "Kept; nothing follows from it."),
 }
-INVOICE = {
+INVOICE_STATUS_LABELS = {
     "draft": ("Draft", "idle"),
     "open": ("Open", "warn"),
     "paid": ("Paid", "ok"),
     "void": ("Void", "idle"),
     "uncollectible": ("Uncollectible", "bad"),
 }
-ADJUSTMENT = {"requested": ("Under way", "wait"), "done": ("Done", "ok"), "failed": ("Failed", "bad")}
-KIND = {"credit": "Credit", "refund": "Refund", "debit": "Debit"}
-CAUSE = {
+ADJUSTMENT_STATE_LABELS = {
+    "requested": ("Under way", "wait"),
+    "done": ("Done", "ok"),
+    "failed": ("Failed", "bad"),
+}
+ADJUSTMENT_KIND_LABELS = {"credit": "Credit", "refund": "Refund", "debit": "Debit"}
+CAUSE_LABELS = {
     "webhook": "A webhook came",
     "reconcile": "A comparison found it",
     "return": "Somebody came back from paying",
     "operator": "An operator asked",
 }
-ACCESS = {
+ACCESS_LABELS = {
     "active": ("Active", "ok"),
     "grace": ("Grace", "warn"),
     "read_only": ("Read-only", "bad"),
     "none": ("Nothing paid", "idle"),
 }
 # Of a subscription, in the provider's words.
-SUBSCRIPTION = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
-NAMES = {
+SUBSCRIPTION_TONES = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
+BILLING_FIELD_LABELS = {
     "balance": "Balance",
     "method": "Pays with",
     "status": "Access",
     "word": "Status at the provider",
 }
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
-LONGEST = 160  # characters of one side of a change
+ISO_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+MAX_VALUE_LENGTH = 160  # characters of one side of a change
 
 
-def subscription(word: str) -> tuple[str, str]:
-    return word.replace("_", " ").capitalize(), SUBSCRIPTION.get(word, "idle")
+def subscription_badge(status: str) -> tuple[str, str]:
+    return status.replace("_", " ").capitalize(), SUBSCRIPTION_TONES.get(status, "idle")
 
 
-def invoice(status: str) -> tuple[str, str]:
-    return INVOICE.get(status, (status.capitalize(), "idle"))
+def invoice_badge(status: str) -> tuple[str, str]:
+    return INVOICE_STATUS_LABELS.get(status, (status.capitalize(), "idle"))
 
 
-def access(status: str) -> tuple[str, str]:
-    return ACCESS.get(status, (status or "Unknown", "idle"))
+def access_badge(status: str) -> tuple[str, str]:
+    return ACCESS_LABELS.get(status, (status or "Unknown", "idle"))
 
 
-def seconds(value: float) -> str:
+def format_seconds(value: float) -> str:
     """As in "0.4 s", "12 s", "3 min", "2 h"."""
     if value < 60:
         return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.0f} h"
 
 
-def effects(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[Change]:
+def list_billing_changes(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[Change]:
     """Of a billing event; what is the same on both sides is left out."""
     names = dict.fromkeys([*previous, *following])
     return [
-        Change(NAMES.get(name, name), _said(previous.get(name)), _said(following.get(name)))
+        Change(
+            BILLING_FIELD_LABELS.get(name, name),
+            _format_value(previous.get(name)),
+            _format_value(following.get(name)),
+        )
         for name in names
         if (previous.get(name) or None) != (following.get(name) or None)
     ]
 
 
-def differences(found: Sequence[Mapping[str, Any]]) -> list[Change]:
+def list_differences(recorded: Sequence[Mapping[str, Any]]) -> list[Change]:
     """What reconciliation found: ours before, theirs after."""
-    return [Change(str(one["what"]), _said(one["ours"]), _said(one["theirs"])) for one in found]
+    return [
+        Change(
+            str(difference["what"]), _format_value(difference["ours"]), _format_value(difference["theirs"])
+        )
+        for difference in recorded
+    ]
 
 
-def amount(value: int, currency: str) -> str:
-    return money.said(value, currency) if currency else f"{value:,}"
+def format_amount(value: int, currency: str) -> str:
+    return money.format_amount(value, currency) if currency else f"{value:,}"
 
 
-def iso(at: datetime | None) -> str:
+def iso_or_empty(at: datetime | None) -> str:
     return at.isoformat() if at else ""
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None or value == "":
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and MOMENT.fullmatch(value):
+    if isinstance(value, str) and ISO_DATETIME.fullmatch(value):
         return f"{datetime.fromisoformat(value).astimezone(UTC):%-d %b %Y, %H:%M} UTC"
-    said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"

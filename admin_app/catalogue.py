@@ -9,23 +9,23 @@ from pydantic import StringConstraints, create_model
 
 from admin_app import words
 from shared.access.actions import ACTIONS
-from shared.core.ctx import Limit
+from shared.backoffice.catalog_drafts import CatalogItem
+from shared.backoffice.impact_comparison import AffectedTenant, DecisionChange, EntitlementChange
+from shared.core.context import Limit
 from shared.core.errors import Invalid
-from shared.entitlements import contents
-from shared.entitlements.contents import Content
-from shared.entitlements.drafts import Item
-from shared.entitlements.effects import Flip, Named, Shift
+from shared.entitlements import plan_content
 from shared.entitlements.features import FEATURES
-from shared.entitlements.limits import LIMITS, Kind, Per
+from shared.entitlements.limits import LIMITS, LimitKind, LimitPeriod
 from shared.entitlements.models import PlanVersion
-from shared.ui.form_model import Form
-from shared.ui.why import Change
+from shared.entitlements.plan_content import PlanContent
+from shared.ui.decision_trace import Change
+from shared.ui.forms import Form
 
-FEW = 4  # tenants that a line names at once; the others unfold
+TENANTS_SHOWN = 4  # tenants that a line names at once; the others unfold
 
 
 @dataclass(frozen=True)
-class ItemRow:
+class CatalogItemRow:
     """A plan or add-on, by its version in force or, before there is one, its draft."""
 
     id: str = ""
@@ -35,12 +35,12 @@ class ItemRow:
     kind: str = ""  # as in "add-on"
     version: str = ""  # as in "Version 3"
     since: str = ""  # ISO, "" before anything is in force
-    coming: str = ""  # as in "Version 4 follows"
+    next_version_text: str = ""  # as in "Version 4 follows"
     tenants: str = ""
-    earlier: str = ""  # as in "3 on earlier versions"
+    earlier_text: str = ""  # as in "3 on earlier versions"
     trial: str = ""
-    gives: str = ""  # of an add-on
-    draft: str = ""  # id
+    contents_text: str = ""  # of an add-on
+    draft_id: str = ""  # id
     draft_by: str = ""
     retired: bool = False
     tenant_id: str = ""  # to whom alone it is offered
@@ -48,9 +48,9 @@ class ItemRow:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CompareCell:
     value: str  # "yes" and "" for a feature
-    said: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,61 +59,63 @@ class CompareRow:
 
     title: str
     unit: str = ""
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[CompareCell] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class VersionRow:
+class PlanVersionRow:
     number: str
     since: str
     state: str
     tone: str
-    moves: str
-    published: str  # by whom and why
+    move_text: str
+    publication: str  # by whom and why
     tenants: str
 
 
 @dataclass(frozen=True)
-class NamedRow:
+class TenantNameRow:
     id: str
     name: str
-    said: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
-class EffectRow:
+class ImpactRow:
     title: str
-    said: str
+    note: str
     count: str
-    few: list[NamedRow] = field(default_factory=list)
-    rest: list[NamedRow] = field(default_factory=list)
-    more: str = ""  # as in "and 312 more"
-    unfold: str = ""  # as in "Show 46 more tenants"
+    first_tenants: list[TenantNameRow] = field(default_factory=list)
+    more_tenants: list[TenantNameRow] = field(default_factory=list)
+    remainder_text: str = ""  # as in "and 312 more"
+    unfold_label: str = ""  # as in "Show 46 more tenants"
 
 
 # ── the catalogue ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def item_row(item: Item, by_version: Mapping[str, int], names: Mapping[str, str], at: datetime) -> ItemRow:
+def item_row(
+    item: CatalogItem, by_version: Mapping[str, int], names: Mapping[str, str], at: datetime
+) -> CatalogItemRow:
     plan, draft = item.plan, item.draft
-    now_ = in_force(item, at)
-    coming = [one for one in item.published if now_ is None or one.number > now_.number]
-    held = sum(by_version.get(one.id, 0) for one in item.published if one is not now_)
-    shown = now_ or (item.published[0] if item.published else None)
+    current = version_in_force(item, at)
+    coming = [version for version in item.published if current is None or version.number > current.number]
+    older_count = sum(by_version.get(version.id, 0) for version in item.published if version is not current)
+    shown = current or (item.published[0] if item.published else None)
     days = shown.trial_days if shown else 0
-    return ItemRow(
+    return CatalogItemRow(
         plan.id,
         plan.key,
         plan.name,
         plan.sentence,
         "Add-on" if plan.kind == "addon" else "Plan",
-        f"Version {now_.number}" if now_ else "Not in force yet",
-        now_.effective_at.isoformat() if now_ and now_.effective_at else "",
+        f"Version {current.number}" if current else "Not in force yet",
+        current.effective_at.isoformat() if current and current.effective_at else "",
         f"Version {coming[-1].number} follows" if coming else "",
-        f"{by_version.get(now_.id, 0):,}" if now_ else "0",
-        f"{held:,} on another version" if held else "",
-        words.some_of(days, "day", "days") if days else "",
-        gives(contents.of(shown)) if shown and plan.kind == "addon" else "",
+        f"{by_version.get(current.id, 0):,}" if current else "0",
+        f"{older_count:,} on another version" if older_count else "",
+        words.plural(days, "day", "days") if days else "",
+        describe_contents(plan_content.from_version(shown)) if shown and plan.kind == "addon" else "",
         draft.id if draft else "",
         draft.changed_by if draft else "",
         plan.retired_at is not None,
@@ -122,126 +124,139 @@ def item_row(item: Item, by_version: Mapping[str, int], names: Mapping[str, str]
     )
 
 
-def in_force(item: Item, at: datetime) -> PlanVersion | None:
+def version_in_force(item: CatalogItem, at: datetime) -> PlanVersion | None:
     """What somebody who chooses it now gets."""
-    valid = [one for one in item.published if one.effective_at is not None and one.effective_at <= at]
-    return valid[-1] if valid else None
-
-
-def gives(content: Content) -> str:
-    """Of an add-on, in a line."""
-    more = [
-        amount if amount.startswith("unlimited") else f"+{amount}"
-        for amount in (contents.said(limit, name) for name, limit in content.limits.items())
+    published = [
+        version
+        for version in item.published
+        if version.effective_at is not None and version.effective_at <= at
     ]
-    return ", ".join([*more, *(FEATURES[name].title for name in FEATURES if name in content.features)])
+    return published[-1] if published else None
 
 
-def compared(items: Sequence[Item], at: datetime) -> tuple[list[CompareRow], list[CompareRow]]:
+def describe_contents(content: PlanContent) -> str:
+    """Of an add-on, in a line."""
+    amounts = [
+        amount if amount.startswith("unlimited") else f"+{amount}"
+        for amount in (plan_content.format_limit(limit, name) for name, limit in content.limits.items())
+    ]
+    return ", ".join([*amounts, *(FEATURES[name].title for name in FEATURES if name in content.features)])
+
+
+def compare_rows(items: Sequence[CatalogItem], at: datetime) -> tuple[list[CompareRow], list[CompareRow]]:
     """Limits and features of what is in force, or is coming."""
-    shown = [in_force(item, at) or item.newest for item in items]
-    has = [contents.of(one) if one else contents.first("plan") for one in shown]
+    shown = [version_in_force(item, at) or item.newest for item in items]
+    plan_contents = [
+        plan_content.from_version(version) if version else plan_content.build_empty("plan")
+        for version in shown
+    ]
     limits = [
         CompareRow(
             kind.title,
-            "a month" if kind.per is Per.MONTH else "",
-            [amount(one.limits.get(name, Limit(0))) for one in has],
+            "a month" if kind.period is LimitPeriod.MONTH else "",
+            [limit_cell(content.limits.get(name, Limit(0))) for content in plan_contents],
         )
         for name, kind in LIMITS.items()
     ]
     features = [
-        CompareRow(one.title, "", [Cell("yes" if name in each.features else "") for each in has])
-        for name, one in FEATURES.items()
+        CompareRow(
+            feature.title,
+            "",
+            [CompareCell("yes" if name in content.features else "") for content in plan_contents],
+        )
+        for name, feature in FEATURES.items()
     ]
     return limits, features
 
 
-def unit(kind: Kind) -> str:
-    return f"{kind.many} a month" if kind.per is Per.MONTH else kind.many
+def limit_unit(kind: LimitKind) -> str:
+    return f"{kind.plural} a month" if kind.period is LimitPeriod.MONTH else kind.plural
 
 
-def amount(limit: Limit) -> Cell:
+def limit_cell(limit: Limit) -> CompareCell:
     if limit.amount is None:
-        return Cell("Unlimited")
-    return Cell(f"{limit.amount:,}", "" if limit.hard else "warns above")
+        return CompareCell("Unlimited")
+    return CompareCell(f"{limit.amount:,}", "" if limit.hard else "warns above")
 
 
-def version_row(one: PlanVersion, item: Item, by_version: Mapping[str, int], at: datetime) -> VersionRow:
-    now_ = in_force(item, at)
-    if one.effective_at is not None and one.effective_at > at:
+def plan_version_row(
+    version: PlanVersion, item: CatalogItem, by_version: Mapping[str, int], at: datetime
+) -> PlanVersionRow:
+    current = version_in_force(item, at)
+    if version.effective_at is not None and version.effective_at > at:
         state, tone = "Coming", "wait"
-    elif one is now_:
+    elif version is current:
         state, tone = "In force", "ok"
     else:
         state, tone = "Earlier", "idle"
-    return VersionRow(
-        str(one.number),
-        one.effective_at.isoformat() if one.effective_at else "",
+    return PlanVersionRow(
+        str(version.number),
+        version.effective_at.isoformat() if version.effective_at else "",
         state,
         tone,
-        "Moved to it" if one.moves else "Stayed" if one.number > 1 else "",
-        f"{one.published_by}: {one.reason}",
-        f"{by_version.get(one.id, 0):,}",
+        "Moved to it" if version.moves else "Stayed" if version.number > 1 else "",
+        f"{version.published_by}: {version.reason}",
+        f"{by_version.get(version.id, 0):,}",
     )
 
 
 # ── a draft ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def slug(name: str) -> str:
+def feature_field_name(name: str) -> str:
     """Of a feature, as part of the name of a field."""
     return name.replace(".", "_")
 
 
-Text = Annotated[str, StringConstraints(max_length=20)]
+FieldText = Annotated[str, StringConstraints(max_length=20)]
 _FIELDS: dict[str, Any] = {
-    **{f"limit_{name}": (Text, "") for name in LIMITS},
+    **{f"limit_{name}": (FieldText, "") for name in LIMITS},
     **{f"mode_{name}": (Literal["hard", "soft", "unlimited"], "hard") for name in LIMITS},
-    **{f"feature_{slug(name)}": (Literal["on", ""], "") for name in FEATURES},
-    "trial_days": (Text, "0"),
+    **{f"feature_{feature_field_name(name)}": (Literal["on", ""], "") for name in FEATURES},
+    "trial_days": (FieldText, "0"),
     "moves": (Literal["move", "stay"], "stay"),
-    "effective_on": (Text, ""),
+    "effective_on": (FieldText, ""),
 }
 DraftFields: type[Form] = create_model("DraftFields", __base__=Form, **_FIELDS)
 
 
-def content_of(form: Form, flags: Sequence[str]) -> Content:
+def parse_content(form: Form, flags: Sequence[str]) -> PlanContent:
     """What the fields say. Raises Invalid for what is no number."""
-    given = form.model_dump()
+    values = form.model_dump()
     limits = {}
     for name, kind in LIMITS.items():
-        typed = given[f"limit_{name}"].replace(",", "").replace(" ", "")
-        unlimited = given[f"mode_{name}"] == "unlimited"
-        if typed or unlimited:
-            soft = given[f"mode_{name}"] == "soft"
-            limits[name] = Limit(None if unlimited else _number(kind.title, typed), hard=not soft)
-    return Content(
-        _number("Trial", given["trial_days"] or "0"),
-        frozenset(name for name in FEATURES if given[f"feature_{slug(name)}"]),
+        amount_text = values[f"limit_{name}"].replace(",", "").replace(" ", "")
+        unlimited = values[f"mode_{name}"] == "unlimited"
+        if amount_text or unlimited:
+            soft = values[f"mode_{name}"] == "soft"
+            limits[name] = Limit(None if unlimited else _parse_number(kind.title, amount_text), hard=not soft)
+    return PlanContent(
+        _parse_number("Trial", values["trial_days"] or "0"),
+        frozenset(name for name in FEATURES if values[f"feature_{feature_field_name(name)}"]),
         limits,
         frozenset(flags),
     )
 
 
-def _number(title: str, typed: str) -> int:
+def _parse_number(title: str, text: str) -> int:
     try:
-        return int(typed)
+        return int(text)
     except ValueError:
         raise Invalid(f"{title} needs a whole number.", "Nothing was changed. Correct it.") from None
 
 
-def date_of(form: Form) -> datetime | None:
+def parse_effective_date(form: Form) -> datetime | None:
     """Midnight UTC of the day, None for at once. Raises Invalid."""
-    typed = form.model_dump()["effective_on"]
-    if not typed:
+    date_text = form.model_dump()["effective_on"]
+    if not date_text:
         return None
     try:
-        return datetime.strptime(typed, "%Y-%m-%d").replace(tzinfo=UTC)
+        return datetime.strptime(date_text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise Invalid("This is not a date.", "Choose one from the calendar.") from None
 
 
-def typed(limit: Limit | None) -> tuple[str, str]:
+def limit_inputs(limit: Limit | None) -> tuple[str, str]:
     """Amount and mode as the fields have them."""
     if limit is None:
         return "", "hard"
@@ -249,49 +264,60 @@ def typed(limit: Limit | None) -> tuple[str, str]:
     return "" if limit.amount is None else f"{limit.amount:,}", mode
 
 
-def changed(before: Content, after: Content) -> list[Change]:
-    return [Change(*one) for one in contents.differences(before, after)]
+def list_changes(before: PlanContent, after: PlanContent) -> list[Change]:
+    return [Change(*difference) for difference in plan_content.compare(before, after)]
 
 
 # ── the effect ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def shift_row(one: Shift, *, over: bool = False) -> EffectRow:
-    if one.target == "feature":
-        return _effect(FEATURES[one.name].title, "", one.total, one.tenants)
-    before, after = (contents.said(limit, one.name) for limit in (one.before, one.after) if limit is not None)
-    kind = LIMITS[one.name]
-    said = f"More in use than {after}" if over else f"{before} → {after}"
-    return _effect(kind.title, said, one.total, one.tenants, used=over)
+def shift_row(shift: EntitlementChange, *, over: bool = False) -> ImpactRow:
+    if shift.target == "feature":
+        return _impact_row(FEATURES[shift.name].title, "", shift.tenant_count, shift.tenants)
+    before, after = (
+        plan_content.format_limit(limit, shift.name)
+        for limit in (shift.before, shift.after)
+        if limit is not None
+    )
+    kind = LIMITS[shift.name]
+    note = f"More in use than {after}" if over else f"{before} → {after}"
+    return _impact_row(kind.title, note, shift.tenant_count, shift.tenants, used=over)
 
 
-def flip_row(one: Flip) -> EffectRow:
-    said = words.REASONS.get(one.reason, one.reason.replace("_", " "))
-    title = ACTIONS[one.action].said
-    whom = words.some_of(one.total, "tenant", "tenants")
-    turn = f"Allowed then; now {said}" if one.allowed else f"Refused then: {said}"
-    return _effect(
-        f"{title[:1].upper()}{title[1:]}", f"{turn} · {whom}", one.total, one.tenants, count=one.decisions
+def flip_row(flip: DecisionChange) -> ImpactRow:
+    reason = words.REFUSAL_LABELS.get(flip.reason, flip.reason.replace("_", " "))
+    title = ACTIONS[flip.action].description
+    tenant_count = words.plural(flip.tenant_count, "tenant", "tenants")
+    decision_text = f"Allowed then; now {reason}" if flip.is_allowed else f"Refused then: {reason}"
+    return _impact_row(
+        f"{title[:1].upper()}{title[1:]}",
+        f"{decision_text} · {tenant_count}",
+        flip.tenant_count,
+        flip.tenants,
+        count=flip.decision_count,
     )
 
 
-def _effect(
+def _impact_row(
     title: str,
-    said: str,
+    note: str,
     total: int,
-    tenants: Sequence[Named],
+    tenants: Sequence[AffectedTenant],
     *,
     count: int | None = None,
     used: bool = False,
-) -> EffectRow:
-    named = [NamedRow(one.id, one.name, f"{one.used:,} in use" if used else "") for one in tenants]
-    more = total - len(named)
-    return EffectRow(
+) -> ImpactRow:
+    tenant_rows = [
+        TenantNameRow(tenant.id, tenant.name, f"{tenant.usage:,} in use" if used else "")
+        for tenant in tenants
+    ]
+    remaining = total - len(tenant_rows)
+    return ImpactRow(
         title,
-        said,
+        note,
         f"{total if count is None else count:,}",
-        named[:FEW],
-        named[FEW:],
-        f"and {more:,} more" if more else "",
-        f"Show {words.some_of(len(named) - FEW, 'more tenant', 'more tenants')}",
+        tenant_rows[:TENANTS_SHOWN],
+        tenant_rows[TENANTS_SHOWN:],
+        f"and {remaining:,} more" if remaining else "",
+        f"Show {words.plural(len(tenant_rows) - TENANTS_SHOWN, 'more tenant', 'more tenants')}",
     )

@@ -6,35 +6,35 @@ import reflex as rx
 from pydantic import StringConstraints
 
 from shared.core.errors import Invalid
-from shared.tenancy.entry import LONGEST_REASON
-from shared.ui.form import button, field, text_input
-from shared.ui.hull import hull, small
+from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.ui.controls import button, form_field, text_input
+from shared.ui.panels import panel, small
 
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_REASON)]
-Confirm = Annotated[str, StringConstraints(max_length=200)]
-FOR_CUSTOMER = "Write it for the customer: it stands in their audit trail."
-FOR_US = "It stands in the operators' trail, with your name."
+ReasonText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
+ConfirmText = Annotated[str, StringConstraints(max_length=200)]
+CUSTOMER_AUDIT_HINT = "Write it for the customer: it stands in their audit trail."
+OPERATOR_AUDIT_HINT = "It stands in the operators' trail, with your name."
 
 
-def reason_field(which: str, hint: str = FOR_CUSTOMER) -> rx.Component:
+def reason_field(name: str, hint: str = CUSTOMER_AUDIT_HINT) -> rx.Component:
     control = text_input(
-        f"{which}-reason",
+        f"{name}-reason",
         name="reason",
-        noted=True,
+        has_note=True,
         required=True,
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         auto_complete="off",
     )
-    return field("Reason", control, id=f"{which}-reason", hint=hint)
+    return form_field("Reason", control, id=f"{name}-reason", hint=hint)
 
 
-def confirm_field(which: str, name: Any) -> rx.Component:
-    control = text_input(f"{which}-confirm", name="confirm", required=True, auto_complete="off")
+def confirm_field(form_name: str, name: Any) -> rx.Component:
+    control = text_input(f"{form_name}-confirm", name="confirm", required=True, auto_complete="off")
     label = rx.fragment("Type ", rx.el.b(name), " to confirm")
-    return field(label, control, id=f"{which}-confirm")
+    return form_field(label, control, id=f"{form_name}-confirm")
 
 
-def check_name(name: str, confirm: str) -> None:
+def check_confirmation(name: str, confirm: str) -> None:
     """Raises Invalid for anything but the name."""
     if not name or confirm != name:
         raise Invalid(
@@ -44,30 +44,34 @@ def check_name(name: str, confirm: str) -> None:
         )
 
 
-def door(title: str, enter: Any, *, hint: str, example: str, label: str = "Look inside") -> rx.Component:
+def access_form(
+    title: str, on_submit: Any, *, hint: str, example: str, label: str = "Look inside"
+) -> rx.Component:
     """Before what belongs to tenants can be seen."""
-    reason = field(
+    reason = form_field(
         "Reason",
         text_input(
             "reason",
             required=True,
-            noted=True,
-            max_length=LONGEST_REASON,
+            has_note=True,
+            max_length=MAX_REASON_LENGTH,
             auto_complete="off",
             placeholder=example,
         ),
         id="reason",
         hint=hint,
     )
-    go = rx.el.div(button(label, kind="primary", glyph="eye", type="submit"), class_name="row")
-    return hull(
-        rx.form(reason, go, on_submit=enter, class_name="stack", data_testid="reason-form"),
+    submit_row = rx.el.div(button(label, kind="primary", glyph="eye", type="submit"), class_name="row")
+    return panel(
+        rx.form(reason, submit_row, on_submit=on_submit, class_name="stack", data_testid="reason-form"),
         title=title,
         body=True,
     )
 
 
-def looking(said: str, reason: Any, leave: Any) -> rx.Component:
+def access_banner(text: str, reason: Any, on_end: Any) -> rx.Component:
     """While it can be seen."""
-    stop = button("Stop looking", glyph="eye-off", kind="quiet", on_click=leave)
-    return rx.el.div(small(said, rx.el.b(reason), class_name="grow cut-anywhere"), stop, class_name="row")
+    end_button = button("Stop looking", glyph="eye-off", kind="quiet", on_click=on_end)
+    return rx.el.div(
+        small(text, rx.el.b(reason), class_name="grow cut-anywhere"), end_button, class_name="row"
+    )

@@ -7,12 +7,12 @@ import reflex as rx
 from admin_app.nav import NAV
 from admin_app.shell import Shell, TroubleRow
 from shared.ui import shell
-from shared.ui.feedback import banner as notice
-from shared.ui.feedback import when
-from shared.ui.gate import Admission
-from shared.ui.menus import Place
+from shared.ui.authorize import Admission
+from shared.ui.banners import banner as notice
+from shared.ui.banners import local_time
+from shared.ui.menus import MenuContext
 
-PLACE = Place("Bulkhead", "Operator", Shell.user, Shell.role, Shell.initials, operator=True)
+MENU_CONTEXT = MenuContext("Bulkhead", "Operator", Shell.user, Shell.role, Shell.initials, is_operator=True)
 
 
 def page(
@@ -22,39 +22,41 @@ def page(
     load: Any,
     banner: rx.Component | None = None,
 ) -> rx.Component:
-    return shell.frame(
+    return shell.page_frame(
         heading,
         *children,
         nav=NAV,
         current=current,
-        place=PLACE,
-        banner=rx.fragment(*([banner] if banner is not None else []), rx.foreach(Shell.troubles, trouble)),
+        menu_context=MENU_CONTEXT,
+        banner=rx.fragment(
+            *([banner] if banner is not None else []), rx.foreach(Shell.troubles, provider_trouble_banner)
+        ),
         admission=Admission,
         retry=load,
     )
 
 
-def trouble(one: TroubleRow) -> rx.Component:
+def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
     """On every page, because whoever is asked "why is my payment not there" has to know it at once."""
     action = shell.link("Webhooks", "/webhooks", class_name="link")
-    paused = rx.fragment(
-        rx.el.b(one.account, " is paused. "),
-        one.said,
+    paused_text = rx.fragment(
+        rx.el.b(account_trouble.account, " is paused. "),
+        account_trouble.reason,
         ", since ",
-        when(one.since, "", "moment"),
+        local_time(account_trouble.since, "", "moment"),
         ". What comes is kept; nothing is asked until somebody gives it another key and resumes it.",
     )
-    silent = rx.fragment(
+    silent_text = rx.fragment(
         rx.el.b("The payment provider does not answer. "),
         "Webhooks of ",
-        one.account,
+        account_trouble.account,
         " wait since ",
-        when(one.since, "", "moment"),
+        local_time(account_trouble.since, "", "moment"),
         ". The product goes on with what is known; they are worked through when it answers.",
     )
     return notice(
-        rx.cond(one.paused, paused, silent),
+        rx.cond(account_trouble.paused, paused_text, silent_text),
         action=action,
-        tone=rx.cond(one.paused, "bad", "warn"),
+        tone=rx.cond(account_trouble.paused, "bad", "warn"),
         glyph="plug-zap",
     )

@@ -8,24 +8,24 @@ from typing import Annotated, Any
 from pydantic import StringConstraints
 
 from admin_app import words
-from shared.billing import prices
-from shared.billing.meters import METERS
 from shared.billing.models import Price, ProviderPrice
-from shared.billing.prices import History, Listed, Tier
+from shared.billing.pricing import prices
+from shared.billing.pricing.meters import METERS
+from shared.billing.pricing.prices import PriceHistory, Tier, VersionPrices
 from shared.core import money
 from shared.core.errors import Invalid
-from shared.tenancy.entry import LONGEST_REASON
-from shared.ui.form_model import Form, a_moment, a_number
-from shared.ui.why import Change
+from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.ui.decision_trace import Change
+from shared.ui.forms import Form, parse_datetime, parse_whole_number
 
-PERIODS = {"month": "A month", "year": "A year"}
-PARTS = {
+PERIOD_LABELS = {"month": "A month", "year": "A year"}
+PART_LABELS = {
     "flat": "The base",
     "seat": "Each seat",
-    **{f"metered_{name}": f"{one.title}, by {one.unit}" for name, one in METERS.items()},
+    **{f"metered_{name}": f"{meter.title}, by {meter.unit_text}" for name, meter in METERS.items()},
 }
-PIECE = {"flat": "Each one"}  # of an add-on
-MOST_INCLUDED = prices.MOST_UNITS
+ADDON_PART_LABELS = {"flat": "Each one"}  # of an add-on
+MAX_INCLUDED = prices.MAX_UNITS
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class PriceRow:
     since: str  # ISO
     state: str  # "" for what is in force, or was
     tone: str
-    why: str  # by whom, and the reason
-    there: str  # how it stands at the provider, "" for what need not be there
-    there_tone: str
-    differs: list[Change] = field(default_factory=list)
+    origin: str  # by whom, and the reason
+    provider_status: str  # how it stands at the provider, "" for what need not be there
+    provider_tone: str
+    differences: list[Change] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class VersionRow:
+class PricedVersionRow:
     """A plan version or add-on with what it costs."""
 
     id: str = ""
@@ -51,132 +51,144 @@ class VersionRow:
     version: str = ""  # as in "Version 3, add-on"
     tenant_id: str = ""  # to whom alone it is offered
     prices: list[PriceRow] = field(default_factory=list)  # in force and coming
-    past: list[PriceRow] = field(default_factory=list)
-    past_said: str = ""  # as in "2 earlier prices"
+    past_prices: list[PriceRow] = field(default_factory=list)
+    past_title: str = ""  # as in "2 earlier prices"
     addon: bool = False
     currency: str = ""  # "" before the first price
 
 
 @dataclass(frozen=True)
-class Figures:
+class PriceListSummary:
     in_force: str = "0"
     coming: str = "0"
-    next: str = ""  # as in "the next one on 1 March 2027"
-    missing: str = "0"
+    next_text: str = ""  # as in "the next one on 1 March 2027"
+    not_pushed: str = "0"
     differing: str = "0"
-    compared: str = ""  # ISO of the oldest comparison
+    compared_at: str = ""  # ISO of the oldest comparison
 
 
-def versions(found: History, at: datetime) -> list[VersionRow]:
+def version_rows(history: PriceHistory, at: datetime) -> list[PricedVersionRow]:
     """Those that somebody can buy now or soon, and earlier ones that have a price still."""
     newest: set[str] = set()
-    shown = []
-    for one in found.versions:
-        buyable = one.plan.retired_at is None and one.plan.id not in newest
-        if one.version.effective_at is not None and one.version.effective_at <= at:
-            newest.add(one.plan.id)
-        if buyable or one.prices:
-            shown.append(_version(one, found.there, at))
-    return shown
+    rows = []
+    for listed in history.versions:
+        is_buyable = listed.plan.retired_at is None and listed.plan.id not in newest
+        if listed.version.effective_at is not None and listed.version.effective_at <= at:
+            newest.add(listed.plan.id)
+        if is_buyable or listed.prices:
+            rows.append(_version_row(listed, history.provider_prices, at))
+    return rows
 
 
-def figures(found: History, at: datetime) -> Figures:
-    alive = [price for one in found.versions for price in _alive(one.prices, at)]
-    coming = [price for price in alive if price.effective_at > at]
-    looked = [row for price in alive for row in found.there.get(price.id, ()) if row.external_id]
-    checked = [row.checked_at for row in looked if row.checked_at is not None]
-    first = min((price.effective_at for price in coming), default=None)
-    return Figures(
-        f"{len(alive) - len(coming):,}",
+def summarise_prices(history: PriceHistory, at: datetime) -> PriceListSummary:
+    relevant = [price for listed in history.versions for price in _current_and_coming(listed.prices, at)]
+    coming = [price for price in relevant if price.effective_at > at]
+    pushed = [
+        row for price in relevant for row in history.provider_prices.get(price.id, ()) if row.external_id
+    ]
+    checked = [row.checked_at for row in pushed if row.checked_at is not None]
+    next_start = min((price.effective_at for price in coming), default=None)
+    return PriceListSummary(
+        f"{len(relevant) - len(coming):,}",
         f"{len(coming):,}",
-        f"The next one on {first:%-d %B %Y}" if first else "None is planned",
-        f"{sum(not _is_there(found.there.get(price.id, ())) for price in alive):,}",
-        f"{sum(any(row.drift for row in found.there.get(price.id, ())) for price in alive):,}",
+        f"The next one on {next_start:%-d %B %Y}" if next_start else "None is planned",
+        f"{sum(not _is_pushed(history.provider_prices.get(price.id, ())) for price in relevant):,}",
+        f"{sum(any(row.drift for row in history.provider_prices.get(price.id, ())) for price in relevant):,}",
         min(checked).isoformat() if checked else "",
     )
 
 
-def _version(one: Listed, there: Mapping[str, Sequence[ProviderPrice]], at: datetime) -> VersionRow:
-    alive = {price.id for price in _alive(one.prices, at)}
-    ordered = sorted(one.prices, key=lambda price: (*_place(price), price.effective_at))
-    past = [
-        _price(price, there.get(price.id, ()), at, past=True) for price in ordered if price.id not in alive
+def _version_row(
+    listed: VersionPrices, provider_prices: Mapping[str, Sequence[ProviderPrice]], at: datetime
+) -> PricedVersionRow:
+    relevant_ids = {price.id for price in _current_and_coming(listed.prices, at)}
+    ordered = sorted(listed.prices, key=lambda price: (*_sort_key(price), price.effective_at))
+    past_prices = [
+        _price_row(price, provider_prices.get(price.id, ()), at, past=True)
+        for price in ordered
+        if price.id not in relevant_ids
     ]
-    addon = one.plan.kind == "addon"
-    return VersionRow(
-        one.version.id,
-        one.plan.name,
-        f"Version {one.version.number}{', add-on' if addon else ''}{', retired' if one.plan.retired_at else ''}",
-        one.version.for_tenant or "",
-        [_price(price, there.get(price.id, ()), at) for price in ordered if price.id in alive],
-        past[::-1],
-        words.some_of(len(past), "earlier price", "earlier prices") if past else "",
+    addon = listed.plan.kind == "addon"
+    return PricedVersionRow(
+        listed.version.id,
+        listed.plan.name,
+        f"Version {listed.version.number}{', add-on' if addon else ''}{', retired' if listed.plan.retired_at else ''}",
+        listed.version.for_tenant or "",
+        [
+            _price_row(price, provider_prices.get(price.id, ()), at)
+            for price in ordered
+            if price.id in relevant_ids
+        ],
+        past_prices[::-1],
+        words.plural(len(past_prices), "earlier price", "earlier prices") if past_prices else "",
         addon,
-        one.prices[0].currency if one.prices else "",
+        listed.prices[0].currency if listed.prices else "",
     )
 
 
-def _alive(listed: Sequence[Price], at: datetime) -> list[Price]:
-    held = {price.id for price in prices.current(listed, at).values()}
-    return [price for price in listed if price.id in held or price.effective_at > at]
+def _current_and_coming(listed: Sequence[Price], at: datetime) -> list[Price]:
+    current_ids = {price.id for price in prices.select_current_prices(listed, at).values()}
+    return [price for price in listed if price.id in current_ids or price.effective_at > at]
 
 
-def _place(price: Price) -> tuple[int, int, str]:
+def _sort_key(price: Price) -> tuple[int, int, str]:
     return prices.PERIODS.index(price.period), prices.KINDS.index(price.kind), price.meter
 
 
-def _price(price: Price, there: Sequence[ProviderPrice], at: datetime, *, past: bool = False) -> PriceRow:
+def _price_row(
+    price: Price, provider_prices: Sequence[ProviderPrice], at: datetime, *, past: bool = False
+) -> PriceRow:
     state, tone = ("Coming", "wait") if price.effective_at > at else ("", "")
-    differs = [
-        Change(what if len(there) < 2 else f"{what}, {row.account_id}", *sides)
-        for row in there
-        for what, sides in row.drift.items()
+    differences = [
+        Change(field_name if len(provider_prices) < 2 else f"{field_name}, {row.account_id}", *values)
+        for row in provider_prices
+        for field_name, values in row.drift.items()
     ]
-    if differs:
-        stands, stands_tone = "Differs", "bad"
-    elif _is_there(there):
-        stands, stands_tone = "Pushed", "ok"
+    if differences:
+        provider_status, provider_tone = "Differs", "bad"
+    elif _is_pushed(provider_prices):
+        provider_status, provider_tone = "Pushed", "ok"
     else:
-        stands, stands_tone = ("", "") if past else ("Not pushed", "warn")
+        provider_status, provider_tone = ("", "") if past else ("Not pushed", "warn")
     return PriceRow(
         price.id,
-        prices.title(price),
-        prices.cost(price),
+        prices.format_title(price),
+        prices.format_price(price),
         price.effective_at.isoformat(),
         state,
         tone,
         f"{price.created_by}: {price.reason}",
-        stands,
-        stands_tone,
-        differs,
+        provider_status,
+        provider_tone,
+        differences,
     )
 
 
-def _is_there(there: Sequence[ProviderPrice]) -> bool:
-    return bool(there) and all(row.external_id for row in there)
+def _is_pushed(provider_prices: Sequence[ProviderPrice]) -> bool:
+    return bool(provider_prices) and all(row.external_id for row in provider_prices)
 
 
 # ── a new price ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-Short = Annotated[str, StringConstraints(max_length=40)]
+ShortText = Annotated[str, StringConstraints(max_length=40)]
 
 
 class PriceForm(Form):
-    part: Short
-    period: Short
-    currency: Short
-    price: Short
-    included: Short = ""
-    effective_at: Short = ""
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_REASON)]
+    part: ShortText
+    period: ShortText
+    currency: ShortText
+    price: ShortText
+    included: ShortText = ""
+    effective_at: ShortText = ""
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
-def meant(form: PriceForm) -> dict[str, Any]:
+def parse_price_form(form: PriceForm) -> dict[str, Any]:
     """The arguments of `prices.set_price`. Raises Invalid."""
-    if form.part not in PARTS:
+    if form.part not in PART_LABELS:
         raise Invalid("This is not one of the choices.", "Reload the page and try again.")
     kind, _, meter = form.part.partition("_")
-    amount = money.typed(form.price, form.currency, "price")
+    amount = money.parse_amount(form.price, form.currency, "price")
     if form.included and not meter:
         raise Invalid(
             "Only what is metered includes something for free.",
@@ -184,14 +196,14 @@ def meant(form: PriceForm) -> dict[str, Any]:
             fields={"included": "Only for what is metered"},
         )
     included = form.included.replace(",", "")
-    free = a_number("included", included, 0, MOST_INCLUDED) if included else 0
+    included_units = parse_whole_number("included", included, 0, MAX_INCLUDED) if included else 0
     return {
         "period": form.period,
         "kind": kind,
         "meter": meter,
         "currency": form.currency,
-        "amount": 0 if free else amount,
-        "tiers": (Tier(free, 0), Tier(None, amount)) if free else (),
-        "effective_at": a_moment("effective_at", form.effective_at),
+        "amount": 0 if included_units else amount,
+        "tiers": (Tier(included_units, 0), Tier(None, amount)) if included_units else (),
+        "effective_at": parse_datetime("effective_at", form.effective_at),
         "reason": form.reason,
     }

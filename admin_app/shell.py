@@ -7,19 +7,19 @@ from typing import Any
 
 import reflex as rx
 
-from shared.access import actions, policy
+from shared.access import actions, refusal_messages
 from shared.access.actions import OperatorAction
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES
-from shared.billing import webhooks
-from shared.core.ctx import OperatorCtx
-from shared.ui.form import refused
-from shared.ui.gate import needs
-from shared.ui.live import ALL_TENANTS, Live
-from shared.ui.state import OperatorState
-from shared.ui.table import initials
+from shared.backoffice import webhook_inbox
+from shared.core.context import OperatorCtx
+from shared.ui.authorize import needs
+from shared.ui.controls import disabled_button
+from shared.ui.live_updates import ALL_TENANTS, LiveUpdates
+from shared.ui.states import OperatorState
+from shared.ui.tables import initials_of
 
-live = Live("operator")
+live = LiveUpdates("operator")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TroubleRow:
     """An account at the payment provider through which nothing can be asked now."""
 
     account: str
-    said: str
+    reason: str
     since: str
     paused: bool
 
@@ -38,7 +38,7 @@ class Shell(OperatorState):
     user: str = ""
     initials: str = ""
     role: str = ""
-    may: list[str] = []
+    permissions: list[str] = []
     troubles: list[TroubleRow] = []
 
     @rx.event
@@ -46,46 +46,49 @@ class Shell(OperatorState):
     async def refresh(self) -> None:
         """The frame alone, for a page that is not for this role."""
         async with self._ctx() as octx:
-            self._fill(octx, await webhooks.troubles(octx))
+            self._fill(octx, await webhook_inbox.list_account_problems(octx))
 
-    def _fill(self, octx: OperatorCtx, troubles: Sequence[webhooks.Trouble]) -> None:
+    def _fill(self, octx: OperatorCtx, troubles: Sequence[webhook_inbox.AccountProblem]) -> None:
         self.troubles = [
-            TroubleRow(one.account, one.reason, one.since.isoformat(), one.paused) for one in troubles
+            TroubleRow(trouble.account_name, trouble.reason, trouble.since.isoformat(), trouble.is_paused)
+            for trouble in troubles
         ]
-        self.user, self.initials = octx.actor.name, initials(octx.actor.name)
+        self.user, self.initials = octx.actor.name, initials_of(octx.actor.name)
         self.role = f"{OPERATOR_ROLES[octx.role].name} of the platform"
-        self.may = sorted(octx.permissions)
+        self.permissions = sorted(octx.permissions)
 
 
 class PageState(OperatorState):
     """Base of every page of the operators."""
 
     @asynccontextmanager
-    async def _open(
+    async def _open_page(
         self, load: Any, *topics: str, tenant_id: str = ALL_TENANTS
     ) -> AsyncIterator[OperatorCtx]:
         """How every load begins: watch before reading, so that no commit is missed; then the frame."""
         shell = await self.get_state(Shell)
         async with self._ctx() as octx:
             live.watch(self, load, tenant_id, *topics)
-            shell._fill(octx, await webhooks.troubles(octx))
+            shell._fill(octx, await webhook_inbox.list_account_problems(octx))
             yield octx
 
 
-def may(action: OperatorAction) -> Any:
+def is_allowed(action: OperatorAction) -> Any:
     """A var, for showing a control. The gate and the service ask again."""
-    permissions: Any = Shell.may
+    permissions: Any = Shell.permissions
     return permissions.contains(action.permission.value)
 
 
-def allowed(
+def guard_control(
     action: OperatorAction, control: rx.Component, label: str, *, glyph: str = "", id: str = ""
 ) -> rx.Component:
     """The control, or for those who see the page but may not do this: the control that says why.
 
     `id`: where the page has several controls for the same action.
     """
-    refusal = policy.refusal(Reason.MISSING_PERMISSION, action)
-    said = f"{refusal.detail} {refusal.next_step}"
-    shown = refused(label, said, id=id or action.name.replace(":", "-"), glyph=glyph)
-    return rx.cond(may(action), control, rx.cond(Shell.user != "", shown))
+    refusal = refusal_messages.build_refusal(Reason.MISSING_PERMISSION, action)
+    refusal_text = f"{refusal.detail} {refusal.next_step}"
+    disabled_control = disabled_button(
+        label, refusal_text, id=id or action.name.replace(":", "-"), glyph=glyph
+    )
+    return rx.cond(is_allowed(action), control, rx.cond(Shell.user != "", disabled_control))

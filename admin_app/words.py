@@ -2,31 +2,31 @@
 
 from datetime import UTC, datetime
 
-from shared.audit.actions import OperatorAuditAction
-from shared.entitlements.rollout import is_open
-from shared.entitlements.rollouts import Known
+from shared.audit.event_types import OperatorAuditAction
+from shared.backoffice.flag_admin import FlagSummary
+from shared.entitlements.flag_evaluation import is_active
 from shared.tenancy.models import MembershipState, StepState, TenantState
-from shared.ui.table import TONE
+from shared.ui.tables import TONE_BY_LABEL
 
-TENANT = {
+TENANT_STATE_LABELS = {
     TenantState.ACTIVE: "Active",
     TenantState.PENDING_VERIFICATION: "Unverified",
     TenantState.SUSPENDED: "Suspended",
     TenantState.DELETED: "Deleted",
 }
-STEP = {
+STEP_STATE_LABELS = {
     StepState.DONE: "Done",
     StepState.FAILED: "Failed",
     StepState.RUNNING: "Running",
     StepState.WAITING: "Waiting",
 }
-MEMBER = {
+MEMBER_STATE_LABELS = {
     MembershipState.ACTIVE: "Active",
     MembershipState.DEACTIVATED: "Deactivated",
     MembershipState.REMOVED: "Removed",
 }
-JOB = {"waiting": "Waiting", "retrying": "Retrying", "running": "Running", "failed": "Failed"}
-SECURITY = {  # kind: title, what it means
+JOB_STATUS_LABELS = {"waiting": "Waiting", "retrying": "Retrying", "running": "Running", "failed": "Failed"}
+SECURITY_EVENT_LABELS = {  # kind: title, what it means
     "cross_tenant_attempt": (
         "Cross-tenant attempts",
         "A signed-in person asked for an organisation that is not theirs. Refused as not found.",
@@ -43,7 +43,7 @@ SECURITY = {  # kind: title, what it means
     "foreign_token": ("Foreign token", "A connection named a tab that another session holds."),
 }
 
-REASONS = {  # why something is refused, in short
+REFUSAL_LABELS = {  # why something is refused, in short
     "billing_none": "nothing is paid",
     "billing_read_only": "a payment is overdue",
     "flag_off": "not switched on yet",
@@ -56,31 +56,31 @@ REASONS = {  # why something is refused, in short
 }
 
 
-def flag_state(one: Known) -> tuple[str, str]:
+def flag_badge(flag: FlagSummary) -> tuple[str, str]:
     """Word and tone of a badge: whom it is on for now, in two or three words."""
-    at, said = datetime.now(UTC), one.version
-    if one.row.retired_at is not None:
-        return "Retired", tone("Retired")
-    if said.killed:
-        return "Killed", tone("Killed")
-    rules = [rule for rule in said.rules if is_open(rule, at)]
+    at, version = datetime.now(UTC), flag.version
+    if flag.row.retired_at is not None:
+        return "Retired", tone_of("Retired")
+    if version.killed:
+        return "Killed", tone_of("Killed")
+    rules = [rule for rule in version.rules if is_active(rule, at)]
     if any(rule["kind"] == "everyone" or rule.get("percent") == 100 for rule in rules):
-        return "On for everyone", tone("On for everyone")
+        return "On for everyone", tone_of("On for everyone")
     if not rules:
-        return "Off", tone("Off")
+        return "Off", tone_of("Off")
     shares = [float(rule["percent"]) for rule in rules if rule["kind"] == "percentage"]
     return (f"{max(shares):g} %" if len(shares) == len(rules) else "On for some"), "accent"
 
 
-def tone(word: str) -> str:
-    return TONE[word]
+def tone_of(label: str) -> str:
+    return TONE_BY_LABEL[label]
 
 
-def some_of(count: int, one: str, many: str) -> str:
-    return f"1 {one}" if count == 1 else f"{count:,} {many}"
+def plural(count: int, singular: str, plural_form: str) -> str:
+    return f"1 {singular}" if count == 1 else f"{count:,} {plural_form}"
 
 
-OPERATOR_WORDS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
+OPERATOR_AUDIT_TEXTS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
     OperatorAuditAction.ADDON_CREATED: "created the add-on …",
     OperatorAuditAction.BILLING_RECONCILE_ASKED: "had every customer compared with the provider",
     OperatorAuditAction.DRAFT_DISCARDED: "discarded the draft of …",

@@ -13,7 +13,7 @@ def main() -> None:
         with context.begin_transaction():
             context.run_migrations()
         return
-    url = db.url("owner").replace("postgresql://", "postgresql+psycopg://", 1)
+    url = db.login_url("owner").replace("postgresql://", "postgresql+psycopg://", 1)
     with create_engine(url, poolclass=pool.NullPool).connect() as connection:
         context.configure(connection=connection, transaction_per_migration=True)
         with context.begin_transaction():

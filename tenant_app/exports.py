@@ -3,9 +3,9 @@
 import reflex as rx
 
 from shared.access.actions import Action
-from shared.ui.form import button
-from shared.ui.native import NativeForm
-from tenant_app.shell import Shell, allowed
+from shared.ui.controls import button
+from shared.ui.native_form import NativeForm
+from tenant_app.shell import Shell, guard_control
 
 
 def export_button(action: Action, name: str, *fields: rx.Component) -> rx.Component:
@@ -18,4 +18,4 @@ def export_button(action: Action, name: str, *fields: rx.Component) -> rx.Compon
         action=f"/t/{Shell.slug}/{name}.csv",
         data_testid=f"export-{name}",
     )
-    return allowed(action, form, label, glyph="download")
+    return guard_control(action, form, label, glyph="download")

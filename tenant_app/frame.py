@@ -6,44 +6,48 @@ import reflex as rx
 
 from shared.access import actions
 from shared.ui import shell
-from shared.ui.feedback import banner, when
-from shared.ui.gate import Admission
-from shared.ui.menus import Place
+from shared.ui.authorize import Admission
+from shared.ui.banners import banner, local_time
+from shared.ui.menus import MenuContext
 from shared.ui.shell import link
-from tenant_app.nav import NAV, href
-from tenant_app.shell import Shell, may, within
+from tenant_app.nav import NAV, page_href
+from tenant_app.shell import Shell, is_allowed, is_visible
 
-PLACE = Place(
+MENU_CONTEXT = MenuContext(
     Shell.tenant,
     Shell.plan,
     Shell.user,
     Shell.role,
     Shell.initials,
     letter=Shell.letter,
-    picture=Shell.picture,
-    others=Shell.places,
+    picture=Shell.logo_url,
+    organisations=Shell.organisations,
 )
 
 
-def notice(current: str) -> rx.Component:
+def plan_notice(current: str) -> rx.Component:
     """At most one, over every page: what about plan and bill matters now, and the one button that helps."""
-    one: Any = Shell.notice
-    said = rx.fragment(
-        rx.el.b(one.said),
+    notice: Any = Shell.notice
+    text = rx.fragment(
+        rx.el.b(notice.text),
         " ",
-        one.then,
-        rx.cond(one.day != "", rx.fragment(" ", when(one.day, "", "day"), ".")),
+        notice.detail,
+        rx.cond(notice.end_date != "", rx.fragment(" ", local_time(notice.end_date, "", "day"), ".")),
         " ",
-        one.step,
+        notice.next_step,
     )
-    look = rx.cond(
-        within(actions.ACCESS_READ), link("What you may use now", href("access"), class_name="btn")
+    access_link = rx.cond(
+        is_visible(actions.ACCESS_READ), link("What you may use now", page_href("access"), class_name="btn")
     )
-    pay = rx.fragment() if current == "Billing" else link("Open billing", href("billing"), class_name="btn")
-    more = rx.cond(within(actions.BILLING_CHANGE), pay, look)
-    calm = banner(said, action=more, glyph="hourglass")
-    warning = banner(said, action=more, tone=one.tone, glyph="triangle-alert")
-    return rx.cond(one.said != "", rx.cond(one.tone == "accent", calm, warning))
+    billing_link = (
+        rx.fragment()
+        if current == "Billing"
+        else link("Open billing", page_href("billing"), class_name="btn")
+    )
+    action = rx.cond(is_visible(actions.BILLING_CHANGE), billing_link, access_link)
+    info_banner = banner(text, action=action, glyph="hourglass")
+    warning_banner = banner(text, action=action, tone=notice.tone, glyph="triangle-alert")
+    return rx.cond(notice.text != "", rx.cond(notice.tone == "accent", info_banner, warning_banner))
 
 
 def page(
@@ -52,22 +56,22 @@ def page(
     current: str,
     load: Any,
 ) -> rx.Component:
-    framed = shell.frame(
+    framed_page = shell.page_frame(
         heading,
         *children,
         nav=NAV,
         current=current,
-        place=PLACE,
-        banner=notice(current),
+        menu_context=MENU_CONTEXT,
+        banner=plan_notice(current),
         admission=Admission,
         retry=load,
-        offered=rx.cond(
-            within(actions.BILLING_CHANGE),
-            link("See plans and prices", href("billing"), class_name="btn", data_kind="primary"),
+        upsell_action=rx.cond(
+            is_visible(actions.BILLING_CHANGE),
+            link("See plans and prices", page_href("billing"), class_name="btn", data_kind="primary"),
             rx.cond(
-                may(actions.ACCESS_READ),
-                link("What your organisation may use now", href("access"), class_name="link small"),
+                is_allowed(actions.ACCESS_READ),
+                link("What your organisation may use now", page_href("access"), class_name="link small"),
             ),
         ),
     )
-    return rx.fragment(rx.el.style(Shell.brand), framed)
+    return rx.fragment(rx.el.style(Shell.brand_css), framed_page)

@@ -3,39 +3,47 @@
 from typing import Any
 
 from shared.access import actions
-from shared.ui.shell import Link
-from tenant_app.shell import Shell, may, unpaid, within
+from shared.ui.shell import NavLink
+from tenant_app.shell import Shell, is_allowed, is_locked, is_visible
 
 
-def href(page: str) -> Any:
+def page_href(page: str) -> Any:
     """An address inside this tenant, whose slug the page's load has brought."""
     return f"/t/{Shell.slug}/{page}"
 
 
 NAV = {
     "": [
-        Link("Home", href("home"), "house", tab=True),
-        Link("Notifications", href("notifications"), "bell", tab=True, count=Shell.unread),
+        NavLink("Home", page_href("home"), "house", in_tab_bar=True),
+        NavLink("Notifications", page_href("notifications"), "bell", in_tab_bar=True, count=Shell.unread),
     ],
     "Workspace": [
-        Link("Members", href("members"), "users", tab=True, shown=may(actions.MEMBER_READ)),
-        Link("Roles", href("roles"), "shield-check", shown=may(actions.ROLE_READ)),
-        Link(
+        NavLink(
+            "Members", page_href("members"), "users", in_tab_bar=True, visible=is_allowed(actions.MEMBER_READ)
+        ),
+        NavLink("Roles", page_href("roles"), "shield-check", visible=is_allowed(actions.ROLE_READ)),
+        NavLink(
             "Audit",
-            href("audit"),
+            page_href("audit"),
             "scroll-text",
-            shown=within(actions.AUDIT_READ),
-            locked=unpaid(actions.AUDIT_READ),
+            visible=is_visible(actions.AUDIT_READ),
+            locked=is_locked(actions.AUDIT_READ),
         ),
-        Link(
+        NavLink(
             "Reports",
-            href("reports"),
+            page_href("reports"),
             "chart-column",
-            shown=within(actions.REPORT_READ),
-            locked=unpaid(actions.REPORT_READ),
+            visible=is_visible(actions.REPORT_READ),
+            locked=is_locked(actions.REPORT_READ),
         ),
-        Link("Billing", href("billing"), "credit-card", shown=may(actions.BILLING_READ)),
-        Link("Access", href("access"), "badge-check", shown=may(actions.ACCESS_READ)),
-        Link("Settings", href("settings"), "settings-2", tab=True, shown=may(actions.SETTINGS_READ)),
+        NavLink("Billing", page_href("billing"), "credit-card", visible=is_allowed(actions.BILLING_READ)),
+        NavLink("Access", page_href("access"), "badge-check", visible=is_allowed(actions.ACCESS_READ)),
+        NavLink(
+            "Settings",
+            page_href("settings"),
+            "settings-2",
+            in_tab_bar=True,
+            visible=is_allowed(actions.SETTINGS_READ),
+        ),
     ],
 }

@@ -7,22 +7,24 @@ from typing import Any
 
 import reflex as rx
 
-from shared.access import actions, policy
+from shared.access import actions, policy, refusal_messages
 from shared.access.actions import Action
-from shared.core.ctx import Ctx
-from shared.tenancy import entry, notifications, standing, tenants
-from shared.tenancy.entry import Place
-from shared.ui import tokens
-from shared.ui.form import refused
-from shared.ui.gate import needs
-from shared.ui.live import Live
-from shared.ui.menus import Elsewhere
-from shared.ui.state import TenantState
-from shared.ui.table import initials
+from shared.core.context import Ctx
+from shared.tenancy import entry, notifications, plan_notice, tenants
+from shared.tenancy.entry import UserTenant
+from shared.ui import theme
+from shared.ui.authorize import needs
+from shared.ui.controls import disabled_button
+from shared.ui.live_updates import LiveUpdates
+from shared.ui.menus import OrganisationLink
+from shared.ui.states import TenantState
+from shared.ui.tables import initials_of
 
-live = Live("app")
-QUIET = standing.Notice("accent", "")
-Said = tuple[tenants.Look, int, standing.Notice]  # what the frame asks for besides the context
+live = LiveUpdates("app")
+NO_NOTICE = plan_notice.PlanNotice("accent", "")
+FrameData = tuple[
+    tenants.Branding, int, plan_notice.PlanNotice
+]  # what the frame asks for besides the context
 
 
 class Shell(TenantState):
@@ -31,44 +33,47 @@ class Shell(TenantState):
     slug: str = ""
     tenant: str = ""
     letter: str = ""
-    picture: str = ""  # address of the logo
-    brand: str = ""  # a sheet
+    logo_url: str = ""  # address of the logo
+    brand_css: str = ""  # a sheet
     plan: str = ""
     user: str = ""
     initials: str = ""
     role: str = ""
-    why: dict[str, str] = {}  # action: why it is refused, and what to do next; the others are allowed
-    locked: list[str] = []  # actions that are refused because of the plan
-    barred: list[str] = []  # actions that are refused because of the role
-    notice: standing.Notice = QUIET
+    refusals: dict[str, str] = {}  # action: why it is refused, and what to do next; the others are allowed
+    locked_actions: list[str] = []  # actions that are refused because of the plan
+    hidden_actions: list[str] = []  # actions that are refused because of the role
+    notice: plan_notice.PlanNotice = NO_NOTICE
     unread: str = ""
-    places: list[Elsewhere] = []
+    organisations: list[OrganisationLink] = []
 
     @rx.event
     @needs(actions.HOME_READ)
     async def refresh(self) -> None:
         """The frame alone, for a page that is not for this role."""
-        places = await entry.places(self._cookies())
+        places = await entry.list_user_tenants(self._cookies())
         async with self._ctx() as ctx:
-            said = await _said(ctx)
-        self._fill(ctx, said, places)
+            frame_data = await _read_frame(ctx)
+        self._fill(ctx, frame_data, places)
 
-    def _fill(self, ctx: Ctx, said: Said, places: Sequence[Place]) -> None:
-        look, unread, self.notice = said
-        self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, letter(ctx.tenant_name)
-        self.picture = f"/t/{ctx.slug}/logo?v={look.logo_digest[:12]}" if look.logo_digest else ""
-        self.brand = tokens.brand_css(look.colour)
+    def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant]) -> None:
+        branding, unread, self.notice = frame_data
+        self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, first_letter(ctx.tenant_name)
+        self.logo_url = f"/t/{ctx.slug}/logo?v={branding.logo_digest[:12]}" if branding.logo_digest else ""
+        self.brand_css = theme.brand_css(branding.colour)
         self.plan = ctx.rights.plan_name
-        self.user, self.initials = ctx.actor.name, initials(ctx.actor.name)
+        self.user, self.initials = ctx.actor.name, initials_of(ctx.actor.name)
         self.role = ctx.role_name
-        self.why, self.locked = policy.refusals(ctx), sorted(policy.unpaid(ctx))
-        self.barred = sorted(policy.barred(ctx))
+        self.refusals, self.locked_actions = (
+            refusal_messages.refusal_texts(ctx),
+            sorted(policy.locked_by_plan(ctx)),
+        )
+        self.hidden_actions = sorted(policy.hidden_actions(ctx))
         self.unread = str(unread) if unread else ""
-        self.places = [
-            Elsewhere(
+        self.organisations = [
+            OrganisationLink(
                 place.name,
                 place.role.name,
-                letter(place.name),
+                first_letter(place.name),
                 f"/t/{place.slug}/home",
                 place.slug == ctx.slug,
             )
@@ -80,54 +85,54 @@ class PageState(TenantState):
     """Base of every page of a tenant."""
 
     @asynccontextmanager
-    async def _open(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
+    async def _open_page(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
         """How every load begins: watch before reading, so that no commit is missed; then the frame."""
-        places = await entry.places(self._cookies())
+        places = await entry.list_user_tenants(self._cookies())
         async with self._ctx() as ctx:
             live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
-            said = await _said(ctx)
+            frame_data = await _read_frame(ctx)
             yield ctx
         shell = await self.get_state(Shell)
-        shell._fill(ctx, said, places)
+        shell._fill(ctx, frame_data, places)
 
 
-async def _said(ctx: Ctx) -> Said:
+async def _read_frame(ctx: Ctx) -> FrameData:
     return (
-        await tenants.look(ctx),
+        await tenants.get_branding(ctx),
         await notifications.count_unread(ctx),
-        await standing.notice(ctx) or QUIET,
+        await plan_notice.get_notice(ctx) or NO_NOTICE,
     )
 
 
-def letter(name: str) -> str:
+def first_letter(name: str) -> str:
     return name.strip()[:1].upper()
 
 
-def may(action: Action) -> Any:
+def is_allowed(action: Action) -> Any:
     """A var, for showing a control. The gate and the service ask again."""
-    why: Any = Shell.why
-    return (Shell.slug != "") & ~why.contains(action.name)
+    refusals: Any = Shell.refusals
+    return (Shell.slug != "") & ~refusals.contains(action.name)
 
 
-def within(action: Action) -> Any:
+def is_visible(action: Action) -> Any:
     """A var, for what is shown to those whose role has it, also where the plan or the bill stands in the way."""
-    barred: Any = Shell.barred
-    return (Shell.slug != "") & ~barred.contains(action.name)
+    hidden: Any = Shell.hidden_actions
+    return (Shell.slug != "") & ~hidden.contains(action.name)
 
 
-def unpaid(action: Action) -> Any:
+def is_locked(action: Action) -> Any:
     """A var: it is the plan that stands in the way."""
-    locked: Any = Shell.locked
-    return locked.contains(action.name)
+    locked_actions: Any = Shell.locked_actions
+    return locked_actions.contains(action.name)
 
 
-def allowed(
+def guard_control(
     action: Action,
     control: rx.Component,
     label: str,
     *,
     glyph: str = "",
-    full: Any = None,
+    obstacle: Any = None,
     id: Any = None,
 ) -> rx.Component:
     """The control, or for those who see the page but may not do this now: the control that says why.
@@ -135,9 +140,9 @@ def allowed(
     `full`: a var with the words of a limit that is reached, or of an object that stands in the way; "" for neither.
     `id`: where a page shows the control more than once.
     """
-    why: Any = Shell.why
+    refusals: Any = Shell.refusals
     id = re.sub(r"[^a-z]+", "-", f"{action.name} {label}".lower()) if id is None else id
-    shown = refused(label, why[action.name], id=id, glyph=glyph)
-    if full is not None:
-        control = rx.cond(full != "", refused(label, full, id=id, glyph=glyph), control)
-    return rx.cond(why.contains(action.name), shown, control)
+    disabled_control = disabled_button(label, refusals[action.name], id=id, glyph=glyph)
+    if obstacle is not None:
+        control = rx.cond(obstacle != "", disabled_button(label, obstacle, id=id, glyph=glyph), control)
+    return rx.cond(refusals.contains(action.name), disabled_control, control)

@@ -2,12 +2,12 @@
 
 import reflex as rx
 
-from shared.access import evidence
-from shared.api import tenant_http
+from shared.access import decision_counts
 from shared.tenancy import entry
+from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.document import head_components, toaster
-from shared.ui.gate import Gate
-from shared.ui.state import show_refusal
+from shared.ui.states import show_refusal
+from shared.web import tenant_http
 from tenant_app.pages import (  # noqa: F401
     access,
     audit,
@@ -28,6 +28,6 @@ app = rx.App(
     api_transformer=[tenant_http.app],
     backend_exception_handler=show_refusal,
 )
-app.add_middleware(Gate(entry.peek, live, frame=Shell.refresh))
+app.add_middleware(AuthorizeMiddleware(entry.authenticate, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)
-app.register_lifespan_task(evidence.run)
+app.register_lifespan_task(decision_counts.run_writer)

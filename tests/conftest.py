@@ -25,31 +25,31 @@ from reflex.istate.data import RouterData  # noqa: E402
 from xdist.remote import Producer  # noqa: E402
 from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
-from shared.access import evidence  # noqa: E402
-from shared.billing import providers  # noqa: E402
+from shared.access import decision_counts  # noqa: E402
+from shared.billing import provider_registry  # noqa: E402
 from shared.billing.models import PLATFORM  # noqa: E402
-from shared.core import db, limits  # noqa: E402
-from shared.core.ctx import Ctx, OperatorCtx  # noqa: E402
-from shared.entitlements import current  # noqa: E402
+from shared.core import db, rate_limits  # noqa: E402
+from shared.core.context import Ctx, OperatorCtx  # noqa: E402
+from shared.entitlements import rights_cache  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
-from shared.ui.state import SessionState  # noqa: E402
-from tests import database, factories  # noqa: E402
-from tests.billing import shop  # noqa: E402
-from tests.billing.seller import Seller  # noqa: E402
+from shared.ui.states import SessionState  # noqa: E402
+from tests.support import database, factories  # noqa: E402
+from tests.support.billing import price_list_reset  # noqa: E402
+from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 
 # Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
 # 3.8 do not reach its scheduler under pytest 9.2.
 TOGETHER = {
     "tests/e2e/": "e2e",
     "tests/test_isolation.py": "attack",
-    "tests/api/test_two_processes.py": "two",
+    "tests/web/test_two_processes.py": "two",
 }
 State = TypeVar("State", bound=SessionState)
 
 
 @dataclass(frozen=True)
 class Person:
-    account: factories.Account
+    account: factories.SignedInUser
     slug: str
 
     @property
@@ -74,7 +74,7 @@ class Person:
 
     async def gets(self, plan: str) -> None:
         """Their tenant has this plan from now on."""
-        await factories.give_plan(self.account, self.slug, plan)
+        await factories.assign_plan(self.account, self.slug, plan)
 
     def opens(self, page: type[State], *, slug: str = "", path: str = "members") -> State:
         """The page's state, as if this person's browser had just opened its websocket."""
@@ -155,45 +155,47 @@ async def own_database(schema: str, word: str) -> AsyncIterator[None]:
 async def _moved(there: Callable[[], object]) -> None:
     await db.dispose()
     there()
-    current.forget()
-    current._catalogue = None  # its number may mean something else there
+    rights_cache.invalidate()
+    rights_cache._catalog = None  # its number may mean something else there
 
 
 @pytest.fixture(autouse=True)
 def a_seller() -> None:
     """Behind the platform's account, in this process: somebody who takes every customer and knows no subscription."""
-    providers.use(PLATFORM, Seller())
+    provider_registry.register(PLATFORM, FakeProvider())
 
 
 @pytest.fixture
 def tidy(schema: str) -> Iterator[None]:
     """The shop as the migrations leave it, before and after: what one test sells or pauses, no other one finds."""
-    shop.clean(schema)
+    price_list_reset.clean_billing_rows(schema)
     yield
-    shop.clean(schema)
+    price_list_reset.clean_billing_rows(schema)
 
 
 @pytest.fixture(autouse=True)
 async def fresh_limits() -> None:
-    await limits.clear()
-    evidence._counts.clear()  # of tenants of other tests, which nobody waits for
+    await rate_limits.clear_counts()
+    decision_counts._pending.clear()  # of tenants of other tests, which nobody waits for
 
 
 @pytest.fixture(scope="session")
 async def operators(schema: str) -> tuple[Operating, Operating]:
     """Olga and Sam, the same for every test of a process: hashing their passwords takes longer than most tests."""
-    return Operating(await factories.operator("Olga")), Operating(await factories.operator("Sam", "support"))
+    return Operating(await factories.create_operator("Olga")), Operating(
+        await factories.create_operator("Sam", "support")
+    )
 
 
 @pytest.fixture
 async def cast(operators: tuple[Operating, Operating]) -> Cast:
     ann, adam, max_, gil, carl = [
-        await factories.account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")
+        await factories.create_account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")
     ]
-    acme = await factories.tenant(ann, "Acme")
-    globex = await factories.tenant(gil, "Globex")
-    await factories.join(ann, acme.slug, adam, "admin")
-    await factories.join(ann, acme.slug, max_, "member")
+    acme = await factories.create_tenant(ann, "Acme")
+    globex = await factories.create_tenant(gil, "Globex")
+    await factories.join_tenant(ann, acme.slug, adam, "admin")
+    await factories.join_tenant(ann, acme.slug, max_, "member")
     return Cast(
         ann=Person(ann, acme.slug),
         adam=Person(adam, acme.slug),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.config import ELSEWHERE, Settings
-from tests import catalog, source
+from shared.core.config import NON_FIELD_SETTINGS, Settings
+from tests.support import database_catalog, source
 
 ROOT = Path(__file__).parents[1]
 DOOR = "shared/tenancy/entry.py"
@@ -17,10 +17,10 @@ DOOR = "shared/tenancy/entry.py"
 SPEAK_SQL = (
     "shared/core/",
     "shared/cli/database.py",
-    "shared/jobs/board.py",
+    "shared/jobs/queue_status.py",
     "shared/jobs/queue.py",
-    "shared/api/health.py",
-    "shared/ui/live.py",
+    "shared/web/health.py",
+    "shared/ui/live_updates.py",
 )
 # What makes up a decision, and where it may be looked at: the decision itself, and the door that fills contexts.
 DECIDED = {
@@ -39,7 +39,7 @@ DECIDED = {
 }
 DECIDES = ("shared/access/", "shared/entitlements/", DOOR)
 SECOND_LOOK = "shared/identity/operators.py"  # compares what an operator is with what they were on entering
-SAYS = "shared/tenancy/standing.py"  # says how plan and bill stand; closes nothing
+SAYS = "shared/tenancy/plan_notice.py"  # says how plan and bill stand; closes nothing
 SQL_WORDS = re.compile(
     r"^\s*(?:select\s.+\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|truncate\s|alter\s+table\s)",
     re.IGNORECASE | re.DOTALL,
@@ -63,20 +63,20 @@ def test_only_the_door_makes_contexts() -> None:
     """Also not by `replace`, and also not by reaching for the class under another name."""
     strangers = [
         f"{path}:{line} calls {name}"
-        for path, tree in source.trees().items()
+        for path, tree in source.load_trees().items()
         if path != DOOR
-        for line, name in source.calls(tree)
+        for line, name in source.list_calls(tree)
         if name in ("Ctx", "OperatorCtx")
     ]
     strangers += [
         f"{path}:{line} imports dataclasses.replace"
-        for path, tree in source.trees().items()
-        for line, module, name in source.imports(tree)
+        for path, tree in source.load_trees().items()
+        for line, module, name in source.list_imports(tree)
         if module == "dataclasses" and name in ("replace", "")
     ]
     renamed = [
         f"{path}:{node.lineno} renames {one.name}"
-        for path, tree in source.trees().items()
+        for path, tree in source.load_trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for one in node.names
@@ -87,12 +87,12 @@ def test_only_the_door_makes_contexts() -> None:
 
 def test_sql_lives_in_repositories() -> None:
     found = []
-    for path, tree in source.trees().items():
+    for path, tree in source.load_trees().items():
         if path.endswith(("repository.py", "/models.py")) or path.startswith(SPEAK_SQL):
             continue
         found += [
             f"{path}:{line} imports {module}.{name}"
-            for line, module, name in source.imports(tree)
+            for line, module, name in source.list_imports(tree)
             if module.split(".")[0] in ("sqlalchemy", "sqlmodel", "psycopg")
             and (name in BUILDERS or not name)
         ]
@@ -106,9 +106,9 @@ def test_sql_lives_in_repositories() -> None:
 
 def test_a_repository_is_private_to_its_module() -> None:
     found = []
-    for path, tree in source.trees().items():
-        home = path.rpartition("/")[0].replace("/", ".")
-        for line, module, name in source.imports(tree):
+    for path, tree in source.load_trees().items():
+        home = ".".join(path.split("/")[:2])  # a module's parts share its repositories
+        for line, module, name in source.list_imports(tree):
             full = f"{module}.{name}"
             if re.search(r"\brepository\b|_repository\b", full) and not full.startswith(f"{home}."):
                 found.append(f"{path}:{line} imports {full}")
@@ -119,7 +119,7 @@ def test_nobody_outside_the_decision_compares_role_plan_feature_or_flag() -> Non
     """Asking is `decide`, by the name of an action. Comparing the role of a row (the last owner) is the row's business."""
     found = [
         f"{path}:{node.lineno} {ast.unparse(node)}"
-        for path, tree in source.trees().items()
+        for path, tree in source.load_trees().items()
         if not path.startswith((*DECIDES, SAYS, SECOND_LOOK))
         for node in ast.walk(tree)
         if isinstance(node, ast.Compare)
@@ -140,7 +140,7 @@ def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:
     """One of its ways in checks nothing, the others let any time to come through; all of them build its objects."""
     found = [
         f"{path}:{node.lineno} {name}"
-        for path, tree in source.trees().items()
+        for path, tree in source.load_trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute | ast.Name | ast.alias)
         for name in [
@@ -160,7 +160,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
     written = set(re.findall(r"^\| `([A-Z_]+)", page.read_text(), re.MULTILINE))
     known = {str(field.alias) for field in Settings.model_fields.values()}
     assert known - written == set(), "missing in docs/settings.md"
-    assert written - known - ELSEWHERE == set(), "in docs/settings.md, but not a setting"
+    assert written - known - NON_FIELD_SETTINGS == set(), "in docs/settings.md, but not a setting"
 
 
 # ── the database's own word ──────────────────────────────────────────────────────────────────────────────────────
@@ -172,32 +172,32 @@ def name(schema: str) -> str:
 
 
 def test_every_table_is_of_a_tenant_or_named_as_global(name: str) -> None:
-    ours = catalog.tenant_tables(name)
-    assert ours == catalog.registered()
-    assert catalog.all_tables(name) - ours - {"tenant"} == catalog.GLOBAL
+    ours = database_catalog.list_tenant_tables(name)
+    assert ours == database_catalog.list_registered_tables()
+    assert database_catalog.list_all_tables(name) - ours - {"tenant"} == database_catalog.GLOBAL_TABLES
 
 
 def test_every_tenant_table_forces_row_security(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select relname from pg_class where relkind in ('r', 'p') and relrowsecurity and relforcerowsecurity",
         name=name,
     )
     forced = {row[0] for row in rows}
     assert (
-        catalog.tenant_tables(name)
+        database_catalog.list_tenant_tables(name)
         | {"plan", "plan_version", "price", "tenant", "user_place", "platform_key"}
     ) - forced == set()
 
 
 def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select tablename, policyname, cmd, roles::text[], qual, with_check from pg_policies where schemaname = 'public'",
         name=name,
     )
     policies: dict[str, dict[str, tuple[str, list[str], str, str]]] = {}
     for table, policy, cmd, roles, qual, check in rows:
         policies.setdefault(table, {})[policy] = (cmd, roles, qual, check)
-    for table in catalog.tenant_tables(name) | {"tenant"}:
+    for table in database_catalog.list_tenant_tables(name) | {"tenant"}:
         key = "id" if table == "tenant" else "tenant_id"
         own, across = policies[table]["tenant_isolation"], policies[table]["operator_cross_tenant"]
         assert (own[0], own[1]) == ("ALL", ["public"]), table
@@ -228,16 +228,16 @@ def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> Non
 
 
 def test_keys_and_references_carry_the_tenant(name: str) -> None:
-    tables = catalog.tenant_tables(name)
+    tables = database_catalog.list_tenant_tables(name)
     for table in tables:
-        assert ("tenant_id", "id") in catalog.unique_keys(table, name), table
-        for reference in catalog.references(table, name):
+        assert ("tenant_id", "id") in database_catalog.list_unique_keys(table, name), table
+        for reference in database_catalog.list_references(table, name):
             if reference.target in tables:
                 assert reference.columns[0] == reference.target_columns[0] == "tenant_id", (table, reference)
 
 
 def test_every_index_of_a_tenant_table_starts_with_the_tenant(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select indexrelid::regclass::text from pg_index i"
         " join pg_attribute a on a.attrelid = i.indrelid and a.attname = 'tenant_id' where i.indkey[0] <> a.attnum",
         name=name,
@@ -246,7 +246,7 @@ def test_every_index_of_a_tenant_table_starts_with_the_tenant(name: str) -> None
 
 
 def test_no_view_reads_with_its_owners_rights(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and (relkind = 'm' or relkind = 'v'"
         " and not coalesce(reloptions @> array['security_invoker=true'], false))",
         name=name,
@@ -255,7 +255,7 @@ def test_no_view_reads_with_its_owners_rights(name: str) -> None:
 
 
 def test_only_known_functions_run_with_their_owners_rights(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select p.proname, pg_get_userbyid(p.proowner), coalesce(p.proconfig::text, '') from pg_proc p"
         " where p.prosecdef and p.pronamespace = 'public'::regnamespace",
         name=name,
@@ -266,13 +266,13 @@ def test_only_known_functions_run_with_their_owners_rights(name: str) -> None:
 
 
 def test_our_roles_may_not_pass_by_row_security(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select rolname from pg_roles where rolname like 'bulkhead%%'"
         " and (rolsuper or rolbypassrls or rolcreatedb or rolcreaterole or rolreplication)",
         name=name,
     )
     assert rows == []
-    members = catalog.ask(
+    members = database_catalog.run_query(
         "select roleid::regrole::text, member::regrole::text from pg_auth_members"
         " where member::regrole::text in ('bulkhead_app', 'bulkhead_operator')",
         name=name,
@@ -281,7 +281,7 @@ def test_our_roles_may_not_pass_by_row_security(name: str) -> None:
 
 
 def test_neither_app_owns_truncates_or_creates_anything(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select c.relname, r.rolname from pg_class c, pg_roles r where c.relnamespace = 'public'::regnamespace"
         " and c.relkind in ('r', 'p') and r.rolname in ('bulkhead_app', 'bulkhead_operator')"
         " and (has_table_privilege(r.oid, c.oid, 'truncate') or has_table_privilege(r.oid, c.oid, 'trigger')"
@@ -289,8 +289,8 @@ def test_neither_app_owns_truncates_or_creates_anything(name: str) -> None:
         name=name,
     )
     assert rows == []
-    for role in catalog.APPS:
-        (created,) = catalog.ask(
+    for role in database_catalog.APP_ROLES:
+        (created,) = database_catalog.run_query(
             "select has_schema_privilege(%s, 'public', 'create') or has_database_privilege(%s, current_database(), 'create')",
             role,
             role,
@@ -300,7 +300,7 @@ def test_neither_app_owns_truncates_or_creates_anything(name: str) -> None:
 
 
 def test_the_realms_cannot_reach_each_others_people(name: str) -> None:
-    rows = catalog.ask(
+    rows = database_catalog.run_query(
         "select r.rolname, c.relname from pg_class c, pg_roles r where c.relnamespace = 'public'::regnamespace"
         " and c.relkind in ('r', 'p') and has_any_column_privilege(r.oid, c.oid, 'select, insert, update')"
         " and (r.rolname = 'bulkhead_app' and c.relname like 'operator%%'"

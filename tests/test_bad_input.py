@@ -12,29 +12,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from shared.api import forms
-from shared.audit import trail
-from shared.core import crypto, limits
-from shared.core.ctx import Ctx, OperatorCtx
+from shared.audit import audit_log
+from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
+from shared.core import crypto, rate_limits
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid
 from shared.core.ids import new_id
-from shared.identity import emails, passwords, sign_in, users
+from shared.identity import email_addresses, passwords, sign_in, users
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import (
-    checklist,
-    desk,
-    directory,
+    audit_reader,
     entry,
-    history,
     invitations,
     members,
     notifications,
+    onboarding_checklist,
     provisioning,
-    refusals,
     signups,
     tenants,
-    why,
 )
+from shared.web import forms
 from tests.conftest import Cast
 
 PASSWORD = "seven lanterns over quiet water"
@@ -82,53 +79,65 @@ MEMBER: dict[str, Callable[[Ctx, str], Awaitable[Any]]] = {
     "hand over by": lambda ctx, text: members.transfer_ownership(ctx, "mem_x", text),
     "rename": tenants.rename,
     "move": tenants.change_slug,
-    "colour": tenants.set_brand,
-    "tick": checklist.complete,
+    "colour": tenants.set_colour,
+    "tick": onboarding_checklist.complete_item,
     "read": notifications.mark_read,
-    "actor": lambda ctx, text: history.list_events(ctx, trail.Filter(actor=text)),
-    "action": lambda ctx, text: history.list_events(ctx, trail.Filter(action=text)),
-    "all of a noun": lambda ctx, text: history.list_events(ctx, trail.Filter(action=text + ".")),
-    "object": lambda ctx, text: history.list_events(ctx, trail.Filter(object_id=text)),
-    "request": lambda ctx, text: history.list_events(ctx, trail.Filter(request_id=text)),
-    "page of events": lambda ctx, text: history.list_events(ctx, after=text),
+    "actor": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(actor=text)),
+    "action": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(action=text)),
+    "all of a noun": lambda ctx, text: audit_reader.list_events(
+        ctx, audit_log.AuditFilter(action=text + ".")
+    ),
+    "object": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(object_id=text)),
+    "request": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(request_id=text)),
+    "page of events": lambda ctx, text: audit_reader.list_events(ctx, after=text),
 }
 OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
-    "search": lambda octx, cast, text: directory.search(octx, text),
-    "state": lambda octx, cast, text: directory.search(octx, state=text),
-    "sort": lambda octx, cast, text: directory.search(octx, sort=text),
-    "page": lambda octx, cast, text: directory.search(octx, after=text),
-    "get": lambda octx, cast, text: directory.get(octx, text),
-    "steps": lambda octx, cast, text: directory.list_steps(octx, text),
-    "members of": lambda octx, cast, text: directory.list_members(octx, text, "a reason"),
-    "page of members": lambda octx, cast, text: directory.list_members(octx, cast.acme, "why", after=text),
-    "members because": lambda octx, cast, text: directory.list_members(octx, cast.acme, text),
-    "events because": lambda octx, cast, text: directory.list_events(octx, cast.acme, text),
-    "everything because": lambda octx, cast, text: directory.list_all_events(octx, text, trail.Filter()),
-    "everything of": lambda octx, cast, text: directory.list_all_events(
-        octx, "a reason", trail.Filter(tenant_id=text)
+    "search": lambda octx, cast, text: tenant_directory.search_tenants(octx, text),
+    "state": lambda octx, cast, text: tenant_directory.search_tenants(octx, state=text),
+    "sort": lambda octx, cast, text: tenant_directory.search_tenants(octx, sort=text),
+    "page": lambda octx, cast, text: tenant_directory.search_tenants(octx, after=text),
+    "get": lambda octx, cast, text: tenant_directory.get_tenant(octx, text),
+    "steps": lambda octx, cast, text: tenant_directory.list_provisioning_steps(octx, text),
+    "members of": lambda octx, cast, text: tenant_directory.list_members(octx, text, "a reason"),
+    "page of members": lambda octx, cast, text: tenant_directory.list_members(
+        octx, cast.acme, "why", after=text
     ),
-    "suspend": lambda octx, cast, text: directory.suspend(octx, text, "a reason"),
-    "suspend because": lambda octx, cast, text: directory.suspend(octx, cast.globex, text),
-    "restore because": lambda octx, cast, text: directory.restore(octx, cast.globex, text),
-    "resume because": lambda octx, cast, text: directory.resume(octx, cast.acme, text),
-    "jobs": lambda octx, cast, text: directory.list_jobs(octx, text),
-    "one request": lambda octx, cast, text: directory.list_events(octx, cast.acme, "why", request_id=text),
-    "why in": lambda octx, cast, text: why.ask(octx, text, "", "home:read"),
-    "why whom": lambda octx, cast, text: why.ask(octx, cast.acme, text, "home:read"),
-    "why what": lambda octx, cast, text: why.ask(octx, cast.acme, "", text),
-    "why on": lambda octx, cast, text: why.ask(octx, cast.acme, "", "home:read", plan=text),
-    "whom to ask about": lambda octx, cast, text: why.choices(octx, cast.acme, text, including=text),
-    "refused": lambda octx, cast, text: refusals.list_recent(octx, cast.acme, request_id=text),
-    "refused what": lambda octx, cast, text: refusals.list_recent(octx, cast.acme, action=text),
-    "effective": lambda octx, cast, text: desk.effective(octx, text),
-    "plan of": lambda octx, cast, text: desk.assign_plan(octx, cast.acme, text, "a reason"),
-    "plan because": lambda octx, cast, text: desk.assign_plan(octx, cast.acme, "plv_pro_1", text),
-    "add-on": lambda octx, cast, text: desk.add_addon(octx, cast.acme, text, 1, "a reason"),
-    "end": lambda octx, cast, text: desk.end(octx, cast.acme, text, "a reason"),
-    "bill": lambda octx, cast, text: desk.set_billing(octx, cast.acme, text, "a reason"),
-    "flag": lambda octx, cast, text: desk.set_flag(octx, cast.acme, text, True, "a reason"),
-    "trait": lambda octx, cast, text: desk.set_trait(octx, cast.acme, text, "yes", "a reason"),
-    "trait of": lambda octx, cast, text: desk.set_trait(octx, cast.acme, "region", text, "a reason"),
+    "members because": lambda octx, cast, text: tenant_directory.list_members(octx, cast.acme, text),
+    "events because": lambda octx, cast, text: tenant_directory.list_events(octx, cast.acme, text),
+    "everything because": lambda octx, cast, text: tenant_directory.list_all_events(
+        octx, text, audit_log.AuditFilter()
+    ),
+    "everything of": lambda octx, cast, text: tenant_directory.list_all_events(
+        octx, "a reason", audit_log.AuditFilter(tenant_id=text)
+    ),
+    "suspend": lambda octx, cast, text: tenant_directory.suspend_tenant(octx, text, "a reason"),
+    "suspend because": lambda octx, cast, text: tenant_directory.suspend_tenant(octx, cast.globex, text),
+    "restore because": lambda octx, cast, text: tenant_directory.restore_tenant(octx, cast.globex, text),
+    "resume because": lambda octx, cast, text: tenant_directory.resume_provisioning(octx, cast.acme, text),
+    "jobs": lambda octx, cast, text: tenant_directory.list_jobs(octx, text),
+    "one request": lambda octx, cast, text: tenant_directory.list_events(
+        octx, cast.acme, "why", request_id=text
+    ),
+    "why in": lambda octx, cast, text: explanations.explain_access(octx, text, "", "home:read"),
+    "why whom": lambda octx, cast, text: explanations.explain_access(octx, cast.acme, text, "home:read"),
+    "why what": lambda octx, cast, text: explanations.explain_access(octx, cast.acme, "", text),
+    "why on": lambda octx, cast, text: explanations.explain_access(
+        octx, cast.acme, "", "home:read", plan=text
+    ),
+    "whom to ask about": lambda octx, cast, text: explanations.list_choices(
+        octx, cast.acme, text, include_user_id=text
+    ),
+    "refused": lambda octx, cast, text: recent_refusals.list_recent(octx, cast.acme, request_id=text),
+    "refused what": lambda octx, cast, text: recent_refusals.list_recent(octx, cast.acme, action=text),
+    "effective": lambda octx, cast, text: tenant_access.get_tenant_access(octx, text),
+    "plan of": lambda octx, cast, text: tenant_access.assign_plan(octx, cast.acme, text, "a reason"),
+    "plan because": lambda octx, cast, text: tenant_access.assign_plan(octx, cast.acme, "plv_pro_1", text),
+    "add-on": lambda octx, cast, text: tenant_access.add_addon(octx, cast.acme, text, 1, "a reason"),
+    "end": lambda octx, cast, text: tenant_access.end_assignment(octx, cast.acme, text, "a reason"),
+    "bill": lambda octx, cast, text: tenant_access.set_billing_status(octx, cast.acme, text, "a reason"),
+    "flag": lambda octx, cast, text: tenant_access.set_flag_override(octx, cast.acme, text, True, "a reason"),
+    "trait": lambda octx, cast, text: tenant_access.set_trait(octx, cast.acme, text, "yes", "a reason"),
+    "trait of": lambda octx, cast, text: tenant_access.set_trait(octx, cast.acme, "region", text, "a reason"),
 }
 OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
     "sign up": lambda cast, text: signups.sign_up(text, PASSWORD, "Zoe", "Harbour"),
@@ -138,18 +147,18 @@ OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
     "sign in": lambda cast, text: sign_in.check_password(USER, text, PASSWORD),
     "sign in with": lambda cast, text: sign_in.check_password(USER, cast.ann.email, text),
     "sign in as operator": lambda cast, text: sign_in.check_password(OPERATOR, text, PASSWORD),
-    "verify": lambda cast, text: signups.verify(text, ""),
-    "look at an invitation": lambda cast, text: invitations.peek(text),
+    "verify": lambda cast, text: signups.verify_email(text, ""),
+    "look at an invitation": lambda cast, text: invitations.get_offer(text),
     "accept": lambda cast, text: invitations.accept(text, cast.carl.user_id),
     "accept for": lambda cast, text: invitations.accept(
-        crypto.sign(invitations.PURPOSE, cast.acme, "inv_x", "1"), text
+        crypto.sign(invitations.SIGNATURE_PURPOSE, cast.acme, "inv_x", "1"), text
     ),
     "enter": lambda cast, text: _enter(cast.ann.cookie, text),
     "enter with": lambda cast, text: _enter(text, cast.ann.slug),
-    "peek": lambda cast, text: entry.peek(cast.ann.cookie, text),
-    "peek with": lambda cast, text: entry.peek(f"{USER.cookie}={text}", cast.ann.slug),
-    "peek as operator": lambda cast, text: entry.peek_operator(f"{OPERATOR.cookie}={text}"),
-    "places": lambda cast, text: entry.places(text),
+    "peek": lambda cast, text: entry.authenticate(cast.ann.cookie, text),
+    "peek with": lambda cast, text: entry.authenticate(f"{USER.session_cookie}={text}", cast.ann.slug),
+    "peek as operator": lambda cast, text: entry.authenticate_operator(f"{OPERATOR.session_cookie}={text}"),
+    "places": lambda cast, text: entry.list_user_tenants(text),
     "forgot": lambda cast, text: _request_reset(text),
 }
 
@@ -188,7 +197,7 @@ async def operating(cast: Cast, verb: Callable[[OperatorCtx, Cast, str], Awaitab
 @pytest.mark.parametrize("verb", MEMBER)
 async def test_inside_a_tenant(cast: Cast, verb: str) -> None:
     for text in ODD:
-        await limits.clear()
+        await rate_limits.clear_counts()
         await answered(inside(cast, MEMBER[verb], text))
 
 
@@ -221,7 +230,12 @@ ANY = st.text(st.characters(exclude_categories=[]), max_size=400)
 @settings(max_examples=300)
 @given(ANY)
 def test_texts_are_cleaned_or_refused(text: str) -> None:
-    for clean in (emails.clean, users.clean_name, tenants.names.clean_name, tenants.names.clean_slug):
+    for clean in (
+        email_addresses.parse_address,
+        users.clean_name,
+        tenants.naming.clean_name,
+        tenants.naming.clean_slug,
+    ):
         try:
             kept = clean(text)
         except Invalid:
@@ -229,18 +243,21 @@ def test_texts_are_cleaned_or_refused(text: str) -> None:
         assert kept == clean(kept)
         assert "\x00" not in kept
         kept.encode()
-    emails.same(text).encode()
+    email_addresses.normalise_for_lookup(text).encode()
 
 
 @settings(max_examples=40, deadline=None)
 @given(ANY)
 def test_any_password_is_judged_in_sentences(text: str) -> None:
-    for problem in asyncio.run(passwords.problems(text, ["Zoe", "zoe@harbour.test"])):
+    for problem in asyncio.run(passwords.find_problems(text, ["Zoe", "zoe@harbour.test"])):
         assert problem.endswith(".")
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.binary(max_size=300), st.sampled_from([forms.FORM, forms.MULTIPART, "text/plain", "", "\xff;;"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([forms.FORM_TYPE, forms.MULTIPART_TYPE, "text/plain", "", "\xff;;"]),
+)
 def test_any_body_is_read_or_refused(body: bytes, kind: str) -> None:
     state: dict[str, Any] = {}
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from shared.api import admin_http, tenant_http
+from shared.backoffice import tasks as backoffice
 from shared.billing import tasks as billing
 from shared.identity import tasks as identity
 from shared.tenancy import tasks as tenancy
-from tests import catalog, source
+from shared.web import admin_http, tenant_http
 from tests.attack import mutations, services
 from tests.attack.calls import FLOORS, NOT_CALLED
+from tests.support import database_catalog, source
 
 pytestmark = pytest.mark.xdist_group("attack")
 RECORD = source.ROOT / ".artifacts" / "isolation.json"
@@ -59,7 +60,7 @@ def test_every_kind_was_tried_beside_a_control(found: dict[str, Any]) -> None:
 
 
 def test_every_table_of_tenants_was_attacked(found: dict[str, Any], schema: str) -> None:
-    tables = catalog.tenant_tables(schema) | {"tenant"}
+    tables = database_catalog.list_tenant_tables(schema) | {"tenant"}
     assert set(found["covered"]["tables"]) == tables
     assert found["attempts"]["tables"] > 40 * len(tables)
 
@@ -71,7 +72,7 @@ def test_every_handler_was_called(found: dict[str, Any]) -> None:
 
 
 def _handlers() -> Iterator[str]:
-    for path, tree in source.trees().items():
+    for path, tree in source.load_trees().items():
         app = path.partition("_app/")[0]
         for node in ast.walk(tree):
             if app in APPS and isinstance(node, ast.ClassDef) and node.name.endswith(("State", "Shell")):
@@ -85,7 +86,7 @@ def _handlers() -> Iterator[str]:
 def test_every_route_and_page_was_asked(found: dict[str, Any]) -> None:
     pages = {
         f"{path.partition('_app/')[0]} GET {route}"
-        for path in source.trees()
+        for path in source.load_trees()
         for route in re.findall(r'@rx\.page\(\s*route="([^"]+)"', (source.ROOT / path).read_text())
     }
     assert pages
@@ -99,7 +100,7 @@ def test_every_service_was_called_without_the_right(found: dict[str, Any]) -> No
 
 
 def _taking_a_context() -> Iterator[str]:
-    for path, tree in source.trees().items():
+    for path, tree in source.load_trees().items():
         module = ".".join(path.removesuffix(".py").split("/")[1:])
         if not path.startswith("shared/") or module.partition(".")[0] in FLOORS:
             continue
@@ -116,7 +117,12 @@ def _taking_a_context() -> Iterator[str]:
 
 
 def test_every_job_was_run_with_ids_of_the_other_tenant(found: dict[str, Any]) -> None:
-    assert set(found["covered"]["jobs"]) == {*billing.TASKS, *identity.TASKS, *tenancy.TASKS}
+    assert set(found["covered"]["jobs"]) == {
+        *backoffice.TASKS,
+        *billing.TASKS,
+        *identity.TASKS,
+        *tenancy.TASKS,
+    }
 
 
 def test_what_nobody_has_registered_turns_it_red() -> None:
@@ -130,7 +136,7 @@ def test_what_nobody_has_registered_turns_it_red() -> None:
 def test_a_removed_guard_turns_it_red() -> None:
     """The cheapest of each sort; `make attack ARGS=--mutate` removes every one."""
     removed = ("token binding", "a policy for everybody", "services ask nobody")
-    done = run("--mutate", *removed, "tenancy.repository.list_checklist, filter 1")
+    done = run("--mutate", *removed, "tenancy.checklist_repository.list_checklist, filter 1")
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert "4 of 4 removals caught" in done.stdout
 

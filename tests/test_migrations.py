@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import catalog, database
+from tests.support import database, database_catalog
 
 ROOT = Path(__file__).parents[1]
 LEFT = """
@@ -77,33 +77,38 @@ def downgrade() -> None:
 
 
 def left(name: str) -> set[str]:
-    return {row[0] for row in catalog.ask(LEFT, name=name)} - {"alembic_version", "alembic_version_pkc"}
+    return {row[0] for row in database_catalog.run_query(LEFT, name=name)} - {
+        "alembic_version",
+        "alembic_version_pkc",
+    }
 
 
 def test_up_down_and_up_on_an_empty_database(name: str) -> None:
     up(name)
-    before = catalog.ask(SHAPE, name=name)
+    before = database_catalog.run_query(SHAPE, name=name)
     down(name)
     assert left(name) == set()
     for _ in range(2):  # up again changes nothing
         up(name)
-        assert catalog.ask(SHAPE, name=name) == before
+        assert database_catalog.run_query(SHAPE, name=name) == before
 
 
 def test_down_and_up_with_the_demo_in_it(name: str) -> None:
     up(name)
     for _ in range(2):  # who is there is not made again
         run(name, "-m", "shared.cli", "seed")
-        assert len(catalog.ask("select 1 from membership where state = 'active'", name=name)) == 6
+        assert (
+            len(database_catalog.run_query("select 1 from membership where state = 'active'", name=name)) == 6
+        )
     down(name)
     assert left(name) == set()
     up(name)
-    assert catalog.tenant_tables(name) == catalog.registered()
+    assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
 async def test_two_who_migrate_at_once_wait_for_each_other(name: str) -> None:
     await asyncio.gather(asyncio.to_thread(up, name), asyncio.to_thread(up, name))
-    assert catalog.tenant_tables(name) == catalog.registered()
+    assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
 def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
@@ -115,7 +120,7 @@ def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
     from shared.core.db import SQLModel
 
     for table in SQLModel.metadata.tables.values():
-        found = {one.name: one.required for one in catalog.columns(table.name, schema)}
+        found = {one.name: one.required for one in database_catalog.list_columns(table.name, schema)}
         # What a trigger fills in may be missing in Python only.
         known = {one.name: not one.nullable or one.server_default is not None for one in table.columns}
         assert known == found, table.name

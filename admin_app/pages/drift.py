@@ -7,49 +7,50 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses, billing_words, words
-from admin_app.confirming import FOR_US, Reason, reason_field
+from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from admin_app.frame import page
-from admin_app.shell import PageState, allowed
+from admin_app.shell import PageState, guard_control
 from shared.access import actions
-from shared.billing import desk, reconcile
-from shared.billing.desk import ListedDrift
+from shared.backoffice import tenant_billing
+from shared.backoffice.tenant_billing import TenantDrift
 from shared.billing.models import ReconcileRun
-from shared.core.ctx import OperatorCtx
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import button, dialog
-from shared.ui.form_model import Form
-from shared.ui.gate import needs
-from shared.ui.hull import hull, small, strong, two
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, pager, row, some
-from shared.ui.why import Change, diff
+from shared.billing.sync import reconcile
+from shared.core.context import OperatorCtx
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.controls import button, dialog
+from shared.ui.decision_trace import Change, change_list
+from shared.ui.forms import Form
+from shared.ui.panels import panel, small, strong, text_with_note
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
 
-RUNS = [
+RUN_COLUMNS = [
     Column("Comparison"),
-    Column("Customers", end=True, less=True),
-    Column("Differed", end=True),
-    Column("Failed", end=True, less=True),
-    Column("Began", end=True, less=True),
+    Column("Customers", align_end=True, hidden_on_phone=True),
+    Column("Differed", align_end=True),
+    Column("Failed", align_end=True, hidden_on_phone=True),
+    Column("Began", align_end=True, hidden_on_phone=True),
 ]
-PAGE, RUNS_SHOWN = 30, 8
+PAGE_SIZE, RUNS_SHOWN = 30, 8
 
 
-class AskForm(Form):
-    reason: Reason
+class CompareForm(Form):
+    reason: ReasonText
 
 
 @dataclass(frozen=True)
 class RunRow:
     id: str
     title: str
-    said: str
+    description: str
     state: str
     tone: str
     checked: str
     drifted: str
     failed: str
     at: str
-    some_failed: bool
+    has_failures: bool
 
 
 @dataclass(frozen=True)
@@ -64,33 +65,35 @@ class DriftRow:
     changes: list[Change] = field(default_factory=list)
 
 
-def run_row(one: ReconcileRun) -> RunRow:
-    asked = one.cause == "operator"
+def run_row(run: ReconcileRun) -> RunRow:
+    by_operator = run.cause == "operator"
     return RunRow(
-        one.id,
-        "Asked for" if asked else "By the clock",
-        f"{one.by_name}: {one.reason}" if asked else "Every customer that nobody had looked at for a day",
-        "Done" if one.finished_at else "Running",
-        "ok" if one.finished_at else "accent",
-        f"{one.checked:,}",
-        f"{one.drifted:,}",
-        f"{one.failed:,}",
-        one.started_at.isoformat(),
-        one.failed > 0,
+        run.id,
+        "Asked for" if by_operator else "By the clock",
+        f"{run.by_name}: {run.reason}"
+        if by_operator
+        else "Every customer that nobody had looked at for a day",
+        "Done" if run.finished_at else "Running",
+        "ok" if run.finished_at else "accent",
+        f"{run.checked:,}",
+        f"{run.drifted:,}",
+        f"{run.failed:,}",
+        run.started_at.isoformat(),
+        run.failed > 0,
     )
 
 
-def drift_row(one: ListedDrift) -> DriftRow:
-    found = one.drift
+def drift_row(listed_drift: TenantDrift) -> DriftRow:
+    drift_record = listed_drift.drift
     return DriftRow(
-        found.id,
-        one.tenant,
-        addresses.billing(found.tenant_id),
-        found.customer_id,
-        "Repaired" if found.repaired else "Open",
-        "ok" if found.repaired else "bad",
-        found.at.isoformat(),
-        billing_words.differences(found.differences),
+        drift_record.id,
+        listed_drift.tenant_name,
+        addresses.billing_url(drift_record.tenant_id),
+        drift_record.customer_id,
+        "Repaired" if drift_record.repaired else "Open",
+        "ok" if drift_record.repaired else "bad",
+        drift_record.at.isoformat(),
+        billing_words.list_differences(drift_record.differences),
     )
 
 
@@ -98,139 +101,148 @@ class DriftState(PageState):
     loaded: bool = False
     runs: list[RunRow] = []
     rows: list[DriftRow] = []
-    said: str = ""
+    count_text: str = ""
     has_next: bool = False
     has_previous: bool = False
-    dialog: bool = False
+    is_dialog_open: bool = False
     _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next: str = ""
+    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.OP_BILLING_READ, page=True)
     async def load(self) -> None:
-        async with self._open(DriftState.load, "billing") as octx:
+        async with self._open_page(DriftState.load, "billing") as octx:
             await self._read(octx, self._cursors)
 
     async def _read(self, octx: OperatorCtx, cursors: list[str]) -> None:
         """Reads and then shows: a refusal leaves the page as it was."""
-        runs = await desk.list_runs(octx, RUNS_SHOWN)
-        found = await desk.list_drift(octx, after=cursors[-1] if cursors else "", limit=PAGE)
-        self.runs, self.rows = [run_row(one) for one in runs], [drift_row(one) for one in found.rows]
-        self._cursors, self._next = cursors, found.after
-        self.has_next, self.has_previous = bool(found.after), bool(cursors)
-        self.said = words.some_of(len(self.rows), "customer differed", "customers differed")
+        runs = await tenant_billing.list_reconcile_runs(octx, RUNS_SHOWN)
+        drifts = await tenant_billing.list_drift(octx, after=cursors[-1] if cursors else "", limit=PAGE_SIZE)
+        self.runs, self.rows = (
+            [run_row(run) for run in runs],
+            [drift_row(listed_drift) for listed_drift in drifts.rows],
+        )
+        self._cursors, self._next_cursor = cursors, drifts.after
+        self.has_next, self.has_previous = bool(drifts.after), bool(cursors)
+        self.count_text = words.plural(len(self.rows), "customer differed", "customers differed")
         self.loaded = True
 
-    async def _turn(self, cursors: list[str]) -> None:
+    async def _reload(self, cursors: list[str]) -> None:
         async with self._ctx() as octx:
             await self._read(octx, cursors)
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def next(self) -> None:
-        if self._next:
-            await self._turn([*self._cursors, self._next])
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            await self._reload([*self._cursors, self._next_cursor])
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def previous(self) -> None:
-        await self._turn(self._cursors[:-1])
+    async def previous_page(self) -> None:
+        await self._reload(self._cursors[:-1])
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def ask(self) -> None:
-        self.dialog = True
+    async def open_dialog(self) -> None:
+        self.is_dialog_open = True
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = False
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.is_dialog_open = False
 
     @rx.event
     @needs(actions.OP_BILLING_RECONCILE)
-    async def compare(self, payload: dict[str, Any]) -> EventSpec:
-        form = AskForm.read(payload)
+    async def start_comparison(self, payload: dict[str, Any]) -> EventSpec:
+        form = CompareForm.read(payload)
         async with self._ctx() as octx:
-            await reconcile.ask(octx, form.reason)
+            await reconcile.request_run(octx, form.reason)
             await self._read(octx, [])
-        self.dialog = False
+        self.is_dialog_open = False
         return rx.toast.success("Every customer is compared.", description="This page follows by itself.")
 
 
-def run_line(one: RunRow) -> rx.Component:
+def run_line(run: RunRow) -> rx.Component:
     name = rx.el.div(
-        rx.el.span(strong(one.title), " ", badge(one.state, one.tone), class_name="row wrap"),
-        small(one.said, class_name="cut-anywhere"),
-        small(one.checked, " customers · ", when(one.at, "", "ago"), class_name="only-small"),
+        rx.el.span(strong(run.title), " ", badge(run.state, run.tone), class_name="row wrap"),
+        small(run.description, class_name="cut-anywhere"),
+        small(run.checked, " customers · ", local_time(run.at, "", "ago"), class_name="only-small"),
         class_name="two",
     )
-    failed = rx.el.span(one.failed, class_name=rx.cond(one.some_failed, "num down", "num"))
-    return row(RUNS, name, one.checked, one.drifted, failed, when(one.at, "", "ago"))
+    failed = rx.el.span(run.failed, class_name=rx.cond(run.has_failures, "num down", "num"))
+    return table_row(RUN_COLUMNS, name, run.checked, run.drifted, failed, local_time(run.at, "", "ago"))
 
 
-def drift_line(one: DriftRow) -> rx.Component:
+def drift_line(drift: DriftRow) -> rx.Component:
     title = rx.el.span(
-        link(one.tenant, one.href, class_name="strong"), badge(one.state, one.tone), class_name="row wrap"
+        link(drift.tenant, drift.href, class_name="strong"),
+        badge(drift.state, drift.tone),
+        class_name="row wrap",
     )
-    said = small(rx.el.code(one.customer, class_name="mono"), " · ", when(one.at, "", "moment"))
-    return rx.el.li(rx.el.div(two(title, said), diff(one.changes), class_name="troubled"))
+    details = small(rx.el.code(drift.customer, class_name="mono"), " · ", local_time(drift.at, "", "moment"))
+    return rx.el.li(
+        rx.el.div(text_with_note(title, details), change_list(drift.changes), class_name="troubled")
+    )
 
 
 @rx.page(route="/drift", title="Drift · Operator", on_load=DriftState.load)
-def drift() -> rx.Component:
+def drift_page() -> rx.Component:
     state = DriftState
-    now = allowed(
+    compare_button = guard_control(
         actions.OP_BILLING_RECONCILE,
         button(
             "Compare all now",
             kind="primary",
             glyph="git-compare-arrows",
-            on_click=state.ask,
+            on_click=state.open_dialog,
             data_testid="compare",
         ),
         "Compare all now",
         glyph="git-compare-arrows",
     )
-    no_runs = empty("Nobody has compared yet", "The first comparison begins within the hour.", glyph="clock")
-    nothing = empty(
+    no_runs = empty_state(
+        "Nobody has compared yet", "The first comparison begins within the hour.", glyph="clock"
+    )
+    no_drift = empty_state(
         "Nothing has differed",
         "What a comparison with the provider finds would stand here.",
         glyph="circle-check",
     )
-    table = data_table("Comparisons", RUNS, rx.foreach(state.runs, run_line), test_id="runs")
+    table = data_table("Comparisons", RUN_COLUMNS, rx.foreach(state.runs, run_line), test_id="runs")
     foot = pager(
-        state.said,
-        older=state.next,
-        newer=state.previous,
-        has_older=state.has_next,
-        has_newer=state.has_previous,
+        state.count_text,
+        on_next=state.next_page,
+        on_previous=state.previous_page,
+        has_next=state.has_next,
+        has_previous=state.has_previous,
     )
-    listed = rx.fragment(
+    drift_list = rx.fragment(
         rx.el.ol(rx.foreach(state.rows, drift_line), class_name="list", data_testid="drift"), foot
     )
     return page(
-        head(
+        page_header(
             "Drift",
-            said="Ours before, the provider's after. What differs is written down, repaired, and told here.",
-            actions=[now],
+            description="Ours before, the provider's after. What differs is written down, repaired, and told here.",
+            actions=[compare_button],
         ),
-        hull(
-            rx.cond(state.loaded, rx.cond(some(state.runs), table, no_runs), skeleton_rows(3)),
+        panel(
+            rx.cond(state.loaded, rx.cond(has_items(state.runs), table, no_runs), skeleton_rows(3)),
             title="Comparisons",
         ),
-        hull(
-            rx.cond(state.loaded, rx.cond(some(state.rows), listed, nothing), skeleton_rows(3)),
+        panel(
+            rx.cond(state.loaded, rx.cond(has_items(state.rows), drift_list, no_drift), skeleton_rows(3)),
             title="What differed",
         ),
         dialog(
             None,
             "Compare every customer now",
             "Each is looked at once, a few at a time. What differs is repaired.",
-            reason_field("compare", FOR_US),
+            reason_field("compare", OPERATOR_AUDIT_HINT),
             confirm="Compare",
-            submit=state.compare,
-            open=state.dialog,
-            on_open_change=state.dismiss,
+            submit=state.start_comparison,
+            open=state.is_dialog_open,
+            on_open_change=state.close_dialog,
             test_id="compare-form",
         ),
         current="Drift",

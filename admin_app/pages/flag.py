@@ -10,48 +10,48 @@ from reflex.event import EventSpec
 from admin_app import words
 from admin_app.frame import page
 from admin_app.pages.flag_rows import (
-    EffectRow,
     ExposedRow,
-    Figures,
-    Head,
-    MoveForm,
+    FlagHeader,
+    FlagImpactView,
+    FlagMetrics,
+    FlagSwitchForm,
+    FlagVersionRow,
+    MoveCleanupForm,
     ReasonForm,
     RuleForm,
     RuleRow,
-    SwitchForm,
-    VersionRow,
-    effect_row,
     exposed_row,
-    figures,
+    flag_header,
+    flag_impact_view,
+    flag_metrics,
     rule_rows,
-    shown_head,
     version_rows,
 )
-from admin_app.pages.flags import a_day
-from admin_app.shell import PageState, allowed, may
+from admin_app.pages.flags import parse_day
+from admin_app.shell import PageState, guard_control, is_allowed
 from shared.access import actions
-from shared.core.ctx import OperatorCtx
+from shared.backoffice import flag_admin, flag_exposure
+from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.entitlements import rollouts, rules
-from shared.entitlements.holdings import TRAITS
-from shared.entitlements.rollout import KINDS
-from shared.tenancy import exposure
-from shared.tenancy.entry import LONGEST_REASON
-from shared.ui.feedback import banner, bone, empty, skeleton_rows, when
-from shared.ui.form import button, dialog, field, icon, icon_button, menu, text_input
-from shared.ui.form_model import a_word
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small, two
-from shared.ui.shell import head, link
-from shared.ui.table import Column, avatar, badge, data_table, pager, row, some
+from shared.entitlements import flag_rules
+from shared.entitlements.assignments import TRAITS
+from shared.entitlements.flag_evaluation import RULE_KINDS
+from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.ui.authorize import needs
+from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
+from shared.ui.controls import button, dialog, form_field, icon, icon_button, menu, text_input
+from shared.ui.forms import parse_choice
+from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, avatar, badge, data_table, has_items, pager, table_row
 
-EXPOSED = [
+EXPOSED_COLUMNS = [
     Column("Tenant"),
-    Column("Why", less=True),
-    Column("Decisions", end=True, less=True),
-    Column("Errors", end=True),
+    Column("Why", hidden_on_phone=True),
+    Column("Decisions", align_end=True, hidden_on_phone=True),
+    Column("Errors", align_end=True),
 ]
-CHOICES = [
+RULE_KIND_CHOICES = [
     ("everyone", "Everyone"),
     ("percentage", "A share of all tenants"),
     ("plan", "Plans"),
@@ -63,242 +63,259 @@ CHOICES = [
     ("region", "Regions"),
 ]
 DIALOGS = ("", "save", "kill", "revive", "move", "retire")
-PAGE = 25
+PAGE_SIZE = 25
 
 
-class OneFlagState(PageState):
+class FlagPageState(PageState):
     loaded: bool = False
-    one: Head = Head()
-    figures: Figures = Figures()
+    header: FlagHeader = FlagHeader()
+    metrics: FlagMetrics = FlagMetrics()
     rules: list[RuleRow] = []
-    versions: list[VersionRow] = []
+    versions: list[FlagVersionRow] = []
     exposed: list[ExposedRow] = []
-    said: str = ""
+    count_text: str = ""
     has_next: bool = False
     has_previous: bool = False
-    editing: bool = False
-    overtaken: bool = False  # somebody changed it while it was edited here
-    draft: list[RuleRow] = []
+    is_editing: bool = False
+    is_draft_outdated: bool = False  # somebody changed it while it was edited here
+    draft_rules: list[RuleRow] = []
     kind: str = "everyone"
-    added: int = 0  # a new form for every rule
-    values: list[tuple[str, str]] = []  # that a rule of this kind may name
-    effect: EffectRow = EffectRow()
+    form_number: int = 0  # a new form for every rule
+    value_choices: list[tuple[str, str]] = []  # that a rule of this kind may name
+    impact: FlagImpactView = FlagImpactView()
     dialog: str = ""
-    _number: int = 0  # of the version that is shown
-    _since: int = 0  # of the version that the draft began with
+    _version_number: int = 0  # of the version that is shown
+    _draft_version: int = 0  # of the version that the draft began with
     # As text, because what Reflex hands out of a list is no list to those who check strictly.
-    _stored: str = "[]"
-    _drafted: str = "[]"  # one rule per value
-    _plans: dict[str, str] = {}
+    _rules_json: str = "[]"
+    _draft_json: str = "[]"  # one rule per value
+    _plan_names: dict[str, str] = {}
     _cursors: list[str] = []
-    _next: str = ""
+    _next_cursor: str = ""
 
-    def _key(self) -> str:
+    def _key_from_path(self) -> str:
         """From the address: a wish. Raises NotFound for what cannot be a key."""
         key = self.router.url.path.strip("/").partition("/")[2]
-        if rollouts.KEY.fullmatch(key) is None:
+        if flag_admin.KEY_PATTERN.fullmatch(key) is None:
             raise NotFound("There is no such flag.", "Choose one from the list.")
         return key
 
-    def _shown(self) -> str:
+    def _shown_key(self) -> str:
         """The same, of the flag that whoever clicks has before their eyes. Raises NotFound, Conflict."""
-        key = self._key()
-        if self.one.key != key:
+        key = self._key_from_path()
+        if self.header.key != key:
             raise Conflict("This page shows another flag.", "Reload the page.")
         return key
 
     @rx.event
     @needs(actions.OP_FLAG_READ, page=True)
     async def load(self) -> None:
-        key = self._key()
-        if self.one.key != key:
-            self._forget()
-        async with self._open(OneFlagState.load, rollouts.TOPIC, "tenant") as octx:
-            found = await self._read(octx, key, self._cursors)
-        self._show(*found)
+        key = self._key_from_path()
+        if self.header.key != key:
+            self._clear_page()
+        async with self._open_page(FlagPageState.load, flag_admin.TOPIC, "tenant") as octx:
+            page_data = await self._read(octx, key, self._cursors)
+        self._show(*page_data)
 
-    def _forget(self) -> None:
+    def _clear_page(self) -> None:
         """Another flag's page: nothing of the last one stays."""
-        self.loaded, self.one, self.dialog, self._cursors = False, Head(), "", []
+        self.loaded, self.header, self.dialog, self._cursors = False, FlagHeader(), "", []
         self._stop_editing()
 
     async def _read(
         self, octx: OperatorCtx, key: str, cursors: list[str]
-    ) -> tuple[rollouts.History, exposure.Reach, list[str]]:
-        found = await rollouts.get(octx, key)
+    ) -> tuple[flag_admin.FlagDetail, flag_exposure.FlagReach, list[str]]:
+        flag_history = await flag_admin.get_flag(octx, key)
         after = cursors[-1] if cursors else ""
-        return found, await exposure.of_flag(octx, key, after=after, limit=PAGE), cursors
+        return (
+            flag_history,
+            await flag_exposure.get_flag_reach(octx, key, after=after, limit=PAGE_SIZE),
+            cursors,
+        )
 
-    def _show(self, found: rollouts.History, reach: exposure.Reach, cursors: list[str]) -> None:
-        version = found.versions[0]
-        self.one, self.figures = shown_head(found), figures(reach)
-        self.rules, self.versions = rule_rows(version.rules), version_rows(found.versions)
-        self._number, self._stored = version.number, json.dumps(version.rules)
-        self._plans = dict(found.plans)
-        self.exposed = [exposed_row(one) for one in reach.rows]
-        self._cursors, self._next = cursors, reach.after
+    def _show(
+        self, flag_history: flag_admin.FlagDetail, reach: flag_exposure.FlagReach, cursors: list[str]
+    ) -> None:
+        version = flag_history.versions[0]
+        self.header, self.metrics = flag_header(flag_history), flag_metrics(reach)
+        self.rules, self.versions = rule_rows(version.rules), version_rows(flag_history.versions)
+        self._version_number, self._rules_json = version.number, json.dumps(version.rules)
+        self._plan_names = dict(flag_history.plans)
+        self.exposed = [exposed_row(tenant) for tenant in reach.rows]
+        self._cursors, self._next_cursor = cursors, reach.after
         self.has_next, self.has_previous = bool(reach.after), bool(cursors)
-        first = PAGE * len(cursors)
-        self.said = (
+        first = PAGE_SIZE * len(cursors)
+        self.count_text = (
             f"{first + 1:,}–{first + len(reach.rows):,} of {reach.exposed.tenants:,}"
             if reach.after or first
-            else words.some_of(len(reach.rows), "tenant", "tenants")
+            else words.plural(len(reach.rows), "tenant", "tenants")
         )
-        self.overtaken = self.editing and self._since != version.number
+        self.is_draft_outdated = self.is_editing and self._draft_version != version.number
         self.loaded = True
 
-    async def _turn(self, cursors: list[str]) -> None:
+    async def _reload(self, cursors: list[str]) -> None:
         async with self._ctx() as octx:
-            found = await self._read(octx, self._key(), cursors)
-        self._show(*found)
+            page_data = await self._read(octx, self._key_from_path(), cursors)
+        self._show(*page_data)
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
-    async def next(self) -> None:
-        if self._next:
-            await self._turn([*self._cursors, self._next])
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            await self._reload([*self._cursors, self._next_cursor])
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
-    async def previous(self) -> None:
-        await self._turn(self._cursors[:-1])
+    async def previous_page(self) -> None:
+        await self._reload(self._cursors[:-1])
 
     # rules
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def edit(self) -> None:
-        self._shown()
-        self.editing, self.overtaken, self._since = True, False, self._number
-        self._say(rules.single(json.loads(self._stored)))
+    async def edit_rules(self) -> None:
+        self._shown_key()
+        self.is_editing, self.is_draft_outdated, self._draft_version = True, False, self._version_number
+        self._set_draft(flag_rules.split_rules(json.loads(self._rules_json)))
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
-    async def cancel(self) -> None:
+    async def cancel_editing(self) -> None:
         self._stop_editing()
 
     def _stop_editing(self) -> None:
-        self.editing, self.overtaken, self.kind, self.values = False, False, "everyone", []
-        self._say([])
+        self.is_editing, self.is_draft_outdated, self.kind, self.value_choices = False, False, "everyone", []
+        self._set_draft([])
 
-    def _say(self, drafted: list[dict[str, Any]]) -> None:
-        self._drafted, self.draft = json.dumps(drafted), rule_rows(drafted)
+    def _set_draft(self, rules_draft: list[dict[str, Any]]) -> None:
+        self._draft_json, self.draft_rules = json.dumps(rules_draft), rule_rows(rules_draft)
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def choose_kind(self, kind: str) -> None:
-        self.kind = a_word(kind, KINDS)
-        named = list(self._plans.items()) if kind == "plan" else [(one, one) for one in TRAITS.get(kind, ())]
-        self.values = [(value, label.replace("_", " ")) for value, label in named]
+        self.kind = parse_choice(kind, RULE_KINDS)
+        value_pairs = (
+            list(self._plan_names.items())
+            if kind == "plan"
+            else [(trait_value, trait_value) for trait_value in TRAITS.get(kind, ())]
+        )
+        self.value_choices = [(value, label.replace("_", " ")) for value, label in value_pairs]
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def add(self, payload: dict[str, Any]) -> EventSpec:
+    async def add_rule(self, payload: dict[str, Any]) -> EventSpec:
         form = RuleForm.read(payload)
-        (rule,) = rules.read([form.rule()], self._plans)
+        (rule,) = flag_rules.parse_rules([form.to_rule()], self._plan_names)
         times = (rule.get("starts_at"), rule.get("ends_at"))
-        kept = [
-            one
-            for one in json.loads(self._drafted)
+        remaining = [
+            draft_rule
+            for draft_rule in json.loads(self._draft_json)
             if rule["kind"] != "percentage"
-            or (one["kind"], one.get("starts_at"), one.get("ends_at")) != ("percentage", *times)
+            or (draft_rule["kind"], draft_rule.get("starts_at"), draft_rule.get("ends_at"))
+            != ("percentage", *times)
         ]  # one share at a time: another one replaces it
-        if rule in kept:
+        if rule in remaining:
             raise Invalid("This rule stands there already.", "Add another one, or review the change.")
-        self._say([*kept, rule])
-        self.added += 1
+        self._set_draft([*remaining, rule])
+        self.form_number += 1
         return rx.set_focus("kind")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def remove(self, place: str) -> None:
-        gone = int(a_word(place, [one.place for one in self.draft]))
-        self._say([one for at, one in enumerate(json.loads(self._drafted)) if at != gone])
+    async def remove_rule(self, place: str) -> None:
+        removed_index = int(parse_choice(place, [rule_row.index for rule_row in self.draft_rules]))
+        self._set_draft(
+            [draft_rule for at, draft_rule in enumerate(json.loads(self._draft_json)) if at != removed_index]
+        )
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def review(self) -> None:
+    async def preview_rules(self) -> None:
         """What it would do, before it is done."""
-        await self._weigh(rules.merged(json.loads(self._drafted)))
+        await self._preview_impact(flag_rules.merge_rules(json.loads(self._draft_json)))
         self.dialog = "save"
 
-    async def _weigh(self, wanted: list[dict[str, Any]]) -> None:
+    async def _preview_impact(self, new_rules: list[dict[str, Any]]) -> None:
         async with self._ctx() as octx:
-            effect = await exposure.simulate(octx, self._shown(), wanted)
-        self.effect = effect_row(effect)
+            effect = await flag_exposure.simulate_rules(octx, self._shown_key(), new_rules)
+        self.impact = flag_impact_view(effect)
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def save(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = ReasonForm.read(payload), self._shown()
+    async def save_rules(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = ReasonForm.read(payload), self._shown_key()
         async with self._ctx() as octx:
-            wanted = rules.merged(json.loads(self._drafted))
-            await rollouts.change_rules(octx, key, self._since, wanted, form.reason)
-            found = await self._read(octx, key, [])
+            new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
+            await flag_admin.change_rules(octx, key, self._draft_version, new_rules, form.reason)
+            page_data = await self._read(octx, key, [])
         self._stop_editing()
-        killed = "It stays killed until somebody revives it."
-        return self._done(
-            found, "Changed the rules.", killed if found[0].flag.version.killed else "They count from now on."
+        killed_note = "It stays killed until somebody revives it."
+        return self._finish(
+            page_data,
+            "Changed the rules.",
+            killed_note if page_data[0].flag.version.killed else "They count from now on.",
         )
 
     # switches
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
-    async def ask(self, dialog: str) -> None:
-        wanted = a_word(dialog, DIALOGS)
-        if wanted == "revive":
-            await self._weigh(json.loads(self._stored))
-        self.dialog = wanted
+    async def open_dialog(self, dialog: str) -> None:
+        name = parse_choice(dialog, DIALOGS)
+        if name == "revive":
+            await self._preview_impact(json.loads(self._rules_json))
+        self.dialog = name
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
         self.dialog = ""
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def kill(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = SwitchForm.read(payload), self._confirmed(payload)
+    async def kill_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
         async with self._ctx() as octx:
-            await rollouts.kill(octx, key, form.reason)
-            found = await self._read(octx, key, [])
-        return self._done(found, f"Killed {key}.", "It is off for everybody. Its rules stay for later.")
+            await flag_admin.kill_flag(octx, key, form.reason)
+            page_data = await self._read(octx, key, [])
+        return self._finish(page_data, f"Killed {key}.", "It is off for everybody. Its rules stay for later.")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def revive(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = SwitchForm.read(payload), self._confirmed(payload)
+    async def revive_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
         async with self._ctx() as octx:
-            await rollouts.revive(octx, key, self._number, form.reason)
-            found = await self._read(octx, key, [])
-        return self._done(found, f"Revived {key}.", "It is on again for those its rules are about.")
+            await flag_admin.revive_flag(octx, key, self._version_number, form.reason)
+            page_data = await self._read(octx, key, [])
+        return self._finish(page_data, f"Revived {key}.", "It is on again for those its rules are about.")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def move(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = MoveForm.read(payload), self._shown()
-        wanted = a_day(form.cleanup_by) if form.cleanup_by else None
+    async def move_cleanup(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = MoveCleanupForm.read(payload), self._shown_key()
+        new_date = parse_day(form.cleanup_by) if form.cleanup_by else None
         async with self._ctx() as octx:
-            was = date.fromisoformat(self.one.cleanup_iso)
-            await rollouts.move_cleanup(octx, key, was, wanted, form.reason)
-            found = await self._read(octx, key, self._cursors)
-        return self._done(found, "Moved the clean-up date.", "Its owner answers for the new one.")
+            previous_date = date.fromisoformat(self.header.cleanup_iso)
+            await flag_admin.change_cleanup_date(octx, key, previous_date, new_date, form.reason)
+            page_data = await self._read(octx, key, self._cursors)
+        return self._finish(page_data, "Moved the clean-up date.", "Its owner answers for the new one.")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def retire(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = SwitchForm.read(payload), self._confirmed(payload)
+    async def retire_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
         async with self._ctx() as octx:
-            await rollouts.retire(octx, key, form.reason)
-            found = await self._read(octx, key, [])
+            await flag_admin.retire_flag(octx, key, form.reason)
+            page_data = await self._read(octx, key, [])
         self._stop_editing()
-        return self._done(found, f"Retired {key}.", "It is off for everybody, and its key is not used again.")
+        return self._finish(
+            page_data, f"Retired {key}.", "It is off for everybody, and its key is not used again."
+        )
 
-    def _confirmed(self, payload: dict[str, Any]) -> str:
+    def _confirmed_key(self, payload: dict[str, Any]) -> str:
         """The key of this page, typed by whoever switches it. Raises Invalid."""
-        key = self._shown()
-        if SwitchForm.read(payload).confirm != key:
+        key = self._shown_key()
+        if FlagSwitchForm.read(payload).confirm != key:
             raise Invalid(
                 f"This is not the key {key}.",
                 "Type it exactly as it is written above.",
@@ -306,48 +323,50 @@ class OneFlagState(PageState):
             )
         return key
 
-    def _done(self, found: tuple[Any, ...], said: str, then: str) -> EventSpec:
-        self._show(*found)
+    def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> EventSpec:
+        self._show(*page_data)
         self.dialog = ""
-        return rx.toast.success(said, description=then)
+        return rx.toast.success(title, description=detail)
 
 
-def figures_hull() -> rx.Component:
-    found = OneFlagState.figures
-    facts = cells(
-        fact("On for", found.exposed, found.of),
-        fact("Errors where it is on", found.errors, found.errors_of),
-        fact("Errors where it is off", found.others, found.others_of),
-        fact("Refused because it is off", found.refused, "times"),
+def metrics_panel() -> rx.Component:
+    metrics = FlagPageState.metrics
+    facts = stat_grid(
+        stat("On for", metrics.exposed, metrics.exposed_note),
+        stat("Errors where it is on", metrics.errors, metrics.errors_note),
+        stat("Errors where it is off", metrics.errors_elsewhere, metrics.errors_elsewhere_note),
+        stat("Refused because it is off", metrics.refusals, "times"),
     )
-    shown = rx.cond(OneFlagState.loaded, facts, skeleton_rows(1))
-    return hull(shown, title="How it fares", aside=small("Errors per 1,000 decisions, 7 days"))
+    content = rx.cond(FlagPageState.loaded, facts, skeleton_rows(1))
+    return panel(content, title="How it fares", aside=small("Errors per 1,000 decisions, 7 days"))
 
 
 def rule_list() -> rx.Component:
-    def line(one: RuleRow) -> rx.Component:
-        return rx.el.li(rx.el.span("On for ", one.said, class_name="grow cut-anywhere"))
+    def line(rule: RuleRow) -> rx.Component:
+        return rx.el.li(rx.el.span("On for ", rule.text, class_name="grow cut-anywhere"))
 
-    nothing = empty("Off for everybody", "No rule lets anybody in yet.", glyph="flag-off")
-    listed = rx.el.ul(rx.foreach(OneFlagState.rules, line), class_name="list", data_testid="rules")
-    later = rx.cond(
-        OneFlagState.one.killed,
+    no_rules = empty_state("Off for everybody", "No rule lets anybody in yet.", glyph="flag-off")
+    rule_items = rx.el.ul(rx.foreach(FlagPageState.rules, line), class_name="list", data_testid="rules")
+    killed_note = rx.cond(
+        FlagPageState.header.killed,
         rx.el.p(
             "Nobody has it while it is killed. Reviving it brings these back.", class_name="body muted ruled"
         ),
     )
-    return rx.cond(some(OneFlagState.rules), rx.fragment(listed, later), nothing)
+    return rx.cond(has_items(FlagPageState.rules), rx.fragment(rule_items, killed_note), no_rules)
 
 
-def editor() -> rx.Component:
-    def line(one: RuleRow) -> rx.Component:
-        gone = icon_button(f"Remove {one.said}", "x", on_click=OneFlagState.remove(one.place))
-        return rx.el.li(rx.el.span("On for ", one.said, class_name="grow cut-anywhere"), gone)
+def rule_editor() -> rx.Component:
+    def line(rule: RuleRow) -> rx.Component:
+        remove_button = icon_button(
+            f"Remove {rule.text}", "x", on_click=FlagPageState.remove_rule(rule.index)
+        )
+        return rx.el.li(rx.el.span("On for ", rule.text, class_name="grow cut-anywhere"), remove_button)
 
-    nothing = rx.el.p("Nobody: without a rule it is off for everybody.", class_name="body muted")
-    listed = rx.el.ul(rx.foreach(OneFlagState.draft, line), class_name="list", data_testid="draft")
-    overtaken = rx.cond(
-        OneFlagState.overtaken,
+    no_rules = rx.el.p("Nobody: without a rule it is off for everybody.", class_name="body muted")
+    rule_items = rx.el.ul(rx.foreach(FlagPageState.draft_rules, line), class_name="list", data_testid="draft")
+    outdated_banner = rx.cond(
+        FlagPageState.is_draft_outdated,
         banner(
             "Somebody else has changed this flag since you began. Cancel and start again from what it is now.",
             tone="warn",
@@ -355,30 +374,32 @@ def editor() -> rx.Component:
         ),
     )
     return rx.fragment(
-        overtaken,
-        rx.cond(some(OneFlagState.draft), listed, nothing),
-        rx.el.div(adding(), class_name="body ruled"),
+        outdated_banner,
+        rx.cond(has_items(FlagPageState.draft_rules), rule_items, no_rules),
+        rx.el.div(rule_form(), class_name="body ruled"),
         rx.el.div(
             rx.el.span(small("On for whoever one of these is about.", class_name="less"), class_name="grow"),
-            button("Cancel", on_click=OneFlagState.cancel),
-            button("Review change", kind="primary", on_click=OneFlagState.review, data_testid="review"),
+            button("Cancel", on_click=FlagPageState.cancel_editing),
+            button(
+                "Review change", kind="primary", on_click=FlagPageState.preview_rules, data_testid="review"
+            ),
             class_name="foot",
         ),
     )
 
 
-def adding() -> rx.Component:
+def rule_form() -> rx.Component:
     kind = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in CHOICES],
+        *[rx.el.option(label, value=value) for value, label in RULE_KIND_CHOICES],
         id="kind",
         name="kind",
         class_name="input",
-        default_value=OneFlagState.kind,  # uncontrolled: what is chosen stays while the server is on its way
-        on_change=OneFlagState.choose_kind,
+        default_value=FlagPageState.kind,  # uncontrolled: what is chosen stays while the server is on its way
+        on_change=FlagPageState.choose_kind,
     )
     # Not always there, so that Reflex must not know their ids: it would send them as fields without a value.
     value = rx.el.select(
-        rx.foreach(OneFlagState.values, lambda one: rx.el.option(one[1], value=one[0])),
+        rx.foreach(FlagPageState.value_choices, lambda option: rx.el.option(option[1], value=option[0])),
         custom_attrs={"id": "rule-value"},
         name="value",
         class_name="input",
@@ -387,144 +408,159 @@ def adding() -> rx.Component:
         "rule-percent", name="percent", type="number", min="0", max="100", step="0.01", required=True
     )
     fields = [
-        field("Who", kind, id="kind"),
-        rx.cond(some(OneFlagState.values), field("Which", value, id="rule-value")),
+        form_field("Who", kind, id="kind"),
+        rx.cond(has_items(FlagPageState.value_choices), form_field("Which", value, id="rule-value")),
         rx.cond(
-            OneFlagState.kind == "percentage", field("Percent of all tenants", percent, id="rule-percent")
+            FlagPageState.kind == "percentage",
+            form_field("Percent of all tenants", percent, id="rule-percent"),
         ),
-        field("From (UTC)", text_input("starts_at", type="datetime-local"), id="starts_at"),
-        field("Until (UTC)", text_input("ends_at", type="datetime-local"), id="ends_at"),
+        form_field("From (UTC)", text_input("starts_at", type="datetime-local"), id="starts_at"),
+        form_field("Until (UTC)", text_input("ends_at", type="datetime-local"), id="ends_at"),
         rx.el.div(button("Add rule", type="submit", glyph="plus"), class_name="row"),
     ]
     return rx.form(
         rx.el.div(*fields, class_name="filters", data_few="true"),
-        on_submit=OneFlagState.add,
-        key=f"rule-{OneFlagState.added}",
+        on_submit=FlagPageState.add_rule,
+        key=f"rule-{FlagPageState.form_number}",
         data_testid="rule-form",
     )
 
 
-def rules_hull() -> rx.Component:
+def rules_panel() -> rx.Component:
     change = rx.cond(
-        may(actions.OP_FLAG_WRITE) & ~OneFlagState.editing & ~OneFlagState.one.retired & OneFlagState.loaded,
-        button("Change rules", glyph="pencil", on_click=OneFlagState.edit, data_testid="edit"),
+        is_allowed(actions.OP_FLAG_WRITE)
+        & ~FlagPageState.is_editing
+        & ~FlagPageState.header.retired
+        & FlagPageState.loaded,
+        button("Change rules", glyph="pencil", on_click=FlagPageState.edit_rules, data_testid="edit"),
     )
-    shown = rx.cond(OneFlagState.editing, editor(), rule_list())
-    return hull(rx.cond(OneFlagState.loaded, shown, skeleton_rows(2)), title="Rules", aside=change)
+    content = rx.cond(FlagPageState.is_editing, rule_editor(), rule_list())
+    return panel(rx.cond(FlagPageState.loaded, content, skeleton_rows(2)), title="Rules", aside=change)
 
 
-def exposed_hull() -> rx.Component:
-    def line(one: ExposedRow) -> rx.Component:
-        name = two(
-            link(one.name, f"/tenants/{one.id}", class_name="strong"),
-            small(one.plan, rx.el.span(" · ", one.why, class_name="only-small")),
+def exposed_panel() -> rx.Component:
+    def line(tenant: ExposedRow) -> rx.Component:
+        name = text_with_note(
+            link(tenant.name, f"/tenants/{tenant.id}", class_name="strong"),
+            small(tenant.plan, rx.el.span(" · ", tenant.reason, class_name="only-small")),
         )
-        errors = rx.el.span(one.errors, class_name=rx.cond(one.bad, "down", "muted"))
-        return row(EXPOSED, name, one.why, one.decisions, errors)
+        errors = rx.el.span(tenant.errors, class_name=rx.cond(tenant.has_errors, "down", "muted"))
+        return table_row(EXPOSED_COLUMNS, name, tenant.reason, tenant.decisions, errors)
 
     foot = pager(
-        OneFlagState.said,
-        older=OneFlagState.next,
-        newer=OneFlagState.previous,
-        has_older=OneFlagState.has_next,
-        has_newer=OneFlagState.has_previous,
-        words=("Previous", "Next"),
+        FlagPageState.count_text,
+        on_next=FlagPageState.next_page,
+        on_previous=FlagPageState.previous_page,
+        has_next=FlagPageState.has_next,
+        has_previous=FlagPageState.has_previous,
+        labels=("Previous", "Next"),
     )
     table = data_table(
         "Tenants it is on for",
-        EXPOSED,
-        rx.foreach(OneFlagState.exposed, line),
-        foot=foot,
+        EXPOSED_COLUMNS,
+        rx.foreach(FlagPageState.exposed, line),
+        footer=foot,
         test_id="exposed",
     )
-    nobody = empty("Nobody has it", "Tenants that it is on for would stand here.", glyph="building-2")
-    found = rx.cond(some(OneFlagState.exposed), table, nobody)
-    return hull(
-        rx.cond(OneFlagState.loaded, found, skeleton_rows(3)),
+    no_tenants = empty_state(
+        "Nobody has it", "Tenants that it is on for would stand here.", glyph="building-2"
+    )
+    content = rx.cond(has_items(FlagPageState.exposed), table, no_tenants)
+    return panel(
+        rx.cond(FlagPageState.loaded, content, skeleton_rows(3)),
         title="Tenants it is on for",
         aside=small("Decisions and errors of 7 days"),
     )
 
 
-def history() -> rx.Component:
-    def line(one: VersionRow) -> rx.Component:
+def history_panel() -> rx.Component:
+    def line(version: FlagVersionRow) -> rx.Component:
         return rx.el.li(
-            avatar(one.initials),
-            rx.el.span(rx.el.b(one.by, class_name="strong"), " ", one.did),
-            when(one.at, "", "moment"),
-            small(one.said, " Reason: ", one.reason, " · version ", one.number, class_name="cut-anywhere"),
+            avatar(version.initials),
+            rx.el.span(rx.el.b(version.author, class_name="strong"), " ", version.action_text),
+            local_time(version.at, "", "moment"),
+            small(
+                version.rules_text,
+                " Reason: ",
+                version.reason,
+                " · version ",
+                version.number,
+                class_name="cut-anywhere",
+            ),
             class_name="event",
         )
 
-    listed = rx.el.ol(rx.foreach(OneFlagState.versions, line), data_testid="versions")
-    return hull(rx.cond(OneFlagState.loaded, listed, skeleton_rows(2)), title="History")
+    version_list = rx.el.ol(rx.foreach(FlagPageState.versions, line), data_testid="versions")
+    return panel(rx.cond(FlagPageState.loaded, version_list, skeleton_rows(2)), title="History")
 
 
-def about(which: str, title: Any, sentence: Any, *children: Any, **props: Any) -> rx.Component:
+def flag_dialog(name: str, title: Any, sentence: Any, *children: Any, **props: Any) -> rx.Component:
     return dialog(
         None,
         title,
         sentence,
         *children,
-        reason_field(which),
-        open=OneFlagState.dialog == which,
-        on_open_change=OneFlagState.dismiss,
-        test_id=f"{which}-form",
+        reason_field(name),
+        open=FlagPageState.dialog == name,
+        on_open_change=FlagPageState.close_dialog,
+        test_id=f"{name}-form",
         **props,
     )
 
 
-def reason_field(which: str) -> rx.Component:
+def reason_field(name: str) -> rx.Component:
     control = text_input(
-        f"{which}-reason",
+        f"{name}-reason",
         name="reason",
-        noted=True,
+        has_note=True,
         required=True,
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         auto_complete="off",
     )
-    return field(
-        "Reason", control, id=f"{which}-reason", hint="It stands in the history and the operators' trail."
+    return form_field(
+        "Reason", control, id=f"{name}-reason", hint="It stands in the history and the operators' trail."
     )
 
 
-def confirm_field(which: str) -> rx.Component:
-    control = text_input(f"{which}-confirm", name="confirm", required=True, auto_complete="off")
-    label = rx.fragment("Type ", rx.el.b(OneFlagState.one.key), " to confirm")
-    return field(label, control, id=f"{which}-confirm")
+def confirm_field(form_name: str) -> rx.Component:
+    control = text_input(f"{form_name}-confirm", name="confirm", required=True, auto_complete="off")
+    label = rx.fragment("Type ", rx.el.b(FlagPageState.header.key), " to confirm")
+    return form_field(label, control, id=f"{form_name}-confirm")
 
 
-def effect() -> rx.Component:
+def impact_box() -> rx.Component:
     """Who gets it and who loses it, before anybody does."""
-    found = OneFlagState.effect
+    impact = FlagPageState.impact
 
     def side(count: Any, names: Any, tone: str) -> rx.Component:
         return rx.cond(
             count != "",
-            rx.el.li(two(rx.el.span(count, class_name=tone), small(names, class_name="cut-anywhere"))),
+            rx.el.li(
+                text_with_note(rx.el.span(count, class_name=tone), small(names, class_name="cut-anywhere"))
+            ),
         )
 
     return rx.el.section(
         rx.el.div(
             rx.el.span("On for", class_name="label"),
             rx.el.p(
-                found.before,
+                impact.before,
                 " ",
                 icon("arrow-right"),
                 " ",
-                found.after,
+                impact.after,
                 " ",
-                rx.el.small("of ", found.of),
+                rx.el.small("of ", impact.total_text),
                 class_name="figure row",
             ),
             class_name="body",
         ),
         rx.cond(
-            found.nothing,
+            impact.is_empty,
             rx.el.p("No tenant gets it and none loses it now.", class_name="body muted ruled"),
             rx.el.ul(
-                side(found.gains, found.gained, "up"),
-                side(found.losses, found.lost, "down"),
+                side(impact.gains_text, impact.gained_names, "up"),
+                side(impact.losses_text, impact.lost_names, "down"),
                 class_name="list ruled",
             ),
         ),
@@ -534,136 +570,152 @@ def effect() -> rx.Component:
     )
 
 
-def dialogs() -> rx.Component:
-    one = OneFlagState.one
-    killed = rx.cond(one.killed, " It stays killed; this is what reviving it would then do.", "")
-    save = about(
+def flag_dialogs() -> rx.Component:
+    header = FlagPageState.header
+    killed_note = rx.cond(header.killed, " It stays killed; this is what reviving it would then do.", "")
+    save = flag_dialog(
         "save",
         "Save these rules?",
-        rx.fragment("They count in every process from the moment they are saved.", killed),
-        effect(),
+        rx.fragment("They count in every process from the moment they are saved.", killed_note),
+        impact_box(),
         confirm="Save rules",
-        submit=OneFlagState.save,
+        submit=FlagPageState.save_rules,
     )
-    kill = about(
+    kill = flag_dialog(
         "kill",
-        f"Kill {one.title}",
+        f"Kill {header.title}",
         rx.fragment(
             "It is off at once for all it is on for (",
-            OneFlagState.figures.exposed,
+            FlagPageState.metrics.exposed,
             "). Its rules stay, so that it can be revived.",
         ),
         confirm_field("kill"),
         confirm="Kill",
-        submit=OneFlagState.kill,
+        submit=FlagPageState.kill_flag,
         kind="danger-fill",
     )
-    revive = about(
+    revive = flag_dialog(
         "revive",
-        f"Revive {one.title}",
+        f"Revive {header.title}",
         "With the rules it has. This is what it does:",
-        effect(),
+        impact_box(),
         confirm_field("revive"),
         confirm="Revive",
-        submit=OneFlagState.revive,
+        submit=FlagPageState.revive_flag,
     )
-    move = about(
+    move = flag_dialog(
         "move",
         "Move the clean-up date",
-        f"{one.owner} answers for it until then.",
-        field(
+        f"{header.owner} answers for it until then.",
+        form_field(
             "Clean up by",
-            text_input("cleanup_by", type="date", required=True, default_value=one.cleanup_iso),
+            text_input("cleanup_by", type="date", required=True, default_value=header.cleanup_iso),
             id="cleanup_by",
         ),
         confirm="Move date",
-        submit=OneFlagState.move,
+        submit=FlagPageState.move_cleanup,
     )
-    retire = about(
+    retire = flag_dialog(
         "retire",
-        f"Retire {one.title}",
+        f"Retire {header.title}",
         "For good: it is off for everybody and its key is never used again.",
         confirm_field("retire"),
         confirm="Retire",
-        submit=OneFlagState.retire,
+        submit=FlagPageState.retire_flag,
         kind="danger-fill",
     )
     return rx.fragment(save, kill, revive, move, retire)
 
 
-def switches() -> rx.Component:
-    one = OneFlagState.one
+def header_actions() -> rx.Component:
+    header = FlagPageState.header
     kill = button(
-        "Kill", kind="danger", glyph="power-off", on_click=OneFlagState.ask("kill"), data_testid="kill"
+        "Kill",
+        kind="danger",
+        glyph="power-off",
+        on_click=FlagPageState.open_dialog("kill"),
+        data_testid="kill",
     )
     revive = button(
-        "Revive", kind="primary", glyph="power", on_click=OneFlagState.ask("revive"), data_testid="revive"
+        "Revive",
+        kind="primary",
+        glyph="power",
+        on_click=FlagPageState.open_dialog("revive"),
+        data_testid="revive",
     )
     retire = rx.cond(
-        one.in_code,
+        header.in_code,
         rx.menu.item(icon("archive"), "Retire: the code still asks for it", disabled=True),
-        rx.menu.item(icon("archive"), "Retire", on_select=OneFlagState.ask("retire"), color_scheme="red"),
+        rx.menu.item(
+            icon("archive"), "Retire", on_select=FlagPageState.open_dialog("retire"), color_scheme="red"
+        ),
     )
-    more = menu(
+    more_menu = menu(
         icon_button("More", "ellipsis"),
-        rx.menu.item(icon("calendar-clock"), "Move clean-up date", on_select=OneFlagState.ask("move")),
+        rx.menu.item(
+            icon("calendar-clock"), "Move clean-up date", on_select=FlagPageState.open_dialog("move")
+        ),
         retire,
         align="end",
     )
     shown = rx.fragment(
-        rx.cond(may(actions.OP_FLAG_WRITE), more),
-        allowed(actions.OP_FLAG_WRITE, rx.cond(one.killed, revive, kill), "Kill", glyph="power-off"),
+        rx.cond(is_allowed(actions.OP_FLAG_WRITE), more_menu),
+        guard_control(actions.OP_FLAG_WRITE, rx.cond(header.killed, revive, kill), "Kill", glyph="power-off"),
     )
-    return rx.cond(OneFlagState.loaded & ~one.retired, shown)
+    return rx.cond(FlagPageState.loaded & ~header.retired, shown)
 
 
-def heading() -> rx.Component:
-    one = OneFlagState.one
+def flag_page_header() -> rx.Component:
+    header = FlagPageState.header
     crumbs = rx.el.nav(
         link("Flags", "/flags", class_name=""),
         rx.el.span("/", aria_hidden="true"),
-        rx.el.span(one.title, aria_current="page"),
+        rx.el.span(header.title, aria_current="page"),
         class_name="crumbs",
         aria_label="You are here",
     )
     facts = rx.cond(
-        OneFlagState.loaded,
+        FlagPageState.loaded,
         rx.fragment(
-            rx.el.span(one.sentence),
-            rx.el.span("Owner ", one.owner),
-            rx.el.span("Clean up by ", one.cleanup_by),
-            rx.cond(one.requires != "", rx.el.span("Requires ", one.requires)),
-            rx.el.code(one.key, class_name="mono"),
+            rx.el.span(header.sentence),
+            rx.el.span("Owner ", header.owner),
+            rx.el.span("Clean up by ", header.cleanup_by),
+            rx.cond(header.requires != "", rx.el.span("Requires ", header.requires)),
+            rx.el.code(header.key, class_name="mono"),
         ),
-        bone("240px"),
+        skeleton_block("240px"),
     )
-    states = rx.cond(
-        OneFlagState.loaded,
-        rx.fragment(badge(one.state, one.tone), rx.cond(one.stale, badge("Stale"))),
+    badges = rx.cond(
+        FlagPageState.loaded,
+        rx.fragment(badge(header.state, header.tone), rx.cond(header.stale, badge("Stale"))),
     )
-    title = rx.cond(OneFlagState.loaded, one.title, bone("160px", "24px"))
-    return head(title, above=crumbs, beside=states, said=facts, actions=[switches()])
+    title = rx.cond(FlagPageState.loaded, header.title, skeleton_block("160px", "24px"))
+    return page_header(
+        title, breadcrumbs=crumbs, badges=badges, description=facts, actions=[header_actions()]
+    )
 
 
-def notice() -> rx.Component:
+def flag_notice() -> rx.Component:
     """The one thing that matters most about it now."""
-    one = OneFlagState.one
-    killed = banner(rx.fragment(rx.el.b("Killed. "), one.killed_said), tone="bad", glyph="power-off")
-    late = rx.fragment(rx.el.b("Should be gone since ", one.cleanup_by, ". "), one.to_do)
-    stale = banner(late, tone="warn", glyph="clock-alert")
-    return rx.cond(one.killed, killed, rx.cond(one.stale, stale))
+    header = FlagPageState.header
+    killed_banner = banner(
+        rx.fragment(rx.el.b("Killed. "), header.killed_text), tone="bad", glyph="power-off"
+    )
+    overdue_text = rx.fragment(rx.el.b("Should be gone since ", header.cleanup_by, ". "), header.advice)
+    stale_banner = banner(overdue_text, tone="warn", glyph="clock-alert")
+    return rx.cond(header.killed, killed_banner, rx.cond(header.stale, stale_banner))
 
 
-@rx.page(route="/flags/[flag]", title="Flag · Operator", on_load=OneFlagState.load)
-def flag() -> rx.Component:
+@rx.page(route="/flags/[flag]", title="Flag · Operator", on_load=FlagPageState.load)
+def flag_page() -> rx.Component:
     return page(
-        heading(),
-        rules_hull(),
-        figures_hull(),
-        exposed_hull(),
-        history(),
-        dialogs(),
+        flag_page_header(),
+        rules_panel(),
+        metrics_panel(),
+        exposed_panel(),
+        history_panel(),
+        flag_dialogs(),
         current="Flags",
-        load=OneFlagState.load,
-        banner=notice(),
+        load=FlagPageState.load,
+        banner=flag_notice(),
     )

@@ -9,56 +9,59 @@ from typing import Annotated, Any
 from pydantic import StringConstraints
 
 from admin_app import words
-from admin_app.pages.flags import Reason, to_do
+from admin_app.pages.flags import ReasonText, cleanup_advice
+from shared.backoffice import flag_admin, flag_exposure
 from shared.core.errors import Invalid
-from shared.entitlements import rollouts, rules
+from shared.entitlements import flag_rules
 from shared.entitlements.features import FEATURES
+from shared.entitlements.flag_evaluation import KINDS_WITH_VALUES, RULE_KINDS
 from shared.entitlements.models import FlagVersion
-from shared.entitlements.rollout import KINDS, WITH_VALUES
-from shared.tenancy import exposure
-from shared.ui.form_model import Form, a_word
-from shared.ui.table import initials
+from shared.ui.forms import Form, parse_choice
+from shared.ui.tables import initials_of
 
-NAMED = 8  # tenants that an effect names; the others are counted
-Moment = Annotated[str, StringConstraints(max_length=30)]
+NAMES_SHOWN = 8  # tenants that an effect names; the others are counted
+DateTimeText = Annotated[str, StringConstraints(max_length=30)]
 
 
 class RuleForm(Form):
     kind: str
     value: str = ""
     percent: str = ""
-    starts_at: Moment = ""
-    ends_at: Moment = ""
+    starts_at: DateTimeText = ""
+    ends_at: DateTimeText = ""
 
-    def rule(self) -> dict[str, Any]:
+    def to_rule(self) -> dict[str, Any]:
         """As the service reads it. Raises Invalid."""
-        found: dict[str, Any] = {"kind": a_word(self.kind, KINDS)}
-        if self.kind in WITH_VALUES:
-            found["values"] = [self.value]
+        rule: dict[str, Any] = {"kind": parse_choice(self.kind, RULE_KINDS)}
+        if self.kind in KINDS_WITH_VALUES:
+            rule["values"] = [self.value]
         if self.kind == "percentage":
-            found["percent"] = _number(self.percent)
-        times = {"starts_at": _moment(self.starts_at), "ends_at": _moment(self.ends_at)}
-        return found | {side: at for side, at in times.items() if at}
+            rule["percent"] = _parse_percent(self.percent)
+        times = {
+            "starts_at": _parse_utc_datetime(self.starts_at),
+            "ends_at": _parse_utc_datetime(self.ends_at),
+        }
+        return rule | {side: at for side, at in times.items() if at}
 
 
 class ReasonForm(Form):
-    reason: Reason
+    reason: ReasonText
 
 
-class SwitchForm(Form):
+class FlagSwitchForm(Form):
     """Killing, reviving and retiring."""
 
-    reason: Reason
+    reason: ReasonText
     confirm: Annotated[str, StringConstraints(max_length=60)]
 
 
-class MoveForm(Form):
+class MoveCleanupForm(Form):
     cleanup_by: str
-    reason: Reason
+    reason: ReasonText
 
 
 @dataclass(frozen=True)
-class Head:
+class FlagHeader:
     key: str = ""
     title: str = ""
     sentence: str = ""
@@ -68,38 +71,38 @@ class Head:
     cleanup_by: str = ""
     cleanup_iso: str = ""
     stale: bool = False
-    to_do: str = ""
+    advice: str = ""
     requires: str = ""
     killed: bool = False
-    killed_said: str = ""
+    killed_text: str = ""
     retired: bool = False
     in_code: bool = False
 
 
 @dataclass(frozen=True)
-class Figures:
+class FlagMetrics:
     exposed: str = ""
-    of: str = ""
+    exposed_note: str = ""
     errors: str = ""
-    errors_of: str = ""
-    others: str = ""
-    others_of: str = ""
-    refused: str = ""
+    errors_note: str = ""
+    errors_elsewhere: str = ""
+    errors_elsewhere_note: str = ""
+    refusals: str = ""
 
 
 @dataclass(frozen=True)
 class RuleRow:
-    place: str
-    said: str
+    index: str
+    text: str
 
 
 @dataclass(frozen=True)
-class VersionRow:
+class FlagVersionRow:
     number: str
-    by: str
+    author: str
     initials: str
-    did: str
-    said: str
+    action_text: str
+    rules_text: str
     reason: str
     at: str
 
@@ -109,133 +112,137 @@ class ExposedRow:
     id: str
     name: str
     plan: str
-    why: str
+    reason: str
     decisions: str
     errors: str
-    bad: bool
+    has_errors: bool
 
 
 @dataclass(frozen=True)
-class EffectRow:
+class FlagImpactView:
     before: str = ""
     after: str = ""
-    of: str = ""
-    gains: str = ""
-    gained: str = ""  # names
-    losses: str = ""
-    lost: str = ""
-    nothing: bool = True
+    total_text: str = ""
+    gains_text: str = ""
+    gained_names: str = ""  # names
+    losses_text: str = ""
+    lost_names: str = ""
+    is_empty: bool = True
 
 
-def shown_head(found: rollouts.History) -> Head:
-    one, version = found.flag, found.versions[0]
-    state, tone = words.flag_state(one)
-    killed = version.killed and one.row.retired_at is None
-    return Head(
-        one.key,
-        one.row.title,
-        one.row.sentence,
-        one.row.owner,
+def flag_header(flag_history: flag_admin.FlagDetail) -> FlagHeader:
+    flag, version = flag_history.flag, flag_history.versions[0]
+    state, tone = words.flag_badge(flag)
+    killed = version.killed and flag.row.retired_at is None
+    return FlagHeader(
+        flag.key,
+        flag.row.title,
+        flag.row.sentence,
+        flag.row.owner,
         state,
         tone,
-        f"{one.row.cleanup_by:%-d %B %Y}",
-        one.row.cleanup_by.isoformat(),
-        one.stale,
-        to_do(one) if one.stale else "",
-        FEATURES[one.row.required_feature].title if one.row.required_feature in FEATURES else "",
+        f"{flag.row.cleanup_by:%-d %B %Y}",
+        flag.row.cleanup_by.isoformat(),
+        flag.is_overdue,
+        cleanup_advice(flag) if flag.is_overdue else "",
+        FEATURES[flag.row.required_feature].title if flag.row.required_feature in FEATURES else "",
         killed,
-        _killed(found.versions) if killed else "",
-        one.row.retired_at is not None,
-        one.in_code,
+        _killed_text(flag_history.versions) if killed else "",
+        flag.row.retired_at is not None,
+        flag.is_in_code,
     )
 
 
-def _killed(versions: Sequence[FlagVersion]) -> str:
+def _killed_text(versions: Sequence[FlagVersion]) -> str:
     """Who did it and why: rules may have been changed since."""
     first = next(
-        (one for one, before in pairwise(versions) if one.killed > before.killed),
+        (version for version, previous in pairwise(versions) if version.killed > previous.killed),
         versions[0],
     )
     return f"By {first.created_by}: {first.reason}"
 
 
-def figures(found: exposure.Reach) -> Figures:
-    lacking = words.some_of(found.lacking, "more lacks", "more lack") if found.lacking else ""
-    what = f"; {lacking} what it requires" if lacking else ""
-    return Figures(
-        f"{found.exposed.tenants:,} of {found.of:,}",
-        f"{'tenant' if found.of == 1 else 'tenants'}{what}",
-        *_rate(found.exposed),
-        *_rate(found.others),
-        f"{found.refused:,}",
+def flag_metrics(reach: flag_exposure.FlagReach) -> FlagMetrics:
+    lacking_text = (
+        words.plural(reach.unentitled_tenants, "more lacks", "more lack") if reach.unentitled_tenants else ""
+    )
+    requirement_note = f"; {lacking_text} what it requires" if lacking_text else ""
+    return FlagMetrics(
+        f"{reach.exposed.tenants:,} of {reach.total_tenants:,}",
+        f"{'tenant' if reach.total_tenants == 1 else 'tenants'}{requirement_note}",
+        *_rate_texts(reach.exposed),
+        *_rate_texts(reach.others),
+        f"{reach.refusals:,}",
     )
 
 
-def _rate(rate: exposure.Rate) -> tuple[str, str]:
-    if rate.per_thousand is None:
+def _rate_texts(rate: flag_exposure.ErrorRate) -> tuple[str, str]:
+    if rate.errors_per_thousand is None:
         return "–", "Nothing was decided"
-    decided = words.some_of(rate.decisions, "decision", "decisions")
-    return f"{rate.per_thousand:,.1f}", f"{rate.errors:,} in {decided}"
+    decision_count = words.plural(rate.decisions, "decision", "decisions")
+    return f"{rate.errors_per_thousand:,.1f}", f"{rate.errors:,} in {decision_count}"
 
 
-def rule_rows(found: Sequence[Any]) -> list[RuleRow]:
-    return [RuleRow(str(place), rules.in_words(one)) for place, one in enumerate(found)]
+def rule_rows(rule_list: Sequence[Any]) -> list[RuleRow]:
+    return [RuleRow(str(index), flag_rules.describe_rule(rule)) for index, rule in enumerate(rule_list)]
 
 
-def version_rows(versions: Sequence[FlagVersion]) -> list[VersionRow]:
-    before = [*versions[1:], None]
-    return [_version_row(one, last) for one, last in zip(versions, before, strict=True)]
+def version_rows(versions: Sequence[FlagVersion]) -> list[FlagVersionRow]:
+    previous_versions = [*versions[1:], None]
+    return [
+        _version_row(version, previous) for version, previous in zip(versions, previous_versions, strict=True)
+    ]
 
 
-def _version_row(one: FlagVersion, last: FlagVersion | None) -> VersionRow:
-    did = "changed the rules"
-    if last is None:
-        did = "created it"
-    elif one.killed != last.killed:
-        did = "killed it" if one.killed else "revived it"
-    return VersionRow(
-        str(one.number),
-        one.created_by,
-        initials(one.created_by),
-        did,
-        f"On for {rules.all_in_words(one.rules, killed=one.killed)}.",
-        one.reason,
-        one.created_at.isoformat(),
+def _version_row(version: FlagVersion, previous: FlagVersion | None) -> FlagVersionRow:
+    action_text = "changed the rules"
+    if previous is None:
+        action_text = "created it"
+    elif version.killed != previous.killed:
+        action_text = "killed it" if version.killed else "revived it"
+    return FlagVersionRow(
+        str(version.number),
+        version.created_by,
+        initials_of(version.created_by),
+        action_text,
+        f"On for {flag_rules.describe_rules(version.rules, killed=version.killed)}.",
+        version.reason,
+        version.created_at.isoformat(),
     )
 
 
-def exposed_row(one: exposure.Exposed) -> ExposedRow:
+def exposed_row(tenant: flag_exposure.ExposedTenant) -> ExposedRow:
     return ExposedRow(
-        one.tenant_id,
-        one.name,
-        one.plan,
-        one.found,
-        f"{one.lately.decisions:,}",
-        f"{one.lately.errors:,}",
-        one.lately.errors > 0,
+        tenant.tenant_id,
+        tenant.name,
+        tenant.plan,
+        tenant.explanation,
+        f"{tenant.recent_decisions.decisions:,}",
+        f"{tenant.recent_decisions.errors:,}",
+        tenant.recent_decisions.errors > 0,
     )
 
 
-def effect_row(effect: exposure.Effect) -> EffectRow:
-    gains, losses = len(effect.gains), len(effect.losses)
-    return EffectRow(
-        f"{effect.before:,}",
-        f"{effect.after:,}",
-        words.some_of(effect.of, "tenant", "tenants"),
-        words.some_of(gains, "tenant gets it", "tenants get it") if gains else "",
-        _names(effect.gains),
-        words.some_of(losses, "tenant loses it", "tenants lose it") if losses else "",
-        _names(effect.losses),
+def flag_impact_view(impact: flag_exposure.RulesImpact) -> FlagImpactView:
+    gains, losses = len(impact.gains), len(impact.losses)
+    return FlagImpactView(
+        f"{impact.before:,}",
+        f"{impact.after:,}",
+        words.plural(impact.total_tenants, "tenant", "tenants"),
+        words.plural(gains, "tenant gets it", "tenants get it") if gains else "",
+        _join_names(impact.gains),
+        words.plural(losses, "tenant loses it", "tenants lose it") if losses else "",
+        _join_names(impact.losses),
         not gains and not losses,
     )
 
 
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+def _join_names(names: Sequence[str]) -> str:
+    hidden_count = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {hidden_count:,} more" if hidden_count > 0 else "")
 
 
-def _number(text: str) -> float:
+def _parse_percent(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -244,7 +251,7 @@ def _number(text: str) -> float:
         ) from None
 
 
-def _moment(text: str) -> str:
+def _parse_utc_datetime(text: str) -> str:
     """Of a field for day and time, which knows no zone: here it is UTC. Raises Invalid."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat() if text else ""

@@ -10,33 +10,32 @@ from reflex.event import EventSpec
 
 from admin_app import words
 from admin_app.frame import page
-from admin_app.shell import PageState, allowed
+from admin_app.shell import PageState, guard_control
 from shared.access import actions
+from shared.backoffice import flag_admin, flag_exposure
 from shared.core.errors import Invalid
-from shared.entitlements import rollouts
 from shared.entitlements.features import FEATURES
-from shared.tenancy import exposure
-from shared.tenancy.entry import LONGEST_REASON
-from shared.ui.feedback import banner, empty, skeleton_rows
-from shared.ui.form import button, dialog, field, text_input
-from shared.ui.form_model import Form
-from shared.ui.gate import needs
-from shared.ui.hull import hull, small
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, row, some
+from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.ui.authorize import needs
+from shared.ui.banners import banner, empty_state, skeleton_rows
+from shared.ui.controls import button, dialog, form_field, text_input
+from shared.ui.forms import Form
+from shared.ui.panels import panel, small
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("Flag"),
     Column("State"),
-    Column("Owner", less=True),
-    Column("Clean up by", less=True),
-    Column("Exposed", end=True),
+    Column("Owner", hidden_on_phone=True),
+    Column("Clean up by", hidden_on_phone=True),
+    Column("Exposed", align_end=True),
 ]
-REQUIRED = [("", "Nothing"), *((one.key, one.title) for one in FEATURES.values())]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_REASON)]
+FEATURE_CHOICES = [("", "Nothing"), *((feature.key, feature.title) for feature in FEATURES.values())]
+ReasonText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
-class CreateForm(Form):
+class CreateFlagForm(Form):
     """Of a new flag. How long each may be, and that the date lies ahead, says the service."""
 
     key: str
@@ -45,7 +44,7 @@ class CreateForm(Form):
     owner: str
     cleanup_by: str
     required_feature: str = ""
-    reason: Reason
+    reason: ReasonText
 
 
 @dataclass(frozen=True)
@@ -57,35 +56,35 @@ class FlagRow:
     tone: str
     cleanup_by: str
     stale: bool
-    to_do: str
+    advice: str
     exposed: str
-    of: str
+    total_text: str
 
 
-def flag_row(one: rollouts.Known, counts: exposure.Counts) -> FlagRow:
-    state, tone = words.flag_state(one)
+def flag_row(flag: flag_admin.FlagSummary, counts: flag_exposure.FlagCounts) -> FlagRow:
+    state, tone = words.flag_badge(flag)
     return FlagRow(
-        one.key,
-        one.row.title,
-        one.row.owner,
+        flag.key,
+        flag.row.title,
+        flag.row.owner,
         state,
         tone,
-        f"{one.row.cleanup_by:%-d %B %Y}",
-        one.stale,
-        to_do(one) if one.stale else "",
-        f"{counts.on.get(one.key, 0):,}",
-        f"of {counts.of:,}",
+        f"{flag.row.cleanup_by:%-d %B %Y}",
+        flag.is_overdue,
+        cleanup_advice(flag) if flag.is_overdue else "",
+        f"{counts.enabled_tenants.get(flag.key, 0):,}",
+        f"of {counts.total_tenants:,}",
     )
 
 
-def to_do(one: rollouts.Known) -> str:
+def cleanup_advice(flag: flag_admin.FlagSummary) -> str:
     """About a stale one."""
-    if one.in_code:
+    if flag.is_in_code:
         return "Take it out of the code, then retire it; or move the date."
     return "The code no longer asks for it. Retire it."
 
 
-def a_day(text: str) -> date:
+def parse_day(text: str) -> date:
     """Of a date field. Raises Invalid."""
     try:
         return date.fromisoformat(text)
@@ -98,79 +97,79 @@ def a_day(text: str) -> date:
 class FlagsState(PageState):
     loaded: bool = False
     rows: list[FlagRow] = []
-    stale: str = ""  # how many of them, in words
-    creating: bool = False
+    stale_text: str = ""  # how many of them, in words
+    is_dialog_open: bool = False
 
     @rx.event
     @needs(actions.OP_FLAG_READ, page=True)
     async def load(self) -> None:
-        async with self._open(FlagsState.load, rollouts.TOPIC, "tenant") as octx:
-            found = await rollouts.list_flags(octx)
-            counts = await exposure.counts(octx)
-        self.rows = [flag_row(one, counts) for one in found]
-        stale = sum(one.stale for one in found)
-        self.stale = words.some_of(stale, "flag is", "flags are") if stale else ""
+        async with self._open_page(FlagsState.load, flag_admin.TOPIC, "tenant") as octx:
+            flags = await flag_admin.list_flags(octx)
+            counts = await flag_exposure.count_exposed_tenants(octx)
+        self.rows = [flag_row(flag, counts) for flag in flags]
+        stale = sum(flag.is_overdue for flag in flags)
+        self.stale_text = words.plural(stale, "flag is", "flags are") if stale else ""
         self.loaded = True
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def ask(self) -> None:
-        self.creating = True
+    async def open_dialog(self) -> None:
+        self.is_dialog_open = True
 
     @rx.event
     @needs(actions.OP_FLAG_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.creating = False
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.is_dialog_open = False
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def create(self, payload: dict[str, Any]) -> list[EventSpec]:
-        form = CreateForm.read(payload)
-        day = a_day(form.cleanup_by) if form.cleanup_by else None
+    async def create_flag(self, payload: dict[str, Any]) -> list[EventSpec]:
+        form = CreateFlagForm.read(payload)
+        day = parse_day(form.cleanup_by) if form.cleanup_by else None
         async with self._ctx() as octx:
-            await rollouts.create(
+            await flag_admin.create_flag(
                 *(octx, form.key, form.title, form.sentence, form.owner, day, form.reason),
                 required_feature=form.required_feature,
             )
-        self.creating = False
-        said = rx.toast.success(
+        self.is_dialog_open = False
+        success = rx.toast.success(
             f"Created {form.key}.", description="It is off for everybody until it has rules."
         )
-        return [rx.redirect(f"/flags/{form.key}"), said]
+        return [rx.redirect(f"/flags/{form.key}"), success]
 
 
-def flag_line(one: FlagRow) -> rx.Component:
+def flag_line(flag: FlagRow) -> rx.Component:
     name = rx.el.div(
-        link(one.title, f"/flags/{one.key}", class_name="strong"),
-        rx.el.code(one.key, class_name="mono muted cut-anywhere"),
-        small(one.owner, " · ", one.cleanup_by, class_name="only-small"),
-        rx.cond(one.to_do != "", small(one.to_do)),
+        link(flag.title, f"/flags/{flag.key}", class_name="strong"),
+        rx.el.code(flag.key, class_name="mono muted cut-anywhere"),
+        small(flag.owner, " · ", flag.cleanup_by, class_name="only-small"),
+        rx.cond(flag.advice != "", small(flag.advice)),
         class_name="two",
     )
     states = rx.el.span(
-        badge(one.state, one.tone),
-        rx.cond(one.stale, badge("Stale")),
+        badge(flag.state, flag.tone),
+        rx.cond(flag.stale, badge("Stale")),
         class_name="row wrap",
     )
-    day = rx.cond(one.stale, rx.el.span(one.cleanup_by, class_name="down nowrap"), one.cleanup_by)
-    exposed = rx.fragment(one.exposed, " ", small(one.of))
-    return row(COLUMNS, name, states, one.owner, day, exposed)
+    day = rx.cond(flag.stale, rx.el.span(flag.cleanup_by, class_name="down nowrap"), flag.cleanup_by)
+    exposed = rx.fragment(flag.exposed, " ", small(flag.total_text))
+    return table_row(COLUMNS, name, states, flag.owner, day, exposed)
 
 
-def creating() -> rx.Component:
-    required = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in REQUIRED],
+def create_dialog() -> rx.Component:
+    feature_select = rx.el.select(
+        *[rx.el.option(label, value=value) for value, label in FEATURE_CHOICES],
         id="required_feature",
         name="required_feature",
         class_name="input",
         aria_describedby="required_feature-note",
     )
     fields = [
-        field(
+        form_field(
             "Key",
             text_input(
                 "key",
-                noted=True,
+                has_note=True,
                 required=True,
                 max_length=40,
                 auto_complete="off",
@@ -179,12 +178,12 @@ def creating() -> rx.Component:
             id="key",
             hint="As the code will ask for it. It is never used for anything else.",
         ),
-        field(
+        form_field(
             "Title",
             text_input("title", required=True, max_length=60, auto_complete="off", placeholder="New reports"),
             id="title",
         ),
-        field(
+        form_field(
             "What it opens",
             text_input(
                 "sentence",
@@ -195,32 +194,32 @@ def creating() -> rx.Component:
             ),
             id="sentence",
         ),
-        field(
+        form_field(
             "Owner",
-            text_input("owner", noted=True, required=True, max_length=60, auto_complete="off"),
+            text_input("owner", has_note=True, required=True, max_length=60, auto_complete="off"),
             id="owner",
             hint="The team that answers for it.",
         ),
-        field(
+        form_field(
             "Clean up by",
-            text_input("cleanup_by", type="date", noted=True, required=True),
+            text_input("cleanup_by", type="date", has_note=True, required=True),
             id="cleanup_by",
             hint="After that day it is stale and stands on top of the list.",
         ),
-        field(
+        form_field(
             "Requires",
-            required,
+            feature_select,
             id="required_feature",
             hint="Off, whatever its rules say, for tenants whose plan does not include this.",
         ),
-        field(
+        form_field(
             "Reason",
             text_input(
                 "create-reason",
                 name="reason",
-                noted=True,
+                has_note=True,
                 required=True,
-                max_length=LONGEST_REASON,
+                max_length=MAX_REASON_LENGTH,
                 auto_complete="off",
             ),
             id="create-reason",
@@ -233,26 +232,28 @@ def creating() -> rx.Component:
         "A flag is temporary: somebody answers for it, and there is a day on which it is gone.",
         *fields,
         confirm="Create flag",
-        submit=FlagsState.create,
-        open=FlagsState.creating,
-        on_open_change=FlagsState.dismiss,
+        submit=FlagsState.create_flag,
+        open=FlagsState.is_dialog_open,
+        on_open_change=FlagsState.close_dialog,
         test_id="create-form",
     )
 
 
 @rx.page(route="/flags", title="Flags · Operator", on_load=FlagsState.load)
-def flags() -> rx.Component:
-    make = allowed(
+def flags_page() -> rx.Component:
+    create_button = guard_control(
         actions.OP_FLAG_WRITE,
-        button("Create flag", kind="primary", glyph="plus", on_click=FlagsState.ask, data_testid="create"),
+        button(
+            "Create flag", kind="primary", glyph="plus", on_click=FlagsState.open_dialog, data_testid="create"
+        ),
         "Create flag",
         glyph="plus",
     )
-    late = rx.cond(
-        FlagsState.stale != "",
+    overdue_banner = rx.cond(
+        FlagsState.stale_text != "",
         banner(
             rx.fragment(
-                rx.el.b(FlagsState.stale, " past the clean-up date. "),
+                rx.el.b(FlagsState.stale_text, " past the clean-up date. "),
                 "Take it out of the code and retire it, or move the date and say why.",
             ),
             tone="warn",
@@ -260,17 +261,17 @@ def flags() -> rx.Component:
         ),
     )
     table = data_table("Flags", COLUMNS, rx.foreach(FlagsState.rows, flag_line), test_id="flags")
-    nothing = empty("No flags yet", "Create one to open something new step by step.", glyph="flag")
-    found = rx.cond(some(FlagsState.rows), table, nothing)
+    no_flags = empty_state("No flags yet", "Create one to open something new step by step.", glyph="flag")
+    content = rx.cond(has_items(FlagsState.rows), table, no_flags)
     return page(
-        head(
+        page_header(
             "Flags",
-            said="What is opened step by step, and can be closed at once.",
-            actions=[make],
+            description="What is opened step by step, and can be closed at once.",
+            actions=[create_button],
         ),
-        hull(rx.cond(FlagsState.loaded, found, skeleton_rows(3)), name="Flags"),
-        creating(),
+        panel(rx.cond(FlagsState.loaded, content, skeleton_rows(3)), name="Flags"),
+        create_dialog(),
         current="Flags",
         load=FlagsState.load,
-        banner=late,
+        banner=overdue_banner,
     )

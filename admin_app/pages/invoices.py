@@ -8,40 +8,43 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses, billing_words, confirming, words
-from admin_app.confirming import FOR_US, Reason
+from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.billing import desk
-from shared.billing.desk import ListedInvoice
-from shared.core.ctx import OperatorCtx
-from shared.tenancy.entry import LOOK_LASTS
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import search, select
-from shared.ui.form_model import Form, a_line, a_word
-from shared.ui.gate import needs
-from shared.ui.hull import hull, small
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, pager, row, some
+from shared.backoffice import tenant_billing
+from shared.backoffice.tenant_billing import TenantInvoice
+from shared.core.context import OperatorCtx
+from shared.tenancy.entry import VISIT_DURATION
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.controls import search_input, select
+from shared.ui.forms import Form, parse_choice, parse_line
+from shared.ui.panels import panel, small
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
 
 COLUMNS = [
     Column("Invoice"),
-    Column("Tenant", less=True),
+    Column("Tenant", hidden_on_phone=True),
     Column("Status"),
-    Column("Due", end=True, less=True),
-    Column("Total", end=True),
-    Column("Date", end=True, less=True),
+    Column("Due", align_end=True, hidden_on_phone=True),
+    Column("Total", align_end=True),
+    Column("Date", align_end=True, hidden_on_phone=True),
 ]
-CHOICES = [("", "All states"), *((key, words_[0]) for key, words_ in billing_words.INVOICE.items())]
-PAGE = 50
+STATUS_CHOICES = [
+    ("", "All states"),
+    *((key, label_and_tone[0]) for key, label_and_tone in billing_words.INVOICE_STATUS_LABELS.items()),
+]
+PAGE_SIZE = 50
 
 
 class ReasonForm(Form):
-    reason: Reason
+    reason: ReasonText
 
 
 @dataclass(frozen=True)
-class InvoiceRow:
+class ListedInvoiceRow:
     id: str
     number: str
     href: str  # of the provider's page for it
@@ -54,178 +57,189 @@ class InvoiceRow:
     at: str
 
 
-def invoice_row(one: ListedInvoice) -> InvoiceRow:
-    found = one.invoice
-    word, tone = billing_words.invoice(found.status)
-    return InvoiceRow(
-        found.id,
-        found.number or "No number yet",
-        found.page_url,
-        one.tenant,
-        addresses.billing(found.tenant_id),
-        word,
+def listed_invoice_row(listed_invoice: TenantInvoice) -> ListedInvoiceRow:
+    invoice = listed_invoice.invoice
+    status_label, tone = billing_words.invoice_badge(invoice.status)
+    return ListedInvoiceRow(
+        invoice.id,
+        invoice.number or "No number yet",
+        invoice.page_url,
+        listed_invoice.tenant_name,
+        addresses.billing_url(invoice.tenant_id),
+        status_label,
         tone,
-        billing_words.amount(found.due, found.currency) if found.due else "",
-        billing_words.amount(found.total, found.currency),
-        found.created_at.isoformat(),
+        billing_words.format_amount(invoice.due, invoice.currency) if invoice.due else "",
+        billing_words.format_amount(invoice.total, invoice.currency),
+        invoice.created_at.isoformat(),
     )
 
 
 class InvoicesState(PageState):
     loaded: bool = False
-    inside: bool = False  # a reason has been given and still counts
+    is_visit_open: bool = False  # a reason has been given and still counts
     reason: str = ""
-    rows: list[InvoiceRow] = []
+    rows: list[ListedInvoiceRow] = []
     status: str = ""
     query: str = ""
-    said: str = ""
+    count_text: str = ""
     has_next: bool = False
     has_previous: bool = False
-    _until: datetime | None = None  # until when the reason counts
+    _visit_until: datetime | None = None  # until when the reason counts
     _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next: str = ""
+    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.OP_BILLING_READ, page=True)
     async def load(self) -> None:
-        async with self._open(InvoicesState.load, "billing") as octx:
-            await self._read(octx, self._reason(), self.status, self.query, self._cursors)
+        async with self._open_page(InvoicesState.load, "billing") as octx:
+            await self._read(octx, self._current_reason(), self.status, self.query, self._cursors)
 
     async def _read(
         self, octx: OperatorCtx, reason: str, status: str, query: str, cursors: list[str]
     ) -> None:
         """Reads and then shows: a refusal leaves the page as it was."""
-        found = desk.InvoicesPage(())
+        invoices_page = tenant_billing.TenantInvoicePage(())
         if reason:
             after = cursors[-1] if cursors else ""
-            found = await desk.list_invoices(octx, reason, status, query=query, after=after, limit=PAGE)
-        self.rows = [invoice_row(one) for one in found.rows]
-        self.status, self.query, self._cursors, self._next = status, query, cursors, found.after
-        self.inside, self.reason = bool(reason), reason
-        self.has_next, self.has_previous = bool(found.after), bool(cursors)
-        self.said = words.some_of(len(self.rows), "invoice", "invoices")
+            invoices_page = await tenant_billing.list_invoices(
+                octx, reason, status, query=query, after=after, limit=PAGE_SIZE
+            )
+        self.rows = [listed_invoice_row(listed_invoice) for listed_invoice in invoices_page.rows]
+        self.status, self.query, self._cursors, self._next_cursor = (
+            status,
+            query,
+            cursors,
+            invoices_page.after,
+        )
+        self.is_visit_open, self.reason = bool(reason), reason
+        self.has_next, self.has_previous = bool(invoices_page.after), bool(cursors)
+        self.count_text = words.plural(len(self.rows), "invoice", "invoices")
         self.loaded = True
 
-    def _reason(self) -> str:
+    def _current_reason(self) -> str:
         """ "" when none was given, or too long ago."""
-        return self.reason if self._until and datetime.now(UTC) < self._until else ""
+        return self.reason if self._visit_until and datetime.now(UTC) < self._visit_until else ""
 
-    async def _turn(self, status: str, query: str, cursors: list[str]) -> None:
+    async def _reload(self, status: str, query: str, cursors: list[str]) -> None:
         async with self._ctx() as octx:
-            await self._read(octx, self._reason(), status, query, cursors)
+            await self._read(octx, self._current_reason(), status, query, cursors)
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def enter(self, payload: dict[str, Any]) -> EventSpec:
+    async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._ctx() as octx:
             await self._read(octx, form.reason, "", "", [])
-        self._until = datetime.now(UTC) + LOOK_LASTS
+        self._visit_until = datetime.now(UTC) + VISIT_DURATION
         return rx.toast.success(
             "You are reading across tenants.", description="The operators' trail says so."
         )
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def leave(self) -> None:
-        self._until = None
-        await self._turn("", "", [])
+    async def end_visit(self) -> None:
+        self._visit_until = None
+        await self._reload("", "", [])
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def look_for(self, query: str) -> None:
-        await self._turn(self.status, a_line(query), [])
+    async def search_invoices(self, query: str) -> None:
+        await self._reload(self.status, parse_line(query), [])
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def choose_status(self, status: str) -> None:
-        await self._turn(a_word(status, ("", *desk.INVOICE_STATUSES)), self.query, [])
+        await self._reload(parse_choice(status, ("", *tenant_billing.INVOICE_STATUSES)), self.query, [])
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def next(self) -> None:
-        if self._next:
-            await self._turn(self.status, self.query, [*self._cursors, self._next])
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            await self._reload(self.status, self.query, [*self._cursors, self._next_cursor])
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def previous(self) -> None:
-        await self._turn(self.status, self.query, self._cursors[:-1])
+    async def previous_page(self) -> None:
+        await self._reload(self.status, self.query, self._cursors[:-1])
 
 
-def invoice_line(one: InvoiceRow) -> rx.Component:
+def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
     number = rx.cond(
-        one.href != "",
-        link(one.number, one.href, class_name="strong", target="_blank"),
-        rx.el.span(one.number, class_name="strong"),
+        invoice.href != "",
+        link(invoice.number, invoice.href, class_name="strong", target="_blank"),
+        rx.el.span(invoice.number, class_name="strong"),
     )
     name = rx.el.div(
         number,
-        small(rx.el.code(one.id, class_name="mono"), class_name="cut-anywhere"),
-        small(link(one.tenant, one.tenant_href, class_name="plain-link"), " · ", when(one.at, "", "day"),
+        small(rx.el.code(invoice.id, class_name="mono"), class_name="cut-anywhere"),
+        small(link(invoice.tenant, invoice.tenant_href, class_name="plain-link"), " · ", local_time(invoice.at, "", "day"),
               class_name="only-small"),
         class_name="two",
     )  # fmt: skip
-    return row(
+    return table_row(
         COLUMNS,
         name,
-        link(one.tenant, one.tenant_href, class_name="plain-link"),
-        badge(one.status, one.tone),
-        one.due,
-        one.total,
-        when(one.at, "", "day"),
+        link(invoice.tenant, invoice.tenant_href, class_name="plain-link"),
+        badge(invoice.status, invoice.tone),
+        invoice.due,
+        invoice.total,
+        local_time(invoice.at, "", "day"),
     )
 
 
-def listed() -> rx.Component:
+def invoices_panel() -> rx.Component:
     state = InvoicesState
-    find = search(
+    search_field = search_input(
         "Search by number, tenant or id",
         default_value=state.query,
-        on_change=state.look_for.debounce(200),
+        on_change=state.search_invoices.debounce(200),
         max_length=200,
     )
-    chosen = select("State", CHOICES, value=state.status, on_change=state.choose_status)
-    nothing = rx.cond(
+    status_select = select("State", STATUS_CHOICES, value=state.status, on_change=state.choose_status)
+    no_invoices = rx.cond(
         (state.query != "") | (state.status != ""),
-        empty(
+        empty_state(
             "No invoice matches",
             "The search looks at whole numbers and ids, and at names of tenants.",
             glyph="search-x",
         ),
-        empty("No invoices yet", "The first one comes when somebody has subscribed.", glyph="receipt-text"),
+        empty_state(
+            "No invoices yet", "The first one comes when somebody has subscribed.", glyph="receipt-text"
+        ),
     )
     foot = pager(
-        state.said,
-        older=state.next,
-        newer=state.previous,
-        has_older=state.has_next,
-        has_newer=state.has_previous,
+        state.count_text,
+        on_next=state.next_page,
+        on_previous=state.previous_page,
+        has_next=state.has_next,
+        has_previous=state.has_previous,
     )
     table = data_table(
-        "Invoices", COLUMNS, rx.foreach(state.rows, invoice_line), foot=foot, test_id="invoices"
+        "Invoices", COLUMNS, rx.foreach(state.rows, invoice_line), footer=foot, test_id="invoices"
     )
     return rx.el.div(
-        confirming.looking("Reading across tenants: ", state.reason, state.leave),
-        rx.el.div(find, chosen, class_name="row wrap"),
-        hull(rx.cond(some(state.rows), table, nothing), name="Invoices"),
+        confirming.access_banner("Reading across tenants: ", state.reason, state.end_visit),
+        rx.el.div(search_field, status_select, class_name="row wrap"),
+        panel(rx.cond(has_items(state.rows), table, no_invoices), name="Invoices"),
         class_name="section",
     )
 
 
 @rx.page(route="/invoices", title="Invoices · Operator", on_load=InvoicesState.load)
-def invoices() -> rx.Component:
-    door = confirming.door(
+def invoices_page() -> rx.Component:
+    reason_form = confirming.access_form(
         "Why do you read everybody's invoices?",
-        InvoicesState.enter,
-        hint=f"{FOR_US} It counts for 30 minutes.",
+        InvoicesState.start_visit,
+        hint=f"{OPERATOR_AUDIT_HINT} It counts for 30 minutes.",
         example="Month end, what is still open",
         label="Read across tenants",
     )
-    loading = hull(skeleton_rows(5), name="Invoices")
+    loading = panel(skeleton_rows(5), name="Invoices")
     return page(
-        head("Invoices", said="Of every tenant, as last seen at the payment provider."),
-        rx.cond(InvoicesState.loaded, rx.cond(InvoicesState.inside, listed(), door), loading),
+        page_header("Invoices", description="Of every tenant, as last seen at the payment provider."),
+        rx.cond(
+            InvoicesState.loaded, rx.cond(InvoicesState.is_visit_open, invoices_panel(), reason_form), loading
+        ),
         current="Invoices",
         load=InvoicesState.load,
     )

@@ -9,32 +9,32 @@ from admin_app import words
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.core.ctx import OperatorCtx
-from shared.jobs import board
-from shared.tenancy import directory
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import select
-from shared.ui.form_model import a_word
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, pager, row, some
+from shared.backoffice import tenant_directory
+from shared.core.context import OperatorCtx
+from shared.jobs import queue_status
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.controls import select
+from shared.ui.forms import parse_choice
+from shared.ui.panels import panel, small, stat, stat_grid
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
 
 COLUMNS = [
     Column("Job"),
-    Column("Tenant", less=True),
+    Column("Tenant", hidden_on_phone=True),
     Column("Status"),
-    Column("Tries", end=True, less=True),
-    Column("Changed", end=True, less=True),
+    Column("Tries", align_end=True, hidden_on_phone=True),
+    Column("Changed", align_end=True, hidden_on_phone=True),
 ]
-CHOICES = [("", "All states"), *((key, words.JOB[key]) for key in board.STATUSES)]
-SAID = {
+STATUS_CHOICES = [("", "All states"), *((key, words.JOB_STATUS_LABELS[key]) for key in queue_status.STATUSES)]
+STATUS_NOTES = {
     "waiting": "Not started yet",
     "retrying": "Failed, will be tried again",
     "running": "A worker has them",
     "failed": "Tried for the last time",
 }
-PAGE = 50
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class JobRow:
     changed_at: str
 
 
-def job_row(one: board.Job, names: Any) -> JobRow:
-    status = words.JOB[one.status]
-    changed = one.changed_at or one.scheduled_at
+def job_row(job: queue_status.QueuedJob, names: Any) -> JobRow:
+    status = words.JOB_STATUS_LABELS[job.status]
+    changed = job.changed_at or job.scheduled_at
     return JobRow(
-        str(one.id),
-        one.task,
-        one.request_id,
-        one.tenant_id,
-        names.get(one.tenant_id, one.tenant_id),
+        str(job.id),
+        job.task,
+        job.request_id,
+        job.tenant_id,
+        names.get(job.tenant_id, job.tenant_id),
         status,
-        words.tone(status),
-        str(one.attempts),
+        words.tone_of(status),
+        str(job.attempts),
         changed.isoformat() if changed else "",
     )
 
@@ -69,90 +69,102 @@ def job_row(one: board.Job, names: Any) -> JobRow:
 class JobsState(PageState):
     loaded: bool = False
     rows: list[JobRow] = []
-    counts: dict[str, str] = dict.fromkeys(board.STATUSES, "0")
+    counts: dict[str, str] = dict.fromkeys(queue_status.STATUSES, "0")
     status: str = ""
-    said: str = ""
+    count_text: str = ""
     has_next: bool = False
     has_previous: bool = False
     _cursors: list[int] = []  # of the pages before this one; the last is this page's own
-    _next: int | None = None
+    _next_cursor: int | None = None
 
     @rx.event
     @needs(actions.OP_JOB_READ, page=True)
     async def load(self) -> None:
-        async with self._open(JobsState.load, "provisioning", "members", "invitations") as octx:
+        async with self._open_page(JobsState.load, "provisioning", "members", "invitations") as octx:
             await self._read(octx, self.status, self._cursors)
 
     async def _read(self, octx: OperatorCtx, status: str, cursors: list[int]) -> None:
         after = cursors[-1] if cursors else None
-        found = await directory.list_jobs(octx, status, after=after, limit=PAGE)
-        self.rows = [job_row(one, found.names) for one in found.page.jobs]
-        self.counts = {key: f"{count:,}" for key, count in found.counts.items()}
-        self.status, self._cursors, self._next = status, cursors, found.page.after
-        self.has_next, self.has_previous = found.page.after is not None, bool(cursors)
-        self.said = words.some_of(len(self.rows), "job", "jobs")
+        jobs_view = await tenant_directory.list_jobs(octx, status, after=after, limit=PAGE_SIZE)
+        self.rows = [job_row(job, jobs_view.tenant_names) for job in jobs_view.page.jobs]
+        self.counts = {key: f"{count:,}" for key, count in jobs_view.counts.items()}
+        self.status, self._cursors, self._next_cursor = status, cursors, jobs_view.page.next_cursor
+        self.has_next, self.has_previous = jobs_view.page.next_cursor is not None, bool(cursors)
+        self.count_text = words.plural(len(self.rows), "job", "jobs")
         self.loaded = True
 
-    async def _turn(self, status: str, cursors: list[int]) -> None:
+    async def _reload(self, status: str, cursors: list[int]) -> None:
         async with self._ctx() as octx:
             await self._read(octx, status, cursors)
 
     @rx.event
     @needs(actions.OP_JOB_READ)
     async def choose_status(self, status: str) -> None:
-        await self._turn(a_word(status, ("", *board.STATUSES)), [])
+        await self._reload(parse_choice(status, ("", *queue_status.STATUSES)), [])
 
     @rx.event
     @needs(actions.OP_JOB_READ)
-    async def next(self) -> None:
-        if self._next is not None:
-            await self._turn(self.status, [*self._cursors, self._next])
+    async def next_page(self) -> None:
+        if self._next_cursor is not None:
+            await self._reload(self.status, [*self._cursors, self._next_cursor])
 
     @rx.event
     @needs(actions.OP_JOB_READ)
-    async def previous(self) -> None:
-        await self._turn(self.status, self._cursors[:-1])
+    async def previous_page(self) -> None:
+        await self._reload(self.status, self._cursors[:-1])
 
 
-def job_line(one: JobRow) -> rx.Component:
-    whose = rx.cond(
-        one.tenant_id != "",
-        link(one.tenant, f"/tenants/{one.tenant_id}", class_name="plain-link"),
+def job_line(job: JobRow) -> rx.Component:
+    tenant_link = rx.cond(
+        job.tenant_id != "",
+        link(job.tenant, f"/tenants/{job.tenant_id}", class_name="plain-link"),
         rx.el.span("Platform", class_name="muted"),
     )
     name = rx.el.div(
-        rx.el.span(one.task, class_name="strong"),
+        rx.el.span(job.task, class_name="strong"),
         small(
-            "Job ", one.id, " · ", rx.el.code(one.request_id, class_name="mono"), class_name="cut-anywhere"
+            "Job ", job.id, " · ", rx.el.code(job.request_id, class_name="mono"), class_name="cut-anywhere"
         ),
-        small(whose, class_name="only-small"),
+        small(tenant_link, class_name="only-small"),
         class_name="two",
     )
-    return row(COLUMNS, name, whose, badge(one.status, one.tone), one.tries, when(one.changed_at, "", "ago"))
+    return table_row(
+        COLUMNS,
+        name,
+        tenant_link,
+        badge(job.status, job.tone),
+        job.tries,
+        local_time(job.changed_at, "", "ago"),
+    )
 
 
 @rx.page(route="/jobs", title="Jobs · Operator", on_load=JobsState.load)
-def jobs() -> rx.Component:
-    facts = cells(*[fact(words.JOB[key], JobsState.counts[key], SAID[key]) for key in board.STATUSES])
-    nothing = empty(
+def jobs_page() -> rx.Component:
+    facts = stat_grid(
+        *[
+            stat(words.JOB_STATUS_LABELS[key], JobsState.counts[key], STATUS_NOTES[key])
+            for key in queue_status.STATUSES
+        ]
+    )
+    no_jobs = empty_state(
         "The queue is empty", "Jobs wait here, run, and leave when they have succeeded.", glyph="list-checks"
     )
     foot = pager(
-        JobsState.said,
-        older=JobsState.next,
-        newer=JobsState.previous,
-        has_older=JobsState.has_next,
-        has_newer=JobsState.has_previous,
+        JobsState.count_text,
+        on_next=JobsState.next_page,
+        on_previous=JobsState.previous_page,
+        has_next=JobsState.has_next,
+        has_previous=JobsState.has_previous,
     )
-    table = data_table("Jobs", COLUMNS, rx.foreach(JobsState.rows, job_line), foot=foot, test_id="jobs")
-    found = rx.cond(some(JobsState.rows), table, nothing)
-    chosen = select("State", CHOICES, value=JobsState.status, on_change=JobsState.choose_status)
+    table = data_table("Jobs", COLUMNS, rx.foreach(JobsState.rows, job_line), footer=foot, test_id="jobs")
+    content = rx.cond(has_items(JobsState.rows), table, no_jobs)
+    status_select = select("State", STATUS_CHOICES, value=JobsState.status, on_change=JobsState.choose_status)
     return page(
-        head("Jobs", said="What happens after a request has answered: mails, setting up."),
-        hull(facts, name="Jobs by state"),
+        page_header("Jobs", description="What happens after a request has answered: mails, setting up."),
+        panel(facts, name="Jobs by state"),
         rx.el.div(
-            rx.el.div(chosen, class_name="row wrap"),
-            hull(rx.cond(JobsState.loaded, found, skeleton_rows(4)), name="Jobs"),
+            rx.el.div(status_select, class_name="row wrap"),
+            panel(rx.cond(JobsState.loaded, content, skeleton_rows(4)), name="Jobs"),
             class_name="section",
         ),
         current="Jobs",

@@ -8,41 +8,41 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from admin_app.frame import page
-from admin_app.shell import PageState, may
+from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.roles import OPERATOR_ROLES
-from shared.core.ctx import OperatorCtx
-from shared.identity import operators as service
+from shared.core.context import OperatorCtx
+from shared.identity import operators
 from shared.identity.models import Operator
-from shared.tenancy.entry import LONGEST_REASON
-from shared.ui.feedback import skeleton_rows, when
-from shared.ui.form import choices, dialog, field, icon, icon_button, menu, text_input
-from shared.ui.form_model import Form, a_word, an_id
-from shared.ui.gate import needs
-from shared.ui.hull import hull
-from shared.ui.shell import head
-from shared.ui.table import TONE, Column, badge, data_table, initials, person, row
+from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.ui.authorize import needs
+from shared.ui.banners import local_time, skeleton_rows
+from shared.ui.controls import dialog, form_field, icon, icon_button, menu, radio_cards, text_input
+from shared.ui.forms import Form, parse_choice, parse_id
+from shared.ui.panels import panel
+from shared.ui.shell import page_header
+from shared.ui.tables import TONE_BY_LABEL, Column, badge, data_table, initials_of, person_cell, table_row
 
 COLUMNS = [
     Column("Name"),
-    Column("Role", less=True),
+    Column("Role", hidden_on_phone=True),
     Column("Status"),
-    Column("Since", less=True),
-    Column("Actions", end=True, hidden=True),
+    Column("Since", hidden_on_phone=True),
+    Column("Actions", align_end=True, label_hidden=True),
 ]
 DIALOGS = ("role", "disable", "enable", "reset")
-SHOWN_FOR = 300_000  # milliseconds: a new password is read out to somebody, or copied
-ROLES = [(role.key, role.name, role.sentence) for role in OPERATOR_ROLES.values()]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_REASON)]
+PASSWORD_TOAST_MILLISECONDS = 300_000  # milliseconds: a new password is read out to somebody, or copied
+ROLE_CHOICES = [(role.key, role.name, role.sentence) for role in OPERATOR_ROLES.values()]
+ReasonText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
 class ReasonForm(Form):
-    reason: Reason
+    reason: ReasonText
 
 
-class RoleForm(Form):
+class OperatorRoleForm(Form):
     role: str
-    reason: Reason
+    reason: ReasonText
 
 
 @dataclass(frozen=True)
@@ -55,25 +55,25 @@ class OperatorRow:
     role_name: str = ""
     status: str = ""
     tone: str = ""
-    active: bool = True
-    you: bool = False
+    is_active: bool = True
+    is_you: bool = False
     created_at: str = ""
 
 
-def operator_row(octx: OperatorCtx, one: Operator) -> OperatorRow:
-    status = "Active" if one.disabled_at is None else "Disabled"
+def operator_row(octx: OperatorCtx, operator: Operator) -> OperatorRow:
+    status = "Active" if operator.disabled_at is None else "Disabled"
     return OperatorRow(
-        one.id,
-        one.name,
-        one.email,
-        initials(one.name),
-        one.role,
-        OPERATOR_ROLES[one.role].name,
+        operator.id,
+        operator.name,
+        operator.email,
+        initials_of(operator.name),
+        operator.role,
+        OPERATOR_ROLES[operator.role].name,
         status,
-        TONE[status],
-        one.disabled_at is None,
-        one.id == octx.actor.id,
-        one.created_at.isoformat(),
+        TONE_BY_LABEL[status],
+        operator.disabled_at is None,
+        operator.id == octx.actor.id,
+        operator.created_at.isoformat(),
     )
 
 
@@ -86,51 +86,51 @@ class OperatorsState(PageState):
     @rx.event
     @needs(actions.OP_OPERATOR_READ, page=True)
     async def load(self) -> None:
-        async with self._open(OperatorsState.load) as octx:
+        async with self._open_page(OperatorsState.load) as octx:
             await self._read(octx)
 
     async def _read(self, octx: OperatorCtx) -> None:
-        self.rows = [operator_row(octx, one) for one in await service.list_operators(octx)]
+        self.rows = [operator_row(octx, operator) for operator in await operators.list_operators(octx)]
         self.loaded = True
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
-    async def ask(self, dialog: str, operator_id: str) -> None:
-        rows = {one.id: one for one in self.rows}
-        self.subject = rows.get(an_id("opr", operator_id), OperatorRow())
-        self.dialog = a_word(dialog, DIALOGS)
+    async def open_dialog(self, dialog: str, operator_id: str) -> None:
+        rows = {operator.id: operator for operator in self.rows}
+        self.subject = rows.get(parse_id("opr", operator_id), OperatorRow())
+        self.dialog = parse_choice(dialog, DIALOGS)
 
     @rx.event
     @needs(actions.OP_OPERATOR_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
         self.dialog = ""
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
-    async def set_role(self, payload: dict[str, Any]) -> EventSpec:
-        form, subject = RoleForm.read(payload), self.subject
+    async def change_role(self, payload: dict[str, Any]) -> EventSpec:
+        form, subject = OperatorRoleForm.read(payload), self.subject
         async with self._ctx() as octx:
-            await service.set_role(octx, an_id("opr", subject.id), form.role, reason=form.reason)
+            await operators.set_role(octx, parse_id("opr", subject.id), form.role, reason=form.reason)
             await self._read(octx)
-        return self._done(f"Changed the role of {subject.name}.", "It counts from their next click.")
+        return self._finish(f"Changed the role of {subject.name}.", "It counts from their next click.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
-    async def disable(self, payload: dict[str, Any]) -> EventSpec:
+    async def disable_operator(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
-            await service.disable(octx, an_id("opr", subject.id), reason=form.reason)
+            await operators.disable(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
-        return self._done(f"Disabled {subject.name}.", "Their sessions have ended.")
+        return self._finish(f"Disabled {subject.name}.", "Their sessions have ended.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
-    async def enable(self, payload: dict[str, Any]) -> EventSpec:
+    async def enable_operator(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
-            await service.enable(octx, an_id("opr", subject.id), reason=form.reason)
+            await operators.enable(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
-        return self._done(f"Enabled {subject.name}.", "They may sign in again, with the role they had.")
+        return self._finish(f"Enabled {subject.name}.", "They may sign in again, with the role they had.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
@@ -138,95 +138,104 @@ class OperatorsState(PageState):
         """The new password goes to the browser and into no state: nothing of it is left here."""
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
-            made = await service.reset_access(octx, an_id("opr", subject.id), reason=form.reason)
+            credentials = await operators.reset_access(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
         self.dialog = ""
-        said = f"New password, shown once: {made.password}. They enrol a second factor with it."
+        description = f"New password, shown once: {credentials.password}. They enrol a second factor with it."
         return rx.toast.success(
-            f"Reset the access of {subject.name}.", description=said, duration=SHOWN_FOR, close_button=True
+            f"Reset the access of {subject.name}.",
+            description=description,
+            duration=PASSWORD_TOAST_MILLISECONDS,
+            close_button=True,
         )
 
-    def _done(self, said: str, then: str) -> EventSpec:
+    def _finish(self, title: str, detail: str) -> EventSpec:
         self.dialog = ""
-        return rx.toast.success(said, description=then)
+        return rx.toast.success(title, description=detail)
 
 
-def operator_line(one: OperatorRow) -> rx.Component:
+def operator_line(operator: OperatorRow) -> rx.Component:
     def item(glyph: str, label: str, kind: str, **props: Any) -> rx.Component:
-        return rx.menu.item(icon(glyph), label, on_select=OperatorsState.ask(kind, one.id), **props)
+        return rx.menu.item(
+            icon(glyph), label, on_select=OperatorsState.open_dialog(kind, operator.id), **props
+        )
 
     change = menu(
-        icon_button(f"Actions for {one.name}", "ellipsis"),
+        icon_button(f"Actions for {operator.name}", "ellipsis"),
         item("user-cog", "Change role", "role"),
-        rx.cond(~one.you, item("key-round", "Reset access", "reset")),
+        rx.cond(~operator.is_you, item("key-round", "Reset access", "reset")),
         rx.cond(
-            one.active,
+            operator.is_active,
             item("user-x", "Disable", "disable", color_scheme="red"),
             item("user-check", "Enable", "enable"),
         ),
         align="end",
     )
-    name = rx.fragment(one.name, rx.cond(one.you, rx.el.span(" (you)", class_name="muted")))
-    return row(
+    name = rx.fragment(operator.name, rx.cond(operator.is_you, rx.el.span(" (you)", class_name="muted")))
+    return table_row(
         COLUMNS,
-        person(name, one.email, one.initials, one.role_name),
-        one.role_name,
-        badge(one.status, one.tone),
-        when(one.created_at, "", "day"),
-        rx.cond(may(actions.OP_OPERATOR_MANAGE), change),
+        person_cell(name, operator.email, operator.initials, operator.role_name),
+        operator.role_name,
+        badge(operator.status, operator.tone),
+        local_time(operator.created_at, "", "day"),
+        rx.cond(is_allowed(actions.OP_OPERATOR_MANAGE), change),
     )
 
 
-def about(which: str, title: Any, sentence: Any, *children: rx.Component, **props: Any) -> rx.Component:
+def operator_dialog(
+    name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
+) -> rx.Component:
     reason = text_input(
-        f"{which}-reason",
+        f"{name}-reason",
         name="reason",
-        noted=True,
+        has_note=True,
         required=True,
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         auto_complete="off",
     )
-    why = field("Reason", reason, id=f"{which}-reason", hint="It stands in the operators' trail.")
+    reason_input = form_field(
+        "Reason", reason, id=f"{name}-reason", hint="It stands in the operators' trail."
+    )
     return dialog(
         None,
         title,
         sentence,
         *children,
-        why,
-        open=OperatorsState.dialog == which,
-        on_open_change=OperatorsState.dismiss,
-        test_id=f"{which}-form",
+        reason_input,
+        open=OperatorsState.dialog == name,
+        on_open_change=OperatorsState.close_dialog,
+        test_id=f"{name}-form",
         **props,
     )
 
 
-def dialogs() -> rx.Component:
+def operator_dialogs() -> rx.Component:
     name = OperatorsState.subject.name
     return rx.fragment(
-        about(
+        operator_dialog(
             "role",
             f"Change the role of {name}",
             "It counts from their next click.",
-            choices("Role", "role", ROLES, value=OperatorsState.subject.role),
+            radio_cards("Role", "role", ROLE_CHOICES, value=OperatorsState.subject.role),
             confirm="Change role",
-            submit=OperatorsState.set_role,
+            submit=OperatorsState.change_role,
         ),
-        about(
+        operator_dialog(
             "disable",
             f"Disable {name}",
             "Their sessions end at once and they cannot sign in. What they did stays in the trail.",
             confirm="Disable",
-            submit=OperatorsState.disable,
+            submit=OperatorsState.disable_operator,
             kind="danger-fill",
         ),
-        about(
+        operator_dialog(
             "enable",
             f"Enable {name}",
             "They may sign in again with the role and the second factor they had.",
             confirm="Enable",
-            submit=OperatorsState.enable,
+            submit=OperatorsState.enable_operator,
         ),
-        about(
+        operator_dialog(
             "reset",
             f"Reset the access of {name}",
             "For a lost password or device. Their sessions end at once, password and second factor stop working, and"
@@ -239,18 +248,18 @@ def dialogs() -> rx.Component:
 
 
 @rx.page(route="/operators", title="Operators · Operator", on_load=OperatorsState.load)
-def operators() -> rx.Component:
+def operators_page() -> rx.Component:
     table = data_table(
         "Operators", COLUMNS, rx.foreach(OperatorsState.rows, operator_line), test_id="operators"
     )
-    said = rx.fragment(
+    description = rx.fragment(
         "Everybody signs in with a second factor. A new one begins on the command line: ",
         rx.el.code("bulkhead operator create", class_name="mono"),
     )
     return page(
-        head("Operators", said=said),
-        hull(rx.cond(OperatorsState.loaded, table, skeleton_rows(2)), name="Operators"),
-        dialogs(),
+        page_header("Operators", description=description),
+        panel(rx.cond(OperatorsState.loaded, table, skeleton_rows(2)), name="Operators"),
+        operator_dialogs(),
         current="Operators",
         load=OperatorsState.load,
     )

@@ -9,25 +9,34 @@ from admin_app import words
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.tenancy import directory, provisioning
-from shared.tenancy.directory_rows import Unfinished
+from shared.backoffice import tenant_directory
+from shared.backoffice.tenant_directory_rows import UnfinishedProvisioning
+from shared.tenancy import provisioning
 from shared.tenancy.models import StepState, TenantState
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.gate import needs
-from shared.ui.hull import cells, code, hull, small, strong, two
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, row, some
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.panels import code, panel, small, stat_grid, strong, text_with_note
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
-UNFINISHED = [Column("Tenant"), Column("Step"), Column("State"), Column("Since", end=True, less=True)]
-ALWAYS = ("cross_tenant_attempt", "missing_tenant_context")  # shown at 0 too: 0 is what one wants to read
+UNFINISHED_COLUMNS = [
+    Column("Tenant"),
+    Column("Step"),
+    Column("State"),
+    Column("Since", align_end=True, hidden_on_phone=True),
+]
+ALWAYS_SHOWN = (
+    "cross_tenant_attempt",
+    "missing_tenant_context",
+)  # shown at 0 too: 0 is what one wants to read
 
 
 @dataclass(frozen=True)
-class UnfinishedRow:
+class UnfinishedStepRow:
     tenant_id: str
     name: str
     step: str
-    said: str
+    note: str
     state: str
     tone: str
     since: str
@@ -37,28 +46,28 @@ class UnfinishedRow:
 class AttemptRow:
     id: str
     title: str
-    said: str
+    note: str
     actor: str
     request_id: str
     count: str
     at: str
 
 
-def unfinished_row(one: Unfinished) -> UnfinishedRow:
-    state = words.STEP[one.state]
-    tries = words.some_of(one.attempts, "try", "tries")
-    said = f"{one.error} {tries}." if one.state is StepState.FAILED else ""
-    step = provisioning.TITLES.get(one.key, one.key)
-    return UnfinishedRow(
-        one.tenant_id, one.name, step, said, state, words.tone(state), one.created_at.isoformat()
+def unfinished_step_row(step: UnfinishedProvisioning) -> UnfinishedStepRow:
+    state = words.STEP_STATE_LABELS[step.state]
+    tries = words.plural(step.attempts, "try", "tries")
+    note = f"{step.error} {tries}." if step.state is StepState.FAILED else ""
+    step_title = provisioning.STEP_TITLES.get(step.step_key, step.step_key)
+    return UnfinishedStepRow(
+        step.tenant_id, step.name, step_title, note, state, words.tone_of(state), step.created_at.isoformat()
     )
 
 
-def attempt_row(one: Any) -> AttemptRow:
-    title, _ = words.SECURITY.get(one.kind, (one.kind.replace("_", " ").capitalize(), ""))
-    about = f"Asked for {one.subject}" if one.subject else ""
+def attempt_row(event: Any) -> AttemptRow:
+    title, _ = words.SECURITY_EVENT_LABELS.get(event.kind, (event.kind.replace("_", " ").capitalize(), ""))
+    note = f"Asked for {event.subject}" if event.subject else ""
     return AttemptRow(
-        one.id, title, about, one.actor_id, one.request_id, f"{one.count:,}", one.at.isoformat()
+        event.id, title, note, event.actor_id, event.request_id, f"{event.count:,}", event.at.isoformat()
     )
 
 
@@ -68,112 +77,125 @@ class OverviewState(PageState):
     unverified: str = ""
     suspended: str = ""
     deleted: str = ""
-    unfinished: list[UnfinishedRow] = []
+    unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, what it means, more than 0
     attempts: list[AttemptRow] = []
 
     @rx.event
     @needs(actions.OP_HOME_READ, page=True)
     async def load(self) -> None:
-        async with self._open(OverviewState.load, "tenant", "provisioning") as octx:
-            found = await directory.overview(octx)
-            security = await directory.security(octx)
-        self._show(found, security)
+        async with self._open_page(OverviewState.load, "tenant", "provisioning") as octx:
+            platform = await tenant_directory.get_overview(octx)
+            security = await tenant_directory.get_security_overview(octx)
+        self._show(platform, security)
 
-    def _show(self, found: directory.Overview, security: directory.Security) -> None:
-        counted = {state: f"{found.by_state.get(state, 0):,}" for state in TenantState}
-        self.active = counted[TenantState.ACTIVE]
-        self.unverified = counted[TenantState.PENDING_VERIFICATION]
-        self.suspended = counted[TenantState.SUSPENDED]
-        self.deleted = counted[TenantState.DELETED]
-        self.unfinished = [unfinished_row(one) for one in found.unfinished]
-        kinds = [*ALWAYS, *sorted(kind for kind in security.counts if kind not in ALWAYS)]
-        self.counters = [counter(kind, security.counts.get(kind, 0)) for kind in kinds]
-        self.attempts = [attempt_row(one) for one in security.events]
+    def _show(
+        self, platform: tenant_directory.PlatformOverview, security: tenant_directory.SecurityOverview
+    ) -> None:
+        count_by_state = {state: f"{platform.tenants_by_state.get(state, 0):,}" for state in TenantState}
+        self.active = count_by_state[TenantState.ACTIVE]
+        self.unverified = count_by_state[TenantState.PENDING_VERIFICATION]
+        self.suspended = count_by_state[TenantState.SUSPENDED]
+        self.deleted = count_by_state[TenantState.DELETED]
+        self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
+        kinds = [*ALWAYS_SHOWN, *sorted(kind for kind in security.counts if kind not in ALWAYS_SHOWN)]
+        self.counters = [counter_row(kind, security.counts.get(kind, 0)) for kind in kinds]
+        self.attempts = [attempt_row(event) for event in security.events]
         self.loaded = True
 
 
-def counter(kind: str, count: int) -> tuple[str, str, str, bool]:
-    title, said = words.SECURITY.get(kind, (kind.replace("_", " ").capitalize(), "Refused."))
-    return title, f"{count:,}", said, count > 0
+def counter_row(kind: str, count: int) -> tuple[str, str, str, bool]:
+    title, description = words.SECURITY_EVENT_LABELS.get(
+        kind, (kind.replace("_", " ").capitalize(), "Refused.")
+    )
+    return title, f"{count:,}", description, count > 0
 
 
-def figure(label: str, value: Any, second: str, state: str) -> rx.Component:
+def state_stat(label: str, value: Any, note: str, state: str) -> rx.Component:
     return rx.el.div(
         rx.el.h2(label, class_name="label"),
         rx.el.p(value, class_name="figure"),
-        link(second, f"/tenants?state={state}", class_name="link small"),
+        link(note, f"/tenants?state={state}", class_name="link small"),
         class_name="stat",
     )
 
 
-def figures() -> rx.Component:
-    shown = cells(
-        figure("Active", OverviewState.active, "Show them", "active"),
-        figure("Unverified", OverviewState.unverified, "Show them", "pending_verification"),
-        figure("Suspended", OverviewState.suspended, "Show them", "suspended"),
-        figure("Deleted", OverviewState.deleted, "Show them", "deleted"),
+def state_stats() -> rx.Component:
+    shown = stat_grid(
+        state_stat("Active", OverviewState.active, "Show them", "active"),
+        state_stat("Unverified", OverviewState.unverified, "Show them", "pending_verification"),
+        state_stat("Suspended", OverviewState.suspended, "Show them", "suspended"),
+        state_stat("Deleted", OverviewState.deleted, "Show them", "deleted"),
     )
-    return hull(rx.cond(OverviewState.loaded, shown, skeleton_rows(1)), name="Tenants by state")
+    return panel(rx.cond(OverviewState.loaded, shown, skeleton_rows(1)), name="Tenants by state")
 
 
-def hanging() -> rx.Component:
-    def line(one: UnfinishedRow) -> rx.Component:
-        step = two(rx.el.span(one.step), rx.cond(one.said != "", small(one.said)))
-        return row(
-            UNFINISHED,
-            link(one.name, f"/tenants/{one.tenant_id}", class_name="strong plain-link"),
+def unfinished_panel() -> rx.Component:
+    def line(unfinished: UnfinishedStepRow) -> rx.Component:
+        step = text_with_note(
+            rx.el.span(unfinished.step), rx.cond(unfinished.note != "", small(unfinished.note))
+        )
+        return table_row(
+            UNFINISHED_COLUMNS,
+            link(unfinished.name, f"/tenants/{unfinished.tenant_id}", class_name="strong plain-link"),
             step,
-            badge(one.state, one.tone),
-            when(one.since, "", "ago"),
+            badge(unfinished.state, unfinished.tone),
+            local_time(unfinished.since, "", "ago"),
         )
 
     table = data_table(
-        "Unfinished settings-up", UNFINISHED, rx.foreach(OverviewState.unfinished, line), test_id="unfinished"
+        "Unfinished settings-up",
+        UNFINISHED_COLUMNS,
+        rx.foreach(OverviewState.unfinished, line),
+        test_id="unfinished",
     )
-    nothing = empty(
+    no_steps = empty_state(
         "Every tenant is set up", "A step that waits or failed would stand here.", glyph="circle-check"
     )
-    found = rx.cond(some(OverviewState.unfinished), table, nothing)
-    return hull(rx.cond(OverviewState.loaded, found, skeleton_rows(2)), title="Setting up, not finished")
+    content = rx.cond(has_items(OverviewState.unfinished), table, no_steps)
+    return panel(rx.cond(OverviewState.loaded, content, skeleton_rows(2)), title="Setting up, not finished")
 
 
-def watch() -> rx.Component:
-    def count(one: Any) -> rx.Component:
+def security_panels() -> rx.Component:
+    def count(counter: Any) -> rx.Component:
         return rx.el.li(
-            two(rx.el.h3(one[0]), small(one[2])),
+            text_with_note(rx.el.h3(counter[0]), small(counter[2])),
             rx.el.span(
-                one[1], class_name=rx.cond(one[3], "num down", "num strong"), data_testid="security-count"
+                counter[1],
+                class_name=rx.cond(counter[3], "num down", "num strong"),
+                data_testid="security-count",
             ),
         )
 
-    def attempt(one: AttemptRow) -> rx.Component:
-        who = small(
-            code(one.actor), rx.cond(one.said != "", rx.fragment(" · ", one.said)), class_name="cut-anywhere"
+    def attempt(security_event: AttemptRow) -> rx.Component:
+        actor = small(
+            code(security_event.actor),
+            rx.cond(security_event.note != "", rx.fragment(" · ", security_event.note)),
+            class_name="cut-anywhere",
         )
-        times = rx.cond(one.count != "1", rx.fragment(" ", small(one.count, " times")))
+        times = rx.cond(security_event.count != "1", rx.fragment(" ", small(security_event.count, " times")))
         return rx.el.li(
-            two(rx.el.span(strong(one.title), times), who),
-            small(when(one.at, "", "ago"), class_name="nowrap"),
+            text_with_note(rx.el.span(strong(security_event.title), times), actor),
+            small(local_time(security_event.at, "", "ago"), class_name="nowrap"),
         )
 
     counts = rx.el.ul(rx.foreach(OverviewState.counters, count), class_name="list", data_testid="security")
     latest = rx.cond(
-        some(OverviewState.attempts),
+        has_items(OverviewState.attempts),
         rx.el.ol(rx.foreach(OverviewState.attempts, attempt), class_name="list", data_testid="attempts"),
-        empty(
+        empty_state(
             "Nothing was refused",
             "Attempts that honest use never makes would stand here.",
             glyph="shield-check",
         ),
     )
     return rx.el.div(
-        hull(
+        panel(
             rx.cond(OverviewState.loaded, counts, skeleton_rows(2)),
             title="Refused attempts",
             aside=small("24 hours"),
         ),
-        hull(
+        panel(
             rx.cond(OverviewState.loaded, latest, skeleton_rows(3)),
             title="Latest attempts",
             aside=small("24 hours"),
@@ -184,12 +206,12 @@ def watch() -> rx.Component:
 
 
 @rx.page(route="/", title="Overview · Operator", on_load=OverviewState.load)
-def overview() -> rx.Component:
+def overview_page() -> rx.Component:
     return page(
-        head("Overview", said="Counted when this page was loaded; it follows by itself."),
-        figures(),
-        hanging(),
-        watch(),
+        page_header("Overview", description="Counted when this page was loaded; it follows by itself."),
+        state_stats(),
+        unfinished_panel(),
+        security_panels(),
         current="Overview",
         load=OverviewState.load,
     )

@@ -9,179 +9,206 @@ from reflex.event import EventSpec
 from admin_app import price_list, words
 from admin_app.confirming import reason_field
 from admin_app.frame import page
-from admin_app.price_list import PARTS, PERIODS, PIECE, Figures, PriceForm, PriceRow, VersionRow
-from admin_app.shell import PageState, allowed, may
+from admin_app.price_list import (
+    ADDON_PART_LABELS,
+    PART_LABELS,
+    PERIOD_LABELS,
+    PricedVersionRow,
+    PriceForm,
+    PriceListSummary,
+    PriceRow,
+)
+from admin_app.shell import PageState, guard_control, is_allowed
 from shared.access import actions
-from shared.billing import price_sync, prices
-from shared.billing.price_sync import Outcome
-from shared.core.ctx import OperatorCtx
+from shared.billing.pricing import price_sync, prices
+from shared.billing.pricing.price_sync import PriceSyncResult
+from shared.core.context import OperatorCtx
 from shared.core.money import CURRENCIES
-from shared.ui.feedback import banner, empty, skeleton_rows, when
-from shared.ui.form import button, dialog, field, moment, text_input
-from shared.ui.form_model import an_id
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, row, some
-from shared.ui.why import diff
+from shared.ui.authorize import needs
+from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
+from shared.ui.controls import button, datetime_input, dialog, form_field, text_input
+from shared.ui.decision_trace import change_list
+from shared.ui.forms import parse_id
+from shared.ui.panels import panel, small, stat, stat_grid
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("What for"),
     Column("Price", width="32%"),
-    Column("From", less=True, width="13%"),
-    Column("Why", less=True, width="20%"),
-    Column("At the provider", less=True, width="14%"),
+    Column("From", hidden_on_phone=True, width="13%"),
+    Column("Why", hidden_on_phone=True, width="20%"),
+    Column("At the provider", hidden_on_phone=True, width="14%"),
 ]
 
 
 class PricesState(PageState):
     loaded: bool = False
-    versions: list[VersionRow] = []
-    figures: Figures = Figures()
-    chosen: VersionRow = VersionRow()  # whose price is being set
-    asking: bool = False
+    versions: list[PricedVersionRow] = []
+    summary: PriceListSummary = PriceListSummary()
+    selected_version: PricedVersionRow = PricedVersionRow()  # whose price is being set
+    is_dialog_open: bool = False
 
     @rx.event
     @needs(actions.OP_CATALOG_READ, page=True)
     async def load(self) -> None:
-        async with self._open(PricesState.load, prices.TOPIC, "catalog") as octx:
+        async with self._open_page(PricesState.load, prices.TOPIC, "catalog") as octx:
             await self._read(octx)
 
     async def _read(self, octx: OperatorCtx) -> None:
-        found, at = await prices.history(octx), datetime.now(UTC)
-        self.versions = price_list.versions(found, at)
-        self.figures = price_list.figures(found, at)
+        price_history, at = await prices.list_price_history(octx), datetime.now(UTC)
+        self.versions = price_list.version_rows(price_history, at)
+        self.summary = price_list.summarise_prices(price_history, at)
         self.loaded = True
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
-    async def ask(self, version_id: str) -> None:
-        wanted = an_id("plv", version_id)
-        self.chosen = next((one for one in self.versions if one.id == wanted), VersionRow())
-        self.asking = self.chosen.id != ""
+    async def open_dialog(self, version_id: str) -> None:
+        plan_version_id = parse_id("plv", version_id)
+        self.selected_version = next(
+            (version for version in self.versions if version.id == plan_version_id), PricedVersionRow()
+        )
+        self.is_dialog_open = self.selected_version.id != ""
 
     @rx.event
     @needs(actions.OP_CATALOG_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.asking = False
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.is_dialog_open = False
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
     async def set_price(self, payload: dict[str, Any]) -> EventSpec:
-        meant = price_list.meant(PriceForm.read(payload))
+        arguments = price_list.parse_price_form(PriceForm.read(payload))
         async with self._ctx() as octx:
-            price = await prices.set_price(octx, an_id("plv", self.chosen.id), **meant)
+            price = await prices.set_price(octx, parse_id("plv", self.selected_version.id), **arguments)
             await self._read(octx)
-        self.asking = False
-        said = f"{self.chosen.name}: {prices.cost(price)}."
-        when_ = "at once" if meant["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
+        self.is_dialog_open = False
+        message = f"{self.selected_version.name}: {prices.format_price(price)}."
+        start_text = "at once" if arguments["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
         return rx.toast.success(
-            said, description=f"In force {when_}. Running subscriptions follow at their next renewal."
+            message, description=f"In force {start_text}. Running subscriptions follow at their next renewal."
         )
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
-    async def push(self) -> EventSpec:
+    async def push_prices(self) -> EventSpec:
         async with self._ctx() as octx:
-            await price_sync.ask_push(octx)
-        done = await price_sync.push("operator", mends=True)
-        return await self._told(done, f"Pushed {words.some_of(done.done, 'price', 'prices')}.")
+            await price_sync.request_push(octx)
+        result = await price_sync.push_prices("operator", repair=True)
+        return await self._finish(result, f"Pushed {words.plural(result.count, 'price', 'prices')}.")
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
-    async def compare(self) -> EventSpec:
+    async def compare_prices(self) -> EventSpec:
         async with self._ctx() as octx:
-            await price_sync.ask_compare(octx)
-        done = await price_sync.compare("operator")
-        differ = words.some_of(done.drifted, "differs", "differ") if done.drifted else "None differs"
-        return await self._told(done, f"Compared {words.some_of(done.done, 'price', 'prices')}. {differ}.")
+            await price_sync.request_compare(octx)
+        result = await price_sync.compare_prices("operator")
+        difference_text = (
+            words.plural(result.drifted_count, "differs", "differ")
+            if result.drifted_count
+            else "None differs"
+        )
+        return await self._finish(
+            result, f"Compared {words.plural(result.count, 'price', 'prices')}. {difference_text}."
+        )
 
-    async def _told(self, done: Outcome, said: str) -> EventSpec:
+    async def _finish(self, result: PriceSyncResult, title: str) -> EventSpec:
         async with self._ctx() as octx:
             await self._read(octx)
-        if done.failed:
-            return rx.toast.error(said, description=" ".join(done.failed[:3]))
-        return rx.toast.success(said)
+        if result.failures:
+            return rx.toast.error(title, description=" ".join(result.failures[:3]))
+        return rx.toast.success(title)
 
 
-def price_line(one: PriceRow) -> rx.Component:
-    there = rx.cond(one.there != "", badge(one.there, one.there_tone), small("–"))
-    state = rx.cond(one.state != "", badge(one.state, one.tone))
+def price_line(price: PriceRow) -> rx.Component:
+    provider_badge = rx.cond(
+        price.provider_status != "", badge(price.provider_status, price.provider_tone), small("–")
+    )
+    state = rx.cond(price.state != "", badge(price.state, price.tone))
     title = rx.el.div(
-        rx.el.span(rx.el.span(one.title), state, class_name="row wrap"),
-        small(when(one.since, "", "day"), " · ", one.there, class_name="only-small"),
-        rx.cond(some(one.differs), rx.el.div(diff(one.differs), class_name="small", data_testid="differs")),
+        rx.el.span(rx.el.span(price.title), state, class_name="row wrap"),
+        small(local_time(price.since, "", "day"), " · ", price.provider_status, class_name="only-small"),
+        rx.cond(
+            has_items(price.differences),
+            rx.el.div(change_list(price.differences), class_name="small", data_testid="differs"),
+        ),
         class_name="two",
     )
-    return row(COLUMNS, title, one.cost, when(one.since, "", "day"), small(one.why), there)
-
-
-def version_box(one: VersionRow) -> rx.Component:
-    name = rx.el.h2(one.name, " ", small(one.version))
-    whose = rx.cond(
-        one.tenant_id != "",
-        link("Offered to one tenant", f"/tenants/{one.tenant_id}", class_name="small"),
+    return table_row(
+        COLUMNS, title, price.cost, local_time(price.since, "", "day"), small(price.origin), provider_badge
     )
-    setting = rx.cond(
-        may(actions.OP_CATALOG_WRITE),
+
+
+def version_panel(version: PricedVersionRow) -> rx.Component:
+    name = rx.el.h2(version.name, " ", small(version.version))
+    tenant_link = rx.cond(
+        version.tenant_id != "",
+        link("Offered to one tenant", f"/tenants/{version.tenant_id}", class_name="small"),
+    )
+    set_price_button = rx.cond(
+        is_allowed(actions.OP_CATALOG_WRITE),
         button(
             "Set price",
             kind="quiet",
             glyph="tag",
-            on_click=PricesState.ask(one.id),
-            aria_label=f"Set price of {one.name}",
+            on_click=PricesState.open_dialog(version.id),
+            aria_label=f"Set price of {version.name}",
         ),
     )
-    bar = rx.el.div(name, whose, setting, class_name="bar")
-    table = data_table(f"Prices of {one.name}", COLUMNS, rx.foreach(one.prices, price_line))
-    nothing = rx.el.p(
+    bar = rx.el.div(name, tenant_link, set_price_button, class_name="bar")
+    table = data_table(f"Prices of {version.name}", COLUMNS, rx.foreach(version.prices, price_line))
+    no_price = rx.el.p(
         small("Nobody can buy it by themselves: it is free, or agreed on in person."), class_name="body"
     )
-    past = rx.cond(
-        one.past_said != "",
+    past_prices = rx.cond(
+        version.past_title != "",
         rx.el.details(
-            rx.el.summary(one.past_said, class_name="small muted body"),
-            data_table(f"Earlier prices of {one.name}", COLUMNS, rx.foreach(one.past, price_line)),
+            rx.el.summary(version.past_title, class_name="small muted body"),
+            data_table(
+                f"Earlier prices of {version.name}", COLUMNS, rx.foreach(version.past_prices, price_line)
+            ),
         ),
     )
     return rx.el.section(
         bar,
-        rx.cond(some(one.prices), table, nothing),
-        past,
+        rx.cond(has_items(version.prices), table, no_price),
+        past_prices,
         class_name="hull",
-        aria_label=f"{one.name}, {one.version}",
+        aria_label=f"{version.name}, {version.version}",
     )
 
 
-def overview() -> rx.Component:
-    found = PricesState.figures
-    compared = rx.cond(
-        found.compared != "",
-        rx.fragment("Compared ", when(found.compared, "", "ago")),
+def price_stats() -> rx.Component:
+    summary = PricesState.summary
+    compared_text = rx.cond(
+        summary.compared_at != "",
+        rx.fragment("Compared ", local_time(summary.compared_at, "", "ago")),
         "Not compared yet",
     )
-    return hull(
-        cells(
-            fact("In force", found.in_force, "What is asked for now"),
-            fact("Coming", found.coming, found.next),
-            fact("Not pushed", found.missing, "The worker tries every minute"),
-            fact("Different at the provider", found.differing, compared),
+    return panel(
+        stat_grid(
+            stat("In force", summary.in_force, "What is asked for now"),
+            stat("Coming", summary.coming, summary.next_text),
+            stat("Not pushed", summary.not_pushed, "The worker tries every minute"),
+            stat("Different at the provider", summary.differing, compared_text),
         ),
         name="In figures",
     )
 
 
-def choice(id: str, name: str, options: Any, **props: Any) -> rx.Component:
+def form_select(id: str, name: str, options: Any, **props: Any) -> rx.Component:
     return rx.el.select(options, custom_attrs={"id": id}, name=name, class_name="input", **props)
 
 
-def setting() -> rx.Component:
-    def options(of: dict[str, str]) -> list[rx.Component]:
-        return [rx.el.option(label, value=key) for key, label in of.items()]
+def price_dialog() -> rx.Component:
+    def options(labels: dict[str, str]) -> list[rx.Component]:
+        return [rx.el.option(label, value=key) for key, label in labels.items()]
 
     currencies = rx.cond(
-        PricesState.chosen.currency != "",
-        rx.el.option(PricesState.chosen.currency.upper(), value=PricesState.chosen.currency),
+        PricesState.selected_version.currency != "",
+        rx.el.option(
+            PricesState.selected_version.currency.upper(), value=PricesState.selected_version.currency
+        ),
         rx.fragment(
             *[
                 rx.el.option(code.upper(), value=code)
@@ -189,15 +216,19 @@ def setting() -> rx.Component:
             ]
         ),
     )
-    parts = rx.cond(PricesState.chosen.addon, rx.fragment(*options(PIECE)), rx.fragment(*options(PARTS)))
-    free = rx.cond(
-        ~PricesState.chosen.addon,
-        field(
+    parts = rx.cond(
+        PricesState.selected_version.addon,
+        rx.fragment(*options(ADDON_PART_LABELS)),
+        rx.fragment(*options(PART_LABELS)),
+    )
+    included_field = rx.cond(
+        ~PricesState.selected_version.addon,
+        form_field(
             "Included",
             text_input(
                 "price-included",
                 name="included",
-                noted=True,
+                has_note=True,
                 input_mode="numeric",
                 max_length=15,
                 auto_complete="off",
@@ -208,12 +239,16 @@ def setting() -> rx.Component:
     )
     return dialog(
         None,
-        f"Set a price of {PricesState.chosen.name}",
+        f"Set a price of {PricesState.selected_version.name}",
         "It follows the one before it. What was billed stays billed, and a running period is not touched.",
         rx.el.div(
-            field("What for", choice("price-part", "part", parts), id="price-part"),
-            field("For", choice("price-period", "period", rx.fragment(*options(PERIODS))), id="price-period"),
-            field(
+            form_field("What for", form_select("price-part", "part", parts), id="price-part"),
+            form_field(
+                "For",
+                form_select("price-period", "period", rx.fragment(*options(PERIOD_LABELS))),
+                id="price-period",
+            ),
+            form_field(
                 "Price",
                 text_input(
                     "price-price",
@@ -226,44 +261,46 @@ def setting() -> rx.Component:
                 ),
                 id="price-price",
             ),
-            field("Currency", choice("price-currency", "currency", currencies), id="price-currency"),
+            form_field(
+                "Currency", form_select("price-currency", "currency", currencies), id="price-currency"
+            ),
             class_name="split",
             data_even="true",
         ),
-        free,
-        field(
+        included_field,
+        form_field(
             "In force from",
-            moment("price-effective_at", name="effective_at"),
+            datetime_input("price-effective_at", name="effective_at"),
             id="price-effective_at",
             hint="Empty: at once.",
         ),
         reason_field("price", "It stands in the operators' trail."),
         confirm="Set price",
         submit=PricesState.set_price,
-        open=PricesState.asking,
-        on_open_change=PricesState.dismiss,
+        open=PricesState.is_dialog_open,
+        on_open_change=PricesState.close_dialog,
         test_id="price-form",
     )
 
 
 @rx.page(route="/prices", title="Prices · Operator", on_load=PricesState.load)
 def price_page() -> rx.Component:
-    comparing = allowed(
+    compare_button = guard_control(
         actions.OP_CATALOG_WRITE,
-        button("Compare now", glyph="scale", on_click=PricesState.compare, data_testid="compare"),
+        button("Compare now", glyph="scale", on_click=PricesState.compare_prices, data_testid="compare"),
         "Compare now",
         glyph="scale",
         id="compare",
     )
-    pushing = allowed(
+    push_button = guard_control(
         actions.OP_CATALOG_WRITE,
-        button("Push now", glyph="upload", on_click=PricesState.push, data_testid="push"),
+        button("Push now", glyph="upload", on_click=PricesState.push_prices, data_testid="push"),
         "Push now",
         glyph="upload",
         id="push",
     )
-    differing = rx.cond(
-        PricesState.figures.differing != "0",
+    drift_banner = rx.cond(
+        PricesState.summary.differing != "0",
         banner(
             rx.fragment(
                 rx.el.b("Prices differ at the payment provider. "),
@@ -273,20 +310,23 @@ def price_page() -> rx.Component:
             glyph="scale",
         ),
     )
-    nothing = hull(
-        empty("Nothing is published", "Publish a plan in the catalog first.", glyph="tag"), name="Prices"
+    no_versions = panel(
+        empty_state("Nothing is published", "Publish a plan in the catalog first.", glyph="tag"),
+        name="Prices",
     )
-    listed = rx.cond(some(PricesState.versions), rx.foreach(PricesState.versions, version_box), nothing)
+    version_list = rx.cond(
+        has_items(PricesState.versions), rx.foreach(PricesState.versions, version_panel), no_versions
+    )
     return page(
-        head(
+        page_header(
             "Prices",
-            said="What plans and add-ons cost. A price never changes: another one follows it.",
-            actions=[comparing, pushing],
+            description="What plans and add-ons cost. A price never changes: another one follows it.",
+            actions=[compare_button, push_button],
         ),
-        overview(),
-        rx.cond(PricesState.loaded, rx.fragment(listed), hull(skeleton_rows(6), name="Prices")),
-        setting(),
+        price_stats(),
+        rx.cond(PricesState.loaded, rx.fragment(version_list), panel(skeleton_rows(6), name="Prices")),
+        price_dialog(),
         current="Prices",
         load=PricesState.load,
-        banner=differing,
+        banner=drift_banner,
     )

@@ -8,28 +8,31 @@ from admin_app import words
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.core.ctx import OperatorCtx
-from shared.tenancy import directory
-from shared.tenancy.directory_rows import Listed
+from shared.backoffice import tenant_directory
+from shared.backoffice.tenant_directory_rows import TenantSummary
+from shared.core.context import OperatorCtx
 from shared.tenancy.models import TenantState
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import search, select
-from shared.ui.form_model import a_line, a_word
-from shared.ui.gate import needs
-from shared.ui.hull import hull, small
-from shared.ui.shell import head, link
-from shared.ui.table import Column, badge, data_table, pager, row, some
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.controls import search_input, select
+from shared.ui.forms import parse_choice, parse_line
+from shared.ui.panels import panel, small
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
 
 COLUMNS = [
     Column("Tenant", sort="name"),
     Column("State"),
-    Column("Owner", less=True),
-    Column("Members", end=True, sort="members", less=True),
-    Column("Created", end=True, sort="created_at", less=True),
+    Column("Owner", hidden_on_phone=True),
+    Column("Members", align_end=True, sort="members", hidden_on_phone=True),
+    Column("Created", align_end=True, sort="created_at", hidden_on_phone=True),
 ]
 SORTS = tuple(column.sort for column in COLUMNS if column.sort)
-STATES = [("", "All states"), *((state.value, words.TENANT[state]) for state in TenantState)]
-PAGE = 25
+STATE_CHOICES = [
+    ("", "All states"),
+    *((state.value, words.TENANT_STATE_LABELS[state]) for state in TenantState),
+]
+PAGE_SIZE = 25
 
 
 @dataclass(frozen=True)
@@ -45,33 +48,33 @@ class TenantRow:
     owner: str
     members: str
     created_at: str
-    matched: str
+    match_text: str
 
 
-def tenant_row(one: Listed) -> TenantRow:
-    state, (setup, setup_tone) = words.TENANT[one.state], setting_up(one)
+def tenant_row(tenant: TenantSummary) -> TenantRow:
+    state, (setup, setup_tone) = words.TENANT_STATE_LABELS[tenant.state], setup_badge(tenant)
     return TenantRow(
-        one.id,
-        one.name,
-        one.slug,
-        one.plan,
+        tenant.id,
+        tenant.name,
+        tenant.slug,
+        tenant.plan,
         state,
-        words.tone(state),
+        words.tone_of(state),
         setup,
         setup_tone,
-        one.owner or "Nobody",
-        f"{one.members:,}",
-        one.created_at.isoformat(),
-        one.matched,
+        tenant.owner or "Nobody",
+        f"{tenant.members:,}",
+        tenant.created_at.isoformat(),
+        tenant.matched_member,
     )
 
 
-def setting_up(one: Listed) -> tuple[str, str]:
+def setup_badge(tenant: TenantSummary) -> tuple[str, str]:
     """Word and tone of a badge, for what is not finished."""
-    if one.steps_failed:
+    if tenant.steps_failed:
         return "Setup failed", "bad"
-    if one.steps_done < one.steps:
-        return f"Setup {one.steps_done} of {one.steps}", "wait"
+    if tenant.steps_done < tenant.steps:
+        return f"Setup {tenant.steps_done} of {tenant.steps}", "wait"
     return "", ""
 
 
@@ -84,151 +87,163 @@ class TenantsState(PageState):
     descending: bool = False
     has_next: bool = False
     has_previous: bool = False
-    said: str = ""
+    count_text: str = ""
     _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next: str = ""
-    _asked: str = ""  # the state that the address named when it was last looked at
+    _next_cursor: str = ""
+    _last_address: str = ""  # the state that the address named when it was last looked at
 
     @rx.event
     @needs(actions.OP_TENANT_LIST, page=True)
     async def load(self) -> None:
-        self._take_address()
-        async with self._open(TenantsState.load, "tenant", "members", "provisioning") as octx:
-            found = await self._read(octx)
-        self._show(found)
+        self._apply_address()
+        async with self._open_page(TenantsState.load, "tenant", "members", "provisioning") as octx:
+            matches = await self._read(octx)
+        self._show(matches)
 
-    def _take_address(self) -> None:
+    def _apply_address(self) -> None:
         """`?state=suspended` once; afterwards what the person chose on the page counts."""
-        asked = str(dict(self.router.url.query_parameters).get("state", ""))
-        if asked != self._asked:
-            self._asked, self._cursors = asked, []
-            self.state = asked if asked in set(TenantState) else ""
+        address_state = str(dict(self.router.url.query_parameters).get("state", ""))
+        if address_state != self._last_address:
+            self._last_address, self._cursors = address_state, []
+            self.state = address_state if address_state in set(TenantState) else ""
 
-    async def _read(self, octx: OperatorCtx) -> directory.Page:
-        return await directory.search(
+    async def _read(self, octx: OperatorCtx) -> tenant_directory.TenantPage:
+        return await tenant_directory.search_tenants(
             octx,
             self.query,
             self.state,
             sort=self.sorted_by,
             descending=self.descending,
             after=self._cursors[-1] if self._cursors else "",
-            limit=PAGE,
+            limit=PAGE_SIZE,
         )
 
-    def _show(self, found: directory.Page) -> None:
-        self.rows = [tenant_row(one) for one in found.rows]
-        self._next, self.has_next, self.has_previous = found.after, bool(found.after), bool(self._cursors)
-        first = PAGE * len(self._cursors)
-        self.said = (
-            f"{first + 1:,}–{first + len(self.rows):,}" if found.after or first else counted(len(self.rows))
+    def _show(self, matches: tenant_directory.TenantPage) -> None:
+        self.rows = [tenant_row(tenant) for tenant in matches.rows]
+        self._next_cursor, self.has_next, self.has_previous = (
+            matches.after,
+            bool(matches.after),
+            bool(self._cursors),
+        )
+        first = PAGE_SIZE * len(self._cursors)
+        self.count_text = (
+            f"{first + 1:,}–{first + len(self.rows):,}"
+            if matches.after or first
+            else tenant_count(len(self.rows))
         )
         self.loaded = True
 
-    async def _reread(self) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            found = await self._read(octx)
-        self._show(found)
+            matches = await self._read(octx)
+        self._show(matches)
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
-    async def look_for(self, query: str) -> None:
-        self.query, self._cursors = a_line(query), []
-        await self._reread()
+    async def search_tenants(self, query: str) -> None:
+        self.query, self._cursors = parse_line(query), []
+        await self._reload()
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
     async def choose_state(self, state: str) -> None:
-        self.state, self._cursors = a_word(state, ("", *TenantState)), []
-        await self._reread()
+        self.state, self._cursors = parse_choice(state, ("", *TenantState)), []
+        await self._reload()
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
-    async def sort(self, column: str) -> None:
-        self.descending = a_word(column, SORTS) == self.sorted_by and not self.descending
+    async def sort_by(self, column: str) -> None:
+        self.descending = parse_choice(column, SORTS) == self.sorted_by and not self.descending
         self.sorted_by, self._cursors = column, []
-        await self._reread()
+        await self._reload()
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
-    async def next(self) -> None:
-        if self._next:
-            self._cursors = [*self._cursors, self._next]
-            await self._reread()
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            self._cursors = [*self._cursors, self._next_cursor]
+            await self._reload()
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
-    async def previous(self) -> None:
+    async def previous_page(self) -> None:
         self._cursors = self._cursors[:-1]
-        await self._reread()
+        await self._reload()
 
 
-def counted(count: int) -> str:
-    return words.some_of(count, "tenant", "tenants")
+def tenant_count(count: int) -> str:
+    return words.plural(count, "tenant", "tenants")
 
 
-def tenant_line(one: TenantRow) -> rx.Component:
+def tenant_line(tenant: TenantRow) -> rx.Component:
     name = rx.el.div(
-        link(one.name, f"/tenants/{one.id}", class_name="strong"),
-        small(one.slug, " · ", one.plan),
-        rx.cond(one.matched != "", small("Found by ", one.matched, class_name="cut-anywhere")),
-        small(one.owner, " · ", when(one.created_at, "", "day"), class_name="only-small"),
+        link(tenant.name, f"/tenants/{tenant.id}", class_name="strong"),
+        small(tenant.slug, " · ", tenant.plan),
+        rx.cond(tenant.match_text != "", small("Found by ", tenant.match_text, class_name="cut-anywhere")),
+        small(tenant.owner, " · ", local_time(tenant.created_at, "", "day"), class_name="only-small"),
         class_name="two",
     )
-    states = rx.el.span(
-        badge(one.state, one.tone),
-        rx.cond(one.setup != "", badge(one.setup, one.setup_tone)),
+    badges = rx.el.span(
+        badge(tenant.state, tenant.tone),
+        rx.cond(tenant.setup != "", badge(tenant.setup, tenant.setup_tone)),
         class_name="row wrap",
     )
-    return row(COLUMNS, name, states, one.owner, one.members, when(one.created_at, "", "day"))
+    return table_row(
+        COLUMNS, name, badges, tenant.owner, tenant.members, local_time(tenant.created_at, "", "day")
+    )
 
 
-def tools() -> rx.Component:
-    find = search(
+def toolbar() -> rx.Component:
+    search_field = search_input(
         "Search by tenant, exact e-mail or id",
         default_value=TenantsState.query,
-        on_change=TenantsState.look_for.debounce(200),
+        on_change=TenantsState.search_tenants.debounce(200),
         max_length=200,
     )
-    chosen = select("State", STATES, value=TenantsState.state, on_change=TenantsState.choose_state)
-    return rx.el.div(find, chosen, class_name="row wrap")
+    state_select = select(
+        "State", STATE_CHOICES, value=TenantsState.state, on_change=TenantsState.choose_state
+    )
+    return rx.el.div(search_field, state_select, class_name="row wrap")
 
 
-def listed() -> rx.Component:
-    nothing = rx.cond(
+def tenants_panel() -> rx.Component:
+    no_tenants = rx.cond(
         (TenantsState.query != "") | (TenantsState.state != ""),
-        empty(
+        empty_state(
             "No tenant matches",
             "The search looks at names, addresses and ids of tenants. A person is found by their whole e-mail address.",
             glyph="search-x",
         ),
-        empty("No tenants yet", "The first one appears when somebody signs up.", glyph="building-2"),
+        empty_state("No tenants yet", "The first one appears when somebody signs up.", glyph="building-2"),
     )
     table = data_table(
         "Tenants",
         COLUMNS,
         rx.foreach(TenantsState.rows, tenant_line),
-        foot=pager(
-            TenantsState.said,
-            older=TenantsState.next,
-            newer=TenantsState.previous,
-            has_older=TenantsState.has_next,
-            has_newer=TenantsState.has_previous,
-            words=("Previous", "Next"),
+        footer=pager(
+            TenantsState.count_text,
+            on_next=TenantsState.next_page,
+            on_previous=TenantsState.previous_page,
+            has_next=TenantsState.has_next,
+            has_previous=TenantsState.has_previous,
+            labels=("Previous", "Next"),
         ),
         test_id="tenants",
         sorted_by=TenantsState.sorted_by,
         descending=TenantsState.descending,
-        on_sort=TenantsState.sort,
+        on_sort=TenantsState.sort_by,
     )
-    found = rx.cond(some(TenantsState.rows), table, nothing)
-    return hull(rx.cond(TenantsState.loaded, found, skeleton_rows(5)), name="Tenants")
+    content = rx.cond(has_items(TenantsState.rows), table, no_tenants)
+    return panel(rx.cond(TenantsState.loaded, content, skeleton_rows(5)), name="Tenants")
 
 
 @rx.page(route="/tenants", title="Tenants · Operator", on_load=TenantsState.load)
-def tenants() -> rx.Component:
+def tenants_page() -> rx.Component:
     return page(
-        head("Tenants", said="Organisations on this platform. Looking inside one asks for a reason."),
-        rx.el.div(tools(), listed(), class_name="section"),
+        page_header(
+            "Tenants", description="Organisations on this platform. Looking inside one asks for a reason."
+        ),
+        rx.el.div(toolbar(), tenants_panel(), class_name="section"),
         current="Tenants",
         load=TenantsState.load,
     )

@@ -8,38 +8,38 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses, billing_words, confirming
-from admin_app.confirming import FOR_US, Reason, reason_field
+from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from admin_app.frame import page
-from admin_app.shell import PageState, allowed
+from admin_app.shell import PageState, guard_control
 from shared.access import actions
-from shared.billing import webhooks
+from shared.backoffice import webhook_inbox
+from shared.backoffice.webhook_inbox import WebhookSummary
 from shared.billing.models import BillingEvent
-from shared.billing.webhooks import Seen
-from shared.core.ctx import OperatorCtx
+from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.tenancy.entry import LOOK_LASTS
-from shared.ui.feedback import bone, empty, skeleton_rows, when
-from shared.ui.form import button, dialog, icon_button
-from shared.ui.form_model import Form
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small, strong
-from shared.ui.shell import head, link
-from shared.ui.table import badge, some
-from shared.ui.why import Change, diff
+from shared.tenancy.entry import VISIT_DURATION
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
+from shared.ui.controls import button, dialog, icon_button
+from shared.ui.decision_trace import Change, change_list
+from shared.ui.forms import Form
+from shared.ui.panels import panel, small, stat, stat_grid, strong
+from shared.ui.shell import link, page_header
+from shared.ui.tables import badge, has_items
 
 
 class ReasonForm(Form):
-    reason: Reason
+    reason: ReasonText
 
 
 @dataclass(frozen=True)
-class One:
+class WebhookDetail:
     id: str = ""
     account: str = ""
     type: str = ""
     status: str = ""
     tone: str = ""
-    means: str = ""
+    explanation: str = ""
     mode: str = ""
     version: str = ""
     customer: str = ""
@@ -51,252 +51,284 @@ class One:
     due_at: str = ""
     tries: str = ""
     error: str = ""
-    waits: bool = False
-    replayable: bool = False
+    is_waiting: bool = False
+    can_replay: bool = False
 
 
 @dataclass(frozen=True)
-class EffectRow:
+class BillingEventRow:
     id: str
     at: str
     cause: str
     ticket: str
-    recalculated: bool
-    request: str  # address of what happened in that request
+    has_new_access: bool
+    request_url: str  # address of what happened in that request
     request_id: str
     changes: list[Change] = field(default_factory=list)
 
 
-def shown(one: Seen) -> One:
-    word, tone, means = billing_words.WEBHOOK[one.status]
-    waits = one.status in ("pending", "working", "parked")
-    return One(
-        one.event_id,
-        one.account_id,
-        one.type,
-        word,
+def webhook_detail(received: WebhookSummary) -> WebhookDetail:
+    status_label, tone, explanation = billing_words.WEBHOOK_STATUS_LABELS[received.status]
+    is_waiting = received.status in ("pending", "working", "parked")
+    return WebhookDetail(
+        received.event_id,
+        received.account_id,
+        received.type,
+        status_label,
         tone,
-        means,
-        "Live mode" if one.livemode else "Test mode",
-        one.api_version or "Unknown",
-        one.customer_id,
-        one.tenant_id,
-        one.tenant,
-        one.created_at.isoformat(),
-        one.received_at.isoformat(),
-        billing_words.iso(one.done_at),
-        one.due_at.isoformat() if waits else "",
-        str(one.attempts),
-        one.error,
-        waits,
-        bool(one.customer_id) and one.status not in ("pending", "working"),
+        explanation,
+        "Live mode" if received.livemode else "Test mode",
+        received.api_version or "Unknown",
+        received.customer_id,
+        received.tenant_id,
+        received.tenant_name,
+        received.created_at.isoformat(),
+        received.received_at.isoformat(),
+        billing_words.iso_or_empty(received.done_at),
+        received.due_at.isoformat() if is_waiting else "",
+        str(received.attempts),
+        received.error,
+        is_waiting,
+        bool(received.customer_id) and received.status not in ("pending", "working"),
     )
 
 
-def effect_row(one: BillingEvent) -> EffectRow:
-    return EffectRow(
-        one.id,
-        one.at.isoformat(),
-        billing_words.CAUSE.get(one.cause, one.cause),
-        str(one.ticket),
-        one.recalculated,
-        addresses.request(one.tenant_id, one.request_id),
-        one.request_id,
-        billing_words.effects(one.previous, one.next),
+def billing_event_row(event: BillingEvent) -> BillingEventRow:
+    return BillingEventRow(
+        event.id,
+        event.at.isoformat(),
+        billing_words.CAUSE_LABELS.get(event.cause, event.cause),
+        str(event.ticket),
+        event.recalculated,
+        addresses.request_url(event.tenant_id, event.request_id),
+        event.request_id,
+        billing_words.list_billing_changes(event.previous, event.next),
     )
 
 
 class WebhookState(PageState):
     loaded: bool = False
-    one: One = One()
-    inside: bool = False  # a reason has been given and still counts
+    detail: WebhookDetail = WebhookDetail()
+    is_visit_open: bool = False  # a reason has been given and still counts
     reason: str = ""
     payload: str = ""
-    effects: list[EffectRow] = []
-    dialog: bool = False
-    _of: tuple[str, str] = ("", "")  # account and event that are shown
-    _until: datetime | None = None  # until when the reason counts
+    effects: list[BillingEventRow] = []
+    is_dialog_open: bool = False
+    _shown_key: tuple[str, str] = ("", "")  # account and event that are shown
+    _visit_until: datetime | None = None  # until when the reason counts
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ, page=True)
     async def load(self) -> None:
-        named = addresses.webhook_of(self.router.url.path)
-        if named != self._of:
-            self.loaded, self.one, self.dialog, self._of = False, One(), False, named
-            self._leave()
-        async with self._open(WebhookState.load, "webhooks", "billing") as octx:
-            await self._read(octx, self._reason())
+        address_key = addresses.parse_webhook_path(self.router.url.path)
+        if address_key != self._shown_key:
+            self.loaded, self.detail, self.is_dialog_open, self._shown_key = (
+                False,
+                WebhookDetail(),
+                False,
+                address_key,
+            )
+            self._end_visit()
+        async with self._open_page(WebhookState.load, "webhooks", "billing") as octx:
+            await self._read(octx, self._current_reason())
 
     async def _read(self, octx: OperatorCtx, reason: str) -> None:
         """Reads and then shows: a refusal leaves the page as it was."""
-        found = await webhooks.get(octx, *self._of)
-        within = await webhooks.look(octx, *self._of, reason) if reason else None
-        self.one, self.loaded = shown(found), True
-        if within is None:
-            self._leave()
+        received = await webhook_inbox.get_webhook(octx, *self._shown_key)
+        contents = await webhook_inbox.read_content(octx, *self._shown_key, reason) if reason else None
+        self.detail, self.loaded = webhook_detail(received), True
+        if contents is None:
+            self._end_visit()
         else:
-            self.payload, self.effects = within.payload, [effect_row(one) for one in within.effects]
+            self.payload, self.effects = (
+                contents.payload,
+                [billing_event_row(event) for event in contents.effects],
+            )
 
-    def _leave(self) -> None:
-        self.inside, self.reason, self._until, self.payload, self.effects = False, "", None, "", []
+    def _end_visit(self) -> None:
+        self.is_visit_open, self.reason, self._visit_until, self.payload, self.effects = (
+            False,
+            "",
+            None,
+            "",
+            [],
+        )
 
-    def _reason(self) -> str:
+    def _current_reason(self) -> str:
         """ "" when none was given, or too long ago."""
-        return self.reason if self._until and datetime.now(UTC) < self._until else ""
+        return self.reason if self._visit_until and datetime.now(UTC) < self._visit_until else ""
 
-    def _still(self) -> tuple[str, str]:
+    def _require_shown(self) -> tuple[str, str]:
         """Raises Invalid where the page still shows another one than its address names."""
-        if addresses.webhook_of(self.router.url.path) != self._of:
+        if addresses.parse_webhook_path(self.router.url.path) != self._shown_key:
             raise Invalid("This page shows another webhook by now.", "Reload it and try again.")
-        return self._of
+        return self._shown_key
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def enter(self, payload: dict[str, Any]) -> EventSpec:
+    async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        self._still()
+        self._require_shown()
         async with self._ctx() as octx:
             await self._read(octx, form.reason)
-        self.inside, self.reason, self._until = True, form.reason, datetime.now(UTC) + LOOK_LASTS
-        where = (
-            f"The trail of {self.one.tenant} says so." if self.one.tenant else "The operators' trail says so."
+        self.is_visit_open, self.reason, self._visit_until = (
+            True,
+            form.reason,
+            datetime.now(UTC) + VISIT_DURATION,
         )
-        return rx.toast.success("You are looking inside.", description=where)
+        audit_note = (
+            f"The trail of {self.detail.tenant} says so."
+            if self.detail.tenant
+            else "The operators' trail says so."
+        )
+        return rx.toast.success("You are looking inside.", description=audit_note)
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
-    async def leave(self) -> None:
-        self._leave()
+    async def end_visit(self) -> None:
+        self._end_visit()
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
-    async def ask(self) -> None:
-        self.dialog = True
+    async def open_dialog(self) -> None:
+        self.is_dialog_open = True
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = False
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.is_dialog_open = False
 
     @rx.event
     @needs(actions.OP_WEBHOOK_REPLAY)
-    async def replay(self, payload: dict[str, Any]) -> EventSpec:
+    async def replay_webhook(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        account_id, event_id = self._still()
+        account_id, event_id = self._require_shown()
         async with self._ctx() as octx:
-            await webhooks.replay(octx, account_id, event_id, form.reason)
-            await self._read(octx, self._reason())
-        self.dialog = False
+            await webhook_inbox.replay(octx, account_id, event_id, form.reason)
+            await self._read(octx, self._current_reason())
+        self.is_dialog_open = False
         return rx.toast.success("It is tried again.", description="This page follows by itself.")
 
 
-def facts() -> rx.Component:
-    one = WebhookState.one
-    done = rx.cond(one.done_at != "", when(one.done_at, "", "moment"), "Not yet")
-    next_try = rx.cond(one.due_at != "", rx.fragment("Next try ", when(one.due_at, "", "ago")), one.means)
-    whose = rx.cond(
-        one.tenant_id != "",
-        link(one.tenant, f"/tenants/{one.tenant_id}?tab=billing", class_name="plain-link"),
+def webhook_stats() -> rx.Component:
+    detail = WebhookState.detail
+    done_at = rx.cond(detail.done_at != "", local_time(detail.done_at, "", "moment"), "Not yet")
+    next_try = rx.cond(
+        detail.due_at != "",
+        rx.fragment("Next try ", local_time(detail.due_at, "", "ago")),
+        detail.explanation,
+    )
+    tenant_link = rx.cond(
+        detail.tenant_id != "",
+        link(detail.tenant, f"/tenants/{detail.tenant_id}?tab=billing", class_name="plain-link"),
         rx.el.span("Nobody known", class_name="muted"),
     )
     customer = rx.cond(
-        one.customer != "", rx.el.code(one.customer, class_name="mono cut-anywhere"), "No customer"
+        detail.customer != "", rx.el.code(detail.customer, class_name="mono cut-anywhere"), "No customer"
     )
-    shown_facts = cells(
-        fact(
+    shown_facts = stat_grid(
+        stat(
             "Came",
-            when(one.received_at, "", "moment"),
-            rx.fragment("There ", when(one.created_at, "", "moment")),
+            local_time(detail.received_at, "", "moment"),
+            rx.fragment("There ", local_time(detail.created_at, "", "moment")),
         ),
-        fact("Done", done, next_try),
-        fact("Tenant", whose, customer),
-        fact("Tries", one.tries, rx.fragment(one.mode, " · ", one.version)),
+        stat("Done", done_at, next_try),
+        stat("Tenant", tenant_link, customer),
+        stat("Tries", detail.tries, rx.fragment(detail.mode, " · ", detail.version)),
     )
-    wrong = rx.cond(
-        one.error != "",
+    error_text = rx.cond(
+        detail.error != "",
         rx.el.div(
-            small("Last said: ", rx.el.b(one.error), class_name="cut-anywhere"), class_name="body ruled"
+            small("Last said: ", rx.el.b(detail.error), class_name="cut-anywhere"), class_name="body ruled"
         ),
     )
-    return hull(
-        rx.cond(WebhookState.loaded, rx.fragment(shown_facts, wrong), skeleton_rows(1)),
+    return panel(
+        rx.cond(WebhookState.loaded, rx.fragment(shown_facts, error_text), skeleton_rows(1)),
         name="How it came and stands",
     )
 
 
-def effect(one: EffectRow) -> rx.Component:
-    head_line = rx.el.div(
-        strong(one.cause),
-        rx.cond(one.recalculated, badge("Access written anew", "accent")),
-        small("Ticket ", one.ticket, " · ", when(one.at, "", "moment")),
+def billing_event_item(event: BillingEventRow) -> rx.Component:
+    title_row = rx.el.div(
+        strong(event.cause),
+        rx.cond(event.has_new_access, badge("Access written anew", "accent")),
+        small("Ticket ", event.ticket, " · ", local_time(event.at, "", "moment")),
         class_name="row wrap",
     )
-    nothing = small("Nothing differed: what is known was right already.")
+    no_change = small("Nothing differed: what is known was right already.")
     request = rx.cond(
-        one.request_id != "",
-        small(link(rx.el.code(one.request_id, class_name="mono"), one.request, class_name="plain-link")),
+        event.request_id != "",
+        small(
+            link(rx.el.code(event.request_id, class_name="mono"), event.request_url, class_name="plain-link")
+        ),
     )
     return rx.el.li(
         rx.el.div(
-            head_line,
-            rx.cond(some(one.changes), diff(one.changes), nothing),
+            title_row,
+            rx.cond(has_items(event.changes), change_list(event.changes), no_change),
             request,
             class_name="troubled",
         )
     )
 
 
-def within() -> rx.Component:
+def contents_panel() -> rx.Component:
     state = WebhookState
-    listed = rx.el.ol(rx.foreach(state.effects, effect), class_name="list", data_testid="effects")
-    nothing = empty(
+    event_items = rx.el.ol(
+        rx.foreach(state.effects, billing_event_item), class_name="list", data_testid="effects"
+    )
+    no_events = empty_state(
         "Nothing has followed yet",
         "What a look at the customer changes stands here. One look may answer many webhooks.",
         glyph="git-compare-arrows",
     )
     copy = icon_button("Copy what it carried", "copy", on_click=rx.set_clipboard(state.payload))
-    said = rx.el.pre(
+    payload_box = rx.el.pre(
         state.payload, class_name="payload", tab_index=0, aria_label="Payload", data_testid="payload"
     )
     return rx.el.div(
-        confirming.looking("Looking inside: ", state.reason, state.leave),
-        hull(rx.cond(some(state.effects), listed, nothing), title="What it changed"),
-        hull(said, title="What it carried", aside=copy),
+        confirming.access_banner("Looking inside: ", state.reason, state.end_visit),
+        panel(rx.cond(has_items(state.effects), event_items, no_events), title="What it changed"),
+        panel(payload_box, title="What it carried", aside=copy),
         class_name="section",
     )
 
 
-def heading() -> rx.Component:
-    one = WebhookState.one
+def webhook_header() -> rx.Component:
+    detail = WebhookState.detail
     crumbs = rx.el.nav(
         link("Webhooks", "/webhooks", class_name=""),
         rx.el.span("/", aria_hidden="true"),
-        rx.el.span(one.id, aria_current="page", class_name="cut-anywhere"),
+        rx.el.span(detail.id, aria_current="page", class_name="cut-anywhere"),
         class_name="crumbs",
         aria_label="You are here",
     )
     title = rx.cond(
-        WebhookState.loaded, rx.el.span(one.type, class_name="cut-anywhere"), bone("220px", "24px")
+        WebhookState.loaded,
+        rx.el.span(detail.type, class_name="cut-anywhere"),
+        skeleton_block("220px", "24px"),
     )
-    state = rx.cond(WebhookState.loaded, badge(one.status, one.tone))
-    again = rx.cond(
-        WebhookState.loaded & one.replayable,
-        allowed(
+    state = rx.cond(WebhookState.loaded, badge(detail.status, detail.tone))
+    replay_button = rx.cond(
+        WebhookState.loaded & detail.can_replay,
+        guard_control(
             actions.OP_WEBHOOK_REPLAY,
-            button("Replay", glyph="rotate-cw", on_click=WebhookState.ask, data_testid="replay"),
+            button("Replay", glyph="rotate-cw", on_click=WebhookState.open_dialog, data_testid="replay"),
             "Replay",
             glyph="rotate-cw",
         ),
     )
-    said = rx.cond(WebhookState.loaded, one.means, bone("240px"))
-    return head(title, above=crumbs, beside=state, said=said, actions=[again])
+    description = rx.cond(WebhookState.loaded, detail.explanation, skeleton_block("240px"))
+    return page_header(
+        title, breadcrumbs=crumbs, badges=state, description=description, actions=[replay_button]
+    )
 
 
 @rx.page(route="/webhooks/[seller]/[received]", title="Webhook · Operator", on_load=WebhookState.load)
-def webhook() -> rx.Component:
-    door = confirming.door(
+def webhook_page() -> rx.Component:
+    reason_form = confirming.access_form(
         "Why do you look at what it carried?",
-        WebhookState.enter,
+        WebhookState.start_visit,
         hint="The customer reads it in their audit trail, with your name. It counts for 30 minutes.",
         example="Ticket 4471, paid and still read-only",
     )
@@ -304,18 +336,18 @@ def webhook() -> rx.Component:
         None,
         "Replay this webhook",
         "Its customer is looked at once more. What is right already stays as it is.",
-        reason_field("replay", FOR_US),
+        reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",
-        submit=WebhookState.replay,
-        open=WebhookState.dialog,
-        on_open_change=WebhookState.dismiss,
+        submit=WebhookState.replay_webhook,
+        open=WebhookState.is_dialog_open,
+        on_open_change=WebhookState.close_dialog,
         test_id="replay-form",
     )
-    inside = rx.cond(WebhookState.inside, within(), door)
+    visit_content = rx.cond(WebhookState.is_visit_open, contents_panel(), reason_form)
     return page(
-        heading(),
-        facts(),
-        rx.cond(WebhookState.loaded, inside),
+        webhook_header(),
+        webhook_stats(),
+        rx.cond(WebhookState.loaded, visit_content),
         replay,
         current="Webhooks",
         load=WebhookState.load,

@@ -9,20 +9,20 @@ from shared.access.permissions import OperatorPermission, Permission
 class Action:
     name: str
     permission: Permission
-    said: str  # completes "You may not …"
+    description: str  # completes "You may not …"
     writes: bool = False
     feature: str = ""  # of `entitlements.features`, that the plan has to include
     limit: str = ""  # asked again with `used=` under the lock
     flag: str = ""  # of `entitlements.flags`, that has to be on for the tenant
-    cleans_up: bool = False  # possible whatever the plan and the bill: removing, revoking, paying
-    unverified_ok: bool = False  # possible before the organisation's address is verified
+    allowed_when_unpaid: bool = False  # possible whatever the plan and the bill: removing, revoking, paying
+    allowed_when_unverified: bool = False  # possible before the organisation's address is verified
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
     name: str
     permission: OperatorPermission
-    said: str
+    description: str
     writes: bool = False
 
 
@@ -30,17 +30,21 @@ ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "see what this organ
 AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit trail", feature="exports.csv")
 AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "read the audit trail", feature="audit_log")
 BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan and the bill
-    "billing:change", Permission.BILLING_WRITE, "change what is paid", writes=True, cleans_up=True
+    "billing:change", Permission.BILLING_WRITE, "change what is paid", writes=True, allowed_when_unpaid=True
 )
 BILLING_READ = Action("billing:read", Permission.BILLING_READ, "see billing")
 CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "change the checklist", writes=True)
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")
 INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "see invitations")
 INVITATION_REVOKE = Action(
-    "invitation:revoke", Permission.MEMBER_INVITE, "take invitations back", writes=True, cleans_up=True
+    "invitation:revoke",
+    Permission.MEMBER_INVITE,
+    "take invitations back",
+    writes=True,
+    allowed_when_unpaid=True,
 )
 MEMBER_DEACTIVATE = Action(
-    "member:deactivate", Permission.MEMBER_WRITE, "deactivate members", writes=True, cleans_up=True
+    "member:deactivate", Permission.MEMBER_WRITE, "deactivate members", writes=True, allowed_when_unpaid=True
 )
 MEMBER_EXPORT = Action(
     "member:export", Permission.MEMBER_READ, "export the list of members", feature="exports.csv"
@@ -50,10 +54,14 @@ MEMBER_INVITE = Action(
 )
 MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "see who works here")
 MEMBER_REMOVE = Action(
-    "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, cleans_up=True
+    "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, allowed_when_unpaid=True
 )
 MEMBER_SET_ROLE = Action(  # taking rights away must not wait for a payment, and giving some costs nothing
-    "member:set_role", Permission.MEMBER_WRITE, "give members another role", writes=True, cleans_up=True
+    "member:set_role",
+    Permission.MEMBER_WRITE,
+    "give members another role",
+    writes=True,
+    allowed_when_unpaid=True,
 )
 NOTIFICATION_READ = Action("notification:read", Permission.NOTIFICATION_READ, "read notifications")
 OWNER_TRANSFER = Action("owner:transfer", Permission.OWNER_TRANSFER, "transfer ownership", writes=True)
@@ -77,11 +85,17 @@ ROLE_CREATE = Action(
     limit="roles",
     flag="role_editor",
 )
-ROLE_DELETE = Action("role:delete", Permission.ROLE_WRITE, "delete roles", writes=True, cleans_up=True)
+ROLE_DELETE = Action(
+    "role:delete", Permission.ROLE_WRITE, "delete roles", writes=True, allowed_when_unpaid=True
+)
 ROLE_READ = Action("role:read", Permission.ROLE_READ, "see roles")
 SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "see the settings")
 SETTINGS_SETUP = Action(
-    "settings:setup", Permission.SETTINGS_WRITE, "set up this organisation", writes=True, unverified_ok=True
+    "settings:setup",
+    Permission.SETTINGS_WRITE,
+    "set up this organisation",
+    writes=True,
+    allowed_when_unverified=True,
 )
 SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change the settings", writes=True)
 
@@ -153,5 +167,7 @@ OP_WEBHOOK_REPLAY = OperatorAction(
     "op:webhook:replay", OperatorPermission.WEBHOOK_REPLAY, "replay webhooks", writes=True
 )
 
-ACTIONS = {one.name: one for one in tuple(globals().values()) if isinstance(one, Action)}
-OPERATOR_ACTIONS = {one.name: one for one in tuple(globals().values()) if isinstance(one, OperatorAction)}
+ACTIONS = {action.name: action for action in tuple(globals().values()) if isinstance(action, Action)}
+OPERATOR_ACTIONS = {
+    action.name: action for action in tuple(globals().values()) if isinstance(action, OperatorAction)
+}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.access.actions import Action, OperatorAction
-from shared.access.reasons import ALLOWING, Reason
-from shared.core.ctx import Rights
+from shared.access.refusal_codes import ALLOWED_REASONS, Reason
+from shared.core.context import Rights
 
 
-class Asker(Protocol):
-    """A `Ctx`, or whoever looks before there is a transaction (`shared.ui.gate`)."""
+class RightsHolder(Protocol):
+    """A `Ctx`, or whoever looks before there is a transaction (`shared.ui.authorize`)."""
 
     @property
     def permissions(self) -> frozenset[str]: ...
@@ -29,47 +29,53 @@ class Decision:
 
 
 # Made once: a decision is asked for very often and never changes.
-FOR: dict[str, Decision] = {reason: Decision(reason in ALLOWING, reason) for reason in Reason}
-YES = FOR[Reason.ALLOWED]
-NO = {reason: decision for reason, decision in FOR.items() if not decision.allowed}
-MISSING_PERMISSION = FOR[Reason.MISSING_PERMISSION]
+DECISION_BY_REASON: dict[str, Decision] = {
+    reason: Decision(reason in ALLOWED_REASONS, reason) for reason in Reason
+}
+ALLOWED = DECISION_BY_REASON[Reason.ALLOWED]
+REFUSED_BY_REASON = {
+    reason: decision for reason, decision in DECISION_BY_REASON.items() if not decision.allowed
+}
+MISSING_PERMISSION = DECISION_BY_REASON[Reason.MISSING_PERMISSION]
 
 
-def decide(who: Asker, action: Action, *, used: int | None = None, obstacle: str = "") -> Decision:
+def decide(
+    principal: RightsHolder, action: Action, *, used: int | None = None, obstacle: str = ""
+) -> Decision:
     """`used`: how much of `action.limit` is taken already, counted under the lock that guards it.
 
     `obstacle`: why the object is in no state for this, "" when it is.
     """
-    if action.permission not in who.permissions:
+    if action.permission not in principal.permissions:
         return MISSING_PERMISSION
-    rights = who.rights
-    decision = YES
+    rights = principal.rights
+    decision = ALLOWED
     if (reason := rights.verdicts.get(action.name)) is not None:
-        decision = FOR[reason]
+        decision = DECISION_BY_REASON[reason]
         if not decision.allowed:
             return decision
     if used is not None:
         limit = rights.limits[action.limit]
         if limit.amount is not None and used >= limit.amount:
             if limit.hard:
-                return FOR[Reason.LIMIT_REACHED]
-            decision = FOR[Reason.LIMIT_WARNED]
+                return DECISION_BY_REASON[Reason.LIMIT_REACHED]
+            decision = DECISION_BY_REASON[Reason.LIMIT_WARNED]
     if obstacle:
-        return FOR[Reason.OBJECT_STATE]
+        return DECISION_BY_REASON[Reason.OBJECT_STATE]
     return decision
 
 
-def holds(who: Asker, action: Action) -> bool:
+def has_permission(principal: RightsHolder, action: Action) -> bool:
     """For showing a control at all: people whose role lacks the permission need not know of it. Allows nothing."""
-    return action.permission in who.permissions
+    return action.permission in principal.permissions
 
 
-class Operating(Protocol):
+class PermissionHolder(Protocol):
     """An `OperatorCtx`, or whoever looks before there is a transaction."""
 
     @property
     def permissions(self) -> frozenset[str]: ...
 
 
-def decide_operator(who: Operating, action: OperatorAction) -> Decision:
-    return YES if action.permission in who.permissions else MISSING_PERMISSION
+def decide_operator(principal: PermissionHolder, action: OperatorAction) -> Decision:
+    return ALLOWED if action.permission in principal.permissions else MISSING_PERMISSION

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlmodel import Field
 
-from shared.core.db import TenantRow, moment
+from shared.core.db import TenantRow, timestamptz
 from shared.core.ids import new_id
 
 
@@ -14,11 +14,11 @@ class DecisionTally(TenantRow, table=True):
     __tablename__ = "decision_tally"
 
     id: str = Field(default_factory=lambda: new_id("dec"), primary_key=True)
-    hour: datetime = Field(sa_type=moment())
+    hour: datetime = Field(sa_type=timestamptz())
     actor_id: str
     action: str
     reason: str
     plan: str
     count: int
-    at: datetime = Field(sa_type=moment())
+    at: datetime = Field(sa_type=timestamptz())
     request_id: str

@@ -29,8 +29,10 @@ class Role:
 
 
 OWNER = "owner"  # the one role a tenant cannot be without
-OF_EVERY_ROLE = frozenset({P.HOME_READ, P.NOTIFICATION_READ})  # or its holder could not even enter
-OF_OWNERS = frozenset({P.OWNER_TRANSFER})  # in no role that a tenant makes itself: only owners hand over
+REQUIRED_PERMISSIONS = frozenset({P.HOME_READ, P.NOTIFICATION_READ})  # or its holder could not even enter
+OWNER_ONLY_PERMISSIONS = frozenset(
+    {P.OWNER_TRANSFER}
+)  # in no role that a tenant makes itself: only owners hand over
 ROLES = {  # from the most to the least
     role.key: role
     for role in (
@@ -75,6 +77,6 @@ OPERATOR_ROLES = {
 }
 
 
-def may_grant(granter: frozenset[str], permissions: Iterable[str]) -> bool:
+def can_grant(granter: frozenset[str], permissions: Iterable[str]) -> bool:
     """Nobody hands out, takes away or touches more than they hold themselves."""
     return granter.issuperset(permissions)

@@ -3,30 +3,30 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from shared.audit.actions import AuditAction
-from shared.audit.trail import Filter
+from shared.audit.audit_log import AuditFilter
+from shared.audit.event_types import AuditAction
 from shared.core.errors import Invalid
 
 FIELDS = ("actor", "action", "object", "request", "since", "until")
 NOUNS = sorted({action.partition(".")[0] for action in AuditAction})
-ACTIONS = {"", *(f"{noun}." for noun in NOUNS), *(action.value for action in AuditAction)}
-LONGEST = 120
+FILTER_ACTIONS = {"", *(f"{noun}." for noun in NOUNS), *(action.value for action in AuditAction)}
+MAX_LENGTH = 120
 
 
-def read(typed: Mapping[str, str]) -> Filter:
+def parse_filter(fields: Mapping[str, str]) -> AuditFilter:
     """Every field may be empty or missing: then it does not filter. Days are UTC, the last one is included.
 
     Raises Invalid.
     """
-    values = {name: typed.get(name, "").strip() for name in FIELDS}
-    if any(len(value) > LONGEST for value in values.values()):
+    values = {name: fields.get(name, "").strip() for name in FIELDS}
+    if any(len(value) > MAX_LENGTH for value in values.values()):
         raise Invalid("This filter is far too long.", "Shorten it.")
-    if values["action"] not in ACTIONS:
+    if values["action"] not in FILTER_ACTIONS:
         raise Invalid("This is not an action of the trail.", "Choose one from the list.")
-    since, until = _day(values["since"], "From"), _day(values["until"], "Until")
+    since, until = _parse_day(values["since"], "From"), _parse_day(values["until"], "Until")
     if since and until and since > until:
         raise Invalid("The first day is after the last one.", "Swap them.")
-    return Filter(
+    return AuditFilter(
         actor=values["actor"],
         action=values["action"],
         object_id=values["object"],
@@ -36,12 +36,12 @@ def read(typed: Mapping[str, str]) -> Filter:
     )
 
 
-def _day(text: str, label: str) -> datetime | None:
+def _parse_day(text: str, label: str) -> datetime | None:
     if not text:
         return None
     try:
-        found = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-        _ = found + timedelta(days=1)  # the last day there is has no next one
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        _ = day + timedelta(days=1)  # the last day there is has no next one
     except (ValueError, OverflowError):
         raise Invalid(f"{label} is not a day.", "Write it as 2026-11-24.") from None
-    return found
+    return day

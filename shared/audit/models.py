@@ -7,11 +7,11 @@ from sqlalchemy import BigInteger, FetchedValue, LargeBinary
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from shared.core.db import TenantRow, moment
+from shared.core.db import TenantRow, timestamptz
 from shared.core.ids import new_id
 
 
-def _made_by_database() -> dict[str, Any]:
+def _database_default() -> dict[str, Any]:
     return {"server_default": FetchedValue()}
 
 
@@ -19,8 +19,8 @@ class AuditEvent(TenantRow, table=True):
     __tablename__ = "audit_event"
 
     id: str = Field(default_factory=lambda: new_id("aud"), primary_key=True)
-    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_made_by_database())
-    at: datetime | None = Field(default=None, sa_type=moment(), sa_column_kwargs=_made_by_database())
+    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_database_default())
+    at: datetime | None = Field(default=None, sa_type=timestamptz(), sa_column_kwargs=_database_default())
     actor_type: str
     actor_id: str
     actor_name: str
@@ -32,8 +32,8 @@ class AuditEvent(TenantRow, table=True):
     after: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
     details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
     request_id: str
-    prev: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
-    hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
+    prev: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_database_default())
+    hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_database_default())
 
 
 class AuditHead(TenantRow, table=True):
@@ -52,8 +52,8 @@ class OperatorEvent(SQLModel, table=True):
     __tablename__ = "operator_event"
 
     id: str = Field(default_factory=lambda: new_id("aud"), primary_key=True)
-    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_made_by_database())
-    at: datetime | None = Field(default=None, sa_type=moment(), sa_column_kwargs=_made_by_database())
+    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_database_default())
+    at: datetime | None = Field(default=None, sa_type=timestamptz(), sa_column_kwargs=_database_default())
     actor_id: str
     actor_name: str
     action: str
@@ -61,8 +61,8 @@ class OperatorEvent(SQLModel, table=True):
     reason: str
     details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
     request_id: str
-    prev: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
-    hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_made_by_database())
+    prev: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_database_default())
+    hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_database_default())
 
 
 class SecurityEvent(SQLModel, table=True):
@@ -71,8 +71,8 @@ class SecurityEvent(SQLModel, table=True):
     __tablename__ = "security_event"
 
     id: str = Field(default_factory=lambda: new_id("sec"), primary_key=True)
-    at: datetime = Field(sa_type=moment())
-    hour: datetime = Field(sa_type=moment())
+    at: datetime = Field(sa_type=timestamptz())
+    hour: datetime = Field(sa_type=timestamptz())
     kind: str
     actor_id: str
     subject: str = ""

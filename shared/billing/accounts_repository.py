@@ -29,7 +29,7 @@ async def lock_accounts(session: AsyncSession) -> Sequence[ProviderAccount]:
     return (await session.exec(statement.execution_options(populate_existing=True))).all()
 
 
-async def list_selling(session: AsyncSession) -> Sequence[tuple[str, str]]:
+async def list_active_accounts(session: AsyncSession) -> Sequence[tuple[str, str]]:
     """(id, what the provider calls it) of those that are not paused."""
     statement = select(ProviderAccount.id, ProviderAccount.external_id).where(
         col(ProviderAccount.paused_at).is_(None)
@@ -37,7 +37,7 @@ async def list_selling(session: AsyncSession) -> Sequence[tuple[str, str]]:
     return (await session.exec(statement.order_by(col(ProviderAccount.id)))).all()
 
 
-async def put_external(session: AsyncSession, account_id: str, external_id: str) -> None:
+async def save_external_id(session: AsyncSession, account_id: str, external_id: str) -> None:
     connection = await session.connection()
     await connection.execute(
         update(ProviderAccount)

@@ -1,15 +1,15 @@
 """The one customer of a tenant at the provider."""
 
-from shared.audit import trail
-from shared.billing import providers, repository
+from shared.audit import audit_log
+from shared.billing import provider_registry, repository
 from shared.billing.models import PLATFORM, BillingCustomer
-from shared.core.ctx import Ctx
-from shared.tenancy import entry, payers, tenants
+from shared.core.context import Ctx
+from shared.tenancy import billing_contacts, entry, tenants
 
-CREATE = "billing.create_customer"
+CREATE_TASK = "billing.create_customer"
 
 
-async def find(ctx: Ctx, account_id: str = PLATFORM) -> str:
+async def find_id(ctx: Ctx, account_id: str = PLATFORM) -> str:
     """Its id there; "" before there is one. For services that were asked for their right."""
     row = await repository.get_customer(ctx, account_id)
     return row.id if row else ""
@@ -21,17 +21,17 @@ async def ensure(tenant_id: str, account_id: str = PLATFORM, request_id: str = "
     Whoever is second finds the first one's: the provider is asked with the tenant's own key, and here the tenant is
     locked. Raises as the provider does.
     """
-    async with entry.enter_books(tenant_id, CREATE, request_id) as ctx:
-        if known := await find(ctx, account_id):
-            return known
-        name, email = ctx.tenant_name, await payers.first_address(ctx)
-    customer_id = await (await providers.get(account_id)).create_customer(
+    async with entry.enter_billing_sync(tenant_id, CREATE_TASK, request_id) as ctx:
+        if existing_id := await find_id(ctx, account_id):
+            return existing_id
+        name, email = ctx.tenant_name, await billing_contacts.get_owner_email(ctx)
+    customer_id = await (await provider_registry.get(account_id)).create_customer(
         tenant_id, name, email, f"customer-{tenant_id}"
     )
-    async with entry.enter_books(tenant_id, CREATE, request_id) as ctx:
+    async with entry.enter_billing_sync(tenant_id, CREATE_TASK, request_id) as ctx:
         await tenants.lock(ctx)
-        if known := await find(ctx, account_id):
-            return known
+        if existing_id := await find_id(ctx, account_id):
+            return existing_id
         ctx.session.add(BillingCustomer(tenant_id=tenant_id, id=customer_id, account_id=account_id))
-        trail.record(ctx, "billing.customer_created", customer_id)
+        audit_log.record(ctx, "billing.customer_created", customer_id)
     return customer_id

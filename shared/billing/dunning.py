@@ -8,30 +8,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.billing import mirror, repository
-from shared.billing.course import GRACE
+from shared.billing import repository
 from shared.billing.models import BillingInvoice
 from shared.billing.provider import Subscription
+from shared.billing.sync import provider_records
+from shared.billing.sync.access_schedule import GRACE_PERIOD
 from shared.core import money
 from shared.core.config import settings
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.identity.models import User
 from shared.jobs import mail, queue
-from shared.tenancy import mail_choices, notifications, payers
+from shared.tenancy import billing_contacts, mail_preferences, notifications
 
-TASK, MAIL = "billing.dun", "billing.mail"
-KIND = "billing."  # of notifications, before the word's
-REMIND_AFTER = (timedelta(days=3), timedelta(days=6))
-BEFORE_TRIAL_ENDS = timedelta(days=3)
-STALE = timedelta(days=5)  # nobody is told of a payment that failed longer ago
-FAILED, READ_ONLY, USED_UP = "payment_failed", "access_read_only", "tries_used_up"
-REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMIND_AFTER)
-OWED = (FAILED, *REMINDERS, READ_ONLY, USED_UP)  # what a payment takes back
+TASK, MAIL_TASK = "billing.dun", "billing.mail"
+KIND_PREFIX = "billing."  # of notifications, before the word's
+REMINDER_DELAYS = (timedelta(days=3), timedelta(days=6))
+TRIAL_NOTICE_PERIOD = timedelta(days=3)
+MAX_NOTICE_AGE = timedelta(days=5)  # nobody is told of a payment that failed longer ago
+PAYMENT_FAILED, ACCESS_READ_ONLY, RETRIES_EXHAUSTED = "payment_failed", "access_read_only", "tries_used_up"
+REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
+UNPAID_KINDS = (PAYMENT_FAILED, *REMINDERS, ACCESS_READ_ONLY, RETRIES_EXHAUSTED)  # what a payment takes back
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class DunningMessage:
     """One thing to say, as a mail and in the app. `about`: what it is said of once."""
 
     kind: str
@@ -40,162 +41,202 @@ class Word:
     body: str
 
 
-async def dun(ctx: Ctx) -> None:
+async def send_due_notices(ctx: Ctx) -> None:
     """Says what is due and has not been said, and comes back when the next thing will be. Twice is once."""
     at = now()
-    subscriptions = [mirror.subscription(row) for row in await repository.list_subscriptions(ctx)]
+    subscriptions = [
+        provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
+    ]
     invoices = await repository.list_invoices(ctx)
-    said = await repository.list_notices(ctx)
-    for word in words(subscriptions, invoices, said, at):
-        if await repository.add_notice(ctx, word.kind, word.about) is None:
+    sent_notices = await repository.list_dunning_notices(ctx)
+    for message in list_due_messages(subscriptions, invoices, sent_notices, at):
+        if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
             continue  # said by somebody else in the meantime
-        for person in await payers.list_payers(ctx):
-            await _tell(ctx, person, word)
-    turn = next_turn(subscriptions, at)
-    if turn is not None:
-        await queue.put(ctx, TASK, at=turn)
+        for person in await billing_contacts.list_contacts(ctx):
+            await _notify(ctx, person, message)
+    next_time = next_due_time(subscriptions, at)
+    if next_time is not None:
+        await queue.put(ctx, TASK, at=next_time)
 
 
-def words(
+def list_due_messages(
     subscriptions: Iterable[Subscription],
     invoices: Sequence[BillingInvoice],
-    said: Iterable[tuple[str, str]],
+    sent_notices: Iterable[tuple[str, str]],
     at: datetime,
-) -> Iterator[Word]:
+) -> Iterator[DunningMessage]:
     """What is due. `said`: (kind, about) of what was said before."""
-    told = set(said)
-    for word in _due(list(subscriptions), invoices, told, at):
-        if (word.kind, word.about) not in told:
-            yield word
+    sent_keys = set(sent_notices)
+    for message in _list_messages(list(subscriptions), invoices, sent_keys, at):
+        if (message.kind, message.about) not in sent_keys:
+            yield message
 
 
-def next_turn(subscriptions: Iterable[Subscription], at: datetime) -> datetime | None:
+def next_due_time(subscriptions: Iterable[Subscription], at: datetime) -> datetime | None:
     """When the clock alone makes something due."""
-    turns = []
-    for one in subscriptions:
-        if one.status == "past_due" and one.failed_since is not None:
-            turns += [one.failed_since + after for after in (*REMIND_AFTER, GRACE)]
-        if one.status == "trialing" and one.trial_ends_at is not None:
-            turns += [one.trial_ends_at - BEFORE_TRIAL_ENDS, one.trial_ends_at]
-    return min((turn for turn in turns if turn > at), default=None)
+    due_times = []
+    for subscription in subscriptions:
+        if subscription.status == "past_due" and subscription.failed_since is not None:
+            due_times += [subscription.failed_since + after for after in (*REMINDER_DELAYS, GRACE_PERIOD)]
+        if subscription.status == "trialing" and subscription.trial_ends_at is not None:
+            due_times += [subscription.trial_ends_at - TRIAL_NOTICE_PERIOD, subscription.trial_ends_at]
+    return min((due_time for due_time in due_times if due_time > at), default=None)
 
 
-def _due(
+def _list_messages(
     subscriptions: list[Subscription],
     invoices: Sequence[BillingInvoice],
-    told: set[tuple[str, str]],
+    sent_keys: set[tuple[str, str]],
     at: datetime,
-) -> Iterator[Word]:
-    for one in subscriptions:
-        unpaid = [each for each in invoices if each.subscription_id == one.id and each.status == "open"]
-        if one.status == "past_due":
-            yield from _overdue(one, unpaid, at)
-        elif one.status == "unpaid" and unpaid:
-            yield Word(
-                *(USED_UP, unpaid[0].id, "The payment could not be collected"),
-                f"Everything can be read, nothing changed, until {_amount(unpaid[0])} is paid.",
+) -> Iterator[DunningMessage]:
+    for subscription in subscriptions:
+        unpaid_invoices = [
+            invoice
+            for invoice in invoices
+            if invoice.subscription_id == subscription.id and invoice.status == "open"
+        ]
+        if subscription.status == "past_due":
+            yield from _overdue_messages(subscription, unpaid_invoices, at)
+        elif subscription.status == "unpaid" and unpaid_invoices:
+            yield DunningMessage(
+                *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "The payment could not be collected"),
+                f"Everything can be read, nothing changed, until {_format_amount(unpaid_invoices[0])} is paid.",
             )
-        elif one.status == "trialing":
-            yield from _trial(one, at)
-        elif one.status == "incomplete":
-            yield Word(
-                "first_payment_open", one.id, "One payment is missing", "The plan begins when it is paid."
+        elif subscription.status == "trialing":
+            yield from _trial_messages(subscription, at)
+        elif subscription.status == "incomplete":
+            yield DunningMessage(
+                "first_payment_open",
+                subscription.id,
+                "One payment is missing",
+                "The plan begins when it is paid.",
             )
-        elif one.status == "canceled" and one.ended_at is not None and at - one.ended_at < STALE:
-            yield Word(
-                *("subscription_ended", one.id, "The subscription has ended"),
+        elif (
+            subscription.status == "canceled"
+            and subscription.ended_at is not None
+            and at - subscription.ended_at < MAX_NOTICE_AGE
+        ):
+            yield DunningMessage(
+                *("subscription_ended", subscription.id, "The subscription has ended"),
                 "What Free gives remains, and so does all data.",
             )
-        if one.cancel_at is not None and one.status in ("active", "trialing") and one.cancel_at > at:
-            day = _day(one.cancel_at)
-            yield Word(
-                *("subscription_ends", f"{one.id}:{one.cancel_at:%Y%m%d}", f"The subscription ends on {day}"),
+        if (
+            subscription.cancel_at is not None
+            and subscription.status in ("active", "trialing")
+            and subscription.cancel_at > at
+        ):
+            day = _format_day(subscription.cancel_at)
+            yield DunningMessage(
+                *(
+                    "subscription_ends",
+                    f"{subscription.id}:{subscription.cancel_at:%Y%m%d}",
+                    f"The subscription ends on {day}",
+                ),
                 "Everything works until then. It can be resumed until then, too.",
             )
-    live = any(one.status in ("active", "trialing") for one in subscriptions)
+    live = any(subscription.status in ("active", "trialing") for subscription in subscriptions)
     for invoice in invoices:
-        if invoice.status == "paid" and live and any((kind, invoice.id) in told for kind in OWED):
-            yield Word(
+        if (
+            invoice.status == "paid"
+            and live
+            and any((kind, invoice.id) in sent_keys for kind in UNPAID_KINDS)
+        ):
+            yield DunningMessage(
                 *("payment_recovered", invoice.id, "The payment has arrived"),
-                f"Thank you for {_amount(invoice)}. Everything works as before.",
+                f"Thank you for {_format_amount(invoice)}. Everything works as before.",
             )
 
 
-def _overdue(one: Subscription, unpaid: Sequence[BillingInvoice], at: datetime) -> Iterator[Word]:
-    if one.failed_since is None or not unpaid or at - one.failed_since > GRACE + STALE:
+def _overdue_messages(
+    subscription: Subscription, unpaid_invoices: Sequence[BillingInvoice], at: datetime
+) -> Iterator[DunningMessage]:
+    if (
+        subscription.failed_since is None
+        or not unpaid_invoices
+        or at - subscription.failed_since > GRACE_PERIOD + MAX_NOTICE_AGE
+    ):
         return
-    invoice, ends = unpaid[0], one.failed_since + GRACE
+    invoice, ends = unpaid_invoices[0], subscription.failed_since + GRACE_PERIOD
     if at < ends:
-        passed = [
+        passed_kinds = [
             kind
-            for kind, after in zip(REMINDERS, REMIND_AFTER, strict=True)
-            if at >= one.failed_since + after
+            for kind, after in zip(REMINDERS, REMINDER_DELAYS, strict=True)
+            if at >= subscription.failed_since + after
         ]
-        kind = passed[-1] if passed else FAILED  # who hears late hears the last word and not all of them
-        yield Word(
-            *(kind, invoice.id, f"A payment of {_amount(invoice)} failed"),
-            f"Everything keeps working until {_day(ends)}. Check how you pay.",
+        kind = (
+            passed_kinds[-1] if passed_kinds else PAYMENT_FAILED
+        )  # who hears late hears the last word and not all of them
+        yield DunningMessage(
+            *(kind, invoice.id, f"A payment of {_format_amount(invoice)} failed"),
+            f"Everything keeps working until {_format_day(ends)}. Check how you pay.",
         )
     else:
-        yield Word(
-            *(READ_ONLY, invoice.id, "Nothing can be changed for now"),
-            f"{_amount(invoice)} is {GRACE.days} days overdue. Pay it, and everything works again.",
+        yield DunningMessage(
+            *(ACCESS_READ_ONLY, invoice.id, "Nothing can be changed for now"),
+            f"{_format_amount(invoice)} is {GRACE_PERIOD.days} days overdue. Pay it, and everything works again.",
         )
 
 
-def _trial(one: Subscription, at: datetime) -> Iterator[Word]:
-    ends = one.trial_ends_at
-    if ends is None or not ends - BEFORE_TRIAL_ENDS <= at:
+def _trial_messages(subscription: Subscription, at: datetime) -> Iterator[DunningMessage]:
+    ends = subscription.trial_ends_at
+    if ends is None or not ends - TRIAL_NOTICE_PERIOD <= at:
         return
-    about, day = f"{one.id}:{ends:%Y%m%d}", _day(ends)
+    about, day = f"{subscription.id}:{ends:%Y%m%d}", _format_day(ends)
     if at < ends:
-        then = "Then the plan goes on and is paid." if one.pays else "Add a way to pay, and the plan goes on."
-        yield Word("trial_ends", about, f"The trial ends on {day}", then)
-    elif not one.pays:
-        yield Word(
+        body = (
+            "Then the plan goes on and is paid."
+            if subscription.pays
+            else "Add a way to pay, and the plan goes on."
+        )
+        yield DunningMessage("trial_ends", about, f"The trial ends on {day}", body)
+    elif not subscription.pays:
+        yield DunningMessage(
             *("trial_ended", about, "The trial has ended"),
             "What Free gives remains, and so does all data. Choose a plan to go on.",
         )
 
 
-async def _tell(ctx: Ctx, person: User, word: Word) -> None:
+async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
     """In the app at once. Each mail is a job of its own: an address that takes none keeps nobody else from hearing it."""
-    told = await notifications.add(
+    notification_id = await notifications.add(
         ctx,
         person.id,
-        f"{KIND}{word.kind}",
-        word.title,
-        word.body,
+        f"{KIND_PREFIX}{message.kind}",
+        message.title,
+        message.body,
         href=f"/t/{ctx.slug}/billing",
-        dedupe=f"{word.kind}:{word.about}",
+        dedupe=f"{message.kind}:{message.about}",
     )
-    if told and await mail_choices.wants(ctx, person.id, mail_choices.PAYMENTS):
-        await queue.put(ctx, MAIL, in_turn=False, notification_id=told)
+    if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, mail_preferences.PAYMENTS):
+        await queue.put(ctx, MAIL_TASK, ordered=False, notification_id=notification_id)
 
 
-async def send(ctx: Ctx, *, notification_id: str) -> None:
+async def send_mail(ctx: Ctx, *, notification_id: str) -> None:
     """What stands in the app, by mail. Not to who may no longer pay."""
-    told = await notifications.find(ctx, notification_id)
-    if told is None or not told.kind.startswith(KIND):
+    notification = await notifications.get_notification(ctx, notification_id)
+    if notification is None or not notification.kind.startswith(KIND_PREFIX):
         return
-    person = next((one for one in await payers.list_payers(ctx) if one.id == told.user_id), None)
+    person = next(
+        (payer for payer in await billing_contacts.list_contacts(ctx) if payer.id == notification.user_id),
+        None,
+    )
     if person is None:
         return
     await mail.send(
         person.email,
         "billing",
-        told.id,
+        notification.id,
         name=person.name,
         tenant=ctx.tenant_name,
-        title=told.title,
-        body=told.body,
-        link=f"{settings().tenant_url}{told.href}",
+        title=notification.title,
+        body=notification.body,
+        link=f"{settings().tenant_url}{notification.href}",
     )
 
 
-def _amount(invoice: BillingInvoice) -> str:
-    return money.said(invoice.due or invoice.total, invoice.currency)
+def _format_amount(invoice: BillingInvoice) -> str:
+    return money.format_amount(invoice.due or invoice.total, invoice.currency)
 
 
-def _day(at: datetime) -> str:
+def _format_day(at: datetime) -> str:
     return f"{at:%-d %B %Y}"

@@ -11,7 +11,7 @@ from sqlalchemy import ARRAY, BigInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from shared.core.db import TenantRow, moment, now
+from shared.core.db import TenantRow, now, timestamptz
 from shared.core.ids import new_id
 
 PLATFORM = "platform"
@@ -30,12 +30,12 @@ class ProviderAccount(SQLModel, table=True):
     sealed: bytes | None = None
     kek_id: int | None = None
     wrapped: bytes | None = None
-    paused_at: datetime | None = Field(default=None, sa_type=moment())
+    paused_at: datetime | None = Field(default=None, sa_type=timestamptz())
     pause_reason: str = ""
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
-class InboxRow(SQLModel, table=True):
+class InboundWebhook(SQLModel, table=True):
     """One webhook as it came. The app's database role may not read `payload`."""
 
     __tablename__ = "billing_inbox"
@@ -45,17 +45,17 @@ class InboxRow(SQLModel, table=True):
     type: str
     livemode: bool
     api_version: str = ""
-    created_at: datetime = Field(sa_type=moment())  # at the provider, in whole seconds: never an order
+    created_at: datetime = Field(sa_type=timestamptz())  # at the provider, in whole seconds: never an order
     customer_id: str = ""  # "" for what is about no customer
     payload: bytes
-    received_at: datetime = Field(default_factory=now, sa_type=moment())
+    received_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     status: str = "pending"
-    due_at: datetime = Field(default_factory=now, sa_type=moment())
-    leased_until: datetime | None = Field(default=None, sa_type=moment())
+    due_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    leased_until: datetime | None = Field(default=None, sa_type=timestamptz())
     claim: str = ""  # of the worker that took it, and may mark it done
     attempts: int = 0
     error: str = ""
-    done_at: datetime | None = Field(default=None, sa_type=moment())
+    done_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class ReconcileRun(SQLModel, table=True):
@@ -65,8 +65,8 @@ class ReconcileRun(SQLModel, table=True):
     cause: str  # "schedule" or "operator"
     by_name: str
     reason: str = ""
-    started_at: datetime = Field(default_factory=now, sa_type=moment())
-    finished_at: datetime | None = Field(default=None, sa_type=moment())
+    started_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    finished_at: datetime | None = Field(default=None, sa_type=timestamptz())
     checked: int = 0
     drifted: int = 0
     failed: int = 0
@@ -88,8 +88,8 @@ class Price(SQLModel, table=True):
     tiers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)  # {"up_to", "unit", "flat"}
     tiers_mode: str = ""  # "graduated" or "volume"
     meter: str = ""
-    effective_at: datetime = Field(default_factory=now, sa_type=moment())
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    effective_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
     reason: str
 
@@ -102,8 +102,8 @@ class ProviderPrice(SQLModel, table=True):
     account_id: str = Field(primary_key=True)
     price_id: str = Field(primary_key=True)
     external_id: str = ""
-    pushed_at: datetime | None = Field(default=None, sa_type=moment())
-    checked_at: datetime | None = Field(default=None, sa_type=moment())
+    pushed_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    checked_at: datetime | None = Field(default=None, sa_type=timestamptz())
     drift: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)  # what: [ours, theirs]
 
 
@@ -114,7 +114,7 @@ class BillingCustomer(TenantRow, table=True):
 
     id: str = Field(primary_key=True)
     account_id: str = PLATFORM
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class BillingSubscription(TenantRow, table=True):
@@ -127,10 +127,10 @@ class BillingSubscription(TenantRow, table=True):
     customer_id: str
     status: str
     state: dict[str, Any] = Field(sa_type=JSONB)
-    created_at: datetime = Field(sa_type=moment())
+    created_at: datetime = Field(sa_type=timestamptz())
     ticket: int = Field(sa_type=BigInteger)
-    seen_at: datetime = Field(default_factory=now, sa_type=moment())
-    absent_at: datetime | None = Field(default=None, sa_type=moment())
+    seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class BillingInvoice(TenantRow, table=True):
@@ -149,19 +149,19 @@ class BillingInvoice(TenantRow, table=True):
     due: int = Field(sa_type=BigInteger)
     paid: int = Field(sa_type=BigInteger)
     attempts: int = 0
-    next_attempt_at: datetime | None = Field(default=None, sa_type=moment())
-    created_at: datetime = Field(sa_type=moment())
-    period_starts_at: datetime | None = Field(default=None, sa_type=moment())
-    period_ends_at: datetime | None = Field(default=None, sa_type=moment())
+    next_attempt_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_at: datetime = Field(sa_type=timestamptz())
+    period_starts_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    period_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())
     page_url: str = ""
     pdf_url: str = ""
     lines: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
     ticket: int = Field(sa_type=BigInteger)
-    seen_at: datetime = Field(default_factory=now, sa_type=moment())
-    absent_at: datetime | None = Field(default=None, sa_type=moment())
+    seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
-class BillingStanding(TenantRow, table=True):
+class BillingSnapshot(TenantRow, table=True):
     """What followed last from a tenant's subscriptions. `course`: `standing.Course` as JSON."""
 
     __tablename__ = "billing_standing"
@@ -174,7 +174,7 @@ class BillingStanding(TenantRow, table=True):
     currency: str = ""
     alert: str = ""  # what an operator should look at
     ticket: int = Field(sa_type=BigInteger)
-    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+    changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class BillingEvent(TenantRow, table=True):
@@ -183,7 +183,7 @@ class BillingEvent(TenantRow, table=True):
     __tablename__ = "billing_event"
 
     id: str = Field(default_factory=lambda: new_id("bev"), primary_key=True)
-    at: datetime = Field(default_factory=now, sa_type=moment())
+    at: datetime = Field(default_factory=now, sa_type=timestamptz())
     account_id: str
     customer_id: str
     cause: str  # "webhook", "reconcile", "return" or "operator"
@@ -203,7 +203,7 @@ class BillingDrift(TenantRow, table=True):
     __tablename__ = "billing_drift"
 
     id: str = Field(default_factory=lambda: new_id("drf"), primary_key=True)
-    at: datetime = Field(default_factory=now, sa_type=moment())
+    at: datetime = Field(default_factory=now, sa_type=timestamptz())
     account_id: str
     customer_id: str
     run_id: str = ""
@@ -228,8 +228,8 @@ class BillingAdjustment(TenantRow, table=True):
     state: str = "requested"  # then "done" or "failed"
     external_id: str = ""
     error: str = ""
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    done_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    done_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class DunningNotice(TenantRow, table=True):
@@ -240,7 +240,7 @@ class DunningNotice(TenantRow, table=True):
     id: str = Field(default_factory=lambda: new_id("dun"), primary_key=True)
     kind: str
     about: str
-    at: datetime = Field(default_factory=now, sa_type=moment())
+    at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class BillingUsage(TenantRow, table=True):
@@ -253,9 +253,9 @@ class BillingUsage(TenantRow, table=True):
 
     id: str = Field(default_factory=lambda: new_id("usg"), primary_key=True)
     meter: str
-    at: datetime = Field(sa_type=moment())
+    at: datetime = Field(sa_type=timestamptz())
     quantity: int = Field(sa_type=BigInteger)
     identifier: str  # of who recorded it: the same one twice is recorded once
-    recorded_at: datetime = Field(default_factory=now, sa_type=moment())
-    tried_at: datetime | None = Field(default=None, sa_type=moment())
-    reported_at: datetime | None = Field(default=None, sa_type=moment())
+    recorded_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    tried_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    reported_at: datetime | None = Field(default=None, sa_type=timestamptz())

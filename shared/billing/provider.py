@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 # How long a call may take, retries included: a lease on webhooks has to outlive it.
-LONGEST_CALL_S = 25.0
+MAX_CALL_S = 25.0
 
 STATUSES = (  # of a subscription, in the words of the access table (`course.TABLE`); any other word is kept as it is
     *("trialing", "active", "past_due", "unpaid", "incomplete", "incomplete_expired", "canceled", "paused"),
@@ -21,12 +21,12 @@ class ProviderDown(Exception):
     """Nobody answered, or with a fault of theirs. Worth another try later."""
 
 
-class TooMany(ProviderDown):
+class ProviderBusy(ProviderDown):
     """We asked too often. `wait` seconds."""
 
-    def __init__(self, wait: float = 1.0) -> None:
+    def __init__(self, retry_after_s: float = 1.0) -> None:
         super().__init__("asked too often")
-        self.wait = wait
+        self.retry_after_s = retry_after_s
 
 
 class KeyRefused(Exception):
@@ -36,13 +36,13 @@ class KeyRefused(Exception):
 class ProviderRefused(Exception):
     """They understood and said no, such as a declined card. `said` may be shown to the person."""
 
-    def __init__(self, said: str, code: str = "") -> None:
-        super().__init__(f"{code}: {said}")
-        self.said, self.code = said, code
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(f"{code}: {message}")
+        self.message, self.code = message, code
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SubscriptionItem:
     """One price in a subscription. `price_id` is ours, "" for one that was never ours."""
 
     id: str  # the provider's
@@ -54,7 +54,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CanceledAddon:
     """An add-on that was given up and is paid until its period ends."""
 
     price_id: str
@@ -67,8 +67,8 @@ class Subscription:
     id: str
     status: str
     created_at: datetime
-    lines: tuple[Line, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    lines: tuple[SubscriptionItem, ...] = ()
+    kept: tuple[CanceledAddon, ...] = ()
     trial_ends_at: datetime | None = None
     after_trial: AfterTrial = "invoice"  # what happens then, without a way to pay
     pays: bool = False  # there is a way to pay
@@ -136,13 +136,13 @@ class CheckoutOrder:
     lines: tuple[OrderLine, ...]
     trial_days: int
     return_url: str  # after paying; the provider puts its session's id for {CHECKOUT_SESSION_ID}
-    leave_url: str  # for who does not pay
+    cancel_url: str  # for who does not pay
     key: str  # of this order: asked twice, it is one
-    about: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class ChangePreview:
     """What a change costs. `due`: now or on the next invoice, as `lines` say; `then`: every period from then on."""
 
     currency: str
@@ -168,7 +168,7 @@ class PriceTag:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceThere:
+class RemotePrice:
     external_id: str
     tag: PriceTag | None  # None: there is none of this id
     active: bool = True
@@ -180,46 +180,46 @@ class Provider(Protocol):
     `key`: asked twice with the same one, it happens once.
     """
 
-    async def whoami(self) -> str: ...
+    async def get_account_id(self) -> str: ...
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
         """Its id. One per tenant, however often it is asked for."""
         ...
 
-    async def fetch(self, customer_id: str) -> CustomerState:
+    async def fetch_customer(self, customer_id: str) -> CustomerState:
         """The whole of it: every subscription, the ended ones too, every page. A customer that is gone is `deleted`."""
         ...
 
-    async def checkout(self, order: CheckoutOrder) -> str:
+    async def create_checkout(self, order: CheckoutOrder) -> str:
         """Address of the provider's page."""
         ...
 
-    async def portal(self, customer_id: str, return_url: str) -> str: ...
+    async def create_portal(self, customer_id: str, return_url: str) -> str: ...
 
-    async def preview(
+    async def preview_change(
         self,
         customer_id: str,
         subscription_id: str,
         lines: Sequence[OrderLine],
         as_of: datetime | None = None,
-    ) -> Preview:
+    ) -> ChangePreview:
         """`lines`: all of the subscription as it should become."""
         ...
 
-    async def change(
+    async def change_subscription(
         self,
         subscription_id: str,
         lines: Sequence[OrderLine],
         *,
         as_of: datetime | None,
         prorate: bool,
-        kept: Sequence[Kept] = (),
+        canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
     ) -> None: ...
 
-    async def cancel(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
+    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
 
-    async def resume(self, subscription_id: str, key: str) -> None:
+    async def resume_subscription(self, subscription_id: str, key: str) -> None:
         """Of one that would end with its period, or that is paused."""
         ...
 
@@ -227,16 +227,18 @@ class Provider(Protocol):
         """Its id there. Twice is once."""
         ...
 
-    async def read_price(self, tag: PriceTag) -> PriceThere: ...
+    async def read_price(self, tag: PriceTag) -> RemotePrice: ...
 
-    async def credit(self, customer_id: str, amount: int, currency: str, said: str, key: str) -> str:
+    async def add_credit(
+        self, customer_id: str, amount: int, currency: str, description: str, key: str
+    ) -> str:
         """On the next invoices. A negative amount is owed on top. Id of the entry there.
 
         Once for a key however long ago it was first asked for; so is a refund.
         """
         ...
 
-    async def refund(self, invoice_id: str, amount: int, key: str) -> str: ...
+    async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str: ...
 
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str

@@ -9,11 +9,11 @@ from sqlmodel import col, select, tuple_
 from shared.billing.models import (
     BillingCustomer,
     BillingInvoice,
-    BillingStanding,
+    BillingSnapshot,
     BillingSubscription,
     DunningNotice,
 )
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 
 DRAFT, OPEN = "draft", "open"  # of an invoice, in the provider's words
 
@@ -27,8 +27,8 @@ async def get_customer(ctx: Ctx, account_id: str) -> BillingCustomer | None:
     return (await ctx.session.exec(statement)).first()
 
 
-async def get_standing(ctx: Ctx) -> BillingStanding | None:
-    statement = select(BillingStanding).where(BillingStanding.tenant_id == ctx.tenant_id)
+async def get_billing_snapshot(ctx: Ctx) -> BillingSnapshot | None:
+    statement = select(BillingSnapshot).where(BillingSnapshot.tenant_id == ctx.tenant_id)
     return (await ctx.session.exec(statement)).first()
 
 
@@ -41,7 +41,7 @@ async def list_subscriptions(ctx: Ctx) -> Sequence[BillingSubscription]:
     return (await ctx.session.exec(statement)).all()
 
 
-async def list_subscriptions_of(ctx: Ctx, customer_id: str) -> Sequence[BillingSubscription]:
+async def list_customer_subscriptions(ctx: Ctx, customer_id: str) -> Sequence[BillingSubscription]:
     statement = (
         select(BillingSubscription)
         .where(BillingSubscription.tenant_id == ctx.tenant_id)
@@ -51,7 +51,7 @@ async def list_subscriptions_of(ctx: Ctx, customer_id: str) -> Sequence[BillingS
     return (await ctx.session.exec(statement)).all()
 
 
-async def list_invoices_of(ctx: Ctx, customer_id: str) -> Sequence[BillingInvoice]:
+async def list_customer_invoices(ctx: Ctx, customer_id: str) -> Sequence[BillingInvoice]:
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
@@ -120,7 +120,7 @@ async def list_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
     return (await ctx.session.exec(statement)).all()
 
 
-async def list_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
+async def list_dunning_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
     """(kind, about) of what was said."""
     statement = (
         select(DunningNotice.kind, DunningNotice.about)
@@ -130,7 +130,7 @@ async def list_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
     return (await ctx.session.exec(statement)).all()
 
 
-async def add_notice(ctx: Ctx, kind: str, about: str) -> str | None:
+async def add_dunning_notice(ctx: Ctx, kind: str, about: str) -> str | None:
     """Its id; None where it was said before. Waits for somebody who is saying it."""
     row = DunningNotice(tenant_id=ctx.tenant_id, kind=kind, about=about)
     statement = (
@@ -140,5 +140,5 @@ async def add_notice(ctx: Ctx, kind: str, about: str) -> str | None:
         .returning(col(DunningNotice.id))
     )
     connection = await ctx.session.connection()
-    found = (await connection.execute(statement)).first()
-    return str(found[0]) if found else None
+    inserted_row = (await connection.execute(statement)).first()
+    return str(inserted_row[0]) if inserted_row else None

@@ -6,19 +6,20 @@ such ids after a day, so what was tried and not confirmed for that long is left 
 
 from datetime import datetime, timedelta
 
-from shared.billing import prices_repository, providers
+from shared.billing import provider_registry
 from shared.billing import usage_repository as repository
-from shared.billing.meters import METERS
 from shared.billing.models import BillingUsage
+from shared.billing.pricing import prices_repository
+from shared.billing.pricing.meters import METERS
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
 from shared.core import db, log
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
 
-FORGOTTEN = timedelta(hours=23)  # a little less than the day for which Stripe knows an identifier
-AT_ONCE = 500
-LONGEST = 100  # characters of an identifier
+IDENTIFIER_LIFETIME = timedelta(hours=23)  # a little less than the day for which Stripe knows an identifier
+BATCH_SIZE = 500
+MAX_IDENTIFIER_LENGTH = 100  # characters of an identifier
 
 
 async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: str) -> bool:
@@ -26,49 +27,58 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
 
     For services that count what a tenant does; a person never calls it.
     """
-    if meter not in METERS or quantity < 1 or at.tzinfo is None or not 1 <= len(identifier) <= LONGEST:
+    if (
+        meter not in METERS
+        or quantity < 1
+        or at.tzinfo is None
+        or not 1 <= len(identifier) <= MAX_IDENTIFIER_LENGTH
+    ):
         raise Invalid("This is no usage that could be billed.", "Nothing was recorded.")
-    used = BillingUsage(tenant_id=ctx.tenant_id, meter=meter, at=at, quantity=quantity, identifier=identifier)
-    return await repository.add(ctx, used)
+    usage_row = BillingUsage(
+        tenant_id=ctx.tenant_id, meter=meter, at=at, quantity=quantity, identifier=identifier
+    )
+    return await repository.add(ctx, usage_row)
 
 
 async def report() -> int:
     """Of everybody who has a customer at the provider. How many rows have arrived."""
     arrived = 0
     async with db.transaction() as session:
-        customers = await prices_repository.list_customers(session)
+        customers = await prices_repository.list_all_customers(session)
     for account_id, customer_id, tenant_id in customers:
         try:
-            arrived += await _report(account_id, customer_id, tenant_id)
+            arrived += await _report_customer(account_id, customer_id, tenant_id)
         except (ProviderDown, KeyRefused) as problem:
-            log.get(__name__).warning(
+            log.get_logger(__name__).warning(
                 "usage_not_reported", tenant_id=tenant_id, problem=type(problem).__name__
             )
         except Exception as problem:  # whatever is wrong with one customer, the others' bills are to be right
-            log.report(problem, tenant_id=tenant_id, customer_id=customer_id)
+            log.report_bug(problem, tenant_id=tenant_id, customer_id=customer_id)
     return arrived
 
 
-async def _report(account_id: str, customer_id: str, tenant_id: str) -> int:
+async def _report_customer(account_id: str, customer_id: str, tenant_id: str) -> int:
     at = now()
     async with db.transaction(tenant_id=tenant_id) as session:
-        rows = await repository.list_waiting(session, tenant_id, at - FORGOTTEN, AT_ONCE)
-        await repository.set_tried(session, tenant_id, [row.id for row in rows], at)
-        doubtful = await repository.count_doubtful(session, tenant_id, at - FORGOTTEN)
+        rows = await repository.list_unreported(session, tenant_id, at - IDENTIFIER_LIFETIME, BATCH_SIZE)
+        await repository.mark_tried(session, tenant_id, [row.id for row in rows], at)
+        doubtful = await repository.count_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
     if doubtful:
-        log.get(__name__).error("usage_doubtful", tenant_id=tenant_id, rows=doubtful)
+        log.get_logger(__name__).error("usage_doubtful", tenant_id=tenant_id, rows=doubtful)
     sent = list[str]()
     try:
         for row in rows:
             try:
-                await (await providers.get(account_id)).report_usage(
+                await (await provider_registry.get(account_id)).report_usage(
                     customer_id, row.meter, row.quantity, row.at, row.id
                 )
                 sent.append(row.id)
             except ProviderRefused as refusal:
-                log.get(__name__).error("usage_refused", tenant_id=tenant_id, usage=row.id, said=refusal.said)
+                log.get_logger(__name__).error(
+                    "usage_refused", tenant_id=tenant_id, usage=row.id, said=refusal.message
+                )
     finally:
         if sent:
             async with db.transaction(tenant_id=tenant_id) as session:
-                await repository.set_reported(session, tenant_id, sent, now())
+                await repository.mark_reported(session, tenant_id, sent, now())
     return len(sent)

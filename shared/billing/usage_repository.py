@@ -9,20 +9,20 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import BillingUsage
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 
 
-async def add(ctx: Ctx, used: BillingUsage) -> bool:
+async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:
     """False where there is one of this meter and identifier. Of this tenant, whatever the row says."""
-    row = used.model_dump(exclude={"recorded_at"}) | {"tenant_id": ctx.tenant_id}
-    statement = insert(BillingUsage).values(row)
+    values = usage_row.model_dump(exclude={"recorded_at"}) | {"tenant_id": ctx.tenant_id}
+    statement = insert(BillingUsage).values(values)
     statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
     connection = await ctx.session.connection()
     return (await connection.execute(statement.returning(col(BillingUsage.id)))).first() is not None
 
 
-async def list_waiting(
-    session: AsyncSession, tenant_id: str, tried_after: datetime, most: int
+async def list_unreported(
+    session: AsyncSession, tenant_id: str, tried_after: datetime, limit: int
 ) -> Sequence[BillingUsage]:
     """Not yet arrived for certain, and not tried for too long; as they were recorded."""
     statement = (
@@ -33,7 +33,7 @@ async def list_waiting(
             sa.or_(col(BillingUsage.tried_at).is_(None), col(BillingUsage.tried_at) > tried_after),
         )
         .order_by(col(BillingUsage.id))
-        .limit(most)
+        .limit(limit)
     )
     return (await session.exec(statement)).all()
 
@@ -47,7 +47,7 @@ async def count_doubtful(session: AsyncSession, tenant_id: str, tried_before: da
     return int((await session.exec(statement)).one())
 
 
-async def set_tried(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
+async def mark_tried(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
     """The first time counts."""
     statement = update(BillingUsage).where(
         col(BillingUsage.tenant_id) == tenant_id,
@@ -57,7 +57,7 @@ async def set_tried(session: AsyncSession, tenant_id: str, ids: Sequence[str], a
     await session.exec(statement.values(tried_at=at))
 
 
-async def set_reported(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
+async def mark_reported(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
     statement = update(BillingUsage).where(
         col(BillingUsage.tenant_id) == tenant_id, col(BillingUsage.id).in_(ids)
     )

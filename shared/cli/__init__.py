@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from shared.core.config import Misconfigured
-from shared.core.embedded import EmbeddedError
+from shared.core.config import ConfigurationError
 from shared.core.errors import DomainError
+from shared.dev.postgres import EmbeddedPostgresError
 
 ROOT = Path(__file__).parents[2]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -25,6 +25,19 @@ stripe_account = typer.Typer(help="Accounts at Stripe through which we sell.", n
 app.add_typer(stripe_account, name="stripe-account")
 docs = typer.Typer(help="Pages that are written from the code.", no_args_is_help=True)
 app.add_typer(docs, name="docs")
+
+
+@app.callback()
+def _use_database(context: typer.Context) -> None:
+    """Run, migrate, seed and prove the platform."""
+    from shared.cli import database
+
+    if context.invoked_subcommand not in (
+        "attack",
+        "bench",
+        "docs",
+    ):  # the first two have servers of their own
+        database.use_embedded_server()
 
 
 @app.command()
@@ -41,7 +54,7 @@ def up(
 
 @app.command()
 def serve(
-    which: Annotated[str, typer.Argument(help="tenant, admin or stand-ins")],
+    part: Annotated[str, typer.Argument(help="tenant, admin or stand-ins")],
     host: Annotated[str, typer.Option(help="The address to bind")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to bind, where it is not the public address's")] = 0,
 ) -> None:
@@ -49,26 +62,26 @@ def serve(
     from shared.cli import database
     from shared.cli.serve import serve as run
 
-    with database.running():
-        run(which, host, port)
+    with database.running_server():
+        run(part, host, port)
 
 
 @app.command()
 def worker() -> None:
     """Run jobs until stopped."""
     from shared.cli import database
-    from shared.cli.worker import run
+    from shared.cli.worker_process import run
 
-    with database.running():
+    with database.running_server():
         run()
 
 
 @app.command("build")  # the function is not called build: that is the module beside this file
 def build_frontends() -> None:
     """Build both frontends, where their sources changed."""
-    from shared.cli.build import build_all
+    from shared.cli.frontend_build import build_all
 
-    build_all(say=typer.echo)
+    build_all(echo=typer.echo)
 
 
 @app.command()
@@ -76,17 +89,17 @@ def migrate() -> None:
     """Make roles and database where missing, and bring the schema to its newest revision."""
     from shared.cli import database
 
-    with database.running():
-        typer.echo(f"The schema is at {database.prepare()}.")
+    with database.running_server():
+        typer.echo(f"The schema is at {database.prepare_database()}.")
 
 
 @app.command()
 def seed() -> None:
     """The demo cast, where it is missing. In development."""
     from shared.cli import database
-    from shared.dev import seed as cast
+    from shared.dev.seed import cast
 
-    with database.running():
+    with database.running_server():
         asyncio.run(cast.seed())
 
 
@@ -97,29 +110,29 @@ def db_url(role: Annotated[str, typer.Option(help="app, operator or owner")] = "
 
     if role not in ("app", "operator", "owner"):
         raise typer.BadParameter("choose app, operator or owner")
-    typer.echo(db.url(role))
+    typer.echo(db.login_url(role))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def attack(context: typer.Context) -> None:
     """Generated attempts to cross tenants; --mutate removes guards and expects each removal to be caught."""
-    _module("tests.attack", context.args)
+    _run_module("tests.attack", context.args)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
     """Measure, against peers and limits."""
-    _module("tests.bench", context.args)
+    _run_module("tests.bench", context.args)
 
 
 @dev.command()
 def totp(email: str) -> None:
     """A code for the second step of signing in, such as olga@bulkhead.test's."""
     from shared.cli import database
-    from shared.dev import totp as factor
+    from shared.dev import totp
 
-    with database.running():
-        typer.echo(asyncio.run(factor.code(email)))
+    with database.running_server():
+        typer.echo(asyncio.run(totp.get_unused_code(email)))
 
 
 @operator.command("create")
@@ -131,7 +144,7 @@ def operator_create(
     """Prints a first password, once. The second factor is enrolled at the first sign-in."""
     from shared.cli import database, operators
 
-    with database.running():
+    with database.running_server():
         typer.echo(asyncio.run(operators.create(email, role, name or email.partition("@")[0].title())))
 
 
@@ -140,8 +153,8 @@ def operator_reset(email: str) -> None:
     """For an operator who lost password or device: prints a new password, once. A new factor is enrolled then."""
     from shared.cli import database, operators
 
-    with database.running():
-        typer.echo(asyncio.run(operators.reset(email)))
+    with database.running_server():
+        typer.echo(asyncio.run(operators.reset_access(email)))
 
 
 @user.command("disable")
@@ -151,7 +164,7 @@ def user_disable(
     """End an account's sessions and links, and let nobody sign in with it. In every tenant."""
     from shared.cli import database, users
 
-    with database.running():
+    with database.running_server():
         typer.echo(asyncio.run(users.disable(email, reason)))
 
 
@@ -162,7 +175,7 @@ def user_enable(
     """Let a disabled account sign in again."""
     from shared.cli import database, users
 
-    with database.running():
+    with database.running_server():
         typer.echo(asyncio.run(users.enable(email, reason)))
 
 
@@ -176,8 +189,8 @@ def stripe_account_add(
     """Asks for its secret key and the signing secret of its webhooks. Prints their address, once."""
     from shared.cli import database, stripe_accounts
 
-    key, secrets = _asked("Secret key"), [_asked("Signing secret of the webhook endpoint")]
-    with database.running():
+    key, secrets = _prompt_secret("Secret key"), [_prompt_secret("Signing secret of the webhook endpoint")]
+    with database.running_server():
         typer.echo(asyncio.run(stripe_accounts.add(name, key, secrets, reason)))
 
 
@@ -188,8 +201,8 @@ def stripe_account_secrets(
     """Asks for the signing secrets of its webhooks, newest first, by commas: two while one is replaced."""
     from shared.cli import database, stripe_accounts
 
-    secrets = _asked("Signing secrets, newest first").split(",")
-    with database.running():
+    secrets = _prompt_secret("Signing secrets, newest first").split(",")
+    with database.running_server():
         typer.echo(asyncio.run(stripe_accounts.set_secrets(account_id, secrets, reason)))
 
 
@@ -200,7 +213,7 @@ def stripe_account_unpause(
     """For one that was paused because its key was refused, once the key is good again."""
     from shared.cli import database, stripe_accounts
 
-    with database.running():
+    with database.running_server():
         typer.echo(asyncio.run(stripe_accounts.unpause(account_id, reason)))
 
 
@@ -212,24 +225,24 @@ def rotate_keys() -> None:
     """
     from shared.cli import database, keys
 
-    with database.running():
-        typer.echo(asyncio.run(keys.rotate()))
+    with database.running_server():
+        typer.echo(asyncio.run(keys.rotate_keys()))
 
 
 @docs.command("roles")
 def docs_roles() -> None:
     """docs/roles.md: who may do what."""
-    from shared.access import matrix
+    from shared.access import roles_doc
 
-    typer.echo(matrix.page(), nl=False)
+    typer.echo(roles_doc.render_page(), nl=False)
 
 
-def _asked(what: str) -> str:
+def _prompt_secret(label: str) -> str:
     """On standard input, so that no list of processes and no history of a shell shows it."""
-    return str(typer.prompt(what, hide_input=sys.stdin.isatty(), err=True))
+    return str(typer.prompt(label, hide_input=sys.stdin.isatty(), err=True))
 
 
-def _module(name: str, arguments: list[str]) -> None:
+def _run_module(name: str, arguments: list[str]) -> None:
     """What lives beside the tests is run and never imported here."""
     raise typer.Exit(
         subprocess.run([sys.executable, "-m", name, *arguments], cwd=ROOT, check=False).returncode
@@ -241,7 +254,7 @@ def main() -> None:
     sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
     try:
         app()
-    except (Misconfigured, EmbeddedError) as problem:
+    except (ConfigurationError, EmbeddedPostgresError) as problem:
         typer.echo(f"bulkhead: {problem}", err=True)
         raise SystemExit(2) from None
     except DomainError as refusal:

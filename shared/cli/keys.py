@@ -4,27 +4,24 @@ Every process has to know it before: what one wraps anew, the others open. Links
 with the newest key at the time, so that the older keys stay until the last of those links has expired.
 """
 
+from shared.backoffice import tenant_keys
 from shared.billing import accounts
 from shared.core.config import settings
-from shared.identity import keys as platform
-from shared.identity import tokens
+from shared.identity import encryption_keys, tokens
 from shared.tenancy import entry, invitations
-from shared.tenancy import keys as tenants
 
 REASON = "Rotation from the command line"
 
 
-async def rotate() -> str:
+async def rotate_keys() -> str:
     """What was done, and what can be dropped when."""
     async with entry.enter_platform("command line") as octx:
-        count = await tenants.rotate(octx, REASON)
-        others = await accounts.rewrap(octx, REASON)
-    others += await platform.rotate()
-    newest, *older = settings().keys()
-    said = f"{count} keys of tenants and {others} of the platform are wrapped anew; all are under key {newest} now."
-    names = ", ".join(str(number) for number in older)
-    days = max(invitations.LIVES, *tokens.LIVES.values()).days
-    later = (
-        f"BULKHEAD_MASTER_KEYS needs {names} for {days} more days, for links in mails that were sent before."
-    )
-    return f"{said} {later}" if older else said
+        tenant_count = await tenant_keys.rotate_tenant_keys(octx, REASON)
+        platform_count = await accounts.rewrap_keys(octx, REASON)
+    platform_count += await encryption_keys.rotate_realm_keys()
+    newest, *older = settings().load_master_keys()
+    done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped anew; all are under key {newest} now."
+    older_numbers = ", ".join(str(number) for number in older)
+    days = max(invitations.LIFETIME, *tokens.LIFETIMES.values()).days
+    links_text = f"BULKHEAD_MASTER_KEYS needs {older_numbers} for {days} more days, for links in mails that were sent before."
+    return f"{done_text} {links_text}" if older else done_text

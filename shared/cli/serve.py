@@ -4,30 +4,30 @@ import os
 
 import uvicorn
 
-from shared.cli import lifeline, ports
-from shared.cli.build import is_built
+from shared.cli import parent_watch, ports
+from shared.cli.frontend_build import is_built
 from shared.core import log
-from shared.core.config import Misconfigured, settings
+from shared.core.config import ConfigurationError, settings
 
 APPS = ("tenant", "admin")
-CLOSE_WITHIN = (
+SHUTDOWN_TIMEOUT = (
     3  # seconds for open requests; sockets are closed at once, and the pages come back by themselves
 )
 
 
-def serve(which: str, host: str = "", port: int = 0) -> None:
+def serve(part: str, host: str = "", port: int = 0) -> None:
     """Blocks. `host` and `port` differ from the public address behind a proxy."""
-    lifeline.end_with_supervisor()
+    parent_watch.end_with_supervisor()
     log.configure()
-    if which == "stand-ins":
+    if part == "stand-ins":
         _serve_stand_ins(host, port)
-    elif which in APPS:
-        _serve_app(which, host, port)
+    elif part in APPS:
+        _serve_app(part, host, port)
     else:
-        raise Misconfigured("serve tenant, admin or stand-ins")
+        raise ConfigurationError("serve tenant, admin or stand-ins")
 
 
-def run(app: object, url: str, host: str = "", port: int = 0) -> None:
+def run_server(app: object, url: str, host: str = "", port: int = 0) -> None:
     uvicorn.Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]
@@ -39,32 +39,32 @@ def run(app: object, url: str, host: str = "", port: int = 0) -> None:
             access_log=False,
             proxy_headers=False,  # TRUSTED_PROXY_HOPS decides, in one place
             server_header=False,
-            timeout_graceful_shutdown=CLOSE_WITHIN,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     ).run()
 
 
-def _serve_app(which: str, host: str, port: int) -> None:
-    if not is_built(which):
-        raise Misconfigured(
-            f"the {which} app is not built from these sources for this address; run: bulkhead build"
+def _serve_app(app_name: str, host: str, port: int) -> None:
+    if not is_built(app_name):
+        raise ConfigurationError(
+            f"the {app_name} app is not built from these sources for this address; run: bulkhead build"
         )
     os.environ |= {
-        "BULKHEAD_APP": which,
+        "BULKHEAD_APP": app_name,
         "REFLEX_ENV_MODE": "prod",
         "__REFLEX_SKIP_COMPILE": "1",
         "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "1",
     }
-    if which == "tenant":
+    if app_name == "tenant":
         from tenant_app.tenant_app import app  # its import registers its handlers, so only one
     else:
         from admin_app.admin_app import app
-    run(app(), settings().tenant_url if which == "tenant" else settings().admin_url, host, port)
+    run_server(app(), settings().tenant_url if app_name == "tenant" else settings().admin_url, host, port)
 
 
 def _serve_stand_ins(host: str, port: int) -> None:
-    if settings().production:
-        raise Misconfigured("stand-ins do not run in production")
+    if settings().is_production:
+        raise ConfigurationError("stand-ins do not run in production")
     from shared.dev import stand_ins
 
-    run(stand_ins.app(), settings().sandbox_url, host, port)
+    run_server(stand_ins.build_app(), settings().sandbox_url, host, port)

@@ -5,25 +5,27 @@ from collections.abc import Sequence
 from shared.billing import accounts
 from shared.tenancy import entry
 
-BY = "command line"
+ACTOR_NAME = "command line"
 
 
 async def add(name: str, key: str, secrets: Sequence[str], reason: str) -> str:
     """What to tell Stripe."""
-    async with entry.enter_platform(BY) as octx:
+    async with entry.enter_platform(ACTOR_NAME) as octx:
         address = await accounts.add(octx, name, key, secrets, reason=reason)
     return f"{name} can sell. Address of its webhooks, shown once: {address}"
 
 
 async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> str:
     """What was done."""
-    async with entry.enter_platform(BY) as octx:
+    async with entry.enter_platform(ACTOR_NAME) as octx:
         await accounts.set_secrets(octx, account_id, secrets, reason=reason)
-    more = " Set the newest alone when Stripe has stopped using the other." if len(secrets) > 1 else ""
-    return f"Webhooks of {account_id} are believed when they are signed with what you gave.{more}"
+    replacement_hint = (
+        " Set the newest alone when Stripe has stopped using the other." if len(secrets) > 1 else ""
+    )
+    return f"Webhooks of {account_id} are believed when they are signed with what you gave.{replacement_hint}"
 
 
 async def unpause(account_id: str, reason: str) -> str:
-    async with entry.enter_platform(BY) as octx:
+    async with entry.enter_platform(ACTOR_NAME) as octx:
         await accounts.unpause(octx, account_id, reason=reason)
     return f"{account_id} is asked again. A worker works through what came in the meantime."

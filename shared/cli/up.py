@@ -12,134 +12,136 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.cli import build, database, leftovers, lifeline, ports
-from shared.cli.supervision import Supervision
-from shared.core.config import Misconfigured, settings
-from shared.core.embedded import EmbeddedPostgres
-from shared.dev import seed
+from shared.cli import database, frontend_build, parent_watch, ports, stale_processes
+from shared.cli.process_supervisor import ProcessSupervisor
+from shared.core.config import ConfigurationError, settings
+from shared.dev.postgres import EmbeddedPostgres
+from shared.dev.seed import cast
 
-SPACE = 1_000  # MB free before the first build: two apps with their packages, and a database
-ANSWER_WITHIN = 60.0  # seconds
+FIRST_BUILD_SPACE_MB = 1_000  # MB free before the first build: two apps with their packages, and a database
+START_TIMEOUT = 60.0  # seconds
 
 
 def up(*, with_parent: bool = False) -> int:
     """Blocks until Ctrl-C or SIGTERM, and returns 0 then. Raises Misconfigured when something cannot run."""
-    began = time.monotonic()
+    started_at = time.monotonic()
     if with_parent:
-        lifeline.end_with(os.getppid())
-    for one in (
+        parent_watch.end_with_parent(os.getppid())
+    for signal_number in (
         signal.SIGINT,
         signal.SIGTERM,
     ):  # both end the same way, also where a shell had SIGINT ignored
-        signal.signal(one, signal.default_int_handler)
-    root = settings().root
+        signal.signal(signal_number, signal.default_int_handler)
+    root = settings().absolute_data_dir
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone(root):
-            _check(root)
-            _run(root, began)
+        with _lock_data_directory(root):
+            _prepare_start(root)
+            _run_services(root, started_at)
     except KeyboardInterrupt:
-        _say("Stopped. Nothing is running any more; the data is kept.")
+        _print_line("Stopped. Nothing is running any more; the data is kept.")
     return 0
 
 
-def _run(root: Path, began: float) -> None:
-    server = database.embedded()
-    adopted = _mark(root).exists()  # left running by an `up` that was killed: ours to stop
-    supervision = Supervision(root)
+def _run_services(root: Path, started_at: float) -> None:
+    server = database.embedded_server()
+    adopted = _marker_path(root).exists()  # left running by an `up` that was killed: ours to stop
+    supervision = ProcessSupervisor(root)
     try:
         if server is not None:
-            _start(server, root)
-        database.prepare()
-        if not settings().production:
-            asyncio.run(seed.seed())
-        build.build_all(say=_say)
+            _start_database(server, root)
+        database.prepare_database()
+        if not settings().is_production:
+            asyncio.run(cast.seed())
+        frontend_build.build_all(echo=_print_line)
         supervision.start()
-        _watch(supervision, root, began)
+        _watch_services(supervision, root, started_at)
     finally:
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(
+                signal_number, signal.SIG_IGN
+            )  # an impatient second Ctrl-C must not leave half of it
         supervision.stop()
-        _record(root).unlink(missing_ok=True)
+        _record_path(root).unlink(missing_ok=True)
         if server is not None and (server.started or adopted):
             server.stop()
-        _mark(root).unlink(missing_ok=True)
+        _marker_path(root).unlink(missing_ok=True)
 
 
-def _start(server: EmbeddedPostgres, root: Path) -> None:
+def _start_database(server: EmbeddedPostgres, root: Path) -> None:
     server.start()
     if server.started:
-        _mark(root).touch()
+        _marker_path(root).touch()
 
 
-def _watch(supervision: Supervision, root: Path, began: float) -> None:
+def _watch_services(supervision: ProcessSupervisor, root: Path, started_at: float) -> None:
     """Returns never: ends by a signal, or raises Misconfigured."""
-    waiting, pids, until = (
-        list(ports.addresses().values()),
+    waiting_urls, pids, deadline = (
+        list(ports.urls_by_setting().values()),
         dict[str, int](),
-        time.monotonic() + ANSWER_WITHIN,
+        time.monotonic() + START_TIMEOUT,
     )
     while True:
-        if not supervision.alive():
-            raise Misconfigured(
+        if not supervision.is_alive():
+            raise ConfigurationError(
                 f"the supervisor ended by itself, and with it everything. See {supervision.logs}"
             )
-        parts = supervision.parts()
+        parts = supervision.list_processes()
         for part in parts:
-            if part.state == "FATAL" or (waiting and part.ended):
-                raise Misconfigured(
-                    f"the part {part.name} {part.ended or 'does not start'}, so everything was stopped."
-                    f" The end of its log, {supervision.logs / part.name}.log:\n{supervision.last_words(part.name)}"
+            if part.state == "FATAL" or (waiting_urls and part.last_exit):
+                raise ConfigurationError(
+                    f"the part {part.name} {part.last_exit or 'does not start'}, so everything was stopped."
+                    f" The end of its log, {supervision.logs / part.name}.log:\n{supervision.read_log_tail(part.name)}"
                 )
             if part.pid and part.pid != pids.get(part.name):
                 if part.name in pids:
-                    _say(
-                        f"The part {part.name} {part.ended}; it was started again. Its log: {supervision.logs}"
+                    _print_line(
+                        f"The part {part.name} {part.last_exit}; it was started again. Its log: {supervision.logs}"
                     )
                 pids[part.name] = part.pid
-                leftovers.write(_record(root), [supervision.pid, *pids.values()])
-        if waiting:
-            waiting = [url for url in waiting if not _answers(f"{url}/healthz")]
-            if not waiting and len(pids) == len(parts):
-                _say(_welcome(time.monotonic() - began, supervision.logs))
-            elif time.monotonic() > until:
-                raise Misconfigured(f"no answer from {', '.join(waiting)}. See {supervision.logs}")
-        time.sleep(0.1 if waiting else 0.5)
+                stale_processes.write_record(_record_path(root), [supervision.pid, *pids.values()])
+        if waiting_urls:
+            waiting_urls = [url for url in waiting_urls if not _is_answering(f"{url}/healthz")]
+            if not waiting_urls and len(pids) == len(parts):
+                _print_line(_welcome_text(time.monotonic() - started_at, supervision.logs))
+            elif time.monotonic() > deadline:
+                raise ConfigurationError(f"no answer from {', '.join(waiting_urls)}. See {supervision.logs}")
+        time.sleep(0.1 if waiting_urls else 0.5)
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _lock_data_directory(root: Path) -> Iterator[None]:
     with (root / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Misconfigured(
+            raise ConfigurationError(
                 f"Bulkhead is already running on {root}. Stop it, or give this one its own BULKHEAD_DATA_DIR."
             ) from None
         yield
 
 
-def _check(root: Path) -> None:
-    if left := leftovers.end(_record(root)):
-        _say(f"Ended {left} processes that a killed run had left behind.")
+def _prepare_start(root: Path) -> None:
+    if ended_count := stale_processes.end_recorded(_record_path(root)):
+        _print_line(f"Ended {ended_count} processes that a killed run had left behind.")
     ports.require_free()
     free = shutil.disk_usage(root).free // 2**20
-    if free < SPACE and not all(build.is_built(app) for app in build.APPS):
-        raise Misconfigured(
-            f"no space left on the disk of {root}: {free} MB are free and the first build needs {SPACE} MB."
+    if free < FIRST_BUILD_SPACE_MB and not all(frontend_build.is_built(app) for app in frontend_build.APPS):
+        raise ConfigurationError(
+            f"no space left on the disk of {root}: {free} MB are free and the first build needs {FIRST_BUILD_SPACE_MB} MB."
             " Make room, or move it with BULKHEAD_DATA_DIR."
         )
 
 
-def _record(root: Path) -> Path:
+def _record_path(root: Path) -> Path:
     return root / "up.json"
 
 
-def _mark(root: Path) -> Path:
+def _marker_path(root: Path) -> Path:
     return root / "postgres-of-up"
 
 
-def _answers(url: str) -> bool:
+def _is_answering(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)
@@ -147,21 +149,21 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _welcome(seconds: float, logs: Path) -> str:
-    given = settings()
+def _welcome_text(seconds: float, logs: Path) -> str:
+    config = settings()
     return f"""
 Bulkhead is up after {seconds:.1f} s. Ctrl-C stops it.
 
-  Tenant app   {given.tenant_url}    ann@acme.test, adam@acme.test, max@acme.test, gil@globex.test …
-  Admin app    {given.admin_url}    olga@bulkhead.test, sam@bulkhead.test
-  Mailbox      {given.sandbox_url}/mail
-  Stripe       {given.sandbox_url}/stripe/_control    a stand-in, with levers for its clock, network and faults
+  Tenant app   {config.tenant_url}    ann@acme.test, adam@acme.test, max@acme.test, gil@globex.test …
+  Admin app    {config.admin_url}    olga@bulkhead.test, sam@bulkhead.test
+  Mailbox      {config.sandbox_url}/mail
+  Stripe       {config.sandbox_url}/stripe/_control    a stand-in, with levers for its clock, network and faults
   Logs         {logs}
 
-  Password of everybody:  {given.demo_password.get_secret_value()}
+  Password of everybody:  {config.demo_password.get_secret_value()}
   Code for an operator:   bulkhead dev totp olga@bulkhead.test   (in .venv/bin)
 """
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stdout, flush=True)

@@ -3,17 +3,17 @@
 from shared.identity import users
 from shared.tenancy import entry
 
-SOON = "A worker does it within seconds, once one runs."
+WORKER_HINT = "A worker does it within seconds, once one runs."
 
 
 async def disable(email: str, reason: str) -> str:
     """What was done."""
     async with entry.enter_platform("command line") as octx:
         user = await users.disable(octx, email, reason=reason)
-    return f"{user.email} is signed out everywhere and cannot sign in; its memberships stay. {SOON}"
+    return f"{user.email} is signed out everywhere and cannot sign in; its memberships stay. {WORKER_HINT}"
 
 
 async def enable(email: str, reason: str) -> str:
     async with entry.enter_platform("command line") as octx:
         user = await users.enable(octx, email, reason=reason)
-    return f"{user.email} can sign in again, with the password and the factor it had. {SOON}"
+    return f"{user.email} can sign in again, with the password and the factor it had. {WORKER_HINT}"

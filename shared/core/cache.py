@@ -20,18 +20,18 @@ from shared.core.errors import NoTenant
 from shared.core.ids import is_id
 
 
-class Kind(Enum):
+class CacheKind(Enum):
     """name = seconds to live."""
 
     LOGO = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class CacheKey:
     """`t:{tenant}:{kind}:{parts}`. Raises NoTenant without a tenant id."""
 
     tenant_id: str
-    kind: Kind
+    kind: CacheKind
     parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,47 +44,47 @@ class Key:
 
 
 class Cache(Protocol):
-    async def get(self, key: Key) -> bytes | None: ...
-    async def set(self, key: Key, value: bytes) -> None: ...
-    async def delete(self, key: Key) -> None: ...
+    async def get(self, key: CacheKey) -> bytes | None: ...
+    async def set(self, key: CacheKey, value: bytes) -> None: ...
+    async def delete(self, key: CacheKey) -> None: ...
 
 
 class MemoryCache:
-    def __init__(self, most: int = 10_000) -> None:
-        self._most, self._kept = most, dict[str, tuple[float, bytes]]()
+    def __init__(self, max_entries: int = 10_000) -> None:
+        self._max_entries, self._entries = max_entries, dict[str, tuple[float, bytes]]()
 
-    async def get(self, key: Key) -> bytes | None:
-        until, value = self._kept.get(str(key), (0.0, b""))
-        return value if until > time.monotonic() else None
+    async def get(self, key: CacheKey) -> bytes | None:
+        expires_at, value = self._entries.get(str(key), (0.0, b""))
+        return value if expires_at > time.monotonic() else None
 
-    async def set(self, key: Key, value: bytes) -> None:
-        if len(self._kept) >= self._most:
-            self._kept.pop(next(iter(self._kept)))  # the oldest entry: dicts keep their order
-        self._kept.pop(str(key), None)
-        self._kept[str(key)] = (time.monotonic() + key.kind.value, value)
+    async def set(self, key: CacheKey, value: bytes) -> None:
+        if len(self._entries) >= self._max_entries:
+            self._entries.pop(next(iter(self._entries)))  # the oldest entry: dicts keep their order
+        self._entries.pop(str(key), None)
+        self._entries[str(key)] = (time.monotonic() + key.kind.value, value)
 
-    async def delete(self, key: Key) -> None:
-        self._kept.pop(str(key), None)
+    async def delete(self, key: CacheKey) -> None:
+        self._entries.pop(str(key), None)
 
 
 class RedisCache:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    async def get(self, key: Key) -> bytes | None:
+    async def get(self, key: CacheKey) -> bytes | None:
         try:
             value: bytes | None = await self._client.get(str(key))
         except (OSError, RedisError):
             return None
         return value
 
-    async def set(self, key: Key, value: bytes) -> None:
+    async def set(self, key: CacheKey, value: bytes) -> None:
         try:
             await self._client.set(str(key), value, ex=key.kind.value)
         except (OSError, RedisError):
             return
 
-    async def delete(self, key: Key) -> None:
+    async def delete(self, key: CacheKey) -> None:
         try:
             await self._client.delete(str(key))
         except (OSError, RedisError):
@@ -92,10 +92,10 @@ class RedisCache:
 
 
 @once
-def cache() -> Cache:
-    given = settings().redis_url
-    if given is None:
+def get_cache() -> Cache:
+    redis_url = settings().redis_url
+    if redis_url is None:
         return MemoryCache()
-    once_only = Retry(NoBackoff(), 0)  # the library would try for seconds, and a miss is good enough
-    url = given.get_secret_value()
-    return RedisCache(Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=once_only))
+    no_retry = Retry(NoBackoff(), 0)  # the library would try for seconds, and a miss is good enough
+    url = redis_url.get_secret_value()
+    return RedisCache(Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=no_retry))

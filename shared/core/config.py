@@ -19,10 +19,10 @@ DEMO_PASSWORD = "bulkhead-demo"
 # Of the Stripe stand-in, which believes everybody. Nothing that is worth anything hangs on them.
 DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET = "sk_test_bulkhead_demo", "whsec_bulkhead_demo"
 # Read by others before this module exists, or by one tool only: known, but not fields here.
-ELSEWHERE = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
+NON_FIELD_SETTINGS = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
 
 
-class Misconfigured(RuntimeError):
+class ConfigurationError(RuntimeError):
     """A setting that cannot be meant. The message names the setting and what to write instead."""
 
 
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     @field_validator("tenant_url", "admin_url", "sandbox_url")
     @classmethod
-    def _origin(cls, value: str) -> str:
+    def _check_origin(cls, value: str) -> str:
         parts = urlsplit(value)
         _ = parts.port  # raises ValueError for what is no port
         if parts.scheme not in ("http", "https") or not parts.hostname or "*" in value:
@@ -58,13 +58,13 @@ class Settings(BaseSettings):
 
     @field_validator("mail_from")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _check_mail_from(cls, value: str) -> str:
         local, _, domain = value.strip().partition("@")
         if (
             not local
             or "." not in domain
             or not value.isascii()
-            or any(one.isspace() for one in value.strip())
+            or any(character.isspace() for character in value.strip())
         ):
             raise ValueError("must be an address such as no-reply@example.com")
         return value.strip()
@@ -75,12 +75,12 @@ class Settings(BaseSettings):
         mode="before",
     )
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
+    def _treat_empty_as_unset(cls, value: object) -> object:
         return value or None
 
     @field_validator("stripe_secret_key")
     @classmethod
-    def _a_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_stripe_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
         """As it is meant: with a blank in front a live one would be taken for none, and every payment go unheard."""
         if value is None:
             return None
@@ -91,14 +91,14 @@ class Settings(BaseSettings):
 
     @field_validator("stripe_api_base")
     @classmethod
-    def _address_of_an_api(cls, value: str | None) -> str | None:
+    def _check_stripe_api_base(cls, value: str | None) -> str | None:
         parts = urlsplit(value or "http://unset")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be an address such as http://localhost:3002/stripe")
         return value.rstrip("/") if value else None
 
     @model_validator(mode="after")
-    def _no_live_key_for_a_stand_in(self) -> "Settings":
+    def _refuse_live_key_for_stand_in(self) -> "Settings":
         """All of the SDK's addresses move together or none does, so one setting is enough to ask about."""
         key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else ""
         if self.stripe_api_base is not None and key and not key.startswith(("sk_test_", "rk_test_")):
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _apps_differ(self) -> "Settings":
+    def _require_different_origins(self) -> "Settings":
         if self.tenant_url == self.admin_url:
             raise ValueError(
                 "BULKHEAD_TENANT_URL and BULKHEAD_ADMIN_URL must differ: two realms, two origins"
@@ -114,18 +114,18 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def production(self) -> bool:
+    def is_production(self) -> bool:
         return self.env == "prod"
 
     @property
-    def root(self) -> Path:
+    def absolute_data_dir(self) -> Path:
         """The data directory, absolute: the embedded database, generated keys, build marks."""
         return self.data_dir.resolve()
 
     @property
-    def web(self) -> Path:
+    def frontends_dir(self) -> Path:
         """Where the frontends are built, one folder per app."""
-        return self.root / "web"
+        return self.absolute_data_dir / "web"
 
     @property
     def mailbox_port(self) -> int:
@@ -137,78 +137,84 @@ class Settings(BaseSettings):
         """Of the platform's account. In development, where none is given, of the stand-in; "" sells nothing."""
         if self.stripe_secret_key is not None:
             return self.stripe_secret_key.get_secret_value()
-        return "" if self.production else DEMO_STRIPE_KEY
+        return "" if self.is_production else DEMO_STRIPE_KEY
 
     @property
     def stripe_secrets(self) -> tuple[str, ...]:
         """Of its webhooks, newest first: two while one is being replaced. None closes the address."""
         if self.stripe_webhook_secrets is not None:
-            given = self.stripe_webhook_secrets.get_secret_value().split(",")
-            return tuple(one.strip() for one in given if one.strip())
-        return () if self.production or self.stripe_secret_key is not None else (DEMO_STRIPE_SECRET,)
+            secrets = self.stripe_webhook_secrets.get_secret_value().split(",")
+            return tuple(secret.strip() for secret in secrets if secret.strip())
+        return () if self.is_production or self.stripe_secret_key is not None else (DEMO_STRIPE_SECRET,)
 
     @property
     def stripe_base(self) -> str | None:
         """None: Stripe itself. A given key never goes to the stand-in by default."""
-        if self.stripe_api_base is not None or self.production or self.stripe_secret_key is not None:
+        if self.stripe_api_base is not None or self.is_production or self.stripe_secret_key is not None:
             return self.stripe_api_base
         return f"{self.sandbox_url}/stripe"
 
-    def keys(self) -> dict[int, bytes]:
+    def load_master_keys(self) -> dict[int, bytes]:
         """Master keys by id, newest first. `1:base64,0:base64`; development makes its own once."""
-        text = self.master_keys.get_secret_value() if self.master_keys else _development_key(self.root)
-        found: dict[int, bytes] = {}
+        text = (
+            self.master_keys.get_secret_value()
+            if self.master_keys
+            else _load_development_key(self.absolute_data_dir)
+        )
+        keys_by_id: dict[int, bytes] = {}
         for part in text.split(","):
             number, _, encoded = part.strip().partition(":")
             try:
                 key = base64.b64decode(encoded, validate=True)
             except ValueError:
                 key = b""
-            if not re.fullmatch("[0-9]{1,9}", number) or len(key) != 32 or int(number) in found:
-                raise Misconfigured(
+            if not re.fullmatch("[0-9]{1,9}", number) or len(key) != 32 or int(number) in keys_by_id:
+                raise ConfigurationError(
                     "BULKHEAD_MASTER_KEYS must be a list such as '2:<base64 of 32 bytes>,1:<…>', newest first"
                 )
-            found[int(number)] = key
-        return found
+            keys_by_id[int(number)] = key
+        return keys_by_id
 
-    def production_traps(self) -> list[str]:
+    def find_production_problems(self) -> list[str]:
         """What must not go live, one sentence each. Empty in a sound production configuration."""
-        traps = []
+        problems = []
         if self.master_keys is None:
-            traps.append("BULKHEAD_MASTER_KEYS is missing: secrets could not be opened on another machine.")
+            problems.append(
+                "BULKHEAD_MASTER_KEYS is missing: secrets could not be opened on another machine."
+            )
         if self.database_url is None:
-            traps.append("DATABASE_URL is missing: the embedded database is for development.")
+            problems.append("DATABASE_URL is missing: the embedded database is for development.")
         if self.smtp_url is None:
-            traps.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
+            problems.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
         if self.mail_from.endswith(".test"):
-            traps.append("BULKHEAD_MAIL_FROM is missing: mail needs an address of yours to come from.")
+            problems.append("BULKHEAD_MAIL_FROM is missing: mail needs an address of yours to come from.")
         if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
-            traps.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
+            problems.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
         for name in ("tenant_url", "admin_url"):
             url = urlsplit(getattr(self, name))
             if url.scheme != "https" or url.hostname in ("localhost", "127.0.0.1"):
-                traps.append(f"BULKHEAD_{name.upper()} must be the public https address.")
+                problems.append(f"BULKHEAD_{name.upper()} must be the public https address.")
         if urlsplit(self.tenant_url).hostname == urlsplit(self.admin_url).hostname:
-            traps.append("Both apps share one host: cookies ignore ports, so the admin app needs its own.")
+            problems.append("Both apps share one host: cookies ignore ports, so the admin app needs its own.")
         if "TRUSTED_PROXY_HOPS" not in os.environ:
-            traps.append(
+            problems.append(
                 "TRUSTED_PROXY_HOPS is missing: say how many proxies stand in front (0 for none),"
                 " or all their clients share one rate limit."
             )
         if self.stripe_secret_key is None:
-            traps.append("STRIPE_SECRET_KEY is missing: nothing could be sold.")
+            problems.append("STRIPE_SECRET_KEY is missing: nothing could be sold.")
         if not self.stripe_secrets:
-            traps.append("STRIPE_WEBHOOK_SECRETS is missing: no payment would ever be heard of.")
+            problems.append("STRIPE_WEBHOOK_SECRETS is missing: no payment would ever be heard of.")
         if self.stripe_key == DEMO_STRIPE_KEY or DEMO_STRIPE_SECRET in self.stripe_secrets:
-            traps.append("STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is that of the stand-in.")
+            problems.append("STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is that of the stand-in.")
         if self.stripe_api_base is not None:
-            traps.append("STRIPE_API_BASE is set: it is for stand-ins.")
+            problems.append("STRIPE_API_BASE is set: it is for stand-ins.")
         if "BULKHEAD_SANDBOX_URL" in os.environ:
-            traps.append("BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production.")
-        return traps
+            problems.append("BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production.")
+        return problems
 
 
-def _development_key(root: Path) -> str:
+def _load_development_key(root: Path) -> str:
     path = root / "master.keys"
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
@@ -223,9 +229,9 @@ def _development_key(root: Path) -> str:
     return path.read_text()
 
 
-def _unknown(environ: dict[str, str]) -> list[str]:
-    known = {str(field.alias) for field in Settings.model_fields.values()} | ELSEWHERE
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+def _list_unknown_settings(environ: dict[str, str]) -> list[str]:
+    known_names = {str(field.alias) for field in Settings.model_fields.values()} | NON_FIELD_SETTINGS
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known_names)
 
 
 @lru_cache
@@ -233,13 +239,13 @@ def settings() -> Settings:
     """Raises Misconfigured, with every problem in one message."""
     from pydantic import ValidationError  # noqa: PLC0415  only needed for the message
 
-    if unknown := _unknown(dict(os.environ)):
-        raise Misconfigured(f"unknown setting {', '.join(unknown)}; see docs/settings.md for the list")
+    if unknown := _list_unknown_settings(dict(os.environ)):
+        raise ConfigurationError(f"unknown setting {', '.join(unknown)}; see docs/settings.md for the list")
     try:
-        found = Settings()  # type: ignore[call-arg]
-    except ValidationError as problem:
-        lines = [": ".join([*map(str, error["loc"]), error["msg"]]) for error in problem.errors()]
-        raise Misconfigured("; ".join(lines)) from None
-    if found.production and (traps := found.production_traps()):
-        raise Misconfigured("this is not ready for production:\n- " + "\n- ".join(traps))
-    return found
+        loaded = Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = [": ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors()]
+        raise ConfigurationError("; ".join(lines)) from None
+    if loaded.is_production and (problems := loaded.find_production_problems()):
+        raise ConfigurationError("this is not ready for production:\n- " + "\n- ".join(problems))
+    return loaded

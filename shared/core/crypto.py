@@ -15,17 +15,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from shared.core.config import Misconfigured, settings
+from shared.core.config import ConfigurationError, settings
 
-FORMAT = b"\x01"
-NONCE, TAG = 12, 16  # bytes
+FORMAT_VERSION = b"\x01"
+NONCE_LENGTH, TAG_LENGTH = 12, 16  # bytes
 
 
 class BadSignature(Exception):
     """A link that we did not make, or not for this purpose."""
 
 
-class CannotOpen(Exception):
+class DecryptionError(Exception):
     """Sealed for another tenant, field or row, or by a key we no longer have."""
 
 
@@ -39,38 +39,42 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def digest(token: str) -> str:
+def hash_token(token: str) -> str:
     """For tokens of 256 random bits only: nothing to guess, so no slow hash is needed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def newest() -> int:
+def get_newest_kek_id() -> int:
     """Number of the master key that wraps from now on."""
-    return next(iter(settings().keys()))
+    return next(iter(settings().load_master_keys()))
 
 
 def new_dek() -> WrappedKey:
-    kek_id, kek = next(iter(settings().keys().items()))
+    kek_id, kek = next(iter(settings().load_master_keys().items()))
     return WrappedKey(kek_id, aes_key_wrap(kek, AESGCM.generate_key(256)))
 
 
-def unwrap(key: WrappedKey) -> bytes:
-    kek = settings().keys().get(key.kek_id)
+def unwrap_dek(key: WrappedKey) -> bytes:
+    kek = settings().load_master_keys().get(key.kek_id)
     if kek is None:
-        raise Misconfigured(f"BULKHEAD_MASTER_KEYS lacks key {key.kek_id}, which wraps existing data keys")
+        raise ConfigurationError(
+            f"BULKHEAD_MASTER_KEYS lacks key {key.kek_id}, which wraps existing data keys"
+        )
     try:
         return aes_key_unwrap(kek, key.wrapped)
     except InvalidUnwrap as problem:
-        raise CannotOpen("this data key was wrapped by another master key of the same number") from problem
+        raise DecryptionError(
+            "this data key was wrapped by another master key of the same number"
+        ) from problem
 
 
-def rewrap(key: WrappedKey) -> WrappedKey:
+def rewrap_dek(key: WrappedKey) -> WrappedKey:
     """The same data key under the newest master key."""
-    kek_id, kek = next(iter(settings().keys().items()))
-    return WrappedKey(kek_id, aes_key_wrap(kek, unwrap(key)))
+    kek_id, kek = next(iter(settings().load_master_keys().items()))
+    return WrappedKey(kek_id, aes_key_wrap(kek, unwrap_dek(key)))
 
 
-def _bound_to(*parts: str) -> bytes:
+def _associated_data(*parts: str) -> bytes:
     if any("|" in part for part in parts):
         raise ValueError("separator in associated data")
     return "|".join(("v1", *parts)).encode()
@@ -78,22 +82,24 @@ def _bound_to(*parts: str) -> bytes:
 
 def seal(dek: bytes, plain: bytes, tenant_id: str, field: str, row_id: str) -> bytes:
     """`field` is "table.column"."""
-    nonce = os.urandom(NONCE)
-    return FORMAT + nonce + AESGCM(dek).encrypt(nonce, plain, _bound_to(tenant_id, field, row_id))
+    nonce = os.urandom(NONCE_LENGTH)
+    return (
+        FORMAT_VERSION + nonce + AESGCM(dek).encrypt(nonce, plain, _associated_data(tenant_id, field, row_id))
+    )
 
 
 def open_sealed(dek: bytes, blob: bytes, tenant_id: str, field: str, row_id: str) -> bytes:
     """Raises CannotOpen, also for bytes sealed for another place."""
-    if blob[:1] != FORMAT or len(blob) < 1 + NONCE + TAG:
-        raise CannotOpen("unknown sealed format")
-    nonce, body = blob[1 : 1 + NONCE], blob[1 + NONCE :]
+    if blob[:1] != FORMAT_VERSION or len(blob) < 1 + NONCE_LENGTH + TAG_LENGTH:
+        raise DecryptionError("unknown sealed format")
+    nonce, body = blob[1 : 1 + NONCE_LENGTH], blob[1 + NONCE_LENGTH :]
     try:
-        return AESGCM(dek).decrypt(nonce, body, _bound_to(tenant_id, field, row_id))
+        return AESGCM(dek).decrypt(nonce, body, _associated_data(tenant_id, field, row_id))
     except InvalidTag as problem:
-        raise CannotOpen("sealed for another tenant, field or row") from problem
+        raise DecryptionError("sealed for another tenant, field or row") from problem
 
 
-def _mac(key: bytes, purpose: str, parts: tuple[str, ...]) -> str:
+def _compute_mac(key: bytes, purpose: str, parts: tuple[str, ...]) -> str:
     message = b"\x00".join(part.encode() for part in ("bulkhead-link", purpose, *parts))
     return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).rstrip(b"=").decode()
 
@@ -106,15 +112,15 @@ def sign(purpose: str, *parts: str) -> str:
     """
     if any("." in part or "\x00" in part for part in parts):
         raise ValueError("separator in a signed part")
-    key = next(iter(settings().keys().values()))
-    return ".".join((*parts, _mac(key, purpose, parts)))
+    key = next(iter(settings().load_master_keys().values()))
+    return ".".join((*parts, _compute_mac(key, purpose, parts)))
 
 
 def unsign(purpose: str, text: str, count: int) -> tuple[str, ...]:
     """The parts, signed for this purpose by any of our keys. Raises BadSignature."""
     *parts, mac = text.split(".")
     if len(parts) == count and text.isascii() and "\x00" not in text:
-        for key in settings().keys().values():
-            if hmac.compare_digest(mac, _mac(key, purpose, tuple(parts))):
+        for key in settings().load_master_keys().values():
+            if hmac.compare_digest(mac, _compute_mac(key, purpose, tuple(parts))):
                 return tuple(parts)
     raise BadSignature(purpose)

@@ -25,16 +25,15 @@ from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core.config import Misconfigured, settings
-from shared.core.embedded import EmbeddedPostgres
+from shared.core.config import ConfigurationError, settings
 from shared.core.errors import Invalid, NoTenant
 from shared.core.ids import new_id
 
-Role = Literal["app", "operator", "owner"]
+DatabaseRole = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
 # What came in cannot be held: a character that is none, half a surrogate pair, a number beyond every column.
-UNSTORABLE = {None, "22003", "22021", "22P02", "22P05"}
-MISSING_TENANT = sa.text("select note_security_event(:id, 'missing_tenant_context', :role, :what, '')")
+UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
+RECORD_MISSING_TENANT = sa.text("select note_security_event(:id, 'missing_tenant_context', :role, :what, '')")
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 
 
@@ -55,40 +54,46 @@ def text_enum(kind: type[StrEnum]) -> sa.Enum:
     )
 
 
-def moment() -> Any:
+def timestamptz() -> Any:
     return sa.DateTime(timezone=True)
 
 
-def role_name(role: Role) -> str:
+def role_name(role: DatabaseRole) -> str:
     return f"bulkhead_{role}"
 
 
 @cache
-def url(role: Role) -> str:
+def login_url(role: DatabaseRole) -> str:
     """Where this role logs in. `DATABASE_URL` may name an administrator, whose server we set up, or this very role."""
-    given = settings().database_url
-    if given is None:
-        return EmbeddedPostgres(settings().root / "postgres").url(role_name(role), DATABASE)
-    base = make_url(given.get_secret_value())
-    if base.username == role_name(role):
-        return base.set(drivername="postgresql").render_as_string(hide_password=False)
-    if base.username in {role_name(one) for one in ("app", "operator", "owner")}:
-        raise Misconfigured(f"DATABASE_URL logs in as {base.username}; this process needs {role_name(role)}")
-    return base.set(
-        drivername="postgresql", username=role_name(role), password=role_password(base, role)
+    database_url = settings().database_url
+    if database_url is None:
+        raise ConfigurationError(
+            "DATABASE_URL is missing. `bulkhead up` starts a database of its own; everything else needs one."
+        )
+    base_url = make_url(database_url.get_secret_value())
+    if base_url.username == role_name(role):
+        return base_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    if base_url.username in {role_name(database_role) for database_role in ("app", "operator", "owner")}:
+        raise ConfigurationError(
+            f"DATABASE_URL logs in as {base_url.username}; this process needs {role_name(role)}"
+        )
+    return base_url.set(
+        drivername="postgresql", username=role_name(role), password=role_password(base_url, role)
     ).render_as_string(hide_password=False)
 
 
-def role_password(admin: URL, role: Role) -> str:
+def role_password(admin: URL, role: DatabaseRole) -> str:
     """Of a role that we make ourselves on an external server, derived so that it need not be stored."""
     if not admin.password:
-        raise Misconfigured("DATABASE_URL needs a password: the passwords of our three roles derive from it")
+        raise ConfigurationError(
+            "DATABASE_URL needs a password: the passwords of our three roles derive from it"
+        )
     return hmac.new(str(admin.password).encode(), role_name(role).encode(), hashlib.sha256).hexdigest()
 
 
 @cache
-def engine(role: Role) -> AsyncEngine:
-    target = make_url(url(role)).set(drivername="postgresql+psycopg")
+def engine(role: DatabaseRole) -> AsyncEngine:
+    target = make_url(login_url(role)).set(drivername="postgresql+psycopg")
     return create_async_engine(
         target,
         pool_size=10,
@@ -100,64 +105,64 @@ def engine(role: Role) -> AsyncEngine:
     )
 
 
-Bare = psycopg.AsyncConnection[tuple[Any, ...]]
-_idle: list[Bare] = []
+RawConnection = psycopg.AsyncConnection[tuple[Any, ...]]
+_idle_connections: list[RawConnection] = []
 
 
 @asynccontextmanager
-async def bare() -> AsyncIterator[Bare]:
+async def raw_connection() -> AsyncIterator[RawConnection]:
     """The driver's own connection as the app, beside the pool; each statement is a transaction of its own.
 
     For statements that come by the thousand and carry no row of a tenant: nothing here knows one.
     """
-    idle = _idle
-    held = idle.pop() if idle else await _connect()
+    idle_connections = _idle_connections
+    connection = idle_connections.pop() if idle_connections else await _open_raw_connection()
     try:
-        yield held
+        yield connection
     except BaseException:
-        if held.broken:  # the server was away, so those that wait are dead too
-            await _close(idle)
-        await held.close()  # whatever state it is in
+        if connection.broken:  # the server was away, so those that wait are dead too
+            await _close_connections(idle_connections)
+        await connection.close()  # whatever state it is in
         raise
-    if idle is _idle:
-        idle.append(held)
+    if idle_connections is _idle_connections:
+        idle_connections.append(connection)
     else:
-        await held.close()  # everything was disposed of in the meantime
+        await connection.close()  # everything was disposed of in the meantime
 
 
-async def _connect() -> Bare:
+async def _open_raw_connection() -> RawConnection:
     name = "bulkhead-app-bare"
     return await psycopg.AsyncConnection.connect(
-        url("app"), autocommit=True, connect_timeout=3, application_name=name
+        login_url("app"), autocommit=True, connect_timeout=3, application_name=name
     )
 
 
-async def _close(connections: list[Bare]) -> None:
+async def _close_connections(connections: list[RawConnection]) -> None:
     while connections:
         await connections.pop().close()
 
 
 async def dispose() -> None:
     """Closes what this event loop opened; the next use opens anew."""
-    global _idle
-    idle, _idle = _idle, []
-    await _close(idle)
-    roles: tuple[Role, ...] = ("app", "operator", "owner")
+    global _idle_connections
+    idle_connections, _idle_connections = _idle_connections, []
+    await _close_connections(idle_connections)
+    roles: tuple[DatabaseRole, ...] = ("app", "operator", "owner")
     for role in roles:
         if engine.cache_info().currsize:
             await engine(role).dispose()
     engine.cache_clear()
-    url.cache_clear()
+    login_url.cache_clear()
 
 
-def is_away(problem: BaseException) -> bool:
+def is_connection_error(error: BaseException) -> bool:
     """Whether it says that the database cannot be reached, or gave up on us, and nothing about what was asked."""
-    return isinstance(problem, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
 
 
 @asynccontextmanager
 async def transaction(
-    role: Role = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""
+    role: DatabaseRole = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""
 ) -> AsyncIterator[AsyncSession]:
     """Commits at the end, rolls back on any error. A statement that forgot its tenant is counted where it cannot hide."""
     info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason}
@@ -165,44 +170,46 @@ async def transaction(
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
             yield session
     except NoTenant as bug:
-        await _count_missing_tenant(role, str(bug))
+        await _record_missing_tenant(role, str(bug))
         raise
 
 
-async def _count_missing_tenant(role: Role, what: str) -> None:
+async def _record_missing_tenant(role: DatabaseRole, message: str) -> None:
     """As a security event, in a transaction of its own: the one that found out is gone. Operators see the number."""
-    values = {"id": new_id("sec"), "role": role_name(role), "what": what}
+    values = {"id": new_id("sec"), "role": role_name(role), "what": message}
     try:
         async with engine(role).begin() as connection:
-            await connection.execute(MISSING_TENANT, values)
+            await connection.execute(RECORD_MISSING_TENANT, values)
     except sa.exc.DBAPIError:  # the bug itself is what matters, and it is on its way
         logging.getLogger(__name__).exception("missing_tenant_not_counted")
 
 
-async def enter(session: AsyncSession, tenant_id: str) -> None:
+async def set_tenant(session: AsyncSession, tenant_id: str) -> None:
     """From here on this transaction works for that tenant and for nothing else."""
-    await _turn(session, tenant_id=tenant_id)
+    await _change_scope(session, tenant_id=tenant_id)
 
 
-async def look_as(session: AsyncSession, user_id: str) -> None:
+async def set_user(session: AsyncSession, user_id: str) -> None:
     """From here on this transaction sees that person's memberships and their tenants, and may change none."""
-    await _turn(session, user_id=user_id)
+    await _change_scope(session, user_id=user_id)
 
 
-async def leave(session: AsyncSession, *, reason: str = "") -> None:
+async def clear_scope(session: AsyncSession, *, reason: str = "") -> None:
     """Back to no tenant, or across tenants with a reason (which opens rows to bulkhead_operator only)."""
-    await _turn(session, reason=reason)
+    await _change_scope(session, reason=reason)
 
 
-async def _turn(session: AsyncSession, *, tenant_id: str = "", user_id: str = "", reason: str = "") -> None:
+async def _change_scope(
+    session: AsyncSession, *, tenant_id: str = "", user_id: str = "", reason: str = ""
+) -> None:
     await session.flush()  # what was added belongs to the tenant before
     session.info.update(tenant_id=tenant_id, user_id=user_id, reason=reason)
     session.expunge_all()
     connection = await session.connection()
-    await connection.run_sync(lambda sync: _announce(session.info, sync))
+    await connection.run_sync(lambda sync: _write_scope(session.info, sync))
 
 
-def _announce(info: dict[Any, Any], connection: sa.Connection) -> None:
+def _write_scope(info: dict[Any, Any], connection: sa.Connection) -> None:
     connection.exec_driver_sql(
         "select set_config('app.tenant_id', %s, true), set_config('app.user_id', %s, true),"
         " set_config('app.cross_tenant_reason', %s, true)",
@@ -211,9 +218,9 @@ def _announce(info: dict[Any, Any], connection: sa.Connection) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _enter_tenant(session: Session, transaction: Any, connection: sa.Connection) -> None:
+def _write_scope_on_begin(session: Session, transaction: Any, connection: sa.Connection) -> None:
     if any(session.info.get(key) for key in ("tenant_id", "user_id", "reason")):
-        _announce(session.info, connection)
+        _write_scope(session.info, connection)
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -250,10 +257,10 @@ def _refuse_foreign_rows(session: Session, context: Any, instances: Any) -> None
 
 
 @event.listens_for(sa.Engine, "handle_error")
-def _refuse_what_cannot_be_stored(context: sa.ExceptionContext) -> None:
+def _refuse_unstorable_values(context: sa.ExceptionContext) -> None:
     """Forms refuse it earlier and say which field; here nothing of the kind is left to be a bug."""
     problem = context.original_exception
     if isinstance(problem, UnicodeEncodeError) or (
-        isinstance(problem, psycopg.DataError) and problem.sqlstate in UNSTORABLE
+        isinstance(problem, psycopg.DataError) and problem.sqlstate in UNSTORABLE_SQLSTATES
     ):
         raise Invalid("This holds characters that cannot be stored.", "Type it again instead of pasting it.")

@@ -5,7 +5,7 @@
 
 from typing import ClassVar
 
-STATUS_OF_REASON = {  # a refusal is 403 unless its reason says otherwise
+STATUS_BY_REASON = {  # a refusal is 403 unless its reason says otherwise
     "billing_none": 402,
     "billing_read_only": 402,
     "limit_reached": 402,
@@ -35,7 +35,7 @@ class DomainError(Exception):
     def http_status(self) -> int:
         return self.status
 
-    def problem(self, request_id: str) -> dict[str, object]:
+    def problem_details(self, request_id: str) -> dict[str, object]:
         """The body of application/problem+json."""
         return {
             "type": "about:blank",
@@ -81,7 +81,7 @@ class Refused(DomainError):
 
     @property
     def http_status(self) -> int:
-        return STATUS_OF_REASON.get(self.reason, self.status)
+        return STATUS_BY_REASON.get(self.reason, self.status)
 
 
 class NotFound(DomainError):

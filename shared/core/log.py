@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from shared.core.ctx import Ctx, OperatorCtx
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.ids import new_id
 
 SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|code|dek|seed|api_?key", re.IGNORECASE)
@@ -17,31 +17,34 @@ SECRET_TEXT = re.compile(
 HIDDEN = "[hidden]"
 
 
-def _hide(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    return {key: HIDDEN if SECRET_NAMES.search(key) else _clean(value) for key, value in event.items()}
+def _redact_event(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    return {key: HIDDEN if SECRET_NAMES.search(key) else _redact_value(value) for key, value in event.items()}
 
 
-def _clean(value: Any) -> Any:
+def _redact_value(value: Any) -> Any:
     if isinstance(value, str):
-        return SECRET_TEXT.sub(lambda found: (found.group(1) or "") + HIDDEN, value)
+        return SECRET_TEXT.sub(lambda match: (match.group(1) or "") + HIDDEN, value)
     if isinstance(value, dict):
-        return {key: HIDDEN if SECRET_NAMES.search(str(key)) else _clean(one) for key, one in value.items()}
+        return {
+            key: HIDDEN if SECRET_NAMES.search(str(key)) else _redact_value(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_clean(one) for one in value]
+        return [_redact_value(item) for item in value]
     return value
 
 
-def _place(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def _add_tenant_id(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     """Every line says whose work it was, or that it was nobody's."""
     return {"tenant_id": "-", **event}
 
 
 PROCESSORS: list[Any] = [
-    _place,
+    _add_tenant_id,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
-    _hide,
+    _redact_event,
 ]
 
 
@@ -65,23 +68,23 @@ def configure(level: str = "INFO") -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
-def get(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
 
 
-def bind(ctx: Ctx | OperatorCtx, name: str) -> structlog.stdlib.BoundLogger:
+def bind_logger(ctx: Ctx | OperatorCtx, name: str) -> structlog.stdlib.BoundLogger:
     """A logger that names tenant, actor and request on every line."""
     tenant_id = ctx.tenant_id if isinstance(ctx, Ctx) else "-"
-    return get(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
+    return get_logger(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
 
 
 def new_request_id() -> str:
     return new_id("req")
 
 
-def report(exception: BaseException, **facts: Any) -> str:
+def report_bug(exception: BaseException, **facts: Any) -> str:
     """Logs a bug with its traceback and returns the id under which support finds it."""
     request_id = str(facts.pop("request_id", "")) or new_request_id()
-    get("bug").error("bug", exc_info=exception, request_id=request_id, **facts)
+    get_logger("bug").error("bug", exc_info=exception, request_id=request_id, **facts)
     return request_id

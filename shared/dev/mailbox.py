@@ -19,7 +19,7 @@ from starlette.routing import Route
 from shared.core.config import settings
 from shared.core.db import now
 
-KEPT = 500
+MAX_MAILS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Mailbox:
         self._path = path
         self.mails: list[Mail] = []
         if path.exists():
-            self.mails = [Mail(**json.loads(line)) for line in path.read_text().splitlines()][-KEPT:]
+            self.mails = [Mail(**json.loads(line)) for line in path.read_text().splitlines()][-MAX_MAILS:]
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802, ARG002  aiosmtpd's name
         content = envelope.content
@@ -53,21 +53,21 @@ class Mailbox:
             to=", ".join(envelope.rcpt_tos),
             sender=str(message["From"] or ""),
             subject=str(message["Subject"] or ""),
-            text=_part(message, "plain"),
-            html=_part(message, "html"),
+            text=_get_body(message, "plain"),
+            html=_get_body(message, "html"),
         )
-        self.mails = [*self.mails, mail][-KEPT:]
+        self.mails = [*self.mails, mail][-MAX_MAILS:]
         with self._path.open("a") as file:
             file.write(json.dumps(asdict(mail)) + "\n")
         return "250 Kept"
 
 
-def _part(message: EmailMessage, kind: str) -> str:
+def _get_body(message: EmailMessage, kind: str) -> str:
     body = message.get_body((kind,))
     return str(body.get_content()) if body is not None else ""
 
 
-PAGE = Environment(autoescape=True).from_string("""<!doctype html>
+PAGE_TEMPLATE = Environment(autoescape=True).from_string("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Mailbox stand-in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <style>
@@ -84,21 +84,25 @@ PAGE = Environment(autoescape=True).from_string("""<!doctype html>
 {% endfor %}</ul>{% else %}<p>No mail yet.</p>{% endif %}</body></html>""")
 
 
-def routes(box: Mailbox) -> list[Route]:
+def build_routes(mailbox: Mailbox) -> list[Route]:
     async def page(request: Request) -> Response:  # noqa: ARG001
-        return HTMLResponse(PAGE.render(mails=box.mails[::-1]))
+        return HTMLResponse(PAGE_TEMPLATE.render(mails=mailbox.mails[::-1]))
 
     async def one(request: Request) -> Response:
-        found = [mail for mail in box.mails if mail.id == request.path_params["id"]]
-        return HTMLResponse(PAGE.render(mail=found[-1])) if found else HTMLResponse(PAGE.render(), 404)
+        matching_mails = [mail for mail in mailbox.mails if mail.id == request.path_params["id"]]
+        return (
+            HTMLResponse(PAGE_TEMPLATE.render(mail=matching_mails[-1]))
+            if matching_mails
+            else HTMLResponse(PAGE_TEMPLATE.render(), 404)
+        )
 
     async def as_json(request: Request) -> Response:  # noqa: ARG001
-        return JSONResponse([asdict(mail) for mail in box.mails])
+        return JSONResponse([asdict(mail) for mail in mailbox.mails])
 
     return [Route("/mail", page), Route("/mail.json", as_json), Route("/mail/{id:path}", one)]
 
 
-def smtp(box: Mailbox) -> UnthreadedController:
+def build_smtp_controller(mailbox: Mailbox) -> UnthreadedController:
     """For the loop that is running: left to itself, the controller makes one and never closes it."""
     loop = asyncio.get_running_loop()
-    return UnthreadedController(box, hostname="127.0.0.1", port=settings().mailbox_port, loop=loop)
+    return UnthreadedController(mailbox, hostname="127.0.0.1", port=settings().mailbox_port, loop=loop)

@@ -11,19 +11,19 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from shared.access.actions import Action
-from shared.access.decision import FOR, YES, Decision
-from shared.access.reasons import Reason
-from shared.core.ctx import Limit
-from shared.entitlements import compiled
-from shared.entitlements.catalogue import Catalogue, Offer
-from shared.entitlements.facts import Facts
+from shared.access.decision import ALLOWED, DECISION_BY_REASON, Decision
+from shared.access.refusal_codes import Reason
+from shared.core.context import Limit
+from shared.entitlements import evaluate
+from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.features import FEATURES
-from shared.entitlements.limits import LIMITS, Per
+from shared.entitlements.flag_evaluation import FlagEvaluation, FlagProvider
+from shared.entitlements.limits import LIMITS, LimitPeriod
 from shared.entitlements.models import TenantAddon, TenantOverride
-from shared.entitlements.rollout import Exposure, Provider
+from shared.entitlements.snapshot import EntitlementSnapshot
 
-REGISTRY = "registry"  # source of what code says and no row does
-Say = Callable[..., str]
+REGISTRY_SOURCE = "registry"  # source of what code says and no row does
+TextFunction = Callable[..., str]
 
 
 class Layer(StrEnum):
@@ -49,30 +49,30 @@ class Verdict(StrEnum):
     OVERRULED = "overruled"  # said no, and a later layer knows better
 
 
-class Line(NamedTuple):
+class TraceLine(NamedTuple):
     layer: Layer
     verdict: Verdict
-    source: str  # id of the row, or "registry"
-    says: Say  # of what is in `about`
-    about: tuple[Any, ...] = ()
+    source_id: str  # id of the row, or "registry"
+    describe: TextFunction  # of what is in `about`
+    arguments: tuple[Any, ...] = ()
     reason: Reason = Reason.ALLOWED  # of the decision, if this line makes it
 
     @property
     def question(self) -> str:
-        asked = _QUESTIONS[self.layer]
-        return asked if isinstance(asked, str) else asked(*self.about)
+        question = _QUESTIONS[self.layer]
+        return question if isinstance(question, str) else question(*self.arguments)
 
     @property
-    def found(self) -> str:
+    def text(self) -> str:
         """A sentence."""
-        return self.says(*self.about)
+        return self.describe(*self.arguments)
 
 
-class Trace(NamedTuple):
+class DecisionTrace(NamedTuple):
     action: str
     at: datetime
     decision: Decision
-    lines: tuple[Line, ...]
+    lines: tuple[TraceLine, ...]
 
     @property
     def decided_by(self) -> Layer | None:
@@ -80,207 +80,246 @@ class Trace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AccessSubject:
     """Who asks and how the tenant stands, with the rows that say so."""
 
-    who: str  # as in "Max Brandt"
-    role: str  # name, "" for nobody
+    person_name: str  # as in "Max Brandt"
+    role_name: str  # name, "" for nobody
     permissions: frozenset[str]
-    role_source: str = REGISTRY
+    role_source_id: str = REGISTRY_SOURCE
     state: str = "active"
-    state_source: str = REGISTRY
-    ended: str = ""  # "removed" or "deactivated": who was a member once
+    state_source_id: str = REGISTRY_SOURCE
+    ended_state: str = ""  # "removed" or "deactivated": who was a member once
 
 
-def explain(
-    standing: Standing,
-    facts: Facts,
-    catalogue: Catalogue,
-    provider: Provider,
+def explain_decision(
+    standing: AccessSubject,
+    snapshot: EntitlementSnapshot,
+    catalog: Catalog,
+    provider: FlagProvider,
     action: Action,
     *,
     used: int | None = None,
     obstacle: str = "",
-) -> Trace:
+) -> DecisionTrace:
     """`used` and `obstacle` as in `decide`. `facts` are of the time that is asked about."""
     lines = (
-        _permission(standing, action),
-        _tenant(standing, action),
-        _billing(facts, catalogue, action),
-        *_entitlement(facts, action),
-        _trial(facts, catalogue, action),
-        _flag(facts, catalogue, provider, action),
-        _limit(facts, catalogue, action, used),
-        _object(obstacle),
+        _check_permission(standing, action),
+        _check_tenant_state(standing, action),
+        _check_billing(snapshot, catalog, action),
+        *_check_entitlement(snapshot, action),
+        _check_trial(snapshot, catalog, action),
+        _check_flag(snapshot, catalog, provider, action),
+        _check_limit(snapshot, catalog, action, used),
+        _check_object(obstacle),
     )
-    decision = YES
+    decision = ALLOWED
     for line in lines:
         if line.verdict is Verdict.NO:
-            decision = FOR[line.reason]
+            decision = DECISION_BY_REASON[line.reason]
             break
         if line.verdict is Verdict.WARN:  # the limit warns after the bill does, so its word is the last
-            decision = FOR[line.reason]
-    return Trace(action.name, facts.at, decision, lines)
+            decision = DECISION_BY_REASON[line.reason]
+    return DecisionTrace(action.name, snapshot.at, decision, lines)
 
 
-def _permission(standing: Standing, action: Action) -> Line:
-    about = (standing, action)
+def _check_permission(standing: AccessSubject, action: Action) -> TraceLine:
+    arguments = (standing, action)
     if action.permission in standing.permissions:
-        return Line(Layer.PERMISSION, Verdict.YES, standing.role_source, _has_permission, about)
-    return Line(
-        *(Layer.PERMISSION, Verdict.NO, standing.role_source, _has_no_permission, about),
+        return TraceLine(
+            Layer.PERMISSION, Verdict.YES, standing.role_source_id, _describe_permission, arguments
+        )
+    return TraceLine(
+        *(Layer.PERMISSION, Verdict.NO, standing.role_source_id, _describe_missing_permission, arguments),
         Reason.MISSING_PERMISSION,
     )
 
 
-def _tenant(standing: Standing, action: Action) -> Line:
-    blocked, source, about = compiled.STATES.get(standing.state), standing.state_source, (standing,)
+def _check_tenant_state(standing: AccessSubject, action: Action) -> TraceLine:
+    blocked, source, arguments = (
+        evaluate.STATE_REASONS.get(standing.state),
+        standing.state_source_id,
+        (standing,),
+    )
     if blocked is None:
-        return Line(Layer.TENANT, Verdict.YES, source, _is_open, about)
-    if action.unverified_ok and blocked is Reason.TENANT_UNVERIFIED:
-        return Line(Layer.TENANT, Verdict.YES, source, _is_open_for_this, about)
-    return Line(Layer.TENANT, Verdict.NO, source, _is_open, about, blocked)
+        return TraceLine(Layer.TENANT, Verdict.YES, source, _describe_state, arguments)
+    if action.allowed_when_unverified and blocked is Reason.TENANT_UNVERIFIED:
+        return TraceLine(Layer.TENANT, Verdict.YES, source, _describe_allowed_state, arguments)
+    return TraceLine(Layer.TENANT, Verdict.NO, source, _describe_state, arguments, blocked)
 
 
-def _billing(facts: Facts, catalogue: Catalogue, action: Action) -> Line:
-    row = facts.billing
+def _check_billing(snapshot: EntitlementSnapshot, catalog: Catalog, action: Action) -> TraceLine:
+    row = snapshot.billing
     if row is None:
-        return PAID
+        return PAID_LINE
     status, source = row.status, row.id
     if status == "active":
-        return Line(Layer.BILLING, Verdict.YES, source, _owes, (facts,))
-    if action.cleans_up:
-        return Line(Layer.BILLING, Verdict.YES, source, _owes_and_cleans_up, (facts,))
+        return TraceLine(Layer.BILLING, Verdict.YES, source, _describe_billing, (snapshot,))
+    if action.allowed_when_unpaid:
+        return TraceLine(Layer.BILLING, Verdict.YES, source, _describe_billing_cleanup, (snapshot,))
     if status == "read_only" and action.writes:
-        return Line(Layer.BILLING, Verdict.NO, source, _is_read_only, (facts,), Reason.BILLING_READ_ONLY)
+        return TraceLine(
+            Layer.BILLING, Verdict.NO, source, _describe_read_only, (snapshot,), Reason.BILLING_READ_ONLY
+        )
     if status == "none" and action.feature:
-        rest = catalogue.fallback(facts.at)
-        if action.feature not in rest.features or not _gives(facts, action.feature):
-            return Line(Layer.BILLING, Verdict.NO, source, _is_unpaid, (facts, rest), Reason.BILLING_NONE)
+        fallback = catalog.fallback_offer(snapshot.at)
+        if action.feature not in fallback.features or not _is_entitled(snapshot, action.feature):
+            return TraceLine(
+                Layer.BILLING, Verdict.NO, source, _describe_unpaid, (snapshot, fallback), Reason.BILLING_NONE
+            )
     if status == "grace" and action.writes:
-        return Line(Layer.BILLING, Verdict.WARN, source, _is_overdue, (facts,), Reason.BILLING_GRACE)
-    return Line(Layer.BILLING, Verdict.YES, source, _owes, (facts,))
+        return TraceLine(
+            Layer.BILLING, Verdict.WARN, source, _describe_overdue, (snapshot,), Reason.BILLING_GRACE
+        )
+    return TraceLine(Layer.BILLING, Verdict.YES, source, _describe_billing, (snapshot,))
 
 
-def _entitlement(facts: Facts, action: Action) -> tuple[Line, Line, Line]:
+def _check_entitlement(
+    snapshot: EntitlementSnapshot, action: Action
+) -> tuple[TraceLine, TraceLine, TraceLine]:
     """Plan, add-ons, override: which of them gives the feature, or takes it away."""
-    feature, version = action.feature, facts.offer.id
+    feature, version = action.feature, snapshot.offer.id
     if not feature:
-        return Line(Layer.PLAN, Verdict.IDLE, version, _needs_no_feature, (facts,)), *NOT_NEEDED
-    if action.cleans_up:
-        return Line(Layer.PLAN, Verdict.IDLE, version, _cleans_up, (facts,)), *NOT_NEEDED
-    included = feature in facts.offer.features
-    adding, row, gives = (
-        _adding(facts, feature),
-        facts.overrides.get(("feature", feature)),
-        _gives(facts, feature),
+        return TraceLine(
+            Layer.PLAN, Verdict.IDLE, version, _describe_no_feature, (snapshot,)
+        ), *NOT_NEEDED_LINES
+    if action.allowed_when_unpaid:
+        return TraceLine(Layer.PLAN, Verdict.IDLE, version, _describe_cleanup, (snapshot,)), *NOT_NEEDED_LINES
+    included = feature in snapshot.offer.features
+    grant, row, is_entitled = (
+        _find_addon(snapshot, feature),
+        snapshot.overrides.get(("feature", feature)),
+        _is_entitled(snapshot, feature),
     )
 
-    about = (facts, feature)
-    if included and gives:
-        plan = Line(Layer.PLAN, Verdict.YES, version, _includes, about)
-    elif gives or row is not None:
-        plan = Line(Layer.PLAN, Verdict.OVERRULED, version, _includes, about)
+    arguments = (snapshot, feature)
+    if included and is_entitled:
+        plan = TraceLine(Layer.PLAN, Verdict.YES, version, _describe_plan_feature, arguments)
+    elif is_entitled or row is not None:
+        plan = TraceLine(Layer.PLAN, Verdict.OVERRULED, version, _describe_plan_feature, arguments)
     else:
-        plan = Line(Layer.PLAN, Verdict.NO, version, _includes, about, Reason.NOT_IN_PLAN)
+        plan = TraceLine(
+            Layer.PLAN, Verdict.NO, version, _describe_plan_feature, arguments, Reason.NOT_IN_PLAN
+        )
 
-    if adding is not None:
-        counts = Verdict.YES if gives else Verdict.OVERRULED
-        addon = Line(Layer.ADDONS, counts, adding[0].id, _adds, (adding[1], feature))
+    if grant is not None:
+        verdict = Verdict.YES if is_entitled else Verdict.OVERRULED
+        addon = TraceLine(Layer.ADDONS, verdict, grant[0].id, _describe_addon_feature, (grant[1], feature))
     else:
         addon = (
-            Line(Layer.ADDONS, Verdict.IDLE, REGISTRY, _does_not_add, (facts,)) if facts.addons else NO_ADDONS
+            TraceLine(Layer.ADDONS, Verdict.IDLE, REGISTRY_SOURCE, _describe_other_addons, (snapshot,))
+            if snapshot.addons
+            else NO_ADDONS_LINE
         )
 
     if row is None:
-        return plan, addon, NO_OVERRIDE
-    if gives:
-        return plan, addon, Line(Layer.OVERRIDE, Verdict.YES, row.id, _overrides, (row,))
-    return plan, addon, Line(Layer.OVERRIDE, Verdict.NO, row.id, _overrides, (row,), Reason.NOT_IN_PLAN)
+        return plan, addon, NO_OVERRIDE_LINE
+    if is_entitled:
+        return plan, addon, TraceLine(Layer.OVERRIDE, Verdict.YES, row.id, _describe_override, (row,))
+    return (
+        plan,
+        addon,
+        TraceLine(Layer.OVERRIDE, Verdict.NO, row.id, _describe_override, (row,), Reason.NOT_IN_PLAN),
+    )
 
 
-def _adding(facts: Facts, feature: str) -> tuple[TenantAddon, Offer] | None:
-    return next((one for one in facts.addons if feature in one[1].features), None)
+def _find_addon(snapshot: EntitlementSnapshot, feature: str) -> tuple[TenantAddon, PlanOffer] | None:
+    return next((grant for grant in snapshot.addons if feature in grant[1].features), None)
 
 
-def _gives(facts: Facts, feature: str) -> bool:
+def _is_entitled(snapshot: EntitlementSnapshot, feature: str) -> bool:
     """As in `compiled.entitled`, for one feature."""
-    row = facts.overrides.get(("feature", feature))
+    row = snapshot.overrides.get(("feature", feature))
     if row is not None:
         return bool(row.value)
-    return feature in facts.offer.features or _adding(facts, feature) is not None
+    return feature in snapshot.offer.features or _find_addon(snapshot, feature) is not None
 
 
-def _trial(facts: Facts, catalogue: Catalogue, action: Action) -> Line:
-    source = facts.assigned.id if facts.assigned else REGISTRY
-    if facts.trial_ends_at is None:
-        return Line(Layer.TRIAL, Verdict.IDLE, source, _is_no_trial)
-    if not facts.trial_ended:
-        return Line(Layer.TRIAL, Verdict.YES, source, _runs, (facts,))
-    about = (facts, catalogue)
+def _check_trial(snapshot: EntitlementSnapshot, catalog: Catalog, action: Action) -> TraceLine:
+    source = snapshot.assignment.id if snapshot.assignment else REGISTRY_SOURCE
+    if snapshot.trial_ends_at is None:
+        return TraceLine(Layer.TRIAL, Verdict.IDLE, source, _describe_no_trial)
+    if not snapshot.trial_ended:
+        return TraceLine(Layer.TRIAL, Verdict.YES, source, _describe_running_trial, (snapshot,))
+    arguments = (snapshot, catalog)
     if (
         action.feature
-        and not action.cleans_up
-        and action.feature not in catalogue.fallback(facts.at).features
+        and not action.allowed_when_unpaid
+        and action.feature not in catalog.fallback_offer(snapshot.at).features
     ):
-        return Line(Layer.TRIAL, Verdict.NO, source, _trial_ended, about, Reason.TRIAL_ENDED)
-    return Line(Layer.TRIAL, Verdict.YES, source, _trial_ended, about)
+        return TraceLine(
+            Layer.TRIAL, Verdict.NO, source, _describe_ended_trial, arguments, Reason.TRIAL_ENDED
+        )
+    return TraceLine(Layer.TRIAL, Verdict.YES, source, _describe_ended_trial, arguments)
 
 
-def _flag(facts: Facts, catalogue: Catalogue, provider: Provider, action: Action) -> Line:
+def _check_flag(
+    snapshot: EntitlementSnapshot, catalog: Catalog, provider: FlagProvider, action: Action
+) -> TraceLine:
     if not action.flag:
-        return NO_FLAG
-    rollout = catalogue.flags.get(action.flag)
-    required = rollout.row.required_feature if rollout else ""
-    missing = required not in ("", action.feature) and not feature_chain(facts, catalogue, required).has
-    if rollout and missing and not action.cleans_up:
-        about = (action, required)
-        return Line(Layer.FLAG, Verdict.NO, rollout.row.id, _is_held_back, about, Reason.NOT_IN_PLAN)
-    exposure = provider.evaluate(action.flag, compiled.target_of(facts), facts.at)
-    about_it = (action, exposure)
-    if exposure.on:
-        return Line(Layer.FLAG, Verdict.YES, exposure.source, _is_exposed, about_it)
-    if action.cleans_up:
-        return Line(Layer.FLAG, Verdict.YES, exposure.source, _is_exposed_to_clean_up, about_it)
-    return Line(Layer.FLAG, Verdict.NO, exposure.source, _is_exposed, about_it, Reason.FLAG_OFF)
+        return NO_FLAG_LINE
+    rollout = catalog.flags.get(action.flag)
+    required = rollout.flag.required_feature if rollout else ""
+    missing = (
+        required not in ("", action.feature) and not build_feature_chain(snapshot, catalog, required).included
+    )
+    if rollout and missing and not action.allowed_when_unpaid:
+        required_arguments = (action, required)
+        return TraceLine(
+            Layer.FLAG,
+            Verdict.NO,
+            rollout.flag.id,
+            _describe_required_feature,
+            required_arguments,
+            Reason.NOT_IN_PLAN,
+        )
+    evaluation = provider.evaluate(action.flag, evaluate.build_target(snapshot), snapshot.at)
+    arguments = (action, evaluation)
+    if evaluation.is_on:
+        return TraceLine(Layer.FLAG, Verdict.YES, evaluation.source_id, _describe_flag, arguments)
+    if action.allowed_when_unpaid:
+        return TraceLine(Layer.FLAG, Verdict.YES, evaluation.source_id, _describe_flag_cleanup, arguments)
+    return TraceLine(Layer.FLAG, Verdict.NO, evaluation.source_id, _describe_flag, arguments, Reason.FLAG_OFF)
 
 
-def _limit(facts: Facts, catalogue: Catalogue, action: Action, used: int | None) -> Line:
+def _check_limit(
+    snapshot: EntitlementSnapshot, catalog: Catalog, action: Action, used: int | None
+) -> TraceLine:
     if not action.limit:
-        return NO_LIMIT
-    chain = limit_chain(facts, catalogue, action.limit)
-    source, limit, about = chain.source, chain.limit, (action.limit, chain, used)
+        return NO_LIMIT_LINE
+    chain = build_limit_chain(snapshot, catalog, action.limit)
+    source, limit, arguments = chain.source_id, chain.limit, (action.limit, chain, used)
     if used is None:
-        return Line(Layer.LIMIT, Verdict.IDLE, source, _is_not_counted, about)
+        return TraceLine(Layer.LIMIT, Verdict.IDLE, source, _describe_uncounted_limit, arguments)
     if limit.amount is None or used < limit.amount:
-        return Line(Layer.LIMIT, Verdict.YES, source, _is_used, about)
+        return TraceLine(Layer.LIMIT, Verdict.YES, source, _describe_usage, arguments)
     if limit.hard:
-        return Line(Layer.LIMIT, Verdict.NO, source, _is_used, about, Reason.LIMIT_REACHED)
-    return Line(Layer.LIMIT, Verdict.WARN, source, _is_used_and_warns, about, Reason.LIMIT_WARNED)
+        return TraceLine(Layer.LIMIT, Verdict.NO, source, _describe_usage, arguments, Reason.LIMIT_REACHED)
+    return TraceLine(Layer.LIMIT, Verdict.WARN, source, _describe_soft_limit, arguments, Reason.LIMIT_WARNED)
 
 
-def _object(obstacle: str) -> Line:
+def _check_object(obstacle: str) -> TraceLine:
     if not obstacle:
-        return NO_OBSTACLE
-    return Line(Layer.OBJECT, Verdict.NO, REGISTRY, str, (obstacle,), Reason.OBJECT_STATE)
+        return NO_OBSTACLE_LINE
+    return TraceLine(Layer.OBJECT, Verdict.NO, REGISTRY_SOURCE, str, (obstacle,), Reason.OBJECT_STATE)
 
 
 # ── what the lines say ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _may(standing: Standing, action: Action) -> str:
-    return f"May {standing.who} {action.said}?"
+def _build_permission_question(standing: AccessSubject, action: Action) -> str:
+    return f"May {standing.person_name} {action.description}?"
 
 
-def _is_free(limit: str = "", *_: object) -> str:
+def _build_limit_question(limit: str = "", *_: object) -> str:
     if not limit:
         return "Is there room?"
-    one = LIMITS[limit].one
-    return f"Is {'an' if one[0] in 'aeiou' else 'a'} {one} free?"
+    unit = LIMITS[limit].singular
+    return f"Is {'an' if unit[0] in 'aeiou' else 'a'} {unit} free?"
 
 
-_QUESTIONS: dict[Layer, str | Say] = {
-    Layer.PERMISSION: _may,
+_QUESTIONS: dict[Layer, str | TextFunction] = {
+    Layer.PERMISSION: _build_permission_question,
     Layer.TENANT: "Is the organisation open?",
     Layer.BILLING: "Is commercial access valid?",
     Layer.PLAN: "Does the plan include it?",
@@ -288,10 +327,10 @@ _QUESTIONS: dict[Layer, str | Say] = {
     Layer.OVERRIDE: "Is it overridden for this tenant?",
     Layer.TRIAL: "Is the trial still running?",
     Layer.FLAG: "Is it exposed?",
-    Layer.LIMIT: _is_free,
+    Layer.LIMIT: _build_limit_question,
     Layer.OBJECT: "Is the object in a state for it?",
 }
-_STATUS = {
+_STATUS_TEXTS = {
     "active": "Nothing is owed",
     "grace": "A payment is overdue",
     "none": "Nothing is paid",
@@ -299,128 +338,136 @@ _STATUS = {
 }
 
 
-def _has_permission(standing: Standing, action: Action) -> str:
-    return f"{standing.role} has {action.permission}."
+def _describe_permission(standing: AccessSubject, action: Action) -> str:
+    return f"{standing.role_name} has {action.permission}."
 
 
-def _has_no_permission(standing: Standing, action: Action) -> str:
-    if standing.ended:
-        return f"They were {standing.ended}, so no role counts."
-    if not standing.role:
+def _describe_missing_permission(standing: AccessSubject, action: Action) -> str:
+    if standing.ended_state:
+        return f"They were {standing.ended_state}, so no role counts."
+    if not standing.role_name:
         return f"There is no role that could have {action.permission}."
-    return f"{standing.role} does not have {action.permission}."
+    return f"{standing.role_name} does not have {action.permission}."
 
 
-def _is_open(standing: Standing) -> str:
+def _describe_state(standing: AccessSubject) -> str:
     return f"It is {standing.state.replace('_', ' ')}."
 
 
-def _is_open_for_this(standing: Standing) -> str:
-    return f"{_is_open(standing)} This is possible before that."
+def _describe_allowed_state(standing: AccessSubject) -> str:
+    return f"{_describe_state(standing)} This is possible before that."
 
 
-def _owes(facts: Facts) -> str:
-    return f"{_STATUS[facts.billing_status]}{_since(facts)}."
+def _describe_billing(snapshot: EntitlementSnapshot) -> str:
+    return f"{_STATUS_TEXTS[snapshot.billing_status]}{_format_since(snapshot)}."
 
 
-def _owes_and_cleans_up(facts: Facts) -> str:
-    return f"{_STATUS[facts.billing_status]}{_since(facts)}; cleaning up is always possible."
+def _describe_billing_cleanup(snapshot: EntitlementSnapshot) -> str:
+    return (
+        f"{_STATUS_TEXTS[snapshot.billing_status]}{_format_since(snapshot)}; cleaning up is always possible."
+    )
 
 
-def _is_read_only(facts: Facts) -> str:
-    return f"Read-only{_since(facts)}: nothing can be changed."
+def _describe_read_only(snapshot: EntitlementSnapshot) -> str:
+    return f"Read-only{_format_since(snapshot)}: nothing can be changed."
 
 
-def _is_unpaid(facts: Facts, rest: Offer) -> str:
-    return f"Nothing is paid{_since(facts)}: what remains is {rest.said}."
+def _describe_unpaid(snapshot: EntitlementSnapshot, fallback: PlanOffer) -> str:
+    return f"Nothing is paid{_format_since(snapshot)}: what remains is {fallback.label}."
 
 
-def _is_overdue(facts: Facts) -> str:
-    until = f" until {_day(facts.billing.ends_at)}" if facts.billing and facts.billing.ends_at else ""
-    return f"A payment is overdue{_since(facts)}; everything works{until}."
+def _describe_overdue(snapshot: EntitlementSnapshot) -> str:
+    until = (
+        f" until {_format_day(snapshot.billing.ends_at)}"
+        if snapshot.billing and snapshot.billing.ends_at
+        else ""
+    )
+    return f"A payment is overdue{_format_since(snapshot)}; everything works{until}."
 
 
-def _since(facts: Facts) -> str:
-    return f" since {_day(facts.billing.starts_at)}" if facts.billing else ""
+def _format_since(snapshot: EntitlementSnapshot) -> str:
+    return f" since {_format_day(snapshot.billing.starts_at)}" if snapshot.billing else ""
 
 
-def _needs_no_feature(facts: Facts) -> str:
-    return f"No feature is needed. {_plan(facts)}."
+def _describe_no_feature(snapshot: EntitlementSnapshot) -> str:
+    return f"No feature is needed. {_format_plan(snapshot)}."
 
 
-def _cleans_up(facts: Facts) -> str:
-    return f"No feature is needed to clean up. {_plan(facts)}."
+def _describe_cleanup(snapshot: EntitlementSnapshot) -> str:
+    return f"No feature is needed to clean up. {_format_plan(snapshot)}."
 
 
-def _includes(facts: Facts, feature: str) -> str:
-    word = "includes" if feature in facts.offer.features else "does not include"
-    return f"{_plan(facts)} {word} {FEATURES[feature].title}."
+def _describe_plan_feature(snapshot: EntitlementSnapshot, feature: str) -> str:
+    word = "includes" if feature in snapshot.offer.features else "does not include"
+    return f"{_format_plan(snapshot)} {word} {FEATURES[feature].title}."
 
 
-def _adds(addon: Offer, feature: str) -> str:
-    return f"{addon.said} adds {FEATURES[feature].title}."
+def _describe_addon_feature(addon: PlanOffer, feature: str) -> str:
+    return f"{addon.label} adds {FEATURES[feature].title}."
 
 
-def _does_not_add(facts: Facts) -> str:
-    return f"None of {len(facts.addons)} add-ons does."
+def _describe_other_addons(snapshot: EntitlementSnapshot) -> str:
+    return f"None of {len(snapshot.addons)} add-ons does."
 
 
-def _overrides(row: TenantOverride) -> str:
-    return f"{'On' if row.value else 'Off'}{_until(row)}, by {row.by_name}: {_sentence(row.reason)}"
+def _describe_override(row: TenantOverride) -> str:
+    return (
+        f"{'On' if row.value else 'Off'}{_format_until(row)}, by {row.by_name}: {_end_sentence(row.reason)}"
+    )
 
 
-def _is_no_trial() -> str:
+def _describe_no_trial() -> str:
     return "This is no trial."
 
 
-def _runs(facts: Facts) -> str:
-    return f"It runs until {_day(facts.trial_ends_at)}."
+def _describe_running_trial(snapshot: EntitlementSnapshot) -> str:
+    return f"It runs until {_format_day(snapshot.trial_ends_at)}."
 
 
-def _trial_ended(facts: Facts, catalogue: Catalogue) -> str:
-    rest = catalogue.fallback(facts.at).said
-    return f"It ended on {_day(facts.trial_ends_at)} without a payment: what remains is {rest}."
+def _describe_ended_trial(snapshot: EntitlementSnapshot, catalog: Catalog) -> str:
+    fallback_label = catalog.fallback_offer(snapshot.at).label
+    return f"It ended on {_format_day(snapshot.trial_ends_at)} without a payment: what remains is {fallback_label}."
 
 
-def _is_held_back(action: Action, required: str) -> str:
+def _describe_required_feature(action: Action, required: str) -> str:
     return f"{action.flag} requires {FEATURES[required].title}, which this tenant has not got."
 
 
-def _is_exposed(action: Action, exposure: Exposure) -> str:
-    return f"{action.flag}: {exposure.found}"
+def _describe_flag(action: Action, evaluation: FlagEvaluation) -> str:
+    return f"{action.flag}: {evaluation.explanation}"
 
 
-def _is_exposed_to_clean_up(action: Action, exposure: Exposure) -> str:
-    return f"{_is_exposed(action, exposure)} Cleaning up is possible."
+def _describe_flag_cleanup(action: Action, evaluation: FlagEvaluation) -> str:
+    return f"{_describe_flag(action, evaluation)} Cleaning up is possible."
 
 
-def _is_not_counted(_: str, chain: "LimitChain", __: None) -> str:
-    return f"{chain.said} Not counted here."
+def _describe_uncounted_limit(_: str, chain: "LimitChain", __: None) -> str:
+    return f"{chain.text} Not counted here."
 
 
-def _is_used(_: str, chain: "LimitChain", used: int) -> str:
-    most = chain.limit.amount
-    return f"{used:,} {'' if most is None else f'of {most:,} '}in use. {chain.said}"
+def _describe_usage(_: str, chain: "LimitChain", used: int) -> str:
+    maximum = chain.limit.amount
+    return f"{used:,} {'' if maximum is None else f'of {maximum:,} '}in use. {chain.text}"
 
 
-def _is_used_and_warns(limit: str, chain: "LimitChain", used: int) -> str:
-    return f"{_is_used(limit, chain, used)} It warns only."
+def _describe_soft_limit(limit: str, chain: "LimitChain", used: int) -> str:
+    return f"{_describe_usage(limit, chain, used)} It warns only."
 
 
-def _always(layer: Layer, sentence: str, verdict: Verdict = Verdict.IDLE) -> Line:
-    return Line(layer, verdict, REGISTRY, lambda: sentence)
+def _build_fixed_line(layer: Layer, sentence: str, verdict: Verdict = Verdict.IDLE) -> TraceLine:
+    return TraceLine(layer, verdict, REGISTRY_SOURCE, lambda: sentence)
 
 
-PAID = _always(Layer.BILLING, "Nothing is owed.", Verdict.YES)
-NOT_NEEDED = (
-    _always(Layer.ADDONS, "No feature is needed."),
-    _always(Layer.OVERRIDE, "No feature is needed."),
+PAID_LINE = _build_fixed_line(Layer.BILLING, "Nothing is owed.", Verdict.YES)
+NOT_NEEDED_LINES = (
+    _build_fixed_line(Layer.ADDONS, "No feature is needed."),
+    _build_fixed_line(Layer.OVERRIDE, "No feature is needed."),
 )
-NO_ADDONS = _always(Layer.ADDONS, "There are no add-ons.")
-NO_OVERRIDE = _always(Layer.OVERRIDE, "No override.")
-NO_FLAG = _always(Layer.FLAG, "No flag guards this.")
-NO_LIMIT = _always(Layer.LIMIT, "No limit bounds this.")
-NO_OBSTACLE = _always(Layer.OBJECT, "Nothing stands in the way.")
+NO_ADDONS_LINE = _build_fixed_line(Layer.ADDONS, "There are no add-ons.")
+NO_OVERRIDE_LINE = _build_fixed_line(Layer.OVERRIDE, "No override.")
+NO_FLAG_LINE = _build_fixed_line(Layer.FLAG, "No flag guards this.")
+NO_LIMIT_LINE = _build_fixed_line(Layer.LIMIT, "No limit bounds this.")
+NO_OBSTACLE_LINE = _build_fixed_line(Layer.OBJECT, "Nothing stands in the way.")
 
 
 # ── where a feature and a limit come from, for lists of all of them ──────────────────────────────────────────────
@@ -428,143 +475,146 @@ NO_OBSTACLE = _always(Layer.OBJECT, "Nothing stands in the way.")
 
 class LimitChain(NamedTuple):
     limit: Limit
-    source: str  # id of the row that says the last word
-    steps: Sequence[tuple[Say, tuple[Any, ...]]]  # plan, add-ons, override, and what took it away
+    source_id: str  # id of the row that says the last word
+    steps: Sequence[tuple[TextFunction, tuple[Any, ...]]]  # plan, add-ons, override, and what took it away
 
     @property
-    def said(self) -> str:
-        return " ".join(say(*about) for say, about in self.steps)
+    def text(self) -> str:
+        return " ".join(describe(*arguments) for describe, arguments in self.steps)
 
 
 class FeatureChain(NamedTuple):
-    has: bool
-    source: str
-    steps: Sequence[tuple[Say, tuple[Any, ...]]]
+    included: bool
+    source_id: str
+    steps: Sequence[tuple[TextFunction, tuple[Any, ...]]]
 
     @property
-    def said(self) -> str:
-        return " ".join(say(*about) for say, about in self.steps)
+    def text(self) -> str:
+        return " ".join(describe(*arguments) for describe, arguments in self.steps)
 
 
-def limit_chain(facts: Facts, catalogue: Catalogue, name: str) -> LimitChain:
-    limit, source = facts.offer.limits.get(name, compiled.NOTHING), facts.offer.id
-    steps: list[tuple[Say, tuple[Any, ...]]] = [(_planned, (facts, limit, name))]
-    if (bought := compiled.of_plan(facts, name)) != limit and facts.assigned is not None:
-        limit, source = bought, facts.assigned.id
-        steps.append((_bought, (limit, name)))
-    for row, addon in facts.addons:
+def build_limit_chain(snapshot: EntitlementSnapshot, catalog: Catalog, name: str) -> LimitChain:
+    limit, source = snapshot.offer.limits.get(name, evaluate.ZERO_LIMIT), snapshot.offer.id
+    steps: list[tuple[TextFunction, tuple[Any, ...]]] = [(_describe_plan_limit, (snapshot, limit, name))]
+    if (plan_limit := evaluate.get_plan_limit(snapshot, name)) != limit and snapshot.assignment is not None:
+        limit, source = plan_limit, snapshot.assignment.id
+        steps.append((_describe_bought_seats, (limit, name)))
+    for row, addon in snapshot.addons:
         if name in addon.limits:
-            limit, source = compiled.raised(limit, addon.limits[name], row.quantity), row.id
-            steps.append((_raised, (row, addon, limit, name)))
-    if (override := facts.overrides.get(("limit", name))) is not None:
-        limit, source = compiled.overridden(override), override.id
-        steps.append((_set_to, (override, limit, name)))
-    if compiled.fallen(facts) is not None:
-        rest = catalogue.fallback(facts.at)
-        least = compiled.lower(limit, rest.limits.get(name, compiled.NOTHING))
-        if least != limit:
-            limit, source = least, _fallen_source(facts)
-            steps.append((_lowered, (facts, rest, limit, name)))
+            limit, source = evaluate.raise_limit(limit, addon.limits[name], row.quantity), row.id
+            steps.append((_describe_addon_limit, (row, addon, limit, name)))
+    if (override := snapshot.overrides.get(("limit", name))) is not None:
+        limit, source = evaluate.get_override_limit(override), override.id
+        steps.append((_describe_limit_override, (override, limit, name)))
+    if evaluate.get_fallback_reason(snapshot) is not None:
+        fallback = catalog.fallback_offer(snapshot.at)
+        lowered_limit = evaluate.get_lower_limit(limit, fallback.limits.get(name, evaluate.ZERO_LIMIT))
+        if lowered_limit != limit:
+            limit, source = lowered_limit, _get_fallback_source(snapshot)
+            steps.append((_describe_fallback_limit, (snapshot, fallback, limit, name)))
     return LimitChain(limit, source, steps)
 
 
-def feature_chain(facts: Facts, catalogue: Catalogue, feature: str) -> FeatureChain:
-    has, source = feature in facts.offer.features, facts.offer.id
-    steps: list[tuple[Say, tuple[Any, ...]]] = [(_included, (facts, has))]
-    for row, addon in facts.addons:
+def build_feature_chain(snapshot: EntitlementSnapshot, catalog: Catalog, feature: str) -> FeatureChain:
+    has, source = feature in snapshot.offer.features, snapshot.offer.id
+    steps: list[tuple[TextFunction, tuple[Any, ...]]] = [(_describe_inclusion, (snapshot, has))]
+    for row, addon in snapshot.addons:
         if feature in addon.features:
             has, source = True, row.id
-            steps.append((_added, (addon,)))
-    if (override := facts.overrides.get(("feature", feature))) is not None:
+            steps.append((_describe_addition, (addon,)))
+    if (override := snapshot.overrides.get(("feature", feature))) is not None:
         has, source = bool(override.value), override.id
-        steps.append((_switched, (override,)))
-    if has and compiled.fallen(facts) is not None:
-        rest = catalogue.fallback(facts.at)
-        if feature not in rest.features:
-            has, source = False, _fallen_source(facts)
-            steps.append((_lost, (facts, rest)))
+        steps.append((_describe_feature_override, (override,)))
+    if has and evaluate.get_fallback_reason(snapshot) is not None:
+        fallback = catalog.fallback_offer(snapshot.at)
+        if feature not in fallback.features:
+            has, source = False, _get_fallback_source(snapshot)
+            steps.append((_describe_lost_feature, (snapshot, fallback)))
     return FeatureChain(has, source, steps)
 
 
-def _bought(limit: Limit, name: str) -> str:
-    return f"{amount(limit, name)} bought, of what the plan allows."
+def _describe_bought_seats(limit: Limit, name: str) -> str:
+    return f"{format_amount(limit, name)} bought, of what the plan allows."
 
 
-def _planned(facts: Facts, limit: Limit, name: str) -> str:
-    return f"{_plan(facts)}: {amount(limit, name)}."
+def _describe_plan_limit(snapshot: EntitlementSnapshot, limit: Limit, name: str) -> str:
+    return f"{_format_plan(snapshot)}: {format_amount(limit, name)}."
 
 
-def _raised(row: TenantAddon, addon: Offer, limit: Limit, name: str) -> str:
+def _describe_addon_limit(row: TenantAddon, addon: PlanOffer, limit: Limit, name: str) -> str:
     times = f"{row.quantity} × " if row.quantity > 1 else ""
-    return f"{times}{addon.said}: {amount(limit, name)}."
+    return f"{times}{addon.label}: {format_amount(limit, name)}."
 
 
-def _set_to(row: TenantOverride, limit: Limit, name: str) -> str:
-    return f"Set to {amount(limit, name)}{_until(row)}, by {row.by_name}: {_sentence(row.reason)}"
+def _describe_limit_override(row: TenantOverride, limit: Limit, name: str) -> str:
+    return f"Set to {format_amount(limit, name)}{_format_until(row)}, by {row.by_name}: {_end_sentence(row.reason)}"
 
 
-def _lowered(facts: Facts, rest: Offer, limit: Limit, name: str) -> str:
-    return f"{_fallen_said(facts)}: {amount(limit, name)}, as in {rest.said}."
+def _describe_fallback_limit(
+    snapshot: EntitlementSnapshot, fallback: PlanOffer, limit: Limit, name: str
+) -> str:
+    return f"{_describe_fallback_reason(snapshot)}: {format_amount(limit, name)}, as in {fallback.label}."
 
 
-def _included(facts: Facts, included: bool) -> str:
-    return f"{_plan(facts)} {'includes' if included else 'does not include'} it."
+def _describe_inclusion(snapshot: EntitlementSnapshot, included: bool) -> str:
+    return f"{_format_plan(snapshot)} {'includes' if included else 'does not include'} it."
 
 
-def _added(addon: Offer) -> str:
-    return f"{addon.said} adds it."
+def _describe_addition(addon: PlanOffer) -> str:
+    return f"{addon.label} adds it."
 
 
-def _switched(row: TenantOverride) -> str:
+def _describe_feature_override(row: TenantOverride) -> str:
     word = "Switched on" if row.value else "Switched off"
-    return f"{word}{_until(row)}, by {row.by_name}: {_sentence(row.reason)}"
+    return f"{word}{_format_until(row)}, by {row.by_name}: {_end_sentence(row.reason)}"
 
 
-def _lost(facts: Facts, rest: Offer) -> str:
-    return f"{_fallen_said(facts)}: what remains is {rest.said}."
+def _describe_lost_feature(snapshot: EntitlementSnapshot, fallback: PlanOffer) -> str:
+    return f"{_describe_fallback_reason(snapshot)}: what remains is {fallback.label}."
 
 
-def differences(before: Trace, after: Trace) -> tuple[tuple[Line, Line], ...]:
+def compare_traces(before: DecisionTrace, after: DecisionTrace) -> tuple[tuple[TraceLine, TraceLine], ...]:
     """The layers that found something else: usually one, whose source is the change that did it."""
     return tuple(
-        (one, other)
-        for one, other in zip(before.lines, after.lines, strict=True)
-        if (one.found, one.source, one.verdict) != (other.found, other.source, other.verdict)
+        (before_line, after_line)
+        for before_line, after_line in zip(before.lines, after.lines, strict=True)
+        if (before_line.text, before_line.source_id, before_line.verdict)
+        != (after_line.text, after_line.source_id, after_line.verdict)
     )
 
 
-def amount(limit: Limit, name: str) -> str:
+def format_amount(limit: Limit, name: str) -> str:
     kind = LIMITS[name]
     if limit.amount is None:
-        return f"unlimited {kind.many}"
-    per = " a month" if kind.per is Per.MONTH else ""
-    return f"{limit.amount:,} {kind.one if limit.amount == 1 else kind.many}{per}"
+        return f"unlimited {kind.plural}"
+    per = " a month" if kind.period is LimitPeriod.MONTH else ""
+    return f"{limit.amount:,} {kind.singular if limit.amount == 1 else kind.plural}{per}"
 
 
-def _plan(facts: Facts) -> str:
-    since = f" (since {_day(facts.assigned.starts_at)})" if facts.assigned else ""
-    return f"{facts.offer.said}{since}"
+def _format_plan(snapshot: EntitlementSnapshot) -> str:
+    since = f" (since {_format_day(snapshot.assignment.starts_at)})" if snapshot.assignment else ""
+    return f"{snapshot.offer.label}{since}"
 
 
-def _fallen_source(facts: Facts) -> str:
-    if facts.billing_status == "none" and facts.billing:
-        return facts.billing.id
-    return facts.assigned.id if facts.assigned else REGISTRY
+def _get_fallback_source(snapshot: EntitlementSnapshot) -> str:
+    if snapshot.billing_status == "none" and snapshot.billing:
+        return snapshot.billing.id
+    return snapshot.assignment.id if snapshot.assignment else REGISTRY_SOURCE
 
 
-def _fallen_said(facts: Facts) -> str:
-    if facts.billing_status == "none":
+def _describe_fallback_reason(snapshot: EntitlementSnapshot) -> str:
+    if snapshot.billing_status == "none":
         return "Nothing is paid"
-    return f"The trial ended on {_day(facts.trial_ends_at)}"
+    return f"The trial ended on {_format_day(snapshot.trial_ends_at)}"
 
 
-def _until(row: TenantOverride) -> str:
-    return f" until {_day(row.ends_at)}" if row.ends_at else ""
+def _format_until(row: TenantOverride) -> str:
+    return f" until {_format_day(row.ends_at)}" if row.ends_at else ""
 
 
-def _day(at: datetime | None) -> str:
+def _format_day(at: datetime | None) -> str:
     return f"{at:%-d %B %Y}" if at else "an unknown day"
 
 
-def _sentence(words: str) -> str:
+def _end_sentence(words: str) -> str:
     return words if words.endswith((".", "?", "…")) else f"{words}."

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Feature:
     key: str
     title: str
-    does: str  # one sentence: why somebody would want it
-    points: tuple[str, ...] = ()  # what comes with it
+    benefit: str  # one sentence: why somebody would want it
+    highlights: tuple[str, ...] = ()  # what comes with it
 
 
 _ALL = (
@@ -75,4 +75,4 @@ _ALL = (
         ("Members and rights per workspace",),
     ),
 )
-FEATURES = {one.key: one for one in _ALL}
+FEATURES = {feature.key: feature for feature in _ALL}

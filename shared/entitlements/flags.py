@@ -29,9 +29,9 @@ _ALL = (
         "custom_roles",
     ),
 )
-FLAGS = {one.key: one for one in _ALL}
+FLAGS = {flag.key: flag for flag in _ALL}
 
 
-def expired(today: date, flags: Iterable[Flag] = _ALL) -> list[Flag]:
+def list_expired(today: date, flags: Iterable[Flag] = _ALL) -> list[Flag]:
     """Those that should have left the code by now."""
-    return [one for one in flags if one.cleanup_by < today]
+    return [flag for flag in flags if flag.cleanup_by < today]

@@ -8,28 +8,37 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Per(StrEnum):
-    STANDING = "standing"  # how many there are now
+class LimitPeriod(StrEnum):
+    TOTAL = "standing"  # how many there are now
     MONTH = "month"  # how many since the first of the month, UTC
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class LimitKind:
     key: str
     title: str
-    one: str  # unit, singular
-    many: str
-    per: Per = Per.STANDING
+    singular: str  # unit, singular
+    plural: str
+    period: LimitPeriod = LimitPeriod.TOTAL
     step: str = ""  # what to do when it is reached, besides a larger plan
 
 
 _ALL = (
-    Kind("api_calls", "API calls", "call", "calls", Per.MONTH, "Wait for the first of the month"),
-    Kind("api_keys", "API keys", "key", "keys", step="Revoke a key"),
-    Kind("customers", "Customers", "customer", "customers", step="Archive a customer"),
-    Kind("members", "Members", "seat", "seats", step="Remove a member or revoke an invitation"),
-    Kind("retention_days", "Days kept", "day", "days"),
-    Kind("roles", "Custom roles", "role", "roles", step="Delete a role that nobody holds"),
-    Kind("usage_events", "Usage events", "event", "events", Per.MONTH, "Wait for the first of the month"),
+    LimitKind(
+        "api_calls", "API calls", "call", "calls", LimitPeriod.MONTH, "Wait for the first of the month"
+    ),
+    LimitKind("api_keys", "API keys", "key", "keys", step="Revoke a key"),
+    LimitKind("customers", "Customers", "customer", "customers", step="Archive a customer"),
+    LimitKind("members", "Members", "seat", "seats", step="Remove a member or revoke an invitation"),
+    LimitKind("retention_days", "Days kept", "day", "days"),
+    LimitKind("roles", "Custom roles", "role", "roles", step="Delete a role that nobody holds"),
+    LimitKind(
+        "usage_events",
+        "Usage events",
+        "event",
+        "events",
+        LimitPeriod.MONTH,
+        "Wait for the first of the month",
+    ),
 )
-LIMITS = {one.key: one for one in _ALL}
+LIMITS = {kind.key: kind for kind in _ALL}

@@ -13,10 +13,10 @@ from sqlalchemy import ARRAY, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from shared.core.db import TenantRow, moment, now
+from shared.core.db import TenantRow, now, timestamptz
 from shared.core.ids import new_id
 
-SUBSCRIPTION = "subscription"  # source of rows that follow from one; "" are those that somebody wrote
+SUBSCRIPTION_SOURCE = "subscription"  # source of rows that follow from one; "" are those that somebody wrote
 
 
 class Plan(SQLModel, table=True):
@@ -31,10 +31,10 @@ class Plan(SQLModel, table=True):
     kind: str = "plan"  # or "addon"
     position: int = 0  # from the least to the most
     for_tenant: str | None = None  # id; None: offered to everybody
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
     retired_at: datetime | None = Field(
-        default=None, sa_type=moment()
+        default=None, sa_type=timestamptz()
     )  # no longer offered; who has it keeps it
 
 
@@ -56,13 +56,15 @@ class PlanVersion(SQLModel, table=True):
     moves: bool = (
         False  # from `effective_at` on it replaces the earlier versions, for those who have one, too
     )
-    effective_at: datetime | None = Field(default=None, sa_type=moment())
-    published_at: datetime | None = Field(default=None, sa_type=moment())
+    effective_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    published_at: datetime | None = Field(default=None, sa_type=timestamptz())
     published_by: str = ""
     reason: str = ""
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
-    changed_at: datetime = Field(default_factory=now, sa_type=moment())  # of the draft, with each `revision`
+    changed_at: datetime = Field(
+        default_factory=now, sa_type=timestamptz()
+    )  # of the draft, with each `revision`
     changed_by: str = ""
 
 
@@ -76,9 +78,9 @@ class FlagRow(SQLModel, table=True):
     owner: str
     cleanup_by: date
     required_feature: str = ""
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
-    retired_at: datetime | None = Field(default=None, sa_type=moment())
+    retired_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class FlagVersion(SQLModel, table=True):
@@ -91,35 +93,35 @@ class FlagVersion(SQLModel, table=True):
     number: int
     rules: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
     killed: bool = False
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
     reason: str
 
 
-class Valid(TenantRow):
+class TimedRow(TenantRow):
     """Columns of everything that holds for some time."""
 
     id: str = Field(primary_key=True)
-    starts_at: datetime = Field(default_factory=now, sa_type=moment())
-    ends_at: datetime | None = Field(default=None, sa_type=moment())  # as foreseen from the beginning
-    closed_at: datetime | None = Field(default=None, sa_type=moment())  # by somebody, before that
+    starts_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    ends_at: datetime | None = Field(default=None, sa_type=timestamptz())  # as foreseen from the beginning
+    closed_at: datetime | None = Field(default=None, sa_type=timestamptz())  # by somebody, before that
     closed_by: str = ""
-    created_at: datetime = Field(default_factory=now, sa_type=moment())  # when it became known
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())  # when it became known
     by_name: str
     reason: str
 
 
-class TenantPlan(Valid, table=True):
+class TenantPlan(TimedRow, table=True):
     __tablename__ = "tenant_plan"
 
     id: str = Field(default_factory=lambda: new_id("tpl"), primary_key=True)
     plan_version_id: str = Field(foreign_key="plan_version.id")
-    trial_ends_at: datetime | None = Field(default=None, sa_type=moment())  # None: no trial
+    trial_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())  # None: no trial
     seats: int | None = None  # bought one by one; the plan's limit is the most there can be
     source: str = ""  # whose word it is: "" somebody's, or SUBSCRIPTION
 
 
-class TenantAddon(Valid, table=True):
+class TenantAddon(TimedRow, table=True):
     __tablename__ = "tenant_addon"
 
     id: str = Field(default_factory=lambda: new_id("tad"), primary_key=True)
@@ -128,7 +130,7 @@ class TenantAddon(Valid, table=True):
     source: str = ""
 
 
-class TenantOverride(Valid, table=True):
+class TenantOverride(TimedRow, table=True):
     """`value`: true or false for a feature; {"amount", "hard"} for a limit."""
 
     __tablename__ = "tenant_override"
@@ -139,7 +141,7 @@ class TenantOverride(Valid, table=True):
     value: Any = Field(sa_type=JSONB)
 
 
-class TenantBilling(Valid, table=True):
+class TenantBilling(TimedRow, table=True):
     """`status`: active, grace, read_only or none. What is foreseen (grace, then read-only) is written at once."""
 
     __tablename__ = "tenant_billing"
@@ -149,7 +151,7 @@ class TenantBilling(Valid, table=True):
     source: str = ""
 
 
-class TenantFlag(Valid, table=True):
+class TenantFlag(TimedRow, table=True):
     """This tenant's own word on a flag: seeded by its plan, or set by an operator."""
 
     __tablename__ = "tenant_flag"
@@ -159,7 +161,7 @@ class TenantFlag(Valid, table=True):
     enabled: bool = True
 
 
-class TenantTrait(Valid, table=True):
+class TenantTrait(TimedRow, table=True):
     """What a tenant is, for the rules of flags: beta, cohort, industry, internal, region."""
 
     __tablename__ = "tenant_trait"
@@ -177,7 +179,7 @@ class TenantStateChange(TenantRow, table=True):
     id: str = Field(primary_key=True)
     state: str
     reason: str = ""
-    at: datetime = Field(sa_type=moment())
+    at: datetime = Field(sa_type=timestamptz())
 
 
 class MembershipChange(TenantRow, table=True):
@@ -189,7 +191,7 @@ class MembershipChange(TenantRow, table=True):
     user_id: str
     role: str
     state: str
-    at: datetime = Field(sa_type=moment())
+    at: datetime = Field(sa_type=timestamptz())
 
 
 class RoleChange(TenantRow, table=True):
@@ -202,4 +204,4 @@ class RoleChange(TenantRow, table=True):
     name: str
     permissions: list[str] = Field(sa_type=ARRAY(Text))
     deleted: bool
-    at: datetime = Field(sa_type=moment())
+    at: datetime = Field(sa_type=timestamptz())

@@ -20,49 +20,49 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
 
 from shared.core import log
-from shared.entitlements import current
-from shared.entitlements.rollout import Exposure, Target
+from shared.entitlements import rights_cache
+from shared.entitlements.flag_evaluation import FlagEvaluation, FlagTarget
 
 SOURCE = "openfeature"
-OWN = {True: "yes", False: "no", None: ""}
+OVERRIDE_VALUES = {True: "yes", False: "no", None: ""}
 # After these the same question may have another answer, an error's off among them.
-TURNS = (
+REFRESH_EVENTS = (
     ProviderEvent.PROVIDER_CONFIGURATION_CHANGED,
     ProviderEvent.PROVIDER_ERROR,
     ProviderEvent.PROVIDER_READY,
 )
 
 
-class OpenFeature:
+class OpenFeatureProvider:
     def __init__(self, client: OpenFeatureClient) -> None:
         self._client = client
-        for turn in TURNS:
-            client.add_handler(turn, _outdate)
+        for event in REFRESH_EVENTS:
+            client.add_handler(event, _invalidate)
 
-    def evaluate(self, flag: str, target: Target, at: datetime) -> Exposure:
+    def evaluate(self, flag: str, target: FlagTarget, at: datetime) -> FlagEvaluation:
         try:
-            found = self._client.get_boolean_details(flag, False, context_of(flag, target, at))
+            details = self._client.get_boolean_details(flag, False, build_context(flag, target, at))
         except Exception:
             # Code of others may raise whatever it likes; nobody gets something new by an accident.
-            log.get(__name__).exception("flag_not_evaluated", flag=flag)
-            return Exposure(False, "Its provider failed.", SOURCE)
-        if found.error_code is not None:
-            return Exposure(False, f"Its provider could not say: {found.error_code.value}.", SOURCE)
-        why = str(found.reason or "no reason").lower().replace("_", " ")
-        variant = f", variant {found.variant}" if found.variant else ""
-        return Exposure(found.value, f"Its provider says: {why}{variant}.", SOURCE)
+            log.get_logger(__name__).exception("flag_not_evaluated", flag=flag)
+            return FlagEvaluation(False, "Its provider failed.", SOURCE)
+        if details.error_code is not None:
+            return FlagEvaluation(False, f"Its provider could not say: {details.error_code.value}.", SOURCE)
+        reason = str(details.reason or "no reason").lower().replace("_", " ")
+        variant = f", variant {details.variant}" if details.variant else ""
+        return FlagEvaluation(details.value, f"Its provider says: {reason}{variant}.", SOURCE)
 
 
-def context_of(flag: str, target: Target, at: datetime) -> EvaluationContext:
+def build_context(flag: str, target: FlagTarget, at: datetime) -> EvaluationContext:
     """Flat, because not every provider looks into nested attributes. Names of traits are `holdings.TRAITS`."""
     attributes: dict[str, Any] = {
         **target.traits,
         "plan": target.plan,
-        "own": OWN[target.own.get(flag)],
+        "own": OVERRIDE_VALUES[target.overrides.get(flag)],
         "at": at,
     }
     return EvaluationContext(target.tenant_id, attributes)
 
 
-def _outdate(_: object) -> None:
-    current.outdate()
+def _invalidate(_: object) -> None:
+    rights_cache.invalidate_evaluations()

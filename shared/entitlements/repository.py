@@ -9,11 +9,10 @@ from sqlalchemy import table as a_table
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core.ctx import Ctx
-from shared.entitlements import catalogue as catalogues
-from shared.entitlements import loose
-from shared.entitlements.catalogue import Catalogue
-from shared.entitlements.facts import History
+from shared.core.context import Ctx
+from shared.entitlements import catalog, detached
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.models import (
     FlagRow,
     FlagVersion,
@@ -25,10 +24,10 @@ from shared.entitlements.models import (
     TenantOverride,
     TenantPlan,
     TenantTrait,
-    Valid,
+    TimedRow,
 )
 
-Row = TypeVar("Row", bound=Valid)
+TimedRowType = TypeVar("TimedRowType", bound=TimedRow)
 EPOCH = a_table("entitlement_epoch", column("number", BigInteger))
 
 
@@ -37,7 +36,7 @@ async def get_epoch(session: AsyncSession) -> int:
     return int((await connection.execute(select(EPOCH.c.number))).scalar_one())
 
 
-async def get_catalogue(session: AsyncSession, epoch: int) -> Catalogue:
+async def get_catalog(session: AsyncSession, epoch: int) -> Catalog:
     """What everybody is offered. `epoch`: read before, so that what is kept under it is never older."""
     plans = await session.exec(select(Plan).where(col(Plan.for_tenant).is_(None)))
     versions = await session.exec(
@@ -46,13 +45,17 @@ async def get_catalogue(session: AsyncSession, epoch: int) -> Catalogue:
         .where(PlanVersion.status == "published")
     )
     flags = await session.exec(select(FlagRow))
-    said = await session.exec(select(FlagVersion))
-    return catalogues.build(
-        epoch, loose.rows(plans), loose.rows(versions), loose.rows(flags), loose.rows(said)
+    flag_versions = await session.exec(select(FlagVersion))
+    return catalog.build_catalog(
+        epoch,
+        detached.detach_rows(plans),
+        detached.detach_rows(versions),
+        detached.detach_rows(flags),
+        detached.detach_rows(flag_versions),
     )
 
 
-async def get_history(session: AsyncSession, tenant_id: str) -> History:
+async def get_history(session: AsyncSession, tenant_id: str) -> EntitlementHistory:
     """In a transaction of this tenant."""
     plans = (await session.exec(select(Plan).where(Plan.for_tenant == tenant_id))).all()
     statement = (
@@ -61,29 +64,31 @@ async def get_history(session: AsyncSession, tenant_id: str) -> History:
         .where(PlanVersion.status == "published")
     )
     versions = (await session.exec(statement)).all() if plans else []
-    return History(
+    return EntitlementHistory(
         tenant_id,
-        await _all(session, TenantPlan, tenant_id),
-        await _all(session, TenantAddon, tenant_id),
-        await _all(session, TenantOverride, tenant_id),
-        await _all(session, TenantBilling, tenant_id),
-        await _all(session, TenantFlag, tenant_id),
-        await _all(session, TenantTrait, tenant_id),
+        await _list_rows(session, TenantPlan, tenant_id),
+        await _list_rows(session, TenantAddon, tenant_id),
+        await _list_rows(session, TenantOverride, tenant_id),
+        await _list_rows(session, TenantBilling, tenant_id),
+        await _list_rows(session, TenantFlag, tenant_id),
+        await _list_rows(session, TenantTrait, tenant_id),
         plans,
         versions,
     )
 
 
-async def _all(session: AsyncSession, kind: type[Row], tenant_id: str) -> Sequence[Row]:
+async def _list_rows(
+    session: AsyncSession, kind: type[TimedRowType], tenant_id: str
+) -> Sequence[TimedRowType]:
     return (await session.exec(select(kind).where(kind.tenant_id == tenant_id))).all()
 
 
-async def get(ctx: Ctx, table: type[Row], row_id: str) -> Row | None:
+async def lock_row(ctx: Ctx, table: type[TimedRowType], row_id: str) -> TimedRowType | None:
     """Locked, so that two who end it do so once."""
     return await ctx.session.get(table, (ctx.tenant_id, row_id), with_for_update=True)
 
 
-async def list_later(ctx: Ctx, table: type[Row], since: datetime) -> Sequence[Row]:
+async def lock_later_rows(ctx: Ctx, table: type[TimedRowType], since: datetime) -> Sequence[TimedRowType]:
     """What is foreseen for a later time and not taken back."""
     statement = (
         select(table)

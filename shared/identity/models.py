@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import LargeBinary
 from sqlmodel import Field, SQLModel
 
-from shared.core.db import moment, now
+from shared.core.db import now, timestamptz
 from shared.core.ids import new_id
 
 
@@ -19,9 +19,9 @@ class User(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("usr"), primary_key=True)
     email: str = Field(unique=True)  # lower case
     name: str
-    email_verified_at: datetime | None = Field(default=None, sa_type=moment())
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    disabled_at: datetime | None = Field(default=None, sa_type=moment())
+    email_verified_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    disabled_at: datetime | None = Field(default=None, sa_type=timestamptz())
     sign_up_id: str = ""  # whose password this is while nobody has proven the mailbox, "" for the owner's own
 
 
@@ -32,22 +32,22 @@ class Operator(SQLModel, table=True):
     email: str = Field(unique=True)
     name: str
     role: str
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    disabled_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    disabled_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class _Credential(SQLModel):
     password_hash: str
-    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+    changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class _Session(SQLModel):
     id: str = Field(default_factory=lambda: new_id("ses"), primary_key=True)
     token_hash: str = Field(unique=True)
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    last_seen_at: datetime = Field(default_factory=now, sa_type=moment())
-    idle_expires_at: datetime = Field(sa_type=moment())
-    expires_at: datetime = Field(sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    last_seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    idle_expires_at: datetime = Field(sa_type=timestamptz())
+    expires_at: datetime = Field(sa_type=timestamptz())
     address: str = ""
     agent: str = ""
     factors: str = "password"  # "password" or "password+totp"
@@ -55,14 +55,14 @@ class _Session(SQLModel):
 
 class _Totp(SQLModel):
     sealed: bytes = Field(sa_type=LargeBinary)
-    confirmed_at: datetime | None = Field(default=None, sa_type=moment())
+    confirmed_at: datetime | None = Field(default=None, sa_type=timestamptz())
     last_step: int = 0  # a step is accepted once
 
 
 class _RecoveryCode(SQLModel):
     id: str = Field(default_factory=lambda: new_id("rec"), primary_key=True)
     code_hash: str
-    used_at: datetime | None = Field(default=None, sa_type=moment())
+    used_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class _Challenge(SQLModel):
@@ -70,7 +70,7 @@ class _Challenge(SQLModel):
 
     id: str = Field(default_factory=lambda: new_id("cha"), primary_key=True)
     token_hash: str = Field(unique=True)
-    expires_at: datetime = Field(sa_type=moment())
+    expires_at: datetime = Field(sa_type=timestamptz())
     attempts: int = 0
 
 
@@ -107,10 +107,10 @@ class UserToken(SQLModel, table=True):
     id: str = Field(default_factory=lambda: new_id("tok"), primary_key=True)
     user_id: str = Field(foreign_key="user.id")
     purpose: str
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    expires_at: datetime = Field(sa_type=moment())
-    used_at: datetime | None = Field(default=None, sa_type=moment())
-    sent_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    expires_at: datetime = Field(sa_type=timestamptz())
+    used_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    sent_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class OperatorCredential(_Credential, table=True):

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from shared.access import actions, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER
-from shared.audit import trail
-from shared.core.ctx import OperatorCtx
+from shared.audit import audit_log
+from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
-from shared.identity import emails, mfa, passwords, repository, sessions, users
+from shared.identity import email_addresses, mfa, passwords, repository, sessions, users
 from shared.identity.models import Operator
 from shared.identity.realms import OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class OperatorAccess:
     operator: Operator
     password: str  # to be shown once
 
@@ -29,14 +29,16 @@ async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
 
 async def create(
     octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: str = "New operator"
-) -> Created:
+) -> OperatorAccess:
     """Without a password one is made. Signing in first leads to enrolling a factor. Raises Conflict."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    email, name = emails.clean(email), users.clean_name(name)
-    _known_role(role)
-    password = password or _password()
-    password_hash = await passwords.hash(password)
-    _still_may(octx, (await repository.lock_operators(octx.session, OWNER, octx.actor_id)).get(octx.actor_id))
+    email, name = email_addresses.parse_address(email), users.clean_name(name)
+    _require_known_role(role)
+    password = password or _generate_password()
+    password_hash = await passwords.hash_password(password)
+    _require_unchanged_role(
+        octx, (await repository.lock_operators(octx.session, OWNER, octx.actor_id)).get(octx.actor_id)
+    )
     if await repository.get_person_by_email(octx.session, OPERATOR, email) is not None:
         raise Conflict(
             f"{email} is an operator already.", "Change their role, enable them again, or reset their access."
@@ -45,84 +47,92 @@ async def create(
     octx.session.add(operator)
     await octx.session.flush()
     await repository.set_password(octx.session, OPERATOR, operator.id, password_hash)
-    trail.record_operator(octx, "operator.created", operator.id, reason=reason, email=email, role=role)
-    return Created(operator, password)
+    audit_log.record_operator(octx, "operator.created", operator.id, reason=reason, email=email, role=role)
+    return OperatorAccess(operator, password)
 
 
 async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: str) -> None:
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    _known_role(role)
-    operator, owners = await _lock(octx, operator_id)
+    _require_known_role(role)
+    operator, owners = await _lock_operator(octx, operator_id)
     if role != OWNER:
-        _keep_one_owner(owners, operator)
-    before, operator.role = operator.role, role
+        _require_other_owner(owners, operator)
+    previous_role, operator.role = operator.role, role
     octx.session.add(operator)
-    trail.record_operator(octx, "operator.role_changed", operator_id, reason=reason, old=before, new=role)
+    audit_log.record_operator(
+        octx, "operator.role_changed", operator_id, reason=reason, old=previous_role, new=role
+    )
 
 
 async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
     """Ends their sessions at once."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    operator, owners = await _lock(octx, operator_id)
-    _keep_one_owner(owners, operator)
+    operator, owners = await _lock_operator(octx, operator_id)
+    _require_other_owner(owners, operator)
     operator.disabled_at = operator.disabled_at or now()
     octx.session.add(operator)
     await sessions.end_all(octx.session, OPERATOR, operator_id)
     await mfa.end_challenges(octx.session, OPERATOR, operator_id)
-    trail.record_operator(octx, "operator.disabled", operator_id, reason=reason)
+    audit_log.record_operator(octx, "operator.disabled", operator_id, reason=reason)
 
 
 async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    operator, _ = await _lock(octx, operator_id)
+    operator, _ = await _lock_operator(octx, operator_id)
     operator.disabled_at = None
     octx.session.add(operator)
-    trail.record_operator(octx, "operator.enabled", operator_id, reason=reason)
+    audit_log.record_operator(octx, "operator.enabled", operator_id, reason=reason)
 
 
-async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: str) -> Created:
+async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: str) -> OperatorAccess:
     """For who lost password or device: a new password, and another factor is enrolled at the next sign-in.
 
     Not for oneself: whoever sits before an open session would take the account over. Raises Conflict.
     """
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
-    password = _password()
-    password_hash = await passwords.hash(password)
-    operator, _ = await _lock(octx, operator_id)
+    password = _generate_password()
+    password_hash = await passwords.hash_password(password)
+    operator, _ = await _lock_operator(octx, operator_id)
     if operator_id == octx.actor_id:
         raise Conflict("Nobody resets their own access.", "Ask another owner to reset it.")
     await repository.set_password(octx.session, OPERATOR, operator_id, password_hash)
     await mfa.reset(octx.session, OPERATOR, operator_id)
     await sessions.end_all(octx.session, OPERATOR, operator_id)
     await mfa.end_challenges(octx.session, OPERATOR, operator_id)
-    trail.record_operator(octx, "operator.access_reset", operator_id, reason=reason, email=operator.email)
-    return Created(operator, password)
+    audit_log.record_operator(octx, "operator.access_reset", operator_id, reason=reason, email=operator.email)
+    return OperatorAccess(operator, password)
 
 
 async def get_by_email(octx: OperatorCtx, email: str) -> Operator:
     """Raises NotFound."""
     policy.require_operator(octx, actions.OP_OPERATOR_READ)
-    found: Operator | None = await repository.get_person_by_email(octx.session, OPERATOR, emails.same(email))
-    if found is None:
+    operator: Operator | None = await repository.get_person_by_email(
+        octx.session, OPERATOR, email_addresses.normalise_for_lookup(email)
+    )
+    if operator is None:
         raise NotFound(f"No operator has the address {email}.", "Choose one from the list of operators.")
-    return found
+    return operator
 
 
-async def _lock(octx: OperatorCtx, operator_id: str) -> tuple[Operator, set[str]]:
+async def _lock_operator(octx: OperatorCtx, operator_id: str) -> tuple[Operator, set[str]]:
     """The operator, and the ids of all owners. Raises NotFound, Refused."""
-    locked = await repository.lock_operators(octx.session, OWNER, octx.actor_id, operator_id)
-    _still_may(octx, locked.get(octx.actor_id))
-    if operator_id not in locked:
+    locked_operators = await repository.lock_operators(octx.session, OWNER, octx.actor_id, operator_id)
+    _require_unchanged_role(octx, locked_operators.get(octx.actor_id))
+    if operator_id not in locked_operators:
         raise NotFound("There is no such operator.", "Choose one from the list.")
-    owners = {one.id for one in locked.values() if one.role == OWNER and one.disabled_at is None}
-    return locked[operator_id], owners
+    owners = {
+        candidate.id
+        for candidate in locked_operators.values()
+        if candidate.role == OWNER and candidate.disabled_at is None
+    }
+    return locked_operators[operator_id], owners
 
 
-def _still_may(octx: OperatorCtx, acting: Operator | None) -> None:
+def _require_unchanged_role(octx: OperatorCtx, current: Operator | None) -> None:
     """What one may do was read at the door; whoever was first may have changed it since."""
     if not octx.session_hash:
         return  # the command line has no row
-    role = acting.role if acting is not None and acting.disabled_at is None else ""
+    role = current.role if current is not None and current.disabled_at is None else ""
     if role not in OPERATOR_ROLES or role != octx.role:
         raise Refused(
             "Somebody changed what you may do, a moment ago.",
@@ -131,16 +141,18 @@ def _still_may(octx: OperatorCtx, acting: Operator | None) -> None:
         )
 
 
-def _keep_one_owner(owners: set[str], leaving: Operator) -> None:
-    if owners == {leaving.id}:
+def _require_other_owner(owners: set[str], operator: Operator) -> None:
+    if owners == {operator.id}:
         raise Conflict("The last owner stays.", "Make somebody else an owner first.")
 
 
-def _known_role(role: str) -> None:
+def _require_known_role(role: str) -> None:
     if role not in OPERATOR_ROLES:
-        known = ", ".join(OPERATOR_ROLES)
-        raise Invalid(f"There is no role {role!r}.", f"Choose one of {known}.", fields={"role": "Unknown"})
+        role_names = ", ".join(OPERATOR_ROLES)
+        raise Invalid(
+            f"There is no role {role!r}.", f"Choose one of {role_names}.", fields={"role": "Unknown"}
+        )
 
 
-def _password() -> str:
+def _generate_password() -> str:
     return "-".join("".join(secrets.choice(ALPHABET) for _ in range(5)) for _ in range(5))

@@ -13,8 +13,8 @@ class Realm:
     """A bundle of tables. `Any`: in both realms they have the same columns but for the owner's name."""
 
     name: str  # also the id of its platform key
-    db_role: db.Role
-    cookie: str
+    db_role: db.DatabaseRole
+    session_cookie: str
     challenge_cookie: str
     person: Any
     credential: Any
@@ -22,15 +22,15 @@ class Realm:
     totp: Any
     recovery_code: Any
     challenge: Any
-    idle: timedelta
-    absolute: timedelta
+    idle_timeout: timedelta
+    absolute_timeout: timedelta
     factor_required: bool
 
-    def owner(self, table: Any) -> Any:
+    def owner_column(self, table: Any) -> Any:
         """The column of this table that names the person."""
         return getattr(table, f"{self.name}_id")
 
-    def of(self, subject_id: str) -> dict[str, str]:
+    def owner_values(self, subject_id: str) -> dict[str, str]:
         """The same as an argument for a new row."""
         return {f"{self.name}_id": subject_id}
 
@@ -38,7 +38,7 @@ class Realm:
 USER = Realm(
     name="user",
     db_role="app",
-    cookie="__Host-bulkhead-tenant",
+    session_cookie="__Host-bulkhead-tenant",
     challenge_cookie="__Host-bulkhead-mfa",
     person=models.User,
     credential=models.UserCredential,
@@ -46,14 +46,14 @@ USER = Realm(
     totp=models.UserTotp,
     recovery_code=models.UserRecoveryCode,
     challenge=models.UserChallenge,
-    idle=timedelta(hours=24),
-    absolute=timedelta(days=30),
+    idle_timeout=timedelta(hours=24),
+    absolute_timeout=timedelta(days=30),
     factor_required=False,
 )
 OPERATOR = Realm(
     name="operator",
     db_role="operator",
-    cookie="__Host-bulkhead-admin",
+    session_cookie="__Host-bulkhead-admin",
     challenge_cookie="__Host-bulkhead-admin-mfa",
     person=models.Operator,
     credential=models.OperatorCredential,
@@ -61,7 +61,7 @@ OPERATOR = Realm(
     totp=models.OperatorTotp,
     recovery_code=models.OperatorRecoveryCode,
     challenge=models.OperatorChallenge,
-    idle=timedelta(minutes=30),
-    absolute=timedelta(hours=12),
+    idle_timeout=timedelta(minutes=30),
+    absolute_timeout=timedelta(hours=12),
     factor_required=True,
 )

@@ -14,7 +14,7 @@ from shared.identity.models import Operator, PlatformKey, User, UserToken
 from shared.identity.realms import Realm
 
 
-def owner_of(realm: Realm, row: Any) -> str:
+def get_owner_id(realm: Realm, row: Any) -> str:
     return str(getattr(row, f"{realm.name}_id"))
 
 
@@ -25,7 +25,7 @@ async def get_person(session: AsyncSession, realm: Realm, subject_id: str) -> An
     return await session.get(realm.person, subject_id)
 
 
-async def hold_person(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+async def lock_person_shared(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     """Several may at once; whoever takes the account over (`lock_user`) waits for them, and they for it."""
     statement = select(realm.person.id).where(realm.person.id == subject_id)
     await session.exec(statement.with_for_update(read=True, key_share=True))
@@ -52,19 +52,23 @@ async def get_credential(session: AsyncSession, realm: Realm, subject_id: str) -
 
 async def set_password(session: AsyncSession, realm: Realm, subject_id: str, password_hash: str) -> None:
     values = {"password_hash": password_hash, "changed_at": now()}
-    statement = insert(realm.credential).values(**realm.of(subject_id), **values)
+    statement = insert(realm.credential).values(**realm.owner_values(subject_id), **values)
     statement = statement.on_conflict_do_update(index_elements=[f"{realm.name}_id"], set_=values)
     await session.exec(statement)
 
 
 async def delete_password(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    await session.exec(delete(realm.credential).where(realm.owner(realm.credential) == subject_id))
+    await session.exec(delete(realm.credential).where(realm.owner_column(realm.credential) == subject_id))
 
 
-async def upgrade_hash(session: AsyncSession, realm: Realm, subject_id: str, old: str, new: str) -> None:
+async def replace_password_hash(
+    session: AsyncSession, realm: Realm, subject_id: str, old: str, new: str
+) -> None:
     """Not when the password was changed meanwhile."""
     table = realm.credential
-    statement = update(table).where(realm.owner(table) == subject_id).where(col(table.password_hash) == old)
+    statement = (
+        update(table).where(realm.owner_column(table) == subject_id).where(col(table.password_hash) == old)
+    )
     await session.exec(statement.values(password_hash=new))
 
 
@@ -78,12 +82,12 @@ async def lock_operators(session: AsyncSession, role: str, *ids: str) -> dict[st
     In one statement and one order, so that two who lock each other wait and do not deadlock. Not their keys: a
     sign-in of theirs need not wait.
     """
-    of_role = (col(Operator.role) == role) & col(Operator.disabled_at).is_(None)
-    statement = select(Operator).where(of_role | col(Operator.id).in_(ids)).order_by(Operator.id)
-    locked = await session.exec(
+    has_role = (col(Operator.role) == role) & col(Operator.disabled_at).is_(None)
+    statement = select(Operator).where(has_role | col(Operator.id).in_(ids)).order_by(Operator.id)
+    operators = await session.exec(
         statement.with_for_update(key_share=True).execution_options(populate_existing=True)
     )
-    return {one.id: one for one in locked}
+    return {operator.id: operator for operator in operators}
 
 
 # Sessions
@@ -93,7 +97,7 @@ async def get_live_session(session: AsyncSession, realm: Realm, token_hash: str)
     table, person = realm.session, realm.person
     statement = (
         select(table)
-        .join(person, col(person.id) == realm.owner(table))
+        .join(person, col(person.id) == realm.owner_column(table))
         .where(table.token_hash == token_hash)
         .where(table.idle_expires_at > now())
         .where(table.expires_at > now())
@@ -106,7 +110,7 @@ async def list_live_sessions(session: AsyncSession, realm: Realm, subject_id: st
     table = realm.session
     statement = (
         select(table)
-        .where(realm.owner(table) == subject_id)
+        .where(realm.owner_column(table) == subject_id)
         .where(table.idle_expires_at > now())
         .where(table.expires_at > now())
         .order_by(col(table.last_seen_at).desc(), col(table.id))
@@ -114,13 +118,16 @@ async def list_live_sessions(session: AsyncSession, realm: Realm, subject_id: st
     return (await session.exec(statement)).all()
 
 
-async def touch_session(session: AsyncSession, realm: Realm, session_id: str, every: timedelta) -> None:
-    table, moment = realm.session, now()
+async def touch_session(session: AsyncSession, realm: Realm, session_id: str, interval: timedelta) -> None:
+    table, current_time = realm.session, now()
     await session.exec(
         update(table)
         .where(col(table.id) == session_id)
-        .where(col(table.last_seen_at) < moment - every)
-        .values(last_seen_at=moment, idle_expires_at=func.least(moment + realm.idle, col(table.expires_at)))
+        .where(col(table.last_seen_at) < current_time - interval)
+        .values(
+            last_seen_at=current_time,
+            idle_expires_at=func.least(current_time + realm.idle_timeout, col(table.expires_at)),
+        )
         .execution_options(synchronize_session=False)
     )
 
@@ -131,22 +138,30 @@ async def delete_session(session: AsyncSession, realm: Realm, token_hash: str) -
     return (await session.exec(statement)).first() is not None
 
 
-async def delete_device(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
+async def delete_session_by_id(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
     table = realm.session
-    statement = delete(table).where(realm.owner(table) == subject_id).where(col(table.id) == session_id)
+    statement = (
+        delete(table).where(realm.owner_column(table) == subject_id).where(col(table.id) == session_id)
+    )
     return (await session.exec(statement.returning(col(table.token_hash)))).scalar() or ""
 
 
-async def delete_sessions(session: AsyncSession, realm: Realm, subject_id: str, but: str) -> Sequence[str]:
+async def delete_sessions(
+    session: AsyncSession, realm: Realm, subject_id: str, except_hash: str
+) -> Sequence[str]:
     table = realm.session
-    statement = delete(table).where(realm.owner(table) == subject_id).where(col(table.token_hash) != but)
+    statement = (
+        delete(table)
+        .where(realm.owner_column(table) == subject_id)
+        .where(col(table.token_hash) != except_hash)
+    )
     return (await session.exec(statement.returning(col(table.token_hash)))).scalars().all()
 
 
 async def delete_expired_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     table = realm.session
-    over = func.least(col(table.idle_expires_at), col(table.expires_at)) <= now()
-    await session.exec(delete(table).where(realm.owner(table) == subject_id).where(over))
+    is_expired = func.least(col(table.idle_expires_at), col(table.expires_at)) <= now()
+    await session.exec(delete(table).where(realm.owner_column(table) == subject_id).where(is_expired))
 
 
 # Links in mails
@@ -183,16 +198,16 @@ async def use_token(session: AsyncSession, token_id: str, purpose: str) -> str:
 # Factors
 
 
-async def get_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
+async def get_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
     return await session.get(PlatformKey, realm.name)
 
 
-async def lock_keys(session: AsyncSession) -> Sequence[PlatformKey]:
+async def lock_realm_keys(session: AsyncSession) -> Sequence[PlatformKey]:
     """Of both realms, for bulkhead_owner."""
     return (await session.exec(select(PlatformKey).order_by(PlatformKey.id).with_for_update())).all()
 
 
-async def add_key(session: AsyncSession, realm: Realm, kek_id: int, wrapped: bytes) -> None:
+async def add_realm_key(session: AsyncSession, realm: Realm, kek_id: int, wrapped: bytes) -> None:
     """Whoever is second keeps the first one's key."""
     statement = insert(PlatformKey).values(id=realm.name, kek_id=kek_id, wrapped=wrapped)
     await session.exec(statement.on_conflict_do_nothing())
@@ -206,34 +221,43 @@ async def add_totp(
     session: AsyncSession, realm: Realm, subject_id: str, sealed: bytes, confirmed_at: datetime | None
 ) -> None:
     """Two tabs may enrol at once: whoever is second keeps the first one's seed."""
-    values = {**realm.of(subject_id), "sealed": sealed, "confirmed_at": confirmed_at, "last_step": 0}
+    values = {
+        **realm.owner_values(subject_id),
+        "sealed": sealed,
+        "confirmed_at": confirmed_at,
+        "last_step": 0,
+    }
     await session.exec(insert(realm.totp).values(**values).on_conflict_do_nothing())
 
 
-async def take_step(session: AsyncSession, realm: Realm, subject_id: str, step: int) -> bool:
+async def use_totp_step(session: AsyncSession, realm: Realm, subject_id: str, step: int) -> bool:
     """True for the first who brings this step; steps before it are void from then on."""
     table = realm.totp
-    statement = update(table).where(realm.owner(table) == subject_id).where(col(table.last_step) < step)
-    statement = statement.values(last_step=step).returning(realm.owner(table))
+    statement = (
+        update(table).where(realm.owner_column(table) == subject_id).where(col(table.last_step) < step)
+    )
+    statement = statement.values(last_step=step).returning(realm.owner_column(table))
     return (await session.exec(statement)).first() is not None
 
 
 async def confirm_totp(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     table = realm.totp
-    await session.exec(update(table).where(realm.owner(table) == subject_id).values(confirmed_at=now()))
+    await session.exec(
+        update(table).where(realm.owner_column(table) == subject_id).values(confirmed_at=now())
+    )
 
 
 async def delete_factors(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     for table in (realm.totp, realm.recovery_code):
-        await session.exec(delete(table).where(realm.owner(table) == subject_id))
+        await session.exec(delete(table).where(realm.owner_column(table) == subject_id))
 
 
 async def replace_recovery_codes(
     session: AsyncSession, realm: Realm, subject_id: str, hashes: Sequence[str]
 ) -> None:
     table = realm.recovery_code
-    await session.exec(delete(table).where(realm.owner(table) == subject_id))
-    session.add_all(table(**realm.of(subject_id), code_hash=one) for one in hashes)
+    await session.exec(delete(table).where(realm.owner_column(table) == subject_id))
+    session.add_all(table(**realm.owner_values(subject_id), code_hash=code_hash) for code_hash in hashes)
     await session.flush()
 
 
@@ -241,7 +265,7 @@ async def use_recovery_code(session: AsyncSession, realm: Realm, subject_id: str
     table = realm.recovery_code
     statement = (
         update(table)
-        .where(realm.owner(table) == subject_id)
+        .where(realm.owner_column(table) == subject_id)
         .where(col(table.code_hash) == code_hash)
         .where(col(table.used_at).is_(None))
         .values(used_at=now())
@@ -252,7 +276,7 @@ async def use_recovery_code(session: AsyncSession, realm: Realm, subject_id: str
 
 async def count_recovery_codes(session: AsyncSession, realm: Realm, subject_id: str) -> int:
     table = realm.recovery_code
-    statement = select(func.count()).select_from(table).where(realm.owner(table) == subject_id)
+    statement = select(func.count()).select_from(table).where(realm.owner_column(table) == subject_id)
     return (await session.exec(statement.where(col(table.used_at).is_(None)))).one()
 
 
@@ -263,20 +287,22 @@ async def add_challenge(
     session: AsyncSession, realm: Realm, subject_id: str, token_hash: str, expires_at: datetime
 ) -> None:
     table = realm.challenge
-    over = col(table.expires_at) <= now()
-    await session.exec(delete(table).where(realm.owner(table) == subject_id).where(over))
-    session.add(table(**realm.of(subject_id), token_hash=token_hash, expires_at=expires_at))
+    is_expired = col(table.expires_at) <= now()
+    await session.exec(delete(table).where(realm.owner_column(table) == subject_id).where(is_expired))
+    session.add(table(**realm.owner_values(subject_id), token_hash=token_hash, expires_at=expires_at))
     await session.flush()
 
 
-async def get_challenge(session: AsyncSession, realm: Realm, token_hash: str, most: int) -> Any | None:
+async def get_challenge(
+    session: AsyncSession, realm: Realm, token_hash: str, max_attempts: int
+) -> Any | None:
     table, person = realm.challenge, realm.person
     statement = (
         select(table)
-        .join(person, col(person.id) == realm.owner(table))
+        .join(person, col(person.id) == realm.owner_column(table))
         .where(table.token_hash == token_hash)
         .where(table.expires_at > now())
-        .where(table.attempts < most)
+        .where(table.attempts < max_attempts)
         .where(col(person.disabled_at).is_(None))
     )
     return (await session.exec(statement)).first()
@@ -286,18 +312,21 @@ async def lock_challenges(session: AsyncSession, realm: Realm, subject_id: str) 
     """All of a person's, in one order: whoever answers one rightly ends the others."""
     table = realm.challenge
     statement = (
-        select(table.id).where(realm.owner(table) == subject_id).order_by(col(table.id)).with_for_update()
+        select(table.id)
+        .where(realm.owner_column(table) == subject_id)
+        .order_by(col(table.id))
+        .with_for_update()
     )
     await session.exec(statement)
 
 
-async def count_attempt(session: AsyncSession, realm: Realm, challenge_id: str, most: int) -> int:
+async def count_attempt(session: AsyncSession, realm: Realm, challenge_id: str, max_attempts: int) -> int:
     """Which attempt this is, 0 when there were too many. Counted before the code is looked at."""
     table = realm.challenge
     statement = (
         update(table)
         .where(col(table.id) == challenge_id)
-        .where(col(table.attempts) < most)
+        .where(col(table.attempts) < max_attempts)
         .values(attempts=col(table.attempts) + 1)
         .returning(col(table.attempts))
         .execution_options(synchronize_session=False)
@@ -307,4 +336,4 @@ async def count_attempt(session: AsyncSession, realm: Realm, challenge_id: str, 
 
 async def delete_challenges(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     table = realm.challenge
-    await session.exec(delete(table).where(realm.owner(table) == subject_id))
+    await session.exec(delete(table).where(realm.owner_column(table) == subject_id))

@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
-from shared.core import crypto, notices
+from shared.core import crypto, live_events
 from shared.core.db import now
 from shared.core.errors import NotSignedIn
 from shared.identity import cookies, repository
 from shared.identity.realms import Realm
 
-SEEN_EVERY = timedelta(minutes=1)
-LONGEST_AGENT = 300
+TOUCH_INTERVAL = timedelta(minutes=1)
+MAX_AGENT_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LiveSession:
     session_id: str
     session_hash: str = field(repr=False)
     subject_id: str
@@ -43,33 +43,35 @@ class Device:
     current: bool
 
 
-async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> Found | None:
+async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveSession | None:
     """The live session of this cookie. Expired, revoked, unknown and of a disabled person look the same."""
-    token = cookies.read(cookie_header, realm.cookie)
-    row = token and await repository.get_live_session(session, realm, crypto.digest(token))
+    token = cookies.read(cookie_header, realm.session_cookie)
+    row = token and await repository.get_live_session(session, realm, crypto.hash_token(token))
     if not row:
         return None
-    return Found(row.id, row.token_hash, repository.owner_of(realm, row), row.factors, row.last_seen_at)
+    return LiveSession(
+        row.id, row.token_hash, repository.get_owner_id(realm, row), row.factors, row.last_seen_at
+    )
 
 
 async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> bool:
     return await repository.get_live_session(session, realm, session_hash) is not None
 
 
-async def hold(session: AsyncSession, realm: Realm, subject_id: str, session_hash: str) -> None:
+async def require_live(session: AsyncSession, realm: Realm, subject_id: str, session_hash: str) -> None:
     """Before changing how a person gets in. Raises NotSignedIn when the session ended since it was looked at.
 
     Until the transaction ends, nobody takes the account over; or somebody just has, and the session is gone.
     """
-    await repository.hold_person(session, realm, subject_id)
+    await repository.lock_person_shared(session, realm, subject_id)
     if not await is_live(session, realm, session_hash):
         raise NotSignedIn
 
 
-async def touch(session: AsyncSession, realm: Realm, found: Found) -> None:
+async def touch(session: AsyncSession, realm: Realm, live_session: LiveSession) -> None:
     """Moves the idle clock, at most once a minute. For short transactions."""
-    if found.last_seen_at < now() - SEEN_EVERY:
-        await repository.touch_session(session, realm, found.session_id, SEEN_EVERY)
+    if live_session.last_seen_at < now() - TOUCH_INTERVAL:
+        await repository.touch_session(session, realm, live_session.session_id, TOUCH_INTERVAL)
 
 
 async def start(
@@ -79,23 +81,23 @@ async def start(
     factors: str = "password",
     address: str = "",
     agent: str = "",
-    replaces: str = "",
+    replaced_hash: str = "",
 ) -> str:
     """The token for the cookie. `replaces`: hash of the session that this browser had before; it ends."""
-    if replaces:
-        await end(session, realm, replaces)
+    if replaced_hash:
+        await end(session, realm, replaced_hash)
     await repository.delete_expired_sessions(session, realm, subject_id)
-    token, moment = crypto.new_token(), now()
+    token, started_at = crypto.new_token(), now()
     session.add(
         realm.session(
-            **realm.of(subject_id),
-            token_hash=crypto.digest(token),
-            created_at=moment,
-            last_seen_at=moment,
-            idle_expires_at=moment + realm.idle,
-            expires_at=moment + realm.absolute,
+            **realm.owner_values(subject_id),
+            token_hash=crypto.hash_token(token),
+            created_at=started_at,
+            last_seen_at=started_at,
+            idle_expires_at=started_at + realm.idle_timeout,
+            expires_at=started_at + realm.absolute_timeout,
             address=address[:64],
-            agent="".join(one for one in agent[:LONGEST_AGENT] if one.isprintable()),
+            agent="".join(character for character in agent[:MAX_AGENT_LENGTH] if character.isprintable()),
             factors=factors,
         )
     )
@@ -106,23 +108,23 @@ async def start(
 async def end(session: AsyncSession, realm: Realm, session_hash: str) -> None:
     """Its open pages reload, and find themselves signed out."""
     if await repository.delete_session(session, realm, session_hash):
-        await notices.session(session, session_hash)
+        await live_events.end_session(session, session_hash)
 
 
 async def end_all(session: AsyncSession, realm: Realm, subject_id: str, except_hash: str = "") -> int:
     """How many."""
-    gone = await repository.delete_sessions(session, realm, subject_id, except_hash)
-    for ended in gone:
-        await notices.session(session, ended)
-    return len(gone)
+    ended_hashes = await repository.delete_sessions(session, realm, subject_id, except_hash)
+    for session_hash in ended_hashes:
+        await live_events.end_session(session, session_hash)
+    return len(ended_hashes)
 
 
-async def end_device(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
+async def end_by_id(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
     """Ends one of this person's own sessions. Its hash, "" when it was not theirs or is gone."""
-    ended = await repository.delete_device(session, realm, subject_id, session_id)
-    if ended:
-        await notices.session(session, ended)
-    return ended
+    session_hash = await repository.delete_session_by_id(session, realm, subject_id, session_id)
+    if session_hash:
+        await live_events.end_session(session, session_hash)
+    return session_hash
 
 
 async def list_sessions(
@@ -138,8 +140,8 @@ async def list_sessions(
 
 
 def set_cookie(response: Response, realm: Realm, token: str) -> None:
-    cookies.put(response, realm.cookie, token, realm.absolute)
+    cookies.put(response, realm.session_cookie, token, realm.absolute_timeout)
 
 
 def clear_cookie(response: Response, realm: Realm) -> None:
-    cookies.drop(response, realm.cookie)
+    cookies.clear(response, realm.session_cookie)

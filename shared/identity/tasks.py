@@ -31,7 +31,7 @@ async def request_verification(session: AsyncSession, *, email: str) -> None:
     if user.email_verified_at is None:
         await users.send_verification(session, user.id)
     else:
-        await users.tell_account_exists(session, user.id)
+        await users.send_account_exists(session, user.id)
 
 
 async def request_reset(session: AsyncSession, *, email: str) -> None:
@@ -70,7 +70,7 @@ async def disable_user(session: AsyncSession, *, user_id: str) -> None:
 
 
 async def enable_user(session: AsyncSession, *, user_id: str) -> None:
-    await users.give_access_back(session, user_id)
+    await users.restore_access(session, user_id)
 
 
 async def _send_link(session: AsyncSession, token_id: str, template: str) -> None:
@@ -81,7 +81,7 @@ async def _send_link(session: AsyncSession, token_id: str, template: str) -> Non
     user = await session.get(User, token.user_id)
     if user is None or user.disabled_at is not None:
         return
-    await mail.send(user.email, template, token.id, name=user.name, link=tokens.link(token))
+    await mail.send(user.email, template, token.id, name=user.name, link=tokens.build_link(token))
     token.sent_at = now()
     session.add(token)
 

@@ -12,19 +12,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from shared.core.config import settings
 from shared.core.errors import Invalid
 
-FOLDER = Path(__file__).parent / "templates"
-SENDER = "Bulkhead"
-_text = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)  # noqa: S701  plain text
-_html = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=True)
+TEMPLATE_DIR = Path(__file__).parent / "templates"
+SENDER_NAME = "Bulkhead"
+_text_templates = Environment(
+    loader=FileSystemLoader(TEMPLATE_DIR), undefined=StrictUndefined, autoescape=False
+)
+_html_templates = Environment(
+    loader=FileSystemLoader(TEMPLATE_DIR), undefined=StrictUndefined, autoescape=True
+)
 
 
 async def send(to: str, template: str, message_id: str, **values: object) -> None:
     """`template`: a file in templates/: subject, then a blank line, then paragraphs; a line with a link is a button."""
-    subject, _, body = _text.get_template(f"{template}.txt").render(**values).partition("\n")
+    subject, _, body = _text_templates.get_template(f"{template}.txt").render(**values).partition("\n")
     message = EmailMessage()
     try:
         message["Subject"] = " ".join(subject.split())
-        message["From"] = formataddr((SENDER, settings().mail_from))
+        message["From"] = formataddr((SENDER_NAME, settings().mail_from))
         message["To"] = to
         message["Message-ID"] = f"<{message_id}@{settings().mail_from.partition('@')[2]}>"
     except ValueError as problem:
@@ -33,18 +37,19 @@ async def send(to: str, template: str, message_id: str, **values: object) -> Non
     message.set_content(body)
     paragraphs = [part.strip() for part in body.split("\n\n")]
     message.add_alternative(
-        _html.get_template("frame.html").render(subject=subject, paragraphs=paragraphs), subtype="html"
+        _html_templates.get_template("frame.html").render(subject=subject, paragraphs=paragraphs),
+        subtype="html",
     )
-    host, port, extra = _server()
-    await aiosmtplib.send(message, hostname=host, port=port, timeout=10, **extra)
+    host, port, options = _smtp_server()
+    await aiosmtplib.send(message, hostname=host, port=port, timeout=10, **options)
 
 
-def _server() -> tuple[str, int, dict[str, Any]]:
-    given = settings().smtp_url
-    if given is None:
+def _smtp_server() -> tuple[str, int, dict[str, Any]]:
+    smtp_url = settings().smtp_url
+    if smtp_url is None:
         return "127.0.0.1", settings().mailbox_port, {"start_tls": False}
-    url = urlsplit(given.get_secret_value())
-    extra: dict[str, Any] = {"use_tls": url.scheme == "smtps"}
+    url = urlsplit(smtp_url.get_secret_value())
+    options: dict[str, Any] = {"use_tls": url.scheme == "smtps"}
     if url.username:
-        extra |= {"username": unquote(url.username), "password": unquote(url.password or "")}
-    return url.hostname or "localhost", url.port or (465 if url.scheme == "smtps" else 587), extra
+        options |= {"username": unquote(url.username), "password": unquote(url.password or "")}
+    return url.hostname or "localhost", url.port or (465 if url.scheme == "smtps" else 587), options

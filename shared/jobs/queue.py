@@ -7,13 +7,13 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import log
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.errors import NoTenant
 
 QUEUE = "bulkhead"
-PLATFORM = "platform."
+PLATFORM_PREFIX = "platform."
 # The function that procrastinate's own `defer` calls, on the caller's connection.
-DEFER = text("""
+DEFER_JOB = text("""
     select procrastinate_defer_jobs_v1(array[
         row(:queue, :task, 0, :lock, null, cast(:args as jsonb), cast(:at as timestamptz))::procrastinate_job_to_defer_v1])
     where cast(:at as timestamptz) is null or not exists (
@@ -21,10 +21,12 @@ DEFER = text("""
             and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id')
 """)
 
-WAKE = text("update procrastinate_jobs set scheduled_at = null where lock = :tenant_id and status = 'todo'")
+WAKE_JOBS = text(
+    "update procrastinate_jobs set scheduled_at = null where lock = :tenant_id and status = 'todo'"
+)
 
 
-async def put(ctx: Ctx, task: str, *, at: datetime | None = None, in_turn: bool = True, **ids: str) -> None:
+async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, **ids: str) -> None:
     """`task`: a name in some module's TASKS. Tenant and request go along.
 
     One tenant's jobs run one after another, and one that has to be tried again holds up those behind it. `in_turn`
@@ -33,30 +35,30 @@ async def put(ctx: Ctx, task: str, *, at: datetime | None = None, in_turn: bool 
     if not ctx.tenant_id:
         raise NoTenant(f"the job {task} has no tenant")
     args = {"tenant_id": ctx.tenant_id, "request_id": ctx.request_id, **ids}
-    await _defer(ctx.session, task, ctx.tenant_id if in_turn and at is None else None, args, at)
+    await _defer_job(ctx.session, task, ctx.tenant_id if ordered and at is None else None, args, at)
 
 
-async def put_platform(session: AsyncSession, task: str, *, in_turn: str = "", **ids: str) -> None:
+async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = "", **ids: str) -> None:
     """For people, who belong to no tenant. The name begins with "platform."; the database checks it too.
 
     `in_turn`: jobs that share this word run one after another, in the order in which they were promised.
     """
-    if not task.startswith(PLATFORM):
+    if not task.startswith(PLATFORM_PREFIX):
         raise NoTenant(f"the job {task} has no tenant")
-    await _defer(session, task, in_turn or None, {"request_id": log.new_request_id(), **ids})
+    await _defer_job(session, task, sequence or None, {"request_id": log.new_request_id(), **ids})
 
 
-async def wake(ctx: Ctx) -> None:
+async def wake_jobs(ctx: Ctx) -> None:
     """What waited because its tenant was suspended is due now."""
     connection = await ctx.session.connection()
-    await connection.execute(WAKE, {"tenant_id": ctx.tenant_id})
+    await connection.execute(WAKE_JOBS, {"tenant_id": ctx.tenant_id})
 
 
-async def _defer(
+async def _defer_job(
     session: AsyncSession, task: str, lock: str | None, args: dict[str, str], at: datetime | None = None
 ) -> None:
     await session.flush()  # what the job reads is written before the job
     connection = await session.connection()
     await connection.execute(
-        DEFER, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args), "at": at}
+        DEFER_JOB, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args), "at": at}
     )

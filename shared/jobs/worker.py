@@ -15,20 +15,22 @@ from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
 from shared.core import db, log
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
-from shared.jobs.queue import PLATFORM, QUEUE
+from shared.jobs.queue import PLATFORM_PREFIX, QUEUE
 
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
-AWAY = ("tenant_suspended", "tenant_deleted")  # why a job is not begun
-HEARTBEAT, SILENT = 2.0, 10.0  # seconds
-NAP = 60  # minutes after which a suspended tenant's job looks again, should nobody wake it (`queue.wake`)
+INACTIVE_TENANT_REASONS = ("tenant_suspended", "tenant_deleted")  # why a job is not begun
+HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 2.0, 10.0  # seconds
+SUSPENDED_RETRY_MINUTES = (
+    60  # minutes after which a suspended tenant's job looks again, should nobody wake it (`queue.wake`)
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ExternalJob:
     """What a job that asks somebody outside is given instead of a tenant that it has entered.
 
     It enters for itself, before and after, so that no transaction waits for the answer.
@@ -38,40 +40,44 @@ class Errand:
     request_id: str
 
 
-_errands = set[Handler]()
+_external_handlers = set[Handler]()
 
 
-def errand(handler: Handler) -> Handler:
+def external_job(handler: Handler) -> Handler:
     """Marks one whose first argument is an `Errand`."""
-    _errands.add(handler)
+    _external_handlers.add(handler)
     return handler
 
 
-class Asleep(Exception):
+class TenantSuspended(Exception):
     """The tenant is suspended: its work waits, whatever number of times it has been looked at."""
 
 
-class Patience(RetryStrategy):
+class JobRetryPolicy(RetryStrategy):
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        if isinstance(exception, Asleep):
-            return RetryDecision(retry_in={"minutes": NAP})
+        if isinstance(exception, TenantSuspended):
+            return RetryDecision(retry_in={"minutes": SUSPENDED_RETRY_MINUTES})
         return super().get_retry_decision(exception=exception, job=job)
 
 
-RETRY = Patience(max_attempts=6, exponential_wait=3)
+RETRY = JobRetryPolicy(max_attempts=6, exponential_wait=3)
 
 
-def build(tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob) -> App:
+def build_app(
+    tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob
+) -> App:
     """A queue that knows these tasks. The names of `platform_tasks` begin with "platform."."""
-    app = App(connector=PsycopgConnector(conninfo=db.url("app"), min_size=1, max_size=4))
+    app = App(connector=PsycopgConnector(conninfo=db.login_url("app"), min_size=1, max_size=4))
     for name, handler in tasks.items():
         app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
-            _for_tenant(name, handler, enter_job)
+            _wrap_tenant_handler(name, handler, enter_job)
         )
     for name, handler in platform_tasks.items():
-        if not name.startswith(PLATFORM):
+        if not name.startswith(PLATFORM_PREFIX):
             raise NoTenant(f"the task {name} has no tenant")
-        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(_for_platform(name, handler))
+        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
+            _wrap_platform_handler(name, handler)
+        )
     return app
 
 
@@ -83,9 +89,9 @@ async def run(
     wait: bool = True,
 ) -> None:
     """Until cancelled; with `wait=False` until the queue is empty."""
-    app = build(tasks, platform_tasks, enter_job)
+    app = build_app(tasks, platform_tasks, enter_job)
     async with app.open_async():
-        sweeping = asyncio.create_task(_sweep(app))
+        sweeper = asyncio.create_task(_retry_stalled_jobs(app))
         try:
             await app.run_worker_async(
                 queues=[QUEUE],
@@ -94,56 +100,56 @@ async def run(
                 install_signal_handlers=wait,
                 listen_notify=wait,
                 fetch_job_polling_interval=1.0,
-                update_heartbeat_interval=HEARTBEAT,
-                stalled_worker_timeout=SILENT,
+                update_heartbeat_interval=HEARTBEAT_SECONDS,
+                stalled_worker_timeout=STALLED_AFTER_SECONDS,
                 delete_jobs="successful",
             )
         finally:
-            sweeping.cancel()
+            sweeper.cancel()
 
 
-async def _sweep(app: App) -> None:
+async def _retry_stalled_jobs(app: App) -> None:
     while True:
         try:
-            for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=SILENT):
-                log.get(__name__).warning(
+            for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_SECONDS):
+                log.get_logger(__name__).warning(
                     "job_stalled", task=job.task_name, tenant_id=job.task_kwargs.get("tenant_id", "-")
                 )
                 await app.job_manager.retry_job(job)
         except Exception as problem:
-            log.get(__name__).error("sweep_failed", problem=type(problem).__name__)
-        await asyncio.sleep(HEARTBEAT)
+            log.get_logger(__name__).error("sweep_failed", problem=type(problem).__name__)
+        await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
-def _for_tenant(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
+def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
     async def work(_: JobContext, *, tenant_id: str = "", request_id: str = "", **ids: Any) -> None:
         if not is_id("ten", tenant_id):
             raise NoTenant(f"the job {name} has no tenant")
-        said = log.get(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
+        logger = log.get_logger(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
         entered = False
         try:
-            if handler in _errands:
-                await handler(Errand(tenant_id, request_id), **ids)
+            if handler in _external_handlers:
+                await handler(ExternalJob(tenant_id, request_id), **ids)
             else:
                 async with enter_job(tenant_id, name, request_id) as ctx:
                     entered = True
                     await handler(ctx, **ids)
         except Refused as refusal:
-            if entered or refusal.reason not in AWAY:
+            if entered or refusal.reason not in INACTIVE_TENANT_REASONS:
                 raise
-            said.warning("job_not_begun", reason=refusal.reason)
+            logger.warning("job_not_begun", reason=refusal.reason)
             if refusal.reason == "tenant_suspended":
-                raise Asleep from None
+                raise TenantSuspended from None
             return  # of a deleted tenant
-        said.info("job_done")
+        logger.info("job_done")
 
     return work
 
 
-def _for_platform(name: str, handler: Handler) -> Handler:
+def _wrap_platform_handler(name: str, handler: Handler) -> Handler:
     async def work(_: JobContext, *, request_id: str = "", **ids: Any) -> None:
         async with db.transaction() as session:
             await handler(session, **ids)
-        log.get(__name__).info("job_done", task=name, tenant_id="-", request_id=request_id)
+        log.get_logger(__name__).info("job_done", task=name, tenant_id="-", request_id=request_id)
 
     return work

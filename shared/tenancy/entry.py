@@ -12,27 +12,27 @@ from typing import Protocol
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access import evidence
+from shared.access import decision_counts
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
-from shared.audit import trail
+from shared.audit import audit_log
 from shared.core import db, log
-from shared.core.ctx import Actor, Ctx, OperatorCtx, Rights
+from shared.core.context import Actor, Ctx, OperatorCtx, Rights
 from shared.core.errors import Invalid, NotFound, NotSignedIn, Refused
-from shared.entitlements import current
+from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
 from shared.tenancy import entry_repository as repository
 from shared.tenancy import roles
 from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
 
-NOTHING_HERE = "There is nothing at this address."
-NOTHING_HERE_STEP = "Check the address, or choose one of your organisations."
-SEEN_EVERY = timedelta(minutes=5)
-LOOK_LASTS = timedelta(minutes=30)  # looking again for the same reason is the same look
-LONGEST_REASON = 300
+NOT_FOUND_MESSAGE = "There is nothing at this address."
+NOT_FOUND_STEP = "Check the address, or choose one of your organisations."
+SEEN_UPDATE_INTERVAL = timedelta(minutes=5)
+VISIT_DURATION = timedelta(minutes=30)  # looking again for the same reason is the same look
+MAX_REASON_LENGTH = 300
 # What an operator may do inside a tenant: look. Changing something is an operator action of its own.
-VISITOR = {
+VISITOR_PERMISSIONS = {
     OperatorPermission.TENANT_READ: frozenset(
         {
             Permission.AUDIT_READ,
@@ -59,7 +59,7 @@ class Principal:
     permissions: frozenset[str] = frozenset()
     tenant_id: str = ""  # "" when the address is nobody's or somebody else's
     rights: Rights = NO_RIGHTS
-    ended: str = ""  # why a former member may not enter, and
+    ended_message: str = ""  # why a former member may not enter, and
     ended_step: str = ""  # what they can do about it
 
     @property
@@ -67,12 +67,12 @@ class Principal:
         return self.user_id
 
 
-class Peek(Protocol):
+class Authenticator(Protocol):
     async def __call__(self, cookies: str, slug: str, *, touches: bool) -> Principal | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UserTenant:
     slug: str
     name: str
     role: Role
@@ -82,51 +82,54 @@ class Place:
 @asynccontextmanager
 async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
     """`cookies`: the Cookie header. Raises NotSignedIn, NotFound, Refused (membership_ended)."""
-    async with evidence.written() as decided, db.transaction() as session:
-        found = await sessions.find(session, realms.USER, cookies)
-        user = await repository.get_user(session, found.subject_id) if found else None
-        if found is None or user is None:
+    async with decision_counts.counting_decisions() as decisions, db.transaction() as session:
+        user_session = await sessions.find(session, realms.USER, cookies)
+        user = await repository.get_user(session, user_session.subject_id) if user_session else None
+        if user_session is None or user is None:
             raise NotSignedIn
-        await db.look_as(session, user.id)
-        standing = await repository.get_standing(session, user.id, slug)
-        if standing is not None:
-            membership, tenant, role, epoch = standing
-            if (ended := _ended(membership, tenant)) is not None:
+        await db.set_user(session, user.id)
+        membership_row = await repository.get_membership_by_slug(session, user.id, slug)
+        if membership_row is not None:
+            membership, tenant, role, epoch = membership_row
+            if (ended := _build_ended_refusal(membership, tenant)) is not None:
                 raise ended
-            await db.enter(session, tenant.id)
-            ctx = await _ctx(
+            await db.set_tenant(session, tenant.id)
+            ctx = await _build_ctx(
                 session,
                 tenant,
                 Actor("user", user.id, user.name),
-                roles.of(role),
+                roles.build_role(role),
                 epoch=epoch,
-                session_hash=found.session_hash,
-                verified=_verified(user),
+                session_hash=user_session.session_hash,
+                verified=_is_verified(user),
             )
-            decided.by(ctx)
+            decisions.set_context(ctx)
             yield ctx
             return
-    await _note_attempt(found.subject_id, slug)
-    raise NotFound(NOTHING_HERE, NOTHING_HERE_STEP)
+    await _record_cross_tenant_attempt(user_session.subject_id, slug)
+    raise NotFound(NOT_FOUND_MESSAGE, NOT_FOUND_STEP)
 
 
 @asynccontextmanager
 async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
     """Raises Refused for a tenant that may not work any more: the job is skipped, with this reason."""
-    async with evidence.written() as decided, db.transaction(tenant_id=tenant_id) as session:
+    async with (
+        decision_counts.counting_decisions() as decisions,
+        db.transaction(tenant_id=tenant_id) as session,
+    ):
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None or tenant.state is TenantState.DELETED:
             raise Refused("This organisation has been deleted.", reason="tenant_deleted")
         if tenant.state is TenantState.SUSPENDED:
             raise Refused("This organisation is suspended.", reason="tenant_suspended")
         # The person who caused the job was asked then; the job itself may do what its tenant may.
-        ctx = await _ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
-        decided.by(ctx)
+        ctx = await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
+        decisions.set_context(ctx)
         yield ctx
 
 
 @asynccontextmanager
-async def enter_books(tenant_id: str, task: str, request_id: str = "") -> AsyncIterator[Ctx]:
+async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") -> AsyncIterator[Ctx]:
     """For what the payment provider says of a tenant, which is written down whatever the tenant's own state is.
 
     Raises NotFound.
@@ -135,7 +138,7 @@ async def enter_books(tenant_id: str, task: str, request_id: str = "") -> AsyncI
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None:
             raise NotFound("There is no such tenant.", "")
-        yield await _ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
+        yield await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
 
 
 @asynccontextmanager
@@ -156,32 +159,34 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
                 "Ask the person who invited you. The link works again if the organisation is restored in time.",
                 reason="tenant_suspended",
             )
-        yield await _ctx(session, tenant, actor, NO_ROLE)
+        yield await _build_ctx(session, tenant, actor, NO_ROLE)
 
 
 async def enter_founder(session: AsyncSession, tenant: Tenant, user: User) -> Ctx:
     """For the transaction that has just added `tenant`, with its founder as owner."""
     actor = Actor("user", user.id, user.name)
-    return await _ctx(session, tenant, actor, ROLES[OWNER], verified=_verified(user))
+    return await _build_ctx(session, tenant, actor, ROLES[OWNER], verified=_is_verified(user))
 
 
 @asynccontextmanager
 async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
     """Raises NotSignedIn."""
     async with db.transaction("operator") as session:
-        found = await sessions.find(session, realms.OPERATOR, cookies)
-        operator = await repository.get_operator(session, found.subject_id) if found else None
-        if found is None or operator is None or operator.disabled_at is not None:
+        operator_session = await sessions.find(session, realms.OPERATOR, cookies)
+        operator = (
+            await repository.get_operator(session, operator_session.subject_id) if operator_session else None
+        )
+        if operator_session is None or operator is None or operator.disabled_at is not None:
             raise NotSignedIn
-        yield _octx(session, operator, found.session_hash)
+        yield _build_operator_ctx(session, operator, operator_session.session_hash)
 
 
-async def enter_self(session: AsyncSession, operator_id: str, session_hash: str) -> OperatorCtx:
+async def enter_operator_account(session: AsyncSession, operator_id: str, session_hash: str) -> OperatorCtx:
     """For an operator's own account, in the transaction that changes it. Raises NotSignedIn."""
     operator = await repository.get_operator(session, operator_id)
     if operator is None or operator.disabled_at is not None:
         raise NotSignedIn
-    return _octx(session, operator, session_hash)
+    return _build_operator_ctx(session, operator, session_hash)
 
 
 @asynccontextmanager
@@ -198,126 +203,142 @@ async def enter_platform(name: str) -> AsyncIterator[OperatorCtx]:
 
 
 @asynccontextmanager
-async def visit(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator[Ctx]:
+async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator[Ctx]:
     """An operator inside one tenant, in the operator's transaction; the tenant's own trail says so.
 
     Raises Invalid without a reason, NotFound. What is added inside belongs to the tenant.
     """
-    reason = _reason(reason)
-    await db.enter(octx.session, tenant_id)
+    reason = _clean_reason(reason)
+    await db.set_tenant(octx.session, tenant_id)
     try:
         tenant = await repository.get_tenant(octx.session, tenant_id)
         if tenant is None:
             raise NotFound("There is no such tenant.", "Search for it in the list of tenants.")
         permissions = frozenset[str]().union(
-            *(inside for own, inside in VISITOR.items() if own in octx.permissions)
+            *(
+                tenant_permissions
+                for operator_permission, tenant_permissions in VISITOR_PERMISSIONS.items()
+                if operator_permission in octx.permissions
+            )
         )
-        own = OPERATOR_ROLES[octx.role]
-        ctx = await _ctx(
+        operator_role = OPERATOR_ROLES[octx.role]
+        ctx = await _build_ctx(
             octx.session,
             tenant,
             octx.actor,
-            Role(f"operator:{own.key}", own.name, own.sentence, permissions),
+            Role(f"operator:{operator_role.key}", operator_role.name, operator_role.sentence, permissions),
             request_id=octx.request_id,
             session_hash=octx.session_hash,
         )
-        looked = await repository.has_looked(octx.session, tenant_id, octx.actor_id, reason, LOOK_LASTS)
-        if not looked:
-            trail.record(ctx, "operator.looked", tenant_id, reason=reason)
+        already_recorded = await repository.has_recent_visit(
+            octx.session, tenant_id, octx.actor_id, reason, VISIT_DURATION
+        )
+        if not already_recorded:
+            audit_log.record(ctx, "operator.looked", tenant_id, reason=reason)
         yield ctx
     except BaseException:
         # The transaction is lost anyway; what remains must not be flushed into another tenant.
         octx.session.expunge_all()
         raise
-    await db.leave(octx.session)
+    await db.clear_scope(octx.session)
 
 
 @asynccontextmanager
-async def across(octx: OperatorCtx, reason: str) -> AsyncIterator[AsyncSession]:
+async def read_across_tenants(octx: OperatorCtx, reason: str) -> AsyncIterator[AsyncSession]:
     """Reading across tenants, for a stated reason, which goes into the operators' trail. Raises Invalid without."""
-    reason = _reason(reason)
-    await note_across(octx, reason)
-    await db.leave(octx.session, reason=reason)
+    reason = _clean_reason(reason)
+    await record_cross_tenant_read(octx, reason)
+    await db.clear_scope(octx.session, reason=reason)
     yield octx.session
-    await db.leave(octx.session)
+    await db.clear_scope(octx.session)
 
 
-async def note_across(octx: OperatorCtx, reason: str, **details: str) -> None:
+async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: str) -> None:
     """The line of reading across tenants. Another reading for the same reason and with the same details is the same."""
-    if not await repository.has_read_across(octx.session, octx.actor_id, reason, details, LOOK_LASTS):
-        trail.record_operator(octx, "tenants.read_across", "*", reason=reason, **details)
+    if not await repository.has_recent_cross_tenant_read(
+        octx.session, octx.actor_id, reason, details, VISIT_DURATION
+    ):
+        audit_log.record_operator(octx, "tenants.read_across", "*", reason=reason, **details)
 
 
-async def peek(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
+async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
     """None without a live session. Asked by the HTTP guard and before every event.
 
     `touches`: a person did something, so that the idle clock begins anew.
     """
     async with db.transaction() as session:
-        found = await sessions.find(session, realms.USER, cookies)
-        user = await repository.get_user(session, found.subject_id) if found else None
-        if found is None or user is None:
+        user_session = await sessions.find(session, realms.USER, cookies)
+        user = await repository.get_user(session, user_session.subject_id) if user_session else None
+        if user_session is None or user is None:
             return None
         if touches:
-            await sessions.touch(session, realms.USER, found)
-        nobody = Principal(found.session_hash, user.id)
+            await sessions.touch(session, realms.USER, user_session)
+        signed_in_user = Principal(user_session.session_hash, user.id)
         if not slug:
-            return nobody
-        await db.look_as(session, user.id)
-        standing = await repository.get_standing(session, user.id, slug)
-        if standing is not None:
-            membership, tenant, role, epoch = standing
-            ended, rights = _ended(membership, tenant), NO_RIGHTS
+            return signed_in_user
+        await db.set_user(session, user.id)
+        membership_row = await repository.get_membership_by_slug(session, user.id, slug)
+        if membership_row is not None:
+            membership, tenant, role, epoch = membership_row
+            ended, rights = _build_ended_refusal(membership, tenant), NO_RIGHTS
             if ended is None:
-                await db.enter(session, tenant.id)
-                state = _state(tenant, verified=_verified(user))
-                rights = await current.rights(session, tenant.id, tenant.rights_version, epoch, state)
+                await db.set_tenant(session, tenant.id)
+                state = _get_effective_state(tenant, verified=_is_verified(user))
+                rights = await rights_cache.get_rights(
+                    session, tenant.id, tenant.rights_version, epoch, state
+                )
                 if touches:
-                    await repository.touch_membership(session, tenant.id, user.id, SEEN_EVERY)
+                    await repository.touch_membership(session, tenant.id, user.id, SEEN_UPDATE_INTERVAL)
             return Principal(
-                found.session_hash,
+                user_session.session_hash,
                 user.id,
-                frozenset() if ended else roles.of(role).permissions,
+                frozenset() if ended else roles.build_role(role).permissions,
                 tenant.id,
                 rights,
                 ended.detail if ended else "",
                 ended.next_step if ended else "",
             )
-    await _note_attempt(user.id, slug)
-    return nobody
+    await _record_cross_tenant_attempt(user.id, slug)
+    return signed_in_user
 
 
-async def peek_operator(cookies: str, *, touches: bool = True) -> Principal | None:
+async def authenticate_operator(cookies: str, *, touches: bool = True) -> Principal | None:
     async with db.transaction("operator") as session:
-        found = await sessions.find(session, realms.OPERATOR, cookies)
-        operator = await repository.get_operator(session, found.subject_id) if found else None
-        if found is None or operator is None or operator.disabled_at is not None:
+        operator_session = await sessions.find(session, realms.OPERATOR, cookies)
+        operator = (
+            await repository.get_operator(session, operator_session.subject_id) if operator_session else None
+        )
+        if operator_session is None or operator is None or operator.disabled_at is not None:
             return None
         if touches:
-            await sessions.touch(session, realms.OPERATOR, found)
-        return Principal(found.session_hash, operator.id, OPERATOR_ROLES[operator.role].permissions)
+            await sessions.touch(session, realms.OPERATOR, operator_session)
+        return Principal(
+            operator_session.session_hash, operator.id, OPERATOR_ROLES[operator.role].permissions
+        )
 
 
-async def list_standings(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
+async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
     """For a transaction that looks as this person (`db.look_as`): where they belong, ended memberships too."""
-    return await repository.list_standings(session, user_id)
+    return await repository.list_memberships(session, user_id)
 
 
-async def places(cookies: str) -> list[Place]:
+async def list_user_tenants(cookies: str) -> list[UserTenant]:
     """The tenants of the signed-in person, by name. Raises NotSignedIn."""
     async with db.transaction() as session:
-        found = await sessions.find(session, realms.USER, cookies)
-        if found is None:
+        user_session = await sessions.find(session, realms.USER, cookies)
+        if user_session is None:
             raise NotSignedIn
-        await db.look_as(session, found.subject_id)
+        await db.set_user(session, user_session.subject_id)
         return [
-            Place(tenant.slug, tenant.name, roles.of(role), tenant.state.value)
-            for membership, tenant, role in await repository.list_places(session, found.subject_id)
+            UserTenant(tenant.slug, tenant.name, roles.build_role(role), tenant.state.value)
+            for membership, tenant, role in await repository.list_memberships_with_roles(
+                session, user_session.subject_id
+            )
             if membership.state is MembershipState.ACTIVE and tenant.state is not TenantState.DELETED
         ]
 
 
-async def _ctx(
+async def _build_ctx(
     session: AsyncSession,
     tenant: Tenant,
     actor: Actor,
@@ -328,7 +349,7 @@ async def _ctx(
     session_hash: str = "",
     verified: bool = True,
 ) -> Ctx:
-    state = _state(tenant, verified=verified)
+    state = _get_effective_state(tenant, verified=verified)
     if epoch is None:
         epoch = await repository.get_epoch(session)
     return Ctx(
@@ -340,14 +361,14 @@ async def _ctx(
         role=role.key,
         role_name=role.name,
         permissions=role.permissions,
-        rights=await current.rights(session, tenant.id, tenant.rights_version, epoch, state),
+        rights=await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state),
         request_id=request_id or log.new_request_id(),
         session=session,
         session_hash=session_hash,
     )
 
 
-def _octx(session: AsyncSession, operator: Operator, session_hash: str) -> OperatorCtx:
+def _build_operator_ctx(session: AsyncSession, operator: Operator, session_hash: str) -> OperatorCtx:
     return OperatorCtx(
         actor=Actor("operator", operator.id, operator.name),
         role=operator.role,
@@ -358,42 +379,44 @@ def _octx(session: AsyncSession, operator: Operator, session_hash: str) -> Opera
     )
 
 
-def _verified(user: User) -> bool:
+def _is_verified(user: User) -> bool:
     return user.email_verified_at is not None
 
 
-def _state(tenant: Tenant, *, verified: bool) -> str:
+def _get_effective_state(tenant: Tenant, *, verified: bool) -> str:
     """A person who has not verified their address works nowhere, as if the tenant itself were unverified."""
     return tenant.state.value if verified else TenantState.PENDING_VERIFICATION.value
 
 
-def _ended(membership: Membership, tenant: Tenant) -> Refused | None:
+def _build_ended_refusal(membership: Membership, tenant: Tenant) -> Refused | None:
     if membership.state is MembershipState.ACTIVE:
         return None
     day = f"{membership.ended_at:%-d %B %Y}" if membership.ended_at else "an unknown day"
-    did = "removed you from" if membership.state is MembershipState.REMOVED else "deactivated you in"
+    past_verb = "removed you from" if membership.state is MembershipState.REMOVED else "deactivated you in"
     return Refused(
-        f"{membership.ended_by or 'Somebody'} {did} {tenant.name} on {day}.",
+        f"{membership.ended_by or 'Somebody'} {past_verb} {tenant.name} on {day}.",
         f"Ask an owner of {tenant.name} to let you in again.",
         reason="membership_ended",
     )
 
 
-def _reason(reason: str) -> str:
+def _clean_reason(reason: str) -> str:
     reason = " ".join(reason.split())
-    if not reason or len(reason) > LONGEST_REASON:
+    if not reason or len(reason) > MAX_REASON_LENGTH:
         raise Invalid(
-            "This needs a reason." if not reason else f"A reason has at most {LONGEST_REASON} characters.",
+            "This needs a reason." if not reason else f"A reason has at most {MAX_REASON_LENGTH} characters.",
             "Say why in one sentence; it is recorded.",
             fields={"reason": "Missing or too long"},
         )
     return reason
 
 
-async def _note_attempt(user_id: str, slug: str) -> None:
+async def _record_cross_tenant_attempt(user_id: str, slug: str) -> None:
     """In a transaction of its own, because the one that found out is about to be rolled back."""
     request_id = log.new_request_id()
-    log.get(__name__).warning("cross_tenant_attempt", tenant_id="-", actor_id=user_id, request_id=request_id)
+    log.get_logger(__name__).warning(
+        "cross_tenant_attempt", tenant_id="-", actor_id=user_id, request_id=request_id
+    )
     async with db.transaction() as session:
         subject = slug if slug.isascii() and slug.isprintable() else "unprintable"
-        await trail.note_security_event(session, "cross_tenant_attempt", user_id, subject, request_id)
+        await audit_log.record_security_event(session, "cross_tenant_attempt", user_id, subject, request_id)

@@ -12,47 +12,51 @@ from shared.core.db import now
 from shared.identity.models import Operator, User
 from shared.tenancy.models import Membership, RoleRow, Tenant
 
-EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
-_held = and_(col(RoleRow.tenant_id) == col(Membership.tenant_id), col(RoleRow.key) == col(Membership.role))
+CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
+_role_of_membership = and_(
+    col(RoleRow.tenant_id) == col(Membership.tenant_id), col(RoleRow.key) == col(Membership.role)
+)
 
 
-async def get_standing(
+async def get_membership_by_slug(
     session: AsyncSession, user_id: str, slug: str
 ) -> tuple[Membership, Tenant, RoleRow, int] | None:
     """In a transaction that looks as this person: nobody else's membership is visible. Last, the catalogue's epoch."""
     if not slug.isascii() or "\0" in slug:
         return None  # no slug is like that, and the database would not even compare it
     statement = (
-        select(Membership, Tenant, RoleRow, EPOCH)
+        select(Membership, Tenant, RoleRow, CATALOG_EPOCH)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)
-        .join(RoleRow, _held)
+        .join(RoleRow, _role_of_membership)
         .where(Tenant.slug == slug)
         .where(Membership.user_id == user_id)
     )
     return (await session.exec(statement)).first()
 
 
-async def list_standings(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
+async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
     """The same for all of this person's tenants. `user_place` is readable in their own transaction only."""
-    places = select(func.unnest(func.user_places())).scalar_subquery()
+    tenant_ids = select(func.unnest(func.user_places())).scalar_subquery()
     statement = (
         select(Membership, Tenant)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)
-        .where(col(Membership.tenant_id).in_(places))
+        .where(col(Membership.tenant_id).in_(tenant_ids))
         .where(Membership.user_id == user_id)
         .order_by(Tenant.name, Tenant.id)
     )
     return (await session.exec(statement)).all()
 
 
-async def list_places(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant, RoleRow]]:
+async def list_memberships_with_roles(
+    session: AsyncSession, user_id: str
+) -> Sequence[tuple[Membership, Tenant, RoleRow]]:
     """The same with what the person is there."""
-    places = select(func.unnest(func.user_places())).scalar_subquery()
+    tenant_ids = select(func.unnest(func.user_places())).scalar_subquery()
     statement = (
         select(Membership, Tenant, RoleRow)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)
-        .join(RoleRow, _held)
-        .where(col(Membership.tenant_id).in_(places))
+        .join(RoleRow, _role_of_membership)
+        .where(col(Membership.tenant_id).in_(tenant_ids))
         .where(Membership.user_id == user_id)
         .order_by(Tenant.name, Tenant.id)
     )
@@ -61,7 +65,7 @@ async def list_places(session: AsyncSession, user_id: str) -> Sequence[tuple[Mem
 
 async def get_epoch(session: AsyncSession) -> int:
     connection = await session.connection()
-    return int((await connection.execute(select(EPOCH))).scalar_one())
+    return int((await connection.execute(select(CATALOG_EPOCH))).scalar_one())
 
 
 async def get_user(session: AsyncSession, user_id: str) -> User | None:
@@ -88,7 +92,7 @@ async def touch_membership(session: AsyncSession, tenant_id: str, user_id: str, 
     await session.exec(statement)
 
 
-async def has_looked(
+async def has_recent_visit(
     session: AsyncSession, tenant_id: str, operator_id: str, reason: str, within: timedelta
 ) -> bool:
     statement = (
@@ -103,7 +107,7 @@ async def has_looked(
     return (await session.exec(statement)).first() is not None
 
 
-async def has_read_across(
+async def has_recent_cross_tenant_read(
     session: AsyncSession, operator_id: str, reason: str, details: dict[str, str], within: timedelta
 ) -> bool:
     statement = (

@@ -7,60 +7,65 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.access import actions, policy
-from shared.audit import filters, trail
-from shared.core.ctx import Ctx
-from shared.core.limits import Limit, hit
-from shared.tenancy import history, members, repository, roles
+from shared.audit import audit_log, filters
+from shared.core.context import Ctx
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.tenancy import audit_reader, member_repository, members, roles
 
-MOST = 10_000  # rows of one file
-STEP = 500
+MAX_ROWS = 10_000  # rows of one file
+BATCH_SIZE = 500
 
 
-async def begin_members(ctx: Ctx, query: str, role: str) -> None:
+async def start_member_export(ctx: Ctx, query: str, role: str) -> None:
     """Raises Refused, also for too many exports."""
     policy.require(ctx, actions.MEMBER_EXPORT)
-    await hit(Limit.EXPORT_TENANT, ctx.tenant_id)
-    named = await roles.said(ctx, role) if role else ""
-    trail.record(
-        ctx, "member.exported", ctx.tenant_id, **_kept({"search": query.strip(), "role_filter": named})
+    await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
+    role_name = await roles.get_audit_name(ctx, role) if role else ""
+    audit_log.record(
+        ctx,
+        "member.exported",
+        ctx.tenant_id,
+        **_drop_empty({"search": query.strip(), "role_filter": role_name}),
     )
 
 
-async def list_members(
+async def list_member_batch(
     ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str = ""
 ) -> tuple[Sequence[members.Member], str]:
     """As on the page, in larger steps; `after` is what the step before returned. Raises Invalid."""
     policy.require(ctx, actions.MEMBER_EXPORT, counted=False)
-    members.require_sort(sort)
-    found = await repository.list_members(
+    members.require_sort_column(sort)
+    records = await member_repository.list_members(
         ctx,
         query=query.strip(),
         role=role,
         sort=sort,
         descending=descending,
         after=after,
-        limit=STEP + 1,
+        limit=BATCH_SIZE + 1,
     )
-    rows = [members.of(membership, user) for membership, user in found[:STEP]]
-    return rows, rows[-1].id if len(found) > STEP else ""
+    rows = [members.build_member(membership, user) for membership, user in records[:BATCH_SIZE]]
+    return rows, rows[-1].id if len(records) > BATCH_SIZE else ""
 
 
-async def begin_events(ctx: Ctx, typed: Mapping[str, str]) -> None:
+async def start_event_export(ctx: Ctx, form_values: Mapping[str, str]) -> None:
     """`typed`: as `audit.filters` reads it. Raises Refused, Invalid."""
     policy.require(ctx, actions.AUDIT_READ)  # no file of what the page does not show
     policy.require(ctx, actions.AUDIT_EXPORT)
-    filters.read(typed)
-    await hit(Limit.EXPORT_TENANT, ctx.tenant_id)
-    shown = {f"{name}_filter": typed.get(name, "").strip() for name in filters.FIELDS}
-    trail.record(ctx, "audit.exported", ctx.tenant_id, **_kept(shown))
+    filters.parse_filter(form_values)
+    await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
+    active_filters = {f"{name}_filter": form_values.get(name, "").strip() for name in filters.FIELDS}
+    audit_log.record(ctx, "audit.exported", ctx.tenant_id, **_drop_empty(active_filters))
 
 
-async def list_events(ctx: Ctx, wanted: trail.Filter, *, after: str = "") -> trail.Page:
+async def list_event_batch(
+    ctx: Ctx, event_filter: audit_log.AuditFilter, *, after: str = ""
+) -> audit_log.AuditEventPage:
     """As far back as the page shows."""
     policy.require(ctx, actions.AUDIT_READ, counted=False)
     policy.require(ctx, actions.AUDIT_EXPORT, counted=False)
-    return await trail.export_events(ctx, history.as_shown(ctx, wanted), after=after)
+    return await audit_log.export_events(ctx, audit_reader.limit_to_retention(ctx, event_filter), after=after)
 
 
-def _kept(shown: Mapping[str, str]) -> dict[str, Any]:
-    return {name: value for name, value in shown.items() if value}
+def _drop_empty(values: Mapping[str, str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy import ARRAY, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
-from shared.core.db import TenantRow, moment, now, text_enum
+from shared.core.db import TenantRow, now, text_enum, timestamptz
 from shared.core.ids import new_id
 
 
@@ -50,7 +50,7 @@ class Tenant(SQLModel, table=True):
     name: str
     state: TenantState = Field(default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState))
     state_reason: str = ""
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     # Raised by triggers when what this tenant may use has changed: what is kept under another number is stale.
     rights_version: int = 0
 
@@ -65,7 +65,7 @@ class SignUp(SQLModel, table=True):
     name: str
     organisation: str
     password_hash: str
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class RoleRow(TenantRow, table=True):
@@ -82,8 +82,8 @@ class RoleRow(TenantRow, table=True):
     builtin: bool = True
     sentence: str = ""
     permissions: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    deleted_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    deleted_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class Membership(TenantRow, table=True):
@@ -93,10 +93,10 @@ class Membership(TenantRow, table=True):
     user_id: str = Field(foreign_key="user.id")
     role: str  # foreign key (tenant_id, role) -> role(tenant_id, key)
     state: MembershipState = Field(default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState))
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    ended_at: datetime | None = Field(default=None, sa_type=moment())  # while deactivated or removed
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    ended_at: datetime | None = Field(default=None, sa_type=timestamptz())  # while deactivated or removed
     ended_by: str = ""  # name of the person, as it was then
-    seen_at: datetime | None = Field(default=None, sa_type=moment())
+    seen_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class Invitation(TenantRow, table=True):
@@ -111,11 +111,11 @@ class Invitation(TenantRow, table=True):
     nonce: int = 1
     invited_by: str  # user id
     invited_by_name: str
-    expires_at: datetime = Field(sa_type=moment())
+    expires_at: datetime = Field(sa_type=timestamptz())
     sent_nonce: int = 0  # up to which nonce the mail has gone out
     membership_id: str | None = None  # of the person who accepted
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    ended_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    ended_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class TenantSettings(TenantRow, table=True):
@@ -127,8 +127,8 @@ class TenantSettings(TenantRow, table=True):
     colour: str = ""
     logo: bytes | None = Field(default=None, sa_type=LargeBinary)  # PNG, re-encoded by us
     logo_digest: str = ""  # sha256 of `logo`, in its address, so that browsers may keep it
-    onboarded_at: datetime | None = Field(default=None, sa_type=moment())
-    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+    onboarded_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class ProvisioningStep(TenantRow, table=True):
@@ -140,8 +140,8 @@ class ProvisioningStep(TenantRow, table=True):
     state: StepState = Field(default=StepState.WAITING, sa_type=text_enum(StepState))
     attempts: int = 0
     error: str = ""
-    started_at: datetime | None = Field(default=None, sa_type=moment())
-    finished_at: datetime | None = Field(default=None, sa_type=moment())
+    started_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    finished_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class ChecklistItem(TenantRow, table=True):
@@ -150,7 +150,7 @@ class ChecklistItem(TenantRow, table=True):
     id: str = Field(default_factory=lambda: new_id("chk"), primary_key=True)
     key: str
     position: int
-    done_at: datetime | None = Field(default=None, sa_type=moment())
+    done_at: datetime | None = Field(default=None, sa_type=timestamptz())
     done_by: str = ""
 
 
@@ -166,11 +166,11 @@ class Notification(TenantRow, table=True):
     body: str
     href: str = ""
     dedupe: str
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
-    read_at: datetime | None = Field(default=None, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    read_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
-class MailChoice(TenantRow, table=True):
+class MailPreference(TenantRow, table=True):
     """Whether one person wants mails of a kind from one tenant. Without a row they do."""
 
     __tablename__ = "mail_choice"
@@ -179,7 +179,7 @@ class MailChoice(TenantRow, table=True):
     user_id: str = Field(foreign_key="user.id")
     kind: str
     wanted: bool
-    changed_at: datetime = Field(default_factory=now, sa_type=moment())
+    changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class TenantKey(TenantRow, table=True):
@@ -190,4 +190,4 @@ class TenantKey(TenantRow, table=True):
     id: str = Field(default="dek", primary_key=True)
     kek_id: int
     wrapped: bytes = Field(sa_type=LargeBinary)
-    created_at: datetime = Field(default_factory=now, sa_type=moment())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())

@@ -3,32 +3,32 @@
 from collections.abc import Sequence
 
 from shared.access import actions, policy
-from shared.core import notices
-from shared.core.ctx import Ctx
+from shared.core import live_events
+from shared.core.context import Ctx
 from shared.core.errors import NotFound
-from shared.tenancy import repository
+from shared.tenancy import notification_repository
 from shared.tenancy.models import Notification
 
-MOST = 50
+MAX_LISTED = 50
 
 
-async def list_for_me(ctx: Ctx) -> Sequence[Notification]:
+async def list_my_notifications(ctx: Ctx) -> Sequence[Notification]:
     """Newest first."""
     policy.require(ctx, actions.NOTIFICATION_READ)
-    return await repository.list_notifications(ctx, ctx.actor_id, MOST)
+    return await notification_repository.list_notifications(ctx, ctx.actor_id, MAX_LISTED)
 
 
 async def count_unread(ctx: Ctx) -> int:
     policy.require(ctx, actions.NOTIFICATION_READ)
-    return await repository.count_unread(ctx, ctx.actor_id)
+    return await notification_repository.count_unread(ctx, ctx.actor_id)
 
 
 async def mark_read(ctx: Ctx, notification_id: str) -> None:
     """Raises NotFound, also for somebody else's."""
     policy.require(ctx, actions.NOTIFICATION_READ)
-    if not await repository.mark_read(ctx, ctx.actor_id, notification_id):
+    if not await notification_repository.mark_read(ctx, ctx.actor_id, notification_id):
         raise NotFound("There is no such notification.", "Reload the page.")
-    await notices.page(ctx.session, ctx.tenant_id, f"person:{ctx.actor_id}")
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, f"person:{ctx.actor_id}")
 
 
 async def add(
@@ -38,12 +38,12 @@ async def add(
     row = Notification(
         tenant_id=ctx.tenant_id, user_id=user_id, kind=kind, title=title, body=body, href=href, dedupe=dedupe
     )
-    added = await repository.add_notification(ctx, row)
+    added = await notification_repository.add_notification(ctx, row)
     if added:
-        await notices.page(ctx.session, ctx.tenant_id, f"person:{user_id}")
+        await live_events.refresh_pages(ctx.session, ctx.tenant_id, f"person:{user_id}")
     return row.id if added else ""
 
 
-async def find(ctx: Ctx, notification_id: str) -> Notification | None:
+async def get_notification(ctx: Ctx, notification_id: str) -> Notification | None:
     """Of anybody in this tenant. For jobs that tell it by mail, too."""
-    return await repository.get_notification(ctx, notification_id)
+    return await notification_repository.get_notification(ctx, notification_id)

@@ -9,28 +9,38 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
-from shared.audit import trail
-from shared.core import crypto, notices
+from shared.audit import audit_log
+from shared.core import crypto, live_events
+from shared.core import rows as repository
 from shared.core.config import settings
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.entitlements import holdings
+from shared.entitlements import assignments
 from shared.jobs import mail, queue
-from shared.tenancy import checklist, notifications, repository
+from shared.tenancy import (
+    member_repository,
+    notifications,
+    onboarding_checklist,
+    provisioning_repository,
+    role_repository,
+    tenant_repository,
+)
 from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings, TenantState
 
-TASK = "tenancy.provision"
-CREATE_CUSTOMER = "billing.create_customer"  # a task of billing, which stands above us
+TASK_NAME = "tenancy.provision"
+CREATE_CUSTOMER_TASK = "billing.create_customer"  # a task of billing, which stands above us
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepDefinition:
     key: str
     title: str
     run: Callable[[Ctx], Awaitable[None]]
-    founding: bool = False  # in the transaction that founds the tenant
-    verified: bool = False  # waits until the founder's address is proven: nobody else is to be welcomed
+    runs_on_creation: bool = False  # in the transaction that founds the tenant
+    needs_verified_owner: bool = (
+        False  # waits until the founder's address is proven: nobody else is to be welcomed
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,44 +53,44 @@ class StepView:
     finished_at: datetime | None
 
 
-async def _roles(ctx: Ctx) -> None:
-    await repository.add_roles(ctx)
+async def _add_roles(ctx: Ctx) -> None:
+    await role_repository.add_builtin_roles(ctx)
 
 
-async def _owner(ctx: Ctx) -> None:
+async def _add_owner(ctx: Ctx) -> None:
     row = Membership(tenant_id=ctx.tenant_id, user_id=ctx.actor_id, role="owner")
-    if await repository.get_membership_of(ctx, ctx.actor_id) is None:
+    if await member_repository.get_membership_of_user(ctx, ctx.actor_id) is None:
         ctx.session.add(row)
         await ctx.session.flush()
 
 
-async def _settings(ctx: Ctx) -> None:
+async def _add_settings(ctx: Ctx) -> None:
     await repository.insert_missing(ctx, [TenantSettings(tenant_id=ctx.tenant_id)])
     key = crypto.new_dek()
-    await repository.add_key(ctx, key.kek_id, key.wrapped)
+    await tenant_repository.add_key(ctx, key.kek_id, key.wrapped)
 
 
-async def _plan(ctx: Ctx) -> None:
-    await holdings.begin(ctx)
+async def _assign_plan(ctx: Ctx) -> None:
+    await assignments.assign_first_plan(ctx)
 
 
-async def _flags(ctx: Ctx) -> None:
-    await holdings.seed_flags(ctx)
+async def _seed_flags(ctx: Ctx) -> None:
+    await assignments.seed_flags(ctx)
 
 
-async def _billing(ctx: Ctx) -> None:
+async def _enqueue_billing_account(ctx: Ctx) -> None:
     """Promised, and out of turn: whether the payment provider answers is nothing that a new tenant waits for."""
-    await queue.put(ctx, CREATE_CUSTOMER, in_turn=False)
+    await queue.put(ctx, CREATE_CUSTOMER_TASK, ordered=False)
 
 
-async def _checklist(ctx: Ctx) -> None:
-    await checklist.add_all(ctx)
+async def _add_checklist(ctx: Ctx) -> None:
+    await onboarding_checklist.add_items(ctx)
 
 
-async def _welcome_mail(ctx: Ctx) -> None:
+async def _send_welcome_mail(ctx: Ctx) -> None:
     """The Message-ID is the tenant's, so that the same mail sent again is known to be the same."""
-    for owner in await repository.lock_owners(ctx):
-        person = await repository.get_person(ctx, owner.user_id)
+    for owner in await member_repository.lock_owners(ctx):
+        person = await member_repository.get_user(ctx, owner.user_id)
         link = f"{settings().tenant_url}/t/{ctx.slug}/home"
         await mail.send(
             person.email,
@@ -92,8 +102,8 @@ async def _welcome_mail(ctx: Ctx) -> None:
         )
 
 
-async def _welcome(ctx: Ctx) -> None:
-    for owner in await repository.lock_owners(ctx):
+async def _notify_owners(ctx: Ctx) -> None:
+    for owner in await member_repository.lock_owners(ctx):
         await notifications.add(
             ctx,
             owner.user_id,
@@ -106,78 +116,78 @@ async def _welcome(ctx: Ctx) -> None:
 
 
 STEPS = (
-    Step("roles", "Roles", _roles, founding=True),
-    Step("owner", "Owner", _owner, founding=True),
-    Step("settings", "Settings and data key", _settings),
-    Step("plan", "Plan", _plan),
-    Step("flags", "Flags of the plan", _flags),
-    Step("billing", "Billing account", _billing),
-    Step("checklist", "First steps", _checklist),
-    Step("welcome_mail", "Welcome mail", _welcome_mail, verified=True),
-    Step("welcome", "Welcome", _welcome, verified=True),
+    StepDefinition("roles", "Roles", _add_roles, runs_on_creation=True),
+    StepDefinition("owner", "Owner", _add_owner, runs_on_creation=True),
+    StepDefinition("settings", "Settings and data key", _add_settings),
+    StepDefinition("plan", "Plan", _assign_plan),
+    StepDefinition("flags", "Flags of the plan", _seed_flags),
+    StepDefinition("billing", "Billing account", _enqueue_billing_account),
+    StepDefinition("checklist", "First steps", _add_checklist),
+    StepDefinition("welcome_mail", "Welcome mail", _send_welcome_mail, needs_verified_owner=True),
+    StepDefinition("welcome", "Welcome", _notify_owners, needs_verified_owner=True),
 )
-_BY_KEY = {step.key: step for step in STEPS}
-TITLES = {step.key: step.title for step in STEPS}
+_STEPS_BY_KEY = {step.key: step for step in STEPS}
+STEP_TITLES = {step.key: step.title for step in STEPS}
 
 
-async def begin(ctx: Ctx) -> None:
+async def start(ctx: Ctx) -> None:
     """For the founding transaction: writes down all steps, runs the founding ones, promises the rest."""
     steps = [
         ProvisioningStep(tenant_id=ctx.tenant_id, id=new_id("stp"), key=step.key, position=position)
         for position, step in enumerate(STEPS)
     ]
     await repository.insert_missing(ctx, steps)
-    rows = {row.key: row for row in await repository.lock_steps(ctx)}
+    rows = {row.key: row for row in await provisioning_repository.lock_steps(ctx)}
     for step in STEPS:
-        if step.founding:
-            await _run(ctx, step, rows[step.key])
-    await queue.put(ctx, TASK)
+        if step.runs_on_creation:
+            await _run_step(ctx, step, rows[step.key])
+    await queue.put(ctx, TASK_NAME)
 
 
-async def go_on(ctx: Ctx) -> None:
+async def enqueue_waiting_steps(ctx: Ctx) -> None:
     """Promises the steps that waited: for the founder's address, or for the end of a suspension."""
-    await queue.put(ctx, TASK)
+    await queue.put(ctx, TASK_NAME)
 
 
-async def run_next(ctx: Ctx) -> str:
+async def run_next_step(ctx: Ctx) -> str:
     """Runs the first step that is not done and promises the one after it. Its key, "" when none is due.
 
     An error rolls everything back; `fail` then writes it down in a transaction of its own.
     """
-    rows = await repository.lock_steps(ctx)
-    waiting = [row for row in rows if row.state is not StepState.DONE]
-    if not waiting:
+    rows = await provisioning_repository.lock_steps(ctx)
+    open_rows = [row for row in rows if row.state is not StepState.DONE]
+    if not open_rows:
         return ""
-    row = waiting[0]
-    if _BY_KEY[row.key].verified and ctx.tenant_state == TenantState.PENDING_VERIFICATION:
+    row = open_rows[0]
+    if _STEPS_BY_KEY[row.key].needs_verified_owner and ctx.tenant_state == TenantState.PENDING_VERIFICATION:
         return ""  # verifying promises it again
-    await _run(ctx, _BY_KEY[row.key], row)
-    if len(waiting) > 1:
-        await queue.put(ctx, TASK)
+    await _run_step(ctx, _STEPS_BY_KEY[row.key], row)
+    if len(open_rows) > 1:
+        await queue.put(ctx, TASK_NAME)
     return row.key
 
 
-async def fail(ctx: Ctx, problem: BaseException) -> None:
+async def record_failure(ctx: Ctx, problem: BaseException) -> None:
     """Writes down that the step which is due failed. The queue tries again."""
-    for row in await repository.lock_steps(ctx):
+    for row in await provisioning_repository.lock_steps(ctx):
         if row.state is not StepState.DONE:
             row.state, row.attempts = StepState.FAILED, row.attempts + 1
             row.error = f"{type(problem).__name__}: it will be tried again."
             row.started_at = row.started_at or now()
             ctx.session.add(row)
-            trail.record(ctx, "provisioning.step_failed", row.key, problem=type(problem).__name__)
-            await _changed(ctx)
+            audit_log.record(ctx, "provisioning.step_failed", row.key, problem=type(problem).__name__)
+            await _publish_change(ctx)
             return
 
 
 async def list_steps(ctx: Ctx) -> Sequence[StepView]:
     policy.require(ctx, actions.HOME_READ)
-    return [view(row) for row in await repository.list_steps(ctx)]
+    return [build_step_view(row) for row in await provisioning_repository.list_steps(ctx)]
 
 
-def view(row: ProvisioningStep) -> StepView:
+def build_step_view(row: ProvisioningStep) -> StepView:
     """A step that there is no more keeps its key for a title."""
-    title = TITLES.get(row.key, row.key)
+    title = STEP_TITLES.get(row.key, row.key)
     return StepView(row.key, title, row.state, row.attempts, row.error, row.finished_at)
 
 
@@ -189,22 +199,22 @@ async def retry(ctx: Ctx) -> None:
 
 async def resume(ctx: Ctx, reason: str) -> None:
     """The same for callers that were already asked for their right, such as an operator's action."""
-    if all(row.state is StepState.DONE for row in await repository.lock_steps(ctx)):
+    if all(row.state is StepState.DONE for row in await provisioning_repository.lock_steps(ctx)):
         return
-    trail.record(ctx, "provisioning.resumed", ctx.tenant_id, reason=reason)
-    await _changed(ctx)
-    await queue.put(ctx, TASK)
+    audit_log.record(ctx, "provisioning.resumed", ctx.tenant_id, reason=reason)
+    await _publish_change(ctx)
+    await queue.put(ctx, TASK_NAME)
 
 
-async def _run(ctx: Ctx, step: Step, row: ProvisioningStep) -> None:
-    began = now()
+async def _run_step(ctx: Ctx, step: StepDefinition, row: ProvisioningStep) -> None:
+    started_at = now()
     await step.run(ctx)
     row.state, row.attempts, row.error = StepState.DONE, row.attempts + 1, ""
-    row.started_at, row.finished_at = began, now()
+    row.started_at, row.finished_at = started_at, now()
     ctx.session.add(row)
-    trail.record(ctx, "provisioning.step_done", step.key)
-    await _changed(ctx)
+    audit_log.record(ctx, "provisioning.step_done", step.key)
+    await _publish_change(ctx)
 
 
-async def _changed(ctx: Ctx) -> None:
-    await notices.page(ctx.session, ctx.tenant_id, "provisioning")
+async def _publish_change(ctx: Ctx) -> None:
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, "provisioning")

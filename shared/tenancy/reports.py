@@ -1,7 +1,7 @@
 """How a tenant works: its people week by week, who changed how much, and what was refused.
 
 From the histories, the trail and the counted decisions; nothing is kept for it. What was refused is counted a few
-seconds late and may be a little low, never too high (`access.evidence`).
+seconds late and may be a little low, never too high (`access.decision_counts`).
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.access import actions, policy
-from shared.access.evidence import ERROR
-from shared.access.reasons import ALLOWING
-from shared.core.ctx import Ctx
+from shared.access.decision_counts import ERROR_REASON
+from shared.access.refusal_codes import ALLOWED_REASONS
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.tenancy import reports_repository as repository
 
-WEEKS = 12
-MOST = 10  # lines of a list
+WEEK_COUNT = 12
+MAX_ROWS = 10  # lines of a list
 
 
 @dataclass(frozen=True, slots=True)
-class Week:
+class WeeklyActivity:
     starts_at: datetime  # Monday, UTC
-    people: int  # active at its end, or now
+    active_members: int  # active at its end, or now
     open_invitations: int  # at its end, or now
     invited: int
     joined: int
@@ -30,21 +30,21 @@ class Week:
 
     @property
     def seats(self) -> int:
-        return self.people + self.open_invitations
+        return self.active_members + self.open_invitations
 
 
 @dataclass(frozen=True, slots=True)
-class Changer:
-    type: str  # of the actor
+class ActorActivity:
+    actor_type: str  # of the actor
     id: str
     name: str
     changes: int
-    kinds: int  # of change
+    action_count: int  # of change
     at: datetime  # the last one
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class RefusalTotal:
     reason: str
     action: str  # name
     count: int
@@ -53,22 +53,25 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ActivityReport:
     since: datetime
-    weeks: Sequence[Week]  # oldest first; the last one still runs
-    changers: Sequence[Changer]
-    refusals: Sequence[Refusals]
+    weeks: Sequence[WeeklyActivity]  # oldest first; the last one still runs
+    top_actors: Sequence[ActorActivity]
+    refusals: Sequence[RefusalTotal]
 
 
-async def read(ctx: Ctx) -> Report:
+async def get_report(ctx: Ctx) -> ActivityReport:
     policy.require(ctx, actions.REPORT_READ)
     at = now()
     monday = (at - timedelta(days=at.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
-    starts = [monday - timedelta(weeks=back) for back in reversed(range(WEEKS))]
+    starts = [monday - timedelta(weeks=back) for back in reversed(range(WEEK_COUNT))]
     since = starts[0]
-    return Report(
+    return ActivityReport(
         since,
-        [Week(*row) for row in await repository.list_weeks(ctx, starts, at)],
-        [Changer(*row) for row in await repository.list_changers(ctx, since, MOST)],
-        [Refusals(*row) for row in await repository.list_refusals(ctx, since, [*ALLOWING, ERROR], MOST)],
+        [WeeklyActivity(*row) for row in await repository.list_weeks(ctx, starts, at)],
+        [ActorActivity(*row) for row in await repository.list_top_actors(ctx, since, MAX_ROWS)],
+        [
+            RefusalTotal(*row)
+            for row in await repository.list_refusals(ctx, since, [*ALLOWED_REASONS, ERROR_REASON], MAX_ROWS)
+        ],
     )

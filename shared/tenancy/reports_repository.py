@@ -10,10 +10,10 @@ from sqlmodel import col, select
 
 from shared.access.models import DecisionTally
 from shared.audit.models import AuditEvent
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 
 # Per week: what stood at its end, and what happened in it. A person who comes back has joined again.
-WEEKS = text("""
+WEEKS_SQL = text("""
     with week as (
         select at as starts_at, coalesce(lead(at) over (order by at), cast(:until as timestamptz)) as ends_at
         from unnest(cast(:starts as timestamptz[])) as at
@@ -41,12 +41,12 @@ async def list_weeks(
 ) -> Sequence[tuple[datetime, int, int, int, int, int]]:
     """(start, active people, open invitations, invited, joined, left); the last week ends with `until`."""
     connection = await ctx.session.connection()
-    given = {"tenant_id": ctx.tenant_id, "starts": list(starts), "until": until}
-    rows: Sequence[Any] = (await connection.execute(WEEKS, given)).all()
+    parameters = {"tenant_id": ctx.tenant_id, "starts": list(starts), "until": until}
+    rows: Sequence[Any] = (await connection.execute(WEEKS_SQL, parameters)).all()
     return [tuple(row) for row in rows]
 
 
-async def list_changers(
+async def list_top_actors(
     ctx: Ctx, since: datetime, limit: int
 ) -> Sequence[tuple[str, str, str, int, int, datetime]]:
     """(type, id, newest name, changes, different kinds of change, last one), the busiest first."""
@@ -72,23 +72,23 @@ async def list_changers(
 
 
 async def list_refusals(
-    ctx: Ctx, since: datetime, apart_from: Sequence[str], limit: int
+    ctx: Ctx, since: datetime, excluded_reasons: Sequence[str], limit: int
 ) -> Sequence[tuple[str, str, int, int, datetime]]:
     """(reason, action, how often, by how many, last), the most frequent first."""
     count = func.sum(col(DecisionTally.count)).label("count")
-    what = (col(DecisionTally.reason), col(DecisionTally.action))
+    group_columns = (col(DecisionTally.reason), col(DecisionTally.action))
     statement: Any = (
         select(  # type: ignore[call-overload]
-            *what,
+            *group_columns,
             count,
             func.count(col(DecisionTally.actor_id).distinct()),
             func.max(col(DecisionTally.at)),
         )
         .where(DecisionTally.tenant_id == ctx.tenant_id)
         .where(col(DecisionTally.at) >= since)
-        .where(col(DecisionTally.reason).not_in(apart_from))
-        .group_by(*what)
-        .order_by(count.desc(), *what)
+        .where(col(DecisionTally.reason).not_in(excluded_reasons))
+        .group_by(*group_columns)
+        .order_by(count.desc(), *group_columns)
         .limit(limit)
     )
     return [tuple(row) for row in (await ctx.session.exec(statement)).all()]

@@ -10,53 +10,63 @@ from typing import Any
 
 from shared.access import actions, policy
 from shared.access.permissions import Permission
-from shared.access.roles import OF_EVERY_ROLE, OF_OWNERS, ROLES, Role
-from shared.audit import trail
-from shared.core import notices
-from shared.core.ctx import Ctx
+from shared.access.roles import OWNER_ONLY_PERMISSIONS, REQUIRED_PERMISSIONS, ROLES, Role
+from shared.audit import audit_log
+from shared.core import live_events
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import new_id
 from shared.identity import users
-from shared.tenancy import repository, seats
+from shared.tenancy import role_repository, seats
 from shared.tenancy.models import RoleRow
 
-LONGEST_NAME, LONGEST_SENTENCE = 60, 200
-GIVABLE = frozenset(Permission) - OF_OWNERS
+MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH = 60, 200
+ASSIGNABLE_PERMISSIONS = frozenset(Permission) - OWNER_ONLY_PERMISSIONS
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RoleUsage:
     """A role and how many have it, or will have it when they accept."""
 
     role: Role
-    people: int
-    promised: int
+    members: int
+    pending_invitations: int
 
 
-def of(row: RoleRow) -> Role:
+def build_role(row: RoleRow) -> Role:
     """What the row means. One that was deleted may do nothing."""
     if row.builtin:
         return ROLES[row.key]
-    permissions = frozenset() if row.deleted_at else frozenset(row.permissions) & GIVABLE
+    permissions = frozenset() if row.deleted_at else frozenset(row.permissions) & ASSIGNABLE_PERMISSIONS
     return Role(row.key, row.name, row.sentence, permissions)
 
 
-async def list_held(ctx: Ctx) -> Sequence[Held]:
+async def list_role_usage(ctx: Ctx) -> Sequence[RoleUsage]:
     """All of them, in the order of `list_all`."""
     policy.require(ctx, actions.ROLE_READ)
-    people, promised = await repository.count_holders(ctx), await repository.count_promised(ctx)
-    return [Held(one, people.get(one.key, 0), promised.get(one.key, 0)) for one in await list_all(ctx)]
+    members, invitations = (
+        await role_repository.count_members_by_role(ctx),
+        await role_repository.count_invitations_by_role(ctx),
+    )
+    return [
+        RoleUsage(role, members.get(role.key, 0), invitations.get(role.key, 0))
+        for role in await list_roles(ctx)
+    ]
 
 
 async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str]) -> Role:
     """A role of the tenant's own. Raises Invalid, Conflict for a taken name, Refused for more than the actor may do."""
     policy.require(ctx, actions.ROLE_CREATE)
-    name, sentence, wanted = _name(name), _sentence(sentence), _permissions(permissions)
-    await seats.freeze(ctx, actions.ROLE_CREATE)
-    policy.require_grantable(ctx, wanted)
-    policy.require(ctx, actions.ROLE_CREATE, used=len(await repository.list_own_roles(ctx)))
-    await _require_free(ctx, name)
+    name, sentence, permission_set = (
+        _clean_name(name),
+        _clean_sentence(sentence),
+        _clean_permissions(permissions),
+    )
+    await seats.lock_membership(ctx, actions.ROLE_CREATE)
+    policy.require_grantable(ctx, permission_set)
+    policy.require(ctx, actions.ROLE_CREATE, used=len(await role_repository.list_custom_roles(ctx)))
+    await _require_free_name(ctx, name)
 
     row_id = new_id("rol")
     row = RoleRow(
@@ -66,151 +76,160 @@ async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str
         name=name,
         builtin=False,
         sentence=sentence,
-        permissions=sorted(wanted),
+        permissions=sorted(permission_set),
     )
     ctx.session.add(row)
-    trail.record(ctx, "role.created", row.id, after=_told(row), role=name)
-    await _changed(ctx)
-    return of(row)
+    audit_log.record(ctx, "role.created", row.id, after=_audit_fields(row), role=name)
+    await _publish_change(ctx)
+    return build_role(row)
 
 
 async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: Collection[str]) -> None:
     """Counts at once for everybody who holds it. Raises as `create`, and NotFound for a built-in one."""
     policy.require(ctx, actions.ROLE_CHANGE)
-    name, sentence, wanted = _name(name), _sentence(sentence), _permissions(permissions)
-    await seats.freeze(ctx, actions.ROLE_CHANGE)
-    row = await _own(ctx, role_id)
-    policy.require_grantable(ctx, wanted)
-    await _require_free(ctx, name, other_than=row.key)
-    before = _told(row)
+    name, sentence, permission_set = (
+        _clean_name(name),
+        _clean_sentence(sentence),
+        _clean_permissions(permissions),
+    )
+    await seats.lock_membership(ctx, actions.ROLE_CHANGE)
+    row = await _require_custom_role(ctx, role_id)
+    policy.require_grantable(ctx, permission_set)
+    await _require_free_name(ctx, name, other_than=row.key)
+    before = _audit_fields(row)
 
-    row.name, row.sentence, row.permissions = name, sentence, sorted(wanted)
-    if _told(row) == before:
+    row.name, row.sentence, row.permissions = name, sentence, sorted(permission_set)
+    if _audit_fields(row) == before:
         return
     ctx.session.add(row)
-    trail.record(ctx, "role.changed", row.id, before=before, after=_told(row), role=name)
-    await _changed(ctx)
-    await notices.people(ctx.session, await repository.list_holders(ctx, row.key))
+    audit_log.record(ctx, "role.changed", row.id, before=before, after=_audit_fields(row), role=name)
+    await _publish_change(ctx)
+    await live_events.refresh_users(ctx.session, await role_repository.list_user_ids_with_role(ctx, row.key))
 
 
 async def delete(ctx: Ctx, role_id: str) -> None:
     """Raises NotFound, Refused while somebody holds it (object_state) or for one above the actor's own rights."""
     policy.require(ctx, actions.ROLE_DELETE)
-    await seats.freeze(ctx, actions.ROLE_DELETE)
-    row = await _own(ctx, role_id)
-    people, promised = await repository.count_holders(ctx), await repository.count_promised(ctx)
-    obstacle = held_said(people.get(row.key, 0), promised.get(row.key, 0))
+    await seats.lock_membership(ctx, actions.ROLE_DELETE)
+    row = await _require_custom_role(ctx, role_id)
+    members, invitations = (
+        await role_repository.count_members_by_role(ctx),
+        await role_repository.count_invitations_by_role(ctx),
+    )
+    obstacle = describe_usage(members.get(row.key, 0), invitations.get(row.key, 0))
     policy.require(ctx, actions.ROLE_DELETE, obstacle=obstacle)
 
     row.deleted_at = now()
     ctx.session.add(row)
-    trail.record(ctx, "role.deleted", row.id, before=_told(row), role=row.name)
-    await _changed(ctx)
+    audit_log.record(ctx, "role.deleted", row.id, before=_audit_fields(row), role=row.name)
+    await _publish_change(ctx)
 
 
 async def get(ctx: Ctx, key: str) -> Role | None:
     """None for one that does not exist, or not any more. For services that have asked for their right."""
     if key in ROLES:
         return ROLES[key]
-    row = await repository.get_role(ctx, key)
-    return of(row) if row is not None and row.deleted_at is None else None
+    row = await role_repository.get_role(ctx, key)
+    return build_role(row) if row is not None and row.deleted_at is None else None
 
 
-async def permissions(ctx: Ctx, key: str) -> frozenset[str] | None:
+async def get_permissions(ctx: Ctx, key: str) -> frozenset[str] | None:
     """For `policy.require_grantable`: None where there is no such role. A deleted one may still be taken away."""
     if key in ROLES:
         return ROLES[key].permissions
-    row = await repository.get_role(ctx, key)
-    return of(row).permissions if row is not None else None
+    row = await role_repository.get_role(ctx, key)
+    return build_role(row).permissions if row is not None else None
 
 
-async def require_givable(ctx: Ctx, key: str) -> None:
+async def require_assignable(ctx: Ctx, key: str) -> None:
     """For services that give it, under the lock of the members: it exists, and may not do more than the actor."""
-    found = await get(ctx, key)
-    policy.require_grantable(ctx, found.permissions if found else None)
+    role = await get(ctx, key)
+    policy.require_grantable(ctx, role.permissions if role else None)
 
 
-async def name(ctx: Ctx, key: str) -> str:
-    row = await repository.get_role(ctx, key)
+async def get_name(ctx: Ctx, key: str) -> str:
+    row = await role_repository.get_role(ctx, key)
     return row.name if row is not None else key
 
 
-async def said(ctx: Ctx, key: str) -> str:
+async def get_audit_name(ctx: Ctx, key: str) -> str:
     """As the trail names it: a tenant's own role by its name of that time."""
-    return key if key in ROLES else await name(ctx, key)
+    return key if key in ROLES else await get_name(ctx, key)
 
 
-async def list_all(ctx: Ctx) -> Sequence[Role]:
+async def list_roles(ctx: Ctx) -> Sequence[Role]:
     """From the most to the least, then the tenant's own by name. For services and pages that show roles by name."""
-    return [*ROLES.values(), *(of(row) for row in await repository.list_own_roles(ctx))]
+    return [*ROLES.values(), *(build_role(row) for row in await role_repository.list_custom_roles(ctx))]
 
 
-def held_said(people: int, promised: int) -> str:
+def describe_usage(members: int, invitations: int) -> str:
     """Why a role cannot go, "" when it can: "3 people hold it, 1 invitation promises it."."""
     parts = [
-        f"{count} {one if count == 1 else many}"
-        for count, one, many in (
-            (people, "person holds it", "people hold it"),
-            (promised, "invitation promises it", "invitations promise it"),
+        f"{count} {singular if count == 1 else plural}"
+        for count, singular, plural in (
+            (members, "person holds it", "people hold it"),
+            (invitations, "invitation promises it", "invitations promise it"),
         )
         if count
     ]
     return f"{', '.join(parts)}." if parts else ""
 
 
-async def _own(ctx: Ctx, role_id: str) -> RoleRow:
-    row = await repository.get_role(ctx, role_id)
+async def _require_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
+    row = await role_repository.get_role(ctx, role_id)
     if row is None or row.builtin or row.deleted_at is not None:
         raise NotFound("This role does not exist any more.", "Reload the page.")
-    policy.require_grantable(ctx, of(row).permissions)
+    policy.require_grantable(ctx, build_role(row).permissions)
     return row
 
 
-async def _require_free(ctx: Ctx, name: str, *, other_than: str = "") -> None:
-    builtin = name.casefold() in {one.name.casefold() for one in ROLES.values()}
-    if builtin or await repository.is_role_name_taken(ctx, name, other_than):
+async def _require_free_name(ctx: Ctx, name: str, *, other_than: str = "") -> None:
+    builtin = name.casefold() in {role.name.casefold() for role in ROLES.values()}
+    if builtin or await role_repository.is_role_name_taken(ctx, name, other_than):
         raise Conflict(f"There is a role called {name} already.", "Choose another name.", reason="name_taken")
 
 
-def _name(text: str) -> str:
+def _clean_name(text: str) -> str:
     name = " ".join(text.split())
     problem = ""
     if not name:
         problem = "A role needs a name."
-    elif len(name) > LONGEST_NAME:
-        problem = f"A name has at most {LONGEST_NAME} characters; this one has {len(name):,}."
-    elif not users.can_be_shown(name):
+    elif len(name) > MAX_NAME_LENGTH:
+        problem = f"A name has at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
+    elif not users.is_displayable(name):
         problem = "The name holds characters that cannot be shown."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
     return name
 
 
-def _sentence(text: str) -> str:
+def _clean_sentence(text: str) -> str:
     sentence = " ".join(text.split())
     problem = ""
-    if len(sentence) > LONGEST_SENTENCE:
-        problem = f"A description has at most {LONGEST_SENTENCE} characters; this one has {len(sentence):,}."
-    elif sentence and not users.can_be_shown(sentence):
+    if len(sentence) > MAX_SENTENCE_LENGTH:
+        problem = (
+            f"A description has at most {MAX_SENTENCE_LENGTH} characters; this one has {len(sentence):,}."
+        )
+    elif sentence and not users.is_displayable(sentence):
         problem = "The description holds characters that cannot be shown."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"sentence": problem})
     return sentence
 
 
-def _permissions(wanted: Collection[str]) -> frozenset[str]:
+def _clean_permissions(requested_permissions: Collection[str]) -> frozenset[str]:
     """With those that no role can be without."""
-    if not frozenset(wanted) <= frozenset(Permission):
+    if not frozenset(requested_permissions) <= frozenset(Permission):
         raise Invalid("There is no such permission.", "Reload the page and choose again.")
-    if not OF_OWNERS.isdisjoint(wanted):
+    if not OWNER_ONLY_PERMISSIONS.isdisjoint(requested_permissions):
         raise Invalid("Only owners hand an organisation over.", "Leave this permission out.")
-    return frozenset(str(one) for one in (*wanted, *OF_EVERY_ROLE))
+    return frozenset(str(permission) for permission in (*requested_permissions, *REQUIRED_PERMISSIONS))
 
 
-def _told(row: RoleRow) -> dict[str, Any]:
+def _audit_fields(row: RoleRow) -> dict[str, Any]:
     return {"name": row.name, "sentence": row.sentence, "permissions": list(row.permissions)}
 
 
-async def _changed(ctx: Ctx) -> None:
-    await notices.page(ctx.session, ctx.tenant_id, "roles")
-    await notices.page(ctx.session, ctx.tenant_id, "members")  # whose choices they are
+async def _publish_change(ctx: Ctx) -> None:
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, "roles")
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")  # whose choices they are

@@ -6,40 +6,40 @@ from typing import Any
 import reflex as rx
 from reflex.style import set_color_mode
 
-from shared.ui.form import icon, menu
-from shared.ui.native import NativeForm
-from shared.ui.table import avatar
+from shared.ui.controls import icon, menu
+from shared.ui.native_form import NativeForm
+from shared.ui.tables import avatar
 
-SIGN_OUT = "sign-out"  # id of the form that the menu item submits
+SIGN_OUT_FORM_ID = "sign-out"  # id of the form that the menu item submits
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OrganisationLink:
     """A row of the switcher."""
 
     name: str
     role: str
     letter: str
     href: str
-    here: bool
+    is_current: bool
 
 
 @dataclass(frozen=True)
-class Place:
+class MenuContext:
     """Where one is and who one is. Words, or vars of a state; "" until the page's load has answered."""
 
     name: Any
-    said: Any  # plan, or "Operator"
+    subtitle: Any  # plan, or "Operator"
     user: Any
     role: Any
     initials: Any
     letter: Any = ""
     picture: Any = None
-    others: Any = ()  # of Elsewhere
-    operator: bool = False
+    organisations: Any = ()  # of Elsewhere
+    is_operator: bool = False
 
 
-def mark() -> rx.Component:
+def logo() -> rx.Component:
     """Three compartments of a hull."""
     frame = rx.el.svg.rect(
         x="2.75",
@@ -55,21 +55,21 @@ def mark() -> rx.Component:
     return rx.el.svg(frame, walls, view_box="0 0 24 24", width="22", height="22", aria_hidden=True)
 
 
-def switcher(place: Place) -> rx.Component:
+def organisation_switcher(context: MenuContext) -> rx.Component:
     """Switching is a full page load (the socket belongs to the page), hence plain links."""
-    if place.operator:
+    if context.is_operator:
         return rx.el.div(
-            rx.el.span(mark(), "Bulkhead", class_name="row"),
+            rx.el.span(logo(), "Bulkhead", class_name="row"),
             rx.el.span("Operator", class_name="mark"),
             class_name="brandline",
         )
     words = rx.el.span(
-        rx.el.span(place.name, class_name="strong"),
-        rx.el.span(place.said, class_name="small"),
+        rx.el.span(context.name, class_name="strong"),
+        rx.el.span(context.subtitle, class_name="small"),
         class_name="who",
     )
     trigger = rx.el.button(
-        avatar(place.letter, square=True, picture=place.picture),
+        avatar(context.letter, square=True, picture=context.picture),
         words,
         icon("chevrons-up-down"),
         rx.el.span("Switch organisation", class_name="sr"),
@@ -78,30 +78,30 @@ def switcher(place: Place) -> rx.Component:
         data_testid="switcher",
     )
 
-    def other(one: Any) -> rx.Component:
+    def other(organisation: Any) -> rx.Component:
         return rx.menu.item(
             rx.el.a(
-                avatar(one.letter, square=True),
-                rx.el.span(one.name, class_name="cut"),
-                rx.el.span(one.role, class_name="end"),
-                rx.cond(one.here, icon("check")),
-                href=one.href,
+                avatar(organisation.letter, square=True),
+                rx.el.span(organisation.name, class_name="cut"),
+                rx.el.span(organisation.role, class_name="end"),
+                rx.cond(organisation.is_current, icon("check")),
+                href=organisation.href,
             ),
             as_child=True,
         )
 
     new = rx.menu.item(rx.el.a(icon("plus"), "New organisation", href="/organisations"), as_child=True)
-    return menu(trigger, rx.foreach(place.others, other), rx.menu.separator(), new)
+    return menu(trigger, rx.foreach(context.organisations, other), rx.menu.separator(), new)
 
 
-def user_menu(place: Place) -> rx.Component:
+def user_menu(context: MenuContext) -> rx.Component:
     words = rx.el.span(
-        rx.el.span(place.user, class_name="strong"),
-        rx.el.span(place.role, class_name="small"),
+        rx.el.span(context.user, class_name="strong"),
+        rx.el.span(context.role, class_name="small"),
         class_name="who",
     )
     trigger = rx.el.button(
-        avatar(place.initials),
+        avatar(context.initials),
         words,
         icon("ellipsis"),
         rx.el.span("Account menu", class_name="sr"),
@@ -112,7 +112,7 @@ def user_menu(place: Place) -> rx.Component:
     )
     account = rx.el.a(icon("user-round"), "Profile and security", href="/account")
     leave = rx.el.button(
-        icon("log-out"), "Sign out", type="button", data_submits=SIGN_OUT, class_name="plain"
+        icon("log-out"), "Sign out", type="button", data_submits=SIGN_OUT_FORM_ID, class_name="plain"
     )
     return menu(
         trigger,
@@ -128,4 +128,4 @@ def user_menu(place: Place) -> rx.Component:
 
 def sign_out_form() -> rx.Component:
     """Outside of the menu, which is gone before a form in it could be sent (assets/look.js submits it)."""
-    return NativeForm.create(id=SIGN_OUT, method="post", action="/auth/sign-out", hidden=True)
+    return NativeForm.create(id=SIGN_OUT_FORM_ID, method="post", action="/auth/sign-out", hidden=True)

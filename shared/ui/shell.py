@@ -6,23 +6,23 @@ from typing import Any
 import reflex as rx
 from reflex_components_core.react_router.dom import ReactRouterLink
 
-from shared.ui.feedback import closed, failure
-from shared.ui.form import button, icon
-from shared.ui.hull import hull
-from shared.ui.menus import Place, sign_out_form, switcher, user_menu
-from shared.ui.upsell import upsell
+from shared.ui.banners import error_state, refusal_notice
+from shared.ui.controls import button, icon
+from shared.ui.menus import MenuContext, organisation_switcher, sign_out_form, user_menu
+from shared.ui.panels import panel
+from shared.ui.upsell import upsell_panel
 
 
 @dataclass(frozen=True)
-class Link:
+class NavLink:
     """A page of the navigation. `href` and `count` may be vars; `shown` hides what one may not know of."""
 
     label: str
     href: Any
     glyph: str
-    tab: bool = False  # four of them make the tab bar of a phone
+    in_tab_bar: bool = False  # four of them make the tab bar of a phone
     count: Any = ""
-    shown: Any = True
+    visible: Any = True
     locked: Any = False  # shown, but not in the plan
 
 
@@ -30,40 +30,42 @@ def link(label: Any, href: Any, **props: Any) -> rx.Component:
     return ReactRouterLink.create(label, to=href, class_name=props.pop("class_name", "link"), **props)
 
 
-def navlink(item: Link, current: str) -> rx.Component:
-    here: dict[str, Any] = {"aria_current": "page"} if item.label == current else {}
+def nav_link(item: NavLink, current: str) -> rx.Component:
+    current_attrs: dict[str, Any] = {"aria_current": "page"} if item.label == current else {}
     count = rx.cond(item.count != "", rx.el.span(item.count, class_name="count"))
-    lock = [] if item.locked is False else [rx.cond(item.locked, _lock())]
-    found = ReactRouterLink.create(
-        icon(item.glyph), item.label, count, *lock, to=item.href, class_name="navlink", **here
+    lock = [] if item.locked is False else [rx.cond(item.locked, _lock_icon())]
+    nav_item = ReactRouterLink.create(
+        icon(item.glyph), item.label, count, *lock, to=item.href, class_name="navlink", **current_attrs
     )
-    return found if item.shown is True else rx.cond(item.shown, found)
+    return nav_item if item.visible is True else rx.cond(item.visible, nav_item)
 
 
-def _lock() -> rx.Component:
+def _lock_icon() -> rx.Component:
     return rx.el.span(icon("lock"), rx.el.span(" (not in your plan)", class_name="sr"), class_name="locked")
 
 
-def groups(nav: dict[str, list[Link]], current: str) -> list[rx.Component]:
-    def group(name: str, items: list[Link]) -> rx.Component:
+def nav_groups(nav: dict[str, list[NavLink]], current: str) -> list[rx.Component]:
+    def group(name: str, items: list[NavLink]) -> rx.Component:
         title = [rx.el.h2(name)] if name else []
-        return rx.el.div(*title, *[navlink(item, current) for item in items])
+        return rx.el.div(*title, *[nav_link(item, current) for item in items])
 
     return [group(name, items) for name, items in nav.items()]
 
 
-def tab_bar(nav: dict[str, list[Link]], current: str) -> rx.Component:
-    tabs = [item for items in nav.values() for item in items if item.tab]
+def tab_bar(nav: dict[str, list[NavLink]], current: str) -> rx.Component:
+    tabs = [item for items in nav.values() for item in items if item.in_tab_bar]
 
-    def tab(item: Link) -> rx.Component:
-        here: dict[str, Any] = {"aria_current": "page"} if item.label == current else {}
-        found = ReactRouterLink.create(icon(item.glyph), item.label, to=item.href, class_name="tab", **here)
-        return found if item.shown is True else rx.cond(item.shown, found)
+    def tab(item: NavLink) -> rx.Component:
+        current_attrs: dict[str, Any] = {"aria_current": "page"} if item.label == current else {}
+        tab_link = ReactRouterLink.create(
+            icon(item.glyph), item.label, to=item.href, class_name="tab", **current_attrs
+        )
+        return tab_link if item.visible is True else rx.cond(item.visible, tab_link)
 
     more = rx.el.button(icon("menu"), "More", class_name="tab", type="button")
     sheet = rx.dialog.content(
         rx.dialog.title("All pages", class_name="sr"),
-        rx.dialog.close(rx.el.div(*groups(nav, current), class_name="sheet-links")),
+        rx.dialog.close(rx.el.div(*nav_groups(nav, current), class_name="sheet-links")),
         aria_describedby=None,
         class_name="sheet",
     )
@@ -75,33 +77,33 @@ def tab_bar(nav: dict[str, list[Link]], current: str) -> rx.Component:
     )
 
 
-def head(
+def page_header(
     title: Any,
     *,
-    said: Any = "",
+    description: Any = "",
     actions: list[rx.Component] | None = None,
-    above: rx.Component | None = None,
-    beside: Any = None,
+    breadcrumbs: rx.Component | None = None,
+    badges: Any = None,
 ) -> rx.Component:
-    heading = rx.el.div(rx.el.h1(title), *([beside] if beside is not None else []), class_name="title")
+    heading = rx.el.div(rx.el.h1(title), *([badges] if badges is not None else []), class_name="title")
     words = rx.el.div(
-        *([above] if above is not None else []),
+        *([breadcrumbs] if breadcrumbs is not None else []),
         heading,
-        *([rx.el.div(said, class_name="meta")] if said else []),
+        *([rx.el.div(description, class_name="meta")] if description else []),
     )
     return rx.el.div(words, rx.el.div(*(actions or []), class_name="actions"), class_name="head")
 
 
-def frame(
+def page_frame(
     heading: rx.Component,
     *children: rx.Component,
-    nav: dict[str, list[Link]],
+    nav: dict[str, list[NavLink]],
     current: str,
-    place: Place,
+    menu_context: MenuContext,
     banner: rx.Component | None = None,
     admission: Any,
     retry: Any = None,
-    offered: rx.Component | None = None,
+    upsell_action: rx.Component | None = None,
 ) -> rx.Component:
     """`banner`: the one thing about the account that matters now. `retry`: the page's own load.
 
@@ -109,34 +111,38 @@ def frame(
     `offered`: where to go from a page that is not in the plan.
     """
     rail = rx.el.aside(
-        switcher(place),
-        rx.el.nav(*groups(nav, current), aria_label="Main"),
-        user_menu(place),
+        organisation_switcher(menu_context),
+        rx.el.nav(*nav_groups(nav, current), aria_label="Main"),
+        user_menu(menu_context),
         class_name="rail",
         aria_label="Bulkhead",
     )
-    top = rx.el.header(rx.el.div(switcher(place), class_name="grow"), user_menu(place), class_name="topbar")
-    elsewhere = rx.el.a("Open another page", href="/", class_name="btn")
-    again = button("Try again", glyph="rotate-cw", **({} if retry is None else {"on_click": retry}))
-    broken = failure(
+    top = rx.el.header(
+        rx.el.div(organisation_switcher(menu_context), class_name="grow"),
+        user_menu(menu_context),
+        class_name="topbar",
+    )
+    home_link = rx.el.a("Open another page", href="/", class_name="btn")
+    retry_button = button("Try again", glyph="rotate-cw", **({} if retry is None else {"on_click": retry}))
+    broken = error_state(
         "This page could not be loaded",
         "Nothing was changed. Try again; if it happens twice, send us the request number.",
-        admission.broken,
-        again,
+        admission.error_id,
+        retry_button,
     )
     content = rx.cond(
-        admission.refused != "",
+        admission.refusal != "",
         rx.fragment(
-            head(current),
+            page_header(current),
             rx.cond(
-                admission.offer.feature != "",
-                upsell(admission.refused, admission.offer, offered),
-                hull(closed(admission.refused, admission.next_step, elsewhere), name=current),
+                admission.upsell.feature != "",
+                upsell_panel(admission.refusal, admission.upsell, upsell_action),
+                panel(refusal_notice(admission.refusal, admission.next_step, home_link), name=current),
             ),
         ),
         rx.cond(
-            admission.broken != "",
-            rx.fragment(head(current), hull(broken, name=current)),
+            admission.error_id != "",
+            rx.fragment(page_header(current), panel(broken, name=current)),
             rx.fragment(heading, *children),
         ),
     )

@@ -4,15 +4,17 @@ from typing import Any
 
 import reflex as rx
 
-from shared.ui.form import icon
+from shared.ui.controls import icon
 
 
-def upsell(reason: Any, offer: Any, elsewhere: rx.Component | None = None) -> rx.Component:
+def upsell_panel(reason: Any, upsell: Any, action: rx.Component | None = None) -> rx.Component:
     """`offer`: a var of `gate.Offer`. `elsewhere`: where this person can do something about it."""
     words = rx.el.div(
         rx.el.p(icon("lock"), reason, class_name="row small muted", role="status"),
-        rx.el.h2(offer.does),
-        rx.el.ul(rx.foreach(offer.points, lambda one: rx.el.li(icon("check"), one)), class_name="ticks-list"),
+        rx.el.h2(upsell.description),
+        rx.el.ul(
+            rx.foreach(upsell.points, lambda point: rx.el.li(icon("check"), point)), class_name="ticks-list"
+        ),
         class_name="body",
     )
 
@@ -20,11 +22,11 @@ def upsell(reason: Any, offer: Any, elsewhere: rx.Component | None = None) -> rx
         return rx.el.div(rx.el.h3(label, class_name="label"), rx.el.p(value, class_name="strong"))
 
     aside = rx.el.div(
-        fact("Included in", rx.cond(offer.plans != "", offer.plans, "None of the plans that are sold now")),
-        fact("Next step", offer.step),
-        *([elsewhere] if elsewhere is not None else []),
+        fact("Included in", rx.cond(upsell.plans != "", upsell.plans, "None of the plans that are sold now")),
+        fact("Next step", upsell.next_step),
+        *([action] if action is not None else []),
         class_name="plans",
     )
     return rx.el.section(
-        words, aside, class_name="hull upsell", aria_label=offer.feature, data_testid="upsell"
+        words, aside, class_name="hull upsell", aria_label=upsell.feature, data_testid="upsell"
     )

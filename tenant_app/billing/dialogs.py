@@ -4,111 +4,118 @@ from typing import Any
 
 import reflex as rx
 
-from shared.billing.endings import WHY
-from shared.ui.feedback import when
-from shared.ui.form import button, choices, dialog, field, icon, stepper, text_area
-from shared.ui.hull import small
-from tenant_app.billing.rows import LineRow
-from tenant_app.billing.standing import outside
+from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
+from shared.ui.banners import local_time
+from shared.ui.controls import button, dialog, form_field, icon, radio_cards, stepper, text_area
+from shared.ui.panels import small
+from tenant_app.billing.rows import InvoiceLineRow
+from tenant_app.billing.standing import external_link
 from tenant_app.billing.state import BillingState
 
 
-def about(which: str, title: Any, sentence: Any, *children: rx.Component, **props: Any) -> rx.Component:
+def billing_dialog(
+    name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
+) -> rx.Component:
     return dialog(
         None,
         title,
         sentence,
         *children,
-        open=BillingState.dialog == which,
-        on_open_change=BillingState.dismiss,
-        test_id=f"{which}-form",
+        open=BillingState.dialog == name,
+        on_open_change=BillingState.close_dialog,
+        test_id=f"{name}-form",
         **props,
     )
 
 
-def summed(total_said: Any) -> rx.Component:
-    def line(one: LineRow) -> rx.Component:
-        return rx.el.div(rx.el.dt(one.said), rx.el.dd(one.amount))
+def lines_with_total(total_label: Any) -> rx.Component:
+    def line(invoice_line: InvoiceLineRow) -> rx.Component:
+        return rx.el.div(rx.el.dt(invoice_line.text), rx.el.dd(invoice_line.amount))
 
-    total = rx.el.div(rx.el.dt(total_said), rx.el.dd(BillingState.total), class_name="total")
+    total = rx.el.div(rx.el.dt(total_label), rx.el.dd(BillingState.total), class_name="total")
     return rx.el.dl(rx.foreach(BillingState.lines, line), total, class_name="sum", data_testid="sum")
 
 
 def seats_field() -> rx.Component:
-    control = stepper("seats", value=BillingState.seats, on_change=BillingState.set_seats.debounce(350))
-    return field("Seats", control, id="seats")
+    control = stepper("seats", value=BillingState.seats, on_change=BillingState.preview_seats.debounce(350))
+    return form_field("Seats", control, id="seats")
 
 
-def order() -> rx.Component:
-    wanted = BillingState.wanted
-    return about(
+def order_dialog() -> rx.Component:
+    plan = BillingState.chosen_plan
+    return billing_dialog(
         "order",
-        wanted.verb,
-        rx.fragment(wanted.figure, " ", wanted.per, ". ", wanted.second),
+        plan.action_label,
+        rx.fragment(plan.price_text, " ", plan.price_unit, ". ", plan.price_note),
         seats_field(),
         small("People and open invitations take a seat. You can change the number at any time."),
         confirm="Continue to payment",
-        submit=BillingState.order,
+        submit=BillingState.start_checkout,
     )
 
 
-def change() -> rx.Component:
-    then = small(
+def change_dialog() -> rx.Component:
+    next_price_note = small(
         rx.cond(BillingState.total == "", "Nothing is charged now. ", ""),
         rx.cond(
-            BillingState.then_at != "",
-            rx.fragment("From ", when(BillingState.then_at, "", "day"), " on: "),
+            BillingState.next_price_from != "",
+            rx.fragment("From ", local_time(BillingState.next_price_from, "", "day"), " on: "),
             "From now on: ",
         ),
-        BillingState.then,
+        BillingState.next_price,
         rx.cond(BillingState.method != "", rx.fragment(", charged to ", BillingState.method)),
         ".",
     )
     problem = rx.el.p(icon("triangle-alert"), BillingState.problem, class_name="row small", role="alert")
-    return about(
+    return billing_dialog(
         "change",
         BillingState.title,
         BillingState.sentence,
         rx.cond(BillingState.asks_seats, seats_field()),
         rx.cond(BillingState.problem != "", problem),
-        rx.cond(BillingState.total != "", summed(BillingState.total_said)),
-        rx.cond(BillingState.then != "", then),
-        confirm=BillingState.verb,
-        submit=BillingState.confirm,
+        rx.cond(BillingState.total != "", lines_with_total(BillingState.total_label)),
+        rx.cond(BillingState.next_price != "", next_price_note),
+        confirm=BillingState.confirm_label,
+        submit=BillingState.confirm_change,
     )
 
 
-def cancel() -> rx.Component:
+def cancel_dialog() -> rx.Component:
     at: Any = BillingState.next_at
     until = rx.cond(
         at != "",
         rx.fragment(
             "It works until ",
-            when(at, "", "day"),
+            local_time(at, "", "day"),
             "; after that what remains is ",
-            BillingState.rest,
+            BillingState.fallback_plan,
             ". Nothing is deleted.",
         ),
-        rx.fragment("After that what remains is ", BillingState.rest, ". Nothing is deleted."),
+        rx.fragment("After that what remains is ", BillingState.fallback_plan, ". Nothing is deleted."),
     )
-    return about(
+    return billing_dialog(
         "cancel",
         rx.fragment("Cancel ", BillingState.plan),
         until,
-        choices("Why do you go?", "why", [(key, said, "") for key, said in WHY.items()], value=""),
-        field("What could be better?", text_area("comment", max_length="500"), id="comment"),
+        radio_cards(
+            "Why do you go?",
+            "why",
+            [(key, label, "") for key, label in CANCELLATION_REASONS.items()],
+            value="",
+        ),
+        form_field("What could be better?", text_area("comment", max_length="500"), id="comment"),
         confirm="Cancel subscription",
-        submit=BillingState.cancel,
+        submit=BillingState.cancel_subscription,
         kind="danger-fill",
         back="Keep it",
     )
 
 
-def invoice() -> rx.Component:
-    one = BillingState.invoice
+def invoice_dialog() -> rx.Component:
+    invoice_row = BillingState.invoice
     links = rx.el.div(
-        rx.cond(one.pdf != "", outside("Download", one.pdf, glyph="download")),
-        rx.cond(one.page != "", outside("Open its page", one.page)),
+        rx.cond(invoice_row.pdf_url != "", external_link("Download", invoice_row.pdf_url, glyph="download")),
+        rx.cond(invoice_row.page_url != "", external_link("Open its page", invoice_row.page_url)),
         rx.el.span(class_name="grow"),
         rx.dialog.close(button("Close")),
         class_name="row",
@@ -116,17 +123,17 @@ def invoice() -> rx.Component:
     return rx.dialog.root(
         rx.dialog.content(
             rx.el.div(
-                rx.dialog.title("Invoice ", one.number),
-                rx.dialog.description(when(one.at, "", "day"), " · ", one.status),
+                rx.dialog.title("Invoice ", invoice_row.number),
+                rx.dialog.description(local_time(invoice_row.at, "", "day"), " · ", invoice_row.status),
             ),
-            summed("Total"),
+            lines_with_total("Total"),
             links,
             max_width="var(--dialog-wide)",
         ),
         open=BillingState.dialog == "invoice",
-        on_open_change=BillingState.dismiss,
+        on_open_change=BillingState.close_dialog,
     )
 
 
-def dialogs() -> rx.Component:
-    return rx.fragment(order(), change(), cancel(), invoice())
+def billing_dialogs() -> rx.Component:
+    return rx.fragment(order_dialog(), change_dialog(), cancel_dialog(), invoice_dialog())

@@ -2,24 +2,24 @@
 
 import reflex as rx
 
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import icon
-from shared.ui.hull import hull, small, titled, two
-from shared.ui.table import Column, badge, data_table, pager, row, some
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.controls import icon
+from shared.ui.panels import panel, section, small, text_with_note
+from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
 from tenant_app.billing.rows import InvoiceRow
 from tenant_app.billing.state import BillingState
 
 COLUMNS = [
     Column("Invoice"),
-    Column("Date", less=True),
-    Column("For", less=True),
+    Column("Date", hidden_on_phone=True),
+    Column("For", hidden_on_phone=True),
     Column("Status"),
-    Column("Amount", end=True),
-    Column("Files", end=True, hidden=True),
+    Column("Amount", align_end=True),
+    Column("Files", align_end=True, label_hidden=True),
 ]
 
 
-def files(one: InvoiceRow) -> rx.Component:
+def file_links(invoice: InvoiceRow) -> rx.Component:
     def away(label: str, glyph: str, address: str) -> rx.Component:
         return rx.cond(
             address != "",
@@ -31,40 +31,48 @@ def files(one: InvoiceRow) -> rx.Component:
                 class_name="btn",
                 data_kind="quiet",
                 data_shape="square",
-                aria_label=f"{label} {one.number}",
+                aria_label=f"{label} {invoice.number}",
                 title=label,
             ),
         )
 
     return rx.el.div(
-        rx.el.span(away("Open the page of", "external-link", one.page), class_name="less"),
-        away("Download", "download", one.pdf),
+        rx.el.span(away("Open the page of", "external-link", invoice.page_url), class_name="less"),
+        away("Download", "download", invoice.pdf_url),
         class_name="row to-end",
     )
 
 
-def line(one: InvoiceRow) -> rx.Component:
+def invoice_line(invoice: InvoiceRow) -> rx.Component:
     number = rx.el.button(
-        one.number, type="button", class_name="link strong num", on_click=BillingState.show_invoice(one.id)
+        invoice.number,
+        type="button",
+        class_name="link strong num",
+        on_click=BillingState.show_invoice(invoice.id),
     )
-    span = rx.cond(
-        one.starts != "",
-        small(when(one.starts, "", "day"), " – ", when(one.ends, "", "day"), class_name="num"),
+    period = rx.cond(
+        invoice.starts != "",
+        small(
+            local_time(invoice.starts, "", "day"),
+            " – ",
+            local_time(invoice.ends, "", "day"),
+            class_name="num",
+        ),
         small("One payment"),
     )
-    return row(
+    return table_row(
         COLUMNS,
-        two(number, small(when(one.at, "", "day"), class_name="only-small num")),
-        rx.el.span(when(one.at, "", "day"), class_name="num nowrap"),
-        span,
-        badge(one.status, one.tone),
-        one.amount,
-        files(one),
+        text_with_note(number, small(local_time(invoice.at, "", "day"), class_name="only-small num")),
+        rx.el.span(local_time(invoice.at, "", "day"), class_name="num nowrap"),
+        period,
+        badge(invoice.status, invoice.tone),
+        invoice.amount,
+        file_links(invoice),
     )
 
 
-def invoices() -> rx.Component:
-    nothing = empty(
+def invoices_section() -> rx.Component:
+    no_invoices = empty_state(
         "No invoices yet",
         "The first one is here as soon as something is charged.",
         glyph="receipt",
@@ -72,15 +80,17 @@ def invoices() -> rx.Component:
     table = data_table(
         "Invoices",
         COLUMNS,
-        rx.foreach(BillingState.bills, line),
-        foot=pager(
-            BillingState.bills_said,
-            older=BillingState.older,
-            newer=BillingState.newer,
-            has_older=BillingState.has_older,
-            has_newer=BillingState.has_newer,
+        rx.foreach(BillingState.invoice_rows, invoice_line),
+        footer=pager(
+            BillingState.count_text,
+            on_next=BillingState.next_page,
+            on_previous=BillingState.previous_page,
+            has_next=BillingState.has_next,
+            has_previous=BillingState.has_previous,
         ),
         test_id="invoices",
     )
-    found = rx.cond(some(BillingState.bills), table, nothing)
-    return titled("Invoices", hull(rx.cond(BillingState.loaded, found, skeleton_rows(3)), name="Invoices"))
+    content = rx.cond(has_items(BillingState.invoice_rows), table, no_invoices)
+    return section(
+        "Invoices", panel(rx.cond(BillingState.loaded, content, skeleton_rows(3)), name="Invoices")
+    )

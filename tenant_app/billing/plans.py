@@ -5,125 +5,143 @@ from typing import Any
 import reflex as rx
 
 from shared.access import actions
-from shared.ui.feedback import bone, when
-from shared.ui.form import button, icon, refused, segments
-from shared.ui.hull import cells, hull, listing, small, two
-from shared.ui.table import badge, some
-from tenant_app.billing.rows import PERIODS, AddonRow, PlanRow
+from shared.ui.banners import local_time, skeleton_block
+from shared.ui.controls import button, disabled_button, icon, segmented_control
+from shared.ui.panels import item_list, panel, small, stat_grid, text_with_note
+from shared.ui.tables import badge, has_items
+from tenant_app.billing.rows import PERIOD_LABELS, AddonRow, PlanRow
 from tenant_app.billing.state import BillingState
 from tenant_app.shell import Shell
 
 
-def plan(one: PlanRow) -> rx.Component:
+def plan_card(plan_row: PlanRow) -> rx.Component:
     head = rx.el.div(
-        rx.el.h3(one.name, class_name="grow"),
-        rx.cond(one.current, badge("Current")),
+        rx.el.h3(plan_row.name, class_name="grow"),
+        rx.cond(plan_row.is_current, badge("Current")),
         class_name="row",
     )
     price = rx.el.div(
-        rx.el.div(one.figure, rx.cond(one.per != "", rx.el.small(" ", one.per)), class_name="figure"),
-        rx.cond(one.second != "", small(one.second)),
-        small(one.sentence),
+        rx.el.div(
+            plan_row.price_text,
+            rx.cond(plan_row.price_unit != "", rx.el.small(" ", plan_row.price_unit)),
+            class_name="figure",
+        ),
+        rx.cond(plan_row.price_note != "", small(plan_row.price_note)),
+        small(plan_row.sentence),
         class_name="stat",
     )
     points = rx.el.ul(
-        rx.foreach(one.points, lambda point: rx.el.li(icon("check"), rx.el.span(point))),
+        rx.foreach(plan_row.points, lambda point: rx.el.li(icon("check"), rx.el.span(point))),
         class_name="ticks-list",
     )
     return rx.el.section(
         head,
         price,
         points,
-        rx.el.div(choice(one)),
+        rx.el.div(plan_action(plan_row)),
         class_name="plan",
-        data_current=one.current,
+        data_current=plan_row.is_current,
         data_testid="plan",
-        aria_label=f"Plan {one.name}",
+        aria_label=f"Plan {plan_row.name}",
     )
 
 
-def choice(one: PlanRow) -> rx.Component:
+def plan_action(plan_row: PlanRow) -> rx.Component:
     """What can be done about this plan: one of them stands out."""
-    why: Any = Shell.why
+    refusals: Any = Shell.refusals
     name = actions.BILLING_CHANGE.name
 
     def choose(kind: str) -> rx.Component:
-        return button(one.verb, kind=kind, on_click=BillingState.choose(one.id))
+        return button(plan_row.action_label, kind=kind, on_click=BillingState.choose_plan(plan_row.id))
 
-    closed = rx.cond(why.contains(name), why[name], one.refused)
+    refusal = rx.cond(refusals.contains(name), refusals[name], plan_row.refusal)
     control = rx.cond(
-        closed != "",
-        refused_choice(one, closed),
-        rx.cond(one.next, choose("primary"), choose("plain")),
+        refusal != "",
+        disabled_plan_action(plan_row, refusal),
+        rx.cond(plan_row.is_suggested, choose("primary"), choose("plain")),
     )
-    return rx.cond(one.verb != "", control, small(one.note, class_name="as-control"))
+    return rx.cond(plan_row.action_label != "", control, small(plan_row.note, class_name="as-control"))
 
 
-def refused_choice(one: PlanRow, closed: Any) -> rx.Component:
-    label: Any = one.verb
-    return refused(label, closed, id=f"choose-{one.id}")
+def disabled_plan_action(plan_row: PlanRow, refusal: Any) -> rx.Component:
+    label: Any = plan_row.action_label
+    return disabled_button(label, refusal, id=f"choose-{plan_row.id}")
 
 
-def plans() -> rx.Component:
+def plans_section() -> rx.Component:
     yearly = rx.fragment(
-        PERIODS["year"], rx.cond(BillingState.saving != "", rx.el.span(" · ", BillingState.saving))
+        PERIOD_LABELS["year"], rx.cond(BillingState.saving != "", rx.el.span(" · ", BillingState.saving))
     )
-    switch = segments(
+    switch = segmented_control(
         "Paid",
         "period",
-        [("month", PERIODS["month"]), ("year", yearly)],
+        [("month", PERIOD_LABELS["month"]), ("year", yearly)],
         value=BillingState.period,
         on_change=BillingState.choose_period,
     )
-    blank = rx.el.div(
-        *[bone(width, margin="8px 0") for width in ("32%", "48%", "72%", "64%", "70%")], class_name="plan"
+    placeholder = rx.el.div(
+        *[skeleton_block(width, margin="8px 0") for width in ("32%", "48%", "72%", "64%", "70%")],
+        class_name="plan",
     )
-    shown = rx.el.div(
-        rx.foreach(BillingState.plans, plan), class_name="cells", style={"--n": "4", "--n-small": "1"}
+    plan_cards = rx.el.div(
+        rx.foreach(BillingState.plans, plan_card), class_name="cells", style={"--n": "4", "--n-small": "1"}
     )
-    box = hull(rx.cond(BillingState.loaded, shown, cells(*[blank] * 4, small=1)), name="Plans")
+    box = panel(
+        rx.cond(BillingState.loaded, plan_cards, stat_grid(*[placeholder] * 4, columns_on_phone=1)),
+        name="Plans",
+    )
     return rx.el.div(
         rx.el.div(rx.el.h2("Plans"), switch, class_name="row"), box, class_name="section", data_testid="plans"
     )
 
 
-def addon(one: AddonRow) -> rx.Component:
-    words = two(
-        rx.el.span(one.name, class_name="strong"),
+def addon_item(addon_row: AddonRow) -> rx.Component:
+    words = text_with_note(
+        rx.el.span(addon_row.name, class_name="strong"),
         small(
-            one.sentence,
-            rx.cond(one.kept_until != "", rx.fragment(" Paid until ", when(one.kept_until, "", "day"), ".")),
+            addon_row.sentence,
+            rx.cond(
+                addon_row.paid_until != "",
+                rx.fragment(" Paid until ", local_time(addon_row.paid_until, "", "day"), "."),
+            ),
         ),
     )
-    more = button(one.more, on_click=BillingState.add_addon(one.id), aria_label=f"{one.more}: {one.name}")
-    less = button(
-        "Remove", kind="quiet", on_click=BillingState.drop_addon(one.id), aria_label=f"Remove {one.name}"
+    more = button(
+        addon_row.add_label,
+        on_click=BillingState.preview_add_addon(addon_row.id),
+        aria_label=f"{addon_row.add_label}: {addon_row.name}",
     )
-    why: Any = Shell.why
+    less = button(
+        "Remove",
+        kind="quiet",
+        on_click=BillingState.preview_remove_addon(addon_row.id),
+        aria_label=f"Remove {addon_row.name}",
+    )
+    refusals: Any = Shell.refusals
     name = actions.BILLING_CHANGE.name
-    closed = rx.cond(why.contains(name), why[name], one.refused)
-    label: Any = rx.cond(one.more != "", one.more, "Add")
+    refusal = rx.cond(refusals.contains(name), refusals[name], addon_row.refusal)
+    label: Any = rx.cond(addon_row.add_label != "", addon_row.add_label, "Add")
     buttons = rx.cond(
-        closed != "",
-        refused(label, closed, id=f"addon-{one.id}"),
-        rx.fragment(rx.cond(one.less, less), rx.cond(one.more != "", more)),
+        refusal != "",
+        disabled_button(label, refusal, id=f"addon-{addon_row.id}"),
+        rx.fragment(rx.cond(addon_row.can_remove, less), rx.cond(addon_row.add_label != "", more)),
     )
     return rx.el.li(
         words,
-        rx.cond(one.status != "", badge(one.status, one.tone)),
-        rx.el.span(one.cost, class_name="num nowrap"),
+        rx.cond(addon_row.status != "", badge(addon_row.status, addon_row.tone)),
+        rx.el.span(addon_row.cost, class_name="num nowrap"),
         rx.el.div(buttons, class_name="row"),
         class_name="wrap",
         data_testid="addon",
     )
 
 
-def addons() -> rx.Component:
+def addons_section() -> rx.Component:
     return rx.cond(
-        BillingState.loaded & some(BillingState.addons),
+        BillingState.loaded & has_items(BillingState.addons),
         rx.el.div(
             rx.el.h2("Add-ons"),
-            hull(listing(rx.foreach(BillingState.addons, addon)), name="Add-ons"),
+            panel(item_list(rx.foreach(BillingState.addons, addon_item)), name="Add-ons"),
             class_name="section",
         ),
     )

@@ -4,21 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.billing import changes, prices
-from shared.billing.meters import METERS
 from shared.billing.models import BillingInvoice, Price
-from shared.billing.overview import Overview, Sold
-from shared.billing.prices import Parts
+from shared.billing.pricing import prices
+from shared.billing.pricing.meters import METERS
+from shared.billing.pricing.prices import PlanPrices
 from shared.billing.provider import InvoiceLine
+from shared.billing.subscriptions import changes
+from shared.billing.subscriptions.overview import BillingOverview, PurchaseOption
 from shared.core import money
-from shared.entitlements.catalogue import Offer
+from shared.entitlements.catalog import PlanOffer
 from shared.entitlements.features import FEATURES
-from shared.entitlements.limits import LIMITS, Per
-from shared.ui.table import TONE
+from shared.entitlements.limits import LIMITS, LimitPeriod
+from shared.ui.tables import TONE_BY_LABEL
 
-PERIODS = {"month": "Monthly", "year": "Yearly"}
-COMPARED = ("members", "api_calls", "usage_events", "retention_days", "roles")  # limits that people choose by
-STATUS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
+PERIOD_LABELS = {"month": "Monthly", "year": "Yearly"}
+COMPARED_LIMITS = (
+    "members",
+    "api_calls",
+    "usage_events",
+    "retention_days",
+    "roles",
+)  # limits that people choose by
+STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
 
 
 @dataclass(frozen=True)
@@ -26,16 +33,16 @@ class PlanRow:
     id: str = ""  # of the version
     name: str = ""
     sentence: str = ""
-    figure: str = ""
-    per: str = ""
-    second: str = ""
+    price_text: str = ""
+    price_unit: str = ""
+    price_note: str = ""
     points: list[str] = field(default_factory=list)
-    current: bool = False
-    next: bool = False  # the step that is suggested
-    verb: str = ""  # "" where nothing can be chosen
+    is_current: bool = False
+    is_suggested: bool = False  # the step that is suggested
+    action_label: str = ""  # "" where nothing can be chosen
     note: str = ""  # in its place
-    refused: str = ""
-    seats: bool = False  # sold one by one
+    refusal: str = ""
+    sold_by_seat: bool = False  # sold one by one
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,15 @@ class AddonRow:
     count: int
     status: str  # "" where there is none
     tone: str
-    kept_until: str  # ISO, of what was given up
-    more: str  # what the button that adds says; "" for none
-    less: bool
-    refused: str
+    paid_until: str  # ISO, of what was given up
+    add_label: str  # what the button that adds says; "" for none
+    can_remove: bool
+    refusal: str
 
 
 @dataclass(frozen=True)
-class LineRow:
-    said: str
+class InvoiceLineRow:
+    text: str
     amount: str
 
 
@@ -69,148 +76,176 @@ class InvoiceRow:
     amount: str = ""
     status: str = ""
     tone: str = ""
-    page: str = ""
-    pdf: str = ""
+    page_url: str = ""
+    pdf_url: str = ""
 
 
-def iso(at: datetime | None) -> str:
+def iso_or_empty(at: datetime | None) -> str:
     return at.isoformat() if at else ""
 
 
-def per(period: str) -> str:
+def period_text(period: str) -> str:
     return "a year" if period == "year" else "a month"
 
 
-def round_said(amount: int, currency: str) -> str:
+def format_round_amount(amount: int, currency: str) -> str:
     """Of a price list: without cents where there are none."""
-    return money.said(amount, currency).removesuffix(".00")
+    return money.format_amount(amount, currency).removesuffix(".00")
 
 
 # ── plans ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def plan_rows(seen: Overview, period: str, current: str, allowed_trial: bool) -> list[PlanRow]:
+def plan_rows(overview: BillingOverview, period: str, current: str, can_try: bool) -> list[PlanRow]:
     """`current`: key of the plan that one has, bought or given."""
-    paid = [
-        one for one in seen.plans if one.offer.plan_id != seen.rest.plan_id
+    paid_plans = [
+        plan for plan in overview.plans if plan.offer.plan_id != overview.fallback_offer.plan_id
     ]  # nobody chooses what remains
-    places = {one.offer.key: place for place, one in enumerate(seen.plans)}
-    here = places.get(current, -1)
-    step = next((one.offer.id for one in paid if places[one.offer.key] > here and period in one.parts), "")
-    before: Offer | None = None
+    position_by_key = {plan.offer.key: place for place, plan in enumerate(overview.plans)}
+    current_position = position_by_key.get(current, -1)
+    suggested_id = next(
+        (
+            plan.offer.id
+            for plan in paid_plans
+            if position_by_key[plan.offer.key] > current_position and period in plan.prices_by_period
+        ),
+        "",
+    )
+    previous_offer: PlanOffer | None = None
     rows = []
-    for one in paid:
-        rows.append(_plan(one, seen, period, before, current, step, allowed_trial))
-        before = one.offer
+    for plan in paid_plans:
+        rows.append(_plan_row(plan, overview, period, previous_offer, current, suggested_id, can_try))
+        previous_offer = plan.offer
     return rows
 
 
-def _plan(
-    one: Sold, seen: Overview, period: str, before: Offer | None, current: str, step: str, trial: bool
+def _plan_row(
+    plan: PurchaseOption,
+    overview: BillingOverview,
+    period: str,
+    previous_offer: PlanOffer | None,
+    current: str,
+    suggested_id: str,
+    can_try: bool,
 ) -> PlanRow:
-    offer, parts, held = one.offer, one.parts.get(period), seen.held
-    figure, unit, second = _figure(parts, period) if parts else ("Talk to us", "", "")
-    bought = held is not None and held.offer is not None and held.offer.id == offer.id
-    here = bought and held is not None and held.period == period
-    given = held is None and offer.key == current
+    offer, parts, subscription = plan.offer, plan.prices_by_period.get(period), overview.subscription
+    figure, unit, second = _price_texts(parts, period) if parts else ("Talk to us", "", "")
+    is_subscribed = (
+        subscription is not None and subscription.offer is not None and subscription.offer.id == offer.id
+    )
+    is_current = is_subscribed and subscription is not None and subscription.period == period
+    is_assigned = subscription is None and offer.key == current
     verb, note = "", ""
-    if here:
+    if is_current:
         note = "What you have now"
-    elif given and parts is not None:
+    elif is_assigned and parts is not None:
         verb = f"Subscribe to {offer.name}"
-    elif given:
+    elif is_assigned:
         note = "What you have now"
     elif parts is None:
-        note = "Write to support" if not one.parts else f"Only {'monthly' if period == 'year' else 'yearly'}"
-    elif bought:
-        verb = f"Pay {PERIODS[period].lower()}"
-    elif held is not None:
+        note = (
+            "Write to support"
+            if not plan.prices_by_period
+            else f"Only {'monthly' if period == 'year' else 'yearly'}"
+        )
+    elif is_subscribed:
+        verb = f"Pay {PERIOD_LABELS[period].lower()}"
+    elif subscription is not None:
         verb = f"Change to {offer.name}"
     else:
         verb = (
             f"Try {offer.name} for {offer.trial_days} days"
-            if trial and offer.trial_days
+            if can_try and offer.trial_days
             else f"Choose {offer.name}"
         )
     return PlanRow(
         offer.id,
         offer.name,
-        one.sentence,
+        plan.sentence,
         figure,
         unit,
         second,
-        points(offer, before, parts),
-        bought or given,
-        offer.id == step,
+        list_points(offer, previous_offer, parts),
+        is_subscribed or is_assigned,
+        offer.id == suggested_id,
         verb,
         note,
-        " ".join(seen.closed or one.obstacle or ()) if verb else "",
+        " ".join(overview.obstacle or plan.obstacle or ()) if verb else "",
         parts is not None and parts.seat is not None,
     )
 
 
-def _figure(parts: Parts, period: str) -> tuple[str, str, str]:
+def _price_texts(parts: PlanPrices, period: str) -> tuple[str, str, str]:
     """What stands large, the unit beside it, and what comes on top."""
     more = []
     if parts.flat is not None:
-        figure, unit = round_said(parts.flat.amount, parts.currency), per(period)
+        figure, unit = format_round_amount(parts.flat.amount, parts.currency), period_text(period)
         if parts.seat is not None:
-            more.append(f"and {round_said(parts.seat.amount, parts.currency)} for each seat")
+            more.append(f"and {format_round_amount(parts.seat.amount, parts.currency)} for each seat")
     elif parts.seat is not None:
-        figure, unit = round_said(parts.seat.amount, parts.currency), f"per seat {per(period)}"
+        figure, unit = (
+            format_round_amount(parts.seat.amount, parts.currency),
+            f"per seat {period_text(period)}",
+        )
     else:
-        figure, unit = round_said(0, parts.currency), per(period)
-    more += [metered_said(price) for price in parts.metered]
+        figure, unit = format_round_amount(0, parts.currency), period_text(period)
+    more += [describe_metered_price(price) for price in parts.metered]
     return figure, unit, "; ".join(more)
 
 
-def metered_said(price: Price) -> str:
+def describe_metered_price(price: Price) -> str:
     """As in "API calls: $0.10 per 1,000 calls above 100,000"."""
-    meter, steps = METERS[price.meter], prices.tiers(price)
-    if len(steps) == 2 and steps[0].unit == steps[0].flat == 0 and steps[0].up_to and not steps[1].flat:
-        each = money.said(steps[1].unit, price.currency)
-        return f"{each} per {meter.unit} above {steps[0].up_to * meter.size:,}"
-    return f"{meter.title}: {prices.cost(price)}"
+    meter, tiers = METERS[price.meter], prices.read_tiers(price)
+    if len(tiers) == 2 and tiers[0].unit == tiers[0].flat == 0 and tiers[0].up_to and not tiers[1].flat:
+        unit_price = money.format_amount(tiers[1].unit, price.currency)
+        return f"{unit_price} per {meter.unit_text} above {tiers[0].up_to * meter.unit_size:,}"
+    return f"{meter.title}: {prices.format_price(price)}"
 
 
-def points(offer: Offer, before: Offer | None, parts: Parts | None) -> list[str]:
+def list_points(offer: PlanOffer, previous_offer: PlanOffer | None, parts: PlanPrices | None) -> list[str]:
     """What one gets, in words: limits that people choose by, then features beyond the plan before."""
-    found = [
-        limit_said(name, offer.limits[name].amount, parts)
-        for name in COMPARED
+    texts = [
+        describe_limit(name, offer.limits[name].amount, parts)
+        for name in COMPARED_LIMITS
         if offer.limits[name].amount != 0
     ]
-    base = before.features if before and before.features <= offer.features else frozenset[str]()
-    if base and before:
-        found.append(f"Everything in {before.name}")
-    return [*found, *(FEATURES[name].title for name in sorted(offer.features - base) if name in FEATURES)]
+    base = (
+        previous_offer.features
+        if previous_offer and previous_offer.features <= offer.features
+        else frozenset[str]()
+    )
+    if base and previous_offer:
+        texts.append(f"Everything in {previous_offer.name}")
+    return [*texts, *(FEATURES[name].title for name in sorted(offer.features - base) if name in FEATURES)]
 
 
-def limit_said(name: str, amount: int | None, parts: Parts | None) -> str:
+def describe_limit(name: str, amount: int | None, parts: PlanPrices | None) -> str:
     kind = LIMITS[name]
-    what = kind.many if name == "members" else kind.title
+    noun = kind.plural if name == "members" else kind.title
     if amount is None:
-        return "History kept for good" if name == "retention_days" else f"Unlimited {lowered(what)}"
+        return "History kept for good" if name == "retention_days" else f"Unlimited {lowercase_first(noun)}"
     if name == "retention_days":
-        years, rest = divmod(amount, 365)
+        years, remaining_days = divmod(amount, 365)
         return (
             f"{years} year{'' if years == 1 else 's'} of history"
-            if not rest
+            if not remaining_days
             else f"{amount:,} days of history"
         )
     if name == "members":
-        sold = parts is not None and parts.seat is not None
+        sold_by_seat = parts is not None and parts.seat is not None
         return (
             f"Up to {amount:,} seats, as you need them"
-            if sold
+            if sold_by_seat
             else f"{amount:,} seat{'' if amount == 1 else 's'}"
         )
-    month = " a month" if kind.per is Per.MONTH else ""
-    included = " included" if parts is not None and any(one.meter == name for one in parts.metered) else ""
-    return f"{amount:,} {lowered(what)}{month}{included}"
+    month = " a month" if kind.period is LimitPeriod.MONTH else ""
+    included = (
+        " included" if parts is not None and any(price.meter == name for price in parts.metered) else ""
+    )
+    return f"{amount:,} {lowercase_first(noun)}{month}{included}"
 
 
-def lowered(title: str) -> str:
+def lowercase_first(title: str) -> str:
     """Inside a sentence; "API" stays as it is."""
     return title if title[:2].isupper() else f"{title[:1].lower()}{title[1:]}"
 
@@ -218,123 +253,140 @@ def lowered(title: str) -> str:
 # ── what one has ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def addon_rows(seen: Overview, period: str) -> list[AddonRow]:
-    held = seen.held
+def addon_rows(overview: BillingOverview, period: str) -> list[AddonRow]:
+    subscription = overview.subscription
     rows = []
-    for one in seen.addons:
-        parts = one.parts.get(held.period if held else period)
+    for addon in overview.addons:
+        parts = addon.prices_by_period.get(subscription.period if subscription else period)
         if parts is None or parts.flat is None:
             continue
-        count = held.addons.get(one.offer.id, 0) if held else 0
-        left = held.given_up.get(one.offer.id) if held else None
-        kept = left.quantity if left else 0
+        count = subscription.addons.get(addon.offer.id, 0) if subscription else 0
+        removed_addon = subscription.canceled_by_version.get(addon.offer.id) if subscription else None
+        kept_quantity = removed_addon.quantity if removed_addon else 0
         status = f"{count} now" if count > 1 else "Active" if count else ""
-        if kept > count:
+        if kept_quantity > count:
             status = "Ends"
-        more = "" if count and not one.offer.limits else "Add one more" if count else "Add"
-        if kept > count:
+        more = "" if count and not addon.offer.limits else "Add one more" if count else "Add"
+        if kept_quantity > count:
             more = "Keep it"
         rows.append(
             AddonRow(
-                one.offer.id,
-                one.offer.name,
-                one.sentence,
-                f"{round_said(parts.flat.amount, parts.currency)} {per(held.period if held else period)}",
+                addon.offer.id,
+                addon.offer.name,
+                addon.sentence,
+                f"{format_round_amount(parts.flat.amount, parts.currency)} {period_text(subscription.period if subscription else period)}",
                 count,
                 status,
-                "warn" if kept > count else "ok",
-                iso(left.until) if left and kept > count else "",
+                "warn" if kept_quantity > count else "ok",
+                iso_or_empty(removed_addon.until) if removed_addon and kept_quantity > count else "",
                 more,
                 count > 0,
-                " ".join(seen.closed or ())
-                if held
+                " ".join(overview.obstacle or ())
+                if subscription
                 else "Add-ons belong to a subscription. Choose a plan first.",
             )
         )
     return rows
 
 
-def next_invoice(seen: Overview) -> tuple[str, str, str, str]:
+def describe_next_invoice(overview: BillingOverview) -> tuple[str, str, str, str]:
     """What it is called, its sum, its time, and what is to be known about it."""
-    held = seen.held
-    if held is None:
+    subscription = overview.subscription
+    if subscription is None:
         return "Next invoice", "None", "", "Nothing is charged"
-    if held.told.cancel_at is not None:
+    if subscription.snapshot.cancel_at is not None:
         return "Next invoice", "None", "", "Nothing more is charged"
-    amount = money.said(seen.renews, held.told.currency)
-    more = [f"Plus what is used above {price_said(price)}" for price in held.metered[:1]]
-    if seen.balance < 0:
-        more = [f"Your credit of {money.said(-seen.balance, seen.currency)} is used first"]
-    if held.told.status == "trialing":
-        return "After the trial", amount, iso(held.renews_at), "Nothing is charged before"
-    return "Next invoice", amount, iso(held.renews_at), "".join(more) or f"For a {held.period}"
+    amount = money.format_amount(overview.renewal_amount, subscription.snapshot.currency)
+    more = [
+        f"Plus what is used above {describe_included_usage(price)}"
+        for price in subscription.metered_prices[:1]
+    ]
+    if overview.balance < 0:
+        more = [f"Your credit of {money.format_amount(-overview.balance, overview.currency)} is used first"]
+    if subscription.snapshot.status == "trialing":
+        return "After the trial", amount, iso_or_empty(subscription.renews_at), "Nothing is charged before"
+    return (
+        "Next invoice",
+        amount,
+        iso_or_empty(subscription.renews_at),
+        "".join(more) or f"For a {subscription.period}",
+    )
 
 
-def price_said(price: Price) -> str:
-    meter, steps = METERS[price.meter], prices.tiers(price)
-    if not steps or not steps[0].up_to or steps[0].unit:
+def describe_included_usage(price: Price) -> str:
+    meter, tiers = METERS[price.meter], prices.read_tiers(price)
+    if not tiers or not tiers[0].up_to or tiers[0].unit:
         return "the base"
-    return f"{steps[0].up_to * meter.size:,} {lowered(meter.title)}"
+    return f"{tiers[0].up_to * meter.unit_size:,} {lowercase_first(meter.title)}"
 
 
-def saving(seen: Overview) -> str:
+def describe_saving(overview: BillingOverview) -> str:
     """As in "2 months free", of plans that are sold for both; "" where a year saves nothing."""
-    for one in seen.plans:
-        month, year = one.parts.get("month"), one.parts.get("year")
+    for plan in overview.plans:
+        month, year = plan.prices_by_period.get("month"), plan.prices_by_period.get("year")
         if month is None or year is None:
             continue
-        monthly = sum(price.amount for price in month.all if price.kind != "metered")
-        yearly = sum(price.amount for price in year.all if price.kind != "metered")
+        monthly = sum(price.amount for price in month.all_prices if price.kind != "metered")
+        yearly = sum(price.amount for price in year.all_prices if price.kind != "metered")
         if monthly and (months := (12 * monthly - yearly) // monthly) > 0:
             return f"{months} month{'' if months == 1 else 's'} free"
     return ""
 
 
-def preview_rows(offered: changes.Offered) -> tuple[list[LineRow], str, str]:
+def preview_rows(quote: changes.Quote) -> tuple[list[InvoiceLineRow], str, str]:
     """Lines, their sum, and what the sum is. What earlier changes left for the next invoice is not this one's price."""
-    change, preview = offered.change, offered.preview
+    change, preview = quote.change, quote.preview
     currency = preview.currency or change.currency
-    lines = [one for one in preview.lines if change.anew or (one.proration and _since(one, preview.as_of))]
-    shown = [LineRow(one.said, money.said(one.amount, currency)) for one in lines if one.amount]
+    lines = [
+        line
+        for line in preview.lines
+        if change.starts_new_period or (line.proration and _is_since(line, preview.as_of))
+    ]
+    shown_lines = [
+        InvoiceLineRow(line.said, money.format_amount(line.amount, currency)) for line in lines if line.amount
+    ]
     if not lines:
         return [], "", ""
-    if change.anew:
-        return shown, money.said(preview.due, currency), "Due today"
-    total = sum(one.amount for one in lines)
+    if change.starts_new_period:
+        return shown_lines, money.format_amount(preview.due, currency), "Due today"
+    total = sum(line.amount for line in lines)
     label = "Credited on the next invoice" if total < 0 else "Added to the next invoice"
-    return shown, money.said(total, currency), label
+    return shown_lines, money.format_amount(total, currency), label
 
 
-def _since(one: InvoiceLine, at: datetime) -> bool:
-    return one.starts_at is None or one.starts_at >= at
+def _is_since(line: InvoiceLine, at: datetime) -> bool:
+    return line.starts_at is None or line.starts_at >= at
 
 
-def then(offered: changes.Offered) -> tuple[str, str]:
+def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
     """What every period costs from then on, and from when."""
-    change = offered.change
-    amount = money.said(change.then, offered.preview.currency or change.currency)
-    more = ", plus what is used" if change.metered else ""
-    start = "" if change.anew else iso(change.renews_at)
-    return f"{amount} {per(change.period)}{more}", start
+    change = quote.change
+    amount = money.format_amount(change.new_amount, quote.preview.currency or change.currency)
+    more = ", plus what is used" if change.has_metered else ""
+    start = "" if change.starts_new_period else iso_or_empty(change.renews_at)
+    return f"{amount} {period_text(change.period)}{more}", start
 
 
-def invoice_row(one: BillingInvoice) -> InvoiceRow:
-    status = STATUS.get(one.status, one.status.replace("_", " ").capitalize())
-    if one.status == "open" and one.attempts:
+def invoice_row(invoice: BillingInvoice) -> InvoiceRow:
+    status = STATUS_LABELS.get(invoice.status, invoice.status.replace("_", " ").capitalize())
+    if invoice.status == "open" and invoice.attempts:
         status = "Overdue"
     return InvoiceRow(
-        one.id,
-        one.number or "Without a number",
-        one.created_at.isoformat(),
-        iso(one.period_starts_at),
-        iso(one.period_ends_at),
-        money.said(one.total, one.currency),
+        invoice.id,
+        invoice.number or "Without a number",
+        invoice.created_at.isoformat(),
+        iso_or_empty(invoice.period_starts_at),
+        iso_or_empty(invoice.period_ends_at),
+        money.format_amount(invoice.total, invoice.currency),
         status,
-        TONE.get(status, "idle"),
-        one.page_url,
-        one.pdf_url,
+        TONE_BY_LABEL.get(status, "idle"),
+        invoice.page_url,
+        invoice.pdf_url,
     )
 
 
-def line_rows(lines: Sequence[Mapping[str, object]], currency: str) -> list[LineRow]:
-    return [LineRow(str(one["said"]), money.said(int(str(one["amount"])), currency)) for one in lines]
+def line_rows(lines: Sequence[Mapping[str, object]], currency: str) -> list[InvoiceLineRow]:
+    return [
+        InvoiceLineRow(str(line["said"]), money.format_amount(int(str(line["amount"])), currency))
+        for line in lines
+    ]

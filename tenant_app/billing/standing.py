@@ -5,50 +5,54 @@ from typing import Any
 import reflex as rx
 
 from shared.access import actions
-from shared.ui import chart
-from shared.ui.feedback import banner, skeleton_rows, when
-from shared.ui.form import button, icon
-from shared.ui.hull import cells, fact, hull, small, two
+from shared.ui import charts
+from shared.ui.banners import banner, local_time, skeleton_rows
+from shared.ui.controls import button, icon
+from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from tenant_app.billing.state import BillingState
-from tenant_app.shell import Shell, allowed
+from tenant_app.shell import Shell, guard_control
 
 
-def outside(label: Any, address: Any, *, kind: str = "plain", glyph: str = "external-link") -> rx.Component:
+def external_link(
+    label: Any, address: Any, *, kind: str = "plain", glyph: str = "external-link"
+) -> rx.Component:
     """A page of the provider's, in a tab of its own."""
     return rx.el.a(
         icon(glyph), label, href=address, target="_blank", rel="noopener", class_name="btn", data_kind=kind
     )
 
 
-def facts() -> rx.Component:
+def billing_stats() -> rx.Component:
     at: Any = BillingState.next_at
     due = rx.cond(
-        at != "", rx.fragment(BillingState.next_sum, " on ", when(at, "", "day")), BillingState.next_sum
+        at != "",
+        rx.fragment(BillingState.next_amount, " on ", local_time(at, "", "day")),
+        BillingState.next_amount,
     )
-    shown = cells(
-        fact("Plan", BillingState.plan, BillingState.plan_said),
-        fact(BillingState.next_label, due, BillingState.next_said),
-        fact(
+    shown = stat_grid(
+        stat("Plan", BillingState.plan, BillingState.plan_note),
+        stat(BillingState.next_label, due, BillingState.next_note),
+        stat(
             "Paid with",
             rx.cond(BillingState.method != "", BillingState.method, "No payment method"),
-            BillingState.method_said,
+            BillingState.method_note,
         ),
-        fact("Seats", BillingState.seats_said, "People and open invitations"),
-        across=4,
-        small=2,
+        stat("Seats", BillingState.seats_text, "People and open invitations"),
+        columns=4,
+        columns_on_phone=2,
     )
-    return hull(rx.cond(BillingState.loaded, shown, skeleton_rows(1)), name="Billing facts")
+    return panel(rx.cond(BillingState.loaded, shown, skeleton_rows(1)), name="Billing facts")
 
 
-def strip(
-    said: Any, *, action: rx.Component | None = None, tone: str = "accent", glyph: str = "info"
+def status_banner(
+    text: Any, *, action: rx.Component | None = None, tone: str = "accent", glyph: str = "info"
 ) -> rx.Component:
-    return hull(banner(said, action=action, tone=tone, glyph=glyph), name="What matters now")
+    return panel(banner(text, action=action, tone=tone, glyph=glyph), name="What matters now")
 
 
-def turning() -> rx.Component:
+def activation_banner() -> rx.Component:
     """After the provider's page: it turns by itself when the payment has been heard of."""
-    wait = hull(
+    wait = panel(
         rx.el.div(
             rx.icon("loader-circle", class_name="icon spin", aria_hidden=True),
             rx.el.span(
@@ -56,7 +60,7 @@ def turning() -> rx.Component:
                 " The payment provider is about to confirm it. This page changes by itself.",
                 class_name="say",
             ),
-            button("Look again", on_click=BillingState.settle, data_once="true"),
+            button("Look again", on_click=BillingState.check_payment, data_once="true"),
             class_name="banner",
             data_tone="accent",
             role="status",
@@ -64,7 +68,7 @@ def turning() -> rx.Component:
         ),
         name="Activating",
     )
-    ready = strip(
+    ready = status_banner(
         rx.fragment(
             rx.el.b(BillingState.plan, " is active."), " Everything it gives is there for everybody now."
         ),
@@ -75,15 +79,15 @@ def turning() -> rx.Component:
     )
 
 
-def news() -> rx.Component:
+def subscription_banner() -> rx.Component:
     """At most one: what waits for somebody."""
-    day: Any = when(BillingState.ends_at, "", "day")
-    resume = allowed(
+    day: Any = local_time(BillingState.ends_at, "", "day")
+    resume = guard_control(
         actions.BILLING_CHANGE,
-        button("Resume", kind="primary", on_click=BillingState.resume, data_once="true"),
+        button("Resume", kind="primary", on_click=BillingState.resume_subscription, data_once="true"),
         "Resume",
     )
-    ending = strip(
+    ending = status_banner(
         rx.fragment(
             rx.el.b(BillingState.plan, " ends on ", day, "."),
             " Everything works until then, and nothing more is charged. Nothing is deleted.",
@@ -92,30 +96,30 @@ def news() -> rx.Component:
         tone="warn",
         glyph="calendar-x",
     )
-    first = strip(
+    first = status_banner(
         rx.fragment(rx.el.b("The first payment is still open."), " The plan begins when it is made."),
         action=rx.cond(
-            BillingState.unpaid.page != "",
-            outside("Finish the payment", BillingState.unpaid.page, kind="primary"),
+            BillingState.open_invoice.page_url != "",
+            external_link("Finish the payment", BillingState.open_invoice.page_url, kind="primary"),
         ),
         tone="warn",
         glyph="credit-card",
     )
-    paused = strip(
+    paused = status_banner(
         rx.fragment(rx.el.b("The subscription is paused."), " Add a payment method, then resume it."),
         action=resume,
         tone="warn",
         glyph="circle-pause",
     )
-    ended = strip(
+    ended = status_banner(
         rx.fragment(
-            rx.el.b("The subscription ended on ", when(BillingState.ended_at, "", "day"), "."),
+            rx.el.b("The subscription ended on ", local_time(BillingState.ended_at, "", "day"), "."),
             " Nothing was deleted. Choose a plan to go on where you were.",
         ),
         glyph="calendar-x",
     )
     return rx.cond(
-        BillingState.waiting,
+        BillingState.is_first_payment_open,
         first,
         rx.cond(
             BillingState.paused,
@@ -125,58 +129,69 @@ def news() -> rx.Component:
     )
 
 
-def pay() -> list[rx.Component]:
+def header_actions() -> list[rx.Component]:
     """In the head: the open invoice if there is one, and the way to pay."""
-    unpaid: Any = BillingState.unpaid
+    unpaid: Any = BillingState.open_invoice
     invoice = rx.cond(
-        (unpaid.page != "") & ~BillingState.waiting,
-        outside(
-            rx.fragment("Pay ", BillingState.unpaid_sum), unpaid.page, kind="primary", glyph="credit-card"
+        (unpaid.page_url != "") & ~BillingState.is_first_payment_open,
+        external_link(
+            rx.fragment("Pay ", BillingState.open_amount),
+            unpaid.page_url,
+            kind="primary",
+            glyph="credit-card",
         ),
     )
     method = button(
         "Manage payment method", glyph="external-link", on_click=BillingState.open_portal, data_once="true"
     )
-    return [invoice, allowed(actions.BILLING_CHANGE, method, "Manage payment method", glyph="external-link")]
+    return [
+        invoice,
+        guard_control(actions.BILLING_CHANGE, method, "Manage payment method", glyph="external-link"),
+    ]
 
 
-def seats() -> rx.Component:
-    meter = chart.meter(
+def seats_section() -> rx.Component:
+    meter = charts.meter(
         "Seats in use",
         BillingState.seats_used,
         BillingState.seats_bought,
         share=BillingState.share,
         tone=BillingState.tone,
-        said=BillingState.seats_said,
+        value_text=BillingState.seats_text,
     )
-    change = allowed(
+    change = guard_control(
         actions.BILLING_CHANGE,
-        button("Change seats", on_click=BillingState.change_seats, data_testid="change-seats"),
+        button("Change seats", on_click=BillingState.open_seats_dialog, data_testid="change-seats"),
         "Change seats",
-        full=BillingState.closed,
+        obstacle=BillingState.change_obstacle,
     )
     bought: Any = BillingState.seats_bought
-    words = two(
+    words = text_with_note(
         rx.el.span(
             rx.cond(bought == 1, "1 seat is paid for", rx.fragment(bought, " seats are paid for")),
             class_name="strong",
         ),
-        rx.el.div(meter, small(BillingState.seats_said, class_name="num"), class_name="stat"),
+        rx.el.div(meter, small(BillingState.seats_text, class_name="num"), class_name="stat"),
     )
-    box = hull(rx.el.ul(rx.el.li(words, change, class_name="wrap"), class_name="list"), name="Seats")
+    box = panel(rx.el.ul(rx.el.li(words, change, class_name="wrap"), class_name="list"), name="Seats")
     return rx.cond(BillingState.by_seat, rx.el.div(rx.el.h2("Seats"), box, class_name="section"))
 
 
-def way_out() -> rx.Component:
-    cancel = allowed(
+def cancel_section() -> rx.Component:
+    cancel = guard_control(
         actions.BILLING_CHANGE,
-        button("Cancel subscription", kind="danger", on_click=BillingState.ask_cancel, data_testid="cancel"),
+        button(
+            "Cancel subscription",
+            kind="danger",
+            on_click=BillingState.open_cancel_dialog,
+            data_testid="cancel",
+        ),
         "Cancel subscription",
     )
-    words = two(
+    words = text_with_note(
         rx.el.span("Cancel the subscription", class_name="strong"),
         small("What is paid stays until its period ends. Your data stays too."),
     )
-    box = hull(rx.el.ul(rx.el.li(words, cancel, class_name="wrap"), class_name="list"), name="Cancel")
+    box = panel(rx.el.ul(rx.el.li(words, cancel, class_name="wrap"), class_name="list"), name="Cancel")
     shown: Any = BillingState.subscribed & (BillingState.ends_at == "") & (Shell.slug != "")
     return rx.cond(shown, rx.el.div(rx.el.h2("Cancel"), box, class_name="section"))

@@ -8,21 +8,29 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.billing import changes, checkout, endings, invoices, overview, portal, returns
-from shared.billing.changes import Wish
-from shared.billing.overview import Overview
-from shared.billing.prices import PERIODS
+from shared.billing.pricing.prices import PERIODS
+from shared.billing.subscriptions import (
+    cancellation,
+    changes,
+    checkout,
+    checkout_return,
+    invoices,
+    overview,
+    portal,
+)
+from shared.billing.subscriptions.changes import ChangeRequest
+from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid
-from shared.ui import chart
-from shared.ui.form_model import Form, a_number, a_word
-from shared.ui.gate import needs
+from shared.ui import charts
+from shared.ui.authorize import needs
+from shared.ui.forms import Form, parse_choice, parse_whole_number
 from tenant_app.billing import rows
-from tenant_app.billing.rows import AddonRow, InvoiceRow, LineRow, PlanRow
+from tenant_app.billing.rows import AddonRow, InvoiceLineRow, InvoiceRow, PlanRow
 from tenant_app.shell import PageState
 
-PAGE = 10
+PAGE_SIZE = 10
 PAUSED = "paused"
 
 
@@ -30,16 +38,16 @@ class SeatsForm(Form):
     seats: str
 
 
-class ConfirmForm(Form):
+class ConfirmChangeForm(Form):
     seats: str = ""
 
 
 class CancelForm(Form):
     why: str
-    comment: Annotated[str, StringConstraints(max_length=endings.LONGEST)] = ""
+    comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
 
 
-def leave(address: str) -> EventSpec:
+def redirect_to(address: str) -> EventSpec:
     """To a page of the provider, in this tab."""
     return rx.call_script(f"window.location.assign({json.dumps(address)})")
 
@@ -51,23 +59,23 @@ class BillingState(PageState):
     # What one has.
     subscribed: bool = False
     plan: str = ""
-    plan_said: str = ""
-    rest: str = ""  # what remains when nobody pays
+    plan_note: str = ""
+    fallback_plan: str = ""  # what remains when nobody pays
     next_label: str = "Next invoice"
-    next_sum: str = ""
+    next_amount: str = ""
     next_at: str = ""
-    next_said: str = ""
+    next_note: str = ""
     method: str = ""
-    method_said: str = ""
+    method_note: str = ""
     ends_at: str = ""
     paused: bool = False
     ended_at: str = ""
-    waiting: bool = False  # the first payment is open
-    unpaid: InvoiceRow = InvoiceRow()
-    unpaid_sum: str = ""
+    is_first_payment_open: bool = False  # the first payment is open
+    open_invoice: InvoiceRow = InvoiceRow()
+    open_amount: str = ""
     by_seat: bool = False
-    closed: str = ""  # why nothing of the subscription can be changed now
-    seats_said: str = ""
+    change_obstacle: str = ""  # why nothing of the subscription can be changed now
+    seats_text: str = ""
     seats_used: int = 0
     seats_bought: int = 0
     share: str = "0%"
@@ -78,68 +86,72 @@ class BillingState(PageState):
     plans: list[PlanRow] = []
     addons: list[AddonRow] = []
     # Invoices.
-    bills: list[InvoiceRow] = []
-    bills_said: str = ""
-    has_older: bool = False
-    has_newer: bool = False
+    invoice_rows: list[InvoiceRow] = []
+    count_text: str = ""
+    has_next: bool = False
+    has_previous: bool = False
     # Dialogs.
     dialog: str = ""
-    wanted: PlanRow = PlanRow()
+    chosen_plan: PlanRow = PlanRow()
     title: str = ""
     sentence: str = ""
-    verb: str = ""
+    confirm_label: str = ""
     seats: str = ""
     asks_seats: bool = False
-    lines: list[LineRow] = []
+    lines: list[InvoiceLineRow] = []
     total: str = ""
-    total_said: str = ""
-    then: str = ""
-    then_at: str = ""
+    total_label: str = ""
+    next_price: str = ""
+    next_price_from: str = ""
     problem: str = ""
     invoice: InvoiceRow = InvoiceRow()
-    _chosen: bool = False  # the period was chosen by hand
-    _looked: str = ""  # the return that was followed by a look
-    _wish: Wish = Wish()
-    _offered: changes.Offered | None = None
-    _older: str = ""
+    _is_period_chosen: bool = False  # the period was chosen by hand
+    _checked_return: str = ""  # the return that was followed by a look
+    _change_request: ChangeRequest = ChangeRequest()
+    _quote: changes.Quote | None = None
+    _next_cursor: str = ""
     _cursors: list[str] = []
 
     @rx.event
     @needs(actions.BILLING_READ, page=True)
     async def load(self) -> Any:
-        async with self._open(BillingState.load, "billing", "members", "invitations") as ctx:
-            found = await self._read(ctx)
-        self._show(*found)
-        return self._returned()
+        async with self._open_page(BillingState.load, "billing", "members", "invitations") as ctx:
+            page_data = await self._read(ctx)
+        self._show(*page_data)
+        return self._check_return()
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
         after = self._cursors[-1] if self._cursors else ""
-        return ctx, await overview.read(ctx), await invoices.list_invoices(ctx, after=after, limit=PAGE)
+        return (
+            ctx,
+            await overview.get_overview(ctx),
+            await invoices.list_invoices(ctx, after=after, limit=PAGE_SIZE),
+        )
 
-    async def _reread(self) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as ctx:
-            found = await self._read(ctx)
-        self._show(*found)
+            page_data = await self._read(ctx)
+        self._show(*page_data)
 
-    def _returned(self) -> Any:
+    def _check_return(self) -> Any:
         """From the provider's page: look once, and say so meanwhile. The address is a claim, so it decides nothing."""
         query = self.router.url.query_parameters
-        back = query.get("session") or query.get("back") or ""
-        if not back or back == self._looked:
+        return_id = query.get("session") or query.get("back") or ""
+        if not return_id or return_id == self._checked_return:
             return None
-        self._looked, self.dialog = back, ""
+        self._checked_return, self.dialog = return_id, ""
         self.activating = "" if not query.get("session") else "done" if self.subscribed else "waiting"
-        return BillingState.settle
+        return BillingState.check_payment
 
     @rx.event
     @needs(actions.BILLING_READ)
-    async def settle(self) -> EventSpec | None:
+    async def check_payment(self) -> EventSpec | None:
         """What a webhook brings as well, at once."""
         async with self._ctx() as ctx:
-            back = await returns.prepare(ctx)
-        answered = await returns.go(back)
-        await self._reread()
-        if answered or self.activating != "waiting":
+            visit = await checkout_return.prepare(ctx)
+        has_answer = await checkout_return.submit(visit)
+        await self._reload()
+        if has_answer or self.activating != "waiting":
             return None
         return rx.toast.info(
             "The payment provider has not answered yet.",
@@ -148,255 +160,292 @@ class BillingState(PageState):
 
     # ── shown ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _show(self, ctx: Ctx, seen: Overview, listed: invoices.Page) -> None:
-        held = seen.held
-        if held is not None and not self._chosen:
-            self.period = held.period
-        self._show_held(ctx, seen)
-        current = held.offer.key if held and held.offer else "" if seen.ended_at else ctx.rights.plan
-        self.plans = rows.plan_rows(seen, self.period, current, not seen.ever)
-        self.addons = rows.addon_rows(seen, self.period)
-        self.saving = rows.saving(seen)
-        self.bills = [rows.invoice_row(one) for one in listed.rows]
-        self._older, self.has_older, self.has_newer = listed.older, bool(listed.older), bool(self._cursors)
-        count = len(self.bills)
-        self.bills_said = "1 invoice" if count == 1 else f"{count} invoices"
+    def _show(self, ctx: Ctx, billing: BillingOverview, invoice_page: invoices.InvoicePage) -> None:
+        subscription = billing.subscription
+        if subscription is not None and not self._is_period_chosen:
+            self.period = subscription.period
+        self._show_subscription(ctx, billing)
+        current = (
+            subscription.offer.key
+            if subscription and subscription.offer
+            else ""
+            if billing.ended_at
+            else ctx.rights.plan
+        )
+        self.plans = rows.plan_rows(billing, self.period, current, not billing.has_subscribed)
+        self.addons = rows.addon_rows(billing, self.period)
+        self.saving = rows.describe_saving(billing)
+        self.invoice_rows = [rows.invoice_row(invoice) for invoice in invoice_page.rows]
+        self._next_cursor, self.has_next, self.has_previous = (
+            invoice_page.older,
+            bool(invoice_page.older),
+            bool(self._cursors),
+        )
+        count = len(self.invoice_rows)
+        self.count_text = "1 invoice" if count == 1 else f"{count} invoices"
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         self.loaded = True
 
-    def _show_held(self, ctx: Ctx, seen: Overview) -> None:
-        held, self.waiting = seen.held, seen.waiting is not None
-        self.subscribed = held is not None
-        given = seen.rest.name if seen.ended_at else ctx.rights.plan_name
-        self.plan, self.rest = held.offer.name if held and held.offer else given, seen.rest.name
-        self.plan_said = rows.PERIODS[held.period] if held else "No subscription"
-        self.next_label, self.next_sum, self.next_at, self.next_said = rows.next_invoice(seen)
-        self.method = seen.method
-        self.method_said = "Charged automatically" if seen.method else "Added with a first plan"
-        self.ends_at = rows.iso(held.told.cancel_at) if held else ""
-        self.paused = held is not None and held.told.status == PAUSED
-        self.ended_at = rows.iso(seen.ended_at)
-        self.unpaid = rows.invoice_row(seen.unpaid) if seen.unpaid else InvoiceRow()
-        self.unpaid_sum = money.said(seen.unpaid.due, seen.unpaid.currency) if seen.unpaid else ""
-        self.closed = " ".join(seen.closed or ())
-        self.by_seat = held is not None and held.seats is not None
-        most = ctx.rights.limits["members"].amount
-        self.seats_used, self.seats_bought = seen.used, (held.seats or 0) if held else 0
-        self.seats_said = f"{seen.used} of {most} in use" if most is not None else f"{seen.used} in use"
-        self.share, self.tone = chart.gauge(seen.used, most) if most else ("0%", "calm")
+    def _show_subscription(self, ctx: Ctx, billing: BillingOverview) -> None:
+        subscription, self.is_first_payment_open = billing.subscription, billing.incomplete is not None
+        self.subscribed = subscription is not None
+        plan_name = billing.fallback_offer.name if billing.ended_at else ctx.rights.plan_name
+        self.plan, self.fallback_plan = (
+            subscription.offer.name if subscription and subscription.offer else plan_name,
+            billing.fallback_offer.name,
+        )
+        self.plan_note = rows.PERIOD_LABELS[subscription.period] if subscription else "No subscription"
+        self.next_label, self.next_amount, self.next_at, self.next_note = rows.describe_next_invoice(billing)
+        self.method = billing.method
+        self.method_note = "Charged automatically" if billing.method else "Added with a first plan"
+        self.ends_at = rows.iso_or_empty(subscription.snapshot.cancel_at) if subscription else ""
+        self.paused = subscription is not None and subscription.snapshot.status == PAUSED
+        self.ended_at = rows.iso_or_empty(billing.ended_at)
+        self.open_invoice = (
+            rows.invoice_row(billing.unpaid_invoice) if billing.unpaid_invoice else InvoiceRow()
+        )
+        self.open_amount = (
+            money.format_amount(billing.unpaid_invoice.due, billing.unpaid_invoice.currency)
+            if billing.unpaid_invoice
+            else ""
+        )
+        self.change_obstacle = " ".join(billing.obstacle or ())
+        self.by_seat = subscription is not None and subscription.seats is not None
+        limit = ctx.rights.limits["members"].amount
+        self.seats_used, self.seats_bought = (
+            billing.used_seats,
+            (subscription.seats or 0) if subscription else 0,
+        )
+        self.seats_text = (
+            f"{billing.used_seats} of {limit} in use" if limit is not None else f"{billing.used_seats} in use"
+        )
+        self.share, self.tone = (
+            charts.meter_width_and_tone(billing.used_seats, limit) if limit else ("0%", "calm")
+        )
 
     @rx.event
     @needs(actions.BILLING_READ)
     async def choose_period(self, period: str) -> None:
-        self.period, self._chosen = a_word(period, PERIODS), True
-        await self._reread()
+        self.period, self._is_period_chosen = parse_choice(period, PERIODS), True
+        await self._reload()
 
     @rx.event
     @needs(actions.BILLING_READ)
-    async def older(self) -> None:
-        if self._older:
-            self._cursors = [*self._cursors, self._older]
-            await self._reread()
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            self._cursors = [*self._cursors, self._next_cursor]
+            await self._reload()
 
     @rx.event
     @needs(actions.BILLING_READ)
-    async def newer(self) -> None:
+    async def previous_page(self) -> None:
         self._cursors = self._cursors[:-1]
-        await self._reread()
+        await self._reload()
 
     @rx.event
     @needs(actions.BILLING_READ)
     async def show_invoice(self, invoice_id: str) -> None:
         async with self._ctx() as ctx:
-            found = await invoices.get_invoice(ctx, an_invoice(invoice_id))
-        self.invoice = rows.invoice_row(found)
-        self.lines = rows.line_rows(found.lines, found.currency)
-        self.total, self.dialog = money.said(found.total, found.currency), "invoice"
+            invoice = await invoices.get_invoice(ctx, parse_invoice_id(invoice_id))
+        self.invoice = rows.invoice_row(invoice)
+        self.lines = rows.line_rows(invoice.lines, invoice.currency)
+        self.total, self.dialog = money.format_amount(invoice.total, invoice.currency), "invoice"
 
     @rx.event
     @needs(actions.BILLING_READ)
-    async def dismiss(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog, self._offered = "", None
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.dialog, self._quote = "", None
 
     # ── choosing a plan ──────────────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def choose(self, version_id: str) -> EventSpec | None:
+    async def choose_plan(self, version_id: str) -> EventSpec | None:
         """A first plan is paid at the provider, another one is shown with its price first."""
-        known = {one.id: one for one in self.plans}
-        row = known[a_word(version_id, known)]
+        plans_by_id = {plan.id: plan for plan in self.plans}
+        row = plans_by_id[parse_choice(version_id, plans_by_id)]
         if self.subscribed:
-            seats = max(self.seats_bought, self.seats_used) if row.seats else None
-            self._begin(row.verb, f"What {row.name} gives is there at once.", row.verb, row.seats)
-            await self._propose(Wish(version_id, self.period, seats))
+            seats = max(self.seats_bought, self.seats_used) if row.sold_by_seat else None
+            self._open_change_dialog(
+                row.action_label,
+                f"What {row.name} gives is there at once.",
+                row.action_label,
+                row.sold_by_seat,
+            )
+            await self._quote_change(ChangeRequest(version_id, self.period, seats))
             return None
-        if row.seats:
-            self.wanted, self.seats, self.dialog = row, str(max(self.seats_used, 1)), "order"
+        if row.sold_by_seat:
+            self.chosen_plan, self.seats, self.dialog = row, str(max(self.seats_used, 1)), "order"
             return None
-        return await self._buy(row.id, 1)
+        return await self._start_checkout(row.id, 1)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def order(self, payload: dict[str, Any]) -> EventSpec:
+    async def start_checkout(self, payload: dict[str, Any]) -> EventSpec:
         form = SeatsForm.read(payload)
-        return await self._buy(self.wanted.id, a_number("seats", form.seats, 1, checkout.MOST_SEATS))
+        return await self._start_checkout(
+            self.chosen_plan.id, parse_whole_number("seats", form.seats, 1, checkout.MAX_SEATS)
+        )
 
-    async def _buy(self, version_id: str, seats: int) -> EventSpec:
+    async def _start_checkout(self, version_id: str, seats: int) -> EventSpec:
         async with self._ctx() as ctx:
             order = await checkout.prepare(ctx, version_id, self.period, seats=seats)
-        address = await checkout.go(order)
+        address = await checkout.submit(order)
         self.dialog = ""
-        return leave(address)
+        return redirect_to(address)
 
     # ── changing what there is ───────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def change_seats(self) -> None:
-        self._begin(
+    async def open_seats_dialog(self) -> None:
+        self._open_change_dialog(
             "Change the number of seats",
             f"{self.seats_bought} paid for, {self.seats_used} in use.",
             "Change seats",
             True,
         )
-        self._wish, self.seats = Wish(seats=self.seats_bought), str(self.seats_bought)
+        self._change_request, self.seats = ChangeRequest(seats=self.seats_bought), str(self.seats_bought)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def set_seats(self, seats: float) -> None:
+    async def preview_seats(self, seats: float) -> None:
         """What is asked for has another price. While somebody types there may be no number at all."""
         number = (
-            int(seats) if isinstance(seats, int | float) and seats in range(1, checkout.MOST_SEATS + 1) else 0
+            int(seats) if isinstance(seats, int | float) and seats in range(1, checkout.MAX_SEATS + 1) else 0
         )
         self.seats = str(number or "")
         if self.dialog != "change" or not self.asks_seats:
             return
         if number:
-            await self._propose(self._wish.of(number))
+            await self._quote_change(self._change_request.with_seats(number))
         else:
-            self._clear(f"Seats are a whole number from 1 to {checkout.MOST_SEATS:,}.")
+            self._clear_quote(f"Seats are a whole number from 1 to {checkout.MAX_SEATS:,}.")
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def add_addon(self, version_id: str) -> None:
-        row = self._addon(version_id)
-        sentence = "It counts at once." if row.more != "Keep it" else "It is paid for already and goes on."
-        self._begin(f"{row.more}: {row.name}", sentence, row.more, False)
-        await self._propose(Wish(addon_id=row.id, addons=row.count + 1))
+    async def preview_add_addon(self, version_id: str) -> None:
+        row = self._find_addon(version_id)
+        sentence = (
+            "It counts at once." if row.add_label != "Keep it" else "It is paid for already and goes on."
+        )
+        self._open_change_dialog(f"{row.add_label}: {row.name}", sentence, row.add_label, False)
+        await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count + 1))
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def drop_addon(self, version_id: str) -> None:
-        row = self._addon(version_id)
+    async def preview_remove_addon(self, version_id: str) -> None:
+        row = self._find_addon(version_id)
         sentence = "It stays until the period ends that is paid for, and is not charged again."
-        self._begin(f"Remove {row.name}", sentence, "Remove", False)
-        await self._propose(Wish(addon_id=row.id, addons=row.count - 1))
+        self._open_change_dialog(f"Remove {row.name}", sentence, "Remove", False)
+        await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count - 1))
 
-    def _addon(self, version_id: str) -> AddonRow:
-        known = {one.id: one for one in self.addons}
-        return known[a_word(version_id, known)]
+    def _find_addon(self, version_id: str) -> AddonRow:
+        addons_by_id = {addon.id: addon for addon in self.addons}
+        return addons_by_id[parse_choice(version_id, addons_by_id)]
 
-    def _begin(self, title: str, sentence: str, verb: str, asks_seats: bool) -> None:
-        self.title, self.sentence, self.verb, self.asks_seats = title, sentence, verb, asks_seats
+    def _open_change_dialog(self, title: str, sentence: str, verb: str, asks_seats: bool) -> None:
+        self.title, self.sentence, self.confirm_label, self.asks_seats = title, sentence, verb, asks_seats
         self.dialog = "change"
-        self._clear()
+        self._clear_quote()
 
-    def _clear(self, problem: str = "") -> None:
-        self._offered, self.problem = None, problem
-        self.lines, self.total, self.total_said, self.then, self.then_at = [], "", "", "", ""
+    def _clear_quote(self, problem: str = "") -> None:
+        self._quote, self.problem = None, problem
+        self.lines, self.total, self.total_label, self.next_price, self.next_price_from = [], "", "", "", ""
 
-    async def _propose(self, wish: Wish) -> None:
+    async def _quote_change(self, request: ChangeRequest) -> None:
         """What it costs, or in its place why it is not possible."""
-        self._wish = wish
-        if wish.seats is not None:
-            self.seats = str(wish.seats)
+        self._change_request = request
+        if request.seats is not None:
+            self.seats = str(request.seats)
         try:
             async with self._ctx() as ctx:
-                change = await changes.weigh(ctx, wish)
-            offered = await changes.preview(change)
-        except (Conflict, Invalid) as obstacle:
-            self._clear(f"{obstacle.detail} {obstacle.next_step}")
+                change = await changes.plan_change(ctx, request)
+            quote = await changes.quote_change(change)
+        except (Conflict, Invalid) as error:
+            self._clear_quote(f"{error.detail} {error.next_step}")
             return
-        self._clear()
-        self._offered = offered
-        self.lines, self.total, self.total_said = rows.preview_rows(offered)
-        self.then, self.then_at = rows.then(offered)
+        self._clear_quote()
+        self._quote = quote
+        self.lines, self.total, self.total_label = rows.preview_rows(quote)
+        self.next_price, self.next_price_from = rows.describe_next_price(quote)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def confirm(self, payload: dict[str, Any]) -> EventSpec:
+    async def confirm_change(self, payload: dict[str, Any]) -> EventSpec:
         """Exactly what was shown. Where that no longer holds, it is shown anew and nothing happens."""
-        form, offered = ConfirmForm.read(payload), self._offered
+        form, quote = ConfirmChangeForm.read(payload), self._quote
         if self.asks_seats:
-            number = a_number("seats", form.seats, 1, checkout.MOST_SEATS)
-            if offered is None or offered.change.seats != number:
-                await self._propose(self._wish.of(number))
+            number = parse_whole_number("seats", form.seats, 1, checkout.MAX_SEATS)
+            if quote is None or quote.change.seats != number:
+                await self._quote_change(self._change_request.with_seats(number))
                 return rx.toast.info(
                     self.problem or "Here is the sum for this number of seats.",
                     description="Nothing was changed yet.",
                 )
-        if offered is None:
+        if quote is None:
             raise Invalid(self.problem or "There is nothing to confirm.", "Choose again what to change.")
         try:
             async with self._ctx() as ctx:
-                await changes.prepare(ctx, offered)
+                await changes.prepare(ctx, quote)
         except Conflict as refusal:
-            if refusal.reason != changes.STALE:
+            if refusal.reason != changes.QUOTE_OUTDATED:
                 raise
-            await self._propose(offered.change.wish)
+            await self._quote_change(quote.change.request)
             return rx.toast.info(
                 f"{refusal.detail} {refusal.next_step}",
                 description="Nothing was changed yet. Confirm it if it is right.",
             )
-        shown = await changes.go(offered)
-        self.dialog, self._offered, self._chosen = "", None, False
-        await self._reread()
-        then = "What it gives is there now." if offered.change.prorate else "Nothing is charged for it now."
-        return done("Changed.", then, shown)
+        is_applied = await changes.submit(quote)
+        self.dialog, self._quote, self._is_period_chosen = "", None, False
+        await self._reload()
+        detail = "What it gives is there now." if quote.change.prorate else "Nothing is charged for it now."
+        return success_toast("Changed.", detail, is_applied)
 
     # ── ending and paying ────────────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def ask_cancel(self) -> None:
+    async def open_cancel_dialog(self) -> None:
         self.dialog = "cancel"
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def cancel(self, payload: dict[str, Any]) -> EventSpec:
+    async def cancel_subscription(self, payload: dict[str, Any]) -> EventSpec:
         form = CancelForm.read(payload)
         async with self._ctx() as ctx:
-            ending = await endings.prepare_cancel(ctx, form.why, form.comment)
-        shown = await endings.go(ending)
+            ending = await cancellation.prepare_cancel(ctx, form.why, form.comment)
+        is_applied = await cancellation.submit(ending)
         self.dialog = ""
-        await self._reread()
-        return done("Cancelled.", "Everything works until the period ends; nothing more is charged.", shown)
+        await self._reload()
+        return success_toast(
+            "Cancelled.", "Everything works until the period ends; nothing more is charged.", is_applied
+        )
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def resume(self) -> EventSpec:
+    async def resume_subscription(self) -> EventSpec:
         async with self._ctx() as ctx:
-            ending = await endings.prepare_resume(ctx)
-        shown = await endings.go(ending)
-        await self._reread()
-        return done("Resumed.", "It renews as before.", shown)
+            ending = await cancellation.prepare_resume(ctx)
+        is_applied = await cancellation.submit(ending)
+        await self._reload()
+        return success_toast("Resumed.", "It renews as before.", is_applied)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def open_portal(self) -> EventSpec:
         async with self._ctx() as ctx:
             visit = await portal.prepare(ctx)
-        return leave(await portal.go(visit))
+        return redirect_to(await portal.submit(visit))
 
 
-def an_invoice(value: object) -> str:
+def parse_invoice_id(value: object) -> str:
     """Ids of invoices are the provider's."""
     if not isinstance(value, str) or not 1 <= len(value) <= 255 or "\0" in value:
         raise Invalid("This is not one of the rows of the page.", "Reload the page and try again.")
     return value
 
 
-def done(said: str, then: str, shown: bool) -> EventSpec:
-    return rx.toast.success(said, description=then if shown else "This page shows it in a moment.")
+def success_toast(title: str, detail: str, is_applied: bool) -> EventSpec:
+    return rx.toast.success(title, description=detail if is_applied else "This page shows it in a moment.")

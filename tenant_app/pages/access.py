@@ -6,37 +6,37 @@ from typing import Any
 import reflex as rx
 
 from shared.access import actions
-from shared.core.ctx import Limit
+from shared.core.context import Limit
 from shared.entitlements import explain
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
-from shared.tenancy import effective
-from shared.ui import chart
-from shared.ui.feedback import skeleton_rows, when
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small, strong, two
-from shared.ui.shell import head
-from shared.ui.table import Column, badge, data_table, row, some
+from shared.tenancy import access_overview
+from shared.ui import charts
+from shared.ui.authorize import needs
+from shared.ui.banners import local_time, skeleton_rows
+from shared.ui.panels import panel, small, stat, stat_grid, strong, text_with_note
+from shared.ui.shell import page_header
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
-FEATURE_COLUMNS = [Column("Feature"), Column("Now"), Column("Where it comes from", less=True)]
+FEATURE_COLUMNS = [Column("Feature"), Column("Now"), Column("Where it comes from", hidden_on_phone=True)]
 LIMIT_COLUMNS = [
     Column("Limit"),
-    Column("In use", end=True),
-    Column("At most", end=True),
-    Column("Where it comes from", less=True),
+    Column("In use", align_end=True),
+    Column("At most", align_end=True),
+    Column("Where it comes from", hidden_on_phone=True),
 ]
-TURN_COLUMNS = [Column("When"), Column("What"), Column("Now", less=True), Column("Then")]
+CHANGE_COLUMNS = [Column("When"), Column("What"), Column("Now", hidden_on_phone=True), Column("Then")]
 
 
 @dataclass(frozen=True)
 class FeatureRow:
     title: str
-    does: str
+    description: str
     value: str
     tone: str
-    said: str
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,34 @@ class LimitRow:
     title: str
     used: str  # "" where nothing is counted
     amount: str
-    said: str
+    explanation: str
     share: str
     tone: str
-    number: int
-    most: int
+    used_count: int
+    maximum: int
 
 
 @dataclass(frozen=True)
-class TurnRow:
+class ScheduledChangeRow:
     at: str
-    what: str
+    subject: str
     before: str
     after: str
 
 
-def limit_row(name: str, limit: Limit, said: str, used: int | None) -> LimitRow:
+def limit_row(name: str, limit: Limit, explanation: str, used: int | None) -> LimitRow:
     kind = LIMITS[name]
-    share, tone = ("0%", "calm") if used is None or limit.amount is None else chart.gauge(used, limit.amount)
+    share, tone = (
+        ("0%", "calm")
+        if used is None or limit.amount is None
+        else charts.meter_width_and_tone(used, limit.amount)
+    )
     soft = "" if limit.hard or limit.amount is None else " Above it one is warned and goes on."
     return LimitRow(
         kind.title,
         "" if used is None else f"{used:,}",
-        explain.amount(limit, name),
-        f"{said}{soft}",
+        explain.format_amount(limit, name),
+        f"{explanation}{soft}",
         share,
         tone,
         used or 0,
@@ -87,50 +91,53 @@ class AccessState(PageState):
     next_at: str = ""
     features: list[FeatureRow] = []
     limits: list[LimitRow] = []
-    turns: list[TurnRow] = []
+    changes: list[ScheduledChangeRow] = []
 
     @rx.event
     @needs(actions.ACCESS_READ, page=True)
     async def load(self) -> None:
-        async with self._open(AccessState.load, "members", "invitations", "roles") as ctx:
-            found = await effective.read(ctx)
-        self._show(found)
+        async with self._open_page(AccessState.load, "members", "invitations", "roles") as ctx:
+            access = await access_overview.get_access_overview(ctx)
+        self._show(access)
 
-    def _show(self, found: effective.Access) -> None:
-        self.plan, self.billing = found.plan, effective.STATUS[found.billing_status]
-        self.plan_since = found.plan_since.isoformat() if found.plan_since else ""
-        self.billing_since = found.billing_since.isoformat() if found.billing_since else ""
-        self.billing_until = found.billing_until.isoformat() if found.billing_until else ""
+    def _show(self, access: access_overview.AccessOverview) -> None:
+        self.plan, self.billing = access.plan, access_overview.STATUS_TEXTS[access.billing_status]
+        self.plan_since = access.plan_since.isoformat() if access.plan_since else ""
+        self.billing_since = access.billing_since.isoformat() if access.billing_since else ""
+        self.billing_until = access.billing_until.isoformat() if access.billing_until else ""
         self.trial = (
-            "No trial" if found.trial_ends_at is None else "Ended" if found.trial_ended else "Running"
+            "No trial" if access.trial_ends_at is None else "Ended" if access.trial_ended else "Running"
         )
-        self.trial_ends_at = found.trial_ends_at.isoformat() if found.trial_ends_at else ""
+        self.trial_ends_at = access.trial_ends_at.isoformat() if access.trial_ends_at else ""
         self.features = [
             FeatureRow(
                 FEATURES[name].title,
-                FEATURES[name].does,
-                effective.INCLUDED[chain.has],
-                "ok" if chain.has else "idle",
-                chain.said,
+                FEATURES[name].benefit,
+                access_overview.INCLUDED_TEXTS[chain.included],
+                "ok" if chain.included else "idle",
+                chain.text,
             )
-            for name, chain in found.features.items()
+            for name, chain in access.features.items()
         ]
         self.limits = [
-            limit_row(name, chain.limit, chain.said, found.used.get(name))
-            for name, chain in found.limits.items()
+            limit_row(name, chain.limit, chain.text, access.usage.get(name))
+            for name, chain in access.limits.items()
         ]
-        self.turns = [TurnRow(one.at.isoformat(), one.what, one.before, one.after) for one in found.turns]
-        self.next_at = self.turns[0].at if self.turns else ""
+        self.changes = [
+            ScheduledChangeRow(change.at.isoformat(), change.title, change.before, change.after)
+            for change in access.scheduled_changes
+        ]
+        self.next_at = self.changes[0].at if self.changes else ""
         self.loaded = True
 
 
-def standing() -> rx.Component:
+def plan_stats() -> rx.Component:
     def day(word: str, at: Any, otherwise: str) -> rx.Component:
-        return rx.cond(at != "", rx.fragment(word, when(at, "", "day")), otherwise)
+        return rx.cond(at != "", rx.fragment(word, local_time(at, "", "day")), otherwise)
 
-    shown = cells(
-        fact("Plan", AccessState.plan, day("Since ", AccessState.plan_since, "Nobody chose one")),
-        fact(
+    shown = stat_grid(
+        stat("Plan", AccessState.plan, day("Since ", AccessState.plan_since, "Nobody chose one")),
+        stat(
             "Billing",
             AccessState.billing,
             rx.cond(
@@ -139,7 +146,7 @@ def standing() -> rx.Component:
                 day("Since ", AccessState.billing_since, "From the beginning"),
             ),
         ),
-        fact(
+        stat(
             "Trial",
             AccessState.trial,
             rx.cond(
@@ -148,68 +155,84 @@ def standing() -> rx.Component:
                 day("Until ", AccessState.trial_ends_at, "Nothing runs out"),
             ),
         ),
-        fact(
+        stat(
             "Next change",
-            rx.cond(AccessState.next_at != "", when(AccessState.next_at, "", "day"), "None"),
+            rx.cond(AccessState.next_at != "", local_time(AccessState.next_at, "", "day"), "None"),
             "By the calendar alone",
         ),
     )
-    return hull(rx.cond(AccessState.loaded, shown, skeleton_rows(1)), name="Plan and billing")
+    return panel(rx.cond(AccessState.loaded, shown, skeleton_rows(1)), name="Plan and billing")
 
 
-def feature_line(one: FeatureRow) -> rx.Component:
-    title = two(strong(one.title), small(one.does))
-    why = small(one.said, class_name="only-small")
-    return row(FEATURE_COLUMNS, rx.fragment(title, why), badge(one.value, one.tone), small(one.said))
+def feature_line(feature: FeatureRow) -> rx.Component:
+    title = text_with_note(strong(feature.title), small(feature.description))
+    why = small(feature.explanation, class_name="only-small")
+    return table_row(
+        FEATURE_COLUMNS,
+        rx.fragment(title, why),
+        badge(feature.value, feature.tone),
+        small(feature.explanation),
+    )
 
 
-def limit_line(one: LimitRow) -> rx.Component:
-    gauge = chart.meter(
-        one.title, one.number, one.most, share=one.share, tone=one.tone, said=f"{one.used} of {one.amount}"
+def limit_line(limit: LimitRow) -> rx.Component:
+    gauge = charts.meter(
+        limit.title,
+        limit.used_count,
+        limit.maximum,
+        share=limit.share,
+        tone=limit.tone,
+        value_text=f"{limit.used} of {limit.amount}",
     )
     title = rx.el.div(
-        strong(one.title),
-        rx.cond(one.most > 0, gauge),
-        small(one.said, class_name="only-small"),
+        strong(limit.title),
+        rx.cond(limit.maximum > 0, gauge),
+        small(limit.explanation, class_name="only-small"),
         class_name="two metered",
     )
-    used = rx.cond(one.used != "", one.used, rx.el.span("Not counted", class_name="muted small"))
-    return row(LIMIT_COLUMNS, title, used, one.amount, small(one.said))
+    used = rx.cond(limit.used != "", limit.used, rx.el.span("Not counted", class_name="muted small"))
+    return table_row(LIMIT_COLUMNS, title, used, limit.amount, small(limit.explanation))
 
 
-def turn_line(one: TurnRow) -> rx.Component:
-    return row(
-        TURN_COLUMNS, when(one.at, "", "moment"), strong(one.what), small(one.before), small(one.after)
+def change_line(change: ScheduledChangeRow) -> rx.Component:
+    return table_row(
+        CHANGE_COLUMNS,
+        local_time(change.at, "", "moment"),
+        strong(change.subject),
+        small(change.before),
+        small(change.after),
     )
 
 
-def features() -> rx.Component:
+def features_panel() -> rx.Component:
     table = data_table(
         "Features", FEATURE_COLUMNS, rx.foreach(AccessState.features, feature_line), test_id="features"
     )
-    return hull(rx.cond(AccessState.loaded, table, skeleton_rows(6)), title="Features")
+    return panel(rx.cond(AccessState.loaded, table, skeleton_rows(6)), title="Features")
 
 
-def limits() -> rx.Component:
+def limits_panel() -> rx.Component:
     table = data_table("Limits", LIMIT_COLUMNS, rx.foreach(AccessState.limits, limit_line), test_id="limits")
-    return hull(rx.cond(AccessState.loaded, table, skeleton_rows(6)), title="Limits")
+    return panel(rx.cond(AccessState.loaded, table, skeleton_rows(6)), title="Limits")
 
 
-def turns() -> rx.Component:
+def changes_panel() -> rx.Component:
     table = data_table(
-        "What will change", TURN_COLUMNS, rx.foreach(AccessState.turns, turn_line), test_id="turns"
+        "What will change", CHANGE_COLUMNS, rx.foreach(AccessState.changes, change_line), test_id="turns"
     )
-    return hull(table, title="What will change by itself")
+    return panel(table, title="What will change by itself")
 
 
 @rx.page(route="/t/[tenant]/access", title="Access · Bulkhead", on_load=AccessState.load)
 def access_page() -> rx.Component:
     return page(
-        head("Access", said="What your organisation may use, and where each of it comes from."),
-        standing(),
-        rx.cond(some(AccessState.turns), turns()),  # that there are none says the last of the figures
-        features(),
-        limits(),
+        page_header("Access", description="What your organisation may use, and where each of it comes from."),
+        plan_stats(),
+        rx.cond(
+            has_items(AccessState.changes), changes_panel()
+        ),  # that there are none says the last of the figures
+        features_panel(),
+        limits_panel(),
         current="Access",
         load=AccessState.load,
     )

@@ -8,23 +8,23 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.audit import filters
-from shared.audit.trail import Filter
-from shared.core.ctx import Ctx
-from shared.tenancy import history
-from shared.ui.feedback import empty, skeleton_rows
-from shared.ui.form import button, field, text_input
-from shared.ui.form_model import Form
-from shared.ui.gate import needs
-from shared.ui.hull import hull
-from shared.ui.shell import head
-from shared.ui.table import pager, some
-from shared.ui.trail import WORDS, EventRow, chain_state, event_list, event_rows
+from shared.audit.audit_log import AuditFilter
+from shared.core.context import Ctx
+from shared.tenancy import audit_reader
+from shared.ui.audit_list import AUDIT_TEXTS, EventRow, chain_status, event_list, event_rows
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, skeleton_rows
+from shared.ui.controls import button, form_field, text_input
+from shared.ui.forms import Form
+from shared.ui.panels import panel
+from shared.ui.shell import page_header
+from shared.ui.tables import has_items, pager
 from tenant_app.exports import export_button
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
-Line = Annotated[str, StringConstraints(max_length=120)]
-Day = Annotated[str, StringConstraints(max_length=10)]
+ShortText = Annotated[str, StringConstraints(max_length=120)]
+DayText = Annotated[str, StringConstraints(max_length=10)]
 TOPICS = (
     "members",
     "invitations",
@@ -33,182 +33,200 @@ TOPICS = (
     "roles",
     "settings",
 )  # whatever leaves a line
-CHOICES = [
+ACTION_CHOICES = [
     ("", "Everything"),
     *((f"{noun}.", f"All about {noun}s") for noun in filters.NOUNS),
     *sorted(
-        ((action.value, f"… {words.removesuffix(' …')}") for action, words in WORDS.items()),
-        key=lambda one: one[1],
+        ((action.value, f"… {words.removesuffix(' …')}") for action, words in AUDIT_TEXTS.items()),
+        key=lambda choice: choice[1],
     ),
 ]
 
 
-class FilterForm(Form):
+class AuditFilterForm(Form):
     """Every field may be empty: then it does not filter."""
 
-    actor: Line = ""
-    action: Line = ""
-    object: Line = ""
-    request: Line = ""
-    since: Day = ""
-    until: Day = ""
+    actor: ShortText = ""
+    action: ShortText = ""
+    object: ShortText = ""
+    request: ShortText = ""
+    since: DayText = ""
+    until: DayText = ""
 
-    def wanted(self) -> Filter:
-        return filters.read(self.model_dump())
+    def to_filter(self) -> AuditFilter:
+        return filters.parse_filter(self.model_dump())
 
 
 class AuditState(PageState):
     loaded: bool = False
     rows: list[EventRow] = []
-    older_ones: bool = False
-    newer_ones: bool = False
+    has_next: bool = False
+    has_previous: bool = False
     filtered: bool = False
-    kept: dict[str, str] = {}  # the filter as it was typed, for the export
-    said: str = ""
-    verified: str = ""
-    whole: bool = True
-    _wanted: Filter = Filter()
+    filter_values: dict[str, str] = {}  # the filter as it was typed, for the export
+    count_text: str = ""
+    verification_text: str = ""
+    is_intact: bool = True
+    _filter: AuditFilter = AuditFilter()
     _cursors: list[str] = []  # of the pages after the newest; the last is this page's own
-    _older: str = ""
+    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.AUDIT_READ, page=True)
     async def load(self) -> None:
-        async with self._open(AuditState.load, *TOPICS) as ctx:
-            found = await self._read(ctx, self._wanted, self._cursors)
-        self._show(found)
+        async with self._open_page(AuditState.load, *TOPICS) as ctx:
+            events_page = await self._read(ctx, self._filter, self._cursors)
+        self._show(events_page)
 
-    async def _read(self, ctx: Ctx, wanted: Filter, cursors: list[str]) -> Any:
-        return await history.list_events(ctx, wanted, after=cursors[-1] if cursors else "", limit=50)
+    async def _read(self, ctx: Ctx, event_filter: AuditFilter, cursors: list[str]) -> Any:
+        return await audit_reader.list_events(
+            ctx, event_filter, after=cursors[-1] if cursors else "", limit=50
+        )
 
-    def _show(self, found: Any) -> None:
-        self.rows = event_rows(found.events)
-        self._older, self.older_ones, self.newer_ones = found.older, bool(found.older), bool(self._cursors)
+    def _show(self, events_page: Any) -> None:
+        self.rows = event_rows(events_page.events)
+        self._next_cursor, self.has_next, self.has_previous = (
+            events_page.next_cursor,
+            bool(events_page.next_cursor),
+            bool(self._cursors),
+        )
         count = len(self.rows)
-        self.said = "1 event" if count == 1 else f"{count} events"
-        self.filtered = self._wanted != Filter()
+        self.count_text = "1 event" if count == 1 else f"{count} events"
+        self.filtered = self._filter != AuditFilter()
         self.loaded = True
 
-    async def _turn(self, wanted: Filter, cursors: list[str], kept: dict[str, str] | None = None) -> None:
+    async def _reload(
+        self, event_filter: AuditFilter, cursors: list[str], filter_values: dict[str, str] | None = None
+    ) -> None:
         async with self._ctx() as ctx:
-            found = await self._read(ctx, wanted, cursors)
-        self._wanted, self._cursors = wanted, cursors
-        if kept is not None:
-            self.kept = kept
-        self._show(found)
+            events_page = await self._read(ctx, event_filter, cursors)
+        self._filter, self._cursors = event_filter, cursors
+        if filter_values is not None:
+            self.filter_values = filter_values
+        self._show(events_page)
 
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def narrow(self, payload: dict[str, Any]) -> None:
-        form = FilterForm.read(payload)
-        await self._turn(
-            form.wanted(), [], {name: value for name, value in form.model_dump().items() if value}
+    async def apply_filter(self, payload: dict[str, Any]) -> None:
+        form = AuditFilterForm.read(payload)
+        await self._reload(
+            form.to_filter(), [], {name: value for name, value in form.model_dump().items() if value}
         )
 
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def clear(self) -> None:
-        await self._turn(Filter(), [], {})
+    async def clear_filter(self) -> None:
+        await self._reload(AuditFilter(), [], {})
 
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def older(self) -> None:
-        if self._older:
-            await self._turn(self._wanted, [*self._cursors, self._older])
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            await self._reload(self._filter, [*self._cursors, self._next_cursor])
 
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def newer(self) -> None:
-        await self._turn(self._wanted, self._cursors[:-1])
+    async def previous_page(self) -> None:
+        await self._reload(self._filter, self._cursors[:-1])
 
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def verify(self) -> EventSpec:
+    async def verify_chain(self) -> EventSpec:
         async with self._ctx() as ctx:
-            found = await history.verify(ctx)
-        self.whole = found.whole
-        if found.whole:
-            self.verified = f"All {found.checked:,} events are as they were written, none is missing."
-            return rx.toast.success("The trail is whole.", description=self.verified)
-        self.verified = f"Event {found.broken_at:,}: {found.what} Write to support."
-        return rx.toast.error("The trail is broken.", description=self.verified)
+            result = await audit_reader.verify_audit_log(ctx)
+        self.is_intact = result.is_intact
+        if result.is_intact:
+            self.verification_text = (
+                f"All {result.checked_count:,} events are as they were written, none is missing."
+            )
+            return rx.toast.success("The trail is whole.", description=self.verification_text)
+        self.verification_text = f"Event {result.broken_at:,}: {result.explanation} Write to support."
+        return rx.toast.error("The trail is broken.", description=self.verification_text)
 
 
-def tools() -> rx.Component:
+def filter_form() -> rx.Component:
     """Enter works in every field."""
     action = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in CHOICES],
+        *[rx.el.option(label, value=value) for value, label in ACTION_CHOICES],
         id="action",
         name="action",
         class_name="input",
     )
     fields = [
-        field("Who", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
-        field("What", action, id="action"),
-        field("Object", text_input("object", placeholder="mem_…", max_length=120), id="object"),
-        field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
-        field("From", text_input("since", type="date"), id="since"),
-        field("Until", text_input("until", type="date"), id="until"),
+        form_field("Who", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
+        form_field("What", action, id="action"),
+        form_field("Object", text_input("object", placeholder="mem_…", max_length=120), id="object"),
+        form_field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
+        form_field("From", text_input("since", type="date"), id="since"),
+        form_field("Until", text_input("until", type="date"), id="until"),
     ]
-    go = rx.el.div(
+    buttons = rx.el.div(
         button("Filter", type="submit", glyph="list-filter"),
         rx.cond(
             AuditState.filtered,
-            button("Show everything", kind="quiet", type="reset", on_click=AuditState.clear),
+            button("Show everything", kind="quiet", type="reset", on_click=AuditState.clear_filter),
         ),
         class_name="row wrap",
     )
     return rx.form(
-        rx.el.div(*fields, go, class_name="filters"), on_submit=AuditState.narrow, data_testid="audit-filter"
+        rx.el.div(*fields, buttons, class_name="filters"),
+        on_submit=AuditState.apply_filter,
+        data_testid="audit-filter",
     )
 
 
-def trail() -> rx.Component:
-    nothing = rx.cond(
+def events_panel() -> rx.Component:
+    no_events = rx.cond(
         AuditState.filtered,
-        empty("Nothing matches", "Widen the days or clear a field.", glyph="search-x"),
-        empty(
+        empty_state("Nothing matches", "Widen the days or clear a field.", glyph="search-x"),
+        empty_state(
             "Nothing has happened yet",
             "Invitations, roles, settings: all of it will be here.",
             glyph="scroll-text",
         ),
     )
     foot = pager(
-        AuditState.said,
-        older=AuditState.older,
-        newer=AuditState.newer,
-        has_older=AuditState.older_ones,
-        has_newer=AuditState.newer_ones,
+        AuditState.count_text,
+        on_next=AuditState.next_page,
+        on_previous=AuditState.previous_page,
+        has_next=AuditState.has_next,
+        has_previous=AuditState.has_previous,
     )
-    full = rx.el.div(event_list(AuditState.rows), foot, class_name="hull-foot")
-    found = rx.cond(some(AuditState.rows), full, hull(nothing, name="Events"))
-    return rx.cond(AuditState.loaded, found, hull(skeleton_rows(6), name="Events"))
+    event_table = rx.el.div(event_list(AuditState.rows), foot, class_name="hull-foot")
+    content = rx.cond(has_items(AuditState.rows), event_table, panel(no_events, name="Events"))
+    return rx.cond(AuditState.loaded, content, panel(skeleton_rows(6), name="Events"))
 
 
 @rx.page(route="/t/[tenant]/audit", title="Audit · Bulkhead", on_load=AuditState.load)
-def audit() -> rx.Component:
+def audit_page() -> rx.Component:
     check = button(
-        "Verify the chain", glyph="link", on_click=AuditState.verify, data_once="true", data_testid="verify"
+        "Verify the chain",
+        glyph="link",
+        on_click=AuditState.verify_chain,
+        data_once="true",
+        data_testid="verify",
     )
-    answer = rx.cond(AuditState.verified != "", chain_state(AuditState.whole, AuditState.verified))
+    answer = rx.cond(
+        AuditState.verification_text != "", chain_status(AuditState.is_intact, AuditState.verification_text)
+    )
     return page(
-        head(
+        page_header(
             "Audit",
-            said="Nothing here can be changed or removed. Days of the filter are UTC.",
+            description="Nothing here can be changed or removed. Days of the filter are UTC.",
             actions=[
                 export_button(
                     actions.AUDIT_EXPORT,
                     "audit",
                     rx.foreach(
-                        AuditState.kept,
+                        AuditState.filter_values,
                         lambda pair: rx.el.input(type="hidden", name=pair[0], value=pair[1]),
                     ),
                 ),
                 check,
             ],
         ),
-        rx.el.div(tools(), answer, class_name="section"),
-        trail(),
+        rx.el.div(filter_form(), answer, class_name="section"),
+        events_panel(),
         current="Audit",
         load=AuditState.load,
     )

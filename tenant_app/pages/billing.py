@@ -2,7 +2,7 @@
 
 import reflex as rx
 
-from shared.ui.shell import head
+from shared.ui.shell import page_header
 from tenant_app.billing import dialogs, invoices, plans, standing
 from tenant_app.billing.state import BillingState
 from tenant_app.frame import page
@@ -11,16 +11,20 @@ from tenant_app.frame import page
 @rx.page(route="/t/[tenant]/billing", title="Billing · Bulkhead", on_load=BillingState.load)
 def billing_page() -> rx.Component:
     return page(
-        head("Billing", said="What your organisation has, and what it pays.", actions=standing.pay()),
-        standing.turning(),
-        standing.news(),
-        standing.facts(),
-        plans.plans(),
-        standing.seats(),
-        plans.addons(),
-        invoices.invoices(),
-        standing.way_out(),
-        dialogs.dialogs(),
+        page_header(
+            "Billing",
+            description="What your organisation has, and what it pays.",
+            actions=standing.header_actions(),
+        ),
+        standing.activation_banner(),
+        standing.subscription_banner(),
+        standing.billing_stats(),
+        plans.plans_section(),
+        standing.seats_section(),
+        plans.addons_section(),
+        invoices.invoices_section(),
+        standing.cancel_section(),
+        dialogs.billing_dialogs(),
         current="Billing",
         load=BillingState.load,
     )

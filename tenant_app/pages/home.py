@@ -6,24 +6,24 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.access import actions, policy
+from shared.access import actions, refusal_messages
 from shared.access.decision import decide
-from shared.core.ctx import Ctx
-from shared.tenancy import checklist, history, invitations, members, provisioning, roles
-from shared.ui.feedback import empty, skeleton_rows, when
-from shared.ui.form import button, icon
-from shared.ui.form_model import a_word
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small, two
-from shared.ui.shell import head, link
-from shared.ui.table import TONE, avatar, badge, initials, some
-from shared.ui.trail import EventRow, event_rows, short_event
+from shared.core.context import Ctx
+from shared.tenancy import audit_reader, invitations, members, onboarding_checklist, provisioning, roles
+from shared.ui.audit_list import EventRow, event_rows, short_event_item
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.controls import button, icon
+from shared.ui.forms import parse_choice
+from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
+from shared.ui.shell import link, page_header
+from shared.ui.tables import TONE_BY_LABEL, avatar, badge, has_items, initials_of
 from tenant_app.frame import page
-from tenant_app.nav import href
-from tenant_app.shell import PageState, Shell, allowed, may, within
+from tenant_app.nav import page_href
+from tenant_app.shell import PageState, Shell, guard_control, is_allowed, is_visible
 
-STEPS = {"waiting": "Waiting", "running": "Running", "done": "Done", "failed": "Failed"}
-ITEMS = {  # title, what it is good for, verb, page
+STEP_LABELS = {"waiting": "Waiting", "running": "Running", "done": "Done", "failed": "Failed"}
+CHECKLIST_ITEMS = {  # title, what it is good for, verb, page
     "invite_members": ("Invite a colleague", "They get a mail with a link.", "Invite", "members"),
     "brand": ("Choose a colour and a logo", "So that people see where they are.", "Choose", "settings"),
     "review_roles": ("See what each role may do", "Before you hand one out.", "Look", "roles"),
@@ -31,7 +31,7 @@ ITEMS = {  # title, what it is good for, verb, page
 
 
 @dataclass(frozen=True)
-class StepRow:
+class SetupStepRow:
     title: str
     status: str
     tone: str
@@ -39,17 +39,17 @@ class StepRow:
 
 
 @dataclass(frozen=True)
-class ItemRow:
+class ChecklistItemRow:
     key: str
     title: str
-    said: str
-    verb: str
+    description: str
+    action_label: str
     page: str
-    done: bool
+    is_done: bool
 
 
 @dataclass(frozen=True)
-class PersonRow:
+class RecentMemberRow:
     name: str
     initials: str
     role: str
@@ -58,205 +58,230 @@ class PersonRow:
 
 class HomeState(PageState):
     loaded: bool = False
-    steps: list[StepRow] = []  # empty once the organisation is set up
+    steps: list[SetupStepRow] = []  # empty once the organisation is set up
     failed: bool = False
-    items: list[ItemRow] = []
-    done: str = ""
+    items: list[ChecklistItemRow] = []
+    progress_text: str = ""
     finished: bool = False
-    people: list[PersonRow] = []
+    people: list[RecentMemberRow] = []
     events: list[EventRow] = []
     active: str = ""
     invited: str = ""
     seats: str = ""
-    seats_said: str = ""
-    full: str = ""  # why nobody can be invited now, when no seat is left
+    seats_note: str = ""
+    invite_obstacle: str = ""  # why nobody can be invited now, when no seat is left
 
     @rx.event
     @needs(actions.HOME_READ, page=True)
     async def load(self) -> None:
-        async with self._open(
+        async with self._open_page(
             HomeState.load, "members", "invitations", "provisioning", "checklist", "settings", "roles"
         ) as ctx:
-            found = await self._read(ctx)
-        self._show(ctx, *found)
+            page_data = await self._read(ctx)
+        self._show(ctx, *page_data)
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
         """What is not for this person, or not in the plan, is left out: this page is for everybody."""
-        trail, listed, pending, used = list[Any](), list[Any](), list[Any](), 0
+        events, recent, pending, seats_used = list[Any](), list[Any](), list[Any](), 0
         if decide(ctx, actions.AUDIT_READ).allowed:
-            trail = list((await history.list_events(ctx, limit=6)).events)
+            events = list((await audit_reader.list_events(ctx, limit=6)).events)
         if decide(ctx, actions.MEMBER_READ).allowed:
-            listed = list((await members.list_members(ctx, sort="seen_at", descending=True, limit=5)).rows)
-            pending, used = list(await invitations.list_pending(ctx)), await members.count_seats(ctx)
-        names = {one.key: one.name for one in await roles.list_all(ctx)}
-        people = [person_row(names, one) for one in listed if one.state == "active"]
-        steps, items = await provisioning.list_steps(ctx), await checklist.list_items(ctx)
-        return steps, items, people, len(pending), used, trail
+            recent = list((await members.list_members(ctx, sort="seen_at", descending=True, limit=5)).rows)
+            pending, seats_used = list(await invitations.list_pending(ctx)), await members.count_seats(ctx)
+        names = {role.key: role.name for role in await roles.list_roles(ctx)}
+        people = [recent_member_row(names, member) for member in recent if member.state == "active"]
+        steps, items = await provisioning.list_steps(ctx), await onboarding_checklist.list_items(ctx)
+        return steps, items, people, len(pending), seats_used, events
 
     def _show(
-        self, ctx: Ctx, steps: Any, items: Any, people: list[PersonRow], invited: int, used: int, trail: Any
+        self,
+        ctx: Ctx,
+        steps: Any,
+        items: Any,
+        people: list[RecentMemberRow],
+        invited: int,
+        used: int,
+        trail: Any,
     ) -> None:
-        unfinished = any(one.state != "done" for one in steps)
-        self.steps = [step_row(one) for one in steps] if unfinished else []
-        self.failed = any(one.state == "failed" for one in steps)
-        self.items = [item_row(one) for one in items if one.key in ITEMS]
-        ticked = sum(one.done for one in self.items)
-        self.done, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
+        unfinished = any(step.state != "done" for step in steps)
+        self.steps = [setup_step_row(step) for step in steps] if unfinished else []
+        self.failed = any(step.state == "failed" for step in steps)
+        self.items = [checklist_item_row(item) for item in items if item.key in CHECKLIST_ITEMS]
+        ticked = sum(item.is_done for item in self.items)
+        self.progress_text, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
         self.people = people
         self.events = event_rows(trail)
         self.invited, self.active = str(invited), str(used - invited)
-        self.full = policy.said(ctx, actions.MEMBER_INVITE, used=used)
+        self.invite_obstacle = refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=used)
         limit = ctx.rights.limits["members"].amount
         self.seats = f"{used} of {limit}" if limit is not None else str(used)
-        self.seats_said = "Members and invitations" if limit is not None else "No limit in your plan"
+        self.seats_note = "Members and invitations" if limit is not None else "No limit in your plan"
         self.loaded = True
 
     @rx.event
     @needs(actions.CHECKLIST_WRITE)
-    async def tick(self, key: str) -> EventSpec:
+    async def complete_item(self, key: str) -> EventSpec:
         async with self._ctx() as ctx:
-            await checklist.complete(ctx, a_word(key, ITEMS))
-            items = await checklist.list_items(ctx)
-        self.items = [item_row(one) for one in items if one.key in ITEMS]
-        ticked = sum(one.done for one in self.items)
-        self.done, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
+            await onboarding_checklist.complete_item(ctx, parse_choice(key, CHECKLIST_ITEMS))
+            items = await onboarding_checklist.list_items(ctx)
+        self.items = [checklist_item_row(item) for item in items if item.key in CHECKLIST_ITEMS]
+        ticked = sum(item.is_done for item in self.items)
+        self.progress_text, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
         return rx.toast.success("Ticked off.")
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def retry(self) -> list[Any]:
+    async def retry_provisioning(self) -> list[Any]:
         async with self._ctx() as ctx:
             await provisioning.retry(ctx)
         return [HomeState.load, rx.toast.success("Trying again.", description="This page follows by itself.")]
 
 
-def step_row(one: Any) -> StepRow:
-    status = STEPS[one.state]
-    return StepRow(one.title, status, TONE[status], one.error)
+def setup_step_row(step: Any) -> SetupStepRow:
+    status = STEP_LABELS[step.state]
+    return SetupStepRow(step.title, status, TONE_BY_LABEL[status], step.error)
 
 
-def item_row(one: Any) -> ItemRow:
-    title, said, verb, target = ITEMS[one.key]
-    return ItemRow(one.key, title, said, verb, target, one.done_at is not None)
+def checklist_item_row(item: Any) -> ChecklistItemRow:
+    title, description, verb, target = CHECKLIST_ITEMS[item.key]
+    return ChecklistItemRow(item.key, title, description, verb, target, item.done_at is not None)
 
 
-def person_row(names: dict[str, str], one: Any) -> PersonRow:
-    seen = one.seen_at.isoformat() if one.seen_at else ""
-    return PersonRow(one.name, initials(one.name), names[one.role], seen)
+def recent_member_row(names: dict[str, str], member: Any) -> RecentMemberRow:
+    seen_at = member.seen_at.isoformat() if member.seen_at else ""
+    return RecentMemberRow(member.name, initials_of(member.name), names[member.role], seen_at)
 
 
-def progress() -> rx.Component:
+def setup_progress() -> rx.Component:
     """While the organisation is being set up; afterwards it is gone."""
 
-    def line(step: StepRow) -> rx.Component:
+    def line(step: SetupStepRow) -> rx.Component:
         return rx.el.li(
-            two(rx.el.h3(step.title), rx.cond(step.error != "", small(step.error))),
+            text_with_note(rx.el.h3(step.title), rx.cond(step.error != "", small(step.error))),
             badge(step.status, step.tone),
         )
 
-    again = rx.cond(
-        HomeState.failed & within(actions.SETTINGS_WRITE),
-        allowed(
+    retry_button = rx.cond(
+        HomeState.failed & is_visible(actions.SETTINGS_WRITE),
+        guard_control(
             actions.SETTINGS_WRITE,
-            button("Try again", glyph="rotate-cw", on_click=HomeState.retry, data_once="true"),
+            button("Try again", glyph="rotate-cw", on_click=HomeState.retry_provisioning, data_once="true"),
             "Try again",
             glyph="rotate-cw",
         ),
     )
     steps = rx.el.ol(rx.foreach(HomeState.steps, line), class_name="list", data_testid="provisioning")
-    return rx.cond(some(HomeState.steps), hull(steps, title="Setting up", aside=again))
+    return rx.cond(has_items(HomeState.steps), panel(steps, title="Setting up", aside=retry_button))
 
 
-def team() -> rx.Component:
-    facts = cells(
-        fact("Members", HomeState.active, "Active at the moment"),
-        fact("Invited", HomeState.invited, "Have not answered yet"),
-        fact("Seats", HomeState.seats, HomeState.seats_said),
-        fact("Your role", Shell.role, link("What it may do", href("roles"))),
+def team_stats() -> rx.Component:
+    facts = stat_grid(
+        stat("Members", HomeState.active, "Active at the moment"),
+        stat("Invited", HomeState.invited, "Have not answered yet"),
+        stat("Seats", HomeState.seats, HomeState.seats_note),
+        stat("Your role", Shell.role, link("What it may do", page_href("roles"))),
     )
-    shown = hull(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
-    return rx.cond(may(actions.MEMBER_READ), shown)
+    stats = panel(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
+    return rx.cond(is_allowed(actions.MEMBER_READ), stats)
 
 
-def setup() -> rx.Component:
-    def line(one: ItemRow) -> rx.Component:
+def checklist_panel() -> rx.Component:
+    def line(item: ChecklistItemRow) -> rx.Component:
         sign = rx.el.span(
-            icon("check"), class_name="tick", role="img", aria_label=rx.cond(one.done, "Done", "To do")
+            icon("check"), class_name="tick", role="img", aria_label=rx.cond(item.is_done, "Done", "To do")
         )
         act = rx.cond(
-            ~one.done,
+            ~item.is_done,
             rx.el.span(
-                link(one.verb, href(one.page), class_name="btn"),
-                allowed(
+                link(item.action_label, page_href(item.page), class_name="btn"),
+                guard_control(
                     actions.CHECKLIST_WRITE,
-                    button("Done", kind="quiet", on_click=HomeState.tick(one.key), data_once="true"),
+                    button(
+                        "Done", kind="quiet", on_click=HomeState.complete_item(item.key), data_once="true"
+                    ),
                     "Done",
-                    id=f"tick-{one.key}",
+                    id=f"tick-{item.key}",
                 ),
                 class_name="row",
             ),
         )
         return rx.el.li(
-            sign, two(rx.el.h3(one.title), small(one.said)), act, data_done=rx.cond(one.done, "true", "false")
+            sign,
+            text_with_note(rx.el.h3(item.title), small(item.description)),
+            act,
+            data_done=rx.cond(item.is_done, "true", "false"),
         )
 
     steps = rx.el.ol(rx.foreach(HomeState.items, line), class_name="list", data_testid="checklist")
-    count = small(HomeState.done, class_name="num")
+    count = small(HomeState.progress_text, class_name="num")
     shown = rx.cond(
         HomeState.loaded,
-        rx.cond(~HomeState.finished, hull(steps, title="Finish setting up", aside=count)),
-        hull(skeleton_rows(3), title="Finish setting up"),
+        rx.cond(~HomeState.finished, panel(steps, title="Finish setting up", aside=count)),
+        panel(skeleton_rows(3), title="Finish setting up"),
     )
     return rx.cond(
-        within(actions.CHECKLIST_WRITE), shown
+        is_visible(actions.CHECKLIST_WRITE), shown
     )  # a list of things to do, for those who can do them
 
 
-def people() -> rx.Component:
-    def line(one: PersonRow) -> rx.Component:
-        seen = rx.cond(one.seen_at != "", when(one.seen_at, "", "ago"), "not yet")
+def recent_members() -> rx.Component:
+    def line(member: RecentMemberRow) -> rx.Component:
+        seen_at = rx.cond(member.seen_at != "", local_time(member.seen_at, "", "ago"), "not yet")
         return rx.el.li(
-            avatar(one.initials),
-            two(rx.el.h3(one.name), small(one.role)),
-            small(seen, class_name="num nowrap"),
+            avatar(member.initials),
+            text_with_note(rx.el.h3(member.name), small(member.role)),
+            small(seen_at, class_name="num nowrap"),
         )
 
-    listed = rx.el.ul(rx.foreach(HomeState.people, line), class_name="list")
-    every = link("All members", href("members"), class_name="link small")
-    return hull(rx.cond(HomeState.loaded, listed, skeleton_rows(3)), title="Seen last", aside=every)
+    member_list = rx.el.ul(rx.foreach(HomeState.people, line), class_name="list")
+    all_members_link = link("All members", page_href("members"), class_name="link small")
+    return panel(
+        rx.cond(HomeState.loaded, member_list, skeleton_rows(3)), title="Seen last", aside=all_members_link
+    )
 
 
-def lately() -> rx.Component:
-    nothing = empty("Nothing has happened yet", "Invite somebody, and it will be here.", glyph="scroll-text")
-    listed = rx.el.ol(rx.foreach(HomeState.events, short_event), class_name="list")
-    found = rx.cond(some(HomeState.events), listed, nothing)
-    every = link("Audit", href("audit"), class_name="link small")
-    return hull(rx.cond(HomeState.loaded, found, skeleton_rows(4)), title="Lately", aside=every)
+def recent_activity() -> rx.Component:
+    no_events = empty_state(
+        "Nothing has happened yet", "Invite somebody, and it will be here.", glyph="scroll-text"
+    )
+    event_items = rx.el.ol(rx.foreach(HomeState.events, short_event_item), class_name="list")
+    content = rx.cond(has_items(HomeState.events), event_items, no_events)
+    audit_link = link("Audit", page_href("audit"), class_name="link small")
+    return panel(rx.cond(HomeState.loaded, content, skeleton_rows(4)), title="Lately", aside=audit_link)
 
 
 @rx.page(route="/t/[tenant]/home", title="Home · Bulkhead", on_load=HomeState.load)
-def home() -> rx.Component:
+def home_page() -> rx.Component:
     to_members = link(
-        rx.fragment(icon("plus"), "Invite member"), href("members"), class_name="btn", data_kind="primary"
+        rx.fragment(icon("plus"), "Invite member"),
+        page_href("members"),
+        class_name="btn",
+        data_kind="primary",
     )
     invite = rx.cond(
-        within(actions.MEMBER_INVITE),
-        allowed(actions.MEMBER_INVITE, to_members, "Invite member", glyph="plus", full=HomeState.full),
+        is_visible(actions.MEMBER_INVITE),
+        guard_control(
+            actions.MEMBER_INVITE,
+            to_members,
+            "Invite member",
+            glyph="plus",
+            obstacle=HomeState.invite_obstacle,
+        ),
     )
     welcome = rx.cond(Shell.tenant != "", rx.fragment("Welcome to ", Shell.tenant, ", ", Shell.user, "."), "")
     return page(
-        head("Home", said=welcome, actions=[invite]),
-        progress(),
-        setup(),
-        team(),
+        page_header("Home", description=welcome, actions=[invite]),
+        setup_progress(),
+        checklist_panel(),
+        team_stats(),
         rx.cond(
-            may(actions.AUDIT_READ),
+            is_allowed(actions.AUDIT_READ),
             rx.cond(
-                may(actions.MEMBER_READ),
-                rx.el.div(lately(), people(), class_name="split", data_even="true"),
-                lately(),
+                is_allowed(actions.MEMBER_READ),
+                rx.el.div(recent_activity(), recent_members(), class_name="split", data_even="true"),
+                recent_activity(),
             ),
-            rx.cond(may(actions.MEMBER_READ), people()),
+            rx.cond(is_allowed(actions.MEMBER_READ), recent_members()),
         ),
         current="Home",
         load=HomeState.load,

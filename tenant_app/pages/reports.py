@@ -7,42 +7,42 @@ import reflex as rx
 
 from shared.access import actions
 from shared.access.actions import ACTIONS
-from shared.access.reasons import Reason
-from shared.core.ctx import Ctx
+from shared.access.refusal_codes import Reason
+from shared.core.context import Ctx
 from shared.tenancy import reports
-from shared.ui import chart
-from shared.ui.chart import Bars
-from shared.ui.feedback import bone, empty, skeleton_rows, when
-from shared.ui.gate import needs
-from shared.ui.hull import cells, fact, hull, small, two
-from shared.ui.shell import head
-from shared.ui.table import Column, avatar, data_table, initials, row, some
-from shared.ui.trail import ACTORS
+from shared.ui import charts
+from shared.ui.audit_list import ACTOR_LABELS
+from shared.ui.authorize import needs
+from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
+from shared.ui.charts import BarChart
+from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
+from shared.ui.shell import page_header
+from shared.ui.tables import Column, avatar, data_table, has_items, initials_of, table_row
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
 WEEK_COLUMNS = [
     Column("Week of"),
-    Column("Seats", end=True),
-    Column("Active people", end=True, less=True),
-    Column("Invited", end=True),
-    Column("Joined", end=True),
-    Column("Left", end=True),
+    Column("Seats", align_end=True),
+    Column("Active people", align_end=True, hidden_on_phone=True),
+    Column("Invited", align_end=True),
+    Column("Joined", align_end=True),
+    Column("Left", align_end=True),
 ]
-PEOPLE_COLUMNS = [
+ACTIVE_MEMBER_COLUMNS = [
     Column("Who"),
-    Column("Changes", end=True),
-    Column("Kinds of change", end=True, less=True),
-    Column("Last one", less=True),
+    Column("Changes", align_end=True),
+    Column("Kinds of change", align_end=True, hidden_on_phone=True),
+    Column("Last one", hidden_on_phone=True),
 ]
-REFUSED_COLUMNS = [
+BLOCKED_ACTION_COLUMNS = [
     Column("What"),
     Column("Why"),
-    Column("Times", end=True),
-    Column("People", end=True, less=True),
-    Column("Last time", less=True),
+    Column("Times", align_end=True),
+    Column("People", align_end=True, hidden_on_phone=True),
+    Column("Last time", hidden_on_phone=True),
 ]
-WHY = {
+REASON_TEXTS = {
     Reason.BILLING_NONE: "Nothing is paid",
     Reason.BILLING_READ_ONLY: "A payment was overdue",
     Reason.FLAG_OFF: "Not switched on yet",
@@ -68,70 +68,85 @@ class WeekRow:
 
 
 @dataclass(frozen=True)
-class ChangerRow:
+class ActiveMemberRow:
     name: str
     initials: str
-    what: str
+    actor_kind: str
     changes: str
     kinds: str
     at: str
 
 
 @dataclass(frozen=True)
-class RefusalRow:
-    said: str
-    why: str
+class BlockedActionRow:
+    action_text: str
+    reason_text: str
     count: str
     people: str
     at: str
 
 
-def week_row(one: reports.Week) -> WeekRow:
+def week_row(week: reports.WeeklyActivity) -> WeekRow:
     return WeekRow(
-        one.starts_at.isoformat(),
-        f"{one.seats:,}",
-        f"{one.people:,}",
-        f"{one.invited:,}",
-        f"{one.joined:,}",
-        f"{one.left:,}",
+        week.starts_at.isoformat(),
+        f"{week.seats:,}",
+        f"{week.active_members:,}",
+        f"{week.invited:,}",
+        f"{week.joined:,}",
+        f"{week.left:,}",
     )
 
 
-def changer_row(one: reports.Changer) -> ChangerRow:
-    kind = ACTORS.get(one.type, "")
-    name = kind if one.type == "job" else one.name or kind
-    what = "" if name == kind else kind
-    return ChangerRow(name, initials(name), what, f"{one.changes:,}", f"{one.kinds:,}", one.at.isoformat())
-
-
-def refusal_row(one: reports.Refusals) -> RefusalRow:
-    action = ACTIONS.get(one.action)
-    said = action.said if action else one.action
-    why = WHY.get(Reason(one.reason), one.reason) if one.reason in set(Reason) else one.reason
-    return RefusalRow(
-        f"{said[:1].upper()}{said[1:]}", why, f"{one.count:,}", f"{one.people:,}", one.at.isoformat()
+def active_member_row(member: reports.ActorActivity) -> ActiveMemberRow:
+    kind = ACTOR_LABELS.get(member.actor_type, "")
+    name = kind if member.actor_type == "job" else member.name or kind
+    actor_kind = "" if name == kind else kind
+    return ActiveMemberRow(
+        name,
+        initials_of(name),
+        actor_kind,
+        f"{member.changes:,}",
+        f"{member.action_count:,}",
+        member.at.isoformat(),
     )
 
 
-def drawing(weeks: Any) -> Bars:
-    days = [f"{one.starts_at:%-d %b}" for one in weeks]
-    seats = [one.seats for one in weeks]
+def blocked_action_row(blocked: reports.RefusalTotal) -> BlockedActionRow:
+    action = ACTIONS.get(blocked.action)
+    action_text = action.description if action else blocked.action
+    reason_text = (
+        REASON_TEXTS.get(Reason(blocked.reason), blocked.reason)
+        if blocked.reason in set(Reason)
+        else blocked.reason
+    )
+    return BlockedActionRow(
+        f"{action_text[:1].upper()}{action_text[1:]}",
+        reason_text,
+        f"{blocked.count:,}",
+        f"{blocked.people:,}",
+        blocked.at.isoformat(),
+    )
+
+
+def seats_chart(weeks: Any) -> BarChart:
+    days = [f"{week.starts_at:%-d %b}" for week in weeks]
+    seats = [week.seats for week in weeks]
     tips = [
         f"Week of {day}: {'1 seat' if count == 1 else f'{count:,} seats'}"
         for day, count in zip(days, seats, strict=True)
     ]
     summary = f"Seats in use, {len(weeks)} weeks: from {seats[0]:,} to {seats[-1]:,} now."
-    return chart.draw_bars(seats, days, tips, summary)
+    return charts.draw_bars(seats, days, tips, summary)
 
 
 class ReportsState(PageState):
     loaded: bool = False
     weeks: list[WeekRow] = []  # newest first
-    seats: Bars = Bars()
-    changers: list[ChangerRow] = []
-    refusals: list[RefusalRow] = []
+    seats: BarChart = BarChart()
+    active_members: list[ActiveMemberRow] = []
+    blocked_actions: list[BlockedActionRow] = []
     since: str = ""
-    now: str = ""
+    seats_now: str = ""
     invited: str = ""
     joined: str = ""
     left: str = ""
@@ -139,112 +154,132 @@ class ReportsState(PageState):
     @rx.event
     @needs(actions.REPORT_READ, page=True)
     async def load(self) -> None:
-        async with self._open(ReportsState.load, "members", "invitations") as ctx:
-            found = await reports.read(ctx)
-        self._show(ctx, found)
+        async with self._open_page(ReportsState.load, "members", "invitations") as ctx:
+            report = await reports.get_report(ctx)
+        self._show(ctx, report)
 
-    def _show(self, ctx: Ctx, found: reports.Report) -> None:
-        weeks = found.weeks
+    def _show(self, ctx: Ctx, report: reports.ActivityReport) -> None:
+        weeks = report.weeks
         limit = ctx.rights.limits["members"].amount
-        self.weeks = [week_row(one) for one in reversed(weeks)]
-        self.seats = drawing(weeks)
-        self.changers = [changer_row(one) for one in found.changers]
-        self.refusals = [refusal_row(one) for one in found.refusals]
-        self.since = found.since.isoformat()
-        self.now = f"{weeks[-1].seats:,} of {limit:,}" if limit is not None else f"{weeks[-1].seats:,}"
-        self.invited = f"{sum(one.invited for one in weeks):,}"
-        self.joined = f"{sum(one.joined for one in weeks):,}"
-        self.left = f"{sum(one.left for one in weeks):,}"
+        self.weeks = [week_row(week) for week in reversed(weeks)]
+        self.seats = seats_chart(weeks)
+        self.active_members = [active_member_row(member) for member in report.top_actors]
+        self.blocked_actions = [blocked_action_row(blocked) for blocked in report.refusals]
+        self.since = report.since.isoformat()
+        self.seats_now = f"{weeks[-1].seats:,} of {limit:,}" if limit is not None else f"{weeks[-1].seats:,}"
+        self.invited = f"{sum(week.invited for week in weeks):,}"
+        self.joined = f"{sum(week.joined for week in weeks):,}"
+        self.left = f"{sum(week.left for week in weeks):,}"
         self.loaded = True
 
 
-def week_line(one: WeekRow) -> rx.Component:
-    return row(
-        WEEK_COLUMNS, when(one.day, "", "day"), one.seats, one.people, one.invited, one.joined, one.left
+def week_line(week: WeekRow) -> rx.Component:
+    return table_row(
+        WEEK_COLUMNS,
+        local_time(week.day, "", "day"),
+        week.seats,
+        week.people,
+        week.invited,
+        week.joined,
+        week.left,
     )
 
 
-def changer_line(one: ChangerRow) -> rx.Component:
+def active_member_line(member: ActiveMemberRow) -> rx.Component:
     words = rx.el.div(
-        rx.el.span(one.name, class_name="strong"),
-        rx.cond(one.what != "", small(one.what)),
-        small(when(one.at, "", "ago"), class_name="only-small"),
+        rx.el.span(member.name, class_name="strong"),
+        rx.cond(member.actor_kind != "", small(member.actor_kind)),
+        small(local_time(member.at, "", "ago"), class_name="only-small"),
     )
-    who = rx.el.div(avatar(one.initials), words, class_name="person")
-    return row(PEOPLE_COLUMNS, who, one.changes, one.kinds, when(one.at, "", "ago"))
-
-
-def refusal_line(one: RefusalRow) -> rx.Component:
-    what = two(one.said, small(when(one.at, "", "ago"), class_name="only-small"))
-    return row(REFUSED_COLUMNS, what, one.why, one.count, one.people, when(one.at, "", "ago"))
-
-
-def figures() -> rx.Component:
-    shown = cells(
-        fact("Seats now", ReportsState.now, "People and open invitations"),
-        fact("Invited", ReportsState.invited, "In these 12 weeks"),
-        fact("Joined", ReportsState.joined, "In these 12 weeks"),
-        fact("Left", ReportsState.left, "Removed or deactivated"),
+    person = rx.el.div(avatar(member.initials), words, class_name="person")
+    return table_row(
+        ACTIVE_MEMBER_COLUMNS, person, member.changes, member.kinds, local_time(member.at, "", "ago")
     )
-    return hull(rx.cond(ReportsState.loaded, shown, skeleton_rows(1)), name="The team in numbers")
 
 
-def seats() -> rx.Component:
-    drawn = rx.cond(ReportsState.loaded, chart.bar_chart(ReportsState.seats), bone("100%", "204px"))
+def blocked_action_line(blocked: BlockedActionRow) -> rx.Component:
+    action_cell = text_with_note(
+        blocked.action_text, small(local_time(blocked.at, "", "ago"), class_name="only-small")
+    )
+    return table_row(
+        BLOCKED_ACTION_COLUMNS,
+        action_cell,
+        blocked.reason_text,
+        blocked.count,
+        blocked.people,
+        local_time(blocked.at, "", "ago"),
+    )
+
+
+def seat_stats() -> rx.Component:
+    shown = stat_grid(
+        stat("Seats now", ReportsState.seats_now, "People and open invitations"),
+        stat("Invited", ReportsState.invited, "In these 12 weeks"),
+        stat("Joined", ReportsState.joined, "In these 12 weeks"),
+        stat("Left", ReportsState.left, "Removed or deactivated"),
+    )
+    return panel(rx.cond(ReportsState.loaded, shown, skeleton_rows(1)), name="The team in numbers")
+
+
+def seats_panel() -> rx.Component:
+    chart_panel = rx.cond(
+        ReportsState.loaded, charts.bar_chart(ReportsState.seats), skeleton_block("100%", "204px")
+    )
     table = data_table(
         "Seats week by week", WEEK_COLUMNS, rx.foreach(ReportsState.weeks, week_line), test_id="weeks"
     )
-    return hull(
-        rx.el.div(drawn, class_name="body"),
+    return panel(
+        rx.el.div(chart_panel, class_name="body"),
         rx.cond(ReportsState.loaded, table, skeleton_rows(6)),
         title="Seats week by week",
         aside=small("Weeks begin on Monday, UTC"),
     )
 
 
-def changers() -> rx.Component:
-    nothing = empty(
+def active_members_panel() -> rx.Component:
+    no_changes = empty_state(
         "Nobody has changed anything",
         "What people change in these weeks is counted here.",
         glyph="scroll-text",
     )
     table = data_table(
         "Changes by person",
-        PEOPLE_COLUMNS,
-        rx.foreach(ReportsState.changers, changer_line),
+        ACTIVE_MEMBER_COLUMNS,
+        rx.foreach(ReportsState.active_members, active_member_line),
         test_id="changers",
     )
-    found = rx.cond(some(ReportsState.changers), table, nothing)
-    return hull(rx.cond(ReportsState.loaded, found, skeleton_rows(4)), title="Who changes most")
+    content = rx.cond(has_items(ReportsState.active_members), table, no_changes)
+    return panel(rx.cond(ReportsState.loaded, content, skeleton_rows(4)), title="Who changes most")
 
 
-def refusals() -> rx.Component:
-    nothing = empty(
+def blocked_actions_panel() -> rx.Component:
+    no_refusals = empty_state(
         "Nothing was refused",
         "What your people may not do, or your plan does not have, is counted here by the hour.",
         glyph="shield-check",
     )
     table = data_table(
         "Refusals by reason",
-        REFUSED_COLUMNS,
-        rx.foreach(ReportsState.refusals, refusal_line),
+        BLOCKED_ACTION_COLUMNS,
+        rx.foreach(ReportsState.blocked_actions, blocked_action_line),
         test_id="refusals",
     )
-    found = rx.cond(some(ReportsState.refusals), table, nothing)
-    return hull(rx.cond(ReportsState.loaded, found, skeleton_rows(4)), title="What was refused, and why")
+    content = rx.cond(has_items(ReportsState.blocked_actions), table, no_refusals)
+    return panel(rx.cond(ReportsState.loaded, content, skeleton_rows(4)), title="What was refused, and why")
 
 
 @rx.page(route="/t/[tenant]/reports", title="Reports · Bulkhead", on_load=ReportsState.load)
 def reports_page() -> rx.Component:
     since = rx.cond(
-        ReportsState.loaded, rx.fragment("Twelve weeks, since ", when(ReportsState.since, "", "day"), ".")
+        ReportsState.loaded,
+        rx.fragment("Twelve weeks, since ", local_time(ReportsState.since, "", "day"), "."),
     )
     return page(
-        head("Reports", said=rx.el.span(since)),
-        figures(),
-        seats(),
-        changers(),
-        refusals(),
+        page_header("Reports", description=rx.el.span(since)),
+        seat_stats(),
+        seats_panel(),
+        active_members_panel(),
+        blocked_actions_panel(),
         current="Reports",
         load=ReportsState.load,
     )

@@ -9,24 +9,24 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.tenancy import logos, tenants
-from shared.ui import tokens
-from shared.ui.feedback import skeleton_text
-from shared.ui.form import button, dialog, field, text_input
-from shared.ui.form_model import Form
-from shared.ui.gate import needs
-from shared.ui.hull import hull, small
-from shared.ui.native import NativeForm
-from shared.ui.shell import head
-from shared.ui.table import avatar
+from shared.ui import theme
+from shared.ui.authorize import needs
+from shared.ui.banners import skeleton_text
+from shared.ui.controls import button, dialog, form_field, text_input
+from shared.ui.forms import Form
+from shared.ui.native_form import NativeForm
+from shared.ui.panels import panel, small
+from shared.ui.shell import page_header
+from shared.ui.tables import avatar
 from tenant_app.frame import page
-from tenant_app.shell import PageState, Shell, allowed, may
+from tenant_app.shell import PageState, Shell, guard_control, is_allowed
 
 
 class NameForm(Form):
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
-class AddressForm(Form):
+class SlugForm(Form):
     slug: Annotated[str, StringConstraints(min_length=1, max_length=60)]
 
 
@@ -39,34 +39,37 @@ class SettingsState(PageState):
     name: str = ""
     slug: str = ""
     colour: str = ""
-    tried: str = ""  # what is in the field, saved or not
-    verdict: str = ""
-    light: dict[str, str] = {}
-    dark: dict[str, str] = {}
-    moving: bool = False
+    colour_draft: str = ""  # what is in the field, saved or not
+    contrast_text: str = ""
+    light_preview: dict[str, str] = {}
+    dark_preview: dict[str, str] = {}
+    is_slug_dialog_open: bool = False
 
     @rx.event
     @needs(actions.SETTINGS_READ, page=True)
     async def load(self) -> None:
-        async with self._open(SettingsState.load, "settings") as ctx:
-            found = await tenants.get_settings(ctx)
-        self._show(found)
+        async with self._open_page(SettingsState.load, "settings") as ctx:
+            settings_view = await tenants.get_settings(ctx)
+        self._show(settings_view)
 
-    def _show(self, found: Any) -> None:
-        self.name, self.slug = found.name, found.slug
-        if not self.loaded or found.colour != self.colour:  # what somebody is trying out stays
-            self._try(found.colour)
-        self.colour = found.colour
+    def _show(self, settings_view: Any) -> None:
+        self.name, self.slug = settings_view.name, settings_view.slug
+        if not self.loaded or settings_view.colour != self.colour:  # what somebody is trying out stays
+            self._preview_colour(settings_view.colour)
+        self.colour = settings_view.colour
         self.loaded = True
 
-    def _try(self, colour: str) -> None:
-        self.tried = colour
-        self.verdict = tokens.verdict(colour)
-        self.light, self.dark = tokens.preview(colour, tokens.LIGHT), tokens.preview(colour, tokens.DARK)
+    def _preview_colour(self, colour: str) -> None:
+        self.colour_draft = colour
+        self.contrast_text = theme.describe_contrast(colour)
+        self.light_preview, self.dark_preview = (
+            theme.preview_palette(colour, theme.LIGHT),
+            theme.preview_palette(colour, theme.DARK),
+        )
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def rename(self, payload: dict[str, Any]) -> EventSpec:
+    async def rename_organisation(self, payload: dict[str, Any]) -> EventSpec:
         form = NameForm.read(payload)
         async with self._ctx() as ctx:
             await tenants.rename(ctx, form.name)
@@ -75,41 +78,41 @@ class SettingsState(PageState):
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def show_move(self, open: bool) -> None:
-        self.moving = open is True
+    async def toggle_slug_dialog(self, open: bool) -> None:
+        self.is_slug_dialog_open = open is True
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def move(self, payload: dict[str, Any]) -> EventSpec:
+    async def change_slug(self, payload: dict[str, Any]) -> EventSpec:
         """Changes the address. Every open page then stands at an old one, this one too: a full page load."""
-        form = AddressForm.read(payload)
+        form = SlugForm.read(payload)
         async with self._ctx() as ctx:
             slug = await tenants.change_slug(ctx, form.slug)
-        self.moving = False
+        self.is_slug_dialog_open = False
         return rx.call_script(f"window.location.assign({json.dumps(f'/t/{slug}/settings')})")
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def try_colour(self, colour: str) -> None:
-        if tokens.is_colour(colour):
-            self._try(colour.lower())
+    async def preview_colour(self, colour: str) -> None:
+        if theme.is_colour(colour):
+            self._preview_colour(colour.lower())
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def save_colour(self, payload: dict[str, Any]) -> list[Any]:
         form = ColourForm.read(payload)
         async with self._ctx() as ctx:
-            await tenants.set_brand(ctx, form.colour)
-        self._try(form.colour.lower())
-        self.colour = self.tried
-        return [SettingsState.load, rx.toast.success("Saved the colour.", description=self.verdict)]
+            await tenants.set_colour(ctx, form.colour)
+        self._preview_colour(form.colour.lower())
+        self.colour = self.colour_draft
+        return [SettingsState.load, rx.toast.success("Saved the colour.", description=self.contrast_text)]
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def clear_colour(self) -> list[Any]:
         async with self._ctx() as ctx:
-            await tenants.set_brand(ctx, "")
-        self._try("")
+            await tenants.set_colour(ctx, "")
+        self._preview_colour("")
         self.colour = ""
         return [SettingsState.load, rx.toast.success("Back to the standard colour.")]
 
@@ -124,33 +127,40 @@ class SettingsState(PageState):
         ]
 
 
-def save(label: str) -> rx.Component:
-    return rx.el.div(allowed(actions.SETTINGS_WRITE, button(label, type="submit"), label), class_name="row")
+def save_button(label: str) -> rx.Component:
+    return rx.el.div(
+        guard_control(actions.SETTINGS_WRITE, button(label, type="submit"), label), class_name="row"
+    )
 
 
-def organisation() -> rx.Component:
-    locked = ~may(actions.SETTINGS_WRITE)
+def name_panel() -> rx.Component:
+    locked = ~is_allowed(actions.SETTINGS_WRITE)
     name = text_input(
-        "name", default_value=SettingsState.name, required=True, max_length=100, read_only=locked, noted=True
+        "name",
+        default_value=SettingsState.name,
+        required=True,
+        max_length=100,
+        read_only=locked,
+        has_note=True,
     )
     form = rx.form(
-        field("Name", name, id="name", hint="As members, invitations and mails show it."),
-        save("Save name"),
-        on_submit=SettingsState.rename,
+        form_field("Name", name, id="name", hint="As members, invitations and mails show it."),
+        save_button("Save name"),
+        on_submit=SettingsState.rename_organisation,
         class_name="stack",
         key=SettingsState.name,
         data_testid="name-form",
     )
-    return hull(rx.cond(SettingsState.loaded, form, skeleton_text()), title="Organisation", body=True)
+    return panel(rx.cond(SettingsState.loaded, form, skeleton_text()), title="Organisation", body=True)
 
 
-def address() -> rx.Component:
+def address_panel() -> rx.Component:
     slug = text_input(
         "slug",
         default_value=SettingsState.slug,
         required=True,
         max_length=60,
-        noted=True,
+        has_note=True,
         auto_complete="off",
         spell_check=False,
     )
@@ -158,11 +168,11 @@ def address() -> rx.Component:
         button("Change address", data_testid="change-address"),
         "Change the address",
         "Links to the old address stop working at once, also those in mails. Open pages must be reloaded.",
-        field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
+        form_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
-        submit=SettingsState.move,
-        open=SettingsState.moving,
-        on_open_change=SettingsState.show_move,
+        submit=SettingsState.change_slug,
+        open=SettingsState.is_slug_dialog_open,
+        on_open_change=SettingsState.toggle_slug_dialog,
         test_id="slug-form",
     )
     shown = rx.el.div(
@@ -171,15 +181,15 @@ def address() -> rx.Component:
             small("Part of every link into this organisation."),
             class_name="two grow",
         ),
-        allowed(actions.SETTINGS_WRITE, change, "Change address"),
+        guard_control(actions.SETTINGS_WRITE, change, "Change address"),
         class_name="row wrap",
     )
-    return hull(rx.cond(SettingsState.loaded, shown, skeleton_text(2)), title="Address", body=True)
+    return panel(rx.cond(SettingsState.loaded, shown, skeleton_text(2)), title="Address", body=True)
 
 
 def swatch(name: str, values: dict[str, str]) -> rx.Component:
     """A button and a link as they would look, painted with the values of one palette only."""
-    props = {f"--{key}": values[key] for key in tokens.PREVIEWED}
+    props = {f"--{key}": values[key] for key in theme.PREVIEW_TOKENS}
     return rx.el.div(
         rx.el.span(name, class_name="small"),
         rx.el.span("Invite member", class_name="sample-button"),
@@ -190,31 +200,35 @@ def swatch(name: str, values: dict[str, str]) -> rx.Component:
     )
 
 
-def look() -> rx.Component:
+def colour_panel() -> rx.Component:
     picker = rx.el.input(
         id="colour",
         name="colour",
         type="color",
         class_name="input",
-        default_value=rx.cond(SettingsState.tried != "", SettingsState.tried, tokens.LIGHT["accent"]),
-        on_change=SettingsState.try_colour.debounce(120),
+        default_value=rx.cond(
+            SettingsState.colour_draft != "", SettingsState.colour_draft, theme.LIGHT["accent"]
+        ),
+        on_change=SettingsState.preview_colour.debounce(120),
         aria_describedby="colour-note",
-        disabled=~may(actions.SETTINGS_WRITE),
+        disabled=~is_allowed(actions.SETTINGS_WRITE),
     )
     standard = rx.cond(
-        (SettingsState.colour != "") & may(actions.SETTINGS_WRITE),
+        (SettingsState.colour != "") & is_allowed(actions.SETTINGS_WRITE),
         button(
             "Use the standard colour", kind="quiet", on_click=SettingsState.clear_colour, data_once="true"
         ),
     )
     form = rx.form(
-        field("Brand colour", picker, id="colour"),
-        rx.el.p(SettingsState.verdict, id="colour-note", class_name="small muted", role="status"),
+        form_field("Brand colour", picker, id="colour"),
+        rx.el.p(SettingsState.contrast_text, id="colour-note", class_name="small muted", role="status"),
         rx.el.div(
-            swatch("Light", SettingsState.light), swatch("Dark", SettingsState.dark), class_name="swatches"
+            swatch("Light", SettingsState.light_preview),
+            swatch("Dark", SettingsState.dark_preview),
+            class_name="swatches",
         ),
         rx.el.div(
-            allowed(actions.SETTINGS_WRITE, button("Save colour", type="submit"), "Save colour"),
+            guard_control(actions.SETTINGS_WRITE, button("Save colour", type="submit"), "Save colour"),
             standard,
             class_name="row wrap",
         ),
@@ -223,12 +237,12 @@ def look() -> rx.Component:
         key=SettingsState.colour,
         data_testid="colour-form",
     )
-    return hull(rx.cond(SettingsState.loaded, form, skeleton_text(4)), title="Colour", body=True)
+    return panel(rx.cond(SettingsState.loaded, form, skeleton_text(4)), title="Colour", body=True)
 
 
-def logo() -> rx.Component:
+def logo_panel() -> rx.Component:
     """A file travels by a plain form to an HTTP route, which asks the same services as the pages."""
-    chosen = rx.el.input(
+    file_input = rx.el.input(
         id="logo",
         name="logo",
         type="file",
@@ -238,11 +252,11 @@ def logo() -> rx.Component:
         aria_describedby="logo-note",
     )
     upload = NativeForm.create(
-        field(
+        form_field(
             "File",
-            chosen,
+            file_input,
             id="logo",
-            hint=f"PNG, JPEG or WebP, {logos.LARGEST // 1_000_000} MB at most. It is shown square.",
+            hint=f"PNG, JPEG or WebP, {logos.MAX_UPLOAD_BYTES // 1_000_000} MB at most. It is shown square.",
         ),
         rx.el.div(button("Upload logo", type="submit"), class_name="row"),
         method="post",
@@ -252,34 +266,36 @@ def logo() -> rx.Component:
         data_testid="logo-form",
     )
     remove = rx.cond(
-        Shell.picture != "",
-        allowed(
+        Shell.logo_url != "",
+        guard_control(
             actions.SETTINGS_WRITE,
             button("Remove logo", on_click=SettingsState.remove_logo, data_once="true"),
             "Remove logo",
         ),
     )
-    now = rx.el.div(
-        avatar(Shell.letter, square=True, picture=Shell.picture),
+    current_logo = rx.el.div(
+        avatar(Shell.letter, square=True, picture=Shell.logo_url),
         small(
             rx.cond(
-                Shell.picture != "", "As it is shown now.", "No logo: the first letter stands in its place."
+                Shell.logo_url != "", "As it is shown now.", "No logo: the first letter stands in its place."
             ),
             class_name="grow",
         ),
         remove,
         class_name="row",
     )
-    shown = rx.fragment(now, allowed(actions.SETTINGS_WRITE, upload, "Upload logo"))
-    return hull(rx.cond(SettingsState.loaded, shown, skeleton_text()), title="Logo", body=True)
+    shown = rx.fragment(current_logo, guard_control(actions.SETTINGS_WRITE, upload, "Upload logo"))
+    return panel(rx.cond(SettingsState.loaded, shown, skeleton_text()), title="Logo", body=True)
 
 
 @rx.page(route="/t/[tenant]/settings", title="Settings · Bulkhead", on_load=SettingsState.load)
-def settings() -> rx.Component:
+def settings_page() -> rx.Component:
     return page(
-        head("Settings", said="Changes show at once, for everybody, and stand in the audit trail."),
-        rx.el.div(organisation(), address(), class_name="split", data_even="true"),
-        rx.el.div(look(), logo(), class_name="split", data_even="true"),
+        page_header(
+            "Settings", description="Changes show at once, for everybody, and stand in the audit trail."
+        ),
+        rx.el.div(name_panel(), address_panel(), class_name="split", data_even="true"),
+        rx.el.div(colour_panel(), logo_panel(), class_name="split", data_even="true"),
         current="Settings",
         load=SettingsState.load,
     )

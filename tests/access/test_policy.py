@@ -4,16 +4,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from shared.access import policy
+from shared.access import refusal_messages
 from shared.access.actions import ACTIONS, OPERATOR_ACTIONS, Action, OperatorAction
-from shared.access.decision import NO
-from shared.access.reasons import Reason
+from shared.access.decision import REFUSED_BY_REASON
+from shared.access.refusal_codes import Reason
+from shared.backoffice import tenant_directory
 from shared.core import db
-from shared.core.ctx import Limit, Rights, Words
+from shared.core.context import Limit, RefusalWording, Rights
 from shared.core.errors import Refused
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
-from shared.tenancy import directory, history, invitations, members, tenants
+from shared.tenancy import audit_reader, invitations, members, tenants
 from tests.conftest import Cast
 
 PAYING_HELPS = {
@@ -25,7 +26,7 @@ RIGHTS = Rights(
     {name: Limit(5) for name in LIMITS},
     frozenset(),
     {},
-    {name: Words(name, "Pro") for name in (*FEATURES, *LIMITS)},
+    {name: RefusalWording(name, "Pro") for name in (*FEATURES, *LIMITS)},
 )
 
 
@@ -35,13 +36,15 @@ class Somebody:
     rights: Rights
 
 
-@pytest.mark.parametrize("reason", NO)
+@pytest.mark.parametrize("reason", REFUSED_BY_REASON)
 def test_every_reason_has_a_sentence_and_a_next_step(reason: str) -> None:
     for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()):
         who = None if isinstance(action, OperatorAction) else Somebody(frozenset(), RIGHTS)
         if reason == Reason.LIMIT_REACHED and not (isinstance(action, Action) and action.limit):
             continue
-        refused = policy.refusal(reason, action, who, used=5, obstacle="Three people hold it.")
+        refused = refusal_messages.build_refusal(
+            reason, action, who, used=5, obstacle="Three people hold it."
+        )
         assert refused.reason == reason
         assert refused.detail.endswith(".")
         assert refused.next_step.endswith(".")
@@ -70,10 +73,10 @@ async def test_refused_means_before_any_statement(cast: Cast) -> None:
                 members.transfer_ownership(ctx, "mem_x", "Acme"),
                 tenants.rename(ctx, "x"),
                 tenants.change_slug(ctx, "xyz"),
-                history.list_events(ctx),
-                directory.suspend(octx, cast.acme, "why"),
-                directory.restore(octx, cast.acme, "why"),
-                directory.list_operator_events(octx),
+                audit_reader.list_events(ctx),
+                tenant_directory.suspend_tenant(octx, cast.acme, "why"),
+                tenant_directory.restore_tenant(octx, cast.acme, "why"),
+                tenant_directory.list_operator_events(octx),
             ):
                 with pytest.raises(Refused, match="missing_permission"):
                     await call

@@ -11,9 +11,9 @@ os.environ.setdefault("BULKHEAD_DATA_DIR", str(Path(__file__).parents[2] / ".bul
 os.environ.setdefault("BULKHEAD_SANDBOX_URL", "http://localhost:1")  # nobody
 
 from shared.core import db, log
-from tests import database
 from tests.attack import mutations, suite
 from tests.attack.world import close_eyes
+from tests.support import database
 
 RECORD = Path(__file__).parents[2] / ".artifacts" / "isolation.json"
 

@@ -8,29 +8,32 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.billing import accounts, adjustments, customers, inbox, intake, mirror, sync, usage
-from shared.billing import prices_repository as prices
-from shared.billing.envelope import open_envelope
+from shared.backoffice import adjustments
+from shared.billing import accounts, customers, usage
+from shared.billing.inbound_webhooks import ingest, processing
+from shared.billing.inbound_webhooks.signature import verify_event
 from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription, Price
+from shared.billing.pricing import prices_repository
 from shared.billing.provider import (
+    ChangePreview,
     CheckoutOrder,
     CustomerState,
     Invoice,
     InvoiceLine,
-    Line,
     OrderLine,
-    Preview,
     PriceTag,
-    PriceThere,
+    RemotePrice,
     Subscription,
+    SubscriptionItem,
 )
+from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.entitlements import current
+from shared.entitlements import rights_cache
 from shared.tenancy import entry
-from tests.billing import webhooks
-from tests.billing.seller import Seller
+from tests.support.billing import webhooks
+from tests.support.billing.scripted_provider import FakeProvider
 
 PRICE, THERE = "prc_attack", "price_attack"
 PLAN, PERIOD = "enterprise", timedelta(days=30)
@@ -39,41 +42,47 @@ SECRET = "whsec_of_the_second_shop"
 PAGE = "https://pay.example.test"
 
 
-class Shop(Seller):
+class Shop(FakeProvider):
     """Says what it was told to, and elsewhere what is known already: every process may ask its own."""
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
         return f"cus_{tenant_id.removeprefix('ten_')}"
 
-    async def fetch(self, customer_id: str) -> CustomerState:
+    async def fetch_customer(self, customer_id: str) -> CustomerState:
         return self.state.get(customer_id) or known(customer_id)
 
-    async def checkout(self, order: CheckoutOrder) -> str:
+    async def create_checkout(self, order: CheckoutOrder) -> str:
         return f"{PAGE}/{order.customer_id}"
 
-    async def portal(self, customer_id: str, return_url: str) -> str:
+    async def create_portal(self, customer_id: str, return_url: str) -> str:
         return f"{PAGE}/{customer_id}"
 
-    async def preview(self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine]) -> Preview:
-        return Preview("usd", 100, (), now())
+    async def preview_change(
+        self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine]
+    ) -> ChangePreview:
+        return ChangePreview("usd", 100, (), now())
 
-    async def change(self, subscription_id: str, lines: Sequence[OrderLine], **_: Any) -> None: ...
+    async def change_subscription(
+        self, subscription_id: str, lines: Sequence[OrderLine], **_: Any
+    ) -> None: ...
 
-    async def cancel(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
+    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
 
-    async def resume(self, subscription_id: str, key: str) -> None: ...
+    async def resume_subscription(self, subscription_id: str, key: str) -> None: ...
 
-    async def credit(self, customer_id: str, amount: int, currency: str, said: str, key: str) -> str:
+    async def add_credit(
+        self, customer_id: str, amount: int, currency: str, description: str, key: str
+    ) -> str:
         return f"gift_{key}"
 
-    async def refund(self, invoice_id: str, amount: int, key: str) -> str:
+    async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
         return f"back_{key}"
 
     async def push_price(self, tag: PriceTag) -> str:
         return f"there_{tag.id}"
 
-    async def read_price(self, tag: PriceTag) -> PriceThere:
-        return PriceThere(f"there_{tag.id}", tag, active=True)
+    async def read_price(self, tag: PriceTag) -> RemotePrice:
+        return RemotePrice(f"there_{tag.id}", tag, active=True)
 
 
 def known(customer_id: str) -> CustomerState:
@@ -92,7 +101,7 @@ def known(customer_id: str) -> CustomerState:
         method=standing["method"] if standing else "",
         balance=standing["balance"] if standing else 0,
         currency="usd",
-        subscriptions=tuple(mirror.subscription(BillingSubscription(**row)) for row in held),
+        subscriptions=tuple(provider_records.to_subscription(BillingSubscription(**row)) for row in held),
         invoices=tuple(_invoice(BillingInvoice(**row)) for row in bills),
     )
 
@@ -114,11 +123,11 @@ async def sell() -> None:
         if await session.get(Price, PRICE) is None:
             session.add(await _price(session, PRICE, "month", None))
             await session.flush()
-            await prices.put_pushed(session, PLATFORM, PRICE, THERE, now())
+            await prices_repository.save_pushed_price(session, PLATFORM, PRICE, THERE, now())
 
 
 async def _price(session: Any, price_id: str, period: str, tenant_id: str | None) -> Price:
-    offer = (await current.catalogue(session)).by_key(PLAN, now())
+    offer = (await rights_cache.get_catalog(session)).find_offer(PLAN, now())
     assert offer is not None
     return Price(
         id=price_id,
@@ -159,7 +168,7 @@ async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) 
         await usage.record(ctx, "api_calls", 10 + number, at, f"used-{customer}")
     async with entry.enter_operator(operator) as octx:
         why = f"Ticket {6000 + number}"
-        await adjustments.adjust(octx, tenant.id, "credit", 100 + number, "usd", "goodwill", why)
+        await adjustments.request_adjustment(octx, tenant.id, "credit", 100 + number, "usd", "goodwill", why)
     return customer, paid.subscriptions[0].id, paid.invoices[0].id, paid.invoices[0].number
 
 
@@ -168,17 +177,17 @@ async def recover(shop: Shop, tenant: Any, number: int) -> None:
     customer = await customers.ensure(tenant.id)
     then = shop.state[customer].subscriptions[0].created_at
     shop.state[customer] = _state(customer, number, then)
-    await sync.look(PLATFORM, customer, tenant.id, cause="reconcile")
+    await customer_sync.sync_customer(PLATFORM, customer, tenant.id, cause="reconcile")
 
 
 async def _webhook(customer: str, number: int) -> None:
-    body = webhooks.about(
+    body = webhooks.build_body_about(
         {"id": f"sub_{customer}", "object": "subscription", "customer": customer}, id=event_of(customer)
     )
-    signed = webhooks.signature(body)
-    event = open_envelope(body, signed, accounts.platform().secrets, now().timestamp())
-    await intake.store(PLATFORM, event, body)
-    await inbox.work_off()
+    signed = webhooks.build_signature(body)
+    event = verify_event(body, signed, accounts.get_platform_account().secrets, now().timestamp())
+    await ingest.store_webhook(PLATFORM, event, body)
+    await processing.drain()
 
 
 def event_of(customer: str) -> str:
@@ -187,7 +196,7 @@ def event_of(customer: str) -> str:
 
 def _state(customer: str, number: int, at: datetime) -> CustomerState:
     ends, sum_ = at + PERIOD, 150_000 + number
-    line = Line(f"si_{customer}", PRICE, THERE, 100 + number, at, ends)
+    line = SubscriptionItem(f"si_{customer}", PRICE, THERE, 100 + number, at, ends)
     subscription = Subscription(f"sub_{customer}", "active", at, (line,), pays=True, currency="usd")
     invoice = Invoice(
         *(f"in_{customer.removeprefix('cus_')}", f"{WORDS[number - 1]}-{customer[-6:]}", "paid", "usd"),

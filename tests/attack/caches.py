@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from shared.core.cache import Key, Kind
+from shared.core.cache import CacheKey, CacheKind
 from shared.core.errors import NoTenant
 from tests.attack.report import Report
 from tests.attack.world import World
@@ -12,17 +12,21 @@ TRICKY = ("", "x", ":", "a:b", '"]', f"t:{'ten_x'}", "..", "\n")
 
 
 def attack(world: World, report: Report) -> None:
-    for kind in Kind:
+    for kind in CacheKind:
         report.covers(NAME, kind.name)
-    for kind, parts in product(Kind, product(TRICKY, TRICKY)):
-        mine, theirs = str(Key(world.acme, kind, parts)), str(Key(world.globex, kind, parts))
+    for kind, parts in product(CacheKind, product(TRICKY, TRICKY)):
+        mine, theirs = str(CacheKey(world.acme, kind, parts)), str(CacheKey(world.globex, kind, parts))
         report.control(NAME, f"{kind.name} {parts!r}", works=mine.startswith(f"t:{world.acme}:"))
         report.attempt(NAME, f"{kind.name} {parts!r}: the same key for both", refused=mine != theirs)
-        others = {str(Key(world.globex, other, bits)) for other in Kind for bits in product(TRICKY, TRICKY)}
+        others = {
+            str(CacheKey(world.globex, other, bits))
+            for other in CacheKind
+            for bits in product(TRICKY, TRICKY)
+        }
         report.attempt(NAME, f"{kind.name} {parts!r}: some key of Globex", refused=mine not in others)
         for nobody in ("", "acme", f"{world.acme}:x", "ten_*", "*"):
             try:
-                Key(nobody, kind, parts)
+                CacheKey(nobody, kind, parts)
                 made = True
             except NoTenant:
                 made = False

@@ -10,38 +10,38 @@ from typing import Any
 
 import shared
 from shared.access.actions import MEMBER_INVITE
-from shared.audit.trail import Filter
-from shared.billing.changes import Change, Offered, Wish
+from shared.audit.audit_log import AuditFilter
 from shared.billing.models import PLATFORM, BillingUsage
-from shared.billing.provider import Preview
-from shared.core.ctx import Ctx, OperatorCtx
+from shared.billing.provider import ChangePreview
+from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.entitlements.catalogue import Catalogue, offer
-from shared.entitlements.contents import Content
+from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
-from shared.entitlements.subscribed import Stage
-from shared.tenancy.logos import Drawn
+from shared.entitlements.plan_content import PlanContent
+from shared.entitlements.subscription_grants import AccessStage
+from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
 from tests.attack import billed
 from tests.attack.world import CLAIMED, LAPSED, World
 
-FLOORS = ("core", "api", "ui", "cli", "dev")  # of the machinery; between them is the domain
+FLOORS = ("core", "web", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
     "access.decision": "decides, and reads nothing",
-    "access.evidence.note_allowed": "counts, and reads nothing",
-    "access.evidence.note_error": "counts, and reads nothing",
+    "access.decision_counts.count_allowed": "counts, and reads nothing",
+    "access.decision_counts.count_error": "counts, and reads nothing",
     "access.policy": "the guard itself",
-    "audit.trail.record": "adds a line in words of its caller",
-    "audit.trail.record_operator": "adds a line in words of its caller",
+    "audit.audit_log.record": "adds a line in words of its caller",
+    "audit.audit_log.record_operator": "adds a line in words of its caller",
     "jobs.queue": "attacked as jobs",
     "tenancy.entry": "the door itself",
-    "tenancy.repository.set_slug": "changes the row that it is handed",
+    "tenancy.tenant_repository.set_slug": "changes the row that it is handed",
 }
 
 
 PRO = Plan(id="pln_pro", key="pro", name="Pro", sentence="", created_by="Bulkhead")
-OFFER = offer(PRO, PlanVersion(id="plv_pro_1", plan_id="pln_pro", number=1, created_by="Bulkhead"))
+OFFER = build_offer(PRO, PlanVersion(id="plv_pro_1", plan_id="pln_pro", number=1, created_by="Bulkhead"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def _modules() -> Iterator[str]:
     for package in pkgutil.iter_modules(shared.__path__):
         if package.ispkg and package.name not in FLOORS:
             path = importlib.import_module(f"shared.{package.name}").__path__
-            yield from (f"{package.name}.{one.name}" for one in pkgutil.iter_modules(path))
+            modules = pkgutil.walk_packages(path, prefix=f"shared.{package.name}.")
+            yield from (module.name.removeprefix("shared.") for module in modules if not module.ispkg)
 
 
 def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
@@ -124,33 +125,33 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 _SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
-    "billing.prices.set_price.kind": "flat",
-    "tenancy.mail_choices.choose.kind": "payments",
-    "tenancy.mail_choices.choose.wanted": True,
-    "tenancy.repository.put_mail_choice.kind": "payments",
-    "tenancy.repository.put_mail_choice.wanted": True,
+    "billing.pricing.prices.set_price.kind": "flat",
+    "tenancy.mail_preferences.set_preference.kind": "payments",
+    "tenancy.mail_preferences.set_preference.enabled": True,
+    "tenancy.mail_preference_repository.save_mail_preference.kind": "payments",
+    "tenancy.mail_preference_repository.save_mail_preference.enabled": True,
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "about": lambda *_: "in_attack",
     "account_id": lambda *_: PLATFORM,
     "action": lambda *_: MEMBER_INVITE,
-    "allowing": lambda *_: (),
+    "allowed_reasons": lambda *_: (),
     "amount": lambda *_: 7,
     "at": lambda *_: now(),
     "before": lambda *_: now(),
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
-    "apart_from": lambda *_: ["allowed"],
+    "excluded_reasons": lambda *_: ["allowed"],
     "addons": lambda *_: {},
     "beyond": lambda *_: None,
     "body": lambda *_: "A body",
-    "catalogue": lambda *_: Catalogue(1, by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
+    "catalogue": lambda *_: Catalog(1, offers_by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
     "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
     "cause": lambda *_: "return",
     "code": lambda *_: "goodwill",
     "colour": lambda *_: "#123456",
-    "confirmed": lambda *_: "",
-    "content": lambda *_: Content(),
+    "confirmed_digest": lambda *_: "",
+    "content": lambda *_: PlanContent(),
     "confirm": lambda world, tenant: world.names[world.acme],
     "currency": lambda *_: "usd",
     "dedupe": lambda *_: new_id("ntf"),
@@ -176,10 +177,10 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "number": lambda *_: 1,
     "offer": lambda *_: OFFER,
     "on": lambda *_: True,
-    "had": lambda *_: None,
-    "offered": lambda world, tenant: _offered(tenant),
+    "current_capacity": lambda *_: None,
+    "quote": lambda world, tenant: _offered(tenant),
     "other_than": lambda *_: "",
-    "needle": lambda *_: "",
+    "search_text": lambda *_: "",
     "operator_id": lambda *_: new_id("opr"),
     "period": lambda *_: "month",
     "permissions": lambda *_: ["home:read"],
@@ -193,7 +194,6 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "role": lambda *_: "member",
     "roles": lambda *_: ["owner", "billing"],
     "row": lambda world, tenant: _notification(world, tenant),
-    "rows": lambda world, tenant: [_notification(world, tenant)],
     "run_id": lambda *_: "rcr_attack",
     "seats": lambda *_: 3,
     "secrets": lambda *_: ["whsec_attackattack"],
@@ -201,7 +201,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "since": lambda *_: now(),
     "slug": lambda *_: "another-slug",
     "sort": lambda *_: "name",
-    "stages": lambda *_: [Stage("active", "As paid")],
+    "stages": lambda *_: [AccessStage("active", "As paid")],
     "state": lambda world, tenant: billed.known(world.claims("customer_id", tenant)[0]),
     "status": lambda *_: "grace",
     "table": lambda *_: TenantOverride,
@@ -209,29 +209,32 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "ticket": lambda *_: 10**12,
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
-    "used": lambda world, tenant: BillingUsage(
+    "usage_row": lambda world, tenant: BillingUsage(
         tenant_id=tenant, meter="api_calls", at=now(), quantity=1, identifier="attack-2"
     ),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
     "version_id": lambda *_: "plv_pro_1",
-    "logo": lambda *_: Drawn(b"a picture"),
+    "logo": lambda *_: RedrawnLogo(b"a picture"),
     "value": lambda *_: "small",
-    "typed": lambda *_: {},
-    "wanted": lambda *_: Filter(),
-    "why": lambda *_: "other",
-    "wish": lambda *_: Wish(seats=120),
-    "was": lambda *_: now().date(),
+    "form_values": lambda *_: {},
+    "criteria": lambda *_: AuditFilter(),
+    "event_filter": lambda *_: AuditFilter(),
+    "new_rules": lambda *_: AuditFilter(),
+    "capacity": lambda *_: 3,
+    "reason_code": lambda *_: "other",
+    "change_request": lambda *_: ChangeRequest(seats=120),
+    "previous_date": lambda *_: now().date(),
     "wrapped": lambda *_: b"a key",
 }
 
 
-def _offered(tenant: str) -> Offered:
+def _offered(tenant: str) -> Quote:
     """A change that was shown to somebody of this tenant."""
-    change = Change(
-        *(tenant, "cus_x", "sub_x", Wish(seats=120), {}, {}, (), ()),
+    change = PlannedChange(
+        *(tenant, "cus_x", "sub_x", ChangeRequest(seats=120), {}, {}, (), ()),
         *(True, "", 100, 50, "month", False, None, False, 4, "usd"),
     )
-    return Offered(change, Preview("usd", 100, (), now()), now())
+    return Quote(change, ChangePreview("usd", 100, (), now()), now())
 
 
 def _notification(world: World, tenant: str) -> Notification:

@@ -18,21 +18,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import select
 
-from shared.access import evidence
-from shared.access import repository as access
-from shared.billing import usage_repository as usage
+from shared.access import decision_counts, decision_counts_repository
+from shared.billing import usage_repository
 from shared.billing.models import BillingUsage
-from shared.core import db, limits, log
+from shared.core import db, log, rate_limits
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
 from shared.identity.models import User
 from shared.tenancy import entry
-from tests import catalog
 from tests.attack import calls
 from tests.attack.calls import Call
 from tests.attack.report import Report
 from tests.attack.services import outcome, undone
 from tests.attack.world import World
+from tests.support import database_catalog
 
 KIND = "filters"
 DAY = timedelta(days=1)
@@ -47,11 +46,11 @@ async def attack(world: World, report: Report) -> None:
 @contextmanager
 def nothing_counted() -> Iterator[None]:
     """What is refused here is not written beside what is compared."""
-    every, evidence.EVERY = evidence.EVERY, math.inf
+    every, decision_counts.WRITE_INTERVAL = decision_counts.WRITE_INTERVAL, math.inf
     try:
         yield
     finally:
-        evidence.EVERY = every
+        decision_counts.WRITE_INTERVAL = every
 
 
 async def _attack(world: World, report: Report) -> None:
@@ -77,7 +76,7 @@ async def forgetting(world: World, report: Report) -> None:
     """What is old goes with every write, and only of the tenant whose it is."""
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         before = await _digest(session, world)
-        await access.forget_counts(session, world.acme, now())
+        await decision_counts_repository.delete_counts(session, world.acme, now())
         refused = before == await _digest(session, world)
     report.attempt(KIND, "decisions of Acme forgotten, and Globex' too", refused=refused)
 
@@ -91,20 +90,20 @@ async def reporting(world: World, report: Report) -> None:
     )
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         await session.exec(sa.update(BillingUsage).values(tried_at=None, reported_at=None))
-        waiting = await usage.list_waiting(session, world.acme, long_ago, 100)
+        waiting = await usage_repository.list_unreported(session, world.acme, long_ago, 100)
         refused = [row.id for row in waiting] == [own]
         report.attempt(KIND, "usage of Globex is sent for Acme", refused=refused)
         before = await _digest(session, world)
-        await usage.set_tried(session, world.acme, [other], long_ago)
+        await usage_repository.mark_tried(session, world.acme, [other], long_ago)
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex is tried for Acme", refused=refused)
-        await usage.set_reported(session, world.acme, [other], now())
+        await usage_repository.mark_reported(session, world.acme, [other], now())
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex has arrived for Acme", refused=refused)
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         doubtful = {BillingUsage.tried_at: long_ago, BillingUsage.reported_at: None}
         await session.exec(sa.update(BillingUsage).values(doubtful))
-        refused = await usage.count_doubtful(session, world.acme, now() - DAY) == 1
+        refused = await usage_repository.count_doubtful(session, world.acme, now() - DAY) == 1
         report.attempt(KIND, "usage of Globex is in doubt for Acme", refused=refused)
 
 
@@ -155,7 +154,7 @@ async def compare(deployed: Seen, world: World, report: Report, how: str) -> Non
 
 
 async def _round(world: World, report: Report, how: str) -> Seen:
-    await limits.clear()  # or the thirtieth round would be refused for another reason
+    await rate_limits.clear_counts()  # or the thirtieth round would be refused for another reason
     seen = {}
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         untouched = "" if how == "as deployed" else await _digest(session, world)
@@ -240,7 +239,7 @@ def _words(said: Any) -> str:
 
 async def of_the_session(world: World, report: Report) -> None:
     """The filter that the session adds to every statement, attacked by statements that have none."""
-    catalog.registered()  # imports every model
+    database_catalog.list_registered_tables()  # imports every model
     for model in _models():
         name, row = model.__tablename__, world.rows(str(model.__tablename__), "tenant_id", world.globex)
         async with db.transaction(tenant_id=world.acme) as session:
@@ -331,20 +330,20 @@ async def door(world: World, report: Report, how: str) -> None:
         except NotFound:
             entered = False
         report.attempt(KIND, f"door {how}: {who}", refused=not entered)
-        peeked = await entry.peek(account.cookie, slug)
+        peeked = await entry.authenticate(account.cookie, slug)
         report.attempt(KIND, f"door {how}: {who} peeks", refused=peeked is None or not peeked.tenant_id)
-        listed = await entry.places(account.cookie)
+        listed = await entry.list_user_tenants(account.cookie)
         refused = all(place.slug != slug for place in listed)
         report.attempt(KIND, f"door {how}: {who} lists", refused=refused)
     with world.eye() as eye:
         eye.execute("update membership set seen_at = null")
-        await entry.peek(world.bea.cookie, world.acme_slug)
+        await entry.authenticate(world.bea.cookie, world.acme_slug)
         rows = eye.execute("select tenant_id, user_id from membership where seen_at is not null").fetchall()
         eye.execute("update membership set seen_at = null")  # as everybody else finds it
     seen, here = {tuple(row.values()) for row in rows}, (world.acme, world.bea.user.id)
     report.attempt(KIND, f"door {how}: somebody else was seen too", refused=not seen - {here})
     report.control(KIND, f"door {how}: who came was seen", works=here in seen)
-    works = len(await entry.places(world.bea.cookie)) == 2
+    works = len(await entry.list_user_tenants(world.bea.cookie)) == 2
     report.control(KIND, f"door {how}: somebody in both", works=works)
 
 
@@ -353,10 +352,12 @@ async def visits(world: World, report: Report) -> None:
     async with undone(entry.enter_operator(world.olga)) as octx:
         told = []
         for tenant in (world.acme, world.globex):
-            async with entry.visit(octx, tenant, "Ticket 4472") as ctx:
+            async with entry.enter_as_operator(octx, tenant, "Ticket 4472") as ctx:
                 await ctx.session.flush()
                 told.append(
-                    await entry.repository.has_looked(ctx.session, tenant, octx.actor_id, "Ticket 4472", DAY)
+                    await entry.repository.has_recent_visit(
+                        ctx.session, tenant, octx.actor_id, "Ticket 4472", DAY
+                    )
                 )
                 own = sa.text(
                     "select count(*) from audit_event where tenant_id = :tenant and reason = 'Ticket 4472'"

@@ -4,7 +4,7 @@ import inspect
 import re
 from typing import Any
 
-from shared.ui.form_model import Form
+from shared.ui.forms import Form
 
 
 def arguments(handler: Any) -> dict[str, Any]:

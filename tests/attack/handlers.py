@@ -17,17 +17,17 @@ from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.core import crypto
 from shared.core.ids import new_id
 from shared.tenancy import entry
-from tests import factories
 from tests.attack.apps import RELOAD, App, Socket
 from tests.attack.frames import bare, heard, short
 from tests.attack.payloads import EXTRA, HONEST, PREFIXES, WRONG, Handler, filled, inputs
 from tests.attack.report import Report
 from tests.attack.sockets import fresh_session, strangers
 from tests.attack.world import CLAIMED, World
+from tests.support import factories
 
 KIND, GATE = "handlers", "gate"
 FORBIDDEN = "You may not "
-REFUSALS = (entry.NOTHING_HERE, FORBIDDEN, RELOAD)
+REFUSALS = (entry.NOT_FOUND_MESSAGE, FORBIDDEN, RELOAD)
 HYDRATE = "reflex___state____state.hydrate"  # of Reflex: sends all that a tab holds
 UNMARKED = "This cannot be done from a page."
 BUG = "Something went wrong on our side."
@@ -124,9 +124,9 @@ class Attack:
     async def _somebody(self) -> str:
         """With every right, and nobody else needs this session."""
         if self.app.which == "admin":
-            return await factories.operator("Rae")
-        rae = await factories.account("Rae")
-        await factories.join(self.world.ann, self.world.acme_slug, rae, "admin")
+            return await factories.create_operator("Rae")
+        rae = await factories.create_account("Rae")
+        await factories.join_tenant(self.world.ann, self.world.acme_slug, rae, "admin")
         return rae.cookie
 
     def _forget_session(self, cookie: str) -> None:
@@ -134,7 +134,7 @@ class Attack:
         table = "user_session" if self.app.which == "tenant" else "operator_session"
         with self.world.eye() as eye:
             gone = eye.execute(
-                f"delete from {table} where token_hash = %s", [crypto.digest(cookie.partition("=")[2])]
+                f"delete from {table} where token_hash = %s", [crypto.hash_token(cookie.partition("=")[2])]
             )
             assert gone.rowcount == 1
 
@@ -160,9 +160,9 @@ class Attack:
                     said = await self._call(socket, name, one, tenant, {"tab": tab})
                     what = f"admin {short(name)} ({tab}) without a reason"
                     self.report.attempt(KIND, what, refused=invited not in said and owner not in said)
-        for state in ("one_tenant_state", "all_audit_state"):
+        for state in ("tenant_page_state", "audit_page_state"):
             ways = {short(name): name for name in self.handlers}
-            enter, turn = ways[f"{state}.enter"], ways[f"{state}.choose_tab"]
+            enter, turn = ways[f"{state}.start_visit"], ways[f"{state}.choose_tab"]
             async with self.app.socket(self.own) as socket:
                 said = await self._call(socket, enter, self.handlers[enter], tenant, reason)
                 for tab in TABS:
@@ -184,7 +184,9 @@ class Attack:
         async with self.app.socket(cookie) as theirs, self.app.socket(cookie) as nobodys:
             for name, one in self.handlers.items():
                 said = await self._call(theirs, name, one, tenant)
-                self._judge(KIND, f"{short(name)} by {who}", said, hidden=(tenant,), must=entry.NOTHING_HERE)
+                self._judge(
+                    KIND, f"{short(name)} by {who}", said, hidden=(tenant,), must=entry.NOT_FOUND_MESSAGE
+                )
                 same = await self._call(nobodys, name, one, tenant, slug=unknown)
                 refused = bare(said, slug) == bare(same, unknown)
                 self.report.attempt(KIND, f"{short(name)} by {who}: the same as nothing", refused=refused)

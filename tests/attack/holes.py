@@ -11,33 +11,33 @@ from psycopg.rows import dict_row
 
 
 def _origin_of_sockets() -> None:
-    from shared.api.guard import Guard
+    from shared.web.session_guard import SessionGuard
 
-    Guard.is_from_here = lambda self, headers: True  # type: ignore[method-assign]
+    SessionGuard.is_from_here = lambda self, headers: True  # type: ignore[method-assign]
 
 
 def _origin_of_forms() -> None:
-    from shared.api.origin import SameOrigin
+    from shared.web.same_origin import SameOriginMiddleware
 
-    SameOrigin.lets_through = lambda self, scope: True  # type: ignore[method-assign]
+    SameOriginMiddleware.lets_through = lambda self, scope: True  # type: ignore[method-assign]
 
 
 def _token() -> None:
-    from shared.api.guard import Guard
+    from shared.web.session_guard import SessionGuard
 
     async def holds(self: Any, scope: Any, headers: Any, principal: Any, *, claims: bool) -> bool:
         return True
 
-    Guard.holds_token = holds  # type: ignore[method-assign]
+    SessionGuard.holds_token = holds  # type: ignore[method-assign]
 
 
 def _handshake() -> None:
-    from shared.api.guard import Guard
+    from shared.web.session_guard import SessionGuard
 
     async def may(self: Any, scope: Any, headers: Any, cookies: str) -> bool:
         return True
 
-    Guard.may_connect = may  # type: ignore[method-assign]
+    SessionGuard.may_connect = may  # type: ignore[method-assign]
 
 
 def _membership() -> None:
@@ -51,14 +51,14 @@ def _membership() -> None:
             return None
         return Membership(id="mem_hole", tenant_id=row["id"], user_id=user_id, role="owner"), Tenant(**row)
 
-    entry_repository.get_standing = anybody
+    entry_repository.get_membership_by_slug = anybody
 
 
 def _tenant(slug: str) -> dict[str, Any] | None:
     from shared.core import db
-    from tests import database
+    from tests.support import database
 
-    where = db.url("app").rsplit("/", 1)[1].partition("?")[0]
+    where = db.login_url("app").rsplit("/", 1)[1].partition("?")[0]
     with psycopg.connect(database.admin_url(where), row_factory=dict_row) as eye:
         return eye.execute("select * from tenant where slug = %s", [slug]).fetchone()
 
@@ -68,7 +68,7 @@ def _not_yours() -> None:
     from shared.core.errors import Refused
     from shared.tenancy import entry_repository
 
-    known = entry_repository.get_standing
+    known = entry_repository.get_membership_by_slug
 
     async def tells(session: Any, user_id: str, slug: str) -> Any:
         found = await known(session, user_id, slug)
@@ -76,20 +76,20 @@ def _not_yours() -> None:
             raise Refused("This organisation is not yours.", "Ask its owner.", reason="not_yours")
         return found
 
-    entry_repository.get_standing = tells
+    entry_repository.get_membership_by_slug = tells
 
 
 def _gate() -> None:
     """No permission is asked before an event; the services are the second wall."""
-    from shared.ui import gate
+    from shared.ui import authorize
 
-    known = gate._refusal
+    known = authorize._find_refusal
 
     def ask(handler: Any, principal: Any, slug: str) -> Any:
         refusal = known(handler, principal, slug)
         return refusal if refusal is not None and refusal.reason != "missing_permission" else None
 
-    gate._refusal = ask
+    authorize._find_refusal = ask
 
 
 def _service() -> None:
@@ -103,22 +103,22 @@ def _service() -> None:
 
 def _session() -> None:
     """Whose tree it is and whether the session lives is not asked before an event."""
-    from shared.ui import gate
+    from shared.ui import authorize
 
     async def let(self: Any, app: Any, state: Any, event: Any) -> None:
         return None
 
-    gate.Gate.preprocess = let  # type: ignore[method-assign]
+    authorize.AuthorizeMiddleware.preprocess = let  # type: ignore[method-assign]
 
 
 def _tab() -> None:
     """A tab keeps what it held when its page is another tenant's."""
-    from shared.ui import gate
+    from shared.ui import authorize
 
     async def bind(admission: Any, owner: str) -> bool:
         return False
 
-    gate._bind = bind
+    authorize._bind_owner = bind
 
 
 def _mark() -> None:
@@ -145,7 +145,7 @@ def _planted_route() -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from shared.api import admin_http, tenant_http
+    from shared.web import admin_http, tenant_http
 
     async def export(_: Request) -> Response:
         return Response("everything")
@@ -158,46 +158,46 @@ def _signature() -> None:
     """A webhook is taken for what it says."""
     import time
 
-    from shared.billing import envelope
+    from shared.billing.inbound_webhooks import signature
 
-    envelope._verified_stamp = lambda body, header, secrets: int(time.time())
+    signature._verify_signature = lambda body, header, secrets: int(time.time())
 
 
 def _realm() -> None:
     """The operators' app takes the people's sessions."""
-    from shared.api import guard
     from shared.tenancy import entry
+    from shared.web import session_guard
 
     async def anybody(cookies: str, slug: str = "", **_: bool) -> Any:
-        return await entry.peek(cookies, "")
+        return await entry.authenticate(cookies, "")
 
-    guard._peek_operator = anybody
-    build = guard.Guard.__init__
+    session_guard._authenticate_operator = anybody
+    build = session_guard.SessionGuard.__init__
 
     def init(self: Any, *args: Any, **more: Any) -> None:
         build(self, *args, **more)
         self._peek = anybody
 
-    guard.Guard.__init__ = init  # type: ignore[method-assign]
+    session_guard.SessionGuard.__init__ = init  # type: ignore[method-assign]
 
 
 def _door() -> None:
     """A route that should ask for a session is open."""
-    from shared.api.guard import Guard
+    from shared.web.session_guard import SessionGuard
 
-    Guard.is_open = lambda self, path: True  # type: ignore[method-assign]
+    SessionGuard.is_open = lambda self, path: True  # type: ignore[method-assign]
 
 
 def _closed() -> None:
     """What Reflex answers for itself is answered."""
-    from shared.api import guard
+    from shared.web import session_guard
 
-    guard.CLOSED = ()
+    session_guard.BLOCKED_PATHS = ()
 
 
 def _strict_forms() -> None:
     """Fields that a form does not have are dropped instead of refused."""
-    from shared.ui.form_model import Form
+    from shared.ui.forms import Form
 
     known = Form.read.__func__  # type: ignore[attr-defined]
 
@@ -214,8 +214,8 @@ def _strict_ids() -> None:
     import sys
 
     for name, module in list(sys.modules.items()):
-        if name.startswith(("tenant_app.pages", "admin_app.pages")) and hasattr(module, "an_id"):
-            module.an_id = lambda prefix, value: value
+        if name.startswith(("tenant_app.pages", "admin_app.pages")) and hasattr(module, "parse_id"):
+            module.parse_id = lambda prefix, value: value
 
 
 def _reason() -> None:
@@ -223,7 +223,7 @@ def _reason() -> None:
     import sys
 
     if module := sys.modules.get("admin_app.pages.tenant"):
-        module.OneTenantState._reason = lambda self: "Nobody asked"
+        module.TenantPageState._current_reason = lambda self: "Nobody asked"
 
 
 IN_APPS: dict[str, Callable[[], None]] = {
@@ -323,9 +323,9 @@ def _services_ask_nobody() -> Iterator[None]:
 
 
 def _key_without_tenant() -> Any:
-    from shared.core.cache import Key
+    from shared.core.cache import CacheKey
 
-    return _replaced(Key, "__str__", lambda self: f"t:{self.kind}:{self.parts}")
+    return _replaced(CacheKey, "__str__", lambda self: f"t:{self.kind}:{self.parts}")
 
 
 IN_PROCESS: dict[str, tuple[str, Callable[[], Any]]] = {  # the part of the suite that must notice

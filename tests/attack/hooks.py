@@ -5,14 +5,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from shared.billing import inbox
+from shared.billing.inbound_webhooks import processing
 from shared.core.config import DEMO_STRIPE_SECRET
 from shared.core.ids import new_id
 from tests.attack import billed
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.world import World
-from tests.billing import webhooks
+from tests.support.billing import webhooks
 
 KIND = "hooks"
 DAY = 24 * 3_600
@@ -32,10 +32,10 @@ async def attack(app: App, world: World, report: Report) -> None:
             report.attempt(KIND, f"{app.which} {name}: {said}: {status}", refused=status in (400, 403, 404))
     report.attempt(KIND, f"{app.which}: none of these was kept", refused=not _kept(world, forged))
     if app.which == "admin":
-        body = webhooks.about(_subject(customer))
+        body = webhooks.build_body_about(_subject(customer))
         works = await app.ask("GET", "/healthz")
         report.control(KIND, "admin: it answers others", works=works.status_code == 200)
-        status = await _send(app, "/webhooks/stripe", body, webhooks.signature(body))
+        status = await _send(app, "/webhooks/stripe", body, webhooks.build_signature(body))
         report.attempt(KIND, f"admin: takes what is signed: {status}", refused=status != 200)
         return
     await _genuine(app, own, world, report)
@@ -52,41 +52,47 @@ def _forged(customer: str, secret: str, other: str) -> Iterator[Forged]:
     """All of them would be taken, were they what they say."""
 
     def body(**changed: Any) -> bytes:
-        return webhooks.about(_subject(customer), **changed)
+        return webhooks.build_body_about(_subject(customer), **changed)
 
     yield "without a signature", body(), None
     yield "with an empty signature", body(), ""
     one = body()
-    yield "signed for another address", one, webhooks.signature(one, other)
+    yield "signed for another address", one, webhooks.build_signature(one, other)
     yield "signed by nobody", body(), f"t={int(time.time())},v1={'0' * 64}"
-    yield "with the signature of something else", body(), webhooks.signature(body(), secret)
+    yield "with the signature of something else", body(), webhooks.build_signature(body(), secret)
     one = body()
-    yield "changed after it was signed", one.replace(b"updated", b"deleted"), webhooks.signature(one, secret)
+    yield (
+        "changed after it was signed",
+        one.replace(b"updated", b"deleted"),
+        webhooks.build_signature(one, secret),
+    )
     for said, ago in (("an hour", 3_600), ("a day", DAY), ("an hour ahead", -3_600)):
         one = body()
-        yield f"signed {said}", one, webhooks.signature(one, secret, ago=ago)
+        yield f"signed {said}", one, webhooks.build_signature(one, secret, ago=ago)
     one = body()
-    yield "by an older scheme", one, webhooks.signature(one, secret).replace("v1=", "v0=")
+    yield "by an older scheme", one, webhooks.build_signature(one, secret).replace("v1=", "v0=")
     one = body(livemode=True)
-    yield "of the other mode", one, webhooks.signature(one, secret)
+    yield "of the other mode", one, webhooks.build_signature(one, secret)
     one = body(object="v2.core.event")
-    yield "a thin one", one, webhooks.signature(one, secret)
+    yield "a thin one", one, webhooks.build_signature(one, secret)
 
 
 async def _genuine(app: App, own: dict[str, str], world: World, report: Report) -> None:
     """One event for two accounts, of a customer that nobody has: each is its own."""
-    body = webhooks.about(_subject(f"cus_{new_id('x')}"))
+    body = webhooks.build_body_about(_subject(f"cus_{new_id('x')}"))
     for path, secret in own.items():
-        status = await _send(app, path, body, webhooks.signature(body, secret))
+        status = await _send(app, path, body, webhooks.build_signature(body, secret))
         report.control(KIND, f"{path.replace(world.shop, '{token}')}: signed: {status}", works=status == 200)
     report.control(KIND, "the same id from two accounts is kept twice", works=_kept(world, [_id(body)]) == 2)
 
 
 async def _of_another_account(app: App, world: World, customer: str, report: Report) -> None:
     """Its sender may say whatever it likes, also the name of a customer that Globex is at ours."""
-    body = webhooks.about(_subject(customer))
-    status = await _send(app, f"/webhooks/stripe/{world.shop}", body, webhooks.signature(body, billed.SECRET))
-    await inbox.work_off()
+    body = webhooks.build_body_about(_subject(customer))
+    status = await _send(
+        app, f"/webhooks/stripe/{world.shop}", body, webhooks.build_signature(body, billed.SECRET)
+    )
+    await processing.drain()
     with world.eye() as eye:
         found = eye.execute("select status from billing_inbox where event_id = %s", [_id(body)]).fetchone()
     parked = found is not None and found["status"] == "parked"

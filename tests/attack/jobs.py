@@ -11,7 +11,7 @@ from sqlmodel import select
 
 import shared
 from shared.core import db, log
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.errors import DomainError, NoTenant
 from shared.jobs import queue, worker
 from shared.tenancy import entry
@@ -20,7 +20,7 @@ from tests.attack import calls
 from tests.attack.calls import Call
 from tests.attack.report import Report
 from tests.attack.world import CLAIMED, World
-from tests.stand_in_mail import mailbox
+from tests.support.stand_in_mail import run_mailbox
 
 KIND = "jobs"
 
@@ -50,7 +50,7 @@ def payloads(world: World, report: Report) -> None:
 
 def _stored(task: str, args: dict[str, object]) -> bool:
     try:
-        with psycopg.connect(db.url("app")) as connection:
+        with psycopg.connect(db.login_url("app")) as connection:
             connection.execute(
                 "insert into procrastinate_jobs (queue_name, task_name, args) values ('attack', %s, %s)",
                 [task, json.dumps(args)],
@@ -64,7 +64,7 @@ def _stored(task: str, args: dict[str, object]) -> bool:
 async def foreign_ids(world: World, report: Report) -> None:
     """Every task of Acme, with every id of Globex that its parameters can take, and otherwise its own."""
     before = world.print_of(world.globex)
-    async with mailbox() as box:
+    async with run_mailbox() as box:
         for task, handler in tasks().items():
             report.covers(KIND, task)
             try:
@@ -95,7 +95,7 @@ async def inheritance(world: World, report: Report) -> None:
         rows = (await ctx.session.exec(select(Membership))).all()
         seen.extend((name, row.tenant_id) for row in rows)
 
-    app = worker.build({"attack.look": look}, {}, entry.enter_job)
+    app = worker.build_app({"attack.look": look}, {}, entry.enter_job)
     work = app.tasks["attack.look"].func
     await work(None, tenant_id=world.globex, request_id="req_1", name="globex")
     for nothing in ({}, {"tenant_id": ""}, {"tenant_id": "globex"}, {"tenant_id": None}):
@@ -111,7 +111,7 @@ async def inheritance(world: World, report: Report) -> None:
     report.attempt(KIND, "a job of Acme after one of Globex", refused=("acme", world.globex) not in seen)
     async with db.transaction() as session:
         try:
-            await queue.put_platform(session, "tenancy.provision")
+            await queue.put_platform_job(session, "tenancy.provision")
             refused = False
         except NoTenant:
             refused = True

@@ -16,7 +16,7 @@ OF_NO_TENANT = "identity.repository"  # people belong to nobody
 
 @dataclass(frozen=True)
 class Mutant:
-    name: str  # as in "tenancy.repository.list_steps, filter 1"
+    name: str  # as in "tenancy.provisioning_repository.list_steps, filter 1"
     module: str
     tree: ast.Module
     place: int  # of the node that is changed, in the order of walking
@@ -35,7 +35,7 @@ class Mutant:
 
 def find() -> list[Mutant]:
     found = []
-    for file in sorted((ROOT / "shared").glob("*/*repository.py")):
+    for file in sorted((ROOT / "shared").rglob("*repository.py")):
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         if module.endswith(OF_NO_TENANT):
             continue

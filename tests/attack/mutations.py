@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from shared.core import db
-from tests import database
 from tests.attack import filters, holes, mutants, suite
 from tests.attack.report import Report
 from tests.attack.suite import Worlds
 from tests.attack.world import World, close_eyes
+from tests.support import database
 
 BOTH, TENANT, ADMIN = ("tenant", "admin"), ("tenant",), ("admin",)
 NOTICED_BY: dict[

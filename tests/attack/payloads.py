@@ -70,7 +70,7 @@ HONEST: dict[str, Any] = {
     "quantity": "1",
     "title": "A title",
     "version": "plv_pro_1",
-    "wanted": True,
+    "enabled": True,
     "which": "",
     "why": "other",
     "trial_days": "0",

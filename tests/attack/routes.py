@@ -15,14 +15,14 @@ from PIL import Image
 
 from shared.access.permissions import Permission
 from shared.access.roles import ROLES
-from shared.billing.accounts import ADDRESS
+from shared.billing.accounts import WEBHOOK_PATH
 from shared.tenancy import entry
-from tests import factories
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.sockets import ended_session, foreign_origins, fresh_session, own_cookie, strangers
 from tests.attack.world import World
-from tests.billing import webhooks
+from tests.support import factories
+from tests.support.billing import webhooks
 
 KIND = "routes"
 AT_ONCE = 8
@@ -138,11 +138,11 @@ class _Run:
     async def prepare(self) -> None:
         """`own`: somebody with every right, whom nobody else needs: some routes end sessions."""
         if self.app.which == "tenant":
-            rae = await factories.account("Rae")
-            await factories.join(self.world.ann, self.world.acme_slug, rae, "admin")
+            rae = await factories.create_account("Rae")
+            await factories.join_tenant(self.world.ann, self.world.acme_slug, rae, "admin")
             self.own = rae.user.id
         else:
-            self.own = await _operator_id(await factories.operator("Rae"))
+            self.own = await _operator_id(await factories.create_operator("Rae"))
         self.strangers = strangers(self.app, self.world)
         self.strangers["a session that has ended"] = await ended_session(self.app, self.world)
 
@@ -156,10 +156,10 @@ class _Run:
             answer = await self._ask(name, use, "", world.acme)
             works = FOREIGN not in answer.text and answer.status_code < 500
         if use.who == "signed":  # by the platform's secret, which no other address believes
-            body = webhooks.raw()
-            signed = {"stripe-signature": webhooks.signature(body)}
+            body = webhooks.build_body()
+            signed = {"stripe-signature": webhooks.build_signature(body)}
             answer = await self._ask(name, use, "", world.acme, origin=None, content=body, headers=signed)
-            works = answer.status_code == (200 if name.endswith(ADDRESS) else 404)
+            works = answer.status_code == (200 if name.endswith(WEBHOOK_PATH) else 404)
         self.report.control(KIND, f"{self.app.which} {name}: {answer.status_code}", works=works)
 
     def attempts(self, name: str, use: Use) -> Iterator[Any]:
@@ -196,11 +196,11 @@ class _Run:
         people = {"the owner": own_cookie(self.app, self.world), **self.strangers}
         for who, cookie in people.items():
             yield self._unsigned(f"{name}: unsigned by {who}", name, use, cookie, "")
-        body = webhooks.raw()
+        body = webhooks.build_body()
         for what, signed in {
-            "by another secret": webhooks.signature(body, "whsec_of_somebody_else"),
-            "a day ago": webhooks.signature(body, ago=86_400),
-            "for another body": webhooks.signature(b"{}"),
+            "by another secret": webhooks.build_signature(body, "whsec_of_somebody_else"),
+            "a day ago": webhooks.build_signature(body, ago=86_400),
+            "for another body": webhooks.build_signature(b"{}"),
         }.items():
             yield self._unsigned(f"{name}: signed {what}", name, use, "", signed, body)
         for other in set(CHANGING) - {"POST"}:

@@ -30,12 +30,12 @@ def load(which: str, holes: list[str]) -> Any:
         from tenant_app.tenant_app import app
     else:
         from admin_app.admin_app import app
-    from shared.billing import providers
+    from shared.billing import provider_registry
     from shared.billing.models import PLATFORM
     from tests.attack import billed
     from tests.attack import holes as known
 
-    providers.use(PLATFORM, billed.Shop())
+    provider_registry.register(PLATFORM, billed.Shop())
     for hole in holes:
         known.IN_APPS[hole]()
     return app
@@ -55,7 +55,7 @@ def listing(which: str, holes: list[str]) -> dict[str, Any]:
     app = load(which, holes)
     from reflex_base.registry import RegistrationContext
 
-    from shared.ui.gate import unmarked_handlers
+    from shared.ui.authorize import list_unmarked_handlers
     from tests.attack import forms
 
     found = {}
@@ -71,7 +71,7 @@ def listing(which: str, holes: list[str]) -> dict[str, Any]:
         }
     return {
         "handlers": found,
-        "unmarked": unmarked_handlers(),
+        "unmarked": list_unmarked_handlers(),
         "pages": {page["route"]: _load(page) for _, page in RegistrationContext.get().decorated_pages},
         "routes": _routes(which),
         "framework": sorted(getattr(route, "path", "") for route in app._api.routes),
@@ -90,9 +90,9 @@ def _routes(which: str) -> list[str]:
     from starlette.routing import Route
 
     if which == "tenant":
-        from shared.api.tenant_http import app
+        from shared.web.tenant_http import app
     else:
-        from shared.api.admin_http import app
+        from shared.web.admin_http import app
     assert all(isinstance(route, Route) for route in app.routes), (
         "a mount would hide its routes from the attacks"
     )
@@ -137,14 +137,14 @@ def main(which: str, holes: list[str], port: int = 0) -> None:
     """`port`: where it is not the public address's, as behind a proxy."""
     app = load(which, holes)
     tell_when_done(app)
-    from shared.cli import lifeline
-    from shared.cli.serve import run
+    from shared.cli import parent_watch
+    from shared.cli.serve import run_server
     from shared.core import log
     from shared.core.config import settings
 
-    lifeline.end_with(os.getppid())
+    parent_watch.end_with_parent(os.getppid())
     log.configure("CRITICAL")
-    run(app(), settings().tenant_url if which == "tenant" else settings().admin_url, port=port)
+    run_server(app(), settings().tenant_url if which == "tenant" else settings().admin_url, port=port)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from shared.access.actions import ACTIONS
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
 from shared.access.roles import ROLES
-from shared.core.ctx import Actor, Ctx, OperatorCtx
+from shared.core.context import Actor, Ctx, OperatorCtx
 from shared.core.errors import Refused
 from shared.tenancy import entry
 from tests.attack import calls
@@ -22,68 +22,95 @@ from tests.attack.world import World
 
 KIND = "services"
 HOLDINGS = (
-    *("add_addon", "assign", "begin", "end", "facts", "override_feature", "override_limit", "seed_flags"),
-    *("set_billing", "set_flag", "set_trait"),
+    *(
+        "add_addon",
+        "assign_plan",
+        "assign_first_plan",
+        "end_assignment",
+        "get_snapshot",
+        "override_feature",
+        "override_limit",
+        "seed_flags",
+    ),
+    *("set_billing_status", "set_flag_override", "set_trait"),
 )
 ASKED_BEFORE = {
-    "audit.trail.export_events": "by tenancy.exports",
-    "billing.adjustments.list_all": "by billing.desk",
-    "access.evidence.list_refused": "by tenancy.refusals",
-    "audit.trail.list_events": "by tenancy.history and tenancy.directory",
-    "audit.trail.list_operator_events": "by tenancy.directory",
-    "audit.trail.list_security_events": "by tenancy.directory",
-    "audit.trail.verify": "by tenancy.history",
-    "audit.trail.verify_operators": "by tenancy.directory",
+    "audit.audit_log.export_events": "by tenancy.exports",
+    "backoffice.adjustments.list_adjustments": "by backoffice.tenant_billing",
+    "access.decision_counts.list_refusals": "by backoffice.recent_refusals",
+    "audit.audit_log.list_events": "by tenancy.audit_reader and backoffice.tenant_directory",
+    "audit.audit_log.list_operator_events": "by backoffice.tenant_directory",
+    "audit.audit_log.list_security_events": "by backoffice.tenant_directory",
+    "audit.audit_log.verify_chain": "by tenancy.audit_reader",
+    "audit.audit_log.verify_operator_chain": "by backoffice.tenant_directory",
     "billing.usage.record": "by services that count what is used",
-    **{f"entitlements.holdings.{name}": "by tenancy.desk and provisioning" for name in HOLDINGS},
-    "billing.apply.write": "by billing.sync: what is true at the provider asks nobody",
-    "billing.customers.find": "by the verbs and pages of billing",
-    "billing.dunning.dun": "a job",
-    "billing.dunning.send": "a job",
-    "billing.mirror.write": "by billing.apply",
+    **{
+        f"entitlements.assignments.{name}": "by backoffice.tenant_access and provisioning"
+        for name in HOLDINGS
+    },
+    "billing.sync.apply_state.apply_customer_state": "by billing.sync.customer_sync: what is true at the provider asks nobody",
+    "billing.customers.find_id": "by the verbs and pages of billing",
+    "billing.dunning.send_due_notices": "a job",
+    "billing.dunning.send_mail": "a job",
+    "billing.sync.provider_records.write_records": "by billing.sync.apply_state",
     **dict.fromkeys(
-        (f"billing.checkout.{name}" for name in ("on_sale", "seats_of", "sold")),
+        (
+            f"billing.subscriptions.checkout.{name}"
+            for name in ("list_offers_on_sale", "check_seats", "get_offer_on_sale")
+        ),
         "by checkout, changes and overview",
     ),
     **dict.fromkeys(
-        (f"billing.subscriptions.{name}" for name in ("counting", "too_small", "waiting")),
+        (
+            f"billing.subscriptions.subscriptions.{name}"
+            for name in ("get_plan_subscription", "find_seat_obstacle", "get_incomplete_subscription")
+        ),
         "by the verbs and pages of billing",
     ),
-    "entitlements.rollouts.read_rules": "by entitlements.rollouts and tenancy.exposure",
-    "entitlements.current.outlook": "by tenancy.standing",
-    "entitlements.holdings.facts_ahead": "by tenancy.effective",
-    "entitlements.subscribed.follow": "by billing.apply",
-    "entitlements.subscribed.last": "by billing.apply",
-    "entitlements.holdings.history": "by tenancy.why",
-    "tenancy.checklist.add_all": "a step of setting up",
-    "tenancy.checklist.complete_itself": "by the service whose work the item is about",
-    "tenancy.history.as_shown": "by list_events and tenancy.exports; reads nothing",
-    "tenancy.mail_choices.wants": "by jobs that write to somebody",
+    "billing.subscriptions.subscriptions.get_snapshot": "by backoffice.tenant_billing",
+    "billing.subscriptions.subscriptions.list_records": "by backoffice.tenant_billing",
+    "backoffice.flag_admin.parse_rules": "by backoffice.flag_admin and backoffice.flag_exposure",
+    "entitlements.rights_cache.get_outlook": "by tenancy.plan_notice",
+    "entitlements.assignments.list_future_snapshots": "by tenancy.access_overview",
+    "entitlements.subscription_grants.apply_subscription": "by billing.sync.apply_state",
+    "entitlements.subscription_grants.get_granted_status": "by billing.sync.apply_state",
+    "entitlements.assignments.get_history": "by backoffice.explanations",
+    "tenancy.onboarding_checklist.add_items": "a step of setting up",
+    "tenancy.onboarding_checklist.complete_automatically": "by the service whose work the item is about",
+    "tenancy.audit_reader.limit_to_retention": "by list_events and tenancy.exports; reads nothing",
+    "tenancy.mail_preferences.is_mail_enabled": "by jobs that write to somebody",
     "tenancy.notifications.add": "by services and jobs, for somebody else",
-    "tenancy.notifications.find": "by jobs, for the mail that goes with it",
-    "tenancy.payers.first_address": "by billing.customers",
-    "tenancy.payers.list_payers": "by billing.dunning and billing.customers",
-    "tenancy.provisioning.begin": "by founding",
-    "tenancy.provisioning.fail": "a job",
-    "tenancy.provisioning.go_on": "by verifying",
-    "tenancy.provisioning.resume": "by retry and tenancy.directory",
-    "tenancy.provisioning.run_next": "a job",
+    "tenancy.notifications.get_notification": "by jobs, for the mail that goes with it",
+    "tenancy.billing_contacts.get_owner_email": "by billing.customers",
+    "tenancy.billing_contacts.list_contacts": "by billing.dunning and billing.customers",
+    "tenancy.provisioning.start": "by founding",
+    "tenancy.provisioning.record_failure": "a job",
+    "tenancy.provisioning.enqueue_waiting_steps": "by verifying",
+    "tenancy.provisioning.resume": "by retry and backoffice.tenant_directory",
+    "tenancy.provisioning.run_next_step": "a job",
     **dict.fromkeys(
         (
             f"tenancy.roles.{name}"
-            for name in ("get", "list_all", "name", "permissions", "require_givable", "said")
+            for name in (
+                "get",
+                "list_roles",
+                "get_name",
+                "get_permissions",
+                "require_assignable",
+                "get_audit_name",
+            )
         ),
         "by services and pages, for the roles of what they show or give",
     ),
     "tenancy.seats.count": "by billing, for what it shows and refuses",
-    "tenancy.seats.freeze": "by members and invitations; a second look under the lock",
-    "tenancy.seats.take": "by members and invitations; a second look under the lock",
+    "tenancy.seats.lock_membership": "by members and invitations; a second look under the lock",
+    "tenancy.seats.reserve": "by members and invitations; a second look under the lock",
     "tenancy.tenants.lock": "by every verb of billing, after the right",
-    "tenancy.tenants.changed": "by tenants and logos; tells open pages to load again",
-    "tenancy.why.answer": "by ask and compare",
-    "tenancy.why.standing_at": "by ask and compare",
-    "tenancy.why.used_at": "by ask and compare",
-    "tenancy.why_causes.read": "by tenancy.why",
+    "tenancy.tenants.publish_change": "by tenants and logos; tells open pages to load again",
+    "backoffice.explanations.explain_in_tenant": "by ask and compare",
+    "backoffice.explanations.get_subject_at": "by ask and compare",
+    "backoffice.explanations.count_usage_at": "by ask and compare",
+    "backoffice.explanation_causes.load_change_window": "by backoffice.explanations",
 }
 
 
@@ -119,7 +146,9 @@ async def _lower_roles(
     call: Call, taken: dict[str, Any], said: Refused, world: World, report: Report
 ) -> None:
     """What it asked of somebody without rights, it has to ask of every role that lacks it."""
-    (permission,) = {one.permission for one in ACTIONS.values() if f"You may not {one.said}." == said.detail}
+    (permission,) = {
+        one.permission for one in ACTIONS.values() if f"You may not {one.description}." == said.detail
+    }
     for role, account in world.roles.items():
         if permission not in ROLES[role].permissions:
             async with undone(entry.enter_tenant(account.cookie, world.acme_slug)) as ctx:

@@ -36,10 +36,10 @@ def strangers(app: App, world: World) -> dict[str, str]:
     return {
         "no session": "",
         "a session of the other realm": other,
-        "a session of the other realm under our name": f"{realm.cookie}={other.partition('=')[2]}",
+        "a session of the other realm under our name": f"{realm.session_cookie}={other.partition('=')[2]}",
         "a session cut short": own[:-4],
-        "an empty session": f"{realm.cookie}=",
-        "two sessions at once": f"{own}; {realm.cookie}={other.partition('=')[2]}",
+        "an empty session": f"{realm.session_cookie}=",
+        "two sessions at once": f"{own}; {realm.session_cookie}={other.partition('=')[2]}",
     }
 
 
@@ -99,7 +99,7 @@ async def ended_session(app: App, world: World) -> str:
         found = await sessions.find(session, realm, own_cookie(app, world))
         assert found is not None
         token = await sessions.start(session, realm, found.subject_id, found.factors)
-    cookie = f"{realm.cookie}={token}"
+    cookie = f"{realm.session_cookie}={token}"
     async with db.transaction(realm.db_role) as session:
         found = await sessions.find(session, realm, cookie)
         assert found is not None
@@ -112,4 +112,4 @@ async def fresh_session(app: App, subject_id: str) -> str:
     realm = realm_of(app)
     async with db.transaction(realm.db_role) as session:
         token = await sessions.start(session, realm, subject_id, "password+totp")
-    return f"{realm.cookie}={token}"
+    return f"{realm.session_cookie}={token}"

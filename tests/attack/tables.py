@@ -15,16 +15,16 @@ from tests.attack.world import World
 KIND = "tables"
 PUBLIC_KEYS = {("tenant", "slug")}  # an address is a public name: that it is taken may be known
 NO_RIGHT = "42501"  # what row security answers to a row that it does not let in, too
-BOTH: tuple[db.Role, ...] = ("app", "operator")
+BOTH: tuple[db.DatabaseRole, ...] = ("app", "operator")
 WITHOUT_TENANT = ("billing_inbox", "customer_sync", "price", "provider_account", "billing_customer")
 READING = ("select", "select without a filter")  # what a reason is for
 Row = dict[str, Any]
 
 
 @contextmanager
-def transaction(role: db.Role, tenant_id: str = "", reason: str = "") -> Iterator[psycopg.Connection]:
+def transaction(role: db.DatabaseRole, tenant_id: str = "", reason: str = "") -> Iterator[psycopg.Connection]:
     """Always rolled back."""
-    with psycopg.connect(db.url(role)) as connection:
+    with psycopg.connect(db.login_url(role)) as connection:
         connection.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.cross_tenant_reason', %s, true)",
             [tenant_id, reason],
@@ -34,7 +34,7 @@ def transaction(role: db.Role, tenant_id: str = "", reason: str = "") -> Iterato
 
 
 def refused(
-    role: db.Role, statement: sql.Composed, values: list[Any], tenant_id: str = "", reason: str = ""
+    role: db.DatabaseRole, statement: sql.Composed, values: list[Any], tenant_id: str = "", reason: str = ""
 ) -> bool:
     """True when nothing was read or written: no row, or an error."""
     try:
@@ -57,7 +57,7 @@ def attack(world: World, report: Report) -> None:
             continue
         works = not refused("app", seen, [world.globex], world.globex)
         report.control(KIND, f"{table}: its own tenant reads it", works=works)
-        who: list[tuple[str, db.Role, str, str]] = [
+        who: list[tuple[str, db.DatabaseRole, str, str]] = [
             ("app without tenant", "app", "", ""),
             ("app of Acme", "app", world.acme, ""),
             ("app of Acme with a reason", "app", world.acme, "curious"),
@@ -104,7 +104,7 @@ def of_nobody(world: World, report: Report) -> None:
     sees = refused("app", sql.SQL("select 1 from price where for_tenant = %s"), [world.globex], world.globex)
     report.control(KIND, "price: Globex sees its own", works=bool(priced) and not sees)
     price = priced[0]["id"]
-    tries: list[tuple[str, str, list[Any], tuple[db.Role, ...]]] = [
+    tries: list[tuple[str, str, list[Any], tuple[db.DatabaseRole, ...]]] = [
         ("select payload from billing_inbox where customer_id = %s", "read", [customer], ("app",)),
         ("select * from billing_inbox where customer_id = %s", "read whole", [customer], ("app",)),
         ("update billing_inbox set payload = '' where customer_id = %s", "forge", [customer], BOTH),

@@ -15,21 +15,22 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
-from shared.access import evidence
+from shared.access import decision_counts
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
-from shared.billing import providers
+from shared.backoffice import tenant_access, tenant_directory
+from shared.billing import provider_registry
 from shared.billing import tasks as billing
 from shared.billing.models import PLATFORM
-from shared.core import db, limits
+from shared.core import db, rate_limits
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.identity import tasks as identity
 from shared.jobs import worker
-from shared.tenancy import desk, directory, entry, invitations, logos, mail_choices, notifications
+from shared.tenancy import entry, invitations, logos, mail_preferences, notifications
 from shared.tenancy import tasks as tenancy
-from tests import database, factories
 from tests.attack import billed
-from tests.stand_in_mail import mailbox
+from tests.support import database, factories
+from tests.support.stand_in_mail import run_mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
 COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
@@ -63,11 +64,11 @@ def close_eyes() -> None:
 
 @dataclass(frozen=True)
 class World:
-    ann: factories.Account  # owns Acme
-    roles: dict[str, factories.Account]  # the others of Acme, one for every role
-    gil: factories.Account  # owns Globex
-    bea: factories.Account  # an admin of both
-    carl: factories.Account  # belongs to nobody
+    ann: factories.SignedInUser  # owns Acme
+    roles: dict[str, factories.SignedInUser]  # the others of Acme, one for every role
+    gil: factories.SignedInUser  # owns Globex
+    bea: factories.SignedInUser  # an admin of both
+    carl: factories.SignedInUser  # belongs to nobody
     operators: dict[str, str]  # role: cookie
     acme: str
     acme_slug: str
@@ -95,7 +96,7 @@ class World:
     @contextmanager
     def eye() -> Iterator[psycopg.Connection[dict[str, Any]]]:
         """As superuser: row security does not apply. It stays open, because it is used some thousand times."""
-        url = database.admin_url(make_url(db.url("app")).database or "")
+        url = database.admin_url(make_url(db.login_url("app")).database or "")
         if url not in _eyes or _eyes[url].closed:
             _eyes[url] = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         yield _eyes[url]
@@ -147,21 +148,21 @@ class World:
 
 
 async def build() -> World:
-    await limits.clear()
+    await rate_limits.clear_counts()
     shop = billed.Shop()
-    providers.use(PLATFORM, shop)
+    provider_registry.register(PLATFORM, shop)
     await billed.sell()
-    ann, gil, bea, carl = [await factories.account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
-    acme = await factories.tenant(ann, ACME, plan="enterprise")
-    globex = await factories.tenant(gil, GLOBEX, plan="enterprise")
-    ida = await factories.account("Ida")
-    initech = await factories.tenant(ida, "Initech")
-    roles = {role: await factories.account(role.title()) for role in ROLES if role != OWNER}
+    ann, gil, bea, carl = [await factories.create_account(name) for name in ("Ann", "Gil", "Bea", "Carl")]
+    acme = await factories.create_tenant(ann, ACME, plan="enterprise")
+    globex = await factories.create_tenant(gil, GLOBEX, plan="enterprise")
+    ida = await factories.create_account("Ida")
+    initech = await factories.create_tenant(ida, "Initech")
+    roles = {role: await factories.create_account(role.title()) for role in ROLES if role != OWNER}
     for role, account in roles.items():
-        await factories.join(ann, acme.slug, account, role)
+        await factories.join_tenant(ann, acme.slug, account, role)
     for owner, slug in ((ann, acme.slug), (gil, globex.slug)):
-        await factories.join(owner, slug, bea, "admin")
-    operators = {role: await factories.operator(role.title(), role) for role in OPERATOR_ROLES}
+        await factories.join_tenant(owner, slug, bea, "admin")
+    operators = {role: await factories.create_operator(role.title(), role) for role in OPERATOR_ROLES}
     for number, tenant in enumerate((acme, globex), start=1):
         await _given(operators[OWNER], tenant.id, number)
     told = {}
@@ -175,7 +176,7 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             await invitations.invite(ctx, invited[tenant.id], "member")
             await invitations.invite(ctx, LAPSED[tenant.name], "member")
-            await logos.keep(ctx, await logos.draw(_picture(COLOURS[tenant.name])))
+            await logos.save(ctx, await logos.redraw_image(_picture(COLOURS[tenant.name])))
     await run_jobs()
     with World.eye() as eye:
         eye.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])
@@ -187,8 +188,8 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             only = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
-            await mail_choices.choose(ctx, mail_choices.PAYMENTS, wanted=True)
-    await evidence.flush()
+            await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=True)
+    await decision_counts.flush()
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
         await _suspended_once(operators[OWNER], tenant_id, state)
@@ -218,20 +219,20 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
     """A row in every table of what a tenant may use, another one for each."""
     later, why = now() + timedelta(days=30 + number), f"Ticket {5000 + number}"
     async with entry.enter_operator(cookie) as octx:
-        offers = {one.key: one for one in (await desk.effective(octx, tenant_id)).offers}
-        await desk.add_addon(octx, tenant_id, offers["extra_seats"].id, number, why)
-        await desk.override_limit(octx, tenant_id, "customers", 4_470 + number, why, ends_at=later)
-        await desk.override_feature(octx, tenant_id, "sso", number == 1, why, ends_at=later)
-        await desk.set_billing(octx, tenant_id, "active", why)
-        await desk.set_flag(octx, tenant_id, "role_editor", True, why)
-        await desk.set_trait(octx, tenant_id, "cohort", ("enterprise", "small")[number - 1], why)
+        offers = {one.key: one for one in (await tenant_access.get_tenant_access(octx, tenant_id)).offers}
+        await tenant_access.add_addon(octx, tenant_id, offers["extra_seats"].id, number, why)
+        await tenant_access.override_limit(octx, tenant_id, "customers", 4_470 + number, why, ends_at=later)
+        await tenant_access.override_feature(octx, tenant_id, "sso", number == 1, why, ends_at=later)
+        await tenant_access.set_billing_status(octx, tenant_id, "active", why)
+        await tenant_access.set_flag_override(octx, tenant_id, "role_editor", True, why)
+        await tenant_access.set_trait(octx, tenant_id, "cohort", ("enterprise", "small")[number - 1], why)
 
 
 async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
     """Out of a state in which not everybody has been, so that the trails differ."""
     with World.eye() as eye:
         eye.execute("update tenant set state = %s where id = %s", [state, tenant_id])
-        for act in (directory.suspend, directory.restore):
+        for act in (tenant_directory.suspend_tenant, tenant_directory.restore_tenant):
             async with entry.enter_operator(cookie) as octx:
                 await act(octx, tenant_id, "Ticket 4470")
         eye.execute("update tenant set state = 'active' where id = %s", [tenant_id])
@@ -245,7 +246,7 @@ def _picture(colour: str) -> bytes:
 
 async def run_jobs() -> None:
     """Until nothing is left: a tenant's jobs run one after another, each promising the next."""
-    async with mailbox():
+    async with run_mailbox():
         for _ in range(40):
             await worker.run(
                 {**identity.TASKS, **tenancy.TASKS, **billing.TASKS},

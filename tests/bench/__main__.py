@@ -34,7 +34,7 @@ import psycopg
 
 from shared.core import log
 from shared.core.config import settings
-from shared.core.embedded import EmbeddedPostgres
+from shared.dev.postgres import EmbeddedPostgres
 from tests.bench import databases, decisions, envelopes, lists, pages, storms, visible
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, ratios
@@ -132,7 +132,7 @@ class Run:
 @contextmanager
 def database_of_ours() -> Iterator[None]:
     """Stopped at the end, also the one that a killed bench left running: nobody else works in this directory."""
-    root = settings().root
+    root = settings().absolute_data_dir
     root.mkdir(parents=True, exist_ok=True)
     with (root / "bench.lock").open("w") as lock:
         try:

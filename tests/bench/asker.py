@@ -17,9 +17,9 @@ import psycopg
 from shared.access import actions
 from shared.access.decision import decide
 from shared.core import db, log
-from shared.core.ctx import Rights
-from shared.core.notices import CHANNEL
-from shared.entitlements import current
+from shared.core.context import Rights
+from shared.core.live_events import CHANNEL
+from shared.entitlements import rights_cache
 from shared.tenancy import entry
 
 ASKED = actions.AUDIT_EXPORT  # of a feature that the bench switches
@@ -30,25 +30,25 @@ def say(**words: Any) -> None:
 
 
 async def listen() -> None:
-    """As `shared.ui.live` does: one connection, and what is said of rights frees what is kept of them."""
-    async with await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True) as connection:
+    """As `shared.ui.live_updates` does: one connection, and what is said of rights frees what is kept of them."""
+    async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as connection:
         await connection.execute(f"listen {CHANNEL}")
         say(listening=True)
         async for notice in connection.notifies():
             kind, _, key = notice.payload.partition(" ")
             if kind == "rights":
-                current.forget(key)
+                rights_cache.invalidate(key)
             if kind in ("rights", "bare"):
                 say(heard=f"{kind} {key}", at=time.monotonic_ns())
 
 
 def keep(number: int, among: Sequence[str]) -> None:
     """So many tenants are kept, these `among` them."""
-    known = next(iter(current._kept.values()))
-    current.forget()
+    known = next(iter(rights_cache._cache.values()))
+    rights_cache.invalidate()
     for tenant_id in (*among, *(f"ten_{place:06}" for place in range(number - len(among)))):
-        rest = known.until, known.facts, known.catalogue, dict(known.rights)
-        current._kept[tenant_id] = current.Kept(known.version, known.epoch, *rest)
+        rest = known.valid_until, known.snapshot, known.catalog, dict(known.rights_by_state)
+        rights_cache._cache[tenant_id] = rights_cache.CachedRights(known.version, known.epoch, *rest)
 
 
 async def ask(cookie: str, slug: str) -> str:
@@ -58,7 +58,7 @@ async def ask(cookie: str, slug: str) -> str:
 
 def keep_for(seconds: float) -> None:
     """The control: a time instead of a version."""
-    asked, until = current.rights, dict[str, tuple[float, Rights]]()
+    asked, until = rights_cache.get_rights, dict[str, tuple[float, Rights]]()
 
     async def rights(session: Any, tenant_id: str, *rest: Any) -> Rights:
         end, kept = until.get(tenant_id, (0.0, None))
@@ -67,7 +67,7 @@ def keep_for(seconds: float) -> None:
             until[tenant_id] = time.monotonic() + seconds, kept
         return kept
 
-    current.rights = rights
+    rights_cache.get_rights = rights
 
 
 async def main(how: str) -> None:
@@ -79,7 +79,7 @@ async def main(how: str) -> None:
         say(listening=False)
     if how not in ("", "deaf"):
         keep_for(float(how))
-    current.MOST = 1_000_000  # the bench says how many are kept
+    rights_cache.MAX_TENANTS = 1_000_000  # the bench says how many are kept
     while line := await lines.readline():
         said = json.loads(line)
         if "keep" in said:

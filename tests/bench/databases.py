@@ -11,8 +11,8 @@ import psycopg
 from psycopg import sql
 
 from shared.core import db
-from tests import database, factories
 from tests.bench.people import MEMBERS, fill
+from tests.support import database, factories
 
 SMALL, LARGE = 10_000, 1_000_000  # memberships
 # A copy without row security, and one that has no index either. The same SQL finds them by the search path.
@@ -75,9 +75,9 @@ def _fill_sized(name: str, rows: int) -> None:
 
 async def house() -> House:
     name = database.build("bulkhead_bench_pages")
-    owner = await factories.account("Ann")
-    tenant = await factories.tenant(owner, "Bench", plan="enterprise")
-    heavy = await factories.tenant(owner, "Heavy", plan="enterprise")
+    owner = await factories.create_account("Ann")
+    tenant = await factories.create_tenant(owner, "Bench", plan="enterprise")
+    heavy = await factories.create_tenant(owner, "Heavy", plan="enterprise")
     await db.dispose()
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
         fill(connection, [tenant.id, heavy.id], MEMBERS - 1)

@@ -20,17 +20,17 @@ from typing import Any
 
 from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
 from shared.core import db
-from shared.entitlements.catalogue import FALLBACK, Catalogue
-from shared.entitlements.explain import Layer, Standing, Trace, explain
-from shared.entitlements.rollout import Rules
-from tests import database
+from shared.entitlements.catalog import FALLBACK_PLAN_KEY, Catalog
+from shared.entitlements.explain import AccessSubject, DecisionTrace, Layer, explain_decision
+from shared.entitlements.flag_evaluation import RuleProvider
 from tests.bench import environment
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import Goal, Result, ratios
 from tests.bench.servers import ROOT
 from tests.bench.tenants import Population, Request, catalogue, many_actions, populate
+from tests.support import database
 
 Granted = dict[int, frozenset[str]]
 SIZES = {"": 1_000, "@10": 10, "@10k": 10_000, "@100k": 100_000}
@@ -132,14 +132,16 @@ def dataclasses(people: Population, size: int) -> Side:
 
 def traced(people: Population, size: int, *, read: bool) -> Side:
     """Decision and every layer with what it asked, its verdict and the row it came from. `read`: its sentences too."""
-    known, provider, facts = people.catalogue, Rules(people.catalogue), people.facts
+    known, provider, facts = people.catalogue, RuleProvider(people.catalogue), people.facts
     standings = {
-        tenant_id: Standing("Ann", people.roles[tenant_id], people.askers[tenant_id].permissions, state=state)
+        tenant_id: AccessSubject(
+            "Ann", people.roles[tenant_id], people.askers[tenant_id].permissions, state=state
+        )
         for tenant_id, state in people.states.items()
     }
 
-    def ask(tenant_id: str, action: Action, used: int | None) -> Trace:
-        return explain(standings[tenant_id], facts[tenant_id], known, provider, action, used=used)
+    def ask(tenant_id: str, action: Action, used: int | None) -> DecisionTrace:
+        return explain_decision(standings[tenant_id], facts[tenant_id], known, provider, action, used=used)
 
     def run(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:
@@ -148,7 +150,7 @@ def traced(people: Population, size: int, *, read: bool) -> Side:
     def run_and_read(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:
             for line in ask(tenant_id, action, used).lines:
-                _ = line.question, line.found
+                _ = line.question, line.text
 
     def allows(one: Request) -> bool:
         trace = ask(*one)
@@ -175,7 +177,7 @@ class Engines:
                 # Who does not pay has what the fallback gives, which every plan contains: told once, asked often.
                 tenant_id: (
                     people.roles[tenant_id],
-                    FALLBACK if asker.rights.billing_status == "none" else asker.rights.plan,
+                    FALLBACK_PLAN_KEY if asker.rights.billing_status == "none" else asker.rights.plan,
                     asker.rights.billing_status,
                 )
                 for tenant_id, asker in tenants
@@ -291,7 +293,7 @@ def _compared(goal: Goal) -> tuple[str, str]:
     return name, f"{'dataclass' if control else 'ours'}-same{at}{size}"
 
 
-async def _catalogue() -> Catalogue:
+async def _catalogue() -> Catalog:
     try:
         return await catalogue()
     finally:

@@ -14,11 +14,11 @@ from random import Random
 
 import stripe
 
-from shared.billing.envelope import NotGenuine, open_envelope
+from shared.billing.inbound_webhooks.signature import InvalidWebhook, verify_event
 from shared.core.ids import new_id
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import Goal, Result, ratios
-from tests.billing.webhooks import raw, signature
+from tests.support.billing.webhooks import build_body, build_signature
 
 SECRET = "whsec_of_the_bench"
 SIZES = {"": 4_096, "@64k": 65_536}
@@ -43,8 +43,8 @@ def _hmac(body: bytes, header: str) -> bool:
 
 def _ours(body: bytes, header: str) -> bool:
     try:
-        return bool(open_envelope(body, header, (SECRET,), time.time()).customer_id)
-    except NotGenuine:
+        return bool(verify_event(body, header, (SECRET,), time.time()).customer_id)
+    except InvalidWebhook:
         return False
 
 
@@ -80,7 +80,9 @@ def subscription(size: int) -> bytes:
             for n in range(number)
         ]
         subject = {"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active"}
-        return raw(id=new_id("evt"), data={"object": {**subject, "items": {"object": "list", "data": items}}})
+        return build_body(
+            id=new_id("evt"), data={"object": {**subject, "items": {"object": "list", "data": items}}}
+        )
 
     each = len(of(11)) - len(of(10))
     return of((size - len(of(0))) // each)
@@ -94,7 +96,9 @@ class Envelopes:
     def a_round(self, chance: Random) -> None:
         costs = {}
         for place, size in SIZES.items():
-            signed = [(body, signature(body, SECRET)) for body in (subscription(size) for _ in range(BODIES))]
+            signed = [
+                (body, build_signature(body, SECRET)) for body in (subscription(size) for _ in range(BODIES))
+            ]
             for side in chance.sample(list(SIDES), len(SIDES)):
                 if place and side == "construct":
                     continue

@@ -16,7 +16,7 @@ LOCK = Path(__file__).parent / "peers.lock"
 
 def python() -> str:
     """Of that environment. Raises CalledProcessError when it cannot be made."""
-    home = settings().root / "venv"
+    home = settings().absolute_data_dir / "venv"
     program, mark = home / "bin" / "python", home / "bulkhead.made"
     known = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     if not mark.exists() or mark.read_text() != known:

@@ -18,12 +18,12 @@ import psycopg
 from sqlalchemy import event
 
 from shared.core import db
-from shared.tenancy import entry, repository
-from tests import database
+from shared.tenancy import entry, member_repository
 from tests.bench import databases
 from tests.bench.broken import Broken
 from tests.bench.people import MEMBERS, PAGE
 from tests.bench.rows import p95, without_warm_up
+from tests.support import database
 
 PLACES, SAMPLES = 60, 44  # different pages, samples of a side in a round
 SCAN_EVERY = 10  # it costs a hundred times as much, and need not be known as well
@@ -69,7 +69,7 @@ async def places(name: str, chance: random.Random) -> list[Place]:
         for tenant_id, cursor in _cursors(name, chance):
             async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
                 said.clear()
-                listed = await repository.list_members(
+                listed = await member_repository.list_members(
                     ctx, query="", role="", sort="name", descending=False, after=cursor, limit=PAGE
                 )
                 (statement, values) = said[-1]
@@ -111,7 +111,7 @@ def sides(small: Sequence[Place], large: Sequence[Place], names: tuple[str, str]
 
         def side(name: str, where: str, schema: str, places: Sequence[Place]) -> Side:
             database.use(where)
-            connection = stack.enter_context(psycopg.connect(db.url("app"), autocommit=True))
+            connection = stack.enter_context(psycopg.connect(db.login_url("app"), autocommit=True))
             connection.execute("select set_config('search_path', %s, false)", [f"{schema}, public"])
             return Side(name, connection, places)
 

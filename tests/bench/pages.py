@@ -19,7 +19,6 @@ from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from shared.core import db
-from tests import browser, database
 from tests.bench import environment
 from tests.bench.broken import Broken, reason
 from tests.bench.databases import House
@@ -27,6 +26,7 @@ from tests.bench.people import HEAVY_PAGE, LAST, PAGE
 from tests.bench.rows import Goal, Result, ratios, without_warm_up
 from tests.bench.servers import Server, serving
 from tests.bench.visits import Seen, Site, Table, Timing, visit
+from tests.support import browser, database
 
 OURS, HEAVY, PEERS = "ours", "heavy", ("django", "nicegui", "streamlit")
 PORTS = {OURS: 3300, "django": 3304, "nicegui": 3305, "streamlit": 3306}
@@ -128,7 +128,7 @@ def standing(house: House) -> Iterator[Pages]:
     database.use(house.database)
     env = {
         "DATABASE_URL": database.admin_url(house.database),
-        "BENCH_DATABASE": db.url("app"),
+        "BENCH_DATABASE": db.login_url("app"),
         "BENCH_TENANT": house.tenant_id,
     }
     with ExitStack() as stack:
@@ -159,10 +159,10 @@ def standing(house: House) -> Iterator[Pages]:
 
 def measure(house: House, rounds: int, chance: random.Random, say: Callable[[str], None]) -> Pages:
     """One round more than asked for, and the first one dropped."""
-    if not browser.is_here():
-        raise Broken("no Chromium; python -m tests.browser installs one")
+    if not browser.is_installed():
+        raise Broken("no Chromium; python -m tests.support.browser installs one")
     with standing(house) as pages, sync_playwright() as playwright:
-        chromium = browser.launch(playwright)
+        chromium = browser.launch_browser(playwright)
         for number in range(rounds + 1):
             pages.a_round(chromium, chance)
             say(f"pages: round {number} of {rounds}" if number else "pages: warm")

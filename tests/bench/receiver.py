@@ -24,16 +24,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.api import house, sites, tenant_http
-from shared.billing import intake, intake_repository
-from shared.billing.accounts import ADDRESS
-from shared.billing.envelope import NotGenuine, open_envelope
-from shared.billing.intake_repository import Received, moment
+from shared.billing.accounts import WEBHOOK_PATH
+from shared.billing.inbound_webhooks import ingest, ingest_repository
+from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook, to_datetime
+from shared.billing.inbound_webhooks.signature import InvalidWebhook, verify_event
 from shared.billing.models import PLATFORM
-from shared.cli import lifeline
+from shared.cli import parent_watch
 from shared.core import db, log
 from shared.core.config import settings
-from shared.core.limits import Limit
+from shared.core.rate_limits import RateLimit
+from shared.web import app_sites, http_app, tenant_http
 from tests.bench import nonce
 
 serving: Any = importlib.import_module("shared.cli.serve")  # its package has a command of that name
@@ -78,15 +78,15 @@ def _slots() -> asyncio.Semaphore:
 async def single(request: Request) -> Response:
     body = await request.body()
     try:
-        event = open_envelope(body, _signature(request), settings().stripe_secrets, time.time())
-    except NotGenuine:
+        event = verify_event(body, _signature(request), settings().stripe_secrets, time.time())
+    except InvalidWebhook:
         return Response(status_code=400)
-    row = Received(
+    row = ReceivedWebhook(
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version or ""),
-        *(moment(event.created), event.customer_id, body, "pending"),
+        *(to_datetime(event.created), event.customer_id, body, "pending"),
     )
-    async with _slots(), db.bare() as connection:
-        await intake_repository.store(connection, [row])
+    async with _slots(), db.raw_connection() as connection:
+        await ingest_repository.insert_webhooks(connection, [row])
     return Response()
 
 
@@ -96,17 +96,17 @@ async def sdk(request: Request) -> Response:
         event = _constructed(body, request)
     except (ValueError, stripe.SignatureVerificationError):
         return Response(status_code=400)
-    row = Received(
+    row = ReceivedWebhook(
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version),
-        *(moment(event.created), event.data.object["customer"], body, "pending"),
+        *(to_datetime(event.created), event.data.object["customer"], body, "pending"),
     )
-    await intake._intake.store(row)
+    await ingest._batcher.add(row)
     return Response()
 
 
 @cache
 def _sessions() -> async_sessionmaker[AsyncSession]:
-    address = db.url("app").replace("postgresql", "postgresql+psycopg", 1)
+    address = db.login_url("app").replace("postgresql", "postgresql+psycopg", 1)
     return async_sessionmaker(create_async_engine(address, pool_size=32), expire_on_commit=False)
 
 
@@ -125,7 +125,7 @@ async def orm(request: Request) -> Response:
                     type=event.type,
                     livemode=event.livemode,
                     api_version=event.api_version,
-                    created_at=moment(event.created),
+                    created_at=to_datetime(event.created),
                     customer_id=event.data.object["customer"],
                     payload=body,
                 )
@@ -141,13 +141,16 @@ HANDLERS = {"noop": noop, "single": single, "sdk": sdk, "orm": orm}
 
 if __name__ == "__main__":
     side, port = sys.argv[1:]
-    lifeline.end_with(os.getppid())
+    parent_watch.end_with_parent(os.getppid())
     log.configure()
     if side == "ours":
         app: Any = tenant_http.app
-        Limit.WEBHOOK_ACCOUNT._value_ = ("1000000/second", "sent webhooks")  # counted, and never too often
+        RateLimit.WEBHOOK_ACCOUNT._value_ = (
+            "1000000/second",
+            "sent webhooks",
+        )  # counted, and never too often
     elif side == "edge":
-        app = house.build(sites.TENANT, Route(ADDRESS, noop, methods=["POST"]))
+        app = http_app.build_app(app_sites.TENANT, Route(WEBHOOK_PATH, noop, methods=["POST"]))
     else:
-        app = Starlette(routes=[Route(ADDRESS, HANDLERS[side], methods=["POST"])])
+        app = Starlette(routes=[Route(WEBHOOK_PATH, HANDLERS[side], methods=["POST"])])
     serving.run(nonce.answering(app), settings().tenant_url, port=int(port))

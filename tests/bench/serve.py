@@ -9,8 +9,8 @@ import os
 import sys
 from typing import Any
 
-from shared.cli import lifeline
-from shared.core.ctx import Ctx
+from shared.cli import parent_watch
+from shared.core.context import Ctx
 from shared.tenancy import members
 from tests.bench import nonce
 from tests.bench.people import HEAVY_PAGE, PAGE
@@ -19,7 +19,7 @@ serving: Any = importlib.import_module("shared.cli.serve")  # its package has a 
 _list, _run = members.list_members, serving.run
 
 
-async def _fifty(ctx: Ctx, **how: Any) -> members.Page:
+async def _fifty(ctx: Ctx, **how: Any) -> members.MemberPage:
     return await _list(ctx, **how | {"limit": HEAVY_PAGE if ctx.slug == sys.argv[1] else PAGE})
 
 
@@ -28,7 +28,7 @@ def _answering(app: object, *where: Any) -> None:
 
 
 if __name__ == "__main__":
-    lifeline.end_with(os.getppid())
-    members.MOST, members.list_members = HEAVY_PAGE, _fifty
+    parent_watch.end_with_parent(os.getppid())
+    members.MAX_PAGE_SIZE, members.list_members = HEAVY_PAGE, _fifty
     serving.run = _answering
     serving.serve("tenant")

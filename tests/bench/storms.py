@@ -22,11 +22,11 @@ import psycopg
 
 from shared.core.config import DEMO_STRIPE_SECRET
 from shared.core.ids import new_id
-from tests import database
 from tests.bench.broken import Broken, reason
 from tests.bench.rows import Goal, Result, ratios
 from tests.bench.servers import Server, serving
-from tests.billing.webhooks import about, signature
+from tests.support import database
+from tests.support.billing.webhooks import build_body_about, build_signature
 
 CONNECTIONS, BODY = 32, 2_500  # at once; bytes
 # Requests of a round. `calm` and the storms are all of ours.
@@ -69,13 +69,13 @@ class Sent:
 
 def event(event_id: str) -> bytes:
     subject = {"object": "subscription", "id": "sub_1", "customer": f"cus_{event_id[-3:]}", "more": ""}
-    bare = about(subject, id=event_id)
+    bare = build_body_about(subject, id=event_id)
     return bare.replace(b'"more": ""', b'"more": "%s"' % (b"x" * (BODY - len(bare))))
 
 
 def wire(event_id: str, *, genuine: bool = True) -> Sent:
     body = event(event_id)
-    signed = signature(body, DEMO_STRIPE_SECRET if genuine else "whsec_of_somebody_else")
+    signed = build_signature(body, DEMO_STRIPE_SECRET if genuine else "whsec_of_somebody_else")
     head = (
         "POST /webhooks/stripe HTTP/1.1\r\nhost: localhost\r\naccept: */*; q=0.5, application/xml\r\n"
         "user-agent: Stripe/1.0 (+https://stripe.com/docs/webhooks)\r\ncontent-type: application/json; charset=utf-8\r\n"

@@ -15,16 +15,16 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.permissions import Permission
 from shared.access.roles import ROLES
 from shared.core import db
-from shared.core.ctx import Rights
+from shared.core.context import Rights
 from shared.core.db import now
-from shared.entitlements import current
-from shared.entitlements.catalogue import Catalogue
-from shared.entitlements.facts import Facts
+from shared.entitlements import rights_cache
+from shared.entitlements.catalog import Catalog
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
+from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy.entry import Principal
-from tests.entitlements import oracle, worlds
-from tests.entitlements.oracle import Plain
+from tests.support.entitlements import oracle, random_entitlements
+from tests.support.entitlements.oracle import PlainDict
 
 PERMISSIONS, ROLE_COUNT = 40, 10
 WITH_FACTS = 1_000  # tenants whose rows are kept, for traces
@@ -42,12 +42,12 @@ class Request(NamedTuple):
 class Population:
     """By tenant: one person of each, who they are, what is true of it; `facts` of the first thousand."""
 
-    world: Plain
-    catalogue: Catalogue
+    world: PlainDict
+    catalogue: Catalog
     at: datetime
-    plain: Mapping[str, Plain]  # for the oracle
+    plain: Mapping[str, PlainDict]  # for the oracle
     askers: Mapping[str, Principal]
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, EntitlementSnapshot]
     states: Mapping[str, str]
     roles: Mapping[str, str]
     held: Mapping[str, frozenset[str]]  # by role
@@ -62,7 +62,9 @@ class Population:
             "used": request.used,
             "obstacle": "",
         }
-        return oracle.answer(self.world, self.plain[request.tenant_id], asked) in oracle.YES
+        return (
+            oracle.decide_naively(self.world, self.plain[request.tenant_id], asked) in oracle.ALLOWING_REASONS
+        )
 
     def requests(self, chance: Random, number: int, most: int) -> list[Request]:
         """Of the first `most` tenants, each as likely as any other."""
@@ -84,7 +86,7 @@ def many_actions() -> Iterator[None]:
             writes=number % 2 == 0,
             feature=features[number % len(features)] if number % 3 else "",
             limit=limits[number % len(limits)] if number % 4 == 0 else "",
-            cleans_up=number % 12 == 9,
+            allowed_when_unpaid=number % 12 == 9,
         )
     try:
         yield
@@ -102,12 +104,12 @@ def roles(chance: Random) -> dict[str, frozenset[str]]:
     return found
 
 
-async def catalogue() -> Catalogue:
+async def catalogue() -> Catalog:
     async with db.transaction() as session:
-        return await current.catalogue(session)
+        return await rights_cache.get_catalog(session)
 
 
-def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Population:
+def populate(chance: Random, known: Catalog, number: int, *, same: bool) -> Population:
     """`same`: nothing but plan and billing status tells tenants apart, so of each kind one is compiled.
 
     All of those are active, and the flag is on for them.
@@ -115,8 +117,8 @@ def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Po
     world, at = plain_world(known), now()
     plain, askers, facts, states, has = {}, {}, {}, {}, {}
     every = roles(chance)
-    plans = [one.id for one in known.sold(at)]
-    compiled: dict[tuple[str, str], tuple[Facts, Rights]] = {}
+    plans = [one.id for one in known.list_offers(at)]
+    compiled: dict[tuple[str, str], tuple[EntitlementSnapshot, Rights]] = {}
     for place in range(number):
         tenant = _tenant(chance, f"ten_{place:06}", chance.choice(plans), at, same=same)
         state = (
@@ -127,8 +129,8 @@ def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Po
         role = chance.choice(sorted(every))
         kind = (tenant["plan"][0]["version"], tenant["billing"][0]["status"]) if same else (tenant["id"], "")
         if kind not in compiled:
-            found = worlds.history_of(world, tenant).at(known, at)
-            compiled[kind] = found, current.compiled_of(found, known, state)
+            found = random_entitlements.build_history(world, tenant).snapshot_at(known, at)
+            compiled[kind] = found, rights_cache.compute_rights(found, known, state)
         found, rights = compiled[kind] if same else compiled.pop(kind)
         askers[tenant["id"]] = Principal("", f"usr_{place}", every[role], tenant["id"], rights)
         plain[tenant["id"]], states[tenant["id"]], has[tenant["id"]] = tenant, state, role
@@ -137,10 +139,10 @@ def populate(chance: Random, known: Catalogue, number: int, *, same: bool) -> Po
     return Population(world, known, at, plain, askers, facts, states, has, every)
 
 
-def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same: bool) -> Plain:
+def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same: bool) -> PlainDict:
     since, later = at - timedelta(days=90), at + timedelta(days=90)
     began = {"starts_at": since, "ends_at": None, "closed_at": None, "created_at": since}
-    tenant: Plain = {"id": tenant_id, "addon": [], "override": [], "flag": [], "trait": []}
+    tenant: PlainDict = {"id": tenant_id, "addon": [], "override": [], "flag": [], "trait": []}
     trial = None if same or chance.random() < 0.9 else chance.choice((since, later))
     tenant["plan"] = [{"id": f"tpl_{tenant_id}", "version": version, "trial_ends_at": trial, **began}]
     tenant["billing"] = [{"id": f"tbl_{tenant_id}", "status": chance.choice(STATUSES), **began}]
@@ -164,12 +166,12 @@ def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same:
     return tenant
 
 
-def plain_action(action: Action) -> Plain:
+def plain_action(action: Action) -> PlainDict:
     names = ("name", "permission", "feature", "limit", "flag", "writes", "cleans_up", "unverified_ok")
     return {name: getattr(action, name) for name in names}
 
 
-def plain_world(known: Catalogue) -> Plain:
+def plain_world(known: Catalog) -> PlainDict:
     plans = [
         {
             "id": plan.id,
@@ -182,9 +184,9 @@ def plain_world(known: Catalogue) -> Plain:
     ]
     flags = {
         key: {
-            "id": one.row.id,
-            "required": one.row.required_feature,
-            "retired_at": one.row.retired_at,
+            "id": one.flag.id,
+            "required": one.flag.required_feature,
+            "retired_at": one.flag.retired_at,
             "versions": [
                 {
                     "id": said.id,
@@ -200,7 +202,7 @@ def plain_world(known: Catalogue) -> Plain:
     return {"plans": plans, "flags": flags, "limits": tuple(LIMITS)}
 
 
-def _versions(known: Catalogue, plan_id: str) -> Sequence[Plain]:
+def _versions(known: Catalog, plan_id: str) -> Sequence[PlainDict]:
     return [
         {
             "id": one.id,
@@ -210,5 +212,5 @@ def _versions(known: Catalogue, plan_id: str) -> Sequence[Plain]:
             "moves": one.moves,
             "effective_at": one.effective_at,
         }
-        for one in known.by_plan[plan_id]
+        for one in known.offers_by_plan[plan_id]
     ]

@@ -20,16 +20,17 @@ from typing import Any
 
 import psycopg
 
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
+from shared.backoffice import tenant_access
 from shared.core import db
 from shared.core.db import now
-from shared.core.notices import CHANNEL
-from shared.tenancy import desk, entry
+from shared.core.live_events import CHANNEL
+from shared.tenancy import entry
 from shared.tenancy.models import Tenant
-from tests import database, factories
 from tests.bench.broken import Broken
 from tests.bench.rows import Goal, Result, nearest, ratios
 from tests.bench.servers import ROOT
+from tests.support import database, factories
 
 PROCESSES, CHANGES, LATE = (
     3,
@@ -125,7 +126,7 @@ class Visible:
         self._on[tenant.id] = on = not self._on[tenant.id]
         async with entry.enter_platform("bench") as octx:
             end = now() + timedelta(days=1)
-            await desk.override_feature(octx, tenant.id, FEATURE, on, "Bench", ends_at=end)
+            await tenant_access.override_feature(octx, tenant.id, FEATURE, on, "Bench", ends_at=end)
             await octx.session.flush()
             began = time.monotonic_ns()
         heard = [(await one.hears(f"rights {tenant.id}") - began) / 1e6 for one in askers]
@@ -166,14 +167,16 @@ async def _measure(rounds: int, chance: Random, say: Callable[[str], None]) -> V
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
         connection.execute("create table bare as select 0 as number")
         connection.execute("grant select, update on bare to bulkhead_app")
-    owner = await factories.account("Ann")
-    tenants = [await factories.tenant(owner, f"Bench {number}", plan="pro") for number in range(TENANTS)]
+    owner = await factories.create_account("Ann")
+    tenants = [
+        await factories.create_tenant(owner, f"Bench {number}", plan="pro") for number in range(TENANTS)
+    ]
     measured = Visible(tenants, owner.cookie, chance)
     try:
         async with AsyncExitStack() as stack:
             askers = [await stack.enter_async_context(asking()) for _ in range(PROCESSES)]
             late = await stack.enter_async_context(asking(str(SECONDS)))
-            bare = await psycopg.AsyncConnection.connect(db.url("app"), autocommit=True)
+            bare = await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True)
             await stack.enter_async_context(bare)
             for number in range(rounds + 1):
                 await measured.a_round(askers, late, bare)

@@ -2,15 +2,15 @@
 
 import pytest
 
-from shared.billing import stripe_gateway
-from shared.billing.stripe_pace import Pace
+from shared.billing.stripe_adapter import gateway
+from shared.billing.stripe_adapter.rate_limit import RateLimiter
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_gateway, "Pace", lambda account: Pace(account, rate=5_000, burst=500))
+def fast_stripe_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "Pace", lambda account: RateLimiter(account, rate=5_000, burst=500))
 
 
 @pytest.fixture(autouse=True)
-def in_a_tidy_shop(tidy: None) -> None:
+def reset_billing(tidy: None) -> None:
     pass

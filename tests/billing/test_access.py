@@ -9,36 +9,47 @@ from typing import Any
 
 import pytest
 
-from shared.billing import course as courses
-from shared.billing.course import TABLE, Addon, Meaning, Priced, Span
-from shared.billing.provider import Line, Subscription
-from tests.billing import truth
-from tests.billing.truth import BASIC, DAY, EPOCH, EXTRA, PLUS, SEATED
+from shared.billing.provider import Subscription, SubscriptionItem
+from shared.billing.sync import access_schedule
+from shared.billing.sync.access_schedule import (
+    ACCESS_TABLE,
+    ActiveAddon,
+    CatalogPrice,
+    Phase,
+    StatusMeaning,
+)
+from tests.support.billing import access_reference
+from tests.support.billing.access_reference import BASIC, DAY, EPOCH, EXTRA, PLUS, SEATED
 
 EXAMPLES, OF_A_MUTANT = 6_000, 1_500
 PRICED = {
-    BASIC: Priced("ver_basic", addon=False, seats=False, position=1),
-    PLUS: Priced("ver_plus", addon=False, seats=False, position=2),
-    SEATED: Priced("ver_seated", addon=False, seats=True, position=3),
-    EXTRA: Priced("ver_extra", addon=True, seats=False, position=9),
+    BASIC: CatalogPrice("ver_basic", is_addon=False, is_per_seat=False, position=1),
+    PLUS: CatalogPrice("ver_plus", is_addon=False, is_per_seat=False, position=2),
+    SEATED: CatalogPrice("ver_seated", is_addon=False, is_per_seat=True, position=3),
+    EXTRA: CatalogPrice("ver_extra", is_addon=True, is_per_seat=False, position=9),
 }
 
 
 def first_wrong(examples: int) -> str:
     """ "" when every one is right, now and at every later turn."""
     for seed in range(examples):
-        subscriptions = truth.draw(random.Random(seed), EPOCH)
-        found = courses.course(subscriptions, PRICED, EPOCH)
-        for at in truth.turns(subscriptions, EPOCH):
-            should = truth.access(subscriptions, at)
+        subscriptions = access_reference.draw_subscriptions(random.Random(seed), EPOCH)
+        found = access_schedule.schedule_for(subscriptions, PRICED, EPOCH)
+        for at in access_reference.list_change_times(subscriptions, EPOCH):
+            should = access_reference.expected_access(subscriptions, at)
             has = found.status_at(at) if found else None
             if has != should:
                 return f"seed {seed} at {at}: {has}, should be {should}, of {subscriptions}"
-            if truth.same_words(subscriptions, EPOCH, at):  # or the next look says which add-ons count
+            if access_reference.is_access_equal(
+                subscriptions, EPOCH, at
+            ):  # or the next look says which add-ons count
                 bought = [
                     one for one in (found.addons if found else ()) if one.until is None or at < one.until
                 ]
-                number, should_be = sum(one.quantity for one in bought), truth.extras(subscriptions, at)
+                number, should_be = (
+                    sum(one.quantity for one in bought),
+                    access_reference.count_extras(subscriptions, at),
+                )
                 if number != should_be:
                     return f"seed {seed} at {at}: {number} add-ons, should be {should_be}, of {subscriptions}"
     return ""
@@ -49,28 +60,31 @@ def test_as_the_table_says() -> None:
 
 
 def sold(status: str = "active", price: str = PLUS, name: str = "sub_1", **changed: Any) -> Subscription:
-    line = Line("si_1", price, "price_x", 1, EPOCH, EPOCH + 30 * DAY)
+    line = SubscriptionItem("si_1", price, "price_x", 1, EPOCH, EPOCH + 30 * DAY)
     return replace(Subscription(name, status, EPOCH, lines=(line,)), **changed)
 
 
 def test_who_pays_beside_a_trial_keeps_access_when_the_trial_ends() -> None:
     trial = sold("trialing", trial_ends_at=EPOCH + DAY)
-    found = courses.course([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
+    found = access_schedule.schedule_for([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
     assert found is not None
     assert found.status_at(EPOCH + 2 * DAY) == "active"
 
 
 def test_a_trial_that_nobody_pays_for_ends_by_the_clock() -> None:
-    found = courses.course([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
+    found = access_schedule.schedule_for([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
     assert found is not None
     assert found.trial_ends_at == EPOCH + DAY
-    assert [found.status_at(EPOCH + DAY - truth.MOMENT), found.status_at(EPOCH + DAY)] == ["active", "none"]
+    assert [found.status_at(EPOCH + DAY - access_reference.TICK), found.status_at(EPOCH + DAY)] == [
+        "active",
+        "none",
+    ]
 
 
 def test_another_contract_does_not_keep_a_cancelled_plan() -> None:
     """The provider's account may sell more than our plans: a retainer, a training."""
-    retainer = sold(price=truth.FOREIGN, name="sub_2")
-    found = courses.course([sold("canceled"), retainer], PRICED, EPOCH)
+    retainer = sold(price=access_reference.FOREIGN, name="sub_2")
+    found = access_schedule.schedule_for([sold("canceled"), retainer], PRICED, EPOCH)
     assert found is not None
     assert found.status_at(EPOCH) == "none"
     assert "none of ours" in "".join(found.alerts)
@@ -78,18 +92,18 @@ def test_another_contract_does_not_keep_a_cancelled_plan() -> None:
 
 def test_a_price_of_their_own_keeps_who_pays() -> None:
     """An operator put another price into the only subscription there is: they pay, so nothing is taken away."""
-    found = courses.course([sold(price=truth.FOREIGN)], PRICED, EPOCH)
+    found = access_schedule.schedule_for([sold(price=access_reference.FOREIGN)], PRICED, EPOCH)
     assert found is not None
     assert (found.status_at(EPOCH), found.version_id) == ("active", "")
 
 
 def test_a_word_that_nobody_knows_gives_nothing_to_who_had_nothing() -> None:
-    assert courses.course([sold("frozen")], PRICED, EPOCH) is None
+    assert access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH) is None
 
 
 @pytest.mark.parametrize("last", ["active", "grace", "read_only", "none"])
-def test_a_word_that_nobody_knows_changes_nothing(last: courses.Status) -> None:
-    found = courses.course([sold("frozen")], PRICED, EPOCH, last=last)
+def test_a_word_that_nobody_knows_changes_nothing(last: access_schedule.AccessStatus) -> None:
+    found = access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH, previous_status=last)
     assert found is not None
     assert found.status_at(EPOCH) == last
     assert "unknown status frozen" in found.alerts[0]
@@ -98,43 +112,43 @@ def test_a_word_that_nobody_knows_changes_nothing(last: courses.Status) -> None:
 def test_of_an_addon_given_up_in_part_the_rest_goes_on() -> None:
     """Five, of which two go on: the other three end with what is paid, and the two do not."""
     plan = sold()
-    kept = truth.Kept(EXTRA, 5, EPOCH + DAY)
+    kept = access_reference.CanceledAddon(EXTRA, 5, EPOCH + DAY)
     lines = (*plan.lines, replace(plan.lines[0], price_id=EXTRA, quantity=2))
-    found = courses.course([replace(plan, lines=lines, kept=(kept,))], PRICED, EPOCH)
+    found = access_schedule.schedule_for([replace(plan, lines=lines, kept=(kept,))], PRICED, EPOCH)
     assert found is not None
-    assert found.addons == (Addon("ver_extra", 2), Addon("ver_extra", 3, EPOCH + DAY))
+    assert found.addons == (ActiveAddon("ver_extra", 2), ActiveAddon("ver_extra", 3, EPOCH + DAY))
 
 
 def test_who_may_only_read_reads_with_the_addons_too() -> None:
     plan = sold("unpaid")
-    found = courses.course(
+    found = access_schedule.schedule_for(
         [replace(plan, lines=(*plan.lines, replace(plan.lines[0], price_id=EXTRA)))], PRICED, EPOCH
     )
     assert found is not None
-    assert found.addons == (Addon("ver_extra", 1),)
+    assert found.addons == (ActiveAddon("ver_extra", 1),)
 
 
 # ── the property can fail ────────────────────────────────────────────────────────────────────────────────────────
 
 Planted = tuple[Any, str, Any]
-was_spans, was_addons = courses.spans, courses._addons
+was_spans, was_addons = access_schedule.phases_of, access_schedule._active_addons
 
 
 def table_says(**words: str) -> Planted:
-    changed = {word: TABLE[word]._replace(status=status) for word, status in words.items()}
-    return courses, "TABLE", TABLE | changed
+    changed = {word: ACCESS_TABLE[word]._replace(status=status) for word, status in words.items()}
+    return access_schedule, "ACCESS_TABLE", ACCESS_TABLE | changed
 
 
 def eight_days_of_grace() -> Planted:
-    return courses, "GRACE", timedelta(days=8)
+    return access_schedule, "GRACE_PERIOD", timedelta(days=8)
 
 
 def six_days_of_grace() -> Planted:
-    return courses, "GRACE", timedelta(days=6)
+    return access_schedule, "GRACE_PERIOD", timedelta(days=6)
 
 
 def worst_instead_of_best() -> Planted:
-    return courses, "BEST", tuple(reversed(courses.BEST))
+    return access_schedule, "STATUSES_BEST_FIRST", tuple(reversed(access_schedule.STATUSES_BEST_FIRST))
 
 
 def cancelled_may_read() -> Planted:
@@ -150,22 +164,26 @@ def paused_is_full() -> Planted:
 
 
 def incomplete_is_full() -> Planted:
-    return courses, "TABLE", TABLE | {"incomplete": Meaning("", "", "active")}
+    return access_schedule, "ACCESS_TABLE", ACCESS_TABLE | {"incomplete": StatusMeaning("", "", "active")}
 
 
 def incomplete_takes_away() -> Planted:
-    return courses, "TABLE", TABLE | {"incomplete": TABLE["incomplete"]._replace(ever=True)}
+    return (
+        access_schedule,
+        "ACCESS_TABLE",
+        ACCESS_TABLE | {"incomplete": ACCESS_TABLE["incomplete"]._replace(affects_newcomers=True)},
+    )
 
 
 def overdue_ends_at_once() -> Planted:
-    return courses, "GRACE", timedelta(0)
+    return access_schedule, "GRACE_PERIOD", timedelta(0)
 
 
 def _with_spans(change: Callable[[Subscription], Subscription]) -> Planted:
-    def spans(one: Subscription, at: datetime, *rest: Any) -> list[Span]:
+    def spans(one: Subscription, at: datetime, *rest: Any) -> list[Phase]:
         return was_spans(change(one), at, *rest)
 
-    return courses, "spans", spans
+    return access_schedule, "phases_of", spans
 
 
 def foreseen_end_ignored() -> Planted:
@@ -177,7 +195,9 @@ def foreseen_end_at_once() -> Planted:
 
 
 def foreseen_end_a_moment_late() -> Planted:
-    return _with_spans(lambda one: replace(one, cancel_at=one.cancel_at and one.cancel_at + truth.MOMENT))
+    return _with_spans(
+        lambda one: replace(one, cancel_at=one.cancel_at and one.cancel_at + access_reference.TICK)
+    )
 
 
 def trial_never_ends() -> Planted:
@@ -197,16 +217,20 @@ def first_failure_forgotten() -> Planted:
 
 
 def only_the_newest_counts() -> Planted:
-    was = courses.course
+    was = access_schedule.schedule_for
 
     def course(subscriptions: Any, *rest: Any, **more: Any) -> Any:
         return was(sorted(subscriptions, key=lambda one: (one.created_at, one.id))[-1:], *rest, **more)
 
-    return courses, "course", course
+    return access_schedule, "schedule_for", course
 
 
 def given_up_is_gone() -> Planted:
-    return courses, "_addons", lambda live, *rest: was_addons([replace(one, kept=()) for one in live], *rest)
+    return (
+        access_schedule,
+        "_active_addons",
+        lambda live, *rest: was_addons([replace(one, kept=()) for one in live], *rest),
+    )
 
 
 def given_up_adds_up() -> Planted:
@@ -214,7 +238,7 @@ def given_up_adds_up() -> Planted:
         bought = was_addons([replace(one, kept=()) for one in live], priced, at)
         return (*bought, *was_addons([replace(one, lines=()) for one in live], priced, at))
 
-    return courses, "_addons", addons
+    return access_schedule, "_active_addons", addons
 
 
 MUTANTS = (

@@ -11,19 +11,19 @@ from psycopg.rows import dict_row
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from shared.audit import trail
-from shared.billing import accounts, customers, prices_repository, providers, whose_key
+from shared.audit import audit_log
+from shared.billing import accounts, customers, provider_registry, verify_key
 from shared.billing.models import PLATFORM
+from shared.billing.pricing import prices_repository
 from shared.billing.provider import ProviderDown
-from shared.cli import keys as rotation
-from shared.cli import stripe_accounts
+from shared.cli import keys, stripe_accounts
 from shared.core import crypto, db
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, settings
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from tests import factories
-from tests.billing import seller
 from tests.conftest import Cast, Operating
+from tests.support import factories
+from tests.support.billing import scripted_provider
 
 NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
 SECRET = "whsec_of_the_second_business"
@@ -48,9 +48,9 @@ async def added(cast: Cast, **changed: Any) -> str:
     return address.rpartition("/")[2]
 
 
-async def found(token: str) -> accounts.Account:
+async def found(token: str) -> accounts.AccountCredentials:
     async with db.transaction() as session:
-        account = await accounts.by_token(session, token)
+        account = await accounts.find_by_token(session, token)
     assert account is not None
     return account
 
@@ -66,7 +66,7 @@ def row_of(account_id: str) -> dict[str, Any]:
 async def test_the_platforms_is_what_the_settings_say() -> None:
     async with db.transaction() as session:
         account = await accounts.get(session, PLATFORM)
-    assert account == accounts.platform()
+    assert account == accounts.get_platform_account()
     assert (account.key, account.secrets, account.livemode) == (DEMO_STRIPE_KEY, (DEMO_STRIPE_SECRET,), False)
     assert account.is_platform
 
@@ -78,7 +78,7 @@ async def test_a_further_one_is_found_by_its_address_and_nothing_of_it_is_kept_i
     token = await added(cast, key=mine)
     account = await found(token)
     assert (account.key, account.secrets, account.livemode) == (mine, (SECRET,), True)
-    assert not account.paused
+    assert not account.is_paused
     assert not account.is_platform
     async with db.transaction() as session:
         assert await accounts.get(session, account.id) == account
@@ -91,14 +91,14 @@ async def test_a_further_one_is_found_by_its_address_and_nothing_of_it_is_kept_i
 @pytest.mark.parametrize("token", ["", "x", "A" * 43, "é" * 43, "A" * 42 + "\0", "'" * 43])
 async def test_an_address_that_is_nobodys(token: str) -> None:
     async with db.transaction() as session:
-        assert await accounts.by_token(session, token) is None
+        assert await accounts.find_by_token(session, token) is None
 
 
 async def test_what_was_sealed_for_one_does_not_open_for_another(cast: Cast) -> None:
     one, other = [await found(await added(cast)) for _ in range(2)]
     own = seal_of(other.id)
     moved(seal_of(one.id), other.id)
-    with pytest.raises(crypto.CannotOpen):
+    with pytest.raises(crypto.DecryptionError):
         async with db.transaction() as session:
             await accounts.get(session, other.id)
     moved(own, other.id)
@@ -153,8 +153,8 @@ async def test_what_cannot_be_meant(cast: Cast, wrong: dict[str, Any]) -> None:
 
 
 async def test_only_owners_of_the_platform_may(cast: Cast) -> None:
-    engineer = Operating(await factories.operator("Eve", "engineer"))
-    for somebody in (cast.sam, engineer, Operating(await factories.operator("Bo", "billing"))):
+    engineer = Operating(await factories.create_operator("Eve", "engineer"))
+    for somebody in (cast.sam, engineer, Operating(await factories.create_operator("Bo", "billing"))):
         for act in (
             lambda octx: accounts.add(octx, "Mine", key(), [SECRET], reason="why not"),
             lambda octx: accounts.set_secrets(octx, PLATFORM, [SECRET], reason="why not"),
@@ -174,7 +174,7 @@ async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast)
     changed = await found(token)
     assert (changed.secrets, changed.key) == ((newer, SECRET), account.key)
     async with cast.olga.octx() as octx:
-        events = [one for one in await trail.list_operator_events(octx) if one.object_id == account.id]
+        events = [one for one in await audit_log.list_operator_events(octx) if one.object_id == account.id]
     assert [(one.action, one.reason) for one in events] == [
         ("provider_account.secrets_changed", "Rolled"),
         ("provider_account.added", "It sells too"),
@@ -192,13 +192,15 @@ async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(
     for why in ("the key was revoked", "again"):
         async with db.transaction() as session:
             await accounts.pause(session, account.id, why)
-    assert (await found(token)).paused
+    assert (await found(token)).is_paused
     assert row_of(account.id)["pause_reason"] == "the key was revoked"
     async with cast.olga.octx() as octx:
         await accounts.unpause(octx, account.id, reason="There is a new key")
-    assert not (await found(token)).paused
+    assert not (await found(token)).is_paused
     async with cast.olga.octx() as octx:
-        newest = next(one for one in await trail.list_operator_events(octx) if one.object_id == account.id)
+        newest = next(
+            one for one in await audit_log.list_operator_events(octx) if one.object_id == account.id
+        )
     assert (newest.action, newest.details) == ("provider_account.unpaused", {"was": "the key was revoked"})
 
 
@@ -221,11 +223,11 @@ async def older() -> AsyncIterator[str]:
     """The master keys before number 7 came. Afterwards all is under them again."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
     known = ",".join(
-        f"{number}:{base64.b64encode(one).decode()}" for number, one in settings().keys().items()
+        f"{number}:{base64.b64encode(one).decode()}" for number, one in settings().load_master_keys().items()
     )
     yield known
     given(known, NEW)
-    await rotation.rotate()
+    await keys.rotate_keys()
     os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
     settings.cache_clear()
 
@@ -234,12 +236,12 @@ async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) ->
     token = await added(cast)
     account = await found(token)
     given(NEW, older)
-    await rotation.rotate()
+    await keys.rotate_keys()
     given(NEW)  # the old one is gone for good
     assert await found(token) == account
     assert row_of(account.id)["kek_id"] == 7
     async with cast.olga.octx() as octx:
-        assert await accounts.rewrap(octx, "again") == 0
+        assert await accounts.rewrap_keys(octx, "again") == 0
 
 
 async def test_from_the_command_line(cast: Cast) -> None:
@@ -253,43 +255,43 @@ async def test_from_the_command_line(cast: Cast) -> None:
     async with db.transaction() as session:
         await accounts.pause(session, account.id, "refused")
     await stripe_accounts.unpause(account.id, "It is good again")
-    assert not (await found(token)).paused
+    assert not (await found(token)).is_paused
 
 
 async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = seller.Seller()
-    providers.use(PLATFORM, one)
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
     await customers.ensure(cast.acme)
-    assert [await whose_key.check() for _ in range(2)] == [0, 0]
+    assert [await verify_key.verify_keys() for _ in range(2)] == [0, 0]
 
     async def other() -> str:
         return "acct_other"
 
-    monkeypatch.setattr(one, "whoami", other)
-    assert [await whose_key.check() for _ in range(2)] == [1, 0]
+    monkeypatch.setattr(one, "get_account_id", other)
+    assert [await verify_key.verify_keys() for _ in range(2)] == [1, 0]
     async with db.transaction() as session:
-        assert (await accounts.get(session, PLATFORM)).paused
-        assert await prices_repository.list_customers(session) == [], (
+        assert (await accounts.get(session, PLATFORM)).is_paused
+        assert await prices_repository.list_all_customers(session) == [], (
             "nobody is looked at, billed or repriced"
         )
     async with cast.olga.octx() as octx:
         await accounts.unpause(octx, PLATFORM, reason="We have moved")
-    assert await whose_key.check() == 0
+    assert await verify_key.verify_keys() == 0
     async with db.transaction() as session:
-        assert not (await accounts.get(session, PLATFORM)).paused
-        assert await prices_repository.list_customers(session) != []
+        assert not (await accounts.get(session, PLATFORM)).is_paused
+        assert await prices_repository.list_all_customers(session) != []
 
 
 async def test_a_provider_that_is_silent_is_no_other_account(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = seller.Seller()
-    providers.use(PLATFORM, one)
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
 
     async def silent() -> str:
         raise ProviderDown("gone")
 
-    monkeypatch.setattr(one, "whoami", silent)
-    assert await whose_key.check() == 0
+    monkeypatch.setattr(one, "get_account_id", silent)
+    assert await verify_key.verify_keys() == 0

@@ -7,26 +7,28 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from shared.billing import customers, inbox, inbox_repository, mirror, providers, sync
+from shared.billing import customers, provider_registry
+from shared.billing.inbound_webhooks import inbound_webhook_repository, processing
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSubscription
 from shared.billing.provider import CustomerState
+from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.tenancy import tenants
-from tests.billing import events, seller
-from tests.billing.test_apply import subscribed
-from tests.billing.test_inbox import claim
+from tests.billing.test_apply_state import subscribed
+from tests.billing.test_processing import claim
 from tests.conftest import Cast
+from tests.support.billing import events, scripted_provider
 
 PATIENCE = 0.5  # of who waits at a barrier to which nobody else may come
 
 
 @pytest.fixture
-async def stripe(schema: str) -> seller.Seller:
-    one = seller.Seller()
-    providers.use(PLATFORM, one)
-    await seller.price(seller.PRO_FLAT, "pro")
+async def stripe(schema: str) -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     return one
 
 
@@ -35,52 +37,56 @@ async def status(cast: Cast) -> str:
         return ctx.rights.billing_status
 
 
-async def _old_look_is_late(cast: Cast, stripe: seller.Seller) -> str:
+async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
     """Worker 1 sees `active` and stops; it is cancelled; worker 2 sees that and writes; worker 1 goes on."""
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
-    await events.store(customer)
+    await events.store_webhooks(customer)
     first = next(one for one in await claim() if one.customer_id == customer)
     stripe.gate = gate = asyncio.Event()
-    old = asyncio.create_task(inbox.settle(first))
-    await stripe.looked.wait()
+    old = asyncio.create_task(processing.process(first))
+    await stripe.has_fetched.wait()
     stripe.gate = None
     stripe.state[customer] = CustomerState(
         customer, subscriptions=(replace(subscribed("canceled"), ended_at=now()),)
     )
-    await events.store(customer)
+    await events.store_webhooks(customer)
     second = next(one for one in await claim() if one.customer_id == customer)
-    await inbox.settle(second)
+    await processing.process(second)
     assert await status(cast) == "none"
     gate.set()
     await old
-    assert await events.statuses(customer) == {"done": 2}
+    assert await events.count_by_status(customer) == {"done": 2}
     return await status(cast)
 
 
-async def test_an_old_look_that_comes_late_changes_nothing(cast: Cast, stripe: seller.Seller) -> None:
+async def test_an_old_look_that_comes_late_changes_nothing(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     assert await _old_look_is_late(cast, stripe) == "none"
 
 
 async def test_without_the_guard_it_gives_access_after_the_end(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def everybody(*_: Any) -> bool:
         return True
 
-    monkeypatch.setattr(inbox_repository, "pass_guard", everybody)
+    monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", everybody)
     assert await _old_look_is_late(cast, stripe) == "active"
 
 
 async def test_with_the_ticket_after_the_fetch_too(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    was = inbox_repository.pass_guard
+    was = inbound_webhook_repository.lock_customer_if_newest
 
     async def late(session: Any, account_id: str, customer_id: str, _: int) -> bool:
-        return await was(session, account_id, customer_id, await inbox_repository.ticket(session))
+        return await was(
+            session, account_id, customer_id, await inbound_webhook_repository.take_ticket(session)
+        )
 
-    monkeypatch.setattr(inbox_repository, "pass_guard", late)
+    monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", late)
     assert await _old_look_is_late(cast, stripe) == "active"
 
 
@@ -88,12 +94,12 @@ async def nobody(_: Any) -> None: ...
 
 
 async def _two_customers_end_at_once(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch, *, locked: bool
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch, *, locked: bool
 ) -> str:
     """Both are written, and then what follows is worked out: each has to know of the other."""
     other = new_id("pac")
-    await seller.account(other)
-    providers.use(other, stripe)
+    await scripted_provider.add_account(other)
+    provider_registry.register(other, stripe)
     first, second = await customers.ensure(cast.acme), f"cus_{new_id('x')[-8:]}"
     async with cast.ann.ctx() as ctx:
         ctx.session.add(BillingCustomer(tenant_id=cast.acme, id=second, account_id=other))
@@ -105,13 +111,13 @@ async def _two_customers_end_at_once(
             stripe.state[customer] = CustomerState(customer, subscriptions=(sold,))
 
     async def look(account: str, customer: str, _: str) -> None:
-        await sync.look(account, customer, cast.acme, cause="webhook")
+        await customer_sync.sync_customer(account, customer, cast.acme, cause="webhook")
 
     both("active")
     for path in paths:
         await look(*path)
     assert await status(cast) == "active"
-    met, was = asyncio.Barrier(2), mirror.write
+    met, was = asyncio.Barrier(2), provider_records.write_records
 
     async def write(ctx: Any, *rest: Any) -> Any:
         differences = await was(ctx, *rest)
@@ -122,7 +128,7 @@ async def _two_customers_end_at_once(
             pass
         return differences
 
-    monkeypatch.setattr(mirror, "write", write)
+    monkeypatch.setattr(provider_records, "write_records", write)
     if not locked:
         monkeypatch.setattr(tenants, "lock", nobody)
     both("canceled")
@@ -134,39 +140,39 @@ async def _two_customers_end_at_once(
 
 
 async def test_two_customers_of_one_tenant_that_end_at_once(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=True) == "none"
 
 
 async def test_without_the_tenants_lock_each_believes_in_the_other(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=False) == "active"
 
 
 async def test_what_was_not_written_is_not_done(
-    cast: Cast, stripe: seller.Seller, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mark, the mirror and what follows are one transaction: it fails at its very end."""
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
-    await events.store(customer)
+    await events.store_webhooks(customer)
     before = await status(cast)
-    was = mirror.write
+    was = provider_records.write_records
 
     async def broken(*given: Any) -> Any:
         await was(*given)
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(mirror, "write", broken)
-    await inbox.work_off()
-    assert await events.statuses(customer) == {"pending": 1}
+    monkeypatch.setattr(provider_records, "write_records", broken)
+    await processing.drain()
+    assert await events.count_by_status(customer) == {"pending": 1}
     async with db.transaction(tenant_id=cast.acme) as session:
         assert not (await session.exec(select(BillingSubscription))).all()
-    monkeypatch.setattr(mirror, "write", was)
-    await events.due(customer)
-    await inbox.work_off()
-    assert await events.statuses(customer) == {"done": 1}
+    monkeypatch.setattr(provider_records, "write_records", was)
+    await events.make_webhooks_due(customer)
+    await processing.drain()
+    assert await events.count_by_status(customer) == {"done": 1}
     async with cast.ann.ctx() as ctx:
         assert (before, ctx.rights.plan) == ("active", "pro")

@@ -22,22 +22,24 @@ from typing import Any
 
 import pytest
 
-from shared.billing import customers, price_sync, prices, providers, repricing, sync, usage
-from shared.billing import prices_repository as repository
+from shared.billing import customers, provider_registry, usage
 from shared.billing.models import PLATFORM
-from shared.billing.prices import Tier
+from shared.billing.pricing import price_sync, prices, repricing
+from shared.billing.pricing import prices_repository as repository
+from shared.billing.pricing.prices import Tier
 from shared.billing.provider import CheckoutOrder, Invoice, Subscription
-from shared.billing.stripe_gateway import StripeGateway
-from shared.billing.stripe_pace import Pace
+from shared.billing.stripe_adapter.gateway import StripeGateway
+from shared.billing.stripe_adapter.rate_limit import RateLimiter
+from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.dev.stripe_sandbox import checkout
-from shared.dev.stripe_sandbox.api import app
+from shared.dev.stripe_sandbox.api import build_app
 from shared.dev.stripe_sandbox.store import Account, Sandbox
 from shared.tenancy import entry
-from tests import factories
-from tests.billing import selling
-from tests.billing.stub import serving
 from tests.conftest import Operating, own_database
+from tests.support import factories
+from tests.support.billing import sold_plans
+from tests.support.billing.stub_server import serve_app
 
 KEY = "sk_test_to_the_cent"
 
@@ -88,7 +90,7 @@ class World:
         """In the meantime everything happens at its time, and the worker has made its rounds."""
         self.now = moment
         await usage.report()
-        await repricing.reprice(moment)
+        await repricing.reprice_subscriptions(moment)
 
 
 @dataclass
@@ -99,13 +101,13 @@ class Buyer:
     customer_id: str = ""
 
     async def subscription(self) -> Subscription:
-        (one,) = (await self.world.gateway.fetch(self.customer_id)).subscriptions
+        (one,) = (await self.world.gateway.fetch_customer(self.customer_id)).subscriptions
         return one
 
     async def buys(self, seats: int = 1) -> None:
         self.customer_id = await customers.ensure(self.tenant_id)
         async with db.transaction() as session:
-            lines = await prices.order_lines(session, PLATFORM, self.version_id, "month", seats=seats)
+            lines = await prices.build_order_lines(session, PLATFORM, self.version_id, "month", seats=seats)
         order = CheckoutOrder(
             self.customer_id,
             lines,
@@ -114,32 +116,32 @@ class Buyer:
             "https://bulkhead.test/left",
             self.tenant_id,
         )
-        page = await self.world.gateway.checkout(order)
-        assert checkout.pay(self.world.account, page.rpartition("/")[2], "4242424242424242").paid
+        page = await self.world.gateway.create_checkout(order)
+        assert checkout.pay_with_card(self.world.account, page.rpartition("/")[2], "4242424242424242").paid
         await self.looked_at()
 
     async def changes(self, seats: int = 1, addons: Mapping[str, int] | None = None) -> None:
         moment = self.world.now
         async with db.transaction() as session:
-            lines = await prices.order_lines(
+            lines = await prices.build_order_lines(
                 session, PLATFORM, self.version_id, "month", seats=seats, addons=addons, at=moment
             )
         one = await self.subscription()
-        await self.world.gateway.change(
+        await self.world.gateway.change_subscription(
             one.id, lines, as_of=moment, prorate=True, key=f"{self.tenant_id}-{moment.isoformat()}"
         )
         await self.looked_at()
 
     async def uses(self, meter: str, quantity: int) -> None:
-        async with entry.enter_books(self.tenant_id, "tests") as ctx:
+        async with entry.enter_billing_sync(self.tenant_id, "tests") as ctx:
             assert await usage.record(ctx, meter, quantity, self.world.now, self.world.now.isoformat())
 
     async def looked_at(self) -> None:
         """As a webhook would have asked for."""
-        await sync.look(PLATFORM, self.customer_id, self.tenant_id, cause="webhook")
+        await customer_sync.sync_customer(PLATFORM, self.customer_id, self.tenant_id, cause="webhook")
 
     async def bills(self) -> list[Invoice]:
-        state = await self.world.gateway.fetch(self.customer_id)
+        state = await self.world.gateway.fetch_customer(self.customer_id)
         return sorted((one for one in state.invoices if one.lines), key=lambda one: one.created_at)
 
 
@@ -147,19 +149,26 @@ class Buyer:
 async def world(schema: str) -> AsyncIterator[World]:
     """Prices are everybody's, so that this has a database, and the provider an account, of its own."""
     async with own_database(schema, "cents"):
-        known, sandbox = dict(providers._known), Sandbox()
-        async with serving(app(sandbox)) as base:
+        known, sandbox = dict(provider_registry._providers), Sandbox()
+        async with serve_app(build_app(sandbox)) as base:
             gateway = StripeGateway(KEY, base)
-            gateway._wire._pace = Pace(KEY, rate=1_000, burst=100)  # nobody else asks here
-            made = World(gateway, sandbox.account(KEY), Operating(await factories.operator("Olga")), at(1, 1))
+            gateway._transport._rate_limiter = RateLimiter(
+                KEY, rate=1_000, burst=100
+            )  # nobody else asks here
+            made = World(
+                gateway,
+                sandbox.get_account(KEY),
+                Operating(await factories.create_operator("Olga")),
+                at(1, 1),
+            )
             sandbox.clock = lambda: made.now.timestamp()
             sandbox.base_url = base
-            providers.use(PLATFORM, gateway)
+            provider_registry.register(PLATFORM, gateway)
             await _sell(made)
             yield made
             await gateway.close()
-        providers._known.clear()
-        providers._known.update(known)
+        provider_registry._providers.clear()
+        provider_registry._providers.update(known)
 
 
 async def _sell(world: World) -> None:
@@ -172,9 +181,9 @@ async def _sell(world: World) -> None:
         "hybrid": ({"amount": 19_900}, {"kind": "seat", "amount": 1_500}, events),
     }
     for name, parts in listed.items():
-        version = await selling.sold(_as_cast(world), *parts)
-        founder = await factories.account(name.title())
-        tenant = await factories.tenant(founder, name.title())
+        version = await sold_plans.publish_with_prices(_as_cast(world), *parts)
+        founder = await factories.create_account(name.title())
+        tenant = await factories.create_tenant(founder, name.title())
         world.buyers[name] = Buyer(world, tenant.id, version.id)
     later = (
         ("seat", {**seat, "amount": 2_200, "effective_at": at(2, 15)}),
@@ -182,9 +191,9 @@ async def _sell(world: World) -> None:
         ("hybrid", {"amount": 21_900, "effective_at": at(2, 20)}),
     )
     for name, part in later:
-        await selling.price(_as_cast(world), world.buyers[name].version_id, **part)
-    assert (await price_sync.push()).failed == ()
-    assert (await price_sync.compare()).drifted == 0  # what came back is what was meant
+        await sold_plans.set_price(_as_cast(world), world.buyers[name].version_id, **part)
+    assert (await price_sync.push_prices()).failures == ()
+    assert (await price_sync.compare_prices()).drifted_count == 0  # what came back is what was meant
 
 
 def _as_cast(world: World) -> Any:
@@ -238,11 +247,11 @@ async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
 
 async def test_what_is_archived_at_the_provider_is_seen_and_sold_again(world: World) -> None:
     async with db.transaction() as session:
-        there = await repository.list_there_of(session, PLATFORM)
+        there = await repository.get_provider_prices_by_id(session, PLATFORM)
     world.account.objects["price"][there["prc_starter_flat_month"].external_id]["active"] = False
-    assert (await price_sync.compare()).drifted == 1
+    assert (await price_sync.compare_prices()).drifted_count == 1
     async with db.transaction() as session:
-        found = (await repository.list_there_of(session, PLATFORM))["prc_starter_flat_month"]
+        found = (await repository.get_provider_prices_by_id(session, PLATFORM))["prc_starter_flat_month"]
     assert found.drift == {"Sold": ["yes", "archived"]}
-    assert (await price_sync.push("operator", mends=True)).done == 1
-    assert (await price_sync.compare()).drifted == 0
+    assert (await price_sync.push_prices("operator", repair=True)).count == 1
+    assert (await price_sync.compare_prices()).drifted_count == 0

@@ -5,38 +5,40 @@ import asyncio
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from shared.billing import customers, providers
+from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingCustomer
 from shared.billing.provider import ProviderDown
 from shared.core import db
 from shared.tenancy import provisioning
-from tests import factories, workers
-from tests.billing import seller
 from tests.conftest import Cast, Person
-from tests.stand_in_mail import mailbox
+from tests.support import factories, workers
+from tests.support.billing import scripted_provider
+from tests.support.stand_in_mail import run_mailbox
 
 
 @pytest.fixture
-async def stripe() -> seller.Seller:
-    one = seller.Seller()
-    providers.use(PLATFORM, one)
+async def stripe() -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
     return one
 
 
-async def test_twenty_at_once_make_one(cast: Cast, stripe: seller.Seller) -> None:
+async def test_twenty_at_once_make_one(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     found = await asyncio.gather(*(customers.ensure(cast.acme) for _ in range(20)))
     assert len(set(found)) == 1
-    assert len(stripe.made) == 1
+    assert len(stripe.customers_by_key) == 1
 
 
-async def test_a_customer_is_one_tenants_only(cast: Cast, stripe: seller.Seller) -> None:
+async def test_a_customer_is_one_tenants_only(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     customer = await customers.ensure(cast.acme)
     with pytest.raises(IntegrityError):
         async with db.transaction(tenant_id=cast.globex) as session:
             session.add(BillingCustomer(tenant_id=cast.globex, id=customer))
 
 
-async def test_a_tenant_has_one_customer_in_an_account(cast: Cast, stripe: seller.Seller) -> None:
+async def test_a_tenant_has_one_customer_in_an_account(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     await customers.ensure(cast.acme)
     with pytest.raises(IntegrityError):
         async with db.transaction(tenant_id=cast.acme) as session:
@@ -44,21 +46,21 @@ async def test_a_tenant_has_one_customer_in_an_account(cast: Cast, stripe: selle
 
 
 async def test_setting_up_a_tenant_makes_it_and_does_not_wait_for_it(
-    schema: str, stripe: seller.Seller
+    schema: str, stripe: scripted_provider.FakeProvider
 ) -> None:
     workers.clear_queue(schema)
-    zoe = await factories.account("Zoe")
-    tenant = await factories.tenant(zoe, "Harbour")
-    stripe.fail = ProviderDown("no answer")
-    async with mailbox():
+    zoe = await factories.create_account("Zoe")
+    tenant = await factories.create_tenant(zoe, "Harbour")
+    stripe.failure = ProviderDown("no answer")
+    async with run_mailbox():
         for _ in range(2 * len(provisioning.STEPS)):
-            await workers.turn()
+            await workers.run_due_jobs()
         async with Person(zoe, tenant.slug).ctx() as ctx:
             steps = {step.key: step.state for step in await provisioning.list_steps(ctx)}
             assert set(steps.values()) == {"done"}
-            assert await customers.find(ctx) == ""
-        stripe.fail = None
-        workers.due(schema)
-        await workers.finish(schema)
+            assert await customers.find_id(ctx) == ""
+        stripe.failure = None
+        workers.make_jobs_due(schema)
+        await workers.run_until_done(schema)
     async with Person(zoe, tenant.slug).ctx() as ctx:
-        assert await customers.find(ctx) == stripe.made[f"customer-{tenant.id}"]
+        assert await customers.find_id(ctx) == stripe.customers_by_key[f"customer-{tenant.id}"]

@@ -7,20 +7,21 @@ import aiosmtplib
 import psycopg
 import pytest
 
-from shared.billing import customers, dunning, inbox, providers
+from shared.billing import customers, dunning, provider_registry
+from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM, BillingInvoice
 from shared.billing.provider import CustomerState, Invoice, Subscription
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
 from shared.jobs import mail
-from shared.tenancy import mail_choices, notifications
-from tests import factories, workers
-from tests.billing import events, seller
-from tests.billing.test_apply import subscribed
+from shared.tenancy import mail_preferences, notifications
+from tests.billing.test_apply_state import subscribed
 from tests.conftest import Cast, Person
-from tests.database import admin_url
-from tests.stand_in_mail import mailbox
+from tests.support import factories, workers
+from tests.support.billing import events, scripted_provider
+from tests.support.database import admin_url
+from tests.support.stand_in_mail import run_mailbox
 
 DAY = timedelta(days=1)
 T = now().replace(microsecond=0)
@@ -48,7 +49,9 @@ OVERDUE = subscribed("past_due", failed_since=T)
 
 
 def kinds(one: Subscription, at_days: float, *said: tuple[str, str], status: str = "open") -> list[str]:
-    return [word.kind for word in dunning.words([one], [invoice(status)], said, T + at_days * DAY)]
+    return [
+        word.kind for word in dunning.list_due_messages([one], [invoice(status)], said, T + at_days * DAY)
+    ]
 
 
 def test_a_failed_payment_is_told_at_once_and_reminded_of_twice_and_then_access_ends() -> None:
@@ -88,7 +91,7 @@ def test_a_payment_stops_it_and_is_thanked_for_once() -> None:
 def test_amounts_are_written_as_everywhere_else(currency: str, said: str) -> None:
     owed = invoice()
     owed.currency = currency
-    assert [word.title for word in dunning.words([OVERDUE], [owed], (), T)] == [said]
+    assert [word.title for word in dunning.list_due_messages([OVERDUE], [owed], (), T)] == [said]
 
 
 def test_a_cancellation_stops_it() -> None:
@@ -126,11 +129,11 @@ def test_a_first_payment_that_is_open() -> None:
 
 
 def test_it_comes_back_when_the_clock_makes_the_next_thing_due() -> None:
-    assert dunning.next_turn([OVERDUE], T + DAY) == T + 3 * DAY
-    assert dunning.next_turn([OVERDUE], T + 8 * DAY) is None
+    assert dunning.next_due_time([OVERDUE], T + DAY) == T + 3 * DAY
+    assert dunning.next_due_time([OVERDUE], T + 8 * DAY) is None
     trial = replace(subscribed("trialing"), trial_ends_at=T + 9 * DAY)
-    assert dunning.next_turn([trial], T) == T + 6 * DAY
-    assert dunning.next_turn([subscribed("active")], T) is None
+    assert dunning.next_due_time([trial], T) == T + 6 * DAY
+    assert dunning.next_due_time([subscribed("active")], T) is None
 
 
 def _try_again(name: str) -> None:
@@ -150,20 +153,20 @@ def bill(status: str, one: Subscription) -> Invoice:
 
 async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
-    bob = await factories.account("Bob")
-    await factories.join(cast.ann.account, cast.ann.slug, bob, "billing")
-    stripe = seller.Seller()
-    providers.use(PLATFORM, stripe)
-    await seller.price(seller.PRO_FLAT, "pro")
+    bob = await factories.create_account("Bob")
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, bob, "billing")
+    stripe = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, stripe)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
         customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
     )
-    async with mailbox() as box:
+    async with run_mailbox() as box:
         for _ in range(3):
-            await events.store(customer, 2)
-            await inbox.work_off()
-            await workers.finish(schema)
+            await events.store_webhooks(customer, 2)
+            await processing.drain()
+            await workers.run_until_done(schema)
         failed = [one for one in box.mails if "payment of $29.00 failed" in one.subject]
         assert sorted(one.to for one in failed) == sorted([cast.ann.email, bob.user.email])
         assert "/billing" in failed[0].text
@@ -171,22 +174,28 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
         stripe.state[customer] = CustomerState(
             customer, subscriptions=(paid,), invoices=(bill("paid", paid),)
         )
-        await events.store(customer)
-        await inbox.work_off()
-        await workers.finish(schema)
+        await events.store_webhooks(customer)
+        await processing.drain()
+        await workers.run_until_done(schema)
         thanked = [one for one in box.mails if "payment has arrived" in one.subject]
         assert sorted(one.to for one in thanked) == sorted([cast.ann.email, bob.user.email])
     async with cast.ann.ctx() as ctx:
-        told = [one.kind for one in await notifications.list_for_me(ctx) if one.kind.startswith("billing.")]
+        told = [
+            one.kind
+            for one in await notifications.list_my_notifications(ctx)
+            if one.kind.startswith("billing.")
+        ]
         assert sorted(told) == ["billing.payment_failed", "billing.payment_recovered"]
     async with cast.max.ctx() as ctx:
-        assert not [one for one in await notifications.list_for_me(ctx) if one.kind.startswith("billing.")]
+        assert not [
+            one for one in await notifications.list_my_notifications(ctx) if one.kind.startswith("billing.")
+        ]
 
 
 def test_an_amount_has_the_digits_of_its_currency() -> None:
     owed = invoice()
     owed.currency = "jpy"
-    (word,) = dunning.words([OVERDUE], [owed], [], T)
+    (word,) = dunning.list_due_messages([OVERDUE], [owed], [], T)
     assert word.title == "A payment of ¥2,900 failed"
 
 
@@ -194,10 +203,10 @@ async def test_an_address_that_takes_no_mail_keeps_nobody_else_from_hearing_it(
     cast: Cast, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers.clear_queue(schema)
-    bob = await factories.account("Bob")
-    await factories.join(cast.ann.account, cast.ann.slug, bob, "billing")
-    stripe = seller.Seller()
-    providers.use(PLATFORM, stripe)
+    bob = await factories.create_account("Bob")
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, bob, "billing")
+    stripe = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, stripe)
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
         customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
@@ -210,71 +219,71 @@ async def test_an_address_that_takes_no_mail_keeps_nobody_else_from_hearing_it(
         sent.append(to)
 
     monkeypatch.setattr(mail, "send", send)
-    await events.store(customer)
-    await inbox.work_off()
+    await events.store_webhooks(customer)
+    await processing.drain()
     for _ in range(8):  # until the queue has lost its patience
-        await workers.turn()
+        await workers.run_due_jobs()
         _try_again(schema)
     assert sent == [bob.user.email]
     async with cast.ann.ctx() as ctx:
-        told = [one.kind for one in await notifications.list_for_me(ctx)]
+        told = [one.kind for one in await notifications.list_my_notifications(ctx)]
         assert told.count("billing.payment_failed") == 1
-    ahead = [task for task, status in workers.left(schema) if (task, status) == ("billing.dun", "todo")]
+    ahead = [task for task, status in workers.list_jobs(schema) if (task, status) == ("billing.dun", "todo")]
     assert ahead, "the reminder is promised all the same"
 
 
 async def test_who_declined_these_mails_reads_it_in_the_app(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
-    bob = Person(await factories.account("Bob"), cast.ann.slug)
-    await factories.join(cast.ann.account, cast.ann.slug, bob.account, "billing")
+    bob = Person(await factories.create_account("Bob"), cast.ann.slug)
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, bob.account, "billing")
     async with bob.ctx() as ctx:
-        assert (await mail_choices.mine(ctx))["payments"].wanted
-        await mail_choices.choose(ctx, "payments", False)
-        await mail_choices.choose(ctx, "payments", False)
-    stripe = seller.Seller()
-    providers.use(PLATFORM, stripe)
+        assert (await mail_preferences.list_my_preferences(ctx))["payments"].enabled
+        await mail_preferences.set_preference(ctx, "payments", False)
+        await mail_preferences.set_preference(ctx, "payments", False)
+    stripe = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, stripe)
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
         customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
     )
-    async with mailbox() as box:
-        await events.store(customer)
-        await inbox.work_off()
-        await workers.finish(schema)
+    async with run_mailbox() as box:
+        await events.store_webhooks(customer)
+        await processing.drain()
+        await workers.run_until_done(schema)
         assert [one.to for one in box.mails if "failed" in one.subject] == [cast.ann.email]
     async with bob.ctx() as ctx:
-        told = [one.kind for one in await notifications.list_for_me(ctx)]
+        told = [one.kind for one in await notifications.list_my_notifications(ctx)]
         assert told.count("billing.payment_failed") == 1
-        await mail_choices.choose(ctx, "payments", True)
-        assert (await mail_choices.mine(ctx))["payments"].wanted
+        await mail_preferences.set_preference(ctx, "payments", True)
+        assert (await mail_preferences.list_my_preferences(ctx))["payments"].enabled
 
 
 async def test_owners_and_those_who_get_none_have_no_choice(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
-        assert (await mail_choices.mine(ctx))["payments"].refused
+        assert (await mail_preferences.list_my_preferences(ctx))["payments"].locked_reason
         with pytest.raises(Conflict, match="Owners always"):
-            await mail_choices.choose(ctx, "payments", False)
+            await mail_preferences.set_preference(ctx, "payments", False)
         with pytest.raises(Invalid):
-            await mail_choices.choose(ctx, "weather", False)
+            await mail_preferences.set_preference(ctx, "weather", False)
     async with cast.max.ctx() as ctx:
-        assert await mail_choices.mine(ctx) == {}
+        assert await mail_preferences.list_my_preferences(ctx) == {}
 
 
 async def test_the_reminder_is_a_job_of_its_own_time_and_holds_up_nobody(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
-    stripe = seller.Seller()
-    providers.use(PLATFORM, stripe)
+    stripe = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, stripe)
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
         customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
     )
-    async with mailbox():
+    async with run_mailbox():
         for owed in (2900, 2800, 2700):  # three looks that found something new promise one reminder
             changed = replace(bill("open", OVERDUE), due=owed)
             stripe.state[customer] = CustomerState(customer, subscriptions=(OVERDUE,), invoices=(changed,))
-            await events.store(customer)
-            await inbox.work_off()
-            await workers.finish(schema)
+            await events.store_webhooks(customer)
+            await processing.drain()
+            await workers.run_until_done(schema)
         async with db.transaction(tenant_id=cast.acme) as session:
             connection = await session.connection()
             waiting = await connection.exec_driver_sql(

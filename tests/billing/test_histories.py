@@ -2,24 +2,26 @@
 
 import pytest
 
-from tests.billing import histories
-from tests.billing.histories import WRONG, Tenant
+from tests.support.billing import histories
+from tests.support.billing.histories import WRONG_STRATEGIES, TenantModel
 
 SEEDS, LOST, OF_A_MUTANT = 6_000, 2_000, 4_000
 
 
 def test_every_history_ends_where_the_provider_is() -> None:
-    assert [seed for seed in range(SEEDS) if histories.wrong(seed)] == []
+    assert [seed for seed in range(SEEDS) if histories.ends_wrong(seed)] == []
 
 
 def test_what_was_lost_is_found_by_asking() -> None:
-    assert [seed for seed in range(LOST) if histories.wrong(seed, loses=True)] == []
+    assert [seed for seed in range(LOST) if histories.ends_wrong(seed, loses=True)] == []
 
 
 def test_without_asking_it_is_not() -> None:
-    assert any(histories.wrong(seed, loses=True, reconciles=False) for seed in range(100))
+    assert any(histories.ends_wrong(seed, loses=True, reconciles=False) for seed in range(100))
 
 
-@pytest.mark.parametrize("strategy", WRONG)
-def test_each_wrong_strategy_is_caught(strategy: type[Tenant]) -> None:
-    assert next((seed for seed in range(OF_A_MUTANT) if histories.wrong(seed, strategy)), None) is not None
+@pytest.mark.parametrize("strategy", WRONG_STRATEGIES)
+def test_each_wrong_strategy_is_caught(strategy: type[TenantModel]) -> None:
+    assert (
+        next((seed for seed in range(OF_A_MUTANT) if histories.ends_wrong(seed, strategy)), None) is not None
+    )

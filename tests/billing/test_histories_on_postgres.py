@@ -9,28 +9,31 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from shared.billing import customers, inbox, inbox_repository, prices, providers, repository, sync
+from shared.billing import customers, provider_registry, repository
+from shared.billing.inbound_webhooks import inbound_webhook_repository, processing
 from shared.billing.models import PLATFORM, BillingCustomer, BillingEvent
+from shared.billing.pricing import prices
 from shared.billing.provider import CustomerState
+from shared.billing.sync import customer_sync
 from shared.core import db
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
-from tests import factories
-from tests.billing import events, histories, seller, truth
-from tests.billing.held import GRACE_OF_TESTS, access
-from tests.billing.test_inbox import claim
+from tests.billing.test_processing import claim
 from tests.conftest import Person
+from tests.support import factories
+from tests.support.billing import access_reference, events, histories, scripted_provider
+from tests.support.billing.granted_access import TEST_GRACE, get_access_status
 
 SEEDS = int(os.environ.get("SEEDS", "24"))  # more of them by hand
 
 
-class Told(histories.Seller):
+class Told(histories.RandomProvider):
     """As the inbox asks it: slowly, so that looks overtake each other."""
 
-    async def fetch(self, customer_id: str) -> CustomerState:
+    async def fetch_customer(self, customer_id: str) -> CustomerState:
         seen = CustomerState(customer_id, subscriptions=tuple(self.list_all(customer_id).values()))
-        await asyncio.sleep(self.dice.choice((0, 0, 0.002, 0.01)))
+        await asyncio.sleep(self.rng.choice((0, 0, 0.002, 0.01)))
         return seen
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
@@ -39,14 +42,14 @@ class Told(histories.Seller):
 
 async def _play(tenant_id: str, provider: Told, accounts: Sequence[str], *, loses: bool) -> list[str]:
     """Ids of the webhooks that came."""
-    dice, came, waiting = provider.dice, list[str](), set[asyncio.Task[None]]()
+    dice, came, waiting = provider.rng, list[str](), set[asyncio.Task[None]]()
     names = {"cus_1": "", "cus_2": ""}
     names["cus_1"] = await customers.ensure(tenant_id, accounts[0])
     names["cus_2"] = await customers.ensure(tenant_id, accounts[1])
     account_of = dict(zip(names.values(), accounts, strict=True))
 
     def changed() -> str:
-        event = provider.change()
+        event = provider.change_any()
         real = names[event.customer]
         provider.state[real] = provider.state[event.customer]
         return real
@@ -58,57 +61,59 @@ async def _play(tenant_id: str, provider: Told, accounts: Sequence[str], *, lose
         if fate == "late":
             late.append(customer)
         elif fate != "lost":
-            came += await events.store(customer, 1 + (fate == "twice"), account=account_of[customer])
+            came += await events.store_webhooks(customer, 1 + (fate == "twice"), account=account_of[customer])
         for work in await claim(lease=60):
             if dice.random() < 0.25:
                 await _dies(work)
             else:
-                waiting.add(asyncio.create_task(inbox.settle(work)))
+                waiting.add(asyncio.create_task(processing.process(work)))
         await asyncio.sleep(0.001)
     for customer in late:
-        came += await events.store(customer, account=account_of[customer])
+        came += await events.store_webhooks(customer, account=account_of[customer])
     await asyncio.gather(*waiting)
-    await inbox.work_off()
+    await processing.drain()
     if loses:
         for customer, account in account_of.items():
-            await sync.look(account, customer, tenant_id, cause="reconcile")
+            await customer_sync.sync_customer(account, customer, tenant_id, cause="reconcile")
     provider.state = {real: provider.state.get(name, {}) for name, real in names.items()}
     return came
 
 
-async def _dies(work: inbox_repository.Claimed) -> None:
+async def _dies(work: inbound_webhook_repository.WebhookClaim) -> None:
     """Its worker does, and the lease has run out."""
     async with db.transaction() as session:
-        await inbox_repository.release(session, work, timedelta(), "", most=99, counts=False)
+        await inbound_webhook_repository.release_webhooks(
+            session, work, timedelta(), "", max_attempts=99, counts_as_attempt=False
+        )
 
 
 @pytest.fixture
 async def priced(schema: str) -> None:
     for price, plan, kind in (
-        (truth.BASIC, "starter", "flat"),
-        (truth.PLUS, "pro", "flat"),
-        (truth.SEATED, "business", "seat"),
-        (truth.EXTRA, "extra_seats", "flat"),
+        (access_reference.BASIC, "starter", "flat"),
+        (access_reference.PLUS, "pro", "flat"),
+        (access_reference.SEATED, "business", "seat"),
+        (access_reference.EXTRA, "extra_seats", "flat"),
     ):
-        await seller.price(price, plan, kind)
+        await scripted_provider.add_price(price, plan, kind)
 
 
 @pytest.fixture
 async def other_account(schema: str) -> str:
     account = new_id("pac")
-    await seller.account(account)
+    await scripted_provider.add_account(account)
     return account
 
 
 @pytest.mark.usefixtures("priced")
 @pytest.mark.parametrize("loses", [False, True])
 async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, loses: bool) -> None:
-    ann = await factories.account("Ann")
+    ann = await factories.create_account("Ann")
     for seed in range(SEEDS // 2):
-        tenant = await factories.tenant(ann, f"Acme {seed}")
+        tenant = await factories.create_tenant(ann, f"Acme {seed}")
         provider = Told(random.Random(seed), now().replace(microsecond=0))
         for account in (PLATFORM, other_account):
-            providers.use(account, provider)  # type: ignore[arg-type]
+            provider_registry.register(account, provider)  # type: ignore[arg-type]
         came = await _play(tenant.id, provider, (PLATFORM, other_account), loses=loses)
         subscriptions = [one for known in provider.state.values() for one in known.values()]
         async with Person(ann, tenant.slug).ctx() as ctx:
@@ -119,35 +124,38 @@ async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, 
             assert set(told) <= set(came)
             held = (await ctx.session.exec(select(BillingCustomer))).all()
             assert {row.id for row in held} == set(provider.state)
-            priced_now = await prices.priced(ctx.session)
-            assert await _standing(ctx) == histories.worked_out(provider.state, now(), priced_now), (
+            priced_now = await prices.get_catalog_prices(ctx.session)
+            assert await _standing(ctx) == histories.compute_outcome(provider.state, now(), priced_now), (
                 f"seed {seed}"
             )
-            for at in truth.turns(subscriptions, now() + GRACE_OF_TESTS):
-                has, should = await access(ctx, at), truth.access(subscriptions, at)
+            for at in access_reference.list_change_times(subscriptions, now() + TEST_GRACE):
+                has, should = (
+                    await get_access_status(ctx, at),
+                    access_reference.expected_access(subscriptions, at),
+                )
                 assert has == should, f"seed {seed} at {at}: {has}, should be {should}: {subscriptions}"
         for customer in provider.state:
-            assert (await events.statuses(customer)).keys() <= {"done"}
+            assert (await events.count_by_status(customer)).keys() <= {"done"}
 
 
 async def _standing(ctx: Ctx) -> dict[str, object] | None:
-    row = await repository.get_standing(ctx)
+    row = await repository.get_billing_snapshot(ctx)
     return (row.course or None) if row else None
 
 
 @pytest.mark.usefixtures("priced")
 async def test_drawn_worlds_give_what_the_table_says_at_every_turn() -> None:
     """Worlds in which more is foreseen than the histories come to: on real rows, and at times that are yet to come."""
-    ann = await factories.account("Ann")
-    provider = seller.Seller()
-    providers.use(PLATFORM, provider)
+    ann = await factories.create_account("Ann")
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     for seed in range(SEEDS):
-        tenant = await factories.tenant(ann, f"Acme {seed}")
+        tenant = await factories.create_tenant(ann, f"Acme {seed}")
         customer = await customers.ensure(tenant.id)
-        drawn = truth.draw(random.Random(seed), now().replace(microsecond=0))
+        drawn = access_reference.draw_subscriptions(random.Random(seed), now().replace(microsecond=0))
         provider.state[customer] = CustomerState(customer, subscriptions=tuple(drawn))
-        await sync.look(PLATFORM, customer, tenant.id, cause="webhook")
+        await customer_sync.sync_customer(PLATFORM, customer, tenant.id, cause="webhook")
         async with Person(ann, tenant.slug).ctx() as ctx:
-            for at in truth.turns(drawn, now() + GRACE_OF_TESTS):
-                has, should = await access(ctx, at), truth.access(drawn, at)
+            for at in access_reference.list_change_times(drawn, now() + TEST_GRACE):
+                has, should = await get_access_status(ctx, at), access_reference.expected_access(drawn, at)
                 assert has == should, f"seed {seed} at {at}: {has}, should be {should}: {drawn}"

@@ -1,4 +1,4 @@
-"""A short run of `tests.billing.kills`: workers die at every step. The long one, with its own server, is by hand."""
+"""A short run of `tests.support.billing.kills`: workers die at every step. The long one, with its own server, is by hand."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 async def test_workers_that_die_lose_nothing_and_do_nothing_twice(schema: str) -> None:
-    command = ["-m", "tests.billing.kills", "--seeds", "1", "--deaths", "12", "--operations", "24"]
+    command = ["-m", "tests.support.billing.kills", "--seeds", "1", "--deaths", "12", "--operations", "24"]
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, *command),
         cwd=ROOT,

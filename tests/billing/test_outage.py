@@ -5,14 +5,15 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from shared.billing import customers, inbox, providers
+from shared.billing import customers, provider_registry
+from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState, ProviderDown
 from shared.core import db
 from shared.tenancy import tenants
-from tests.billing import events, seller
-from tests.billing.test_apply import subscribed
+from tests.billing.test_apply_state import subscribed
 from tests.conftest import Cast
+from tests.support.billing import events, scripted_provider
 
 IN_TRANSACTIONS = text(
     "select count(*) from pg_stat_activity where datname = current_database() and xact_start is not null"
@@ -21,20 +22,22 @@ IN_TRANSACTIONS = text(
 
 
 @pytest.fixture
-async def stripe(schema: str) -> seller.Seller:
-    one = seller.Seller()
-    providers.use(PLATFORM, one)
-    await seller.price(seller.PRO_FLAT, "pro")
+async def stripe(schema: str) -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     return one
 
 
-async def test_while_a_look_hangs_its_tenant_works_on(cast: Cast, stripe: seller.Seller) -> None:
+async def test_while_a_look_hangs_its_tenant_works_on(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
     stripe.gate = asyncio.Event()
-    await events.store(customer)
-    working = asyncio.create_task(inbox.work_off())
-    await stripe.looked.wait()
+    await events.store_webhooks(customer)
+    working = asyncio.create_task(processing.drain())
+    await stripe.has_fetched.wait()
     try:
         async with asyncio.timeout(5):
             async with cast.ann.ctx() as ctx:
@@ -44,26 +47,28 @@ async def test_while_a_look_hangs_its_tenant_works_on(cast: Cast, stripe: seller
     finally:
         stripe.gate.set()
         await working
-    assert await events.statuses(customer) == {"done": 1}
+    assert await events.count_by_status(customer) == {"done": 1}
 
 
-async def test_what_waited_while_nobody_answered_is_done_after(cast: Cast, stripe: seller.Seller) -> None:
+async def test_what_waited_while_nobody_answered_is_done_after(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     paths = [await customers.ensure(tenant) for tenant in (cast.acme, cast.globex)]
     for customer in paths:
         stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
-    stripe.fail = ProviderDown("no answer")
-    working = asyncio.create_task(inbox.run())
+    stripe.failure = ProviderDown("no answer")
+    working = asyncio.create_task(processing.run())
     try:
         for _ in range(5):
             for customer in paths:
-                await events.store(customer)
+                await events.store_webhooks(customer)
             await asyncio.sleep(0.05)
             async with cast.ann.ctx() as ctx:
                 assert ctx.rights.plan == "business", "on what we know"
-        stripe.fail = None
+        stripe.failure = None
         for customer in paths:
-            await events.settled(customer, 20)
-            assert await events.statuses(customer) == {"done": 5}
+            await events.wait_until_processed(customer, 20)
+            assert await events.count_by_status(customer) == {"done": 5}
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

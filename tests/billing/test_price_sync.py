@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from shared.audit import trail
-from shared.billing import price_sync, prices
-from shared.billing import prices_repository as repository
+from shared.audit import audit_log
 from shared.billing.models import PLATFORM, ProviderPrice
+from shared.billing.pricing import price_sync, prices
+from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
-from tests.billing import selling
-from tests.billing.shelf import Shelf, put_up
 from tests.conftest import Cast
+from tests.support.billing import sold_plans
+from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
-    async with put_up() as shelf:
+async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as shelf:
         yield shelf
 
 
@@ -36,15 +36,17 @@ async def drift(price_id: str) -> dict[str, Any]:
     return row.drift
 
 
-async def test_what_is_sold_or_will_be_is_pushed_once(cast: Cast, shelf: Shelf) -> None:
-    version = await selling.sold(cast)
-    coming = await selling.price(cast, version.id, amount=3_900, effective_at=now() + timedelta(days=3))
-    past, now_ = (
-        await selling.price(cast, version.id, amount=2_950),
-        await selling.price(cast, version.id, amount=3_000),
+async def test_what_is_sold_or_will_be_is_pushed_once(cast: Cast, shelf: RecordingProvider) -> None:
+    version = await sold_plans.publish_with_prices(cast)
+    coming = await sold_plans.set_price(
+        cast, version.id, amount=3_900, effective_at=now() + timedelta(days=3)
     )
-    first = await price_sync.push()
-    assert first.failed == ()
+    past, now_ = (
+        await sold_plans.set_price(cast, version.id, amount=2_950),
+        await sold_plans.set_price(cast, version.id, amount=3_000),
+    )
+    first = await price_sync.push_prices()
+    assert first.failures == ()
     assert {coming.id, now_.id, "prc_pro_metered_year"} <= shelf.prices.keys()
     assert past.id not in shelf.prices  # nobody can buy it any more
     row = await there(coming.id)
@@ -56,21 +58,23 @@ async def test_what_is_sold_or_will_be_is_pushed_once(cast: Cast, shelf: Shelf) 
         *("plv_pro_1", "Pro", "month", "metered", "api_calls"),
     )
     assert (tag.tiers, tag.tiers_mode) == (((100, 0, 0), (None, 10, 0)), "graduated")
-    calls, again = shelf.calls, await price_sync.push()
-    assert (again.done, shelf.calls) == (0, calls)
+    calls, again = shelf.call_count, await price_sync.push_prices()
+    assert (again.count, shelf.call_count) == (0, calls)
 
 
-async def test_an_account_that_does_not_answer_is_asked_again_later(cast: Cast, shelf: Shelf) -> None:
-    shelf.down = True
-    silent = await price_sync.push()
-    assert (shelf.calls, silent.failed) == (1, ("The payment provider does not answer now.",))
-    shelf.down = False
-    shelf.refuses.add("prc_starter_flat_month")
-    some = await price_sync.push()
-    assert some.failed == ("Starter, Base, monthly: That is not possible.",)
+async def test_an_account_that_does_not_answer_is_asked_again_later(
+    cast: Cast, shelf: RecordingProvider
+) -> None:
+    shelf.is_down = True
+    silent = await price_sync.push_prices()
+    assert (shelf.call_count, silent.failures) == (1, ("The payment provider does not answer now.",))
+    shelf.is_down = False
+    shelf.refused_ids.add("prc_starter_flat_month")
+    some = await price_sync.push_prices()
+    assert some.failures == ("Starter, Base, monthly: That is not possible.",)
     assert "prc_support_flat_year" in shelf.prices  # one that is refused holds up no other
-    shelf.refuses.clear()
-    assert (await price_sync.push()).done == 1
+    shelf.refused_ids.clear()
+    assert (await price_sync.push_prices()).count == 1
 
 
 @pytest.mark.parametrize(
@@ -91,16 +95,16 @@ async def test_an_account_that_does_not_answer_is_asked_again_later(cast: Cast, 
     ],
 )
 async def test_what_somebody_changes_there_is_shown(
-    cast: Cast, shelf: Shelf, painted: dict[str, Any], shown: dict[str, list[str]]
+    cast: Cast, shelf: RecordingProvider, painted: dict[str, Any], shown: dict[str, list[str]]
 ) -> None:
-    await price_sync.push()
-    assert (await price_sync.compare()).drifted == 0
+    await price_sync.push_prices()
+    assert (await price_sync.compare_prices()).drifted_count == 0
     assert await drift("prc_starter_flat_month") == {}
-    shelf.repaint("prc_starter_flat_month", **painted)
-    assert (await price_sync.compare()).drifted == 1
+    shelf.edit_price("prc_starter_flat_month", **painted)
+    assert (await price_sync.compare_prices()).drifted_count == 1
     assert await drift("prc_starter_flat_month") == shown
-    shelf.repaint("prc_starter_flat_month", **{name: _was[name] for name in painted})
-    assert (await price_sync.compare()).drifted == 0
+    shelf.edit_price("prc_starter_flat_month", **{name: _was[name] for name in painted})
+    assert (await price_sync.compare_prices()).drifted_count == 0
     assert await drift("prc_starter_flat_month") == {}
 
 
@@ -110,54 +114,56 @@ _was: dict[str, Any] = {
 }
 
 
-async def test_what_is_gone_there_or_is_another_one_is_shown(cast: Cast, shelf: Shelf) -> None:
-    await price_sync.push()
+async def test_what_is_gone_there_or_is_another_one_is_shown(cast: Cast, shelf: RecordingProvider) -> None:
+    await price_sync.push_prices()
     one, other = shelf.prices["prc_starter_flat_month"], shelf.prices["prc_starter_flat_year"]
     del shelf.prices["prc_starter_flat_month"]
-    await price_sync.compare()
+    await price_sync.compare_prices()
     assert await drift("prc_starter_flat_month") == {"Price": [one.external_id, "gone"]}
     shelf.prices["prc_starter_flat_month"] = other
-    await price_sync.compare()
+    await price_sync.compare_prices()
     assert (await drift("prc_starter_flat_month"))["Price"] == [one.external_id, other.external_id]
 
 
-async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: Shelf) -> None:
-    await price_sync.push()
-    shelf.repaint("prc_starter_flat_month", amount=1_900)
-    await price_sync.compare()
-    assert (await price_sync.push()).done == 0
+async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: RecordingProvider) -> None:
+    await price_sync.push_prices()
+    shelf.edit_price("prc_starter_flat_month", amount=1_900)
+    await price_sync.compare_prices()
+    assert (await price_sync.push_prices()).count == 0
     assert await drift("prc_starter_flat_month") != {}
-    assert (await price_sync.push("operator", mends=True)).failed == ()
+    assert (await price_sync.push_prices("operator", repair=True)).failures == ()
     assert await drift("prc_starter_flat_month") == {}
     row, there_now = await there("prc_starter_flat_month"), shelf.prices["prc_starter_flat_month"]
     assert row is not None
     assert row.external_id == there_now.external_id
     assert there_now.tag is not None
     assert there_now.tag.amount == 2_900
-    assert (await price_sync.compare()).drifted == 0
+    assert (await price_sync.compare_prices()).drifted_count == 0
 
 
-async def test_what_one_tenant_is_offered_is_pushed_by_operators(cast: Cast, shelf: Shelf) -> None:
-    version = await selling.sold(cast, for_tenant=cast.acme)
-    await price_sync.push()
+async def test_what_one_tenant_is_offered_is_pushed_by_operators(
+    cast: Cast, shelf: RecordingProvider
+) -> None:
+    version = await sold_plans.publish_with_prices(cast, for_tenant=cast.acme)
+    await price_sync.push_prices()
     async with db.transaction("operator") as session:
-        (price,) = await repository.list_prices_of(session, [version.id])
+        (price,) = await repository.list_version_prices(session, [version.id])
     assert price.id not in shelf.prices  # the worker does not see it
     async with cast.olga.octx() as octx:
-        await price_sync.ask_push(octx)
-    await price_sync.push("operator")
+        await price_sync.request_push(octx)
+    await price_sync.push_prices("operator")
     assert price.id in shelf.prices
     async with cast.olga.octx() as octx:
-        (event,) = await trail.list_operator_events(octx, limit=1)
+        (event,) = await audit_log.list_operator_events(octx, limit=1)
         assert event.action == "prices.pushed"
-        assert [one.external_id for one in (await prices.history(octx)).there[price.id]] == [
-            shelf.prices[price.id].external_id
-        ]
+        assert [
+            one.external_id for one in (await prices.list_price_history(octx)).provider_prices[price.id]
+        ] == [shelf.prices[price.id].external_id]
 
 
 async def test_who_may_not_change_the_catalogue_pushes_and_compares_nothing(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
-        for ask in (price_sync.ask_push, price_sync.ask_compare):
+        for ask in (price_sync.request_push, price_sync.request_compare):
             with pytest.raises(Refused, match="change plans"):
                 await ask(octx)
 
@@ -166,8 +172,8 @@ async def test_a_round_that_fails_ends_no_other() -> None:
     async def breaks() -> None:
         raise ValueError("a bug")
 
-    assert not await price_sync._went_well("push", breaks)
-    assert await price_sync._went_well("push", _nothing)
+    assert not await price_sync._run_job("push", breaks)
+    assert await price_sync._run_job("push", _nothing)
 
 
 async def _nothing() -> None:

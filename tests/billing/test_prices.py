@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.audit import trail
-from shared.billing import prices
-from shared.billing import prices_repository as repository
-from shared.billing.prices import Tier
+from shared.audit import audit_log
+from shared.backoffice import catalog_drafts
+from shared.billing.pricing import prices
+from shared.billing.pricing import prices_repository as repository
+from shared.billing.pricing.prices import Tier
 from shared.billing.provider import OrderLine
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.entitlements import drafts
-from tests.billing import selling
+from tests.backoffice.test_catalog_drafts import made, published, saved
 from tests.conftest import Cast
-from tests.entitlements.test_drafts import made, published, saved
+from tests.support.billing import sold_plans
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 FREE = (Tier(100, 0), Tier(None, 10))
 
 
-async def held(at: datetime) -> dict[tuple[str, str], prices.Parts]:
+async def held(at: datetime) -> dict[tuple[str, str], prices.PlanPrices]:
     async with db.transaction() as session:
-        return await prices.in_force(session, at)
+        return await prices.get_plan_prices(session, at)
 
 
 # ── the first list ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -38,7 +38,7 @@ async def test_the_first_price_list(cast: Cast) -> None:
     said = {
         (version.removeprefix("plv_").removesuffix("_1"), period): listed
         for (version, period), parts in found.items()
-        if (listed := [prices.cost(one) for one in parts.all if one.created_by == "Bulkhead"])
+        if (listed := [prices.format_price(one) for one in parts.all_prices if one.created_by == "Bulkhead"])
     }
     assert said == {
         ("starter", "month"): ["$29.00"],
@@ -65,7 +65,7 @@ async def test_the_first_price_list(cast: Cast) -> None:
 
 async def test_what_a_price_stands_for(cast: Cast) -> None:
     async with db.transaction() as session:
-        found = await prices.priced(session)
+        found = await prices.get_catalog_prices(session)
     assert found["prc_pro_seat_month"] == ("plv_pro_1", False, True, 2)
     assert found["prc_extra_seats_flat_year"][:3] == ("plv_extra_seats_1", True, False)
 
@@ -74,45 +74,49 @@ async def test_what_a_price_stands_for(cast: Cast) -> None:
 
 
 async def test_a_change_next_month_holds_next_month_and_history_shows_both(cast: Cast) -> None:
-    version, later = await selling.sold(cast), now() + timedelta(days=30)
-    made = await selling.price(cast, version.id, amount=3_900, effective_at=later, reason="Costs have risen")
+    version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=30)
+    made = await sold_plans.set_price(
+        cast, version.id, amount=3_900, effective_at=later, reason="Costs have risen"
+    )
     key = (version.id, "month")
-    assert [one.amount for one in (await held(now()))[key].all] == [2_900]
-    assert [one.amount for one in (await held(later - timedelta(microseconds=1)))[key].all] == [2_900]
-    assert [one.id for one in (await held(later))[key].all] == [made.id]
+    assert [one.amount for one in (await held(now()))[key].all_prices] == [2_900]
+    assert [one.amount for one in (await held(later - timedelta(microseconds=1)))[key].all_prices] == [2_900]
+    assert [one.id for one in (await held(later))[key].all_prices] == [made.id]
     async with cast.sam.octx() as octx:
-        listed = await prices.history(octx)
+        listed = await prices.list_price_history(octx)
         mine = next(one for one in listed.versions if one.version.id == version.id)
         assert [(one.amount, one.reason) for one in mine.prices] == [
             (2_900, "As agreed"),
             (3_900, "Costs have risen"),
         ]
     async with cast.olga.octx() as octx:
-        (event,) = await trail.list_operator_events(octx, limit=1)
+        (event,) = await audit_log.list_operator_events(octx, limit=1)
     assert (event.action, event.reason, event.details["name"]) == ("price.set", "Costs have risen", "Startup")
     assert event.details["before"] == {"Base, monthly": "$29.00"}
     assert event.details["after"] == {"Base, monthly": "$39.00"}
 
 
 async def test_a_price_from_now_on_holds_from_now_on(cast: Cast) -> None:
-    version = await selling.sold(cast, {"amount": 2_900}, {"amount": 29_000, "period": "year"})
+    version = await sold_plans.publish_with_prices(
+        cast, {"amount": 2_900}, {"amount": 29_000, "period": "year"}
+    )
     before = now()
-    made = await selling.price(cast, version.id, amount=3_100)
+    made = await sold_plans.set_price(cast, version.id, amount=3_100)
     assert before <= made.effective_at <= now()
     found = await held(now())
-    assert [found[version.id, period].all[0].amount for period in prices.PERIODS] == [3_100, 29_000]
-    assert (await held(before))[version.id, "month"].all[0].amount == 2_900
+    assert [found[version.id, period].all_prices[0].amount for period in prices.PERIODS] == [3_100, 29_000]
+    assert (await held(before))[version.id, "month"].all_prices[0].amount == 2_900
 
 
 async def test_a_part_that_is_new_is_asked_for_beside_the_others(cast: Cast) -> None:
-    version = await selling.sold(cast)
-    await selling.price(cast, version.id, kind="metered", meter="api_calls", tiers=FREE)
-    assert [one.kind for one in (await held(now()))[version.id, "month"].all] == ["flat", "metered"]
+    version = await sold_plans.publish_with_prices(cast)
+    await sold_plans.set_price(cast, version.id, kind="metered", meter="api_calls", tiers=FREE)
+    assert [one.kind for one in (await held(now()))[version.id, "month"].all_prices] == ["flat", "metered"]
 
 
 @pytest.mark.parametrize("role", ["app", "operator"])
 @pytest.mark.parametrize("change", ["update price set amount = 1", "delete from price"])
-async def test_a_price_never_changes(cast: Cast, role: db.Role, change: str) -> None:
+async def test_a_price_never_changes(cast: Cast, role: db.DatabaseRole, change: str) -> None:
     with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
         async with db.transaction(role) as session:
             await (await session.connection()).exec_driver_sql(change)
@@ -151,7 +155,7 @@ async def test_a_price_never_changes(cast: Cast, role: db.Role, change: str) -> 
 )
 async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(Invalid, match=said):
-        await selling.price(
+        await sold_plans.set_price(
             cast, "plv_starter_1", **({"amount": 100} | wrong if "tiers" not in wrong else wrong)
         )
     assert len(await _ids("plv_starter_1")) == 2
@@ -159,38 +163,41 @@ async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any]
 
 async def test_what_is_not_sold_has_no_price(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
-    gone = await selling.sold(cast)
+    gone = await sold_plans.publish_with_prices(cast)
     async with cast.olga.octx() as octx:
-        await drafts.retire(octx, gone.plan_id, "Nobody wants it")
+        await catalog_drafts.retire_plan(octx, gone.plan_id, "Nobody wants it")
     for version_id, problem, said in (
         (draft.id, Conflict, "is a draft"),
         (gone.id, Conflict, "is retired"),
         ("plv_unknown", NotFound, "no such version"),
     ):
         with pytest.raises(problem, match=said):
-            await selling.price(cast, version_id, amount=100)
+            await sold_plans.set_price(cast, version_id, amount=100)
     for kind, meter in (("seat", ""), ("metered", "api_calls")):
         with pytest.raises(Invalid, match="by the piece"):
-            await selling.price(cast, "plv_support_1", kind=kind, amount=1, meter=meter)
+            await sold_plans.set_price(cast, "plv_support_1", kind=kind, amount=1, meter=meter)
 
 
 async def test_a_version_is_sold_in_one_currency(cast: Cast) -> None:
     with pytest.raises(Conflict, match="sold in USD"):
-        await selling.price(cast, "plv_starter_1", amount=100, currency="eur")
+        await sold_plans.set_price(cast, "plv_starter_1", amount=100, currency="eur")
     yen = await published(cast.olga)
-    assert prices.cost(await selling.price(cast, yen.id, amount=5_000, currency="jpy")) == "¥5,000"
+    assert (
+        prices.format_price(await sold_plans.set_price(cast, yen.id, amount=5_000, currency="jpy"))
+        == "¥5,000"
+    )
 
 
 async def test_the_same_price_again_is_no_change(cast: Cast) -> None:
     with pytest.raises(Conflict, match="costs that already"):
-        await selling.price(cast, "plv_starter_1", amount=2_900)
+        await sold_plans.set_price(cast, "plv_starter_1", amount=2_900)
 
 
 async def test_of_two_prices_from_the_same_time_on_there_is_one(cast: Cast) -> None:
-    version, later = await selling.sold(cast), now() + timedelta(days=10)
+    version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=10)
     done = await asyncio.gather(
         *(
-            selling.price(cast, version.id, amount=amount, effective_at=later)
+            sold_plans.set_price(cast, version.id, amount=amount, effective_at=later)
             for amount in (3_000, 3_100, 3_200)
         ),
         return_exceptions=True,
@@ -207,7 +214,7 @@ async def test_only_who_may_change_the_catalogue_sets_a_price(cast: Cast) -> Non
 
 async def test_what_one_tenant_was_offered_nobody_else_reads(cast: Cast) -> None:
     own = await published(cast.olga, for_tenant=cast.acme)
-    price = await selling.price(cast, own.id, amount=12_345)
+    price = await sold_plans.set_price(cast, own.id, amount=12_345)
     assert price.for_tenant == cast.acme
     for tenant_id, seen in ((cast.acme, True), (cast.globex, False), ("", False)):
         async with db.transaction(tenant_id=tenant_id) as session:
@@ -220,15 +227,18 @@ async def test_what_one_tenant_was_offered_nobody_else_reads(cast: Cast) -> None
 
 async def test_an_order_is_made_of_the_prices_in_force(cast: Cast) -> None:
     seat, metered = {"kind": "seat", "amount": 1_500}, {"kind": "metered", "meter": "api_calls", "amount": 2}
-    version, later = await selling.sold(cast, {"amount": 19_900}, seat, metered), now() + timedelta(days=5)
-    new = await selling.price(cast, version.id, kind="seat", amount=1_700, effective_at=later)
-    shop = await selling.account(cast)
-    await selling.pushed(shop, version.id, "plv_extra_seats_1")
+    version, later = (
+        await sold_plans.publish_with_prices(cast, {"amount": 19_900}, seat, metered),
+        now() + timedelta(days=5),
+    )
+    new = await sold_plans.set_price(cast, version.id, kind="seat", amount=1_700, effective_at=later)
+    shop = await sold_plans.add_account(cast)
+    await sold_plans.mark_pushed(shop, version.id, "plv_extra_seats_1")
     async with db.transaction() as session:
-        lines = await prices.order_lines(
+        lines = await prices.build_order_lines(
             session, shop, version.id, "month", seats=12, addons={"plv_extra_seats_1": 2}
         )
-        ahead = await prices.order_lines(session, shop, version.id, "month", seats=12, at=later)
+        ahead = await prices.build_order_lines(session, shop, version.id, "month", seats=12, at=later)
     said = await _costs(lines)
     assert [(*said[one.price_id], one.quantity) for one in lines] == [
         ("Base, monthly", "$199.00", 1),
@@ -241,12 +251,12 @@ async def test_an_order_is_made_of_the_prices_in_force(cast: Cast) -> None:
 
 
 async def test_what_is_not_sold_cannot_be_ordered(cast: Cast) -> None:
-    shop, version = await selling.account(cast), await selling.sold(cast)
+    shop, version = await sold_plans.add_account(cast), await sold_plans.publish_with_prices(cast)
     async with db.transaction() as session:
         with pytest.raises(Conflict, match="on its way"):  # nothing has been pushed
-            await prices.order_lines(session, shop, version.id, "month")
-    euro = await selling.sold(cast, {"amount": 100, "currency": "eur"})
-    await selling.pushed(shop, version.id, euro.id, "plv_support_1")
+            await prices.build_order_lines(session, shop, version.id, "month")
+    euro = await sold_plans.publish_with_prices(cast, {"amount": 100, "currency": "eur"})
+    await sold_plans.mark_pushed(shop, version.id, euro.id, "plv_support_1")
     for version_id, period, addons, seats, said in (
         ("plv_free_1", "month", {}, 1, "no price"),
         ("plv_enterprise_1", "month", {}, 1, "no price"),
@@ -258,19 +268,20 @@ async def test_what_is_not_sold_cannot_be_ordered(cast: Cast) -> None:
     ):
         with pytest.raises((Conflict, Invalid), match=said):
             async with db.transaction() as session:
-                await prices.order_lines(session, shop, version_id, period, seats=seats, addons=addons)
+                await prices.build_order_lines(session, shop, version_id, period, seats=seats, addons=addons)
 
 
 async def _ids(version_id: str) -> list[str]:
     async with db.transaction() as session:
-        return [one.id for one in await repository.list_prices_of(session, [version_id])]
+        return [one.id for one in await repository.list_version_prices(session, [version_id])]
 
 
 async def _costs(lines: Sequence[OrderLine]) -> dict[str, tuple[str, str]]:
     async with db.transaction() as session:
         listed = {one.id: one for one, _, _ in await repository.list_prices(session)}
     return {
-        one.price_id: (prices.title(listed[one.price_id]), prices.cost(listed[one.price_id])) for one in lines
+        one.price_id: (prices.format_title(listed[one.price_id]), prices.format_price(listed[one.price_id]))
+        for one in lines
     }
 
 

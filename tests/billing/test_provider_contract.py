@@ -8,19 +8,19 @@ from datetime import timedelta
 import pytest
 
 from shared.billing.provider import (
+    CanceledAddon,
     CheckoutOrder,
-    Kept,
     OrderLine,
     PriceTag,
-    PriceThere,
     Provider,
     ProviderRefused,
+    RemotePrice,
     Subscription,
 )
-from shared.billing.stripe_gateway import StripeGateway
+from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox.store import Sandbox
-from tests.billing import worlds
-from tests.billing.worlds import CALLS, FLAT, SEAT, SEAT_YEAR, SUPPORT, World
+from tests.support.billing import provider_scenarios
+from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, SEAT_YEAR, SUPPORT, ProviderWorld
 
 DAY, MONTH = timedelta(days=1), timedelta(days=30)
 A_WHILE = timedelta(hours=2)  # until a new invoice is closed and collected
@@ -28,16 +28,18 @@ A_WHILE = timedelta(hours=2)  # until a new invoice is closed and collected
 
 @pytest.fixture(scope="module")
 async def stand_in(anyio_backend: str) -> AsyncIterator[tuple[Sandbox, str]]:
-    async with worlds.stripe() as one:
+    async with provider_scenarios.run_stripe() as one:
         yield one
 
 
 @pytest.fixture(params=["stripe", "memory"])
-async def world(request: pytest.FixtureRequest, stand_in: tuple[Sandbox, str]) -> AsyncIterator[World]:
+async def world(
+    request: pytest.FixtureRequest, stand_in: tuple[Sandbox, str]
+) -> AsyncIterator[ProviderWorld]:
     if request.param == "memory":
-        yield worlds.InMemory()
+        yield provider_scenarios.MemoryWorld()
         return
-    one = worlds.AtStripe(*stand_in)
+    one = provider_scenarios.StripeWorld(*stand_in)
     yield one
     await one.provider.close()
 
@@ -45,7 +47,7 @@ async def world(request: pytest.FixtureRequest, stand_in: tuple[Sandbox, str]) -
 class Shop:
     """A customer in front of a price list."""
 
-    def __init__(self, world: World, customer: str) -> None:
+    def __init__(self, world: ProviderWorld, customer: str) -> None:
         self.world, self.customer, self.provider = world, customer, world.provider
 
     async def line(self, tag: PriceTag, quantity: int | None = 1) -> OrderLine:
@@ -53,7 +55,7 @@ class Shop:
         return OrderLine(tag.id, there, None if tag.kind == "metered" else quantity)
 
     async def subscribe(self, *lines: OrderLine, trial: int = 0, card: bool | None = True) -> Subscription:
-        self.world.pay(await self.provider.checkout(self.order(*lines, trial=trial)), card=card)
+        self.world.pay(await self.provider.create_checkout(self.order(*lines, trial=trial)), card=card)
         return await self.only()
 
     def order(self, *lines: OrderLine, trial: int = 0, key: str = "order_1") -> CheckoutOrder:
@@ -62,25 +64,25 @@ class Shop:
             lines=lines,
             trial_days=trial,
             return_url="http://localhost:3000/back?session={CHECKOUT_SESSION_ID}",
-            leave_url="http://localhost:3000/left",
+            cancel_url="http://localhost:3000/left",
             key=key,
-            about={"tenant_id": "ten_acme"},
+            metadata={"tenant_id": "ten_acme"},
         )
 
     async def only(self) -> Subscription:
-        (found,) = (await self.provider.fetch(self.customer)).subscriptions
+        (found,) = (await self.provider.fetch_customer(self.customer)).subscriptions
         return found
 
 
 @pytest.fixture
-async def shop(world: World) -> Shop:
+async def shop(world: ProviderWorld) -> Shop:
     return Shop(
         world, await world.provider.create_customer("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme")
     )
 
 
-async def test_the_same_account_every_time(world: World) -> None:
-    assert await world.provider.whoami() == await world.provider.whoami() != ""
+async def test_the_same_account_every_time(world: ProviderWorld) -> None:
+    assert await world.provider.get_account_id() == await world.provider.get_account_id() != ""
 
 
 async def test_one_customer_for_a_tenant(shop: Shop) -> None:
@@ -91,7 +93,7 @@ async def test_one_customer_for_a_tenant(shop: Shop) -> None:
     assert await ask("ten_globex", "Globex", "ann@acme.test", "cus:ten_globex") != shop.customer
 
 
-async def test_asked_for_a_customer_twice_at_once(world: World) -> None:
+async def test_asked_for_a_customer_twice_at_once(world: ProviderWorld) -> None:
     ask = world.provider.create_customer
     found = await asyncio.gather(
         *(ask("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme") for _ in range(5))
@@ -100,26 +102,26 @@ async def test_asked_for_a_customer_twice_at_once(world: World) -> None:
 
 
 async def test_a_new_customer_has_nothing(shop: Shop) -> None:
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     assert (state.id, state.deleted, state.balance) == (shop.customer, False, 0)
     assert (state.subscriptions, state.invoices, state.method) == ((), (), "")
 
 
-async def test_nobody_knows_this_customer(world: World) -> None:
+async def test_nobody_knows_this_customer(world: ProviderWorld) -> None:
     with pytest.raises(ProviderRefused):
-        await world.provider.fetch("cus_nobody")
+        await world.provider.fetch_customer("cus_nobody")
 
 
 async def test_a_deleted_customer_says_so(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
     shop.world.delete_customer(shop.customer)
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     assert state.deleted
     assert all(one.status == "canceled" for one in state.subscriptions)
 
 
 @pytest.mark.parametrize("tag", [FLAT, SEAT, SEAT_YEAR, CALLS], ids=lambda tag: tag.id)
-async def test_a_price_comes_back_as_it_was_pushed(world: World, tag: PriceTag) -> None:
+async def test_a_price_comes_back_as_it_was_pushed(world: ProviderWorld, tag: PriceTag) -> None:
     assert (await world.provider.read_price(tag)).tag is None
     there = await world.provider.push_price(tag)
     found = await world.provider.read_price(tag)
@@ -127,7 +129,7 @@ async def test_a_price_comes_back_as_it_was_pushed(world: World, tag: PriceTag) 
     assert await world.provider.push_price(tag) == there
 
 
-async def test_a_price_that_is_not_as_it_should_be_shows_and_is_put_right(world: World) -> None:
+async def test_a_price_that_is_not_as_it_should_be_shows_and_is_put_right(world: ProviderWorld) -> None:
     there = await world.provider.push_price(FLAT)
     world.stop_selling(there)
     assert not (await world.provider.read_price(FLAT)).active
@@ -140,21 +142,21 @@ async def test_a_price_that_is_not_as_it_should_be_shows_and_is_put_right(world:
     assert (await world.provider.read_price(renamed)).tag == renamed
 
 
-async def test_somebody_else_changed_the_amount(world: World) -> None:
+async def test_somebody_else_changed_the_amount(world: ProviderWorld) -> None:
     """What is pushed is what is sold from then on, even where a price cannot be changed."""
     await world.provider.push_price(replace(SEAT, amount=1))
     assert (await world.provider.read_price(SEAT)).tag == replace(SEAT, amount=1)
     there = await world.provider.push_price(SEAT)
-    assert await world.provider.read_price(SEAT) == PriceThere(there, SEAT, active=True)
+    assert await world.provider.read_price(SEAT) == RemotePrice(there, SEAT, active=True)
 
 
 async def test_ordered_and_paid(shop: Shop) -> None:
     lines = [await shop.line(SEAT, 3), await shop.line(SUPPORT), await shop.line(CALLS)]
     order = shop.order(*lines)
-    url = await shop.provider.checkout(order)
-    assert await shop.provider.checkout(order) == url  # asked twice, it is one
+    url = await shop.provider.create_checkout(order)
+    assert await shop.provider.create_checkout(order) == url  # asked twice, it is one
     shop.world.pay(url)
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     (one,) = state.subscriptions
     assert one.status == "active"
     assert {(line.price_id, line.external_price_id, line.quantity) for line in one.lines} == {
@@ -173,12 +175,12 @@ async def test_ordered_and_paid(shop: Shop) -> None:
     assert (bill.starts_at, bill.ends_at) == (shop.world.now, shop.world.now + MONTH)
     assert bill.page_url.startswith("http")
     assert state.method
-    assert (await shop.provider.portal(shop.customer, "http://localhost:3000")).startswith("http")
+    assert (await shop.provider.create_portal(shop.customer, "http://localhost:3000")).startswith("http")
 
 
 async def test_what_is_not_sold_cannot_be_ordered(shop: Shop) -> None:
     with pytest.raises(ProviderRefused):
-        await shop.provider.checkout(shop.order(OrderLine("prc_none", "price_none", 1)))
+        await shop.provider.create_checkout(shop.order(OrderLine("prc_none", "price_none", 1)))
 
 
 async def test_a_trial_without_a_card_ends_by_itself(shop: Shop) -> None:
@@ -195,7 +197,7 @@ async def test_a_trial_with_a_card_goes_on(shop: Shop) -> None:
     one = await shop.subscribe(await shop.line(SEAT, 2), trial=14)
     assert (one.status, one.pays) == ("trialing", True)
     shop.world.advance(14 * DAY + A_WHILE)
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     assert state.subscriptions[0].status == "active"
     assert 4000 in [bill.paid for bill in state.invoices]
 
@@ -205,7 +207,7 @@ async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop
     one = await shop.subscribe(seat, calls)
     shop.world.advance(10 * DAY)
     more = [replace(seat, quantity=5), calls]
-    shown = await shop.provider.preview(shop.customer, one.id, more)
+    shown = await shop.provider.preview_change(shop.customer, one.id, more)
     assert shown.as_of == shop.world.now
     # two thirds of the period are left: back 3 x 20.00 x 2/3, and 5 x 20.00 x 2/3; then five seats
     assert sorted(line.amount for line in shown.lines if line.proration) == [-4000, 6667]
@@ -213,10 +215,12 @@ async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop
     assert (await shop.only()) == one  # nothing happened yet
     shop.world.advance(timedelta(minutes=10))  # somebody reads it
     for _ in range(2):
-        await shop.provider.change(one.id, more, as_of=shown.as_of, prorate=True, key="change_1")
+        await shop.provider.change_subscription(one.id, more, as_of=shown.as_of, prorate=True, key="change_1")
     assert _quantities(await shop.only()) == {SEAT.id: 5, CALLS.id: 0}
     shop.world.advance(20 * DAY + A_WHILE)
-    newest = max((await shop.provider.fetch(shop.customer)).invoices, key=lambda bill: bill.created_at)
+    newest = max(
+        (await shop.provider.fetch_customer(shop.customer)).invoices, key=lambda bill: bill.created_at
+    )
     assert (newest.total, newest.status) == (shown.due, "paid")
     assert sum(line.amount for line in newest.lines) == newest.total
     assert [line.amount for line in newest.lines if line.proration] in ([-4000, 6667], [6667, -4000])
@@ -227,10 +231,10 @@ async def test_what_an_earlier_change_left_open_is_told_apart_from_the_next_one(
     one = await shop.subscribe(seat)
     shop.world.advance(10 * DAY)
     more = [replace(seat, quantity=5)]
-    first = await shop.provider.preview(shop.customer, one.id, more)
-    await shop.provider.change(one.id, more, as_of=first.as_of, prorate=True, key="change_1")
+    first = await shop.provider.preview_change(shop.customer, one.id, more)
+    await shop.provider.change_subscription(one.id, more, as_of=first.as_of, prorate=True, key="change_1")
     shop.world.advance(5 * DAY)
-    shown = await shop.provider.preview(shop.customer, one.id, [replace(seat, quantity=6)])
+    shown = await shop.provider.preview_change(shop.customer, one.id, [replace(seat, quantity=6)])
     assert shown.as_of == shop.world.now, "or five days that are over would be charged for"
     own = [line for line in shown.lines if line.proration and line.starts_at == shown.as_of]
     # half of the period is left: back 5 x 20.00 / 2, and 6 x 20.00 / 2
@@ -243,7 +247,7 @@ async def test_the_same_change_a_day_later_is_another(shop: Shop) -> None:
     one = await shop.subscribe(seat)
     for key, quantity in (("change_1", 5), ("change_2", 3), ("change_3", 5)):
         changed = [replace(seat, quantity=quantity)]
-        await shop.provider.change(one.id, changed, as_of=None, prorate=False, key=key)
+        await shop.provider.change_subscription(one.id, changed, as_of=None, prorate=False, key=key)
         assert _quantities(await shop.only()) == {SEAT.id: quantity}
 
 
@@ -252,10 +256,10 @@ async def test_a_change_in_a_trial(shop: Shop) -> None:
     one = await shop.subscribe(seat, trial=14)
     shop.world.advance(3 * DAY)
     more = [replace(seat, quantity=4)]
-    shown = await shop.provider.preview(shop.customer, one.id, more)
+    shown = await shop.provider.preview_change(shop.customer, one.id, more)
     assert not [line for line in shown.lines if line.proration]
     assert shown.due == 8000
-    await shop.provider.change(one.id, more, as_of=shown.as_of, prorate=True, key="change_1")
+    await shop.provider.change_subscription(one.id, more, as_of=shown.as_of, prorate=True, key="change_1")
     assert _quantities(await shop.only()) == {SEAT.id: 4}
 
 
@@ -263,16 +267,22 @@ async def test_without_proration_it_costs_from_the_next_period_on(shop: Shop) ->
     seat = await shop.line(SEAT, 5)
     one = await shop.subscribe(seat)
     shop.world.advance(10 * DAY)
-    await shop.provider.change(one.id, [replace(seat, quantity=2)], as_of=None, prorate=False, key="change_1")
+    await shop.provider.change_subscription(
+        one.id, [replace(seat, quantity=2)], as_of=None, prorate=False, key="change_1"
+    )
     shop.world.advance(20 * DAY + A_WHILE)
-    newest = max((await shop.provider.fetch(shop.customer)).invoices, key=lambda bill: bill.created_at)
+    newest = max(
+        (await shop.provider.fetch_customer(shop.customer)).invoices, key=lambda bill: bill.created_at
+    )
     assert [line.amount for line in newest.lines] == [4000]
 
 
 async def test_another_plan_takes_the_place_of_the_first(shop: Shop) -> None:
     flat, seat, calls = await shop.line(FLAT), await shop.line(SEAT, 4), await shop.line(CALLS)
     one = await shop.subscribe(flat)
-    await shop.provider.change(one.id, [seat, calls], as_of=shop.world.now, prorate=True, key="change_1")
+    await shop.provider.change_subscription(
+        one.id, [seat, calls], as_of=shop.world.now, prorate=True, key="change_1"
+    )
     changed = await shop.only()
     assert (changed.id, changed.status) == (one.id, "active")
     assert _quantities(changed) == {SEAT.id: 4, CALLS.id: 0}
@@ -282,39 +292,45 @@ async def test_from_months_to_years(shop: Shop) -> None:
     one = await shop.subscribe(await shop.line(SEAT, 2))
     shop.world.advance(10 * DAY)
     yearly = [await shop.line(SEAT_YEAR, 2)]
-    shown = await shop.provider.preview(shop.customer, one.id, yearly)
+    shown = await shop.provider.preview_change(shop.customer, one.id, yearly)
     assert shown.due == 40000 - 2667  # the rest of the month comes back
-    await shop.provider.change(one.id, yearly, as_of=shown.as_of, prorate=True, key="change_1")
+    await shop.provider.change_subscription(one.id, yearly, as_of=shown.as_of, prorate=True, key="change_1")
     changed = await shop.only()
     (line,) = changed.lines
     assert (line.price_id, line.starts_at) == (SEAT_YEAR.id, shop.world.now)
     assert line.ends_at == shop.world.now + timedelta(days=365)
-    newest = max((await shop.provider.fetch(shop.customer)).invoices, key=lambda bill: bill.created_at)
+    newest = max(
+        (await shop.provider.fetch_customer(shop.customer)).invoices, key=lambda bill: bill.created_at
+    )
     assert (newest.total, newest.status) == (shown.due, "paid")
 
 
 async def test_what_is_given_up_and_paid_for_is_remembered(shop: Shop) -> None:
     seat, support = await shop.line(SEAT, 1), await shop.line(SUPPORT)
     one = await shop.subscribe(seat, support)
-    kept = Kept(SUPPORT.id, 1, shop.world.now + MONTH)
-    await shop.provider.change(one.id, [seat], as_of=None, prorate=False, kept=[kept], key="change_1")
+    kept = CanceledAddon(SUPPORT.id, 1, shop.world.now + MONTH)
+    await shop.provider.change_subscription(
+        one.id, [seat], as_of=None, prorate=False, canceled_addons=[kept], key="change_1"
+    )
     changed = await shop.only()
     assert changed.kept == (kept,)
     assert _quantities(changed) == {SEAT.id: 1}
-    await shop.provider.change(one.id, [seat, support], as_of=None, prorate=False, key="change_2")
+    await shop.provider.change_subscription(
+        one.id, [seat, support], as_of=None, prorate=False, key="change_2"
+    )
     assert (await shop.only()).kept == ()
 
 
 async def test_given_up_at_the_end_and_taken_back(shop: Shop) -> None:
     one = await shop.subscribe(await shop.line(FLAT))
     for key in ("cancel_1", "cancel_1", "cancel_2"):
-        await shop.provider.cancel(one.id, at_period_end=True, key=key)
+        await shop.provider.cancel_subscription(one.id, at_period_end=True, key=key)
     ending = await shop.only()
     assert (ending.status, ending.cancel_at) == ("active", shop.world.now + MONTH)
-    await shop.provider.resume(one.id, "resume_1")
+    await shop.provider.resume_subscription(one.id, "resume_1")
     assert (await shop.only()).cancel_at is None
-    await shop.provider.resume(one.id, "resume_2")  # which changes nothing
-    await shop.provider.cancel(one.id, at_period_end=True, key="cancel_3")
+    await shop.provider.resume_subscription(one.id, "resume_2")  # which changes nothing
+    await shop.provider.cancel_subscription(one.id, at_period_end=True, key="cancel_3")
     shop.world.advance(MONTH + A_WHILE)
     over = await shop.only()
     assert (over.status, over.ended_at) == ("canceled", over.cancel_at)
@@ -324,7 +340,7 @@ async def test_given_up_at_once(shop: Shop) -> None:
     one = await shop.subscribe(await shop.line(FLAT))
     shop.world.advance(DAY)
     for key in ("cancel_1", "cancel_1", "cancel_2"):
-        await shop.provider.cancel(one.id, at_period_end=False, key=key)
+        await shop.provider.cancel_subscription(one.id, at_period_end=False, key=key)
     over = await shop.only()
     assert (over.status, over.ended_at) == ("canceled", shop.world.now)
 
@@ -333,7 +349,7 @@ async def test_a_renewal_fails_and_a_new_card_pays_it(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT), card=False)
     began = shop.world.now
     shop.world.advance(MONTH + A_WHILE)
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     (one,) = state.subscriptions
     assert (one.status, one.pays) == ("past_due", True)
     assert one.failed_since is not None
@@ -341,36 +357,38 @@ async def test_a_renewal_fails_and_a_new_card_pays_it(shop: Shop) -> None:
     (owed,) = [bill for bill in state.invoices if bill.status == "open"]
     assert (owed.due, owed.paid, owed.attempts) == (2900, 0, 1)
     shop.world.set_card(shop.customer, pays=True)
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     assert (state.subscriptions[0].status, state.subscriptions[0].failed_since) == ("active", None)
     assert {bill.status for bill in state.invoices} == {"paid"}
 
 
 async def test_credit_counts_once_and_pays_the_next_bill(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
-    entry = await shop.provider.credit(shop.customer, 500, "usd", "An hour of outage", "adj_1")
-    assert await shop.provider.credit(shop.customer, 500, "usd", "An hour of outage", "adj_1") == entry
-    await shop.provider.credit(shop.customer, -100, "usd", "Less than we thought", "adj_2")
-    assert (await shop.provider.fetch(shop.customer)).balance == -400
+    entry = await shop.provider.add_credit(shop.customer, 500, "usd", "An hour of outage", "adj_1")
+    assert await shop.provider.add_credit(shop.customer, 500, "usd", "An hour of outage", "adj_1") == entry
+    await shop.provider.add_credit(shop.customer, -100, "usd", "Less than we thought", "adj_2")
+    assert (await shop.provider.fetch_customer(shop.customer)).balance == -400
     shop.world.advance(MONTH + A_WHILE)
-    state = await shop.provider.fetch(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
     newest = max(state.invoices, key=lambda bill: bill.created_at)
     assert (state.balance, newest.total, newest.paid) == (0, 2900, 2500)
     # Somebody asks again for what nobody had answered, long after every key is forgotten.
-    assert await shop.provider.credit(shop.customer, 500, "usd", "An hour of outage", "adj_1") == entry
-    assert (await shop.provider.fetch(shop.customer)).balance == 0
+    assert await shop.provider.add_credit(shop.customer, 500, "usd", "An hour of outage", "adj_1") == entry
+    assert (await shop.provider.fetch_customer(shop.customer)).balance == 0
 
 
 async def test_a_part_comes_back(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
-    (bill,) = (await shop.provider.fetch(shop.customer)).invoices
-    back = await shop.provider.refund(bill.id, 1000, "adj_1")
-    assert await shop.provider.refund(bill.id, 1000, "adj_1") == back
-    assert await shop.provider.refund(bill.id, 1900, "adj_2") != back
+    (bill,) = (await shop.provider.fetch_customer(shop.customer)).invoices
+    back = await shop.provider.refund_invoice(bill.id, 1000, "adj_1")
+    assert await shop.provider.refund_invoice(bill.id, 1000, "adj_1") == back
+    assert await shop.provider.refund_invoice(bill.id, 1900, "adj_2") != back
     with pytest.raises(ProviderRefused):
-        await shop.provider.refund(bill.id, 1, "adj_3")
+        await shop.provider.refund_invoice(bill.id, 1, "adj_3")
     shop.world.advance(2 * DAY)
-    assert await shop.provider.refund(bill.id, 1000, "adj_1") == back, "not refused, and not refunded twice"
+    assert await shop.provider.refund_invoice(bill.id, 1000, "adj_1") == back, (
+        "not refused, and not refunded twice"
+    )
 
 
 async def test_usage_counts_once_and_is_billed_after_the_period(shop: Shop) -> None:
@@ -379,7 +397,9 @@ async def test_usage_counts_once_and_is_billed_after_the_period(shop: Shop) -> N
     for identifier, quantity in (("u1", 100), ("u2", 30), ("u2", 30), ("u1", 100)):
         await shop.provider.report_usage(shop.customer, "api_calls", quantity, shop.world.now, identifier)
     shop.world.advance(29 * DAY + A_WHILE)
-    newest = max((await shop.provider.fetch(shop.customer)).invoices, key=lambda bill: bill.created_at)
+    newest = max(
+        (await shop.provider.fetch_customer(shop.customer)).invoices, key=lambda bill: bill.created_at
+    )
     assert newest.total == 2900 + 30 * 2 + 50  # a hundred are free; whoever uses more pays 0.50 once
 
 
@@ -387,10 +407,10 @@ async def test_usage_counts_once_and_is_billed_after_the_period(shop: Shop) -> N
 async def test_nobody_knows_this_subscription(shop: Shop, verb: str) -> None:
     ask: Provider = shop.provider
     calls = {
-        "preview": lambda: ask.preview(shop.customer, "sub_none", []),
-        "change": lambda: ask.change("sub_none", [], as_of=None, prorate=True, key="k"),
-        "cancel": lambda: ask.cancel("sub_none", at_period_end=False, key="k"),
-        "resume": lambda: ask.resume("sub_none", "k"),
+        "preview": lambda: ask.preview_change(shop.customer, "sub_none", []),
+        "change": lambda: ask.change_subscription("sub_none", [], as_of=None, prorate=True, key="k"),
+        "cancel": lambda: ask.cancel_subscription("sub_none", at_period_end=False, key="k"),
+        "resume": lambda: ask.resume_subscription("sub_none", "k"),
     }
     with pytest.raises(ProviderRefused):
         await calls[verb]()
@@ -401,5 +421,5 @@ def _quantities(one: Subscription) -> dict[str, int]:
 
 
 def test_both_are_providers() -> None:
-    providers: list[Provider] = [StripeGateway("sk_test_1"), worlds.InMemory().provider]
+    providers: list[Provider] = [StripeGateway("sk_test_1"), provider_scenarios.MemoryWorld().provider]
     assert len(providers) == 2

@@ -8,31 +8,32 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from shared.billing import customers, providers, reconcile
+from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingDrift, ReconcileRun
 from shared.billing.provider import CustomerState, ProviderDown
+from shared.billing.sync import reconcile
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from tests import factories
-from tests.billing import seller
-from tests.billing.test_apply import subscribed
+from tests.billing.test_apply_state import subscribed
 from tests.conftest import Cast, Person, own_database
+from tests.support import factories
+from tests.support.billing import scripted_provider
 
 
 @pytest.fixture
-async def stripe() -> seller.Seller:
-    one = seller.Seller()
-    providers.use(PLATFORM, one)
+async def stripe() -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
     return one
 
 
 @pytest.fixture
-async def acme(schema: str, stripe: seller.Seller) -> AsyncIterator[Person]:
+async def acme(schema: str, stripe: scripted_provider.FakeProvider) -> AsyncIterator[Person]:
     """The only tenant there is: a run looks at all of them."""
     async with own_database(schema, "reconcile"):
-        ann = await factories.account("Ann")
-        yield Person(ann, (await factories.tenant(ann, "Acme")).slug)
+        ann = await factories.create_account("Ann")
+        yield Person(ann, (await factories.create_tenant(ann, "Acme")).slug)
 
 
 async def _drifts(tenant_id: str) -> list[BillingDrift]:
@@ -44,21 +45,25 @@ async def _run(cause: str = "operator") -> ReconcileRun:
     row = ReconcileRun(cause=cause, by_name="Olga", reason="A test")
     async with db.transaction() as session:
         session.add(row)
-    await reconcile.go(row.id)
+    await reconcile.execute_run(row.id)
     async with db.transaction() as session:
         found = await session.get(ReconcileRun, row.id)
     assert found is not None
     return found
 
 
-async def test_a_lost_webhook_is_repaired_and_told(acme: Person, stripe: seller.Seller) -> None:
-    await seller.price(seller.PRO_FLAT, "pro")
-    customer = await customers.ensure(await seller.tenant_of(acme))
+async def test_a_lost_webhook_is_repaired_and_told(
+    acme: Person, stripe: scripted_provider.FakeProvider
+) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
     assert (await _run()).drifted >= 1
     async with acme.ctx() as ctx:
         assert ctx.rights.plan == "pro"
-    assert [one["what"] for one in (await _drifts(await seller.tenant_of(acme)))[0].differences] == ["sub_1"]
+    assert [
+        one["what"] for one in (await _drifts(await scripted_provider.get_tenant_id(acme)))[0].differences
+    ] == ["sub_1"]
     ended = replace(subscribed("canceled"), ended_at=now())
     stripe.state[customer] = CustomerState(customer, subscriptions=(ended,))
     await _run()
@@ -66,14 +71,16 @@ async def test_a_lost_webhook_is_repaired_and_told(acme: Person, stripe: seller.
         assert ctx.rights.billing_status == "none"
     said = {
         one["what"]: (one["ours"], one["theirs"])
-        for one in (await _drifts(await seller.tenant_of(acme)))[1].differences
+        for one in (await _drifts(await scripted_provider.get_tenant_id(acme)))[1].differences
     }
     assert said["sub_1.status"] == ("active", "canceled")
 
 
-async def test_where_nothing_differs_nothing_is_written(acme: Person, stripe: seller.Seller) -> None:
-    await seller.price(seller.PRO_FLAT, "pro")
-    customer = await customers.ensure(await seller.tenant_of(acme))
+async def test_where_nothing_differs_nothing_is_written(
+    acme: Person, stripe: scripted_provider.FakeProvider
+) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
     await _run()
     async with acme.ctx() as ctx:
@@ -81,12 +88,14 @@ async def test_where_nothing_differs_nothing_is_written(acme: Person, stripe: se
     await _run()
     async with acme.ctx() as ctx:
         assert ctx.rights is before
-    assert len(await _drifts(await seller.tenant_of(acme))) == 1
+    assert len(await _drifts(await scripted_provider.get_tenant_id(acme))) == 1
 
 
-async def test_what_the_provider_no_longer_knows_has_ended(acme: Person, stripe: seller.Seller) -> None:
-    await seller.price(seller.PRO_FLAT, "pro")
-    customer = await customers.ensure(await seller.tenant_of(acme))
+async def test_what_the_provider_no_longer_knows_has_ended(
+    acme: Person, stripe: scripted_provider.FakeProvider
+) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
     await _run()
     stripe.state[customer] = CustomerState(customer, deleted=True)
@@ -96,10 +105,10 @@ async def test_what_the_provider_no_longer_knows_has_ended(acme: Person, stripe:
 
 
 async def test_who_cannot_be_asked_is_counted_and_does_not_stop_the_others(
-    acme: Person, stripe: seller.Seller
+    acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
-    await customers.ensure(await seller.tenant_of(acme))
-    stripe.fail = ProviderDown("no answer")
+    await customers.ensure(await scripted_provider.get_tenant_id(acme))
+    stripe.failure = ProviderDown("no answer")
     run = await asyncio.wait_for(_run(), 20)
     assert run.finished_at is not None
     assert (run.failed, run.drifted) == (run.checked, 0)
@@ -107,33 +116,33 @@ async def test_who_cannot_be_asked_is_counted_and_does_not_stop_the_others(
 
 
 async def test_of_an_hour_there_is_one_run(acme: Person) -> None:
-    begun = await asyncio.gather(*(reconcile._begin_hour() for _ in range(8)))
+    begun = await asyncio.gather(*(reconcile._begin_hourly_run() for _ in range(8)))
     assert len([one for one in begun if one]) == 1
 
 
 async def test_the_schedule_looks_at_those_who_were_not_looked_at_for_a_day(
-    acme: Person, stripe: seller.Seller
+    acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customers.ensure(await seller.tenant_of(acme))
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
     stripe.state[customer] = CustomerState(customer)
     await _run()
-    looks = stripe.looks
+    looks = stripe.fetch_count
     await _run("schedule")
-    assert stripe.looks == looks, "everybody was seen just now"
+    assert stripe.fetch_count == looks, "everybody was seen just now"
     row = ReconcileRun(cause="schedule", by_name="Bulkhead", started_at=now() + timedelta(days=2))
     async with db.transaction() as session:
         session.add(row)
-    stripe.fail = ProviderDown("only counted")
-    await reconcile.go(row.id)
-    assert stripe.looks > looks
+    stripe.failure = ProviderDown("only counted")
+    await reconcile.execute_run(row.id)
+    assert stripe.fetch_count > looks
 
 
 async def test_asking_for_it_is_a_right_and_needs_a_reason(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        assert await reconcile.ask(octx, "A customer says that they paid")
+        assert await reconcile.request_run(octx, "A customer says that they paid")
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
-            await reconcile.ask(octx, "Curious")
+            await reconcile.request_run(octx, "Curious")
     with pytest.raises(Invalid):
         async with cast.olga.octx() as octx:
-            await reconcile.ask(octx, " ")
+            await reconcile.request_run(octx, " ")

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from shared.audit import trail
-from shared.billing import price_sync, prices, repricing
+from shared.audit import audit_log
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSubscription, Price
-from shared.billing.provider import Kept, Line, Subscription
+from shared.billing.pricing import price_sync, prices, repricing
+from shared.billing.provider import CanceledAddon, Subscription, SubscriptionItem
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
-from tests.billing import selling
-from tests.billing.shelf import Shelf, put_up
 from tests.conftest import Cast
+from tests.support.billing import sold_plans
+from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
 
 DAY = timedelta(days=1)
 SEAT = {"kind": "seat", "amount": 2_000}
@@ -24,20 +24,20 @@ CALLS = {"kind": "metered", "meter": "api_calls", "amount": 10}
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
-    async with put_up() as shelf:
+async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as shelf:
         yield shelf
 
 
 async def subscribed(
-    cast: Cast, shelf: Shelf, version_id: str, since: datetime, *, status: str = "active"
+    cast: Cast, shelf: RecordingProvider, version_id: str, since: datetime, *, status: str = "active"
 ) -> Subscription:
     """Acme, to every monthly part, with 5 seats; a period of 30 days that began then."""
-    await price_sync.push("operator")
+    await price_sync.push_prices("operator")
     async with db.transaction(tenant_id=cast.acme) as session:
-        parts = (await prices.in_force(session, now()))[version_id, "month"]
+        parts = (await prices.get_plan_prices(session, now()))[version_id, "month"]
         lines = tuple(
-            Line(
+            SubscriptionItem(
                 f"si_{price.kind}",
                 price.id,
                 shelf.prices[price.id].external_id,
@@ -45,7 +45,7 @@ async def subscribed(
                 since,
                 since + 30 * DAY,
             )
-            for price in parts.all
+            for price in parts.all_prices
         )
         one = Subscription(new_id("sub"), status, since, lines)
         customer = new_id("cus")
@@ -67,12 +67,12 @@ async def subscribed(
     return one
 
 
-def held(shelf: Shelf, one: Subscription) -> dict[str, str]:
+def held(shelf: RecordingProvider, one: Subscription) -> dict[str, str]:
     """Kind to price, as the provider has it."""
     return {line.id.removeprefix("si_"): line.price_id for line in shelf.subscriptions[one.id].lines}
 
 
-def renewed(shelf: Shelf, one: Subscription) -> None:
+def renewed(shelf: RecordingProvider, one: Subscription) -> None:
     """The next period of 30 days begins."""
     there = shelf.subscriptions[one.id]
     lines = tuple(
@@ -85,26 +85,26 @@ def renewed(shelf: Shelf, one: Subscription) -> None:
 
 async def dearer(cast: Cast, version_id: str, part: Mapping[str, Any], at: datetime) -> Price:
     more = {**part, "amount": part["amount"] + 100}
-    price = await selling.price(cast, version_id, effective_at=at, **more)
-    await price_sync.push("operator")
+    price = await sold_plans.set_price(cast, version_id, effective_at=at, **more)
+    await price_sync.push_prices("operator")
     return price
 
 
 async def test_what_is_paid_in_advance_is_exchanged_once_the_price_is_in_force(
-    cast: Cast, shelf: Shelf
+    cast: Cast, shelf: RecordingProvider
 ) -> None:
-    version, begun = await selling.sold(cast, SEAT), now()
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     one = await subscribed(cast, shelf, version.id, begun)
     old = held(shelf, one)
     new = await dearer(cast, version.id, SEAT, begun + 10 * DAY)
-    assert await repricing.reprice(begun + 9 * DAY) == 0
+    assert await repricing.reprice_subscriptions(begun + 9 * DAY) == 0
     assert held(shelf, one) == old
-    assert await repricing.reprice(begun + 10 * DAY) == 1
+    assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 1
     assert held(shelf, one) == {"seat": new.id}
     assert shelf.subscriptions[one.id].lines[0].quantity == 5
-    assert await repricing.reprice(begun + 10 * DAY) == 0  # nothing is left to do
+    assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 0  # nothing is left to do
     async with cast.ann.ctx() as ctx:
-        event = (await trail.list_events(ctx, limit=1)).events[0]
+        event = (await audit_log.list_events(ctx, limit=1)).events[0]
     assert (event.action, event.object_id) == ("subscription.repriced", one.id)
     assert (event.before, event.after) == (
         {"Per seat, monthly": "$20.00 per seat"},
@@ -112,87 +112,89 @@ async def test_what_is_paid_in_advance_is_exchanged_once_the_price_is_in_force(
     )
 
 
-async def test_a_renewal_between_two_rounds_is_at_the_price_of_its_time(cast: Cast, shelf: Shelf) -> None:
+async def test_a_renewal_between_two_rounds_is_at_the_price_of_its_time(
+    cast: Cast, shelf: RecordingProvider
+) -> None:
     """The price changes a minute before the renewal, and the next round is an hour later."""
-    version, begun = await selling.sold(cast, SEAT), now()
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     one = await subscribed(cast, shelf, version.id, begun)
     new = await dearer(cast, version.id, SEAT, begun + 30 * DAY - timedelta(minutes=1))
-    assert await repricing.reprice(begun + 30 * DAY - timedelta(minutes=30)) == 1
+    assert await repricing.reprice_subscriptions(begun + 30 * DAY - timedelta(minutes=30)) == 1
     assert held(shelf, one) == {"seat": new.id}
 
 
-async def test_a_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: Shelf) -> None:
-    version, begun = await selling.sold(cast, SEAT), now()
+async def test_a_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: RecordingProvider) -> None:
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     one = await subscribed(cast, shelf, version.id, begun)
     old = held(shelf, one)
     await dearer(cast, version.id, SEAT, begun + 30 * DAY + timedelta(minutes=1))
-    assert await repricing.reprice(begun + 30 * DAY - timedelta(minutes=30)) == 0
+    assert await repricing.reprice_subscriptions(begun + 30 * DAY - timedelta(minutes=30)) == 0
     assert held(shelf, one) == old
 
 
 async def test_what_is_metered_is_exchanged_in_the_first_period_that_begins_under_the_new_price(
-    cast: Cast, shelf: Shelf
+    cast: Cast, shelf: RecordingProvider
 ) -> None:
-    version, begun = await selling.sold(cast, SEAT, CALLS), now()
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT, CALLS), now()
     one = await subscribed(cast, shelf, version.id, begun)
     old = held(shelf, one)
     new = await dearer(cast, version.id, CALLS, begun + 10 * DAY)
-    assert await repricing.reprice(begun + 20 * DAY) == 0  # this period began under the old one
+    assert await repricing.reprice_subscriptions(begun + 20 * DAY) == 0  # this period began under the old one
     renewed(shelf, one)
-    assert await repricing.reprice(begun + 30 * DAY + timedelta(hours=1)) == 1
+    assert await repricing.reprice_subscriptions(begun + 30 * DAY + timedelta(hours=1)) == 1
     assert held(shelf, one) == {**old, "metered": new.id}
     ((_, lines, _),) = shelf.changes
     assert [line.quantity for line in lines] == [5, None]
 
 
-async def test_what_else_is_in_a_subscription_stays(cast: Cast, shelf: Shelf) -> None:
-    version, begun = await selling.sold(cast, SEAT), now()
+async def test_what_else_is_in_a_subscription_stays(cast: Cast, shelf: RecordingProvider) -> None:
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     one = await subscribed(cast, shelf, version.id, begun)
-    foreign = Line("si_foreign", "", "price_foreign", 3, begun, begun + 30 * DAY)
-    kept = (Kept("prc_support_flat_month", 1, begun + 30 * DAY),)
+    foreign = SubscriptionItem("si_foreign", "", "price_foreign", 3, begun, begun + 30 * DAY)
+    kept = (CanceledAddon("prc_support_flat_month", 1, begun + 30 * DAY),)
     shelf.subscriptions[one.id] = dataclasses.replace(one, lines=(*one.lines, foreign), kept=kept)
     await dearer(cast, version.id, SEAT, begun + DAY)
-    assert await repricing.reprice(begun + DAY) == 1
+    assert await repricing.reprice_subscriptions(begun + DAY) == 1
     there = shelf.subscriptions[one.id]
     assert there.lines[1] == foreign
     assert there.kept == kept
 
 
-async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shelf: Shelf) -> None:
-    version, begun = await selling.sold(cast, SEAT), now()
+async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shelf: RecordingProvider) -> None:
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     one = await subscribed(cast, shelf, version.id, begun, status="canceled")
-    await selling.price(cast, version.id, effective_at=begun + DAY, **{**SEAT, "amount": 2_500})
-    assert await repricing.reprice(begun + DAY) == 0  # it has ended
+    await sold_plans.set_price(cast, version.id, effective_at=begun + DAY, **{**SEAT, "amount": 2_500})
+    assert await repricing.reprice_subscriptions(begun + DAY) == 0  # it has ended
     shelf.subscriptions[one.id] = dataclasses.replace(one, status="active")
-    assert await repricing.reprice(begun + DAY) == 0  # the new price is not at the provider
-    shelf.down = True
-    assert await repricing.reprice(begun + DAY) == 0
-    shelf.down = False
-    await price_sync.push("operator")
-    assert await repricing.reprice(begun + DAY) == 1
+    assert await repricing.reprice_subscriptions(begun + DAY) == 0  # the new price is not at the provider
+    shelf.is_down = True
+    assert await repricing.reprice_subscriptions(begun + DAY) == 0
+    shelf.is_down = False
+    await price_sync.push_prices("operator")
+    assert await repricing.reprice_subscriptions(begun + DAY) == 1
 
 
-async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: Shelf) -> None:
-    version, begun = await selling.sold(cast, SEAT), now()
+async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: RecordingProvider) -> None:
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     one = await subscribed(cast, shelf, version.id, begun)
     await dearer(cast, version.id, SEAT, begun + DAY)
-    await repricing.reprice(begun + DAY)
+    await repricing.reprice_subscriptions(begun + DAY)
     shelf.subscriptions[one.id] = one  # the other one has looked before
-    await repricing.reprice(begun + DAY)
+    await repricing.reprice_subscriptions(begun + DAY)
     first, second = shelf.changes
     assert first == second  # with one key, which the provider takes for one
 
 
-async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: Shelf) -> None:
-    version, begun = await selling.sold(cast, SEAT, for_tenant=cast.acme), now()
+async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: RecordingProvider) -> None:
+    version, begun = await sold_plans.publish_with_prices(cast, SEAT, for_tenant=cast.acme), now()
     one = await subscribed(cast, shelf, version.id, begun)
     new = await dearer(cast, version.id, SEAT, begun + DAY)
-    assert await repricing.reprice(begun + DAY) == 1
+    assert await repricing.reprice_subscriptions(begun + DAY) == 1
     assert held(shelf, one) == {"seat": new.id}
 
 
 async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
-    cast: Cast, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, shelf: RecordingProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tenant in (cast.acme, cast.globex):
         async with db.transaction(tenant_id=tenant) as session:
@@ -204,5 +206,5 @@ async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
         raise ZeroDivisionError
 
     monkeypatch.setattr(repricing.repository, "list_held", wrong)
-    assert await repricing.reprice() == 0
+    assert await repricing.reprice_subscriptions() == 0
     assert {cast.acme, cast.globex} <= set(asked)

@@ -6,28 +6,36 @@ from typing import Any
 
 import pytest
 
-from shared.billing import changes, checkout, customers, endings, invoices, overview, portal
-from shared.billing.changes import Wish
+from shared.billing import customers
 from shared.billing.provider import ProviderDown, ProviderRefused
+from shared.billing.subscriptions import (
+    cancellation,
+    changes,
+    checkout,
+    invoices,
+    overview,
+    portal,
+)
+from shared.billing.subscriptions.changes import ChangeRequest
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.entitlements import holdings
-from tests.billing import market
-from tests.billing.memory_provider import MemoryProvider
+from shared.entitlements import assignments
 from tests.conftest import Cast, Person
+from tests.support.billing import shared_provider
+from tests.support.billing.memory_provider import MemoryProvider
 
 STARTER, PRO, BUSINESS, SEATS = "plv_starter_1", "plv_pro_1", "plv_business_1", "plv_extra_seats_1"
 
 
 @pytest.fixture
 async def seller() -> AsyncIterator[MemoryProvider]:
-    yield await market.open_()
-    market.close()
+    yield await shared_provider.install_provider()
+    shared_provider.remove_provider()
 
 
 async def orders(person: Person, version_id: str, period: str = "month", *, seats: int = 3) -> str:
     async with person.ctx() as ctx:
         order = await checkout.prepare(ctx, version_id, period, seats=seats)
-    return await checkout.go(order)
+    return await checkout.submit(order)
 
 
 async def subscribes(
@@ -39,25 +47,25 @@ async def subscribes(
         seller.deals[deal].ends = seller.clock
         seller.deals[deal].trial_until = seller.clock
         seller.advance(timedelta(seconds=1))
-    assert await market.comes_back(person)
+    assert await shared_provider.return_from_provider(person)
     return deal
 
 
-async def sees(person: Person) -> overview.Overview:
+async def sees(person: Person) -> overview.BillingOverview:
     async with person.ctx() as ctx:
-        return await overview.read(ctx)
+        return await overview.get_overview(ctx)
 
 
-async def offered(person: Person, wish: Wish) -> changes.Offered:
+async def offered(person: Person, wish: ChangeRequest) -> changes.Quote:
     async with person.ctx() as ctx:
-        change = await changes.weigh(ctx, wish)
-    return await changes.preview(change)
+        change = await changes.plan_change(ctx, wish)
+    return await changes.quote_change(change)
 
 
-async def confirms(person: Person, shown: changes.Offered) -> bool:
+async def confirms(person: Person, shown: changes.Quote) -> bool:
     async with person.ctx() as ctx:
         await changes.prepare(ctx, shown)
-    return await changes.go(shown)
+    return await changes.submit(shown)
 
 
 async def room(person: Person) -> int | None:
@@ -70,16 +78,16 @@ async def test_a_plan_is_there_when_the_provider_says_so_and_not_before(
 ) -> None:
     await cast.gil.gets("free")
     url = await orders(cast.gil, PRO, seats=4)
-    await market.comes_back(cast.gil)
+    await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         assert ctx.rights.plan == "free"
     seller.pay(url)
-    await market.comes_back(cast.gil)
+    await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("pro", 4)
-    held = (await sees(cast.gil)).held
+    held = (await sees(cast.gil)).subscription
     assert held is not None
-    assert (held.seats, held.period, held.told.status) == (4, "month", "trialing")
+    assert (held.seats, held.period, held.snapshot.status) == (4, "month", "trialing")
 
 
 async def test_a_double_click_is_one_order(cast: Cast, seller: MemoryProvider) -> None:
@@ -98,8 +106,8 @@ async def test_nobody_buys_a_second_subscription(cast: Cast, seller: MemoryProvi
 
 async def test_a_trial_is_given_once(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
-    await seller.cancel(deal, at_period_end=False, key="x")
-    await market.comes_back(cast.gil)
+    await seller.cancel_subscription(deal, at_period_end=False, key="x")
+    await shared_provider.return_from_provider(cast.gil)
     assert (await sees(cast.gil)).ended_at is not None
     assert seller.carts[await orders(cast.gil, PRO)].trial_days == 0
 
@@ -121,13 +129,13 @@ async def test_what_cannot_be_ordered(
 ) -> None:
     with pytest.raises(refusal):
         await orders(cast.ann, version, period, seats=seats)
-    assert "checkout" not in seller.asked[-1:]
+    assert "checkout" not in seller.calls[-1:]
 
 
 async def test_a_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, Wish(version_id=BUSINESS, seats=3))
-    assert shown.change.then == 19_900 + 3 * 1_500
+    shown = await offered(cast.gil, ChangeRequest(version_id=BUSINESS, seats=3))
+    assert shown.change.new_amount == 19_900 + 3 * 1_500
     assert sum(one.amount for one in shown.preview.lines if one.proration) > 0
     assert await confirms(cast.gil, shown)
     pending = sum(one.amount for one in seller.deals[deal].pending)
@@ -138,12 +146,12 @@ async def test_a_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider)
 
 async def test_a_confirmation_sent_again_changes_nothing_more(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, Wish(seats=5))
+    shown = await offered(cast.gil, ChangeRequest(seats=5))
     assert await confirms(cast.gil, shown)
     pending = list(seller.deals[deal].pending)
     with pytest.raises(Conflict):
         await confirms(cast.gil, shown)
-    await changes.go(shown)  # as after an answer that never came
+    await changes.submit(shown)  # as after an answer that never came
     assert seller.deals[deal].pending == pending
 
 
@@ -151,24 +159,24 @@ async def test_a_sum_that_no_longer_holds_is_shown_anew(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subscribes(seller, cast.gil)
-    first = await offered(cast.gil, Wish(seats=5))
-    assert await confirms(cast.gil, await offered(cast.gil, Wish(seats=4)))
+    first = await offered(cast.gil, ChangeRequest(seats=5))
+    assert await confirms(cast.gil, await offered(cast.gil, ChangeRequest(seats=4)))
     with pytest.raises(Conflict) as caught:
         await confirms(cast.gil, first)
-    assert caught.value.reason == changes.STALE
-    again = await offered(cast.gil, Wish(seats=5))
-    monkeypatch.setattr(changes, "FRESH", timedelta(0))
+    assert caught.value.reason == changes.QUOTE_OUTDATED
+    again = await offered(cast.gil, ChangeRequest(seats=5))
+    monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
     with pytest.raises(Conflict) as late:
         await confirms(cast.gil, again)
-    assert late.value.reason == changes.STALE
+    assert late.value.reason == changes.QUOTE_OUTDATED
 
 
 async def test_seats_do_not_fall_below_those_in_use(cast: Cast, seller: MemoryProvider) -> None:
     await subscribes(seller, cast.ann, seats=5)
     with pytest.raises(Conflict, match="3 are in use") as caught:
-        await offered(cast.ann, Wish(seats=2))
+        await offered(cast.ann, ChangeRequest(seats=2))
     assert caught.value.next_step == "Remove 1 member or invitation first."
-    assert await confirms(cast.ann, await offered(cast.ann, Wish(seats=3)))
+    assert await confirms(cast.ann, await offered(cast.ann, ChangeRequest(seats=3)))
     assert await room(cast.ann) == 3
 
 
@@ -176,9 +184,9 @@ async def test_an_add_on_counts_at_once_and_stays_until_it_is_paid_for(
     cast: Cast, seller: MemoryProvider
 ) -> None:
     deal = await subscribes(seller, cast.gil, STARTER)
-    assert await confirms(cast.gil, await offered(cast.gil, Wish(addon_id=SEATS, addons=1)))
+    assert await confirms(cast.gil, await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1)))
     assert await room(cast.gil) == 20
-    shown = await offered(cast.gil, Wish(addon_id=SEATS, addons=0))
+    shown = await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=0))
     assert (shown.change.prorate, shown.preview.lines) == (False, ())
     before = list(seller.deals[deal].pending)
     assert await confirms(cast.gil, shown)
@@ -187,10 +195,10 @@ async def test_an_add_on_counts_at_once_and_stays_until_it_is_paid_for(
     (kept,) = seller.deals[deal].notes
     assert kept.until == seller.deals[deal].ends
     async with cast.gil.ctx() as ctx:
-        known, _ = await holdings.facts(ctx)
+        known, _ = await assignments.get_snapshot(ctx)
         assert [row.ends_at for row, _ in known.addons] == [kept.until]
 
-    back = await offered(cast.gil, Wish(addon_id=SEATS, addons=1))
+    back = await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1))
     assert back.change.prorate is False
     assert await confirms(cast.gil, back)
     assert seller.deals[deal].pending == before  # paid for already
@@ -201,18 +209,18 @@ async def test_cancelled_with_the_period_and_taken_back(cast: Cast, seller: Memo
     deal = await subscribes(seller, cast.gil)
     for _ in range(2):  # another time is another act
         async with cast.gil.ctx() as ctx:
-            ending = await endings.prepare_cancel(ctx, "unused", "We were too few")
-        assert await endings.go(ending)
+            ending = await cancellation.prepare_cancel(ctx, "unused", "We were too few")
+        assert await cancellation.submit(ending)
         assert seller.deals[deal].stops == seller.deals[deal].ends
         async with cast.gil.ctx() as ctx:
             assert ctx.rights.plan == "pro"
             with pytest.raises(Conflict):
-                await endings.prepare_cancel(ctx, "unused")
+                await cancellation.prepare_cancel(ctx, "unused")
         with pytest.raises(Conflict, match="cancelled"):
-            await offered(cast.gil, Wish(seats=9))
+            await offered(cast.gil, ChangeRequest(seats=9))
         async with cast.gil.ctx() as ctx:
-            resumed = await endings.prepare_resume(ctx)
-        assert await endings.go(resumed)
+            resumed = await cancellation.prepare_resume(ctx)
+        assert await cancellation.submit(resumed)
         assert seller.deals[deal].stops is None
 
 
@@ -220,7 +228,7 @@ async def test_a_provider_that_is_down_leaves_everything_as_it_was(
     cast: Cast, seller: MemoryProvider
 ) -> None:
     deal = await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, Wish(seats=6))
+    shown = await offered(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="change")
     with pytest.raises(Conflict, match="does not answer") as caught:
         await confirms(cast.gil, shown)
@@ -230,15 +238,15 @@ async def test_a_provider_that_is_down_leaves_everything_as_it_was(
     assert seller.deals[deal].positions[0].count == 6
     seller.fail_next(ProviderRefused("Your card was declined.", "card_declined"), verb="change")
     with pytest.raises(Conflict, match=r"Your card was declined\."):
-        await confirms(cast.gil, await offered(cast.gil, Wish(seats=7)))
+        await confirms(cast.gil, await offered(cast.gil, ChangeRequest(seats=7)))
 
 
 async def test_a_lost_look_is_said_and_the_webhook_brings_it(cast: Cast, seller: MemoryProvider) -> None:
     await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, Wish(seats=6))
+    shown = await offered(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="fetch")
     assert await confirms(cast.gil, shown) is False
-    assert await market.comes_back(cast.gil)
+    assert await shared_provider.return_from_provider(cast.gil)
     assert (await sees(cast.gil)).held.seats == 6  # type: ignore[union-attr]
 
 
@@ -246,12 +254,12 @@ async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvid
     deal = await subscribes(seller, cast.gil)
     for _ in range(3):
         seller.advance(timedelta(days=31))
-    await market.comes_back(cast.gil)
+    await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         first = await invoices.list_invoices(ctx, limit=2)
         rest = await invoices.list_invoices(ctx, after=first.older, limit=50)
         found = [one.id for one in (*first.rows, *rest.rows)]
-        assert len(found) == len(set(found)) == len(seller._billed(seller.deals[deal].buyer))
+        assert len(found) == len(set(found)) == len(seller._build_invoices(seller.deals[deal].buyer))
         assert (await invoices.get_invoice(ctx, found[0])).id == found[0]
         with pytest.raises(Invalid):
             await invoices.list_invoices(ctx, after="nonsense")
@@ -267,16 +275,16 @@ async def test_who_may_not_pay_is_refused_before_anything_is_read(
     cast: Cast, seller: MemoryProvider, who: str
 ) -> None:
     person: Person = getattr(cast, who)
-    seller.asked.clear()
+    seller.calls.clear()
 
     async def verbs(ctx: Any) -> list[Any]:
         return [
             checkout.prepare(ctx, PRO, "month"),
-            changes.weigh(ctx, Wish(seats=1)),
-            endings.prepare_cancel(ctx, "unused"),
-            endings.prepare_resume(ctx),
+            changes.plan_change(ctx, ChangeRequest(seats=1)),
+            cancellation.prepare_cancel(ctx, "unused"),
+            cancellation.prepare_resume(ctx),
             portal.prepare(ctx),
-            overview.read(ctx),
+            overview.get_overview(ctx),
             invoices.list_invoices(ctx),
         ]
 
@@ -284,13 +292,13 @@ async def test_who_may_not_pay_is_refused_before_anything_is_read(
         for verb in await verbs(ctx):
             with pytest.raises(Refused):
                 await verb
-    assert seller.asked == []
+    assert seller.calls == []
 
 
 async def test_the_portal_knows_the_way_back(cast: Cast, seller: MemoryProvider) -> None:
     async with cast.gil.ctx() as ctx:
         visit = await portal.prepare(ctx)
-    assert visit.address.endswith(f"/t/{cast.gil.slug}/billing?back=portal")
-    url = await portal.go(visit)
+    assert visit.return_url.endswith(f"/t/{cast.gil.slug}/billing?back=portal")
+    url = await portal.submit(visit)
     async with cast.gil.ctx() as ctx:
-        assert url.endswith(await customers.find(ctx))
+        assert url.endswith(await customers.find_id(ctx))

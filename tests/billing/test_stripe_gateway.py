@@ -9,30 +9,32 @@ import pytest
 import stripe
 from starlette.requests import Request
 
-from shared.billing import provider, stripe_gateway, stripe_refusals, stripe_wire
-from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused, TooMany
-from shared.billing.stripe_gateway import StripeGateway
-from shared.billing.stripe_pace import Pace
-from tests.billing.stub import Answer, Stub, refusal, stub
+from shared.billing import provider
+from shared.billing.provider import KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
+from shared.billing.stripe_adapter import errors, transport
+from shared.billing.stripe_adapter import gateway as stripe_gateway
+from shared.billing.stripe_adapter.gateway import StripeGateway
+from shared.billing.stripe_adapter.rate_limit import RateLimiter
+from tests.support.billing.stub_server import StubResponse, StubServer, build_error, run_stub
 
 KEY = "sk_test_gateway"
-NOTHING = Answer(body={"object": "list", "data": [], "has_more": False, "url": "/v1/nothing"})
+NOTHING = StubResponse(body={"object": "list", "data": [], "has_more": False, "url": "/v1/nothing"})
 
 
 @pytest.fixture(scope="module")
-async def server(anyio_backend: str) -> AsyncIterator[Stub]:
-    async with stub() as one:
+async def server(anyio_backend: str) -> AsyncIterator[StubServer]:
+    async with run_stub() as one:
         yield one
 
 
 @pytest.fixture
-def there(server: Stub) -> Stub:
-    server.forget()
+def there(server: StubServer) -> StubServer:
+    server.reset()
     return server
 
 
 @pytest.fixture
-async def gateway(there: Stub) -> AsyncIterator[StripeGateway]:
+async def gateway(there: StubServer) -> AsyncIterator[StripeGateway]:
     one = StripeGateway(KEY, there.url)
     yield one
     await one.close()
@@ -46,14 +48,14 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(self: object, seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(stripe_wire.Wire, "sleep_async", sleep)
+    monkeypatch.setattr(transport.StripeTransport, "sleep_async", sleep)
     return found
 
 
-async def test_who_stands_behind_the_key(gateway: StripeGateway, there: Stub) -> None:
-    assert await gateway.whoami() == "acct_1"
-    assert there.asked[0][2]["authorization"] == f"Bearer {KEY}"
-    assert there.asked[0][2]["stripe-version"] == stripe.api_version
+async def test_who_stands_behind_the_key(gateway: StripeGateway, there: StubServer) -> None:
+    assert await gateway.get_account_id() == "acct_1"
+    assert there.requests[0][2]["authorization"] == f"Bearer {KEY}"
+    assert there.requests[0][2]["stripe-version"] == stripe.api_version
 
 
 def test_all_four_addresses_move_together() -> None:
@@ -70,115 +72,123 @@ def test_no_live_key_is_shown_to_a_stand_in(key: str) -> None:
 
 
 async def test_a_fault_of_theirs_is_tried_again_under_one_key(
-    gateway: StripeGateway, there: Stub, slept: list[float]
+    gateway: StripeGateway, there: StubServer, slept: list[float]
 ) -> None:
-    there.script = [NOTHING, refusal(500, kind="api_error"), refusal(503, kind="api_error")]
-    there.usual = lambda _: Answer(body={"id": "cbtxn_1", "object": "customer_balance_transaction"})
-    assert await gateway.credit("cus_1", 500, "usd", "Sorry", "adj_1") == "cbtxn_1"
-    assert [headers["idempotency-key"] for _, _, headers in there.asked[1:]] == ["adj_1"] * 3
+    there.responses = [NOTHING, build_error(500, kind="api_error"), build_error(503, kind="api_error")]
+    there.default_response = lambda _: StubResponse(
+        body={"id": "cbtxn_1", "object": "customer_balance_transaction"}
+    )
+    assert await gateway.add_credit("cus_1", 500, "usd", "Sorry", "adj_1") == "cbtxn_1"
+    assert [headers["idempotency-key"] for _, _, headers in there.requests[1:]] == ["adj_1"] * 3
     assert len(slept) == 2
 
 
-async def test_a_fault_that_stays_is_told(gateway: StripeGateway, there: Stub, slept: list[float]) -> None:
-    there.script = [refusal(500, kind="api_error")] * 3
+async def test_a_fault_that_stays_is_told(
+    gateway: StripeGateway, there: StubServer, slept: list[float]
+) -> None:
+    there.responses = [build_error(500, kind="api_error")] * 3
     with pytest.raises(ProviderDown):
-        await gateway.whoami()
-    assert len(there.asked) == 3
+        await gateway.get_account_id()
+    assert len(there.requests) == 3
 
 
 async def test_what_was_lost_on_the_way_is_asked_again(
-    gateway: StripeGateway, there: Stub, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, there: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_wire, "TRY_S", 0.1)
-    there.script = [Answer(after=0.3)]
-    assert await gateway.whoami() == "acct_1"
-    assert len(there.asked) == 2
+    monkeypatch.setattr(transport, "ATTEMPT_TIMEOUT_S", 0.1)
+    there.responses = [StubResponse(delay_s=0.3)]
+    assert await gateway.get_account_id() == "acct_1"
+    assert len(there.requests) == 2
 
 
 async def test_nobody_waits_longer_than_for_the_longest_call(
-    gateway: StripeGateway, there: Stub, monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, there: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_refusals, "LONGEST_CALL_S", 0.2)
-    there.script = [Answer(after=0.5)]
+    monkeypatch.setattr(errors, "LONGEST_CALL_S", 0.2)
+    there.responses = [StubResponse(delay_s=0.5)]
     began = time.monotonic()
     with pytest.raises(ProviderDown):
-        await gateway.whoami()
+        await gateway.get_account_id()
     assert time.monotonic() - began < 0.45
-    assert stripe_wire.CONNECT_S <= 3
-    assert stripe_wire.TRY_S <= 8
-    assert provider.LONGEST_CALL_S <= 25
+    assert transport.CONNECT_TIMEOUT_S <= 3
+    assert transport.ATTEMPT_TIMEOUT_S <= 8
+    assert provider.MAX_CALL_S <= 25
 
 
 async def test_nobody_there(slept: list[float]) -> None:
     one = StripeGateway(KEY, "http://127.0.0.1:1")
     with pytest.raises(ProviderDown):
-        await one.whoami()
+        await one.get_account_id()
     await one.close()
 
 
-async def test_asked_too_often_waits_as_told(gateway: StripeGateway, there: Stub, slept: list[float]) -> None:
-    there.script = [refusal(429, "rate_limit", retry_after="0.2")]
+async def test_asked_too_often_waits_as_told(
+    gateway: StripeGateway, there: StubServer, slept: list[float]
+) -> None:
+    there.responses = [build_error(429, "rate_limit", retry_after="0.2")]
     began = time.monotonic()
-    assert await gateway.whoami() == "acct_1"
+    assert await gateway.get_account_id() == "acct_1"
     assert slept == [0.2]
     assert time.monotonic() - began >= 0.19  # whoever else would ask waits as well
 
 
 async def test_asked_too_often_for_long_is_told_with_how_long(
-    gateway: StripeGateway, there: Stub, slept: list[float]
+    gateway: StripeGateway, there: StubServer, slept: list[float]
 ) -> None:
-    there.script = [refusal(429, "rate_limit", retry_after="30")]
-    with pytest.raises(TooMany) as told:
-        await gateway.whoami()
-    assert told.value.wait == 30
-    assert len(there.asked) == 1
-    with pytest.raises(TooMany):  # and is not asked meanwhile
-        await gateway.whoami()
-    assert len(there.asked) == 1
+    there.responses = [build_error(429, "rate_limit", retry_after="30")]
+    with pytest.raises(ProviderBusy) as told:
+        await gateway.get_account_id()
+    assert told.value.retry_after_s == 30
+    assert len(there.requests) == 1
+    with pytest.raises(ProviderBusy):  # and is not asked meanwhile
+        await gateway.get_account_id()
+    assert len(there.requests) == 1
 
 
-async def test_asked_too_often_three_times(gateway: StripeGateway, there: Stub, slept: list[float]) -> None:
-    there.script = [refusal(429, "rate_limit", retry_after="0.01")] * 3
-    with pytest.raises(TooMany):
-        await gateway.whoami()
-    assert len(there.asked) == 3
+async def test_asked_too_often_three_times(
+    gateway: StripeGateway, there: StubServer, slept: list[float]
+) -> None:
+    there.responses = [build_error(429, "rate_limit", retry_after="0.01")] * 3
+    with pytest.raises(ProviderBusy):
+        await gateway.get_account_id()
+    assert len(there.requests) == 3
 
 
 async def test_without_a_word_the_pause_grows(
-    gateway: StripeGateway, there: Stub, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, there: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "hold", lambda self, seconds: None)
-    there.script = [refusal(429, "lock_timeout")] * 2
-    await gateway.whoami()
+    monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: None)
+    there.responses = [build_error(429, "lock_timeout")] * 2
+    await gateway.get_account_id()
     assert 0.25 <= slept[0] <= 0.5 <= slept[1] <= 1.0
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_key_that_is_not_taken(gateway: StripeGateway, there: Stub, status: int) -> None:
-    there.script = [refusal(status, "api_key_expired", "Expired API Key provided.")]
+async def test_a_key_that_is_not_taken(gateway: StripeGateway, there: StubServer, status: int) -> None:
+    there.responses = [build_error(status, "api_key_expired", "Expired API Key provided.")]
     with pytest.raises(KeyRefused):
-        await gateway.whoami()
-    assert len(there.asked) == 1
+        await gateway.get_account_id()
+    assert len(there.requests) == 1
 
 
-async def test_a_declined_card_says_so(gateway: StripeGateway, there: Stub) -> None:
-    there.script = [
+async def test_a_declined_card_says_so(gateway: StripeGateway, there: StubServer) -> None:
+    there.responses = [
         NOTHING,
-        refusal(402, "card_declined", "Your card was declined.", kind="card_error"),
+        build_error(402, "card_declined", "Your card was declined.", kind="card_error"),
     ]
     with pytest.raises(ProviderRefused) as told:
-        await gateway.refund("in_1", 100, "adj_1")
-    assert (told.value.said, told.value.code) == ("Your card was declined.", "card_declined")
+        await gateway.refund_invoice("in_1", 100, "adj_1")
+    assert (told.value.message, told.value.code) == ("Your card was declined.", "card_declined")
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, "this is no JSON"),
-        Answer(200, []),
-        Answer(403, {"error": "a proxy that has its own ideas"}),
-        Answer(502, "<html>Bad gateway</html>", {"stripe-should-retry": "false"}),
-        Answer(
+        StubResponse(200, "this is no JSON"),
+        StubResponse(200, []),
+        StubResponse(403, {"error": "a proxy that has its own ideas"}),
+        StubResponse(502, "<html>Bad gateway</html>", {"stripe-should-retry": "false"}),
+        StubResponse(
             409,
             {"error": {"type": "invalid_request_error", "message": "Busy"}},
             {"stripe-should-retry": "false"},
@@ -186,67 +196,67 @@ async def test_a_declined_card_says_so(gateway: StripeGateway, there: Stub) -> N
     ],
 )
 async def test_what_is_no_answer_is_worth_another_try(
-    gateway: StripeGateway, there: Stub, answer: Answer
+    gateway: StripeGateway, there: StubServer, answer: StubResponse
 ) -> None:
-    there.script = [answer]
+    there.responses = [answer]
     with pytest.raises(ProviderDown):
-        await gateway.whoami()
+        await gateway.get_account_id()
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        refusal(400, "parameter_unknown", "Received unknown parameter: x"),
-        refusal(400, "", "Keys for idempotent requests", kind="idempotency_error"),
-        refusal(404, "resource_missing", "No such customer: 'cus_1'"),
-        refusal(501, "", "Not built", kind="api_error", stripe_should_retry="false"),
+        build_error(400, "parameter_unknown", "Received unknown parameter: x"),
+        build_error(400, "", "Keys for idempotent requests", kind="idempotency_error"),
+        build_error(404, "resource_missing", "No such customer: 'cus_1'"),
+        build_error(501, "", "Not built", kind="api_error", stripe_should_retry="false"),
     ],
 )
-async def test_a_no_is_told_at_once(gateway: StripeGateway, there: Stub, answer: Answer) -> None:
-    there.script = [answer]
+async def test_a_no_is_told_at_once(gateway: StripeGateway, there: StubServer, answer: StubResponse) -> None:
+    there.responses = [answer]
     with pytest.raises(ProviderRefused):
-        await gateway.portal("cus_1", "http://localhost:3000")
-    assert len(there.asked) == 1
+        await gateway.create_portal("cus_1", "http://localhost:3000")
+    assert len(there.requests) == 1
 
 
-async def test_who_was_never_here_is_not_deleted(gateway: StripeGateway, there: Stub) -> None:
+async def test_who_was_never_here_is_not_deleted(gateway: StripeGateway, there: StubServer) -> None:
     """A key of another account must not take everybody's access away."""
-    there.script = [refusal(404, "resource_missing", "No such customer: 'cus_1'")]
+    there.responses = [build_error(404, "resource_missing", "No such customer: 'cus_1'")]
     with pytest.raises(ProviderRefused):
-        await gateway.fetch("cus_1")
+        await gateway.fetch_customer("cus_1")
 
 
 async def test_after_some_failures_nobody_waits(
-    gateway: StripeGateway, there: Stub, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, there: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway._wire._circuit, "_rest", 0.2)
-    there.usual = lambda _: refusal(500, kind="api_error")
+    monkeypatch.setattr(gateway._transport._circuit_breaker, "_cooldown", 0.2)
+    there.default_response = lambda _: build_error(500, kind="api_error")
     for _ in range(2):
         with pytest.raises(ProviderDown):
-            await gateway.whoami()
-    asked = len(there.asked)
+            await gateway.get_account_id()
+    asked = len(there.requests)
     assert asked == 5  # the sixth try was not made
     began = time.monotonic()
     with pytest.raises(ProviderDown):
-        await gateway.whoami()
-    assert len(there.asked) == asked
+        await gateway.get_account_id()
+    assert len(there.requests) == asked
     assert time.monotonic() - began < 0.05
-    there.usual = lambda _: Answer()
+    there.default_response = lambda _: StubResponse()
     await asyncio.sleep(0.2)
-    assert await gateway.whoami() == "acct_1"
-    assert await gateway.whoami() == "acct_1"
+    assert await gateway.get_account_id() == "acct_1"
+    assert await gateway.get_account_id() == "acct_1"
 
 
-async def test_every_request_takes_its_turn(gateway: StripeGateway, there: Stub) -> None:
-    gateway._wire._pace = Pace("one", rate=50, burst=2)
+async def test_every_request_takes_its_turn(gateway: StripeGateway, there: StubServer) -> None:
+    gateway._transport._rate_limiter = RateLimiter("one", rate=50, burst=2)
     began = time.monotonic()
-    await asyncio.gather(*(gateway.whoami() for _ in range(8)))
+    await asyncio.gather(*(gateway.get_account_id() for _ in range(8)))
     assert time.monotonic() - began > 0.11  # the last of eight waits for six others
 
 
-async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, there: Stub) -> None:
-    there.script = [Answer(after=0.4)] * 3
-    waiting = [asyncio.create_task(gateway.whoami()) for _ in range(3)]
+async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, there: StubServer) -> None:
+    there.responses = [StubResponse(delay_s=0.4)] * 3
+    waiting = [asyncio.create_task(gateway.get_account_id()) for _ in range(3)]
     ticks, longest, last = 0, 0.0, time.monotonic()
     while not all(task.done() for task in waiting):
         await asyncio.sleep(0.005)
@@ -261,58 +271,58 @@ async def test_no_call_of_the_sdk_can_block(gateway: StripeGateway) -> None:
         gateway._client.v1.accounts.retrieve_current()
 
 
-async def test_one_gateway_for_an_account(there: Stub) -> None:
-    one = stripe_gateway.gateway(KEY, there.url)
-    assert stripe_gateway.gateway(KEY, there.url) is one
-    assert stripe_gateway.gateway("sk_test_other", there.url) is not one
-    await stripe_gateway.close()
-    assert stripe_gateway.gateway(KEY, there.url) is not one
-    await stripe_gateway.close()
+async def test_one_gateway_for_an_account(there: StubServer) -> None:
+    one = stripe_gateway.get_gateway(KEY, there.url)
+    assert stripe_gateway.get_gateway(KEY, there.url) is one
+    assert stripe_gateway.get_gateway("sk_test_other", there.url) is not one
+    await stripe_gateway.close_gateways()
+    assert stripe_gateway.get_gateway(KEY, there.url) is not one
+    await stripe_gateway.close_gateways()
 
 
-async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: Stub) -> None:
+async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: StubServer) -> None:
     many = [
         {"id": f"sub_{n:03}", "object": "subscription", "status": "canceled", "created": n}
         for n in range(250)
     ]
 
-    def usual(request: Request) -> Answer:
+    def usual(request: Request) -> StubResponse:
         path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
-            return Answer(body={"id": "cus_1", "object": "customer"})
+            return StubResponse(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/subscriptions"):
             assert query["status"] == "all"
             ids = [one["id"] for one in many]
             start = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
             page = many[start : start + int(query["limit"])]
-            return Answer(
+            return StubResponse(
                 body=listing(page, more=start + len(page) < len(many)) | {"url": "/v1/subscriptions"}
             )
-        return Answer(body=listing([]))
+        return StubResponse(body=listing([]))
 
-    there.usual = usual
-    found = await gateway.fetch("cus_1")
+    there.default_response = usual
+    found = await gateway.fetch_customer("cus_1")
     assert [one.id for one in found.subscriptions] == [one["id"] for one in many]
 
 
-async def test_the_newest_invoices_and_all_that_are_open(gateway: StripeGateway, there: Stub) -> None:
-    def usual(request: Request) -> Answer:
+async def test_the_newest_invoices_and_all_that_are_open(gateway: StripeGateway, there: StubServer) -> None:
+    def usual(request: Request) -> StubResponse:
         path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
-            return Answer(body={"id": "cus_1", "object": "customer"})
+            return StubResponse(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/lines"):
-            return Answer(body=listing([{"id": "il_2", "object": "line_item", "amount": 2}]))
+            return StubResponse(body=listing([{"id": "il_2", "object": "line_item", "amount": 2}]))
         if not path.endswith("/invoices"):
-            return Answer(body=listing([]))
+            return StubResponse(body=listing([]))
         if query.get("status") == "open":
-            return Answer(body=listing([bill("in_1"), bill("in_old")]))
-        return Answer(body=listing([bill("in_2", more=True), bill("in_1")], more=True))
+            return StubResponse(body=listing([bill("in_1"), bill("in_old")]))
+        return StubResponse(body=listing([bill("in_2", more=True), bill("in_1")], more=True))
 
-    there.usual = usual
-    found = await gateway.fetch("cus_1")
+    there.default_response = usual
+    found = await gateway.fetch_customer("cus_1")
     assert sorted(one.id for one in found.invoices) == ["in_1", "in_2", "in_old"]
     assert [line.amount for one in found.invoices for line in one.lines if one.id == "in_2"] == [2]
-    assert not [path for _, path, _ in there.asked if "search" in path]
+    assert not [path for _, path, _ in there.requests if "search" in path]
 
 
 def bill(id_: str, *, more: bool = False) -> dict[str, object]:
@@ -323,11 +333,11 @@ def listing(data: list[object] | list[dict[str, object]], *, more: bool = False)
     return {"object": "list", "data": data, "has_more": more, "url": "/v1/some"}
 
 
-async def test_usage_that_is_known_already_is_a_success(gateway: StripeGateway, there: Stub) -> None:
+async def test_usage_that_is_known_already_is_a_success(gateway: StripeGateway, there: StubServer) -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
     known = "An event already exists with identifier u1."
-    there.script = [refusal(400, said=known, stripe_should_retry="false")]
+    there.responses = [build_error(400, message=known, stripe_should_retry="false")]
     await gateway.report_usage("cus_1", "api_calls", 5, at, "u1")
-    there.script = [refusal(400, said="Events are at most 35 days old.")]
+    there.responses = [build_error(400, message="Events are at most 35 days old.")]
     with pytest.raises(ProviderRefused):
         await gateway.report_usage("cus_1", "api_calls", 5, at, "u2")

@@ -10,37 +10,37 @@ import pytest
 import stripe
 
 from shared.billing.provider import CheckoutOrder, OrderLine, PriceTag, ProviderRefused
-from shared.billing.stripe_gateway import StripeGateway
+from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox.store import Sandbox
-from tests.billing import worlds
-from tests.billing.worlds import CALLS, FLAT, SEAT, AtStripe
+from tests.support.billing import provider_scenarios
+from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, StripeWorld
 
 
 @pytest.fixture(scope="module")
 async def stand_in(anyio_backend: str) -> AsyncIterator[tuple[Sandbox, str]]:
-    async with worlds.stripe() as one:
+    async with provider_scenarios.run_stripe() as one:
         yield one
 
 
 @pytest.fixture
-async def world(stand_in: tuple[Sandbox, str]) -> AsyncIterator[AtStripe]:
-    one = AtStripe(*stand_in)
+async def world(stand_in: tuple[Sandbox, str]) -> AsyncIterator[StripeWorld]:
+    one = StripeWorld(*stand_in)
     yield one
     await one.provider.close()
 
 
 @pytest.fixture
-def sdk(world: AtStripe) -> stripe.StripeClient:
+def sdk(world: StripeWorld) -> stripe.StripeClient:
     return world.provider._client
 
 
 @pytest.fixture
-async def customer(world: AtStripe) -> str:
+async def customer(world: StripeWorld) -> str:
     return await world.provider.create_customer("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme")
 
 
 async def test_whose_customer_it_is_stands_in_its_metadata(
-    sdk: stripe.StripeClient, customer: str, world: AtStripe
+    sdk: stripe.StripeClient, customer: str, world: StripeWorld
 ) -> None:
     found = await sdk.v1.customers.retrieve_async(customer)
     assert (found.to_dict()["metadata"], found.name, found.email) == (
@@ -48,10 +48,12 @@ async def test_whose_customer_it_is_stands_in_its_metadata(
         "Acme",
         "ann@acme.test",
     )
-    assert len(world.account.all("customer")) == 1
+    assert len(world.account.list_objects("customer")) == 1
 
 
-async def test_a_trial_that_paused_goes_on(world: AtStripe, sdk: stripe.StripeClient, customer: str) -> None:
+async def test_a_trial_that_paused_goes_on(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
     price = await world.provider.push_price(FLAT)
     made = await sdk.v1.subscriptions.create_async(
         {
@@ -61,41 +63,41 @@ async def test_a_trial_that_paused_goes_on(world: AtStripe, sdk: stripe.StripeCl
             "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
         }
     )
-    (one,) = (await world.provider.fetch(customer)).subscriptions
+    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
     assert one.after_trial == "pause"
     world.advance(timedelta(days=7, hours=2))
-    (one,) = (await world.provider.fetch(customer)).subscriptions
+    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
     assert one.status == "paused"
     world.set_card(customer, pays=True)
     for _ in range(2):
-        await world.provider.resume(made.id, "resume_1")
-    (one,) = (await world.provider.fetch(customer)).subscriptions
+        await world.provider.resume_subscription(made.id, "resume_1")
+    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
     assert one.status == "active"
 
 
 async def test_more_items_and_lines_than_stripe_shows_at_once(
-    world: AtStripe, sdk: stripe.StripeClient, customer: str
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     tags = [replace(FLAT, id=f"prc_{n}", amount=n) for n in range(1, 13)]
     prices = [await world.provider.push_price(tag) for tag in tags]
     world.pay(
-        await world.provider.checkout(
+        await world.provider.create_checkout(
             _order(customer, *(OrderLine(tag.id, price, 1) for tag, price in zip(tags, prices, strict=True)))
         )
     )
-    state = await world.provider.fetch(customer)
+    state = await world.provider.fetch_customer(customer)
     (one,), (bill,) = state.subscriptions, state.invoices
     assert {line.price_id for line in one.lines} == {tag.id for tag in tags}
     assert sum(line.amount for line in bill.lines) == sum(tag.amount for tag in tags) == bill.total
 
 
 async def test_a_page_tells_whose_order_it_is(
-    world: AtStripe, sdk: stripe.StripeClient, customer: str
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     price = await world.provider.push_price(FLAT)
     order = replace(_order(customer, OrderLine(FLAT.id, price, 1)), trial_days=14)
     session = await sdk.v1.checkout.sessions.retrieve_async(
-        (await world.provider.checkout(order)).rpartition("/")[2]
+        (await world.provider.create_checkout(order)).rpartition("/")[2]
     )
     assert session.client_reference_id == "ten_acme"
     assert session.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
@@ -106,28 +108,28 @@ async def test_a_page_tells_whose_order_it_is(
 
 
 async def test_a_retry_after_others_changed_it_changes_nothing(
-    world: AtStripe, sdk: stripe.StripeClient, customer: str
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     """Only the last key is kept. An older one says no rather than do the old thing again."""
     price = await world.provider.push_price(SEAT)
-    world.pay(await world.provider.checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
-    (one,) = (await world.provider.fetch(customer)).subscriptions
+    world.pay(await world.provider.create_checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
+    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
 
     async def change(quantity: int, key: str) -> int:
         lines = [OrderLine(SEAT.id, price, quantity)]
-        await world.provider.change(one.id, lines, as_of=None, prorate=False, key=key)
-        return (await world.provider.fetch(customer)).subscriptions[0].lines[0].quantity
+        await world.provider.change_subscription(one.id, lines, as_of=None, prorate=False, key=key)
+        return (await world.provider.fetch_customer(customer)).subscriptions[0].lines[0].quantity
 
     assert await change(5, "change_1") == 5
     assert await change(7, "change_2") == 7
     assert await change(9, "change_2") == 7
     with pytest.raises(ProviderRefused):
         await change(6, "change_1")
-    assert (await world.provider.fetch(customer)).subscriptions[0].lines[0].quantity == 7
+    assert (await world.provider.fetch_customer(customer)).subscriptions[0].lines[0].quantity == 7
 
 
 async def test_a_lookup_key_moves_to_the_price_that_is_right(
-    world: AtStripe, sdk: stripe.StripeClient
+    world: StripeWorld, sdk: stripe.StripeClient
 ) -> None:
     there = await world.provider.push_price(SEAT)
     other = await sdk.v1.prices.create_async(
@@ -149,7 +151,7 @@ async def test_a_lookup_key_moves_to_the_price_that_is_right(
 
 
 async def test_a_lookup_key_that_somebody_took_away_comes_back(
-    world: AtStripe, sdk: stripe.StripeClient
+    world: StripeWorld, sdk: stripe.StripeClient
 ) -> None:
     there = await world.provider.push_price(SEAT)
     await sdk.v1.prices.update_async(there, {"lookup_key": "", "active": False})
@@ -160,7 +162,7 @@ async def test_a_lookup_key_that_somebody_took_away_comes_back(
 
 
 async def test_one_meter_for_a_name_however_many_push_at_once(
-    world: AtStripe, sdk: stripe.StripeClient
+    world: StripeWorld, sdk: stripe.StripeClient
 ) -> None:
     tags = [replace(CALLS, id=f"prc_{n}", product_id=f"plv_{n}") for n in range(4)]
     await asyncio.gather(*(world.provider.push_price(tag) for tag in tags))
@@ -170,17 +172,17 @@ async def test_one_meter_for_a_name_however_many_push_at_once(
     assert len(prices) == 4
 
 
-async def test_the_same_price_pushed_by_two_at_once_is_one(world: AtStripe) -> None:
+async def test_the_same_price_pushed_by_two_at_once_is_one(world: StripeWorld) -> None:
     assert len(set(await asyncio.gather(*(world.provider.push_price(SEAT) for _ in range(4))))) == 1
 
 
 async def test_accounts_do_not_see_each_other(
-    world: AtStripe, stand_in: tuple[Sandbox, str], customer: str
+    world: StripeWorld, stand_in: tuple[Sandbox, str], customer: str
 ) -> None:
     other = StripeGateway("sk_test_somebody_else", stand_in[1])
     with pytest.raises(ProviderRefused):
-        await other.fetch(customer)
-    assert await other.whoami() != await world.provider.whoami()
+        await other.fetch_customer(customer)
+    assert await other.get_account_id() != await world.provider.get_account_id()
     await other.close()
 
 
@@ -190,7 +192,7 @@ def _order(customer: str, *lines: OrderLine) -> CheckoutOrder:
         lines=lines,
         trial_days=0,
         return_url="http://localhost:3000/back",
-        leave_url="http://localhost:3000/left",
+        cancel_url="http://localhost:3000/left",
         key="order_1",
-        about={"tenant_id": "ten_acme", "order": "7"},
+        metadata={"tenant_id": "ten_acme", "order": "7"},
     )

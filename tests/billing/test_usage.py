@@ -14,13 +14,13 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
-from tests.billing.shelf import Shelf, put_up
 from tests.conftest import Cast, Person
+from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
-    async with put_up() as shelf:
+async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as shelf:
         yield shelf
 
 
@@ -37,7 +37,7 @@ async def used(who: Person, identifier: str, quantity: int = 3, meter: str = "ap
         return await usage.record(ctx, meter, quantity, now(), identifier)
 
 
-def counted(shelf: Shelf, customer: str) -> list[tuple[str, int]]:
+def counted(shelf: RecordingProvider, customer: str) -> list[tuple[str, int]]:
     """Of this customer: other tests' leave theirs behind."""
     return sorted((meter, quantity) for whose, meter, quantity in shelf.usage.values() if whose == customer)
 
@@ -65,18 +65,20 @@ async def test_what_could_not_be_billed_is_refused(cast: Cast, wrong: dict[str, 
         await used(cast.ann, **{"identifier": "hour-1", **wrong})
 
 
-async def test_what_was_recorded_arrives_once(cast: Cast, shelf: Shelf, customer: str) -> None:
+async def test_what_was_recorded_arrives_once(cast: Cast, shelf: RecordingProvider, customer: str) -> None:
     await used(cast.ann, "hour-1", 3)
     await used(cast.ann, "hour-2", 4)
     await used(cast.gil, "hour-1", 9)  # has no customer at the provider yet
     await usage.report()
     assert counted(shelf, customer) == [("api_calls", 3), ("api_calls", 4)]
     assert all(row.reported_at is not None for row in await rows(cast))
-    calls = shelf.calls
-    assert (await usage.report(), shelf.calls) == (0, calls)
+    calls = shelf.call_count
+    assert (await usage.report(), shelf.call_count) == (0, calls)
 
 
-async def test_an_answer_that_is_lost_counts_nothing_twice(cast: Cast, shelf: Shelf, customer: str) -> None:
+async def test_an_answer_that_is_lost_counts_nothing_twice(
+    cast: Cast, shelf: RecordingProvider, customer: str
+) -> None:
     await used(cast.ann, "hour-1", 3)
     shelf.loses_answers = True
     await usage.report()
@@ -87,25 +89,27 @@ async def test_an_answer_that_is_lost_counts_nothing_twice(cast: Cast, shelf: Sh
     assert counted(shelf, customer) == [("api_calls", 3)]
 
 
-async def test_what_is_refused_holds_up_nothing_else(cast: Cast, shelf: Shelf, customer: str) -> None:
+async def test_what_is_refused_holds_up_nothing_else(
+    cast: Cast, shelf: RecordingProvider, customer: str
+) -> None:
     await used(cast.ann, "hour-1", 3)
     await used(cast.ann, "hour-1", 5, meter="usage_events")
-    shelf.refuses.add("api_calls")
+    shelf.refused_ids.add("api_calls")
     await usage.report()
     assert counted(shelf, customer) == [("usage_events", 5)]
-    shelf.refuses.clear()
+    shelf.refused_ids.clear()
     await usage.report()
     assert counted(shelf, customer) == [("api_calls", 3), ("usage_events", 5)]
 
 
 async def test_what_was_tried_so_long_ago_that_the_provider_forgot_is_left_to_a_person(
-    cast: Cast, shelf: Shelf, customer: str
+    cast: Cast, shelf: RecordingProvider, customer: str
 ) -> None:
     await used(cast.ann, "hour-1", 3)
     shelf.loses_answers = True
     await usage.report()
     async with db.transaction(tenant_id=cast.acme) as session:
-        tried = now() - usage.FORGOTTEN - timedelta(minutes=1)
+        tried = now() - usage.IDENTIFIER_LIFETIME - timedelta(minutes=1)
         await (await session.connection()).execute(sa.update(BillingUsage).values(tried_at=tried))
     shelf.loses_answers = False
     await usage.report()
@@ -121,7 +125,7 @@ async def test_what_was_recorded_never_changes(cast: Cast) -> None:
 
 
 async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
-    cast: Cast, shelf: Shelf, customer: str, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, shelf: RecordingProvider, customer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with db.transaction(tenant_id=cast.globex) as session:
         session.add(BillingCustomer(tenant_id=cast.globex, id=new_id("cus"), account_id=PLATFORM))
@@ -132,6 +136,6 @@ async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
         asked.append(tenant_id)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(usage, "_report", wrong)
+    monkeypatch.setattr(usage, "_report_customer", wrong)
     assert await usage.report() == 0
     assert {cast.acme, cast.globex} <= set(asked)

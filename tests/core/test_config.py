@@ -11,7 +11,7 @@ from shared.core.config import (
     DEMO_PASSWORD,
     DEMO_STRIPE_KEY,
     DEMO_STRIPE_SECRET,
-    Misconfigured,
+    ConfigurationError,
     settings,
 )
 
@@ -53,20 +53,20 @@ def given(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
 
 
 def test_nothing_set_is_development(environment: pytest.MonkeyPatch) -> None:
-    assert not settings().production
+    assert not settings().is_production
     assert settings().tenant_url == "http://localhost:3000"
 
 
 def test_a_name_that_we_do_not_know_is_refused(environment: pytest.MonkeyPatch) -> None:
     given(environment, BULKHEAD_TENANT_ULR="https://app.example.com", BULKHEAD_X="")
-    with pytest.raises(Misconfigured, match=r"BULKHEAD_TENANT_ULR, BULKHEAD_X; see docs/settings\.md"):
+    with pytest.raises(ConfigurationError, match=r"BULKHEAD_TENANT_ULR, BULKHEAD_X; see docs/settings\.md"):
         settings()
 
 
 def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
     given(environment, **SOUND)
-    assert settings().production
-    assert settings().production_traps() == []
+    assert settings().is_production
+    assert settings().find_production_problems() == []
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_production_names_each_trap(
 ) -> None:
     given(environment, **SOUND)
     given(environment, **{name: value})
-    with pytest.raises(Misconfigured, match=said):
+    with pytest.raises(ConfigurationError, match=said):
         settings()
 
 
 def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -> None:
     given(environment, BULKHEAD_ENV="prod")
-    with pytest.raises(Misconfigured) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         settings()
     for name in (
         "BULKHEAD_MASTER_KEYS",
@@ -132,14 +132,14 @@ def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", ["BULKHEAD_TENANT_URL", "BULKHEAD_ADMIN_URL", "BULKHEAD_SANDBOX_URL"])
 def test_an_origin_is_an_origin(environment: pytest.MonkeyPatch, name: str, url: str) -> None:
     given(environment, **{name: url})
-    with pytest.raises(Misconfigured, match=name):
+    with pytest.raises(ConfigurationError, match=name):
         settings()
 
 
 def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch) -> None:
     for key in ("sk_live_1", "rk_live_1"):
         given(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
-        with pytest.raises(Misconfigured, match="a live key must not be shown"):
+        with pytest.raises(ConfigurationError, match="a live key must not be shown"):
             settings()
 
 
@@ -148,7 +148,7 @@ def test_a_key_is_taken_without_what_stands_around_it(environment: pytest.Monkey
     """Of a live one that is taken for none, every webhook would be refused as of the other mode."""
     given(environment, STRIPE_SECRET_KEY=key)
     assert settings().stripe_key == key.strip()
-    assert accounts.platform().livemode
+    assert accounts.get_platform_account().livemode
 
 
 @pytest.mark.parametrize("key", ["pk_live_1", "whsec_1", "whatever", "sk_live_1 2", "sk_live_ü"])
@@ -156,7 +156,7 @@ def test_what_is_no_secret_key_is_refused_and_not_said_again(
     environment: pytest.MonkeyPatch, key: str
 ) -> None:
     given(environment, STRIPE_SECRET_KEY=key)
-    with pytest.raises(Misconfigured, match="must be a secret key") as refused:
+    with pytest.raises(ConfigurationError, match="must be a secret key") as refused:
         settings()
     assert key not in str(refused.value)
 
@@ -178,7 +178,7 @@ def test_two_secrets_while_one_is_replaced(environment: pytest.MonkeyPatch) -> N
 
 def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.MonkeyPatch) -> None:
     given(environment, BULKHEAD_ADMIN_URL="http://localhost:3000/")
-    with pytest.raises(Misconfigured, match="must differ"):
+    with pytest.raises(ConfigurationError, match="must differ"):
         settings()
 
 
@@ -200,13 +200,13 @@ def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.Mo
 )
 def test_master_keys_are_a_list_of_numbers_and_32_bytes(environment: pytest.MonkeyPatch, keys: str) -> None:
     given(environment, BULKHEAD_MASTER_KEYS=keys)
-    with pytest.raises(Misconfigured, match="BULKHEAD_MASTER_KEYS must be a list"):
-        settings().keys()
+    with pytest.raises(ConfigurationError, match="BULKHEAD_MASTER_KEYS must be a list"):
+        settings().load_master_keys()
 
 
 def test_master_keys_keep_their_order_newest_first(environment: pytest.MonkeyPatch) -> None:
     given(environment, **SOUND)
-    assert list(settings().keys()) == [2, 1]
+    assert list(settings().load_master_keys()) == [2, 1]
 
 
 def test_settings_do_not_show_secrets(environment: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core import crypto
-from shared.core.config import Misconfigured, settings
+from shared.core.config import ConfigurationError, settings
 
 PLACE = ("ten_acme", "secret.sealed", "row_1")
 DEK = b"d" * 32
@@ -40,23 +40,23 @@ def test_and_in_no_other(part: int) -> None:
     blob = crypto.seal(DEK, b"secret", *PLACE)
     moved = [*PLACE]
     moved[part] += "x"
-    with pytest.raises(crypto.CannotOpen):
+    with pytest.raises(crypto.DecryptionError):
         crypto.open_sealed(DEK, blob, *moved)
 
 
 def test_nor_with_another_key_nor_changed_anywhere() -> None:
     blob = crypto.seal(DEK, b"secret", *PLACE)
-    with pytest.raises(crypto.CannotOpen):
+    with pytest.raises(crypto.DecryptionError):
         crypto.open_sealed(b"e" * 32, blob, *PLACE)
     for place in range(len(blob)):
         spoilt = blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :]
-        with pytest.raises(crypto.CannotOpen):
+        with pytest.raises(crypto.DecryptionError):
             crypto.open_sealed(DEK, spoilt, *PLACE)
 
 
 @given(st.binary(max_size=60))
 def test_what_we_did_not_seal_does_not_open(blob: bytes) -> None:
-    with pytest.raises(crypto.CannotOpen):
+    with pytest.raises(crypto.DecryptionError):
         crypto.open_sealed(DEK, blob, *PLACE)
 
 
@@ -67,25 +67,25 @@ def test_places_cannot_be_written_into_one_another() -> None:
 
 def test_a_data_key_moves_to_the_newest_master_key_and_stays_itself(master: pytest.MonkeyPatch) -> None:
     old = crypto.new_dek()
-    plain = crypto.unwrap(old)
+    plain = crypto.unwrap_dek(old)
     master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
     settings.cache_clear()
-    new = crypto.rewrap(old)
+    new = crypto.rewrap_dek(old)
     assert (old.kek_id, new.kek_id) == (1, 2)
-    assert crypto.unwrap(new) == crypto.unwrap(old) == plain
+    assert crypto.unwrap_dek(new) == crypto.unwrap_dek(old) == plain
     master.setenv("BULKHEAD_MASTER_KEYS", keys(2))
     settings.cache_clear()
-    assert crypto.unwrap(new) == plain
-    with pytest.raises(Misconfigured, match="lacks key 1"):
-        crypto.unwrap(old)
+    assert crypto.unwrap_dek(new) == plain
+    with pytest.raises(ConfigurationError, match="lacks key 1"):
+        crypto.unwrap_dek(old)
 
 
 def test_another_master_key_of_the_same_number_is_noticed(master: pytest.MonkeyPatch) -> None:
     made = crypto.new_dek()
     master.setenv("BULKHEAD_MASTER_KEYS", "1:" + base64.b64encode(os.urandom(32)).decode())
     settings.cache_clear()
-    with pytest.raises(crypto.CannotOpen):
-        crypto.unwrap(made)
+    with pytest.raises(crypto.DecryptionError):
+        crypto.unwrap_dek(made)
 
 
 def test_a_link_is_for_one_purpose_and_for_what_it_names(master: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from shared.core import db
 from shared.core.errors import Invalid, NoTenant
 from shared.tenancy.models import ChecklistItem, Membership, Notification, Tenant, TenantKey
 from tests.conftest import Cast
-from tests.database import admin_url
+from tests.support.database import admin_url
 
 TENANT_TABLES = (ChecklistItem, Membership, Notification, TenantKey)
 SETTINGS = "select current_setting('app.tenant_id', true), current_setting('app.user_id', true), current_setting('app.cross_tenant_reason', true)"
@@ -25,7 +25,7 @@ SETTINGS = "select current_setting('app.tenant_id', true), current_setting('app.
 @pytest.fixture
 async def one_connection(schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """A pool of one: who comes next gets the very connection of who went before."""
-    target = db.make_url(db.url("app")).set(drivername="postgresql+psycopg")
+    target = db.make_url(db.login_url("app")).set(drivername="postgresql+psycopg")
     small = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=5)
     monkeypatch.setattr(db, "engine", lambda role: small)
     yield
@@ -141,11 +141,11 @@ async def test_tenants_in_turns_on_one_connection_see_themselves(cast: Cast, one
 async def test_entering_another_tenant_forgets_the_first(cast: Cast) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         (row,) = (await session.exec(select(Membership).where(Membership.role == "owner"))).all()
-        await db.enter(session, cast.globex)
+        await db.set_tenant(session, cast.globex)
         assert row not in session
         assert await members(session) == {cast.globex}
         assert await session.get(Membership, (cast.acme, row.id)) is None
-        await db.leave(session)
+        await db.clear_scope(session)
         with pytest.raises(NoTenant):
             await members(session)
 

@@ -37,8 +37,8 @@ async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
     cast: Cast, lines: list[dict[str, Any]]
 ) -> None:
     async with cast.ann.ctx() as ctx, cast.olga.octx() as octx:
-        log.bind(ctx, "x").info("renamed", name="Acme")
-        log.bind(octx, "x").info("looked")
+        log.bind_logger(ctx, "x").info("renamed", name="Acme")
+        log.bind_logger(octx, "x").info("looked")
     first, second = list(lines)
     assert (first["tenant_id"], first["actor_id"], first["request_id"]) == (
         cast.acme,
@@ -51,7 +51,7 @@ async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
 
 
 def test_a_line_of_nobodys_work_says_so(lines: list[dict[str, Any]]) -> None:
-    log.get("x").info("started")
+    log.get_logger("x").info("started")
     logging.getLogger("some.library").warning("slow")
     assert [one["tenant_id"] for one in lines] == ["-", "-"]
 
@@ -72,7 +72,7 @@ def test_a_line_of_nobodys_work_says_so(lines: list[dict[str, Any]]) -> None:
     ],
 )
 def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str, Any]], name: str) -> None:
-    log.get("x").info(
+    log.get_logger("x").info(
         "event", **{name: SECRET}, deep=[{"a": {name: SECRET}}], pair=(SECRET[:0], {name: SECRET})
     )
     assert SECRET not in json.dumps(list(lines))
@@ -90,7 +90,7 @@ def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str
     ],
 )
 def test_secrets_inside_of_texts_are_hidden_too(lines: list[dict[str, Any]], said: str) -> None:
-    log.get("x").info(said, where=said, many=[said])
+    log.get_logger("x").info(said, where=said, many=[said])
     logging.getLogger("another.library").warning("they say: %s", said)
     for line in lines:
         assert "s3cr3t" not in json.dumps(line)
@@ -103,7 +103,7 @@ def test_a_bug_is_reported_with_its_traceback_under_an_id_and_without_secrets(
     try:
         raise ZeroDivisionError(f"at /verify?token={SECRET}")
     except ZeroDivisionError as bug:
-        request_id = log.report(bug, tenant_id="ten_acme")
+        request_id = log.report_bug(bug, tenant_id="ten_acme")
     (line,) = list(lines)
     assert (line["event"], line["request_id"], line["tenant_id"]) == ("bug", request_id, "ten_acme")
     assert "test_log.py" in line["exception"]
@@ -111,4 +111,4 @@ def test_a_bug_is_reported_with_its_traceback_under_an_id_and_without_secrets(
 
 
 def test_a_given_request_id_is_kept() -> None:
-    assert log.report(ZeroDivisionError("x"), request_id="req_given") == "req_given"
+    assert log.report_bug(ZeroDivisionError("x"), request_id="req_given") == "req_given"

@@ -19,7 +19,7 @@ from shared.core.errors import Invalid
     ],
 )
 def test_an_amount_is_said_with_its_currency(amount: int, currency: str, said: str) -> None:
-    assert money.said(amount, currency) == said
+    assert money.format_amount(amount, currency) == said
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_an_amount_is_said_with_its_currency(amount: int, currency: str, said: s
     ],
 )
 def test_what_somebody_types_is_read_exactly(text: str, currency: str, amount: int) -> None:
-    assert money.typed(text, currency) == amount
-    assert money.typed(money.number(amount, currency), currency) == amount
+    assert money.parse_amount(text, currency) == amount
+    assert money.parse_amount(money.format_number(amount, currency), currency) == amount
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def test_what_somebody_types_is_read_exactly(text: str, currency: str, amount: i
 )
 def test_what_would_have_to_be_guessed_or_rounded_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="not an amount"):
-        money.typed(text, "usd")
+        money.parse_amount(text, "usd")
 
 
 def test_there_is_no_smaller_unit_than_a_yen() -> None:
     with pytest.raises(Invalid):
-        money.typed("100.50", "jpy")
+        money.parse_amount("100.50", "jpy")
 
 
 def test_a_currency_that_we_do_not_know_is_refused() -> None:
     for unknown in ("", "xyz", "USD"):
         with pytest.raises(Invalid, match="not a currency"):
-            money.check(unknown)
+            money.require_currency(unknown)

@@ -9,10 +9,10 @@ from sqlalchemy import event
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
+from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.errors import NoTenant
 from shared.identity.models import User
-from shared.tenancy import directory
 from shared.tenancy.models import Membership
 from tests.conftest import Cast
 
@@ -60,7 +60,7 @@ async def test_a_table_without_tenants_needs_none(cast: Cast) -> None:
 async def test_a_statement_that_forgot_its_tenant_is_counted_for_the_operators(cast: Cast) -> None:
     async def counted() -> int:
         async with cast.olga.octx() as octx:
-            found = await directory.security(octx)
+            found = await tenant_directory.get_security_overview(octx)
         return found.counts.get("missing_tenant_context", 0)
 
     before = await counted()

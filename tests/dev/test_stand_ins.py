@@ -11,7 +11,7 @@ import stripe
 
 from shared.core.config import settings
 from shared.dev import stand_ins
-from tests.dev.stripe_sandbox.standing import free_port, listening
+from tests.dev.stripe_sandbox.sandbox_server import find_free_port, serve_app
 
 pytestmark = pytest.mark.anyio
 
@@ -22,9 +22,9 @@ def schema() -> None:
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def isolated_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("BULKHEAD_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("BULKHEAD_SANDBOX_URL", f"http://localhost:{free_port() - 23}")
+    monkeypatch.setenv("BULKHEAD_SANDBOX_URL", f"http://localhost:{find_free_port() - 23}")
     settings.cache_clear()
     yield
     monkeypatch.undo()
@@ -32,14 +32,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def up() -> AsyncIterator[str]:
-    app = stand_ins.app()
-    async with app.router.lifespan_context(app), listening(app) as origin:
+async def run_stand_ins() -> AsyncIterator[str]:
+    app = stand_ins.build_app()
+    async with app.router.lifespan_context(app), serve_app(app) as origin:
         yield origin
 
 
 async def test_the_home_page_lists_what_stands_in() -> None:
-    async with up() as origin, httpx.AsyncClient(trust_env=False, base_url=origin) as http:
+    async with run_stand_ins() as origin, httpx.AsyncClient(trust_env=False, base_url=origin) as http:
         page = await http.get("/")
         assert page.status_code == 200
         for address in ("/mail", "/stripe/_control", settings().tenant_url, settings().admin_url):
@@ -55,8 +55,8 @@ async def test_what_stripe_knows_outlives_a_restart() -> None:
         bases = dict.fromkeys(("api", "connect", "files", "meter_events"), f"{origin}/stripe")
         return stripe.StripeClient("sk_test_bulkhead_demo", base_addresses=bases)
 
-    async with up() as origin:
-        made = await asyncio.to_thread(client(origin).v1.customers.create, {"name": "Ann"})
-    async with up() as origin:
-        found = await asyncio.to_thread(client(origin).v1.customers.retrieve, made.id)
-        assert found.name == "Ann"
+    async with run_stand_ins() as origin:
+        customer = await asyncio.to_thread(client(origin).v1.customers.create, {"name": "Ann"})
+    async with run_stand_ins() as origin:
+        reloaded = await asyncio.to_thread(client(origin).v1.customers.retrieve, customer.id)
+        assert reloaded.name == "Ann"

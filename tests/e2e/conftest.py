@@ -20,11 +20,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET
-from shared.core.embedded import EmbeddedPostgres
+from shared.dev.postgres import EmbeddedPostgres
 from shared.dev.stripe_sandbox.contract import API_VERSION
-from shared.dev.stripe_sandbox.objects import make
+from shared.dev.stripe_sandbox.objects import make_object
 from shared.dev.stripe_sandbox.store import Sandbox
-from tests.browser import launch
+from tests.support.browser import launch_browser
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".bulkhead" / "e2e"
@@ -169,10 +169,10 @@ def empty() -> None:
 def listen() -> None:
     """The tenant app hears of what happens at the stand-in for Stripe, with the secret of the demo."""
     sandbox = Sandbox(DATA / "stripe.sqlite", f"{SANDBOX}/stripe")
-    account, url = sandbox.account(DEMO_STRIPE_KEY), f"{TENANT}/webhooks/stripe"
-    if url not in [one["url"] for one in account.all("webhook_endpoint")]:
+    account, url = sandbox.get_account(DEMO_STRIPE_KEY), f"{TENANT}/webhooks/stripe"
+    if url not in [one["url"] for one in account.list_objects("webhook_endpoint")]:
         known = {"status": "enabled", "metadata": {}, "api_version": API_VERSION, "url": url}
-        endpoint = make(
+        endpoint = make_object(
             account, "webhook_endpoint", **known, enabled_events=["*"], _secret=DEMO_STRIPE_SECRET
         )
         endpoint.pop("secret", None)
@@ -195,7 +195,7 @@ def house() -> Iterator[House]:
 def browser() -> Iterator[Browser]:
     """Its event loop must be gone before other tests of this process begin."""
     with sync_playwright() as playwright:
-        yield launch(playwright)
+        yield launch_browser(playwright)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Locator, expect
 
-from shared.core.embedded import EmbeddedPostgres
+from shared.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import ADMIN, DATA, TENANT, Newcomer
 from tests.e2e.test_pages import LOOKS, PROMISED, look_at
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from shared.core.embedded import EmbeddedPostgres
+from shared.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import ADMIN, DATA, Newcomer
 from tests.e2e.test_pages import LOOKS, PROMISED, judged, look_at
 

@@ -6,10 +6,11 @@ import pytest
 
 from shared.access import actions
 from shared.access.decision import decide
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
+from shared.backoffice import explanations, tenant_access
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.tenancy import desk, roles, why
+from shared.tenancy import roles
 from tenant_app.pages.roles import RolesState
 from tenant_app.shell import Shell
 from tests.conftest import Cast, Person
@@ -20,9 +21,9 @@ async def reason_of(person: Person, used: int = 0) -> str:
         return decide(ctx, actions.ROLE_CREATE, used=used).reason
 
 
-async def said_by_why(cast: Cast, person: Person) -> why.Answer:
+async def said_by_why(cast: Cast, person: Person) -> explanations.Explanation:
     async with cast.olga.octx() as octx:
-        return await why.ask(octx, cast.acme, person.user_id, "role:create")
+        return await explanations.explain_access(octx, cast.acme, person.user_id, "role:create")
 
 
 async def said_by_page(person: Person) -> str:
@@ -30,7 +31,7 @@ async def said_by_page(person: Person) -> str:
     page = person.opens(RolesState, path="roles")
     await RolesState.event_handlers["load"].fn(page)
     shell = await page.get_state(Shell)
-    return shell.why.get("role:create", "") or page.full
+    return shell.refusals.get("role:create", "") or page.create_obstacle
 
 
 async def test_the_same_action_is_refused_for_five_causes_with_five_reasons(cast: Cast) -> None:
@@ -56,18 +57,18 @@ async def test_the_same_action_is_refused_for_five_causes_with_five_reasons(cast
     await refused(Reason.MISSING_PERMISSION, "permission", cast.max)
 
     async with cast.olga.octx() as octx:
-        await desk.set_flag(octx, tenant, "role_editor", False, "Trying it")
+        await tenant_access.set_flag_override(octx, tenant, "role_editor", False, "Trying it")
     await refused(Reason.FLAG_OFF, "flag")
     async with cast.olga.octx() as octx:
-        await desk.set_billing(octx, tenant, "read_only", "Did not pay")
+        await tenant_access.set_billing_status(octx, tenant, "read_only", "Did not pay")
     await refused(Reason.BILLING_READ_ONLY, "billing")
     async with cast.olga.octx() as octx:
-        await desk.set_billing(octx, tenant, "active", "Paid")
-        await desk.override_feature(octx, tenant, "custom_roles", False, "Trying it", ends_at=soon)
+        await tenant_access.set_billing_status(octx, tenant, "active", "Paid")
+        await tenant_access.override_feature(octx, tenant, "custom_roles", False, "Trying it", ends_at=soon)
     await refused(Reason.NOT_IN_PLAN, "override")
     async with cast.olga.octx() as octx:
-        await desk.override_feature(octx, tenant, "custom_roles", True, "Again", ends_at=soon)
-        await desk.set_flag(octx, tenant, "role_editor", True, "Again")
-        await desk.override_limit(octx, tenant, "roles", 0, "None", ends_at=soon)
+        await tenant_access.override_feature(octx, tenant, "custom_roles", True, "Again", ends_at=soon)
+        await tenant_access.set_flag_override(octx, tenant, "role_editor", True, "Again")
+        await tenant_access.override_limit(octx, tenant, "roles", 0, "None", ends_at=soon)
     await refused(Reason.LIMIT_REACHED, "limit")
     assert len(seen) == 5

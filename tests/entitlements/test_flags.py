@@ -16,23 +16,23 @@ import pytest
 from shared.access import actions, policy
 from shared.access.actions import ACTIONS
 from shared.access.decision import decide
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
+from shared.backoffice import explanations, tenant_access
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
-from shared.entitlements import current, flags, holdings
-from shared.entitlements.catalogue import Rollout
-from shared.entitlements.facts import History
+from shared.entitlements import assignments, flags, rights_cache
+from shared.entitlements.catalog import FlagRollout
 from shared.entitlements.features import FEATURES
-from shared.entitlements.flags import FLAGS, Flag, expired
+from shared.entitlements.flag_evaluation import RULE_KINDS, compute_bucket, is_match
+from shared.entitlements.flag_evaluation import FlagTarget as Asked
+from shared.entitlements.flags import FLAGS, Flag, list_expired
+from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.models import FlagRow, FlagVersion
-from shared.entitlements.rollout import KINDS, bucket, matches
-from shared.entitlements.rollout import Target as Asked
-from shared.tenancy import desk, why
-from tests import factories
 from tests.conftest import Cast, Person
-from tests.entitlements import opening
+from tests.support import factories
+from tests.support.entitlements import flag_fixtures
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 1.0  # seconds
@@ -44,13 +44,13 @@ TOLERANCE = 0.03  # of the share, over two thousand
 
 async def let_in(cast: Cast, key: str) -> None:
     async with cast.olga.octx() as octx:
-        await desk.set_flag(octx, cast.acme, key, True, "A first customer")
+        await tenant_access.set_flag_override(octx, cast.acme, key, True, "A first customer")
 
 
 def trait(name: str, value: str) -> Any:
     async def give(cast: Cast, key: str) -> None:
         async with cast.olga.octx() as octx:
-            await desk.set_trait(octx, cast.acme, name, value, "So that a rule is about it")
+            await tenant_access.set_trait(octx, cast.acme, name, value, "So that a rule is about it")
 
     return give
 
@@ -71,46 +71,46 @@ RULES: dict[str, tuple[dict[str, Any], Any]] = {  # kind: a rule, and what makes
 
 
 def test_every_kind_that_is_about_some_tenants_is_tried() -> None:
-    assert RULES.keys() | {"everyone", "percentage"} == KINDS.keys()
+    assert RULES.keys() | {"everyone", "percentage"} == RULE_KINDS.keys()
 
 
 @pytest.mark.parametrize("kind", RULES)
 async def test_a_rule_is_about_those_it_names_and_nobody_else(cast: Cast, kind: str) -> None:
     rule, make = RULES[kind]
-    key = await opening.flag(cast, rule)
-    assert not await opening.on(cast.ann, key)
+    key = await flag_fixtures.create_flag(cast, rule)
+    assert not await flag_fixtures.has_flag(cast.ann, key)
     await make(cast, key)
-    assert await opening.on(cast.ann, key)
-    assert not await opening.on(cast.gil, key)
+    assert await flag_fixtures.has_flag(cast.ann, key)
+    assert not await flag_fixtures.has_flag(cast.gil, key)
 
 
 async def test_everyone_is_everyone_and_nobody_is_on_without_a_rule(cast: Cast) -> None:
-    key = await opening.flag(cast)
-    assert [await opening.on(one, key) for one in (cast.ann, cast.gil)] == [False, False]
-    await opening.say(cast, key, [{"kind": "everyone"}])
-    assert [await opening.on(one, key) for one in (cast.ann, cast.gil)] == [True, True]
+    key = await flag_fixtures.create_flag(cast)
+    assert [await flag_fixtures.has_flag(one, key) for one in (cast.ann, cast.gil)] == [False, False]
+    await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}])
+    assert [await flag_fixtures.has_flag(one, key) for one in (cast.ann, cast.gil)] == [True, True]
 
 
 @pytest.mark.parametrize("kind", ["cohort", "industry", "region"])
 async def test_another_value_of_the_same_trait_is_not_meant(cast: Cast, kind: str) -> None:
     rule, _ = RULES[kind]
-    other = next(one for one in holdings.TRAITS[kind] if one not in rule["values"])
+    other = next(one for one in assignments.TRAITS[kind] if one not in rule["values"])
     await trait(kind, other)(cast, "")
-    assert not await opening.on(cast.ann, await opening.flag(cast, rule))
+    assert not await flag_fixtures.has_flag(cast.ann, await flag_fixtures.create_flag(cast, rule))
 
 
 async def test_a_tenants_own_no_counts_against_every_rule(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "everyone"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with cast.olga.octx() as octx:
-        await desk.set_flag(octx, cast.acme, key, False, "Not with them")
-    assert not await opening.on(cast.ann, key)
-    assert await opening.on(cast.gil, key)
+        await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
+    assert not await flag_fixtures.has_flag(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.gil, key)
 
 
 async def test_a_tenants_own_yes_needs_a_rule_that_asks_for_it(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "internal"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "internal"})
     await let_in(cast, key)
-    assert not await opening.on(cast.ann, key)
+    assert not await flag_fixtures.has_flag(cast.ann, key)
 
 
 async def test_a_rule_counts_within_its_time_only(cast: Cast) -> None:
@@ -118,23 +118,25 @@ async def test_a_rule_counts_within_its_time_only(cast: Cast) -> None:
         return {"kind": "everyone", "starts_at": now() + since, "ends_at": now() + until}
 
     hour = timedelta(hours=1)
-    key = await opening.flag(cast, rule(hour, 2 * hour))
-    assert not await opening.on(cast.ann, key)
-    await opening.say(cast, key, [rule(-hour, hour)])
-    assert await opening.on(cast.ann, key)
-    await opening.say(cast, key, [rule(-2 * hour, -hour)])
-    assert not await opening.on(cast.ann, key)
+    key = await flag_fixtures.create_flag(cast, rule(hour, 2 * hour))
+    assert not await flag_fixtures.has_flag(cast.ann, key)
+    await flag_fixtures.change_rules(cast, key, [rule(-hour, hour)])
+    assert await flag_fixtures.has_flag(cast.ann, key)
+    await flag_fixtures.change_rules(cast, key, [rule(-2 * hour, -hour)])
+    assert not await flag_fixtures.has_flag(cast.ann, key)
 
 
 async def test_the_clock_alone_turns_a_rule_on_and_off_again(cast: Cast) -> None:
     moment = timedelta(seconds=0.4)
     begins = now() + moment
-    key = await opening.flag(cast, {"kind": "everyone", "starts_at": begins, "ends_at": begins + moment})
-    assert not await opening.on(cast.ann, key)
+    key = await flag_fixtures.create_flag(
+        cast, {"kind": "everyone", "starts_at": begins, "ends_at": begins + moment}
+    )
+    assert not await flag_fixtures.has_flag(cast.ann, key)
     await asyncio.sleep((begins - now()).total_seconds() + 0.05)
-    assert await opening.on(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.ann, key)
     await asyncio.sleep((begins + moment - now()).total_seconds() + 0.05)
-    assert not await opening.on(cast.ann, key)
+    assert not await flag_fixtures.has_flag(cast.ann, key)
 
 
 # ── a share of all ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,7 +146,7 @@ IDS = [new_id("ten") for _ in range(2_000)]
 
 def share(flag: str, percent: float) -> set[str]:
     rule = {"kind": "percentage", "percent": percent}
-    return {one for one in IDS if matches(rule, flag, Asked(one, "free", {}, {}))}
+    return {one for one in IDS if is_match(rule, flag, Asked(one, "free", {}, {}))}
 
 
 @pytest.mark.parametrize("flag", ["role_editor", "another_one"])
@@ -169,16 +171,16 @@ def test_the_first_tenants_of_one_flag_are_not_those_of_another() -> None:
 
 def test_a_tenants_place_never_moves() -> None:
     """Written down once: another way of computing it would turn features off for those who have them."""
-    assert [bucket("role_editor", one) for one in ("ten_acme", "ten_globex")] == [9_798, 189]
+    assert [compute_bucket("role_editor", one) for one in ("ten_acme", "ten_globex")] == [9_798, 189]
 
 
 async def test_a_share_is_decided_as_it_is_computed(cast: Cast) -> None:
-    key = await opening.flag(cast)
-    place = bucket(key, cast.acme) / 100
-    await opening.say(cast, key, [{"kind": "percentage", "percent": round(place, 2)}])
-    assert not await opening.on(cast.ann, key)
-    await opening.say(cast, key, [{"kind": "percentage", "percent": round(place + 0.01, 2)}])
-    assert await opening.on(cast.ann, key)
+    key = await flag_fixtures.create_flag(cast)
+    place = compute_bucket(key, cast.acme) / 100
+    await flag_fixtures.change_rules(cast, key, [{"kind": "percentage", "percent": round(place, 2)}])
+    assert not await flag_fixtures.has_flag(cast.ann, key)
+    await flag_fixtures.change_rules(cast, key, [{"kind": "percentage", "percent": round(place + 0.01, 2)}])
+    assert await flag_fixtures.has_flag(cast.ann, key)
 
 
 # ── what a flag requires ─────────────────────────────────────────────────────────────────────────────────────────
@@ -187,14 +189,14 @@ async def test_a_share_is_decided_as_it_is_computed(cast: Cast) -> None:
 async def test_a_flag_that_is_on_gives_nothing_that_the_plan_does_not(cast: Cast) -> None:
     await cast.gil.gets("starter")
     async with cast.olga.octx() as octx:
-        await desk.set_flag(octx, cast.globex, "role_editor", True, "A first customer")
+        await tenant_access.set_flag_override(octx, cast.globex, "role_editor", True, "A first customer")
     async with cast.gil.ctx() as ctx:
         assert decide(ctx, actions.ROLE_CREATE, used=0).reason == Reason.NOT_IN_PLAN
         assert "role_editor" not in ctx.rights.flags
         with pytest.raises(Refused, match="not_in_plan"):
             policy.require(ctx, actions.ROLE_CREATE, used=0)
     async with cast.olga.octx() as octx:
-        asked = await why.ask(octx, cast.globex, cast.gil.user_id, "role:create")
+        asked = await explanations.explain_access(octx, cast.globex, cast.gil.user_id, "role:create")
     assert asked.trace.decision.reason == Reason.NOT_IN_PLAN
 
 
@@ -202,27 +204,29 @@ async def test_a_flag_may_require_another_feature_than_its_action(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`api_access` is no part of what roles need, but of what this flag does."""
-    key = await opening.flag(cast, {"kind": "everyone"}, required_feature="api_access")
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"}, required_feature="api_access")
     guarded = actions.Action(
         "role:create", actions.ROLE_CREATE.permission, "create roles", True, "custom_roles", "roles", key
     )
     monkeypatch.setitem(ACTIONS, "role:create", guarded)
-    current.forget()
+    rights_cache.invalidate()
     try:
         async with cast.ann.ctx() as ctx:
             assert decide(ctx, guarded, used=0).reason == Reason.ALLOWED
         async with cast.olga.octx() as octx:
             soon = now() + timedelta(days=1)
-            await desk.override_feature(octx, cast.acme, "api_access", False, "Taken away", ends_at=soon)
+            await tenant_access.override_feature(
+                octx, cast.acme, "api_access", False, "Taken away", ends_at=soon
+            )
         async with cast.ann.ctx() as ctx:
             assert decide(ctx, guarded, used=0).reason == Reason.NOT_IN_PLAN
             assert key not in ctx.rights.flags
         async with cast.olga.octx() as octx:
-            asked = await why.ask(octx, cast.acme, cast.ann.user_id, "role:create")
+            asked = await explanations.explain_access(octx, cast.acme, cast.ann.user_id, "role:create")
         assert (asked.trace.decision.reason, asked.trace.decided_by) == (Reason.NOT_IN_PLAN, "flag")
     finally:
         monkeypatch.undo()
-        current.forget()
+        rights_cache.invalidate()
 
 
 # ── the kill switch ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +236,7 @@ async def test_a_flag_may_require_another_feature_than_its_action(
 async def another_process(person: Person) -> AsyncIterator[Any]:
     """Answers with the reason and when it knew, by the clock that all processes of a machine share."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.entitlements.asking"),
+        *(sys.executable, "-m", "tests.support.entitlements.decision_process"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
@@ -263,7 +267,7 @@ async def test_the_kill_switch_counts_in_every_process_from_the_commit_on(cast: 
     async with another_process(cast.ann) as one, another_process(cast.ann) as other:
         for ask in (one, other, one, other):
             assert (await ask())[0] == Reason.ALLOWED  # and now they hold it in memory
-        async with opening.killed(cast, "role_editor"):
+        async with flag_fixtures.flag_killed(cast, "role_editor"):
             committed = time.monotonic()
             for ask in (one, other):
                 reason, knew = await ask()
@@ -275,43 +279,43 @@ async def test_the_kill_switch_counts_in_every_process_from_the_commit_on(cast: 
 
 
 async def test_a_kill_that_is_rolled_back_never_was(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "everyone"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
 
     class Undo(Exception):
         pass
 
     async def undone() -> None:
         async with cast.olga.octx() as octx:
-            await opening.rollouts.kill(octx, key, "It breaks things")
+            await flag_fixtures.flag_admin.kill(octx, key, "It breaks things")
             raise Undo
 
     with pytest.raises(Undo):
         await undone()
-    assert await opening.on(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.ann, key)
 
 
 async def test_what_another_machine_wrote_counts_though_its_clock_is_ahead(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a flag that it killed, and of an override that it ended: nobody waits for their own clock."""
-    key = await opening.flag(cast, {"kind": "everyone"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with cast.ann.ctx() as ctx:
-        known = await current.catalogue(ctx.session)
+        known = await rights_cache.get_catalog(ctx.session)
     written = known.flags[key].versions[-1].created_at
-    history, early = History(cast.acme), written - timedelta(seconds=2)
-    assert known.flags[key].at(early) is None
-    assert history.clock(known, early) >= written
+    history, early = EntitlementHistory(cast.acme), written - timedelta(seconds=2)
+    assert known.flags[key].version_at(early) is None
+    assert history.settled_time(known, early) >= written
 
     later = now() + timedelta(days=1)
     async with cast.olga.octx() as octx:
-        await desk.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=later)
-        row = (await desk.effective(octx, cast.acme)).overrides[0]
+        await tenant_access.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=later)
+        row = (await tenant_access.get_tenant_access(octx, cast.acme)).overrides[0]
     async with cast.ann.ctx() as ctx:
         assert "sso" in ctx.rights.features
     with monkeypatch.context() as ahead:
-        ahead.setattr(holdings, "now", lambda: now() + timedelta(seconds=30))
+        ahead.setattr(assignments, "now", lambda: now() + timedelta(seconds=30))
         async with cast.olga.octx() as octx:
-            await desk.end(octx, cast.acme, row.id, "Tried it")
+            await tenant_access.end_assignment(octx, cast.acme, row.id, "Tried it")
     async with cast.ann.ctx() as ctx:
         assert "sso" not in ctx.rights.features
 
@@ -326,7 +330,7 @@ def test_the_newest_version_of_a_flag_counts_also_where_an_older_one_has_a_later
         )
         for number, off in ((1, -60), (2, 2), (3, -1))
     ]
-    found = Rollout(row, versions).at(at + timedelta(seconds=2))
+    found = FlagRollout(row, versions).version_at(at + timedelta(seconds=2))
     assert found is versions[2]
 
 
@@ -334,15 +338,15 @@ def test_the_newest_version_of_a_flag_counts_also_where_an_older_one_has_a_later
 
 
 def test_no_flag_outlives_its_date_in_the_code() -> None:
-    late = expired(datetime.now(UTC).date())
+    late = list_expired(datetime.now(UTC).date())
     assert late == [], "take them out of the code, or agree on a later date with their owners"
 
 
 def test_the_date_of_a_flag_is_looked_at() -> None:
     day = date(2026, 3, 31)
     one = Flag("old", "Old", "Something old.", "Access team", day)
-    assert expired(day, [one]) == []
-    assert expired(day + timedelta(days=1), [one]) == [one]
+    assert list_expired(day, [one]) == []
+    assert list_expired(day + timedelta(days=1), [one]) == [one]
 
 
 async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(cast: Cast) -> None:
@@ -350,14 +354,14 @@ async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(
     assert asked
     assert asked <= FLAGS.keys()
     async with cast.ann.ctx() as ctx:
-        kept = (await current.catalogue(ctx.session)).flags
+        kept = (await rights_cache.get_catalog(ctx.session)).flags
     assert FLAGS.keys() <= kept.keys()
     for key, one in FLAGS.items():
         assert one.owner
         assert one.sentence
         assert one.required_feature in FEATURES or not one.required_feature
-        assert kept[key].row.required_feature == one.required_feature, key
-        assert kept[key].row.retired_at is None, key
+        assert kept[key].flag.required_feature == one.required_feature, key
+        assert kept[key].flag.retired_at is None, key
     assert [one.key for one in flags._ALL] == sorted(FLAGS)
 
 
@@ -366,15 +370,17 @@ async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(
 
 @pytest.mark.parametrize("plan", ["free", "starter", "pro", "business", "enterprise"])
 async def test_a_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -> None:
-    zoe = await factories.account("Zoe")
-    person = Person(zoe, (await factories.tenant(zoe, "Harbour", plan)).slug)
+    zoe = await factories.create_account("Zoe")
+    person = Person(zoe, (await factories.create_tenant(zoe, "Harbour", plan)).slug)
     async with person.ctx() as ctx:
-        offer = await factories.offer(ctx, plan)
-        known, _ = await holdings.facts(ctx)
-        await holdings.seed_flags(ctx)  # once more, as setting up does
-        again, _ = await holdings.facts(ctx)
-    assert {flag for flag, row in known.own_flags.items() if row.enabled} == offer.flags
-    assert [row.id for row in again.own_flags.values()] == [row.id for row in known.own_flags.values()]
+        offer = await factories.get_offer(ctx, plan)
+        known, _ = await assignments.get_snapshot(ctx)
+        await assignments.seed_flags(ctx)  # once more, as setting up does
+        again, _ = await assignments.get_snapshot(ctx)
+    assert {flag for flag, row in known.flag_overrides.items() if row.enabled} == offer.flags
+    assert [row.id for row in again.flag_overrides.values()] == [
+        row.id for row in known.flag_overrides.values()
+    ]
     async with person.ctx() as ctx:
         assert offer.flags <= ctx.rights.flags
     assert (plan in ("business", "enterprise")) == ("role_editor" in offer.flags)
@@ -382,10 +388,10 @@ async def test_a_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -
 
 async def test_what_an_operator_switched_off_is_not_seeded_again(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await desk.set_flag(octx, cast.acme, "role_editor", False, "Not with them")
+        await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Not with them")
     await cast.ann.gets("enterprise")
     async with cast.ann.ctx() as ctx:
-        assert "role_editor" in (await factories.offer(ctx, "enterprise")).flags
+        assert "role_editor" in (await factories.get_offer(ctx, "enterprise")).flags
         assert decide(ctx, actions.ROLE_CREATE, used=0).reason == Reason.FLAG_OFF
 
 
@@ -394,5 +400,8 @@ async def test_the_database_takes_no_flag_without_an_owner_or_a_date(schema: str
 
     line = "insert into flag (id, key, title, sentence, owner, cleanup_by, created_by) values (%s, 'a', 'A', '', %s, %s, 'x')"
     for owner, day in (("", date(2030, 1, 1)), (None, date(2030, 1, 1)), ("Somebody", None)):
-        with psycopg.connect(db.url("operator")) as connection, pytest.raises(psycopg.errors.IntegrityError):
+        with (
+            psycopg.connect(db.login_url("operator")) as connection,
+            pytest.raises(psycopg.errors.IntegrityError),
+        ):
             connection.execute(line, [new_id("flg"), owner, day])

@@ -7,14 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from shared.access import actions, evidence, policy
-from shared.access.reasons import Reason
-from shared.core import limits
-from shared.core.ctx import Ctx
+from shared.access import actions, decision_counts, policy
+from shared.access.refusal_codes import Reason
+from shared.backoffice import tenant_access
+from shared.core import rate_limits
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.tenancy import desk, invitations, repository, seats
-from shared.tenancy.repository import list_pending_invitations
+from shared.tenancy import invitations, member_repository, seats
+from shared.tenancy.invitation_repository import list_pending_invitations
 from tests.conftest import Cast, Person
 
 RUNS, SEATS = 200, 4  # Ann, Adam, Max and one more
@@ -23,7 +24,9 @@ RUNS, SEATS = 200, 4  # Ann, Adam, Max and one more
 async def allow(cast: Cast, amount: int, *, hard: bool = True) -> None:
     async with cast.olga.octx() as octx:
         end = now() + timedelta(days=1)
-        await desk.override_limit(octx, cast.acme, "members", amount, "Trying it", ends_at=end, hard=hard)
+        await tenant_access.override_limit(
+            octx, cast.acme, "members", amount, "Trying it", ends_at=end, hard=hard
+        )
 
 
 async def invite(person: Person, email: str, barrier: asyncio.Barrier) -> str:
@@ -39,7 +42,7 @@ async def invite(person: Person, email: str, barrier: asyncio.Barrier) -> str:
 
 async def both(cast: Cast) -> list[str]:
     barrier = asyncio.Barrier(2)
-    await limits.clear()
+    await rate_limits.clear_counts()
     said = await asyncio.gather(
         invite(cast.ann, "zoe@acme.test", barrier), invite(cast.adam, "zac@acme.test", barrier)
     )
@@ -59,7 +62,7 @@ async def test_two_at_once_never_get_it_both_and_never_neither(cast: Cast) -> No
     for run in range(RUNS):
         assert await both(cast) == ["invited", Reason.LIMIT_REACHED], run
         assert await free_again(cast) == 1
-    await evidence.flush()
+    await decision_counts.flush()
 
 
 @contextmanager
@@ -67,12 +70,12 @@ def without_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     counted = asyncio.Barrier(2)
 
     async def take(ctx: Ctx, _: object) -> set[str]:
-        taken = await repository.list_seats(ctx)
+        taken = await member_repository.list_seat_emails(ctx)
         await counted.wait()
         return taken
 
     with monkeypatch.context() as patch:
-        patch.setattr(seats, "take", take)
+        patch.setattr(seats, "reserve", take)
         yield
 
 

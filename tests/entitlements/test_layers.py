@@ -15,12 +15,12 @@ import pytest
 from shared.access import actions
 from shared.access.actions import Action
 from shared.access.decision import decide
-from shared.access.reasons import Reason
-from shared.core.ctx import Rights
-from shared.entitlements import catalogue as catalogues
-from shared.entitlements import compiled, explain
-from shared.entitlements.explain import Layer, Standing, Trace, Verdict
-from shared.entitlements.facts import Facts, History
+from shared.access.refusal_codes import Reason
+from shared.core.context import Rights
+from shared.entitlements import catalog, evaluate, explain
+from shared.entitlements.explain import AccessSubject, DecisionTrace, Layer, Verdict
+from shared.entitlements.flag_evaluation import RuleProvider
+from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.models import (
     FlagRow,
     FlagVersion,
@@ -32,7 +32,7 @@ from shared.entitlements.models import (
     TenantOverride,
     TenantPlan,
 )
-from shared.entitlements.rollout import Rules
+from shared.entitlements.snapshot import EntitlementSnapshot
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -103,7 +103,7 @@ class World:
     used: int = 3
     obstacle: str = ""
 
-    def catalogue(self) -> catalogues.Catalogue:
+    def catalogue(self) -> catalog.Catalog:
         rules = [] if self.flag in ("nobody", "killed") else [{"kind": self.flag}]
         said = FlagVersion(
             id="flv_1",
@@ -115,9 +115,9 @@ class World:
             created_by="Olga",
             reason="Test",
         )
-        return catalogues.build(1, PLANS, VERSIONS, [FLAG], [said])
+        return catalog.build_catalog(1, PLANS, VERSIONS, [FLAG], [said])
 
-    def history(self) -> History:
+    def history(self) -> EntitlementHistory:
         trial_ends = {"": None, "running": NOW + DAY, "ended": NOW - DAY}[self.trial]
         plan = TenantPlan(**known("tpl_1"), plan_version_id=f"plv_{self.plan}", trial_ends_at=trial_ends)
         addon = [TenantAddon(**known("tad_1"), plan_version_id=f"plv_{self.addon}")] if self.addon else []
@@ -132,20 +132,20 @@ class World:
         billing = [TenantBilling(**known("tbl_1"), status=self.billing)] if self.billing != "active" else []
         own = self.own_flag
         flags = [] if own is None else [TenantFlag(**known("tfl_1"), flag="role_editor", enabled=own)]
-        return History(TENANT, [plan], addon, overrides, billing, flags)
+        return EntitlementHistory(TENANT, [plan], addon, overrides, billing, flags)
 
-    def facts(self) -> Facts:
-        return self.history().at(self.catalogue(), NOW)
+    def facts(self) -> EntitlementSnapshot:
+        return self.history().snapshot_at(self.catalogue(), NOW)
 
-    def trace(self, action: Action = actions.ROLE_CREATE) -> Trace:
+    def trace(self, action: Action = actions.ROLE_CREATE) -> DecisionTrace:
         permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
-        standing = Standing("Ann", "Owner", permissions, "mbc_1", self.state, "tsc_1")
+        standing = AccessSubject("Ann", "Owner", permissions, "mbc_1", self.state, "tsc_1")
         catalogue = self.catalogue()
-        return explain.explain(
+        return explain.explain_decision(
             standing,
             self.facts(),
             catalogue,
-            Rules(catalogue),
+            RuleProvider(catalogue),
             action,
             used=self.used,
             obstacle=self.obstacle,
@@ -154,8 +154,8 @@ class World:
     def decided(self, action: Action = actions.ROLE_CREATE) -> Reason:
         permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
         catalogue = self.catalogue()
-        compiled.forget()  # every world has the same epoch
-        rights = compiled.rights(self.facts(), catalogue, Rules(catalogue), self.state)
+        evaluate.clear_compiled_rights()  # every world has the same epoch
+        rights = evaluate.compile_rights(self.facts(), catalogue, RuleProvider(catalogue), self.state)
         used = self.used if action.limit else None
         return decide(Asker(permissions, rights), action, used=used, obstacle=self.obstacle).reason
 
@@ -170,12 +170,12 @@ def known(id: str, **other: Any) -> dict[str, Any]:
     return {"tenant_id": TENANT, "id": id, "starts_at": START, "by_name": "Olga", "reason": "Test"} | other
 
 
-def changed_layers(one: Trace, other: Trace) -> set[str]:
+def changed_layers(one: DecisionTrace, other: DecisionTrace) -> set[str]:
     """That found something else, or in another row."""
     return {
         before.layer.value
         for before, after in zip(one.lines, other.lines, strict=True)
-        if (before.found, before.source) != (after.found, after.source)
+        if (before.text, before.source_id) != (after.text, after.source_id)
     }
 
 
@@ -302,37 +302,39 @@ def test_the_same_for_actions_that_need_less(action: Action) -> None:
         world = World(state=state, billing=billing, trial=trial)
         reason = world.decided(action)
         assert world.trace(action).decision.reason == reason, asdict(world)
-        if action.cleans_up and state == "active":
+        if action.allowed_when_unpaid and state == "active":
             assert reason == Reason.ALLOWED
-        if action.unverified_ok and state == "pending_verification" and billing == "active":
+        if action.allowed_when_unverified and state == "pending_verification" and billing == "active":
             assert reason == Reason.ALLOWED
 
 
 # ── from when to when ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def decided_at(history: History, at: datetime, used: int = 3) -> Reason:
+def decided_at(history: EntitlementHistory, at: datetime, used: int = 3) -> Reason:
     catalogue = World().catalogue()
-    compiled.forget()
-    rights = compiled.rights(history.at(catalogue, at), catalogue, Rules(catalogue), "active")
+    evaluate.clear_compiled_rights()
+    rights = evaluate.compile_rights(
+        history.snapshot_at(catalogue, at), catalogue, RuleProvider(catalogue), "active"
+    )
     return decide(Asker(frozenset({"role:write"}), rights), actions.ROLE_CREATE, used=used).reason
 
 
-def on(plan: str = "big", **parts: Any) -> History:
+def on(plan: str = "big", **parts: Any) -> EntitlementHistory:
     row = TenantPlan(**known("tpl_1"), plan_version_id=f"plv_{plan}", trial_ends_at=parts.pop("trial", None))
-    return History(TENANT, [row], **parts)
+    return EntitlementHistory(TENANT, [row], **parts)
 
 
 def test_a_trial_ends_by_the_clock() -> None:
     history = on(trial=NOW)
     assert decided_at(history, NOW - TICK) == Reason.ALLOWED
     assert decided_at(history, NOW) == Reason.TRIAL_ENDED
-    assert history.until(World().catalogue(), NOW - TICK) == NOW  # until when an answer may be kept
+    assert history.next_change(World().catalogue(), NOW - TICK) == NOW  # until when an answer may be kept
 
 
 def test_a_plan_that_is_given_afterwards_ends_the_trial() -> None:
     later = TenantPlan(**known("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
-    history = History(TENANT, [*on(trial=NOW).assigned, later])
+    history = EntitlementHistory(TENANT, [*on(trial=NOW).assignments, later])
     assert decided_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
     assert decided_at(history, NOW + DAY) == Reason.ALLOWED
 

@@ -8,173 +8,183 @@ from typing import Any
 import pytest
 
 from shared.access.actions import Action
-from shared.access.decision import FOR, Decision
-from shared.access.reasons import Reason
-from shared.core.ctx import Limit, Rights
-from shared.entitlements import compiled, facts, rollout
-from shared.entitlements.catalogue import Catalogue, Offer
-from shared.entitlements.compiled import Entitled
-from shared.entitlements.facts import Facts
-from shared.entitlements.models import TenantOverride, Valid
+from shared.access.decision import DECISION_BY_REASON, Decision
+from shared.access.refusal_codes import Reason
+from shared.core.context import Limit, Rights
+from shared.entitlements import evaluate, flag_evaluation, snapshot
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.entitlements.evaluate import Entitlements
+from shared.entitlements.models import TenantOverride, TimedRow
+from shared.entitlements.snapshot import EntitlementSnapshot
 from tests.entitlements import test_oracle
 
 EXAMPLES = 150
 Planted = tuple[object, str, Any]
-was_entitled, was_verdict, was_counts = compiled.entitled, compiled.verdict, facts.counts
-was_weigh, was_decide, was_rights = rollout.weigh, test_oracle.decide, compiled.rights
+was_entitled, was_verdict, was_counts = (
+    evaluate.compute_entitlements,
+    evaluate.evaluate_action,
+    snapshot.is_in_effect,
+)
+was_weigh, was_decide, was_rights = (
+    flag_evaluation.evaluate_rules,
+    test_oracle.decide,
+    evaluate.compile_rights,
+)
 
 
-def without(known: Facts, **parts: Any) -> Facts:
+def without(known: EntitlementSnapshot, **parts: Any) -> EntitlementSnapshot:
     return replace(known, **parts)
 
 
 def override_before_addon() -> Planted:
-    def entitled(known: Facts) -> Entitled:
+    def entitled(known: EntitlementSnapshot) -> Entitlements:
         first = was_entitled(without(known, addons=()))
         features, limits = set(first.features), dict(first.limits)
         for row, addon in known.addons:
             features |= addon.features
             for name, more in addon.limits.items():
-                limits[name] = compiled.raised(limits[name], more, row.quantity)
-        return Entitled(frozenset(features), limits)
+                limits[name] = evaluate.raise_limit(limits[name], more, row.quantity)
+        return Entitlements(frozenset(features), limits)
 
-    return compiled, "entitled", entitled
+    return evaluate, "compute_entitlements", entitled
 
 
 def addons_ignored() -> Planted:
-    return compiled, "entitled", lambda known: was_entitled(without(known, addons=()))
+    return evaluate, "compute_entitlements", lambda known: was_entitled(without(known, addons=()))
 
 
 def overrides_ignored() -> Planted:
-    return compiled, "entitled", lambda known: was_entitled(without(known, overrides={}))
+    return evaluate, "compute_entitlements", lambda known: was_entitled(without(known, overrides={}))
 
 
 def quantity_ignored() -> Planted:
-    was = compiled.raised
-    return compiled, "raised", lambda limit, more, times: was(limit, more, 1)
+    was = evaluate.raise_limit
+    return evaluate, "raise_limit", lambda limit, more, times: was(limit, more, 1)
 
 
 def billing_after_plan() -> Planted:
-    def verdict(action: Action, known: Facts, *rest: Any) -> Reason:
+    def verdict(action: Action, known: EntitlementSnapshot, *rest: Any) -> Reason:
         said = was_verdict(action, known, *rest)
         if said is not Reason.BILLING_READ_ONLY:
             return said
         later = was_verdict(replace(action, writes=False), known, *rest)
         return said if later is Reason.ALLOWED else later
 
-    return compiled, "verdict", verdict
+    return evaluate, "evaluate_action", verdict
 
 
 def cleans_up_ignored() -> Planted:
     return (
-        compiled,
-        "verdict",
+        evaluate,
+        "evaluate_action",
         lambda action, *rest: was_verdict(replace(action, cleans_up=False), *rest),
     )
 
 
 def unverified_ok_ignored() -> Planted:
     return (
-        compiled,
-        "verdict",
+        evaluate,
+        "evaluate_action",
         lambda action, *rest: was_verdict(replace(action, unverified_ok=False), *rest),
     )
 
 
 def required_feature_ignored() -> Planted:
-    return compiled, "verdict", lambda *given: was_verdict(*given[:-1], "")
+    return evaluate, "evaluate_action", lambda *given: was_verdict(*given[:-1], "")
 
 
 def read_only_refuses_reading() -> Planted:
-    return compiled, "verdict", lambda action, *rest: was_verdict(replace(action, writes=True), *rest)
+    return evaluate, "evaluate_action", lambda action, *rest: was_verdict(replace(action, writes=True), *rest)
 
 
 def plan_that_fell_counts_as_never_had() -> Planted:
-    def verdict(action: Action, known: Facts, _: Any, features: frozenset[str], *rest: Any) -> Reason:
+    def verdict(
+        action: Action, known: EntitlementSnapshot, _: Any, features: frozenset[str], *rest: Any
+    ) -> Reason:
         return was_verdict(action, known, features, features, *rest)
 
-    return compiled, "verdict", verdict
+    return evaluate, "evaluate_action", verdict
 
 
 def state_of_the_tenant_ignored() -> Planted:
-    def rights(known: Facts, catalogue: Catalogue, provider: Any, state: str) -> Rights:
+    def rights(known: EntitlementSnapshot, catalogue: Catalog, provider: Any, state: str) -> Rights:
         return was_rights(known, catalogue, provider, "active")
 
-    return compiled, "rights", rights
+    return evaluate, "compile_rights", rights
 
 
 def fallback_limit_not_applied() -> Planted:
-    return compiled, "lower", lambda one, other: one
+    return evaluate, "get_lower_limit", lambda one, other: one
 
 
 def bought_seats_ignored() -> Planted:
-    return compiled, "of_plan", lambda known, name: known.offer.limits.get(name, compiled.NOTHING)
+    return evaluate, "get_plan_limit", lambda known, name: known.offer.limits.get(name, evaluate.ZERO_LIMIT)
 
 
 def more_seats_than_the_plan_allows() -> Planted:
-    was = compiled.of_plan
+    was = evaluate.get_plan_limit
 
-    def of_plan(known: Facts, name: str) -> Limit:
-        seats = known.seats if name == compiled.SEATS else None
+    def of_plan(known: EntitlementSnapshot, name: str) -> Limit:
+        seats = known.seats if name == evaluate.SEAT_LIMIT else None
         return was(known, name) if seats is None else Limit(seats, was(known, name).hard)
 
-    return compiled, "of_plan", of_plan
+    return evaluate, "get_plan_limit", of_plan
 
 
 def trial_one_moment_too_long() -> Planted:
-    def ended(known: Facts) -> bool:
+    def ended(known: EntitlementSnapshot) -> bool:
         return known.trial_ends_at is not None and known.trial_ends_at < known.at
 
-    return Facts, "trial_ended", property(ended)
+    return EntitlementSnapshot, "trial_ended", property(ended)
 
 
 def end_is_inclusive() -> Planted:
-    def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
+    def counts(row: TimedRow, at: datetime, known: datetime | None = None) -> bool:
         return was_counts(row, at, known) or (row.ends_at == at and row.closed_at is None)
 
-    return facts, "counts", counts
+    return snapshot, "is_in_effect", counts
 
 
 def closed_rows_count() -> Planted:
-    def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
+    def counts(row: TimedRow, at: datetime, known: datetime | None = None) -> bool:
         return row.starts_at <= at and (row.ends_at is None or at < row.ends_at)
 
-    return facts, "counts", counts
+    return snapshot, "is_in_effect", counts
 
 
 def foreseen_rows_count_at_once() -> Planted:
-    def counts(row: Valid, at: datetime, known: datetime | None = None) -> bool:
+    def counts(row: TimedRow, at: datetime, known: datetime | None = None) -> bool:
         return was_counts(row, max(at, row.starts_at), known)
 
-    return facts, "counts", counts
+    return snapshot, "is_in_effect", counts
 
 
 def first_row_wins() -> Planted:
-    return facts, "_started", lambda row: (-row.starts_at.timestamp(), -row.created_at.timestamp())
+    return snapshot, "_start_order", lambda row: (-row.starts_at.timestamp(), -row.created_at.timestamp())
 
 
 def moving_versions_ignored() -> Planted:
-    def moved(self: Catalogue, assigned: str, at: datetime) -> Offer:
+    def moved(self: Catalog, assigned: str, at: datetime) -> PlanOffer:
         return self.offers[assigned]
 
-    return Catalogue, "moved", moved
+    return Catalog, "moved", moved
 
 
 def every_version_moves() -> Planted:
-    def moved(self: Catalogue, assigned: str, at: datetime) -> Offer:
-        return self.newest(self.offers[assigned].plan_id, at) or self.offers[assigned]
+    def moved(self: Catalog, assigned: str, at: datetime) -> PlanOffer:
+        return self.newest_offer(self.offers[assigned].plan_id, at) or self.offers[assigned]
 
-    return Catalogue, "moved", moved
+    return Catalog, "moved", moved
 
 
 def version_sold_before_it_is_in_effect() -> Planted:
-    return Catalogue, "newest", lambda self, plan, at: self.by_plan[plan][-1]
+    return Catalog, "newest", lambda self, plan, at: self.by_plan[plan][-1]
 
 
 def kill_switch_ignored() -> Planted:
     return (
-        rollout,
-        "weigh",
+        flag_evaluation,
+        "evaluate_rules",
         lambda flag, source, rules, killed, *rest: was_weigh(flag, source, rules, False, *rest),
     )
 
@@ -184,18 +194,18 @@ def own_no_ignored() -> Planted:
         words = {name: True for name, word in target.own.items() if word}
         return was_weigh(flag, source, rules, killed, replace(target, own=words), at)
 
-    return rollout, "weigh", weigh
+    return flag_evaluation, "evaluate_rules", weigh
 
 
 def window_never_closes() -> Planted:
-    was = rollout.is_open
-    return rollout, "is_open", lambda rule, at: was({**rule, "ends_at": None}, at)
+    was = flag_evaluation.is_active
+    return flag_evaluation, "is_active", lambda rule, at: was({**rule, "ends_at": None}, at)
 
 
 def soft_limit_refuses() -> Planted:
     def decide(*given: Any, **options: Any) -> Decision:
         said = was_decide(*given, **options)
-        return FOR[Reason.LIMIT_REACHED] if said.reason is Reason.LIMIT_WARNED else said
+        return DECISION_BY_REASON[Reason.LIMIT_REACHED] if said.reason is Reason.LIMIT_WARNED else said
 
     return test_oracle, "decide", decide
 
@@ -204,7 +214,7 @@ def overridden_limit_is_always_hard() -> Planted:
     def overridden(row: TenantOverride) -> Limit:
         return Limit(row.value["amount"], hard=True)
 
-    return compiled, "overridden", overridden
+    return evaluate, "get_override_limit", overridden
 
 
 def limit_lets_one_more_in() -> Planted:

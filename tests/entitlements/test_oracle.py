@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies
 
 from shared.access.actions import ACTIONS, Action
 from shared.access.decision import decide
-from shared.access.reasons import Reason
-from shared.core.ctx import Rights
-from shared.entitlements import compiled
-from shared.entitlements.catalogue import Catalogue
-from shared.entitlements.explain import Standing, explain
-from shared.entitlements.facts import Facts
-from shared.entitlements.rollout import Rules
-from tests.entitlements import oracle, worlds
-from tests.entitlements.oracle import Plain
-from tests.entitlements.worlds import Drawing
+from shared.access.refusal_codes import Reason
+from shared.core.context import Rights
+from shared.entitlements import evaluate
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.explain import AccessSubject, explain_decision
+from shared.entitlements.flag_evaluation import RuleProvider
+from shared.entitlements.snapshot import EntitlementSnapshot
+from tests.support.entitlements import oracle, random_entitlements
+from tests.support.entitlements.oracle import PlainDict
+from tests.support.entitlements.random_entitlements import WorldGenerator
 
 EXAMPLES, QUESTIONS = 500, 20
 asked: Counter[str] = Counter()  # questions by the answer's reason
@@ -36,32 +36,32 @@ class Asker:
 class Case:
     """One tenant of one world, and actions that nobody declared before."""
 
-    world: Plain
-    tenant: Plain
+    world: PlainDict
+    tenant: PlainDict
     actions: dict[str, Action]
-    questions: list[Plain]
+    questions: list[PlainDict]
 
 
 def drawn(chance: Random, questions: int = QUESTIONS) -> Case:
-    drawing = Drawing(chance)
-    world = drawing.world()
-    tenant = drawing.tenant(world)
-    plain = [drawing.action() for _ in range(8)]
-    asked = [drawing.question(plain[number % len(plain)]) for number in range(questions)]
-    return Case(world, tenant, {one["name"]: worlds.action_of(one) for one in plain}, asked)
+    drawing = WorldGenerator(chance)
+    world = drawing.draw_world()
+    tenant = drawing.draw_tenant(world)
+    plain = [drawing.draw_action() for _ in range(8)]
+    asked = [drawing.draw_question(plain[number % len(plain)]) for number in range(questions)]
+    return Case(world, tenant, {one["name"]: random_entitlements.build_action(one) for one in plain}, asked)
 
 
 def check(case: Case) -> None:
     """Everything that is asked about one tenant gets one answer from all three."""
-    catalogue = worlds.catalogue_of(case.world)
-    history = worlds.history_of(case.world, case.tenant)
-    own = history.catalogue_of(catalogue)
+    catalogue = random_entitlements.build_catalog(case.world)
+    history = random_entitlements.build_history(case.world, case.tenant)
+    own = history.extend_catalog(catalogue)
     known = dict(ACTIONS)
     ACTIONS.clear()
     ACTIONS.update(case.actions)
     try:
         for question in case.questions:
-            facts = history.at(own, question["at"])
+            facts = history.snapshot_at(own, question["at"])
             _check_answer(case, question, facts, own)
             _check_rights(case, question["at"], facts, own)
         _check_until(case)
@@ -70,25 +70,25 @@ def check(case: Case) -> None:
         ACTIONS.update(known)
 
 
-def _check_answer(case: Case, question: Plain, facts: Facts, own: Catalogue) -> None:
-    expected = oracle.answer(case.world, case.tenant, question)
+def _check_answer(case: Case, question: PlainDict, facts: EntitlementSnapshot, own: Catalog) -> None:
+    expected = oracle.decide_naively(case.world, case.tenant, question)
     action, used, obstacle = case.actions[question["action"]["name"]], question["used"], question["obstacle"]
-    rights = compiled.rights(facts, own, Rules(own), question["state"])
+    rights = evaluate.compile_rights(facts, own, RuleProvider(own), question["state"])
     decided = decide(Asker(question["held"], rights), action, used=used, obstacle=obstacle)
-    standing = Standing("Ann", "Owner", question["held"], state=question["state"])
-    trace = explain(standing, facts, own, Rules(own), action, used=used, obstacle=obstacle)
+    standing = AccessSubject("Ann", "Owner", question["held"], state=question["state"])
+    trace = explain_decision(standing, facts, own, RuleProvider(own), action, used=used, obstacle=obstacle)
     assert decided.reason == expected, (question, decided, trace)
     assert trace.decision == decided, (question, trace)
-    assert decided.allowed == (expected in oracle.YES)
+    assert decided.allowed == (expected in oracle.ALLOWING_REASONS)
     assert (trace.decided_by is None) == decided.allowed
     asked[expected] += 1
 
 
-def _check_rights(case: Case, at: datetime, facts: Facts, own: Catalogue) -> None:
-    rights = compiled.rights(facts, own, Rules(own), "active")
-    assert rights.features == oracle.features(case.world, case.tenant, at)
-    assert rights.flags == oracle.flags(case.world, case.tenant, at)
-    for name, (amount, hard) in oracle.limits(case.world, case.tenant, at).items():
+def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, own: Catalog) -> None:
+    rights = evaluate.compile_rights(facts, own, RuleProvider(own), "active")
+    assert rights.features == oracle.list_features(case.world, case.tenant, at)
+    assert rights.flags == oracle.list_flags(case.world, case.tenant, at)
+    for name, (amount, hard) in oracle.compute_limits(case.world, case.tenant, at).items():
         limit = rights.limits[name]
         assert limit.amount == amount
         assert limit.hard == hard or amount is None  # what is never reached neither refuses nor warns
@@ -98,15 +98,22 @@ def _check_until(case: Case) -> None:
     """What was true is true until the clock alone may change it; what nobody has done yet is no clock."""
     at = case.questions[0]["at"]
     world, tenant = _as_of(case, at)
-    history = worlds.history_of(world, tenant)
-    until = history.until(history.catalogue_of(worlds.catalogue_of(world)), at)
-    last = until - timedelta(microseconds=1) if until else worlds.hour(worlds.HOURS + 1)
+    history = random_entitlements.build_history(world, tenant)
+    until = history.next_change(history.extend_catalog(random_entitlements.build_catalog(world)), at)
+    last = (
+        until - timedelta(microseconds=1)
+        if until
+        else random_entitlements.hour_at(random_entitlements.HOURS + 1)
+    )
     for question in case.questions:
         before, after = question | {"at": at}, question | {"at": last}
-        assert oracle.answer(world, tenant, before) == oracle.answer(world, tenant, after), (after, last)
+        assert oracle.decide_naively(world, tenant, before) == oracle.decide_naively(world, tenant, after), (
+            after,
+            last,
+        )
 
 
-def _as_of(case: Case, at: datetime) -> tuple[Plain, Plain]:
+def _as_of(case: Case, at: datetime) -> tuple[PlainDict, PlainDict]:
     def known(moment: datetime | None) -> datetime | None:
         return moment if moment is None or moment <= at else None
 

@@ -12,15 +12,14 @@ from openfeature.event import ProviderEventDetails
 from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
-from shared.entitlements import catalogue as catalogues
-from shared.entitlements import current
-from shared.entitlements.catalogue import Catalogue
+from shared.backoffice import tenant_access
+from shared.entitlements import catalog, rights_cache
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.flag_evaluation import FlagProvider, FlagTarget, RuleProvider, evaluate_rules
 from shared.entitlements.models import FlagRow, FlagVersion
-from shared.entitlements.openfeature import OpenFeature
-from shared.entitlements.rollout import Provider, Rules, Target, weigh
-from shared.tenancy import desk
+from shared.entitlements.openfeature import OpenFeatureProvider
 from tests.conftest import Cast
-from tests.entitlements import opening
+from tests.support.entitlements import flag_fixtures
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -31,7 +30,7 @@ FLAG = "tried"
 class Theirs(InMemoryProvider):
     """The SDK's own, with targeting that knows the context it is handed and nothing else of ours."""
 
-    def __init__(self, known: Catalogue) -> None:
+    def __init__(self, known: Catalog) -> None:
         self.known = known
         super().__init__({key: self._flag(key) for key in known.flags})
 
@@ -40,11 +39,11 @@ class Theirs(InMemoryProvider):
             said: dict[str, Any] = dict(asked.attributes)
             own = {"yes": True, "no": False}.get(said.pop("own"))
             plan, at = said.pop("plan"), said.pop("at")
-            target = Target(str(asked.targeting_key), plan, said, {} if own is None else {key: own})
+            target = FlagTarget(str(asked.targeting_key), plan, said, {} if own is None else {key: own})
             rollout = self.known.flags[key]
-            version = rollout.at(at)
+            version = rollout.version_at(at)
             assert version is not None
-            on = weigh(rollout, version.id, version.rules, version.killed, target, at).on
+            on = evaluate_rules(rollout, version.id, version.rules, version.killed, target, at).is_on
             return FlagResolutionDetails(value=on, variant="on" if on else "off", reason="TARGETING_MATCH")
 
         return InMemoryFlag("off", {"on": True, "off": False}, context_evaluator=targeted)
@@ -62,7 +61,7 @@ class Worse(Theirs):
         raise RuntimeError("a hook")
 
 
-def known(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -> Catalogue:
+def known(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -> Catalog:
     row = FlagRow(
         key=FLAG,
         title="Tried",
@@ -81,37 +80,37 @@ def known(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -
         created_by="Olga",
         reason="Try",
     )
-    return catalogues.build(1, (), (), [row], [version])
+    return catalog.build_catalog(1, (), (), [row], [version])
 
 
 def target(
     tenant: str = "ten_acme", plan: str = "business", own: bool | None = None, **traits: str
-) -> Target:
-    return Target(tenant, plan, traits, {} if own is None else {FLAG: own})
+) -> FlagTarget:
+    return FlagTarget(tenant, plan, traits, {} if own is None else {FLAG: own})
 
 
 @pytest.fixture(autouse=True)
 def left_as_it_was() -> Iterator[None]:
     yield
     api.clear_providers()
-    current.use(None)
+    rights_cache.set_provider(None)
 
 
 @pytest.fixture(params=["ours", "openfeature"])
 def serve(request: pytest.FixtureRequest) -> Any:
     """A provider of these flags."""
 
-    def ours(of: Catalogue) -> Provider:
-        return Rules(of)
+    def ours(of: Catalog) -> FlagProvider:
+        return RuleProvider(of)
 
-    def openfeature(of: Catalogue) -> Provider:
+    def openfeature(of: Catalog) -> FlagProvider:
         api.set_provider_and_wait(Theirs(of), DOMAIN)
-        return OpenFeature(api.get_client(DOMAIN))
+        return OpenFeatureProvider(api.get_client(DOMAIN))
 
     return {"ours": ours, "openfeature": openfeature}[request.param]
 
 
-CASES: Sequence[tuple[dict[str, Any], Target, Target]] = (  # a rule, whom it is about, and whom not
+CASES: Sequence[tuple[dict[str, Any], FlagTarget, FlagTarget]] = (  # a rule, whom it is about, and whom not
     ({"kind": "allowed"}, target(own=True), target()),
     ({"kind": "beta"}, target(beta="yes"), target(internal="yes")),
     ({"kind": "cohort", "values": ["small"]}, target(cohort="small"), target(cohort="enterprise")),
@@ -125,7 +124,9 @@ CASES: Sequence[tuple[dict[str, Any], Target, Target]] = (  # a rule, whom it is
 
 
 @pytest.mark.parametrize(("rule", "meant", "other"), CASES, ids=[case[0]["kind"] for case in CASES])
-def test_on_for_those_a_rule_is_about(serve: Any, rule: dict[str, Any], meant: Target, other: Target) -> None:
+def test_on_for_those_a_rule_is_about(
+    serve: Any, rule: dict[str, Any], meant: FlagTarget, other: FlagTarget
+) -> None:
     provider = serve(known(rule))
     assert provider.evaluate(FLAG, meant, NOW).on is True
     assert provider.evaluate(FLAG, other, NOW).on is False
@@ -167,8 +168,8 @@ def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
     first, more, again = share(15), share(30), share(15)
     assert first == again
     assert first < more
-    rules = Rules(known({"kind": "percentage", "percent": 15}))
-    assert first == {one for one in ids if rules.evaluate(FLAG, target(one), NOW).on}
+    rules = RuleProvider(known({"kind": "percentage", "percent": 15}))
+    assert first == {one for one in ids if rules.evaluate(FLAG, target(one), NOW).is_on}
 
 
 # ── what is OpenFeature's alone ──────────────────────────────────────────────────────────────────────────────────
@@ -178,71 +179,71 @@ def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
 def test_what_raises_is_off(kind: Any) -> None:
     of = known({"kind": "everyone"})
     api.set_provider_and_wait(kind({}) if kind is Broken else kind(of), DOMAIN)
-    found = OpenFeature(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
-    assert found.on is False
-    assert found.source == "openfeature"
+    found = OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
+    assert found.is_on is False
+    assert found.source_id == "openfeature"
 
 
 def test_a_value_of_another_type_is_off() -> None:
     api.set_provider_and_wait(InMemoryProvider({FLAG: InMemoryFlag("a", {"a": "yes"})}), DOMAIN)
-    assert OpenFeature(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW).on is False
+    assert OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW).is_on is False
 
 
 def test_without_any_provider_everything_is_off() -> None:
-    assert OpenFeature(api.get_client("nobody")).evaluate(FLAG, target(), NOW).on is False
+    assert OpenFeatureProvider(api.get_client("nobody")).evaluate(FLAG, target(), NOW).is_on is False
 
 
 async def test_another_provider_decides_from_here_on_and_the_switches_stay_ours(cast: Cast) -> None:
-    key = await opening.flag(cast)
-    assert not await opening.on(cast.ann, key)
+    key = await flag_fixtures.create_flag(cast)
+    assert not await flag_fixtures.has_flag(cast.ann, key)
     always = InMemoryProvider({key: InMemoryFlag("on", {"on": True})})
     api.set_provider_and_wait(always, DOMAIN)
-    current.use(OpenFeature(api.get_client(DOMAIN)))
-    assert await opening.on(cast.ann, key)
-    async with opening.killed(cast, key):
-        assert not await opening.on(cast.ann, key)
+    rights_cache.set_provider(OpenFeatureProvider(api.get_client(DOMAIN)))
+    assert await flag_fixtures.has_flag(cast.ann, key)
+    async with flag_fixtures.flag_killed(cast, key):
+        assert not await flag_fixtures.has_flag(cast.ann, key)
     async with cast.olga.octx() as octx:
-        await desk.set_flag(octx, cast.acme, key, False, "Not with them")
-    assert not await opening.on(cast.ann, key)
-    assert await opening.on(cast.gil, key)
-    current.use(None)
-    assert not await opening.on(cast.gil, key)
+        await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
+    assert not await flag_fixtures.has_flag(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.gil, key)
+    rights_cache.set_provider(None)
+    assert not await flag_fixtures.has_flag(cast.gil, key)
 
 
 async def test_what_is_kept_is_forgotten_when_the_provider_says_that_its_rules_changed(cast: Cast) -> None:
-    key = await opening.flag(cast)
+    key = await flag_fixtures.create_flag(cast)
     provider = InMemoryProvider({key: InMemoryFlag("off", {"on": True, "off": False})})
     api.set_provider_and_wait(provider, DOMAIN)
-    current.use(OpenFeature(api.get_client(DOMAIN)))
-    assert not await opening.on(cast.ann, key)
+    rights_cache.set_provider(OpenFeatureProvider(api.get_client(DOMAIN)))
+    assert not await flag_fixtures.has_flag(cast.ann, key)
     provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
-    assert not await opening.on(cast.ann, key)  # kept, because nobody has said anything
+    assert not await flag_fixtures.has_flag(cast.ann, key)  # kept, because nobody has said anything
     provider.emit_provider_configuration_changed(ProviderEventDetails())
     for _ in range(100):
-        if await opening.on(cast.ann, key):
+        if await flag_fixtures.has_flag(cast.ann, key):
             break
         await asyncio.sleep(0.01)
-    assert await opening.on(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.ann, key)
 
 
 async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rules change while a tenant is read: the answer from before must not outlive it."""
-    key = await opening.flag(cast)
+    key = await flag_fixtures.create_flag(cast)
     flags = {key: InMemoryFlag("off", {"on": True, "off": False})}
     provider = InMemoryProvider(flags)
     api.set_provider_and_wait(provider, DOMAIN)
-    current.use(OpenFeature(api.get_client(DOMAIN)))
-    compile_ = current.compiled.rights
+    rights_cache.set_provider(OpenFeatureProvider(api.get_client(DOMAIN)))
+    compile_ = rights_cache.evaluate.compile_rights
 
     def slowly(*args: Any) -> Any:
         found = compile_(*args)
         provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
-        current.outdate()
+        rights_cache.invalidate_evaluations()
         return found
 
-    monkeypatch.setattr(current.compiled, "rights", slowly)
-    assert not await opening.on(cast.ann, key)
+    monkeypatch.setattr(rights_cache.evaluate, "compile_rights", slowly)
+    assert not await flag_fixtures.has_flag(cast.ann, key)
     monkeypatch.undo()
-    assert await opening.on(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.ann, key)

@@ -11,6 +11,7 @@ from sqlmodel import select
 from shared.access import actions
 from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
+from shared.backoffice import explanations, tenant_access, tenant_directory
 from shared.core.db import now
 from shared.entitlements.explain import Layer
 from shared.entitlements.models import (
@@ -20,9 +21,9 @@ from shared.entitlements.models import (
     TenantPlan,
     TenantStateChange,
 )
-from shared.tenancy import desk, directory, entry, invitations, members, repository, why
-from tests import factories
+from shared.tenancy import entry, invitations, member_repository, members
 from tests.conftest import Cast, Person
+from tests.support import factories
 
 CHANGES, ASKED = 45, 500
 LOOK = "Looking back"
@@ -55,7 +56,7 @@ async def log(house: House) -> Logged:
     since, found = now(), {}
     for person in house.people:
         async with person.ctx() as ctx:
-            seats = len(await repository.list_seats(ctx))
+            seats = len(await member_repository.list_seat_emails(ctx))
             used = {"members": seats, "roles": 0}
             for action in ACTIONS.values():
                 found[person.user_id, action.name] = decide(ctx, action, used=used.get(action.limit))
@@ -69,13 +70,15 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
     if kind == 0 and house.others:
         async with house.owner.ctx() as ctx:
             other = chance.choice(house.others)
-            found = await repository.get_membership_of(ctx, other.user_id)
+            found = await member_repository.get_membership_of_user(ctx, other.user_id)
             assert found is not None
             await members.set_role(ctx, found.id, chance.choice(("admin", "billing", "member", "viewer")))
         return
     if kind == 1:
         async with house.owner.ctx() as ctx:
-            if decide(ctx, actions.MEMBER_INVITE, used=len(await repository.list_seats(ctx))).allowed:
+            if decide(
+                ctx, actions.MEMBER_INVITE, used=len(await member_repository.list_seat_emails(ctx))
+            ).allowed:
                 await invitations.invite(ctx, f"guest{chance.randrange(10**9)}@acme.test", "viewer")
         return
     async with cast.olga.octx() as octx:
@@ -83,36 +86,40 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
         if kind == 2:
             amount = chance.choice((0, 3, 4, 8, None))
             hard = chance.random() < 0.6
-            await desk.override_limit(octx, tenant, "members", amount, LOOK, ends_at=soon, hard=hard)
+            await tenant_access.override_limit(octx, tenant, "members", amount, LOOK, ends_at=soon, hard=hard)
         elif kind == 3:
             feature, on = chance.choice(FEATURES), chance.random() < 0.5
-            await desk.override_feature(octx, tenant, feature, on, LOOK, ends_at=soon)
+            await tenant_access.override_feature(octx, tenant, feature, on, LOOK, ends_at=soon)
         elif kind == 4:
-            await desk.set_billing(
+            await tenant_access.set_billing_status(
                 octx, tenant, chance.choice(("active", "active", "grace", "read_only", "none")), LOOK
             )
         elif kind == 5:
-            effective = await desk.effective(octx, tenant)
-            plans = [one for one in effective.offers if one.kind == "plan" and one != effective.facts.offer]
-            await desk.assign_plan(
+            effective = await tenant_access.get_tenant_access(octx, tenant)
+            plans = [
+                one for one in effective.offers if one.kind == "plan" and one != effective.snapshot.offer
+            ]
+            await tenant_access.assign_plan(
                 octx, tenant, chance.choice(plans).id, LOOK, trial_days=chance.choice((0, 0, 14))
             )
         elif kind == 6:
-            await desk.set_flag(octx, tenant, "role_editor", chance.choice((True, False, None)), LOOK)
+            await tenant_access.set_flag_override(
+                octx, tenant, "role_editor", chance.choice((True, False, None)), LOOK
+            )
         elif kind == 7:
-            await directory.suspend(octx, tenant, LOOK)
+            await tenant_directory.suspend_tenant(octx, tenant, LOOK)
         else:
-            effective = await desk.effective(octx, tenant)
+            effective = await tenant_access.get_tenant_access(octx, tenant)
             addon = next(one for one in effective.offers if one.key == "extra_seats")
             if effective.addons:
-                await desk.end(octx, tenant, effective.addons[0][0].id, LOOK)
+                await tenant_access.end_assignment(octx, tenant, effective.addons[0][0].id, LOOK)
             else:
-                await desk.add_addon(octx, tenant, addon.id, chance.randint(1, 3), LOOK)
+                await tenant_access.add_addon(octx, tenant, addon.id, chance.randint(1, 3), LOOK)
 
 
 async def restore(cast: Cast, house: House) -> None:
     async with cast.olga.octx() as octx:
-        await directory.restore(octx, house.tenant_id, LOOK)
+        await tenant_directory.restore_tenant(octx, house.tenant_id, LOOK)
 
 
 async def lived(chance: Random, cast: Cast, house: House) -> list[Logged]:
@@ -145,12 +152,12 @@ async def test_500_answers_about_the_past_are_what_was_decided_then(
     assert len(reasons) >= 7, reasons
     for house in houses:
         mine = [one for one in logged if one.house == house]
-        async with cast.olga.octx() as octx, entry.visit(octx, house.tenant_id, LOOK) as ctx:
+        async with cast.olga.octx() as octx, entry.enter_as_operator(octx, house.tenant_id, LOOK) as ctx:
             for _ in range(ASKED // len(houses)):
                 then = chance.choice(mine)
                 at = then.since + (then.until - then.since) * chance.random()
                 user_id, action = chance.choice(list(then.decisions))
-                said = await why.answer(ctx, user_id, ACTIONS[action], at=at)
+                said = await explanations.explain_in_tenant(ctx, user_id, ACTIONS[action], at=at)
                 assert said.trace.decision == then.decisions[user_id, action], (at, user_id, said.trace)
 
 
@@ -158,7 +165,7 @@ async def test_500_answers_about_the_past_are_what_was_decided_then(
 
 
 async def newest(cast: Cast, kind: type, order: str) -> str:
-    async with cast.olga.octx() as octx, entry.visit(octx, cast.acme, LOOK) as ctx:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, LOOK) as ctx:
         rows = (await ctx.session.exec(select(kind).where(kind.tenant_id == cast.acme))).all()  # type: ignore[attr-defined]
         return str(max(rows, key=lambda row: getattr(row, order)).id)
 
@@ -169,38 +176,40 @@ SOON = timedelta(days=3)
 
 async def lose_a_feature(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await desk.override_feature(octx, cast.acme, "custom_roles", False, LOOK, ends_at=now() + SOON)
+        await tenant_access.override_feature(
+            octx, cast.acme, "custom_roles", False, LOOK, ends_at=now() + SOON
+        )
 
 
 async def lose_room(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await desk.override_limit(octx, cast.acme, "roles", 0, LOOK, ends_at=now() + SOON)
+        await tenant_access.override_limit(octx, cast.acme, "roles", 0, LOOK, ends_at=now() + SOON)
 
 
 async def owe(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await desk.set_billing(octx, cast.acme, "read_only", LOOK)
+        await tenant_access.set_billing_status(octx, cast.acme, "read_only", LOOK)
 
 
 async def be_suspended(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await directory.suspend(octx, cast.acme, LOOK)
+        await tenant_directory.suspend_tenant(octx, cast.acme, LOOK)
 
 
 async def get_a_smaller_role(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
-        found = await repository.get_membership_of(ctx, cast.adam.user_id)
+        found = await member_repository.get_membership_of_user(ctx, cast.adam.user_id)
         assert found is not None
         await members.set_role(ctx, found.id, "viewer")
 
 
 async def get_a_smaller_plan(cast: Cast) -> None:
-    await factories.give_plan(cast.ann.account, cast.ann.slug, "pro")
+    await factories.assign_plan(cast.ann.account, cast.ann.slug, "pro")
 
 
 async def get_more_roles(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await desk.override_limit(octx, cast.acme, "roles", 50, LOOK, ends_at=now() + SOON)
+        await tenant_access.override_limit(octx, cast.acme, "roles", 50, LOOK, ends_at=now() + SOON)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +232,8 @@ async def test_two_times_differ_by_the_row_that_did_it(
     await did(cast)
     row = await newest(cast, kind, order)
     async with cast.olga.octx() as octx:
-        found = await why.compare(octx, cast.acme, cast.adam.user_id, asked.name, before)
-    changed = {one.after.layer: one.after.source for one in found.changed}
+        found = await explanations.compare_access(octx, cast.acme, cast.adam.user_id, asked.name, before)
+    changed = {one.after.layer: one.after.source_id for one in found.changes}
     assert row in changed.values()
     assert layer in changed
     if kind is not TenantPlan:  # which gives features, limits and a trial at once

@@ -18,28 +18,28 @@ from tests.conftest import Cast
 async def on(user_id: str) -> tuple[str, list[str]]:
     seed = pyotp.random_base32()
     async with db.transaction() as session:
-        return seed, list(await mfa.install(session, USER, user_id, seed))
+        return seed, list(await mfa.install_seed(session, USER, user_id, seed))
 
 
-async def answer(token: str, code: str) -> mfa.Answer:
+async def answer(token: str, code: str) -> mfa.ChallengeResult:
     async with db.transaction() as session:
-        return await mfa.answer(session, USER, token, code)
+        return await mfa.answer_challenge(session, USER, token, code)
 
 
 async def challenge(user_id: str) -> str:
     async with db.transaction() as session:
-        return await mfa.challenge(session, USER, user_id)
+        return await mfa.start_challenge(session, USER, user_id)
 
 
 async def test_enrolling_takes_a_right_code_and_gives_ten_recovery_codes(cast: Cast) -> None:
     async with db.transaction() as session:
         seed = await mfa.enrol(session, USER, cast.ann.user_id)
         assert seed == await mfa.enrol(session, USER, cast.ann.user_id)  # a reload shows the same picture
-        assert await mfa.confirm(session, USER, cast.ann.user_id, "000000") == []
-        assert not await mfa.is_on(session, USER, cast.ann.user_id)
-        codes = await mfa.confirm(session, USER, cast.ann.user_id, pyotp.TOTP(seed).now())
+        assert await mfa.confirm_enrolment(session, USER, cast.ann.user_id, "000000") == []
+        assert not await mfa.is_enabled(session, USER, cast.ann.user_id)
+        codes = await mfa.confirm_enrolment(session, USER, cast.ann.user_id, pyotp.TOTP(seed).now())
         assert len(set(codes)) == 10
-        assert await mfa.is_on(session, USER, cast.ann.user_id)
+        assert await mfa.is_enabled(session, USER, cast.ann.user_id)
         with pytest.raises(Conflict):
             await mfa.enrol(session, USER, cast.ann.user_id)
 
@@ -49,17 +49,17 @@ async def test_a_step_is_accepted_once_also_by_two_at_the_same_time(cast: Cast) 
     code = pyotp.TOTP(seed).now()
     tokens = [await challenge(cast.ann.user_id) for _ in range(4)]
     answers = await asyncio.gather(*(answer(token, code) for token in tokens))
-    assert sorted(one.right for one in answers) == [False, False, False, True]
+    assert sorted(one.is_correct for one in answers) == [False, False, False, True]
 
 
 async def test_an_older_step_is_void_after_a_newer_one(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     totp, moment = pyotp.TOTP(seed), time.time()
     async with db.transaction() as session:
-        assert await mfa.verify(session, USER, cast.ann.user_id, totp.at(moment))
-        assert not await mfa.verify(session, USER, cast.ann.user_id, totp.at(moment - 30))
-        assert await mfa.verify(
-            session, USER, cast.ann.user_id, await mfa.next_code(session, USER, cast.ann.user_id)
+        assert await mfa.verify_code(session, USER, cast.ann.user_id, totp.at(moment))
+        assert not await mfa.verify_code(session, USER, cast.ann.user_id, totp.at(moment - 30))
+        assert await mfa.verify_code(
+            session, USER, cast.ann.user_id, await mfa.generate_next_code(session, USER, cast.ann.user_id)
         )
 
 
@@ -67,17 +67,19 @@ async def test_an_older_step_is_void_after_a_newer_one(cast: Cast) -> None:
 async def test_clocks_may_differ_by_one_step_only(cast: Cast, away: int) -> None:
     seed, _ = await on(cast.ann.user_id)
     async with db.transaction() as session:
-        assert not await mfa.verify(session, USER, cast.ann.user_id, pyotp.TOTP(seed).at(time.time() + away))
+        assert not await mfa.verify_code(
+            session, USER, cast.ann.user_id, pyotp.TOTP(seed).at(time.time() + away)
+        )
 
 
 async def test_a_recovery_code_works_once_for_its_owner_only(cast: Cast) -> None:
     _, codes = await on(cast.ann.user_id)
     await on(cast.gil.user_id)
     async with db.transaction() as session:
-        assert not await mfa.verify(session, USER, cast.gil.user_id, codes[0])
-        assert await mfa.verify(session, USER, cast.ann.user_id, codes[0].upper().replace("-", " "))
-        assert not await mfa.verify(session, USER, cast.ann.user_id, codes[0])
-        assert await mfa.count_codes(session, USER, cast.ann.user_id) == 9
+        assert not await mfa.verify_code(session, USER, cast.gil.user_id, codes[0])
+        assert await mfa.verify_code(session, USER, cast.ann.user_id, codes[0].upper().replace("-", " "))
+        assert not await mfa.verify_code(session, USER, cast.ann.user_id, codes[0])
+        assert await mfa.count_recovery_codes(session, USER, cast.ann.user_id) == 9
 
 
 async def test_recovery_codes_are_not_kept(cast: Cast) -> None:
@@ -93,8 +95,8 @@ async def test_five_wrong_codes_end_the_challenge(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     token = await challenge(cast.ann.user_id)
     answers = [await answer(token, "000000") for _ in range(5)]
-    assert [one.left for one in answers] == [4, 3, 2, 1, 0]
-    assert not (await answer(token, pyotp.TOTP(seed).now())).right
+    assert [one.attempts_left for one in answers] == [4, 3, 2, 1, 0]
+    assert not (await answer(token, pyotp.TOTP(seed).now())).is_correct
 
 
 async def test_guesses_in_parallel_are_not_more_guesses(cast: Cast) -> None:
@@ -116,8 +118,8 @@ async def test_a_seed_opens_for_its_owner_only(cast: Cast) -> None:
             text("update user_totp set sealed = :blob where user_id = :id"),
             {"blob": blob, "id": cast.gil.user_id},
         )
-        with pytest.raises(crypto.CannotOpen):
-            await mfa.seed_of(session, USER, cast.gil.user_id)
+        with pytest.raises(crypto.DecryptionError):
+            await mfa.read_seed(session, USER, cast.gil.user_id)
 
 
 async def test_operators_cannot_go_without() -> None:

@@ -7,17 +7,17 @@ from typing import Any
 import pyotp
 import pytest
 
-from shared.audit import trail
+from shared.audit import audit_log
 from shared.cli import operators as command
 from shared.core import db
-from shared.core.ctx import OperatorCtx
+from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.identity import mfa, operators, sessions, sign_in
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry
-from tests import factories
 from tests.conftest import Cast, Operating
+from tests.support import factories
 
 
 def address() -> str:
@@ -27,7 +27,7 @@ def address() -> str:
 async def test_a_new_one_signs_in_with_the_password_that_was_shown(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, address(), "support", "Sue")
-        assert (await trail.list_operator_events(octx))[0].action == "operator.created"
+        assert (await audit_log.list_operator_events(octx))[0].action == "operator.created"
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is not None
     assert await sign_in.check_password(OPERATOR, made.operator.email, "wrong") is None
 
@@ -61,16 +61,16 @@ async def test_disabled_means_signed_out_and_not_in_again(cast: Cast) -> None:
 # ── who lost their device ────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def somebody_with_a_factor(cast: Cast) -> tuple[operators.Created, str, str]:
+async def somebody_with_a_factor(cast: Cast) -> tuple[operators.OperatorAccess, str, str]:
     """With a session, and a sign-in that waits for its code: the cookie of the one, the token of the other."""
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, address(), "support", "Sue")
-        await mfa.install(octx.session, OPERATOR, made.operator.id, pyotp.random_base32())
+        await mfa.install_seed(octx.session, OPERATOR, made.operator.id, pyotp.random_base32())
         token = await sessions.start(octx.session, OPERATOR, made.operator.id, "password+totp")
         return (
             made,
-            f"{OPERATOR.cookie}={token}",
-            await mfa.challenge(octx.session, OPERATOR, made.operator.id),
+            f"{OPERATOR.session_cookie}={token}",
+            await mfa.start_challenge(octx.session, OPERATOR, made.operator.id),
         )
 
 
@@ -78,7 +78,7 @@ async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -
     made, cookie, challenge = await somebody_with_a_factor(cast)
     async with cast.olga.octx() as octx:
         again = await operators.reset_access(octx, made.operator.id, reason="lost her phone")
-        event = (await trail.list_operator_events(octx))[0]
+        event = (await audit_log.list_operator_events(octx))[0]
     assert (event.action, event.object_id, event.reason) == (
         "operator.access_reset",
         made.operator.id,
@@ -87,11 +87,11 @@ async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -
     assert again.password not in str(event.details)
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
     assert await sign_in.check_password(OPERATOR, made.operator.email, again.password) is not None
-    assert await entry.peek_operator(cookie) is None
+    assert await entry.authenticate_operator(cookie) is None
     async with db.transaction("operator") as session:
-        assert await mfa.challenged(session, OPERATOR, challenge) == ""
-        assert not await mfa.is_on(session, OPERATOR, made.operator.id)
-        assert await mfa.count_codes(session, OPERATOR, made.operator.id) == 0
+        assert await mfa.get_challenged_subject(session, OPERATOR, challenge) == ""
+        assert not await mfa.is_enabled(session, OPERATOR, made.operator.id)
+        assert await mfa.count_recovery_codes(session, OPERATOR, made.operator.id) == 0
         assert await mfa.enrol(session, OPERATOR, made.operator.id)  # as at the first sign-in
 
 
@@ -108,17 +108,17 @@ async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebo
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
             await operators.reset_access(octx, made.operator.id, reason="why not")
-    assert await entry.peek_operator(cookie) is not None
+    assert await entry.authenticate_operator(cookie) is not None
 
 
 async def test_from_the_command_line_too(cast: Cast) -> None:
     made, cookie, _ = await somebody_with_a_factor(cast)
-    said = await command.reset(made.operator.email.upper())
-    assert await entry.peek_operator(cookie) is None
+    said = await command.reset_access(made.operator.email.upper())
+    assert await entry.authenticate_operator(cookie) is None
     password = said.rpartition(" ")[2]
     assert await sign_in.check_password(OPERATOR, made.operator.email, password) is not None
     with pytest.raises(NotFound, match="No operator"):
-        await command.reset("nobody@bulkhead.test")
+        await command.reset_access("nobody@bulkhead.test")
 
 
 async def test_who_changes_devices_is_told_a_way_that_exists(cast: Cast) -> None:
@@ -146,7 +146,7 @@ USE: dict[str, Act] = {  # one's own
 
 
 async def two_owners() -> tuple[Operating, Operating, str, str]:
-    both = [Operating(await factories.operator(name)) for name in ("Ada", "Bob")]
+    both = [Operating(await factories.create_operator(name)) for name in ("Ada", "Bob")]
     ids = []
     for one in both:
         async with one.octx() as octx:

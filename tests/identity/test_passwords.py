@@ -23,7 +23,7 @@ GOOD = "seven lanterns over quiet water"
     ],
 )
 async def test_a_weak_one_is_refused_in_a_sentence(password: str, said: str) -> None:
-    (problem,) = await passwords.problems(password, ["Zoe Harbour", "zoe@harbour.test"])
+    (problem,) = await passwords.find_problems(password, ["Zoe Harbour", "zoe@harbour.test"])
     assert said in problem
 
 
@@ -34,38 +34,38 @@ async def test_a_good_one_passes_also_a_very_long_one() -> None:
         "sieben Laternen über stillem Wasser",
         "七つの灯籠が静かな水の上にある夜に光る",
     ):
-        assert await passwords.problems(password, ["Ann", "ann@acme.test"]) == []
+        assert await passwords.find_problems(password, ["Ann", "ann@acme.test"]) == []
 
 
 async def test_a_hash_verifies_its_password_and_no_other() -> None:
-    made = await passwords.hash(GOOD)
+    made = await passwords.hash_password(GOOD)
     assert "m=19456,t=2,p=1" in made
     assert not passwords.is_outdated(made)
-    assert await passwords.verify(made, GOOD)
-    assert not await passwords.verify(made, GOOD + " ")
-    assert not await passwords.verify(None, GOOD)
-    assert not await passwords.verify("not a hash", GOOD)
+    assert await passwords.verify_password(made, GOOD)
+    assert not await passwords.verify_password(made, GOOD + " ")
+    assert not await passwords.verify_password(None, GOOD)
+    assert not await passwords.verify_password("not a hash", GOOD)
 
 
 async def test_the_same_characters_typed_elsewhere_are_the_same_password() -> None:
-    made = await passwords.hash("caf\u00e9 at the end of the pier")
-    assert await passwords.verify(made, "cafe\u0301 at the end of the pier")
+    made = await passwords.hash_password("caf\u00e9 at the end of the pier")
+    assert await passwords.verify_password(made, "cafe\u0301 at the end of the pier")
 
 
 async def test_odd_input_is_wrong_and_nothing_worse() -> None:
-    made = await passwords.hash(GOOD)
+    made = await passwords.hash_password(GOOD)
     for odd in ("", "\x00", "\ud800", "x" * 100_000):
-        assert not await passwords.verify(made, odd)
+        assert not await passwords.verify_password(made, odd)
 
 
 async def test_a_missing_account_costs_what_a_wrong_password_costs() -> None:
     """Interleaved, so that what else the machine does falls on both."""
-    made = await passwords.hash(GOOD)
+    made = await passwords.hash_password(GOOD)
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(15):
         for known in (True, False):
             began = time.perf_counter()
-            await passwords.verify(made if known else None, "wrong")
+            await passwords.verify_password(made if known else None, "wrong")
             times[known].append(time.perf_counter() - began)
     known, unknown = (statistics.median(times[one]) for one in (True, False))
     assert 0.5 < known / unknown < 2

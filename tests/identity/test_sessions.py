@@ -8,12 +8,12 @@ from sqlalchemy import text
 from shared.core import crypto, db
 from shared.identity import sessions
 from shared.identity.realms import OPERATOR, USER
-from shared.identity.sessions import Found
-from tests import factories
+from shared.identity.sessions import LiveSession
 from tests.conftest import Cast
+from tests.support import factories
 
 
-async def found(cookie: str) -> Found | None:
+async def found(cookie: str) -> LiveSession | None:
     async with db.transaction() as session:
         return await sessions.find(session, USER, cookie)
 
@@ -21,7 +21,7 @@ async def found(cookie: str) -> Found | None:
 async def age(cookie: str, column: str, by: timedelta) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
-        token_hash = crypto.digest(cookie.partition("=")[2])
+        token_hash = crypto.hash_token(cookie.partition("=")[2])
         await connection.execute(
             text(
                 f"update user_session set {column} = {column} - cast(:by as interval) where token_hash = :hash"
@@ -35,7 +35,7 @@ async def test_only_the_hash_is_kept(cast: Cast) -> None:
     assert len(token) >= 43
     session = await found(cast.ann.cookie)
     assert session is not None
-    assert session.session_hash == crypto.digest(token) != token
+    assert session.session_hash == crypto.hash_token(token) != token
 
 
 @pytest.mark.parametrize(("column", "alive", "dead"), [("idle_expires_at", 23, 25), ("expires_at", 700, 721)])
@@ -66,16 +66,16 @@ async def test_a_new_one_takes_the_place_of_the_old(cast: Cast) -> None:
     before = await found(cast.ann.cookie)
     assert before is not None
     async with db.transaction() as session:
-        token = await sessions.start(session, USER, cast.ann.user_id, replaces=before.session_hash)
+        token = await sessions.start(session, USER, cast.ann.user_id, replaced_hash=before.session_hash)
     assert await found(cast.ann.cookie) is None
-    assert await found(f"{USER.cookie}={token}") is not None
+    assert await found(f"{USER.session_cookie}={token}") is not None
 
 
 async def test_nobody_ends_a_device_of_somebody_else(cast: Cast) -> None:
     gils = await found(cast.gil.cookie)
     assert gils is not None
     async with db.transaction() as session:
-        assert await sessions.end_device(session, USER, cast.ann.user_id, gils.session_id) == ""
+        assert await sessions.end_by_id(session, USER, cast.ann.user_id, gils.session_id) == ""
     assert await found(cast.gil.cookie) is not None
 
 
@@ -93,14 +93,14 @@ async def test_ending_all_spares_the_one_that_asks(cast: Cast) -> None:
 async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None:
     user, operator = (one.partition("=")[2] for one in (cast.ann.cookie, cast.olga.cookie))
     async with db.transaction("operator") as session:
-        assert await sessions.find(session, OPERATOR, f"{OPERATOR.cookie}={user}") is None
+        assert await sessions.find(session, OPERATOR, f"{OPERATOR.session_cookie}={user}") is None
         assert await sessions.find(session, OPERATOR, cast.ann.cookie) is None
-    assert await found(f"{USER.cookie}={operator}") is None
+    assert await found(f"{USER.session_cookie}={operator}") is None
     assert await found(cast.olga.cookie) is None
 
 
 async def test_two_cookies_of_one_name_are_none(cast: Cast) -> None:
-    assert await found(f"{cast.ann.cookie}; {USER.cookie}=another") is None
+    assert await found(f"{cast.ann.cookie}; {USER.session_cookie}=another") is None
     assert await found(f"theme=dark; {cast.ann.cookie}; x=1") is not None
     assert await found(f"x{cast.ann.cookie}") is None
 

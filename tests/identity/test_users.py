@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from shared.audit import trail
+from shared.audit import audit_log
 from shared.cli import users as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
 from shared.identity import mfa, sign_in, tokens, users
 from shared.identity.realms import USER
 from shared.tenancy import entry, members
-from tests import factories, workers
 from tests.conftest import Cast, Person
+from tests.support import factories, workers
 
 
 @pytest.fixture
@@ -29,18 +29,21 @@ async def knows_password(person: Person) -> bool:
 
 async def test_disabled_means_out_everywhere_and_not_in_again_by_any_way(cast: Cast, empty: str) -> None:
     async with db.transaction() as session:
-        challenge = await mfa.challenge(session, USER, cast.max.user_id)
-        links = {one: tokens.link(await tokens.issue(session, cast.max.user_id, one)) for one in tokens.LIVES}
+        challenge = await mfa.start_challenge(session, USER, cast.max.user_id)
+        links = {
+            one: tokens.build_link(await tokens.issue(session, cast.max.user_id, one))
+            for one in tokens.LIFETIMES
+        }
     said = await command.disable(cast.max.email.upper(), "signs in from two continents")
     assert cast.max.email in said
-    await workers.finish(empty)
+    await workers.run_until_done(empty)
 
-    assert await entry.peek(cast.max.cookie, cast.max.slug) is None
+    assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
     assert not await knows_password(cast.max)
     async with db.transaction() as session:
-        assert await mfa.challenged(session, USER, challenge) == ""
+        assert await mfa.get_challenged_subject(session, USER, challenge) == ""
         for purpose, link in links.items():
-            assert await tokens.look(session, purpose, link.partition("token=")[2]) is None
+            assert await tokens.find_usable(session, purpose, link.partition("token=")[2]) is None
     assert await knows_password(cast.ann)  # and nobody else
     async with cast.ann.ctx() as ctx:
         assert cast.max.email in [row.email for row in (await members.list_members(ctx)).rows]
@@ -50,8 +53,8 @@ async def test_enabled_means_as_before_but_signed_out(cast: Cast, empty: str) ->
     """Promised in this order and done in this order, although both wait for a worker."""
     await command.disable(cast.max.email, "stolen")
     await command.enable(cast.max.email, "it is theirs again")
-    await workers.finish(empty)
-    assert await entry.peek(cast.max.cookie, cast.max.slug) is None
+    await workers.run_until_done(empty)
+    assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
     assert await knows_password(cast.max)
     async with entry.enter_tenant(await factories.sign_in(cast.max.account.user), cast.max.slug) as ctx:
         assert ctx.role == "member"
@@ -61,7 +64,9 @@ async def test_both_stand_in_the_operators_trail(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await users.disable(octx, cast.max.email, reason="stolen")
         await users.enable(octx, cast.max.email, reason="theirs")
-        found = [one for one in await trail.list_operator_events(octx) if one.object_id == cast.max.user_id]
+        found = [
+            one for one in await audit_log.list_operator_events(octx) if one.object_id == cast.max.user_id
+        ]
     assert [(one.action, one.reason, one.details) for one in found] == [
         ("user.enabled", "theirs", {"email": cast.max.email}),
         ("user.disabled", "stolen", {"email": cast.max.email}),

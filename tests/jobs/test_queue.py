@@ -6,10 +6,10 @@ from sqlalchemy import text
 
 from shared.core import db
 from shared.core.errors import NoTenant
-from shared.jobs import board, queue
+from shared.jobs import queue, queue_status
 from shared.tenancy import entry
-from tests import workers
 from tests.conftest import Cast
+from tests.support import workers
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ async def empty(schema: str, cast: Cast) -> str:
 async def test_a_job_appears_with_the_commit(cast: Cast, empty: str) -> None:
     async with cast.ann.ctx() as ctx:
         await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
-        assert workers.left(empty) == []
-    assert workers.left(empty) == [("tests.tell", "todo")]
+        assert workers.list_jobs(empty) == []
+    assert workers.list_jobs(empty) == [("tests.tell", "todo")]
 
 
 async def test_and_not_without_it(cast: Cast, empty: str) -> None:
@@ -33,7 +33,7 @@ async def test_and_not_without_it(cast: Cast, empty: str) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await change_mind()
-    assert workers.left(empty) == []
+    assert workers.list_jobs(empty) == []
 
 
 async def test_every_job_names_its_tenant_and_the_request_that_caused_it(cast: Cast, empty: str) -> None:
@@ -55,13 +55,13 @@ async def test_every_job_names_its_tenant_and_the_request_that_caused_it(cast: C
 async def test_without_a_tenant_python_refuses(empty: str) -> None:
     async with db.transaction() as session:
         with pytest.raises(NoTenant):
-            await queue.put_platform(session, "tenancy.provision")
-    assert workers.left(empty) == []
+            await queue.put_platform_job(session, "tenancy.provision")
+    assert workers.list_jobs(empty) == []
 
 
 @pytest.mark.parametrize("role", ["app", "operator"])
-async def test_without_a_tenant_the_database_refuses_too(empty: str, role: db.Role) -> None:
-    async with await psycopg.AsyncConnection.connect(db.url(role)) as connection:
+async def test_without_a_tenant_the_database_refuses_too(empty: str, role: db.DatabaseRole) -> None:
+    async with await psycopg.AsyncConnection.connect(db.login_url(role)) as connection:
         with pytest.raises(psycopg.errors.CheckViolation, match="job_names_its_tenant"):
             await connection.execute(
                 "insert into procrastinate_jobs (queue_name, task_name, args) values ('bulkhead', 'tests.tell', '{}')"
@@ -69,8 +69,8 @@ async def test_without_a_tenant_the_database_refuses_too(empty: str, role: db.Ro
 
 
 async def test_an_operators_visit_promises_work_of_that_tenant(cast: Cast, empty: str) -> None:
-    async with cast.olga.octx() as octx, entry.visit(octx, cast.globex, "ticket 7") as ctx:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.globex, "ticket 7") as ctx:
         await queue.put(ctx, "tests.tell", user_id=cast.gil.user_id, key="one")
-    async with cast.olga.octx() as octx, entry.across(octx, "looking at jobs") as session:
-        (job,) = (await board.list_jobs(session)).jobs
+    async with cast.olga.octx() as octx, entry.read_across_tenants(octx, "looking at jobs") as session:
+        (job,) = (await queue_status.list_jobs(session)).jobs
     assert (job.tenant_id, job.task, job.status) == (cast.globex, "tests.tell", "waiting")

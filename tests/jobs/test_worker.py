@@ -6,20 +6,21 @@ from collections.abc import AsyncIterator
 import pytest
 from procrastinate import RetryStrategy
 
+from shared.backoffice import tenant_directory
 from shared.core.errors import NoTenant, Refused
 from shared.jobs import queue, worker
-from shared.tenancy import checklist, directory, entry, notifications
+from shared.tenancy import entry, notifications, onboarding_checklist
 from shared.tenancy.models import TenantState
-from tests import some_tasks, workers
 from tests.conftest import Cast, Person
+from tests.support import example_tasks, workers
 from tests.tenancy.test_entry import set_state
 
 
 @pytest.fixture
 async def empty(schema: str, cast: Cast) -> AsyncIterator[str]:
     workers.clear_queue(schema)
-    some_tasks.seen.clear()
-    some_tasks.tried.clear()
+    example_tasks.views_by_key.clear()
+    example_tasks.attempts_by_key.clear()
     yield schema
     workers.clear_queue(schema)
 
@@ -31,23 +32,23 @@ async def tell(person: Person, key: str, task: str = "tests.tell") -> None:
 
 async def told(person: Person) -> list[str]:
     async with person.ctx() as ctx:
-        return [one.dedupe for one in await notifications.list_for_me(ctx)]
+        return [one.dedupe for one in await notifications.list_my_notifications(ctx)]
 
 
 async def test_each_job_sees_its_own_tenant_also_in_turns_on_one_worker(cast: Cast, empty: str) -> None:
     async with cast.ann.ctx() as ctx:
-        await checklist.add_all(ctx)
+        await onboarding_checklist.add_items(ctx)
     requests = {}
     for turn in range(6):
         person = (cast.ann, cast.gil)[turn % 2]
         async with person.ctx() as ctx:
             await queue.put(ctx, "tests.see", key=str(turn))
             requests[str(turn)] = ctx.request_id
-    await workers.finish(empty)
+    await workers.run_until_done(empty)
     acme = {cast.ann.email, cast.adam.email, cast.max.email}
     for turn in range(6):
         tenant, members, items = ((cast.acme, acme, 3), (cast.globex, {cast.gil.email}, 0))[turn % 2]
-        assert some_tasks.seen[str(turn)] == {
+        assert example_tasks.views_by_key[str(turn)] == {
             "tenant": tenant,
             "believed": tenant,
             "members": members,
@@ -61,17 +62,17 @@ async def test_a_job_that_names_no_tenant_does_not_inherit_one(
     cast: Cast, empty: str, tenant_id: str | None
 ) -> None:
     """The job before it on the same worker had one."""
-    work = worker._for_tenant("tests.see", some_tasks.see, entry.enter_job)
+    work = worker._wrap_tenant_handler("tests.see", example_tasks.record_view, entry.enter_job)
     await work(None, tenant_id=cast.acme, request_id="req_1", key="before")
     given = {} if tenant_id is None else {"tenant_id": tenant_id}
     with pytest.raises(NoTenant):
         await work(None, request_id="req_2", key="after", **given)
-    assert set(some_tasks.seen) == {"before"}
+    assert set(example_tasks.views_by_key) == {"before"}
 
 
 async def test_a_task_of_the_platform_has_a_name_of_the_platform() -> None:
     with pytest.raises(NoTenant, match="has no tenant"):
-        worker.build({}, {"tenancy.everything": some_tasks.tell}, entry.enter_job)
+        worker.build_app({}, {"tenancy.everything": example_tasks.notify_user}, entry.enter_job)
 
 
 async def test_what_was_promised_to_a_tenant_that_is_deleted_is_skipped(
@@ -80,10 +81,10 @@ async def test_what_was_promised_to_a_tenant_that_is_deleted_is_skipped(
     await tell(cast.ann, "acme")
     await tell(cast.gil, "globex")
     await set_state(cast.acme, TenantState.DELETED)
-    await workers.finish(empty)
+    await workers.run_until_done(empty)
     await set_state(cast.acme, TenantState.ACTIVE)
     assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
-    assert workers.left(empty) == []
+    assert workers.list_jobs(empty) == []
     assert "tenant_deleted" in capsys.readouterr().out
 
 
@@ -93,13 +94,13 @@ async def test_what_was_promised_before_a_suspension_waits_and_is_done_when_it_e
     await tell(cast.ann, "acme")
     await tell(cast.gil, "globex")
     async with cast.olga.octx() as octx:
-        await directory.suspend(octx, cast.acme, "Unpaid")
-    await workers.finish(empty)
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+    await workers.run_until_done(empty)
     assert "tenant_suspended" in capsys.readouterr().out
     async with cast.olga.octx() as octx:
-        await directory.restore(octx, cast.acme, "Paid")
+        await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
     assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
-    await workers.finish(empty)
+    await workers.run_until_done(empty)
     assert await told(cast.ann) == ["acme"]
 
 
@@ -107,7 +108,7 @@ async def test_a_refusal_inside_of_a_job_is_a_failure_and_not_success(cast: Cast
     async def refuse(ctx: entry.Ctx) -> None:
         raise Refused("Nobody may do this.")
 
-    work = worker._for_tenant("tests.refuse", refuse, entry.enter_job)
+    work = worker._wrap_tenant_handler("tests.refuse", refuse, entry.enter_job)
     with pytest.raises(Refused):
         await work(None, tenant_id=cast.acme, request_id="req_1")
 
@@ -131,7 +132,7 @@ async def test_jobs_of_one_tenant_run_one_after_another_and_tenants_do_not_wait(
     for person in (cast.ann, cast.gil, cast.ann, cast.gil):
         async with person.ctx() as ctx:
             await queue.put(ctx, "tests.busy", key="x")
-    await workers.turn({"tests.busy": busy})
+    await workers.run_due_jobs({"tests.busy": busy})
     assert most == {"one": 1, "all": 2}
 
 
@@ -140,10 +141,10 @@ async def test_what_fails_is_tried_again_and_its_effect_is_there_once(
 ) -> None:
     monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=6, wait=0))
     await tell(cast.ann, "late", "tests.tell_late")
-    await workers.finish(empty)
-    assert some_tasks.tried["late"] == 3
+    await workers.run_until_done(empty)
+    assert example_tasks.attempts_by_key["late"] == 3
     assert await told(cast.ann) == ["late"]
-    assert workers.left(empty) == []
+    assert workers.list_jobs(empty) == []
 
 
 async def test_what_always_fails_is_kept_as_failed_and_leaves_nothing(
@@ -152,19 +153,19 @@ async def test_what_always_fails_is_kept_as_failed_and_leaves_nothing(
     monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=1, wait=0))
     await tell(cast.ann, "late", "tests.tell_late")
     await tell(cast.ann, "after")  # of the same tenant: it does not wait for ever
-    await workers.finish(empty)
+    await workers.run_until_done(empty)
     assert await told(cast.ann) == ["after"]
-    assert workers.left(empty) == [("tests.tell_late", "failed")]
+    assert workers.list_jobs(empty) == [("tests.tell_late", "failed")]
 
 
-@pytest.mark.parametrize("when", workers.WHENS)
+@pytest.mark.parametrize("when", workers.CRASH_MOMENTS)
 async def test_a_job_of_a_killed_worker_goes_to_the_next_and_has_its_effect_once(
     cast: Cast, empty: str, when: str
 ) -> None:
     await tell(cast.ann, "one")
-    await workers.die(f"task:tests.tell:{when}")
-    assert workers.left(empty) == [("tests.tell", "doing")]
+    await workers.run_until_killed(f"task:tests.tell:{when}")
+    assert workers.list_jobs(empty) == [("tests.tell", "doing")]
     assert await told(cast.ann) == (["one"] if when == "committed" else [])
-    await workers.finish(empty)
+    await workers.run_until_done(empty)
     assert await told(cast.ann) == ["one"]
-    assert workers.left(empty) == []
+    assert workers.list_jobs(empty) == []

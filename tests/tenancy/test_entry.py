@@ -8,14 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
+from shared.backoffice import tenant_directory
 from shared.core import crypto, db
-from shared.core.ctx import Ctx, OperatorCtx
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound, NotSignedIn, Refused
 from shared.identity.realms import OPERATOR, USER
-from shared.tenancy import directory, entry, history, members
+from shared.tenancy import audit_reader, entry, members
 from shared.tenancy.models import Tenant, TenantState
-from tests import factories
 from tests.conftest import Cast
+from tests.support import factories
 
 SIDEWAYS = ["", "nothing-here", "\x00", "\ud800", "a/b", "x" * 10_000, "ACME", "%", "ten_acme"]
 
@@ -63,7 +64,7 @@ async def test_a_context_cannot_be_changed_and_does_not_show_its_session(cast: C
 
 
 async def test_two_tenants_of_one_person_are_two_roles(cast: Cast) -> None:
-    await factories.join(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
+    await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
     async with cast.ann.ctx() as acme, cast.ann.ctx(cast.gil.slug) as globex:
         assert (acme.role, globex.role) == ("owner", "viewer")
         assert acme.tenant_id != globex.tenant_id
@@ -78,14 +79,14 @@ async def test_an_address_that_is_nobodys_and_one_that_is_somebodys_answer_alike
         with pytest.raises(NotFound) as caught:
             async with entry.enter_tenant(cast.gil.cookie, wish):
                 pytest.fail("got in")
-        said.append(caught.value.problem("req_x"))
+        said.append(caught.value.problem_details("req_x"))
     assert said[0] == said[1]
     assert await attempts(cast.gil.user_id) == 2
 
 
 @pytest.mark.parametrize("slug", SIDEWAYS)
 async def test_looking_first_gives_the_same_nothing(cast: Cast, slug: str) -> None:
-    found = await entry.peek(cast.gil.cookie, slug)
+    found = await entry.authenticate(cast.gil.cookie, slug)
     assert found is not None
     assert (found.user_id, found.tenant_id, found.permissions) == (cast.gil.user_id, "", frozenset())
 
@@ -93,12 +94,12 @@ async def test_looking_first_gives_the_same_nothing(cast: Cast, slug: str) -> No
 async def test_no_cookie_a_made_up_one_and_one_that_ended_are_nobody(cast: Cast) -> None:
     name = cast.ann.cookie.partition("=")[0]
     for cookie in ("", "theme=dark", f"{name}=", f"{name}=made-up", cast.ann.cookie[:-1]):
-        assert await entry.peek(cookie, cast.ann.slug) is None
+        assert await entry.authenticate(cookie, cast.ann.slug) is None
         with pytest.raises(NotSignedIn):
             async with entry.enter_tenant(cookie, cast.ann.slug):
                 pytest.fail("got in")
         with pytest.raises(NotSignedIn):
-            await entry.places(cookie)
+            await entry.list_user_tenants(cookie)
 
 
 async def test_a_former_member_is_told_by_whom_and_when(cast: Cast) -> None:
@@ -111,10 +112,10 @@ async def test_a_former_member_is_told_by_whom_and_when(cast: Cast) -> None:
         async with cast.max.ctx():
             pytest.fail("got in")
     assert "owner of Acme" in caught.value.next_step
-    found = await entry.peek(cast.max.cookie, cast.max.slug)
+    found = await entry.authenticate(cast.max.cookie, cast.max.slug)
     assert found is not None
-    assert (found.permissions, found.ended) == (frozenset(), caught.value.detail)
-    assert await entry.places(cast.max.cookie) == []
+    assert (found.permissions, found.ended_message) == (frozenset(), caught.value.detail)
+    assert await entry.list_user_tenants(cast.max.cookie) == []
     assert await attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
 
 
@@ -153,11 +154,11 @@ async def test_the_state_of_the_tenant_is_above_every_role(
 
 
 async def test_an_operator_is_nobody_in_the_tenants_app_and_the_reverse(cast: Cast) -> None:
-    assert await entry.peek(cast.olga.cookie, cast.ann.slug) is None
+    assert await entry.authenticate(cast.olga.cookie, cast.ann.slug) is None
     with pytest.raises(NotSignedIn):
         async with entry.enter_tenant(cast.olga.cookie, cast.ann.slug):
             pytest.fail("got in")
-    assert await entry.peek_operator(cast.ann.cookie) is None
+    assert await entry.authenticate_operator(cast.ann.cookie) is None
     with pytest.raises(NotSignedIn):
         async with entry.enter_operator(cast.ann.cookie):
             pytest.fail("got in")
@@ -166,18 +167,18 @@ async def test_an_operator_is_nobody_in_the_tenants_app_and_the_reverse(cast: Ca
 async def test_nor_does_the_token_under_the_other_realms_name_help(cast: Cast) -> None:
     user, operator = cast.ann.cookie, cast.olga.cookie
     swapped = user.partition("=")[0] + "=" + operator.partition("=")[2]
-    assert await entry.peek(swapped, cast.ann.slug) is None
+    assert await entry.authenticate(swapped, cast.ann.slug) is None
     swapped = operator.partition("=")[0] + "=" + user.partition("=")[2]
-    assert await entry.peek_operator(swapped) is None
+    assert await entry.authenticate_operator(swapped) is None
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
 async def test_an_operator_enters_with_the_rights_of_their_role_and_no_tenant(role: str, cast: Cast) -> None:
-    cookie = await factories.operator("Otto", role)
+    cookie = await factories.create_operator("Otto", role)
     async with entry.enter_operator(cookie) as octx:
         assert (octx.role, octx.permissions) == (role, OPERATOR_ROLES[role].permissions)
         assert not hasattr(octx, "tenant_id")
-    assert (await entry.peek_operator(cookie)) is not None
+    assert (await entry.authenticate_operator(cookie)) is not None
 
 
 # ── the idle clock ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,7 +186,7 @@ async def test_an_operator_enters_with_the_rights_of_their_role_and_no_tenant(ro
 
 async def seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
     """When the session was last seen, after that was put earlier by so much."""
-    realm = USER if cookie.startswith(USER.cookie) else OPERATOR
+    realm = USER if cookie.startswith(USER.session_cookie) else OPERATOR
     async with db.transaction(realm.db_role) as session:
         connection = await session.connection()
         rows = await connection.execute(
@@ -193,20 +194,20 @@ async def seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
                 f"update {realm.session.__tablename__} set last_seen_at = last_seen_at - cast(:by as interval)"
                 " where token_hash = :hash returning last_seen_at"
             ),
-            {"by": earlier, "hash": crypto.digest(cookie.partition("=")[2])},
+            {"by": earlier, "hash": crypto.hash_token(cookie.partition("=")[2])},
         )
         return rows.scalar_one()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("realm", ["user", "operator"])
 async def test_a_look_without_a_person_moves_no_clock(cast: Cast, realm: str) -> None:
-    cookie = cast.ann.cookie if realm == "user" else await factories.operator("Otto")
+    cookie = cast.ann.cookie if realm == "user" else await factories.create_operator("Otto")
 
     async def look(*, touches: bool) -> None:
         if realm == "user":
-            assert await entry.peek(cookie, cast.ann.slug, touches=touches)
+            assert await entry.authenticate(cookie, cast.ann.slug, touches=touches)
         else:
-            assert await entry.peek_operator(cookie, touches=touches)
+            assert await entry.authenticate_operator(cookie, touches=touches)
 
     long_ago = await seen_at(cookie, earlier=timedelta(minutes=5))
     await look(touches=False)
@@ -248,7 +249,7 @@ async def test_a_job_of_a_tenant_that_may_not_work_is_refused(
 async def test_who_holds_a_link_has_no_right_but_to_answer_it(cast: Cast) -> None:
     async with entry.enter_invitation(cast.acme, entry.Actor("user", cast.carl.user_id, "Carl")) as ctx:
         assert (ctx.role, ctx.permissions) == ("", frozenset())
-        for ask in (members.list_members, history.list_events):
+        for ask in (members.list_members, audit_reader.list_events):
             with pytest.raises(Refused, match="missing_permission"):
                 await ask(ctx)
 
@@ -266,7 +267,10 @@ async def test_a_link_into_a_deleted_tenant_leads_nowhere(cast: Cast) -> None:
 
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 301, "\x00", "\ud800"])
 async def test_no_visit_and_no_look_across_without_a_reason(cast: Cast, reason: str) -> None:
-    for door in (lambda octx: entry.visit(octx, cast.acme, reason), lambda octx: entry.across(octx, reason)):
+    for door in (
+        lambda octx: entry.enter_as_operator(octx, cast.acme, reason),
+        lambda octx: entry.read_across_tenants(octx, reason),
+    ):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx, door(octx):
                 await octx.session.flush()
@@ -274,11 +278,13 @@ async def test_no_visit_and_no_look_across_without_a_reason(cast: Cast, reason: 
 
 async def test_a_visit_leaves_one_line_per_reason_in_the_tenants_own_trail(cast: Cast) -> None:
     for reason in ("ticket 7", "ticket  7 ", "ticket 8"):
-        async with cast.sam.octx() as octx, entry.visit(octx, cast.acme, reason) as ctx:
+        async with cast.sam.octx() as octx, entry.enter_as_operator(octx, cast.acme, reason) as ctx:
             assert (ctx.actor.type, ctx.actor.name, ctx.role) == ("operator", "Sam", "operator:support")
             await members.list_members(ctx)
     async with cast.adam.ctx() as ctx:
-        looked = [one for one in (await history.list_events(ctx)).events if one.action == "operator.looked"]
+        looked = [
+            one for one in (await audit_reader.list_events(ctx)).events if one.action == "operator.looked"
+        ]
     assert [(one.reason, one.actor_name, one.actor_type) for one in looked] == [
         ("ticket 8", "Sam", "operator"),
         ("ticket 7", "Sam", "operator"),
@@ -286,7 +292,7 @@ async def test_a_visit_leaves_one_line_per_reason_in_the_tenants_own_trail(cast:
 
 
 async def test_a_visitor_changes_nothing(cast: Cast) -> None:
-    async with cast.olga.octx() as octx, entry.visit(octx, cast.acme, "ticket 7") as ctx:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "ticket 7") as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         with pytest.raises(Refused, match="missing_permission"):
             await members.remove(ctx, row.id)
@@ -294,7 +300,7 @@ async def test_a_visitor_changes_nothing(cast: Cast) -> None:
 
 async def test_after_a_visit_the_operator_is_outside_again(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        async with entry.visit(octx, cast.acme, "ticket 7") as ctx:
+        async with entry.enter_as_operator(octx, cast.acme, "ticket 7") as ctx:
             await members.list_members(ctx)
         with pytest.raises(Exception, match="without a tenant"):
             await members.list_members(ctx)
@@ -303,7 +309,7 @@ async def test_after_a_visit_the_operator_is_outside_again(cast: Cast) -> None:
 async def test_a_visit_to_nothing_is_not_found(cast: Cast) -> None:
     for unknown in ("ten_unknown", "", "x"):
         with pytest.raises(NotFound, match="no such tenant"):
-            async with cast.olga.octx() as octx, entry.visit(octx, unknown, "ticket 7"):
+            async with cast.olga.octx() as octx, entry.enter_as_operator(octx, unknown, "ticket 7"):
                 pytest.fail("got in")
 
 
@@ -314,7 +320,11 @@ async def test_the_two_kinds_of_context_are_two_types() -> None:
 
 
 async def test_a_tenants_context_opens_nothing_of_the_directory(cast: Cast) -> None:
-    calls: list[Any] = [directory.overview, directory.search, directory.list_jobs]
+    calls: list[Any] = [
+        tenant_directory.get_overview,
+        tenant_directory.search_tenants,
+        tenant_directory.list_jobs,
+    ]
     async with cast.ann.ctx() as ctx:
         for call in calls:
             with pytest.raises(DomainError):

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from shared.core.ctx import Ctx
+from shared.backoffice import tenant_directory
+from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.tenancy import directory, history, invitations, members
-from tests import factories
-from tests.api.visiting import browser
+from shared.tenancy import audit_reader, invitations, members
 from tests.conftest import Cast, Person
+from tests.support import factories
+from tests.support.http_visitor import browser
 
 # Acme starts with three members on a plan of five seats.
 
@@ -19,7 +20,7 @@ async def pending(ctx: Ctx) -> list[str]:
 
 
 async def last_action(ctx: Ctx) -> str:
-    return (await history.list_events(ctx, limit=1)).events[0].action
+    return (await audit_reader.list_events(ctx, limit=1)).events[0].action
 
 
 async def test_invite_normalises_the_email_and_leaves_an_event(cast: Cast) -> None:
@@ -92,9 +93,9 @@ async def test_two_invitations_cannot_share_the_last_seat(cast: Cast) -> None:
 
 
 async def test_a_link_is_for_one_address_and_one_use(cast: Cast) -> None:
-    zoe = await factories.account("Zoe")
+    zoe = await factories.create_account("Zoe")
     async with cast.ann.ctx() as ctx:
-        link = invitations.link(await invitations.invite(ctx, zoe.user.email, "viewer"))
+        link = invitations.build_link(await invitations.invite(ctx, zoe.user.email, "viewer"))
     token = link.partition("token=")[2]
 
     with pytest.raises(Refused, match="wrong_email"):
@@ -109,12 +110,12 @@ async def test_a_link_is_for_one_address_and_one_use(cast: Cast) -> None:
 
 
 async def test_sending_again_kills_the_old_link(cast: Cast) -> None:
-    zoe = await factories.account("Zoe")
+    zoe = await factories.create_account("Zoe")
     async with cast.ann.ctx() as ctx:
         invitation = await invitations.invite(ctx, zoe.user.email, "viewer")
-        old = invitations.link(invitation).partition("token=")[2]
+        old = invitations.build_link(invitation).partition("token=")[2]
     async with cast.ann.ctx() as ctx:
-        new = invitations.link(await invitations.resend(ctx, invitation.id)).partition("token=")[2]
+        new = invitations.build_link(await invitations.resend(ctx, invitation.id)).partition("token=")[2]
 
     with pytest.raises(Refused, match="invitation_replaced"):
         await invitations.accept(old, zoe.user.id)
@@ -129,7 +130,7 @@ async def test_somebody_who_was_removed_can_be_invited_again(cast: Cast) -> None
         async with cast.max.ctx():
             pytest.fail("got in")
 
-    await factories.join(cast.ann.account, cast.ann.slug, cast.max.account, "viewer")
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, cast.max.account, "viewer")
     async with cast.max.ctx() as ctx:
         assert ctx.role == "viewer"
 
@@ -144,13 +145,13 @@ async def test_an_address_that_cannot_be_one(cast: Cast, email: str) -> None:
 
 
 async def test_nobody_joins_a_suspended_tenant_until_it_is_restored(cast: Cast) -> None:
-    zoe = await factories.account("Zoe")
+    zoe = await factories.create_account("Zoe")
     async with cast.ann.ctx() as ctx:
-        link = invitations.link(await invitations.invite(ctx, zoe.user.email, "member"))
+        link = invitations.build_link(await invitations.invite(ctx, zoe.user.email, "member"))
     token = link.partition("token=")[2]
     async with cast.olga.octx() as octx:
-        await directory.suspend(octx, cast.acme, "Unpaid")
-    for verb in (invitations.peek(token), invitations.accept(token, zoe.user.id)):
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+    for verb in (invitations.get_offer(token), invitations.accept(token, zoe.user.id)):
         with pytest.raises(Refused, match="is suspended, so nobody can join") as caught:
             await verb
         assert caught.value.reason == "tenant_suspended"
@@ -159,5 +160,5 @@ async def test_nobody_joins_a_suspended_tenant_until_it_is_restored(cast: Cast) 
     assert page.status_code == 403
     assert "is suspended, so nobody can join" in page.text
     async with cast.olga.octx() as octx:
-        await directory.restore(octx, cast.acme, "Paid")
+        await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
     assert await invitations.accept(token, zoe.user.id) == cast.ann.slug

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from shared.core import db
 from shared.core.errors import Invalid, Refused
-from shared.tenancy import history, logos, tenants
+from shared.tenancy import audit_reader, logos, tenants
 from tests.conftest import Cast
 
 
@@ -59,7 +59,7 @@ def text_bomb() -> bytes:
 )
 async def test_what_is_kept_is_a_small_png_of_our_own(cast: Cast, kind: str, mode: str) -> None:
     async with cast.adam.ctx() as ctx:
-        await logos.keep(ctx, await logos.draw(picture(kind, (2000, 500), mode)))
+        await logos.save(ctx, await logos.redraw_image(picture(kind, (2000, 500), mode)))
         kept = await logos.get(ctx)
     assert kept is not None
     with Image.open(io.BytesIO(kept)) as image:
@@ -73,7 +73,7 @@ async def test_nothing_of_the_file_survives_but_its_pixels(cast: Cast) -> None:
     for uploaded in (told.getvalue(), picture() + b"<?php evil() ?>"):
         assert b"evil" in uploaded
         async with cast.adam.ctx() as ctx:
-            await logos.keep(ctx, await logos.draw(uploaded))
+            await logos.save(ctx, await logos.redraw_image(uploaded))
             assert b"evil" not in (await logos.get(ctx) or b"evil")
 
 
@@ -81,7 +81,7 @@ async def test_nothing_of_the_file_survives_but_its_pixels(cast: Cast) -> None:
 async def test_a_picture_of_noise_fits_too(cast: Cast, side: int) -> None:
     """As a PNG it is larger than its pixels, and the table has a limit."""
     async with cast.adam.ctx() as ctx:
-        await logos.keep(ctx, await logos.draw(noise(side)))
+        await logos.save(ctx, await logos.redraw_image(noise(side)))
         kept = await logos.get(ctx)
     assert kept is not None
     assert len(kept) <= 262_144
@@ -109,7 +109,7 @@ async def test_what_is_no_logo_is_refused_in_a_sentence(uploaded: bytes, said: s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in production, where a warning stops nothing
         with pytest.raises(Invalid, match=said):
-            await logos.draw(uploaded)
+            await logos.redraw_image(uploaded)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -127,7 +127,7 @@ def test_a_damaged_picture_is_drawn_or_refused_and_never_a_bug(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            logos._draw(bytes(spoilt[: int(len(spoilt) * kept)]))
+            logos._redraw_image(bytes(spoilt[: int(len(spoilt) * kept)]))
         except Invalid:
             pass
 
@@ -135,28 +135,28 @@ def test_a_damaged_picture_is_drawn_or_refused_and_never_a_bug(
 async def test_a_logo_comes_and_goes_with_its_lines(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await logos.remove(ctx)  # there is none: no event
-        await logos.keep(ctx, await logos.draw(picture()))
+        await logos.save(ctx, await logos.redraw_image(picture()))
         await logos.remove(ctx)
-        actions = [event.action for event in (await history.list_events(ctx, limit=3)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx, limit=3)).events]
         assert actions[:2] == ["tenant.logo_removed", "tenant.logo_changed"]
         assert actions[2] != "tenant.logo_removed"
         assert await logos.get(ctx) is None
-        assert (await tenants.look(ctx)).logo_digest == ""
+        assert (await tenants.get_branding(ctx)).logo_digest == ""
 
 
 async def test_uploads_are_counted(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         for _ in range(30):
-            await logos.admit(ctx)
+            await logos.require_upload(ctx)
         with pytest.raises(Refused, match="rate_limited"):
-            await logos.admit(ctx)
+            await logos.require_upload(ctx)
 
 
 async def test_while_pictures_are_drawn_nobody_waits_for_a_connection(cast: Cast) -> None:
     """As many at once as there are connections, each as large as is allowed."""
     out = io.BytesIO()
     Image.new("RGB", (2_000, 2_000)).save(out, "PNG")
-    drawing = [asyncio.create_task(logos.draw(out.getvalue())) for _ in range(25)]
+    drawing = [asyncio.create_task(logos.redraw_image(out.getvalue())) for _ in range(25)]
     await asyncio.sleep(0.05)
     assert not all(one.done() for one in drawing)
     assert db.engine("app").pool.checkedout() == 0  # type: ignore[attr-defined]
@@ -169,11 +169,11 @@ async def test_while_pictures_are_drawn_nobody_waits_for_a_connection(cast: Cast
 
 
 async def test_a_logo_that_is_kept_is_its_tenants_and_gives_way_to_the_next(cast: Cast) -> None:
-    first, second = await logos.draw(picture()), await logos.draw(picture(size=(30, 30)))
+    first, second = await logos.redraw_image(picture()), await logos.redraw_image(picture(size=(30, 30)))
     async with cast.adam.ctx() as ctx:
-        await logos.keep(ctx, first)
+        await logos.save(ctx, first)
         assert [await logos.get(ctx), await logos.get(ctx)] == [first.png, first.png]
-        await logos.keep(ctx, second)
+        await logos.save(ctx, second)
         assert await logos.get(ctx) == second.png
     async with cast.gil.ctx() as ctx:
         assert await logos.get(ctx) is None

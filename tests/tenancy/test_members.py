@@ -7,14 +7,15 @@ from itertools import combinations_with_replacement
 
 import pytest
 
+from shared.backoffice import tenant_access
 from shared.core import db
-from shared.core.ctx import Ctx
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
-from shared.tenancy import desk, entry, history, invitations, members
+from shared.tenancy import audit_reader, entry, invitations, members
 from shared.tenancy.models import Membership
-from tests import factories
 from tests.conftest import Cast, Person
+from tests.support import factories
 
 SORTS = ("name", "role", "seen_at", "created_at")
 # Python and the database put some of these into lower case differently, or order them by other rules.
@@ -44,7 +45,7 @@ async def id_of(cast: Cast, person: Person) -> str:
 
 async def crowd(cast: Cast) -> None:
     """Rows as they come to be by joining, in one transaction: joining is tested elsewhere."""
-    accounts = [await factories.account("Crowd") for _ in NAMES]
+    accounts = [await factories.create_account("Crowd") for _ in NAMES]
     async with db.transaction(tenant_id=cast.acme) as session:
         for place, (name, account) in enumerate(zip(NAMES, accounts, strict=True)):
             account.user.name = name
@@ -62,8 +63,8 @@ async def crowd(cast: Cast) -> None:
 
 async def second_owner(cast: Cast) -> Person:
     """Bob: an owner by invitation, as Ann may give what she holds."""
-    bob = await factories.account("Bob")
-    await factories.join(cast.ann.account, cast.ann.slug, bob, "owner")
+    bob = await factories.create_account("Bob")
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, bob, "owner")
     return Person(bob, cast.ann.slug)
 
 
@@ -187,7 +188,7 @@ async def test_a_new_role_counts_at_once_and_leaves_before_and_after(cast: Cast)
     async with cast.max.ctx() as ctx:
         assert ctx.role == "viewer"
     async with cast.ann.ctx() as ctx:
-        event = (await history.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
     assert (event.action, event.object_id) == ("membership.role_changed", max_id)
     assert (event.before, event.after) == ({"role": "member"}, {"role": "viewer"})
     assert (event.actor_id, event.actor_name, event.details["member"]) == (cast.adam.user_id, "Adam", "Max")
@@ -196,9 +197,9 @@ async def test_a_new_role_counts_at_once_and_leaves_before_and_after(cast: Cast)
 async def test_the_same_role_again_is_no_change(cast: Cast) -> None:
     max_id = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
-        before = (await history.list_events(ctx, limit=1)).events[0].id
+        before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
         await members.set_role(ctx, max_id, "member")
-        assert (await history.list_events(ctx, limit=1)).events[0].id == before
+        assert (await audit_reader.list_events(ctx, limit=1)).events[0].id == before
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ async def test_another_tenants_member_is_an_unknown_one(cast: Cast, verb: str) -
         with pytest.raises(NotFound) as caught:
             async with cast.gil.ctx() as ctx:
                 await VERBS[verb](ctx, target)
-        said.append(caught.value.problem("req_x"))
+        said.append(caught.value.problem_details("req_x"))
     assert said[0] == said[1]
 
 
@@ -290,8 +291,8 @@ async def test_two_owners_who_leave_at_once_leave_one(
 
 @pytest.mark.parametrize("verb", ["deactivate", "remove"])
 async def test_of_two_admins_who_remove_each_other_one_stays(cast: Cast, verb: str) -> None:
-    bea = await factories.account("Bea")
-    await factories.join(cast.ann.account, cast.ann.slug, bea, "admin")
+    bea = await factories.create_account("Bea")
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, bea, "admin")
     other = Person(bea, cast.ann.slug)
     adam, beas = await id_of(cast, cast.adam), await id_of(cast, other)
     barrier = asyncio.Barrier(2)
@@ -347,7 +348,7 @@ async def test_ownership_is_handed_over_by_the_tenants_name(cast: Cast) -> None:
         await members.transfer_ownership(ctx, adam, " Acme ")
     async with cast.adam.ctx() as ctx:
         assert ctx.role == "owner"
-        event = (await history.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
         assert event.action == "ownership.transferred"
         assert (event.before, event.after) == (
             {"owner": "Ann", "role": "admin"},
@@ -395,7 +396,7 @@ async def test_deactivated_means_out_and_reactivated_means_in_again(cast: Cast) 
     async with cast.adam.ctx() as ctx:
         await members.reactivate(ctx, max_)
         await members.reactivate(ctx, max_)
-        actions = [event.action for event in (await history.list_events(ctx, limit=2)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx, limit=2)).events]
     assert actions == ["membership.reactivated", "membership.deactivated"]
     async with cast.max.ctx() as ctx:
         assert ctx.role == "member"
@@ -490,7 +491,7 @@ async def test_taking_rights_away_does_not_wait_for_a_payment(cast: Cast) -> Non
     """Or a role that somebody holds could not be deleted while nothing else may be changed."""
     max_ = await id_of(cast, cast.max)
     async with cast.olga.octx() as octx:
-        await desk.set_billing(octx, cast.acme, "read_only", "Did not pay")
+        await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")
     async with cast.ann.ctx() as ctx:
         await members.set_role(ctx, max_, "viewer")
     with pytest.raises(Refused, match="billing_read_only"):

@@ -4,8 +4,8 @@ import pytest
 
 from shared.core.errors import NotFound
 from shared.tenancy import notifications
-from tests import factories
 from tests.conftest import Cast, Person
+from tests.support import factories
 
 
 async def tell(cast: Cast, whom: Person, dedupe: str, by: Person | None = None) -> bool:
@@ -15,7 +15,7 @@ async def tell(cast: Cast, whom: Person, dedupe: str, by: Person | None = None) 
 
 async def titles(person: Person, slug: str = "") -> tuple[list[str], int]:
     async with person.ctx(slug) as ctx:
-        listed = await notifications.list_for_me(ctx)
+        listed = await notifications.list_my_notifications(ctx)
         return [one.dedupe for one in listed], await notifications.count_unread(ctx)
 
 
@@ -28,7 +28,7 @@ async def test_nobody_elses_in_the_same_tenant(cast: Cast) -> None:
     await tell(cast, cast.max, "one")
     assert await titles(cast.ann) == ([], 0)
     async with cast.max.ctx() as ctx:
-        (mine,) = await notifications.list_for_me(ctx)
+        (mine,) = await notifications.list_my_notifications(ctx)
     for stranger in (cast.ann, cast.adam, cast.gil):
         with pytest.raises(NotFound, match="no such notification"):
             async with stranger.ctx() as ctx:
@@ -37,12 +37,12 @@ async def test_nobody_elses_in_the_same_tenant(cast: Cast) -> None:
 
 
 async def test_nor_ones_own_in_another_tenant(cast: Cast) -> None:
-    await factories.join(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
+    await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
     await tell(cast, cast.ann, "same")
     assert await tell(cast, cast.ann, "same", by=cast.gil)  # the key is the tenant's own
     assert await titles(cast.ann, cast.gil.slug) == (["same"], 1)
     async with cast.ann.ctx() as ctx:
-        (mine,) = await notifications.list_for_me(ctx)
+        (mine,) = await notifications.list_my_notifications(ctx)
         await notifications.mark_read(ctx, mine.id)
     assert await titles(cast.ann) == (["same"], 0)
     assert await titles(cast.ann, cast.gil.slug) == (["same"], 1)
@@ -53,10 +53,10 @@ async def test_read_stays_read_and_keeps_its_time(cast: Cast) -> None:
     times = []
     for _ in range(2):
         async with cast.max.ctx() as ctx:
-            (mine,) = await notifications.list_for_me(ctx)
+            (mine,) = await notifications.list_my_notifications(ctx)
             await notifications.mark_read(ctx, mine.id)
         async with cast.max.ctx() as ctx:
-            times.append((await notifications.list_for_me(ctx))[0].read_at)
+            times.append((await notifications.list_my_notifications(ctx))[0].read_at)
     assert times[0] == times[1] is not None
 
 

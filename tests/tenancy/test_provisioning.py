@@ -8,15 +8,24 @@ import pytest
 from sqlalchemy import text
 
 from shared.access.roles import ROLES
+from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.errors import Refused
 from shared.dev.mailbox import Mailbox
-from shared.tenancy import checklist, directory, entry, history, notifications, provisioning, signups, tasks
-from tests import factories, workers
+from shared.tenancy import (
+    audit_reader,
+    entry,
+    notifications,
+    onboarding_checklist,
+    provisioning,
+    signups,
+    tasks,
+)
 from tests.conftest import Cast, Person
-from tests.stand_in_mail import mailbox
+from tests.support import factories, workers
+from tests.support.stand_in_mail import run_mailbox
 
-LATER = [step.key for step in provisioning.STEPS if not step.founding]
+LATER = [step.key for step in provisioning.STEPS if not step.runs_on_creation]
 
 
 async def count(tenant_id: str, table: str) -> int:
@@ -38,7 +47,7 @@ async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
         "membership": 1,
         "tenant_settings": 1,
         "tenant_key": 1,
-        "checklist_item": len(checklist.ITEMS),
+        "checklist_item": len(onboarding_checklist.ITEM_KEYS),
         "notification": 1,
         "provisioning_step": len(provisioning.STEPS),
     }
@@ -47,15 +56,15 @@ async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
     assert welcomes == {f"welcome-{tenant_id}@bulkhead.test"}
     async with person.ctx() as ctx:
         assert await notifications.count_unread(ctx) == 1
-        events = (await history.list_events(ctx, limit=100)).events
+        events = (await audit_reader.list_events(ctx, limit=100)).events
         done = Counter(event.object_id for event in events if event.action == "provisioning.step_done")
         assert done == {step.key: 1 for step in provisioning.STEPS}
-        assert (await history.verify(ctx)).whole
+        assert (await audit_reader.verify_audit_log(ctx)).is_intact
 
 
 async def a_tenant() -> tuple[Person, str]:
-    zoe = await factories.account("Zoe")
-    tenant = await factories.tenant(zoe, "Harbour")
+    zoe = await factories.create_account("Zoe")
+    tenant = await factories.create_tenant(zoe, "Harbour")
     return Person(zoe, tenant.slug), tenant.id
 
 
@@ -71,33 +80,33 @@ async def test_a_tenant_can_be_entered_as_soon_as_it_is_founded(schema: str) -> 
 async def test_the_worker_finishes_it(schema: str) -> None:
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
-    async with mailbox() as box:
-        await workers.finish(schema)
+    async with run_mailbox() as box:
+        await workers.run_until_done(schema)
     await finished_once(zoe, tenant_id, box)
 
 
-@pytest.mark.parametrize("when", workers.WHENS)
+@pytest.mark.parametrize("when", workers.CRASH_MOMENTS)
 @pytest.mark.parametrize("key", LATER)
 async def test_a_worker_that_is_killed_leaves_it_to_the_next(schema: str, key: str, when: str) -> None:
     """Before, inside and just after each step, which is also between any two."""
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
-    async with mailbox() as box:
-        await workers.die(f"step:{key}:{when}")
+    async with run_mailbox() as box:
+        await workers.run_until_killed(f"step:{key}:{when}")
         so_far = await states(zoe)
         reached = LATER.index(key) + (when == "committed")
         assert [so_far[one] for one in LATER] == ["done"] * reached + ["waiting"] * (len(LATER) - reached)
-        await workers.finish(schema)
+        await workers.run_until_done(schema)
     await finished_once(zoe, tenant_id, box)
 
 
 async def test_two_workers_at_once_do_each_step_once(schema: str) -> None:
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
-    async with entry.enter_job(tenant_id, provisioning.TASK, "req_x") as ctx:
-        await provisioning.go_on(ctx)  # a second promise of the same
-    async with mailbox() as box:
-        await asyncio.gather(workers.finish(schema), workers.finish(schema))
+    async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
+        await provisioning.enqueue_waiting_steps(ctx)  # a second promise of the same
+    async with run_mailbox() as box:
+        await asyncio.gather(workers.run_until_done(schema), workers.run_until_done(schema))
     await finished_once(zoe, tenant_id, box)
 
 
@@ -107,23 +116,27 @@ async def test_a_step_that_fails_says_so_and_is_tried_again(
     """No mailbox listens: the welcome mail cannot be sent."""
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
-    async with entry.enter_job(tenant_id, provisioning.TASK, "req_x") as ctx:
-        while await provisioning.run_next(ctx) != LATER[LATER.index("welcome_mail") - 1]:
+    async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
+        while await provisioning.run_next_step(ctx) != LATER[LATER.index("welcome_mail") - 1]:
             pass
     with pytest.raises(Exception, match="Connect"):
-        async with entry.enter_job(tenant_id, provisioning.TASK, "req_x") as ctx:
+        async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
             await tasks.provision(ctx)
     async with cast.olga.octx() as octx:
-        (stuck,) = [one for one in await directory.list_steps(octx, tenant_id) if one.state == "failed"]
+        (stuck,) = [
+            one
+            for one in await tenant_directory.list_provisioning_steps(octx, tenant_id)
+            if one.state == "failed"
+        ]
         assert (stuck.key, stuck.attempts) == ("welcome_mail", 1)
         assert stuck.error.endswith("it will be tried again.")
-        assert tenant_id in [one.tenant_id for one in (await directory.overview(octx)).unfinished]
+        assert tenant_id in [one.tenant_id for one in (await tenant_directory.get_overview(octx)).unfinished]
     async with zoe.ctx() as ctx:
-        events = (await history.list_events(ctx)).events
+        events = (await audit_reader.list_events(ctx)).events
         assert events[0].action == "provisioning.step_failed"
         await provisioning.retry(ctx)
-    async with mailbox() as box:
-        await workers.finish(schema)
+    async with run_mailbox() as box:
+        await workers.run_until_done(schema)
     await finished_once(zoe, tenant_id, box)
 
 
@@ -131,18 +144,18 @@ async def test_nobody_is_welcomed_before_the_address_is_proven(schema: str) -> N
     workers.clear_queue(schema)
     email = f"zoe.{schema[-6:]}.{id(object())}@harbour.test"
     await signups.sign_up(email, "seven lanterns over quiet water", "Zoe", "Harbour")
-    async with mailbox() as box:
-        await workers.finish(schema)
+    async with run_mailbox() as box:
+        await workers.run_until_done(schema)
         assert [mail.id.partition("-")[0] for mail in box.mails if "welcome" in mail.id] == []
         (link,) = [
             line for mail in box.mails if mail.to == email for line in mail.text.split() if "token=" in line
         ]
-        verified = await signups.verify(link.partition("token=")[2], "")
-        await workers.finish(schema)
+        verified = await signups.verify_email(link.partition("token=")[2], "")
+        await workers.run_until_done(schema)
     async with db.transaction() as session:
         user = await factories.users.get(session, verified.user_id)
     assert user is not None
-    zoe = Person(factories.Account(user, await factories.sign_in(user)), verified.slug)
+    zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), verified.slug)
     assert set((await states(zoe)).values()) == {"done"}
     assert len([mail for mail in box.mails if mail.id.startswith("welcome-")]) == 1
 
@@ -153,10 +166,10 @@ async def test_trying_again_is_for_admins_and_does_nothing_when_all_is_done(sche
             await provisioning.retry(ctx)
     workers.clear_queue(schema)
     zoe, _ = await a_tenant()
-    async with mailbox():
-        await workers.finish(schema)
+    async with run_mailbox():
+        await workers.run_until_done(schema)
     async with zoe.ctx() as ctx:
-        before: Any = (await history.list_events(ctx, limit=1)).events[0].id
+        before: Any = (await audit_reader.list_events(ctx, limit=1)).events[0].id
         await provisioning.retry(ctx)
-        assert (await history.list_events(ctx, limit=1)).events[0].id == before
-    assert workers.left(schema) == []
+        assert (await audit_reader.list_events(ctx, limit=1)).events[0].id == before
+    assert workers.list_jobs(schema) == []

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.access import evidence
-from shared.access.reasons import ALLOWING
+from shared.access import decision_counts
+from shared.access.refusal_codes import ALLOWED_REASONS
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
@@ -16,9 +16,9 @@ from shared.tenancy import invitations, members, reports, roles
 from tests.conftest import Cast, Person
 
 
-async def read(person: Person) -> reports.Report:
+async def read(person: Person) -> reports.ActivityReport:
     async with person.ctx() as ctx:
-        return await reports.read(ctx)
+        return await reports.get_report(ctx)
 
 
 async def once_were(cast: Cast, *turns: tuple[str, int, str]) -> None:
@@ -45,17 +45,21 @@ async def test_seats_are_people_and_invitations_at_the_end_of_each_week(cast: Ca
         await invitations.revoke(ctx, invited.id)
     found = await read(cast.ann)
     weeks = found.weeks
-    assert len(weeks) == reports.WEEKS
-    assert [one.starts_at.weekday() for one in weeks] == [0] * reports.WEEKS
-    assert (weeks[-1].people, weeks[-1].open_invitations, weeks[-1].seats) == (4, 1, 5)  # kim, ann, adam, max
+    assert len(weeks) == reports.WEEK_COUNT
+    assert [one.starts_at.weekday() for one in weeks] == [0] * reports.WEEK_COUNT
+    assert (weeks[-1].active_members, weeks[-1].open_invitations, weeks[-1].seats) == (
+        4,
+        1,
+        5,
+    )  # kim, ann, adam, max
     assert sum(one.joined for one in weeks) == 5
     assert sum(one.left for one in weeks) == 1
     assert weeks[-1].invited == 4  # adam and max came by invitation
     assert weeks[0].seats == 0
     before = [one for one in weeks if one.starts_at < now() - timedelta(days=34)]
-    assert max(one.people for one in before) >= 1
+    assert max(one.active_members for one in before) >= 1
     after_zoe_left = [one for one in weeks[:-1] if one.starts_at > now() - timedelta(days=20)]
-    assert {one.people for one in after_zoe_left} <= {1}
+    assert {one.active_members for one in after_zoe_left} <= {1}
 
 
 async def test_who_comes_back_has_joined_again_and_a_new_role_is_neither(cast: Cast) -> None:
@@ -65,7 +69,7 @@ async def test_who_comes_back_has_joined_again_and_a_new_role_is_neither(cast: C
         await members.deactivate(ctx, max_.id)
         await members.reactivate(ctx, max_.id)
     this_week = (await read(cast.ann)).weeks[-1]
-    assert (this_week.joined, this_week.left, this_week.people) == (4, 1, 3)
+    assert (this_week.joined, this_week.left, this_week.active_members) == (4, 1, 3)
 
 
 async def test_changes_are_counted_by_person_and_refusals_by_reason(cast: Cast) -> None:
@@ -79,26 +83,31 @@ async def test_changes_are_counted_by_person_and_refusals_by_reason(cast: Cast) 
     with pytest.raises(Refused):
         async with cast.adam.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "owner")
-    await evidence.flush()
+    await decision_counts.flush()
     found = await read(cast.ann)
-    adam = next(one for one in found.changers if one.id == cast.adam.user_id)
-    assert (adam.name, adam.type, adam.changes, adam.kinds) == ("Adam", "user", 3, 2)  # he joined, too
-    assert [one.changes for one in found.changers] == sorted(
-        (one.changes for one in found.changers), reverse=True
+    adam = next(one for one in found.top_actors if one.id == cast.adam.user_id)
+    assert (adam.name, adam.actor_type, adam.changes, adam.action_count) == (
+        "Adam",
+        "user",
+        3,
+        2,
+    )  # he joined, too
+    assert [one.changes for one in found.top_actors] == sorted(
+        (one.changes for one in found.top_actors), reverse=True
     )
     refused: Any = {(one.action, one.reason): (one.count, one.people) for one in found.refusals}
     assert refused[("member:invite", "missing_permission")] == (3, 1)
-    assert not {one.reason for one in found.refusals} & {*ALLOWING, evidence.ERROR}
+    assert not {one.reason for one in found.refusals} & {*ALLOWED_REASONS, decision_counts.ERROR_REASON}
 
 
 async def test_nothing_of_another_tenant_is_counted(cast: Cast) -> None:
     with pytest.raises(Refused):
         async with cast.max.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    await evidence.flush()
+    await decision_counts.flush()
     found = await read(cast.gil)
     assert found.weeks[-1].seats == 1
-    assert {one.id for one in found.changers} <= {cast.gil.user_id}
+    assert {one.id for one in found.top_actors} <= {cast.gil.user_id}
     assert found.refusals == []
 
 

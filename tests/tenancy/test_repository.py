@@ -2,13 +2,13 @@
 
 import pytest
 
-from shared.tenancy import repository
+from shared.tenancy import member_repository
 from tests.conftest import Cast
 
 
 async def test_a_person_is_found_through_a_membership_only(cast: Cast) -> None:
     """People are in a table of everybody's."""
     async with cast.ann.ctx() as ctx:
-        assert (await repository.get_person(ctx, cast.max.user_id)).name == "Max"
+        assert (await member_repository.get_user(ctx, cast.max.user_id)).name == "Max"
         with pytest.raises(AssertionError):
-            await repository.get_person(ctx, cast.gil.user_id)
+            await member_repository.get_user(ctx, cast.gil.user_id)

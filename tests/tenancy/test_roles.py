@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shared.access.permissions import Permission as P  # noqa: N817  as in the table of roles
-from shared.access.roles import OF_EVERY_ROLE, ROLES
-from shared.core.ctx import Ctx
+from shared.access.roles import REQUIRED_PERMISSIONS, ROLES
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
-from shared.entitlements import holdings
-from shared.tenancy import entry, history, invitations, members, repository, roles
-from tests import factories
+from shared.entitlements import assignments
+from shared.tenancy import audit_reader, entry, invitations, members, role_repository, roles
 from tests.conftest import Cast, Person
+from tests.support import factories
 
 INVITER = {P.MEMBER_READ, P.MEMBER_INVITE, P.ROLE_READ}
 
@@ -52,11 +52,11 @@ async def test_a_role_gives_what_it_says_and_nothing_else(cast: Cast) -> None:
     await give(cast, role)
     async with cast.max.ctx() as ctx:
         assert (ctx.role, ctx.role_name) == (role, "Recruiter")
-        assert ctx.permissions == INVITER | OF_EVERY_ROLE
+        assert ctx.permissions == INVITER | REQUIRED_PERMISSIONS
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    assert await reason(cast.max, lambda ctx: history.list_events(ctx)) == "missing_permission"
+    assert await reason(cast.max, lambda ctx: audit_reader.list_events(ctx)) == "missing_permission"
     async with cast.max.ctx() as ctx:
-        assert [one.role.name for one in await entry.places(cast.max.cookie)] == ["Recruiter"]
+        assert [one.role.name for one in await entry.list_user_tenants(cast.max.cookie)] == ["Recruiter"]
         rows = (await members.list_members(ctx, role=role)).rows
     assert [row.name for row in rows] == ["Max"]
 
@@ -64,8 +64,8 @@ async def test_a_role_gives_what_it_says_and_nothing_else(cast: Cast) -> None:
 async def test_own_roles_sort_by_name_below_the_built_in_ones(cast: Cast) -> None:
     """Their keys are ids, which come in the order in which they were made."""
     for name in ("Zookeeper", "auditor"):
-        person = await factories.account(name)
-        await factories.join(cast.ann.account, cast.ann.slug, person, await made(cast.ann, name))
+        person = await factories.create_account(name)
+        await factories.join_tenant(cast.ann.account, cast.ann.slug, person, await made(cast.ann, name))
     async with cast.ann.ctx() as ctx:
         up = await members.list_members(ctx, sort="role", limit=100)
         first = await members.list_members(ctx, sort="role", limit=4)
@@ -81,24 +81,24 @@ async def test_a_change_counts_at_once_and_leaves_before_and_after(cast: Cast) -
         await roles.change(ctx, role, "Greeter", "Says hello.", {P.MEMBER_READ})
     async with cast.max.ctx() as ctx:
         assert ctx.role_name == "Greeter"
-        assert ctx.permissions == {P.MEMBER_READ, *OF_EVERY_ROLE}
+        assert ctx.permissions == {P.MEMBER_READ, *REQUIRED_PERMISSIONS}
     async with cast.ann.ctx() as ctx:
-        event = (await history.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
     assert (event.action, event.object_id, event.details) == ("role.changed", role, {"role": "Greeter"})
     assert event.before == {
         "name": "Recruiter",
         "sentence": "Finds people.",
-        "permissions": sorted({*INVITER, *OF_EVERY_ROLE}),
+        "permissions": sorted({*INVITER, *REQUIRED_PERMISSIONS}),
     }
-    assert event.after["permissions"] == sorted({P.MEMBER_READ, *OF_EVERY_ROLE})
+    assert event.after["permissions"] == sorted({P.MEMBER_READ, *REQUIRED_PERMISSIONS})
 
 
 async def test_the_same_again_is_no_change(cast: Cast) -> None:
     role = await made(cast.ann)
     async with cast.ann.ctx() as ctx:
-        before = (await history.list_events(ctx, limit=1)).events[0].id
+        before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
         await roles.change(ctx, role, " Recruiter ", "Finds people.", INVITER)
-        assert (await history.list_events(ctx, limit=1)).events[0].id == before
+        assert (await audit_reader.list_events(ctx, limit=1)).events[0].id == before
 
 
 # ── never more than one may ──────────────────────────────────────────────────────────────────────────────────────
@@ -260,7 +260,7 @@ async def test_after_a_downgrade_roles_work_and_may_go_but_not_change(cast: Cast
 
 async def test_the_last_free_role_is_made_once(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
-        await holdings.override_limit(ctx, "roles", 1, "Test", ends_at=now().replace(year=2090))
+        await assignments.override_limit(ctx, "roles", 1, "Test", ends_at=now().replace(year=2090))
     barrier = asyncio.Barrier(2)
 
     async def attempt(person: Person, name: str) -> str:
@@ -298,8 +298,8 @@ async def test_a_role_that_is_held_or_promised_stays_and_says_by_how_many(cast: 
     async with cast.ann.ctx() as ctx:
         await members.remove(ctx, max_id)
         await roles.delete(ctx, role)
-        assert role not in {one.key for one in await roles.list_all(ctx)}
-        assert (await history.list_events(ctx, limit=1)).events[0].action == "role.deleted"
+        assert role not in {one.key for one in await roles.list_roles(ctx)}
+        assert (await audit_reader.list_events(ctx, limit=1)).events[0].action == "role.deleted"
 
 
 async def test_a_deleted_role_cannot_be_given_or_deleted_again(cast: Cast) -> None:
@@ -380,7 +380,9 @@ async def test_a_role_that_grew_while_one_waited_is_not_given(cast: Cast) -> Non
     inside, grown = asyncio.Event(), asyncio.Event()
 
     async def late(ctx: Ctx) -> None:
-        kept = await repository.get_role(ctx, role)  # as long as somebody has it, the session answers with it
+        kept = await role_repository.get_role(
+            ctx, role
+        )  # as long as somebody has it, the session answers with it
         assert kept is not None
         inside.set()
         await grown.wait()
@@ -401,7 +403,9 @@ async def test_how_many_hold_each_is_told_by_role(cast: Cast) -> None:
     await give(cast, role)
     async with cast.max.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-        found = {one.role.key: (one.people, one.promised) for one in await roles.list_held(ctx)}
+        found = {
+            one.role.key: (one.members, one.pending_invitations) for one in await roles.list_role_usage(ctx)
+        }
     assert found == dict.fromkeys(ROLES, (0, 0)) | {
         "owner": (1, 0),
         "admin": (1, 0),

@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
+from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
 from shared.identity import sign_in, tokens, users
 from shared.identity.models import User
 from shared.identity.realms import USER
-from shared.tenancy import directory, entry, history, members, signups
+from shared.tenancy import audit_reader, entry, members, signups
 from shared.tenancy.models import SignUp, Tenant, TenantState
-from tests import factories
 from tests.conftest import Cast, Person
+from tests.support import factories
 
 PASSWORD = "seven lanterns over quiet water"
 
@@ -25,7 +26,7 @@ def address() -> str:
 
 
 async def account(email: str) -> User:
-    await factories.founded()
+    await factories.run_sign_ups()
     async with db.transaction() as session:
         found = await users.get_by_email(session, email)
     assert found is not None
@@ -34,12 +35,12 @@ async def account(email: str) -> User:
 
 async def tenants_of(user_id: str) -> list[Tenant]:
     async with db.transaction(user_id=user_id) as session:
-        return [tenant for _, tenant in await entry.list_standings(session, user_id)]
+        return [tenant for _, tenant in await entry.list_memberships(session, user_id)]
 
 
 async def link_of(user_id: str) -> str:
     async with db.transaction() as session:
-        return tokens.link(await tokens.issue(session, user_id, "verify")).partition("token=")[2]
+        return tokens.build_link(await tokens.issue(session, user_id, "verify")).partition("token=")[2]
 
 
 async def found(person: User, name: str) -> Tenant:
@@ -53,7 +54,7 @@ async def test_signing_up_makes_an_owner_who_waits_for_the_mail() -> None:
     user = await account(email)
     (tenant,) = await tenants_of(user.id)
     assert (tenant.name, tenant.state) == ("Harbour Ltd", TenantState.PENDING_VERIFICATION)
-    zoe = Person(factories.Account(user, await factories.sign_in(user)), tenant.slug)
+    zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), tenant.slug)
     async with zoe.ctx() as ctx:
         assert ctx.role == "owner"
         with pytest.raises(Refused, match="tenant_unverified"):
@@ -80,7 +81,7 @@ async def test_jobs_that_overtake_each_other_leave_the_last_password_and_every_t
     async def found(sign_up_id: str) -> None:
         async with db.transaction() as session:
             await both.wait()
-            await signups.found(session, sign_up_id)
+            await signups.complete_sign_up(session, sign_up_id)
 
     await asyncio.gather(found(second), found(first))
     await found_again(first)
@@ -93,7 +94,7 @@ async def test_jobs_that_overtake_each_other_leave_the_last_password_and_every_t
 
 async def found_again(sign_up_id: str) -> None:
     async with db.transaction() as session:
-        await signups.found(session, sign_up_id)
+        await signups.complete_sign_up(session, sign_up_id)
 
 
 async def test_a_sign_up_that_no_job_found_in_a_day_is_forgotten() -> None:
@@ -127,7 +128,7 @@ async def test_signing_up_again_before_the_mail_keeps_the_tenant_and_adds_anothe
     email = address()
     for organisation in ("Harbour", "Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
-        await factories.founded()
+        await factories.run_sign_ups()
     assert sorted(one.name for one in await tenants_of((await account(email)).id)) == ["Harbour", "Pier"]
 
 
@@ -136,16 +137,16 @@ async def test_one_proof_opens_all_that_waited_for_it() -> None:
     for organisation in ("Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
     user = await account(email)
-    done = await signups.verify(await link_of(user.id), "")
+    done = await signups.verify_email(await link_of(user.id), "")
     assert (done.email, done.user_id) == (email, user.id)
     opened = await tenants_of(user.id)
     assert {one.state for one in opened} == {TenantState.ACTIVE}
     assert done.slug in {one.slug for one in opened}
     for tenant in opened:
-        zoe = Person(factories.Account(user, await factories.sign_in(user)), tenant.slug)
+        zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), tenant.slug)
         await zoe.gets("starter")
         async with zoe.ctx() as ctx:
-            actions = [event.action for event in (await history.list_events(ctx)).events]
+            actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
         assert actions.count("tenant.verified") == 1
 
 
@@ -157,7 +158,7 @@ async def test_a_link_opened_twice_at_once_works_once() -> None:
     async def verify() -> str:
         await both.wait()
         try:
-            await signups.verify(token, "")
+            await signups.verify_email(token, "")
         except Invalid:
             return "used"
         return "verified"
@@ -172,8 +173,8 @@ async def test_a_suspension_in_flight_is_not_undone_by_the_proof(cast: Cast) -> 
     (tenant,) = await tenants_of(user.id)
     token = await link_of(user.id)
     async with cast.olga.octx() as octx:
-        await directory.suspend(octx, tenant.id, "Fraud")
-        verifying = asyncio.create_task(signups.verify(token, ""))
+        await tenant_directory.suspend_tenant(octx, tenant.id, "Fraud")
+        verifying = asyncio.create_task(signups.verify_email(token, ""))
         await asyncio.sleep(0.3)  # it has read the old state and waits for the row
         assert not verifying.done()
     await verifying
@@ -187,15 +188,15 @@ async def test_a_tenant_suspended_while_it_waited_opens_in_the_end(cast: Cast, v
     user = await account(email)
     (tenant,) = await tenants_of(user.id)
     async with cast.olga.octx() as octx:
-        await directory.suspend(octx, tenant.id, "Looked odd")
+        await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
     if verified == "while suspended":
-        await signups.verify(await link_of(user.id), "")
+        await signups.verify_email(await link_of(user.id), "")
         assert [one.state for one in await tenants_of(user.id)] == [TenantState.SUSPENDED]
     async with cast.olga.octx() as octx:
-        await directory.restore(octx, tenant.id, "It is fine")
+        await tenant_directory.restore_tenant(octx, tenant.id, "It is fine")
     if verified == "after it was restored":
         assert [one.state for one in await tenants_of(user.id)] == [TenantState.PENDING_VERIFICATION]
-        await signups.verify(await link_of(user.id), "")
+        await signups.verify_email(await link_of(user.id), "")
     assert [one.state for one in await tenants_of(user.id)] == [TenantState.ACTIVE]
 
 
@@ -206,10 +207,10 @@ async def test_the_proof_waits_for_a_restoration_in_flight(cast: Cast) -> None:
     (tenant,) = await tenants_of(user.id)
     token = await link_of(user.id)
     async with cast.olga.octx() as octx:
-        await directory.suspend(octx, tenant.id, "Looked odd")
+        await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
     async with cast.olga.octx() as octx:
-        await directory.restore(octx, tenant.id, "It is fine")
-        verifying = asyncio.create_task(signups.verify(token, ""))
+        await tenant_directory.restore_tenant(octx, tenant.id, "It is fine")
+        verifying = asyncio.create_task(signups.verify_email(token, ""))
         await asyncio.sleep(0.3)
         assert not verifying.done()
     await verifying
@@ -220,20 +221,20 @@ async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Ca
     email = address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await account(email)
-    zoe = factories.Account(user, await factories.sign_in(user))
-    await factories.join(cast.ann.account, cast.ann.slug, zoe, "member")
+    zoe = factories.SignedInUser(user, await factories.sign_in(user))
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "member")
     states = {one.name: one.state for one in await tenants_of(user.id)}
     assert states["Harbour"] is TenantState.ACTIVE
     slug = next(one.slug for one in await tenants_of(user.id) if one.name == "Harbour")
     await Person(zoe, slug).gets("starter")
     async with Person(zoe, slug).ctx() as ctx:
-        actions = [event.action for event in (await history.list_events(ctx)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
     assert actions.count("tenant.verified") == 1
 
 
 async def test_an_address_that_has_an_account_founds_nothing(cast: Cast) -> None:
     await signups.sign_up(cast.carl.email, PASSWORD, "Carl", "Takeover")
-    await factories.founded()
+    await factories.run_sign_ups()
     assert await tenants_of(cast.carl.user_id) == []
 
 
@@ -247,8 +248,8 @@ async def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 async def test_one_person_owns_one_tenant_and_looks_at_another(cast: Cast) -> None:
-    await factories.join(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
-    places = await entry.places(cast.ann.cookie)
+    await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
+    places = await entry.list_user_tenants(cast.ann.cookie)
     assert {(one.name, one.role.key) for one in places} == {("Acme", "owner"), ("Globex", "viewer")}
 
 
@@ -272,6 +273,6 @@ async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: C
 
 
 async def test_founding_needs_a_proven_address() -> None:
-    zoe = await factories.account("Zoe", verified=False)
+    zoe = await factories.create_account("Zoe", verified=False)
     with pytest.raises(Conflict, match="not verified yet"):
         await found(zoe.user, "Harbour")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from shared.billing import changes
 from shared.billing.provider import ProviderDown
+from shared.billing.subscriptions import changes
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from tenant_app.billing.state import BillingState
-from tests.billing import market
-from tests.billing.memory_provider import MemoryProvider
 from tests.conftest import Cast, Person, opens
+from tests.support.billing import shared_provider
+from tests.support.billing.memory_provider import MemoryProvider
 
 PRO, BUSINESS, SEATS = "plv_pro_1", "plv_business_1", "plv_extra_seats_1"
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 @pytest.fixture
 async def seller() -> AsyncIterator[MemoryProvider]:
-    yield await market.open_()
-    market.close()
+    yield await shared_provider.install_provider()
+    shared_provider.remove_provider()
 
 
 async def does(page: Any, name: str, *payload: Any) -> Any:
@@ -37,13 +37,13 @@ async def billing(person: Person, query: str = "") -> Any:
 
 async def subscribed(seller: MemoryProvider, person: Person, *, seats: int = 3) -> Any:
     page = await billing(person)
-    await does(page, "choose", PRO)
+    await does(page, "choose_plan", PRO)
     assert page.dialog == "order"
-    await does(page, "order", {"seats": str(seats)})
+    await does(page, "start_checkout", {"seats": str(seats)})
     deal = seller.pay(list(seller.carts)[-1])
     seller.deals[deal].ends = seller.deals[deal].trial_until = seller.clock
     seller.advance(timedelta(seconds=1))
-    await market.comes_back(person)
+    await shared_provider.return_from_provider(person)
     await does(page, "load")
     assert page.subscribed
     return page
@@ -54,16 +54,16 @@ async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvi
     page = await billing(cast.gil)
     shown = {one.name: one for one in page.plans}
     assert list(shown) == ["Starter", "Pro", "Business", "Enterprise"]
-    assert (shown["Starter"].figure, shown["Starter"].per) == ("$29", "a month")
-    assert shown["Starter"].next
-    assert shown["Starter"].verb == "Try Starter for 14 days"
+    assert (shown["Starter"].price_text, shown["Starter"].price_unit) == ("$29", "a month")
+    assert shown["Starter"].is_suggested
+    assert shown["Starter"].action_label == "Try Starter for 14 days"
     assert "Everything in Starter" in shown["Pro"].points
-    assert shown["Business"].second == "and $15 for each seat; $0.05 per 1,000 events above 5,000,000"
-    assert (shown["Enterprise"].figure, shown["Enterprise"].verb) == ("Talk to us", "")
+    assert shown["Business"].price_note == "and $15 for each seat; $0.05 per 1,000 events above 5,000,000"
+    assert (shown["Enterprise"].price_text, shown["Enterprise"].action_label) == ("Talk to us", "")
     assert page.saving == "2 months free"
     await does(page, "choose_period", "year")
-    assert {one.name: one.figure for one in page.plans}["Starter"] == "$290"
-    assert [one.refused for one in page.addons] == [
+    assert {one.name: one.price_text for one in page.plans}["Starter"] == "$290"
+    assert [one.refusal for one in page.addons] == [
         "Add-ons belong to a subscription. Choose a plan first."
     ] * 2
 
@@ -71,40 +71,40 @@ async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvi
 async def test_a_double_click_leads_to_one_order(cast: Cast, seller: MemoryProvider) -> None:
     page = await billing(cast.gil)
     before = len(seller.carts)
-    await does(page, "choose", PRO)
-    sent = [str(await does(page, "order", {"seats": "2"})) for _ in range(2)]
+    await does(page, "choose_plan", PRO)
+    sent = [str(await does(page, "start_checkout", {"seats": "2"})) for _ in range(2)]
     (url,) = list(seller.carts)[before:]
     assert all("window.location.assign" in one and url in one for one in sent)
 
 
 async def test_who_comes_back_sees_it_turn(cast: Cast, seller: MemoryProvider) -> None:
     page = await billing(cast.gil)
-    await does(page, "choose", PRO)
-    await does(page, "order", {"seats": "2"})
+    await does(page, "choose_plan", PRO)
+    await does(page, "start_checkout", {"seats": "2"})
     url = list(seller.carts)[-1]
     back = await billing(cast.gil, "?session=cs_forged")
     assert back.activating == "waiting"
-    await does(back, "settle")
+    await does(back, "check_payment")
     assert (back.activating, back.plan) == ("waiting", "Business")  # an address proves nothing
     seller.pay(url)
-    await does(back, "settle")
+    await does(back, "check_payment")
     assert (back.activating, back.plan, back.seats_bought) == ("done", "Pro", 2)
     assert (back.next_label, back.method) == ("After the trial", "Card on file")
 
 
 async def test_a_change_is_shown_confirmed_and_not_repeated(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
-    await does(page, "choose", BUSINESS)
-    assert (page.dialog, page.seats, page.total_said) == ("change", "3", "Added to the next invoice")
+    await does(page, "choose_plan", BUSINESS)
+    assert (page.dialog, page.seats, page.total_label) == ("change", "3", "Added to the next invoice")
     assert page.total.startswith("$")
-    assert page.then == "$244.00 a month, plus what is used"
-    await does(page, "set_seats", 4.0)
-    assert page.then == "$259.00 a month, plus what is used"
-    await does(page, "confirm", {"seats": "4"})
+    assert page.next_price == "$244.00 a month, plus what is used"
+    await does(page, "preview_seats", 4.0)
+    assert page.next_price == "$259.00 a month, plus what is used"
+    await does(page, "confirm_change", {"seats": "4"})
     assert (page.dialog, page.plan, page.seats_bought) == ("", "Business", 4)
     page.asks_seats = False
     with pytest.raises(Invalid, match="nothing to confirm"):
-        await does(page, "confirm", {})
+        await does(page, "confirm_change", {})
 
 
 async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
@@ -113,10 +113,10 @@ async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
     page = await subscribed(seller, cast.gil)
     for seats in (5, 6):
         seller.advance(timedelta(days=3))
-        await does(page, "change_seats")
-        await does(page, "set_seats", seats)
+        await does(page, "open_seats_dialog")
+        await does(page, "preview_seats", seats)
         assert len(page.lines) == 2, "what is taken back and what is added"
-        await does(page, "confirm", {"seats": str(seats)})
+        await does(page, "confirm_change", {"seats": str(seats)})
         assert page.dialog == ""
 
 
@@ -124,80 +124,80 @@ async def test_who_gives_up_an_addon_is_not_told_that_it_is_there_now(
     cast: Cast, seller: MemoryProvider
 ) -> None:
     page = await subscribed(seller, cast.gil)
-    await does(page, "add_addon", SEATS)
-    assert "there now" in str(await does(page, "confirm", {}))
-    await does(page, "drop_addon", SEATS)
-    assert "Nothing is charged for it now" in str(await does(page, "confirm", {}))
+    await does(page, "preview_add_addon", SEATS)
+    assert "there now" in str(await does(page, "confirm_change", {}))
+    await does(page, "preview_remove_addon", SEATS)
+    assert "Nothing is charged for it now" in str(await does(page, "confirm_change", {}))
 
 
 async def test_a_stale_tab_is_shown_the_sum_anew(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, other = await subscribed(seller, cast.gil), await billing(cast.gil)
-    await does(page, "add_addon", SEATS)
-    await does(other, "change_seats")
-    await does(other, "set_seats", 6)
-    await does(other, "confirm", {"seats": "6"})
-    assert "has changed since" in str(await does(page, "confirm", {}))
-    assert (page.dialog, page.then) == ("change", "$210.00 a month, plus what is used")
-    monkeypatch.setattr(changes, "FRESH", timedelta(0))
-    assert "no longer fresh" in str(await does(page, "confirm", {}))
+    await does(page, "preview_add_addon", SEATS)
+    await does(other, "open_seats_dialog")
+    await does(other, "preview_seats", 6)
+    await does(other, "confirm_change", {"seats": "6"})
+    assert "has changed since" in str(await does(page, "confirm_change", {}))
+    assert (page.dialog, page.next_price) == ("change", "$210.00 a month, plus what is used")
+    monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
+    assert "no longer fresh" in str(await does(page, "confirm_change", {}))
     monkeypatch.undo()
-    await does(page, "confirm", {})
+    await does(page, "confirm_change", {})
     assert [one.count for one in page.addons] == [1, 0]
 
 
 async def test_another_number_than_the_one_shown_is_not_confirmed(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
-    await does(page, "change_seats")
-    assert "Nothing was changed yet" in str(await does(page, "confirm", {"seats": "9"}))
+    await does(page, "open_seats_dialog")
+    assert "Nothing was changed yet" in str(await does(page, "confirm_change", {"seats": "9"}))
     assert (page.dialog, page.seats_bought, page.seats) == ("change", 3, "9")
-    await does(page, "confirm", {"seats": "9"})
+    await does(page, "confirm_change", {"seats": "9"})
     assert page.seats_bought == 9
 
 
 async def test_an_obstacle_stands_in_the_dialog(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.ann)
-    await does(page, "change_seats")
+    await does(page, "open_seats_dialog")
     for wrong in (0.0, -1.0, 2.5, float("nan"), 1e12, "many", None):
-        await does(page, "set_seats", wrong)
+        await does(page, "preview_seats", wrong)
         assert "whole number" in page.problem
-    await does(page, "set_seats", 2)
+    await does(page, "preview_seats", 2)
     assert (
         page.problem == "This leaves 2 seats in Pro, and 3 are in use. Remove 1 member or invitation first."
     )
-    await does(page, "set_seats", 1)
+    await does(page, "preview_seats", 1)
     assert (
         page.problem == "This leaves 1 seat in Pro, and 3 are in use. Remove 2 members or invitations first."
     )
-    await does(page, "set_seats", 26)
+    await does(page, "preview_seats", 26)
     assert "25 seats at most" in page.problem
     assert page.seats_bought == 3
     seller.fail_next(ProviderDown("no answer"), verb="preview")
-    await does(page, "set_seats", 7)
+    await does(page, "preview_seats", 7)
     assert "does not answer" in page.problem
 
 
 async def test_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
-    await does(page, "ask_cancel")
+    await does(page, "open_cancel_dialog")
     with pytest.raises(Invalid):
-        await does(page, "cancel", {"why": "because"})
-    await does(page, "cancel", {"why": "too_expensive", "comment": ""})
-    assert (page.dialog, page.next_sum, page.next_said) == ("", "None", "Nothing more is charged")
+        await does(page, "cancel_subscription", {"why": "because"})
+    await does(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})
+    assert (page.dialog, page.next_amount, page.next_note) == ("", "None", "Nothing more is charged")
     assert page.ends_at
-    await does(page, "resume")
+    await does(page, "resume_subscription")
     assert page.ends_at == ""
 
 
 async def test_invoices_of_others_do_not_exist(cast: Cast, seller: MemoryProvider) -> None:
     gil = await subscribed(seller, cast.gil)
-    assert gil.bills
-    await does(gil, "show_invoice", gil.bills[0].id)
-    assert (gil.dialog, gil.invoice.id) == ("invoice", gil.bills[0].id)
+    assert gil.invoice_rows
+    await does(gil, "show_invoice", gil.invoice_rows[0].id)
+    assert (gil.dialog, gil.invoice.id) == ("invoice", gil.invoice_rows[0].id)
     ann = await billing(cast.ann)
-    assert ann.bills == []
-    for strange in (gil.bills[0].id, "in_nobody"):
+    assert ann.invoice_rows == []
+    for strange in (gil.invoice_rows[0].id, "in_nobody"):
         with pytest.raises(NotFound, match="no such invoice"):
             await does(ann, "show_invoice", strange)
     for forged in ("", "\0", 7, None, "x" * 300):
@@ -207,11 +207,11 @@ async def test_invoices_of_others_do_not_exist(cast: Cast, seller: MemoryProvide
 
 async def test_a_change_of_one_tenant_is_not_confirmed_in_another(cast: Cast, seller: MemoryProvider) -> None:
     gil, ann = await subscribed(seller, cast.gil), await subscribed(seller, cast.ann, seats=5)
-    await does(gil, "change_seats")
-    await does(gil, "set_seats", 4)
-    ann._offered = gil._offered
+    await does(gil, "open_seats_dialog")
+    await does(gil, "preview_seats", 4)
+    ann._quote = gil._quote
     with pytest.raises(NotFound):
-        await does(ann, "confirm", {"seats": "4"})
+        await does(ann, "confirm_change", {"seats": "4"})
 
 
 @pytest.mark.parametrize("forged", [PRO[:3], "plv_nobody", 7, None, ["x"]])
@@ -219,7 +219,7 @@ async def test_plans_that_are_not_on_the_page_are_not_chosen(
     cast: Cast, seller: MemoryProvider, forged: Any
 ) -> None:
     page = await billing(cast.gil)
-    for name in ("choose", "add_addon", "drop_addon"):
+    for name in ("choose_plan", "preview_add_addon", "preview_remove_addon"):
         with pytest.raises(Invalid):
             await does(page, name, forged)
     with pytest.raises(Invalid):
@@ -233,9 +233,9 @@ async def test_a_lesser_role_sees_and_does_nothing(cast: Cast, seller: MemoryPro
     assert not page.loaded
     for name, payload in (
         ("open_portal", ()),
-        ("resume", ()),
-        ("settle", ()),
-        ("cancel", ({"why": "other"},)),
+        ("resume_subscription", ()),
+        ("check_payment", ()),
+        ("cancel_subscription", ({"why": "other"},)),
     ):
         with pytest.raises(Refused):
             await does(page, name, *payload)

@@ -9,20 +9,22 @@ from sqlalchemy import text
 from admin_app import addresses
 from admin_app.pages.drift import DriftState
 from admin_app.pages.invoices import InvoicesState
-from admin_app.pages.tenant import OneTenantState
+from admin_app.pages.tenant import TenantPageState
 from admin_app.pages.tenant_billing import TenantBillingState
 from admin_app.pages.webhook import WebhookState
 from admin_app.pages.webhooks import WebhooksState
 from admin_app.shell import Shell
-from shared.billing import customers, inbox, providers, sync
+from shared.billing import customers, provider_registry
+from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState, ProviderDown
+from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from tests.billing import events, seller
-from tests.billing.test_adjustments import Till, paid
-from tests.billing.test_apply import subscribed
+from tests.backoffice.test_adjustments import Till, paid
+from tests.billing.test_apply_state import subscribed
 from tests.conftest import Cast, Operating
+from tests.support.billing import events, scripted_provider
 
 REASON = "Ticket 4471, as agreed"
 
@@ -32,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("tidy")
 @pytest.fixture
 async def till() -> Any:
     one = Till()
-    providers.use(PLATFORM, one)
-    await seller.price(seller.PRO_FLAT, "pro")
+    provider_registry.register(PLATFORM, one)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     yield one
     async with db.transaction() as session:  # the next test's provider does not know these customers
         connection = await session.connection()
@@ -51,7 +53,7 @@ async def pays(cast: Cast, till: Till) -> str:
     till.state[customer] = CustomerState(
         customer, method="Visa ending in 4242", currency="usd", subscriptions=(line,), invoices=(bill,)
     )
-    await sync.look(PLATFORM, customer, cast.acme, cause="return")
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="return")
     return customer
 
 
@@ -62,7 +64,7 @@ async def tab(cast: Cast, who: Operating | None = None) -> Any:
 
 
 async def dead(customer: str, count: int = 1) -> list[str]:
-    ids = await events.store(customer, count)
+    ids = await events.store_webhooks(customer, count)
     async with db.transaction() as session:
         connection = await session.connection()
         said = "update billing_inbox set status = 'dead', error = 'ValueError' where customer_id = :id"
@@ -80,20 +82,20 @@ async def test_the_list_counts_narrows_and_leads_to_each(cast: Cast, till: Till)
     await does(page, "load")
     assert int(page.dead) >= 1
     assert "customer.subscription.updated" in [one.type for one in page.types]
-    await does(page, "narrow", {"type": "", "customer": customer, "event": ""})
+    await does(page, "apply_filter", {"type": "", "customer": customer, "event": ""})
     (row,) = page.rows
-    assert (row.tenant, row.status, row.tone, row.said) == ("Acme", "Dead", "bad", "ValueError")
-    assert addresses.webhook_of(row.href) == (PLATFORM, event)
+    assert (row.tenant, row.status, row.tone, row.error) == ("Acme", "Dead", "bad", "ValueError")
+    assert addresses.parse_webhook_path(row.href) == (PLATFORM, event)
     await does(page, "choose_tab", "dead")
     assert (page.tab, page.filtered) == ("dead", False)
     assert {one.status for one in page.rows} == {"Dead"}
-    for name, wrong in (("choose_status", "lost"), ("choose_tab", 7), ("ask", "fly")):
+    for name, wrong in (("choose_status", "lost"), ("choose_tab", 7), ("open_dialog", "fly")):
         with pytest.raises(Invalid):
             await does(page, name, wrong)
     with pytest.raises(Invalid):
-        await does(page, "ask", "resume", "pac_other")
+        await does(page, "open_dialog", "resume", "pac_other")
     with pytest.raises(Invalid):
-        await does(page, "narrow", {"type": "", "customer": "", "event": "", "payload": "x"})
+        await does(page, "apply_filter", {"type": "", "customer": "", "event": "", "payload": "x"})
 
 
 async def test_without_a_reason_dead_letters_stay_dead(cast: Cast, till: Till) -> None:
@@ -102,35 +104,35 @@ async def test_without_a_reason_dead_letters_stay_dead(cast: Cast, till: Till) -
     await does(page, "load")
     with pytest.raises(Invalid):
         await does(page, "replay_dead", {"type": "", "reason": " "})
-    await does(page, "ask", "replay")
+    await does(page, "open_dialog", "replay")
     await does(page, "replay_dead", {"type": "", "reason": REASON})
     assert (page.dialog, page.dead) == ("", "0")
 
 
 async def test_a_paused_account_is_on_every_page_until_it_is_resumed(cast: Cast, till: Till) -> None:
     async with db.transaction() as session:
-        await inbox.accounts.pause(session, PLATFORM, inbox.PAUSED)
+        await processing.accounts.pause(session, PLATFORM, processing.KEY_REFUSED_ERROR)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
     await does(page, "load")
     frame = await page.get_state(Shell)
-    assert [(one.paused, one.said) for one in frame.troubles] == [(True, inbox.PAUSED)]
-    assert [(one.state, one.paused) for one in page.accounts if one.id == PLATFORM] == [("Paused", True)]
-    await does(page, "ask", "resume", PLATFORM)
-    await does(page, "resume", {"reason": REASON})
+    assert [(one.paused, one.reason) for one in frame.troubles] == [(True, processing.KEY_REFUSED_ERROR)]
+    assert [(one.state, one.is_paused) for one in page.accounts if one.id == PLATFORM] == [("Paused", True)]
+    await does(page, "open_dialog", "resume", PLATFORM)
+    await does(page, "resume_account", {"reason": REASON})
     await does(page, "load")
     assert frame.troubles == []
     sam = cast.sam.opens(WebhooksState, path="/webhooks")
     await does(sam, "load")
-    await does(sam, "ask", "resume", PLATFORM)
+    await does(sam, "open_dialog", "resume", PLATFORM)
     with pytest.raises(Refused):
-        await does(sam, "resume", {"reason": REASON})
+        await does(sam, "resume_account", {"reason": REASON})
 
 
 async def test_a_provider_that_does_not_answer_is_on_every_page(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
-    await events.store(customer)
-    till.fail = ProviderDown("no answer")
-    await inbox.work_off()
+    await events.store_webhooks(customer)
+    till.failure = ProviderDown("no answer")
+    await processing.drain()
     page = cast.sam.opens(DriftState, path="/drift")
     await does(page, "load")
     frame = await page.get_state(Shell)
@@ -139,46 +141,46 @@ async def test_a_provider_that_does_not_answer_is_on_every_page(cast: Cast, till
 
 async def test_one_webhook_tells_its_inside_for_a_reason_only(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
-    (event,) = await events.store(customer)
-    await inbox.work_off()
-    page = cast.olga.opens(WebhookState, path=addresses.webhook(PLATFORM, event))
+    (event,) = await events.store_webhooks(customer)
+    await processing.drain()
+    page = cast.olga.opens(WebhookState, path=addresses.webhook_url(PLATFORM, event))
     await does(page, "load")
-    assert (page.one.status, page.one.tenant, page.payload, page.effects) == ("Done", "Acme", "", [])
+    assert (page.detail.status, page.detail.tenant, page.payload, page.effects) == ("Done", "Acme", "", [])
     with pytest.raises(Invalid):
-        await does(page, "enter", {"reason": ""})
-    assert not page.inside
-    await does(page, "enter", {"reason": REASON})
-    assert (page.inside, page.payload) == (True, "{}")
+        await does(page, "start_visit", {"reason": ""})
+    assert not page.is_visit_open
+    await does(page, "start_visit", {"reason": REASON})
+    assert (page.is_visit_open, page.payload) == (True, "{}")
     (effect,) = page.effects
     assert (effect.cause, effect.changes) == ("A webhook came", [])
     await does(page, "load")
     assert page.payload == "{}"
-    await does(page, "leave")
+    await does(page, "end_visit")
     await does(page, "load")
     assert (page.payload, page.effects, page.reason) == ("", [], "")
 
 
 async def test_another_webhooks_page_keeps_nothing_of_the_last_one(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
-    one, other = await events.store(customer, 2)
-    await inbox.work_off()
-    page = cast.olga.opens(WebhookState, path=addresses.webhook(PLATFORM, one))
+    one, other = await events.store_webhooks(customer, 2)
+    await processing.drain()
+    page = cast.olga.opens(WebhookState, path=addresses.webhook_url(PLATFORM, one))
     await does(page, "load")
-    await does(page, "enter", {"reason": REASON})
-    page._of = (PLATFORM, other)
+    await does(page, "start_visit", {"reason": REASON})
+    page._shown_key = (PLATFORM, other)
     with pytest.raises(Invalid, match="another webhook"):
-        await does(page, "replay", {"reason": REASON})
+        await does(page, "replay_webhook", {"reason": REASON})
     await does(page, "load")
-    assert (page.inside, page.payload, page.effects) == (False, "", [])
+    assert (page.is_visit_open, page.payload, page.effects) == (False, "", [])
 
 
 async def test_a_webhook_that_is_not_there_is_not_found(cast: Cast) -> None:
     page = cast.olga.opens(WebhookState, path="/webhooks/platform/evt_none")
     await does(page, "load")  # says so on the page itself
     assert not page.loaded
-    page._of = ("platform", "evt_none")
+    page._shown_key = ("platform", "evt_none")
     with pytest.raises(NotFound):
-        await does(page, "replay", {"reason": REASON})
+        await does(page, "replay_webhook", {"reason": REASON})
 
 
 # ── a tenant's tab ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,21 +191,25 @@ async def test_the_tab_shows_the_mapping_what_follows_and_what_was_given(cast: C
     page = await tab(cast)
     assert [one.id for one in page.customers] == [customer]
     assert page.customers[0].href.startswith("http")
-    assert (page.now.access, page.now.word, page.now.method) == ("Active", "Active", "Visa ending in 4242")
+    assert (page.summary.access, page.summary.provider_status, page.summary.method) == (
+        "Active",
+        "Active",
+        "Visa ending in 4242",
+    )
     assert [one.total for one in page.invoices] == ["$200.00"]
     assert page.invoice_choices[1][0] == f"in_{customer[4:]}"
     form = {
         **{"kind": "refund", "amount": "25.50", "currency": "usd", "code": "duplicate_charge"},
         **{"invoice": f"in_{customer[4:]}", "reason": REASON, "confirm": "Acme"},
     }
-    await does(page, "ask", "adjust")
-    await does(page, "adjust", form)
+    await does(page, "open_dialog", "adjust")
+    await does(page, "adjust_balance", form)
     (row,) = page.adjustments
     assert (row.title, row.state, page.dialog) == ("Refund of $25.50", "Under way", "")
     with pytest.raises(Conflict):  # the same form once more
-        await does(page, "adjust", form)
-    await does(page, "ask", "again", row.id)
-    await does(page, "ask_again", {"reason": REASON})
+        await does(page, "adjust_balance", form)
+    await does(page, "open_dialog", "again", row.id)
+    await does(page, "retry_adjustment", {"reason": REASON})
 
 
 @pytest.mark.parametrize(
@@ -228,7 +234,7 @@ async def test_what_cannot_be_meant_names_its_field(
         **{"reason": REASON, "confirm": "Acme"},
     }
     with pytest.raises(Invalid) as caught:
-        await does(page, "adjust", form | changed)
+        await does(page, "adjust_balance", form | changed)
     assert field in caught.value.fields
     assert page.adjustments == []
 
@@ -241,7 +247,7 @@ async def test_support_sees_the_tab_and_gives_nothing(cast: Cast, till: Till) ->
         **{"kind": "credit", "amount": "5", "currency": "usd", "code": "goodwill", "invoice": ""},
         **{"reason": REASON, "confirm": "Acme"},
     }
-    for name, payload in (("adjust", form), ("compare", {"reason": REASON})):
+    for name, payload in (("adjust_balance", form), ("compare_customer", {"reason": REASON})):
         with pytest.raises(Refused):
             await does(page, name, payload)
 
@@ -252,7 +258,7 @@ async def test_without_a_reason_the_tab_is_empty_and_forgets(cast: Cast, till: T
     await does(page, "load", "")
     assert (page.loaded, page.customers, page.invoices, page.name) == (False, [], [], "")
     with pytest.raises(Invalid, match="another tenant"):
-        await does(page, "compare", {"reason": REASON})
+        await does(page, "compare_customer", {"reason": REASON})
     for wrong in (7, None, "x" * 301, "\0"):
         with pytest.raises(Invalid):
             await does(page, "load", wrong)
@@ -261,15 +267,15 @@ async def test_without_a_reason_the_tab_is_empty_and_forgets(cast: Cast, till: T
 
 async def test_the_page_of_a_tenant_brings_the_tab_with_its_reason(cast: Cast, till: Till) -> None:
     await pays(cast, till)
-    page = cast.olga.opens(OneTenantState, path=f"/tenants/{cast.acme}")
+    page = cast.olga.opens(TenantPageState, path=f"/tenants/{cast.acme}")
     await does(page, "load")
     (asked,) = [await does(page, "choose_tab", "billing")]
     assert "load" in str(asked)
     assert REASON not in str(asked)
-    said, asked = await does(page, "enter", {"reason": REASON})
+    said, asked = await does(page, "start_visit", {"reason": REASON})
     assert REASON in str(asked)
     assert "looking into Acme" in str(said)
-    assert REASON not in str(await does(page, "leave"))
+    assert REASON not in str(await does(page, "end_visit"))
 
 
 # ── across tenants ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,20 +285,20 @@ async def test_invoices_of_everybody_for_a_reason(cast: Cast, till: Till) -> Non
     customer = await pays(cast, till)
     page = cast.olga.opens(InvoicesState, path="/invoices")
     await does(page, "load")
-    assert (page.loaded, page.inside, page.rows) == (True, False, [])
+    assert (page.loaded, page.is_visit_open, page.rows) == (True, False, [])
     with pytest.raises(Invalid):
-        await does(page, "enter", {"reason": ""})
-    await does(page, "enter", {"reason": REASON})
-    await does(page, "look_for", f"in_{customer[4:]}")
+        await does(page, "start_visit", {"reason": ""})
+    await does(page, "start_visit", {"reason": REASON})
+    await does(page, "search_invoices", f"in_{customer[4:]}")
     (row,) = page.rows
     assert (row.tenant, row.status, row.total) == ("Acme", "Paid", "$200.00")
     await does(page, "choose_status", "open")
     assert page.rows == []
     with pytest.raises(Invalid):
         await does(page, "choose_status", "lost")
-    await does(page, "leave")
-    assert (page.inside, page.rows) == (False, [])
-    await does(page, "look_for", "acme")
+    await does(page, "end_visit")
+    assert (page.is_visit_open, page.rows) == (False, [])
+    await does(page, "search_invoices", "acme")
     assert page.rows == []
 
 
@@ -300,11 +306,11 @@ async def test_everybody_is_compared_for_a_reason(cast: Cast) -> None:
     page = cast.olga.opens(DriftState, path="/drift")
     await does(page, "load")
     with pytest.raises(Invalid):
-        await does(page, "compare", {"reason": " "})
-    await does(page, "compare", {"reason": REASON})
-    assert (page.runs[0].said, page.runs[0].state) == (f"Olga: {REASON}", "Running")
+        await does(page, "start_comparison", {"reason": " "})
+    await does(page, "start_comparison", {"reason": REASON})
+    assert (page.runs[0].description, page.runs[0].state) == (f"Olga: {REASON}", "Running")
     sam = cast.sam.opens(DriftState, path="/drift")
     await does(sam, "load")
     assert sam.runs
     with pytest.raises(Refused):
-        await does(sam, "compare", {"reason": REASON})
+        await does(sam, "start_comparison", {"reason": REASON})

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from admin_app.pages.audit import AllAuditState
-from admin_app.pages.flag import OneFlagState
+from admin_app.pages.audit import AuditPageState
+from admin_app.pages.flag import FlagPageState
 from admin_app.pages.flags import FlagsState
+from shared.backoffice import flag_admin
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.entitlements import rollouts
 from tests.conftest import Cast, Operating
-from tests.entitlements import opening
+from tests.support.entitlements import flag_fixtures
 
 PLAIN = {"kind": "everyone", "value": "", "percent": "", "starts_at": "", "ends_at": ""}
 
@@ -21,31 +21,31 @@ async def send(state: Any, name: str, *args: Any) -> Any:
 
 
 async def opened(who: Operating, key: str) -> Any:
-    state = who.opens(OneFlagState, path=f"/flags/{key}")
+    state = who.opens(FlagPageState, path=f"/flags/{key}")
     await send(state, "load")
     return state
 
 
 async def version(cast: Cast, key: str) -> int:
     async with cast.olga.octx() as octx:
-        return (await rollouts.get(octx, key)).flag.version.number
+        return (await flag_admin.get_flag(octx, key)).flag.version.number
 
 
 async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "region", "values": ["eu", "us"]})
+    key = await flag_fixtures.create_flag(cast, {"kind": "region", "values": ["eu", "us"]})
     page = await opened(cast.olga, key)
-    await send(page, "edit")
-    assert [one.said for one in page.draft] == ["the region eu", "the region us"]
-    await send(page, "remove", "0")
-    await send(page, "add", {**PLAIN, "kind": "region", "value": "ap"})
+    await send(page, "edit_rules")
+    assert [one.text for one in page.draft_rules] == ["the region eu", "the region us"]
+    await send(page, "remove_rule", "0")
+    await send(page, "add_rule", {**PLAIN, "kind": "region", "value": "ap"})
     for percent in ("10", "15"):  # the second one replaces the first
-        await send(page, "add", {**PLAIN, "kind": "percentage", "percent": percent})
-    await send(page, "add", {**PLAIN, "kind": "beta", "starts_at": "2026-12-01T09:00"})
-    await send(page, "review")
+        await send(page, "add_rule", {**PLAIN, "kind": "percentage", "percent": percent})
+    await send(page, "add_rule", {**PLAIN, "kind": "beta", "starts_at": "2026-12-01T09:00"})
+    await send(page, "preview_rules")
     assert page.dialog == "save"
-    await send(page, "save", {"reason": "Step by step"})
-    assert (page.dialog, page.editing) == ("", False)
-    assert [one.said for one in page.rules] == [
+    await send(page, "save_rules", {"reason": "Step by step"})
+    assert (page.dialog, page.is_editing) == ("", False)
+    assert [one.text for one in page.rules] == [
         "the regions ap, us",
         "15 % of all tenants",
         "tenants that try things first, from 1 December 2026, 09:00 UTC",
@@ -70,85 +70,85 @@ async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
     ],
 )
 async def test_a_rule_that_cannot_be_meant_changes_no_draft(cast: Cast, wrong: dict[str, Any]) -> None:
-    page = await opened(cast.olga, await opening.flag(cast))
-    await send(page, "edit")
+    page = await opened(cast.olga, await flag_fixtures.create_flag(cast))
+    await send(page, "edit_rules")
     with pytest.raises(Invalid):
-        await send(page, "add", PLAIN | wrong)
-    assert page.draft == []
+        await send(page, "add_rule", PLAIN | wrong)
+    assert page.draft_rules == []
 
 
 @pytest.mark.parametrize("place", ["1", "-1", "x", "", 0, None, [0]])
 async def test_only_a_rule_that_stands_there_is_removed(cast: Cast, place: Any) -> None:
-    page = await opened(cast.olga, await opening.flag(cast, {"kind": "everyone"}))
-    await send(page, "edit")
+    page = await opened(cast.olga, await flag_fixtures.create_flag(cast, {"kind": "everyone"}))
+    await send(page, "edit_rules")
     with pytest.raises(Invalid):
-        await send(page, "remove", place)
-    assert len(page.draft) == 1
+        await send(page, "remove_rule", place)
+    assert len(page.draft_rules) == 1
 
 
 async def test_a_draft_of_an_old_version_is_not_saved(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "everyone"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     page = await opened(cast.olga, key)
-    await send(page, "edit")
-    await opening.say(cast, key, [{"kind": "beta"}])
+    await send(page, "edit_rules")
+    await flag_fixtures.change_rules(cast, key, [{"kind": "beta"}])
     await send(page, "load")  # as the page does when it is told of the change
-    assert page.overtaken
-    assert [one.said for one in page.draft] == ["everyone"]
+    assert page.is_draft_outdated
+    assert [one.text for one in page.draft_rules] == ["everyone"]
     with pytest.raises(Conflict, match="Somebody else"):
-        await send(page, "save", {"reason": "Too late"})
+        await send(page, "save_rules", {"reason": "Too late"})
     assert await version(cast, key) == 3
 
 
 async def test_what_was_drafted_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
-    one, other = [await opening.flag(cast, {"kind": "beta"}) for _ in range(2)]
+    one, other = [await flag_fixtures.create_flag(cast, {"kind": "beta"}) for _ in range(2)]
     page = await opened(cast.olga, one)
-    await send(page, "edit")
-    await send(page, "add", PLAIN)
-    moved = cast.olga.opens(OneFlagState, path=f"/flags/{other}")
+    await send(page, "edit_rules")
+    await send(page, "add_rule", PLAIN)
+    moved = cast.olga.opens(FlagPageState, path=f"/flags/{other}")
     page.router = moved.router
     for name, args in (
-        ("review", ()),
-        ("save", ({"reason": "Wrong page"},)),
-        ("kill", ({"reason": "Wrong page", "confirm": other},)),
-        ("move", ({"reason": "Wrong page", "cleanup_by": "2030-01-01"},)),
+        ("preview_rules", ()),
+        ("save_rules", ({"reason": "Wrong page"},)),
+        ("kill_flag", ({"reason": "Wrong page", "confirm": other},)),
+        ("move_cleanup", ({"reason": "Wrong page", "cleanup_by": "2030-01-01"},)),
     ):
         with pytest.raises(Conflict, match="another flag"):
             await send(page, name, *args)
     await send(page, "load")
-    assert (page.one.key, page.editing, page.draft) == (other, False, [])
+    assert (page.header.key, page.is_editing, page.draft_rules) == (other, False, [])
     assert await version(cast, other) == 2
 
 
 async def test_switches_ask_for_the_key_exactly(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "everyone"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     page = await opened(cast.olga, key)
     for confirm in ("", key[:-1], key.upper(), "Trying it"):
-        for switch in ("kill", "revive", "retire"):
+        for switch in ("kill_flag", "revive_flag", "retire_flag"):
             with pytest.raises(Invalid, match="not the key"):
                 await send(page, switch, {"reason": "It breaks things", "confirm": confirm})
-    await send(page, "kill", {"reason": "It breaks things", "confirm": key})
-    assert page.one.killed
-    assert page.one.killed_said == "By Olga: It breaks things"
-    assert page.figures.exposed.startswith("0 of ")
+    await send(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
+    assert page.header.killed
+    assert page.header.killed_text == "By Olga: It breaks things"
+    assert page.metrics.exposed.startswith("0 of ")
     assert page.exposed == []
     with pytest.raises(Conflict, match="killed already"):  # a second click
-        await send(page, "kill", {"reason": "It breaks things", "confirm": key})
-    await send(page, "ask", "revive")
-    assert (page.effect.before, page.dialog) == ("0", "revive")
-    await send(page, "revive", {"reason": "Mended", "confirm": key})
-    assert not page.one.killed
+        await send(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
+    await send(page, "open_dialog", "revive")
+    assert (page.impact.before, page.dialog) == ("0", "revive")
+    await send(page, "revive_flag", {"reason": "Mended", "confirm": key})
+    assert not page.header.killed
 
 
 async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
-    key = await opening.flag(cast)
+    key = await flag_fixtures.create_flag(cast)
     page = await opened(cast.olga, key)
     for day in ("", "soon", "2020-01-01"):
         with pytest.raises(Invalid):
-            await send(page, "move", {"cleanup_by": day, "reason": "Longer"})
-    await send(page, "move", {"cleanup_by": "2030-01-01", "reason": "Longer"})
-    assert page.one.cleanup_by == "1 January 2030"
-    await send(page, "retire", {"reason": "Done", "confirm": key})
-    assert page.one.retired
+            await send(page, "move_cleanup", {"cleanup_by": day, "reason": "Longer"})
+    await send(page, "move_cleanup", {"cleanup_by": "2030-01-01", "reason": "Longer"})
+    assert page.header.cleanup_by == "1 January 2030"
+    await send(page, "retire_flag", {"reason": "Done", "confirm": key})
+    assert page.header.retired
     listed = cast.olga.opens(FlagsState, path="/flags")
     await send(listed, "load")
     row = next(one for one in listed.rows if one.key == key)
@@ -156,17 +156,17 @@ async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
 
 
 async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "everyone"})
-    async with opening.killed(cast, key):
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
+    async with flag_fixtures.flag_killed(cast, key):
         pass
     async with cast.olga.octx() as octx:
-        was = (await rollouts.get(octx, key)).flag.row.cleanup_by
-        await rollouts.move_cleanup(octx, key, was, was.replace(year=2030), "Longer")
-        await rollouts.retire(octx, key, "Done")
-    page = cast.olga.opens(AllAuditState, path="/audit")
+        was = (await flag_admin.get_flag(octx, key)).flag.row.cleanup_by
+        await flag_admin.change_cleanup_date(octx, key, was, was.replace(year=2030), "Longer")
+        await flag_admin.retire_flag(octx, key, "Done")
+    page = cast.olga.opens(AuditPageState, path="/audit")
     await send(page, "choose_tab", "operators")
-    rows = [one for one in page.rows if one.about == key]
-    assert [one.did for one in rows] == [
+    rows = [one for one in page.rows if one.subject == key]
+    assert [one.action_text for one in rows] == [
         "retired the flag",
         "moved the clean-up date of the flag",
         "revived the flag",
@@ -179,22 +179,26 @@ async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> N
 
 async def test_nothing_is_asked_about_what_cannot_be_a_key(cast: Cast) -> None:
     for path in ("Not-a-key", "", "a/b", "x" * 41):
-        page = cast.olga.opens(OneFlagState, path=f"/flags/{path}")
-        for name, args in (("next", ()), ("edit", ()), ("kill", ({"reason": "R", "confirm": path},))):
-            if name != "next":
+        page = cast.olga.opens(FlagPageState, path=f"/flags/{path}")
+        for name, args in (
+            ("next_page", ()),
+            ("edit_rules", ()),
+            ("kill_flag", ({"reason": "R", "confirm": path},)),
+        ):
+            if name != "next_page":
                 with pytest.raises(NotFound):
                     await send(page, name, *args)
 
 
 async def test_support_changes_nothing_behind_the_page_either(cast: Cast) -> None:
-    key = await opening.flag(cast, {"kind": "everyone"})
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     page = await opened(cast.sam, key)
-    await send(page, "edit")
+    await send(page, "edit_rules")
     for name, args in (
-        ("save", ({"reason": "R"},)),
-        ("kill", ({"reason": "R", "confirm": key},)),
-        ("move", ({"reason": "R", "cleanup_by": "2030-01-01"},)),
-        ("retire", ({"reason": "R", "confirm": key},)),
+        ("save_rules", ({"reason": "R"},)),
+        ("kill_flag", ({"reason": "R", "confirm": key},)),
+        ("move_cleanup", ({"reason": "R", "cleanup_by": "2030-01-01"},)),
+        ("retire_flag", ({"reason": "R", "confirm": key},)),
     ):
         with pytest.raises(Refused, match="change flags"):
             await send(page, name, *args)

@@ -8,12 +8,12 @@ import pytest
 
 from admin_app import price_list
 from admin_app.pages.prices import PricesState
-from shared.billing.prices import Tier
+from shared.billing.pricing.prices import Tier
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
-from tests.billing import selling
-from tests.billing.shelf import Shelf, put_up
 from tests.conftest import Cast
+from tests.support.billing import sold_plans
+from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
 
 FORM = {
     **{"part": "flat", "period": "month", "currency": "usd", "price": "39.00", "included": ""},
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[Shelf]:
-    async with put_up() as shelf:
+async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as shelf:
         yield shelf
 
 
@@ -44,45 +44,45 @@ def shown(page: Any, version_id: str) -> Any:
     return next(one for one in page.versions if one.id == version_id)
 
 
-async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: Shelf) -> None:
-    version, later = await selling.sold(cast), now() + timedelta(days=20)
+async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: RecordingProvider) -> None:
+    version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=20)
     page = await opened(cast.olga)
-    await does(page, "ask", version.id)
-    assert (page.asking, page.chosen.name) == (True, "Startup")
+    await does(page, "open_dialog", version.id)
+    assert (page.is_dialog_open, page.selected_version.name) == (True, "Startup")
     await does(page, "set_price", {**FORM, "effective_at": later.isoformat()})
-    assert not page.asking
+    assert not page.is_dialog_open
     rows = shown(page, version.id).prices
-    assert [(one.cost, one.state, one.there) for one in rows] == [
+    assert [(one.cost, one.state, one.provider_status) for one in rows] == [
         ("$29.00", "", "Not pushed"),
         ("$39.00", "Coming", "Not pushed"),
     ]
-    assert rows[1].why == "Olga: Costs have risen"
+    assert rows[1].origin == "Olga: Costs have risen"
     await does(page, "set_price", {**FORM, "price": "31"})
     one = shown(page, version.id)
     assert [row.cost for row in one.prices] == ["$31.00", "$39.00"]
-    assert ([row.cost for row in one.past], one.past_said) == (["$29.00"], "1 earlier price")
+    assert ([row.cost for row in one.past_prices], one.past_title) == (["$29.00"], "1 earlier price")
 
 
-async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: Shelf) -> None:
-    version = await selling.sold(cast)
+async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: RecordingProvider) -> None:
+    version = await sold_plans.publish_with_prices(cast)
     page = await opened(cast.olga)
-    assert "Pushed" in str(await does(page, "push"))
+    assert "Pushed" in str(await does(page, "push_prices"))
     (row,) = shown(page, version.id).prices
-    assert (row.there, row.differs) == ("Pushed", [])
-    shelf.repaint(row.id, amount=1_900)
-    assert "1 differs" in str(await does(page, "compare"))
+    assert (row.provider_status, row.differences) == ("Pushed", [])
+    shelf.edit_price(row.id, amount=1_900)
+    assert "1 differs" in str(await does(page, "compare_prices"))
     (row,) = shown(page, version.id).prices
-    assert row.there == "Differs"
-    assert [(one.name, one.before, one.after) for one in row.differs] == [("Amount", "$29.00", "$19.00")]
-    assert page.figures.differing == "1"
-    assert page.figures.compared != ""
-    await does(page, "push")
-    assert page.figures.differing == "0"
-    shelf.down = True
-    assert "does not answer" in str(await does(page, "compare"))
+    assert row.provider_status == "Differs"
+    assert [(one.name, one.before, one.after) for one in row.differences] == [("Amount", "$29.00", "$19.00")]
+    assert page.summary.differing == "1"
+    assert page.summary.compared_at != ""
+    await does(page, "push_prices")
+    assert page.summary.differing == "0"
+    shelf.is_down = True
+    assert "does not answer" in str(await does(page, "compare_prices"))
 
 
-async def test_what_is_free_or_agreed_in_person_has_no_price(cast: Cast, shelf: Shelf) -> None:
+async def test_what_is_free_or_agreed_in_person_has_no_price(cast: Cast, shelf: RecordingProvider) -> None:
     page = await opened(cast.olga)
     for key in ("free", "enterprise"):
         assert shown(page, f"plv_{key}_1").prices == []
@@ -90,7 +90,7 @@ async def test_what_is_free_or_agreed_in_person_has_no_price(cast: Cast, shelf: 
 
 def test_what_is_typed_becomes_a_price() -> None:
     def meant(**typed: str) -> dict[str, Any]:
-        return price_list.meant(price_list.PriceForm.read({**FORM, **typed}))
+        return price_list.parse_price_form(price_list.PriceForm.read({**FORM, **typed}))
 
     assert meant()["amount"] == 3_900
     metered = meant(part="metered_api_calls", price="0.10", included="1,000")
@@ -118,32 +118,34 @@ def test_what_is_typed_becomes_a_price() -> None:
         {"version_id": "plv_pro_1"},
     ],
 )
-async def test_what_cannot_be_meant_sets_no_price(cast: Cast, shelf: Shelf, wrong: dict[str, str]) -> None:
-    version = await selling.sold(cast)
+async def test_what_cannot_be_meant_sets_no_price(
+    cast: Cast, shelf: RecordingProvider, wrong: dict[str, str]
+) -> None:
+    version = await sold_plans.publish_with_prices(cast)
     page = await opened(cast.olga)
-    await does(page, "ask", version.id)
+    await does(page, "open_dialog", version.id)
     with pytest.raises(Invalid):
         await does(page, "set_price", {**FORM, **wrong})
-    assert page.asking  # what was typed stays
+    assert page.is_dialog_open  # what was typed stays
     assert [one.cost for one in shown(page, version.id).prices] == ["$29.00"]
 
 
-async def test_nobody_sets_a_price_of_nothing(cast: Cast, shelf: Shelf) -> None:
+async def test_nobody_sets_a_price_of_nothing(cast: Cast, shelf: RecordingProvider) -> None:
     page = await opened(cast.olga)
     for wrong in ("", "prc_x", "ten_x", None, 7):
         with pytest.raises(Invalid):
-            await does(page, "ask", wrong)
-    await does(page, "ask", "plv_unknown")
-    assert not page.asking
+            await does(page, "open_dialog", wrong)
+    await does(page, "open_dialog", "plv_unknown")
+    assert not page.is_dialog_open
     with pytest.raises((Invalid, Conflict)):
         await does(page, "set_price", FORM)
 
 
-async def test_support_sees_prices_and_changes_none(cast: Cast, shelf: Shelf) -> None:
-    version = await selling.sold(cast)
+async def test_support_sees_prices_and_changes_none(cast: Cast, shelf: RecordingProvider) -> None:
+    version = await sold_plans.publish_with_prices(cast)
     page = await opened(cast.sam)
-    page.chosen = shown(page, version.id)
-    for name, args in (("set_price", (FORM,)), ("push", ()), ("compare", ())):
+    page.selected_version = shown(page, version.id)
+    for name, args in (("set_price", (FORM,)), ("push_prices", ()), ("compare_prices", ())):
         with pytest.raises(Refused, match="change plans"):
             await does(page, name, *args)
-    assert shelf.calls == 0
+    assert shelf.call_count == 0

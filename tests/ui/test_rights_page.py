@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 
 from admin_app.pages.access import AccessState
 from admin_app.pages.tenant_rights import TenantRightsState
+from shared.backoffice import tenant_access
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.tenancy import desk
-from shared.ui.why import TraceRow
+from shared.ui.decision_trace import TraceRow
 from tests.conftest import Cast, opens
 
 REASON = "Ticket 4471, as agreed"
@@ -41,15 +41,15 @@ def until(days: int) -> str:
 
 async def test_the_tab_shows_what_is_there_and_follows_what_is_done(cast: Cast) -> None:
     page = await rights(cast)
-    assert (page.name, page.holding.plan, page.holding.billing) == ("Acme", "Business version 1", "Active")
+    assert (page.name, page.summary.plan, page.summary.billing) == ("Acme", "Business version 1", "Active")
     form = {"name": "members", "kind": "soft", "amount": "2", "until": until(3), "reason": REASON}
     await does(page, "override_limit", form)
     (override,) = page.overrides
     assert (override.title, override.value) == ("Members", "2, warns only")
     members = next(one for one in page.limits if one.key == "members")
-    assert (members.value, members.used, members.tone) == ("2 seats", "3 in use", "bad")
-    await does(page, "ask", "end", override.id)
-    await does(page, "end", {"reason": REASON})
+    assert (members.value, members.used_text, members.tone) == ("2 seats", "3 in use", "bad")
+    await does(page, "open_dialog", "end", override.id)
+    await does(page, "end_exception", {"reason": REASON})
     assert (page.overrides, page.dialog) == ([], "")
 
 
@@ -60,9 +60,9 @@ async def test_a_plan_is_changed_only_of_the_tenant_that_was_named(cast: Cast) -
         await does(page, "change_plan", form)
     assert "confirm" in caught.value.fields
     await does(page, "change_plan", form | {"confirm": "Acme"})
-    assert page.holding.plan == "Pro version 1"
+    assert page.summary.plan == "Pro version 1"
     with pytest.raises(Invalid):
-        await does(page, "set_billing", {"status": "none", "reason": REASON, "confirm": ""})
+        await does(page, "set_billing_status", {"status": "none", "reason": REASON, "confirm": ""})
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ async def test_rows_that_are_not_on_the_page_open_no_dialog(cast: Cast) -> None:
     page = await rights(cast)
     for which, about in (("end", "ovr_other"), ("flag", "nothing"), ("trait", "mood"), ("fly", ""), (7, "")):
         with pytest.raises(Invalid):
-            await does(page, "ask", which, about)
+            await does(page, "open_dialog", which, about)
     assert page.dialog == ""
 
 
 async def test_a_page_that_shows_another_tenant_by_now_changes_nothing(cast: Cast) -> None:
     page = await rights(cast)
-    page._of = cast.globex
+    page._shown_tenant_id = cast.globex
     with pytest.raises(Invalid, match="another tenant"):
         await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
 
@@ -116,7 +116,7 @@ async def test_support_may_look_and_the_service_refuses_the_rest(cast: Cast) -> 
     assert page.features
     with pytest.raises(Refused):
         await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
-    await does(page, "ask", "trait", "region")
+    await does(page, "open_dialog", "trait", "region")
     with pytest.raises(Refused):
         await does(page, "set_trait", {"value": "eu", "reason": REASON})
 
@@ -131,7 +131,7 @@ async def test_a_link_asks_at_once_and_its_permalink_says_when(cast: Cast) -> No
     assert TypeAdapter(list[TraceRow]).validate_python(page.answer.rows) == page.answer.rows
     again = asked(cast, page.permalink.partition("?")[2])
     async with cast.olga.octx() as octx:
-        await desk.set_billing(octx, cast.acme, "none", REASON)
+        await tenant_access.set_billing_status(octx, cast.acme, "none", REASON)
     await does(again, "load")
     assert again.answer == page.answer
 
@@ -139,12 +139,12 @@ async def test_a_link_asks_at_once_and_its_permalink_says_when(cast: Cast) -> No
 async def test_two_times_in_an_address_are_compared(cast: Cast) -> None:
     before = now().isoformat().replace("+", "%2B")
     async with cast.olga.octx() as octx:
-        await desk.set_billing(octx, cast.acme, "read_only", REASON)
+        await tenant_access.set_billing_status(octx, cast.acme, "read_only", REASON)
     question = f"tenant={cast.acme}&person={cast.ann.user_id}&action=member:invite&before={before}"
     page = asked(cast, question)
     await does(page, "load")
     assert page.comparing
-    (changed,) = page.changed
+    (changed,) = page.changed_layers
     assert (changed.before.answer, changed.after.answer) == ("Yes", "No")
     assert changed.causes[0].reason == REASON
     assert f"/tenants/{cast.acme}?tab=audit&request=req_" in changed.causes[0].href
@@ -174,32 +174,32 @@ async def test_a_link_that_cannot_be_answered_says_so_and_the_page_stands(cast: 
     assert page.loaded
     assert page.problem
     assert page.problem_step
-    assert not page.asked
+    assert not page.has_answer
 
 
 async def test_the_form_goes_into_the_address(cast: Cast) -> None:
     page = asked(cast, f"tenant={cast.acme}")
     await does(page, "load")
     form = {"person": cast.ann.user_id, "action": "member:invite", "at": "", "plan": "free"}
-    moved = str(await does(page, "ask", form))
+    moved = str(await does(page, "ask_question", form))
     assert f"person={cast.ann.user_id}&action=member%3Ainvite&plan=free" in moved
     for wrong in ({"action": "fly"}, {"person": "ten_x"}, {"at": "now"}, {"tenant": cast.globex}):
         with pytest.raises(Invalid):
-            await does(page, "ask", form | wrong)
-    await does(page, "compare", True)
+            await does(page, "ask_question", form | wrong)
+    await does(page, "choose_comparison", True)
     with pytest.raises(Invalid, match="Two times need an earlier one"):
-        await does(page, "ask", form)
+        await does(page, "ask_question", form)
 
 
 async def test_people_and_requests_are_searched_for_in_this_tenant_alone(cast: Cast) -> None:
     page = asked(cast, f"tenant={cast.acme}")
     await does(page, "load")
-    await does(page, "find_person", cast.max.email)
+    await does(page, "search_people", cast.max.email)
     assert [label for _, label in page.people[1:]] == [f"Max · {cast.max.email}"]
-    await does(page, "find_person", "Gil")
+    await does(page, "search_people", "Gil")
     assert len(page.people) == 1
-    await does(page, "find_request", "req_nothing")
-    assert (page.refused, page.request) == ([], "req_nothing")
+    await does(page, "search_requests", "req_nothing")
+    assert (page.refusal_rows, page.request) == ([], "req_nothing")
     page.tenant_id = "ten_nobody"
     with pytest.raises(NotFound):
-        await does(page, "find_request", "req_nothing")
+        await does(page, "search_requests", "req_nothing")

@@ -1,13 +1,13 @@
 """Who the key belongs to."""
 
-from shared.dev.stripe_sandbox.contract import skeleton
-from shared.dev.stripe_sandbox.routes import Call, route
+from shared.dev.stripe_sandbox.contract import build_skeleton
+from shared.dev.stripe_sandbox.routes import ApiCall, route
 from shared.dev.stripe_sandbox.store import Object
 
 
 @route("GET", "/v1/account", "AccountRetrieveCurrentParams")
-def retrieve(call: Call) -> Object:
-    return skeleton(
+def retrieve_account(call: ApiCall) -> Object:
+    return build_skeleton(
         "account",
         id=call.account.id,
         country="US",

@@ -6,55 +6,55 @@ from typing import Any
 from shared.dev.stripe_sandbox.store import Object
 
 
-def rounded(value: Decimal) -> int:
+def round_half_up(value: Decimal) -> int:
     return int(value.quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def text(value: Decimal) -> str:
+def format_decimal(value: Decimal) -> str:
     """As Stripe writes decimals: no trailing zeros, no exponent."""
     plain = f"{value:f}"
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
-def cost(price: Object, quantity: int) -> int:
+def compute_cost(price: Object, quantity: int) -> int:
     """Of this many units, tiers included."""
-    return sum(amount for _, _, amount in parts(price, quantity))
+    return sum(amount for _, _, amount in compute_cost_parts(price, quantity))
 
 
-def parts(price: Object, quantity: int) -> list[tuple[int, Decimal | None, int]]:
+def compute_cost_parts(price: Object, quantity: int) -> list[tuple[int, Decimal | None, int]]:
     """What an invoice shows: units, amount per unit (None for a flat amount), and the amount."""
     if price["billing_scheme"] == "per_unit":
-        unit = Decimal(price["unit_amount_decimal"])
-        units = _packages(price["transform_quantity"], quantity)
-        return [(quantity, unit, rounded(unit * units))]
+        unit_amount = Decimal(price["unit_amount_decimal"])
+        units = _count_packages(price["transform_quantity"], quantity)
+        return [(quantity, unit_amount, round_half_up(unit_amount * units))]
     if price["tiers_mode"] == "volume":
-        tier = next(one for one in price["_tiers"] if one["up_to"] is None or quantity <= one["up_to"])
-        return _of_tier(tier, quantity)
-    found, below = [], 0
+        tier = next(tier for tier in price["_tiers"] if tier["up_to"] is None or quantity <= tier["up_to"])
+        return _compute_tier_parts(tier, quantity)
+    cost_parts, lower_bound = [], 0
     for tier in price["_tiers"]:
-        top = quantity if tier["up_to"] is None else min(quantity, tier["up_to"])
+        upper_bound = quantity if tier["up_to"] is None else min(quantity, tier["up_to"])
         # the first tier's flat fee is due for no use, too; a later one only once it is entered
-        if top > below or below == 0:
-            found += _of_tier(tier, max(top - below, 0))
+        if upper_bound > lower_bound or lower_bound == 0:
+            cost_parts += _compute_tier_parts(tier, max(upper_bound - lower_bound, 0))
         if tier["up_to"] is None or quantity <= tier["up_to"]:
             break
-        below = tier["up_to"]
-    return found
+        lower_bound = tier["up_to"]
+    return cost_parts
 
 
-def _of_tier(tier: Object, units: int) -> list[tuple[int, Decimal | None, int]]:
-    unit, flat = tier["unit_amount_decimal"], tier["flat_amount_decimal"]
-    each = Decimal(unit or 0)
-    lines: list[tuple[int, Decimal | None, int]] = [(units, each, rounded(each * units))]
-    return [*lines, (0, None, rounded(Decimal(flat)))] if flat is not None else lines
+def _compute_tier_parts(tier: Object, units: int) -> list[tuple[int, Decimal | None, int]]:
+    unit_decimal, flat_decimal = tier["unit_amount_decimal"], tier["flat_amount_decimal"]
+    unit_amount = Decimal(unit_decimal or 0)
+    lines: list[tuple[int, Decimal | None, int]] = [(units, unit_amount, round_half_up(unit_amount * units))]
+    return [*lines, (0, None, round_half_up(Decimal(flat_decimal)))] if flat_decimal is not None else lines
 
 
-def _packages(transform: Any, quantity: int) -> int:
+def _count_packages(transform: Any, quantity: int) -> int:
     if not transform:
         return quantity
-    by = int(transform["divide_by"])
-    return -(-quantity // by) if transform["round"] == "up" else quantity // by
+    divisor = int(transform["divide_by"])
+    return -(-quantity // divisor) if transform["round"] == "up" else quantity // divisor
 
 
-def percent(amount: int, rate: float) -> int:
-    return rounded(amount * Decimal(str(rate)) / 100)
+def compute_percentage(amount: int, rate: float) -> int:
+    return round_half_up(amount * Decimal(str(rate)) / 100)

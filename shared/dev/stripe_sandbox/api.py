@@ -14,116 +14,117 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HTTPRoute
 
-from shared.dev.stripe_sandbox import forms, idempotency, nouns, routes, timeline
+from shared.dev.stripe_sandbox import forms, idempotency, resources, routes, timeline
 from shared.dev.stripe_sandbox.contract import API_VERSION
-from shared.dev.stripe_sandbox.expansion import expand
-from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt
-from shared.dev.stripe_sandbox.store import Account, Fault, Object, Sandbox, new_id, visible
-from shared.dev.stripe_sandbox.store import Request as Asked
+from shared.dev.stripe_sandbox.expansion import expand_paths
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
+from shared.dev.stripe_sandbox.store import Account, Fault, Object, RequestInfo, Sandbox, copy_visible, new_id
 
 log = structlog.get_logger()
-assert nouns.ALL  # importing them registered their routes
+assert resources.RESOURCES  # importing them registered their routes
 
 
-def app(sandbox: Sandbox) -> Starlette:
+def build_app(sandbox: Sandbox) -> Starlette:
     """/v1/… and /v2/billing/…"""
 
     async def answer(request: Request) -> Response:
-        asked = Asked(id=new_id("req"), idempotency_key=request.headers.get("idempotency-key"))
-        headers = {"request-id": asked.id or "", "stripe-version": API_VERSION}
+        request_info = RequestInfo(id=new_id("req"), idempotency_key=request.headers.get("idempotency-key"))
+        headers = {"request-id": request_info.id or "", "stripe-version": API_VERSION}
         try:
-            account = _account(sandbox, request)
-            fault = _next_fault(account, request.url.path)
-            await _before(fault)
+            account = _authenticate(sandbox, request)
+            fault = _take_fault(account, request.url.path)
+            await _apply_fault_before(fault)
             body = await request.body()
-            status, found, replayed = _do(account, asked, request, body)
-            await _after(fault)
-            if asked.idempotency_key:
-                headers["idempotency-key"] = asked.idempotency_key
+            status, payload, replayed = _execute_request(account, request_info, request, body)
+            await _apply_fault_after(fault)
+            if request_info.idempotency_key:
+                headers["idempotency-key"] = request_info.idempotency_key
             if replayed:
                 headers["idempotent-replayed"] = "true"
-        except Refusal as refusal:
-            status, found = refusal.status, refusal.body
+        except ApiError as error:
+            status, payload = error.status, error.body
         finally:
             sandbox.save()
-        if status == 501 or found.get("error", {}).get("code") in NEVER_AGAIN:
+        if status == 501 or payload.get("error", {}).get("code") in NO_RETRY_CODES:
             headers["stripe-should-retry"] = "false"
-        return JSONResponse(found, status, headers)
+        return JSONResponse(payload, status, headers)
 
     return Starlette(routes=[HTTPRoute("/{path:path}", answer, methods=["GET", "POST", "DELETE"])])
 
 
-NEVER_AGAIN = {"duplicate_meter_event"}
+NO_RETRY_CODES = {"duplicate_meter_event"}
 
 
-def _do(account: Account, asked: Asked, request: Request, body: bytes) -> tuple[int, Object, bool]:
+def _execute_request(
+    account: Account, request_info: RequestInfo, request: Request, body: bytes
+) -> tuple[int, Object, bool]:
     method, path = request.method, request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    sent = _sent(request, body, path)
-    key = asked.idempotency_key if method == "POST" else None
-    if key and (before := idempotency.answered(account, key, method, path, sent)):
-        return before["status"], before["body"], True
-    timeline.tick(account)
-    account.request = asked
+    raw_params = _read_params(request, body, path)
+    key = request_info.idempotency_key if method == "POST" else None
+    if key and (stored_response := idempotency.find_response(account, key, method, path, raw_params)):
+        return stored_response["status"], stored_response["body"], True
+    timeline.run_due_steps(account)
+    account.request = request_info
     try:
-        route, ids = routes.find(method, path)
-        call = routes.Call(account, path, ids, route.read(_texts(sent)))
+        route, ids = routes.find_route(method, path)
+        call = routes.ApiCall(account, path, ids, route.read_params(_leaves_to_text(raw_params)))
         try:
-            status, found = 200, visible(route.act(call))
-            expand(account, found, call.get("expand", []))
-        except Unbuilt:
+            status, payload = 200, copy_visible(route.handler(call))
+            expand_paths(account, payload, call.get("expand", []))
+        except UnsupportedError:
             raise
-        except Refusal as refusal:
-            status, found = refusal.status, refusal.body
+        except ApiError as error:
+            status, payload = error.status, error.body
         if key:
-            idempotency.remember(account, key, method, path, sent, status, found)
-    except Unbuilt as unbuilt:
-        log.warning("stripe sandbox: not implemented", what=unbuilt.message)
+            idempotency.save_response(account, key, method, path, raw_params, status, payload)
+    except UnsupportedError as unsupported:
+        log.warning("stripe sandbox: not implemented", what=unsupported.message)
         raise
     finally:
-        account.request = Asked()
-    return status, found, False
+        account.request = RequestInfo()
+    return status, payload, False
 
 
-def _sent(request: Request, body: bytes, path: str) -> dict[str, Any]:
+def _read_params(request: Request, body: bytes, path: str) -> dict[str, Any]:
     if request.method != "POST":
-        return forms.decode(request.url.query)
+        return forms.decode_form(request.url.query)
     if path.startswith("/v2/"):
         try:
-            found = json.loads(body or b"{}")
+            payload = json.loads(body or b"{}")
         except ValueError as error:
-            raise Refusal("The request body is not JSON.") from error
-        if not isinstance(found, dict):
-            raise Refusal("The request body is no JSON object.")
-        return found
+            raise ApiError("The request body is not JSON.") from error
+        if not isinstance(payload, dict):
+            raise ApiError("The request body is no JSON object.")
+        return payload
     try:
-        return forms.decode(body.decode())
+        return forms.decode_form(body.decode())
     except UnicodeDecodeError as error:
-        raise Refusal("The request body is not UTF-8.") from error
+        raise ApiError("The request body is not UTF-8.") from error
 
 
-def _texts(sent: Any) -> Any:
+def _leaves_to_text(value: Any) -> Any:
     """JSON's leaves as the request contract knows them from forms."""
-    if isinstance(sent, dict):
-        return {key: _texts(each) for key, each in sent.items()}
-    if isinstance(sent, list):
-        return [_texts(each) for each in sent]
-    return sent if isinstance(sent, str) else json.dumps(sent)
+    if isinstance(value, dict):
+        return {key: _leaves_to_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_leaves_to_text(item) for item in value]
+    return value if isinstance(value, str) else json.dumps(value)
 
 
-def _account(sandbox: Sandbox, request: Request) -> Account:
-    key = _key(request.headers.get("authorization", ""))
+def _authenticate(sandbox: Sandbox, request: Request) -> Account:
+    key = _parse_api_key(request.headers.get("authorization", ""))
     if not key:
-        raise Refusal("You did not provide an API key.", status=401)
+        raise ApiError("You did not provide an API key.", status=401)
     if not key.startswith(("sk_test_", "rk_test_")):
-        raise Refusal(f"Invalid API Key provided: {key[:8]}****", status=401, code="api_key_invalid")
+        raise ApiError(f"Invalid API Key provided: {key[:8]}****", status=401, code="api_key_invalid")
     if request.headers.get("stripe-version", API_VERSION) != API_VERSION:
-        raise Unbuilt(f"API version {request.headers['stripe-version']}")
+        raise UnsupportedError(f"API version {request.headers['stripe-version']}")
     if "stripe-account" in request.headers or "stripe-context" in request.headers:
-        raise Unbuilt("connected accounts")
-    return sandbox.account(key)
+        raise UnsupportedError("connected accounts")
+    return sandbox.get_account(key)
 
 
-def _key(header: str) -> str:
+def _parse_api_key(header: str) -> str:
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
@@ -135,7 +136,7 @@ def _key(header: str) -> str:
     return ""
 
 
-def _next_fault(account: Account, path: str) -> Fault | None:
+def _take_fault(account: Account, path: str) -> Fault | None:
     for fault in account.faults:
         if fault.path in path:
             fault.times -= 1
@@ -145,23 +146,23 @@ def _next_fault(account: Account, path: str) -> Fault | None:
     return None
 
 
-async def _before(fault: Fault | None) -> None:
+async def _apply_fault_before(fault: Fault | None) -> None:
     if fault is None or fault.kind == "lost":
         return
     if fault.kind == "timeout":
         await asyncio.sleep(fault.seconds)
-    raise _fault(fault.kind)
+    raise _build_fault_error(fault.kind)
 
 
-async def _after(fault: Fault | None) -> None:
+async def _apply_fault_after(fault: Fault | None) -> None:
     if fault is not None:
         await asyncio.sleep(fault.seconds)
-        raise _fault("500")
+        raise _build_fault_error("500")
 
 
-def _fault(kind: str) -> Refusal:
+def _build_fault_error(kind: str) -> ApiError:
     if kind == "401":
-        return Refusal("Expired API Key provided.", status=401, code="api_key_expired")
+        return ApiError("Expired API Key provided.", status=401, code="api_key_expired")
     if kind == "429":
-        return Refusal("Request rate limit exceeded.", status=429, code="rate_limit")
-    return Refusal("An unknown error occurred.", status=500, kind="api_error")
+        return ApiError("Request rate limit exceeded.", status=429, code="rate_limit")
+    return ApiError("An unknown error occurred.", status=500, kind="api_error")

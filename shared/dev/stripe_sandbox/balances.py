@@ -2,19 +2,21 @@
 
 from typing import Any
 
-from shared.dev.stripe_sandbox.customers import known
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal, missing
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route, within
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError, not_found_error
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, is_within, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
-def move(account: Account, customer_id: str, amount: int, currency: str, kind: str, **known_: Any) -> Object:
+def adjust_balance(
+    account: Account, customer_id: str, amount: int, currency: str, kind: str, **fields: Any
+) -> Object:
     customer = account.objects["customer"][customer_id]
-    before = visible(customer)
+    previous = copy_visible(customer)
     customer["balance"] += amount
     customer["currency"] = customer["currency"] or currency
-    made = make(
+    transaction = make_object(
         account,
         "customer_balance_transaction",
         amount=amount,
@@ -23,11 +25,11 @@ def move(account: Account, customer_id: str, amount: int, currency: str, kind: s
         ending_balance=customer["balance"],
         type=kind,
         created=account.now(customer),
-        **{"metadata": {}, **known_},
+        **{"metadata": {}, **fields},
     )
-    account.put(made)
-    update(account, customer, "customer.updated", before)
-    return made
+    account.put(transaction)
+    save_change(account, customer, "customer.updated", previous)
+    return transaction
 
 
 @route(
@@ -36,12 +38,12 @@ def move(account: Account, customer_id: str, amount: int, currency: str, kind: s
     "CustomerBalanceTransactionCreateParams",
     "amount currency description metadata",
 )
-def create(call: Call) -> Object:
-    customer = known(call.account, call.ids["customer"])
+def create_transaction(call: ApiCall) -> Object:
+    customer = get_customer(call.account, call.ids["customer"])
     currency = call.get("currency").lower()
     if customer["currency"] not in (None, currency):
-        raise Refusal(f"The customer's currency is {customer['currency']}.", param="currency")
-    made = move(
+        raise ApiError(f"The customer's currency is {customer['currency']}.", param="currency")
+    transaction = adjust_balance(
         call.account,
         customer["id"],
         call.get("amount"),
@@ -49,8 +51,8 @@ def create(call: Call) -> Object:
         "adjustment",
         description=call.get("description"),
     )
-    merge_metadata(made, call.get("metadata"))
-    return call.account.put(made)
+    merge_metadata(transaction, call.get("metadata"))
+    return call.account.put(transaction)
 
 
 @route(
@@ -58,11 +60,11 @@ def create(call: Call) -> Object:
     "/v1/customers/{customer}/balance_transactions/{id}",
     "CustomerBalanceTransactionRetrieveParams",
 )
-def retrieve(call: Call) -> Object:
-    made = fetch(call.account, "customer_balance_transaction", call.ids["id"])
-    if made["customer"] != call.ids["customer"]:
-        raise missing("customer_balance_transaction", made["id"])
-    return made
+def retrieve_transaction(call: ApiCall) -> Object:
+    transaction = fetch_object(call.account, "customer_balance_transaction", call.ids["id"])
+    if transaction["customer"] != call.ids["customer"]:
+        raise not_found_error("customer_balance_transaction", transaction["id"])
+    return transaction
 
 
 @route(
@@ -71,13 +73,13 @@ def retrieve(call: Call) -> Object:
     "CustomerBalanceTransactionListParams",
     f"{PAGING} created invoice",
 )
-def listing(call: Call) -> Object:
-    customer = fetch(call.account, "customer", call.ids["customer"], "customer")
-    found = [
-        one
-        for one in call.account.all("customer_balance_transaction")
-        if one["customer"] == customer["id"]
-        and one["invoice"] == call.get("invoice", one["invoice"])
-        and ("created" not in call.sent or within(one["created"], call.get("created")))
+def list_transactions(call: ApiCall) -> Object:
+    customer = fetch_object(call.account, "customer", call.ids["customer"], "customer")
+    transactions = [
+        transaction
+        for transaction in call.account.list_objects("customer_balance_transaction")
+        if transaction["customer"] == customer["id"]
+        and transaction["invoice"] == call.get("invoice", transaction["invoice"])
+        and ("created" not in call.params or is_within(transaction["created"], call.get("created")))
     ]
-    return page(call, found, "customer balance transaction")
+    return paginate(call, transactions, "customer balance transaction")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.dev.stripe_sandbox.refusals import Refusal, declined
+from shared.dev.stripe_sandbox.refusals import ApiError, card_declined_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,9 +10,9 @@ class Card:
     number: str
     name: str  # of `pm_card_…` and `tok_…`
     brand: str = "visa"
-    attaches: bool = True
-    pays: bool = True
-    reason: str = "generic_decline"
+    is_attachable: bool = True
+    is_chargeable: bool = True
+    decline_code: str = "generic_decline"
     message: str = "Your card was declined."
 
 
@@ -20,25 +20,25 @@ CARDS = (
     Card("4242424242424242", "visa"),
     Card("5555555555554444", "mastercard", brand="mastercard"),
     Card("378282246310005", "amex", brand="amex"),
-    Card("4000000000000002", "chargeDeclined", attaches=False, pays=False),
+    Card("4000000000000002", "chargeDeclined", is_attachable=False, is_chargeable=False),
     Card(
         "4000000000009995",
         "chargeDeclinedInsufficientFunds",
-        attaches=False,
-        pays=False,
-        reason="insufficient_funds",
+        is_attachable=False,
+        is_chargeable=False,
+        decline_code="insufficient_funds",
         message="Your card has insufficient funds.",
     ),
-    Card("4000000000000341", "chargeCustomerFail", pays=False),
+    Card("4000000000000341", "chargeCustomerFail", is_chargeable=False),
 )
 BY_NUMBER = {card.number: card for card in CARDS}
 BY_NAME = {f"{prefix}{card.name}": card for card in CARDS for prefix in ("pm_card_", "tok_")}
 
 
-def by_number(number: str) -> Card:
+def find_by_number(number: str) -> Card:
     card = BY_NUMBER.get("".join(number.split()))
     if card is None:
-        raise Refusal(
+        raise ApiError(
             "Your card number is incorrect.",
             status=402,
             kind="card_error",
@@ -48,6 +48,6 @@ def by_number(number: str) -> Card:
     return card
 
 
-def must_attach(card: Card) -> None:
-    if not card.attaches:
-        raise declined(card.message, decline_code=card.reason)
+def require_attachable(card: Card) -> None:
+    if not card.is_attachable:
+        raise card_declined_error(card.message, decline_code=card.decline_code)

@@ -3,23 +3,23 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.stripe_sandbox import bills, coupons, endings, items, payments, periods, prorations
-from shared.dev.stripe_sandbox.objects import fetch, intact, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt, declined
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox import billing_cycle, coupons, endings, items, payments, periods, prorations
+from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, restore_on_error, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, card_declined_error
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
-IN_INCOMPLETE = {"metadata", "expand", "default_payment_method", "description"}
+PARAMS_WHILE_INCOMPLETE = {"metadata", "expand", "default_payment_method", "description"}
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ItemChange:
     """An item before and after. None: it is new, or it goes."""
 
     old: Object | None
     new: Object | None
 
     @property
-    def priced_anew(self) -> bool:
+    def changes_price(self) -> bool:
         if self.old is None or self.new is None:
             return True
         return bool(
@@ -28,37 +28,43 @@ class Pair:
         )
 
 
-def apply(account: Account, subscription: Object, sent: Object) -> Object | None:
+def apply_change(account: Account, subscription: Object, params: Object) -> Object | None:
     """The invoice, if the change is billed at once."""
-    _allowed(subscription, sent)
-    before, now = visible(subscription), account.now(subscription)
-    pairs = _pairs(account, subscription, sent.get("items", []))
-    restarts = _restarts(subscription, pairs, sent)
-    moment = _moment(subscription, sent.get("proration_date"), now)
-    behavior = sent.get("proration_behavior", "create_prorations")
-    if _would_be_refused(account, subscription, sent, pairs, restarts):
-        raise declined("Your card was declined.", "generic_decline")
-    trialing = subscription["status"] == "trialing"
-    with intact(subscription):  # from here on nothing is refused any more
-        subscription["items"]["data"] = [pair.new for pair in pairs if pair.new is not None]
-        _trial(subscription, sent.get("trial_end"), now)
-        _plain(account, subscription, sent, now)
-    if not trialing:
-        _prorate(account, subscription, pairs, behavior, moment, restarts)
-    for pair in pairs:
-        if pair.priced_anew and pair.new is not None and (behavior != "none" or trialing or restarts):
-            rebase(pair.new)
-    if restarts:
-        bills.restart(account, subscription, now)
-    update(account, subscription, "customer.subscription.updated", before)
-    if restarts:
-        return bills.first_of_period(account, subscription, "subscription_update")
-    if behavior == "always_invoice" and not trialing:
-        return bills.pending_now(account, subscription, "subscription_update")
+    _require_allowed(subscription, params)
+    previous, now = copy_visible(subscription), account.now(subscription)
+    item_changes = _build_item_changes(account, subscription, params.get("items", []))
+    restarts_period = _is_period_restarted(subscription, item_changes, params)
+    proration_time = _get_proration_time(subscription, params.get("proration_date"), now)
+    behavior = params.get("proration_behavior", "create_prorations")
+    if _would_payment_fail(account, subscription, params, item_changes, restarts_period):
+        raise card_declined_error("Your card was declined.", "generic_decline")
+    is_trialing = subscription["status"] == "trialing"
+    with restore_on_error(subscription):  # from here on nothing is refused any more
+        subscription["items"]["data"] = [
+            item_change.new for item_change in item_changes if item_change.new is not None
+        ]
+        _change_trial(subscription, params.get("trial_end"), now)
+        _apply_free_changes(account, subscription, params, now)
+    if not is_trialing:
+        _prorate_items(account, subscription, item_changes, behavior, proration_time, restarts_period)
+    for item_change in item_changes:
+        if (
+            item_change.changes_price
+            and item_change.new is not None
+            and (behavior != "none" or is_trialing or restarts_period)
+        ):
+            reset_credit_basis(item_change.new)
+    if restarts_period:
+        billing_cycle.restart_periods(account, subscription, now)
+    save_change(account, subscription, "customer.subscription.updated", previous)
+    if restarts_period:
+        return billing_cycle.bill_first_period(account, subscription, "subscription_update")
+    if behavior == "always_invoice" and not is_trialing:
+        return billing_cycle.bill_pending_items(account, subscription, "subscription_update")
     return None
 
 
-def rebase(item: Object) -> None:
+def reset_credit_basis(item: Object) -> None:
     """From here on, a credit is for this."""
     if prorations.is_metered(item):
         item["_basis"] = None
@@ -66,85 +72,95 @@ def rebase(item: Object) -> None:
         item["_basis"] = {"price": item["price"], "quantity": item["quantity"]}
 
 
-def _allowed(subscription: Object, sent: Object) -> None:
-    if subscription["status"] in endings.OVER and sent.keys() - {
+def _require_allowed(subscription: Object, params: Object) -> None:
+    if subscription["status"] in endings.ENDED_STATUSES and params.keys() - {
         "metadata",
         "cancellation_details",
         "expand",
     }:
-        raise Refusal("A canceled subscription can only update its cancellation_details and metadata.")
-    if subscription["status"] == "incomplete" and sent.keys() - IN_INCOMPLETE:
-        raise Refusal("Only the metadata of an incomplete subscription can be updated.")
-    if subscription["status"] == "paused" and sent.keys() & {"items", "trial_end", "billing_cycle_anchor"}:
-        raise Unbuilt("changing what a paused subscription has")
-    if subscription["status"] == "trialing" and "billing_cycle_anchor" in sent:
-        raise Unbuilt("billing_cycle_anchor in a trial")
-    if subscription["discounts"] and sent.get("items") and sent.get("proration_behavior") != "none":
-        raise Unbuilt("proration of a discounted subscription")
+        raise ApiError("A canceled subscription can only update its cancellation_details and metadata.")
+    if subscription["status"] == "incomplete" and params.keys() - PARAMS_WHILE_INCOMPLETE:
+        raise ApiError("Only the metadata of an incomplete subscription can be updated.")
+    if subscription["status"] == "paused" and params.keys() & {"items", "trial_end", "billing_cycle_anchor"}:
+        raise UnsupportedError("changing what a paused subscription has")
+    if subscription["status"] == "trialing" and "billing_cycle_anchor" in params:
+        raise UnsupportedError("billing_cycle_anchor in a trial")
+    if subscription["discounts"] and params.get("items") and params.get("proration_behavior") != "none":
+        raise UnsupportedError("proration of a discounted subscription")
 
 
-def _pairs(account: Account, subscription: Object, sent: list[Object]) -> list[Pair]:
-    known = {item["id"]: item for item in subscription["items"]["data"]}
-    pairs = {id_: Pair(item, {**item}) for id_, item in known.items()}
-    added = []
-    for each in sent:
-        id_ = each.get("id")
+def _build_item_changes(account: Account, subscription: Object, params: list[Object]) -> list[ItemChange]:
+    items_by_id = {item["id"]: item for item in subscription["items"]["data"]}
+    changes_by_id = {id_: ItemChange(item, {**item}) for id_, item in items_by_id.items()}
+    added_changes = []
+    for item_params in params:
+        id_ = item_params.get("id")
         if id_ is None:
-            if each.get("deleted"):
-                raise Refusal("An item can only be deleted by its id.", param="items[0][id]")
-            added.append(Pair(None, _added(account, subscription, each)))
+            if item_params.get("deleted"):
+                raise ApiError("An item can only be deleted by its id.", param="items[0][id]")
+            added_changes.append(ItemChange(None, _build_added_item(account, subscription, item_params)))
             continue
-        if id_ not in known:
-            raise Refusal(
+        if id_ not in items_by_id:
+            raise ApiError(
                 f"No such subscription item: '{id_}'", code="resource_missing", param="items[0][id]"
             )
-        pairs[id_] = Pair(known[id_], _changed(account, subscription, known[id_], each))
-    found = [*pairs.values(), *added]
-    items.check([pair.new for pair in found if pair.new is not None])
-    return found
+        changes_by_id[id_] = ItemChange(
+            items_by_id[id_], _build_changed_item(account, subscription, items_by_id[id_], item_params)
+        )
+    item_changes = [*changes_by_id.values(), *added_changes]
+    items.check_items([item_change.new for item_change in item_changes if item_change.new is not None])
+    return item_changes
 
 
-def _added(account: Account, subscription: Object, sent: Object) -> Object:
-    price = items.fetch_price(account, sent.get("price", ""))
+def _build_added_item(account: Account, subscription: Object, params: Object) -> Object:
+    price = items.fetch_price(account, params.get("price", ""))
     now = account.now(subscription)
     if subscription["status"] == "trialing":
         period = (now, subscription["trial_end"])
     else:
-        period = periods.whole(subscription["billing_cycle_anchor"], price["recurring"], now)
-    return items.build(account, subscription, sent, period)
+        period = periods.compute_full_period(subscription["billing_cycle_anchor"], price["recurring"], now)
+    return items.build_item(account, subscription, params, period)
 
 
-def _changed(account: Account, subscription: Object, item: Object, sent: Object) -> Object | None:
-    if sent.get("deleted"):
+def _build_changed_item(
+    account: Account, subscription: Object, item: Object, params: Object
+) -> Object | None:
+    if params.get("deleted"):
         return None
-    new = {**item}
-    if "price" in sent and sent["price"] != item["price"]["id"]:
+    new_item = {**item}
+    if "price" in params and params["price"] != item["price"]["id"]:
         # as Stripe: another price with no quantity named means one
-        items.set_price(account, subscription, new, sent["price"], sent.get("quantity"))
-        new["_since"] = account.now(subscription)
-        if subscription["status"] != "trialing" and _interval(new) != _interval(item):
-            new["_interval_changed"] = True
-    elif "quantity" in sent:
-        items.set_price(account, subscription, new, item["price"]["id"], sent["quantity"])
-    merge_metadata(new, sent.get("metadata"))
-    return new
+        items.set_price(account, subscription, new_item, params["price"], params.get("quantity"))
+        new_item["_since"] = account.now(subscription)
+        if subscription["status"] != "trialing" and _get_interval(new_item) != _get_interval(item):
+            new_item["_interval_changed"] = True
+    elif "quantity" in params:
+        items.set_price(account, subscription, new_item, item["price"]["id"], params["quantity"])
+    merge_metadata(new_item, params.get("metadata"))
+    return new_item
 
 
-def _interval(item: Object) -> Any:
+def _get_interval(item: Object) -> Any:
     return item["price"]["recurring"]["interval"], item["price"]["recurring"]["interval_count"]
 
 
-def _restarts(subscription: Object, pairs: list[Pair], sent: Object) -> bool:
+def _is_period_restarted(subscription: Object, item_changes: list[ItemChange], params: Object) -> bool:
     """A new period begins now: asked for, another interval, or from free to paid."""
     if subscription["status"] == "trialing":
-        return bool(sent.get("trial_end") == "now")
-    changed = [pair.new.pop("_interval_changed", False) for pair in pairs if pair.new is not None]
-    if any(changed) or (sent.get("billing_cycle_anchor") or {}).get("type") == "now":
+        return bool(params.get("trial_end") == "now")
+    changed = [
+        item_change.new.pop("_interval_changed", False)
+        for item_change in item_changes
+        if item_change.new is not None
+    ]
+    if any(changed) or (params.get("billing_cycle_anchor") or {}).get("type") == "now":
         return True
-    return _free([pair.old for pair in pairs]) and not _free([pair.new for pair in pairs])
+    return _are_free([item_change.old for item_change in item_changes]) and not _are_free(
+        [item_change.new for item_change in item_changes]
+    )
 
 
-def _free(found: list[Object | None]) -> bool:
+def _are_free(subscription_items: list[Object | None]) -> bool:
     return all(
         item is None
         or (
@@ -152,135 +168,155 @@ def _free(found: list[Object | None]) -> bool:
             and not prorations.is_metered(item)
             and (item["price"]["unit_amount"] == 0 or item["quantity"] == 0)
         )
-        for item in found
+        for item in subscription_items
     )
 
 
-def _moment(subscription: Object, chosen: int | None, now: int) -> int:
-    found = subscription["items"]["data"]
-    if chosen is None:
+def _get_proration_time(subscription: Object, requested_time: int | None, now: int) -> int:
+    subscription_items = subscription["items"]["data"]
+    if requested_time is None:
         return now
-    if not all(item["current_period_start"] <= chosen < item["current_period_end"] for item in found):
-        raise Refusal("proration_date has to lie in the current period.", param="proration_date")
-    return chosen
+    if not all(
+        item["current_period_start"] <= requested_time < item["current_period_end"]
+        for item in subscription_items
+    ):
+        raise ApiError("proration_date has to lie in the current period.", param="proration_date")
+    return requested_time
 
 
-def _would_be_refused(
-    account: Account, subscription: Object, sent: Object, pairs: list[Pair], restarts: bool
+def _would_payment_fail(
+    account: Account,
+    subscription: Object,
+    params: Object,
+    item_changes: list[ItemChange],
+    restarts_period: bool,
 ) -> bool:
     """`error_if_incomplete`: better nothing changes than that the payment fails."""
-    if sent.get("payment_behavior") != "error_if_incomplete":
+    if params.get("payment_behavior") != "error_if_incomplete":
         return False
-    if sent.get("proration_behavior") != "always_invoice" and not restarts:
+    if params.get("proration_behavior") != "always_invoice" and not restarts_period:
         return False
-    method = account.get("payment_method", payments.default_of(account, subscription))
-    return any(pair.priced_anew for pair in pairs) and not payments.would_pay(
+    method = account.get("payment_method", payments.get_default_method_id(account, subscription))
+    return any(item_change.changes_price for item_change in item_changes) and not payments.can_pay(
         account, subscription["customer"], method
     )
 
 
-def _plain(account: Account, subscription: Object, sent: Object, now: int) -> None:
+def _apply_free_changes(account: Account, subscription: Object, params: Object, now: int) -> None:
     """All that costs nothing."""
-    merge_metadata(subscription, sent.get("metadata"))
-    if "default_payment_method" in sent:
-        chosen = sent["default_payment_method"] or None
-        if chosen and fetch(account, "payment_method", chosen)["customer"] != subscription["customer"]:
-            raise Refusal(
+    merge_metadata(subscription, params.get("metadata"))
+    if "default_payment_method" in params:
+        method_id = params["default_payment_method"] or None
+        if (
+            method_id
+            and fetch_object(account, "payment_method", method_id)["customer"] != subscription["customer"]
+        ):
+            raise ApiError(
                 "The customer does not have a payment method with this ID.", param="default_payment_method"
             )
-        subscription["default_payment_method"] = chosen
-    if "description" in sent:
-        subscription["description"] = sent["description"] or None
-    if "trial_settings" in sent:
-        subscription["trial_settings"] = trial_settings(sent["trial_settings"])
-    if "pause_collection" in sent:
-        pause = sent["pause_collection"]
+        subscription["default_payment_method"] = method_id
+    if "description" in params:
+        subscription["description"] = params["description"] or None
+    if "trial_settings" in params:
+        subscription["trial_settings"] = build_trial_settings(params["trial_settings"])
+    if "pause_collection" in params:
+        pause = params["pause_collection"]
         subscription["pause_collection"] = {"resumes_at": None, **pause} if pause else None
-    if "cancellation_details" in sent:
-        known = subscription["cancellation_details"] or {"reason": None}
-        asked = sent["cancellation_details"]
+    if "cancellation_details" in params:
+        current_details = subscription["cancellation_details"] or {"reason": None}
+        new_details = params["cancellation_details"]
         subscription["cancellation_details"] = {
-            "comment": asked.get("comment") or None,
-            "feedback": asked.get("feedback") or None,
-            "reason": known["reason"],
+            "comment": new_details.get("comment") or None,
+            "feedback": new_details.get("feedback") or None,
+            "reason": current_details["reason"],
         }
-    plan_end(subscription, sent, now)
-    if "discounts" in sent:
-        subscription["discounts"] = coupons.redeem(
-            account, subscription["customer"], subscription, sent["discounts"] or []
+    schedule_cancellation(subscription, params, now)
+    if "discounts" in params:
+        subscription["discounts"] = coupons.redeem_coupons(
+            account, subscription["customer"], subscription, params["discounts"] or []
         )
 
 
-def trial_settings(sent: Object) -> Object:
-    end = sent["end_behavior"]
+def build_trial_settings(params: Object) -> Object:
+    end_behavior = params["end_behavior"]
     return {
         "end_behavior": {
             "billing_cycle_anchor": None,
-            "missing_payment_method": end.get("missing_payment_method", "create_invoice"),
+            "missing_payment_method": end_behavior.get("missing_payment_method", "create_invoice"),
         }
     }
 
 
-def plan_end(subscription: Object, sent: Object, now: int) -> None:
+def schedule_cancellation(subscription: Object, params: Object, now: int) -> None:
     """`cancel_at_period_end` and `cancel_at`, or taking them back."""
-    if "cancel_at_period_end" in sent and "cancel_at" in sent:
-        raise Refusal("You can only pass one of `cancel_at_period_end` and `cancel_at`.", param="cancel_at")
-    if "cancel_at_period_end" in sent:
-        ends = {item["current_period_end"] for item in subscription["items"]["data"]}
-        if sent["cancel_at_period_end"] and len(ends) > 1:
-            raise Unbuilt("cancel_at_period_end with items of different intervals")
-        _ends_at(subscription, max(ends) if sent["cancel_at_period_end"] else None, now)
-        subscription["cancel_at_period_end"] = sent["cancel_at_period_end"]
-    elif "cancel_at" in sent:
-        chosen = sent["cancel_at"]
-        known = [item["current_period_end"] for item in subscription["items"]["data"]]
-        chosen = {"min_period_end": min(known), "max_period_end": max(known)}.get(chosen, chosen)
-        if chosen not in ("", *known):
-            raise Unbuilt("cancel_at in the middle of a period")
-        _ends_at(subscription, chosen or None, now)
+    if "cancel_at_period_end" in params and "cancel_at" in params:
+        raise ApiError("You can only pass one of `cancel_at_period_end` and `cancel_at`.", param="cancel_at")
+    if "cancel_at_period_end" in params:
+        period_ends = {item["current_period_end"] for item in subscription["items"]["data"]}
+        if params["cancel_at_period_end"] and len(period_ends) > 1:
+            raise UnsupportedError("cancel_at_period_end with items of different intervals")
+        _set_cancel_at(subscription, max(period_ends) if params["cancel_at_period_end"] else None, now)
+        subscription["cancel_at_period_end"] = params["cancel_at_period_end"]
+    elif "cancel_at" in params:
+        cancel_at = params["cancel_at"]
+        end_times = [item["current_period_end"] for item in subscription["items"]["data"]]
+        cancel_at = {"min_period_end": min(end_times), "max_period_end": max(end_times)}.get(
+            cancel_at, cancel_at
+        )
+        if cancel_at not in ("", *end_times):
+            raise UnsupportedError("cancel_at in the middle of a period")
+        _set_cancel_at(subscription, cancel_at or None, now)
         subscription["cancel_at_period_end"] = False
 
 
-def _ends_at(subscription: Object, moment: int | None, now: int) -> None:
-    if subscription["cancel_at"] == moment:
+def _set_cancel_at(subscription: Object, ends_at: int | None, now: int) -> None:
+    if subscription["cancel_at"] == ends_at:
         return
-    subscription |= {"cancel_at": moment, "canceled_at": now if moment else None}
-    known = subscription["cancellation_details"] or {"comment": None, "feedback": None}
-    subscription["cancellation_details"] = {**known, "reason": "cancellation_requested" if moment else None}
+    subscription |= {"cancel_at": ends_at, "canceled_at": now if ends_at else None}
+    details = subscription["cancellation_details"] or {"comment": None, "feedback": None}
+    subscription["cancellation_details"] = {
+        **details,
+        "reason": "cancellation_requested" if ends_at else None,
+    }
 
 
-def _prorate(
-    account: Account, subscription: Object, pairs: list[Pair], behavior: str, moment: int, restarts: bool
+def _prorate_items(
+    account: Account,
+    subscription: Object,
+    item_changes: list[ItemChange],
+    behavior: str,
+    proration_time: int,
+    restarts_period: bool,
 ) -> None:
-    for pair in pairs:
-        old, new = pair.old, pair.new
-        if old is not None and prorations.is_metered(old):
-            if restarts or new is None or new["price"]["id"] != old["price"]["id"]:
-                prorations.use_so_far(account, subscription, old, moment)
+    for item_change in item_changes:
+        old_item, new_item = item_change.old, item_change.new
+        if old_item is not None and prorations.is_metered(old_item):
+            if restarts_period or new_item is None or new_item["price"]["id"] != old_item["price"]["id"]:
+                prorations.bill_usage_so_far(account, subscription, old_item, proration_time)
             continue
-        if behavior == "none" or not (pair.priced_anew or restarts):
+        if behavior == "none" or not (item_change.changes_price or restarts_period):
             continue
-        if old is not None:
-            prorations.credit(account, subscription, old, moment)
-        if new is not None and not restarts and not prorations.is_metered(new):
-            prorations.charge(account, subscription, new, moment)
+        if old_item is not None:
+            prorations.credit_unused_time(account, subscription, old_item, proration_time)
+        if new_item is not None and not restarts_period and not prorations.is_metered(new_item):
+            prorations.charge_remaining_time(account, subscription, new_item, proration_time)
 
 
-def _trial(subscription: Object, chosen: Any, now: int) -> None:
-    if chosen is None:
+def _change_trial(subscription: Object, trial_end: Any, now: int) -> None:
+    if trial_end is None:
         return
-    trialing = subscription["status"] == "trialing"
-    if chosen == "now":
-        if trialing:
+    is_trialing = subscription["status"] == "trialing"
+    if trial_end == "now":
+        if is_trialing:
             subscription["trial_end"] = now
             subscription["status"] = "active"
         return
-    if chosen <= now:
-        raise Refusal("Timestamp must be an integer Unix timestamp in the future.", param="trial_end")
-    if not trialing:
-        raise Unbuilt("a new trial for a subscription that is not in one")
-    subscription |= {"trial_end": chosen, "billing_cycle_anchor": chosen, "_warned": False}
+    if trial_end <= now:
+        raise ApiError("Timestamp must be an integer Unix timestamp in the future.", param="trial_end")
+    if not is_trialing:
+        raise UnsupportedError("a new trial for a subscription that is not in one")
+    subscription |= {"trial_end": trial_end, "billing_cycle_anchor": trial_end, "_warned": False}
     for item in subscription["items"]["data"]:
-        item["current_period_end"] = chosen
+        item["current_period_end"] = trial_end
     if subscription["cancel_at_period_end"]:
-        subscription["cancel_at"] = chosen
+        subscription["cancel_at"] = trial_end

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-Order = Literal["kept", "reversed", "shuffled"]
-Held = TypeVar("Held")
+ReleaseOrder = Literal["kept", "reversed", "shuffled"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Fate:
+class PlannedDelivery:
     state: Literal["pending", "held", "dropped"]
     wait_s: float = 0
 
@@ -27,31 +27,34 @@ class Chaos:
     duplicate_next: int = 0
     drop: float = 0
     drop_next: int = 0
-    _luck: random.Random = field(init=False, repr=False, compare=False)
+    _random: random.Random = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._luck = random.Random(self.seed)  # noqa: S311  repeatable on purpose
+        self._random = random.Random(self.seed)  # noqa: S311  repeatable on purpose
 
-    def fates(self) -> list[Fate]:
+    def plan_deliveries(self) -> list[PlannedDelivery]:
         """Of one event on its way to one endpoint: one, or two when it comes twice."""
         # Always as many draws, so that turning one knob changes nothing about the others' luck.
-        lost, twice, *waits = (self._luck.random() for _ in range(4))
-        if self._counts_down("drop_next") or lost < self.drop:
-            return [Fate("dropped")]
-        copies = 2 if self._counts_down("duplicate_next") or twice < self.duplicate else 1
+        drop_draw, duplicate_draw, *delay_draws = (self._random.random() for _ in range(4))
+        if self._decrement("drop_next") or drop_draw < self.drop:
+            return [PlannedDelivery("dropped")]
+        copies = 2 if self._decrement("duplicate_next") or duplicate_draw < self.duplicate else 1
         state: Literal["pending", "held"] = "held" if self.hold else "pending"
-        return [Fate(state, self.delay_s + wait * self.shuffle_s) for wait in waits[:copies]]
+        return [
+            PlannedDelivery(state, self.delay_s + delay_draw * self.shuffle_s)
+            for delay_draw in delay_draws[:copies]
+        ]
 
-    def ordered(self, held: Sequence[Held], how: Order) -> list[Held]:
+    def order_deliveries(self, deliveries: Sequence[Item], order: ReleaseOrder) -> list[Item]:
         """In which order what was held goes out."""
-        if how == "shuffled":
-            return self._luck.sample(held, len(held))
-        return list(held) if how == "kept" else list(held)[::-1]
+        if order == "shuffled":
+            return self._random.sample(deliveries, len(deliveries))
+        return list(deliveries) if order == "kept" else list(deliveries)[::-1]
 
-    def shown(self) -> dict[str, Any]:
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+    def to_dict(self) -> dict[str, Any]:
+        return {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.init}
 
-    def _counts_down(self, knob: str) -> bool:
-        left: int = getattr(self, knob)
-        setattr(self, knob, max(0, left - 1))
-        return left > 0
+    def _decrement(self, setting_name: str) -> bool:
+        remaining: int = getattr(self, setting_name)
+        setattr(self, setting_name, max(0, remaining - 1))
+        return remaining > 0

@@ -1,31 +1,31 @@
 """Invoices become final, are paid, or are tried again (dunning)."""
 
 from shared.dev.stripe_sandbox import balances, drafts, endings, lines, payments, standing
-from shared.dev.stripe_sandbox.objects import update
-from shared.dev.stripe_sandbox.payment_methods import card_of
-from shared.dev.stripe_sandbox.refusals import Refusal, declined
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.objects import save_change
+from shared.dev.stripe_sandbox.payment_methods import get_card
+from shared.dev.stripe_sandbox.refusals import ApiError, card_declined_error
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 DAY = 86_400
 
 
-def go_on(account: Account, invoice: Object, *, tries: bool = True) -> None:
+def finalize_and_collect(account: Account, invoice: Object, *, charge_now: bool = True) -> None:
     """A draft whose time has come: final, and tried."""
-    subscription = standing.subscription_of(account, invoice)
-    paused = subscription["pause_collection"] if subscription else None
-    finalize(account, invoice)
-    if paused and invoice["status"] == "open":
-        close(account, invoice, "void" if paused["behavior"] == "void" else "uncollectible")
-    elif invoice["status"] == "open" and tries:
-        attempt(account, invoice)
+    subscription = standing.get_subscription(account, invoice)
+    pause = subscription["pause_collection"] if subscription else None
+    finalize_invoice(account, invoice)
+    if pause and invoice["status"] == "open":
+        close_invoice(account, invoice, "void" if pause["behavior"] == "void" else "uncollectible")
+    elif invoice["status"] == "open" and charge_now:
+        attempt_payment(account, invoice)
 
 
-def finalize(account: Account, invoice: Object) -> None:
+def finalize_invoice(account: Account, invoice: Object) -> None:
     if invoice["status"] != "draft":
-        raise Refusal("This invoice is already finalized.", code="invoice_not_editable")
-    before, now = visible(invoice), account.now(invoice)
-    _late_usage(account, invoice)
-    drafts.total(account, invoice)
+        raise ApiError("This invoice is already finalized.", code="invoice_not_editable")
+    previous, now = copy_visible(invoice), account.now(invoice)
+    _add_late_usage(account, invoice)
+    drafts.compute_totals(account, invoice)
     customer = account.objects["customer"][invoice["customer"]]
     invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
     customer["next_invoice_sequence"] += 1
@@ -35,107 +35,107 @@ def finalize(account: Account, invoice: Object) -> None:
     invoice["status_transitions"] = {**invoice["status_transitions"], "finalized_at": now}
     page = f"{account.sandbox.base_url}/i/{invoice['id']}"
     invoice |= {"hosted_invoice_url": page, "invoice_pdf": f"{page}/pdf"}
-    _use_balance(account, invoice)
+    _apply_balance(account, invoice)
     if invoice["amount_due"] > 0:
-        payments.open_intent(account, invoice)
+        payments.create_payment(account, invoice)
     account.put(invoice)
     account.emit("invoice.finalized", invoice)
-    update(account, invoice, "invoice.updated", before)
+    save_change(account, invoice, "invoice.updated", previous)
     if invoice["amount_due"] == 0:
-        _paid(account, invoice, attempted=True)
+        _mark_paid(account, invoice, attempted=True)
 
 
-def attempt(account: Account, invoice: Object, method: Object | None = None) -> bool:
+def attempt_payment(account: Account, invoice: Object, method: Object | None = None) -> bool:
     """Charge it. When that fails, it is tried again later, until the schedule ends."""
-    method = method or payments.method_for(account, invoice)
-    if payments.charge(account, invoice, method):
+    method = method or payments.get_invoice_method(account, invoice)
+    if payments.charge_invoice(account, invoice, method):
         invoice["attempt_count"] += 1
         invoice["amount_paid"] = invoice["amount_due"]
-        _paid(account, invoice, attempted=True)
+        _mark_paid(account, invoice, attempted=True)
         return True
-    before = visible(invoice)
+    previous = copy_visible(invoice)
     invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
-    given_up = _schedule(account, invoice)
+    is_last_attempt = _schedule_retry(account, invoice)
     account.put(invoice)
     account.emit("invoice.payment_failed", invoice)
-    update(account, invoice, "invoice.updated", before)
-    standing.failed(account, invoice)
-    if given_up:
-        _give_up(account, invoice)
+    save_change(account, invoice, "invoice.updated", previous)
+    standing.apply_failed_payment(account, invoice)
+    if is_last_attempt:
+        _end_retries(account, invoice)
     return False
 
 
-def pay(account: Account, invoice: Object, method: Object | None = None) -> None:
+def pay_invoice(account: Account, invoice: Object, method: Object | None = None) -> None:
     """Somebody asks for it now. Raises when the card says no; the attempt counts all the same."""
-    _must_be_payable(account, invoice)
+    _ensure_payable(account, invoice)
     if invoice["status"] == "paid":  # there was nothing to pay
         return
-    method = method or payments.method_for(account, invoice)
+    method = method or payments.get_invoice_method(account, invoice)
     if method is None:
-        raise Refusal(
+        raise ApiError(
             "Cannot charge a customer that has no active card.", code="missing", status=402, kind="card_error"
         )
-    if not attempt(account, invoice, method):
-        card = card_of(method)
-        raise declined(card.message, card.reason)
+    if not attempt_payment(account, invoice, method):
+        card = get_card(method)
+        raise card_declined_error(card.message, card.decline_code)
 
 
-def _must_be_payable(account: Account, invoice: Object) -> None:
+def _ensure_payable(account: Account, invoice: Object) -> None:
     if invoice["status"] == "void":
-        raise Refusal("This invoice is void.", code="invoice_not_editable")
+        raise ApiError("This invoice is void.", code="invoice_not_editable")
     if invoice["status"] == "draft":
-        finalize(account, invoice)
+        finalize_invoice(account, invoice)
 
 
-def pay_elsewhere(account: Account, invoice: Object) -> None:
+def mark_paid_out_of_band(account: Account, invoice: Object) -> None:
     """Paid by other means, says the seller."""
-    _must_be_payable(account, invoice)
+    _ensure_payable(account, invoice)
     if invoice["status"] == "paid":
         return
-    payments.cancel(account, invoice)
+    payments.cancel_payment(account, invoice)
     invoice |= {"amount_paid": invoice["amount_due"], "amount_paid_off_stripe": invoice["amount_due"]}
-    _paid(account, invoice, attempted=invoice["attempted"])
+    _mark_paid(account, invoice, attempted=invoice["attempted"])
 
 
-def credited(account: Account, invoice: Object) -> None:
+def close_credited_invoice(account: Account, invoice: Object) -> None:
     """Credit notes left nothing to pay."""
-    payments.cancel(account, invoice)
-    _paid(account, invoice, attempted=invoice["attempted"])
+    payments.cancel_payment(account, invoice)
+    _mark_paid(account, invoice, attempted=invoice["attempted"])
 
 
-def close(account: Account, invoice: Object, status: str) -> None:
+def close_invoice(account: Account, invoice: Object, status: str) -> None:
     """Void or uncollectible."""
-    before, now = visible(invoice), account.now(invoice)
-    at = "voided_at" if status == "void" else "marked_uncollectible_at"
+    previous, now = copy_visible(invoice), account.now(invoice)
+    timestamp_field = "voided_at" if status == "void" else "marked_uncollectible_at"
     invoice |= {"status": status, "next_payment_attempt": None, "auto_advance": False}
-    invoice["status_transitions"] = {**invoice["status_transitions"], at: now}
+    invoice["status_transitions"] = {**invoice["status_transitions"], timestamp_field: now}
     if status == "void":
-        payments.cancel(account, invoice)
+        payments.cancel_payment(account, invoice)
     account.put(invoice)
     account.emit("invoice.voided" if status == "void" else "invoice.marked_uncollectible", invoice)
-    update(account, invoice, "invoice.updated", before)
-    standing.settled(account, invoice)
+    save_change(account, invoice, "invoice.updated", previous)
+    standing.apply_closed_invoice(account, invoice)
 
 
-def _paid(account: Account, invoice: Object, *, attempted: bool) -> None:
-    before = visible(invoice)
+def _mark_paid(account: Account, invoice: Object, *, attempted: bool) -> None:
+    previous = copy_visible(invoice)
     invoice |= {"status": "paid", "attempted": attempted, "amount_remaining": 0, "next_payment_attempt": None}
     invoice["auto_advance"] = False
     invoice["status_transitions"] = {**invoice["status_transitions"], "paid_at": account.now(invoice)}
-    update(account, invoice, "invoice.updated", before)
+    save_change(account, invoice, "invoice.updated", previous)
     account.emit("invoice.paid", invoice)
     account.emit("invoice.payment_succeeded", invoice)
-    standing.settled(account, invoice)
+    standing.apply_closed_invoice(account, invoice)
 
 
-def _use_balance(account: Account, invoice: Object) -> None:
+def _apply_balance(account: Account, invoice: Object) -> None:
     """Credit is used up, or a negative total becomes credit; too little to charge is kept as debt."""
-    used = invoice["amount_due"] - invoice["total"]
-    if used:
-        balances.move(
+    balance_used = invoice["amount_due"] - invoice["total"]
+    if balance_used:
+        balances.adjust_balance(
             account,
             invoice["customer"],
-            -used,
+            -balance_used,
             invoice["currency"],
             "applied_to_invoice",
             invoice=invoice["id"],
@@ -143,46 +143,46 @@ def _use_balance(account: Account, invoice: Object) -> None:
     invoice["ending_balance"] = account.objects["customer"][invoice["customer"]]["balance"]
 
 
-def _late_usage(account: Account, invoice: Object) -> None:
+def _add_late_usage(account: Account, invoice: Object) -> None:
     """Events that arrived after the draft was made and before it became final are billed with it."""
-    subscription = standing.subscription_of(account, invoice)
+    subscription = standing.get_subscription(account, invoice)
     if subscription is None:
         return
-    found = [line for line in invoice["lines"]["data"] if not line.get("_item")]
-    drafted: dict[str, list[Object]] = {}
+    invoice_lines = [line for line in invoice["lines"]["data"] if not line.get("_item")]
+    lines_by_item: dict[str, list[Object]] = {}
     for line in invoice["lines"]["data"]:
         if line.get("_item"):
-            drafted.setdefault(line["_item"]["id"], []).append(line)
-    for old in drafted.values():
-        period = (old[0]["period"]["start"], old[0]["period"]["end"])
-        new = lines.metered(account, subscription, old[0]["_item"], period)
-        same = [one["quantity"] for one in old] == [one["quantity"] for one in new]
-        found += old if same else new
-    drafts.fill(account, invoice, found)
+            lines_by_item.setdefault(line["_item"]["id"], []).append(line)
+    for old_lines in lines_by_item.values():
+        period = (old_lines[0]["period"]["start"], old_lines[0]["period"]["end"])
+        new_lines = lines.build_metered_lines(account, subscription, old_lines[0]["_item"], period)
+        is_unchanged = [line["quantity"] for line in old_lines] == [line["quantity"] for line in new_lines]
+        invoice_lines += old_lines if is_unchanged else new_lines
+    drafts.set_lines(account, invoice, invoice_lines)
 
 
-def _schedule(account: Account, invoice: Object) -> bool:
+def _schedule_retry(account: Account, invoice: Object) -> bool:
     """When to try again. True: never."""
-    subscription = standing.subscription_of(account, invoice)
+    subscription = standing.get_subscription(account, invoice)
     if subscription is None or subscription["status"] == "incomplete" or not invoice["auto_advance"]:
         invoice["next_payment_attempt"] = None
         return False
-    days, tries = account.settings["retry_days"], invoice["attempt_count"]
-    if tries > len(days):
+    days, attempt_count = account.settings["retry_days"], invoice["attempt_count"]
+    if attempt_count > len(days):
         invoice["next_payment_attempt"] = None
         return True
-    invoice["next_payment_attempt"] = account.now(invoice) + int(days[tries - 1] * DAY)
+    invoice["next_payment_attempt"] = account.now(invoice) + int(days[attempt_count - 1] * DAY)
     return False
 
 
-def _give_up(account: Account, invoice: Object) -> None:
-    subscription = standing.subscription_of(account, invoice)
+def _end_retries(account: Account, invoice: Object) -> None:
+    subscription = standing.get_subscription(account, invoice)
     if subscription is None or subscription["status"] != "past_due":
         return
-    becomes = account.settings["after_retries"]
-    if becomes == "canceled":
-        endings.end(account, subscription, reason="payment_failed")
-    elif becomes == "unpaid":
-        before = visible(subscription)
+    final_status = account.settings["after_retries"]
+    if final_status == "canceled":
+        endings.end_subscription(account, subscription, reason="payment_failed")
+    elif final_status == "unpaid":
+        previous = copy_visible(subscription)
         subscription["status"] = "unpaid"
-        update(account, subscription, "customer.subscription.updated", before)
+        save_change(account, subscription, "customer.subscription.updated", previous)

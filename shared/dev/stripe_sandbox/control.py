@@ -12,44 +12,44 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import belongings, outage, pages
-from shared.dev.stripe_sandbox.deliveries import GAPS, Deliveries
-from shared.dev.stripe_sandbox.levers import DEMO_KEY, LEVERS, Lever, facts
-from shared.dev.stripe_sandbox.refusals import Refusal
+from shared.dev.stripe_sandbox import customer_view, outage, pages
+from shared.dev.stripe_sandbox.controls import CONTROLS, DEMO_KEY, Control, get_status
+from shared.dev.stripe_sandbox.deliveries import RETRY_GAPS_S, DeliveryQueue
+from shared.dev.stripe_sandbox.formatting import describe_status
+from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
-from shared.dev.stripe_sandbox.words import standing
 
-ON_PAGE = 40
+PAGE_SIZE = 40
 
 
-def routes(sandbox: Sandbox, deliveries: Deliveries) -> list[Route]:
+def build_routes(sandbox: Sandbox, deliveries: DeliveryQueue) -> list[Route]:
     async def page(request: Request) -> Response:
-        account = _chosen(sandbox, request)
-        _, done = LEVERS.get(request.query_params.get("done", ""), (Lever, ""))
-        return _page(request, account, deliveries, done=done)
+        account = _get_account(sandbox, request)
+        _, done_text = CONTROLS.get(request.query_params.get("done", ""), (Control, ""))
+        return _render_page(request, account, deliveries, done_text=done_text)
 
     async def as_json(request: Request) -> Response:
-        return JSONResponse(facts(_chosen(sandbox, request), deliveries))
+        return JSONResponse(get_status(_get_account(sandbox, request), deliveries))
 
     async def pull(request: Request) -> Response:
-        lever, _ = LEVERS.get(request.path_params["lever"], (None, ""))
-        if lever is None:
-            return JSONResponse({"error": f"There is no such lever. There are: {', '.join(LEVERS)}."}, 404)
+        control, _ = CONTROLS.get(request.path_params["lever"], (None, ""))
+        if control is None:
+            return JSONResponse({"error": f"There is no such lever. There are: {', '.join(CONTROLS)}."}, 404)
         is_json = request.headers.get("content-type", "").startswith("application/json")
-        account = sandbox.account(DEMO_KEY)
+        account = sandbox.get_account(DEMO_KEY)
         try:
-            form = lever.model_validate(await _sent(request, is_json))
-            account = sandbox.account(form.account)
-            known = await form.pull(account, deliveries)
-        except (ValidationError, Refusal) as refused:
-            status, wrong = _said(refused)
+            form = control.model_validate(await _read_values(request, is_json))
+            account = sandbox.get_account(form.account)
+            result = await form.apply(account, deliveries)
+        except (ValidationError, ApiError) as error:
+            status, message = _describe_error(error)
             if is_json:
-                return JSONResponse({"error": wrong}, status)
-            return _page(request, account, deliveries, status, wrong=wrong)
+                return JSONResponse({"error": message}, status)
+            return _render_page(request, account, deliveries, status, error_message=message)
         finally:
             sandbox.save()
         if is_json:
-            return JSONResponse({"done": True, **known})
+            return JSONResponse({"done": True, **result})
         back = f"{request.scope.get('root_path', '')}/_control?account={account.key}"
         return RedirectResponse(f"{back}&done={request.path_params['lever']}", 303)
 
@@ -60,63 +60,68 @@ def routes(sandbox: Sandbox, deliveries: Deliveries) -> list[Route]:
     ]
 
 
-def _chosen(sandbox: Sandbox, request: Request) -> Account:
+def _get_account(sandbox: Sandbox, request: Request) -> Account:
     """A look makes no account, only the demo's."""
-    return sandbox.accounts.get(request.query_params.get("account", "")) or sandbox.account(DEMO_KEY)
+    return sandbox.accounts.get(request.query_params.get("account", "")) or sandbox.get_account(DEMO_KEY)
 
 
-async def _sent(request: Request, is_json: bool) -> Any:
+async def _read_values(request: Request, is_json: bool) -> Any:
     if is_json:
         try:
             return json.loads(await request.body() or b"{}")
-        except ValueError as wrong:
-            raise Refusal("The body is not JSON.") from wrong
+        except ValueError as error:
+            raise ApiError("The body is not JSON.") from error
     async with request.form() as form:
-        sent: dict[str, Any] = {name: value for name, value in form.items() if value != ""}
-    if "gaps" in sent:
-        sent["gaps"] = [part for part in str(sent["gaps"]).replace(",", " ").split() if part]
-    return sent
+        values: dict[str, Any] = {name: value for name, value in form.items() if value != ""}
+    if "gaps" in values:
+        values["gaps"] = [part for part in str(values["gaps"]).replace(",", " ").split() if part]
+    return values
 
 
-def _said(refused: ValidationError | Refusal) -> tuple[int, str]:
-    if isinstance(refused, Refusal):
-        return refused.status, refused.message
-    first = refused.errors()[0]
-    return 422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+def _describe_error(error: ValidationError | ApiError) -> tuple[int, str]:
+    if isinstance(error, ApiError):
+        return error.status, error.message
+    first_error = error.errors()[0]
+    return 422, f"{'.'.join(str(part) for part in first_error['loc'])}: {first_error['msg']}"
 
 
-def _page(
+def _render_page(
     request: Request,
     account: Account,
-    deliveries: Deliveries,
+    deliveries: DeliveryQueue,
     status: int = 200,
     *,
-    done: str = "",
-    wrong: str = "",
+    done_text: str = "",
+    error_message: str = "",
 ) -> Response:
-    return pages.show(
+    return pages.render_page(
         request,
         "control",
         status,
-        done=done,
-        wrong=wrong,
+        done=done_text,
+        wrong=error_message,
         accounts=sorted(account.sandbox.accounts),
         demo=DEMO_KEY,
-        customers=[_customer(account, one) for one in account.all("customer") if not one.get("deleted")][
-            :ON_PAGE
-        ],
-        gaps=GAPS,
-        endpoints=account.all("webhook_endpoint"),
-        held=sum(one["state"] == "held" for one in deliveries.log(account)),
+        customers=[
+            _build_customer_view(account, customer)
+            for customer in account.list_objects("customer")
+            if not customer.get("deleted")
+        ][:PAGE_SIZE],
+        gaps=RETRY_GAPS_S,
+        endpoints=account.list_objects("webhook_endpoint"),
+        held=sum(delivery["state"] == "held" for delivery in deliveries.list_deliveries(account)),
         network=account.settings,
-        stopped=outage.stopped_until(account),
-        **facts(account, deliveries, ON_PAGE),
+        stopped=outage.get_outage_end(account),
+        **get_status(account, deliveries, PAGE_SIZE),
     )
 
 
-def _customer(account: Account, customer: Object) -> dict[str, Any]:
+def _build_customer_view(account: Account, customer: Object) -> dict[str, Any]:
     return {
         **customer,
-        "method": belongings.charged_next(account, customer),
-        "subscriptions": [(one, *standing(one)) for one in belongings.subscriptions(account, customer)],
+        "method": customer_view.get_payment_method(account, customer),
+        "subscriptions": [
+            (subscription, *describe_status(subscription))
+            for subscription in customer_view.list_subscriptions(account, customer)
+        ],
     }

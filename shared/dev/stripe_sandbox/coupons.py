@@ -2,32 +2,32 @@
 
 from decimal import Decimal
 
-from shared.dev.stripe_sandbox.amounts import percent, rounded
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
-from shared.dev.stripe_sandbox.periods import boundary
-from shared.dev.stripe_sandbox.refusals import Refusal
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route
-from shared.dev.stripe_sandbox.store import Account, Object, new_id, visible
+from shared.dev.stripe_sandbox.amounts import compute_percentage, round_half_up
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.periods import compute_boundary
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible, new_id
 
-TAKES = (
+ACCEPTED_PARAMS = (
     "id name percent_off amount_off currency duration duration_in_months max_redemptions redeem_by metadata"
 )
 
 
-@route("POST", "/v1/coupons", "CouponCreateParams", TAKES)
-def create(call: Call) -> Object:
+@route("POST", "/v1/coupons", "CouponCreateParams", ACCEPTED_PARAMS)
+def create_coupon(call: ApiCall) -> Object:
     account = call.account
-    if ("percent_off" in call.sent) == ("amount_off" in call.sent):
-        raise Refusal("Specify one of `percent_off` and `amount_off`.", param="percent_off")
-    if ("amount_off" in call.sent) != ("currency" in call.sent):
-        raise Refusal("`amount_off` needs a `currency`, and only that.", param="currency")
+    if ("percent_off" in call.params) == ("amount_off" in call.params):
+        raise ApiError("Specify one of `percent_off` and `amount_off`.", param="percent_off")
+    if ("amount_off" in call.params) != ("currency" in call.params):
+        raise ApiError("`amount_off` needs a `currency`, and only that.", param="currency")
     duration = call.get("duration", "once")
-    if (duration == "repeating") != ("duration_in_months" in call.sent):
-        raise Refusal("`duration_in_months` belongs to `duration=repeating`.", param="duration_in_months")
+    if (duration == "repeating") != ("duration_in_months" in call.params):
+        raise ApiError("`duration_in_months` belongs to `duration=repeating`.", param="duration_in_months")
     id_ = call.get("id") or new_id("coupon").removeprefix("coupon_")[:8]
     if account.get("coupon", id_):
-        raise Refusal("Coupon already exists.", code="resource_already_exists", param="id")
-    coupon = make(account, "coupon", id=id_, duration=duration, valid=True, metadata={})
+        raise ApiError("Coupon already exists.", code="resource_already_exists", param="id")
+    coupon = make_object(account, "coupon", id=id_, duration=duration, valid=True, metadata={})
     for name in ("name", "amount_off", "currency", "duration_in_months", "max_redemptions", "redeem_by"):
         coupon[name] = call.get(name)
     coupon["percent_off"] = call.get("percent_off")
@@ -38,98 +38,105 @@ def create(call: Call) -> Object:
 
 
 @route("GET", "/v1/coupons/{id}", "CouponRetrieveParams")
-def retrieve(call: Call) -> Object:
-    return fetch(call.account, "coupon", call.ids["id"])
+def retrieve_coupon(call: ApiCall) -> Object:
+    return fetch_object(call.account, "coupon", call.ids["id"])
 
 
 @route("POST", "/v1/coupons/{id}", "CouponUpdateParams", "name metadata")
-def change(call: Call) -> Object:
-    coupon = fetch(call.account, "coupon", call.ids["id"])
-    before = visible(coupon)
+def change_coupon(call: ApiCall) -> Object:
+    coupon = fetch_object(call.account, "coupon", call.ids["id"])
+    previous = copy_visible(coupon)
     coupon["name"] = call.get("name", coupon["name"])
     merge_metadata(coupon, call.get("metadata"))
-    return update(call.account, coupon, "coupon.updated", before)
+    return save_change(call.account, coupon, "coupon.updated", previous)
 
 
 @route("DELETE", "/v1/coupons/{id}", "CouponDeleteParams")
-def delete(call: Call) -> Object:
+def delete_coupon(call: ApiCall) -> Object:
     """Who has it already keeps it."""
-    coupon = fetch(call.account, "coupon", call.ids["id"])
+    coupon = fetch_object(call.account, "coupon", call.ids["id"])
     coupon["valid"] = False
     call.account.emit("coupon.deleted", coupon)
-    call.account.drop("coupon", coupon["id"])
+    call.account.delete_object("coupon", coupon["id"])
     return {"id": coupon["id"], "object": "coupon", "deleted": True}
 
 
 @route("GET", "/v1/coupons", "CouponListParams", PAGING)
-def listing(call: Call) -> Object:
-    return page(call, call.account.all("coupon"), "coupon")
+def list_coupons(call: ApiCall) -> Object:
+    return paginate(call, call.account.list_objects("coupon"), "coupon")
 
 
-def redeem(account: Account, customer: str, subscription: Object, sent: list[Object]) -> list[str]:
+def redeem_coupons(account: Account, customer: str, subscription: Object, params: list[Object]) -> list[str]:
     """Discounts for these coupons; existing ones may be named again."""
-    found = []
-    for each in sent:
-        if "discount" in each:
-            found.append(fetch(account, "discount", each["discount"], "discounts")["id"])
+    discount_ids = []
+    for discount_params in params:
+        if "discount" in discount_params:
+            discount_ids.append(
+                fetch_object(account, "discount", discount_params["discount"], "discounts")["id"]
+            )
             continue
-        coupon = fetch(account, "coupon", each.get("coupon"), "discounts[coupon]")
+        coupon = fetch_object(account, "coupon", discount_params.get("coupon"), "discounts[coupon]")
         now = account.now(customer)
-        spent = coupon["max_redemptions"] and coupon["times_redeemed"] >= coupon["max_redemptions"]
-        if spent or (coupon["redeem_by"] and coupon["redeem_by"] < now):
-            raise Refusal("Coupon expired.", code="coupon_expired", param="discounts[coupon]")
+        is_used_up = coupon["max_redemptions"] and coupon["times_redeemed"] >= coupon["max_redemptions"]
+        if is_used_up or (coupon["redeem_by"] and coupon["redeem_by"] < now):
+            raise ApiError("Coupon expired.", code="coupon_expired", param="discounts[coupon]")
         coupon["times_redeemed"] += 1
         account.put(coupon)
         months = coupon["duration_in_months"]
-        discount = make(
+        discount = make_object(
             account,
             "discount",
             customer=customer,
             subscription=subscription["id"],
             start=now,
-            end=boundary(now, {"interval": "month", "interval_count": 1}, months) if months else None,
+            end=compute_boundary(now, {"interval": "month", "interval_count": 1}, months) if months else None,
             source={"coupon": coupon["id"], "type": "coupon"},
-            _coupon=visible(coupon),
+            _coupon=copy_visible(coupon),
         )
         account.put(discount)
         account.emit("customer.discount.created", discount)
-        found.append(discount["id"])
-    return found
+        discount_ids.append(discount["id"])
+    return discount_ids
 
 
-def for_invoice(account: Account, subscription: Object) -> list[str]:
+def use_discounts(account: Account, subscription: Object) -> list[str]:
     """Those that still run; what is good once has been used by this."""
     now = account.now(subscription)
     discounts = [account.objects["discount"][id_] for id_ in subscription["discounts"]]
-    running = [one for one in discounts if one["end"] is None or one["end"] > now]
-    subscription["discounts"] = [one["id"] for one in running if one["_coupon"]["duration"] != "once"]
-    return [one["id"] for one in running]
+    active_discounts = [
+        discount for discount in discounts if discount["end"] is None or discount["end"] > now
+    ]
+    subscription["discounts"] = [
+        discount["id"] for discount in active_discounts if discount["_coupon"]["duration"] != "once"
+    ]
+    return [discount["id"] for discount in active_discounts]
 
 
-def off(account: Account, invoice: Object) -> None:
+def apply_discounts(account: Account, invoice: Object) -> None:
     """What the discounts of the invoice take away, spread over its lines."""
-    found = []
+    discount_totals = []
     discountable = [line for line in invoice["lines"]["data"] if line["discountable"] and line["amount"] > 0]
     for line in invoice["lines"]["data"]:
         line["discount_amounts"] = []
     for id_ in invoice["discounts"]:
         coupon = account.objects["discount"][id_]["_coupon"]
         base = sum(
-            line["amount"] - sum(one["amount"] for one in line["discount_amounts"]) for line in discountable
+            line["amount"] - sum(discount["amount"] for discount in line["discount_amounts"])
+            for line in discountable
         )
         if coupon["percent_off"] is not None:
-            amount = percent(base, coupon["percent_off"])
+            amount = compute_percentage(base, coupon["percent_off"])
         else:
             amount = min(coupon["amount_off"], base)
-        _spread(discountable, id_, amount, base)
-        found.append({"amount": amount, "discount": id_})
-    invoice["total_discount_amounts"] = found
+        _spread_discount(discountable, id_, amount, base)
+        discount_totals.append({"amount": amount, "discount": id_})
+    invoice["total_discount_amounts"] = discount_totals
 
 
-def _spread(found: list[Object], id_: str, amount: int, base: int) -> None:
+def _spread_discount(lines: list[Object], id_: str, amount: int, base: int) -> None:
     """In proportion, so that the parts add up: each gets its share of what is left."""
-    for line in found:
-        free = line["amount"] - sum(one["amount"] for one in line["discount_amounts"])
-        part = rounded(Decimal(amount) * free / base) if base else 0
-        line["discount_amounts"].append({"amount": part, "discount": id_})
-        amount, base = amount - part, base - free
+    for line in lines:
+        remaining = line["amount"] - sum(discount["amount"] for discount in line["discount_amounts"])
+        share = round_half_up(Decimal(amount) * remaining / base) if base else 0
+        line["discount_amounts"].append({"amount": share, "discount": id_})
+        amount, base = amount - share, base - remaining

@@ -1,13 +1,13 @@
 """Credit notes: an invoice was too high. Before it is paid they lower it; afterwards money or credit goes back."""
 
 from shared.dev.stripe_sandbox import balances, collection, payments
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
-from shared.dev.stripe_sandbox.refunds import refund
-from shared.dev.stripe_sandbox.refusals import Refusal
-from shared.dev.stripe_sandbox.routes import PAGING, Call, embedded, page, route, within
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.refunds import refund_charge
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, build_list, is_within, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
-WAYS = ("credit_amount", "refund_amount", "out_of_band_amount")
+CREDIT_METHODS = ("credit_amount", "refund_amount", "out_of_band_amount")
 
 
 @route(
@@ -15,16 +15,16 @@ WAYS = ("credit_amount", "refund_amount", "out_of_band_amount")
     "/v1/credit_notes",
     "CreditNoteCreateParams",
     f"invoice amount lines.type lines.invoice_line_item lines.amount lines.description lines.quantity"
-    f" lines.unit_amount memo metadata reason email_type {' '.join(WAYS)}",
+    f" lines.unit_amount memo metadata reason email_type {' '.join(CREDIT_METHODS)}",
 )
-def create(call: Call) -> Object:
+def create_credit_note(call: ApiCall) -> Object:
     account = call.account
-    invoice = fetch(account, "invoice", call.get("invoice"), "invoice")
+    invoice = fetch_object(account, "invoice", call.get("invoice"), "invoice")
     if invoice["status"] not in ("open", "paid"):
-        raise Refusal(
+        raise ApiError(
             f"A credit note needs an open or paid invoice; this one is {invoice['status']}.", param="invoice"
         )
-    note = make(
+    note = make_object(
         account,
         "credit_note",
         invoice=invoice["id"],
@@ -38,163 +38,173 @@ def create(call: Call) -> Object:
         status="issued",
         total_taxes=[],
     )
-    note["number"] = f"{invoice['number']}-CN-{1 + len(_of(account, invoice)):02d}"
+    note["number"] = f"{invoice['number']}-CN-{1 + len(_list_for_invoice(account, invoice)):02d}"
     note["pdf"] = f"{account.sandbox.base_url}/i/{invoice['id']}/pdf"
     merge_metadata(note, call.get("metadata"))
-    _lines(account, note, invoice, call)
-    left = invoice["total"] - sum(one["total"] for one in _of(account, invoice) if one["status"] == "issued")
-    if not 0 < note["total"] <= left:
-        raise Refusal(
-            f"The credit note amount ({note['total']}) has to be between 1 and what is not yet credited ({left}).",
+    _fill_lines(account, note, invoice, call)
+    creditable = invoice["total"] - sum(
+        issued_note["total"]
+        for issued_note in _list_for_invoice(account, invoice)
+        if issued_note["status"] == "issued"
+    )
+    if not 0 < note["total"] <= creditable:
+        raise ApiError(
+            f"The credit note amount ({note['total']}) has to be between 1 and what is not yet credited ({creditable}).",
             param="amount",
         )
     if invoice["status"] == "open":
-        _before_payment(account, note, invoice)
+        _credit_open_invoice(account, note, invoice)
     else:
-        _after_payment(account, note, invoice, {name: call.get(name, 0) for name in WAYS})
+        _credit_paid_invoice(account, note, invoice, {name: call.get(name, 0) for name in CREDIT_METHODS})
     account.put(note)
     account.emit("credit_note.created", note)
     if invoice["status"] == "open" and invoice["amount_remaining"] == 0:
-        collection.credited(account, invoice)
+        collection.close_credited_invoice(account, invoice)
     return note
 
 
 @route("GET", "/v1/credit_notes/{id}", "CreditNoteRetrieveParams")
-def retrieve(call: Call) -> Object:
-    return fetch(call.account, "credit_note", call.ids["id"])
+def retrieve_credit_note(call: ApiCall) -> Object:
+    return fetch_object(call.account, "credit_note", call.ids["id"])
 
 
 @route("POST", "/v1/credit_notes/{id}", "CreditNoteUpdateParams", "memo metadata")
-def change(call: Call) -> Object:
-    note = fetch(call.account, "credit_note", call.ids["id"])
-    before = visible(note)
+def change_credit_note(call: ApiCall) -> Object:
+    note = fetch_object(call.account, "credit_note", call.ids["id"])
+    previous = copy_visible(note)
     note["memo"] = call.get("memo", note["memo"])
     merge_metadata(note, call.get("metadata"))
-    return update(call.account, note, "credit_note.updated", before)
+    return save_change(call.account, note, "credit_note.updated", previous)
 
 
 @route("POST", "/v1/credit_notes/{id}/void", "CreditNoteVoidCreditNoteParams")
-def void(call: Call) -> Object:
+def void_credit_note(call: ApiCall) -> Object:
     """Only as long as the invoice is open: money that went back stays there."""
     account = call.account
-    note = fetch(account, "credit_note", call.ids["id"])
+    note = fetch_object(account, "credit_note", call.ids["id"])
     invoice = account.objects["invoice"][note["invoice"]]
     if note["status"] == "void" or invoice["status"] != "open":
-        raise Refusal("You can only void a credit note of an open invoice.", code="credit_note_not_voidable")
+        raise ApiError("You can only void a credit note of an open invoice.", code="credit_note_not_voidable")
     note |= {"status": "void", "voided_at": account.now(invoice)}
     account.put(note)
-    before = visible(invoice)
+    previous = copy_visible(invoice)
     for name in ("amount_due", "amount_remaining"):
         invoice[name] += note["total"]
     invoice["pre_payment_credit_notes_amount"] -= note["total"]
     account.emit("credit_note.voided", note)
-    update(account, invoice, "invoice.updated", before)
+    save_change(account, invoice, "invoice.updated", previous)
     return note
 
 
 @route("GET", "/v1/credit_notes", "CreditNoteListParams", f"{PAGING} customer invoice created")
-def listing(call: Call) -> Object:
-    found = [
-        one
-        for one in call.account.all("credit_note")
-        if all(one[name] == call.get(name, one[name]) for name in ("customer", "invoice"))
-        and ("created" not in call.sent or within(one["created"], call.get("created")))
+def list_credit_notes(call: ApiCall) -> Object:
+    notes = [
+        note
+        for note in call.account.list_objects("credit_note")
+        if all(note[name] == call.get(name, note[name]) for name in ("customer", "invoice"))
+        and ("created" not in call.params or is_within(note["created"], call.get("created")))
     ]
-    return page(call, found, "credit note")
+    return paginate(call, notes, "credit note")
 
 
-def _of(account: Account, invoice: Object) -> list[Object]:
-    return [one for one in account.all("credit_note") if one["invoice"] == invoice["id"]]
+def _list_for_invoice(account: Account, invoice: Object) -> list[Object]:
+    return [note for note in account.list_objects("credit_note") if note["invoice"] == invoice["id"]]
 
 
-def _lines(account: Account, note: Object, invoice: Object, call: Call) -> None:
-    if ("amount" in call.sent) == ("lines" in call.sent):
-        raise Refusal("You must specify either `amount` or `lines`.", param="amount")
-    sent = call.get("lines") or [
+def _fill_lines(account: Account, note: Object, invoice: Object, call: ApiCall) -> None:
+    if ("amount" in call.params) == ("lines" in call.params):
+        raise ApiError("You must specify either `amount` or `lines`.", param="amount")
+    lines_params = call.get("lines") or [
         {"type": "custom_line_item", "unit_amount": call.get("amount"), "quantity": 1}
     ]
-    found = [_line(account, invoice, each) for each in sent]
-    note["lines"] = embedded(found, f"/v1/credit_notes/{note['id']}/lines")
-    total = sum(line["amount"] for line in found)
+    note_lines = [_build_line(account, invoice, line_params) for line_params in lines_params]
+    note["lines"] = build_list(note_lines, f"/v1/credit_notes/{note['id']}/lines")
+    total = sum(line["amount"] for line in note_lines)
     for name in ("amount", "subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
         note[name] = total
 
 
-def _line(account: Account, invoice: Object, sent: Object) -> Object:
-    if sent["type"] == "custom_line_item":
-        quantity, unit = sent.get("quantity", 1), sent.get("unit_amount", 0)
-        return make(
+def _build_line(account: Account, invoice: Object, params: Object) -> Object:
+    if params["type"] == "custom_line_item":
+        quantity, unit_amount = params.get("quantity", 1), params.get("unit_amount", 0)
+        return make_object(
             account,
             "credit_note_line_item",
-            amount=quantity * unit,
-            description=sent.get("description"),
+            amount=quantity * unit_amount,
+            description=params.get("description"),
             quantity=quantity,
-            unit_amount=unit,
-            unit_amount_decimal=str(unit),
+            unit_amount=unit_amount,
+            unit_amount_decimal=str(unit_amount),
             taxes=[],
         )
-    of = next((one for one in invoice["lines"]["data"] if one["id"] == sent.get("invoice_line_item")), None)
-    if of is None:
-        raise Refusal(
+    invoice_line = next(
+        (line for line in invoice["lines"]["data"] if line["id"] == params.get("invoice_line_item")), None
+    )
+    if invoice_line is None:
+        raise ApiError(
             "No such line on this invoice.", code="resource_missing", param="lines[0][invoice_line_item]"
         )
-    return make(
+    return make_object(
         account,
         "credit_note_line_item",
         type="invoice_line_item",
-        invoice_line_item=of["id"],
-        amount=sent.get("amount", of["amount"]),
-        description=of["description"],
+        invoice_line_item=invoice_line["id"],
+        amount=params.get("amount", invoice_line["amount"]),
+        description=invoice_line["description"],
         taxes=[],
     )
 
 
-def _before_payment(account: Account, note: Object, invoice: Object) -> None:
+def _credit_open_invoice(account: Account, note: Object, invoice: Object) -> None:
     if note["total"] > invoice["amount_remaining"]:
-        raise Refusal("The credit note is higher than what is still to be paid.", param="amount")
-    before = visible(invoice)
+        raise ApiError("The credit note is higher than what is still to be paid.", param="amount")
+    previous = copy_visible(invoice)
     note |= {"type": "pre_payment", "pre_payment_amount": note["total"]}
     invoice["pre_payment_credit_notes_amount"] += note["total"]
     for name in ("amount_due", "amount_remaining"):
         invoice[name] -= note["total"]
-    _, intent = payments.payment_of(account, invoice)
+    _, intent = payments.get_payment(account, invoice)
     intent["amount"] = invoice["amount_remaining"]
     account.put(intent)
-    update(account, invoice, "invoice.updated", before)
+    save_change(account, invoice, "invoice.updated", previous)
 
 
-def _after_payment(account: Account, note: Object, invoice: Object, ways: dict[str, int]) -> None:
-    if sum(ways.values()) != note["total"]:
-        raise Refusal(
+def _credit_paid_invoice(
+    account: Account, note: Object, invoice: Object, amounts_by_method: dict[str, int]
+) -> None:
+    if sum(amounts_by_method.values()) != note["total"]:
+        raise ApiError(
             "The sum of credit amount, refund amount and out of band amount"
-            f" ({sum(ways.values())}) must equal the credit note amount ({note['total']}).",
+            f" ({sum(amounts_by_method.values())}) must equal the credit note amount ({note['total']}).",
             param="credit_amount",
         )
     note |= {"type": "post_payment", "post_payment_amount": note["total"]}
-    if ways["refund_amount"]:  # first, as it is what may be refused
-        _, intent = payments.payment_of(account, invoice)
-        made = refund(account, account.objects["charge"][intent["latest_charge"]], ways["refund_amount"])
+    if amounts_by_method["refund_amount"]:  # first, as it is what may be refused
+        _, intent = payments.get_payment(account, invoice)
+        new_refund = refund_charge(
+            account, account.objects["charge"][intent["latest_charge"]], amounts_by_method["refund_amount"]
+        )
         note["refunds"] = [
             {
-                "amount_refunded": made["amount"],
-                "refund": made["id"],
+                "amount_refunded": new_refund["amount"],
+                "refund": new_refund["id"],
                 "type": "refund",
                 "payment_record_refund": None,
             }
         ]
-    if ways["credit_amount"]:
-        moved = balances.move(
+    if amounts_by_method["credit_amount"]:
+        transaction = balances.adjust_balance(
             account,
             invoice["customer"],
-            -ways["credit_amount"],
+            -amounts_by_method["credit_amount"],
             invoice["currency"],
             "credit_note",
             credit_note=note["id"],
             invoice=invoice["id"],
         )
-        note["customer_balance_transaction"] = moved["id"]
-    if ways["out_of_band_amount"]:
-        note["out_of_band_amount"] = ways["out_of_band_amount"]
-    before = visible(invoice)
+        note["customer_balance_transaction"] = transaction["id"]
+    if amounts_by_method["out_of_band_amount"]:
+        note["out_of_band_amount"] = amounts_by_method["out_of_band_amount"]
+    previous = copy_visible(invoice)
     invoice["post_payment_credit_notes_amount"] += note["total"]
-    update(account, invoice, "invoice.updated", before)
+    save_change(account, invoice, "invoice.updated", previous)

@@ -3,35 +3,41 @@
 from typing import Any
 
 from shared.dev.stripe_sandbox import endings
-from shared.dev.stripe_sandbox.objects import fetch, intact, make, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal, missing
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route, within
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.objects import (
+    fetch_object,
+    make_object,
+    merge_metadata,
+    restore_on_error,
+    save_change,
+)
+from shared.dev.stripe_sandbox.refusals import ApiError, not_found_error
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, is_within, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
-TAKES = (
+ACCEPTED_PARAMS = (
     "name email description phone address metadata preferred_locales invoice_prefix balance"
     " invoice_settings.default_payment_method"
 )
-PLAIN = ("name", "email", "description", "phone", "address")
+PLAIN_FIELDS = ("name", "email", "description", "phone", "address")
 
 
-def known(account: Account, id_: Any, param: str = "customer") -> Object:
+def get_customer(account: Account, id_: Any, param: str = "customer") -> Object:
     """A customer that exists and was not deleted."""
-    found = account.get("customer", id_ if isinstance(id_, str) else None)
-    if found is None or found.get("deleted"):
-        raise Refusal(f"No such customer: '{id_}'", code="resource_missing", param=param)
-    return found
+    customer = account.get("customer", id_ if isinstance(id_, str) else None)
+    if customer is None or customer.get("deleted"):
+        raise ApiError(f"No such customer: '{id_}'", code="resource_missing", param=param)
+    return customer
 
 
-@route("POST", "/v1/customers", "CustomerCreateParams", f"{TAKES} test_clock")
-def create(call: Call) -> Object:
-    return create_one(call.account, call.sent)
+@route("POST", "/v1/customers", "CustomerCreateParams", f"{ACCEPTED_PARAMS} test_clock")
+def create_on_request(call: ApiCall) -> Object:
+    return create_customer(call.account, call.params)
 
 
-def create_one(account: Account, sent: Object) -> Object:
-    if clock := sent.get("test_clock"):
-        fetch(account, "test_helpers.test_clock", clock, "test_clock")
-    customer = make(
+def create_customer(account: Account, params: Object) -> Object:
+    if clock := params.get("test_clock"):
+        fetch_object(account, "test_helpers.test_clock", clock, "test_clock")
+    customer = make_object(
         account,
         "customer",
         test_clock=clock,
@@ -49,88 +55,88 @@ def create_one(account: Account, sent: Object) -> Object:
         },
     )
     customer["invoice_prefix"] = customer["id"][-8:].upper()
-    _fill(account, customer, sent)
+    _fill_customer(account, customer, params)
     account.put(customer)
     account.emit("customer.created", customer)
     return customer
 
 
 @route("GET", "/v1/customers/{id}", "CustomerRetrieveParams")
-def retrieve(call: Call) -> Object:
-    return fetch(call.account, "customer", call.ids["id"])
+def retrieve_customer(call: ApiCall) -> Object:
+    return fetch_object(call.account, "customer", call.ids["id"])
 
 
-@route("POST", "/v1/customers/{id}", "CustomerUpdateParams", TAKES)
-def change(call: Call) -> Object:
-    customer = fetch(call.account, "customer", call.ids["id"])
+@route("POST", "/v1/customers/{id}", "CustomerUpdateParams", ACCEPTED_PARAMS)
+def change_customer(call: ApiCall) -> Object:
+    customer = fetch_object(call.account, "customer", call.ids["id"])
     if customer.get("deleted"):
-        raise missing("customer", customer["id"])
-    before = visible(customer)
-    with intact(customer):
-        _fill(call.account, customer, call.sent)
-    return update(call.account, customer, "customer.updated", before)
+        raise not_found_error("customer", customer["id"])
+    previous = copy_visible(customer)
+    with restore_on_error(customer):
+        _fill_customer(call.account, customer, call.params)
+    return save_change(call.account, customer, "customer.updated", previous)
 
 
 @route("DELETE", "/v1/customers/{id}", "CustomerDeleteParams")
-def delete(call: Call) -> Object:
+def delete_customer(call: ApiCall) -> Object:
     account = call.account
-    customer = fetch(account, "customer", call.ids["id"])
+    customer = fetch_object(account, "customer", call.ids["id"])
     if customer.get("deleted"):
-        raise missing("customer", customer["id"])
-    remove(account, customer)
-    return visible(account.get("customer", customer["id"]))  # type: ignore[no-any-return]
+        raise not_found_error("customer", customer["id"])
+    remove_customer(account, customer)
+    return copy_visible(account.get("customer", customer["id"]))  # type: ignore[no-any-return]
 
 
-def remove(account: Account, customer: Object) -> None:
-    for one in account.of("subscription", customer["id"]):
-        if one["status"] not in endings.OVER:
-            endings.end(account, one)
-    for method in account.of("payment_method", customer["id"]):
+def remove_customer(account: Account, customer: Object) -> None:
+    for subscription in account.list_for_customer("subscription", customer["id"]):
+        if subscription["status"] not in endings.ENDED_STATUSES:
+            endings.end_subscription(account, subscription)
+    for method in account.list_for_customer("payment_method", customer["id"]):
         method["customer"] = None
         account.put(method)
-    gone = {"id": customer["id"], "object": "customer", "deleted": True, "_clock": customer["test_clock"]}
+    stub = {"id": customer["id"], "object": "customer", "deleted": True, "_clock": customer["test_clock"]}
     account.emit("customer.deleted", customer)
-    account.put(gone)
+    account.put(stub)
 
 
 @route("GET", "/v1/customers", "CustomerListParams", f"{PAGING} email created test_clock")
-def listing(call: Call) -> Object:
-    found = [
-        one
-        for one in call.account.all("customer")
-        if not one.get("deleted")
-        and ("email" not in call.sent or one["email"] == call.get("email"))
-        and ("created" not in call.sent or within(one["created"], call.get("created")))
-        and one["test_clock"] == call.get("test_clock", one["test_clock"])
+def list_customers(call: ApiCall) -> Object:
+    customers = [
+        customer
+        for customer in call.account.list_objects("customer")
+        if not customer.get("deleted")
+        and ("email" not in call.params or customer["email"] == call.get("email"))
+        and ("created" not in call.params or is_within(customer["created"], call.get("created")))
+        and customer["test_clock"] == call.get("test_clock", customer["test_clock"])
     ]
-    return page(call, found, "customer")
+    return paginate(call, customers, "customer")
 
 
-def _fill(account: Account, customer: Object, sent: Object) -> None:
-    if (email := sent.get("email")) and ("@" not in email or " " in email):
-        raise Refusal(f"Invalid email address: {email}", code="email_invalid", param="email")
-    chosen = (sent.get("invoice_settings") or {}).get("default_payment_method")
-    if chosen:
-        method = account.get("payment_method", chosen)
+def _fill_customer(account: Account, customer: Object, params: Object) -> None:
+    if (email := params.get("email")) and ("@" not in email or " " in email):
+        raise ApiError(f"Invalid email address: {email}", code="email_invalid", param="email")
+    method_id = (params.get("invoice_settings") or {}).get("default_payment_method")
+    if method_id:
+        method = account.get("payment_method", method_id)
         if method is None or method["customer"] != customer["id"]:
-            raise Refusal(
-                f"No such PaymentMethod: '{chosen}'; it has to be attached to the customer first.",
+            raise ApiError(
+                f"No such PaymentMethod: '{method_id}'; it has to be attached to the customer first.",
                 code="resource_missing",
                 param="invoice_settings[default_payment_method]",
             )
-    if chosen is not None:
+    if method_id is not None:
         customer["invoice_settings"] = {
             **customer["invoice_settings"],
-            "default_payment_method": chosen or None,
+            "default_payment_method": method_id or None,
         }
-    for name in PLAIN:
-        if name in sent:
-            value = sent.get(name) or None
-            customer[name] = ADDRESS | value if isinstance(value, dict) else value
+    for name in PLAIN_FIELDS:
+        if name in params:
+            value = params.get(name) or None
+            customer[name] = EMPTY_ADDRESS | value if isinstance(value, dict) else value
     for name in ("preferred_locales", "invoice_prefix", "balance"):
-        if name in sent:
-            customer[name] = sent.get(name)
-    merge_metadata(customer, sent.get("metadata"))
+        if name in params:
+            customer[name] = params.get(name)
+    merge_metadata(customer, params.get("metadata"))
 
 
-ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+EMPTY_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))

@@ -10,14 +10,14 @@ from typing import Any
 
 import httpx
 
-from shared.dev.stripe_sandbox.chaos import Chaos, Order
-from shared.dev.stripe_sandbox.outage import stopped_until
-from shared.dev.stripe_sandbox.refusals import missing
-from shared.dev.stripe_sandbox.signing import payload, secrets_of, signature
+from shared.dev.stripe_sandbox.chaos import Chaos, ReleaseOrder
+from shared.dev.stripe_sandbox.outage import get_outage_end
+from shared.dev.stripe_sandbox.refusals import not_found_error
+from shared.dev.stripe_sandbox.signing import build_payload, build_signature_header, list_secrets
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox, new_id
 
-KIND = "_delivery"
-GAPS = (
+DELIVERY_KIND = "_delivery"
+RETRY_GAPS_S = (
     1,
     3,
     10,
@@ -25,74 +25,80 @@ GAPS = (
     60,
 )  # seconds until the next try; Stripe takes hours. The account's `delivery_gaps` overrides
 TIMEOUT_S = 10.0  # the account's `delivery_timeout_s` overrides
-AT_ONCE = 8  # to one endpoint: Stripe does not wait for one answer before it sends the next event either
-KEPT = 500  # finished ones, of an account
-AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
-OPEN = ("pending", "held")
-GONE = "The endpoint or the event is gone, or the endpoint is disabled."
+MAX_CONCURRENT = (
+    8  # to one endpoint: Stripe does not wait for one answer before it sends the next event either
+)
+MAX_FINISHED = 500  # finished ones, of an account
+USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
+OPEN_STATES = ("pending", "held")
+ENDPOINT_GONE = "The endpoint or the event is gone, or the endpoint is disabled."
 
 
-class Deliveries:
+class DeliveryQueue:
     """Of all accounts of a sandbox. A delivery is one event to one endpoint, with every attempt it took."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._chaos: dict[str, Chaos] = {}
-        self._open: dict[str, tuple[Account, Object]] = {}
-        self._under_way: set[str] = set()
-        self._lanes: dict[str, asyncio.Semaphore] = {}
+        self._open_deliveries: dict[str, tuple[Account, Object]] = {}
+        self._in_progress: set[str] = set()
+        self._semaphores: dict[str, asyncio.Semaphore] = {}
         self._wake = asyncio.Event()
         self._client = httpx.AsyncClient(trust_env=False)
         for account in sandbox.accounts.values():
-            for one in account.objects.get(KIND, {}).values():
-                if one["state"] in OPEN:  # chaos ends with the process, so nothing is held any more
-                    self._open[one["id"]] = account, one | {"state": "pending"}
-                    account.put(self._open[one["id"]][1])
-        sandbox.listen(self.send)
+            for delivery in account.objects.get(DELIVERY_KIND, {}).values():
+                if (
+                    delivery["state"] in OPEN_STATES
+                ):  # chaos ends with the process, so nothing is held any more
+                    self._open_deliveries[delivery["id"]] = account, delivery | {"state": "pending"}
+                    account.put(self._open_deliveries[delivery["id"]][1])
+        sandbox.add_event_listener(self.send_event)
 
-    def chaos(self, account: Account) -> Chaos:
+    def get_chaos(self, account: Account) -> Chaos:
         return self._chaos.setdefault(account.key, Chaos())
 
-    def unleash(self, account: Account, chaos: Chaos) -> None:
+    def set_chaos(self, account: Account, chaos: Chaos) -> None:
         """What happens to deliveries from now on. Those already held stay held until they are released."""
         self._chaos[account.key] = chaos
 
-    def send(self, account: Account, event: Object) -> None:
+    def send_event(self, account: Account, event: Object) -> None:
         """To every endpoint that asked for events of this kind."""
         for endpoint in account.objects.get("webhook_endpoint", {}).values():
             if endpoint["status"] == "enabled" and not {event["type"], "*"}.isdisjoint(
                 endpoint["enabled_events"]
             ):
-                for fate in self.chaos(account).fates():
-                    self._add(account, event, endpoint, fate.state, fate.wait_s)
+                for fate in self.get_chaos(account).plan_deliveries():
+                    self._add_delivery(account, event, endpoint, fate.state, fate.wait_s)
 
-    def resend(self, account: Account, event_id: str, endpoint_id: str) -> Object:
+    def resend_event(self, account: Account, event_id: str, endpoint_id: str) -> Object:
         """Once more, at once, past all chaos; what the dashboard's button does."""
         event, endpoint = account.get("event", event_id), account.get("webhook_endpoint", endpoint_id)
         if event is None:
-            raise missing("event", event_id)
+            raise not_found_error("event", event_id)
         if endpoint is None:
-            raise missing("webhook_endpoint", endpoint_id)
-        return self._add(account, event, endpoint, "pending", 0)
+            raise not_found_error("webhook_endpoint", endpoint_id)
+        return self._add_delivery(account, event, endpoint, "pending", 0)
 
-    async def release(self, account: Account, how: Order = "kept", count: int | None = None) -> int:
+    async def release_held(
+        self, account: Account, order: ReleaseOrder = "kept", count: int | None = None
+    ) -> int:
         """Try held deliveries, one after the other in this order; the oldest `count`, or all. How many."""
         held = [
-            one
-            for owner, one in self._open.values()
-            if owner is account and one["state"] == "held" and one["id"] not in self._under_way
+            delivery
+            for owner, delivery in self._open_deliveries.values()
+            if owner is account and delivery["state"] == "held" and delivery["id"] not in self._in_progress
         ]
-        chosen = self.chaos(account).ordered(held[:count], how)
-        self._under_way |= {one["id"] for one in chosen}
-        for one in chosen:
-            await self._try_now(account, one)
-        return len(chosen)
+        released = self.get_chaos(account).order_deliveries(held[:count], order)
+        self._in_progress |= {delivery["id"] for delivery in released}
+        for delivery in released:
+            await self._try_and_release(account, delivery)
+        return len(released)
 
-    def log(self, account: Account) -> list[Object]:
+    def list_deliveries(self, account: Account) -> list[Object]:
         """Newest first."""
-        return account.all(KIND)
+        return account.list_objects(DELIVERY_KIND)
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Look again what is due: an outage ended early."""
         self._wake.set()
 
@@ -101,21 +107,23 @@ class Deliveries:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                for account, one in self._due():
-                    self._under_way.add(one["id"])
-                    group.create_task(self._in_lane(account, one))
+                for account, delivery in self._list_due():
+                    self._in_progress.add(delivery["id"])
+                    group.create_task(self._try_with_limit(account, delivery))
                 try:
-                    await asyncio.wait_for(self._wake.wait(), self._pause())
+                    await asyncio.wait_for(self._wake.wait(), self._seconds_until_due())
                 except TimeoutError:
                     pass
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    def _add(self, account: Account, event: Object, endpoint: Object, state: str, wait_s: float) -> Object:
-        one = account.put(
+    def _add_delivery(
+        self, account: Account, event: Object, endpoint: Object, state: str, wait_s: float
+    ) -> Object:
+        delivery = account.put(
             {
-                "object": KIND,
+                "object": DELIVERY_KIND,
                 "id": new_id("del"),
                 "event": event["id"],
                 "type": event["type"],
@@ -126,93 +134,114 @@ class Deliveries:
                 "attempts": [],
             }
         )
-        if state in OPEN:
-            self._open[one["id"]] = account, one
+        if state in OPEN_STATES:
+            self._open_deliveries[delivery["id"]] = account, delivery
         self._wake.set()
-        return one
+        return delivery
 
-    def _due(self) -> Iterable[tuple[Account, Object]]:
+    def _list_due(self) -> Iterable[tuple[Account, Object]]:
         now = time.time()
         waiting = [
-            (account, one)
-            for account, one in self._open.values()
-            if self._waits(one) and _moment(account, one) <= now
+            (account, delivery)
+            for account, delivery in self._open_deliveries.values()
+            if self._is_waiting(delivery) and _get_due_time(account, delivery) <= now
         ]
-        return sorted(waiting, key=lambda found: found[1]["due"])
+        return sorted(waiting, key=lambda entry: entry[1]["due"])
 
-    def _pause(self) -> float | None:
+    def _seconds_until_due(self) -> float | None:
         """Seconds until something is due; None while nothing is."""
-        moments = [_moment(account, one) for account, one in self._open.values() if self._waits(one)]
+        moments = [
+            _get_due_time(account, delivery)
+            for account, delivery in self._open_deliveries.values()
+            if self._is_waiting(delivery)
+        ]
         return max(0.0, min(moments) - time.time()) if moments else None
 
-    def _waits(self, one: Object) -> bool:
-        return one["state"] == "pending" and one["id"] not in self._under_way
+    def _is_waiting(self, delivery: Object) -> bool:
+        return delivery["state"] == "pending" and delivery["id"] not in self._in_progress
 
-    async def _in_lane(self, account: Account, one: Object) -> None:
-        async with self._lanes.setdefault(one["endpoint"], asyncio.Semaphore(AT_ONCE)):
-            await self._try_now(account, one)
+    async def _try_with_limit(self, account: Account, delivery: Object) -> None:
+        async with self._semaphores.setdefault(delivery["endpoint"], asyncio.Semaphore(MAX_CONCURRENT)):
+            await self._try_and_release(account, delivery)
 
-    async def _try_now(self, account: Account, one: Object) -> None:
+    async def _try_and_release(self, account: Account, delivery: Object) -> None:
         try:
-            await self._try(account, one)
+            await self._try_delivery(account, delivery)
         finally:
-            self._under_way.discard(one["id"])
+            self._in_progress.discard(delivery["id"])
             self._wake.set()
 
-    async def _try(self, account: Account, one: Object) -> None:
-        attempt = await self._attempt(account, one)
-        one["attempts"].append(attempt)
-        gaps = account.settings.get("delivery_gaps", GAPS)
+    async def _try_delivery(self, account: Account, delivery: Object) -> None:
+        attempt = await self._post_event(account, delivery)
+        delivery["attempts"].append(attempt)
+        gaps = account.settings.get("delivery_gaps", RETRY_GAPS_S)
         if 200 <= attempt["status"] < 300:
-            self._finish(account, one, "delivered")
-        elif attempt["problem"] == GONE or len(one["attempts"]) > len(gaps):
-            self._finish(account, one, "failed")
+            self._finish_delivery(account, delivery, "delivered")
+        elif attempt["problem"] == ENDPOINT_GONE or len(delivery["attempts"]) > len(gaps):
+            self._finish_delivery(account, delivery, "failed")
         else:
-            one |= {"state": "pending", "due": time.time() + gaps[len(one["attempts"]) - 1]}
-            account.put(one)
+            delivery |= {"state": "pending", "due": time.time() + gaps[len(delivery["attempts"]) - 1]}
+            account.put(delivery)
         self._sandbox.save()
 
-    async def _attempt(self, account: Account, one: Object) -> Object:
-        event, endpoint = account.get("event", one["event"]), account.get("webhook_endpoint", one["endpoint"])
-        began = time.time()
+    async def _post_event(self, account: Account, delivery: Object) -> Object:
+        event, endpoint = (
+            account.get("event", delivery["event"]),
+            account.get("webhook_endpoint", delivery["endpoint"]),
+        )
+        started_at = time.time()
         if event is None or endpoint is None or endpoint["status"] != "enabled":
-            return _attempted(began, problem=GONE)
-        body = payload(event, endpoint)
+            return _build_attempt(started_at, problem=ENDPOINT_GONE)
+        body = build_payload(event, endpoint)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature(body, secrets_of(endpoint, began), int(began)),
-            "User-Agent": AGENT,
+            "Stripe-Signature": build_signature_header(
+                body, list_secrets(endpoint, started_at), int(started_at)
+            ),
+            "User-Agent": USER_AGENT,
         }
         try:
-            answer = await self._client.post(
+            response = await self._client.post(
                 endpoint["url"],
                 content=body,
                 headers=headers,
                 timeout=account.settings.get("delivery_timeout_s", TIMEOUT_S),
             )
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            return _attempted(began, problem=f"{type(problem).__name__}: {problem}".rstrip(": "))
-        return _attempted(began, status=answer.status_code, answer=answer.text)
+            return _build_attempt(started_at, problem=f"{type(problem).__name__}: {problem}".rstrip(": "))
+        return _build_attempt(started_at, status=response.status_code, response_text=response.text)
 
-    def _finish(self, account: Account, one: Object, state: str) -> None:
-        one["state"] = state
-        account.put(one)
-        self._open.pop(one["id"], None)
-        event = account.get("event", one["event"])
+    def _finish_delivery(self, account: Account, delivery: Object, state: str) -> None:
+        delivery["state"] = state
+        account.put(delivery)
+        self._open_deliveries.pop(delivery["id"], None)
+        event = account.get("event", delivery["event"])
         if state == "delivered" and event is not None and event["pending_webhooks"] > 0:
             event["pending_webhooks"] -= 1
             account.put(event)
-        finished = [each for each in account.objects[KIND].values() if each["state"] not in OPEN]
-        for old in finished[:-KEPT]:
-            account.drop(KIND, old["id"])
+        finished = [
+            candidate
+            for candidate in account.objects[DELIVERY_KIND].values()
+            if candidate["state"] not in OPEN_STATES
+        ]
+        for expired in finished[:-MAX_FINISHED]:
+            account.delete_object(DELIVERY_KIND, expired["id"])
 
 
-def _moment(account: Account, one: Object) -> float:
+def _get_due_time(account: Account, delivery: Object) -> float:
     """When it is tried next; not while the account's Stripe is stopped."""
-    return max(float(one["due"]), stopped_until(account))
+    return max(float(delivery["due"]), get_outage_end(account))
 
 
-def _attempted(began: float, *, status: int = 0, answer: str = "", problem: str = "") -> dict[str, Any]:
+def _build_attempt(
+    started_at: float, *, status: int = 0, response_text: str = "", problem: str = ""
+) -> dict[str, Any]:
     """`status` 0: there was no answer, and `problem` says why."""
-    took = round((time.time() - began) * 1000)
-    return {"at": began, "took_ms": took, "status": status, "answer": answer[:500], "problem": problem}
+    duration_ms = round((time.time() - started_at) * 1000)
+    return {
+        "at": started_at,
+        "took_ms": duration_ms,
+        "status": status,
+        "answer": response_text[:500],
+        "problem": problem,
+    }

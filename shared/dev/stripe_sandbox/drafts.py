@@ -1,31 +1,31 @@
 """Invoices before they count: made of lines and of what is pending, and added up."""
 
 from shared.dev.stripe_sandbox import coupons, lines
-from shared.dev.stripe_sandbox.objects import make
-from shared.dev.stripe_sandbox.routes import embedded
+from shared.dev.stripe_sandbox.objects import make_object
+from shared.dev.stripe_sandbox.routes import build_list
 from shared.dev.stripe_sandbox.store import Account, Object
 
-WAIT_SECONDS = 3600  # a renewal's draft can be changed for an hour
-MINIMUM = 50  # below that nothing is charged; it is kept in the customer's balance
+DRAFT_SECONDS = 3600  # a renewal's draft can be changed for an hour
+MINIMUM_AMOUNT = 50  # below that nothing is charged; it is kept in the customer's balance
 
 
-def draft(
+def create_draft(
     account: Account,
     customer: Object,
-    found: list[Object],
+    invoice_lines: list[Object],
     *,
     reason: str,
     currency: str,
     subscription: Object | None = None,
     period: tuple[int, int] | None = None,
-    advances: bool = True,
-    waits: bool = False,
-    take_pending: bool = True,
+    auto_advance: bool = True,
+    delay_finalization: bool = False,
+    include_pending: bool = True,
 ) -> Object:
     """`advances`: it goes on by itself; `waits`: in an hour, so that late usage is still seen."""
     now = account.now(customer)
     start, end = period or (now, now)
-    invoice = make(
+    invoice = make_object(
         account,
         "invoice",
         customer=customer["id"],
@@ -39,8 +39,8 @@ def draft(
         account_country="US",
         account_name="Stripe stand-in",
         attempted=False,
-        auto_advance=advances,
-        automatically_finalizes_at=now + WAIT_SECONDS if advances and waits else None,
+        auto_advance=auto_advance,
+        automatically_finalizes_at=now + DRAFT_SECONDS if auto_advance and delay_finalization else None,
         billing_reason=reason,
         created=now,
         currency=currency,
@@ -61,50 +61,52 @@ def draft(
                 "subscription": subscription["id"],
             },
         }
-        invoice["discounts"] = coupons.for_invoice(account, subscription)
-    for item in pending_of(account, customer["id"], subscription) if take_pending else ():
+        invoice["discounts"] = coupons.use_discounts(account, subscription)
+    for item in list_pending_items(account, customer["id"], subscription) if include_pending else ():
         item["invoice"] = invoice["id"]
         account.put(item)
-        found = [*found, lines.of_pending(account, item)]
-    fill(account, invoice, found)
+        invoice_lines = [*invoice_lines, lines.build_pending_line(account, item)]
+    set_lines(account, invoice, invoice_lines)
     if subscription is not None:
         subscription["latest_invoice"] = invoice["id"]
         account.put(subscription)
     account.put(invoice)
-    if not account.dry:
+    if not account.is_preview:
         account.emit("invoice.created", invoice)
     return invoice
 
 
-def fill(account: Account, invoice: Object, found: list[Object]) -> None:
-    for line in found:
+def set_lines(account: Account, invoice: Object, invoice_lines: list[Object]) -> None:
+    for line in invoice_lines:
         line["invoice"] = invoice["id"]
-    invoice["lines"] = embedded(found, f"/v1/invoices/{invoice['id']}/lines")
-    total(account, invoice)
+    invoice["lines"] = build_list(invoice_lines, f"/v1/invoices/{invoice['id']}/lines")
+    compute_totals(account, invoice)
 
 
-def total(account: Account, invoice: Object) -> None:
+def compute_totals(account: Account, invoice: Object) -> None:
     """Sums, what the customer's balance takes of it, and what is due."""
-    found = invoice["lines"]["data"]
-    invoice["subtotal"] = sum(line["amount"] for line in found)
-    coupons.off(account, invoice)
-    discounts = sum(each["amount"] for each in invoice["total_discount_amounts"])
+    invoice_lines = invoice["lines"]["data"]
+    invoice["subtotal"] = sum(line["amount"] for line in invoice_lines)
+    coupons.apply_discounts(account, invoice)
+    discounts = sum(discount["amount"] for discount in invoice["total_discount_amounts"])
     invoice["total"] = invoice["subtotal"] - discounts
     invoice["subtotal_excluding_tax"] = invoice["subtotal"]
     invoice["total_excluding_tax"] = invoice["total"]
     balance = account.objects["customer"][invoice["customer"]].get("balance") or 0
     invoice["starting_balance"] = balance
     due = max(0, invoice["total"] + balance)
-    invoice["amount_due"] = 0 if due < MINIMUM else due
+    invoice["amount_due"] = 0 if due < MINIMUM_AMOUNT else due
     invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
 
 
-def pending_of(account: Account, customer: str, subscription: Object | None) -> list[Object]:
+def list_pending_items(account: Account, customer: str, subscription: Object | None) -> list[Object]:
     """What waits for the next invoice: of this subscription, or of none in particular. Oldest first."""
-    found = []
-    for item in account.of("invoiceitem", customer)[::-1]:
-        about = (item["parent"] or {}).get("subscription_details")
-        mine = about is None or (subscription is not None and about["subscription"] == subscription["id"])
-        if item["invoice"] is None and mine:
-            found.append(item)
-    return found
+    pending_items = []
+    for item in account.list_for_customer("invoiceitem", customer)[::-1]:
+        subscription_details = (item["parent"] or {}).get("subscription_details")
+        is_included = subscription_details is None or (
+            subscription is not None and subscription_details["subscription"] == subscription["id"]
+        )
+        if item["invoice"] is None and is_included:
+            pending_items.append(item)
+    return pending_items

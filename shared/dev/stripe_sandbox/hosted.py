@@ -6,29 +6,29 @@ from starlette.responses import Response
 from shared.dev.stripe_sandbox import pages, timeline
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
 
-SELLER = "Bulkhead"
-LONGEST = 100  # of what somebody types into a field
+SELLER_NAME = "Bulkhead"
+MAX_FIELD_LENGTH = 100  # of what somebody types into a field
 
 
-def found(sandbox: Sandbox, request: Request, kind: str) -> tuple[Account, Object] | None:
+def find_page_object(sandbox: Sandbox, request: Request, kind: str) -> tuple[Account, Object] | None:
     """The account and object of this page's address, brought up to now."""
-    known = sandbox.find(kind, request.path_params["id"])
-    if known is not None:
-        timeline.tick(known[0])
+    match = sandbox.find_object(kind, request.path_params["id"])
+    if match is not None:
+        timeline.run_due_steps(match[0])
         sandbox.save()
-    return known
+    return match
 
 
-def closed(
+def render_closed(
     request: Request, title: str, sentence: str, status: int = 200, *, url: str = "", back: str = ""
 ) -> Response:
     """A page on which there is nothing left to do but to leave."""
-    return pages.show(
-        request, "closed", status, name=SELLER, title=title, sentence=sentence, url=url, back=back
+    return pages.render_page(
+        request, "closed", status, name=SELLER_NAME, title=title, sentence=sentence, url=url, back=back
     )
 
 
-async def field(request: Request, name: str) -> str:
+async def read_field(request: Request, name: str) -> str:
     async with request.form() as form:
         value = form.get(name, "")
-    return value[:LONGEST] if isinstance(value, str) else ""
+    return value[:MAX_FIELD_LENGTH] if isinstance(value, str) else ""

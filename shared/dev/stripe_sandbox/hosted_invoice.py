@@ -5,45 +5,45 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from shared.dev.stripe_sandbox import invoice_pdf, pages, portal
-from shared.dev.stripe_sandbox.hosted import SELLER, closed, field, found
-from shared.dev.stripe_sandbox.refusals import Refusal
+from shared.dev.stripe_sandbox.formatting import INVOICE_LABELS
+from shared.dev.stripe_sandbox.hosted import SELLER_NAME, find_page_object, read_field, render_closed
+from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
-from shared.dev.stripe_sandbox.words import INVOICES
 
-NOT_PAID = "The card was accepted, but the charge failed. Use another card."
+CHARGE_FAILED_TEXT = "The card was accepted, but the charge failed. Use another card."
 
 
-def routes(sandbox: Sandbox) -> list[Route]:
+def build_routes(sandbox: Sandbox) -> list[Route]:
     async def page(request: Request) -> Response:
-        known = found(sandbox, request, "invoice")
-        return _page(request, *known) if known else _nothing(request)
+        match = find_page_object(sandbox, request, "invoice")
+        return _render_page(request, *match) if match else _render_not_found(request)
 
     async def paper(request: Request) -> Response:
-        known = found(sandbox, request, "invoice")
-        if known is None:
-            return _nothing(request)
-        _, invoice = known
+        match = find_page_object(sandbox, request, "invoice")
+        if match is None:
+            return _render_not_found(request)
+        _, invoice = match
         name = f"invoice-{invoice['number'] or invoice['id']}.pdf"
         return Response(
-            invoice_pdf.render(invoice, SELLER),
+            invoice_pdf.render_pdf(invoice, SELLER_NAME),
             media_type="application/pdf",
             headers={"Content-Disposition": f'inline; filename="{name}"'},
         )
 
     async def pay(request: Request) -> Response:
-        known = found(sandbox, request, "invoice")
-        if known is None:
-            return _nothing(request)
-        account, invoice = known
+        match = find_page_object(sandbox, request, "invoice")
+        if match is None:
+            return _render_not_found(request)
+        account, invoice = match
         if invoice["status"] == "open":
             try:
-                portal.replace_card(account, invoice["customer"], await field(request, "card"))
-            except Refusal as refused:
-                return _page(request, account, invoice, refused.status, wrong=refused.message)
+                portal.replace_card(account, invoice["customer"], await read_field(request, "card"))
+            except ApiError as error:
+                return _render_page(request, account, invoice, error.status, error_message=error.message)
             finally:
                 sandbox.save()
             if invoice["status"] == "open":
-                return _page(request, account, invoice, 402, wrong=NOT_PAID)
+                return _render_page(request, account, invoice, 402, error_message=CHARGE_FAILED_TEXT)
         return RedirectResponse(f"{request.scope.get('root_path', '')}/i/{invoice['id']}", 303)
 
     return [
@@ -53,23 +53,23 @@ def routes(sandbox: Sandbox) -> list[Route]:
     ]
 
 
-def _page(
-    request: Request, account: Account, invoice: Object, status: int = 200, wrong: str = ""
+def _render_page(
+    request: Request, account: Account, invoice: Object, status: int = 200, error_message: str = ""
 ) -> Response:
-    word, tone = INVOICES[invoice["status"]]
-    return pages.show(
+    label, tone = INVOICE_LABELS[invoice["status"]]
+    return pages.render_page(
         request,
         "invoice",
         status,
-        name=SELLER,
+        name=SELLER_NAME,
         invoice=invoice,
-        word=word,
+        word=label,
         tone=tone,
-        totals=invoice_pdf.totals(invoice),
+        totals=invoice_pdf.compute_totals(invoice),
         payable=invoice["status"] == "open" and account.get("customer", invoice["customer"]) is not None,
-        wrong=wrong,
+        wrong=error_message,
     )
 
 
-def _nothing(request: Request) -> Response:
-    return closed(request, "There is no such invoice", "Ask who sent you the link for a new one.", 404)
+def _render_not_found(request: Request) -> Response:
+    return render_closed(request, "There is no such invoice", "Ask who sent you the link for a new one.", 404)

@@ -7,119 +7,136 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import belongings, pages, portal
-from shared.dev.stripe_sandbox.hosted import SELLER, closed, field, found
-from shared.dev.stripe_sandbox.refusals import Refusal
+from shared.dev.stripe_sandbox import customer_view, pages, portal
+from shared.dev.stripe_sandbox.formatting import INVOICE_LABELS, allow_web_url, describe_status
+from shared.dev.stripe_sandbox.hosted import SELLER_NAME, find_page_object, read_field, render_closed
+from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
-from shared.dev.stripe_sandbox.words import INVOICES, link, standing
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 KIND = "billing_portal.session"
-DONE = {
+DONE_TEXTS = {
     "cancel": "Your subscription is canceled.",
     "card": "Your payment method is replaced.",
     "resume": "Your subscription goes on.",
 }
 
 
-def routes(sandbox: Sandbox) -> list[Route]:
+def build_routes(sandbox: Sandbox) -> list[Route]:
     async def page(request: Request) -> Response:
-        known = found(sandbox, request, KIND)
-        if known is None or _customer(*known) is None:
-            return _nothing(request)
-        done = DONE.get(request.query_params.get("done", ""), "")
-        return _page(request, *known, done=done, leaving=request.query_params.get("cancel", ""))
+        match = find_page_object(sandbox, request, KIND)
+        if match is None or _get_customer(*match) is None:
+            return _render_not_found(request)
+        done_text = DONE_TEXTS.get(request.query_params.get("done", ""), "")
+        return _render_page(
+            request, *match, done_text=done_text, leaving_id=request.query_params.get("cancel", "")
+        )
 
-    def act(what: str) -> Endpoint:
+    def act(action: str) -> Endpoint:
         async def done(request: Request) -> Response:
-            known = found(sandbox, request, KIND)
-            if known is None or (customer := _customer(*known)) is None:
-                return _nothing(request)
-            account, session = known
+            match = find_page_object(sandbox, request, KIND)
+            if match is None or (customer := _get_customer(*match)) is None:
+                return _render_not_found(request)
+            account, session = match
             try:
-                if what == "card":
-                    if not _configuration(account, session)["features"]["payment_method_update"]["enabled"]:
-                        raise Refusal("This portal does not offer to replace the card.")
-                    portal.replace_card(account, customer["id"], await field(request, "card"))
-                elif what == "cancel":
-                    mine = _own(account, customer, await field(request, "subscription"))
-                    portal.cancel(account, mine["id"], _configuration(account, session))
+                if action == "card":
+                    if not _get_configuration(account, session)["features"]["payment_method_update"][
+                        "enabled"
+                    ]:
+                        raise ApiError("This portal does not offer to replace the card.")
+                    portal.replace_card(account, customer["id"], await read_field(request, "card"))
+                elif action == "cancel":
+                    subscription = _get_own_subscription(
+                        account, customer, await read_field(request, "subscription")
+                    )
+                    portal.cancel_subscription(
+                        account, subscription["id"], _get_configuration(account, session)
+                    )
                 else:
-                    mine = _own(account, customer, await field(request, "subscription"))
-                    portal.resume(account, mine["id"])
-            except Refusal as refused:
-                return _page(request, account, session, refused.status, wrong=refused.message)
+                    subscription = _get_own_subscription(
+                        account, customer, await read_field(request, "subscription")
+                    )
+                    portal.resume_subscription(account, subscription["id"])
+            except ApiError as error:
+                return _render_page(request, account, session, error.status, error_message=error.message)
             finally:
                 sandbox.save()
-            return RedirectResponse(f"{_here(request, session)}?done={what}", 303)
+            return RedirectResponse(f"{_build_session_path(request, session)}?done={action}", 303)
 
         return done
 
     return [
         Route("/p/{id}", page),
-        *(Route(f"/p/{{id}}/{what}", act(what), methods=["POST"]) for what in DONE),
+        *(Route(f"/p/{{id}}/{action}", act(action), methods=["POST"]) for action in DONE_TEXTS),
     ]
 
 
-def _page(
+def _render_page(
     request: Request,
     account: Account,
     session: Object,
     status: int = 200,
     *,
-    done: str = "",
-    wrong: str = "",
-    leaving: str = "",
+    done_text: str = "",
+    error_message: str = "",
+    leaving_id: str = "",
 ) -> Response:
-    customer = _customer(account, session)
+    customer = _get_customer(account, session)
     assert customer is not None
-    running = belongings.running(account, customer)
-    return pages.show(
+    subscriptions = customer_view.list_live_subscriptions(account, customer)
+    return pages.render_page(
         request,
         "portal",
         status,
-        name=SELLER,
+        name=SELLER_NAME,
         session=session,
         customer=customer,
-        offers=_configuration(account, session)["features"],
-        method=belongings.charged_next(account, customer),
-        plans=[_plan(account, one) for one in running],
-        leaving=next((one for one in running if one["id"] == leaving), None),
-        invoices=[(one, *INVOICES[one["status"]]) for one in belongings.invoices(account, customer)],
-        back=link(session["return_url"]),
-        done=done,
-        wrong=wrong,
+        offers=_get_configuration(account, session)["features"],
+        method=customer_view.get_payment_method(account, customer),
+        plans=[_build_plan_view(account, subscription) for subscription in subscriptions],
+        leaving=next(
+            (subscription for subscription in subscriptions if subscription["id"] == leaving_id), None
+        ),
+        invoices=[
+            (invoice, *INVOICE_LABELS[invoice["status"]])
+            for invoice in customer_view.list_sent_invoices(account, customer)
+        ],
+        back=allow_web_url(session["return_url"]),
+        done=done_text,
+        wrong=error_message,
     )
 
 
-def _plan(account: Account, subscription: Object) -> dict[str, Any]:
+def _build_plan_view(account: Account, subscription: Object) -> dict[str, Any]:
     items = [
         {**item, "product": account.get("product", item["price"]["product"]) or {"name": "A product"}}
         for item in subscription["items"]["data"]
     ]
-    word, tone, ahead = standing(subscription)
-    return {**subscription, "lines": items, "word": word, "tone": tone, "ahead": ahead}
+    label, tone, next_step = describe_status(subscription)
+    return {**subscription, "lines": items, "word": label, "tone": tone, "ahead": next_step}
 
 
-def _own(account: Account, customer: Object, id_: str) -> Object:
-    for one in belongings.subscriptions(account, customer):
-        if one["id"] == id_:
-            return one
-    raise Refusal("There is no such subscription. Reload the page and try again.", status=404)
+def _get_own_subscription(account: Account, customer: Object, id_: str) -> Object:
+    for subscription in customer_view.list_subscriptions(account, customer):
+        if subscription["id"] == id_:
+            return subscription
+    raise ApiError("There is no such subscription. Reload the page and try again.", status=404)
 
 
-def _configuration(account: Account, session: Object) -> Object:
+def _get_configuration(account: Account, session: Object) -> Object:
     return account.objects["billing_portal.configuration"][session["configuration"]]
 
 
-def _customer(account: Account, session: Object) -> Object | None:
+def _get_customer(account: Account, session: Object) -> Object | None:
     customer = account.get("customer", session["customer"])
     return None if customer is None or customer.get("deleted") else customer
 
 
-def _here(request: Request, session: Object) -> str:
+def _build_session_path(request: Request, session: Object) -> str:
     return f"{request.scope.get('root_path', '')}/p/{session['id']}"
 
 
-def _nothing(request: Request) -> Response:
-    return closed(request, "This link does not work", "Open the portal again from where you came from.", 404)
+def _render_not_found(request: Request) -> Response:
+    return render_closed(
+        request, "This link does not work", "Open the portal again from where you came from.", 404
+    )

@@ -4,36 +4,36 @@ import hashlib
 import json
 from typing import Any
 
-from shared.dev.stripe_sandbox.refusals import Refusal
+from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object
 
-KEPT_SECONDS = 24 * 3600
+RETENTION_SECONDS = 24 * 3600
 KIND = "_idempotency"
 
 
-def answered(account: Account, key: str, method: str, path: str, sent: Any) -> Object | None:
+def find_response(account: Account, key: str, method: str, path: str, params: Any) -> Object | None:
     """The answer that was given to this key. Refused when the request was another one."""
-    before = account.get(KIND, key)
-    if before is None or before["at"] < account.sandbox.clock() - KEPT_SECONDS:
+    stored_response = account.get(KIND, key)
+    if stored_response is None or stored_response["at"] < account.sandbox.clock() - RETENTION_SECONDS:
         return None
-    if before["digest"] != _digest(method, path, sent):
-        raise Refusal(
+    if stored_response["digest"] != _hash_request(method, path, params):
+        raise ApiError(
             "Keys for idempotent requests can only be used with the same parameters they were first used with."
             f" Try using a key other than '{key}' if you meant to execute a different request.",
             kind="idempotency_error",
         )
-    return before
+    return stored_response
 
 
-def remember(
-    account: Account, key: str, method: str, path: str, sent: Any, status: int, body: Object
+def save_response(
+    account: Account, key: str, method: str, path: str, params: Any, status: int, body: Object
 ) -> None:
     account.put(
         {
             "object": KIND,
             "id": key,
             "at": account.sandbox.clock(),
-            "digest": _digest(method, path, sent),
+            "digest": _hash_request(method, path, params),
             "status": status,
             "body": body,
             "request": account.request.id,
@@ -41,5 +41,5 @@ def remember(
     )
 
 
-def _digest(method: str, path: str, sent: Any) -> str:
-    return hashlib.sha256(json.dumps([method, path, sent], sort_keys=True).encode()).hexdigest()
+def _hash_request(method: str, path: str, params: Any) -> str:
+    return hashlib.sha256(json.dumps([method, path, params], sort_keys=True).encode()).hexdigest()

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
 from shared.dev.stripe_sandbox.store import Account, Object, new_id
 
 
-def to_set_up(account: Account, customer: str | None, description: str | None, metadata: Any) -> Object:
-    intent = make(
+def create_setup_intent(
+    account: Account, customer: str | None, description: str | None, metadata: Any
+) -> Object:
+    intent = make_object(
         account,
         "setup_intent",
         customer=customer,
@@ -26,7 +28,7 @@ def to_set_up(account: Account, customer: str | None, description: str | None, m
     return intent
 
 
-def succeed(account: Account, intent: Object, customer: Object, method: Object | None) -> None:
+def complete_setup_intent(account: Account, intent: Object, customer: Object, method: Object | None) -> None:
     intent |= {"status": "succeeded", "customer": customer["id"]}
     intent["payment_method"] = method["id"] if method else None
     account.put(intent)
@@ -34,41 +36,43 @@ def succeed(account: Account, intent: Object, customer: Object, method: Object |
 
 
 @route("GET", "/v1/setup_intents/{id}", "SetupIntentRetrieveParams")
-def retrieve_setup(call: Call) -> Object:
-    return fetch(call.account, "setup_intent", call.ids["id"], "intent")
+def retrieve_setup(call: ApiCall) -> Object:
+    return fetch_object(call.account, "setup_intent", call.ids["id"], "intent")
 
 
 @route("GET", "/v1/payment_intents/{id}", "PaymentIntentRetrieveParams")
-def retrieve_payment(call: Call) -> Object:
-    return fetch(call.account, "payment_intent", call.ids["id"], "intent")
+def retrieve_payment(call: ApiCall) -> Object:
+    return fetch_object(call.account, "payment_intent", call.ids["id"], "intent")
 
 
 @route("GET", "/v1/payment_intents", "PaymentIntentListParams", f"{PAGING} customer")
-def list_payments(call: Call) -> Object:
-    return _page(call, "payment_intent")
+def list_payments(call: ApiCall) -> Object:
+    return _list_page(call, "payment_intent")
 
 
 @route("GET", "/v1/charges/{id}", "ChargeRetrieveParams")
-def retrieve_charge(call: Call) -> Object:
-    return fetch(call.account, "charge", call.ids["id"], "id")
+def retrieve_charge(call: ApiCall) -> Object:
+    return fetch_object(call.account, "charge", call.ids["id"], "id")
 
 
 @route("GET", "/v1/charges", "ChargeListParams", f"{PAGING} customer payment_intent")
-def list_charges(call: Call) -> Object:
-    return _page(call, "charge")
+def list_charges(call: ApiCall) -> Object:
+    return _list_page(call, "charge")
 
 
 @route("GET", "/v1/invoice_payments/{id}", "InvoicePaymentRetrieveParams")
-def retrieve_invoice_payment(call: Call) -> Object:
-    return fetch(call.account, "invoice_payment", call.ids["id"], "id")
+def retrieve_invoice_payment(call: ApiCall) -> Object:
+    return fetch_object(call.account, "invoice_payment", call.ids["id"], "id")
 
 
 @route("GET", "/v1/invoice_payments", "InvoicePaymentListParams", f"{PAGING} invoice status")
-def list_invoice_payments(call: Call) -> Object:
-    return _page(call, "invoice_payment")
+def list_invoice_payments(call: ApiCall) -> Object:
+    return _list_page(call, "invoice_payment")
 
 
-def _page(call: Call, kind: str) -> Object:
-    names = call.sent.keys() - set(PAGING.split())
-    found = [one for one in call.account.all(kind) if all(one[name] == call.get(name) for name in names)]
-    return page(call, found, kind.replace("_", " "))
+def _list_page(call: ApiCall, kind: str) -> Object:
+    names = call.params.keys() - set(PAGING.split())
+    objects = [
+        obj for obj in call.account.list_objects(kind) if all(obj[name] == call.get(name) for name in names)
+    ]
+    return paginate(call, objects, kind.replace("_", " "))

@@ -3,21 +3,24 @@
 from decimal import Decimal
 from typing import Any
 
-from shared.dev.stripe_sandbox import pdf, words
-from shared.dev.stripe_sandbox.pdf import MARGIN, WIDTH, Page
+from shared.dev.stripe_sandbox import formatting, pdf
+from shared.dev.stripe_sandbox.pdf import MARGIN, WIDTH, PdfPage
 
-RIGHT = WIDTH - MARGIN
-QUANTITY, UNIT = 395, 470  # where these columns end
-FIRST, OTHERS = 9, 15  # lines on the first page and on later ones, with room for the totals
-MARK = "Test stand-in: no money moved, nothing is owed."
+RIGHT_X = WIDTH - MARGIN
+QUANTITY_X, UNIT_PRICE_X = 395, 470  # where these columns end
+LINES_ON_FIRST_PAGE, LINES_ON_LATER_PAGES = (
+    9,
+    15,
+)  # lines on the first page and on later ones, with room for the totals
+TEST_NOTICE = "Test stand-in: no money moved, nothing is owed."
 
 
-def totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
+def compute_totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
     """From the lines to what is left to pay; parts that are nothing are left out."""
-    off = sum(one["amount"] for one in invoice.get("total_discount_amounts") or [])
-    tax = sum(one["amount"] for one in invoice.get("total_taxes") or [])
+    discount_total = sum(discount["amount"] for discount in invoice.get("total_discount_amounts") or [])
+    tax = sum(tax_line["amount"] for tax_line in invoice.get("total_taxes") or [])
     credit = invoice["amount_due"] - invoice["total"]
-    parts = [("Discount", -off), ("Tax", tax)]
+    parts = [("Discount", -discount_total), ("Tax", tax)]
     after = [
         ("Credit balance used" if credit < 0 else "Carried over", credit),
         ("Paid", -invoice["amount_paid"]),
@@ -31,82 +34,97 @@ def totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
     ]
 
 
-def render(invoice: dict[str, Any], seller: str) -> bytes:
+def render_pdf(invoice: dict[str, Any], seller: str) -> bytes:
     lines = invoice["lines"]["data"]
-    sheets = [lines[:FIRST], *(lines[at : at + OTHERS] for at in range(FIRST, len(lines), OTHERS))]
+    sheets = [
+        lines[:LINES_ON_FIRST_PAGE],
+        *(
+            lines[start : start + LINES_ON_LATER_PAGES]
+            for start in range(LINES_ON_FIRST_PAGE, len(lines), LINES_ON_LATER_PAGES)
+        ),
+    ]
     pages = []
-    for number, some in enumerate(sheets, 1):
-        page = Page()
-        y = _head(page, invoice, seller) if number == 1 else 770.0
-        y = _table(page, some, y)
+    for number, page_lines in enumerate(sheets, 1):
+        page = PdfPage()
+        y = _draw_header(page, invoice, seller) if number == 1 else 770.0
+        y = _draw_lines(page, page_lines, y)
         if number == len(sheets):
-            _sum(page, invoice, y)
-        page.text(MARGIN, 40, MARK, size=8, grey=0.45)
-        page.right(RIGHT, 40, f"{_number(invoice)} · page {number} of {len(sheets)}", size=8, grey=0.45)
+            _draw_totals(page, invoice, y)
+        page.draw_text(MARGIN, 40, TEST_NOTICE, size=8, grey=0.45)
+        page.draw_right_aligned(
+            RIGHT_X, 40, f"{_format_number(invoice)} · page {number} of {len(sheets)}", size=8, grey=0.45
+        )
         pages.append(page)
-    return pdf.document(pages, title=f"Invoice {_number(invoice)}")
+    return pdf.build_document(pages, title=f"Invoice {_format_number(invoice)}")
 
 
-def _head(page: Page, invoice: dict[str, Any], seller: str) -> float:
-    page.text(MARGIN, 770, "Invoice", size=22, bold=True)
-    page.right(RIGHT, 772, seller, size=12, bold=True)
+def _draw_header(page: PdfPage, invoice: dict[str, Any], seller: str) -> float:
+    page.draw_text(MARGIN, 770, "Invoice", size=22, bold=True)
+    page.draw_right_aligned(RIGHT_X, 772, seller, size=12, bold=True)
     facts = [
-        ("Number", _number(invoice)),
-        ("Date", words.day(invoice["effective_at"] or invoice["created"])),
-        ("Period", words.span({"start": invoice["period_start"], "end": invoice["period_end"]})),
+        ("Number", _format_number(invoice)),
+        ("Date", formatting.format_day(invoice["effective_at"] or invoice["created"])),
+        (
+            "Period",
+            formatting.format_period({"start": invoice["period_start"], "end": invoice["period_end"]}),
+        ),
         ("Status", str(invoice["status"]).capitalize()),
     ]
     y = 735.0
     for name, value in facts:
-        page.text(MARGIN, y, name, grey=0.4)
-        page.text(MARGIN + 70, y, value)
+        page.draw_text(MARGIN, y, name, grey=0.4)
+        page.draw_text(MARGIN + 70, y, value)
         y -= 16
-    page.text(MARGIN, y - 14, "Bill to", grey=0.4)
-    for part in (invoice.get("customer_name"), invoice.get("customer_email")):
-        if part:
-            page.text(MARGIN + 70, y - 14, pdf.fitting(part, 380))
+    page.draw_text(MARGIN, y - 14, "Bill to", grey=0.4)
+    for contact in (invoice.get("customer_name"), invoice.get("customer_email")):
+        if contact:
+            page.draw_text(MARGIN + 70, y - 14, pdf.shorten_to_width(contact, 380))
             y -= 16
-    page.text(MARGIN, y - 34, _headline(invoice), size=14, bold=True)
+    page.draw_text(MARGIN, y - 34, _format_headline(invoice), size=14, bold=True)
     return y - 74
 
 
-def _table(page: Page, lines: list[dict[str, Any]], y: float) -> float:
-    page.text(MARGIN, y, "Description", size=9, grey=0.4)
-    page.right(QUANTITY, y, "Quantity", size=9, grey=0.4)
-    page.right(UNIT, y, "Unit price", size=9, grey=0.4)
-    page.right(RIGHT, y, "Amount", size=9, grey=0.4)
-    page.rule(y - 7)
+def _draw_lines(page: PdfPage, lines: list[dict[str, Any]], y: float) -> float:
+    page.draw_text(MARGIN, y, "Description", size=9, grey=0.4)
+    page.draw_right_aligned(QUANTITY_X, y, "Quantity", size=9, grey=0.4)
+    page.draw_right_aligned(UNIT_PRICE_X, y, "Unit price", size=9, grey=0.4)
+    page.draw_right_aligned(RIGHT_X, y, "Amount", size=9, grey=0.4)
+    page.draw_rule(y - 7)
     for line in lines:
         y -= 26
-        page.text(MARGIN, y, pdf.fitting(line["description"] or "", QUANTITY - MARGIN - 60))
+        page.draw_text(MARGIN, y, pdf.shorten_to_width(line["description"] or "", QUANTITY_X - MARGIN - 60))
         if line["quantity"] is not None:
-            page.right(QUANTITY, y, f"{line['quantity']:,}")
-        unit = (line.get("pricing") or {}).get("unit_amount_decimal")
-        if unit is not None:
-            page.right(UNIT, y, words.money(Decimal(str(unit)), line["currency"]))
-        page.right(RIGHT, y, words.money(line["amount"], line["currency"]))
-        page.text(MARGIN, y - 12, words.span(line["period"]), size=8, grey=0.45)
+            page.draw_right_aligned(QUANTITY_X, y, f"{line['quantity']:,}")
+        unit_amount = (line.get("pricing") or {}).get("unit_amount_decimal")
+        if unit_amount is not None:
+            page.draw_right_aligned(
+                UNIT_PRICE_X, y, formatting.format_money(Decimal(str(unit_amount)), line["currency"])
+            )
+        page.draw_right_aligned(RIGHT_X, y, formatting.format_money(line["amount"], line["currency"]))
+        page.draw_text(MARGIN, y - 12, formatting.format_period(line["period"]), size=8, grey=0.45)
         y -= 10
-    page.rule(y - 10)
+    page.draw_rule(y - 10)
     return y - 10
 
 
-def _sum(page: Page, invoice: dict[str, Any], y: float) -> None:
-    for name, amount in totals(invoice):
+def _draw_totals(page: PdfPage, invoice: dict[str, Any], y: float) -> None:
+    for name, amount in compute_totals(invoice):
         y -= 18
-        strong = name in ("Total", "Left to pay")
-        page.text(330, y, name, bold=strong)
-        page.right(RIGHT, y, words.money(amount, invoice["currency"]), bold=strong)
+        is_bold = name in ("Total", "Left to pay")
+        page.draw_text(330, y, name, bold=is_bold)
+        page.draw_right_aligned(
+            RIGHT_X, y, formatting.format_money(amount, invoice["currency"]), bold=is_bold
+        )
 
 
-def _number(invoice: dict[str, Any]) -> str:
+def _format_number(invoice: dict[str, Any]) -> str:
     return invoice["number"] or "Draft"
 
 
-def _headline(invoice: dict[str, Any]) -> str:
+def _format_headline(invoice: dict[str, Any]) -> str:
     currency = invoice["currency"]
     if invoice["status"] == "paid":
-        return f"{words.money(invoice['total'], currency)} paid"
+        return f"{formatting.format_money(invoice['total'], currency)} paid"
     if invoice["status"] in ("void", "uncollectible"):
-        return f"{words.money(invoice['total'], currency)}, not collected"
-    return f"{words.money(invoice['amount_remaining'], currency)} due"
+        return f"{formatting.format_money(invoice['total'], currency)}, not collected"
+    return f"{formatting.format_money(invoice['amount_remaining'], currency)} due"

@@ -1,13 +1,13 @@
 """Invoices, as they are asked for, and those that people make by hand."""
 
 from shared.dev.stripe_sandbox import balances, collection, drafts, lines, previews
-from shared.dev.stripe_sandbox.customers import known
-from shared.dev.stripe_sandbox.objects import fetch, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route, within
-from shared.dev.stripe_sandbox.store import Object, visible
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, is_within, paginate, route
+from shared.dev.stripe_sandbox.store import Object, copy_visible
 
-assert previews.TAKES  # its path goes before /v1/invoices/{id}
+assert previews.ACCEPTED_PARAMS  # its path goes before /v1/invoices/{id}
 
 
 @route(
@@ -17,23 +17,25 @@ assert previews.TAKES  # its path goes before /v1/invoices/{id}
     "customer subscription description metadata auto_advance currency pending_invoice_items_behavior"
     " collection_method=charge_automatically",
 )
-def create(call: Call) -> Object:
+def create_invoice(call: ApiCall) -> Object:
     account = call.account
     subscription = None
-    if "subscription" in call.sent:
-        subscription = fetch(account, "subscription", call.get("subscription"), "subscription")
-    customer = known(account, call.get("customer") or (subscription or {}).get("customer"))
-    takes = call.get("pending_invoice_items_behavior", "include" if subscription else "exclude") == "include"
-    invoice = drafts.draft(
+    if "subscription" in call.params:
+        subscription = fetch_object(account, "subscription", call.get("subscription"), "subscription")
+    customer = get_customer(account, call.get("customer") or (subscription or {}).get("customer"))
+    include_pending = (
+        call.get("pending_invoice_items_behavior", "include" if subscription else "exclude") == "include"
+    )
+    invoice = drafts.create_draft(
         account,
         customer,
         [],
         reason="manual",
         currency=call.get("currency") or (subscription or customer)["currency"] or "usd",
         subscription=subscription,
-        advances=call.get("auto_advance", False),
-        waits=True,
-        take_pending=takes,
+        auto_advance=call.get("auto_advance", False),
+        delay_finalization=True,
+        include_pending=include_pending,
     )
     invoice["description"] = call.get("description")
     merge_metadata(invoice, call.get("metadata"))
@@ -41,26 +43,26 @@ def create(call: Call) -> Object:
 
 
 @route("GET", "/v1/invoices/{id}", "InvoiceRetrieveParams")
-def retrieve(call: Call) -> Object:
-    return fetch(call.account, "invoice", call.ids["id"])
+def retrieve_invoice(call: ApiCall) -> Object:
+    return fetch_object(call.account, "invoice", call.ids["id"])
 
 
 @route("GET", "/v1/invoices", "InvoiceListParams", f"{PAGING} customer subscription status created")
-def listing(call: Call) -> Object:
-    found = [
-        one
-        for one in _of(call, "invoice")
-        if one["customer"] == call.get("customer", one["customer"])
-        and one["status"] == call.get("status", one["status"])
-        and _subscription(one) == call.get("subscription", _subscription(one))
-        and ("created" not in call.sent or within(one["created"], call.get("created")))
+def list_invoices(call: ApiCall) -> Object:
+    invoices = [
+        invoice
+        for invoice in _list_objects(call, "invoice")
+        if invoice["customer"] == call.get("customer", invoice["customer"])
+        and invoice["status"] == call.get("status", invoice["status"])
+        and _get_subscription_id(invoice) == call.get("subscription", _get_subscription_id(invoice))
+        and ("created" not in call.params or is_within(invoice["created"], call.get("created")))
     ]
-    return page(call, found, "invoice")
+    return paginate(call, invoices, "invoice")
 
 
 @route("GET", "/v1/invoices/{id}/lines", "InvoiceLineItemListParams", PAGING)
-def list_lines(call: Call) -> Object:
-    return page(call, fetch(call.account, "invoice", call.ids["id"])["lines"]["data"], "line item")
+def list_lines(call: ApiCall) -> Object:
+    return paginate(call, fetch_object(call.account, "invoice", call.ids["id"])["lines"]["data"], "line item")
 
 
 @route(
@@ -69,78 +71,80 @@ def list_lines(call: Call) -> Object:
     "InvoiceUpdateParams",
     "description metadata auto_advance default_payment_method",
 )
-def change(call: Call) -> Object:
+def change_invoice(call: ApiCall) -> Object:
     account = call.account
-    invoice = fetch(account, "invoice", call.ids["id"])
-    before = visible(invoice)
-    if invoice["status"] != "draft" and "description" in call.sent:
-        raise Refusal("A finalized invoice keeps its description.", code="invoice_not_editable")
+    invoice = fetch_object(account, "invoice", call.ids["id"])
+    previous = copy_visible(invoice)
+    if invoice["status"] != "draft" and "description" in call.params:
+        raise ApiError("A finalized invoice keeps its description.", code="invoice_not_editable")
     for name in ("description", "default_payment_method"):
-        if name in call.sent:
+        if name in call.params:
             invoice[name] = call.get(name) or None
-    if "auto_advance" in call.sent:
+    if "auto_advance" in call.params:
         invoice["auto_advance"] = call.get("auto_advance")
-        waits = invoice["status"] == "draft" and invoice["auto_advance"]
-        invoice["automatically_finalizes_at"] = account.now(invoice) + drafts.WAIT_SECONDS if waits else None
+        finalizes_later = invoice["status"] == "draft" and invoice["auto_advance"]
+        invoice["automatically_finalizes_at"] = (
+            account.now(invoice) + drafts.DRAFT_SECONDS if finalizes_later else None
+        )
     merge_metadata(invoice, call.get("metadata"))
-    return update(account, invoice, "invoice.updated", before)
+    return save_change(account, invoice, "invoice.updated", previous)
 
 
 @route("DELETE", "/v1/invoices/{id}", "InvoiceDeleteParams")
-def delete(call: Call) -> Object:
+def delete_invoice(call: ApiCall) -> Object:
     account = call.account
-    invoice = fetch(account, "invoice", call.ids["id"])
+    invoice = fetch_object(account, "invoice", call.ids["id"])
     if invoice["status"] != "draft" or invoice["parent"]:
-        raise Refusal(
+        raise ApiError(
             "You can only delete draft invoices that were made by hand.", code="invoice_not_editable"
         )
-    for item in account.of("invoiceitem", invoice["customer"]):
+    for item in account.list_for_customer("invoiceitem", invoice["customer"]):
         if item["invoice"] == invoice["id"]:
             item["invoice"] = None
             account.put(item)
-    account.drop("invoice", invoice["id"])
+    account.delete_object("invoice", invoice["id"])
     account.emit("invoice.deleted", invoice)
     return {"id": invoice["id"], "object": "invoice", "deleted": True}
 
 
 @route("POST", "/v1/invoices/{id}/finalize", "InvoiceFinalizeInvoiceParams", "auto_advance")
-def finalize(call: Call) -> Object:
-    invoice = fetch(call.account, "invoice", call.ids["id"])
-    collection.finalize(call.account, invoice)
-    if "auto_advance" in call.sent and invoice["status"] == "open":
+def finalize_invoice(call: ApiCall) -> Object:
+    invoice = fetch_object(call.account, "invoice", call.ids["id"])
+    collection.finalize_invoice(call.account, invoice)
+    if "auto_advance" in call.params and invoice["status"] == "open":
         invoice["auto_advance"] = call.get("auto_advance")
         call.account.put(invoice)
     if invoice["status"] == "open" and invoice["auto_advance"]:
-        collection.attempt(call.account, invoice)
+        collection.attempt_payment(call.account, invoice)
     return invoice
 
 
 @route("POST", "/v1/invoices/{id}/pay", "InvoicePayParams", "payment_method paid_out_of_band off_session")
-def pay(call: Call) -> Object:
+def pay_invoice(call: ApiCall) -> Object:
     account = call.account
-    invoice = fetch(account, "invoice", call.ids["id"])
+    invoice = fetch_object(account, "invoice", call.ids["id"])
     if invoice["status"] == "paid":
-        raise Refusal("Invoice is already paid", code="invoice_already_paid")
+        raise ApiError("Invoice is already paid", code="invoice_already_paid")
     if call.get("paid_out_of_band"):
-        collection.pay_elsewhere(account, invoice)
+        collection.mark_paid_out_of_band(account, invoice)
         return invoice
     method = None
-    if chosen := call.get("payment_method"):
-        method = fetch(account, "payment_method", chosen, "payment_method")
+    if method_id := call.get("payment_method"):
+        method = fetch_object(account, "payment_method", method_id, "payment_method")
         if method["customer"] != invoice["customer"]:
-            raise Refusal("The payment method belongs to another customer.", param="payment_method")
-    collection.pay(account, invoice, method)
+            raise ApiError("The payment method belongs to another customer.", param="payment_method")
+    collection.pay_invoice(account, invoice, method)
     return invoice
 
 
 @route("POST", "/v1/invoices/{id}/void", "InvoiceVoidInvoiceParams")
-def void(call: Call) -> Object:
-    return _closed(call, "void")
+def void_invoice(call: ApiCall) -> Object:
+    return _close_invoice(call, "void")
 
 
 @route("POST", "/v1/invoices/{id}/mark_uncollectible", "InvoiceMarkUncollectibleParams")
-def mark_uncollectible(call: Call) -> Object:
-    return _closed(call, "uncollectible")
+def mark_uncollectible(call: ApiCall) -> Object:
+    return _close_invoice(call, "uncollectible")
 
 
 @route(
@@ -149,17 +153,17 @@ def mark_uncollectible(call: Call) -> Object:
     "InvoiceItemCreateParams",
     "customer amount currency description metadata subscription period.start period.end",
 )
-def add_item(call: Call) -> Object:
+def add_item(call: ApiCall) -> Object:
     account = call.account
-    customer = known(account, call.get("customer"))
+    customer = get_customer(account, call.get("customer"))
     subscription = None
-    if "subscription" in call.sent:
-        subscription = fetch(account, "subscription", call.get("subscription"), "subscription")
-    if "amount" not in call.sent or "currency" not in call.sent:
-        raise Refusal("Missing required param: amount.", code="parameter_missing", param="amount")
+    if "subscription" in call.params:
+        subscription = fetch_object(account, "subscription", call.get("subscription"), "subscription")
+    if "amount" not in call.params or "currency" not in call.params:
+        raise ApiError("Missing required param: amount.", code="parameter_missing", param="amount")
     now = account.now(customer)
     period = call.get("period", {"start": now, "end": now})
-    return lines.pending(
+    return lines.create_pending_item(
         account,
         customer=customer["id"],
         period=(period["start"], period["end"]),
@@ -172,43 +176,43 @@ def add_item(call: Call) -> Object:
 
 
 @route("GET", "/v1/invoiceitems/{id}", "InvoiceItemRetrieveParams")
-def retrieve_item(call: Call) -> Object:
-    return fetch(call.account, "invoiceitem", call.ids["id"])
+def retrieve_item(call: ApiCall) -> Object:
+    return fetch_object(call.account, "invoiceitem", call.ids["id"])
 
 
 @route("GET", "/v1/invoiceitems", "InvoiceItemListParams", f"{PAGING} customer pending invoice")
-def list_items(call: Call) -> Object:
-    found = [
-        one
-        for one in _of(call, "invoiceitem")
-        if one["customer"] == call.get("customer", one["customer"])
-        and one["invoice"] == call.get("invoice", one["invoice"])
-        and (one["invoice"] is None) == call.get("pending", one["invoice"] is None)
+def list_items(call: ApiCall) -> Object:
+    items = [
+        item
+        for item in _list_objects(call, "invoiceitem")
+        if item["customer"] == call.get("customer", item["customer"])
+        and item["invoice"] == call.get("invoice", item["invoice"])
+        and (item["invoice"] is None) == call.get("pending", item["invoice"] is None)
     ]
-    return page(call, found, "invoice item")
+    return paginate(call, items, "invoice item")
 
 
 @route("DELETE", "/v1/invoiceitems/{id}", "InvoiceItemDeleteParams")
-def delete_item(call: Call) -> Object:
-    item = fetch(call.account, "invoiceitem", call.ids["id"])
+def delete_item(call: ApiCall) -> Object:
+    item = fetch_object(call.account, "invoiceitem", call.ids["id"])
     if item["invoice"] is not None:
-        raise Refusal("The invoice item is on an invoice already.", code="invoice_not_editable")
-    call.account.drop("invoiceitem", item["id"])
+        raise ApiError("The invoice item is on an invoice already.", code="invoice_not_editable")
+    call.account.delete_object("invoiceitem", item["id"])
     call.account.emit("invoiceitem.deleted", item)
     return {"id": item["id"], "object": "invoiceitem", "deleted": True}
 
 
-def _closed(call: Call, status: str) -> Object:
-    invoice = fetch(call.account, "invoice", call.ids["id"])
+def _close_invoice(call: ApiCall, status: str) -> Object:
+    invoice = fetch_object(call.account, "invoice", call.ids["id"])
     if invoice["status"] not in ("open", "uncollectible") or invoice["status"] == status:
-        raise Refusal(
+        raise ApiError(
             f"You can only pass in open invoices. This invoice isn't open: it is {invoice['status']}.",
             code="invoice_not_editable",
         )
     paid_from_balance = invoice["starting_balance"] - (invoice["ending_balance"] or 0)
-    collection.close(call.account, invoice, status)
+    collection.close_invoice(call.account, invoice, status)
     if status == "void" and paid_from_balance:
-        balances.move(
+        balances.adjust_balance(
             call.account,
             invoice["customer"],
             paid_from_balance,
@@ -219,11 +223,15 @@ def _closed(call: Call, status: str) -> Object:
     return invoice
 
 
-def _of(call: Call, kind: str) -> list[Object]:
-    chosen = call.get("customer")
-    return call.account.all(kind) if chosen is None else call.account.of(kind, chosen)
+def _list_objects(call: ApiCall, kind: str) -> list[Object]:
+    customer_id = call.get("customer")
+    return (
+        call.account.list_objects(kind)
+        if customer_id is None
+        else call.account.list_for_customer(kind, customer_id)
+    )
 
 
-def _subscription(invoice: Object) -> str | None:
-    about = (invoice["parent"] or {}).get("subscription_details")
-    return about["subscription"] if about else None
+def _get_subscription_id(invoice: Object) -> str | None:
+    subscription_details = (invoice["parent"] or {}).get("subscription_details")
+    return subscription_details["subscription"] if subscription_details else None

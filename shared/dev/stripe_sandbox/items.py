@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata
-from shared.dev.stripe_sandbox.prices import plan_of
-from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata
+from shared.dev.stripe_sandbox.prices import build_plan
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
-MOST = 20
+MAX_ITEMS = 20
 
 
-def build(account: Account, subscription: Object, sent: Object, period: tuple[int, int]) -> Object:
+def build_item(account: Account, subscription: Object, params: Object, period: tuple[int, int]) -> Object:
     """A new item, in that period."""
-    item = make(
+    item = make_object(
         account,
         "subscription_item",
         created=account.now(subscription["customer"]),
@@ -24,8 +24,8 @@ def build(account: Account, subscription: Object, sent: Object, period: tuple[in
         _since=account.now(subscription["customer"]),
         _basis=None,
     )
-    set_price(account, subscription, item, sent.get("price"), sent.get("quantity"))
-    merge_metadata(item, sent.get("metadata"))
+    set_price(account, subscription, item, params.get("price"), params.get("quantity"))
+    merge_metadata(item, params.get("metadata"))
     return item
 
 
@@ -33,45 +33,45 @@ def set_price(
     account: Account, subscription: Object, item: Object, price_id: Any, quantity: int | None
 ) -> None:
     if price_id is None:
-        raise Refusal(
+        raise ApiError(
             "Missing required param: items[0][price].", code="parameter_missing", param="items[0][price]"
         )
     price = fetch_price(account, price_id)
     if subscription["currency"] not in ("unset", price["currency"]):
-        raise Refusal("All items of a subscription have the same currency.", param="items[0][price]")
+        raise ApiError("All items of a subscription have the same currency.", param="items[0][price]")
     subscription["currency"] = price["currency"]
     metered = price["recurring"]["usage_type"] == "metered"
     if metered and quantity is not None:
-        raise Refusal("You cannot set the quantity for metered plans.", param="items[0][quantity]")
+        raise ApiError("You cannot set the quantity for metered plans.", param="items[0][quantity]")
     if quantity is not None and quantity < 0:
-        raise Refusal(
+        raise ApiError(
             "Invalid non-negative integer", code="parameter_invalid_integer", param="items[0][quantity]"
         )
-    item["price"] = visible(price) | {"_tiers": price.get("_tiers")}
-    item["plan"] = plan_of(price)
+    item["price"] = copy_visible(price) | {"_tiers": price.get("_tiers")}
+    item["plan"] = build_plan(price)
     item.pop("quantity", None)
     if not metered:  # a metered item has no quantity
         item["quantity"] = 1 if quantity is None else quantity
 
 
 def fetch_price(account: Account, price_id: str) -> Object:
-    price = fetch(account, "price", price_id, "items[0][price]")
+    price = fetch_object(account, "price", price_id, "items[0][price]")
     if price["type"] != "recurring":
-        raise Refusal("The price specified is set to `type=one_time`.", param="items[0][price]")
+        raise ApiError("The price specified is set to `type=one_time`.", param="items[0][price]")
     if not price["active"]:
-        raise Refusal("The price specified is inactive.", param="items[0][price]")
+        raise ApiError("The price specified is inactive.", param="items[0][price]")
     return price
 
 
-def check(items: list[Object]) -> None:
+def check_items(items: list[Object]) -> None:
     """What must hold of all items together."""
     if not items:
-        raise Refusal("A subscription must have at least one item.", param="items")
-    if len(items) > MOST:
-        raise Refusal(f"A subscription has at most {MOST} items.", param="items")
+        raise ApiError("A subscription must have at least one item.", param="items")
+    if len(items) > MAX_ITEMS:
+        raise ApiError(f"A subscription has at most {MAX_ITEMS} items.", param="items")
     prices = [item["price"]["id"] for item in items]
     if len(set(prices)) < len(prices):
-        raise Refusal("Cannot add multiple subscription items with the same plan.", param="items")
+        raise ApiError("Cannot add multiple subscription items with the same plan.", param="items")
     units = {item["price"]["recurring"]["interval"] for item in items}
     if not units <= {"month", "year"} and len(units) > 1:
-        raise Unbuilt("a mix of intervals other than months and years")
+        raise UnsupportedError("a mix of intervals other than months and years")

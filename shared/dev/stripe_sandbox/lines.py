@@ -5,40 +5,40 @@ from decimal import Decimal
 from typing import Any
 
 from shared.dev.stripe_sandbox import amounts, usage
-from shared.dev.stripe_sandbox.objects import make
+from shared.dev.stripe_sandbox.objects import make_object
 from shared.dev.stripe_sandbox.store import Account, Object
 
 Period = tuple[int, int]
 
 
-def licensed(
+def build_licensed_lines(
     account: Account, subscription: Object, item: Object, period: Period, share: Decimal | None = None
 ) -> list[Object]:
     """A period in advance. `share`: of a period that is not whole."""
     price, quantity = item["price"], item["quantity"]
-    found = []
-    for units, unit, amount in amounts.parts(price, quantity):
-        part = amount if share is None else amounts.rounded(amount * share)
-        found.append(_of_item(account, subscription, item, period, part, units, unit))
-    return found
+    invoice_lines = []
+    for units, unit, amount in amounts.compute_cost_parts(price, quantity):
+        line_amount = amount if share is None else amounts.round_half_up(amount * share)
+        invoice_lines.append(_build_item_line(account, subscription, item, period, line_amount, units, unit))
+    return invoice_lines
 
 
-def trial(account: Account, subscription: Object, item: Object, period: Period) -> Object:
-    line = _of_item(account, subscription, item, period, 0, item["quantity"], Decimal(0))
-    line["description"] = f"Trial period for {name_of(account, item['price'])}"
+def build_trial_line(account: Account, subscription: Object, item: Object, period: Period) -> Object:
+    line = _build_item_line(account, subscription, item, period, 0, item["quantity"], Decimal(0))
+    line["description"] = f"Trial period for {get_product_name(account, item['price'])}"
     return line
 
 
-def metered(account: Account, subscription: Object, item: Object, period: Period) -> list[Object]:
+def build_metered_lines(account: Account, subscription: Object, item: Object, period: Period) -> list[Object]:
     """The use of a period that is over."""
-    used = usage.of_item(account, subscription, item, *period)
+    quantity = usage.get_item_usage(account, subscription, item, *period)
     return [
-        _of_item(account, subscription, item, period, amount, units, unit) | {"_item": item}
-        for units, unit, amount in amounts.parts(item["price"], used)
+        _build_item_line(account, subscription, item, period, amount, units, unit) | {"_item": item}
+        for units, unit, amount in amounts.compute_cost_parts(item["price"], quantity)
     ]
 
 
-def proration(
+def create_proration_item(
     account: Account,
     subscription: Object,
     item: Object,
@@ -48,9 +48,11 @@ def proration(
     amount: int,
 ) -> Object:
     """A pending invoice item: the credit for unused time, or the charge for remaining time."""
-    what = "Unused" if amount < 0 else "Remaining"
-    description = f"{what} time on {_times(account, price, quantity)} after {day(period[0])}"
-    return pending(
+    label = "Unused" if amount < 0 else "Remaining"
+    description = (
+        f"{label} time on {_format_quantity(account, price, quantity)} after {format_day(period[0])}"
+    )
+    return create_pending_item(
         account,
         customer=subscription["customer"],
         subscription=subscription,
@@ -64,7 +66,7 @@ def proration(
     )
 
 
-def pending(
+def create_pending_item(
     account: Account,
     *,
     customer: str,
@@ -79,7 +81,7 @@ def pending(
     proration: bool = False,
     metadata: Any = None,
 ) -> Object:
-    made = make(
+    invoice_item = make_object(
         account,
         "invoiceitem",
         customer=customer,
@@ -92,52 +94,54 @@ def pending(
         discounts=[],
         metadata=metadata or {},
         period={"start": period[0], "end": period[1]},
-        pricing=_pricing(price, None if price is None else _unit(price)),
+        pricing=_build_pricing(price, None if price is None else _get_unit_amount(price)),
         proration=proration,
         quantity=quantity,
         quantity_decimal=str(quantity),
         tax_rates=[],
-        test_clock=account.clock_of(customer),
+        test_clock=account.get_clock_id(customer),
     )
     if proration:
-        made["proration_details"] = {"credited_items": None, "discount_amounts": []}
+        invoice_item["proration_details"] = {"credited_items": None, "discount_amounts": []}
     if subscription:
-        made["parent"] = {
+        invoice_item["parent"] = {
             "type": "subscription_details",
             "subscription_details": {
                 "subscription": subscription["id"],
                 "subscription_item": item["id"] if item else None,
             },
         }
-    account.put(made)
-    account.emit("invoiceitem.created", made)
-    return made
+    account.put(invoice_item)
+    account.emit("invoiceitem.created", invoice_item)
+    return invoice_item
 
 
-def forget_prorations(account: Account, subscription: Object) -> None:
+def delete_pending_prorations(account: Account, subscription: Object) -> None:
     """Those that wait for an invoice of this subscription, which will not come."""
-    for made in account.of("invoiceitem", subscription["customer"]):
-        about = (made["parent"] or {}).get("subscription_details")
-        mine = about is not None and about["subscription"] == subscription["id"]
-        if mine and made["proration"] and made["invoice"] is None:
-            account.drop("invoiceitem", made["id"])
-            account.emit("invoiceitem.deleted", made)
+    for invoice_item in account.list_for_customer("invoiceitem", subscription["customer"]):
+        subscription_details = (invoice_item["parent"] or {}).get("subscription_details")
+        is_of_subscription = (
+            subscription_details is not None and subscription_details["subscription"] == subscription["id"]
+        )
+        if is_of_subscription and invoice_item["proration"] and invoice_item["invoice"] is None:
+            account.delete_object("invoiceitem", invoice_item["id"])
+            account.emit("invoiceitem.deleted", invoice_item)
 
 
-def of_pending(account: Account, made: Object) -> Object:
+def build_pending_line(account: Account, invoice_item: Object) -> Object:
     """The line that a pending item becomes."""
-    about = (made["parent"] or {}).get("subscription_details")
+    subscription_details = (invoice_item["parent"] or {}).get("subscription_details")
     details: Object = {
-        "invoice_item": made["id"],
-        "proration": made["proration"],
-        "proration_details": {"credited_items": None} if made["proration"] else None,
-        "subscription": about["subscription"] if about else None,
+        "invoice_item": invoice_item["id"],
+        "proration": invoice_item["proration"],
+        "proration_details": {"credited_items": None} if invoice_item["proration"] else None,
+        "subscription": subscription_details["subscription"] if subscription_details else None,
     }
     kind = "invoice_item_details"
-    if about and about["subscription_item"]:
+    if subscription_details and subscription_details["subscription_item"]:
         kind, details = (
             "subscription_item_details",
-            {**details, "subscription_item": about["subscription_item"]},
+            {**details, "subscription_item": subscription_details["subscription_item"]},
         )
     parent: Object = {
         "type": kind,
@@ -145,43 +149,43 @@ def of_pending(account: Account, made: Object) -> Object:
         "subscription_item_details": None,
         kind: details,
     }
-    return make(
+    return make_object(
         account,
         "line_item",
-        amount=made["amount"],
-        subtotal=made["amount"],
-        currency=made["currency"],
-        description=made["description"],
-        discountable=made["discountable"],
+        amount=invoice_item["amount"],
+        subtotal=invoice_item["amount"],
+        currency=invoice_item["currency"],
+        description=invoice_item["description"],
+        discountable=invoice_item["discountable"],
         discount_amounts=[],
         discounts=[],
-        metadata=made["metadata"],
+        metadata=invoice_item["metadata"],
         parent=parent,
-        period=dict(made["period"]),
-        pricing=made["pricing"],
-        quantity=made["quantity"],
-        quantity_decimal=made["quantity_decimal"],
+        period=dict(invoice_item["period"]),
+        pricing=invoice_item["pricing"],
+        quantity=invoice_item["quantity"],
+        quantity_decimal=invoice_item["quantity_decimal"],
         subscription=details["subscription"],
         pretax_credit_amounts=[],
         taxes=[],
     )
 
 
-def name_of(account: Account, price: Object) -> str:
+def get_product_name(account: Account, price: Object) -> str:
     product = account.get("product", price["product"])
     return str(product["name"]) if product else str(price["product"])
 
 
-def day(moment: int) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%d %b %Y")
+def format_day(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%d %b %Y")
 
 
-def _times(account: Account, price: Object, quantity: int) -> str:
-    name = name_of(account, price)
+def _format_quantity(account: Account, price: Object, quantity: int) -> str:
+    name = get_product_name(account, price)
     return name if quantity == 1 else f"{quantity} × {name}"
 
 
-def _of_item(
+def _build_item_line(
     account: Account,
     subscription: Object,
     item: Object,
@@ -191,14 +195,18 @@ def _of_item(
     unit: Decimal | None,
 ) -> Object:
     price = item["price"]
-    each = "flat fee" if unit is None else f"at {_money(unit, price['currency'])} / {_interval(price)}"
-    return make(
+    price_text = (
+        "flat fee"
+        if unit is None
+        else f"at {_format_money(unit, price['currency'])} / {_format_interval(price)}"
+    )
+    return make_object(
         account,
         "line_item",
         amount=amount,
         subtotal=amount,
         currency=price["currency"],
-        description=f"{quantity} × {name_of(account, price)} ({each})",
+        description=f"{quantity} × {get_product_name(account, price)} ({price_text})",
         discountable=True,
         discount_amounts=[],
         discounts=[],
@@ -215,7 +223,7 @@ def _of_item(
             },
         },
         period={"start": period[0], "end": period[1]},
-        pricing=_pricing(price, unit),
+        pricing=_build_pricing(price, unit),
         quantity=quantity,
         quantity_decimal=str(quantity),
         subscription=subscription["id"],
@@ -224,27 +232,27 @@ def _of_item(
     )
 
 
-def _pricing(price: Object | None, unit: Decimal | None) -> Object | None:
+def _build_pricing(price: Object | None, unit: Decimal | None) -> Object | None:
     if price is None:
         return None
     return {
         "type": "price_details",
         "price_details": {"price": price["id"], "product": price["product"]},
-        "unit_amount_decimal": None if unit is None else amounts.text(unit),
+        "unit_amount_decimal": None if unit is None else amounts.format_decimal(unit),
     }
 
 
-def _unit(price: Object) -> Decimal | None:
+def _get_unit_amount(price: Object) -> Decimal | None:
     return None if price["unit_amount_decimal"] is None else Decimal(price["unit_amount_decimal"])
 
 
-def _interval(price: Object) -> str:
+def _format_interval(price: Object) -> str:
     recurring = price["recurring"]
     count = recurring["interval_count"]
     return str(recurring["interval"]) if count == 1 else f"{count} {recurring['interval']}s"
 
 
-def _money(minor: Decimal, currency: str) -> str:
+def _format_money(minor: Decimal, currency: str) -> str:
     sign = {"usd": "$", "eur": "€", "gbp": "£"}.get(currency, f"{currency.upper()} ")
     major = minor / 100
-    return f"{sign}{major:.2f}" if major == round(major, 2) else f"{sign}{amounts.text(major)}"
+    return f"{sign}{major:.2f}" if major == round(major, 2) else f"{sign}{amounts.format_decimal(major)}"

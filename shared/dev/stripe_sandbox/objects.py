@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from shared.dev.stripe_sandbox.contract import skeleton
-from shared.dev.stripe_sandbox.refusals import Refusal, missing
-from shared.dev.stripe_sandbox.store import Account, Object, new_id, visible
+from shared.dev.stripe_sandbox.contract import build_skeleton
+from shared.dev.stripe_sandbox.refusals import ApiError, not_found_error
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible, new_id
 
-PREFIX = {
+ID_PREFIXES = {
     "billing.meter": "mtr",
     "billing_portal.configuration": "bpc",
     "billing_portal.session": "bps",
@@ -38,7 +38,7 @@ PREFIX = {
     "webhook_endpoint": "we",
 }
 # Only there when somebody asks for them by `expand`.
-INCLUDED = {
+EXPAND_ONLY_FIELDS = {
     "charge": ("refunds",),
     "checkout.session": ("line_items",),
     "customer": ("subscriptions", "sources", "tax", "tax_ids", "cash_balance"),
@@ -47,63 +47,65 @@ INCLUDED = {
 }
 
 
-def make(account: Account, kind: str, **known: Any) -> Object:
+def make_object(account: Account, kind: str, **fields: Any) -> Object:
     """A legal object with id and time, not yet put: fill it first."""
-    blank = skeleton(kind)
-    for key in INCLUDED.get(kind, ()):
+    blank = build_skeleton(kind)
+    for key in EXPAND_ONLY_FIELDS.get(kind, ()):
         blank.pop(key, None)
-    blank |= {"id": new_id(PREFIX[kind]), **known}
-    if "created" in blank and "created" not in known:
+    blank |= {"id": new_id(ID_PREFIXES[kind]), **fields}
+    if "created" in blank and "created" not in fields:
         blank["created"] = account.now(blank)
     return blank
 
 
-def fetch(account: Account, kind: str, id_: Any, param: str = "id") -> Object:
-    found = account.get(kind, id_ if isinstance(id_, str) else None)
-    if found is None:
-        raise missing(kind, str(id_), param)
-    return found
+def fetch_object(account: Account, kind: str, id_: Any, param: str = "id") -> Object:
+    obj = account.get(kind, id_ if isinstance(id_, str) else None)
+    if obj is None:
+        raise not_found_error(kind, str(id_), param)
+    return obj
 
 
-def merge_metadata(obj: Object, sent: Any) -> None:
+def merge_metadata(obj: Object, metadata: Any) -> None:
     """Keys are added or replaced; an empty value removes its key, an empty metadata all."""
-    if sent is None:
+    if metadata is None:
         return
-    if sent == "":
+    if metadata == "":
         obj["metadata"] = {}
         return
-    merged = {**(obj["metadata"] or {}), **sent}
+    merged = {**(obj["metadata"] or {}), **metadata}
     obj["metadata"] = {key: value for key, value in merged.items() if value != ""}
     if len(obj["metadata"]) > 50:
-        raise Refusal("You can only have up to 50 metadata keys.", param="metadata")
+        raise ApiError("You can only have up to 50 metadata keys.", param="metadata")
 
 
 @contextmanager
-def intact(obj: Object) -> Iterator[None]:
+def restore_on_error(obj: Object) -> Iterator[None]:
     """Refused in the middle, it is as it was."""
-    before = deepcopy(obj)
+    original = deepcopy(obj)
     try:
         yield
-    except Refusal:
+    except ApiError:
         obj.clear()
-        obj.update(before)
+        obj.update(original)
         raise
 
 
-def changed(before: Object, after: Object) -> Object:
+def diff_objects(before: Object, after: Object) -> Object:
     """What `previous_attributes` says: only what differs, nested hashes likewise, lists as a whole."""
-    found = {}
+    differences = {}
     for key in after.keys() | before.keys():
         old, new = before.get(key), after.get(key)
         if old != new:
             nested = isinstance(old, dict) and isinstance(new, dict)
-            found[key] = changed(old, new) if nested and old is not None and new is not None else old
-    return found
+            differences[key] = (
+                diff_objects(old, new) if nested and old is not None and new is not None else old
+            )
+    return differences
 
 
-def update(account: Account, obj: Object, event: str, before: Object) -> Object:
+def save_change(account: Account, obj: Object, event: str, previous: Object) -> Object:
     """Write what was changed in place since `before` (a `visible` copy), and say so if it shows."""
     account.put(obj)
-    if difference := changed(before, visible(obj)):
+    if difference := diff_objects(previous, copy_visible(obj)):
         account.emit(event, obj, difference)
     return obj

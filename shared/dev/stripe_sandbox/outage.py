@@ -9,17 +9,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.dev.stripe_sandbox.store import Account, Sandbox
 
 
-def stop(account: Account, seconds: float) -> None:
+def start_outage(account: Account, seconds: float) -> None:
     """From now, in everybody's time. Nothing: the outage is over."""
     account.settings["stopped_until"] = time.time() + seconds
     account.put(account.settings)
 
 
-def stopped_until(account: Account) -> float:
+def get_outage_end(account: Account) -> float:
     return float(account.settings.get("stopped_until", 0))
 
 
-class Outage:
+class OutageMiddleware:
     """In front of the API."""
 
     def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
@@ -31,6 +31,6 @@ class Outage:
         if scope["type"] == "http":
             _, _, key = Request(scope).headers.get("authorization", "").partition(" ")
             account = self._sandbox.accounts.get(key)
-            if account is not None and stopped_until(account) > time.time():
+            if account is not None and get_outage_end(account) > time.time():
                 app = PlainTextResponse("upstream connect error", 503)  # a gateway's words, not an API's JSON
         await app(scope, receive, send)

@@ -17,82 +17,88 @@ import stripe.params
 from stripe import RequestOptions
 from typing_extensions import is_typeddict  # typing's own does not know the SDK's TypedDicts
 
-NUMBER = r"-?\d+(\.\d+)?"
-WIRE = {str: r"(?s).*", int: r"-?\d+", float: NUMBER, Decimal: NUMBER, bool: "true|false"}
+NUMBER_PATTERN = r"-?\d+(\.\d+)?"
+WIRE_PATTERNS = {
+    str: r"(?s).*",
+    int: r"-?\d+",
+    float: NUMBER_PATTERN,
+    Decimal: NUMBER_PATTERN,
+    bool: "true|false",
+}
 
 
-def refusals(sent: dict[str, Any], params: type) -> list[str]:
-    return list(_check_keys(sent, params, ""))
+def find_errors(values: dict[str, Any], params_type: type) -> list[str]:
+    return list(_check_keys(values, params_type, ""))
 
 
 @cache
-def keys(params: type) -> dict[str, Any]:
+def get_param_types(params_type: type) -> dict[str, Any]:
     names = {**vars(sys.modules[RequestOptions.__module__]), "StripeContext": Any}
-    hints = typing.get_type_hints(params, localns=names, include_extras=True)
+    hints = typing.get_type_hints(params_type, localns=names, include_extras=True)
     return {key: hint for key, hint in hints.items() if key not in RequestOptions.__annotations__}
 
 
-def _check_keys(sent: dict[str, Any], params: type, at: str) -> Iterator[str]:
-    known = keys(params)
-    yield from (f"{at}[{key}]: unknown parameter" for key in sent if key not in known)
-    for key, hint in known.items():
-        if key in sent:
-            yield from _check(sent[key], hint, f"{at}[{key}]")
+def _check_keys(values: dict[str, Any], params_type: type, path: str) -> Iterator[str]:
+    types = get_param_types(params_type)
+    yield from (f"{path}[{key}]: unknown parameter" for key in values if key not in types)
+    for key, hint in types.items():
+        if key in values:
+            yield from _check_value(values[key], hint, f"{path}[{key}]")
         elif get_origin(hint) is not NotRequired:
-            yield f"{at}[{key}]: missing parameter"
+            yield f"{path}[{key}]: missing parameter"
 
 
-def _check(sent: Any, hint: Any, at: str) -> Iterator[str]:
+def _check_value(value: Any, hint: Any, path: str) -> Iterator[str]:
     kind, args = get_origin(hint) or hint, get_args(hint)
     container: Any = list if kind is list else dict
     if kind is NotRequired:
-        yield from _check(sent, args[0], at)
+        yield from _check_value(value, args[0], path)
     elif kind in (Union, UnionType):
         # Literal | str is an "open" enum: drop the str; Literal[""] | X only means "empty clears it"
         is_enum = any(get_origin(option) is Literal and any(get_args(option)) for option in args)
         options = [option for option in args if not (is_enum and option is str)]
-        yield from min((list(_check(sent, option, at)) for option in options), key=len)
+        yield from min((list(_check_value(value, option, path)) for option in options), key=len)
     elif kind is Literal:
-        if sent not in args:
-            yield f"{at}: {sent!r} is none of {list(args)}"
-    elif kind in WIRE:
-        if not isinstance(sent, str) or not re.fullmatch(WIRE[kind], sent):
-            yield f"{at}: {sent!r} is not {kind.__name__}"
-    elif not isinstance(sent, container):
-        yield f"{at}: unexpected {type(sent).__name__}"
+        if value not in args:
+            yield f"{path}: {value!r} is none of {list(args)}"
+    elif kind in WIRE_PATTERNS:
+        if not isinstance(value, str) or not re.fullmatch(WIRE_PATTERNS[kind], value):
+            yield f"{path}: {value!r} is not {kind.__name__}"
+    elif not isinstance(value, container):
+        yield f"{path}: unexpected {type(value).__name__}"
     elif kind is list:
-        for i, item in enumerate(sent):
-            yield from _check(item, args[0], f"{at}[{i}]")
+        for i, item in enumerate(value):
+            yield from _check_value(item, args[0], f"{path}[{i}]")
     elif is_typeddict(kind):
-        yield from _check_keys(sent, kind, at)
+        yield from _check_keys(value, kind, path)
 
 
-def named(name: str) -> type:
+def find_params_type(name: str) -> type:
     """`CustomerCreateParams`, or with its folder: `checkout.SessionCreateParams`."""
-    found: Any = stripe.params
+    resolved: Any = stripe.params
     for part in name.split("."):
-        found = getattr(found, part)
-    assert isinstance(found, type)
-    return found
+        resolved = getattr(resolved, part)
+    assert isinstance(resolved, type)
+    return resolved
 
 
-def typed(sent: dict[str, Any], params: type) -> dict[str, Any]:
+def convert_values(values: dict[str, Any], params_type: type) -> dict[str, Any]:
     """Text to what the types say. Only for what nothing was refused of."""
-    known = keys(params)
-    return {key: _read(value, known[key]) for key, value in sent.items()}
+    types = get_param_types(params_type)
+    return {key: _convert_value(value, types[key]) for key, value in values.items()}
 
 
-def _read(sent: Any, hint: Any) -> Any:
+def _convert_value(value: Any, hint: Any) -> Any:
     kind, args = get_origin(hint) or hint, get_args(hint)
     if kind is NotRequired:
-        return _read(sent, args[0])
+        return _convert_value(value, args[0])
     if kind in (Union, UnionType):
-        fits = [option for option in args if not list(_check(sent, option, ""))]
-        return _read(sent, fits[0])
+        matching_options = [option for option in args if not list(_check_value(value, option, ""))]
+        return _convert_value(value, matching_options[0])
     if kind is bool:
-        return sent == "true"
+        return value == "true"
     if kind in (int, float, Decimal):
-        return kind(sent)
+        return kind(value)
     if kind is list:
-        return [_read(item, args[0]) for item in sent]
-    return typed(sent, kind) if is_typeddict(kind) else sent
+        return [_convert_value(item, args[0]) for item in value]
+    return convert_values(value, kind) if is_typeddict(kind) else value

@@ -4,16 +4,16 @@ import hashlib
 
 from shared.dev.stripe_sandbox import cards
 from shared.dev.stripe_sandbox.cards import Card
-from shared.dev.stripe_sandbox.customers import known
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal, missing
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError, not_found_error
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
-def of(account: Account, card: Card, customer: str | None = None) -> Object:
+def create_from_card(account: Account, card: Card, customer: str | None = None) -> Object:
     """A new payment method of this card, attached if a customer is given."""
-    method = make(
+    method = make_object(
         account,
         "payment_method",
         type="card",
@@ -40,89 +40,89 @@ def of(account: Account, card: Card, customer: str | None = None) -> Object:
         _number=card.number,
     )
     account.put(method)
-    return attach(account, method, customer) if customer else method
+    return attach_method(account, method, customer) if customer else method
 
 
-def attach(account: Account, method: Object, customer: str) -> Object:
-    cards.must_attach(cards.BY_NUMBER[method["_number"]])
+def attach_method(account: Account, method: Object, customer: str) -> Object:
+    cards.require_attachable(cards.BY_NUMBER[method["_number"]])
     method["customer"] = customer
     account.put(method)
     account.emit("payment_method.attached", method)
     return method
 
 
-def card_of(method: Object) -> Card:
+def get_card(method: Object) -> Card:
     return cards.BY_NUMBER[method["_number"]]
 
 
 @route("POST", "/v1/payment_methods", "PaymentMethodCreateParams", "type=card card metadata")
-def create(call: Call) -> Object:
-    sent = call.get("card") or {}
-    token, number = sent.get("token"), sent.get("number")
+def create_on_request(call: ApiCall) -> Object:
+    card_params = call.get("card") or {}
+    token, number = card_params.get("token"), card_params.get("number")
     if token:
         if token not in cards.BY_NAME:
-            raise Refusal(f"No such token: '{token}'", code="resource_missing", param="card[token]")
+            raise ApiError(f"No such token: '{token}'", code="resource_missing", param="card[token]")
         card = cards.BY_NAME[token]
     elif number:
-        card = cards.by_number(number)
+        card = cards.find_by_number(number)
     else:
-        raise Refusal("Missing required param: card.", code="parameter_missing", param="card")
-    method = of(call.account, card)
+        raise ApiError("Missing required param: card.", code="parameter_missing", param="card")
+    method = create_from_card(call.account, card)
     merge_metadata(method, call.get("metadata"))
     return call.account.put(method)
 
 
 @route("POST", "/v1/payment_methods/{id}/attach", "PaymentMethodAttachParams", "customer")
-def attach_to(call: Call) -> Object:
+def attach_on_request(call: ApiCall) -> Object:
     if call.get("customer") is None:
-        raise Refusal("Missing required param: customer.", code="parameter_missing", param="customer")
-    customer = known(call.account, call.get("customer"))
+        raise ApiError("Missing required param: customer.", code="parameter_missing", param="customer")
+    customer = get_customer(call.account, call.get("customer"))
     if card := cards.BY_NAME.get(call.ids["id"]):
-        cards.must_attach(card)
-        return of(call.account, card, customer["id"])
-    method = fetch(call.account, "payment_method", call.ids["id"])
+        cards.require_attachable(card)
+        return create_from_card(call.account, card, customer["id"])
+    method = fetch_object(call.account, "payment_method", call.ids["id"])
     if method["customer"]:
         if method["customer"] == customer["id"]:
             return method
-        raise Refusal(
+        raise ApiError(
             "The payment method you provided has already been attached to a customer.",
             code="payment_method_unexpected_state",
         )
-    return attach(call.account, method, customer["id"])
+    return attach_method(call.account, method, customer["id"])
 
 
 @route("POST", "/v1/payment_methods/{id}/detach", "PaymentMethodDetachParams")
-def detach(call: Call) -> Object:
+def detach_method(call: ApiCall) -> Object:
     account = call.account
-    method = fetch(account, "payment_method", call.ids["id"])
+    method = fetch_object(account, "payment_method", call.ids["id"])
     owner = account.get("customer", method["customer"])
     if owner is None:
-        raise Refusal(
+        raise ApiError(
             "The payment method you provided is not attached to a customer so detachment is impossible."
         )
-    before = visible(method)
+    previous = copy_visible(method)
     method["customer"] = None
     account.put(method)
-    account.emit("payment_method.detached", method, {"customer": before["customer"]})
+    account.emit("payment_method.detached", method, {"customer": previous["customer"]})
     if owner["invoice_settings"]["default_payment_method"] == method["id"]:
-        shown = visible(owner)
+        previous_owner = copy_visible(owner)
         owner["invoice_settings"]["default_payment_method"] = None
-        update(account, owner, "customer.updated", shown)
-    for one in account.of("subscription", owner["id"]):
-        if one["default_payment_method"] == method["id"]:
-            one["default_payment_method"] = None
-            account.put(one)
+        save_change(account, owner, "customer.updated", previous_owner)
+    for subscription in account.list_for_customer("subscription", owner["id"]):
+        if subscription["default_payment_method"] == method["id"]:
+            subscription["default_payment_method"] = None
+            account.put(subscription)
     return method
 
 
 @route("GET", "/v1/payment_methods/{id}", "PaymentMethodRetrieveParams")
-def retrieve(call: Call) -> Object:
-    return fetch(call.account, "payment_method", call.ids["id"])
+def retrieve_method(call: ApiCall) -> Object:
+    return fetch_object(call.account, "payment_method", call.ids["id"])
 
 
 @route("GET", "/v1/payment_methods", "PaymentMethodListParams", f"{PAGING} customer type=card")
-def listing(call: Call) -> Object:
-    return _page(call, known(call.account, call.get("customer"))["id"])
+def list_methods(call: ApiCall) -> Object:
+    return _list_page(call, get_customer(call.account, call.get("customer"))["id"])
 
 
 @route(
@@ -131,17 +131,17 @@ def listing(call: Call) -> Object:
     "CustomerPaymentMethodListParams",
     f"{PAGING} type=card",
 )
-def of_customer(call: Call) -> Object:
-    return _page(call, known(call.account, call.ids["customer"])["id"])
+def list_customer_methods(call: ApiCall) -> Object:
+    return _list_page(call, get_customer(call.account, call.ids["customer"])["id"])
 
 
 @route("GET", "/v1/customers/{customer}/payment_methods/{id}", "CustomerPaymentMethodRetrieveParams")
-def one_of_customer(call: Call) -> Object:
-    method = fetch(call.account, "payment_method", call.ids["id"])
+def retrieve_customer_method(call: ApiCall) -> Object:
+    method = fetch_object(call.account, "payment_method", call.ids["id"])
     if method["customer"] != call.ids["customer"]:
-        raise missing("payment_method", method["id"])
+        raise not_found_error("payment_method", method["id"])
     return method
 
 
-def _page(call: Call, customer: str) -> Object:
-    return page(call, call.account.of("payment_method", customer), "payment_method")
+def _list_page(call: ApiCall, customer: str) -> Object:
+    return paginate(call, call.account.list_for_customer("payment_method", customer), "payment_method")

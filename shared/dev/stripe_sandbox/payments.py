@@ -3,42 +3,44 @@
 from typing import Any
 
 from shared.dev.stripe_sandbox.cards import Card
-from shared.dev.stripe_sandbox.objects import make
-from shared.dev.stripe_sandbox.payment_methods import card_of
+from shared.dev.stripe_sandbox.objects import make_object
+from shared.dev.stripe_sandbox.payment_methods import get_card
 from shared.dev.stripe_sandbox.store import Account, Object, new_id
 
 
-def method_for(account: Account, invoice: Object) -> Object | None:
+def get_invoice_method(account: Account, invoice: Object) -> Object | None:
     """Of the invoice, else of its subscription, else the customer's default."""
-    about = (invoice["parent"] or {}).get("subscription_details")
-    subscription = account.get("subscription", about["subscription"]) if about else None
-    chosen = invoice["default_payment_method"] or (
-        default_of(account, subscription)
+    subscription_details = (invoice["parent"] or {}).get("subscription_details")
+    subscription = (
+        account.get("subscription", subscription_details["subscription"]) if subscription_details else None
+    )
+    method_id = invoice["default_payment_method"] or (
+        get_default_method_id(account, subscription)
         if subscription
         else account.objects["customer"][invoice["customer"]]["invoice_settings"]["default_payment_method"]
     )
-    return account.get("payment_method", chosen)
+    return account.get("payment_method", method_id)
 
 
-def default_of(account: Account, subscription: Object) -> str | None:
+def get_default_method_id(account: Account, subscription: Object) -> str | None:
     customer = account.objects["customer"][subscription["customer"]]
-    found: str | None = (
+    method_id: str | None = (
         subscription["default_payment_method"] or customer["invoice_settings"]["default_payment_method"]
     )
-    return found
+    return method_id
 
 
-def would_pay(account: Account, customer: str, method: Object | None) -> bool:
+def can_pay(account: Account, customer: str, method: Object | None) -> bool:
     return (
         method is not None
-        and card_of(method).pays
+        and get_card(method).is_chargeable
         and not account.objects["customer"][customer].get("_declines")
     )
 
 
-def open_intent(account: Account, invoice: Object) -> None:
+def create_payment(account: Account, invoice: Object) -> None:
     """The payment that a finalized invoice waits for."""
-    intent = make(
+    intent = make_object(
         account,
         "payment_intent",
         amount=invoice["amount_due"],
@@ -54,7 +56,7 @@ def open_intent(account: Account, invoice: Object) -> None:
     intent["client_secret"] = f"{intent['id']}_secret_{new_id('x')[2:]}"
     account.put(intent)
     account.emit("payment_intent.created", intent)
-    payment = make(
+    payment = make_object(
         account,
         "invoice_payment",
         amount_requested=invoice["amount_due"],
@@ -69,26 +71,26 @@ def open_intent(account: Account, invoice: Object) -> None:
     invoice["_payment"] = payment["id"]
 
 
-def payment_of(account: Account, invoice: Object) -> tuple[Object, Object]:
+def get_payment(account: Account, invoice: Object) -> tuple[Object, Object]:
     """The open or paid payment of an invoice, and its intent."""
     payment = account.objects["invoice_payment"][invoice["_payment"]]
     return payment, account.objects["payment_intent"][payment["payment"]["payment_intent"]]
 
 
-def charge(account: Account, invoice: Object, method: Object | None) -> bool:
+def charge_invoice(account: Account, invoice: Object, method: Object | None) -> bool:
     """Try this card. True: paid."""
-    payment, intent = payment_of(account, invoice)
+    payment, intent = get_payment(account, invoice)
     customer = account.objects["customer"][invoice["customer"]]
-    paid = would_pay(account, customer["id"], method)
+    paid = can_pay(account, customer["id"], method)
     if method is None:
         account.emit("payment_intent.payment_failed", intent)
         return False
     if customer.get("_declines"):
         customer["_declines"] -= 1
         account.put(customer)
-    card = card_of(method)
-    made = _charged(account, intent, method, card, paid=paid)
-    intent["latest_charge"] = made["id"]
+    card = get_card(method)
+    new_charge = _create_charge(account, intent, method, card, paid=paid)
+    intent["latest_charge"] = new_charge["id"]
     if paid:
         intent |= {"status": "succeeded", "amount_received": intent["amount"], "payment_method": method["id"]}
         intent["last_payment_error"] = None
@@ -99,23 +101,23 @@ def charge(account: Account, invoice: Object, method: Object | None) -> bool:
         intent["last_payment_error"] = {
             "type": "card_error",
             "code": "card_declined",
-            "decline_code": card.reason,
+            "decline_code": card.decline_code,
             "message": card.message,
-            "charge": made["id"],
+            "charge": new_charge["id"],
         }
-    for changed in (intent, payment):
-        account.put(changed)
-    account.emit("charge.succeeded" if paid else "charge.failed", made)
+    for obj in (intent, payment):
+        account.put(obj)
+    account.emit("charge.succeeded" if paid else "charge.failed", new_charge)
     account.emit("payment_intent.succeeded" if paid else "payment_intent.payment_failed", intent)
     if paid:
         account.emit("invoice_payment.paid", payment)
     return paid
 
 
-def cancel(account: Account, invoice: Object) -> None:
+def cancel_payment(account: Account, invoice: Object) -> None:
     """Nobody will pay this any more."""
     if "_payment" in invoice:
-        payment, intent = payment_of(account, invoice)
+        payment, intent = get_payment(account, invoice)
         if payment["status"] == "open":
             payment["status"] = "canceled"
             payment["status_transitions"] = {"canceled_at": account.now(invoice), "paid_at": None}
@@ -129,18 +131,18 @@ def cancel(account: Account, invoice: Object) -> None:
             account.emit("payment_intent.canceled", intent)
 
 
-def _charged(account: Account, intent: Object, method: Object, card: Card, *, paid: bool) -> Object:
+def _create_charge(account: Account, intent: Object, method: Object, card: Card, *, paid: bool) -> Object:
     outcome: dict[str, Any] = {
         "advice_code": None,
         "network_advice_code": None,
         "network_decline_code": None,
         "network_status": "approved_by_network" if paid else "declined_by_network",
-        "reason": None if paid else card.reason,
+        "reason": None if paid else card.decline_code,
         "risk_level": "normal",
         "seller_message": "Payment complete." if paid else "The bank did not return any further details.",
         "type": "authorized" if paid else "issuer_declined",
     }
-    made = make(
+    new_charge = make_object(
         account,
         "charge",
         amount=intent["amount"],
@@ -160,4 +162,4 @@ def _charged(account: Account, intent: Object, method: Object, card: Card, *, pa
         payment_method=method["id"],
         status="succeeded" if paid else "failed",
     )
-    return account.put(made)
+    return account.put(new_charge)

@@ -10,32 +10,32 @@ SECONDS = {"day": 86_400, "week": 604_800}
 MONTHS = {"month": 1, "year": 12}
 
 
-def boundary(anchor: int, recurring: Object, number: int) -> int:
+def compute_boundary(anchor: int, recurring: Object, number: int) -> int:
     """The start of the period that many periods after the anchor; before it, when negative."""
     unit, count = recurring["interval"], recurring["interval_count"] * number
     if unit in SECONDS:
         return anchor + int(SECONDS[unit]) * int(count)
-    moved = datetime.fromtimestamp(anchor, UTC) + relativedelta(months=MONTHS[unit] * count)
-    return int(moved.timestamp())
+    boundary_time = datetime.fromtimestamp(anchor, UTC) + relativedelta(months=MONTHS[unit] * count)
+    return int(boundary_time.timestamp())
 
 
-def number_after(anchor: int, recurring: Object, moment: int) -> int:
+def find_next_number(anchor: int, recurring: Object, timestamp: int) -> int:
     """Of the first boundary later than the moment."""
-    length = boundary(anchor, recurring, 1) - anchor
-    number = (moment - anchor) // length - 1
-    while boundary(anchor, recurring, number) <= moment:
+    length = compute_boundary(anchor, recurring, 1) - anchor
+    number = (timestamp - anchor) // length - 1
+    while compute_boundary(anchor, recurring, number) <= timestamp:
         number += 1
-    while boundary(anchor, recurring, number - 1) > moment:
+    while compute_boundary(anchor, recurring, number - 1) > timestamp:
         number -= 1
     return number
 
 
-def end_of(anchor: int, recurring: Object, start: int) -> int:
+def compute_period_end(anchor: int, recurring: Object, start: int) -> int:
     """Where the period that begins there ends."""
-    return boundary(anchor, recurring, number_after(anchor, recurring, start))
+    return compute_boundary(anchor, recurring, find_next_number(anchor, recurring, start))
 
 
-def whole(anchor: int, recurring: Object, moment: int) -> tuple[int, int]:
+def compute_full_period(anchor: int, recurring: Object, timestamp: int) -> tuple[int, int]:
     """The full period around a moment."""
-    number = number_after(anchor, recurring, moment)
-    return boundary(anchor, recurring, number - 1), boundary(anchor, recurring, number)
+    number = find_next_number(anchor, recurring, timestamp)
+    return compute_boundary(anchor, recurring, number - 1), compute_boundary(anchor, recurring, number)

@@ -1,21 +1,21 @@
 """Portal sessions, and what a person does on their hosted page. Verbs raise Refusal when it cannot be done."""
 
 from shared.dev.stripe_sandbox import cards, changes, collection, endings, payment_methods, subscriptions
-from shared.dev.stripe_sandbox.contract import skeleton
-from shared.dev.stripe_sandbox.customers import known
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal
-from shared.dev.stripe_sandbox.routes import PAGING, Call, page, route
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.contract import build_skeleton
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
-FEATURES = (
+FEATURE_PARAMS = (
     "features.customer_update features.invoice_history.enabled features.payment_method_update.enabled"
     " features.subscription_cancel.enabled features.subscription_cancel.mode"
     " features.subscription_cancel.proration_behavior features.subscription_update.enabled=false"
     " features.subscription_pause.enabled=false"
 )
-TAKES = (
-    f"{FEATURES} business_profile.headline business_profile.privacy_policy_url"
+ACCEPTED_PARAMS = (
+    f"{FEATURE_PARAMS} business_profile.headline business_profile.privacy_policy_url"
     " business_profile.terms_of_service_url default_return_url metadata name"
 )
 
@@ -26,23 +26,25 @@ TAKES = (
     "billing_portal.SessionCreateParams",
     "customer configuration return_url locale",
 )
-def create(call: Call) -> Object:
+def create_session(call: ApiCall) -> Object:
     account = call.account
-    if "customer" not in call.sent:
-        raise Refusal("Missing required param: customer.", code="parameter_missing", param="customer")
-    customer = known(account, call.get("customer"))
-    if "configuration" in call.sent:
-        chosen = fetch(account, "billing_portal.configuration", call.get("configuration"), "configuration")
+    if "customer" not in call.params:
+        raise ApiError("Missing required param: customer.", code="parameter_missing", param="customer")
+    customer = get_customer(account, call.get("customer"))
+    if "configuration" in call.params:
+        configuration = fetch_object(
+            account, "billing_portal.configuration", call.get("configuration"), "configuration"
+        )
     else:
-        chosen = _default(account)
-    session = make(
+        configuration = _get_default_configuration(account)
+    session = make_object(
         account,
         "billing_portal.session",
         customer=customer["id"],
-        configuration=chosen["id"],
+        configuration=configuration["id"],
         created=account.now(customer),
         locale=call.get("locale"),
-        return_url=call.get("return_url", chosen["default_return_url"]),
+        return_url=call.get("return_url", configuration["default_return_url"]),
     )
     session["url"] = f"{account.sandbox.base_url}/p/{session['id']}"
     account.put(session)
@@ -50,10 +52,12 @@ def create(call: Call) -> Object:
     return session
 
 
-@route("POST", "/v1/billing_portal/configurations", "billing_portal.ConfigurationCreateParams", TAKES)
-def create_configuration(call: Call) -> Object:
-    configuration = _blank(call.account)
-    _fill(configuration, call.sent)
+@route(
+    "POST", "/v1/billing_portal/configurations", "billing_portal.ConfigurationCreateParams", ACCEPTED_PARAMS
+)
+def create_configuration(call: ApiCall) -> Object:
+    configuration = _build_configuration(call.account)
+    _fill_configuration(configuration, call.params)
     call.account.put(configuration)
     call.account.emit("billing_portal.configuration.created", configuration)
     return configuration
@@ -63,20 +67,20 @@ def create_configuration(call: Call) -> Object:
     "POST",
     "/v1/billing_portal/configurations/{id}",
     "billing_portal.ConfigurationUpdateParams",
-    f"{TAKES} active",
+    f"{ACCEPTED_PARAMS} active",
 )
-def change_configuration(call: Call) -> Object:
-    configuration = fetch(call.account, "billing_portal.configuration", call.ids["id"])
-    before = visible(configuration)
+def change_configuration(call: ApiCall) -> Object:
+    configuration = fetch_object(call.account, "billing_portal.configuration", call.ids["id"])
+    previous = copy_visible(configuration)
     configuration["active"] = call.get("active", configuration["active"])
-    _fill(configuration, call.sent)
+    _fill_configuration(configuration, call.params)
     configuration["updated"] = call.account.now()
-    return update(call.account, configuration, "billing_portal.configuration.updated", before)
+    return save_change(call.account, configuration, "billing_portal.configuration.updated", previous)
 
 
 @route("GET", "/v1/billing_portal/configurations/{id}", "billing_portal.ConfigurationRetrieveParams")
-def retrieve_configuration(call: Call) -> Object:
-    return fetch(call.account, "billing_portal.configuration", call.ids["id"])
+def retrieve_configuration(call: ApiCall) -> Object:
+    return fetch_object(call.account, "billing_portal.configuration", call.ids["id"])
 
 
 @route(
@@ -85,83 +89,87 @@ def retrieve_configuration(call: Call) -> Object:
     "billing_portal.ConfigurationListParams",
     f"{PAGING} active is_default",
 )
-def list_configurations(call: Call) -> Object:
-    found = [
-        one
-        for one in call.account.all("billing_portal.configuration")
-        if all(one[name] == call.get(name, one[name]) for name in ("active", "is_default"))
+def list_configurations(call: ApiCall) -> Object:
+    configurations = [
+        configuration
+        for configuration in call.account.list_objects("billing_portal.configuration")
+        if all(
+            configuration[name] == call.get(name, configuration[name]) for name in ("active", "is_default")
+        )
     ]
-    return page(call, found, "configuration")
+    return paginate(call, configurations, "configuration")
 
 
-def replace_card(account: Account, customer: str, card: str) -> None:
+def replace_card(account: Account, customer_id: str, card_number: str) -> None:
     """Attach this card number as default; open invoices are paid with it, as the portal does."""
-    owner = known(account, customer)
-    chosen = cards.by_number(card)
-    cards.must_attach(chosen)
-    method = payment_methods.of(account, chosen, owner["id"])
-    before = visible(owner)
+    owner = get_customer(account, customer_id)
+    test_card = cards.find_by_number(card_number)
+    cards.require_attachable(test_card)
+    method = payment_methods.create_from_card(account, test_card, owner["id"])
+    previous = copy_visible(owner)
     owner["invoice_settings"] = {**owner["invoice_settings"], "default_payment_method": method["id"]}
-    update(account, owner, "customer.updated", before)
-    for one in account.of("subscription", customer):
-        if one["default_payment_method"] and one["status"] not in endings.OVER:
-            shown = visible(one)
-            one["default_payment_method"] = method["id"]
-            update(account, one, "customer.subscription.updated", shown)
-    for invoice in account.of("invoice", customer)[::-1]:
+    save_change(account, owner, "customer.updated", previous)
+    for subscription in account.list_for_customer("subscription", customer_id):
+        if subscription["default_payment_method"] and subscription["status"] not in endings.ENDED_STATUSES:
+            previous_subscription = copy_visible(subscription)
+            subscription["default_payment_method"] = method["id"]
+            save_change(account, subscription, "customer.subscription.updated", previous_subscription)
+    for invoice in account.list_for_customer("invoice", customer_id)[::-1]:
         if invoice["status"] == "open" and _is_collected(account, invoice):
-            collection.attempt(account, invoice, method)
+            collection.attempt_payment(account, invoice, method)
 
 
-def cancel(account: Account, subscription: str, configuration: Object | None = None) -> None:
+def cancel_subscription(account: Account, subscription_id: str, configuration: Object | None = None) -> None:
     """At the end of the period, or now: as the portal's configuration says; without one, the account's default."""
-    found = _running(account, subscription)
-    feature = (configuration or _default(account))["features"]["subscription_cancel"]
+    live_subscription = _fetch_live_subscription(account, subscription_id)
+    feature = (configuration or _get_default_configuration(account))["features"]["subscription_cancel"]
     if not feature["enabled"]:
-        raise Refusal("This portal does not offer to cancel.")
+        raise ApiError("This portal does not offer to cancel.")
     if feature["mode"] == "immediately":
         prorate = feature["proration_behavior"] != "none"
-        subscriptions.cancel_now(account, found, prorate=prorate, bills_now=prorate)
+        subscriptions.cancel_subscription(account, live_subscription, prorate=prorate, invoice_now=prorate)
     else:
-        changes.apply(account, found, {"cancel_at_period_end": True})
+        changes.apply_change(account, live_subscription, {"cancel_at_period_end": True})
 
 
-def resume(account: Account, subscription: str) -> None:
+def resume_subscription(account: Account, subscription_id: str) -> None:
     """Take a cancellation at period end back."""
-    found = _running(account, subscription)
-    if not found["cancel_at_period_end"]:
-        raise Refusal("This subscription is not set to end.")
-    changes.apply(account, found, {"cancel_at_period_end": False})
+    live_subscription = _fetch_live_subscription(account, subscription_id)
+    if not live_subscription["cancel_at_period_end"]:
+        raise ApiError("This subscription is not set to end.")
+    changes.apply_change(account, live_subscription, {"cancel_at_period_end": False})
 
 
-def _running(account: Account, subscription: str) -> Object:
-    found = fetch(account, "subscription", subscription)
-    if found["status"] in endings.OVER:
-        raise Refusal("This subscription has ended.")
-    return found
+def _fetch_live_subscription(account: Account, subscription_id: str) -> Object:
+    live_subscription = fetch_object(account, "subscription", subscription_id)
+    if live_subscription["status"] in endings.ENDED_STATUSES:
+        raise ApiError("This subscription has ended.")
+    return live_subscription
 
 
 def _is_collected(account: Account, invoice: Object) -> bool:
-    about = (invoice["parent"] or {}).get("subscription_details")
-    subscription = account.get("subscription", about["subscription"]) if about else None
-    return subscription is None or subscription["status"] not in endings.OVER
+    subscription_details = (invoice["parent"] or {}).get("subscription_details")
+    subscription = (
+        account.get("subscription", subscription_details["subscription"]) if subscription_details else None
+    )
+    return subscription is None or subscription["status"] not in endings.ENDED_STATUSES
 
 
-def _default(account: Account) -> Object:
+def _get_default_configuration(account: Account) -> Object:
     """The one of an account that was never given one offers everything but changes of plan."""
-    for one in account.all("billing_portal.configuration"):
-        if one["is_default"]:
-            return one
-    configuration = _blank(account)
+    for existing in account.list_objects("billing_portal.configuration"):
+        if existing["is_default"]:
+            return existing
+    configuration = _build_configuration(account)
     configuration["is_default"] = True
     return account.put(configuration)
 
 
-def _blank(account: Account) -> Object:
-    configuration = make(
+def _build_configuration(account: Account) -> Object:
+    configuration = make_object(
         account, "billing_portal.configuration", active=True, metadata={}, updated=account.now()
     )
-    features = skeleton("billing_portal.configuration")["features"]
+    features = build_skeleton("billing_portal.configuration")["features"]
     for name in ("invoice_history", "payment_method_update", "subscription_cancel"):
         features[name]["enabled"] = True
     features["subscription_cancel"]["proration_behavior"] = "none"
@@ -169,12 +177,15 @@ def _blank(account: Account) -> Object:
     return configuration
 
 
-def _fill(configuration: Object, sent: Object) -> None:
-    for name, feature in sent.get("features", {}).items():
+def _fill_configuration(configuration: Object, params: Object) -> None:
+    for name, feature in params.get("features", {}).items():
         configuration["features"][name] = {**configuration["features"][name], **feature}
-    if "business_profile" in sent:
-        configuration["business_profile"] = {**configuration["business_profile"], **sent["business_profile"]}
+    if "business_profile" in params:
+        configuration["business_profile"] = {
+            **configuration["business_profile"],
+            **params["business_profile"],
+        }
     for name in ("default_return_url", "name"):
-        if name in sent:
-            configuration[name] = sent[name] or None
-    merge_metadata(configuration, sent.get("metadata"))
+        if name in params:
+            configuration[name] = params[name] or None
+    merge_metadata(configuration, params.get("metadata"))

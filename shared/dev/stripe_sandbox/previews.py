@@ -3,114 +3,118 @@
 from copy import deepcopy
 from typing import Any
 
-from shared.dev.stripe_sandbox import bills, changes, drafts, subscriptions
-from shared.dev.stripe_sandbox.customers import known
-from shared.dev.stripe_sandbox.objects import fetch
-from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt
-from shared.dev.stripe_sandbox.routes import Call, route
+from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, subscriptions
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.objects import fetch_object
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
+from shared.dev.stripe_sandbox.routes import ApiCall, route
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox, new_id
 
-DETAILS = (
+DETAIL_PARAMS = (
     "items.id items.price items.quantity items.deleted items.metadata proration_behavior proration_date trial_end"
     " cancel_at_period_end cancel_at cancel_now billing_cycle_anchor.type=now|unchanged"
     " billing_mode.type=flexible metadata"
 )
-TAKES = " ".join(
+ACCEPTED_PARAMS = " ".join(
     [
         "customer subscription preview_mode currency",
-        *(f"subscription_details.{name}" for name in DETAILS.split()),
+        *(f"subscription_details.{name}" for name in DETAIL_PARAMS.split()),
     ]
 )
 
 
-@route("POST", "/v1/invoices/create_preview", "InvoiceCreatePreviewParams", TAKES)
-def create(call: Call) -> Object:
+@route("POST", "/v1/invoices/create_preview", "InvoiceCreatePreviewParams", ACCEPTED_PARAMS)
+def create_preview(call: ApiCall) -> Object:
     account, details = call.account, dict(call.get("subscription_details", {}))
     details.pop("billing_mode", None)
     if subscription_id := call.get("subscription"):
-        real = fetch(account, "subscription", subscription_id, "subscription")
-        if call.get("customer", real["customer"]) != real["customer"]:
-            raise Refusal("The subscription belongs to another customer.", param="customer")
-        copy = _copy(account, real["customer"])
-        invoice = _of_running(
-            copy, copy.objects["subscription"][real["id"]], details, call.get("preview_mode")
+        original = fetch_object(account, "subscription", subscription_id, "subscription")
+        if call.get("customer", original["customer"]) != original["customer"]:
+            raise ApiError("The subscription belongs to another customer.", param="customer")
+        copy = _copy_account(account, original["customer"])
+        invoice = _preview_change(
+            copy, copy.objects["subscription"][original["id"]], details, call.get("preview_mode")
         )
     elif details.get("items"):
-        copy = _copy(account, known(account, call.get("customer"))["id"])
-        invoice = _of_new(copy, {**details, "customer": call.get("customer")})
+        copy = _copy_account(account, get_customer(account, call.get("customer"))["id"])
+        invoice = _preview_new(copy, {**details, "customer": call.get("customer")})
     else:
-        raise Unbuilt("a preview of anything but a subscription")
-    return _shown(invoice, details)
+        raise UnsupportedError("a preview of anything but a subscription")
+    return _build_preview(invoice, details)
 
 
-def _of_running(copy: Account, subscription: Object, details: Object, mode: str | None) -> Object:
+def _preview_change(copy: Account, subscription: Object, details: Object, mode: str | None) -> Object:
     if subscription["status"] in ("canceled", "incomplete_expired"):
-        raise Refusal("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
     ends_now = details.pop("cancel_now", False)
     if ends_now:
-        return _ending(copy, subscription, details)
-    known_before = set(copy.objects.get("invoice", {}))
+        return _preview_cancellation(copy, subscription, details)
+    earlier_invoice_ids = set(copy.objects.get("invoice", {}))
     if details:
-        changes.apply(copy, subscription, details)
+        changes.apply_change(copy, subscription, details)
     for id_, invoice in copy.objects.get("invoice", {}).items():
-        if id_ not in known_before:
+        if id_ not in earlier_invoice_ids:
             return invoice
-    return _next(copy, subscription, mode)
+    return _preview_renewal(copy, subscription, mode)
 
 
-def _next(copy: Account, subscription: Object, mode: str | None) -> Object:
-    at = min(item["current_period_end"] for item in subscription["items"]["data"])
-    if subscription["cancel_at"] and subscription["cancel_at"] <= at:
-        raise Refusal("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+def _preview_renewal(copy: Account, subscription: Object, mode: str | None) -> Object:
+    renews_at = min(item["current_period_end"] for item in subscription["items"]["data"])
+    if subscription["cancel_at"] and subscription["cancel_at"] <= renews_at:
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
     trialing = subscription["status"] == "trialing"
     if mode == "recurring":
-        for item in drafts.pending_of(copy, subscription["customer"], subscription):
+        for item in drafts.list_pending_items(copy, subscription["customer"], subscription):
             item["invoice"] = "left out"
-    copy.moments[subscription["test_clock"]] = at
+    copy.clock_times[subscription["test_clock"]] = renews_at
     subscription["status"] = "active"
-    invoice = bills.renewal(copy, subscription, free=trialing)
+    invoice = billing_cycle.draft_renewal(copy, subscription, after_trial=trialing)
     if invoice is None:
-        raise Refusal("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
     return invoice
 
 
-def _ending(copy: Account, subscription: Object, details: Object) -> Object:
+def _preview_cancellation(copy: Account, subscription: Object, details: Object) -> Object:
     prorate = details.get("proration_behavior", "create_prorations") != "none"
-    subscriptions.cancel_now(copy, subscription, prorate=prorate, bills_now=True)
+    subscriptions.cancel_subscription(copy, subscription, prorate=prorate, invoice_now=True)
     invoice = copy.get("invoice", subscription["latest_invoice"])
     if invoice is None or invoice["status"] != "draft":
-        raise Refusal("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
     return invoice
 
 
-def _of_new(copy: Account, sent: Object) -> Object:
-    subscription = subscriptions.begin(copy, {**sent, "payment_behavior": "default_incomplete"})
+def _preview_new(copy: Account, params: Object) -> Object:
+    subscription = subscriptions.start_subscription(
+        copy, {**params, "payment_behavior": "default_incomplete"}
+    )
     invoice = copy.get("invoice", subscription["latest_invoice"])
     if invoice is None:
-        raise Refusal("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
     return invoice
 
 
-def _copy(account: Account, customer: str) -> Account:
+def _copy_account(account: Account, customer: str) -> Account:
     """Everything can be read; what belongs to the customer can be changed without a trace."""
-    copy = Account(Sandbox(clock=account.sandbox.clock), account.key, account.id, dry=True)
-    copy.moments = dict(account.moments)
-    copy.objects = {kind: dict(found) for kind, found in account.objects.items()}
+    copy = Account(Sandbox(clock=account.sandbox.clock), account.key, account.id, is_preview=True)
+    copy.clock_times = dict(account.clock_times)
+    copy.objects = {kind: dict(objects_by_id) for kind, objects_by_id in account.objects.items()}
     copy.objects["customer"][customer] = deepcopy(account.objects["customer"][customer])
     for kind in ("subscription", "invoice", "invoiceitem", "_meter_event"):
-        for one in account.of(kind, customer)[::-1]:
-            copy.learn(deepcopy(one))
+        for obj in account.list_for_customer(kind, customer)[::-1]:
+            copy.index_object(deepcopy(obj))
     for id_, coupon in account.objects.get("coupon", {}).items():
         copy.objects["coupon"][id_] = dict(coupon)
     return copy
 
 
-def _shown(invoice: Object, details: Object) -> Object:
-    shown: Any = {**invoice, "id": new_id("upcoming_in"), "automatically_finalizes_at": None}
-    about = shown["parent"]["subscription_details"]
+def _build_preview(invoice: Object, details: Object) -> Object:
+    preview: Any = {**invoice, "id": new_id("upcoming_in"), "automatically_finalizes_at": None}
+    subscription_details = preview["parent"]["subscription_details"]
     if "proration_date" in details:
-        about["subscription_proration_date"] = details["proration_date"]
-    for line in shown["lines"]["data"]:
-        line["invoice"] = shown["id"]
-    shown["lines"]["url"] = f"/v1/invoices/upcoming/lines?subscription={about['subscription']}"
-    return shown  # type: ignore[no-any-return]
+        subscription_details["subscription_proration_date"] = details["proration_date"]
+    for line in preview["lines"]["data"]:
+        line["invoice"] = preview["id"]
+    preview["lines"]["url"] = (
+        f"/v1/invoices/upcoming/lines?subscription={subscription_details['subscription']}"
+    )
+    return preview  # type: ignore[no-any-return]

@@ -6,47 +6,51 @@ from shared.dev.stripe_sandbox import amounts, lines, usage
 from shared.dev.stripe_sandbox.store import Account, Object
 
 
-def share(item: Object, moment: int) -> Decimal:
+def compute_share(item: Object, timestamp: int) -> Decimal:
     """How much of the item's period is still to come."""
     start, end = item["current_period_start"], item["current_period_end"]
-    return Decimal(end - moment) / Decimal(end - start)
+    return Decimal(end - timestamp) / Decimal(end - start)
 
 
-def credit(account: Account, subscription: Object, item: Object, moment: int) -> None:
+def credit_unused_time(account: Account, subscription: Object, item: Object, timestamp: int) -> None:
     """For what was really charged, which a change without proration left as it was."""
     basis = item["_basis"]
-    if basis is None or moment >= item["current_period_end"]:
+    if basis is None or timestamp >= item["current_period_end"]:
         return
-    amount = amounts.rounded(amounts.cost(basis["price"], basis["quantity"]) * share(item, moment))
+    amount = amounts.round_half_up(
+        amounts.compute_cost(basis["price"], basis["quantity"]) * compute_share(item, timestamp)
+    )
     if amount:
-        period = (moment, item["current_period_end"])
-        lines.proration(account, subscription, item, basis["price"], basis["quantity"], period, -amount)
+        period = (timestamp, item["current_period_end"])
+        lines.create_proration_item(
+            account, subscription, item, basis["price"], basis["quantity"], period, -amount
+        )
 
 
-def charge(account: Account, subscription: Object, item: Object, moment: int) -> None:
+def charge_remaining_time(account: Account, subscription: Object, item: Object, timestamp: int) -> None:
     price, quantity = item["price"], item["quantity"]
-    amount = amounts.rounded(amounts.cost(price, quantity) * share(item, moment))
+    amount = amounts.round_half_up(amounts.compute_cost(price, quantity) * compute_share(item, timestamp))
     if amount:
-        period = (moment, item["current_period_end"])
-        lines.proration(account, subscription, item, price, quantity, period, amount)
+        period = (timestamp, item["current_period_end"])
+        lines.create_proration_item(account, subscription, item, price, quantity, period, amount)
 
 
-def use_so_far(account: Account, subscription: Object, item: Object, moment: int) -> None:
+def bill_usage_so_far(account: Account, subscription: Object, item: Object, timestamp: int) -> None:
     """A metered item that goes away is billed for what was used until then."""
     start = max(item["current_period_start"], item["_since"])
-    quantity = usage.of_item(account, subscription, item, start, moment)
-    for units, _, amount in amounts.parts(item["price"], quantity):
+    quantity = usage.get_item_usage(account, subscription, item, start, timestamp)
+    for units, _, amount in amounts.compute_cost_parts(item["price"], quantity):
         if amount:
-            lines.pending(
+            lines.create_pending_item(
                 account,
                 customer=subscription["customer"],
                 subscription=subscription,
                 item=item,
                 price=item["price"],
                 quantity=units,
-                period=(start, moment),
+                period=(start, timestamp),
                 amount=amount,
-                description=f"{units} × {lines.name_of(account, item['price'])}, used until {lines.day(moment)}",
+                description=f"{units} × {lines.get_product_name(account, item['price'])}, used until {lines.format_day(timestamp)}",
             )
 
 

@@ -1,58 +1,58 @@
 """What time does to a subscription: the trial ends, a period ends, the end comes."""
 
-from shared.dev.stripe_sandbox import bills, collection, endings, payments
-from shared.dev.stripe_sandbox.objects import update
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox import billing_cycle, collection, endings, payments
+from shared.dev.stripe_sandbox.objects import save_change
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
-def warn(account: Account, subscription: Object) -> None:
+def emit_trial_warning(account: Account, subscription: Object) -> None:
     """Three days before the trial ends; at once, if it is shorter."""
     subscription["_warned"] = True
     account.put(subscription)
     account.emit("customer.subscription.trial_will_end", subscription)
 
 
-def expire(account: Account, subscription: Object) -> None:
+def expire_incomplete(account: Account, subscription: Object) -> None:
     """Nobody paid the first invoice for 23 hours."""
-    endings.expire(account, subscription)
+    endings.expire_subscription(account, subscription)
     invoice = account.get("invoice", subscription["latest_invoice"])
     if invoice is not None and invoice["status"] == "open":
-        collection.close(account, invoice, "void")
+        collection.close_invoice(account, invoice, "void")
 
 
-def collect_again(account: Account, subscription: Object) -> None:
-    before = visible(subscription)
+def resume_collection(account: Account, subscription: Object) -> None:
+    previous = copy_visible(subscription)
     subscription["pause_collection"] = None
-    update(account, subscription, "customer.subscription.updated", before)
+    save_change(account, subscription, "customer.subscription.updated", previous)
 
 
-def end(account: Account, subscription: Object) -> None:
+def end_as_scheduled(account: Account, subscription: Object) -> None:
     """As planned, at the end of a period: what was used in it is still billed."""
     if subscription["status"] in ("active", "past_due"):
-        invoice = bills.renewal(account, subscription, ends=True)
+        invoice = billing_cycle.draft_renewal(account, subscription, is_final=True)
         if invoice is not None:
             invoice["_last"] = True
             account.put(invoice)
-    endings.end(account, subscription)
+    endings.end_subscription(account, subscription)
 
 
-def renew(account: Account, subscription: Object) -> None:
+def renew_subscription(account: Account, subscription: Object) -> None:
     if subscription["status"] == "trialing":
         _end_trial(account, subscription)
         return
-    before = visible(subscription)
-    bills.renewal(account, subscription)
-    update(account, subscription, "customer.subscription.updated", before)
+    previous = copy_visible(subscription)
+    billing_cycle.draft_renewal(account, subscription)
+    save_change(account, subscription, "customer.subscription.updated", previous)
 
 
 def _end_trial(account: Account, subscription: Object) -> None:
-    method = payments.default_of(account, subscription)
-    otherwise = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
-    if method is None and otherwise == "cancel":
-        endings.end(account, subscription)
+    method = payments.get_default_method_id(account, subscription)
+    missing_method_behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if method is None and missing_method_behavior == "cancel":
+        endings.end_subscription(account, subscription)
         return
-    before = visible(subscription)
-    if method is None and otherwise == "pause":
+    previous = copy_visible(subscription)
+    if method is None and missing_method_behavior == "pause":
         subscription["status"] = "paused"
         subscription["status_details"] = {
             "paused": {
@@ -63,8 +63,8 @@ def _end_trial(account: Account, subscription: Object) -> None:
         }
         account.put(subscription)
         account.emit("customer.subscription.paused", subscription)
-        update(account, subscription, "customer.subscription.updated", before)
+        save_change(account, subscription, "customer.subscription.updated", previous)
         return
     subscription["status"] = "active"
-    bills.renewal(account, subscription, free=True)
-    update(account, subscription, "customer.subscription.updated", before)
+    billing_cycle.draft_renewal(account, subscription, after_trial=True)
+    save_change(account, subscription, "customer.subscription.updated", previous)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class File:
+class ObjectFile:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.execute("pragma journal_mode = wal")
@@ -17,12 +17,12 @@ class File:
             " (place integer primary key, account text, kind text, id text, body text, unique (account, kind, id))"
         )
 
-    def objects(self) -> Iterable[tuple[str, dict[str, Any]]]:
+    def read_objects(self) -> Iterable[tuple[str, dict[str, Any]]]:
         """With their account's key, in the order in which they were made."""
         for key, body in self._db.execute("select account, body from object order by place"):
             yield key, json.loads(body)
 
-    def keep(self, rows: Iterable[tuple[str, str, str, dict[str, Any] | None]]) -> None:
+    def write_objects(self, rows: Iterable[tuple[str, str, str, dict[str, Any] | None]]) -> None:
         """A body of None: the object is gone."""
         with self._db:
             for key, kind, id_, body in rows:

@@ -5,11 +5,11 @@ for good when nobody tries for 23 hours. With `resume_on_payment_success` it is 
 paused until that succeeds.
 """
 
-from shared.dev.stripe_sandbox import bills, collection, subscriptions
-from shared.dev.stripe_sandbox.objects import fetch, update
-from shared.dev.stripe_sandbox.refusals import Refusal
-from shared.dev.stripe_sandbox.routes import Call, route
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox import billing_cycle, collection, subscriptions
+from shared.dev.stripe_sandbox.objects import fetch_object, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.routes import ApiCall, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
 @route(
@@ -18,32 +18,34 @@ from shared.dev.stripe_sandbox.store import Account, Object, visible
     "SubscriptionResumeParams",
     "billing_cycle_anchor.type=now proration_behavior payment_behavior=resume_on_payment_success|resume_on_payment_attempt",
 )
-def resume(call: Call) -> Object:
+def resume_subscription(call: ApiCall) -> Object:
     account = call.account
-    subscription = fetch(account, "subscription", call.ids["id"])
+    subscription = fetch_object(account, "subscription", call.ids["id"])
     if subscription["status"] != "paused" or subscription.get("_resumption"):
-        raise Refusal("The subscription is not paused, or is about to resume.", code="resource_invalid_state")
-    before = visible(subscription)
-    bills.restart(account, subscription, account.now(subscription))
-    if not subscriptions.due_at_first(account, subscription):
+        raise ApiError(
+            "The subscription is not paused, or is about to resume.", code="resource_invalid_state"
+        )
+    previous = copy_visible(subscription)
+    billing_cycle.restart_periods(account, subscription, account.now(subscription))
+    if not subscriptions.compute_first_charge(account, subscription):
         subscription |= {"status": "active", "status_details": None}
         account.put(subscription)
         account.emit("customer.subscription.resumed", subscription)
-        update(account, subscription, "customer.subscription.updated", before)
-        bills.first_of_period(account, subscription, "subscription_update")
+        save_change(account, subscription, "customer.subscription.updated", previous)
+        billing_cycle.bill_first_period(account, subscription, "subscription_update")
         return subscription
-    invoice = bills.first_of_period(account, subscription, "subscription_update", tries=False)
+    invoice = billing_cycle.bill_first_period(account, subscription, "subscription_update", charge_now=False)
     assert invoice is not None  # something is due
     subscription["_resumption"] = invoice["id"]
-    tries = call.get("payment_behavior") == "resume_on_payment_success"
-    invoice["auto_advance"] = tries
+    charge_now = call.get("payment_behavior") == "resume_on_payment_success"
+    invoice["auto_advance"] = charge_now
     account.put(invoice)
-    update(account, subscription, "customer.subscription.updated", before)
-    if tries:
-        collection.attempt(account, invoice)
+    save_change(account, subscription, "customer.subscription.updated", previous)
+    if charge_now:
+        collection.attempt_payment(account, invoice)
     return subscription
 
 
-def give_up(account: Account, subscription: Object) -> None:
+def void_unpaid_resumption(account: Account, subscription: Object) -> None:
     """Nobody tried to pay for 23 hours."""
-    collection.close(account, account.objects["invoice"][subscription["_resumption"]], "void")
+    collection.close_invoice(account, account.objects["invoice"][subscription["_resumption"]], "void")

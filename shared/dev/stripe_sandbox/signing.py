@@ -6,29 +6,29 @@ import json
 import time
 from collections.abc import Sequence
 
-from shared.dev.stripe_sandbox.store import Account, Object, new_id, visible
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible, new_id
 
 
-def payload(event: Object, endpoint: Object) -> bytes:
+def build_payload(event: Object, endpoint: Object) -> bytes:
     """In the API version of the endpoint, indented as Stripe's are."""
     version = endpoint.get("api_version") or event["api_version"]
-    return json.dumps(visible(event) | {"api_version": version}, indent=2).encode()
+    return json.dumps(copy_visible(event) | {"api_version": version}, indent=2).encode()
 
 
-def signature(body: bytes, secrets: Sequence[str], stamp: int) -> str:
+def build_signature_header(body: bytes, secrets: Sequence[str], stamp: int) -> str:
     """The value of `Stripe-Signature`: one `v1` for each secret."""
     signed = b"%d.%b" % (stamp, body)
     marks = [hmac.digest(secret.encode(), signed, hashlib.sha256).hex() for secret in secrets]
     return ",".join([f"t={stamp}", *(f"v1={mark}" for mark in marks)])
 
 
-def secrets_of(endpoint: Object, now: float) -> list[str]:
+def list_secrets(endpoint: Object, now: float) -> list[str]:
     """Newest first; the one before it while the roll lasts."""
     rolling = endpoint.get("_old_secret_until", 0) > now
     return [endpoint["_secret"], *([endpoint["_old_secret"]] if rolling else [])]
 
 
-def roll(account: Account, endpoint: Object, overlap_s: float) -> str:
+def roll_secret(account: Account, endpoint: Object, overlap_s: float) -> str:
     """A new secret. Both sign for a while, so that the receiver can follow without losing an event."""
     endpoint |= {
         "_old_secret": endpoint["_secret"],

@@ -17,52 +17,52 @@ from shared.dev.stripe_sandbox import (
     pages,
     timeline,
 )
-from shared.dev.stripe_sandbox.deliveries import Deliveries
-from shared.dev.stripe_sandbox.outage import Outage
+from shared.dev.stripe_sandbox.deliveries import DeliveryQueue
+from shared.dev.stripe_sandbox.outage import OutageMiddleware
 from shared.dev.stripe_sandbox.store import Sandbox
 
 TICK_S = 1.0
 log = structlog.get_logger()
 
 
-def app(sandbox: Sandbox, deliveries: Deliveries) -> Starlette:
+def build_app(sandbox: Sandbox, deliveries: DeliveryQueue) -> Starlette:
     """To be mounted where `sandbox.base_url` says."""
     return Starlette(
         routes=[
-            *pages.ROUTES,
-            *control.routes(sandbox, deliveries),
-            *hosted_checkout.routes(sandbox),
-            *hosted_portal.routes(sandbox),
-            *hosted_invoice.routes(sandbox),
-            Mount("/", Outage(api.app(sandbox), sandbox)),
+            *pages.ASSET_ROUTES,
+            *control.build_routes(sandbox, deliveries),
+            *hosted_checkout.build_routes(sandbox),
+            *hosted_portal.build_routes(sandbox),
+            *hosted_invoice.build_routes(sandbox),
+            Mount("/", OutageMiddleware(api.build_app(sandbox), sandbox)),
         ]
     )
 
 
 @asynccontextmanager
-async def running(sandbox: Sandbox, deliveries: Deliveries) -> AsyncIterator[None]:
+async def run_background_tasks(sandbox: Sandbox, deliveries: DeliveryQueue) -> AsyncIterator[None]:
     """Deliveries go out and time passes; at the end everything is written."""
-    work = [asyncio.create_task(deliveries.run()), asyncio.create_task(_time_passes(sandbox))]
-    for one in work:
-        one.add_done_callback(_not_silently)
+    tasks = [asyncio.create_task(deliveries.run()), asyncio.create_task(_tick_accounts(sandbox))]
+    for task in tasks:
+        task.add_done_callback(_log_failure)
     try:
         yield
     finally:
-        for one in work:
-            one.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await deliveries.close()
         sandbox.close()
 
 
-async def _time_passes(sandbox: Sandbox) -> None:
+async def _tick_accounts(sandbox: Sandbox) -> None:
     while True:
         await asyncio.sleep(TICK_S)
         for account in list(sandbox.accounts.values()):
-            timeline.tick(account)
+            timeline.run_due_steps(account)
         sandbox.save()
 
 
-def _not_silently(work: asyncio.Task[None]) -> None:
-    if not work.cancelled() and work.exception() is not None:
-        log.error("stripe sandbox: its work beside requests ended", exc_info=work.exception())
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("stripe sandbox: its work beside requests ended", exc_info=task.exception())

@@ -1,57 +1,58 @@
 """How a subscription stands after an invoice was paid, or was not."""
 
-from shared.dev.stripe_sandbox.objects import update
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.objects import save_change
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
-def subscription_of(account: Account, invoice: Object) -> Object | None:
-    about = (invoice["parent"] or {}).get("subscription_details")
-    return account.get("subscription", about["subscription"]) if about else None
+def get_subscription(account: Account, invoice: Object) -> Object | None:
+    subscription_details = (invoice["parent"] or {}).get("subscription_details")
+    return account.get("subscription", subscription_details["subscription"]) if subscription_details else None
 
 
-def settled(account: Account, invoice: Object) -> None:
+def apply_closed_invoice(account: Account, invoice: Object) -> None:
     """Paid, void or uncollectible: nothing is open on it any more."""
-    subscription = subscription_of(account, invoice)
-    paid = invoice["status"] == "paid"
+    subscription = get_subscription(account, invoice)
+    is_paid = invoice["status"] == "paid"
     if subscription is not None:
-        status, before = subscription["status"], visible(subscription)
-        if (status == "incomplete" and paid and invoice["billing_reason"] == "subscription_create") or (
+        status, previous = subscription["status"], copy_visible(subscription)
+        if (status == "incomplete" and is_paid and invoice["billing_reason"] == "subscription_create") or (
             status in ("past_due", "unpaid") and subscription["latest_invoice"] == invoice["id"]
         ):
             subscription["status"] = "active"
         elif subscription.get("_resumption") == invoice["id"]:
             subscription["_resumption"] = None
             if invoice["status"] != "void":
-                _resumed(account, subscription, "active")
-        update(account, subscription, "customer.subscription.updated", before)
-    _delinquent(account, invoice["customer"])
+                _mark_resumed(account, subscription, "active")
+        save_change(account, subscription, "customer.subscription.updated", previous)
+    _update_delinquency(account, invoice["customer"])
 
 
-def failed(account: Account, invoice: Object) -> None:
-    subscription = subscription_of(account, invoice)
+def apply_failed_payment(account: Account, invoice: Object) -> None:
+    subscription = get_subscription(account, invoice)
     if subscription is not None:
-        before = visible(subscription)
+        previous = copy_visible(subscription)
         if subscription["status"] == "active":
             subscription["status"] = "past_due"
         elif subscription.get("_resumption") == invoice["id"] and not invoice["auto_advance"]:
             subscription["_resumption"] = None
-            _resumed(account, subscription, "past_due")
-        update(account, subscription, "customer.subscription.updated", before)
-    _delinquent(account, invoice["customer"])
+            _mark_resumed(account, subscription, "past_due")
+        save_change(account, subscription, "customer.subscription.updated", previous)
+    _update_delinquency(account, invoice["customer"])
 
 
-def _resumed(account: Account, subscription: Object, status: str) -> None:
+def _mark_resumed(account: Account, subscription: Object, status: str) -> None:
     subscription |= {"status": status, "status_details": None}
     account.put(subscription)
     account.emit("customer.subscription.resumed", subscription)
 
 
-def _delinquent(account: Account, customer_id: str) -> None:
+def _update_delinquency(account: Account, customer_id: str) -> None:
     customer = account.objects["customer"][customer_id]
     if customer.get("deleted"):
         return
-    before = visible(customer)
+    previous = copy_visible(customer)
     customer["delinquent"] = any(
-        one["status"] == "open" and one["attempted"] for one in account.of("invoice", customer_id)
+        invoice["status"] == "open" and invoice["attempted"]
+        for invoice in account.list_for_customer("invoice", customer_id)
     )
-    update(account, customer, "customer.updated", before)
+    save_change(account, customer, "customer.updated", previous)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.dev.stripe_sandbox.contract import API_VERSION, skeleton
-from shared.dev.stripe_sandbox.repository import File
+from shared.dev.stripe_sandbox.contract import API_VERSION, build_skeleton
+from shared.dev.stripe_sandbox.repository import ObjectFile
 
 Object = dict[str, Any]
-SHOWN = 10
+MAX_NESTED_ITEMS = 10
 
 
 @dataclass
-class Request:
+class RequestInfo:
     """The call that is being answered; what the clock does by itself has none."""
 
     id: str | None = None
@@ -47,92 +47,96 @@ class Account:
     id: str
     livemode: bool = False
     objects: dict[str, dict[str, Object]] = field(default_factory=dict)
-    on_event: "list[Callable[[Account, Object], None]]" = field(default_factory=list)
+    event_listeners: "list[Callable[[Account, Object], None]]" = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    request: Request = field(default_factory=Request)
-    moments: dict[str | None, int] = field(default_factory=dict)
-    owned: dict[tuple[str, str], dict[str, Object]] = field(default_factory=dict)  # by kind and customer
-    touched: dict[tuple[str, str], None] = field(default_factory=dict)  # whose time has to be planned anew
-    agenda: "dict[str | None, list[Due]]" = field(
+    request: RequestInfo = field(default_factory=RequestInfo)
+    clock_times: dict[str | None, int] = field(default_factory=dict)
+    objects_by_customer: dict[tuple[str, str], dict[str, Object]] = field(
+        default_factory=dict
+    )  # by kind and customer
+    unplanned_keys: dict[tuple[str, str], None] = field(
+        default_factory=dict
+    )  # whose time has to be planned anew
+    agenda: "dict[str | None, list[AgendaEntry]]" = field(
         default_factory=dict
     )  # a heap per test clock, None: real time
-    dry: bool = False  # a copy to preview on: invoices are drafted and nobody pays
+    is_preview: bool = False  # a copy to preview on: invoices are drafted and nobody pays
 
     @property
     def settings(self) -> Object:
         """Of the account, changed by the control page; call `put(settings)` afterwards."""
         return self.objects["_settings"]["settings"]
 
-    def now(self, of: Object | str | None = None) -> int:
+    def now(self, subject: Object | str | None = None) -> int:
         """The time of an object or customer: of its test clock, else the account's. Due things happen at their own."""
-        clock = self.clock_of(of)
-        if clock in self.moments:
-            return self.moments[clock]
+        clock = self.get_clock_id(subject)
+        if clock in self.clock_times:
+            return self.clock_times[clock]
         if clock is not None:
             return int(self.objects["test_helpers.test_clock"][clock]["frozen_time"])
         return int(self.sandbox.clock()) + int(self.settings["offset"])
 
-    def clock_of(self, of: Object | str | None) -> str | None:
+    def get_clock_id(self, subject: Object | str | None) -> str | None:
         """The test clock that an object (or the customer it belongs to) lives by."""
-        if of is None:
+        if subject is None:
             return None
-        if isinstance(of, str):
-            of = self.objects.get("customer", {}).get(of)
-            return of.get("test_clock") if of else None
-        if of.get("object") == "test_helpers.test_clock":
-            return str(of["id"])
-        if of.get("test_clock"):
-            return str(of["test_clock"])
-        return self.clock_of(of["customer"]) if isinstance(of.get("customer"), str) else None
+        if isinstance(subject, str):
+            subject = self.objects.get("customer", {}).get(subject)
+            return subject.get("test_clock") if subject else None
+        if subject.get("object") == "test_helpers.test_clock":
+            return str(subject["id"])
+        if subject.get("test_clock"):
+            return str(subject["test_clock"])
+        return self.get_clock_id(subject["customer"]) if isinstance(subject.get("customer"), str) else None
 
     def put(self, obj: Object) -> Object:
         """New or changed: objects are changed in place and put again, so that they are written."""
-        self.learn(obj)
-        self.sandbox.changed.add((self.key, obj["object"], obj["id"]))
+        self.index_object(obj)
+        self.sandbox.changed_keys.add((self.key, obj["object"], obj["id"]))
         return obj
 
-    def learn(self, obj: Object) -> None:
+    def index_object(self, obj: Object) -> None:
         """Where it is found, and that its time has to be planned."""
         kind, id_, customer = obj["object"], obj["id"], obj.get("customer")
         self.objects.setdefault(kind, {})[id_] = obj
         if isinstance(customer, str):
-            self.owned.setdefault((kind, customer), {})[id_] = obj
-        if kind in TIMED:
-            self.touched[kind, id_] = None
+            self.objects_by_customer.setdefault((kind, customer), {})[id_] = obj
+        if kind in TIMED_KINDS:
+            self.unplanned_keys[kind, id_] = None
 
     def get(self, kind: str, id_: str | None) -> Object | None:
         return self.objects.get(kind, {}).get(id_ or "")
 
-    def all(self, kind: str) -> list[Object]:
+    def list_objects(self, kind: str) -> list[Object]:
         """Newest first, as Stripe lists."""
         return list(self.objects.get(kind, {}).values())[::-1]
 
-    def of(self, kind: str, customer: str) -> list[Object]:
+    def list_for_customer(self, kind: str, customer: str) -> list[Object]:
         """All of a customer, newest first."""
-        found = self.owned.get((kind, customer), {}).values()
-        return [one for one in found if one.get("customer") == customer][::-1]
+        objects = self.objects_by_customer.get((kind, customer), {}).values()
+        return [obj for obj in objects if obj.get("customer") == customer][::-1]
 
-    def drop(self, kind: str, id_: str) -> None:
-        gone = self.objects[kind].pop(id_)
-        self.owned.get((kind, gone.get("customer") or ""), {}).pop(id_, None)
-        self.sandbox.changed.add((self.key, kind, id_))
+    def delete_object(self, kind: str, id_: str) -> None:
+        removed = self.objects[kind].pop(id_)
+        self.objects_by_customer.get((kind, removed.get("customer") or ""), {}).pop(id_, None)
+        self.sandbox.changed_keys.add((self.key, kind, id_))
 
     def emit(self, kind: str, subject: Object, previous: Object | None = None) -> Object:
         """The event that something happened, with the object as it is now."""
-        event = skeleton("event", id=new_id("evt"), type=kind, created=self.now(subject))
-        event["data"] = {"object": visible(subject)}
+        event = build_skeleton("event", id=new_id("evt"), type=kind, created=self.now(subject))
+        event["data"] = {"object": copy_visible(subject)}
         if previous is not None:
-            event["data"]["previous_attributes"] = visible(previous)
+            event["data"]["previous_attributes"] = copy_visible(previous)
         event["api_version"] = API_VERSION
         event["request"] = {"id": self.request.id, "idempotency_key": self.request.idempotency_key}
         event["pending_webhooks"] = sum(
-            one["status"] == "enabled" and not {kind, "*"}.isdisjoint(one["enabled_events"])
-            for one in self.all("webhook_endpoint")
+            endpoint["status"] == "enabled" and not {kind, "*"}.isdisjoint(endpoint["enabled_events"])
+            for endpoint in self.list_objects("webhook_endpoint")
         )
         event["_at"] = self.now()
         self.put(event)
-        for tell in self.on_event:
-            tell(self, event)
+        for listener in self.event_listeners:
+            listener(self, event)
         return event
 
 
@@ -148,71 +152,75 @@ class Sandbox:
         self.base_url = base_url
         self.clock = clock
         self.accounts: dict[str, Account] = {}
-        self.on_account: list[Callable[[Account], None]] = []  # told of every account on first sight
-        self.changed: set[tuple[str, str, str]] = set()
-        self._file = File(path) if path else None
-        for key, body in self._file.objects() if self._file else ():
-            self._known(key).learn(body)
+        self.account_listeners: list[Callable[[Account], None]] = []  # told of every account on first sight
+        self.changed_keys: set[tuple[str, str, str]] = set()
+        self._file = ObjectFile(path) if path else None
+        for key, body in self._file.read_objects() if self._file else ():
+            self._get_or_create_account(key).index_object(body)
 
-    def account(self, key: str) -> Account:
+    def get_account(self, key: str) -> Account:
         """Of any test key, made on first sight."""
-        known = key in self.accounts
-        account = self._known(key)
-        if not known:
-            for tell in self.on_account:
-                tell(account)
+        is_known = key in self.accounts
+        account = self._get_or_create_account(key)
+        if not is_known:
+            for listener in self.account_listeners:
+                listener(account)
         return account
 
-    def listen(self, tell: Callable[[Account, Object], None]) -> None:
+    def add_event_listener(self, listener: Callable[[Account, Object], None]) -> None:
         """Every event of every account, those that are still to come included."""
         for account in self.accounts.values():
-            account.on_event.append(tell)
-        self.on_account.append(lambda account: account.on_event.append(tell))
+            account.event_listeners.append(listener)
+        self.account_listeners.append(lambda account: account.event_listeners.append(listener))
 
-    def find(self, kind: str, id_: str) -> tuple[Account, Object] | None:
+    def find_object(self, kind: str, id_: str) -> tuple[Account, Object] | None:
         """For pages that know an id but no key."""
         for account in self.accounts.values():
-            if (found := account.get(kind, id_)) is not None:
-                return account, found
+            if (obj := account.get(kind, id_)) is not None:
+                return account, obj
         return None
 
     def save(self) -> None:
         """Write what changed; after every request and every tick."""
-        changed, self.changed = self.changed, set()
-        if self._file and changed:
-            self._file.keep((*one, self.accounts[one[0]].get(*one[1:])) for one in changed)
+        changed_keys, self.changed_keys = self.changed_keys, set()
+        if self._file and changed_keys:
+            self._file.write_objects((*key, self.accounts[key[0]].get(*key[1:])) for key in changed_keys)
 
     def close(self) -> None:
         self.save()
         if self._file:
             self._file.close()
 
-    def _known(self, key: str) -> Account:
+    def _get_or_create_account(self, key: str) -> Account:
         if key not in self.accounts:
             name = hashlib.sha256(key.encode()).hexdigest()[:16]
             account = self.accounts[key] = Account(self, key, f"acct_{name}")
-            account.objects["_settings"] = {"settings": {**DEFAULTS, "object": "_settings", "id": "settings"}}
+            account.objects["_settings"] = {
+                "settings": {**DEFAULT_SETTINGS, "object": "_settings", "id": "settings"}
+            }
         return self.accounts[key]
 
 
-Due = tuple[int, int, int, str, str]  # when, what comes first in the same second, a number, kind and id
-TIMED = {"checkout.session", "invoice", "subscription"}
+AgendaEntry = tuple[
+    int, int, int, str, str
+]  # when, what comes first in the same second, a number, kind and id
+TIMED_KINDS = {"checkout.session", "invoice", "subscription"}
 # Of an account. `retry_days` lie between one try to collect an invoice and the next; after the last one,
 # a subscription becomes what `after_retries` says: unpaid, canceled, or it stays past_due.
-DEFAULTS: Object = {"offset": 0, "retry_days": [3, 5, 7], "after_retries": "unpaid"}
+DEFAULT_SETTINGS: Object = {"offset": 0, "retry_days": [3, 5, 7], "after_retries": "unpaid"}
 
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
-def visible(value: Any, nested: bool = False) -> Any:
+def copy_visible(value: Any, nested: bool = False) -> Any:
     """A copy of what the outside sees. Lists inside of objects show their first ten, as Stripe's do."""
     if isinstance(value, dict):
-        shown = {key: visible(each, True) for key, each in value.items() if not key.startswith("_")}
-        if nested and shown.get("object") == "list" and len(shown["data"]) > SHOWN:
-            shown |= {"data": shown["data"][:SHOWN], "has_more": True}
-        return shown
+        public = {key: copy_visible(item, True) for key, item in value.items() if not key.startswith("_")}
+        if nested and public.get("object") == "list" and len(public["data"]) > MAX_NESTED_ITEMS:
+            public |= {"data": public["data"][:MAX_NESTED_ITEMS], "has_more": True}
+        return public
     if isinstance(value, list):
-        return [visible(each, True) for each in value]
+        return [copy_visible(item, True) for item in value]
     return value

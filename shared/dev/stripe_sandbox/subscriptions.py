@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.dev.stripe_sandbox import (
-    bills,
+    billing_cycle,
     changes,
     collection,
     coupons,
@@ -14,79 +14,79 @@ from shared.dev.stripe_sandbox import (
     periods,
     prorations,
 )
-from shared.dev.stripe_sandbox.customers import known
-from shared.dev.stripe_sandbox.objects import fetch, make, merge_metadata, update
-from shared.dev.stripe_sandbox.refusals import Refusal, Unbuilt, declined
-from shared.dev.stripe_sandbox.routes import PAGING, Call, embedded, page, route, within
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, card_declined_error
+from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, build_list, is_within, paginate, route
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 DAY = 86_400
-ITEMS = "items.price items.quantity items.metadata"
-BOTH = (
-    f"{ITEMS} metadata description default_payment_method trial_end trial_settings cancel_at_period_end cancel_at"
+ITEM_PARAMS = "items.price items.quantity items.metadata"
+SHARED_PARAMS = (
+    f"{ITEM_PARAMS} metadata description default_payment_method trial_end trial_settings cancel_at_period_end cancel_at"
     " proration_behavior off_session discounts.coupon discounts.discount"
     " collection_method=charge_automatically automatic_tax.enabled=false"
 )
-CREATE = (
-    f"{BOTH} customer trial_period_days currency billing_cycle_anchor billing_mode.type=flexible"
+CREATE_PARAMS = (
+    f"{SHARED_PARAMS} customer trial_period_days currency billing_cycle_anchor billing_mode.type=flexible"
     " payment_behavior=allow_incomplete|default_incomplete|error_if_incomplete"
     " payment_settings.payment_method_types=card payment_settings.save_default_payment_method=off"
 )
-UPDATE = (
-    f"{BOTH} items.id items.deleted proration_date pause_collection cancellation_details.comment"
+UPDATE_PARAMS = (
+    f"{SHARED_PARAMS} items.id items.deleted proration_date pause_collection cancellation_details.comment"
     " cancellation_details.feedback billing_cycle_anchor.type"
     " payment_behavior=allow_incomplete|error_if_incomplete"
 )
 
 
-@route("POST", "/v1/subscriptions", "SubscriptionCreateParams", CREATE)
-def create(call: Call) -> Object:
-    return begin(call.account, call.sent)
+@route("POST", "/v1/subscriptions", "SubscriptionCreateParams", CREATE_PARAMS)
+def create_on_request(call: ApiCall) -> Object:
+    return start_subscription(call.account, call.params)
 
 
-def begin(account: Account, sent: Object) -> Object:
-    customer = known(account, sent.get("customer"))
-    subscription = _build(account, customer, sent)
-    method = account.get("payment_method", payments.default_of(account, subscription))
-    behavior = sent.get("payment_behavior", "allow_incomplete")
-    preview = due_at_first(account, subscription)
+def start_subscription(account: Account, params: Object) -> Object:
+    customer = get_customer(account, params.get("customer"))
+    subscription = _build_subscription(account, customer, params)
+    method = account.get("payment_method", payments.get_default_method_id(account, subscription))
+    behavior = params.get("payment_behavior", "allow_incomplete")
+    preview = compute_first_charge(account, subscription)
     if preview and behavior != "default_incomplete":
         if method is None:
-            raise Refusal(
+            raise ApiError(
                 "This customer has no attached payment source or default payment method. Please consider adding"
                 " a default payment method.",
                 code="resource_missing",
             )
-        if behavior == "error_if_incomplete" and not payments.would_pay(account, customer["id"], method):
-            raise declined("Your card was declined.", "generic_decline")
-    subscription["discounts"] = coupons.redeem(
-        account, customer["id"], subscription, sent.get("discounts") or []
+        if behavior == "error_if_incomplete" and not payments.can_pay(account, customer["id"], method):
+            raise card_declined_error("Your card was declined.", "generic_decline")
+    subscription["discounts"] = coupons.redeem_coupons(
+        account, customer["id"], subscription, params.get("discounts") or []
     )
     if subscription["status"] != "trialing":
         subscription["status"] = "incomplete" if preview else "active"
     if customer["currency"] is None:
-        before = visible(customer)
+        previous = copy_visible(customer)
         customer["currency"] = subscription["currency"]
-        update(account, customer, "customer.updated", before)
+        save_change(account, customer, "customer.updated", previous)
     account.put(subscription)
-    invoice = bills.first_draft(account, subscription, "subscription_create")
+    invoice = billing_cycle.draft_first_invoice(account, subscription, "subscription_create")
     account.emit("customer.subscription.created", subscription)
-    if account.dry:
+    if account.is_preview:
         return subscription
     if invoice is not None:
-        collection.go_on(account, invoice, tries=behavior != "default_incomplete")
+        collection.finalize_and_collect(account, invoice, charge_now=behavior != "default_incomplete")
     return subscription
 
 
 @route("GET", "/v1/subscriptions/{id}", "SubscriptionRetrieveParams")
-def retrieve(call: Call) -> Object:
-    return fetch(call.account, "subscription", call.ids["id"])
+def retrieve_subscription(call: ApiCall) -> Object:
+    return fetch_object(call.account, "subscription", call.ids["id"])
 
 
-@route("POST", "/v1/subscriptions/{id}", "SubscriptionUpdateParams", UPDATE)
-def change(call: Call) -> Object:
-    subscription = fetch(call.account, "subscription", call.ids["id"])
-    changes.apply(call.account, subscription, call.sent)
+@route("POST", "/v1/subscriptions/{id}", "SubscriptionUpdateParams", UPDATE_PARAMS)
+def change_subscription(call: ApiCall) -> Object:
+    subscription = fetch_object(call.account, "subscription", call.ids["id"])
+    changes.apply_change(call.account, subscription, call.params)
     return subscription
 
 
@@ -96,39 +96,39 @@ def change(call: Call) -> Object:
     "SubscriptionCancelParams",
     "invoice_now prorate cancellation_details.comment cancellation_details.feedback",
 )
-def cancel(call: Call) -> Object:
-    subscription = fetch(call.account, "subscription", call.ids["id"])
-    if subscription["status"] in endings.OVER:
-        raise Refusal(f"No such subscription: '{subscription['id']}'", status=404, code="resource_missing")
-    if asked := call.get("cancellation_details"):
+def cancel_on_request(call: ApiCall) -> Object:
+    subscription = fetch_object(call.account, "subscription", call.ids["id"])
+    if subscription["status"] in endings.ENDED_STATUSES:
+        raise ApiError(f"No such subscription: '{subscription['id']}'", status=404, code="resource_missing")
+    if details := call.get("cancellation_details"):
         subscription["cancellation_details"] = {
-            "comment": asked.get("comment") or None,
-            "feedback": asked.get("feedback") or None,
+            "comment": details.get("comment") or None,
+            "feedback": details.get("feedback") or None,
             "reason": None,
         }
-    cancel_now(
+    cancel_subscription(
         call.account,
         subscription,
         prorate=call.get("prorate", False),
-        bills_now=call.get("invoice_now", False),
+        invoice_now=call.get("invoice_now", False),
     )
     return subscription
 
 
-def cancel_now(account: Account, subscription: Object, *, prorate: bool, bills_now: bool) -> None:
+def cancel_subscription(account: Account, subscription: Object, *, prorate: bool, invoice_now: bool) -> None:
     now = account.now(subscription)
     if subscription["status"] in ("active", "past_due"):
         for item in subscription["items"]["data"]:
             if prorations.is_metered(item):
-                if bills_now:
-                    prorations.use_so_far(account, subscription, item, now)
+                if invoice_now:
+                    prorations.bill_usage_so_far(account, subscription, item, now)
             elif prorate:
-                prorations.credit(account, subscription, item, now)
-    if bills_now:
-        bills.pending_now(account, subscription, "subscription_cycle")
+                prorations.credit_unused_time(account, subscription, item, now)
+    if invoice_now:
+        billing_cycle.bill_pending_items(account, subscription, "subscription_cycle")
     elif not prorate:
-        lines.forget_prorations(account, subscription)
-    endings.end(account, subscription)
+        lines.delete_pending_prorations(account, subscription)
+    endings.end_subscription(account, subscription)
 
 
 @route(
@@ -137,40 +137,44 @@ def cancel_now(account: Account, subscription: Object, *, prorate: bool, bills_n
     "SubscriptionListParams",
     f"{PAGING} customer status price created test_clock current_period_end current_period_start",
 )
-def listing(call: Call) -> Object:
+def list_subscriptions(call: ApiCall) -> Object:
     """Canceled ones only when asked for: `status=all`, `canceled`, `ended`."""
     account, status = call.account, call.get("status")
-    found = account.all("subscription")
-    if "customer" in call.sent:
-        found = account.of("subscription", fetch(account, "customer", call.get("customer"), "customer")["id"])
-    found = [one for one in found if _wanted(call, one, status)]
-    return page(call, found, "subscription")
+    subscriptions = account.list_objects("subscription")
+    if "customer" in call.params:
+        subscriptions = account.list_for_customer(
+            "subscription", fetch_object(account, "customer", call.get("customer"), "customer")["id"]
+        )
+    subscriptions = [
+        subscription for subscription in subscriptions if _matches_filter(call, subscription, status)
+    ]
+    return paginate(call, subscriptions, "subscription")
 
 
-def _wanted(call: Call, one: Object, status: str | None) -> bool:
+def _matches_filter(call: ApiCall, subscription: Object, status: str | None) -> bool:
     if status in (None, ""):
-        fits = one["status"] not in ("canceled", "incomplete_expired")
+        matches_status = subscription["status"] not in ("canceled", "incomplete_expired")
     elif status == "ended":
-        fits = one["status"] in endings.OVER
+        matches_status = subscription["status"] in endings.ENDED_STATUSES
     else:
-        fits = status in ("all", one["status"])
-    data = one["items"]["data"]
+        matches_status = status in ("all", subscription["status"])
+    data = subscription["items"]["data"]
     return (
-        fits
-        and one["test_clock"] == call.get("test_clock", one["test_clock"])
-        and ("price" not in call.sent or any(each["price"]["id"] == call.get("price") for each in data))
-        and ("created" not in call.sent or within(one["created"], call.get("created")))
+        matches_status
+        and subscription["test_clock"] == call.get("test_clock", subscription["test_clock"])
+        and ("price" not in call.params or any(item["price"]["id"] == call.get("price") for item in data))
+        and ("created" not in call.params or is_within(subscription["created"], call.get("created")))
         and all(
-            any(within(each[name], call.get(name)) for each in data)
+            any(is_within(item[name], call.get(name)) for item in data)
             for name in ("current_period_end", "current_period_start")
-            if name in call.sent
+            if name in call.params
         )
     )
 
 
-def _build(account: Account, customer: Object, sent: Object) -> Object:
+def _build_subscription(account: Account, customer: Object, params: Object) -> Object:
     now = account.now(customer)
-    subscription = make(
+    subscription = make_object(
         account,
         "subscription",
         customer=customer["id"],
@@ -183,7 +187,7 @@ def _build(account: Account, customer: Object, sent: Object) -> Object:
             "flexible": {"proration_discounts": "included"},
             "updated_at": None,
         },
-        description=sent.get("description"),
+        description=params.get("description"),
         default_tax_rates=[],
         metadata={},
         collection_method="charge_automatically",
@@ -194,65 +198,73 @@ def _build(account: Account, customer: Object, sent: Object) -> Object:
             "payment_method_types": None,
             "save_default_payment_method": "off",
         },
-        _prorates=sent.get("proration_behavior", "create_prorations") != "none",
-        trial_settings=changes.trial_settings(
-            sent.get("trial_settings", {"end_behavior": {"missing_payment_method": "create_invoice"}})
+        _prorates=params.get("proration_behavior", "create_prorations") != "none",
+        trial_settings=changes.build_trial_settings(
+            params.get("trial_settings", {"end_behavior": {"missing_payment_method": "create_invoice"}})
         ),
     )
-    merge_metadata(subscription, sent.get("metadata"))
-    if chosen := sent.get("default_payment_method"):
-        if fetch(account, "payment_method", chosen, "default_payment_method")["customer"] != customer["id"]:
-            raise Refusal(
+    merge_metadata(subscription, params.get("metadata"))
+    if method_id := params.get("default_payment_method"):
+        if (
+            fetch_object(account, "payment_method", method_id, "default_payment_method")["customer"]
+            != customer["id"]
+        ):
+            raise ApiError(
                 "The customer does not have a payment method with this ID.", param="default_payment_method"
             )
-        subscription["default_payment_method"] = chosen
-    trial_end = _trial_end(now, sent)
-    anchor = sent.get("billing_cycle_anchor")
+        subscription["default_payment_method"] = method_id
+    trial_end = _compute_trial_end(now, params)
+    anchor = params.get("billing_cycle_anchor")
     if anchor is not None and (anchor <= now or trial_end):
-        raise Unbuilt("a billing_cycle_anchor in the past, or together with a trial")
+        raise UnsupportedError("a billing_cycle_anchor in the past, or together with a trial")
     if trial_end:
         subscription |= {"status": "trialing", "trial_start": now, "trial_end": trial_end}
     subscription["billing_cycle_anchor"] = trial_end or anchor or now
-    found = [
-        items.build(account, subscription, each, (now, trial_end or 0)) for each in sent.get("items", [])
+    subscription_items = [
+        items.build_item(account, subscription, item_params, (now, trial_end or 0))
+        for item_params in params.get("items", [])
     ]
-    items.check(found)
-    for item in found:
+    items.check_items(subscription_items)
+    for item in subscription_items:
         if not trial_end:
-            item["current_period_end"] = periods.end_of(
+            item["current_period_end"] = periods.compute_period_end(
                 subscription["billing_cycle_anchor"], item["price"]["recurring"], now
             )
     if customer["currency"] not in (None, subscription["currency"]):
-        raise Refusal(
+        raise ApiError(
             "You cannot combine currencies on a single customer."
             f" This customer has had a subscription, coupon or invoice item with currency {customer['currency']}.",
         )
-    subscription["items"] = embedded(found, f"/v1/subscription_items?subscription={subscription['id']}")
-    changes.plan_end(
-        subscription, {k: sent[k] for k in ("cancel_at_period_end", "cancel_at") if k in sent}, now
+    subscription["items"] = build_list(
+        subscription_items, f"/v1/subscription_items?subscription={subscription['id']}"
+    )
+    changes.schedule_cancellation(
+        subscription, {k: params[k] for k in ("cancel_at_period_end", "cancel_at") if k in params}, now
     )
     return subscription
 
 
-def _trial_end(now: int, sent: Object) -> int | None:
-    if "trial_end" in sent and "trial_period_days" in sent:
-        raise Refusal("You may only specify one of `trial_end` and `trial_period_days`.", param="trial_end")
-    end: Any = sent.get("trial_end")
-    if end in ("now", None):
-        days = sent.get("trial_period_days", 0)
+def _compute_trial_end(now: int, params: Object) -> int | None:
+    if "trial_end" in params and "trial_period_days" in params:
+        raise ApiError("You may only specify one of `trial_end` and `trial_period_days`.", param="trial_end")
+    trial_end: Any = params.get("trial_end")
+    if trial_end in ("now", None):
+        days = params.get("trial_period_days", 0)
         return now + days * DAY if days else None
-    if end <= now:
-        raise Refusal("Timestamp must be an integer Unix timestamp in the future.", param="trial_end")
-    return int(end)
+    if trial_end <= now:
+        raise ApiError("Timestamp must be an integer Unix timestamp in the future.", param="trial_end")
+    return int(trial_end)
 
 
-def due_at_first(account: Account, subscription: Object) -> int:
+def compute_first_charge(account: Account, subscription: Object) -> int:
     """What the first period costs before discounts and credit."""
     if subscription["status"] == "trialing":
         return 0
-    found: list[Object] = []
+    invoice_lines: list[Object] = []
     for item in subscription["items"]["data"]:
-        share = bills.stub(subscription, item)
+        share = billing_cycle.compute_stub_share(subscription, item)
         if not prorations.is_metered(item) and (share is None or subscription.get("_prorates", True)):
-            found += lines.licensed(account, subscription, item, bills.period_of(item), share)
-    return sum(int(line["amount"]) for line in found)
+            invoice_lines += lines.build_licensed_lines(
+                account, subscription, item, billing_cycle.get_period(item), share
+            )
+    return sum(int(line["amount"]) for line in invoice_lines)

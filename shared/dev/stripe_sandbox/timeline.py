@@ -5,105 +5,125 @@ from heapq import heappop, heappush
 from itertools import count
 
 from shared.dev.stripe_sandbox import checkout, collection, endings, renewals, resumptions
-from shared.dev.stripe_sandbox.refusals import Refusal
-from shared.dev.stripe_sandbox.store import Account, Object, visible
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 HOUR, DAY = 3600, 86_400
-NUMBERS = count()  # planned earlier comes first
+SEQUENCE = count()  # planned earlier comes first
 Step = tuple[int, int, Callable[[], object]]  # when, what comes first in the same second, what happens
 
 
-def tick(account: Account) -> None:
+def run_due_steps(account: Account) -> None:
     """Let everything happen that is due by now. Called on each request and by a timer."""
-    for clock in _plan(account) - {None}:
-        _run(account, clock, account.now(account.get("test_helpers.test_clock", clock)))
-    _run(account, None, account.now())
+    for clock in _plan_changed(account) - {None}:
+        _run_until(account, clock, account.now(account.get("test_helpers.test_clock", clock)))
+    _run_until(account, None, account.now())
 
 
-def advance(account: Account, seconds: int) -> None:
+def advance_account(account: Account, seconds: int) -> None:
     """Move the whole account (all that has no test clock) into the future."""
     if seconds < 0:
-        raise Refusal("Time only goes forward.", param="seconds")
+        raise ApiError("Time only goes forward.", param="seconds")
     account.settings["offset"] += seconds
     account.put(account.settings)
-    tick(account)
+    run_due_steps(account)
 
 
-def advance_clock(account: Account, clock: str, to: int) -> None:
+def advance_clock(account: Account, clock: str, target_time: int) -> None:
     """Move one test clock; it says `ready` when everything until then has happened."""
-    found = account.objects["test_helpers.test_clock"][clock]
-    before = visible(found)
-    _run(account, clock, to)
-    found |= {"frozen_time": to, "status": "ready", "status_details": {"advancing": None}}
-    account.put(found)
-    account.emit("test_helpers.test_clock.ready", found, {"frozen_time": before["frozen_time"]})
+    clock_object = account.objects["test_helpers.test_clock"][clock]
+    previous = copy_visible(clock_object)
+    _run_until(account, clock, target_time)
+    clock_object |= {"frozen_time": target_time, "status": "ready", "status_details": {"advancing": None}}
+    account.put(clock_object)
+    account.emit("test_helpers.test_clock.ready", clock_object, {"frozen_time": previous["frozen_time"]})
 
 
-def _run(account: Account, clock: str | None, until: int) -> None:
-    _plan(account)
+def _run_until(account: Account, clock: str | None, until: int) -> None:
+    _plan_changed(account)
     agenda = account.agenda.setdefault(clock, [])
     try:
         while agenda and agenda[0][0] <= until:
-            at, order, _, kind, id_ = heappop(agenda)
-            for step in _steps(account, account.get(kind, id_)):
-                if step[:2] == (at, order):  # else it was changed since it was planned
+            due_at, order, _, kind, id_ = heappop(agenda)
+            for step in _list_steps(account, account.get(kind, id_)):
+                if step[:2] == (due_at, order):  # else it was changed since it was planned
                     # never back: what was found late happens late, after what happened before
-                    account.moments[clock] = max(at, account.moments.get(clock, at))
+                    account.clock_times[clock] = max(due_at, account.clock_times.get(clock, due_at))
                     step[2]()
                     break
-            _plan(account)
+            _plan_changed(account)
     finally:
-        account.moments.pop(clock, None)
+        account.clock_times.pop(clock, None)
 
 
-def _plan(account: Account) -> set[str | None]:
+def _plan_changed(account: Account) -> set[str | None]:
     """Put what was changed into the agendas; of which clocks."""
     clocks: set[str | None] = set()
-    while account.touched:
-        kind, id_ = next(iter(account.touched))
-        del account.touched[kind, id_]
-        found = account.get(kind, id_)
-        clock = account.clock_of(found)
+    while account.unplanned_keys:
+        kind, id_ = next(iter(account.unplanned_keys))
+        del account.unplanned_keys[kind, id_]
+        obj = account.get(kind, id_)
+        clock = account.get_clock_id(obj)
         agenda = account.agenda.setdefault(clock, [])
-        for at, order, _ in _steps(account, found):
-            heappush(agenda, (at, order, next(NUMBERS), kind, id_))
+        for due_at, order, _ in _list_steps(account, obj):
+            heappush(agenda, (due_at, order, next(SEQUENCE), kind, id_))
             clocks.add(clock)
     return clocks
 
 
-def _steps(account: Account, one: Object | None) -> Iterator[Step]:
-    if one is None:
+def _list_steps(account: Account, obj: Object | None) -> Iterator[Step]:
+    if obj is None:
         return
-    if one["object"] == "subscription" and one["status"] not in endings.OVER:
-        yield from _of_subscription(account, one)
-    elif one["object"] == "invoice":
-        yield from _of_invoice(account, one)
-    elif one["object"] == "checkout.session" and one["status"] == "open":
-        yield one["expires_at"], 9, lambda: checkout.expire(account, one)
+    if obj["object"] == "subscription" and obj["status"] not in endings.ENDED_STATUSES:
+        yield from _list_subscription_steps(account, obj)
+    elif obj["object"] == "invoice":
+        yield from _list_invoice_steps(account, obj)
+    elif obj["object"] == "checkout.session" and obj["status"] == "open":
+        yield obj["expires_at"], 9, lambda: checkout.expire_session(account, obj)
 
 
-def _of_subscription(account: Account, one: Object) -> Iterator[Step]:
-    status = one["status"]
-    if status == "trialing" and not one.get("_warned"):
-        yield max(one["created"], one["trial_end"] - 3 * DAY), 0, lambda: renewals.warn(account, one)
+def _list_subscription_steps(account: Account, subscription: Object) -> Iterator[Step]:
+    status = subscription["status"]
+    if status == "trialing" and not subscription.get("_warned"):
+        yield (
+            max(subscription["created"], subscription["trial_end"] - 3 * DAY),
+            0,
+            lambda: renewals.emit_trial_warning(account, subscription),
+        )
     if status == "incomplete":
-        yield one["created"] + 23 * HOUR, 1, lambda: renewals.expire(account, one)
+        yield (
+            subscription["created"] + 23 * HOUR,
+            1,
+            lambda: renewals.expire_incomplete(account, subscription),
+        )
         return
-    if one["cancel_at"]:
-        yield one["cancel_at"], 2, lambda: renewals.end(account, one)
-    if one["pause_collection"] and one["pause_collection"]["resumes_at"]:
-        yield one["pause_collection"]["resumes_at"], 3, lambda: renewals.collect_again(account, one)
+    if subscription["cancel_at"]:
+        yield subscription["cancel_at"], 2, lambda: renewals.end_as_scheduled(account, subscription)
+    if subscription["pause_collection"] and subscription["pause_collection"]["resumes_at"]:
+        yield (
+            subscription["pause_collection"]["resumes_at"],
+            3,
+            lambda: renewals.resume_collection(account, subscription),
+        )
     if status == "paused":
-        invoice = account.get("invoice", one.get("_resumption"))
+        invoice = account.get("invoice", subscription.get("_resumption"))
         if invoice is not None and not invoice["attempted"]:
-            yield invoice["created"] + 23 * HOUR, 4, lambda: resumptions.give_up(account, one)
+            yield (
+                invoice["created"] + 23 * HOUR,
+                4,
+                lambda: resumptions.void_unpaid_resumption(account, subscription),
+            )
     else:
-        ends = min(item["current_period_end"] for item in one["items"]["data"])
-        yield ends, 4, lambda: renewals.renew(account, one)
+        period_end = min(item["current_period_end"] for item in subscription["items"]["data"])
+        yield period_end, 4, lambda: renewals.renew_subscription(account, subscription)
 
 
-def _of_invoice(account: Account, one: Object) -> Iterator[Step]:
-    if one["status"] == "draft" and one["automatically_finalizes_at"]:
-        yield one["automatically_finalizes_at"], 5, lambda: collection.go_on(account, one)
-    if one["status"] == "open" and one["next_payment_attempt"]:
-        yield one["next_payment_attempt"], 6, lambda: collection.attempt(account, one)
+def _list_invoice_steps(account: Account, invoice: Object) -> Iterator[Step]:
+    if invoice["status"] == "draft" and invoice["automatically_finalizes_at"]:
+        yield (
+            invoice["automatically_finalizes_at"],
+            5,
+            lambda: collection.finalize_and_collect(account, invoice),
+        )
+    if invoice["status"] == "open" and invoice["next_payment_attempt"]:
+        yield invoice["next_payment_attempt"], 6, lambda: collection.attempt_payment(account, invoice)

@@ -3,26 +3,26 @@
 from shared.dev.stripe_sandbox.store import Account, Object
 
 
-def events(account: Account, meter: Object, customer: str, start: int, end: int) -> list[Object]:
-    found = [
-        one
-        for one in account.of("_meter_event", customer)[::-1]
-        if one["meter"] == meter["id"] and start <= one["timestamp"] < end
+def list_events(account: Account, meter: Object, customer: str, start: int, end: int) -> list[Object]:
+    meter_events = [
+        event
+        for event in account.list_for_customer("_meter_event", customer)[::-1]
+        if event["meter"] == meter["id"] and start <= event["timestamp"] < end
     ]
-    return sorted(found, key=lambda one: int(one["timestamp"]))
+    return sorted(meter_events, key=lambda event: int(event["timestamp"]))
 
 
-def aggregate(account: Account, meter: Object, customer: str, start: int, end: int) -> int:
-    found = events(account, meter, customer, start, end)
+def aggregate_usage(account: Account, meter: Object, customer: str, start: int, end: int) -> int:
+    meter_events = list_events(account, meter, customer, start, end)
     formula = meter["default_aggregation"]["formula"]
     if formula == "count":
-        return len(found)
+        return len(meter_events)
     if formula == "last":
-        return int(found[-1]["value"]) if found else 0
-    return sum(int(one["value"]) for one in found)
+        return int(meter_events[-1]["value"]) if meter_events else 0
+    return sum(int(event["value"]) for event in meter_events)
 
 
-def of_item(account: Account, subscription: Object, item: Object, start: int, end: int) -> int:
+def get_item_usage(account: Account, subscription: Object, item: Object, start: int, end: int) -> int:
     """Of the meter of its price."""
     meter = account.objects["billing.meter"][item["price"]["recurring"]["meter"]]
-    return aggregate(account, meter, subscription["customer"], start, end)
+    return aggregate_usage(account, meter, subscription["customer"], start, end)

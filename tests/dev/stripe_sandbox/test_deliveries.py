@@ -9,254 +9,313 @@ from pathlib import Path
 import pytest
 import stripe
 
-from shared.dev.stripe_sandbox import deliveries as module
-from tests.dev.stripe_sandbox.standing import Endpoint, Standing, receiving, standing, until
+from shared.dev.stripe_sandbox import deliveries
+from tests.dev.stripe_sandbox.sandbox_server import (
+    RunningSandbox,
+    WebhookReceiver,
+    run_receiver,
+    run_sandbox,
+    wait_until,
+)
 
 pytestmark = pytest.mark.anyio
-QUICK = [0.02, 0.05, 0.05]
+QUICK_GAPS = [0.02, 0.05, 0.05]
 
 
 @pytest.fixture(scope="module")
-async def all_stand() -> AsyncIterator[Standing]:
-    async with standing() as made:
-        yield made
+async def shared_server() -> AsyncIterator[RunningSandbox]:
+    async with run_sandbox() as server:
+        yield server
 
 
 @pytest.fixture
-async def stand(all_stand: Standing) -> Standing:
-    made = all_stand.another()
-    await made.pull("network", gaps=QUICK, timeout_s=0.3)
-    return made
+async def sandbox_server(shared_server: RunningSandbox) -> RunningSandbox:
+    server = shared_server.with_new_key()
+    await server.apply_control("network", gaps=QUICK_GAPS, timeout_s=0.3)
+    return server
 
 
 @pytest.fixture
-async def ours() -> AsyncIterator[Endpoint]:
-    async with receiving() as made:
-        yield made
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with run_receiver() as webhook_receiver:
+        yield webhook_receiver
 
 
-async def settled(stand: Standing, state: str, count: int = 1) -> list[dict]:
-    await until(lambda: sum(one["state"] == state for one in stand.deliveries.log(stand.account)) >= count)
-    return [one for one in stand.deliveries.log(stand.account) if one["state"] == state]
+async def wait_for_state(sandbox_server: RunningSandbox, state: str, count: int = 1) -> list[dict]:
+    await wait_until(
+        lambda: (
+            sum(
+                delivery["state"] == state
+                for delivery in sandbox_server.deliveries.list_deliveries(sandbox_server.account)
+            )
+            >= count
+        )
+    )
+    return [
+        delivery
+        for delivery in sandbox_server.deliveries.list_deliveries(sandbox_server.account)
+        if delivery["state"] == state
+    ]
 
 
-async def test_an_event_arrives_as_stripe_sends_it(stand: Standing, ours: Endpoint) -> None:
-    endpoint = stand.endpoint(ours.url)
-    event = stand.happens(name="Ann")
-    await ours.has(1)
-    [arrived] = ours.verified(endpoint["_secret"])
-    assert (arrived.id, arrived.type, arrived.data.object["name"]) == (event["id"], "customer.updated", "Ann")
-    assert arrived.livemode is False
-    assert ours.got[0].body.startswith(b'{\n  "'), "indented, as Stripe's are"
-    [one] = await settled(stand, "delivered")
-    assert [(each["status"], each["answer"]) for each in one["attempts"]] == [(200, "taken")]
-    assert stand.account.get("event", event["id"])["pending_webhooks"] == 0
+async def test_an_event_arrives_as_stripe_sends_it(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    endpoint = sandbox_server.add_endpoint(receiver.url)
+    event = sandbox_server.emit_event(name="Ann")
+    await receiver.wait_for(1)
+    [received_event] = receiver.verify_events(endpoint["_secret"])
+    assert (received_event.id, received_event.type, received_event.data.object["name"]) == (
+        event["id"],
+        "customer.updated",
+        "Ann",
+    )
+    assert received_event.livemode is False
+    assert receiver.received[0].body.startswith(b'{\n  "'), "indented, as Stripe's are"
+    [delivery] = await wait_for_state(sandbox_server, "delivered")
+    assert [(attempt["status"], attempt["answer"]) for attempt in delivery["attempts"]] == [(200, "taken")]
+    assert sandbox_server.account.get("event", event["id"])["pending_webhooks"] == 0
 
 
-async def test_the_secret_of_another_endpoint_does_not_open_it(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    stand.happens()
-    await ours.has(1)
+async def test_the_secret_of_another_endpoint_does_not_open_it(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    sandbox_server.emit_event()
+    await receiver.wait_for(1)
     with pytest.raises(stripe.SignatureVerificationError):
-        ours.verified("whsec_of_somebody_else")
+        receiver.verify_events("whsec_of_somebody_else")
 
 
-async def test_only_what_was_asked_for_and_only_while_it_is_enabled(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url, "invoice.paid", "customer.deleted")
-    off = stand.endpoint(ours.url, "*")
-    off["status"] = "disabled"
+async def test_only_what_was_asked_for_and_only_while_it_is_enabled(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url, "invoice.paid", "customer.deleted")
+    disabled_endpoint = sandbox_server.add_endpoint(receiver.url, "*")
+    disabled_endpoint["status"] = "disabled"
     for kind in ("customer.updated", "customer.deleted", "customer.created"):
-        stand.happens(kind)
-    await settled(stand, "delivered")
-    assert ours.types() == ["customer.deleted"]
-    assert len(stand.deliveries.log(stand.account)) == 1
+        sandbox_server.emit_event(kind)
+    await wait_for_state(sandbox_server, "delivered")
+    assert receiver.list_types() == ["customer.deleted"]
+    assert len(sandbox_server.deliveries.list_deliveries(sandbox_server.account)) == 1
 
 
-async def test_the_version_is_the_endpoints(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)["api_version"] = "2020-08-27"
-    stand.happens()
-    await ours.has(1)
-    assert json.loads(ours.got[0].body)["api_version"] == "2020-08-27"
+async def test_the_version_is_the_endpoints(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url)["api_version"] = "2020-08-27"
+    sandbox_server.emit_event()
+    await receiver.wait_for(1)
+    assert json.loads(receiver.received[0].body)["api_version"] == "2020-08-27"
 
 
-async def test_two_endpoints_and_two_accounts_do_not_mix(stand: Standing, ours: Endpoint) -> None:
-    async with receiving() as theirs:
-        stand.endpoint(ours.url)
-        other = stand.another().account
-        stand.endpoint(theirs.url, account=other)
-        stand.happens("customer.created")
-        stand.happens("customer.deleted", account=other)
-        await ours.has(1)
-        await theirs.has(1)
-        assert (ours.types(), theirs.types()) == (["customer.created"], ["customer.deleted"])
+async def test_two_endpoints_and_two_accounts_do_not_mix(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    async with run_receiver() as other_receiver:
+        sandbox_server.add_endpoint(receiver.url)
+        other = sandbox_server.with_new_key().account
+        sandbox_server.add_endpoint(other_receiver.url, account=other)
+        sandbox_server.emit_event("customer.created")
+        sandbox_server.emit_event("customer.deleted", account=other)
+        await receiver.wait_for(1)
+        await other_receiver.wait_for(1)
+        assert (receiver.list_types(), other_receiver.list_types()) == (
+            ["customer.created"],
+            ["customer.deleted"],
+        )
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 429, 500, 503])
-async def test_what_is_not_taken_is_sent_again_the_same(stand: Standing, ours: Endpoint, status: int) -> None:
-    endpoint = stand.endpoint(ours.url)
-    ours.answers = [status, status]
-    stand.happens()
-    await ours.has(3)
-    [one] = await settled(stand, "delivered")
-    assert [each["status"] for each in one["attempts"]] == [status, status, 200]
-    assert one["attempts"][0]["answer"] == "not now"
-    assert len({each.body for each in ours.got}) == 1
-    assert len(ours.verified(endpoint["_secret"])) == 3, "each with a signature of its own time"
+async def test_what_is_not_taken_is_sent_again_the_same(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver, status: int
+) -> None:
+    endpoint = sandbox_server.add_endpoint(receiver.url)
+    receiver.statuses = [status, status]
+    sandbox_server.emit_event()
+    await receiver.wait_for(3)
+    [delivery] = await wait_for_state(sandbox_server, "delivered")
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [status, status, 200]
+    assert delivery["attempts"][0]["answer"] == "not now"
+    assert len({webhook.body for webhook in receiver.received}) == 1
+    assert len(receiver.verify_events(endpoint["_secret"])) == 3, "each with a signature of its own time"
 
 
-async def test_the_gaps_grow_and_then_it_gives_up(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    ours.answers = [500] * 9
-    stand.happens()
-    [one] = await settled(stand, "failed")
-    at = [each["at"] for each in one["attempts"]]
-    assert len(at) == 1 + len(QUICK)
-    waited = [after - before for before, after in pairwise(at)]
-    assert all(wait >= gap for wait, gap in zip(waited, QUICK, strict=True))
-    assert sorted(module.GAPS) == list(module.GAPS)
+async def test_the_gaps_grow_and_then_it_gives_up(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    receiver.statuses = [500] * 9
+    sandbox_server.emit_event()
+    [delivery] = await wait_for_state(sandbox_server, "failed")
+    attempt_times = [attempt["at"] for attempt in delivery["attempts"]]
+    assert len(attempt_times) == 1 + len(QUICK_GAPS)
+    gaps = [after - before for before, after in pairwise(attempt_times)]
+    assert all(wait >= gap for wait, gap in zip(gaps, QUICK_GAPS, strict=True))
+    assert sorted(deliveries.RETRY_GAPS_S) == list(deliveries.RETRY_GAPS_S)
 
 
-async def test_an_endpoint_that_is_silent_or_not_there(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    stand.endpoint("http://127.0.0.1:9/hook")
-    stand.endpoint("not an address")
-    ours.silences = 1
-    stand.happens()
-    failed = await settled(stand, "failed", 2)
-    assert all(each["status"] == 0 and each["problem"] for one in failed for each in one["attempts"])
-    [one] = await settled(stand, "delivered")
-    assert one["attempts"][0]["problem"].startswith("ReadTimeout")
+async def test_an_endpoint_that_is_silent_or_not_there(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    sandbox_server.add_endpoint("http://127.0.0.1:9/hook")
+    sandbox_server.add_endpoint("not an address")
+    receiver.slow_answers = 1
+    sandbox_server.emit_event()
+    failed = await wait_for_state(sandbox_server, "failed", 2)
+    assert all(
+        attempt["status"] == 0 and attempt["problem"]
+        for delivery in failed
+        for attempt in delivery["attempts"]
+    )
+    [delivery] = await wait_for_state(sandbox_server, "delivered")
+    assert delivery["attempts"][0]["problem"].startswith("ReadTimeout")
 
 
-async def test_one_slow_endpoint_does_not_hold_up_another(stand: Standing, ours: Endpoint) -> None:
-    await stand.pull("network", gaps=QUICK, timeout_s=60)
-    async with receiving() as slow:
-        slow.open.clear()
-        stand.endpoint(slow.url)
-        stand.endpoint(ours.url)
+async def test_one_slow_endpoint_does_not_hold_up_another(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    await sandbox_server.apply_control("network", gaps=QUICK_GAPS, timeout_s=60)
+    async with run_receiver() as slow_receiver:
+        slow_receiver.answering.clear()
+        sandbox_server.add_endpoint(slow_receiver.url)
+        sandbox_server.add_endpoint(receiver.url)
         for _ in range(20):
-            stand.happens()
-        await ours.has(20)
-        await slow.has(module.AT_ONCE)
-        assert len(slow.got) == module.AT_ONCE, "several at once, but not a flood"
-        slow.open.set()
-        await slow.has(20)
+            sandbox_server.emit_event()
+        await receiver.wait_for(20)
+        await slow_receiver.wait_for(deliveries.MAX_CONCURRENT)
+        assert len(slow_receiver.received) == deliveries.MAX_CONCURRENT, "several at once, but not a flood"
+        slow_receiver.answering.set()
+        await slow_receiver.wait_for(20)
 
 
-async def test_both_secrets_sign_while_one_is_rolled(stand: Standing, ours: Endpoint) -> None:
-    endpoint = stand.endpoint(ours.url)
+async def test_both_secrets_sign_while_one_is_rolled(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    endpoint = sandbox_server.add_endpoint(receiver.url)
     old = endpoint["_secret"]
-    new = (await stand.pull("roll", endpoint=endpoint["id"], overlap_s=60))["secret"]
-    stand.happens()
-    await ours.has(1)
-    assert ours.got[0].signature.count("v1=") == 2
-    assert len(ours.verified(old)) == len(ours.verified(new)) == 1
+    new = (await sandbox_server.apply_control("roll", endpoint=endpoint["id"], overlap_s=60))["secret"]
+    sandbox_server.emit_event()
+    await receiver.wait_for(1)
+    assert receiver.received[0].signature.count("v1=") == 2
+    assert len(receiver.verify_events(old)) == len(receiver.verify_events(new)) == 1
     endpoint["_old_secret_until"] = time.time() - 1
-    ours.got.clear()
-    stand.happens()
-    await ours.has(1)
-    assert len(ours.verified(new)) == 1
+    receiver.received.clear()
+    sandbox_server.emit_event()
+    await receiver.wait_for(1)
+    assert len(receiver.verify_events(new)) == 1
     with pytest.raises(stripe.SignatureVerificationError):
-        ours.verified(old)
+        receiver.verify_events(old)
 
 
-async def test_resend_once_more_at_once_past_all_chaos(stand: Standing, ours: Endpoint) -> None:
-    endpoint = stand.endpoint(ours.url)
-    await stand.pull("chaos", drop=1)
-    event = stand.happens()
-    assert [one["state"] for one in stand.deliveries.log(stand.account)] == ["dropped"]
-    await stand.pull("resend", event=event["id"], endpoint=endpoint["id"])
-    await ours.has(1)
-    assert ours.verified(endpoint["_secret"])[0].id == event["id"]
+async def test_resend_once_more_at_once_past_all_chaos(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    endpoint = sandbox_server.add_endpoint(receiver.url)
+    await sandbox_server.apply_control("chaos", drop=1)
+    event = sandbox_server.emit_event()
+    assert [
+        delivery["state"] for delivery in sandbox_server.deliveries.list_deliveries(sandbox_server.account)
+    ] == ["dropped"]
+    await sandbox_server.apply_control("resend", event=event["id"], endpoint=endpoint["id"])
+    await receiver.wait_for(1)
+    assert receiver.verify_events(endpoint["_secret"])[0].id == event["id"]
 
 
-async def test_held_then_released_reversed(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    await stand.pull("chaos", hold=True)
+async def test_held_then_released_reversed(sandbox_server: RunningSandbox, receiver: WebhookReceiver) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    await sandbox_server.apply_control("chaos", hold=True)
     kinds = [f"customer.{word}" for word in ("created", "updated", "deleted")]
     for kind in kinds:
-        stand.happens(kind)
-    await settled(stand, "held", 3)
-    assert ours.got == []
-    assert (await stand.pull("release", order="kept", count=1))["released"] == 1
-    assert (await stand.pull("release", order="reversed"))["released"] == 2
-    assert ours.types() == [kinds[0], kinds[2], kinds[1]]
+        sandbox_server.emit_event(kind)
+    await wait_for_state(sandbox_server, "held", 3)
+    assert receiver.received == []
+    assert (await sandbox_server.apply_control("release", order="kept", count=1))["released"] == 1
+    assert (await sandbox_server.apply_control("release", order="reversed"))["released"] == 2
+    assert receiver.list_types() == [kinds[0], kinds[2], kinds[1]]
 
 
-async def test_one_accounts_release_leaves_anothers_held(stand: Standing, ours: Endpoint) -> None:
-    other = stand.another()
-    for one in (stand, other):
-        one.endpoint(ours.url)
-        await one.pull("chaos", hold=True)
-        one.happens()
-    assert (await stand.pull("release"))["released"] == 1
-    assert len(ours.got) == 1
-    await settled(other, "held")
+async def test_one_accounts_release_leaves_anothers_held(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    other = sandbox_server.with_new_key()
+    for server in (sandbox_server, other):
+        server.add_endpoint(receiver.url)
+        await server.apply_control("chaos", hold=True)
+        server.emit_event()
+    assert (await sandbox_server.apply_control("release"))["released"] == 1
+    assert len(receiver.received) == 1
+    await wait_for_state(other, "held")
 
 
-async def test_released_but_refused_is_tried_again(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    await stand.pull("chaos", hold=True)
-    stand.happens()
-    ours.answers = [500]
-    await stand.pull("release")
-    [one] = await settled(stand, "delivered")
-    assert len(one["attempts"]) == 2
+async def test_released_but_refused_is_tried_again(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    await sandbox_server.apply_control("chaos", hold=True)
+    sandbox_server.emit_event()
+    receiver.statuses = [500]
+    await sandbox_server.apply_control("release")
+    [delivery] = await wait_for_state(sandbox_server, "delivered")
+    assert len(delivery["attempts"]) == 2
 
 
-async def test_twice_late_and_out_of_order(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    await stand.pull("chaos", seed=5, duplicate_next=2, shuffle_s=0.2)
-    sent = [stand.happens()["id"] for _ in range(12)]
-    await ours.has(14)
-    got = [json.loads(one.body)["id"] for one in ours.got]
-    assert sorted(got) == sorted([*sent, *sent[:2]])
-    assert got != sorted(got, key=sent.index)
+async def test_twice_late_and_out_of_order(sandbox_server: RunningSandbox, receiver: WebhookReceiver) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    await sandbox_server.apply_control("chaos", seed=5, duplicate_next=2, shuffle_s=0.2)
+    params = [sandbox_server.emit_event()["id"] for _ in range(12)]
+    await receiver.wait_for(14)
+    received_ids = [json.loads(webhook.body)["id"] for webhook in receiver.received]
+    assert sorted(received_ids) == sorted([*params, *params[:2]])
+    assert received_ids != sorted(received_ids, key=params.index)
 
 
-async def test_a_restart_loses_nothing(ours: Endpoint, tmp_path: Path) -> None:
+async def test_a_restart_loses_nothing(receiver: WebhookReceiver, tmp_path: Path) -> None:
     """What was pending, what was waiting for its next try, and what was held."""
     store = tmp_path / "stripe.sqlite"
-    async with standing(store) as first:
-        await first.pull("network", gaps=[60])
-        first.endpoint(ours.url)
-        ours.answers = [500]
-        refused = first.happens("customer.created")
-        await ours.has(1)
-        await until(lambda: first.deliveries.log(first.account)[0]["attempts"] != [])
-        await first.pull("chaos", hold=True)
-        held = first.happens("customer.deleted")
-        first.deliveries.log(first.account)[1]["due"] = time.time() + 0.2
-        first.account.put(first.deliveries.log(first.account)[1])
-    assert len(ours.got) == 1
-    async with standing(store) as second:
-        await ours.has(3)
-        got = [json.loads(one.body)["id"] for one in ours.got]
-        assert got[0] == refused["id"]
-        assert sorted(got[1:]) == sorted([held["id"], refused["id"]])
-        await settled(second, "delivered", 2)
+    async with run_sandbox(store) as first:
+        await first.apply_control("network", gaps=[60])
+        first.add_endpoint(receiver.url)
+        receiver.statuses = [500]
+        refused_event = first.emit_event("customer.created")
+        await receiver.wait_for(1)
+        await wait_until(lambda: first.deliveries.list_deliveries(first.account)[0]["attempts"] != [])
+        await first.apply_control("chaos", hold=True)
+        held_event = first.emit_event("customer.deleted")
+        first.deliveries.list_deliveries(first.account)[1]["due"] = time.time() + 0.2
+        first.account.put(first.deliveries.list_deliveries(first.account)[1])
+    assert len(receiver.received) == 1
+    async with run_sandbox(store) as second:
+        await receiver.wait_for(3)
+        received_ids = [json.loads(webhook.body)["id"] for webhook in receiver.received]
+        assert received_ids[0] == refused_event["id"]
+        assert sorted(received_ids[1:]) == sorted([held_event["id"], refused_event["id"]])
+        await wait_for_state(second, "delivered", 2)
 
 
-async def test_a_stopped_stripe_sends_nothing_and_then_everything(stand: Standing, ours: Endpoint) -> None:
-    stand.endpoint(ours.url)
-    await stand.pull("stop", seconds=600)
-    stand.happens()
+async def test_a_stopped_stripe_sends_nothing_and_then_everything(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
+    sandbox_server.add_endpoint(receiver.url)
+    await sandbox_server.apply_control("stop", seconds=600)
+    sandbox_server.emit_event()
     with pytest.raises(TimeoutError):
-        await ours.has(1, seconds=0.15)
-    await stand.pull("stop", seconds=0.1)
-    await ours.has(1)
+        await receiver.wait_for(1, seconds=0.15)
+    await sandbox_server.apply_control("stop", seconds=0.1)
+    await receiver.wait_for(1)
 
 
 async def test_the_log_forgets_only_what_is_finished(
-    stand: Standing, ours: Endpoint, monkeypatch: pytest.MonkeyPatch
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEPT", 5)
-    stand.endpoint(ours.url)
-    await stand.pull("chaos", hold=True)
-    stand.happens()
-    await stand.pull("chaos")
+    monkeypatch.setattr(deliveries, "MAX_FINISHED", 5)
+    sandbox_server.add_endpoint(receiver.url)
+    await sandbox_server.apply_control("chaos", hold=True)
+    sandbox_server.emit_event()
+    await sandbox_server.apply_control("chaos")
     for _ in range(9):
-        stand.happens()
-    await ours.has(9)
-    await until(lambda: len(stand.deliveries.log(stand.account)) == 6)
-    assert stand.deliveries.log(stand.account)[-1]["state"] == "held"
+        sandbox_server.emit_event()
+    await receiver.wait_for(9)
+    await wait_until(lambda: len(sandbox_server.deliveries.list_deliveries(sandbox_server.account)) == 6)
+    assert sandbox_server.deliveries.list_deliveries(sandbox_server.account)[-1]["state"] == "held"

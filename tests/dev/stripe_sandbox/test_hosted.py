@@ -8,38 +8,42 @@ import httpx
 import pytest
 import stripe
 
-from shared.dev.stripe_sandbox import words
-from tests.dev.stripe_sandbox.standing import Standing, standing
-from tests.dev.stripe_sandbox.test_invoice_pdf import texts
+from shared.dev.stripe_sandbox import formatting
+from tests.dev.stripe_sandbox.sandbox_server import RunningSandbox, run_sandbox
+from tests.dev.stripe_sandbox.test_invoice_pdf import extract_texts
 
 pytestmark = pytest.mark.anyio
-PAYS, DECLINED, FAILS_LATER = "4242 4242 4242 4242", "4000000000000002", "4000 0000 0000 0341"
-BACK = "http://127.0.0.1:9/back"
-BAD = '"><script>alert(1)</script>'
+PAYING_CARD, DECLINED_CARD, LATER_FAILING_CARD = (
+    "4242 4242 4242 4242",
+    "4000000000000002",
+    "4000 0000 0000 0341",
+)
+BACK_URL = "http://127.0.0.1:9/back"
+MARKUP = '"><script>alert(1)</script>'
 
 
 @pytest.fixture(scope="module")
-async def all_stand() -> AsyncIterator[Standing]:
-    async with standing() as made:
-        yield made
+async def shared_server() -> AsyncIterator[RunningSandbox]:
+    async with run_sandbox() as server:
+        yield server
 
 
 @pytest.fixture
-def stand(all_stand: Standing) -> Standing:
-    return all_stand.another()
+def sandbox_server(shared_server: RunningSandbox) -> RunningSandbox:
+    return shared_server.with_new_key()
 
 
-class Shop:
+class HostedMerchant:
     """What is sold, and one customer."""
 
-    def __init__(self, stand: Standing) -> None:
-        self.stand = stand
-        self.client = stand.stripe()
+    def __init__(self, sandbox_server: RunningSandbox) -> None:
+        self.server = sandbox_server
+        self.client = sandbox_server.build_client()
 
-    async def opens(self, name: str = "Business") -> None:
+    async def set_up(self, name: str = "Business") -> None:
         v1 = self.client.v1
-        product = await self.stand.ask(v1.products.create, {"name": name})
-        self.seat = await self.stand.ask(
+        product = await self.server.call_sdk(v1.products.create, {"name": name})
+        self.seat_price = await self.server.call_sdk(
             v1.prices.create,
             {
                 "product": product.id,
@@ -48,61 +52,63 @@ class Shop:
                 "recurring": {"interval": "month"},
             },
         )
-        self.customer = await self.stand.ask(v1.customers.create, {"name": "Acme", "email": "ann@acme.test"})
+        self.customer = await self.server.call_sdk(
+            v1.customers.create, {"name": "Acme", "email": "ann@acme.test"}
+        )
 
-    async def checkout(self, **sent: Any) -> stripe.checkout.Session:
-        plain = {
+    async def create_session(self, **params: Any) -> stripe.checkout.Session:
+        defaults = {
             "mode": "subscription",
             "customer": self.customer.id,
-            "line_items": [{"price": self.seat.id, "quantity": 3}],
-            "success_url": f"{BACK}?paid={{CHECKOUT_SESSION_ID}}",
-            "cancel_url": f"{BACK}?left",
+            "line_items": [{"price": self.seat_price.id, "quantity": 3}],
+            "success_url": f"{BACK_URL}?paid={{CHECKOUT_SESSION_ID}}",
+            "cancel_url": f"{BACK_URL}?left",
         }
-        known = {key: value for key, value in (plain | sent).items() if value is not None}
-        return await self.stand.ask(self.client.v1.checkout.sessions.create, known)
+        session_params = {key: value for key, value in (defaults | params).items() if value is not None}
+        return await self.server.call_sdk(self.client.v1.checkout.sessions.create, session_params)
 
-    async def saved(self, session: stripe.checkout.Session) -> stripe.checkout.Session:
-        return await self.stand.ask(self.client.v1.checkout.sessions.retrieve, session.id)
+    async def reload_session(self, session: stripe.checkout.Session) -> stripe.checkout.Session:
+        return await self.server.call_sdk(self.client.v1.checkout.sessions.retrieve, session.id)
 
-    async def subscriptions(self) -> list[stripe.Subscription]:
-        sent = {"customer": self.customer.id, "status": "all"}
-        return (await self.stand.ask(self.client.v1.subscriptions.list, sent)).data
+    async def list_subscriptions(self) -> list[stripe.Subscription]:
+        params = {"customer": self.customer.id, "status": "all"}
+        return (await self.server.call_sdk(self.client.v1.subscriptions.list, params)).data
 
-    async def invoices(self) -> list[stripe.Invoice]:
-        return (await self.stand.ask(self.client.v1.invoices.list, {"customer": self.customer.id})).data
+    async def list_invoices(self) -> list[stripe.Invoice]:
+        return (await self.server.call_sdk(self.client.v1.invoices.list, {"customer": self.customer.id})).data
 
-    async def subscribes(self, card: str = PAYS, **sent: Any) -> stripe.Subscription:
-        session = await self.checkout(**sent)
-        assert (await self.pays(session, card)).status_code == 303
-        return (await self.subscriptions())[0]
+    async def subscribe(self, card: str = PAYING_CARD, **params: Any) -> stripe.Subscription:
+        session = await self.create_session(**params)
+        assert (await self.submit_card(session, card)).status_code == 303
+        return (await self.list_subscriptions())[0]
 
-    async def pays(self, session: stripe.checkout.Session, card: str = PAYS) -> httpx.Response:
-        return await self.stand.http.post(str(session.url), data={"card": card})
+    async def submit_card(self, session: stripe.checkout.Session, card: str = PAYING_CARD) -> httpx.Response:
+        return await self.server.http.post(str(session.url), data={"card": card})
 
-    async def portal(self, **more: Any) -> str:
-        sent = {"customer": self.customer.id, "return_url": f"{BACK}?portal"} | more
-        return (await self.stand.ask(self.client.v1.billing_portal.sessions.create, sent)).url
+    async def create_portal_url(self, **more: Any) -> str:
+        params = {"customer": self.customer.id, "return_url": f"{BACK_URL}?portal"} | more
+        return (await self.server.call_sdk(self.client.v1.billing_portal.sessions.create, params)).url
 
-    async def looks(self, address: str) -> httpx.Response:
-        return await self.stand.http.get(address)
+    async def get_page(self, address: str) -> httpx.Response:
+        return await self.server.http.get(address)
 
 
 @pytest.fixture
-async def shop(stand: Standing) -> Shop:
-    made = Shop(stand)
-    await made.opens()
-    return made
+async def merchant(sandbox_server: RunningSandbox) -> HostedMerchant:
+    merchant = HostedMerchant(sandbox_server)
+    await merchant.set_up()
+    return merchant
 
 
-def plain(page: httpx.Response) -> str:
+def extract_text(page: httpx.Response) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page.text).split())
 
 
 # Checkout
 
 
-async def test_the_page_says_what_is_bought_and_what_is_due(shop: Shop) -> None:
-    page = await shop.looks(str((await shop.checkout()).url))
+async def test_the_page_says_what_is_bought_and_what_is_due(merchant: HostedMerchant) -> None:
+    page = await merchant.get_page(str((await merchant.create_session()).url))
     assert page.status_code == 200
     for part in (
         "Test stand-in, no real card",
@@ -112,74 +118,78 @@ async def test_the_page_says_what_is_bought_and_what_is_due(shop: Shop) -> None:
         "Due today $60.00",
         "Pay $60.00",
     ):
-        assert part in plain(page)
-    assert f'href="{BACK}?left"' in page.text
+        assert part in extract_text(page)
+    assert f'href="{BACK_URL}?left"' in page.text
     assert 'value="ann@acme.test"' in page.text
 
 
-async def test_a_card_that_pays_goes_to_the_success_address(shop: Shop) -> None:
-    session = await shop.checkout()
-    answer = await shop.pays(session)
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{BACK}?paid={session.id}")
-    assert (await shop.saved(session)).status == "complete"
-    [subscription] = await shop.subscriptions()
+async def test_a_card_that_pays_goes_to_the_success_address(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session()
+    response = await merchant.submit_card(session)
+    assert (response.status_code, response.headers["location"]) == (303, f"{BACK_URL}?paid={session.id}")
+    assert (await merchant.reload_session(session)).status == "complete"
+    [subscription] = await merchant.list_subscriptions()
     assert (subscription.status, subscription["items"].data[0].quantity) == ("active", 3)
 
 
-async def test_a_declined_card_stays_on_the_page_and_another_may_pay(shop: Shop) -> None:
-    session = await shop.checkout()
-    for card, said in (
-        (DECLINED, "Your card was declined."),
+async def test_a_declined_card_stays_on_the_page_and_another_may_pay(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session()
+    for card, message in (
+        (DECLINED_CARD, "Your card was declined."),
         ("1234", "Your card number is incorrect."),
         ("", "Your card number is incorrect."),
-        (FAILS_LATER, "Your card was declined."),
+        (LATER_FAILING_CARD, "Your card was declined."),
     ):
-        page = await shop.pays(session, card)
+        page = await merchant.submit_card(session, card)
         assert page.status_code == 402
-        assert f'role="alert">{said}' in page.text
-    assert (await shop.saved(session)).status == "open"
-    assert await shop.subscriptions() == []
-    assert (await shop.pays(session)).status_code == 303
+        assert f'role="alert">{message}' in page.text
+    assert (await merchant.reload_session(session)).status == "open"
+    assert await merchant.list_subscriptions() == []
+    assert (await merchant.submit_card(session)).status_code == 303
 
 
-async def test_a_trial_costs_nothing_today_and_takes_a_card_that_fails_later(shop: Shop) -> None:
-    session = await shop.checkout(subscription_data={"trial_period_days": 14})
-    page = plain(await shop.looks(str(session.url)))
-    free = words.day(shop.stand.account.now() + 14 * 86_400)
+async def test_a_trial_costs_nothing_today_and_takes_a_card_that_fails_later(
+    merchant: HostedMerchant,
+) -> None:
+    session = await merchant.create_session(subscription_data={"trial_period_days": 14})
+    page = extract_text(await merchant.get_page(str(session.url)))
+    trial_end = formatting.format_day(merchant.server.account.now() + 14 * 86_400)
     for part in (
         "Try Business",
-        f"Free until {free}, then $60.00 a month.",
+        f"Free until {trial_end}, then $60.00 a month.",
         "Due today $0.00",
         "Start trial",
     ):
         assert part in page
-    assert (await shop.pays(session, FAILS_LATER)).status_code == 303
-    assert (await shop.subscriptions())[0].status == "trialing"
-    await shop.stand.pull("renew", customer=shop.customer.id)
-    assert (await shop.subscriptions())[0].status == "past_due"
+    assert (await merchant.submit_card(session, LATER_FAILING_CARD)).status_code == 303
+    assert (await merchant.list_subscriptions())[0].status == "trialing"
+    await merchant.server.apply_control("renew", customer=merchant.customer.id)
+    assert (await merchant.list_subscriptions())[0].status == "past_due"
 
 
-async def test_a_trial_without_a_card_where_the_session_allows_it(shop: Shop) -> None:
-    needs = await shop.checkout(subscription_data={"trial_period_days": 14})
-    assert "without a card" not in (await shop.looks(str(needs.url))).text
-    refused = await shop.stand.http.post(str(needs.url), data={"without": "card"})
-    assert refused.status_code == 402
-    session = await shop.checkout(
+async def test_a_trial_without_a_card_where_the_session_allows_it(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session(subscription_data={"trial_period_days": 14})
+    assert "without a card" not in (await merchant.get_page(str(session.url))).text
+    refused_response = await merchant.server.http.post(str(session.url), data={"without": "card"})
+    assert refused_response.status_code == 402
+    optional_session = await merchant.create_session(
         subscription_data={"trial_period_days": 14}, payment_method_collection="if_required"
     )
-    assert "Start trial without a card" in plain(await shop.looks(str(session.url)))
-    answer = await shop.stand.http.post(str(session.url), data={"card": "", "without": "card"})
-    assert answer.status_code == 303
-    assert (await shop.subscriptions())[0].status == "trialing"
+    assert "Start trial without a card" in extract_text(await merchant.get_page(str(optional_session.url)))
+    trial_response = await merchant.server.http.post(
+        str(optional_session.url), data={"card": "", "without": "card"}
+    )
+    assert trial_response.status_code == 303
+    assert (await merchant.list_subscriptions())[0].status == "trialing"
 
 
-async def test_use_is_said_to_be_billed_afterwards(shop: Shop) -> None:
-    client = shop.client
-    meter = await shop.stand.ask(
+async def test_use_is_said_to_be_billed_afterwards(merchant: HostedMerchant) -> None:
+    client = merchant.client
+    meter = await merchant.server.call_sdk(
         client.v1.billing.meters.create,
         {"display_name": "API calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}},
     )
-    use = await shop.stand.ask(
+    metered_price = await merchant.server.call_sdk(
         client.v1.prices.create,
         {
             "product_data": {"name": "API calls"},
@@ -188,72 +198,76 @@ async def test_use_is_said_to_be_billed_afterwards(shop: Shop) -> None:
             "recurring": {"interval": "month", "usage_type": "metered", "meter": meter.id},
         },
     )
-    session = await shop.checkout(line_items=[{"price": shop.seat.id, "quantity": 1}, {"price": use.id}])
-    page = plain(await shop.looks(str(session.url)))
+    session = await merchant.create_session(
+        line_items=[{"price": merchant.seat_price.id, "quantity": 1}, {"price": metered_price.id}]
+    )
+    page = extract_text(await merchant.get_page(str(session.url)))
     assert "API calls $0.005, billed afterwards By use" in page
     assert "Due today $20.00" in page
 
 
-async def test_a_session_that_is_over_says_so_and_charges_nothing(shop: Shop) -> None:
-    paid = await shop.checkout()
-    address = str(paid.url)
-    await shop.pays(paid)
-    again = await shop.stand.http.post(address, data={"card": PAYS})
-    assert again.status_code == 409
-    assert "completed before" in again.text
-    assert (await shop.looks(address)).status_code == 200
-    assert len(await shop.subscriptions()) == 1
-    left = await shop.checkout()
-    await shop.stand.ask(shop.client.v1.checkout.sessions.expire, left.id)
-    gone = await shop.looks(str(left.url))
-    assert gone.status_code == 410
-    assert "has expired" in gone.text
-    assert f"{BACK}?left" in gone.text
-    assert (await shop.pays(left)).status_code == 409
+async def test_a_session_that_is_over_says_so_and_charges_nothing(merchant: HostedMerchant) -> None:
+    paid_session = await merchant.create_session()
+    address = str(paid_session.url)
+    await merchant.submit_card(paid_session)
+    response = await merchant.server.http.post(address, data={"card": PAYING_CARD})
+    assert response.status_code == 409
+    assert "completed before" in response.text
+    assert (await merchant.get_page(address)).status_code == 200
+    assert len(await merchant.list_subscriptions()) == 1
+    expired_session = await merchant.create_session()
+    await merchant.server.call_sdk(merchant.client.v1.checkout.sessions.expire, expired_session.id)
+    page = await merchant.get_page(str(expired_session.url))
+    assert page.status_code == 410
+    assert "has expired" in page.text
+    assert f"{BACK_URL}?left" in page.text
+    assert (await merchant.submit_card(expired_session)).status_code == 409
 
 
-async def test_a_session_expires_by_its_clock(shop: Shop) -> None:
-    session = await shop.checkout()
-    await shop.stand.pull("advance", days=2)
-    assert (await shop.looks(str(session.url))).status_code == 410
+async def test_a_session_expires_by_its_clock(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session()
+    await merchant.server.apply_control("advance", days=2)
+    assert (await merchant.get_page(str(session.url))).status_code == 410
 
 
-async def test_whoever_looks_sees_what_fell_due_meanwhile(shop: Shop) -> None:
-    session = await shop.checkout()
-    shop.stand.account.settings["offset"] += 2 * 86_400
-    assert (await shop.looks(str(session.url))).status_code == 410
+async def test_whoever_looks_sees_what_fell_due_meanwhile(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session()
+    merchant.server.account.settings["offset"] += 2 * 86_400
+    assert (await merchant.get_page(str(session.url))).status_code == 410
 
 
-async def test_setup_saves_a_card_and_charges_nothing(shop: Shop) -> None:
-    session = await shop.checkout(mode="setup", line_items=None, currency="usd")
-    page = plain(await shop.looks(str(session.url)))
+async def test_setup_saves_a_card_and_charges_nothing(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session(mode="setup", line_items=None, currency="usd")
+    page = extract_text(await merchant.get_page(str(session.url)))
     assert "Save a payment method" in page
     assert "Save card" in page
     assert "Due today" not in page
-    assert (await shop.pays(session, DECLINED)).status_code == 402
-    assert (await shop.pays(session)).status_code == 303
-    methods = await shop.stand.ask(shop.client.v1.customers.payment_methods.list, shop.customer.id)
-    assert [one.card.last4 for one in methods.data] == ["4242"]
-    assert await shop.invoices() == []
+    assert (await merchant.submit_card(session, DECLINED_CARD)).status_code == 402
+    assert (await merchant.submit_card(session)).status_code == 303
+    methods = await merchant.server.call_sdk(
+        merchant.client.v1.customers.payment_methods.list, merchant.customer.id
+    )
+    assert [method.card.last4 for method in methods.data] == ["4242"]
+    assert await merchant.list_invoices() == []
 
 
-async def test_pages_that_are_not_there(shop: Shop) -> None:
+async def test_pages_that_are_not_there(merchant: HostedMerchant) -> None:
     for path in ("c/cs_test_nothing", "p/bps_nothing", "i/in_nothing", "i/in_nothing/pdf"):
-        page = await shop.looks(f"{shop.stand.url}/{path}")
+        page = await merchant.get_page(f"{merchant.server.url}/{path}")
         assert page.status_code == 404
         assert "text/html" in page.headers["content-type"]
     for path in ("c/cs_test_nothing", "p/bps_nothing/card", "p/bps_nothing/cancel", "i/in_nothing/pay"):
         assert (
-            await shop.stand.http.post(f"{shop.stand.url}/{path}", data={"card": PAYS})
+            await merchant.server.http.post(f"{merchant.server.url}/{path}", data={"card": PAYING_CARD})
         ).status_code == 404
 
 
 # Portal
 
 
-async def test_the_portal_shows_the_plan_the_card_and_the_invoices(shop: Shop) -> None:
-    await shop.subscribes()
-    page = await shop.looks(await shop.portal())
+async def test_the_portal_shows_the_plan_the_card_and_the_invoices(merchant: HostedMerchant) -> None:
+    await merchant.subscribe()
+    page = await merchant.get_page(await merchant.create_portal_url())
     for part in (
         "Acme, ann@acme.test",
         "Business",
@@ -262,160 +276,186 @@ async def test_the_portal_shows_the_plan_the_card_and_the_invoices(shop: Shop) -
         "Renews on",
         "Visa ending 4242",
     ):
-        assert part in plain(page)
-    [invoice] = await shop.invoices()
+        assert part in extract_text(page)
+    [invoice] = await merchant.list_invoices()
     assert "$60.00" in page.text
     assert f"/i/{invoice.id}/pdf" in page.text
-    assert f'href="{BACK}?portal"' in page.text
+    assert f'href="{BACK_URL}?portal"' in page.text
 
 
-async def test_an_empty_portal_says_what_to_do(shop: Shop) -> None:
-    page = plain(await shop.looks(await shop.portal()))
+async def test_an_empty_portal_says_what_to_do(merchant: HostedMerchant) -> None:
+    page = extract_text(await merchant.get_page(await merchant.create_portal_url()))
     assert "No subscription. Choose a plan" in page
     assert "No invoice yet." in page
     assert "No payment method" in page
 
 
-async def test_cancel_asks_first_ends_at_the_period_and_can_be_taken_back(shop: Shop) -> None:
-    subscription = await shop.subscribes()
-    portal = await shop.portal()
-    asked = await shop.looks(f"{portal}?cancel={subscription.id}")
-    assert "Cancel this subscription?" in asked.text
-    assert (await shop.subscriptions())[0].cancel_at_period_end is False
-    done = await shop.stand.http.post(
+async def test_cancel_asks_first_ends_at_the_period_and_can_be_taken_back(merchant: HostedMerchant) -> None:
+    subscription = await merchant.subscribe()
+    portal = await merchant.create_portal_url()
+    page = await merchant.get_page(f"{portal}?cancel={subscription.id}")
+    assert "Cancel this subscription?" in page.text
+    assert (await merchant.list_subscriptions())[0].cancel_at_period_end is False
+    canceled_page = await merchant.server.http.post(
         f"{portal}/cancel", data={"subscription": subscription.id}, follow_redirects=True
     )
-    assert done.history[0].status_code == 303
-    assert "not renewed" in plain(done)
-    assert (await shop.subscriptions())[0].cancel_at_period_end is True
-    back = await shop.stand.http.post(
+    assert canceled_page.history[0].status_code == 303
+    assert "not renewed" in extract_text(canceled_page)
+    assert (await merchant.list_subscriptions())[0].cancel_at_period_end is True
+    resumed_page = await merchant.server.http.post(
         f"{portal}/resume", data={"subscription": subscription.id}, follow_redirects=True
     )
-    assert "Renews on" in plain(back)
-    assert (await shop.subscriptions())[0].cancel_at_period_end is False
-    twice = await shop.stand.http.post(f"{portal}/resume", data={"subscription": subscription.id})
-    assert twice.status_code == 400
-    assert 'role="alert"' in twice.text
+    assert "Renews on" in extract_text(resumed_page)
+    assert (await merchant.list_subscriptions())[0].cancel_at_period_end is False
+    response = await merchant.server.http.post(f"{portal}/resume", data={"subscription": subscription.id})
+    assert response.status_code == 400
+    assert 'role="alert"' in response.text
 
 
-async def test_the_portal_offers_what_its_configuration_does(shop: Shop) -> None:
-    subscription = await shop.subscribes()
-    off = {"enabled": False}
-    features = {"subscription_cancel": off, "payment_method_update": off, "invoice_history": off}
-    make = shop.client.v1.billing_portal.configurations.create
-    bare = await shop.portal(configuration=(await shop.stand.ask(make, {"features": features})).id)
-    page = plain(await shop.looks(bare))
+async def test_the_portal_offers_what_its_configuration_does(merchant: HostedMerchant) -> None:
+    subscription = await merchant.subscribe()
+    disabled = {"enabled": False}
+    features = {
+        "subscription_cancel": disabled,
+        "payment_method_update": disabled,
+        "invoice_history": disabled,
+    }
+    create_configuration = merchant.client.v1.billing_portal.configurations.create
+    restricted_portal = await merchant.create_portal_url(
+        configuration=(await merchant.server.call_sdk(create_configuration, {"features": features})).id
+    )
+    page = extract_text(await merchant.get_page(restricted_portal))
     for word in ("Cancel subscription", "Replace it", "Invoices"):
         assert word not in page
-    assert "Cancel this subscription?" not in (await shop.looks(f"{bare}?cancel={subscription.id}")).text
-    refused = await shop.stand.http.post(f"{bare}/cancel", data={"subscription": subscription.id})
-    assert refused.status_code == 400
-    assert (await shop.stand.http.post(f"{bare}/card", data={"card": PAYS})).status_code == 400
+    assert (
+        "Cancel this subscription?"
+        not in (await merchant.get_page(f"{restricted_portal}?cancel={subscription.id}")).text
+    )
+    response = await merchant.server.http.post(
+        f"{restricted_portal}/cancel", data={"subscription": subscription.id}
+    )
+    assert response.status_code == 400
+    assert (
+        await merchant.server.http.post(f"{restricted_portal}/card", data={"card": PAYING_CARD})
+    ).status_code == 400
     features["subscription_cancel"] = {"enabled": True, "mode": "immediately"}
-    now = await shop.portal(configuration=(await shop.stand.ask(make, {"features": features})).id)
-    assert "It ends at once." in (await shop.looks(f"{now}?cancel={subscription.id}")).text
-    await shop.stand.http.post(f"{now}/cancel", data={"subscription": subscription.id})
-    assert (await shop.subscriptions())[0].status == "canceled"
+    immediate_portal = await merchant.create_portal_url(
+        configuration=(await merchant.server.call_sdk(create_configuration, {"features": features})).id
+    )
+    assert (
+        "It ends at once." in (await merchant.get_page(f"{immediate_portal}?cancel={subscription.id}")).text
+    )
+    await merchant.server.http.post(f"{immediate_portal}/cancel", data={"subscription": subscription.id})
+    assert (await merchant.list_subscriptions())[0].status == "canceled"
 
 
-async def test_a_new_card_pays_what_is_open(shop: Shop) -> None:
-    await shop.subscribes()
-    await shop.stand.pull("replace-card", customer=shop.customer.id, card="4000000000000341")
-    await shop.stand.pull("renew", customer=shop.customer.id)
-    assert (await shop.subscriptions())[0].status == "past_due"
-    portal = await shop.portal()
-    assert "Past due" in (await shop.looks(portal)).text
-    for card in (DECLINED, "12"):
-        refused = await shop.stand.http.post(f"{portal}/card", data={"card": card})
-        assert refused.status_code == 402
-        assert 'role="alert"' in refused.text
-    done = await shop.stand.http.post(f"{portal}/card", data={"card": PAYS}, follow_redirects=True)
-    assert "Your payment method is replaced." in done.text
-    assert "Visa ending 4242" in done.text
-    assert (await shop.subscriptions())[0].status == "active"
+async def test_a_new_card_pays_what_is_open(merchant: HostedMerchant) -> None:
+    await merchant.subscribe()
+    await merchant.server.apply_control(
+        "replace-card", customer=merchant.customer.id, card="4000000000000341"
+    )
+    await merchant.server.apply_control("renew", customer=merchant.customer.id)
+    assert (await merchant.list_subscriptions())[0].status == "past_due"
+    portal = await merchant.create_portal_url()
+    assert "Past due" in (await merchant.get_page(portal)).text
+    for card in (DECLINED_CARD, "12"):
+        response = await merchant.server.http.post(f"{portal}/card", data={"card": card})
+        assert response.status_code == 402
+        assert 'role="alert"' in response.text
+    page = await merchant.server.http.post(
+        f"{portal}/card", data={"card": PAYING_CARD}, follow_redirects=True
+    )
+    assert "Your payment method is replaced." in page.text
+    assert "Visa ending 4242" in page.text
+    assert (await merchant.list_subscriptions())[0].status == "active"
 
 
-async def test_the_next_charge_fails_once_whatever_the_card(shop: Shop) -> None:
-    await shop.subscribes()
-    await shop.stand.pull("fail-renewal", customer=shop.customer.id)
-    await shop.stand.pull("renew", customer=shop.customer.id)
-    assert (await shop.subscriptions())[0].status == "past_due"
-    await shop.stand.pull("advance", days=4)
-    assert (await shop.subscriptions())[0].status == "active"
+async def test_the_next_charge_fails_once_whatever_the_card(merchant: HostedMerchant) -> None:
+    await merchant.subscribe()
+    await merchant.server.apply_control("fail-renewal", customer=merchant.customer.id)
+    await merchant.server.apply_control("renew", customer=merchant.customer.id)
+    assert (await merchant.list_subscriptions())[0].status == "past_due"
+    await merchant.server.apply_control("advance", days=4)
+    assert (await merchant.list_subscriptions())[0].status == "active"
 
 
-async def test_nobody_cancels_anothers_subscription_in_their_portal(shop: Shop) -> None:
-    theirs = await shop.subscribes()
-    mine = Shop(shop.stand)
-    await mine.opens()
-    portal = await mine.portal()
-    refused = await shop.stand.http.post(f"{portal}/cancel", data={"subscription": theirs.id})
-    assert refused.status_code == 404
-    assert "Cancel this subscription?" not in (await shop.looks(f"{portal}?cancel={theirs.id}")).text
-    assert (await shop.subscriptions())[0].cancel_at_period_end is False
+async def test_nobody_cancels_anothers_subscription_in_their_portal(merchant: HostedMerchant) -> None:
+    subscription = await merchant.subscribe()
+    other_merchant = HostedMerchant(merchant.server)
+    await other_merchant.set_up()
+    portal = await other_merchant.create_portal_url()
+    response = await merchant.server.http.post(f"{portal}/cancel", data={"subscription": subscription.id})
+    assert response.status_code == 404
+    assert (
+        "Cancel this subscription?"
+        not in (await merchant.get_page(f"{portal}?cancel={subscription.id}")).text
+    )
+    assert (await merchant.list_subscriptions())[0].cancel_at_period_end is False
 
 
-async def test_the_portal_of_a_deleted_customer_is_closed(shop: Shop) -> None:
-    portal = await shop.portal()
-    await shop.stand.ask(shop.client.v1.customers.delete, shop.customer.id)
-    assert (await shop.looks(portal)).status_code == 404
-    assert (await shop.stand.http.post(f"{portal}/card", data={"card": PAYS})).status_code == 404
+async def test_the_portal_of_a_deleted_customer_is_closed(merchant: HostedMerchant) -> None:
+    portal = await merchant.create_portal_url()
+    await merchant.server.call_sdk(merchant.client.v1.customers.delete, merchant.customer.id)
+    assert (await merchant.get_page(portal)).status_code == 404
+    assert (await merchant.server.http.post(f"{portal}/card", data={"card": PAYING_CARD})).status_code == 404
 
 
 # Invoices
 
 
-async def test_an_invoice_as_page_and_as_pdf(shop: Shop) -> None:
-    await shop.subscribes()
-    [invoice] = await shop.invoices()
-    page = await shop.looks(str(invoice.hosted_invoice_url))
+async def test_an_invoice_as_page_and_as_pdf(merchant: HostedMerchant) -> None:
+    await merchant.subscribe()
+    [invoice] = await merchant.list_invoices()
+    page = await merchant.get_page(str(invoice.hosted_invoice_url))
     assert page.status_code == 200
     for part in (f"Invoice {invoice.number}", "Paid", "$60.00", "Acme"):
-        assert part in plain(page)
+        assert part in extract_text(page)
     assert "Pay this invoice" not in page.text
-    paper = await shop.looks(str(invoice.invoice_pdf))
-    assert (paper.status_code, paper.headers["content-type"]) == (200, "application/pdf")
-    assert f'filename="invoice-{invoice.number}.pdf"' in paper.headers["content-disposition"]
-    [said] = texts(paper.content)
-    assert {str(invoice.number), "$60.00 paid", "Acme", "ann@acme.test"} < set(said)
+    pdf_response = await merchant.get_page(str(invoice.invoice_pdf))
+    assert (pdf_response.status_code, pdf_response.headers["content-type"]) == (200, "application/pdf")
+    assert f'filename="invoice-{invoice.number}.pdf"' in pdf_response.headers["content-disposition"]
+    [pdf_texts] = extract_texts(pdf_response.content)
+    assert {str(invoice.number), "$60.00 paid", "Acme", "ann@acme.test"} < set(pdf_texts)
 
 
-async def test_an_open_invoice_can_be_paid_where_it_is_shown(shop: Shop) -> None:
-    await shop.subscribes()
-    await shop.stand.pull("fail-renewal", customer=shop.customer.id)
-    await shop.stand.pull("renew", customer=shop.customer.id)
-    invoice = next(one for one in await shop.invoices() if one.status == "open")
+async def test_an_open_invoice_can_be_paid_where_it_is_shown(merchant: HostedMerchant) -> None:
+    await merchant.subscribe()
+    await merchant.server.apply_control("fail-renewal", customer=merchant.customer.id)
+    await merchant.server.apply_control("renew", customer=merchant.customer.id)
+    invoice = next(invoice for invoice in await merchant.list_invoices() if invoice.status == "open")
     address = str(invoice.hosted_invoice_url)
-    assert "Pay $60.00" in (await shop.looks(address)).text
-    for card in (DECLINED, FAILS_LATER):
-        refused = await shop.stand.http.post(f"{address}/pay", data={"card": card})
-        assert refused.status_code == 402
-        assert 'role="alert"' in refused.text
-    done = await shop.stand.http.post(f"{address}/pay", data={"card": PAYS}, follow_redirects=True)
-    assert "Pay this invoice" not in done.text
-    assert [one.status for one in await shop.invoices()] == ["paid", "paid"]
-    again = await shop.stand.http.post(f"{address}/pay", data={"card": PAYS})
-    assert again.status_code == 303
+    assert "Pay $60.00" in (await merchant.get_page(address)).text
+    for card in (DECLINED_CARD, LATER_FAILING_CARD):
+        declined_page = await merchant.server.http.post(f"{address}/pay", data={"card": card})
+        assert declined_page.status_code == 402
+        assert 'role="alert"' in declined_page.text
+    page = await merchant.server.http.post(
+        f"{address}/pay", data={"card": PAYING_CARD}, follow_redirects=True
+    )
+    assert "Pay this invoice" not in page.text
+    assert [invoice.status for invoice in await merchant.list_invoices()] == ["paid", "paid"]
+    second_payment = await merchant.server.http.post(f"{address}/pay", data={"card": PAYING_CARD})
+    assert second_payment.status_code == 303
 
 
 # What nobody may do to a page
 
 
-async def test_nothing_that_was_typed_or_named_comes_back_as_markup(stand: Standing) -> None:
-    shop = Shop(stand)
-    await shop.opens(name=f"Plan {BAD}")
-    await stand.ask(shop.client.v1.customers.update, shop.customer.id, {"name": BAD})
-    session = await shop.checkout()
-    pages = [await shop.looks(str(session.url)), await shop.pays(session, BAD)]
-    assert (await shop.pays(session)).status_code == 303
-    portal = await shop.portal()
+async def test_nothing_that_was_typed_or_named_comes_back_as_markup(sandbox_server: RunningSandbox) -> None:
+    merchant = HostedMerchant(sandbox_server)
+    await merchant.set_up(name=f"Plan {MARKUP}")
+    await sandbox_server.call_sdk(merchant.client.v1.customers.update, merchant.customer.id, {"name": MARKUP})
+    session = await merchant.create_session()
+    pages = [await merchant.get_page(str(session.url)), await merchant.submit_card(session, MARKUP)]
+    assert (await merchant.submit_card(session)).status_code == 303
+    portal = await merchant.create_portal_url()
     pages += [
-        await shop.looks(portal),
-        await shop.looks(f"{portal}?done={BAD}&cancel={BAD}"),
-        await stand.http.post(f"{portal}/card", data={"card": BAD}),
-        await stand.http.post(f"{portal}/cancel", data={"subscription": BAD}),
-        await shop.looks(str((await shop.invoices())[0].hosted_invoice_url)),
-        await shop.looks(f"{stand.url}/_control?account={stand.key}"),
+        await merchant.get_page(portal),
+        await merchant.get_page(f"{portal}?done={MARKUP}&cancel={MARKUP}"),
+        await sandbox_server.http.post(f"{portal}/card", data={"card": MARKUP}),
+        await sandbox_server.http.post(f"{portal}/cancel", data={"subscription": MARKUP}),
+        await merchant.get_page(str((await merchant.list_invoices())[0].hosted_invoice_url)),
+        await merchant.get_page(f"{sandbox_server.url}/_control?account={sandbox_server.key}"),
     ]
     for page in pages:
         assert "<script" not in page.text
@@ -424,14 +464,14 @@ async def test_nothing_that_was_typed_or_named_comes_back_as_markup(stand: Stand
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.test", ""])
 def test_browsers_are_sent_to_addresses_only(address: str) -> None:
-    assert words.link(address) == ""
-    assert words.link(BACK) == BACK
+    assert formatting.allow_web_url(address) == ""
+    assert formatting.allow_web_url(BACK_URL) == BACK_URL
 
 
-async def test_the_look_is_served_with_the_pages(stand: Standing) -> None:
-    sheet = await stand.http.get(f"{stand.url}/_look.css")
+async def test_the_look_is_served_with_the_pages(sandbox_server: RunningSandbox) -> None:
+    sheet = await sandbox_server.http.get(f"{sandbox_server.url}/_look.css")
     assert sheet.headers["content-type"].startswith("text/css")
-    assert (await stand.http.get(f"{stand.url}/_font.woff2")).status_code == 200
+    assert (await sandbox_server.http.get(f"{sandbox_server.url}/_font.woff2")).status_code == 200
 
 
 # Words
@@ -448,9 +488,9 @@ async def test_the_look_is_served_with_the_pages(stand: Standing) -> None:
     ],
 )
 def test_money(amount: int, currency: str, said: str) -> None:
-    assert words.money(amount, currency) == said
+    assert formatting.format_money(amount, currency) == said
 
 
 @pytest.mark.parametrize(("exact", "said"), [("0.5", "$0.005"), ("2000", "$20.00"), ("0.0125", "$0.000125")])
 def test_parts_of_a_cent_are_kept(exact: str, said: str) -> None:
-    assert words.unit({"unit_amount_decimal": exact, "currency": "usd"}) == said
+    assert formatting.format_unit_price({"unit_amount_decimal": exact, "currency": "usd"}) == said

@@ -6,49 +6,49 @@ from typing import Any
 import pytest
 
 from shared.dev.stripe_sandbox import invoice_pdf, pdf
-from shared.dev.stripe_sandbox.contract import skeleton
+from shared.dev.stripe_sandbox.contract import build_skeleton
 
 DAY = 86_400
 
 
-def line(at: int, **known: Any) -> dict[str, Any]:
-    plain = {"amount": 2000, "currency": "usd", "description": f"Seat {at}", "quantity": 1}
-    period = {"start": at * DAY, "end": (at + 30) * DAY}
+def build_line(number: int, **fields: Any) -> dict[str, Any]:
+    defaults = {"amount": 2000, "currency": "usd", "description": f"Seat {number}", "quantity": 1}
+    period = {"start": number * DAY, "end": (number + 30) * DAY}
     pricing = {"type": "price_details", "unit_amount_decimal": "2000"}
-    return skeleton("line_item", **plain | {"period": period, "pricing": pricing} | known)
+    return build_skeleton("line_item", **defaults | {"period": period, "pricing": pricing} | fields)
 
 
-def invoice(*lines: dict[str, Any], **known: Any) -> dict[str, Any]:
-    total = sum(one["amount"] for one in lines)
-    money = {
+def build_invoice(*lines: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    total = sum(line["amount"] for line in lines)
+    amounts = {
         "subtotal": total,
         "total": total,
         "amount_due": total,
         "amount_paid": total,
         "amount_remaining": 0,
     }
-    who = {"customer_name": "Acme (Boats) \\ Söhne", "customer_email": "ann@acme.test"}
-    plain = {
+    customer = {"customer_name": "Acme (Boats) \\ Söhne", "customer_email": "ann@acme.test"}
+    defaults = {
         "number": "ACME-0001",
         "status": "paid",
         "currency": "usd",
         "created": 0,
         "effective_at": 20_000 * DAY,
     }
-    some = {"object": "list", "data": list(lines), "has_more": False, "url": ""}
-    return skeleton("invoice", **plain | money | who | {"lines": some} | known)
+    line_list = {"object": "list", "data": list(lines), "has_more": False, "url": ""}
+    return build_skeleton("invoice", **defaults | amounts | customer | {"lines": line_list} | fields)
 
 
-def opened(raw: bytes) -> dict[int, bytes]:
+def parse_objects(raw: bytes) -> dict[int, bytes]:
     """Every object by its number, found as a reader does: from the end, through the table."""
     assert raw.startswith(b"%PDF-1.4\n")
-    found = re.search(rb"startxref\n(\d+)\n%%EOF\n$", raw)
-    assert found
-    table = raw[int(found[1]) :]
+    start_match = re.search(rb"startxref\n(\d+)\n%%EOF\n$", raw)
+    assert start_match
+    table = raw[int(start_match[1]) :]
     head = re.match(rb"xref\n0 (\d+)\n", table)
     assert head
     count = int(head[1])
-    rows = [table[head.end() + 20 * at :][:20] for at in range(count)]
+    rows = [table[head.end() + 20 * index :][:20] for index in range(count)]
     assert rows[0] == b"0000000000 65535 f \n"
     assert all(re.fullmatch(rb"\d{10} 00000 n \n", row) for row in rows[1:])
     assert table[head.end() + 20 * count :].startswith(b"trailer\n<< /Size %d /Root 1 0 R" % count)
@@ -60,9 +60,9 @@ def opened(raw: bytes) -> dict[int, bytes]:
     return objects
 
 
-def texts(raw: bytes) -> list[list[str]]:
+def extract_texts(raw: bytes) -> list[list[str]]:
     """What stands on each page."""
-    objects = opened(raw)
+    objects = parse_objects(raw)
     kids = re.findall(rb"(\d+) 0 R", objects[2].split(b"/Kids")[1])
     pages = []
     for kid in kids:
@@ -73,15 +73,17 @@ def texts(raw: bytes) -> list[list[str]]:
         )
         assert stream
         assert len(stream[2]) == int(stream[1])
-        said = re.findall(rb"\(((?:\\.|[^\\()])*)\) Tj", stream[2])
-        pages.append([re.sub(rb"\\(.)", rb"\1", one).decode("cp1252") for one in said])
+        literals = re.findall(rb"\(((?:\\.|[^\\()])*)\) Tj", stream[2])
+        pages.append([re.sub(rb"\\(.)", rb"\1", literal).decode("cp1252") for literal in literals])
     return pages
 
 
 def test_an_invoice_says_from_whom_to_whom_for_what_and_how_much() -> None:
-    gone = line(1, amount=-1050, description="Unused time on Starter", quantity=1)
-    [page] = texts(
-        invoice_pdf.render(invoice(line(0), line(0, quantity=None, pricing=None), gone), "Bulkhead")
+    credit_line = build_line(1, amount=-1050, description="Unused time on Starter", quantity=1)
+    [page] = extract_texts(
+        invoice_pdf.render_pdf(
+            build_invoice(build_line(0), build_line(0, quantity=None, pricing=None), credit_line), "Bulkhead"
+        )
     )
     expected = (
         "Bulkhead",
@@ -95,46 +97,56 @@ def test_an_invoice_says_from_whom_to_whom_for_what_and_how_much() -> None:
     assert {"Seat 0", "Unused time on Starter", "-$10.50", "1 January 1970 to 31 January 1970"} < set(page)
     assert page[page.index("Total") + 1] == "$29.50"
     assert page[page.index("Left to pay") + 1] == "$0.00"
-    assert invoice_pdf.MARK in page
+    assert invoice_pdf.TEST_NOTICE in page
 
 
 def test_many_lines_go_on_over_pages_and_none_is_lost() -> None:
-    pages = texts(invoice_pdf.render(invoice(*(line(at) for at in range(39))), "Bulkhead"))
+    pages = extract_texts(
+        invoice_pdf.render_pdf(build_invoice(*(build_line(number) for number in range(39))), "Bulkhead")
+    )
     assert len(pages) == 3
-    assert [one for page in pages for one in page if one.startswith("Seat ")] == [
-        f"Seat {at}" for at in range(39)
+    assert [text for page in pages for text in page if text.startswith("Seat ")] == [
+        f"Seat {number}" for number in range(39)
     ]
     assert ["Total" in page for page in pages] == [False, False, True]
 
 
 @pytest.mark.parametrize(
-    "count", [0, invoice_pdf.FIRST, invoice_pdf.FIRST + 1, invoice_pdf.FIRST + invoice_pdf.OTHERS]
+    "count",
+    [
+        0,
+        invoice_pdf.LINES_ON_FIRST_PAGE,
+        invoice_pdf.LINES_ON_FIRST_PAGE + 1,
+        invoice_pdf.LINES_ON_FIRST_PAGE + invoice_pdf.LINES_ON_LATER_PAGES,
+    ],
 )
 def test_nothing_is_written_below_the_edge(count: int) -> None:
-    full = invoice(
-        *(line(at) for at in range(count)),
+    full = build_invoice(
+        *(build_line(at) for at in range(count)),
         amount_paid=1,
         amount_due=-1,
         total_discount_amounts=[{"amount": 500, "discount": "di_1"}],
         total_taxes=[{"amount": 100}],
     )
-    raw = invoice_pdf.render(full, "Bulkhead")
+    raw = invoice_pdf.render_pdf(full, "Bulkhead")
     heights = [float(y) for y in re.findall(rb"[\d.]+ (-?[\d.]+) Td", raw)]
-    assert heights.count(40.0) == 2 * len(texts(raw)), "a footer of two parts on every page"
+    assert heights.count(40.0) == 2 * len(extract_texts(raw)), "a footer of two parts on every page"
     assert min(y for y in heights if y != 40) > 60
 
 
 def test_long_and_strange_words_stay_in_their_column() -> None:
     endless = "Seats for a very long name " * 20 + "日本\n"
-    [page] = texts(invoice_pdf.render(invoice(line(0, description=endless)), "Bulkhead"))
-    [shown] = [one for one in page if one.startswith("Seats")]
-    assert shown.endswith("…")
-    assert pdf.width(shown, 10) < 300
+    [page] = extract_texts(
+        invoice_pdf.render_pdf(build_invoice(build_line(0, description=endless)), "Bulkhead")
+    )
+    [shortened] = [text for text in page if text.startswith("Seats")]
+    assert shortened.endswith("…")
+    assert pdf.measure_width(shortened, 10) < 300
 
 
 def test_money_ends_at_the_right_edge() -> None:
-    page = pdf.Page()
-    page.right(500, 10, "$1,234.50")
+    page = pdf.PdfPage()
+    page.draw_right_aligned(500, 10, "$1,234.50")
     x = float(re.search(rb"Tf ([\d.]+)", page.marks[0])[1])  # type: ignore[index]
     # Helvetica's own table: seven digits and the dollar at 556, comma and point at 278
     assert x == pytest.approx(500 - (7 * 556 + 2 * 278) / 100, abs=0.01)
@@ -151,14 +163,18 @@ def test_money_ends_at_the_right_edge() -> None:
 )
 def test_the_headline_says_how_it_stands(status: str, said: str) -> None:
     paid = status == "paid"
-    one = invoice(line(0), status=status, amount_paid=2000 * paid, amount_remaining=2000 * (not paid))
-    assert said in texts(invoice_pdf.render(one, "Bulkhead"))[0]
+    invoice_object = build_invoice(
+        build_line(0), status=status, amount_paid=2000 * paid, amount_remaining=2000 * (not paid)
+    )
+    assert said in extract_texts(invoice_pdf.render_pdf(invoice_object, "Bulkhead"))[0]
 
 
 def test_what_takes_from_the_total_is_shown_and_adds_up() -> None:
-    one = invoice(line(0), total_discount_amounts=[{"amount": 500, "discount": "di_1"}])
-    one |= {"total": 1500, "amount_due": 1200, "amount_paid": 1200}
-    assert invoice_pdf.totals(one) == [
+    invoice_object = build_invoice(
+        build_line(0), total_discount_amounts=[{"amount": 500, "discount": "di_1"}]
+    )
+    invoice_object |= {"total": 1500, "amount_due": 1200, "amount_paid": 1200}
+    assert invoice_pdf.compute_totals(invoice_object) == [
         ("Subtotal", 2000),
         ("Discount", -500),
         ("Total", 1500),

@@ -9,46 +9,56 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import words
+from shared.dev.stripe_sandbox import formatting
 
-HERE = Path(__file__).parent
-FONT = HERE.parents[3] / "assets" / "fonts" / "inter.woff2"
+PAGES_DIR = Path(__file__).parent
+FONT_FILE = PAGES_DIR.parents[3] / "assets" / "fonts" / "inter.woff2"
 # No form-action: after a form the browser goes to the address that the merchant asked for, and this would forbid it.
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none';"
     " frame-ancestors 'none'"
 )
 
 
-def show(request: Request, page: str, status: int = 200, /, **shown: Any) -> Response:
+def render_page(request: Request, page: str, status: int = 200, /, **context: Any) -> Response:
     """A page whose links begin where this request's application is mounted."""
     root = request.scope.get("root_path", "").rstrip("/")
-    html = _templates().get_template(f"{page}.html").render(root=root, **shown)
-    return HTMLResponse(html, status, {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"})
+    html = _load_templates().get_template(f"{page}.html").render(root=root, **context)
+    return HTMLResponse(
+        html, status, {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
+    )
 
 
-async def sheet(request: Request) -> Response:  # noqa: ARG001
-    return FileResponse(HERE / "look.css", media_type="text/css")
+async def serve_stylesheet(request: Request) -> Response:  # noqa: ARG001
+    return FileResponse(PAGES_DIR / "look.css", media_type="text/css")
 
 
-async def font(request: Request) -> Response:  # noqa: ARG001
-    return FileResponse(FONT, media_type="font/woff2")
+async def serve_font(request: Request) -> Response:  # noqa: ARG001
+    return FileResponse(FONT_FILE, media_type="font/woff2")
 
 
-ROUTES = [Route("/_look.css", sheet), Route("/_font.woff2", font)]
+ASSET_ROUTES = [Route("/_look.css", serve_stylesheet), Route("/_font.woff2", serve_font)]
 
 
 @cache
-def _templates() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(HERE),
+def _load_templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(PAGES_DIR),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for filter_ in (words.card, words.day, words.each, words.expiry, words.moment, words.money, words.unit):
-        made.filters[filter_.__name__] = filter_
-    made.filters["link"] = words.link
-    made.tests["metered"] = words.metered
-    return made
+    for filter_ in (
+        formatting.format_card,
+        formatting.format_day,
+        formatting.format_interval,
+        formatting.format_card_expiry,
+        formatting.format_time,
+        formatting.format_money,
+        formatting.format_unit_price,
+    ):
+        environment.filters[filter_.__name__] = filter_
+    environment.filters["link"] = formatting.allow_web_url
+    environment.tests["metered"] = formatting.is_metered_price
+    return environment

@@ -7,26 +7,26 @@ import pytest
 import stripe
 
 from shared.dev.stripe_sandbox.store import Account
-from tests.dev.stripe_sandbox.suite.stand import REAL_KEY, Shop, Stand
+from tests.dev.stripe_sandbox.suite.stand import REAL_KEY, SdkMerchant, ThreadedSandbox
 
 numbers = count()
 
 
 @pytest.fixture(scope="session")
-def _stand() -> Iterator[Stand | None]:
+def optional_server() -> Iterator[ThreadedSandbox | None]:
     if REAL_KEY:
         yield None
         return
-    stand = Stand()
-    yield stand
-    stand.stop()
+    sandbox_server = ThreadedSandbox()
+    yield sandbox_server
+    sandbox_server.stop()
 
 
 @pytest.fixture
-def stand(_stand: Stand | None) -> Stand:
-    if _stand is None:
+def sandbox_server(optional_server: ThreadedSandbox | None) -> ThreadedSandbox:
+    if optional_server is None:
         pytest.skip("needs a hand inside the stand-in")
-    return _stand
+    return optional_server
 
 
 @pytest.fixture
@@ -35,15 +35,15 @@ def key() -> str:
 
 
 @pytest.fixture
-def shop(_stand: Stand | None, key: str) -> Iterator[Shop]:
-    if _stand is None:
-        yield Shop(stripe.StripeClient(key, max_network_retries=2))
+def merchant(optional_server: ThreadedSandbox | None, key: str) -> Iterator[SdkMerchant]:
+    if optional_server is None:
+        yield SdkMerchant(stripe.StripeClient(key, max_network_retries=2))
         return
-    yield Shop(_stand.client(key))
-    wrong, _stand.judge.wrong = _stand.judge.wrong, []
-    assert wrong == []
+    yield SdkMerchant(optional_server.build_client(key))
+    problems, optional_server.checker.problems = optional_server.checker.problems, []
+    assert problems == []
 
 
 @pytest.fixture
-def account(stand: Stand, key: str) -> Account:
-    return stand.sandbox.account(key)
+def account(sandbox_server: ThreadedSandbox, key: str) -> Account:
+    return sandbox_server.sandbox.get_account(key)

@@ -9,12 +9,18 @@ import stripe
 from typing_extensions import is_typeddict
 
 from shared.dev.stripe_sandbox import checkout, routes
-from shared.dev.stripe_sandbox.contract import classes, skeleton, violations
-from shared.dev.stripe_sandbox.parameters import keys, named, refusals
-from shared.dev.stripe_sandbox.store import Account, visible
-from tests.dev.stripe_sandbox.suite.stand import REAL_KEY, Judge, Shop, Stand, unfilled
+from shared.dev.stripe_sandbox.contract import build_skeleton, find_violations, load_classes
+from shared.dev.stripe_sandbox.parameters import find_errors, find_params_type, get_param_types
+from shared.dev.stripe_sandbox.store import Account, copy_visible
+from tests.dev.stripe_sandbox.suite.stand import (
+    REAL_KEY,
+    ContractChecker,
+    SdkMerchant,
+    ThreadedSandbox,
+    find_unfilled,
+)
 
-KINDS = {
+ALL_KINDS = {
     "account",
     "billing.meter",
     "billing.meter_event",
@@ -51,21 +57,23 @@ KINDS = {
 }
 
 
-def test_no_kind_of_object_breaks_the_contract(shop: Shop, account: Account, stand: Stand) -> None:
+def test_no_kind_of_object_breaks_the_contract(
+    merchant: SdkMerchant, account: Account, sandbox_server: ThreadedSandbox
+) -> None:
     """One of everything, asked for by itself, in its list, and as the subject of its event."""
-    stand.judge.kinds.clear()
-    v1 = shop.v1
+    sandbox_server.checker.kinds.clear()
+    v1 = merchant.v1
     v1.accounts.retrieve_current()
-    clock = shop.clock("2025-01-01")
-    customer, meter = shop.customer(clock), shop.meter()
-    seats, calls = shop.price(), shop.metered(meter)
+    clock = merchant.create_clock("2025-01-01")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    seats, calls = merchant.create_price(), merchant.create_metered_price(meter)
     coupon = v1.coupons.create({"percent_off": 10, "duration": "forever"})
-    subscription = shop.subscribe(customer, (seats, 2), calls, discounts=[{"coupon": coupon.id}])
+    subscription = merchant.subscribe(customer, (seats, 2), calls, discounts=[{"coupon": coupon.id}])
     v1.subscriptions.retrieve(
         subscription.id, {"expand": ["discounts", "customer", "items.data.price.product"]}
     )
-    shop.use_units(meter, customer, 4)
-    shop.client.v2.billing.meter_events.create(
+    merchant.report_usage(meter, customer, 4)
+    merchant.client.v2.billing.meter_events.create(
         {"event_name": meter.event_name, "payload": {"stripe_customer_id": customer.id, "value": "1"}}
     )
     v1.billing.meters.event_summaries.list(
@@ -88,12 +96,16 @@ def test_no_kind_of_object_breaks_the_contract(shop: Shop, account: Account, sta
     session = v1.checkout.sessions.create(
         {"mode": "setup", "currency": "usd", "customer": customer.id, "success_url": "https://a.test"}
     )
-    checkout.pay(account, session.id, "4242424242424242")
+    checkout.pay_with_card(account, session.id, "4242424242424242")
     v1.checkout.sessions.retrieve(session.id, {"expand": ["setup_intent", "line_items"]})
-    sells = {"mode": "subscription", "success_url": "https://a.test", "line_items": [{"price": calls.id}]}
-    v1.checkout.sessions.line_items.list(v1.checkout.sessions.create(sells).id)
+    session_params = {
+        "mode": "subscription",
+        "success_url": "https://a.test",
+        "line_items": [{"price": calls.id}],
+    }
+    v1.checkout.sessions.line_items.list(v1.checkout.sessions.create(session_params).id)
     v1.webhook_endpoints.create({"url": "https://a.test", "enabled_events": ["*"]})
-    shop.advance(clock, "2025-02-01 02:00")
+    merchant.advance_clock(clock, "2025-02-01 02:00")
     for noun in (
         v1.products,
         v1.prices,
@@ -105,30 +117,30 @@ def test_no_kind_of_object_breaks_the_contract(shop: Shop, account: Account, sta
     ):
         noun.list()
     list(v1.events.list({"limit": 100}).auto_paging_iter())
-    assert KINDS - stand.judge.kinds == set()
-    assert stand.judge.wrong == []
+    assert ALL_KINDS - sandbox_server.checker.kinds == set()
+    assert sandbox_server.checker.problems == []
 
 
 def test_every_skeleton_is_legal() -> None:
-    wrong = {}
-    for kind in classes():
-        body = skeleton(kind)
+    problems_by_kind = {}
+    for kind in load_classes():
+        body = build_skeleton(kind)
         if kind == "event":
-            body["data"]["object"] = skeleton("customer")
-        wrong[kind] = violations(body)
-    assert len(wrong) == 180
-    assert {kind: found for kind, found in wrong.items() if found} == {}
+            body["data"]["object"] = build_skeleton("customer")
+        problems_by_kind[kind] = find_violations(body)
+    assert len(problems_by_kind) == 180
+    assert {kind: problems for kind, problems in problems_by_kind.items() if problems} == {}
 
 
 # ── mutants of answers ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _item(body: Any) -> Any:
+def _get_first_item(body: Any) -> Any:
     return body["items"]["data"][0]
 
 
-ANSWERS: dict[str, Callable[[Any], Any]] = {
-    "an item without the end of its period": lambda body: _item(body).pop("current_period_end"),
+ANSWER_MUTANTS: dict[str, Callable[[Any], Any]] = {
+    "an item without the end of its period": lambda body: _get_first_item(body).pop("current_period_end"),
     "the period where it was years ago": lambda body: body.update(current_period_end=1),
     "a status that does not exist": lambda body: body.update(status="expired"),
     "items as a plain list": lambda body: body.update(items=body["items"]["data"]),
@@ -137,35 +149,37 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     "a time as boolean": lambda body: body.update(created=True),
     "no metadata": lambda body: body.pop("metadata"),
     "a number in metadata": lambda body: body.update(metadata={"seats": 3}),
-    "half a seat": lambda body: _item(body).update(quantity=1.5),
+    "half a seat": lambda body: _get_first_item(body).update(quantity=1.5),
 }
 
 
-@pytest.mark.parametrize("mutant", ANSWERS)
-def test_a_wrong_answer_is_caught(shop: Shop, mutant: str) -> None:
-    subscription = shop.subscribe(shop.customer(), shop.price(), metadata={"a": "1"})
-    body = deepcopy(visible(subscription.to_dict(for_json=True)))
-    assert violations(body) == []
-    ANSWERS[mutant](body)
-    assert len(violations(body)) == 1
-    assert violations({"object": "list", "data": [body], "has_more": False, "url": "/v1/subscriptions"})
-    assert violations({**skeleton("event"), "data": {"object": body}})
+@pytest.mark.parametrize("mutant", ANSWER_MUTANTS)
+def test_a_wrong_answer_is_caught(merchant: SdkMerchant, mutant: str) -> None:
+    subscription = merchant.subscribe(
+        merchant.create_customer(), merchant.create_price(), metadata={"a": "1"}
+    )
+    body = deepcopy(copy_visible(subscription.to_dict(for_json=True)))
+    assert find_violations(body) == []
+    ANSWER_MUTANTS[mutant](body)
+    assert len(find_violations(body)) == 1
+    assert find_violations({"object": "list", "data": [body], "has_more": False, "url": "/v1/subscriptions"})
+    assert find_violations({**build_skeleton("event"), "data": {"object": body}})
 
 
 def test_the_judge_of_this_suite_sees_it_too() -> None:
     """Wrong on the wire, left as the skeleton made it, or not implemented: the test that met it fails."""
-    judge = Judge(app=None)
-    judge.judge("GET /v1/x", 200, {"object": "customer", "id": 7, "created": 1, "livemode": False})
-    judge.judge("GET /v1/x", 200, skeleton("customer"))
-    judge.judge("GET /v1/x", 501, {"error": {"type": "api_error", "message": "no"}})
-    judge.judge("GET /v1/x", 404, {"detail": "Not Found"})
-    assert len(judge.wrong) == 4
-    assert unfilled({"a": [{"b": "unset"}]}) == [".a[].b"]
+    judge = ContractChecker(app=None)
+    judge.check_response("GET /v1/x", 200, {"object": "customer", "id": 7, "created": 1, "livemode": False})
+    judge.check_response("GET /v1/x", 200, build_skeleton("customer"))
+    judge.check_response("GET /v1/x", 501, {"error": {"type": "api_error", "message": "no"}})
+    judge.check_response("GET /v1/x", 404, {"detail": "Not Found"})
+    assert len(judge.problems) == 4
+    assert find_unfilled({"a": [{"b": "unset"}]}) == [".a[].b"]
 
 
 # ── mutants of requests ──────────────────────────────────────────────────────────────────────────────────────────
 
-REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
+REQUEST_MUTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "an unknown parameter": ("CustomerCreateParams", {"nmae": "Acme"}),
     "an unknown parameter inside": ("SubscriptionCreateParams", {"items": [{"prise": "price_1"}]}),
     "one that is missing": ("PriceCreateParams", {"unit_amount": "1"}),
@@ -186,18 +200,18 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("mutant", REQUESTS)
+@pytest.mark.parametrize("mutant", REQUEST_MUTANTS)
 def test_a_wrong_request_is_caught(mutant: str) -> None:
-    name, sent = REQUESTS[mutant]
-    assert len(refusals(sent, named(name))) == 1
+    name, params = REQUEST_MUTANTS[mutant]
+    assert len(find_errors(params, find_params_type(name))) == 1
 
 
-def test_every_route_is_held_to_the_types(shop: Shop) -> None:
+def test_every_route_is_held_to_the_types(merchant: SdkMerchant) -> None:
     """Whatever it is: what Stripe does not know is refused, by name."""
     for route in routes.ROUTES:
-        with pytest.raises(Exception, match="unknown parameter") as refused:
-            route.read({"surely_unknown": "1"})
-        assert getattr(refused.value, "status", 0) == 400
+        with pytest.raises(Exception, match="unknown parameter") as excinfo:
+            route.read_params({"surely_unknown": "1"})
+        assert getattr(excinfo.value, "status", 0) == 400
 
 
 def test_what_is_implemented_exists() -> None:
@@ -205,23 +219,25 @@ def test_what_is_implemented_exists() -> None:
     unknown = [
         f"{route.method} {route.path.pattern} {path}"
         for route in routes.ROUTES
-        for path in route.takes
-        if path != "expand" and not _exists(named(route.params), path.split("."))
+        for path in route.accepted_params
+        if path != "expand" and not _is_known_path(find_params_type(route.params_type), path.split("."))
     ]
     assert unknown == []
 
 
-def _exists(hint: Any, path: list[str]) -> bool:
+def _is_known_path(hint: Any, path: list[str]) -> bool:
     if not path:
         return True
     if is_typeddict(hint):
-        return path[0] in keys(hint) and _exists(keys(hint)[path[0]], path[1:])
-    return any(_exists(option, path) for option in get_args(hint))
+        return path[0] in get_param_types(hint) and _is_known_path(get_param_types(hint)[path[0]], path[1:])
+    return any(_is_known_path(option, path) for option in get_args(hint))
 
 
 @pytest.mark.skipif(bool(REAL_KEY), reason="what the stand-in refuses to guess")
-def test_what_stripe_knows_and_we_do_not_is_501_and_not_tried_again(stand: Stand, key: str) -> None:
-    client = stand.client(key, max_network_retries=2)
+def test_what_stripe_knows_and_we_do_not_is_501_and_not_tried_again(
+    sandbox_server: ThreadedSandbox, key: str
+) -> None:
+    client = sandbox_server.build_client(key, max_network_retries=2)
     calls: list[Callable[[], Any]] = [
         lambda: client.v1.customers.create({"tax_exempt": "reverse"}),
         lambda: client.v1.subscriptions.create({"customer": "cus_1", "collection_method": "send_invoice"}),
@@ -229,11 +245,11 @@ def test_what_stripe_knows_and_we_do_not_is_501_and_not_tried_again(stand: Stand
         lambda: client.raw_request("delete", "/v1/customers"),
     ]
     for call in calls:
-        stand.judge.wrong.clear()
-        with pytest.raises(stripe.APIError) as refused:
+        sandbox_server.checker.problems.clear()
+        with pytest.raises(stripe.APIError) as excinfo:
             call()
-        assert refused.value.http_status == 501
-        assert refused.value.headers is not None
-        assert refused.value.headers["stripe-should-retry"] == "false"
-        assert len(stand.judge.wrong) == 1  # asked once
-    stand.judge.wrong.clear()
+        assert excinfo.value.http_status == 501
+        assert excinfo.value.headers is not None
+        assert excinfo.value.headers["stripe-should-retry"] == "false"
+        assert len(sandbox_server.checker.problems) == 1  # asked once
+    sandbox_server.checker.problems.clear()

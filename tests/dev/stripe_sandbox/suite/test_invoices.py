@@ -3,125 +3,139 @@
 import pytest
 import stripe
 
-from tests.dev.stripe_sandbox.suite.stand import Shop
+from tests.dev.stripe_sandbox.suite.stand import SdkMerchant
 
 
-def paid(shop: Shop, amount: int = 2000) -> object:
-    subscription = shop.subscribe(shop.customer(), shop.price(amount))
-    return shop.v1.invoices.retrieve(subscription.latest_invoice, {"expand": ["payments"]})
+def create_paid_invoice(merchant: SdkMerchant, amount: int = 2000) -> object:
+    subscription = merchant.subscribe(merchant.create_customer(), merchant.create_price(amount))
+    return merchant.v1.invoices.retrieve(subscription.latest_invoice, {"expand": ["payments"]})
 
 
-def test_made_by_hand_finalized_and_paid(shop: Shop) -> None:
-    customer = shop.customer()
-    shop.v1.invoice_items.create(
+def test_made_by_hand_finalized_and_paid(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer()
+    merchant.v1.invoice_items.create(
         {"customer": customer.id, "amount": 700, "currency": "usd", "description": "Onboarding"}
     )
-    invoice = shop.v1.invoices.create({"customer": customer.id, "pending_invoice_items_behavior": "include"})
+    invoice = merchant.v1.invoices.create(
+        {"customer": customer.id, "pending_invoice_items_behavior": "include"}
+    )
     assert (invoice.status, invoice.amount_due, invoice.number) == ("draft", 700, None)
-    invoice = shop.v1.invoices.finalize_invoice(invoice.id)
+    invoice = merchant.v1.invoices.finalize_invoice(invoice.id)
     assert (invoice.status, invoice.lines.data[0].description) == ("open", "Onboarding")
     assert invoice.hosted_invoice_url
     assert invoice.invoice_pdf
     with pytest.raises(stripe.InvalidRequestError):
-        shop.v1.invoices.finalize_invoice(invoice.id)
-    assert shop.v1.invoices.pay(invoice.id).amount_paid == 700
-    with pytest.raises(stripe.InvalidRequestError) as again:
-        shop.v1.invoices.pay(invoice.id)
-    assert again.value.code == "invoice_already_paid"
+        merchant.v1.invoices.finalize_invoice(invoice.id)
+    assert merchant.v1.invoices.pay(invoice.id).amount_paid == 700
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.v1.invoices.pay(invoice.id)
+    assert excinfo.value.code == "invoice_already_paid"
 
 
-def test_void_uncollectible_or_paid_elsewhere(shop: Shop) -> None:
-    customer = shop.customer(card="pm_card_chargeCustomerFail")
+def test_void_uncollectible_or_paid_elsewhere(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
 
     def opened() -> str:
-        shop.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
-        made = shop.v1.invoices.create({"customer": customer.id, "pending_invoice_items_behavior": "include"})
+        merchant.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
+        invoice = merchant.v1.invoices.create(
+            {"customer": customer.id, "pending_invoice_items_behavior": "include"}
+        )
         with pytest.raises(stripe.CardError):
-            shop.v1.invoices.pay(made.id)
-        return str(made.id)
+            merchant.v1.invoices.pay(invoice.id)
+        return str(invoice.id)
 
     first, second, third = opened(), opened(), opened()
-    assert shop.v1.invoices.void_invoice(first).status == "void"
-    assert shop.v1.invoices.mark_uncollectible(second).status == "uncollectible"
-    assert shop.v1.customers.retrieve(customer.id).delinquent
-    assert shop.v1.invoices.pay(third, {"paid_out_of_band": True}).status == "paid"
-    assert not shop.v1.customers.retrieve(customer.id).delinquent
+    assert merchant.v1.invoices.void_invoice(first).status == "void"
+    assert merchant.v1.invoices.mark_uncollectible(second).status == "uncollectible"
+    assert merchant.v1.customers.retrieve(customer.id).delinquent
+    assert merchant.v1.invoices.pay(third, {"paid_out_of_band": True}).status == "paid"
+    assert not merchant.v1.customers.retrieve(customer.id).delinquent
     with pytest.raises(stripe.InvalidRequestError, match="isn't open"):
-        shop.v1.invoices.void_invoice(third)
+        merchant.v1.invoices.void_invoice(third)
 
 
-def test_a_draft_can_be_deleted_and_its_items_wait_again(shop: Shop) -> None:
-    customer = shop.customer()
-    item = shop.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
-    invoice = shop.v1.invoices.create({"customer": customer.id, "pending_invoice_items_behavior": "include"})
-    assert shop.v1.invoices.delete(invoice.id).deleted
-    waiting = shop.v1.invoice_items.list({"customer": customer.id, "pending": True}).data
-    assert [one.id for one in waiting] == [item.id]
-    assert shop.v1.invoice_items.delete(item.id).deleted
+def test_a_draft_can_be_deleted_and_its_items_wait_again(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer()
+    item = merchant.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
+    invoice = merchant.v1.invoices.create(
+        {"customer": customer.id, "pending_invoice_items_behavior": "include"}
+    )
+    assert merchant.v1.invoices.delete(invoice.id).deleted
+    pending_items = merchant.v1.invoice_items.list({"customer": customer.id, "pending": True}).data
+    assert [pending_item.id for pending_item in pending_items] == [item.id]
+    assert merchant.v1.invoice_items.delete(item.id).deleted
 
 
-def test_refunds_go_as_far_as_the_charge(shop: Shop) -> None:
-    intent = paid(shop).payments.data[0].payment.payment_intent  # type: ignore[attr-defined]
-    part = shop.v1.refunds.create(
+def test_refunds_go_as_far_as_the_charge(merchant: SdkMerchant) -> None:
+    intent = create_paid_invoice(merchant).payments.data[0].payment.payment_intent  # type: ignore[attr-defined]
+    refund = merchant.v1.refunds.create(
         {"payment_intent": intent, "amount": 500, "reason": "requested_by_customer"}
     )
-    assert (part.status, part.amount) == ("succeeded", 500)
-    charge = shop.v1.charges.retrieve(part.charge)
+    assert (refund.status, refund.amount) == ("succeeded", 500)
+    charge = merchant.v1.charges.retrieve(refund.charge)
     assert (charge.amount_refunded, charge.refunded) == (500, False)
     with pytest.raises(stripe.InvalidRequestError, match="greater than unrefunded"):
-        shop.v1.refunds.create({"charge": charge.id, "amount": 1501})
-    assert shop.v1.refunds.create({"charge": charge.id}).amount == 1500
-    with pytest.raises(stripe.InvalidRequestError) as over:
-        shop.v1.refunds.create({"charge": charge.id})
-    assert over.value.code == "charge_already_refunded"
-    assert shop.happened(charge) == ["charge.succeeded", "charge.refunded", "charge.refunded"]
-    assert shop.happened(part) == ["refund.created"]
+        merchant.v1.refunds.create({"charge": charge.id, "amount": 1501})
+    assert merchant.v1.refunds.create({"charge": charge.id}).amount == 1500
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.v1.refunds.create({"charge": charge.id})
+    assert excinfo.value.code == "charge_already_refunded"
+    assert merchant.list_event_types(charge) == ["charge.succeeded", "charge.refunded", "charge.refunded"]
+    assert merchant.list_event_types(refund) == ["refund.created"]
 
 
-def test_credit_notes_after_payment(shop: Shop) -> None:
-    invoice = paid(shop)
-    sent = {"invoice": invoice.id, "amount": 900}  # type: ignore[attr-defined]
+def test_credit_notes_after_payment(merchant: SdkMerchant) -> None:
+    invoice = create_paid_invoice(merchant)
+    params = {"invoice": invoice.id, "amount": 900}  # type: ignore[attr-defined]
     with pytest.raises(stripe.InvalidRequestError, match="must equal"):
-        shop.v1.credit_notes.create(sent)
-    note = shop.v1.credit_notes.create(
-        {**sent, "refund_amount": 300, "credit_amount": 600, "reason": "order_change", "memo": "Sorry"}
+        merchant.v1.credit_notes.create(params)
+    note = merchant.v1.credit_notes.create(
+        {**params, "refund_amount": 300, "credit_amount": 600, "reason": "order_change", "memo": "Sorry"}
     )
     assert (note.type, note.total, note.post_payment_amount) == ("post_payment", 900, 900)
-    assert shop.v1.refunds.retrieve(note.refunds[0].refund).amount == 300
-    assert shop.v1.customers.retrieve(note.customer).balance == -600
-    assert shop.v1.invoices.retrieve(note.invoice).post_payment_credit_notes_amount == 900
+    assert merchant.v1.refunds.retrieve(note.refunds[0].refund).amount == 300
+    assert merchant.v1.customers.retrieve(note.customer).balance == -600
+    assert merchant.v1.invoices.retrieve(note.invoice).post_payment_credit_notes_amount == 900
     with pytest.raises(stripe.InvalidRequestError, match="not yet credited"):
-        shop.v1.credit_notes.create({"invoice": note.invoice, "amount": 1101, "credit_amount": 1101})
-    assert [one.id for one in shop.v1.credit_notes.list({"invoice": note.invoice}).data] == [note.id]
+        merchant.v1.credit_notes.create({"invoice": note.invoice, "amount": 1101, "credit_amount": 1101})
+    assert [
+        credit_note.id for credit_note in merchant.v1.credit_notes.list({"invoice": note.invoice}).data
+    ] == [note.id]
 
 
-def test_credit_notes_before_payment(shop: Shop) -> None:
-    customer = shop.customer(card="pm_card_chargeCustomerFail")
-    subscription = shop.subscribe(customer, shop.price(2000))
-    line = shop.v1.invoices.retrieve(subscription.latest_invoice).lines.data[0]
+def test_credit_notes_before_payment(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
+    subscription = merchant.subscribe(customer, merchant.create_price(2000))
+    line = merchant.v1.invoices.retrieve(subscription.latest_invoice).lines.data[0]
     lines = [{"type": "invoice_line_item", "invoice_line_item": line.id, "amount": 500}]
-    note = shop.v1.credit_notes.create({"invoice": subscription.latest_invoice, "lines": lines})
+    note = merchant.v1.credit_notes.create({"invoice": subscription.latest_invoice, "lines": lines})
     assert note.type == "pre_payment"
-    invoice = shop.v1.invoices.retrieve(subscription.latest_invoice)
+    invoice = merchant.v1.invoices.retrieve(subscription.latest_invoice)
     assert (invoice.amount_due, invoice.pre_payment_credit_notes_amount) == (1500, 500)
-    assert shop.v1.credit_notes.void_credit_note(note.id).status == "void"
-    shop.v1.credit_notes.create({"invoice": invoice.id, "amount": 2000})
-    invoice = shop.v1.invoices.retrieve(invoice.id)
+    assert merchant.v1.credit_notes.void_credit_note(note.id).status == "void"
+    merchant.v1.credit_notes.create({"invoice": invoice.id, "amount": 2000})
+    invoice = merchant.v1.invoices.retrieve(invoice.id)
     assert (invoice.status, invoice.amount_paid) == ("paid", 0)
-    assert shop.again(subscription).status == "active"
+    assert merchant.reload_subscription(subscription).status == "active"
 
 
-def test_credit_and_debt_of_a_customer(shop: Shop) -> None:
-    customer = shop.customer()
-    moved = shop.v1.customers.balance_transactions.create(
+def test_credit_and_debt_of_a_customer(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer()
+    transaction = merchant.v1.customers.balance_transactions.create(
         customer.id, {"amount": -1500, "currency": "usd", "description": "Goodwill"}
     )
-    assert (moved.type, moved.ending_balance) == ("adjustment", -1500)
-    invoice = shop.again(shop.subscribe(customer, shop.price(2000))).latest_invoice
+    assert (transaction.type, transaction.ending_balance) == ("adjustment", -1500)
+    invoice = merchant.reload_subscription(
+        merchant.subscribe(customer, merchant.create_price(2000))
+    ).latest_invoice
     assert (invoice.starting_balance, invoice.amount_paid, invoice.ending_balance) == (-1500, 500, 0)
-    small = shop.again(shop.subscribe(customer, shop.price(30))).latest_invoice  # too little to charge
+    small = merchant.reload_subscription(
+        merchant.subscribe(customer, merchant.create_price(30))
+    ).latest_invoice  # too little to charge
     assert (small.total, small.amount_due, small.ending_balance) == (30, 0, 30)
-    large = shop.again(shop.subscribe(customer, shop.price(970))).latest_invoice
+    large = merchant.reload_subscription(
+        merchant.subscribe(customer, merchant.create_price(970))
+    ).latest_invoice
     assert (large.amount_paid, large.ending_balance) == (1000, 0)
 
 
@@ -137,17 +151,19 @@ def test_credit_and_debt_of_a_customer(shop: Shop) -> None:
         ({"amount_off": 5000, "currency": "usd", "duration": "once"}, [0, 2000, 2000]),
     ],
 )
-def test_coupons(shop: Shop, coupon: dict[str, object], billed: list[int]) -> None:
-    clock = shop.clock("2025-01-01")
-    made = shop.v1.coupons.create(coupon)
-    subscription = shop.subscribe(
-        shop.customer(clock), (shop.price(1000), 2), discounts=[{"coupon": made.id}]
+def test_coupons(merchant: SdkMerchant, coupon: dict[str, object], billed: list[int]) -> None:
+    clock = merchant.create_clock("2025-01-01")
+    created_coupon = merchant.v1.coupons.create(coupon)
+    subscription = merchant.subscribe(
+        merchant.create_customer(clock),
+        (merchant.create_price(1000), 2),
+        discounts=[{"coupon": created_coupon.id}],
     )
-    found = [shop.again(subscription).latest_invoice]
+    invoices = [merchant.reload_subscription(subscription).latest_invoice]
     for month in ("02", "03"):
-        shop.advance(clock, f"2025-{month}-01 02:00")
-        found.append(shop.again(subscription).latest_invoice)
-    assert [one.amount_paid for one in found] == billed
-    first = found[0]
-    assert first.subtotal - sum(one.amount for one in first.total_discount_amounts) == first.total
+        merchant.advance_clock(clock, f"2025-{month}-01 02:00")
+        invoices.append(merchant.reload_subscription(subscription).latest_invoice)
+    assert [invoice.amount_paid for invoice in invoices] == billed
+    first = invoices[0]
+    assert first.subtotal - sum(discount.amount for discount in first.total_discount_amounts) == first.total
     assert first.lines.data[0].discount_amounts[0].amount == 2000 - billed[0]

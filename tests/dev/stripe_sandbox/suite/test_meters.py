@@ -6,109 +6,115 @@ import pytest
 import stripe
 
 from shared.dev.stripe_sandbox.store import Account
-from tests.dev.stripe_sandbox.suite.stand import DAY, Shop, Stand, at
+from tests.dev.stripe_sandbox.suite.stand import DAY, SdkMerchant, ThreadedSandbox, to_timestamp
 
 
-def test_an_identifier_counts_once(stand: Stand, shop: Shop, key: str) -> None:
-    clock = shop.clock("2025-01-01")
-    customer, meter = shop.customer(clock), shop.meter()
-    sent = {
+def test_an_identifier_counts_once(sandbox_server: ThreadedSandbox, merchant: SdkMerchant, key: str) -> None:
+    clock = merchant.create_clock("2025-01-01")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    params = {
         "event_name": meter.event_name,
         "identifier": "row-1",
         "payload": {"stripe_customer_id": customer.id, "value": "5"},
     }
-    shop.v1.billing.meter_events.create(sent)
-    with pytest.raises(stripe.InvalidRequestError, match="already exists with identifier row-1") as twice:
-        stand.client(key, max_network_retries=2).v1.billing.meter_events.create(sent)
-    assert twice.value.headers is not None
-    assert twice.value.headers["stripe-should-retry"] == "false"
-    found = _summary(shop, meter, customer, "2025-01-01", "2025-01-02")
-    assert found == [5.0]
+    merchant.v1.billing.meter_events.create(params)
+    with pytest.raises(stripe.InvalidRequestError, match="already exists with identifier row-1") as excinfo:
+        sandbox_server.build_client(key, max_network_retries=2).v1.billing.meter_events.create(params)
+    assert excinfo.value.headers is not None
+    assert excinfo.value.headers["stripe-should-retry"] == "false"
+    totals = _list_totals(merchant, meter, customer, "2025-01-01", "2025-01-02")
+    assert totals == [5.0]
 
 
-def test_a_replay_after_its_day_counts_again(shop: Shop, account: Account) -> None:
-    customer, meter = shop.customer(), shop.meter()
-    when = int(time.time()) - 60
-    sent = {
+def test_a_replay_after_its_day_counts_again(merchant: SdkMerchant, account: Account) -> None:
+    customer, meter = merchant.create_customer(), merchant.create_meter()
+    timestamp = int(time.time()) - 60
+    params = {
         "event_name": meter.event_name,
         "identifier": "row-1",
-        "timestamp": when,
+        "timestamp": timestamp,
         "payload": {"stripe_customer_id": customer.id, "value": "5"},
     }
-    shop.v1.billing.meter_events.create(sent)
+    merchant.v1.billing.meter_events.create(params)
     account.settings["offset"] += 2 * DAY
     account.put(account.settings)
-    shop.v1.billing.meter_events.create(sent)
-    day = when - when % DAY
+    merchant.v1.billing.meter_events.create(params)
+    day = timestamp - timestamp % DAY
     window = {"customer": customer.id, "start_time": day, "end_time": day + 2 * DAY}
-    assert shop.v1.billing.meters.event_summaries.list(meter.id, window).data[0].aggregated_value == 10
+    assert merchant.v1.billing.meters.event_summaries.list(meter.id, window).data[0].aggregated_value == 10
 
 
 @pytest.mark.parametrize(
     ("offset", "code"), [(-35 * DAY - 60, "timestamp_too_far_in_past"), (400, "timestamp_in_future")]
 )
-def test_too_old_or_too_early(shop: Shop, offset: int, code: str) -> None:
-    customer, meter = shop.customer(), shop.meter()
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        shop.use_units(meter, customer, 1, int(time.time()) + offset)
-    assert refused.value.code == code
+def test_too_old_or_too_early(merchant: SdkMerchant, offset: int, code: str) -> None:
+    customer, meter = merchant.create_customer(), merchant.create_meter()
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.report_usage(meter, customer, 1, int(time.time()) + offset)
+    assert excinfo.value.code == code
     for fine in (-35 * DAY + 3600, 200):
-        shop.use_units(meter, customer, 1, int(time.time()) + fine)
+        merchant.report_usage(meter, customer, 1, int(time.time()) + fine)
 
 
 @pytest.mark.parametrize(("formula", "result"), [("sum", 12), ("count", 3), ("last", 2)])
-def test_formulas(shop: Shop, formula: str, result: int) -> None:
-    clock = shop.clock("2025-01-10")
-    customer, meter = shop.customer(clock), shop.meter(formula)
+def test_formulas(merchant: SdkMerchant, formula: str, result: int) -> None:
+    clock = merchant.create_clock("2025-01-10")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter(formula)
     for value, when in ((7, "2025-01-02 10:00"), (2, "2025-01-03 08:00"), (3, "2025-01-02 11:00")):
-        shop.use_units(meter, customer, value, at(when))
-    shop.use_units(meter, customer, 99, at("2025-01-04"))  # the end is exclusive
-    assert _summary(shop, meter, customer, "2025-01-01", "2025-01-04") == [result]
+        merchant.report_usage(meter, customer, value, to_timestamp(when))
+    merchant.report_usage(meter, customer, 99, to_timestamp("2025-01-04"))  # the end is exclusive
+    assert _list_totals(merchant, meter, customer, "2025-01-01", "2025-01-04") == [result]
 
 
-def test_by_the_hour(shop: Shop) -> None:
-    clock = shop.clock("2025-01-10")
-    customer, meter = shop.customer(clock), shop.meter()
+def test_by_the_hour(merchant: SdkMerchant) -> None:
+    clock = merchant.create_clock("2025-01-10")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
     for value, when in ((1, "2025-01-02 10:10"), (2, "2025-01-02 10:50"), (4, "2025-01-02 11:00")):
-        shop.use_units(meter, customer, value, at(when))
-    window = {"customer": customer.id, "start_time": at("2025-01-02"), "end_time": at("2025-01-03")}
-    found = shop.v1.billing.meters.event_summaries.list(
+        merchant.report_usage(meter, customer, value, to_timestamp(when))
+    window = {
+        "customer": customer.id,
+        "start_time": to_timestamp("2025-01-02"),
+        "end_time": to_timestamp("2025-01-03"),
+    }
+    summaries = merchant.v1.billing.meters.event_summaries.list(
         meter.id, {**window, "value_grouping_window": "hour"}
     ).data
-    assert [(one.start_time, one.aggregated_value) for one in found] == [
-        (at("2025-01-02 11:00"), 4),
-        (at("2025-01-02 10:00"), 3),
+    assert [(summary.start_time, summary.aggregated_value) for summary in summaries] == [
+        (to_timestamp("2025-01-02 11:00"), 4),
+        (to_timestamp("2025-01-02 10:00"), 3),
     ]
 
 
-def test_late_use_is_billed_until_the_draft_is_final(shop: Shop) -> None:
-    clock = shop.clock("2025-01-01")
-    customer, meter = shop.customer(clock), shop.meter()
-    subscription = shop.subscribe(customer, shop.metered(meter, 100))
-    shop.use_units(meter, customer, 3)
-    shop.advance(clock, "2025-02-01 00:30")
-    draft = shop.again(subscription).latest_invoice
+def test_late_use_is_billed_until_the_draft_is_final(merchant: SdkMerchant) -> None:
+    clock = merchant.create_clock("2025-01-01")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    subscription = merchant.subscribe(customer, merchant.create_metered_price(meter, 100))
+    merchant.report_usage(meter, customer, 3)
+    merchant.advance_clock(clock, "2025-02-01 00:30")
+    draft = merchant.reload_subscription(subscription).latest_invoice
     assert (draft.status, draft.total) == ("draft", 300)
-    shop.use_units(meter, customer, 2, at("2025-01-31 23:59"))
-    shop.use_units(meter, customer, 9, at("2025-02-01"))  # the boundary belongs to the next period
-    shop.advance(clock, "2025-02-01 02:00")
-    assert shop.again(subscription).latest_invoice.total == 500
-    shop.use_units(meter, customer, 50, at("2025-01-31 23:59"))  # too late
-    shop.advance(clock, "2025-03-01 02:00")
-    assert shop.again(subscription).latest_invoice.total == 900
+    merchant.report_usage(meter, customer, 2, to_timestamp("2025-01-31 23:59"))
+    merchant.report_usage(
+        meter, customer, 9, to_timestamp("2025-02-01")
+    )  # the boundary belongs to the next period
+    merchant.advance_clock(clock, "2025-02-01 02:00")
+    assert merchant.reload_subscription(subscription).latest_invoice.total == 500
+    merchant.report_usage(meter, customer, 50, to_timestamp("2025-01-31 23:59"))  # too late
+    merchant.advance_clock(clock, "2025-03-01 02:00")
+    assert merchant.reload_subscription(subscription).latest_invoice.total == 900
 
 
-def test_what_is_wrong_inside_is_taken_and_counts_nothing(shop: Shop, account: Account) -> None:
-    customer, meter = shop.customer(), shop.meter()
+def test_what_is_wrong_inside_is_taken_and_counts_nothing(merchant: SdkMerchant, account: Account) -> None:
+    customer, meter = merchant.create_customer(), merchant.create_meter()
     for payload in (
         {"stripe_customer_id": "cus_unknown", "value": "1"},
         {"stripe_customer_id": customer.id, "value": "many"},
         {"stripe_customer_id": customer.id},
         {"value": "1"},
     ):
-        shop.v1.billing.meter_events.create({"event_name": meter.event_name, "payload": payload})
-    shop.v1.billing.meter_events.create({"event_name": "never_heard_of", "payload": {"value": "1"}})
-    assert [one["why"] for one in account.all("_meter_error")][::-1] == [
+        merchant.v1.billing.meter_events.create({"event_name": meter.event_name, "payload": payload})
+    merchant.v1.billing.meter_events.create({"event_name": "never_heard_of", "payload": {"value": "1"}})
+    assert [meter_error["why"] for meter_error in account.list_objects("_meter_error")][::-1] == [
         "meter_event_customer_not_found",
         "meter_event_invalid_value",
         "meter_event_value_not_found",
@@ -117,17 +123,19 @@ def test_what_is_wrong_inside_is_taken_and_counts_nothing(shop: Shop, account: A
     ]
 
 
-def test_a_meter_lives_and_rests(shop: Shop) -> None:
-    meter = shop.meter()
-    assert shop.v1.billing.meters.update(meter.id, {"display_name": "Requests"}).display_name == "Requests"
-    assert shop.v1.billing.meters.deactivate(meter.id).status == "inactive"
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        shop.use_units(meter, shop.customer(), 1)
-    assert refused.value.code == "archived_meter"
-    assert shop.v1.billing.meters.reactivate(meter.id).status == "active"
+def test_a_meter_lives_and_rests(merchant: SdkMerchant) -> None:
+    meter = merchant.create_meter()
+    assert (
+        merchant.v1.billing.meters.update(meter.id, {"display_name": "Requests"}).display_name == "Requests"
+    )
+    assert merchant.v1.billing.meters.deactivate(meter.id).status == "inactive"
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.report_usage(meter, merchant.create_customer(), 1)
+    assert excinfo.value.code == "archived_meter"
+    assert merchant.v1.billing.meters.reactivate(meter.id).status == "active"
 
 
-def _summary(shop: Shop, meter: object, customer: object, start: str, end: str) -> list[float]:
-    window = {"customer": customer.id, "start_time": at(start), "end_time": at(end)}  # type: ignore[attr-defined]
-    found = shop.v1.billing.meters.event_summaries.list(meter.id, window).data  # type: ignore[attr-defined]
-    return [one.aggregated_value for one in found]
+def _list_totals(merchant: SdkMerchant, meter: object, customer: object, start: str, end: str) -> list[float]:
+    window = {"customer": customer.id, "start_time": to_timestamp(start), "end_time": to_timestamp(end)}  # type: ignore[attr-defined]
+    summaries = merchant.v1.billing.meters.event_summaries.list(meter.id, window).data  # type: ignore[attr-defined]
+    return [summary.aggregated_value for summary in summaries]

@@ -6,144 +6,155 @@ import pytest
 import stripe
 
 from shared.dev.stripe_sandbox.store import Account, Fault
-from tests.dev.stripe_sandbox.suite.stand import Shop, Stand
+from tests.dev.stripe_sandbox.suite.stand import SdkMerchant, ThreadedSandbox
 
 
 @pytest.mark.parametrize("key", ["sk_live_1", "rk_live_1", "pk_test_1", "whatever"])
-def test_only_test_keys_are_let_in(stand: Stand, key: str) -> None:
-    with pytest.raises(stripe.AuthenticationError) as refused:
-        stand.client(key).v1.customers.list()
-    assert refused.value.http_status == 401
+def test_only_test_keys_are_let_in(sandbox_server: ThreadedSandbox, key: str) -> None:
+    with pytest.raises(stripe.AuthenticationError) as excinfo:
+        sandbox_server.build_client(key).v1.customers.list()
+    assert excinfo.value.http_status == 401
 
 
-def test_an_account_per_key(stand: Stand) -> None:
-    ours, theirs = stand.client("sk_test_isolation_a").v1, stand.client("sk_test_isolation_b").v1
-    assert ours.accounts.retrieve_current().id != theirs.accounts.retrieve_current().id
-    customer = ours.customers.create()
-    with pytest.raises(stripe.InvalidRequestError) as unknown:
-        theirs.customers.retrieve(customer.id)
-    assert (unknown.value.http_status, unknown.value.code) == (404, "resource_missing")
-    assert theirs.customers.list().data == []
-    assert theirs.events.list().data == []
+def test_an_account_per_key(sandbox_server: ThreadedSandbox) -> None:
+    first, second = (
+        sandbox_server.build_client("sk_test_isolation_a").v1,
+        sandbox_server.build_client("sk_test_isolation_b").v1,
+    )
+    assert first.accounts.retrieve_current().id != second.accounts.retrieve_current().id
+    customer = first.customers.create()
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        second.customers.retrieve(customer.id)
+    assert (excinfo.value.http_status, excinfo.value.code) == (404, "resource_missing")
+    assert second.customers.list().data == []
+    assert second.events.list().data == []
 
 
-def test_errors_have_stripes_shape(shop: Shop) -> None:
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        shop.v1.customers.create({"nmae": "Acme"})
-    error = refused.value
+def test_errors_have_stripes_shape(merchant: SdkMerchant) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.v1.customers.create({"nmae": "Acme"})
+    error = excinfo.value
     assert (error.http_status, error.code, error.param) == (400, "parameter_unknown", "nmae")
     assert error.request_id is not None
-    with pytest.raises(stripe.InvalidRequestError, match="Missing required param: currency") as refused:
-        shop.v1.prices.create({"unit_amount": 1})
-    assert (refused.value.code, refused.value.param) == ("parameter_missing", "currency")
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        shop.v1.prices.create({"currency": "usd", "recurring": {"interval": "monthly"}})
-    assert refused.value.param == "recurring[interval]"
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        shop.v1.customers.create({"email": "nobody"})
-    assert refused.value.param == "email"
+    with pytest.raises(stripe.InvalidRequestError, match="Missing required param: currency") as excinfo:
+        merchant.v1.prices.create({"unit_amount": 1})
+    assert (excinfo.value.code, excinfo.value.param) == ("parameter_missing", "currency")
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.v1.prices.create({"currency": "usd", "recurring": {"interval": "monthly"}})
+    assert excinfo.value.param == "recurring[interval]"
+    with pytest.raises(stripe.InvalidRequestError) as excinfo:
+        merchant.v1.customers.create({"email": "nobody"})
+    assert excinfo.value.param == "email"
 
 
-def test_lists_are_paged_by_cursor(shop: Shop) -> None:
-    made = [shop.v1.products.create({"name": f"Product {number}"}).id for number in range(7)]
-    newest = made[::-1]
+def test_lists_are_paged_by_cursor(merchant: SdkMerchant) -> None:
+    product_ids = [merchant.v1.products.create({"name": f"Product {number}"}).id for number in range(7)]
+    newest = product_ids[::-1]
 
-    def page(**sent: Any) -> tuple[list[str], bool]:
-        found = shop.v1.products.list(sent)
-        return [one.id for one in found.data], found.has_more
+    def page(**params: Any) -> tuple[list[str], bool]:
+        products = merchant.v1.products.list(params)
+        return [product.id for product in products.data], products.has_more
 
     assert page(limit=3)[0] == newest[:3]
     assert page(limit=3, starting_after=newest[2])[0] == newest[3:6]
     assert page(limit=3, ending_before=newest[4]) == (newest[1:4], True)
     assert page(limit=3, ending_before=newest[3]) == (newest[:3], False)
-    walked = [one.id for one in shop.v1.products.list({"limit": 2}).auto_paging_iter()]
-    assert walked[:7] == newest
-    back = shop.v1.products.list({"limit": 2, "ending_before": newest[5]}).auto_paging_iter()
-    assert [one.id for one in back] == newest[:5][::-1]
-    for wrong in ({"limit": 0}, {"limit": 101}, {"starting_after": "prod_none"}):
+    listed_ids = [product.id for product in merchant.v1.products.list({"limit": 2}).auto_paging_iter()]
+    assert listed_ids[:7] == newest
+    products_before = merchant.v1.products.list({"limit": 2, "ending_before": newest[5]}).auto_paging_iter()
+    assert [product.id for product in products_before] == newest[:5][::-1]
+    for bad_params in ({"limit": 0}, {"limit": 101}, {"starting_after": "prod_none"}):
         with pytest.raises(stripe.InvalidRequestError):
-            shop.v1.products.list(wrong)
+            merchant.v1.products.list(bad_params)
 
 
-def test_a_full_page_that_is_the_last_says_so(shop: Shop) -> None:
-    customer = shop.customer()
+def test_a_full_page_that_is_the_last_says_so(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer()
     for _ in range(2):
-        shop.use(customer, "pm_card_visa")
-    found = shop.v1.payment_methods.list({"customer": customer.id, "limit": 3})
-    assert (len(found.data), found.has_more) == (3, False)
+        merchant.set_card(customer, "pm_card_visa")
+    methods = merchant.v1.payment_methods.list({"customer": customer.id, "limit": 3})
+    assert (len(methods.data), methods.has_more) == (3, False)
 
 
-def test_long_lists_inside_of_objects_are_cut(shop: Shop) -> None:
-    customer = shop.customer()
+def test_long_lists_inside_of_objects_are_cut(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer()
     for number in range(12):
-        shop.v1.invoice_items.create({"customer": customer.id, "amount": 100 + number, "currency": "usd"})
-    invoice = shop.v1.invoices.create({"customer": customer.id, "pending_invoice_items_behavior": "include"})
+        merchant.v1.invoice_items.create({"customer": customer.id, "amount": 100 + number, "currency": "usd"})
+    invoice = merchant.v1.invoices.create(
+        {"customer": customer.id, "pending_invoice_items_behavior": "include"}
+    )
     assert (len(invoice.lines.data), invoice.lines.has_more) == (10, True)
     assert len(list(invoice.lines.auto_paging_iter())) == 12
     assert invoice.total == 12 * 100 + 66
 
 
-def test_expansion(shop: Shop) -> None:
-    subscription = shop.subscribe(shop.customer(), shop.price())
-    shown = shop.v1.subscriptions.retrieve(
+def test_expansion(merchant: SdkMerchant) -> None:
+    subscription = merchant.subscribe(merchant.create_customer(), merchant.create_price())
+    expanded = merchant.v1.subscriptions.retrieve(
         subscription.id,
         {"expand": ["customer.invoice_settings.default_payment_method", "latest_invoice.payments"]},
     )
-    assert shown.customer.invoice_settings.default_payment_method.card.last4 == "4242"
-    assert shown.latest_invoice.payments.data[0].status == "paid"
-    listed = shop.v1.subscriptions.list({"expand": ["data.customer", "data.latest_invoice.payments.data"]})
+    assert expanded.customer.invoice_settings.default_payment_method.card.last4 == "4242"
+    assert expanded.latest_invoice.payments.data[0].status == "paid"
+    listed = merchant.v1.subscriptions.list(
+        {"expand": ["data.customer", "data.latest_invoice.payments.data"]}
+    )
     assert listed.data[0].customer.email == "ann@acme.test"
     assert listed.data[0].latest_invoice.payments.data[0].status == "paid"
-    assert shop.v1.customers.retrieve(shown.customer.id, {"expand": ["subscriptions"]}).subscriptions.data
+    assert merchant.v1.customers.retrieve(
+        expanded.customer.id, {"expand": ["subscriptions"]}
+    ).subscriptions.data
     with pytest.raises(stripe.InvalidRequestError, match="more than 4 levels"):
-        shop.v1.subscriptions.list({"expand": ["data.items.data.price.product"]})
-    for wrong in ("nothing", "status", "customer.nothing"):
+        merchant.v1.subscriptions.list({"expand": ["data.items.data.price.product"]})
+    for path in ("nothing", "status", "customer.nothing"):
         with pytest.raises(stripe.InvalidRequestError, match="cannot be expanded"):
-            shop.v1.subscriptions.retrieve(subscription.id, {"expand": [wrong]})
+            merchant.v1.subscriptions.retrieve(subscription.id, {"expand": [path]})
 
 
-def test_metadata_is_merged(shop: Shop) -> None:
-    customer = shop.v1.customers.create({"metadata": {"a": "1", "b": "2"}})
-    changed = shop.v1.customers.update(customer.id, {"metadata": {"b": "", "c": "3"}})
-    assert changed.metadata.to_dict() == {"a": "1", "c": "3"}
-    assert shop.v1.customers.update(customer.id, {"metadata": ""}).metadata.to_dict() == {}
+def test_metadata_is_merged(merchant: SdkMerchant) -> None:
+    customer = merchant.v1.customers.create({"metadata": {"a": "1", "b": "2"}})
+    updated = merchant.v1.customers.update(customer.id, {"metadata": {"b": "", "c": "3"}})
+    assert updated.metadata.to_dict() == {"a": "1", "c": "3"}
+    assert merchant.v1.customers.update(customer.id, {"metadata": ""}).metadata.to_dict() == {}
 
 
-def test_the_same_key_gets_the_same_answer(shop: Shop) -> None:
-    once: Any = {"idempotency_key": f"k-{shop.v1.accounts.retrieve_current().id}-{id(shop)}"}
-    first = shop.v1.customers.create({"name": "Acme"}, once)
-    second = shop.v1.customers.create({"name": "Acme"}, once)
+def test_the_same_key_gets_the_same_answer(merchant: SdkMerchant) -> None:
+    options: Any = {"idempotency_key": f"k-{merchant.v1.accounts.retrieve_current().id}-{id(merchant)}"}
+    first = merchant.v1.customers.create({"name": "Acme"}, options)
+    second = merchant.v1.customers.create({"name": "Acme"}, options)
     assert first.id == second.id
     assert second.last_response.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.last_response.headers
-    with pytest.raises(stripe.IdempotencyError) as refused:
-        shop.v1.customers.create({"name": "Globex"}, once)
-    assert refused.value.http_status == 400
-    created = shop.v1.events.list({"type": "customer.created"}).data
-    assert [one.data.object.id for one in created].count(first.id) == 1
-    assert created[0].request.idempotency_key == once["idempotency_key"]
+    with pytest.raises(stripe.IdempotencyError) as excinfo:
+        merchant.v1.customers.create({"name": "Globex"}, options)
+    assert excinfo.value.http_status == 400
+    created = merchant.v1.events.list({"type": "customer.created"}).data
+    assert [event.data.object.id for event in created].count(first.id) == 1
+    assert created[0].request.idempotency_key == options["idempotency_key"]
 
 
-def test_an_error_is_replayed_too_but_not_a_malformed_request(shop: Shop) -> None:
-    customer = shop.customer(card=None)
-    price, base = shop.price(), f"e-{customer.id}"
-    sent = {"customer": customer.id, "items": [{"price": price.id}]}
+def test_an_error_is_replayed_too_but_not_a_malformed_request(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer(card=None)
+    price, base = merchant.create_price(), f"e-{customer.id}"
+    params = {"customer": customer.id, "items": [{"price": price.id}]}
     with pytest.raises(stripe.InvalidRequestError):
-        shop.v1.subscriptions.create(sent, {"idempotency_key": base})
-    shop.use(customer, "pm_card_visa")
+        merchant.v1.subscriptions.create(params, {"idempotency_key": base})
+    merchant.set_card(customer, "pm_card_visa")
     with pytest.raises(stripe.InvalidRequestError):
-        shop.v1.subscriptions.create(sent, {"idempotency_key": base})
-    assert shop.v1.subscriptions.create(sent, {"idempotency_key": f"{base}-2"}).status == "active"
+        merchant.v1.subscriptions.create(params, {"idempotency_key": base})
+    assert merchant.v1.subscriptions.create(params, {"idempotency_key": f"{base}-2"}).status == "active"
     with pytest.raises(stripe.InvalidRequestError):
-        shop.v1.subscriptions.create({**sent, "itms": "none"}, {"idempotency_key": f"{base}-3"})
-    assert shop.v1.subscriptions.create(sent, {"idempotency_key": f"{base}-3"}).status == "active"
+        merchant.v1.subscriptions.create({**params, "itms": "none"}, {"idempotency_key": f"{base}-3"})
+    assert merchant.v1.subscriptions.create(params, {"idempotency_key": f"{base}-3"}).status == "active"
 
 
-def test_a_lost_answer_is_not_done_twice(stand: Stand, account: Account, key: str) -> None:
+def test_a_lost_answer_is_not_done_twice(sandbox_server: ThreadedSandbox, account: Account, key: str) -> None:
     account.faults.append(Fault("lost", times=2, path="/v1/customers"))
-    made = stand.client(key, max_network_retries=2).v1.customers.create({"name": "Once"})
-    assert made.last_response.headers["idempotent-replayed"] == "true"
-    assert [one.id for one in stand.client(key).v1.customers.list().data] == [made.id]
+    customer = sandbox_server.build_client(key, max_network_retries=2).v1.customers.create({"name": "Once"})
+    assert customer.last_response.headers["idempotent-replayed"] == "true"
+    assert [customer.id for customer in sandbox_server.build_client(key).v1.customers.list().data] == [
+        customer.id
+    ]
 
 
 @pytest.mark.parametrize(
@@ -156,14 +167,14 @@ def test_a_lost_answer_is_not_done_twice(stand: Stand, account: Account, key: st
     ],
 )
 def test_faults_on_demand(
-    stand: Stand, account: Account, key: str, kind: str, error: Any, status: int
+    sandbox_server: ThreadedSandbox, account: Account, key: str, kind: str, error: Any, status: int
 ) -> None:
     account.faults.append(Fault(kind, times=1, path="/v1/customers", seconds=0.3))
     http = stripe.RequestsClient(timeout=0.1)
-    client = stand.client(key, http_client=http)
+    client = sandbox_server.build_client(key, http_client=http)
     assert client.v1.products.list().data == []  # another path
-    with pytest.raises(error) as refused:
+    with pytest.raises(error) as excinfo:
         client.v1.customers.create()
-    assert refused.value.http_status == status
+    assert excinfo.value.http_status == status
     assert client.v1.customers.list().data == []  # nothing was done, and it is over
     http.close()

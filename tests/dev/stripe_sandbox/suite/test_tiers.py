@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from shared.dev.stripe_sandbox import prices
-from shared.dev.stripe_sandbox.amounts import cost
+from shared.dev.stripe_sandbox.amounts import compute_cost
 from shared.dev.stripe_sandbox.store import Sandbox
-from tests.dev.stripe_sandbox.suite.stand import Shop
+from tests.dev.stripe_sandbox.suite.stand import SdkMerchant
 
 # 5 cents each for the first 100, 3 up to 1,000, 1 and a fee of 20.00 beyond
 GRADUATED = [
@@ -42,36 +42,39 @@ FEE = [{"up_to": 10, "unit_amount": 0, "flat_amount": 900}, {"up_to": "inf", "un
     ],
 )
 def test_quantities(tiers: list[Any], mode: str, used: int, amount: int) -> None:
-    account = Sandbox().account("sk_test_tiers")
+    account = Sandbox().get_account("sk_test_tiers")
     recurring = {"interval": "month"}
-    sent = {
+    params = {
         "currency": "usd",
         "product_data": {"name": "Calls"},
         "recurring": recurring,
         "billing_scheme": "tiered",
     }
-    assert cost(prices.add(account, {**sent, "tiers_mode": mode, "tiers": tiers}), used) == amount
+    assert (
+        compute_cost(prices.add_price(account, {**params, "tiers_mode": mode, "tiers": tiers}), used)
+        == amount
+    )
 
 
 @pytest.mark.parametrize(
     ("mode", "lines"), [("graduated", [(100, 500), (400, 1200)]), ("volume", [(500, 1500)])]
 )
-def test_metered_tiers_on_an_invoice(shop: Shop, mode: str, lines: list[Any]) -> None:
-    clock = shop.clock("2025-01-01")
-    customer, meter = shop.customer(clock), shop.meter()
-    price = shop.metered(meter, billing_scheme="tiered", tiers_mode=mode, tiers=GRADUATED)
-    subscription = shop.subscribe(customer, price)
-    shop.use_units(meter, customer, 500)
-    shop.advance(clock, "2025-02-01 02:00")
-    invoice = shop.again(subscription).latest_invoice
-    assert shop.lines(invoice) == lines
+def test_metered_tiers_on_an_invoice(merchant: SdkMerchant, mode: str, lines: list[Any]) -> None:
+    clock = merchant.create_clock("2025-01-01")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    price = merchant.create_metered_price(meter, billing_scheme="tiered", tiers_mode=mode, tiers=GRADUATED)
+    subscription = merchant.subscribe(customer, price)
+    merchant.report_usage(meter, customer, 500)
+    merchant.advance_clock(clock, "2025-02-01 02:00")
+    invoice = merchant.reload_subscription(subscription).latest_invoice
+    assert merchant.list_lines(invoice) == lines
     assert invoice.amount_paid == sum(amount for _, amount in lines)
 
 
-def test_seats_by_tiers(shop: Shop) -> None:
+def test_seats_by_tiers(merchant: SdkMerchant) -> None:
     tiers = [{"up_to": 5, "flat_amount": 5000}, {"up_to": "inf", "unit_amount": 800}]
     recurring = {"interval": "month"}
-    price = shop.v1.prices.create(
+    price = merchant.v1.prices.create(
         {
             "currency": "usd",
             "product_data": {"name": "Team"},
@@ -81,42 +84,42 @@ def test_seats_by_tiers(shop: Shop) -> None:
             "tiers": tiers,
         }
     )
-    subscription = shop.subscribe(shop.customer(), (price, 8))
-    assert shop.again(subscription).latest_invoice.amount_paid == 5000 + 3 * 800
-    shown = shop.v1.prices.retrieve(price.id)
-    assert "tiers" not in shown
-    shown = shop.v1.prices.retrieve(price.id, {"expand": ["tiers"]})
-    assert [one.up_to for one in shown.tiers] == [5, None]
+    subscription = merchant.subscribe(merchant.create_customer(), (price, 8))
+    assert merchant.reload_subscription(subscription).latest_invoice.amount_paid == 5000 + 3 * 800
+    reloaded = merchant.v1.prices.retrieve(price.id)
+    assert "tiers" not in reloaded
+    reloaded = merchant.v1.prices.retrieve(price.id, {"expand": ["tiers"]})
+    assert [tier.up_to for tier in reloaded.tiers] == [5, None]
 
 
-def test_packages(shop: Shop) -> None:
-    price = shop.price(100, transform_quantity={"divide_by": 10, "round": "up"})
-    subscription = shop.subscribe(shop.customer(), (price, 21))
-    assert shop.again(subscription).latest_invoice.amount_paid == 300
+def test_packages(merchant: SdkMerchant) -> None:
+    price = merchant.create_price(100, transform_quantity={"divide_by": 10, "round": "up"})
+    subscription = merchant.subscribe(merchant.create_customer(), (price, 21))
+    assert merchant.reload_subscription(subscription).latest_invoice.amount_paid == 300
 
 
-def test_three_plans_over_three_periods_with_a_change_in_the_middle(shop: Shop) -> None:
+def test_three_plans_over_three_periods_with_a_change_in_the_middle(merchant: SdkMerchant) -> None:
     """Seats, use, and both; January has 31 days, February 28, March 31."""
-    clock = shop.clock("2025-01-01")
-    customer, meter = shop.customer(clock), shop.meter()
-    seat, call = shop.price(1500), shop.metered(meter, 2)
+    clock = merchant.create_clock("2025-01-01")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    seat, call = merchant.create_price(1500), merchant.create_metered_price(meter, 2)
     plans = [
-        shop.subscribe(customer, (seat, 4)),
-        shop.subscribe(customer, call),
-        shop.subscribe(customer, (seat, 2), call),
+        merchant.subscribe(customer, (seat, 4)),
+        merchant.subscribe(customer, call),
+        merchant.subscribe(customer, (seat, 2), call),
     ]
     billed: list[list[int]] = [[6000], [], [3000]]
-    shop.use_units(meter, customer, 1_000)
+    merchant.report_usage(meter, customer, 1_000)
     for month, change in (("02", 6), ("03", 3), ("04", None)):
-        shop.advance(clock, f"2025-{month}-01 02:00")
-        for known, one in zip(billed, plans, strict=True):
-            known.append(shop.again(one).latest_invoice.total)
+        merchant.advance_clock(clock, f"2025-{month}-01 02:00")
+        for totals, subscription in zip(billed, plans, strict=True):
+            totals.append(merchant.reload_subscription(subscription).latest_invoice.total)
         if change:
-            shop.advance(clock, f"2025-{month}-15")
-            for one in (plans[0], plans[2]):
-                seats = {"id": one["items"].data[0].id, "quantity": change}
-                shop.v1.subscriptions.update(one.id, {"items": [seats]})
-            shop.use_units(meter, customer, 500)
+            merchant.advance_clock(clock, f"2025-{month}-15")
+            for subscription in (plans[0], plans[2]):
+                seats = {"id": subscription["items"].data[0].id, "quantity": change}
+                merchant.v1.subscriptions.update(subscription.id, {"items": [seats]})
+            merchant.report_usage(meter, customer, 500)
     # February: on the 15th 14 of 28 days are left: 2 more seats cost 1,500, 4 more 3,000.
     # March: 17 of 31 days are left: of 9,000 remain 4,935 (4935.48), and of 4,500 2,468 (2467.74): 2,467 are given back.
     assert billed == [

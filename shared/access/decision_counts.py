@@ -1,0 +1,174 @@
+"""What was decided, counted: every refusal by person, what was allowed by tenant, and errors of ours beside them.
+
+Counted in memory and written by hour, each line at most once in ten seconds: a flood of refused attempts is one row
+whose number grows. What a killed process had not written yet is lost; a count is a lower bound. Whoever writes takes
+out what is older than `KEPT`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.access import decision_counts_repository
+from shared.access.actions import Action
+from shared.access.models import DecisionTally
+from shared.access.refusal_codes import ALLOWED_REASONS
+from shared.core import db, log
+from shared.core.context import Ctx, Rights
+from shared.core.db import now
+from shared.core.errors import DomainError, Refused
+
+WRITE_INTERVAL = 10.0  # seconds between two writes of one line
+RETENTION = timedelta(days=90)  # the reports look twelve weeks back
+ERROR_REASON = "error"  # the reason of a bug
+ANY_ACTOR = ""  # actor of what was allowed: nobody counts what a person did right
+
+
+class RefusedPrincipal(Protocol):
+    """Whose refusal it is: a `Ctx`, or whoever was refused before there was one."""
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def actor_id(self) -> str: ...
+    @property
+    def rights(self) -> Rights: ...
+
+
+class DecisionKey(NamedTuple):
+    hour: datetime
+    actor_id: str
+    action: str
+    reason: str
+    plan: str
+
+
+@dataclass(slots=True)
+class PendingCount:
+    count: int = 0
+    last_at: datetime | None = None
+    request_id: str = ""
+    written_at: float = 0.0
+
+
+_pending: dict[str, dict[DecisionKey, PendingCount]] = {}  # by tenant
+
+
+def count_allowed(ctx: Ctx, action: Action, reason: str) -> None:
+    """Of what a plan, a limit or a flag could have refused, and of what changes something.
+
+    Once for a transaction, however often it asks: with the last reason, and not at all if it is refused in the end.
+    """
+    if action.writes or action.feature or action.flag or action.limit:
+        ctx.allowed_actions[action.name] = reason
+
+
+def count_refused(principal: RefusedPrincipal, action: str, reason: str, request_id: str) -> None:
+    _count(principal.tenant_id, principal.actor_id, action, reason, principal.rights.plan, request_id)
+
+
+def count_error(ctx: Ctx) -> None:
+    _count(ctx.tenant_id, ANY_ACTOR, "", ERROR_REASON, ctx.rights.plan, ctx.request_id)
+
+
+def _count(tenant_id: str, actor_id: str, action: str, reason: str, plan: str, request_id: str) -> None:
+    at = now()
+    key = DecisionKey(_start_of_hour(at), actor_id, action, str(reason), plan)
+    count = _pending.setdefault(tenant_id, {}).setdefault(key, PendingCount())
+    count.count, count.last_at, count.request_id = count.count + 1, at, request_id
+
+
+@dataclass(slots=True)
+class TransactionDecisions:
+    """Whose decisions they are, once that is known."""
+
+    ctx: Ctx | None = None
+
+    def set_context(self, ctx: Ctx) -> None:
+        self.ctx = ctx
+
+
+@asynccontextmanager
+async def counting_decisions() -> AsyncIterator[TransactionDecisions]:
+    """Around a transaction: counts how it ended and, when it has ended, writes what is due of its tenant."""
+    decisions = TransactionDecisions()
+    try:
+        yield decisions
+    except Refused as refusal:
+        if decisions.ctx is not None and refusal.action:
+            decisions.ctx.allowed_actions.pop(refusal.action, None)
+            count_refused(decisions.ctx, refusal.action, refusal.reason, decisions.ctx.request_id)
+        raise
+    except DomainError:
+        raise
+    except Exception:
+        if decisions.ctx is not None:
+            count_error(decisions.ctx)
+        raise
+    finally:
+        if (ctx := decisions.ctx) is not None:
+            for action, reason in ctx.allowed_actions.items():
+                _count(ctx.tenant_id, ANY_ACTOR, action, reason, ctx.rights.plan, ctx.request_id)
+            await write_counts(ctx.tenant_id)
+
+
+async def write_counts(tenant_id: str, *, force: bool = False) -> None:
+    """What is due of one tenant, in a transaction of its own: the one that was refused is gone."""
+    counts, clock = _pending.get(tenant_id, {}), time.monotonic()
+    due: dict[tuple[datetime, str, str, str, str], tuple[int, datetime, str]] = {}
+    for key, count in list(counts.items()):
+        if count.count and (force or clock - count.written_at >= WRITE_INTERVAL):
+            due[key] = (count.count, count.last_at or now(), count.request_id)
+            count.count, count.written_at = 0, clock
+        elif not count.count and key.hour < _start_of_hour(now()):
+            del counts[key]
+    if not counts:
+        _pending.pop(tenant_id, None)
+    if not due:
+        return
+    try:
+        async with db.transaction(tenant_id=tenant_id) as session:
+            await decision_counts_repository.delete_counts(session, tenant_id, now() - RETENTION)
+            await decision_counts_repository.add_counts(session, tenant_id, due)
+    except SQLAlchemyError:  # counting must not break what was counted
+        log.get_logger(__name__).exception("decisions_not_counted", tenant_id=tenant_id)
+        counts = _pending.setdefault(tenant_id, {})  # another one by now, if nothing was left to count
+        for key_fields, (lost_count, at, request_id) in due.items():
+            counts.setdefault(
+                DecisionKey(*key_fields), PendingCount(last_at=at, request_id=request_id)
+            ).count += lost_count
+
+
+async def list_refusals(
+    ctx: Ctx, *, action: str = "", request_id: str = "", limit: int = 50
+) -> Sequence[DecisionTally]:
+    """What was refused to this tenant, newest first; errors of ours too. For services that were asked for their right."""
+    return await decision_counts_repository.list_refusals(
+        ctx, sorted(ALLOWED_REASONS), action=action, request_id=request_id, limit=limit
+    )
+
+
+async def flush() -> None:
+    for tenant_id in list(_pending):
+        await write_counts(tenant_id, force=True)
+
+
+async def run_writer() -> None:
+    """A lifespan task: writes what nobody's next request would write, and what is left at the end."""
+    try:
+        while True:
+            await asyncio.sleep(WRITE_INTERVAL)
+            for tenant_id in list(_pending):
+                await write_counts(tenant_id)
+    finally:
+        await flush()
+
+
+def _start_of_hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)

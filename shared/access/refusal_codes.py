@@ -1,0 +1,25 @@
+"""Why something is allowed or not: the closed list. Words for people are in `access.policy`."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    ALLOWED = "allowed"
+    BILLING_GRACE = "billing_grace"  # allowed, for now
+    BILLING_NONE = "billing_none"
+    BILLING_READ_ONLY = "billing_read_only"
+    FLAG_OFF = "flag_off"
+    LIMIT_REACHED = "limit_reached"
+    LIMIT_WARNED = "limit_warned"  # allowed, above a soft limit
+    MISSING_PERMISSION = "missing_permission"
+    NOT_IN_PLAN = "not_in_plan"
+    OBJECT_STATE = "object_state"
+    TENANT_DELETED = "tenant_deleted"
+    TENANT_SUSPENDED = "tenant_suspended"
+    TENANT_UNVERIFIED = "tenant_unverified"
+    TRIAL_ENDED = "trial_ended"
+
+
+# A page that is refused for one of these says what one would get.
+PAYABLE_REASONS = frozenset({Reason.BILLING_NONE, Reason.NOT_IN_PLAN, Reason.TRIAL_ENDED})
+ALLOWED_REASONS = frozenset({Reason.ALLOWED, Reason.BILLING_GRACE, Reason.LIMIT_WARNED})

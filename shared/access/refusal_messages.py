@@ -1,0 +1,127 @@
+"""The texts of refusals: what was refused, and what to do next."""
+
+from shared.access import decision
+from shared.access.actions import ACTIONS, Action, OperatorAction
+from shared.access.decision import RightsHolder
+from shared.access.permissions import Permission
+from shared.access.refusal_codes import PAYABLE_REASONS, Reason
+from shared.core.context import RefusalWording
+from shared.core.errors import Refused
+
+UNKNOWN_WORDING = RefusalWording("this", "")
+
+
+def refusal_text(
+    principal: RightsHolder, action: Action, *, used: int | None = None, obstacle: str = ""
+) -> str:
+    """Why it is refused to them and what to do next, "" where it is not: for showing a control."""
+    outcome = decision.decide(principal, action, used=used, obstacle=obstacle)
+    if outcome.allowed:
+        return ""
+    error = build_refusal(outcome.reason, action, principal, used=used, obstacle=obstacle)
+    return f"{error.detail} {error.next_step}"
+
+
+def refusal_texts(principal: RightsHolder) -> dict[str, str]:
+    """Name of every action that is refused to them for another reason than a limit: why, and what to do next."""
+    texts = {name: refusal_text(principal, action) for name, action in ACTIONS.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def build_refusal(
+    reason: str,
+    action: Action | OperatorAction,
+    principal: RightsHolder | None = None,
+    *,
+    used: int | None = None,
+    obstacle: str = "",
+) -> Refused:
+    """The words of a decision: what was refused and what to do next. `who`: who asked, unless the reason is their role."""
+    if isinstance(action, OperatorAction) or principal is None:
+        detail, step = _permission_refusal_text(action)
+        return Refused(detail, step, reason=reason, action=action.name)
+    detail, step = _refusal_sentences(Reason(reason), action, principal, used, obstacle)
+    plans = (
+        principal.rights.wording.get(action.feature, UNKNOWN_WORDING).remedy
+        if reason in PAYABLE_REASONS
+        else ""
+    )
+    return Refused(detail, step, reason=reason, action=action.name, plans=plans)
+
+
+def inclusion_text(plans: str) -> str:
+    """What stands before the step of a refusal that paying would lift: "Pro and Business do. "."""
+    return f"{plans} {'do' if ' and ' in plans else 'does'}. " if plans else ""
+
+
+def _permission_refusal_text(action: Action | OperatorAction) -> tuple[str, str]:
+    operator = isinstance(action, OperatorAction)
+    contact = "an operator who is an owner" if operator else "an owner or admin of your organisation"
+    return f"You may not {action.description}.", f"Ask {contact}."
+
+
+def _refusal_sentences(
+    reason: Reason, action: Action, principal: RightsHolder, used: int | None, obstacle: str
+) -> tuple[str, str]:
+    rights = principal.rights
+    feature, limit = (
+        rights.wording.get(action.feature, UNKNOWN_WORDING),
+        rights.wording.get(action.limit, UNKNOWN_WORDING),
+    )
+    can_pay = Permission.BILLING_WRITE in principal.permissions
+    if reason is Reason.LIMIT_REACHED:
+        amount = rights.limits[action.limit].amount
+        detail = f"All {amount} {limit.title} are in use ({used} of {amount})."
+        if amount == 0:
+            detail = f"{rights.plan_name} has no {limit.title}."
+        remedy = f"{limit.remedy}, or" if limit.remedy and amount else ""
+        step = f"{remedy} {_larger_plan_step(can_pay)}".strip()
+        return detail, f"{step[:1].upper()}{step[1:]}"
+    if reason is Reason.NOT_IN_PLAN:
+        step = f"{inclusion_text(feature.remedy)}{_capitalise(_larger_plan_step(can_pay))}"
+        return f"{rights.plan_name} does not include {feature.title}.", step
+    if reason in (Reason.BILLING_NONE, Reason.TRIAL_ENDED):
+        feature_text = f" {feature.title} is not part of what remains." if action.feature else ""
+        reason_text = "The trial has ended." if reason is Reason.TRIAL_ENDED else "Nothing is paid any more."
+        return f"{reason_text}{feature_text}", _capitalise(_larger_plan_step(can_pay))
+    return {
+        Reason.BILLING_READ_ONLY: (
+            "A payment is overdue, so nothing can be changed now.",
+            payment_step(principal),
+        ),
+        Reason.FLAG_OFF: (
+            "This is being rolled out and not switched on for your organisation yet.",
+            "Wait for it, or ask support to be let in.",
+        ),
+        Reason.MISSING_PERMISSION: _permission_refusal_text(action),
+        Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
+        Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
+        Reason.TENANT_SUSPENDED: (
+            "This organisation is suspended.",
+            "Ask an owner to write to support; nothing has been deleted.",
+        ),
+        Reason.TENANT_UNVERIFIED: (
+            "The address of this organisation's owner is not verified yet.",
+            "Open the link in the mail we sent, or ask for a new one.",
+        ),
+    }[reason]
+
+
+def payment_step(principal: RightsHolder) -> str:
+    """What this person can do about a payment that is overdue."""
+    if Permission.BILLING_WRITE in principal.permissions:
+        return "Pay the open invoice."
+    return "Ask an owner or billing contact to pay the open invoice."
+
+
+def upgrade_step(principal: RightsHolder) -> str:
+    """What this person can do to have more than the plan gives."""
+    return _capitalise(_larger_plan_step(Permission.BILLING_WRITE in principal.permissions))
+
+
+def _larger_plan_step(pays: bool) -> str:
+    return "choose a larger plan under Billing." if pays else "ask an owner for a larger plan."
+
+
+def _capitalise(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"

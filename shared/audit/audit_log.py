@@ -1,0 +1,202 @@
+"""Write the trail, read it, and prove it whole.
+
+Who may read is decided above (`tenancy.audit_reader`); here is how. The database writes number, time and hash of every
+row and refuses to change one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit import audit_log_repository
+from shared.audit.event_types import REASON_REQUIRED, AuditAction, OperatorAuditAction
+from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
+from shared.core.context import Ctx, OperatorCtx
+from shared.core.errors import Invalid
+from shared.core.ids import new_id
+
+MAX_PAGE_SIZE = 100  # rows of one page
+EXPORT_PAGE_SIZE = 500
+CHANGED_ROW_TEXT = "This row was changed, or the one before it is missing."
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Empty fields do not filter. `since` is included, `until` is not."""
+
+    actor: str = ""  # id, or part of the name
+    action: str = ""  # exact, or "membership." for all of a noun
+    object_id: str = ""
+    request_id: str = ""
+    tenant_id: str = ""  # operators reading across tenants
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def not_before(self, at: datetime) -> "AuditFilter":
+        """The same, of what is not older."""
+        since = max(self.since, at) if self.since else at
+        return AuditFilter(
+            self.actor, self.action, self.object_id, self.request_id, self.tenant_id, since, self.until
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEventPage:
+    """Newest first. `older` is the cursor of the next page, "" on the last one."""
+
+    events: Sequence[AuditEvent]
+    next_cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainVerification:
+    checked_count: int
+    broken_at: int | None = None  # seq of the first row that is not what was written, or is missing
+    explanation: str = field(default="")
+
+    @property
+    def is_intact(self) -> bool:
+        return self.broken_at is None
+
+
+def record(
+    ctx: Ctx,
+    action: AuditAction | str,
+    object_id: str,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    reason: str = "",
+    **details: Any,
+) -> None:
+    """Call it after the change and before the queue: its lock on the tenant's chain lasts until commit.
+
+    Raises ValueError for an action that is not registered, Invalid where a privileged one has no reason.
+    """
+    audit_action = AuditAction(action)
+    if audit_action in REASON_REQUIRED and not reason.strip():
+        raise Invalid(
+            "This needs a reason.",
+            "Say why, in a sentence the customer may read.",
+            fields={"reason": "Missing"},
+        )
+    ctx.session.add(
+        AuditEvent(
+            tenant_id=ctx.tenant_id,
+            actor_type=ctx.actor.type,
+            actor_id=ctx.actor.id,
+            actor_name=ctx.actor.name,
+            impersonator_id=ctx.impersonator_id,
+            action=audit_action.value,
+            object_id=object_id,
+            reason=reason.strip(),
+            before=before or {},
+            after=after or {},
+            details=details,
+            request_id=ctx.request_id,
+        )
+    )
+
+
+def record_operator(
+    octx: OperatorCtx, action: OperatorAuditAction | str, object_id: str, *, reason: str, **details: Any
+) -> None:
+    """What an operator does outside of every tenant. Raises Invalid without a reason."""
+    if not reason.strip():
+        raise Invalid("This needs a reason.", "Say why in a sentence.", fields={"reason": "Missing"})
+    octx.session.add(
+        OperatorEvent(
+            actor_id=octx.actor.id,
+            actor_name=octx.actor.name,
+            action=OperatorAuditAction(action).value,
+            object_id=object_id,
+            reason=reason.strip(),
+            details=details,
+            request_id=octx.request_id,
+        )
+    )
+
+
+async def list_events(
+    ctx: Ctx, criteria: AuditFilter | None = None, *, after: str = "", limit: int = 50
+) -> AuditEventPage:
+    """One tenant's events. `after` is `Page.older`."""
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    events = await audit_log_repository.list_events(
+        ctx.session, criteria or AuditFilter(), tenant_id=ctx.tenant_id, after=after, limit=limit + 1
+    )
+    return _build_page(events, limit)
+
+
+async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> AuditEventPage:
+    """As `list_events`, in the larger steps of an export."""
+    events = await audit_log_repository.list_events(
+        ctx.session, criteria, tenant_id=ctx.tenant_id, after=after, limit=EXPORT_PAGE_SIZE + 1
+    )
+    return _build_page(events, EXPORT_PAGE_SIZE)
+
+
+async def list_across_tenants(
+    session: AsyncSession, criteria: AuditFilter, *, after: str = "", limit: int = 50
+) -> AuditEventPage:
+    """Events of all tenants, for a session that has stated its cross-tenant reason (`tenancy.entry.read_across_tenants`)."""
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    events = await audit_log_repository.list_events(
+        session, criteria, tenant_id=criteria.tenant_id, after=after, limit=limit + 1
+    )
+    return _build_page(events, limit)
+
+
+def _build_page(events: Sequence[AuditEvent], limit: int) -> AuditEventPage:
+    visible_events = events[:limit]
+    return AuditEventPage(
+        visible_events, audit_log_repository.encode_cursor(visible_events[-1]) if len(events) > limit else ""
+    )
+
+
+async def list_operator_events(
+    octx: OperatorCtx, *, after: int | None = None, limit: int = 50
+) -> Sequence[OperatorEvent]:
+    return await audit_log_repository.list_operator_events(
+        octx.session, after=after, limit=min(limit, MAX_PAGE_SIZE)
+    )
+
+
+async def verify_chain(ctx: Ctx) -> ChainVerification:
+    """Recomputes this tenant's chain in the database. A cut-off end shows against the head of the chain."""
+    row_count, first_broken, head_number = await audit_log_repository.check_chain(ctx.session, ctx.tenant_id)
+    if first_broken is not None:
+        return ChainVerification(row_count, first_broken, CHANGED_ROW_TEXT)
+    if head_number != row_count:
+        return ChainVerification(row_count, row_count + 1, "Rows at the end are missing.")
+    return ChainVerification(row_count)
+
+
+async def verify_operator_chain(octx: OperatorCtx) -> ChainVerification:
+    """The same for the operators' own trail. It has no head kept apart: a cut-off end does not show."""
+    row_count, first_broken = await audit_log_repository.check_operator_chain(octx.session)
+    return (
+        ChainVerification(row_count)
+        if first_broken is None
+        else ChainVerification(row_count, first_broken, CHANGED_ROW_TEXT)
+    )
+
+
+async def record_security_event(
+    session: AsyncSession, kind: str, actor_id: str, subject: str, request_id: str
+) -> None:
+    """Counts a refused attempt that honest use never makes. One row per actor, kind and hour."""
+    await audit_log_repository.record_security_event(
+        session, new_id("sec"), kind, actor_id, subject, request_id
+    )
+
+
+async def list_security_events(
+    octx: OperatorCtx, *, since: datetime, limit: int = 50
+) -> Sequence[SecurityEvent]:
+    return await audit_log_repository.list_security_events(
+        octx.session, since=since, limit=min(limit, MAX_PAGE_SIZE)
+    )

@@ -1,0 +1,126 @@
+"""All SQL of the audit module."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, func, or_, text, tuple_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
+from shared.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from shared.audit.audit_log import AuditFilter
+
+
+def encode_cursor(event: AuditEvent) -> str:
+    assert event.at is not None
+    return f"{event.at.isoformat()} {event.tenant_id} {event.id}"
+
+
+def _filter_conditions(criteria: "AuditFilter", tenant_id: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if tenant_id:
+        conditions.append(col(AuditEvent.tenant_id) == tenant_id)
+    if criteria.actor:
+        name = func.strpos(func.lower(col(AuditEvent.actor_name)), criteria.actor.lower()) > 0
+        conditions.append(or_(col(AuditEvent.actor_id) == criteria.actor, name))
+    if criteria.action.endswith("."):
+        conditions.append(col(AuditEvent.action).startswith(criteria.action, autoescape=True))
+    elif criteria.action:
+        conditions.append(col(AuditEvent.action) == criteria.action)
+    if criteria.object_id:
+        conditions.append(col(AuditEvent.object_id) == criteria.object_id)
+    if criteria.request_id:
+        conditions.append(col(AuditEvent.request_id) == criteria.request_id)
+    if criteria.since:
+        conditions.append(col(AuditEvent.at) >= criteria.since)
+    if criteria.until:
+        conditions.append(col(AuditEvent.at) < criteria.until)
+    return conditions
+
+
+async def list_events(
+    session: AsyncSession, criteria: "AuditFilter", *, tenant_id: str, after: str, limit: int
+) -> Sequence[AuditEvent]:
+    """Newest first. An empty `tenant_id` reads what the session may read: all tenants for a reasoned operator."""
+    conditions = _filter_conditions(criteria, tenant_id)
+    sort_key = (col(AuditEvent.at), col(AuditEvent.tenant_id), col(AuditEvent.id))
+    if after:
+        try:
+            at, after_tenant_id, event_id = after.split(" ")
+            conditions.append(
+                tuple_(*sort_key) < tuple_(datetime.fromisoformat(at), after_tenant_id, event_id)
+            )
+        except ValueError as problem:
+            raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
+    statement = (
+        select(AuditEvent)
+        .where(and_(True, *conditions))
+        .order_by(*(column.desc() for column in sort_key))
+        .limit(limit)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def list_operator_events(
+    session: AsyncSession, *, after: int | None, limit: int
+) -> Sequence[OperatorEvent]:
+    statement = select(OperatorEvent).order_by(col(OperatorEvent.seq).desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(col(OperatorEvent.seq) < after)
+    return (await session.exec(statement)).all()
+
+
+CHECK_CHAIN = text("""
+    with links as (
+        select seq, prev, hash, audit_hash(e) as right_hash,
+               lag(hash, 1, '\\x00'::bytea) over (order by seq) as before, row_number() over (order by seq) as place
+        from audit_event e where tenant_id = :tenant_id)
+    select count(*), min(seq) filter (where hash <> right_hash or prev <> before or seq <> place),
+           (select seq from audit_head where tenant_id = :tenant_id)
+    from links
+""")
+
+
+CHECK_OPERATOR_CHAIN = text("""
+    with links as (
+        select seq, prev, hash, operator_hash(e) as right_hash,
+               lag(hash, 1, '\\x00'::bytea) over (order by seq) as before, row_number() over (order by seq) as place
+        from operator_event e)
+    select count(*), min(seq) filter (where hash <> right_hash or prev <> before or seq <> place) from links
+""")
+
+
+async def check_chain(session: AsyncSession, tenant_id: str) -> tuple[int, int | None, int]:
+    """(rows, number of the first wrong row, number at the head of the chain)."""
+    connection = await session.connection()
+    rows, first_broken, head = (await connection.execute(CHECK_CHAIN, {"tenant_id": tenant_id})).one()
+    return rows, first_broken, head or 0
+
+
+async def check_operator_chain(session: AsyncSession) -> tuple[int, int | None]:
+    """(rows, number of the first wrong row)."""
+    connection = await session.connection()
+    rows, first_broken = (await connection.execute(CHECK_OPERATOR_CHAIN)).one()
+    return rows, first_broken
+
+
+async def record_security_event(session: AsyncSession, *values: str) -> None:
+    connection = await session.connection()
+    parameters = dict(zip("abcde", values, strict=True))
+    await connection.execute(text("select note_security_event(:a, :b, :c, :d, :e)"), parameters)
+
+
+async def list_security_events(
+    session: AsyncSession, *, since: datetime, limit: int
+) -> Sequence[SecurityEvent]:
+    statement = (
+        select(SecurityEvent)
+        .where(col(SecurityEvent.at) >= since)
+        .order_by(col(SecurityEvent.at).desc(), col(SecurityEvent.id))
+        .limit(limit)
+    )
+    return (await session.exec(statement)).all()

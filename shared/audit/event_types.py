@@ -1,0 +1,108 @@
+"""What the trail can say, alphabetical. `noun.verb_past`; text in the database, never renamed."""
+
+from enum import StrEnum
+
+
+class AuditAction(StrEnum):
+    ADDON_ADDED = "addon.added"
+    ADDON_ENDED = "addon.ended"
+    AUDIT_EXPORTED = "audit.exported"
+    BILLING_ADJUSTED = "billing.adjusted"
+    BILLING_CANCEL_ASKED = "billing.cancel_asked"
+    BILLING_CHANGE_ASKED = "billing.change_asked"
+    BILLING_CHECKOUT_STARTED = "billing.checkout_started"
+    BILLING_CUSTOMER_CREATED = "billing.customer_created"
+    BILLING_PORTAL_OPENED = "billing.portal_opened"
+    BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
+    BILLING_RESUME_ASKED = "billing.resume_asked"
+    BILLING_STATUS_CHANGED = "billing.status_changed"
+    CHECKLIST_COMPLETED = "checklist.completed"
+    FLAG_SET = "flag.set"
+    INVITATION_ACCEPTED = "invitation.accepted"
+    INVITATION_CREATED = "invitation.created"
+    INVITATION_RESENT = "invitation.resent"
+    INVITATION_REVOKED = "invitation.revoked"
+    MEMBER_EXPORTED = "member.exported"
+    MEMBERSHIP_CREATED = "membership.created"
+    MEMBERSHIP_DEACTIVATED = "membership.deactivated"
+    MEMBERSHIP_REACTIVATED = "membership.reactivated"
+    MEMBERSHIP_REMOVED = "membership.removed"
+    MEMBERSHIP_ROLE_CHANGED = "membership.role_changed"
+    OPERATOR_LOOKED = "operator.looked"
+    OVERRIDE_ENDED = "override.ended"
+    OVERRIDE_SET = "override.set"
+    OWNERSHIP_TRANSFERRED = "ownership.transferred"
+    PLAN_ASSIGNED = "plan.assigned"
+    PROVISIONING_RESUMED = "provisioning.resumed"
+    PROVISIONING_STEP_DONE = "provisioning.step_done"
+    PROVISIONING_STEP_FAILED = "provisioning.step_failed"
+    ROLE_CHANGED = "role.changed"
+    ROLE_CREATED = "role.created"
+    ROLE_DELETED = "role.deleted"
+    SUBSCRIPTION_REPRICED = "subscription.repriced"
+    TENANT_BRANDED = "tenant.branded"
+    TENANT_CREATED = "tenant.created"
+    TENANT_LOGO_CHANGED = "tenant.logo_changed"
+    TENANT_LOGO_REMOVED = "tenant.logo_removed"
+    TENANT_RENAMED = "tenant.renamed"
+    TENANT_RESTORED = "tenant.restored"
+    TENANT_SLUG_CHANGED = "tenant.slug_changed"
+    TENANT_SUSPENDED = "tenant.suspended"
+    TENANT_VERIFIED = "tenant.verified"
+    TRAIT_SET = "trait.set"
+
+
+REASON_REQUIRED = frozenset(
+    {
+        AuditAction.BILLING_ADJUSTED,
+        AuditAction.BILLING_RECONCILE_ASKED,
+        AuditAction.OPERATOR_LOOKED,
+        AuditAction.OVERRIDE_ENDED,
+        AuditAction.OVERRIDE_SET,
+        AuditAction.PROVISIONING_RESUMED,
+        AuditAction.TENANT_RESTORED,
+        AuditAction.TENANT_SUSPENDED,
+    }
+)
+
+
+class OperatorAuditAction(StrEnum):
+    """What operators do outside of every tenant."""
+
+    ADDON_CREATED = "addon.created"
+    BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
+    DRAFT_DISCARDED = "draft.discarded"
+    DRAFT_OPENED = "draft.opened"
+    DRAFT_PUBLISHED = "draft.published"
+    DRAFT_SAVED = "draft.saved"
+    FACTOR_CODES_RENEWED = "factor.codes_renewed"
+    FACTOR_ENROLLED = "factor.enrolled"
+    FLAG_CLEANUP_MOVED = "flag.cleanup_moved"
+    FLAG_CREATED = "flag.created"
+    FLAG_KILLED = "flag.killed"
+    FLAG_RETIRED = "flag.retired"
+    FLAG_REVIVED = "flag.revived"
+    FLAG_RULES_CHANGED = "flag.rules_changed"
+    KEYS_ROTATED = "keys.rotated"
+    OPERATOR_ACCESS_RESET = "operator.access_reset"
+    OPERATOR_CREATED = "operator.created"
+    OPERATOR_DISABLED = "operator.disabled"
+    OPERATOR_ENABLED = "operator.enabled"
+    OPERATOR_RENAMED = "operator.renamed"
+    OPERATOR_ROLE_CHANGED = "operator.role_changed"
+    PASSWORD_CHANGED = "password.changed"
+    PLAN_CREATED = "plan.created"
+    PLAN_RETIRED = "plan.retired"
+    PRICE_SET = "price.set"
+    PRICES_COMPARED = "prices.compared"
+    PRICES_PUSHED = "prices.pushed"
+    PROVIDER_ACCOUNT_ADDED = "provider_account.added"
+    PROVIDER_ACCOUNT_SECRETS_CHANGED = "provider_account.secrets_changed"
+    PROVIDER_ACCOUNT_UNPAUSED = "provider_account.unpaused"
+    SESSION_ENDED = "session.ended"
+    SESSION_STARTED = "session.started"
+    TENANTS_READ_ACROSS = "tenants.read_across"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    WEBHOOK_REPLAYED = "webhook.replayed"
+    WEBHOOKS_REPLAYED = "webhooks.replayed"

@@ -1,0 +1,215 @@
+"""Money that operators give or take outside of the price list: written down with a reason, then carried out.
+
+The row and the line in the tenant's trail come first, in one transaction. The provider is asked by a job, with the
+row's id as its key, so that however often the job runs, it happens once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.backoffice import adjustments_repository as repository
+from shared.billing import customers, provider_registry
+from shared.billing.models import PLATFORM, BillingAdjustment
+from shared.billing.provider import ProviderRefused
+from shared.core import live_events, money
+from shared.core.context import Ctx, OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.ids import is_id, new_id
+from shared.jobs import queue
+from shared.tenancy import entry, tenants
+
+TASK = "billing.adjust"
+AdjustmentKind = Literal["credit", "refund", "debit"]
+KINDS = ("credit", "refund", "debit")
+REASON_CODES = {  # why, in one of few words; the sentence beside it says the rest
+    "billing_error": "We billed wrongly",
+    "contract": "As the contract says",
+    "duplicate_charge": "Charged twice",
+    "goodwill": "Goodwill",
+    "outage_credit": "For an outage",
+}
+LARGE_AMOUNT = 500  # whole units of a currency; more at once is for who may give or take any amount
+MAX_AMOUNT = 10**10  # smallest units
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentOrder:
+    """What the provider is asked for."""
+
+    account_id: str
+    customer_id: str
+    kind: str
+    amount: int
+    currency: str
+    invoice_id: str
+    description: str
+
+
+async def request_adjustment(
+    octx: OperatorCtx,
+    tenant_id: str,
+    kind: str,
+    amount: int,
+    currency: str,
+    code: str,
+    reason: str,
+    *,
+    invoice_id: str = "",
+    adjustment_id: str = "",
+) -> str:
+    """Id of the row. `amount`: in the smallest unit of the currency, never below 1; `kind` says in which direction.
+
+    `adjustment_id`: of a form that may be sent twice. Raises Invalid, NotFound, Conflict, Refused for a large amount.
+    """
+    policy.require_operator(octx, actions.OP_BILLING_ADJUST)
+    digits = _check_request(kind, amount, currency, code, reason)
+    if amount > LARGE_AMOUNT * 10**digits:
+        policy.require_operator(octx, actions.OP_BILLING_ADJUST_ANY)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        await tenants.lock(ctx)
+        await _check_billing_state(ctx, kind, amount, currency, invoice_id)
+        row = BillingAdjustment(
+            tenant_id=tenant_id,
+            id=adjustment_id if is_id("adj", adjustment_id) else new_id("adj"),
+            kind=kind,
+            amount=amount,
+            currency=currency,
+            reason_code=code,
+            reason=" ".join(reason.split()),
+            invoice_id=invoice_id,
+            by_id=octx.actor.id,
+            by_name=octx.actor.name,
+        )
+        if await repository.get_adjustment(ctx, row.id) is not None:
+            raise Conflict("This has been asked for already.", "Reload the page: it stands in the list.")
+        ctx.session.add(row)
+        after = {kind: money.format_amount(amount, currency), "why": REASON_CODES[code]}
+        audit_log.record(ctx, "billing.adjusted", row.id, after=after, reason=row.reason, invoice=invoice_id)
+        await _enqueue(ctx, row.id)
+    return row.id
+
+
+async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str, reason: str) -> None:
+    """For one that nobody has carried out, because the provider did not answer for long. Raises NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_BILLING_ADJUST)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        await tenants.lock(ctx)
+        row = await repository.get_adjustment(ctx, adjustment_id)
+        if row is None:
+            raise NotFound("There is no such adjustment.", "Reload the page.")
+        if row.state != "requested":
+            raise Conflict(f"This adjustment is {row.state}.", "Reload the page.")
+        await _enqueue(ctx, row.id)
+
+
+async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
+    """Newest first. For services that were asked for their right."""
+    return await repository.list_adjustments(ctx, limit)
+
+
+async def execute_adjustment(tenant_id: str, adjustment_id: str, request_id: str) -> None:
+    """Outside of every transaction of the caller. Twice is once. Raises as a provider does that does not answer."""
+    async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
+        order = await _load_order(ctx, adjustment_id)
+    if order is None:
+        return
+    try:
+        external_id, error = await _send_to_provider(order, adjustment_id), ""
+    except ProviderRefused as refusal:
+        external_id, error = "", refusal.message
+    async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
+        row = await repository.lock_adjustment(ctx, adjustment_id)
+        if row is not None and row.state == "requested":
+            row.state, row.done_at = "failed" if error else "done", now()
+            row.external_id, row.error = external_id, error[:500]
+            ctx.session.add(row)
+            await _notify_pages(ctx)
+
+
+def _check_request(kind: str, amount: int, currency: str, code: str, reason: str) -> int:
+    """Digits after the point of the currency."""
+    if kind not in KINDS:
+        raise Invalid("There is no such adjustment.", "Choose one.", fields={"kind": "Unknown"})
+    if not 1 <= amount <= MAX_AMOUNT:
+        raise Invalid("This is no amount that can be meant.", "Check it.", fields={"amount": "Out of range"})
+    if code not in REASON_CODES:
+        raise Invalid("An adjustment needs a code for its reason.", "Choose one.", fields={"code": "Unknown"})
+    if not reason.strip():
+        raise Invalid(
+            "An adjustment needs a reason.",
+            "Say why in one sentence; the customer may read it.",
+            fields={"reason": "Missing"},
+        )
+    return money.require_currency(currency).digits
+
+
+async def _check_billing_state(ctx: Ctx, kind: str, amount: int, currency: str, invoice_id: str) -> None:
+    if not await customers.find_id(ctx):
+        raise Conflict(
+            f"{ctx.tenant_name} is no customer of the provider yet.", "Nothing can be billed before."
+        )
+    invoice = await repository.get_invoice(ctx, invoice_id) if invoice_id else None
+    if invoice_id and invoice is None:
+        raise NotFound(f"{ctx.tenant_name} has no such invoice.", "Choose one from the list.")
+    if kind != "refund":
+        tenant_currency = await repository.get_currency(ctx)
+        if tenant_currency not in ("", currency):
+            raise Invalid(
+                f"{ctx.tenant_name} pays in {tenant_currency.upper()}.",
+                "Choose that currency.",
+                fields={"currency": "Another one"},
+            )
+        return
+    if invoice is None:
+        raise Invalid(
+            "A refund belongs to an invoice.", "Choose the one that was paid.", fields={"invoice": "Missing"}
+        )
+    if invoice.currency != currency:
+        raise Invalid(
+            f"This invoice is in {invoice.currency.upper()}.",
+            "Choose that currency.",
+            fields={"currency": "Another one"},
+        )
+    refundable = invoice.paid - await repository.sum_refunded(ctx, invoice_id)
+    if amount > refundable:
+        raise Conflict(
+            f"Of this invoice {money.format_amount(max(refundable, 0), currency)} can still be given back.",
+            "Choose a smaller amount.",
+        )
+
+
+async def _load_order(ctx: Ctx, adjustment_id: str) -> AdjustmentOrder | None:
+    """None: there is nothing to do any more."""
+    row = await repository.get_adjustment(ctx, adjustment_id)
+    if row is None or row.state != "requested":
+        return None
+    return AdjustmentOrder(
+        PLATFORM,
+        await customers.find_id(ctx),
+        row.kind,
+        row.amount,
+        row.currency,
+        row.invoice_id,
+        REASON_CODES[row.reason_code],
+    )
+
+
+async def _send_to_provider(order: AdjustmentOrder, key: str) -> str:
+    provider = await provider_registry.get(order.account_id)
+    if order.kind == "refund":
+        return await provider.refund_invoice(order.invoice_id, order.amount, key)
+    amount = order.amount if order.kind == "credit" else -order.amount
+    return await provider.add_credit(order.customer_id, amount, order.currency, order.description, key)
+
+
+async def _enqueue(ctx: Ctx, adjustment_id: str) -> None:
+    await queue.put(ctx, TASK, ordered=False, adjustment_id=adjustment_id)
+    await _notify_pages(ctx)
+
+
+async def _notify_pages(ctx: Ctx) -> None:
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, "billing")

@@ -1,0 +1,50 @@
+"""SQL of adjustments. In a transaction of the tenant."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from shared.billing.models import BillingAdjustment, BillingInvoice, BillingSnapshot
+from shared.core.context import Ctx
+
+
+async def get_adjustment(ctx: Ctx, adjustment_id: str) -> BillingAdjustment | None:
+    return await ctx.session.get(BillingAdjustment, (ctx.tenant_id, adjustment_id))
+
+
+async def lock_adjustment(ctx: Ctx, adjustment_id: str) -> BillingAdjustment | None:
+    key = (ctx.tenant_id, adjustment_id)
+    return await ctx.session.get(BillingAdjustment, key, with_for_update=True, populate_existing=True)
+
+
+async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
+    statement = (
+        select(BillingAdjustment)
+        .where(BillingAdjustment.tenant_id == ctx.tenant_id)
+        .order_by(col(BillingAdjustment.created_at).desc(), BillingAdjustment.id)
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def sum_refunded(ctx: Ctx, invoice_id: str) -> int:
+    """Given back of an invoice, and asked to be."""
+    statement = (
+        select(func.coalesce(func.sum(BillingAdjustment.amount), 0))
+        .where(BillingAdjustment.tenant_id == ctx.tenant_id)
+        .where(BillingAdjustment.invoice_id == invoice_id)
+        .where(BillingAdjustment.kind == "refund")
+        .where(BillingAdjustment.state != "failed")
+    )
+    return int((await ctx.session.exec(statement)).one())
+
+
+async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
+    return await ctx.session.get(BillingInvoice, (ctx.tenant_id, invoice_id))
+
+
+async def get_currency(ctx: Ctx) -> str:
+    """In which the tenant pays; "" while nobody knows."""
+    statement = select(BillingSnapshot.currency).where(BillingSnapshot.tenant_id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).first() or ""

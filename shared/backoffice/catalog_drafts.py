@@ -1,0 +1,346 @@
+"""Plans and add-ons as operators keep them: created, changed as a draft, published, retired.
+
+A draft is changed by one person at a time: whoever saves names the `revision` they read, and another's change in between
+is a Conflict. What is published never changes. Publishing asks for the digest of the effect that was looked at
+(`backoffice.impact`), so that nobody publishes what they have not seen.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.backoffice import catalog_drafts_repository as repository
+from shared.core import live_events
+from shared.core.context import OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.entitlements import plan_content
+from shared.entitlements.catalog import FALLBACK_PLAN_KEY
+from shared.entitlements.models import FlagRow, Plan, PlanVersion
+from shared.entitlements.plan_content import PlanContent
+
+KIND_TITLES = {"plan": "plan", "addon": "add-on"}
+KEY_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH, MAX_REASON_LENGTH = 60, 200, 300
+ALL_TENANTS = "*"  # operators watch all tenants
+DRAFT_REASON = "Work on the catalogue"  # of what nobody outside notices before it is published
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogItem:
+    plan: Plan
+    published: Sequence[PlanVersion]  # oldest first
+    draft: PlanVersion | None
+
+    @property
+    def newest(self) -> PlanVersion | None:
+        return self.published[-1] if self.published else None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCatalog:
+    """Everything there is, also what is retired; plans first, from the least to the most."""
+
+    items: Sequence[CatalogItem]
+    flags: Sequence[FlagRow]  # that a plan may seed
+
+
+async def list_catalog(octx: OperatorCtx) -> OperatorCatalog:
+    policy.require_operator(octx, actions.OP_CATALOG_READ)
+    by_plan: dict[str, list[PlanVersion]] = {}
+    for version in await repository.list_versions(octx.session):
+        by_plan.setdefault(version.plan_id, []).append(version)
+    items = [
+        _build_item(plan, by_plan.get(plan.id, [])) for plan in await repository.list_plans(octx.session)
+    ]
+    return OperatorCatalog(items, await repository.list_flags(octx.session))
+
+
+async def get_draft(octx: OperatorCtx, version_id: str) -> tuple[Plan, PlanVersion]:
+    """A draft, or what became of it. Raises NotFound."""
+    policy.require_operator(octx, actions.OP_CATALOG_READ)
+    version = await repository.get_version(octx.session, version_id)
+    plan = await repository.get_plan(octx.session, version.plan_id) if version else None
+    if version is None or plan is None:
+        raise _draft_not_found()
+    return plan, version
+
+
+async def create_plan(
+    octx: OperatorCtx, kind: str, key: str, name: str, sentence: str, *, for_tenant: str | None = None
+) -> PlanVersion:
+    """A plan or add-on with an empty first draft: nobody is offered it yet. `for_tenant`: id; None for everybody.
+
+    Raises Invalid, NotFound for a tenant that does not exist, Conflict where the key is taken.
+    """
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    key, name, sentence = key.strip(), " ".join(name.split()), " ".join(sentence.split())
+    _validate_texts(kind, key, name, sentence)
+    plan = Plan(
+        key=key,
+        name=name,
+        sentence=sentence,
+        kind=kind,
+        position=await repository.get_next_position(octx.session, kind),
+        for_tenant=for_tenant or None,
+        created_by=octx.actor.name,
+    )
+    violated_constraint = await repository.add_plan(octx.session, plan)
+    if violated_constraint == "plan_key":
+        raise Conflict(f"The key {key} is taken.", "Choose another one.")
+    if violated_constraint:
+        raise NotFound("There is no such tenant.", "Search for it in the list of tenants.")
+    draft = await _add_draft(octx, plan, 1, plan_content.build_empty(kind))
+    details = {"Key": key, "Sentence": sentence}
+    if kind == "plan":
+        _record_draft_event(octx, "plan.created", draft, plan, DRAFT_REASON, after=details)
+    else:
+        _record_draft_event(octx, "addon.created", draft, plan, DRAFT_REASON, after=details)
+    await _publish_change(octx)
+    return draft
+
+
+async def open_draft(octx: OperatorCtx, plan_id: str) -> PlanVersion:
+    """From the newest version. Raises NotFound, Conflict where there is a draft already, or for what is retired."""
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    plan = await _lock_plan(octx, plan_id)
+    versions = await repository.list_versions_of_plan(octx.session, plan.id)
+    if versions and versions[0].status == "draft":
+        raise Conflict(
+            f"{versions[0].created_by} has opened a draft of {plan.name} already.", "Go on with that one."
+        )
+    number = versions[0].number + 1 if versions else 1
+    content = plan_content.from_version(versions[0]) if versions else plan_content.build_empty(plan.kind)
+    draft = await _add_draft(octx, plan, number, content)
+    _record_draft_event(octx, "draft.opened", draft, plan, DRAFT_REASON)
+    await _publish_change(octx)
+    return draft
+
+
+async def save_draft(octx: OperatorCtx, version_id: str, revision: int, content: PlanContent) -> PlanVersion:
+    """Saving what is saved already is no change. Raises Invalid, NotFound, Conflict where another one was faster."""
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    flags = {flag.key for flag in await repository.list_flags(octx.session)}
+    draft, plan = await _lock_draft(octx, version_id)
+    plan_content.validate(plan.kind, content, flags | set(draft.flags))
+    before = plan_content.from_version(draft)
+    if not (changes := plan_content.compare(before, content)):
+        return draft
+    _require_revision(draft, revision)
+    plan_content.write_to_version(draft, content)
+    draft.revision += 1
+    draft.changed_at, draft.changed_by = now(), octx.actor.name
+    octx.session.add(draft)
+    _record_draft_event(
+        octx,
+        "draft.saved",
+        draft,
+        plan,
+        DRAFT_REASON,
+        before={name: old for name, old, _ in changes},
+        after={name: new for name, _, new in changes},
+    )
+    await _publish_change(octx)
+    return draft
+
+
+async def discard_draft(octx: OperatorCtx, version_id: str, revision: int) -> None:
+    """Raises NotFound, Conflict where another one has changed it since."""
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    draft, plan = await _lock_draft(octx, version_id)
+    _require_revision(draft, revision)
+    await octx.session.delete(draft)
+    _record_draft_event(octx, "draft.discarded", draft, plan, DRAFT_REASON)
+    await _publish_change(octx)
+
+
+async def retire_plan(octx: OperatorCtx, plan_id: str, reason: str) -> None:
+    """No longer offered; whoever has it keeps it. Raises Invalid, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    reason = _clean_reason(reason)
+    await repository.lock_epoch(octx.session)
+    plan = await _lock_plan(octx, plan_id)
+    if plan.key == FALLBACK_PLAN_KEY and plan.for_tenant is None:
+        raise Conflict(f"{plan.name} is what remains when nobody pays.", "It cannot be retired.")
+    versions = await repository.list_versions_of_plan(octx.session, plan.id)
+    if versions and versions[0].status == "draft":
+        raise Conflict(f"A draft of {plan.name} is open.", "Publish or discard it first.")
+    plan.retired_at = now()
+    octx.session.add(plan)
+    details: dict[str, Any] = {"name": plan.name, **_tenant_details(plan.for_tenant)}
+    audit_log.record_operator(octx, "plan.retired", plan.id, reason=reason, **details)
+    await _publish_change(octx)
+
+
+async def lock_catalog(octx: OperatorCtx) -> int:
+    """Until the transaction ends, nothing else is published and no flag changes. The epoch of the catalogue."""
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    return await repository.lock_epoch(octx.session)
+
+
+async def publish(
+    octx: OperatorCtx,
+    version_id: str,
+    revision: int,
+    reason: str,
+    effective_at: datetime | None,
+    moves: bool,
+    confirmed_digest: str,
+    *,
+    impact: Mapping[str, int] | None = None,
+) -> PlanVersion:
+    """`effective_at`: None for at once. `moves`: who has an earlier version moves to this one then.
+
+    `confirmed`: `contents.digest` of what was looked at; `effect`: its numbers, for the trail. Raises Invalid, NotFound,
+    Conflict where something relevant has changed since somebody looked.
+    """
+    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    reason, effective_at = _clean_reason(reason), require_future_date(effective_at)
+    epoch = await lock_catalog(octx)
+    draft, plan = await _lock_draft(octx, version_id)
+    _require_revision(draft, revision)
+    if plan.retired_at is not None:
+        raise Conflict(f"{plan.name} is retired.", "Nothing of it can be published any more.")
+    content = plan_content.from_version(draft)
+    if plan.kind == "addon" and plan_content.is_empty(content):
+        raise Invalid("This add-on adds nothing.", "Give it a feature or raise a limit first.")
+    if confirmed_digest != plan_content.compute_digest(draft, epoch, moves, effective_at):
+        raise Conflict("Something has changed since the effect was looked at.", "Look at the effect again.")
+    versions = await repository.list_versions_of_plan(octx.session, plan.id)
+    before = (
+        plan_content.from_version(versions[1]) if len(versions) > 1 else plan_content.build_empty(plan.kind)
+    )
+    draft.status, draft.moves, draft.reason = "published", moves, reason
+    draft.published_at, draft.published_by = now(), octx.actor.name
+    draft.effective_at = effective_at or draft.published_at
+    octx.session.add(draft)
+    changes = plan_content.compare(before, content)
+    _record_draft_event(
+        octx,
+        "draft.published",
+        draft,
+        plan,
+        reason,
+        before={name: old for name, old, _ in changes},
+        after={name: new for name, _, new in changes},
+        in_force_from=f"{draft.effective_at:%-d %B %Y, %H:%M} UTC",
+        existing_tenants="move" if moves else "stay",
+        effect=dict(impact or {}),
+    )
+    await _publish_change(octx)
+    return draft
+
+
+def require_future_date(effective_at: datetime | None) -> datetime | None:
+    """Raises Invalid for a time that is past, or that has no zone."""
+    if effective_at is not None and (effective_at.tzinfo is None or effective_at <= now()):
+        raise Invalid(
+            "This date is past.",
+            "Choose a later one, or leave it empty to publish at once.",
+            fields={"effective_at": "Must lie ahead"},
+        )
+    return effective_at
+
+
+def _build_item(plan: Plan, versions: Sequence[PlanVersion]) -> CatalogItem:
+    published = [version for version in versions if version.status == "published"]
+    return CatalogItem(
+        plan, published, next((version for version in versions if version.status == "draft"), None)
+    )
+
+
+def _validate_texts(kind: str, key: str, name: str, sentence: str) -> None:
+    errors = {}
+    if kind not in KIND_TITLES:
+        errors["kind"] = "Choose a plan or an add-on."
+    if not KEY_PATTERN.fullmatch(key):
+        errors["key"] = "A key has up to 40 small letters, digits, - and _, and begins with a letter."
+    if not 1 <= len(name) <= MAX_NAME_LENGTH:
+        errors["name"] = f"A name has 1 to {MAX_NAME_LENGTH} characters."
+    if len(sentence) > MAX_SENTENCE_LENGTH:
+        errors["sentence"] = f"The sentence has at most {MAX_SENTENCE_LENGTH} characters."
+    if errors:
+        raise Invalid(" ".join(errors.values()), "Nothing was created. Correct it.", fields=errors)
+
+
+async def _add_draft(octx: OperatorCtx, plan: Plan, number: int, content: PlanContent) -> PlanVersion:
+    author = octx.actor.name
+    draft = PlanVersion(
+        plan_id=plan.id, for_tenant=plan.for_tenant, number=number, created_by=author, changed_by=author
+    )
+    plan_content.write_to_version(draft, content)
+    octx.session.add(draft)
+    await octx.session.flush()
+    return draft
+
+
+async def _lock_plan(octx: OperatorCtx, plan_id: str) -> Plan:
+    plan = await repository.lock_plan(octx.session, plan_id)
+    if plan is None:
+        raise NotFound("There is no such plan or add-on.", "Reload the page.")
+    if plan.retired_at is not None:
+        raise Conflict(f"{plan.name} is retired.", "Create another one.")
+    return plan
+
+
+async def _lock_draft(octx: OperatorCtx, version_id: str) -> tuple[PlanVersion, Plan]:
+    draft = await repository.lock_version(octx.session, version_id)
+    plan = await repository.get_plan(octx.session, draft.plan_id) if draft else None
+    if draft is None or plan is None:
+        raise _draft_not_found()
+    if draft.status == "published":
+        raise Conflict(
+            f"{draft.published_by} has published version {draft.number} of {plan.name} in the meantime.",
+            "Open a new draft for further changes.",
+        )
+    return draft, plan
+
+
+def _draft_not_found() -> NotFound:
+    return NotFound("This draft does not exist any more.", "Somebody has discarded it. Open a new one.")
+
+
+def _require_revision(draft: PlanVersion, revision: int) -> None:
+    if draft.revision != revision:
+        raise Conflict(
+            f"{draft.changed_by} has changed this draft at {draft.changed_at:%H:%M} UTC on"
+            f" {draft.changed_at:%-d %B}, after you opened it.",
+            "Look at what they changed. Nothing of yours is lost.",
+        )
+
+
+def _clean_reason(reason: str) -> str:
+    reason = " ".join(reason.split())
+    if not 1 <= len(reason) <= MAX_REASON_LENGTH:
+        raise Invalid(
+            "This needs a reason." if not reason else f"A reason has at most {MAX_REASON_LENGTH} characters.",
+            "Say why in a sentence.",
+            fields={"reason": "Missing or too long"},
+        )
+    return reason
+
+
+def _record_draft_event(
+    octx: OperatorCtx, action: str, version: PlanVersion, plan: Plan, reason: str, **details: Any
+) -> None:
+    audit_details = {
+        "name": plan.name,
+        "version": version.number,
+        **_tenant_details(plan.for_tenant),
+        **details,
+    }
+    audit_log.record_operator(octx, action, version.id, reason=reason, **audit_details)
+
+
+def _tenant_details(tenant_id: str | None) -> dict[str, str]:
+    return {"for_tenant": tenant_id} if tenant_id else {}
+
+
+async def _publish_change(octx: OperatorCtx) -> None:
+    """Open pages of the catalogue load again."""
+    await octx.session.flush()
+    await live_events.refresh_pages(octx.session, ALL_TENANTS, "catalog")

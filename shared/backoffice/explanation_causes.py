@@ -1,0 +1,399 @@
+"""What happened to the layers of a decision between two times: by whom, when, why, and where the trail says so.
+
+Only what is known to bear on a layer is named. What the clock alone did (an end that was foreseen, a trial that ran
+out) has nobody's name.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.access.actions import Action
+from shared.audit import audit_log
+from shared.audit.models import AuditEvent
+from shared.backoffice import history_repository as repository
+from shared.core.context import Ctx
+from shared.entitlements import assignments, evaluate, explain
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.explain import Layer
+from shared.entitlements.features import FEATURES
+from shared.entitlements.history import EntitlementHistory
+from shared.entitlements.limits import LIMITS
+from shared.entitlements.models import TenantOverride, TimedRow
+from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import roles
+from shared.tenancy.models import MembershipState
+
+MAX_CAUSES = 5  # of one layer
+AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its line in the trail are written in one transaction
+REPLACEMENT_WINDOW = timedelta(seconds=2)  # a row that takes the place of another one
+SEAT_CHANGE_TEXTS = {  # audit action: what it did to the seats; the name of whom follows from the event
+    "invitation.created": "was invited",
+    "invitation.revoked": "is not invited any more",
+    "membership.deactivated": "was deactivated",
+    "membership.reactivated": "was reactivated",
+    "membership.removed": "was removed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    source_id: str  # id of the row
+    text: str  # a sentence
+    at: datetime
+    actor_name: str = ""  # "" for the clock
+    reason: str = ""
+    request_id: str = ""  # of the line in the tenant's trail, "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class RightsChange:
+    """A cause without its line in the trail: `about` is the object of that line, "" for what no line tells of."""
+
+    source_id: str
+    text: str
+    at: datetime
+    actor_name: str = ""
+    reason: str = ""
+    object_id: str = ""
+    action_prefixes: tuple[str, ...] = ()  # of actions that may be about it
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeWindow:
+    """After `since`, up to and including `until`."""
+
+    ctx: Ctx
+    user_id: str
+    action: Action
+    since: datetime
+    until: datetime
+    history: EntitlementHistory
+    catalog: Catalog
+    initial_snapshot: EntitlementSnapshot
+
+    async def list_causes(self, layer: Layer) -> Sequence[Cause]:
+        """Newest first."""
+        changes = [
+            change for change in await self._list_changes(layer) if self.since < change.at <= self.until
+        ]
+        changes.sort(key=lambda change: change.at, reverse=True)
+        return [await self._build_cause(change) for change in changes[:MAX_CAUSES]]
+
+    async def _list_changes(self, layer: Layer) -> list[RightsChange]:
+        if layer is Layer.PERMISSION:
+            return await self._list_person_changes()
+        if layer is Layer.TENANT:
+            return await self._list_tenant_changes()
+        if layer is Layer.BILLING:
+            return self._list_billing_changes()
+        if layer is Layer.PLAN:
+            return await self._list_plan_changes()
+        if layer is Layer.ADDONS:
+            return self._list_addon_changes()
+        if layer is Layer.OVERRIDE:
+            return self._list_override_changes("feature", self.action.feature)
+        if layer is Layer.TRIAL:
+            return [*await self._list_plan_changes(), *self._list_trial_ends()]
+        if layer is Layer.FLAG:
+            return await self._list_flag_changes()
+        return await self._list_limit_changes() if layer is Layer.LIMIT else []
+
+    async def _list_person_changes(self) -> list[RightsChange]:
+        membership_changes = (
+            await repository.list_membership_changes(self.ctx, self.user_id, self.until)
+            if self.user_id
+            else []
+        )
+        member = await repository.get_member(self.ctx, self.user_id) if self.user_id else None
+        if member is None:
+            return []
+        membership, user = member
+        changes, previous_state = [], ""
+        for row in membership_changes:
+            text = f"{user.name} was {row.state}."
+            if row.state == MembershipState.ACTIVE:
+                role = await roles.get_name(self.ctx, row.role)
+                text = f"{user.name} became {role}." if previous_state else f"{user.name} joined as {role}."
+            changes.append(
+                RightsChange(
+                    row.id,
+                    text,
+                    row.at,
+                    object_id=membership.id,
+                    action_prefixes=("membership.", "ownership.", "tenant."),
+                )
+            )
+            previous_state = row.state
+        keys = sorted({row.role for row in membership_changes})
+        role_changes = await repository.list_role_changes(self.ctx, keys, self.since, self.until, MAX_CAUSES)
+        return [
+            *changes,
+            *(
+                self._build_role_change(row.id, row.key, row.name, row.at, row.deleted)
+                for row in role_changes
+            ),
+        ]
+
+    def _build_role_change(self, id: str, key: str, name: str, at: datetime, deleted: bool) -> RightsChange:
+        text = f"The role {name} was {'deleted' if deleted else 'written'}."
+        return RightsChange(id, text, at, object_id=key, action_prefixes=("role.",))
+
+    async def _list_tenant_changes(self) -> list[RightsChange]:
+        rows = await repository.list_state_changes(self.ctx, self.since, self.until, MAX_CAUSES)
+        changes = [
+            RightsChange(
+                *(row.id, f"The organisation became {row.state.replace('_', ' ')}.", row.at),
+                reason=row.reason,
+                object_id=self.ctx.tenant_id,
+                action_prefixes=("tenant.",),
+            )
+            for row in rows
+        ]
+        member = await repository.get_member(self.ctx, self.user_id) if self.user_id else None
+        if member is not None and (at := member[1].email_verified_at) is not None:
+            changes.append(
+                RightsChange(
+                    member[1].id, f"{member[1].name} verified their address.", at, actor_name=member[1].name
+                )
+            )
+        return changes
+
+    def _list_billing_changes(self) -> list[RightsChange]:
+        return [
+            change
+            for row in self.history.billing
+            for change in _list_row_changes(
+                row, f"The billing status became {row.status.replace('_', '-')}", "", object_id=row.id
+            )
+        ]
+
+    async def _list_plan_changes(self) -> list[RightsChange]:
+        changes = [
+            change
+            for row in self.history.assignments
+            for change in _list_row_changes(
+                row, f"{self._get_offer_label(row.plan_version_id)} was assigned", "", object_id=row.id
+            )
+        ]
+        for offer in self.catalog.offers_by_plan.get(self.initial_snapshot.offer.plan_id, ()):
+            if (
+                offer.moves
+                and offer.number > self.initial_snapshot.offer.number
+                and offer.effective_at <= self.until
+            ):
+                version = await repository.get_plan_version(self.ctx, offer.id)
+                actor_name, reason = (version.published_by, version.reason) if version else ("", "")
+                changes.append(
+                    RightsChange(
+                        offer.id,
+                        f"{offer.label} took the place of earlier ones.",
+                        offer.effective_at,
+                        actor_name,
+                        reason,
+                    )
+                )
+        return changes
+
+    def _list_trial_ends(self) -> list[RightsChange]:
+        return [
+            RightsChange(
+                row.id,
+                f"The trial of {self._get_offer_label(row.plan_version_id)} ran out.",
+                row.trial_ends_at,
+            )
+            for row in self.history.assignments
+            if row.trial_ends_at is not None
+        ]
+
+    def _list_addon_changes(self, limit: str = "") -> list[RightsChange]:
+        changes: list[RightsChange] = []
+        for row in self.history.addons:
+            addon = self.catalog.resolve_offer(row.plan_version_id, self.until)
+            if (limit and limit in addon.limits) or (not limit and self.action.feature in addon.features):
+                changes += _list_row_changes(
+                    row, f"{addon.label} was added", f"{addon.label} ended", object_id=row.id
+                )
+        return changes
+
+    def _list_override_changes(self, target: str, name: str) -> list[RightsChange]:
+        title = FEATURES[name].title if target == "feature" and name else ""
+        title = LIMITS[name].title if target == "limit" else title
+        return [
+            change
+            for row in self.history.overrides
+            if (row.target, row.name) == (target, name)
+            for change in _list_row_changes(
+                row,
+                f"{title} was set to {_format_value(row)}",
+                f"The override of {title} ended",
+                object_id=row.id,
+            )
+        ]
+
+    async def _list_flag_changes(self) -> list[RightsChange]:
+        flag, rollout = self.action.flag, self.catalog.flags.get(self.action.flag)
+        changes = [
+            change
+            for row in self.history.flags
+            if row.flag == flag
+            for change in _list_row_changes(
+                row,
+                f"{flag} was switched {'on' if row.enabled else 'off'} for this tenant",
+                f"This tenant's own word on {flag} was taken back",
+                object_id=flag,
+                action_prefixes=("flag.",),
+            )
+        ]
+        changes += [
+            change
+            for row in self.history.traits
+            for change in _list_row_changes(
+                row, f"{row.name} became {row.value}", f"{row.name} was taken back", object_id=row.name
+            )
+        ]
+        for version in rollout.versions if rollout else ():
+            text = f"The rules of {flag} became version {version.number}."
+            text = f"The kill switch of {flag} was pulled." if version.killed else text
+            changes.append(
+                RightsChange(version.id, text, version.created_at, version.created_by, version.reason)
+            )
+        required_feature = rollout.flag.required_feature if rollout else ""
+        if required_feature:
+            changes += [
+                *await self._list_plan_changes(),
+                *self._list_trial_ends(),
+                *self._list_override_changes("feature", required_feature),
+            ]
+        return _drop_replaced(changes)
+
+    async def _list_limit_changes(self) -> list[RightsChange]:
+        name = self.action.limit
+        changes = [
+            *await self._list_plan_changes(),
+            *self._list_addon_changes(name),
+            *self._list_override_changes("limit", name),
+        ]
+        changes += [
+            *self._list_trial_ends(),
+            *(change for change in self._list_billing_changes() if change.text.endswith("became none.")),
+        ]
+        if name == "members":
+            changes += await self._list_seat_changes()
+        elif name == "roles":
+            rows = await repository.list_role_changes(self.ctx, None, self.since, self.until, MAX_CAUSES)
+            changes += [
+                self._build_role_change(row.id, row.key, row.name, row.at, row.deleted) for row in rows
+            ]
+        return changes
+
+    async def _list_seat_changes(self) -> list[RightsChange]:
+        changes = []
+        for action, change_text in SEAT_CHANGE_TEXTS.items():
+            event_filter = audit_log.AuditFilter(
+                action=action, since=self.since, until=self.until + AUDIT_TOLERANCE
+            )
+            page = await audit_log.list_events(self.ctx, event_filter, limit=MAX_CAUSES)
+            for event in page.events:
+                person_name = _get_affected_person(event)
+                if event.at is not None:
+                    changes.append(
+                        RightsChange(
+                            *(
+                                event.id,
+                                f"{person_name} {change_text}.",
+                                event.at,
+                                event.actor_name,
+                                event.reason,
+                            ),
+                            object_id=event.object_id,
+                            action_prefixes=(action,),
+                        )
+                    )
+        return changes
+
+    def _get_offer_label(self, version_id: str) -> str:
+        return self.catalog.offers[version_id].label
+
+    async def _build_cause(self, change: RightsChange) -> Cause:
+        event = await self._find_audit_event(change) if change.object_id else None
+        actor_name, reason, request_id = change.actor_name, change.reason, ""
+        if event is not None:
+            actor_name, reason, request_id = (
+                actor_name or event.actor_name,
+                reason or event.reason,
+                event.request_id,
+            )
+        return Cause(change.source_id, change.text, change.at, actor_name, reason, request_id)
+
+    async def _find_audit_event(self, change: RightsChange) -> AuditEvent | None:
+        """The line of the trail that was written with it: of the same object, and nearest in time."""
+        event_filter = audit_log.AuditFilter(
+            object_id=change.object_id, since=change.at - AUDIT_TOLERANCE, until=change.at + AUDIT_TOLERANCE
+        )
+        page = await audit_log.list_events(self.ctx, event_filter, limit=MAX_CAUSES)
+        candidates = [
+            (abs(event.at - change.at), event)
+            for event in page.events
+            if event.at is not None
+            and (not change.action_prefixes or event.action.startswith(change.action_prefixes))
+        ]
+        return min(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
+
+
+async def load_change_window(
+    ctx: Ctx, user_id: str, action: Action, since: datetime, until: datetime
+) -> ChangeWindow:
+    """For services that were asked for their right."""
+    history, catalog = await assignments.get_history(ctx)
+    return ChangeWindow(
+        ctx, user_id, action, since, until, history, catalog, history.snapshot_at(catalog, since)
+    )
+
+
+def _list_row_changes(
+    row: TimedRow, start_text: str, end_text: str, *, object_id: str, action_prefixes: tuple[str, ...] = ()
+) -> Iterable[RightsChange]:
+    """How a row began and, where that is told apart from what came next, how it ended. `ends`: "" where it is not."""
+    yield RightsChange(
+        row.id, f"{start_text}.", row.starts_at, row.by_name, row.reason, object_id, action_prefixes
+    )
+    if not end_text:
+        return
+    if row.closed_at is not None and (row.ends_at is None or row.closed_at < row.ends_at):
+        yield RightsChange(
+            row.id, f"{end_text} early.", row.closed_at, row.closed_by, "", object_id, action_prefixes
+        )
+    elif row.ends_at is not None:
+        yield RightsChange(row.id, f"{end_text} as foreseen.", row.ends_at)
+
+
+def _drop_replaced(changes: Sequence[RightsChange]) -> list[RightsChange]:
+    """Without ends that were no end: another row of the same object began at once."""
+    return [
+        change
+        for change in changes
+        if not (change.text.endswith(" early.") and _is_replaced_at_once(change, changes))
+    ]
+
+
+def _is_replaced_at_once(change: RightsChange, changes: Sequence[RightsChange]) -> bool:
+    return any(
+        (other.object_id, other.source_id == change.source_id) == (change.object_id, False)
+        and timedelta() <= other.at - change.at <= REPLACEMENT_WINDOW
+        for other in changes
+    )
+
+
+def _format_value(row: TenantOverride) -> str:
+    if row.target == "limit":
+        return explain.format_amount(evaluate.get_override_limit(row), row.name)
+    return "on" if row.value else "off"
+
+
+def _get_affected_person(event: AuditEvent) -> str:
+    for side in (event.details, event.after, event.before):
+        for key in ("member", "email"):
+            if side.get(key):
+                return str(side[key])
+    return "Somebody"

@@ -1,0 +1,250 @@
+"""Why may or can't this person do this here: asked by operators of any tenant, person, action and time.
+
+`plan`: as if the tenant were on another plan. Asking changes nothing, and stands in the tenant's trail as a look.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.access import actions, policy, refusal_messages
+from shared.access.actions import ACTIONS, Action
+from shared.access.permissions import Permission
+from shared.access.roles import ROLES
+from shared.backoffice import explanation_causes
+from shared.backoffice import history_repository as repository
+from shared.backoffice.explanation_causes import Cause
+from shared.core.context import Ctx, OperatorCtx, Rights
+from shared.core.db import now
+from shared.core.errors import Invalid, NotFound
+from shared.entitlements import assignments, explain, rights_cache
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.entitlements.explain import AccessSubject, DecisionTrace, TraceLine
+from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import entry
+from shared.tenancy.models import MembershipState, TenantState
+
+VISIT_REASON = "Why may or can't they"
+PERSON_WITHOUT_ROLE = "Somebody without a role"
+MAX_PEOPLE = 50  # people to choose from; a larger tenant is searched
+MAX_QUERY_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PersonChoice:
+    user_id: str
+    name: str
+    email: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationChoices:
+    """What may be asked about in one tenant."""
+
+    tenant_name: str
+    created_at: datetime
+    people: Sequence[PersonChoice]
+    has_more: bool  # there are others than these
+    offers: Sequence[PlanOffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`detail` and `next_step` as the person would have read them, "" when it was allowed."""
+
+    trace: DecisionTrace
+    person_name: str
+    plan_name: str  # name of the plan that was asked about: the tenant's, or the supposed one
+    detail: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChange:
+    """A layer that found something else, and what happened to it in between, newest first."""
+
+    before: TraceLine
+    after: TraceLine
+    causes: Sequence[Cause]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationComparison:
+    before: Explanation
+    after: Explanation
+    changes: Sequence[LayerChange]
+
+
+async def list_choices(
+    octx: OperatorCtx, tenant_id: str, query: str = "", *, include_user_id: str = ""
+) -> ExplanationChoices:
+    """`query`: part of a name or an address. `including`: id of a person to offer in any case. Raises NotFound, Invalid."""
+    policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
+    search_text = " ".join(query.split()).lower()
+    if len(search_text) > MAX_QUERY_LENGTH or "\0" in search_text:
+        raise Invalid(f"A search has at most {MAX_QUERY_LENGTH} characters.", "Shorten it.")
+    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+        members = list(await repository.search_members(ctx, search_text, MAX_PEOPLE + 1))
+        has_more, members = len(members) > MAX_PEOPLE, members[:MAX_PEOPLE]
+        if include_user_id and include_user_id not in {user.id for _, user in members}:
+            member = await repository.get_member(ctx, include_user_id)
+            members = [*([member] if member else []), *members]
+        people = [
+            PersonChoice(user.id, user.name, user.email, membership.state is MembershipState.ACTIVE)
+            for membership, user in members
+        ]
+        _, catalog = await assignments.get_snapshot(ctx)
+        created_at = await repository.get_created_at(ctx)
+        return ExplanationChoices(ctx.tenant_name, created_at, people, has_more, catalog.list_offers(now()))
+
+
+async def explain_access(
+    octx: OperatorCtx,
+    tenant_id: str,
+    user_id: str,
+    action: str,
+    *,
+    at: datetime | None = None,
+    plan: str = "",
+) -> Explanation:
+    """`user_id`: "" for somebody without a role. `at`: None for now. `plan`: key of another plan than the tenant's.
+
+    Raises Invalid, NotFound.
+    """
+    policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
+    requested_action = _require_action(action)
+    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+        return await explain_in_tenant(ctx, user_id, requested_action, at=_require_past(at), plan=plan)
+
+
+async def compare_access(
+    octx: OperatorCtx,
+    tenant_id: str,
+    user_id: str,
+    action: str,
+    before: datetime,
+    after: datetime | None = None,
+) -> ExplanationComparison:
+    """The same question at two times: which layers found something else, and what did it. Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
+    requested_action = _require_action(action)
+    since, until = _require_past(before), _require_past(after)
+    if since >= until:
+        raise Invalid("The first time has to lie before the second one.", "Exchange them.")
+    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+        first_explanation = await explain_in_tenant(ctx, user_id, requested_action, at=since)
+        second_explanation = await explain_in_tenant(ctx, user_id, requested_action, at=until)
+        window = await explanation_causes.load_change_window(ctx, user_id, requested_action, since, until)
+        changes = [
+            LayerChange(line, later_line, await window.list_causes(line.layer))
+            for line, later_line in explain.compare_traces(first_explanation.trace, second_explanation.trace)
+            # What a later layer overruled found the same as before: that layer is the one to look at.
+            if (line.text, line.source_id) != (later_line.text, later_line.source_id)
+        ]
+        return ExplanationComparison(first_explanation, second_explanation, changes)
+
+
+async def explain_in_tenant(
+    ctx: Ctx, user_id: str, action: Action, *, at: datetime, plan: str = ""
+) -> Explanation:
+    """For services that were asked for their right.
+
+    Raises Invalid for an unknown plan, NotFound for somebody who was never here and for a time before the tenant.
+    """
+    if at < await repository.get_created_at(ctx):
+        raise NotFound("This organisation did not exist then.", "Ask about a later time.")
+    subject = await get_subject_at(ctx, user_id, at)
+    snapshot, catalog = await assignments.get_snapshot(ctx, at)
+    if plan:
+        snapshot = _simulate_plan(snapshot, catalog, plan)
+    used = await count_usage_at(ctx, action.limit, at)
+    trace = explain.explain_decision(
+        subject, snapshot, catalog, rights_cache.get_provider(catalog), action, used=used
+    )
+    if trace.decision.allowed:
+        return Explanation(trace, subject.person_name, snapshot.offer.name, "", "")
+    if subject.ended_state:
+        detail, step = (
+            f"You were {subject.ended_state}.",
+            f"Ask an owner of {ctx.tenant_name} to let you in again.",
+        )
+        return Explanation(trace, subject.person_name, snapshot.offer.name, detail, step)
+    subject_rights = SubjectRights(
+        subject.permissions, rights_cache.compute_rights(snapshot, catalog, subject.state)
+    )
+    refusal = refusal_messages.build_refusal(trace.decision.reason, action, subject_rights, used=used)
+    return Explanation(trace, subject.person_name, snapshot.offer.name, refusal.detail, refusal.next_step)
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRights:
+    permissions: frozenset[str]
+    rights: Rights
+
+
+async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
+    """Who somebody was, and how the tenant stood. `user_id`: "" for somebody without a role. Raises NotFound."""
+    state_change = await repository.get_state_at(ctx, at)
+    state, state_source_id = (
+        (state_change.state, state_change.id)
+        if state_change
+        else (TenantState.ACTIVE.value, explain.REGISTRY_SOURCE)
+    )
+    if not user_id:
+        return AccessSubject(
+            PERSON_WITHOUT_ROLE, "", frozenset(), state=state, state_source_id=state_source_id
+        )
+    person = await repository.get_member(ctx, user_id)
+    if person is None:
+        raise NotFound("There is no such person in this organisation.", "Choose one from the list.")
+    user = person[1]
+    if user.email_verified_at is None or user.email_verified_at > at:
+        # They work nowhere, as if the tenant itself were unverified (`tenancy.entry`).
+        state, state_source_id = TenantState.PENDING_VERIFICATION.value, user.id
+    membership = await repository.get_membership_at(ctx, user_id, at)
+    if membership is None or membership.state != MembershipState.ACTIVE:
+        membership_source_id = membership.id if membership else explain.REGISTRY_SOURCE
+        ended_state = membership.state if membership else ""
+        return AccessSubject(
+            user.name, "", frozenset(), membership_source_id, state, state_source_id, ended_state
+        )
+    builtin = ROLES.get(membership.role)
+    if builtin is not None:
+        return AccessSubject(
+            user.name, builtin.name, builtin.permissions, membership.id, state, state_source_id
+        )
+    role = await repository.get_role_at(ctx, membership.role, at)
+    if role is None:
+        return AccessSubject(user.name, "", frozenset(), membership.id, state, state_source_id)
+    permissions = frozenset[str]() if role.deleted else frozenset(role.permissions) & frozenset(Permission)
+    # Whichever was written last: that they were given the role, or what the role may do.
+    role_source_id = role.id if role.at > membership.at else membership.id
+    return AccessSubject(user.name, role.name, permissions, role_source_id, state, state_source_id)
+
+
+async def count_usage_at(ctx: Ctx, limit: str, at: datetime) -> int | None:
+    """None where nothing is counted yet."""
+    if limit == "members":
+        return await repository.count_seats_at(ctx, at)
+    return await repository.count_custom_roles_at(ctx, at) if limit == "roles" else None
+
+
+def _simulate_plan(snapshot: EntitlementSnapshot, catalog: Catalog, plan: str) -> EntitlementSnapshot:
+    offer = catalog.find_offer(plan, snapshot.at)
+    if offer is None or offer.kind != "plan":
+        raise Invalid("There is no such plan.", "Choose one from the list.")
+    return snapshot.with_plan(offer)
+
+
+def _require_action(name: str) -> Action:
+    action = ACTIONS.get(name)
+    if action is None:
+        raise Invalid("There is no such action.", "Choose one from the list.")
+    return action
+
+
+def _require_past(at: datetime | None) -> datetime:
+    if at is not None and at > now():
+        raise Invalid("This time is still to come.", "Choose a past time, or leave it empty for now.")
+    return at or now()

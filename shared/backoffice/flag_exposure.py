@@ -1,0 +1,213 @@
+"""Whom flags are on for, over all tenants, and whether those fare worse than the others.
+
+Read across tenants, which the operators' trail keeps. Computed from the same rules as every decision, so that what
+stands here is what happens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.access import actions, policy
+from shared.access.actions import ACTIONS
+from shared.backoffice import flag_admin
+from shared.backoffice import flag_exposure_repository as repository
+from shared.backoffice.flag_exposure_repository import DecisionTotals
+from shared.core.context import OperatorCtx
+from shared.core.db import now
+from shared.core.errors import NotFound
+from shared.entitlements import evaluate, explain, rights_cache
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.features import FEATURES
+from shared.entitlements.flag_evaluation import FlagEvaluation, FlagTarget, evaluate_rules
+from shared.entitlements.history import EntitlementHistory
+from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import entry
+
+RECENT_PERIOD = timedelta(days=7)
+MAX_PAGE_SIZE = 100  # rows of one page
+# Stated reasons of reading across tenants where the page itself is the reason.
+LIST_REASON, FLAG_REASON, SIMULATION_REASON = (
+    "Exposure of all flags",
+    "Exposure of a flag",
+    "Effect of changing a flag",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagCounts:
+    total_tenants: int  # tenants there are
+    enabled_tenants: Mapping[str, int]  # by key of the flag
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedTenant:
+    tenant_id: str
+    name: str
+    plan: str
+    explanation: str  # why: a sentence
+    recent_decisions: DecisionTotals
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRate:
+    """Of some tenants, in the last 7 days."""
+
+    tenants: int
+    decisions: int
+    errors: int
+
+    @property
+    def errors_per_thousand(self) -> float | None:
+        """None where nothing was decided."""
+        return self.errors * 1000 / self.decisions if self.decisions else None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagReach:
+    total_tenants: int
+    rows: Sequence[ExposedTenant]  # one page of those it is on for, by name
+    after: str  # cursor of the next page, "" on the last one
+    exposed: ErrorRate
+    others: ErrorRate
+    refusals: int  # times that something was refused because it is off
+    unentitled_tenants: int  # tenants that a rule is about, but that have not got the feature it requires
+
+
+@dataclass(frozen=True, slots=True)
+class RulesImpact:
+    """What a change of rules would do, if it were made now."""
+
+    total_tenants: int
+    before: int
+    after: int
+    gains: Sequence[str]  # names
+    losses: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _EvaluatedTenant:
+    tenant_id: str
+    name: str
+    snapshot: EntitlementSnapshot
+    catalog: Catalog  # with its own plans
+
+    @property
+    def target(self) -> FlagTarget:
+        return evaluate.build_target(self.snapshot)
+
+    def is_missing_feature(self, required: str) -> bool:
+        return (
+            bool(required) and not explain.build_feature_chain(self.snapshot, self.catalog, required).included
+        )
+
+
+async def count_exposed_tenants(octx: OperatorCtx) -> FlagCounts:
+    """How many tenants each flag is on for."""
+    policy.require_operator(octx, actions.OP_FLAG_READ)
+    tenants, catalog, at = await _load_tenants(octx, LIST_REASON)
+    enabled_tenants = dict.fromkeys(catalog.flags, 0)
+    for tenant in tenants:
+        for flag in catalog.flags:
+            enabled_tenants[flag] += _evaluate_flag(tenant, flag, at).is_on
+    return FlagCounts(len(tenants), enabled_tenants)
+
+
+async def get_flag_reach(octx: OperatorCtx, flag: str, *, after: str = "", limit: int = 25) -> FlagReach:
+    """`flag`: its key. `after`: id of the tenant before. Raises NotFound."""
+    policy.require_operator(octx, actions.OP_FLAG_READ)
+    tenants, catalog, at = await _load_tenants(octx, FLAG_REASON)
+    if flag not in catalog.flags:
+        raise _unknown_flag()
+    guarded_actions = [action.name for action in ACTIONS.values() if action.flag == flag]
+    async with entry.read_across_tenants(octx, FLAG_REASON) as session:
+        totals_by_tenant = await repository.sum_decisions(session, at - RECENT_PERIOD, guarded_actions)
+    evaluated = [
+        (tenant, _evaluate_flag(tenant, flag, at), totals_by_tenant.get(tenant.tenant_id, DecisionTotals()))
+        for tenant in tenants
+    ]
+    rows = [
+        ExposedTenant(
+            tenant.tenant_id, tenant.name, tenant.snapshot.offer.name, evaluation.explanation, totals
+        )
+        for tenant, evaluation, totals in evaluated
+        if evaluation.is_on
+    ]
+    start = next((index + 1 for index, row in enumerate(rows) if row.tenant_id == after), 0)
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    page = rows[start : start + limit]
+    return FlagReach(
+        len(tenants),
+        page,
+        page[-1].tenant_id if len(rows) > start + limit else "",
+        _compute_error_rate([totals for _, evaluation, totals in evaluated if evaluation.is_on]),
+        _compute_error_rate([totals for _, evaluation, totals in evaluated if not evaluation.is_on]),
+        sum(totals.refusals for _, _, totals in evaluated),
+        sum(evaluation.source_id in FEATURES for _, evaluation, _ in evaluated),
+    )
+
+
+async def simulate_rules(octx: OperatorCtx, flag: str, new_rules: object) -> RulesImpact:
+    """Other rules than those that count, as if the flag were not killed. Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_FLAG_READ)
+    checked_rules = await flag_admin.parse_rules(octx, new_rules)
+    tenants, catalog, at = await _load_tenants(octx, SIMULATION_REASON)
+    rollout = catalog.flags.get(flag)
+    if rollout is None:
+        raise _unknown_flag()
+    required = rollout.flag.required_feature
+    before = {tenant.tenant_id for tenant in tenants if _evaluate_flag(tenant, flag, at).is_on}
+    after = {
+        tenant.tenant_id
+        for tenant in tenants
+        if evaluate_rules(rollout, rollout.flag.id, checked_rules, False, tenant.target, at).is_on
+        and not tenant.is_missing_feature(required)
+    }
+    names = {tenant.tenant_id: tenant.name for tenant in tenants}
+    return RulesImpact(
+        len(tenants),
+        len(before),
+        len(after),
+        [name for tenant, name in names.items() if tenant in after - before],
+        [name for tenant, name in names.items() if tenant in before - after],
+    )
+
+
+async def _load_tenants(
+    octx: OperatorCtx, reason: str
+) -> tuple[Sequence[_EvaluatedTenant], Catalog, datetime]:
+    """Every tenant with what is true of it now: as many statements for one as for thousands."""
+    async with entry.read_across_tenants(octx, reason) as session:
+        catalog = await rights_cache.get_catalog(session)
+        at = now()
+        histories = await repository.list_histories(session, at)
+        tenants = await repository.list_tenants(session)
+    evaluated_tenants = []
+    for tenant_id, name in tenants:
+        history = histories.get(tenant_id) or EntitlementHistory(tenant_id)
+        tenant_catalog = history.extend_catalog(catalog)
+        evaluated_tenants.append(
+            _EvaluatedTenant(tenant_id, name, history.snapshot_at(tenant_catalog, at), tenant_catalog)
+        )
+    return evaluated_tenants, catalog, at
+
+
+def _evaluate_flag(tenant: _EvaluatedTenant, flag: str, at: datetime) -> FlagEvaluation:
+    """As `compiled.rights` has it: on, and entitled to what the flag requires. Else its source is that feature."""
+    evaluation = rights_cache.get_provider(tenant.catalog).evaluate(flag, tenant.target, at)
+    required = tenant.catalog.flags[flag].flag.required_feature
+    if evaluation.is_on and tenant.is_missing_feature(required):
+        return FlagEvaluation(False, f"It requires {FEATURES[required].title}.", required)
+    return evaluation
+
+
+def _compute_error_rate(totals: Sequence[DecisionTotals]) -> ErrorRate:
+    return ErrorRate(
+        len(totals),
+        sum(tenant_totals.decisions for tenant_totals in totals),
+        sum(tenant_totals.errors for tenant_totals in totals),
+    )
+
+
+def _unknown_flag() -> NotFound:
+    return NotFound("There is no such flag.", "Choose one from the list.")

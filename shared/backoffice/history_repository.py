@@ -1,0 +1,191 @@
+"""SQL of the past: who somebody was in a tenant at a time, how the tenant stood, how much was in use."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import and_, case, func, or_
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlmodel import col, select
+from sqlmodel.sql.expression import Select
+
+from shared.access.roles import OWNER
+from shared.core.context import Ctx
+from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
+from shared.identity.models import User
+from shared.tenancy.models import Invitation, Membership, MembershipState, Tenant
+
+
+async def get_membership_at(ctx: Ctx, user_id: str, at: datetime) -> MembershipChange | None:
+    statement = (
+        select(MembershipChange)
+        .where(MembershipChange.tenant_id == ctx.tenant_id)
+        .where(MembershipChange.user_id == user_id)
+        .where(col(MembershipChange.at) <= at)
+        .order_by(col(MembershipChange.at).desc(), col(MembershipChange.id))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_role_at(ctx: Ctx, key: str, at: datetime) -> RoleChange | None:
+    statement = (
+        select(RoleChange)
+        .where(RoleChange.tenant_id == ctx.tenant_id)
+        .where(RoleChange.key == key)
+        .where(col(RoleChange.at) <= at)
+        .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_state_at(ctx: Ctx, at: datetime) -> TenantStateChange | None:
+    statement = (
+        select(TenantStateChange)
+        .where(TenantStateChange.tenant_id == ctx.tenant_id)
+        .where(col(TenantStateChange.at) <= at)
+        .order_by(col(TenantStateChange.at).desc(), col(TenantStateChange.id))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_created_at(ctx: Ctx) -> datetime:
+    tenant = await ctx.session.get(Tenant, ctx.tenant_id)
+    assert tenant is not None
+    return tenant.created_at
+
+
+async def get_member(ctx: Ctx, user_id: str) -> tuple[Membership, User] | None:
+    """Who belongs or belonged to the tenant."""
+    return (await ctx.session.exec(_select_members(ctx).where(User.id == user_id))).first()
+
+
+async def get_owner_id(ctx: Ctx) -> str:
+    """Id of the one who has owned it longest, "" where nobody does."""
+    statement = (
+        select(Membership.user_id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == OWNER)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .order_by(col(Membership.created_at), col(Membership.id))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first() or ""
+
+
+async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tuple[Membership, User]]:
+    """Who belongs or belonged to the tenant, active ones first, then by name. `needle`: part of name or address."""
+    name = func.lower(col(User.name))
+    statement = _select_members(ctx)
+    if search_text:
+        in_name, in_address = (
+            func.strpos(name, search_text) > 0,
+            func.strpos(func.lower(col(User.email)), search_text) > 0,
+        )
+        statement = statement.where(or_(in_name, in_address))
+    inactive_last = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
+    return (await ctx.session.exec(statement.order_by(inactive_last, name, col(User.id)).limit(limit))).all()
+
+
+async def list_user_names(ctx: Ctx, user_ids: Sequence[str]) -> dict[str, str]:
+    """Of those among them who belong or belonged to the tenant."""
+    statement = (
+        select(User.id, User.name)
+        .join(Membership, col(Membership.user_id) == col(User.id))
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(col(User.id).in_(user_ids))
+        .order_by(col(User.id))
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+def _select_members(ctx: Ctx) -> Select[Membership, User]:
+    statement = select(Membership, User).join(User, col(User.id) == col(Membership.user_id))
+    return statement.where(Membership.tenant_id == ctx.tenant_id)
+
+
+async def list_membership_changes(ctx: Ctx, user_id: str, until: datetime) -> Sequence[MembershipChange]:
+    """What somebody ever was in the tenant, oldest first."""
+    statement = (
+        select(MembershipChange)
+        .where(MembershipChange.tenant_id == ctx.tenant_id)
+        .where(MembershipChange.user_id == user_id)
+        .where(col(MembershipChange.at) <= until)
+        .order_by(col(MembershipChange.at), col(MembershipChange.id))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def list_state_changes(
+    ctx: Ctx, since: datetime, until: datetime, limit: int
+) -> Sequence[TenantStateChange]:
+    """After `since`, newest first."""
+    statement = (
+        select(TenantStateChange)
+        .where(TenantStateChange.tenant_id == ctx.tenant_id)
+        .where(col(TenantStateChange.at) > since)
+        .where(col(TenantStateChange.at) <= until)
+        .order_by(col(TenantStateChange.at).desc(), col(TenantStateChange.id))
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def list_role_changes(
+    ctx: Ctx, keys: Sequence[str] | None, since: datetime, until: datetime, limit: int
+) -> Sequence[RoleChange]:
+    """Changes of these roles, or of all of the tenant's own; after `since`, newest first."""
+    key_condition = col(RoleChange.key).like("rol\\_%") if keys is None else col(RoleChange.key).in_(keys)
+    statement = (
+        select(RoleChange)
+        .where(RoleChange.tenant_id == ctx.tenant_id)
+        .where(key_condition)
+        .where(col(RoleChange.at) > since)
+        .where(col(RoleChange.at) <= until)
+        .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def get_plan_version(ctx: Ctx, version_id: str) -> PlanVersion | None:
+    """Of the catalogue, which is nobody's row: by whom it was published, and why."""
+    return await ctx.session.get(PlanVersion, version_id)
+
+
+async def count_seats_at(ctx: Ctx, at: datetime) -> int:
+    """Active members and open invitations, as they were then."""
+    latest = (
+        select(MembershipChange.state)
+        .where(MembershipChange.tenant_id == ctx.tenant_id)
+        .where(col(MembershipChange.at) <= at)
+        .ext(distinct_on(col(MembershipChange.user_id)))
+        .order_by(col(MembershipChange.user_id), col(MembershipChange.at).desc())
+        .subquery()
+    )
+    active = select(func.count()).select_from(latest).where(latest.c.state == MembershipState.ACTIVE)
+    invited = (
+        select(func.count())
+        .select_from(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(col(Invitation.created_at) <= at)
+        .where(col(Invitation.expires_at) > at)
+        .where(or_(col(Invitation.ended_at).is_(None), col(Invitation.ended_at) > at))
+    )
+    return (await ctx.session.exec(active)).one() + (await ctx.session.exec(invited)).one()
+
+
+async def count_custom_roles_at(ctx: Ctx, at: datetime) -> int:
+    """Custom ones, as they were then."""
+    latest = (
+        select(RoleChange.deleted, RoleChange.key)
+        .where(RoleChange.tenant_id == ctx.tenant_id)
+        .where(col(RoleChange.at) <= at)
+        .ext(distinct_on(col(RoleChange.key)))
+        .order_by(col(RoleChange.key), col(RoleChange.at).desc())
+        .subquery()
+    )
+    is_custom = and_(latest.c.deleted.is_(False), latest.c.key.like("rol\\_%"))
+    statement = select(func.count()).select_from(latest).where(is_custom)
+    return (await ctx.session.exec(statement)).one()

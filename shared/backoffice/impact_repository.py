@@ -1,0 +1,150 @@
+"""SQL of the blast radius: of every tenant at once what it has, uses and was told. Across tenants, for a stated reason."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import func, or_, union
+from sqlalchemy import select as columns
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.access.models import DecisionTally
+from shared.entitlements.models import Plan, PlanVersion, TenantAddon, TenantPlan, TimedRow
+from shared.identity.models import User
+from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
+    Membership,
+    MembershipState,
+    RoleRow,
+    Tenant,
+    TenantState,
+)
+
+TimedRowType = TypeVar("TimedRowType", bound=TimedRow)
+
+
+async def list_tenants(session: AsyncSession) -> Sequence[tuple[str, str, TenantState]]:
+    """Id, name and state, by name; without those that are deleted."""
+    statement = (
+        columns(col(Tenant.id), col(Tenant.name), col(Tenant.state))
+        .where(col(Tenant.state) != TenantState.DELETED)
+        .order_by(func.lower(col(Tenant.name)), col(Tenant.id))
+    )
+    connection = await session.connection()
+    return [(row.id, row.name, row.state) for row in await connection.execute(statement)]
+
+
+async def list_valid_rows(
+    session: AsyncSession, kind: type[TimedRowType], at: datetime
+) -> Sequence[TimedRowType]:
+    """What may count at that time (`entitlements.snapshot.is_in_effect`), of every tenant."""
+    statement = (
+        select(kind)
+        .where(col(kind.starts_at) <= at)
+        .where(or_(col(kind.ends_at).is_(None), col(kind.ends_at) > at))
+        .where(or_(col(kind.closed_at).is_(None), col(kind.closed_at) > at))
+    )
+    return (await session.exec(statement)).all()
+
+
+async def list_custom_plans(session: AsyncSession) -> tuple[Sequence[Plan], Sequence[PlanVersion]]:
+    """Plans that are offered to one tenant only, with what is published of them."""
+    plans = await session.exec(select(Plan).where(col(Plan.for_tenant).is_not(None)))
+    versions = await session.exec(
+        select(PlanVersion)
+        .where(col(PlanVersion.for_tenant).is_not(None))
+        .where(PlanVersion.status == "published")
+    )
+    return plans.all(), versions.all()
+
+
+async def count_seats(session: AsyncSession, at: datetime) -> dict[str, int]:
+    """By tenant: active members, and pending invitations that have not expired, each address once."""
+    members = (
+        columns(col(Membership.tenant_id), col(User.email))
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(Membership.state) == MembershipState.ACTIVE)
+    )
+    invited = (
+        columns(col(Invitation.tenant_id), col(Invitation.email))
+        .where(col(Invitation.status) == InvitationStatus.PENDING)
+        .where(col(Invitation.expires_at) > at)
+    )
+    seats = union(members, invited).subquery()
+    seat = seats.c.tenant_id
+    statement = columns(seat, func.count()).group_by(seat).order_by(seat)
+    rows = await (await session.connection()).execute(statement)
+    return {row[0]: row[1] for row in rows}
+
+
+async def count_custom_roles(session: AsyncSession) -> dict[str, int]:
+    """By tenant: roles of its own."""
+    statement = (
+        columns(col(RoleRow.tenant_id), func.count())
+        .where(col(RoleRow.builtin).is_(False))
+        .where(col(RoleRow.deleted_at).is_(None))
+        .group_by(col(RoleRow.tenant_id))
+        .order_by(col(RoleRow.tenant_id))
+    )
+    rows = await (await session.connection()).execute(statement)
+    return {row[0]: row[1] for row in rows}
+
+
+async def sum_decision_counts(session: AsyncSession, since: datetime) -> Sequence[tuple[str, str, str, int]]:
+    """Tenant, action, reason, how often."""
+    tally = DecisionTally
+    statement = (
+        columns(col(tally.tenant_id), col(tally.action), col(tally.reason), func.sum(col(tally.count)))
+        .where(col(tally.hour) >= since)
+        .group_by(col(tally.tenant_id), col(tally.action), col(tally.reason))
+    )
+    return [
+        (tenant, action, reason, int(count))
+        for tenant, action, reason, count in await (await session.connection()).execute(statement)
+    ]
+
+
+async def count_tenants(session: AsyncSession) -> int:
+    statement = columns(func.count()).where(col(Tenant.state) != TenantState.DELETED)
+    return int((await (await session.connection()).execute(statement)).scalar_one())
+
+
+async def count_assignments_by_version(session: AsyncSession, at: datetime) -> dict[str, int]:
+    """By version: tenants that were given it and nothing later."""
+    latest = (
+        columns(col(TenantPlan.tenant_id), col(TenantPlan.plan_version_id).label("version"))
+        .join(Tenant, col(Tenant.id) == col(TenantPlan.tenant_id))
+        .where(col(Tenant.state) != TenantState.DELETED)
+        .where(col(TenantPlan.starts_at) <= at)
+        .where(or_(col(TenantPlan.ends_at).is_(None), col(TenantPlan.ends_at) > at))
+        .where(or_(col(TenantPlan.closed_at).is_(None), col(TenantPlan.closed_at) > at))
+        .ext(distinct_on(col(TenantPlan.tenant_id)))
+        .order_by(
+            col(TenantPlan.tenant_id),
+            col(TenantPlan.starts_at).desc(),
+            col(TenantPlan.created_at).desc(),
+            col(TenantPlan.id).desc(),
+        )
+        .subquery()
+    )
+    version = latest.c.version
+    statement = columns(version, func.count()).group_by(version).order_by(version)
+    rows = await (await session.connection()).execute(statement)
+    return {row[0]: row[1] for row in rows}
+
+
+async def list_addon_assignments(session: AsyncSession, at: datetime) -> Sequence[tuple[str, str]]:
+    """Version and tenant of every add-on that counts."""
+    statement = (
+        columns(col(TenantAddon.plan_version_id), col(TenantAddon.tenant_id))
+        .join(Tenant, col(Tenant.id) == col(TenantAddon.tenant_id))
+        .where(col(Tenant.state) != TenantState.DELETED)
+        .where(col(TenantAddon.starts_at) <= at)
+        .where(or_(col(TenantAddon.ends_at).is_(None), col(TenantAddon.ends_at) > at))
+        .where(or_(col(TenantAddon.closed_at).is_(None), col(TenantAddon.closed_at) > at))
+        .distinct()
+    )
+    return [(version, tenant) for version, tenant in await (await session.connection()).execute(statement)]

@@ -1,0 +1,217 @@
+"""What operators change about what a tenant may use: plan, add-ons, overrides, billing status, flags, traits.
+
+Each asks for the right, enters the tenant with the reason, locks it, so that two who change it do so one after the
+other, and leaves it in the tenant's own trail.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.access import actions, policy
+from shared.backoffice import explanations
+from shared.backoffice import history_repository as repository
+from shared.core.context import Ctx, OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.entitlements import assignments, evaluate, explain, rights_cache
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.entitlements.explain import FeatureChain, LimitChain
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
+from shared.entitlements.models import TenantAddon, TenantOverride
+from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import entry, tenants
+from shared.tenancy.models import TenantState
+
+VISIT_REASON = "Looking at what it may use"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFlagView:
+    """A flag, for one tenant."""
+
+    key: str
+    title: str
+    is_on: bool  # by its rules; without what it requires it stays off
+    explanation: str
+    source_id: str
+    override: bool | None  # the tenant's own word, None without one
+
+
+@dataclass(frozen=True, slots=True)
+class TenantAccess:
+    """What a tenant may use now and where each of it comes from."""
+
+    snapshot: EntitlementSnapshot
+    features: dict[str, FeatureChain]
+    limits: dict[str, LimitChain]
+    overrides: Sequence[TenantOverride]
+    addons: Sequence[tuple[TenantAddon, PlanOffer]]
+    offers: Sequence[
+        PlanOffer
+    ]  # that it could be given: plans and add-ons, newest versions, its own among them
+    flags: Sequence[TenantFlagView]
+    usage: Mapping[str, int] = field(default_factory=dict)  # by limit, where something is counted
+    owner_id: str = ""  # of whom *Why?* is asked first
+    tenant_name: str = ""
+
+
+def build_tenant_access(snapshot: EntitlementSnapshot, catalog: Catalog) -> TenantAccess:
+    return TenantAccess(
+        snapshot,
+        {name: explain.build_feature_chain(snapshot, catalog, name) for name in FEATURES},
+        {name: explain.build_limit_chain(snapshot, catalog, name) for name in LIMITS},
+        list(snapshot.overrides.values()),
+        snapshot.addons,
+        [
+            offer
+            for plan in sorted(catalog.plans.values(), key=lambda plan: plan.position)
+            if plan.retired_at is None and (offer := catalog.newest_offer(plan.id, snapshot.at)) is not None
+        ],
+        list(_list_flag_views(snapshot, catalog)),
+    )
+
+
+def _list_flag_views(snapshot: EntitlementSnapshot, catalog: Catalog) -> Iterator[TenantFlagView]:
+    provider, target = rights_cache.get_provider(catalog), evaluate.build_target(snapshot)
+    for key, rollout in sorted(catalog.flags.items()):
+        if rollout.flag.retired_at is not None and rollout.flag.retired_at <= snapshot.at:
+            continue
+        evaluation, override = provider.evaluate(key, target, snapshot.at), snapshot.flag_overrides.get(key)
+        yield TenantFlagView(
+            key,
+            rollout.flag.title,
+            evaluation.is_on,
+            evaluation.explanation,
+            evaluation.source_id,
+            override.enabled if override else None,
+        )
+
+
+async def get_tenant_access(octx: OperatorCtx, tenant_id: str) -> TenantAccess:
+    """Raises NotFound."""
+    policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
+    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+        access = build_tenant_access(*await assignments.get_snapshot(ctx))
+        counts = {name: await explanations.count_usage_at(ctx, name, access.snapshot.at) for name in LIMITS}
+        usage = {name: count for name, count in counts.items() if count is not None}
+        owner = await repository.get_owner_id(ctx)
+        return TenantAccess(
+            *(
+                access.snapshot,
+                access.features,
+                access.limits,
+                access.overrides,
+                access.addons,
+                access.offers,
+            ),
+            *(access.flags, usage, owner, ctx.tenant_name),
+        )
+
+
+async def assign_plan(
+    octx: OperatorCtx, tenant_id: str, version_id: str, reason: str, *, trial_days: int = 0
+) -> None:
+    """Raises Invalid, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.assign_plan(
+            ctx, await _require_newest_offer(ctx, version_id), reason, trial_days=trial_days
+        )
+
+
+async def add_addon(
+    octx: OperatorCtx,
+    tenant_id: str,
+    version_id: str,
+    quantity: int,
+    reason: str,
+    *,
+    ends_at: datetime | None = None,
+) -> None:
+    """Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.add_addon(
+            ctx, await _require_newest_offer(ctx, version_id), quantity, reason, ends_at=ends_at
+        )
+
+
+async def override_feature(
+    octx: OperatorCtx, tenant_id: str, feature: str, on: bool, reason: str, *, ends_at: datetime
+) -> None:
+    """Raises Invalid for an unknown feature, for an end that is past, without a reason; NotFound."""
+    policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.override_feature(ctx, feature, on, reason, ends_at=ends_at)
+
+
+async def override_limit(
+    octx: OperatorCtx,
+    tenant_id: str,
+    limit_key: str,
+    amount: int | None,
+    reason: str,
+    *,
+    ends_at: datetime,
+    hard: bool = True,
+) -> None:
+    """`amount` None: unlimited. Raises as `override_feature`."""
+    policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.override_limit(ctx, limit_key, amount, reason, ends_at=ends_at, hard=hard)
+
+
+async def end_assignment(octx: OperatorCtx, tenant_id: str, row_id: str, reason: str) -> None:
+    """An override or an add-on, before its time. Raises Invalid, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.end_assignment(ctx, row_id, reason)
+
+
+async def set_billing_status(octx: OperatorCtx, tenant_id: str, status: str, reason: str) -> None:
+    """By hand, until billing follows a payment provider. Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.set_billing_status(ctx, status, reason, starts_at=now())
+
+
+async def set_flag_override(
+    octx: OperatorCtx, tenant_id: str, flag: str, enabled: bool | None, reason: str
+) -> None:
+    """This tenant's own word on a flag; None takes it back. Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.set_flag_override(ctx, flag, enabled, reason)
+
+
+async def set_trait(octx: OperatorCtx, tenant_id: str, name: str, value: str, reason: str) -> None:
+    """Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+        await assignments.set_trait(ctx, name, value, reason)
+
+
+@asynccontextmanager
+async def _lock_for_change(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator[Ctx]:
+    """For verbs that were asked for their right. Raises Invalid, NotFound, Conflict for a tenant that is gone."""
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        tenant = await tenants.lock(ctx)
+        if tenant.state is TenantState.DELETED:
+            raise Conflict(f"{tenant.name} has been deleted.", "Nothing of it can be changed any more.")
+        yield ctx
+
+
+async def _require_newest_offer(ctx: Ctx, version_id: str) -> PlanOffer:
+    _, catalog = await assignments.get_snapshot(ctx)
+    offer, at = catalog.offers.get(version_id), now()
+    if offer is None:
+        raise NotFound("There is no such version of a plan.", "Choose one from the list.")
+    retired = catalog.plans[offer.plan_id].retired_at
+    if retired is not None and retired <= at:
+        raise Invalid(f"{offer.name} is not offered any more.", "Choose another one.")
+    if catalog.newest_offer(offer.plan_id, at) != offer:
+        raise Invalid("This version is not the newest of its plan.", "Reload the page.")
+    return offer

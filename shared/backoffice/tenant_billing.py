@@ -1,0 +1,193 @@
+"""A tenant's billing as operators see it, and the invoices of all of them.
+
+Seen from inside of the tenant, with a reason that its trail keeps; across tenants with one that the operators' keeps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.backoffice import adjustments, tenant_billing_repository
+from shared.backoffice.tenant_billing_repository import TenantDrift, TenantInvoice
+from shared.billing import accounts, customers
+from shared.billing.models import (
+    PLATFORM,
+    BillingAdjustment,
+    BillingCustomer,
+    BillingDrift,
+    BillingEvent,
+    BillingInvoice,
+    BillingSnapshot,
+    BillingSubscription,
+    ReconcileRun,
+)
+from shared.billing.subscriptions import subscriptions
+from shared.billing.sync import reconcile
+from shared.core import live_events
+from shared.core.config import settings
+from shared.core.context import OperatorCtx
+from shared.core.errors import Conflict, Invalid
+from shared.jobs import queue
+from shared.tenancy import entry
+
+RECONCILE_TASK = "billing.sync.customer_sync.reconcile"
+DRIFT_REASON = "List of drift"  # the stated reason where the page itself is the reason
+INVOICE_STATUSES = ("draft", "open", "paid", "void", "uncollectible")
+MAX_PAGE_SIZE, RECENT_ROWS = 100, 20
+
+
+@dataclass(frozen=True, slots=True)
+class BillingDetails:
+    """By id of a customer: when it was last looked at, and where the provider shows it to us.
+
+    `course`: what follows, a `course.Course` as JSON.
+    """
+
+    tenant_name: str
+    customers: Sequence[BillingCustomer]
+    synced_at: Mapping[str, datetime]
+    provider_urls: Mapping[str, str]
+    snapshot: BillingSnapshot | None
+    subscriptions: Sequence[BillingSubscription]
+    invoices: Sequence[BillingInvoice]  # the newest
+    events: Sequence[BillingEvent]
+    drift: Sequence[BillingDrift]
+    adjustments: Sequence[BillingAdjustment]
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        return self.snapshot.course if self.snapshot else {}
+
+
+@dataclass(frozen=True, slots=True)
+class TenantInvoicePage:
+    """Newest first. `after` is the cursor of the next page, "" on the last one."""
+
+    rows: Sequence[TenantInvoice]
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPage:
+    rows: Sequence[TenantDrift]
+    after: str = ""
+
+
+async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: str) -> BillingDetails:
+    """Raises Invalid without a reason, NotFound."""
+    policy.require_operator(octx, actions.OP_BILLING_READ)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        tenant_customers = await tenant_billing_repository.list_customers(ctx)
+        return BillingDetails(
+            ctx.tenant_name,
+            tenant_customers,
+            await tenant_billing_repository.get_sync_times(
+                ctx.session, [customer.id for customer in tenant_customers]
+            ),
+            {
+                customer.id: _customer_url(
+                    customer.id, live=await _is_live_account(octx, customer.account_id)
+                )
+                for customer in tenant_customers
+            },
+            await subscriptions.get_snapshot(ctx),
+            await subscriptions.list_records(ctx),
+            await tenant_billing_repository.list_invoices(ctx, RECENT_ROWS),
+            await tenant_billing_repository.list_events(ctx, RECENT_ROWS),
+            await tenant_billing_repository.list_drift(ctx, RECENT_ROWS),
+            await adjustments.list_adjustments(ctx, RECENT_ROWS),
+        )
+
+
+async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: str) -> str:
+    """Promises a look at this tenant's customer now. Id of the run. Raises Invalid, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        customer_id = await customers.find_id(ctx)
+        if not customer_id:
+            raise Conflict(
+                f"{ctx.tenant_name} is no customer of the provider yet.", "There is nothing to compare."
+            )
+        run = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=" ".join(reason.split()))
+        ctx.session.add(run)
+        audit_log.record(ctx, "billing.reconcile_asked", customer_id, reason=reason)
+        await queue.put(ctx, RECONCILE_TASK, ordered=False, customer_id=customer_id, run_id=run.id)
+        return run.id
+
+
+async def execute_reconcile(tenant_id: str, customer_id: str, run_id: str) -> None:
+    """What `compare` promised. Outside of every transaction of the caller; raises as the provider does."""
+    result = await reconcile.reconcile_customer(PLATFORM, customer_id, tenant_id, run_id)
+    async with entry.enter_billing_sync(tenant_id, RECONCILE_TASK) as ctx:
+        await tenant_billing_repository.finish_run(ctx.session, run_id, drifted=int(bool(result.differences)))
+        await live_events.refresh_pages(ctx.session, tenant_id, "billing")
+
+
+async def list_reconcile_runs(octx: OperatorCtx, limit: int = 10) -> Sequence[ReconcileRun]:
+    """Comparisons of all or one of the customers with the provider, newest first."""
+    policy.require_operator(octx, actions.OP_BILLING_READ)
+    return await tenant_billing_repository.list_runs(octx.session, min(max(limit, 1), MAX_PAGE_SIZE))
+
+
+async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> DriftPage:
+    """Of every tenant, newest first: what differed although nobody had said so, and whether it is repaired."""
+    policy.require_operator(octx, actions.OP_BILLING_READ)
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    async with entry.read_across_tenants(octx, DRIFT_REASON) as session:
+        rows = await tenant_billing_repository.list_drift_of_all_tenants(
+            session, after=after, limit=limit + 1
+        )
+    page_rows = rows[:limit]
+    return DriftPage(
+        page_rows, tenant_billing_repository.to_drift_cursor(page_rows[-1]) if len(rows) > limit else ""
+    )
+
+
+async def list_invoices(
+    octx: OperatorCtx,
+    reason: str,
+    status: str = "",
+    *,
+    query: str = "",
+    after: str = "",
+    limit: int = 50,
+) -> TenantInvoicePage:
+    """Of every tenant. `query`: a number or id of an invoice, or the name or id of a tenant. Raises Invalid."""
+    policy.require_operator(octx, actions.OP_BILLING_READ)
+    if status and status not in INVOICE_STATUSES:
+        raise Invalid("There is no such status of an invoice.", "Choose one from the list.")
+    needle = " ".join(query.split()).lower()
+    if len(needle) > 200 or "\0" in needle:
+        raise Invalid("A search has at most 200 characters.", "Shorten it.")
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    async with entry.read_across_tenants(octx, reason) as session:
+        rows = await tenant_billing_repository.list_invoices_of_all_tenants(
+            session, status, needle, after=after, limit=limit + 1
+        )
+    page_rows = rows[:limit]
+    return TenantInvoicePage(
+        page_rows, tenant_billing_repository.to_invoice_cursor(page_rows[-1]) if len(rows) > limit else ""
+    )
+
+
+def sandbox_controls_url() -> str:
+    """Of the stand-in: its clock, and what befalls its webhooks. "" where a real provider is asked."""
+    base = settings().stripe_base
+    return f"{base}/_control" if base is not None else ""
+
+
+async def _is_live_account(octx: OperatorCtx, account_id: str) -> bool:
+    if account_id == PLATFORM:
+        return accounts.get_platform_account().livemode
+    return await tenant_billing_repository.is_live_account(octx.session, account_id)
+
+
+def _customer_url(customer_id: str, *, live: bool) -> str:
+    """Of its dashboard, or of the levers of the stand-in."""
+    return (
+        sandbox_controls_url()
+        or f"https://dashboard.stripe.com/{'' if live else 'test/'}customers/{customer_id}"
+    )

@@ -1,0 +1,279 @@
+"""Tenants as operators see them: found, looked into with a reason, suspended and restored.
+
+The directory itself (name, state, name of the owner, how far the setting-up is) is read across tenants, which the operators'
+trail keeps. What people do inside a tenant is seen by entering it, and that stands in the tenant's own trail.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.audit.models import OperatorEvent, SecurityEvent
+from shared.backoffice import tenant_directory_repository as repository
+from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
+from shared.core import live_events
+from shared.core.context import Ctx, OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.jobs import queue, queue_status
+from shared.tenancy import audit_reader, entry, provisioning, tenants
+from shared.tenancy.models import StepState, TenantState
+
+MAX_PAGE_SIZE = 100  # rows of one page
+MAX_QUERY_LENGTH = 200
+RECENT_PERIOD = timedelta(hours=24)
+# Stated reasons of reading across tenants where the page itself is the reason.
+OVERVIEW_REASON, LIST_REASON, PERSON_SEARCH_REASON, TENANT_REASON, JOBS_REASON = (
+    "Overview of the platform",
+    "List of tenants",
+    "Tenants of a person, by their address",
+    "Head of a tenant's page",
+    "List of jobs",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPage:
+    """`after` is the cursor of the next page, "" on the last one."""
+
+    rows: Sequence[TenantSummary]
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantMemberPage:
+    rows: Sequence[TenantMember]
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantEventPage:
+    """`names`: of the tenants the events are about."""
+
+    page: audit_log.AuditEventPage
+    tenant_names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOverview:
+    tenants_by_state: Mapping[TenantState, int]
+    unfinished: Sequence[UnfinishedProvisioning]
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityOverview:
+    """Of the last 24 hours."""
+
+    counts: Mapping[str, int]  # attempts by kind
+    events: Sequence[SecurityEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantJobPage:
+    counts: Mapping[str, int]
+    page: queue_status.JobPage
+    tenant_names: Mapping[str, str]
+
+
+async def get_overview(octx: OperatorCtx) -> PlatformOverview:
+    policy.require_operator(octx, actions.OP_HOME_READ)
+    async with entry.read_across_tenants(octx, OVERVIEW_REASON) as session:
+        return PlatformOverview(
+            await repository.count_by_state(session),
+            await repository.list_unfinished_provisioning(session, 20),
+        )
+
+
+async def get_security_overview(octx: OperatorCtx) -> SecurityOverview:
+    policy.require_operator(octx, actions.OP_SECURITY_READ)
+    since = now() - RECENT_PERIOD
+    return SecurityOverview(
+        await repository.count_security_events(octx.session, since),
+        await audit_log.list_security_events(octx, since=since, limit=20),
+    )
+
+
+async def search_tenants(
+    octx: OperatorCtx,
+    query: str = "",
+    state: str = "",
+    *,
+    sort: str = "name",
+    descending: bool = False,
+    after: str = "",
+    limit: int = 25,
+) -> TenantPage:
+    """By name, slug or id of a tenant, or by the whole e-mail address of somebody who is or was in it.
+
+    Nobody needs to say why for a list of tenants, so it tells nothing of their people but the owner's name. Where an
+    address finds something, the operators' trail keeps the address. Raises Invalid for a state or column that does
+    not exist.
+    """
+    policy.require_operator(octx, actions.OP_TENANT_LIST)
+    search_text = " ".join(query.split()).lower()
+    if len(search_text) > MAX_QUERY_LENGTH or "\0" in search_text:
+        raise Invalid(f"A search has at most {MAX_QUERY_LENGTH} characters.", "Shorten it.")
+    if sort not in repository.SORT_COLUMNS or (state and state not in set(TenantState)):
+        raise Invalid("This list cannot be sorted or narrowed like that.", "Reload the page.")
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    async with entry.read_across_tenants(octx, LIST_REASON) as session:
+        summaries = await repository.search_tenants(
+            session,
+            search_text,
+            TenantState(state) if state else None,
+            sort=sort,
+            descending=descending,
+            after=after,
+            limit=limit + 1,
+        )
+    page_rows = summaries[:limit]
+    if any(row.matched_member for row in page_rows):
+        await entry.record_cross_tenant_read(octx, PERSON_SEARCH_REASON, query=search_text)
+    return TenantPage(page_rows, page_rows[-1].id if len(summaries) > limit else "")
+
+
+async def get_tenant(octx: OperatorCtx, tenant_id: str) -> TenantSummary:
+    """Raises NotFound."""
+    policy.require_operator(octx, actions.OP_TENANT_READ)
+    async with entry.read_across_tenants(octx, TENANT_REASON) as session:
+        tenant = await repository.get_tenant(session, tenant_id)
+    if tenant is None:
+        raise NotFound("There is no such tenant.", "Search for it in the list of tenants.")
+    return tenant
+
+
+async def list_provisioning_steps(octx: OperatorCtx, tenant_id: str) -> Sequence[provisioning.StepView]:
+    """How far the setting-up of a tenant has come."""
+    policy.require_operator(octx, actions.OP_TENANT_READ)
+    async with entry.read_across_tenants(octx, TENANT_REASON) as session:
+        return [
+            provisioning.build_step_view(row)
+            for row in await repository.list_provisioning_steps(session, tenant_id)
+        ]
+
+
+async def list_members(
+    octx: OperatorCtx, tenant_id: str, reason: str, *, after: str = "", limit: int = 50
+) -> TenantMemberPage:
+    """Everybody who belongs or belonged to a tenant. Raises Invalid without a reason."""
+    policy.require_operator(octx, actions.OP_TENANT_READ)
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        members = await repository.list_members(ctx, after=after, limit=limit + 1)
+    page_rows = members[:limit]
+    return TenantMemberPage(page_rows, page_rows[-1].id if len(members) > limit else "")
+
+
+async def list_events(
+    octx: OperatorCtx, tenant_id: str, reason: str, *, request_id: str = "", after: str = "", limit: int = 50
+) -> audit_log.AuditEventPage:
+    """The tenant's own trail, as its admins see it. Raises Invalid without a reason.
+
+    `request_id`: only what happened in one request.
+    """
+    policy.require_operator(octx, actions.OP_TENANT_READ)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        event_filter = audit_log.AuditFilter(request_id=request_id)
+        return await audit_log.list_events(ctx, event_filter, after=after, limit=limit)
+
+
+async def list_all_events(
+    octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
+) -> TenantEventPage:
+    """Every tenant's trail, for a stated reason. Raises Invalid without one."""
+    page = await audit_reader.list_events_across_tenants(octx, reason, event_filter, after=after, limit=limit)
+    async with entry.read_across_tenants(octx, reason) as session:
+        names = await repository.list_tenant_names(
+            session, sorted({event.tenant_id for event in page.events})
+        )
+    return TenantEventPage(page, names)
+
+
+async def list_operator_events(
+    octx: OperatorCtx, *, after: int | None = None, limit: int = 50
+) -> Sequence[OperatorEvent]:
+    """What operators did outside of every tenant, newest first. `after`: number of the row before."""
+    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
+    return await audit_log.list_operator_events(octx, after=after, limit=limit)
+
+
+async def verify_operator_log(octx: OperatorCtx) -> audit_log.ChainVerification:
+    """Whether that trail is still what was written."""
+    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
+    return await audit_log.verify_operator_chain(octx)
+
+
+async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
+    """Nobody can enter it and none of its jobs runs, until it is restored. Nothing is deleted.
+
+    Raises Invalid without a reason, NotFound, Conflict where there is nothing to suspend.
+    """
+    policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        tenant = await tenants.lock(ctx)
+        if tenant.state in (TenantState.SUSPENDED, TenantState.DELETED):
+            raise Conflict(f"{tenant.name} is {tenant.state.value} already.", "Reload the page.")
+        before, tenant.state, tenant.state_reason = (
+            tenant.state,
+            TenantState.SUSPENDED,
+            " ".join(reason.split()),
+        )
+        ctx.session.add(tenant)
+        _record_state_change(ctx, "tenant.suspended", before, tenant.state, reason)
+        await live_events.refresh_pages(ctx.session, tenant_id, "tenant")
+
+
+async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
+    """To the state it was in before, open if an owner was verified since. Raises Invalid without a reason, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        tenant = await tenants.lock(ctx)
+        if tenant.state is not TenantState.SUSPENDED:
+            raise Conflict(f"{tenant.name} is not suspended.", "Reload the page.")
+        tenant.state, tenant.state_reason = await repository.get_state_before_suspension(ctx), ""
+        ctx.session.add(tenant)
+        _record_state_change(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason)
+        await live_events.refresh_pages(ctx.session, tenant_id, "tenant")
+        await queue.wake_jobs(ctx)
+
+
+async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
+    """Runs the setting-up on from the step where it stands. Raises Invalid, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_TENANT_RESUME)
+    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+        if all(
+            row.state is StepState.DONE
+            for row in await repository.list_provisioning_steps(ctx.session, tenant_id)
+        ):
+            raise Conflict("Every step is done already.", "There is nothing to run again.")
+        if ctx.tenant_state in (TenantState.SUSPENDED, TenantState.DELETED):
+            raise Conflict(
+                f"{ctx.tenant_name} is {ctx.tenant_state}: its jobs do not run.", "Restore it first."
+            )
+        await provisioning.resume(ctx, reason)
+
+
+async def list_jobs(
+    octx: OperatorCtx, status: str = "", *, after: int | None = None, limit: int = 50
+) -> TenantJobPage:
+    """The queue, newest first. Jobs that succeeded are not kept. Raises Invalid for an unknown status."""
+    policy.require_operator(octx, actions.OP_JOB_READ)
+    if status and status not in queue_status.STATUSES:
+        raise Invalid("There is no such status of a job.", "Choose one from the list.")
+    async with entry.read_across_tenants(octx, JOBS_REASON) as session:
+        page = await queue_status.list_jobs(
+            session, status, after=after, limit=min(max(limit, 1), MAX_PAGE_SIZE)
+        )
+        tenants = sorted({job.tenant_id for job in page.jobs if job.tenant_id})
+        return TenantJobPage(
+            await queue_status.count_by_status(session),
+            page,
+            await repository.list_tenant_names(session, tenants),
+        )
+
+
+def _record_state_change(ctx: Ctx, action: str, before: TenantState, after: TenantState, reason: str) -> None:
+    states = {"before": {"state": before.value}, "after": {"state": after.value}}
+    audit_log.record(ctx, action, ctx.tenant_id, **states, reason=reason)

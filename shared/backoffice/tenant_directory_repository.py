@@ -1,0 +1,359 @@
+"""SQL of the directory: tenants as operators see them.
+
+The first half reads across tenants, in a transaction that has stated its reason; the second half is inside of one.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    tuple_,
+)
+from sqlalchemy import select as columns
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.access.roles import OWNER
+from shared.audit.event_types import AuditAction
+from shared.audit.models import AuditEvent, SecurityEvent
+from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
+from shared.core.context import Ctx
+from shared.core.errors import Invalid
+from shared.entitlements.models import Plan, PlanVersion, TenantPlan
+from shared.identity.models import User
+from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
+    Membership,
+    MembershipState,
+    ProvisioningStep,
+    RoleRow,
+    StepState,
+    Tenant,
+    TenantKey,
+    TenantState,
+)
+
+_membership_stats = (
+    columns(
+        col(Membership.tenant_id).label("tenant_id"),
+        func.count().filter(col(Membership.state) == MembershipState.ACTIVE).label("active"),
+        func.max(col(Membership.seen_at)).label("seen_at"),
+    )
+    .group_by(col(Membership.tenant_id))
+    .subquery("people")
+)
+_step_counts = (
+    columns(
+        col(ProvisioningStep.tenant_id).label("tenant_id"),
+        func.count().label("every"),
+        func.count().filter(col(ProvisioningStep.state) == StepState.DONE).label("done"),
+        func.count().filter(col(ProvisioningStep.state) == StepState.FAILED).label("failed"),
+    )
+    .group_by(col(ProvisioningStep.tenant_id))
+    .subquery("steps")
+)
+_pending_invitations = (
+    columns(func.count())
+    .where(col(Invitation.tenant_id) == col(Tenant.id))
+    .where(col(Invitation.status) == InvitationStatus.PENDING)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+_owner_name = (  # the name of the longest-standing one; a tenant may have several
+    columns(col(User.name))
+    .select_from(Membership)
+    .join(User, col(User.id) == col(Membership.user_id))
+    .where(col(Membership.tenant_id) == col(Tenant.id))
+    .where(col(Membership.role) == OWNER)
+    .where(col(Membership.state) == MembershipState.ACTIVE)
+    .order_by(col(Membership.created_at), col(Membership.id))
+    .limit(1)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+_assigned_plan_name = (  # the assignment that counts now, as in `entitlements.snapshot`
+    columns(col(Plan.name))
+    .select_from(TenantPlan)
+    .join(PlanVersion, col(PlanVersion.id) == col(TenantPlan.plan_version_id))
+    .join(Plan, col(Plan.id) == col(PlanVersion.plan_id))
+    .where(col(TenantPlan.tenant_id) == col(Tenant.id))
+    .where(col(TenantPlan.starts_at) <= func.now())
+    .where(or_(col(TenantPlan.ends_at).is_(None), col(TenantPlan.ends_at) > func.now()))
+    .where(col(TenantPlan.closed_at).is_(None))
+    .order_by(col(TenantPlan.starts_at).desc(), col(TenantPlan.created_at).desc(), col(TenantPlan.id).desc())
+    .limit(1)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+_plan_name = func.coalesce(_assigned_plan_name, "None yet")
+_active_members: ColumnElement[int] = func.coalesce(_membership_stats.c.active, 0, type_=Integer)
+SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
+    "name": func.lower(col(Tenant.name)),
+    "created_at": col(Tenant.created_at),
+    "members": _active_members,
+}
+
+
+def _match_tenants(search_text: str) -> tuple[ColumnElement[bool], ColumnElement[str]]:
+    """Whether a tenant matches, and which of its members when only a member does. Former members are found too.
+
+    A person is found by their whole address, which whoever asks has from them; by no part of it, nor by a name.
+    """
+    tenant_matches = or_(
+        col(Tenant.id) == search_text,
+        func.strpos(col(Tenant.slug), search_text) > 0,
+        func.strpos(func.lower(col(Tenant.name)), search_text) > 0,
+    )
+    tenant_ids_of_member = (
+        columns(col(Membership.tenant_id))
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(User.email) == search_text)
+    )
+    matched_member = (
+        columns(func.concat(col(User.name), " <", col(User.email), ">"))
+        .select_from(Membership)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(Membership.tenant_id) == col(Tenant.id))
+        .where(col(User.email) == search_text)
+        .limit(1)
+        .correlate(Tenant)
+        .scalar_subquery()
+    )
+    return or_(tenant_matches, col(Tenant.id).in_(tenant_ids_of_member)), case(
+        (tenant_matches, literal("")), else_=func.coalesce(matched_member, "")
+    )
+
+
+def _select_summaries(matched: ColumnElement[str]) -> Select[Any]:
+    return _select_from_tenants(
+        col(Tenant.id),
+        col(Tenant.slug),
+        col(Tenant.name),
+        col(Tenant.state),
+        col(Tenant.state_reason),
+        _plan_name,
+        col(Tenant.created_at),
+        func.coalesce(_owner_name, ""),
+        _active_members,
+        _pending_invitations,
+        _membership_stats.c.seen_at,
+        func.coalesce(_step_counts.c.every, 0),
+        func.coalesce(_step_counts.c.done, 0),
+        func.coalesce(_step_counts.c.failed, 0),
+        matched,
+    )
+
+
+def _select_from_tenants(*expressions: Any) -> Select[Any]:
+    return (
+        columns(*expressions)
+        .select_from(Tenant)
+        .outerjoin(_membership_stats, _membership_stats.c.tenant_id == col(Tenant.id))
+        .outerjoin(_step_counts, _step_counts.c.tenant_id == col(Tenant.id))
+    )
+
+
+async def search_tenants(
+    session: AsyncSession,
+    search_text: str,
+    state: TenantState | None,
+    *,
+    sort: str,
+    descending: bool,
+    after: str,
+    limit: int,
+) -> Sequence[TenantSummary]:
+    """`needle` is lower case, "" for every tenant. `after`: the id of the row before."""
+    conditions: list[ColumnElement[bool]] = []
+    matched: ColumnElement[str] = literal("")
+    if search_text:
+        condition, matched = _match_tenants(search_text)
+        conditions.append(condition)
+    if state is not None:
+        conditions.append(col(Tenant.state) == state)
+    key = (SORT_COLUMNS[sort], col(Tenant.id))
+    if after:
+        cursor = await _get_cursor(session, _select_from_tenants(*key).where(col(Tenant.id) == after))
+        conditions.append(tuple_(*key) < cursor if descending else tuple_(*key) > cursor)
+    order = [column.desc() if descending else column.asc() for column in key]
+    statement = _select_summaries(matched).where(and_(True, *conditions)).order_by(*order).limit(limit)
+    return [TenantSummary(*row) for row in await _fetch_all(session, statement)]
+
+
+async def get_tenant(session: AsyncSession, tenant_id: str) -> TenantSummary | None:
+    rows = await _fetch_all(session, _select_summaries(literal("")).where(col(Tenant.id) == tenant_id))
+    return TenantSummary(*rows[0]) if rows else None
+
+
+async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
+    state = col(Tenant.state)
+    statement = columns(state, func.count()).group_by(state).order_by(state)
+    return dict(await _fetch_all(session, statement))
+
+
+async def list_unfinished_provisioning(session: AsyncSession, limit: int) -> Sequence[UnfinishedProvisioning]:
+    """Where each setting-up stands: its failed step, else its first one that is not done. Failed ones first."""
+    failed = case((col(ProvisioningStep.state) == StepState.FAILED, 0), else_=1)
+    first = (
+        columns(
+            col(Tenant.id).label("tenant_id"),
+            col(Tenant.name).label("name"),
+            col(ProvisioningStep.key).label("key"),
+            col(ProvisioningStep.state).label("state"),
+            col(ProvisioningStep.error).label("error"),
+            col(ProvisioningStep.attempts).label("attempts"),
+            col(Tenant.created_at).label("created_at"),
+            failed.label("failed"),
+        )
+        .ext(distinct_on(col(Tenant.id)))
+        .join(ProvisioningStep, col(ProvisioningStep.tenant_id) == col(Tenant.id))
+        .where(col(ProvisioningStep.state) != StepState.DONE)
+        .where(col(Tenant.state) != TenantState.DELETED)
+        .order_by(col(Tenant.id), failed, col(ProvisioningStep.position))
+        .subquery("first")
+    )
+    c = first.c
+    statement = (
+        columns(c.tenant_id, c.name, c.key, c.state, c.error, c.attempts, c.created_at)
+        .order_by(c.failed, c.created_at.desc(), c.tenant_id)
+        .limit(limit)
+    )
+    return [UnfinishedProvisioning(*row) for row in await _fetch_all(session, statement)]
+
+
+async def list_tenant_names(session: AsyncSession, tenant_ids: Sequence[str]) -> dict[str, str]:
+    statement = (
+        columns(col(Tenant.id), col(Tenant.name))
+        .where(col(Tenant.id).in_(tenant_ids) if tenant_ids else false())
+        .order_by(col(Tenant.id))
+    )
+    return dict(await _fetch_all(session, statement))
+
+
+async def count_security_events(session: AsyncSession, since: datetime) -> dict[str, int]:
+    """Attempts by kind. A row stands for all attempts of one actor in one hour."""
+    statement = (
+        columns(col(SecurityEvent.kind), func.sum(col(SecurityEvent.count)))
+        .where(col(SecurityEvent.at) >= since)
+        .group_by(col(SecurityEvent.kind))
+        .order_by(col(SecurityEvent.kind))
+    )
+    return {kind: int(count) for kind, count in await _fetch_all(session, statement)}
+
+
+async def list_outdated_keys(session: AsyncSession, newest: int) -> Sequence[str]:
+    """Tenants whose data key is wrapped by another master key than the newest."""
+    statement = select(TenantKey.tenant_id).where(TenantKey.kek_id != newest).order_by(TenantKey.tenant_id)
+    return (await session.exec(statement)).all()
+
+
+async def _fetch_all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
+    """Rows of columns. Through the session, whose guard asks for a tenant or a reason."""
+    rows: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]
+    return rows
+
+
+# Inside of one tenant
+
+
+async def lock_key(session: AsyncSession, tenant_id: str) -> TenantKey:
+    """In a transaction that has entered this tenant."""
+    return await session.get_one(TenantKey, (tenant_id, "dek"), with_for_update=True)
+
+
+async def get_state_before_suspension(ctx: Ctx) -> TenantState:
+    """The trail remembers: an unverified tenant that was suspended comes back unverified.
+
+    Unless an owner was verified meanwhile: nobody would be sent another link that opens it.
+    """
+    statement = (
+        select(AuditEvent.before)
+        .where(AuditEvent.tenant_id == ctx.tenant_id)
+        .where(AuditEvent.action == AuditAction.TENANT_SUSPENDED)
+        .order_by(col(AuditEvent.seq).desc())
+        .limit(1)
+    )
+    before = (await ctx.session.exec(statement)).first() or {}
+    state = TenantState(before.get("state", TenantState.ACTIVE))
+    if state is TenantState.PENDING_VERIFICATION and await _has_verified_owner(ctx):
+        return TenantState.ACTIVE
+    return state
+
+
+async def _has_verified_owner(ctx: Ctx) -> bool:
+    statement = (
+        select(Membership.id)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(col(Membership.tenant_id) == ctx.tenant_id)
+        .where(col(Membership.role) == OWNER)
+        .where(col(Membership.state) == MembershipState.ACTIVE)
+        .where(col(User.email_verified_at).is_not(None))
+        .limit(1)
+    )
+    return (await ctx.session.exec(statement)).first() is not None
+
+
+async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[TenantMember]:
+    """Active ones first, then by name. `after`: the id of the row before."""
+    ended_last = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
+    key = (ended_last, func.lower(col(User.name)), col(Membership.id))
+
+    def members(*expressions: Any) -> Select[Any]:
+        query = (
+            columns(*expressions).select_from(Membership).join(User, col(User.id) == col(Membership.user_id))
+        )
+        role_of_membership = (col(RoleRow.tenant_id) == col(Membership.tenant_id)) & (
+            col(RoleRow.key) == col(Membership.role)
+        )
+        return query.join(RoleRow, role_of_membership).where(col(Membership.tenant_id) == ctx.tenant_id)
+
+    statement = members(
+        col(Membership.id),
+        col(User.id),
+        col(User.name),
+        col(User.email),
+        col(User.email_verified_at).is_not(None),
+        col(RoleRow.name),
+        col(Membership.state),
+        col(Membership.created_at),
+        col(Membership.seen_at),
+        col(Membership.ended_at),
+        col(Membership.ended_by),
+    )
+    if after:
+        cursor = await _get_cursor(ctx.session, members(*key).where(col(Membership.id) == after))
+        statement = statement.where(tuple_(*key) > cursor)
+    return [
+        TenantMember(*row) for row in await _fetch_all(ctx.session, statement.order_by(*key).limit(limit))
+    ]
+
+
+async def _get_cursor(session: AsyncSession, statement: Select[Any]) -> ColumnElement[Any]:
+    """Where a row stands in the order, in the database's own words: it and Python do not agree on lower case."""
+    rows = await _fetch_all(session, statement)
+    if not rows:
+        raise Invalid("This page does not exist.", "Start again at the first page.")
+    return tuple_(*(literal(value) for value in rows[0]))
+
+
+async def list_provisioning_steps(session: AsyncSession, tenant_id: str) -> Sequence[ProvisioningStep]:
+    statement = (
+        select(ProvisioningStep)
+        .where(ProvisioningStep.tenant_id == tenant_id)
+        .order_by(col(ProvisioningStep.position), col(ProvisioningStep.id))
+    )
+    return (await session.exec(statement)).all()

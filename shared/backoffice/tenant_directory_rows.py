@@ -1,0 +1,57 @@
+"""What the directory answers with: rows of columns, gone from the session that read them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.tenancy.models import MembershipState, StepState, TenantState
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSummary:
+    """A tenant in a list. `matched`: the member whose whole address was asked for, "" when it was found otherwise."""
+
+    id: str
+    slug: str
+    name: str
+    state: TenantState
+    state_reason: str
+    plan: str  # name
+    created_at: datetime
+    owner: str
+    members: int  # active
+    pending_invitations: int
+    seen_at: datetime | None
+    steps: int
+    steps_done: int
+    steps_failed: int
+    matched_member: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedProvisioning:
+    """A tenant whose setting-up stands at a step."""
+
+    tenant_id: str
+    name: str
+    step_key: str
+    state: StepState
+    error: str
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TenantMember:
+    """A person in a tenant, former members included."""
+
+    id: str
+    user_id: str
+    name: str
+    email: str
+    verified: bool
+    role: str  # name
+    state: MembershipState
+    created_at: datetime
+    seen_at: datetime | None
+    ended_at: datetime | None
+    ended_by: str

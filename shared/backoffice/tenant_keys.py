@@ -1,0 +1,28 @@
+"""Tenants' data keys, wrapped anew when there is a newer master key. The keys, and all they sealed, stay the same."""
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.backoffice import tenant_directory_repository
+from shared.core import crypto, db
+from shared.core.context import OperatorCtx
+from shared.tenancy import entry
+
+
+async def rotate_tenant_keys(octx: OperatorCtx, reason: str) -> int:
+    """How many were under an older key. Twice is once. Raises Invalid without a reason."""
+    policy.require_operator(octx, actions.OP_KEY_ROTATE)
+    async with entry.read_across_tenants(octx, reason) as session:
+        tenant_ids = await tenant_directory_repository.list_outdated_keys(session, crypto.get_newest_kek_id())
+    for tenant_id in tenant_ids:
+        await db.set_tenant(octx.session, tenant_id)
+        row = await tenant_directory_repository.lock_key(octx.session, tenant_id)
+        if row.kek_id != crypto.get_newest_kek_id():  # or somebody else was first
+            rewrapped_key = crypto.rewrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
+            row.kek_id, row.wrapped = rewrapped_key.kek_id, rewrapped_key.wrapped
+            octx.session.add(row)
+    await db.clear_scope(octx.session)
+    if tenant_ids:
+        audit_log.record_operator(
+            octx, "keys.rotated", "*", reason=reason, keys=len(tenant_ids), to=crypto.get_newest_kek_id()
+        )
+    return len(tenant_ids)

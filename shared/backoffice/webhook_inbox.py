@@ -1,0 +1,202 @@
+"""Webhooks as operators see them: what came, what became of it, what it changed, and once more from the start.
+
+That something came, and for whom, is read across tenants. What it carried and what it changed is the tenant's own:
+seen with a reason, which stands in the tenant's trail, or in the operators' where nobody knows whose it is.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.backoffice import webhook_inbox_repository as repository
+from shared.backoffice.webhook_inbox_repository import (
+    AccountProblem,
+    AccountStatus,
+    WebhookFilter,
+    WebhookSummary,
+)
+from shared.billing.inbound_webhooks import processing
+from shared.billing.models import BillingEvent
+from shared.core import live_events
+from shared.core.context import OperatorCtx
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.tenancy import entry
+
+STATUSES = ("pending", "working", "parked", "dead", "done", "ignored")
+LIST_REASON = "List of webhooks"  # the stated reason where the page itself is the reason
+MAX_PAGE_SIZE, MAX_FAILING_TYPES = 100, 8
+MAX_FILTER_LENGTH = 255
+MAX_PAYLOAD_LENGTH = 60_000  # characters of a payload; a page has to carry them
+HIDDEN = "[hidden]"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPage:
+    """Newest first. `after` is the cursor of the next page, "" on the last one."""
+
+    rows: Sequence[WebhookSummary]
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStatus:
+    """How the inbox stands."""
+
+    counts: Mapping[str, int]  # every status
+    oldest_s: float  # for which the oldest that is due has waited
+    p95_s: float | None  # from coming in to done, in the last hour
+    failing_types: Sequence[tuple[str, int, int]]  # type, dead, failed so far
+    accounts: Sequence[AccountStatus]
+
+    @property
+    def backlog(self) -> int:
+        """Ours to do. What is parked waits for somebody else."""
+        return self.counts["pending"] + self.counts["working"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookContent:
+    """What a webhook carried, as text, and what looks that it asked for have changed."""
+
+    payload: str
+    effects: Sequence[BillingEvent]
+
+
+async def list_webhooks(
+    octx: OperatorCtx, webhook_filter: WebhookFilter | None = None, *, after: str = "", limit: int = 50
+) -> WebhookPage:
+    """Raises Invalid for a status that does not exist."""
+    policy.require_operator(octx, actions.OP_WEBHOOK_READ)
+    webhook_filter = webhook_filter or WebhookFilter()
+    if webhook_filter.status and webhook_filter.status not in STATUSES:
+        raise Invalid("There is no such status of a webhook.", "Choose one from the list.")
+    for filter_text in (webhook_filter.type, webhook_filter.customer_id, webhook_filter.event_id):
+        if len(filter_text) > MAX_FILTER_LENGTH or "\0" in filter_text:
+            raise Invalid(f"A filter has at most {MAX_FILTER_LENGTH} characters.", "Shorten it.")
+    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    async with entry.read_across_tenants(octx, LIST_REASON) as session:
+        rows = await repository.list_webhooks(session, webhook_filter, after=after, limit=limit + 1)
+    page_rows = rows[:limit]
+    return WebhookPage(page_rows, repository.to_cursor(page_rows[-1]) if len(rows) > limit else "")
+
+
+async def get_webhook(octx: OperatorCtx, account_id: str, event_id: str) -> WebhookSummary:
+    """Raises NotFound."""
+    policy.require_operator(octx, actions.OP_WEBHOOK_READ)
+    async with entry.read_across_tenants(octx, LIST_REASON) as session:
+        webhook = await repository.get_webhook(session, account_id, event_id)
+    if webhook is None:
+        raise _not_found()
+    return webhook
+
+
+async def read_content(octx: OperatorCtx, account_id: str, event_id: str, reason: str) -> WebhookContent:
+    """Inside of one. Raises Invalid without a reason, NotFound."""
+    policy.require_operator(octx, actions.OP_WEBHOOK_READ)
+    policy.require_operator(octx, actions.OP_BILLING_READ)
+    webhook = await get_webhook(octx, account_id, event_id)
+    if not webhook.tenant_id:
+        async with entry.read_across_tenants(octx, reason) as session:
+            return WebhookContent(
+                _format_payload(await repository.get_payload(session, account_id, event_id)), ()
+            )
+    async with entry.enter_as_operator(octx, webhook.tenant_id, reason) as ctx:
+        payload = await repository.get_payload(ctx.session, account_id, event_id)
+        return WebhookContent(
+            _format_payload(payload), await repository.list_billing_events(ctx, account_id, event_id)
+        )
+
+
+async def get_inbox_status(octx: OperatorCtx) -> InboxStatus:
+    policy.require_operator(octx, actions.OP_WEBHOOK_READ)
+    session = octx.session
+    return InboxStatus(
+        await count_by_status(session),
+        await repository.get_oldest_wait_s(session),
+        await repository.get_p95_s(session),
+        await repository.list_failing_types(session, MAX_FAILING_TYPES),
+        await repository.list_account_statuses(session, processing.PROVIDER_DOWN_ERROR),
+    )
+
+
+async def list_account_problems(octx: OperatorCtx) -> Sequence[AccountProblem]:
+    """Accounts through which nothing can be asked now, as the worker saw it last: for the top of every page."""
+    policy.require_operator(octx, actions.OP_HOME_READ)
+    return await repository.list_account_problems(octx.session, processing.PROVIDER_DOWN_ERROR)
+
+
+async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: str) -> None:
+    """Looks at its customer once more, as if it had just come. Raises Invalid without a reason, NotFound, Conflict."""
+    policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
+    webhook = await get_webhook(octx, account_id, event_id)
+    if not webhook.customer_id:
+        raise Conflict(
+            "This webhook is about no customer.", "Nothing follows from it, so there is nothing to replay."
+        )
+    if not await processing.replay(octx.session, account_id, event_id):
+        raise Conflict(
+            "This webhook waits for its turn already.", "Reload the page and see what becomes of it."
+        )
+    audit_log.record_operator(
+        octx,
+        "webhook.replayed",
+        event_id,
+        reason=reason,
+        name=event_id,
+        account=account_id,
+        was=webhook.status,
+    )
+    await live_events.refresh_pages(octx.session, "*", "webhooks")
+
+
+async def replay_dead(octx: OperatorCtx, reason: str, *, type: str = "") -> int:
+    """All that were put aside, or those of one type. How many. Raises Invalid without a reason, Conflict for none."""
+    policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
+    count = await repository.replay_dead_webhooks(octx.session, type)
+    if not count:
+        raise Conflict("No webhook is put aside.", "Reload the page.")
+    audit_log.record_operator(octx, "webhooks.replayed", type or "*", reason=reason, count=count, type=type)
+    await live_events.refresh_pages(octx.session, "*", "webhooks")
+    return count
+
+
+async def count_by_status(session: AsyncSession) -> dict[str, int]:
+    """Of every status. For services that were asked for their right, and for whoever counts."""
+    counts_by_status = await repository.count_by_status(session)
+    return {status: counts_by_status.get(status, 0) for status in STATUSES}
+
+
+async def get_oldest_wait_s(session: AsyncSession) -> float:
+    """Seconds for which the oldest one that is due has waited. For whoever counts."""
+    return await repository.get_oldest_wait_s(session)
+
+
+def _format_payload(payload: bytes) -> str:
+    """As text to read. What would let somebody act in the customer's name is not for looking at."""
+    try:
+        text = json.dumps(_mask_secrets(json.loads(payload)), indent=2, ensure_ascii=False)
+    except ValueError:
+        text = payload.decode("utf-8", "replace")
+    is_truncated = len(text) > MAX_PAYLOAD_LENGTH
+    return (
+        f"{text[:MAX_PAYLOAD_LENGTH]}\n… {len(text) - MAX_PAYLOAD_LENGTH:,} characters more"
+        if is_truncated
+        else text
+    )
+
+
+def _mask_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if "secret" in key and item else _mask_secrets(item) for key, item in value.items()
+        }
+    return [_mask_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _not_found() -> NotFound:
+    return NotFound("There is no such webhook.", "Search for it in the list of webhooks.")

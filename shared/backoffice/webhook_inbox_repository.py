@@ -1,0 +1,266 @@
+"""SQL of the inbox as operators see it. The payload leaves by `get_payload` alone.
+
+What names a tenant is read in a transaction that has stated its reason, or inside of that tenant.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, func, or_, text, tuple_
+from sqlalchemy import select as columns
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing.models import BillingCustomer, BillingEvent, InboundWebhook
+from shared.core.context import Ctx
+from shared.core.errors import Invalid
+from shared.tenancy.models import Tenant
+
+OPEN_CONDITION = "status in ('pending', 'working', 'parked')"
+STATUS_COUNTS = text("select status, count(*) from billing_inbox group by 1 order by 1")
+# Parked ones wait for somebody else and are no delay of ours.
+OLDEST_WAIT = text("""
+    select coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0)
+    from billing_inbox where status in ('pending', 'working')
+""")
+P95_DURATION = text("""
+    select percentile_cont(0.95) within group (order by extract(epoch from done_at - received_at)), count(*)
+    from billing_inbox where status = 'done' and received_at > clock_timestamp() - interval '1 hour'
+""")
+FAILING_TYPES = text("""
+    select type, count(*) filter (where status = 'dead'), count(*) filter (where status <> 'dead')
+    from billing_inbox where status = 'dead' or (status in ('pending', 'working') and error <> '')
+    group by 1 order by count(*) desc, 1 limit :most
+""")
+ACCOUNT_STATUSES = text(f"""
+    select a.id, a.name, a.livemode, a.paused_at, a.pause_reason,
+        count(b.event_id) filter (where b.status <> 'dead'), count(b.event_id) filter (where b.status = 'dead'),
+        min(b.received_at) filter (where b.{OPEN_CONDITION} and starts_with(b.error, :down))
+    from provider_account a
+    left join billing_inbox b on b.account_id = a.id and (b.{OPEN_CONDITION} or b.status = 'dead')
+    group by a.id order by a.id <> 'platform', a.id
+""")  # noqa: S608  our own words
+ACCOUNT_PROBLEMS = text(f"""
+    select a.name, a.paused_at is not null, a.pause_reason, coalesce(a.paused_at, (
+        select min(b.received_at) from billing_inbox b
+        where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down)))
+    from provider_account a
+    where a.paused_at is not null or exists (
+        select 1 from billing_inbox b where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down))
+    order by a.id <> 'platform', a.id
+""")  # noqa: S608
+REPLAY_DEAD = text("""
+    update billing_inbox set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
+    where status = 'dead' and customer_id <> '' and (:type = '' or type = :type)
+    returning event_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSummary:
+    """One webhook without what it carried. `tenant_id` "": nobody's, or not known yet."""
+
+    account_id: str
+    event_id: str
+    type: str
+    status: str
+    livemode: bool
+    api_version: str
+    customer_id: str
+    created_at: datetime  # at the provider
+    received_at: datetime
+    due_at: datetime
+    done_at: datetime | None
+    attempts: int
+    error: str
+    tenant_id: str
+    tenant_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    id: str
+    name: str
+    livemode: bool
+    paused_at: datetime | None
+    pause_reason: str
+    waiting: int
+    dead: int
+    unreachable_since: datetime | None  # the provider does not answer; since about when
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProblem:
+    account_name: str
+    is_paused: bool
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFilter:
+    """Empty fields do not filter."""
+
+    status: str = ""
+    type: str = ""  # exact, or with a dot at its end for all that begin so
+    customer_id: str = ""
+    event_id: str = ""
+
+
+_SUMMARY_COLUMNS = (
+    *(
+        InboundWebhook.account_id,
+        InboundWebhook.event_id,
+        InboundWebhook.type,
+        InboundWebhook.status,
+        InboundWebhook.livemode,
+    ),
+    *(
+        InboundWebhook.api_version,
+        InboundWebhook.customer_id,
+        InboundWebhook.created_at,
+        InboundWebhook.received_at,
+        InboundWebhook.due_at,
+    ),
+    *(InboundWebhook.done_at, InboundWebhook.attempts, InboundWebhook.error),
+)
+_NEWEST_FIRST = (
+    col(InboundWebhook.received_at).desc(),
+    col(InboundWebhook.account_id),
+    col(InboundWebhook.event_id),
+)
+
+
+async def list_webhooks(
+    session: AsyncSession, webhook_filter: WebhookFilter, *, after: str, limit: int
+) -> Sequence[WebhookSummary]:
+    """Newest first."""
+    conditions = _filter_conditions(webhook_filter)
+    if after:
+        conditions.append(_cursor_condition(after))
+    return await _list_summaries(session, conditions, limit)
+
+
+async def get_webhook(session: AsyncSession, account_id: str, event_id: str) -> WebhookSummary | None:
+    conditions = [col(InboundWebhook.account_id) == account_id, col(InboundWebhook.event_id) == event_id]
+    return next(iter(await _list_summaries(session, conditions, 1)), None)
+
+
+def to_cursor(row: WebhookSummary) -> str:
+    return f"{row.received_at.isoformat()} {row.account_id} {row.event_id}"
+
+
+async def _list_summaries(
+    session: AsyncSession, conditions: list[ColumnElement[bool]], limit: int
+) -> Sequence[WebhookSummary]:
+    owner = and_(
+        col(BillingCustomer.id) == col(InboundWebhook.customer_id),
+        col(BillingCustomer.account_id) == col(InboundWebhook.account_id),
+    )
+    statement = (
+        columns(
+            *[col(column) for column in _SUMMARY_COLUMNS],
+            func.coalesce(col(Tenant.id), ""),
+            func.coalesce(col(Tenant.name), ""),
+        )
+        .select_from(InboundWebhook)
+        .join(BillingCustomer, owner, isouter=True)
+        .join(Tenant, col(Tenant.id) == col(BillingCustomer.tenant_id), isouter=True)
+        .where(and_(True, *conditions))
+        .order_by(*_NEWEST_FIRST)
+        .limit(limit)
+    )
+    connection = await session.connection()
+    rows: Sequence[Any] = (await connection.execute(statement)).all()
+    return [WebhookSummary(*row) for row in rows]
+
+
+def _filter_conditions(webhook_filter: WebhookFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if webhook_filter.status:
+        conditions.append(col(InboundWebhook.status) == webhook_filter.status)
+    if webhook_filter.type.endswith("."):
+        conditions.append(col(InboundWebhook.type).startswith(webhook_filter.type, autoescape=True))
+    elif webhook_filter.type:
+        conditions.append(col(InboundWebhook.type) == webhook_filter.type)
+    if webhook_filter.customer_id:
+        conditions.append(col(InboundWebhook.customer_id) == webhook_filter.customer_id)
+    if webhook_filter.event_id:
+        conditions.append(col(InboundWebhook.event_id) == webhook_filter.event_id)
+    return conditions
+
+
+def _cursor_condition(after: str) -> ColumnElement[bool]:
+    try:
+        at, account_id, event_id = after.split(" ", 2)
+        moment = datetime.fromisoformat(at)
+    except ValueError as problem:
+        raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
+    behind = tuple_(col(InboundWebhook.account_id), col(InboundWebhook.event_id)) > tuple_(
+        account_id, event_id
+    )
+    older, same = col(InboundWebhook.received_at) < moment, col(InboundWebhook.received_at) == moment
+    return or_(older, and_(same, behind))
+
+
+async def get_payload(session: AsyncSession, account_id: str, event_id: str) -> bytes:
+    """Of a row that is there."""
+    statement = (
+        select(InboundWebhook.payload)
+        .where(InboundWebhook.account_id == account_id)
+        .where(InboundWebhook.event_id == event_id)
+    )
+    return (await session.exec(statement)).one()
+
+
+async def list_billing_events(ctx: Ctx, account_id: str, event_id: str) -> Sequence[BillingEvent]:
+    """What looks that this webhook asked for have changed, the first one first."""
+    statement = (
+        select(BillingEvent)
+        .where(BillingEvent.tenant_id == ctx.tenant_id)
+        .where(BillingEvent.account_id == account_id)
+        .where(col(BillingEvent.event_ids).bool_op("@>")(cast([event_id], ARRAY(Text))))
+        .order_by(col(BillingEvent.at), BillingEvent.id)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def count_by_status(session: AsyncSession) -> Mapping[str, int]:
+    return {row[0]: row[1] for row in await _fetch_all(session, STATUS_COUNTS)}
+
+
+async def get_oldest_wait_s(session: AsyncSession) -> float:
+    """Seconds for which the oldest one that is due has waited; 0 where none does."""
+    return float((await _fetch_all(session, OLDEST_WAIT))[0][0])
+
+
+async def get_p95_s(session: AsyncSession) -> float | None:
+    """From coming in to done, of what came in the last hour; None where nothing did."""
+    slow, count = (await _fetch_all(session, P95_DURATION))[0]
+    return float(slow) if count else None
+
+
+async def list_failing_types(session: AsyncSession, limit: int) -> Sequence[tuple[str, int, int]]:
+    """(type, dead, failed so far), the most first."""
+    return [(row[0], row[1], row[2]) for row in await _fetch_all(session, FAILING_TYPES, most=limit)]
+
+
+async def list_account_statuses(session: AsyncSession, down_error: str) -> Sequence[AccountStatus]:
+    """`down`: how an error begins that says that nobody answers."""
+    return [AccountStatus(*row) for row in await _fetch_all(session, ACCOUNT_STATUSES, down=down_error)]
+
+
+async def list_account_problems(session: AsyncSession, down_error: str) -> Sequence[AccountProblem]:
+    return [AccountProblem(*row) for row in await _fetch_all(session, ACCOUNT_PROBLEMS, down=down_error)]
+
+
+async def replay_dead_webhooks(session: AsyncSession, kind: str) -> int:
+    """How many. `kind`: of one type only, "" for all."""
+    return len(await _fetch_all(session, REPLAY_DEAD, type=kind))
+
+
+async def _fetch_all(session: AsyncSession, statement: Any, **values: Any) -> Sequence[Any]:
+    connection = await session.connection()
+    return (await connection.execute(statement, values)).all()

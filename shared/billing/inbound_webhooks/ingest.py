@@ -1,0 +1,138 @@
+"""What comes in by webhook is kept as it came, once, before anybody is told that it arrived.
+
+Many requests share one statement: while one is under way, those that come wait for the next one and are answered
+after *its* commit. So an answer is a promise, and costs a share of a commit.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shared.billing.inbound_webhooks import ingest_repository as repository
+from shared.billing.inbound_webhooks.ingest_repository import CHANNEL as CHANNEL
+from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook
+from shared.billing.inbound_webhooks.signature import WebhookEvent
+from shared.core import db, log
+from shared.core.db import RawConnection
+
+MAX_FLUSHES = 2  # one statement fills while the other commits
+MAX_BATCH_ROWS, MAX_BATCH_BYTES = 200, 8 << 20  # of one statement
+MAX_PENDING_BYTES = 64 << 20  # bytes
+STORE_TIMEOUT_S = 8.0  # seconds for a statement; who sends webhooks gives up soon after
+# What may change what we keep of a customer. Anything else is kept too, and needs no work.
+CUSTOMER_EVENT_PREFIXES = (
+    *("charge.refund", "checkout.session.", "credit_note.", "customer.", "invoice.", "payment_method."),
+    *("refund.", "subscription_schedule."),
+)
+
+
+class WebhookNotStored(Exception):
+    """Nothing is promised: whoever sent it has to send it again."""
+
+
+@dataclass(slots=True)
+class PendingWebhook:
+    row: ReceivedWebhook
+    is_new: "asyncio.Future[bool]"  # whether it was new
+
+
+@dataclass(slots=True)
+class WebhookBatcher:
+    """Nothing runs here while nothing comes."""
+
+    pending: list[PendingWebhook] = field(default_factory=list)
+    pending_bytes: int = 0  # bytes that wait
+    flush_count: int = 0
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)  # nobody else holds them
+
+    async def add(self, row: ReceivedWebhook) -> bool:
+        """Whether it was new, after the commit. Raises NotStored."""
+        if self.pending_bytes > MAX_PENDING_BYTES:
+            raise WebhookNotStored("too much is waiting")
+        pending = PendingWebhook(row, asyncio.get_running_loop().create_future())
+        self.pending.append(pending)
+        self.pending_bytes += len(row.payload)
+        if self.flush_count < MAX_FLUSHES:
+            self.flush_count += 1
+            task = asyncio.create_task(self._flush())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        return await pending.is_new
+
+    async def _flush(self) -> None:
+        """Until nothing waits."""
+        try:
+            while batch := self._next_batch():
+                try:
+                    async with db.raw_connection() as connection:
+                        while batch:
+                            async with asyncio.timeout(STORE_TIMEOUT_S):
+                                await _store_batch(connection, batch)
+                            batch = self._next_batch()
+                except Exception as problem:
+                    _reject_batch(batch, problem)
+        except BaseException as problem:  # the process is ending
+            _reject_batch([*batch, *self.pending], problem)
+            raise
+        finally:
+            self.flush_count -= 1  # before anybody else runs: who comes now has to start another one
+
+    def _next_batch(self) -> list[PendingWebhook]:
+        size = count = 0
+        for pending in self.pending[:MAX_BATCH_ROWS]:
+            if count and size + len(pending.row.payload) > MAX_BATCH_BYTES:
+                break
+            count += 1
+            size += len(pending.row.payload)
+        batch, self.pending = self.pending[:count], self.pending[count:]
+        self.pending_bytes -= size
+        return batch
+
+
+_batcher = WebhookBatcher()
+
+
+async def store_webhook(account_id: str, event: WebhookEvent, body: bytes) -> bool:
+    """Whether it was new, once it is safe. Raises NotStored."""
+    concerns = event.customer_id and event.type.startswith(CUSTOMER_EVENT_PREFIXES)
+    return await _batcher.add(
+        ReceivedWebhook(
+            account_id,
+            event.id,
+            event.type,
+            event.livemode,
+            event.api_version or "",
+            repository.to_datetime(event.created),
+            event.customer_id,
+            body,
+            "pending" if concerns else "ignored",
+        )
+    )
+
+
+async def _store_batch(connection: RawConnection, batch: Sequence[PendingWebhook]) -> None:
+    try:
+        _resolve_batch(
+            batch, await repository.insert_webhooks(connection, [pending.row for pending in batch])
+        )
+    except repository.ROW_ERRORS as problem:
+        if len(batch) == 1:
+            _reject_batch(batch, problem)
+            return
+        for pending in batch:  # what the database does not take takes nothing else with it
+            await _store_batch(connection, [pending])
+
+
+def _resolve_batch(batch: Sequence[PendingWebhook], new: set[tuple[str, str]]) -> None:
+    for pending in batch:
+        key = pending.row.account_id, pending.row.event_id
+        if not pending.is_new.done():  # or who asked has gone
+            pending.is_new.set_result(key in new)
+        new.discard(key)  # the same event twice in one batch is new once
+
+
+def _reject_batch(batch: Sequence[PendingWebhook], problem: BaseException) -> None:
+    log.get_logger(__name__).error("webhooks_not_stored", count=len(batch), problem=type(problem).__name__)
+    for pending in batch:
+        if not pending.is_new.done():
+            pending.is_new.set_exception(WebhookNotStored(type(problem).__name__))

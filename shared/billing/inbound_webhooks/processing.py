@@ -1,0 +1,178 @@
+"""Work through what came: per customer one look at the provider, whatever came and in whatever order.
+
+The inbox is the truth and a notification only a hint: what nobody was told of is found by looking. A worker that dies
+leaves rows whose lease runs out. What fails is tried again, later each time, and is put aside for an operator at last.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing import accounts
+from shared.billing.inbound_webhooks import inbound_webhook_repository as repository
+from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
+from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown
+from shared.billing.sync import customer_sync
+from shared.core import db, live_events, log
+from shared.core.ids import new_id
+
+CHANNEL = "bulkhead_inbox"
+MAX_CONCURRENCY = 8  # customers looked at together by one worker
+POLL_INTERVAL_S = 1.0  # seconds between looks when nobody told us anything
+LEASE = timedelta(seconds=3 * MAX_CALL_S)  # outlives the longest fetch; one that runs out wastes a fetch
+MAX_ATTEMPTS = 8  # of what fails by our own fault
+MAX_WORKER_DEATHS = 2 * MAX_ATTEMPTS  # of workers that had it in hand, before it is put aside
+MAX_PARKED_ATTEMPTS = 14  # of what is about a customer that nobody knows: two days
+MAX_RETRY_DELAY, MAX_PARKED_DELAY = timedelta(minutes=10), timedelta(hours=6)
+MAX_OUTAGE_DELAY = timedelta(seconds=30)  # between two tries of a provider that does not answer
+KEY_REFUSED_ERROR = "The provider no longer takes our key"
+PROVIDER_DOWN_ERROR = "The provider does not answer"
+
+
+async def run(max_concurrency: int = MAX_CONCURRENCY) -> None:
+    """Until cancelled."""
+    tasks: dict[asyncio.Task[None], tuple[str, str]] = {}
+    try:
+        async with _listen_for_webhooks() as wake_event:
+            while True:
+                wake_event.clear()  # before the look, so that what comes during it is seen
+                claims = []
+                if len(tasks) < max_concurrency:
+                    claims = await _claim_webhooks(max_concurrency - len(tasks), tasks.values())
+                tasks |= {
+                    asyncio.create_task(process(claim)): (claim.account_id, claim.customer_id)
+                    for claim in claims
+                }
+                if not claims:
+                    pending_tasks = [asyncio.create_task(wake_event.wait()), *tasks]
+                    await asyncio.wait(
+                        pending_tasks, timeout=POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    pending_tasks[0].cancel()
+                tasks = {task: customer_key for task, customer_key in tasks.items() if not task.done()}
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def drain() -> int:
+    """All that is due now, and no longer. How many customers were looked at."""
+    count = 0
+    while claims := await _claim_webhooks(MAX_CONCURRENCY):
+        await asyncio.gather(*(process(claim) for claim in claims))
+        count += len(claims)
+    return count
+
+
+async def _claim_webhooks(limit: int, busy: Collection[tuple[str, str]] = ()) -> list[WebhookClaim]:
+    try:
+        async with db.transaction() as session:
+            return await repository.claim_webhooks(session, new_id("clm"), limit, LEASE, busy)
+    except Exception as problem:  # whatever it is, the loop has to see the database come back
+        log.get_logger(__name__).error("inbox_unreachable", problem=type(problem).__name__)
+        await asyncio.sleep(POLL_INTERVAL_S)
+        return []
+
+
+async def process(claim: WebhookClaim) -> None:
+    """One customer: looked at and written, or back for another try. Never raises but for cancellation."""
+    logger = log.get_logger(__name__).bind(
+        account_id=claim.account_id, customer_id=claim.customer_id, events=len(claim.event_ids)
+    )
+    if claim.attempts > MAX_WORKER_DEATHS:  # every failure that we survive is counted long before
+        await _release_claim(
+            claim, MAX_RETRY_DELAY, f"{MAX_WORKER_DEATHS} workers died of it", max_attempts=MAX_WORKER_DEATHS
+        )
+        return
+    try:
+        async with db.transaction() as session:
+            tenant_id = await repository.get_customer_tenant_id(session, claim.account_id, claim.customer_id)
+        if not tenant_id:
+            delay = _retry_delay(claim, MAX_PARKED_DELAY)
+            await _release_claim(
+                claim,
+                delay,
+                "No organisation has this customer",
+                max_attempts=MAX_PARKED_ATTEMPTS,
+                is_parked=True,
+            )
+            return
+        await customer_sync.sync_customer(
+            claim.account_id, claim.customer_id, tenant_id, cause="webhook", claim=claim
+        )
+    except KeyRefused:
+        async with db.transaction() as session:
+            await accounts.pause(session, claim.account_id, KEY_REFUSED_ERROR)
+        await _release_claim(claim, timedelta(seconds=30), KEY_REFUSED_ERROR, counts_as_attempt=False)
+        logger.error("account_paused")
+    except ProviderBusy as busy:
+        await _release_claim(
+            claim,
+            timedelta(seconds=busy.retry_after_s),
+            "The provider asked us to wait",
+            counts_as_attempt=False,
+        )
+    except ProviderDown as problem:
+        # As long again as it has waited: no try counts, so there is no number of tries to go by.
+        delay = min(MAX_OUTAGE_DELAY, timedelta(seconds=max(1.0, claim.waited_s)))
+        await _release_claim(claim, delay, f"{PROVIDER_DOWN_ERROR}: {problem}", counts_as_attempt=False)
+    except Exception as problem:
+        request_id = log.report_bug(problem, account_id=claim.account_id, customer_id=claim.customer_id)
+        error, counts_as_attempt = (
+            f"{type(problem).__name__}, see {request_id}",
+            not db.is_connection_error(problem),
+        )
+        await _release_claim(
+            claim, _retry_delay(claim, MAX_RETRY_DELAY), error, counts_as_attempt=counts_as_attempt
+        )
+
+
+async def replay(session: AsyncSession, account_id: str, event_id: str) -> bool:
+    """Put a stored webhook back into the queue; False when it waits there already."""
+    return await repository.replay_webhook(session, account_id, event_id)
+
+
+def _retry_delay(claim: WebhookClaim, max_delay: timedelta) -> timedelta:
+    return min(max_delay, timedelta(seconds=2.0 ** min(claim.attempts, 20)))
+
+
+async def _release_claim(
+    claim: WebhookClaim,
+    delay: timedelta,
+    error: str,
+    *,
+    max_attempts: int = MAX_ATTEMPTS,
+    counts_as_attempt: bool = True,
+    is_parked: bool = False,
+) -> None:
+    """If this fails too, the lease runs out."""
+    try:
+        async with db.transaction() as session:
+            await repository.release_webhooks(
+                session,
+                claim,
+                delay,
+                error,
+                max_attempts=max_attempts,
+                counts_as_attempt=counts_as_attempt,
+                is_parked=is_parked,
+            )
+            await live_events.refresh_pages(session, "*", "webhooks")
+    except Exception as problem:
+        log.report_bug(problem, account_id=claim.account_id, customer_id=claim.customer_id)
+
+
+@asynccontextmanager
+async def _listen_for_webhooks() -> AsyncIterator[asyncio.Event]:
+    """Set whenever something was stored. Without the database it stays silent, and the naps are what is left."""
+    wake_event = asyncio.Event()
+    listening = asyncio.create_task(repository.listen_for_webhooks(CHANNEL, wake_event, POLL_INTERVAL_S))
+    try:
+        yield wake_event
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

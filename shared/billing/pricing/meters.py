@@ -1,0 +1,31 @@
+"""What is sold by use, and by which unit: the provider takes whole cents, and a cent is too much for a single call.
+
+A usage is recorded and reported in these units; whoever counts (`metering`) carries what is left over into the next.
+"""
+
+from typing import NamedTuple
+
+
+class Meter(NamedTuple):
+    title: str
+    plural: str  # what is used
+    per_unit: int  # so many of them are one unit
+
+    @property
+    def unit_text(self) -> str:
+        """As in "$0.10 per 1,000 calls"."""
+        return self.format_units(1)
+
+    def format_units(self, quantity: int) -> str:
+        return f"{quantity * self.per_unit:,} {self.plural}"
+
+    @property
+    def unit_size(self) -> int:
+        """How many calls or events a unit is."""
+        return int(self.unit_text.partition(" ")[0].replace(",", ""))
+
+
+METERS = {
+    "api_calls": Meter("API calls", "calls", 1_000),
+    "usage_events": Meter("Usage events", "events", 1_000),
+}

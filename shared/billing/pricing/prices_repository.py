@@ -1,0 +1,131 @@
+"""SQL of prices, and of where they stand at the provider. Everybody's, and one's own inside a tenant."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing.models import BillingSubscription, Price, ProviderAccount, ProviderPrice
+from shared.entitlements.models import Plan, PlanVersion
+
+OLDEST_FIRST = (col(Price.effective_at), col(Price.id))
+
+
+async def list_prices(session: AsyncSession) -> Sequence[tuple[Price, PlanVersion, Plan]]:
+    """Every price there ever was, also of plans that are retired; the oldest first."""
+    statement = (
+        select(Price, PlanVersion, Plan)
+        .join(PlanVersion, col(PlanVersion.id) == col(Price.plan_version_id))
+        .join(Plan, col(Plan.id) == col(PlanVersion.plan_id))
+        .order_by(*OLDEST_FIRST)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def list_version_prices(session: AsyncSession, version_ids: Iterable[str]) -> Sequence[Price]:
+    statement = select(Price).where(col(Price.plan_version_id).in_(list(version_ids)))
+    return (await session.exec(statement.order_by(*OLDEST_FIRST))).all()
+
+
+async def lock_version(session: AsyncSession, version_id: str) -> tuple[PlanVersion, Plan] | None:
+    """One change of the prices of a version at a time."""
+    version = await session.get(
+        PlanVersion, version_id, with_for_update={"key_share": True}, populate_existing=True
+    )
+    plan = await session.get(Plan, version.plan_id) if version else None
+    return (version, plan) if version is not None and plan is not None else None
+
+
+async def list_published_versions(session: AsyncSession) -> Sequence[tuple[Plan, PlanVersion]]:
+    """What is published, from the least to the most, the newest version of each first."""
+    statement = (
+        select(Plan, PlanVersion)
+        .join(PlanVersion, col(PlanVersion.plan_id) == col(Plan.id))
+        .where(PlanVersion.status == "published")
+        .order_by(col(Plan.kind).desc(), col(Plan.position), col(Plan.id), col(PlanVersion.number).desc())
+    )
+    return (await session.exec(statement)).all()
+
+
+async def add_price(session: AsyncSession, price: Price) -> bool:
+    """False where there is another one of the same part from the same time on. The transaction goes on."""
+    try:
+        async with session.begin_nested():
+            session.add(price)
+            await session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+async def list_external_ids(
+    session: AsyncSession, account_id: str, price_ids: Iterable[str]
+) -> dict[str, str]:
+    statement = (
+        select(ProviderPrice.price_id, ProviderPrice.external_id)
+        .where(
+            ProviderPrice.account_id == account_id,
+            col(ProviderPrice.price_id).in_(list(price_ids)),
+            ProviderPrice.external_id != "",
+        )
+        .order_by(ProviderPrice.price_id)
+    )
+    return dict((await session.exec(statement)).all())
+
+
+async def list_provider_prices(session: AsyncSession) -> Sequence[ProviderPrice]:
+    order = (col(ProviderPrice.price_id), col(ProviderPrice.account_id))
+    return (await session.exec(select(ProviderPrice).order_by(*order))).all()
+
+
+async def get_provider_prices_by_id(session: AsyncSession, account_id: str) -> dict[str, ProviderPrice]:
+    statement = select(ProviderPrice).where(ProviderPrice.account_id == account_id)
+    statement = statement.order_by(ProviderPrice.price_id)
+    return {row.price_id: row for row in await session.exec(statement)}
+
+
+async def save_pushed_price(
+    session: AsyncSession, account_id: str, price_id: str, external_id: str, at: datetime
+) -> None:
+    """What was pushed is there as it should be."""
+    await _upsert(session, account_id, price_id, {"external_id": external_id, "pushed_at": at, "drift": {}})
+
+
+async def save_comparison(
+    session: AsyncSession, account_id: str, price_id: str, drift: dict[str, list[str]], at: datetime
+) -> None:
+    await _upsert(session, account_id, price_id, {"drift": drift, "checked_at": at})
+
+
+async def _upsert(session: AsyncSession, account_id: str, price_id: str, values: dict[str, Any]) -> None:
+    statement = insert(ProviderPrice).values(account_id=account_id, price_id=price_id, **values)
+    connection = await session.connection()
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["account_id", "price_id"], set_=values)
+    )
+
+
+async def list_all_customers(session: AsyncSession) -> Sequence[tuple[str, str, str]]:
+    """Account, customer and tenant of everybody who ever came to pay."""
+    statement = sa.text("select account, customer, tenant from customers_unseen('infinity', null)")
+    connection = await session.connection()
+    return [(row[0], row[1], row[2]) for row in await connection.execute(statement)]
+
+
+async def list_active_account_ids(session: AsyncSession) -> Sequence[str]:
+    """Those that are not paused."""
+    statement = select(ProviderAccount.id).where(col(ProviderAccount.paused_at).is_(None))
+    return (await session.exec(statement.order_by(col(ProviderAccount.id)))).all()
+
+
+async def list_subscribed_price_ids(session: AsyncSession, customer_id: str) -> set[str]:
+    """Ids of the prices in a customer's subscriptions, as last seen. In its tenant."""
+    statement = select(BillingSubscription.state).where(
+        BillingSubscription.customer_id == customer_id, col(BillingSubscription.absent_at).is_(None)
+    )
+    return {line["price_id"] for state in await session.exec(statement) for line in state["lines"]}

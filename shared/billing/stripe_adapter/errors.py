@@ -1,0 +1,69 @@
+"""What Stripe's errors mean to us. Nothing of the SDK leaves a verb that is `answered`."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import stripe
+
+from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
+from shared.billing.stripe_adapter.transport import read_retry_after
+from shared.core import log
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def translate_stripe_errors(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """In LONGEST_CALL_S, or not at all; every page and every further try included."""
+
+    @wraps(verb)
+    async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            async with asyncio.timeout(MAX_CALL_S):
+                return await verb(*args, **kwargs)
+        except TimeoutError:
+            raise ProviderDown("took too long") from None
+        except stripe.StripeError as problem:
+            raise _to_provider_error(problem, verb.__name__) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+            # Something between us and them that answers in another shape: even the SDK stumbles over it.
+            log.get_logger(__name__).error("stripe_answer_unreadable", verb=verb.__name__, exc_info=problem)
+            raise ProviderDown("answered in a way that nobody understands") from None
+
+    return bounded
+
+
+def is_missing(problem: stripe.StripeError) -> bool:
+    return problem.code == "resource_missing"
+
+
+def is_duplicate_usage(problem: stripe.StripeError) -> bool:
+    """Usage under an identifier that they have: Stripe says so in a sentence only."""
+    return "already exists with identifier" in (problem.user_message or "")
+
+
+def is_duplicate_object(problem: stripe.StripeError) -> bool:
+    return problem.code == "resource_already_exists"
+
+
+def _to_provider_error(problem: stripe.StripeError, verb: str) -> Exception:
+    status, message = problem.http_status, problem.user_message or "It was refused."
+    log.get_logger(__name__).warning(
+        "stripe_error",
+        verb=verb,
+        kind=type(problem).__name__,
+        status=status,
+        reason=problem.code,
+        said=message,
+        stripe_request=problem.request_id,
+    )
+    if isinstance(problem, stripe.RateLimitError):
+        return ProviderBusy(read_retry_after(problem.headers or {}) or 1.0)
+    if status in (401, 403):
+        return KeyRefused(message)
+    # 409: another request holds the object. 501 is only ever the stand-in's, and waiting does not help.
+    if status is None or status == 409 or (status >= 500 and status != 501) or status < 400:
+        return ProviderDown(message)
+    return ProviderRefused(message, problem.code or "")

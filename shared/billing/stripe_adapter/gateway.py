@@ -1,0 +1,352 @@
+"""Stripe behind `provider.Provider`: our verbs as its calls. Its shapes, errors and pace are in the files beside.
+
+Every write carries an idempotency key of the caller's, so that a try after a crash is the same try.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import stripe
+
+from shared.billing.provider import (
+    CanceledAddon,
+    ChangePreview,
+    CheckoutOrder,
+    CustomerState,
+    OrderLine,
+    PriceTag,
+    Provider,
+    ProviderRefused,
+    RemotePrice,
+)
+from shared.billing.stripe_adapter import mapping, prices, subscription_items
+from shared.billing.stripe_adapter.errors import is_duplicate_usage, is_missing, translate_stripe_errors
+from shared.billing.stripe_adapter.rate_limit import CircuitBreaker, RateLimiter
+from shared.billing.stripe_adapter.transport import StripeTransport
+
+PAGE_SIZE = 100  # the most that Stripe gives at once; also how many invoices are kept
+TENANT_KEY = "tenant_id"  # in a customer's metadata
+CHANGE_KEY = "bulkhead_change"  # in a subscription's: the key of the last change
+ADJUSTMENT_KEY = (
+    "bulkhead_adjustment"  # in an entry of the balance's and a credit note's: the key it was asked for with
+)
+TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
+
+
+class StripeGateway:
+    """One account of Stripe's, or of a stand-in at `base`: all four of the SDK's addresses move together."""
+
+    def __init__(self, key: str, base: str | None = None) -> None:
+        if base is not None and not key.startswith(TEST_KEY_PREFIXES):
+            raise ValueError("a live key must not be shown to a stand-in")
+        self._transport = StripeTransport(RateLimiter(_hash_key(key)), CircuitBreaker())
+        self._client = stripe.StripeClient(
+            key,
+            base_addresses={"api": base, "connect": base, "files": base, "meter_events": base}
+            if base
+            else None,
+            http_client=self._transport,
+            max_network_retries=2,
+        )
+        self._v1 = self._client.v1
+
+    async def close(self) -> None:
+        await self._transport.close_async()
+
+    @translate_stripe_errors
+    async def get_account_id(self) -> str:
+        return (await self._v1.accounts.retrieve_current_async()).id
+
+    @translate_stripe_errors
+    async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
+        """A key is remembered for a day or so. Later it is found by its mail: lists, unlike Search, are never late."""
+        customers = await self._v1.customers.list_async({"email": email, "limit": PAGE_SIZE})
+        async for customer in customers.auto_paging_iter():
+            if (customer.to_dict().get("metadata") or {}).get(TENANT_KEY) == tenant_id:
+                return customer.id
+        # Name and mail may differ between two tries; under one key nothing may.
+        new_customer = await self._v1.customers.create_async(
+            {"metadata": {TENANT_KEY: tenant_id}}, {"idempotency_key": key}
+        )
+        await self._v1.customers.update_async(new_customer.id, {"name": name, "email": email})
+        return new_customer.id
+
+    @translate_stripe_errors
+    async def fetch_customer(self, customer_id: str) -> CustomerState:
+        customer = await self._fetch_customer(customer_id)
+        try:
+            subscriptions = await self._list_subscriptions(customer_id)
+            invoices = await self._list_invoices(customer_id)
+        except stripe.InvalidRequestError:
+            if not customer.get("deleted"):  # of whom lists may know nothing any more
+                raise
+            subscriptions, invoices = [], []
+        return mapping.to_customer_state(customer, subscriptions, invoices)
+
+    @translate_stripe_errors
+    async def create_checkout(self, order: CheckoutOrder) -> str:
+        about = dict(order.metadata)
+        params: stripe.params.checkout.SessionCreateParams = {
+            "mode": "subscription",
+            "customer": order.customer_id,
+            "client_reference_id": about.get(TENANT_KEY, order.customer_id),
+            "line_items": [
+                {"price": line.external_price_id}
+                if line.quantity is None
+                else {"price": line.external_price_id, "quantity": line.quantity}
+                for line in order.lines
+            ],
+            "metadata": about,
+            "subscription_data": {"metadata": about},
+            "success_url": order.return_url,
+            "cancel_url": order.cancel_url,
+        }
+        if order.trial_days:
+            params["payment_method_collection"] = "if_required"
+            params["subscription_data"] |= {
+                "trial_period_days": order.trial_days,
+                "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
+            }
+        session = await self._v1.checkout.sessions.create_async(params, {"idempotency_key": order.key})
+        if not session.url:
+            raise ProviderRefused("This order was paid or given up. Start again.", "session_over")
+        return session.url
+
+    @translate_stripe_errors
+    async def create_portal(self, customer_id: str, return_url: str) -> str:
+        session = await self._v1.billing_portal.sessions.create_async(
+            {"customer": customer_id, "return_url": return_url}
+        )
+        return session.url
+
+    @translate_stripe_errors
+    async def preview_change(
+        self,
+        customer_id: str,
+        subscription_id: str,
+        lines: Sequence[OrderLine],
+        as_of: datetime | None = None,
+    ) -> ChangePreview:
+        items = await self._list_items(subscription_id)
+        details: stripe.params.InvoiceCreatePreviewParamsSubscriptionDetails = {
+            "items": subscription_items.build_item_updates(items, lines),
+            "proration_behavior": "create_prorations",
+        }
+        if as_of is not None:
+            details["proration_date"] = int(as_of.timestamp())
+        invoice = await self._v1.invoices.create_preview_async(
+            {"customer": customer_id, "subscription": subscription_id, "subscription_details": details}
+        )
+        return mapping.to_preview(invoice.to_dict(), items, datetime.now(UTC))
+
+    @translate_stripe_errors
+    async def change_subscription(
+        self,
+        subscription_id: str,
+        lines: Sequence[OrderLine],
+        *,
+        as_of: datetime | None,
+        prorate: bool,
+        canceled_addons: Sequence[CanceledAddon] = (),
+        key: str,
+    ) -> None:
+        """The difference depends on what is there, and under one idempotency key nothing may differ: the key is kept."""
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        metadata = subscription.to_dict().get("metadata") or {}
+        if metadata.get(CHANGE_KEY) == key:
+            return
+        params: stripe.params.SubscriptionUpdateParams = {
+            "items": subscription_items.build_item_updates(await self._list_items(subscription_id), lines),
+            "metadata": mapping.to_canceled_addon_metadata(canceled_addons, metadata) | {CHANGE_KEY: key},
+            "proration_behavior": "create_prorations" if prorate else "none",
+        }
+        if prorate and as_of is not None:
+            params["proration_date"] = int(as_of.timestamp())
+        await self._v1.subscriptions.update_async(subscription_id, params, {"idempotency_key": key})
+
+    @translate_stripe_errors
+    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
+        if at_period_end:
+            await self._v1.subscriptions.update_async(
+                subscription_id, {"cancel_at_period_end": True}, {"idempotency_key": key}
+            )
+            return
+        try:
+            await self._v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
+        except stripe.InvalidRequestError:
+            subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+            if subscription.ended_at is None:  # else it had ended already
+                raise
+
+    @translate_stripe_errors
+    async def resume_subscription(self, subscription_id: str, key: str) -> None:
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        options: stripe.RequestOptions = {"idempotency_key": key}
+        if subscription.status == "paused":
+            # Their default makes a bill that nobody tries to collect, and a day later it stays paused.
+            await self._v1.subscriptions.resume_async(
+                subscription_id, {"payment_behavior": "resume_on_payment_success"}, options
+            )
+        elif subscription.cancel_at_period_end:
+            await self._v1.subscriptions.update_async(
+                subscription_id, {"cancel_at_period_end": False}, options
+            )
+        elif subscription.cancel_at is not None:
+            await self._v1.subscriptions.update_async(subscription_id, {"cancel_at": ""}, options)
+
+    @translate_stripe_errors
+    async def push_price(self, tag: PriceTag) -> str:
+        return await prices.push_price(self._client, tag)
+
+    @translate_stripe_errors
+    async def read_price(self, tag: PriceTag) -> RemotePrice:
+        return await prices.read_price(self._client, tag)
+
+    @translate_stripe_errors
+    async def add_credit(
+        self, customer_id: str, amount: int, currency: str, description: str, key: str
+    ) -> str:
+        """A key is remembered for a day or so, and who asks may come back later: it stands beside the money, too."""
+        entries = self._v1.customers.balance_transactions
+        if existing_id := await _find_by_key(
+            key, await entries.list_async(customer_id, {"limit": PAGE_SIZE})
+        ):
+            return existing_id
+        entry = await entries.create_async(
+            customer_id,
+            {
+                "amount": -amount,  # theirs is what is owed
+                "currency": currency,
+                "description": description,
+                "metadata": {ADJUSTMENT_KEY: key},
+            },
+            {"idempotency_key": key},
+        )
+        return entry.id
+
+    @translate_stripe_errors
+    async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
+        """By a credit note, so that the invoice and the books show it too. Found again as a credit is."""
+        notes = self._v1.credit_notes
+        if existing_id := await _find_by_key(
+            key, await notes.list_async({"invoice": invoice_id, "limit": PAGE_SIZE})
+        ):
+            return existing_id
+        note = await notes.create_async(
+            {
+                "invoice": invoice_id,
+                "amount": amount,
+                "refund_amount": amount,
+                "metadata": {ADJUSTMENT_KEY: key},
+            },
+            {"idempotency_key": key},
+        )
+        return note.id
+
+    @translate_stripe_errors
+    async def report_usage(
+        self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
+    ) -> None:
+        try:
+            await self._v1.billing.meter_events.create_async(
+                {
+                    "event_name": meter,
+                    "identifier": identifier,
+                    "payload": {"stripe_customer_id": customer_id, "value": str(quantity)},
+                    "timestamp": int(at.timestamp()),
+                },
+                {"idempotency_key": f"usage:{identifier}"},
+            )
+        except stripe.InvalidRequestError as problem:
+            if not is_duplicate_usage(problem):
+                raise
+
+    async def _fetch_customer(self, customer_id: str) -> dict[str, Any]:
+        try:
+            customer = await self._v1.customers.retrieve_async(
+                customer_id, {"expand": ["invoice_settings.default_payment_method"]}
+            )
+        except stripe.InvalidRequestError as problem:
+            if is_missing(problem):
+                raise
+            customer = await self._v1.customers.retrieve_async(
+                customer_id
+            )  # of a deleted one nothing expands
+        return customer.to_dict()
+
+    async def _list_subscriptions(self, customer_id: str) -> list[dict[str, Any]]:
+        page = await self._v1.subscriptions.list_async(
+            {
+                "customer": customer_id,
+                "status": "all",
+                "limit": PAGE_SIZE,
+                "expand": ["data.default_payment_method"],
+            }
+        )
+        subscriptions = [subscription.to_dict() async for subscription in page.auto_paging_iter()]
+        for subscription in subscriptions:
+            if _is_truncated(subscription.get("items")):
+                subscription["items"] = await self._list_items(subscription["id"])
+        return subscriptions
+
+    async def _list_invoices(self, customer_id: str) -> list[dict[str, Any]]:
+        """The newest, and whichever of the older ones are still open."""
+        newest = await self._v1.invoices.list_async({"customer": customer_id, "limit": PAGE_SIZE})
+        invoices = {invoice.id: invoice.to_dict() for invoice in newest.data}
+        if newest.has_more:
+            unpaid = await self._v1.invoices.list_async(
+                {"customer": customer_id, "status": "open", "limit": PAGE_SIZE}
+            )
+            invoices |= {invoice.id: invoice.to_dict() async for invoice in unpaid.auto_paging_iter()}
+        for invoice in invoices.values():
+            if _is_truncated(invoice.get("lines")):
+                lines = await self._v1.invoices.line_items.list_async(invoice["id"], {"limit": PAGE_SIZE})
+                invoice["lines"] = [each.to_dict() async for each in lines.auto_paging_iter()]
+        return list(invoices.values())
+
+    async def _list_items(self, subscription_id: str) -> list[dict[str, Any]]:
+        page = await self._v1.subscription_items.list_async(
+            {"subscription": subscription_id, "limit": PAGE_SIZE}
+        )
+        return [item.to_dict() async for item in page.auto_paging_iter()]
+
+
+async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str:
+    """Id of the one that was made for this key; "" where there is none."""
+    async for record in page.auto_paging_iter():
+        if (record.to_dict().get("metadata") or {}).get(ADJUSTMENT_KEY) == key:
+            return str(record.id)
+    return ""
+
+
+def _is_truncated(inner: Any) -> bool:
+    """Of a list inside of an object only the first ten are shown."""
+    return bool((inner or {}).get("has_more"))
+
+
+def _hash_key(key: str) -> str:
+    """For a store that should not learn the key."""
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+_GATEWAYS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str | None], StripeGateway]] = (
+    WeakKeyDictionary()  # connections belong to the loop that opened them
+)
+
+
+def get_gateway(key: str, base: str | None = None) -> Provider:
+    """The one of this account in this process: its pace and its circuit are shared by all who ask."""
+    gateways = _GATEWAYS.setdefault(asyncio.get_running_loop(), {})
+    if (key, base) not in gateways:
+        gateways[key, base] = StripeGateway(key, base)
+    return gateways[key, base]
+
+
+async def close_gateways() -> None:
+    """All connections of this loop. What asks afterwards opens new ones."""
+    for gateway in _GATEWAYS.pop(asyncio.get_running_loop(), {}).values():
+        await gateway.close()

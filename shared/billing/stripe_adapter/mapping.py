@@ -1,0 +1,244 @@
+"""From Stripe's objects, as plain dictionaries, to ours. The only place that knows where a field lives.
+
+Two generations of the API are read: periods on the items and what an invoice belongs to in `parent` (since 2025-03-31),
+and both on top as before. A word that nobody here knows passes through; what is null or absent is as good as not said.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.billing.provider import (
+    AfterTrial,
+    CanceledAddon,
+    ChangePreview,
+    CustomerState,
+    Invoice,
+    InvoiceLine,
+    Subscription,
+    SubscriptionItem,
+)
+
+Raw = Mapping[str, Any]
+PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
+CANCELED_ADDON_PREFIX = "kept."  # and our price's id, in a subscription's metadata: "<quantity>:<unix time>"
+AFTER_TRIAL: dict[str, AfterTrial] = {"cancel": "cancel", "pause": "pause", "create_invoice": "invoice"}
+SEND_INVOICE = "send_invoice"  # way of collecting: they get a bill and some days, and nobody charges a card
+CARD_BRANDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
+
+
+def to_customer_state(customer: Raw, subscriptions: Iterable[Raw], invoices: Iterable[Raw]) -> CustomerState:
+    raw_invoices, raw_subscriptions = list(invoices), list(subscriptions)
+    raw_subscriptions.sort(key=lambda raw: (raw.get("created") or 0, raw["id"]))
+    default_method = _get_path(customer, "invoice_settings", "default_payment_method") or customer.get(
+        "default_source"
+    )
+    methods = [default_method, *(raw.get("default_payment_method") for raw in reversed(raw_subscriptions))]
+    return CustomerState(
+        customer["id"],
+        deleted=bool(customer.get("deleted")),
+        method=next(
+            (_describe_payment_method(method) for method in methods if isinstance(method, Mapping)), ""
+        ),
+        balance=customer.get("balance") or 0,
+        currency=customer.get("currency") or "",
+        subscriptions=tuple(
+            to_subscription(raw, raw_invoices, pays=bool(default_method)) for raw in raw_subscriptions
+        ),
+        invoices=tuple(to_invoice(raw) for raw in raw_invoices),
+    )
+
+
+def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) -> Subscription:
+    """`pays`: the customer has a way to pay, whatever the subscription says."""
+    lines = tuple(_to_item(item, raw) for item in _get_data(raw.get("items")))
+    cancel_at = to_datetime(raw.get("cancel_at"))
+    if cancel_at is None and raw.get("cancel_at_period_end"):
+        cancel_at = max((line.ends_at for line in lines if line.ends_at), default=None)
+    return Subscription(
+        id=raw["id"],
+        status=str(raw.get("status") or ""),
+        created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
+        lines=lines,
+        kept=_to_canceled_addons(raw.get("metadata") or {}),
+        trial_ends_at=to_datetime(raw.get("trial_end")),
+        after_trial=AFTER_TRIAL.get(
+            _get_path(raw, "trial_settings", "end_behavior", "missing_payment_method") or "", "invoice"
+        ),
+        pays=pays
+        or bool(raw.get("default_payment_method") or raw.get("default_source"))
+        or raw.get("collection_method") == SEND_INVOICE,
+        cancel_at=cancel_at,
+        ended_at=to_datetime(raw.get("ended_at")),
+        failed_since=min(
+            (
+                _get_due_time(raw_invoice)
+                for raw_invoice in invoices
+                if _has_failed(raw_invoice) and get_subscription_id(raw_invoice) == raw["id"]
+            ),
+            default=None,
+        ),
+        currency=raw.get("currency") or "",
+    )
+
+
+def to_invoice(raw: Raw) -> Invoice:
+    lines = tuple(to_invoice_line(raw_line) for raw_line in _get_data(raw.get("lines")))
+    # An invoice's own period is the one before; of its lines the last one to end is what it is for.
+    periods = [(line.ends_at, line.starts_at) for line in lines if line.ends_at and line.starts_at]
+    default_period = (to_datetime(raw.get("period_end")), to_datetime(raw.get("period_start")))
+    ends_at, starts_at = max(periods, default=default_period)
+    return Invoice(
+        id=raw["id"],
+        number=raw.get("number") or "",
+        status=raw.get("status") or "draft",
+        currency=raw.get("currency") or "",
+        total=raw.get("total") or 0,
+        due=raw.get("amount_remaining") or 0,
+        paid=raw.get("amount_paid") or 0,
+        attempts=raw.get("attempt_count") or 0,
+        next_attempt_at=to_datetime(raw.get("next_payment_attempt")),
+        created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
+        starts_at=starts_at,
+        ends_at=ends_at,
+        page_url=raw.get("hosted_invoice_url") or "",
+        pdf_url=raw.get("invoice_pdf") or "",
+        subscription_id=get_subscription_id(raw),
+        lines=lines,
+    )
+
+
+def to_preview(raw: Raw, items: Iterable[Raw], now: datetime) -> ChangePreview:
+    """`items`: of the subscription. Their clock may not be ours: what they counted from is in what they counted.
+
+    What an earlier change added, and no invoice has charged yet, is shown too; it began before this one.
+    """
+    preview_invoice = to_invoice(raw)
+    proration_starts = [line.starts_at for line in preview_invoice.lines if line.proration and line.starts_at]
+    proration_date = to_datetime(
+        _get_path(raw, "parent", "subscription_details", "subscription_proration_date")
+    )
+    as_of = proration_date or max(proration_starts, default=None) or _clamp_to_period(now, items)
+    return ChangePreview(preview_invoice.currency, raw.get("amount_due") or 0, preview_invoice.lines, as_of)
+
+
+def to_invoice_line(raw: Raw) -> InvoiceLine:
+    parent = raw.get("parent") or {}
+    detail = parent.get("subscription_item_details") or parent.get("invoice_item_details") or raw
+    return InvoiceLine(
+        said=raw.get("description") or "",
+        amount=raw.get("amount") or 0,
+        quantity=raw.get("quantity"),
+        starts_at=to_datetime(_get_path(raw, "period", "start")),
+        ends_at=to_datetime(_get_path(raw, "period", "end")),
+        proration=bool(detail.get("proration")),
+    )
+
+
+def get_subscription_id(invoice: Raw) -> str:
+    """ "" for a bill that belongs to none."""
+    return get_object_id(
+        _get_path(invoice, "parent", "subscription_details", "subscription") or invoice.get("subscription")
+    )
+
+
+def get_object_id(value: Any) -> str:
+    """Of an object that may be shown as its id, whole, or not at all."""
+    return str(value.get("id") or "") if isinstance(value, Mapping) else str(value or "")
+
+
+def to_datetime(seconds: Any) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) and seconds else None
+
+
+def to_canceled_addon_metadata(addons: Iterable[CanceledAddon], metadata: Raw) -> dict[str, str]:
+    """What to write for `kept`; an empty text takes a key away."""
+    removed_keys = {key: "" for key in metadata if key.startswith(CANCELED_ADDON_PREFIX)}
+    return removed_keys | {
+        f"{CANCELED_ADDON_PREFIX}{addon.price_id}": f"{addon.quantity}:{int(addon.until.timestamp())}"
+        for addon in addons
+    }
+
+
+def _to_item(item: Raw, raw_subscription: Raw) -> SubscriptionItem:
+    price = item.get("price") or {}
+    metered = _get_path(price, "recurring", "usage_type") == "metered"
+    return SubscriptionItem(
+        id=get_object_id(item),
+        price_id=str(_get_path(price, "metadata", PRICE_ID_KEY) or ""),
+        external_price_id=get_object_id(price),
+        quantity=0 if metered else item.get("quantity") or 0,
+        starts_at=to_datetime(
+            item.get("current_period_start") or raw_subscription.get("current_period_start")
+        ),
+        ends_at=to_datetime(item.get("current_period_end") or raw_subscription.get("current_period_end")),
+    )
+
+
+def _clamp_to_period(at: datetime, items: Iterable[Raw]) -> datetime:
+    """The time in the current period that is nearest to it."""
+    for item in items:
+        starts, ends = (
+            to_datetime(item.get("current_period_start")),
+            to_datetime(item.get("current_period_end")),
+        )
+        if starts and ends:
+            at = max(starts, min(at, ends - timedelta(seconds=1)))
+    return at.replace(microsecond=0)
+
+
+def _to_canceled_addons(metadata: Raw) -> tuple[CanceledAddon, ...]:
+    addons = []
+    for key, value in sorted(metadata.items()):
+        quantity, _, until = str(value).partition(":")
+        if (
+            key.startswith(CANCELED_ADDON_PREFIX) and quantity.isdecimal() and until.isdecimal()
+        ):  # people may write there too
+            addons.append(
+                CanceledAddon(
+                    key.removeprefix(CANCELED_ADDON_PREFIX),
+                    int(quantity),
+                    datetime.fromtimestamp(int(until), UTC),
+                )
+            )
+    return tuple(addons)
+
+
+def _has_failed(invoice: Raw) -> bool:
+    """Of one that is paid by bill nobody tries anything: it has a day until when, and is asked about where that passed."""
+    tried = invoice.get("attempted") or invoice.get("attempt_count") or _is_paid_by_invoice(invoice)
+    return invoice.get("status") == "open" and bool(tried)
+
+
+def _is_paid_by_invoice(invoice: Raw) -> bool:
+    return invoice.get("collection_method") == SEND_INVOICE and bool(invoice.get("due_date"))
+
+
+def _get_due_time(invoice: Raw) -> datetime:
+    if _is_paid_by_invoice(invoice):
+        return datetime.fromtimestamp(invoice["due_date"], UTC)
+    at = _get_path(invoice, "status_transitions", "finalized_at") or invoice.get("created") or 0
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _describe_payment_method(raw: Raw) -> str:
+    """As people call it: "Visa ending in 4242"."""
+    kind = str(raw.get("type") or raw.get("object") or "")
+    detail = raw.get(kind) or raw
+    brand = str(detail.get("display_brand") or detail.get("brand") or "")
+    name = CARD_BRANDS.get(brand, brand.replace("_", " ").title()) or str(
+        detail.get("bank_name") or kind.replace("_", " ").capitalize()
+    )
+    last = detail.get("last4")
+    return f"{name} ending in {last}" if last else name
+
+
+def _get_data(value: Any) -> Iterable[Raw]:
+    """Of a list object, or of a list."""
+    return (value.get("data") or []) if isinstance(value, Mapping) else value or []
+
+
+def _get_path(raw: Any, *path: str) -> Any:
+    for key in path:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw

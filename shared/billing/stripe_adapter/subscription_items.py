@@ -1,0 +1,42 @@
+"""From the items a subscription has to the lines it is to have: what to say to Stripe."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+from shared.billing.provider import OrderLine
+
+Raw = Mapping[str, Any]
+
+
+class ItemUpdate(TypedDict):
+    id: NotRequired[str]
+    price: NotRequired[str]
+    quantity: NotRequired[int]
+    deleted: NotRequired[bool]
+
+
+def build_item_updates(items: Sequence[Raw], lines: Sequence[OrderLine]) -> list[Any]:
+    """Nothing for what stays. A price that is replaced keeps its item: only so does Stripe see a change of interval."""
+    open_items = {item["price"]["id"]: item for item in items}
+    updates: list[ItemUpdate] = []
+    new_lines = []
+    for line in lines:
+        item = open_items.pop(line.external_price_id, None)
+        if item is None:
+            new_lines.append(line)
+        elif line.quantity is not None and line.quantity != item.get("quantity"):
+            updates.append({"id": item["id"], "quantity": line.quantity})
+    for line in new_lines:
+        update: ItemUpdate = {"price": line.external_price_id}
+        if line.quantity is not None:
+            update["quantity"] = line.quantity
+        for price, item in open_items.items():
+            if _is_metered(item) == (line.quantity is None):
+                update["id"] = open_items.pop(price)["id"]
+                break
+        updates.append(update)
+    return [*updates, *({"id": item["id"], "deleted": True} for item in open_items.values())]
+
+
+def _is_metered(item: Raw) -> bool:
+    return bool((item["price"].get("recurring") or {}).get("usage_type") == "metered")

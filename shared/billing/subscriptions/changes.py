@@ -1,0 +1,324 @@
+"""Changing a subscription: what it would cost, and then exactly that.
+
+What is looked at and what is confirmed are the same order: it holds for a while, for the subscription as it was, and
+the provider counts from the time that it was shown for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.billing import provider_errors, provider_registry
+from shared.billing.models import PLATFORM, Price
+from shared.billing.pricing import prices, prices_repository
+from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine
+from shared.billing.subscriptions import checkout, subscriptions
+from shared.billing.subscriptions.subscriptions import PlanSubscription
+from shared.core import rate_limits
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.rate_limits import RateLimit
+from shared.entitlements import assignments
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.tenancy import tenants
+
+QUOTE_LIFETIME = timedelta(minutes=15)  # as long as a preview may be confirmed
+MAX_ADDONS = 100
+QUOTE_OUTDATED = "preview_stale"
+STATUS_OBSTACLES = {  # why a subscription in another state is not changed
+    "past_due": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
+    "unpaid": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
+    "paused": ("The subscription is paused.", "Add a payment method and resume it first."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """What is to become different; what is left out stays."""
+
+    version_id: str = ""  # of a plan
+    period: str = ""
+    seats: int | None = None
+    addon_id: str = ""  # version of an add-on, and how many there are to be
+    addon_quantity: int = 0
+
+    def with_seats(self, seats: int) -> "ChangeRequest":
+        """The same for another number of seats."""
+        return ChangeRequest(self.version_id, self.period, seats, self.addon_id, self.addon_quantity)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """`lines`: all of the subscription as it becomes. `base`: what it was worked out from."""
+
+    tenant_id: str
+    customer_id: str
+    subscription_id: str
+    request: ChangeRequest
+    after: Mapping[str, object]  # for the trail
+    before: Mapping[str, object]
+    lines: tuple[OrderLine, ...]
+    canceled_addons: tuple[CanceledAddon, ...]
+    prorate: bool
+    fingerprint: str
+    new_amount: int  # every period from then on, without what is metered
+    old_amount: int
+    period: str
+    starts_new_period: bool  # another period: it begins today and is paid at once
+    renews_at: datetime | None
+    has_metered: bool
+    seats: int | None
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A change with its price, as shown to somebody at a time."""
+
+    change: PlannedChange
+    preview: ChangePreview
+    quoted_at: datetime
+
+
+async def plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange:
+    """What it would be. Raises Invalid, NotFound, Conflict for what is not possible now."""
+    policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    return await _plan_change(ctx, change_request)
+
+
+async def quote_change(change: PlannedChange) -> Quote:
+    """Asks the provider. Outside of every transaction. Raises Conflict."""
+    at = now()
+    if not change.prorate:
+        return Quote(change, ChangePreview(change.currency, 0, (), at), at)
+    async with provider_errors.translate_provider_errors():
+        change_preview = await (await provider_registry.get(PLATFORM)).preview_change(
+            change.customer_id, change.subscription_id, change.lines
+        )
+    return Quote(change, change_preview, at)
+
+
+async def prepare(ctx: Ctx, quote: Quote) -> Quote:
+    """The same once more, under the lock. Raises Conflict, with the reason `STALE` where it has to be shown anew."""
+    policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    change = quote.change
+    if change.tenant_id != ctx.tenant_id:
+        raise NotFound("There is no such change.", "Reload the page.")
+    await tenants.lock(ctx)
+    current_change = await _plan_change(ctx, change.request)
+    if (
+        current_change.fingerprint != change.fingerprint
+        or current_change.lines != change.lines
+        or current_change.canceled_addons != change.canceled_addons
+    ):
+        raise Conflict(
+            "The subscription or its price has changed since.", "Look at the new sum.", reason=QUOTE_OUTDATED
+        )
+    if now() - quote.quoted_at > QUOTE_LIFETIME:
+        raise Conflict("This sum is no longer fresh.", "Look at the new one.", reason=QUOTE_OUTDATED)
+    audit_log.record(
+        ctx,
+        "billing.change_asked",
+        change.subscription_id,
+        before=dict(change.before),
+        after=dict(change.after),
+    )
+    return quote
+
+
+async def submit(quote: Quote) -> bool:
+    """Whether the page shows it at once. Outside of every transaction. Raises Conflict."""
+    change = quote.change
+    lines = [[line.price_id, line.quantity] for line in change.lines]
+    canceled_addons = [
+        [addon.price_id, addon.quantity, addon.until.isoformat()] for addon in change.canceled_addons
+    ]
+    digest = subscriptions.short_hash(
+        change.subscription_id, change.fingerprint, lines, canceled_addons, quote.preview.as_of.isoformat()
+    )
+    async with provider_errors.translate_provider_errors():
+        await (await provider_registry.get(PLATFORM)).change_subscription(
+            change.subscription_id,
+            change.lines,
+            as_of=quote.preview.as_of if change.prorate else None,
+            prorate=change.prorate,
+            canceled_addons=change.canceled_addons,
+            key=f"change-{digest}",
+        )
+    return await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
+
+
+async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange:
+    subscription = await _require_changeable(ctx)
+    offer = subscription.offer
+    if offer is None or len(subscription.order_lines) < len(subscription.snapshot.lines):
+        raise Conflict("This subscription was made by hand.", "Write to support to change it.")
+    _, catalogue = await assignments.get_snapshot(ctx)
+    current_capacity = subscriptions.get_seat_capacity(
+        offer, subscription.seats, subscription.addons, catalogue
+    )
+    target_offer = (
+        checkout.get_offer_on_sale(ctx, catalogue, change_request.version_id)
+        if change_request.version_id
+        else offer
+    )
+    period = change_request.period or subscription.period
+    is_same_plan = (target_offer.id, period) == (offer.id, subscription.period)
+    requested_seats = change_request.seats if change_request.seats is not None else subscription.seats
+    bought_seats = await checkout.check_seats(
+        ctx, target_offer, period, requested_seats if requested_seats is not None else 1
+    )
+    addons = _get_addon_quantities(subscription, change_request, catalogue)
+    capacity = subscriptions.get_seat_capacity(target_offer, bought_seats, addons, catalogue)
+    if (
+        obstacle := await subscriptions.find_seat_obstacle(ctx, target_offer, capacity, current_capacity)
+    ) is not None:
+        raise Conflict(*obstacle)
+    new_lines = await prices.build_order_lines(
+        ctx.session, PLATFORM, target_offer.id, period, seats=bought_seats or 1, addons=addons
+    )
+    prices_by_id = {
+        price.id: price
+        for price in await prices_repository.list_version_prices(
+            ctx.session, {target_offer.id, offer.id, *addons, *subscription.addons}
+        )
+    }
+    lines = (
+        _keep_agreed_prices(new_lines, subscription, prices_by_id)
+        if period == subscription.period
+        else new_lines
+    )
+    canceled_addons, is_free = _get_canceled_addons(subscription, change_request, prices_by_id)
+    if sorted(map(str, lines)) == sorted(map(str, subscription.order_lines)):
+        raise Conflict("This is what you have.", "Choose something else.")
+    return PlannedChange(
+        ctx.tenant_id,
+        subscription.customer_id,
+        subscription.id,
+        change_request,
+        _describe(target_offer, period, bought_seats, addons, catalogue),
+        _describe(offer, subscription.period, subscription.seats, subscription.addons, catalogue),
+        lines,
+        canceled_addons,
+        prorate=not (
+            change_request.addon_id
+            and (
+                change_request.addon_quantity < subscription.addons.get(change_request.addon_id, 0) or is_free
+            )
+        ),
+        fingerprint=subscription.fingerprint(),
+        new_amount=subscriptions.sum_recurring_amount(lines, prices_by_id),
+        old_amount=subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices),
+        period=period,
+        starts_new_period=not is_same_plan and period != subscription.period,
+        renews_at=subscription.renews_at,
+        has_metered=any(line.quantity is None for line in lines),
+        seats=bought_seats,
+        currency=subscription.snapshot.currency,
+    )
+
+
+async def _require_changeable(ctx: Ctx) -> PlanSubscription:
+    subscription = await subscriptions.get_plan_subscription(ctx)
+    if subscription is None:
+        raise Conflict("There is no subscription.", "Choose a plan to begin one.")
+    if (obstacle := find_obstacle(subscription)) is not None:
+        raise Conflict(*obstacle)
+    return subscription
+
+
+def find_obstacle(subscription: PlanSubscription) -> tuple[str, str] | None:
+    """Why nothing of it can be changed now, and what to do about that."""
+    if subscription.snapshot.cancel_at is not None:
+        return "The subscription is cancelled.", "Resume it first."
+    return STATUS_OBSTACLES.get(subscription.snapshot.status)
+
+
+def _get_addon_quantities(
+    subscription: PlanSubscription, change_request: ChangeRequest, catalogue: Catalog
+) -> dict[str, int]:
+    """By version, as they are to be. Raises Invalid, NotFound."""
+    quantities = dict(subscription.addons)
+    if not change_request.addon_id:
+        return quantities
+    offer = catalogue.offers.get(change_request.addon_id)
+    if offer is None or offer.kind != "addon":
+        raise NotFound("There is no such add-on.", "Reload the page.")
+    if change_request.addon_quantity not in range(MAX_ADDONS + 1):
+        raise Invalid(f"An add-on can be there 0 to {MAX_ADDONS} times.", "Choose a number in between.")
+    if change_request.addon_quantity > 1 and not offer.limits:
+        raise Invalid(f"{offer.name} is there once or not at all.", "Nothing was changed.")
+    quantities[change_request.addon_id] = change_request.addon_quantity
+    return {version: number for version, number in quantities.items() if number}
+
+
+def _keep_agreed_prices(
+    new_lines: tuple[OrderLine, ...], subscription: PlanSubscription, prices_by_id: Mapping[str, Price]
+) -> tuple[OrderLine, ...]:
+    """What one has already stays at the price that was agreed on; a new price comes with a renewal."""
+    agreed_price_ids = {prices.get_price_key(price): price.id for price in subscription.prices.values()}
+    external_ids = {line.price_id: line.external_price_id for line in subscription.order_lines}
+    agreed_lines = []
+    for line in new_lines:
+        price_id = agreed_price_ids.get(prices.get_price_key(prices_by_id[line.price_id]), line.price_id)
+        agreed_lines.append(
+            OrderLine(price_id, external_ids.get(price_id, line.external_price_id), line.quantity)
+        )
+    return tuple(agreed_lines)
+
+
+def _get_canceled_addons(
+    subscription: PlanSubscription, change_request: ChangeRequest, prices_by_id: Mapping[str, Price]
+) -> tuple[tuple[CanceledAddon, ...], bool]:
+    """What stays until it is paid for, and whether the wish only takes back that it was given up."""
+    canceled_addons = {addon.price_id: addon for addon in subscription.canceled_addons}
+    if not change_request.addon_id:
+        return tuple(canceled_addons.values()), False
+    addon_price_ids = {
+        price.id
+        for price in [*prices_by_id.values(), *subscription.prices.values()]
+        if price.plan_version_id == change_request.addon_id
+    }
+    current_quantity = subscription.addons.get(change_request.addon_id, 0)
+    paid_quantity = max(
+        (addon.quantity for addon in canceled_addons.values() if addon.price_id in addon_price_ids), default=0
+    )
+    if current_quantity < paid_quantity < change_request.addon_quantity:
+        raise Conflict(f"{paid_quantity} of them are paid already.", "Take those back first, then add more.")
+    other_addons = tuple(addon for addon in canceled_addons.values() if addon.price_id not in addon_price_ids)
+    until = subscription.renews_at
+    if change_request.addon_quantity < max(current_quantity, paid_quantity) and until is not None:
+        line = next((line for line in subscription.order_lines if line.price_id in addon_price_ids), None)
+        price_id = (
+            line.price_id
+            if line
+            else next(
+                addon.price_id for addon in canceled_addons.values() if addon.price_id in addon_price_ids
+            )
+        )
+        return (
+            *other_addons,
+            CanceledAddon(price_id, max(current_quantity, paid_quantity), until),
+        ), current_quantity < change_request.addon_quantity
+    return other_addons, current_quantity < change_request.addon_quantity <= paid_quantity
+
+
+def _describe(
+    offer: PlanOffer, period: str, bought_seats: int | None, addons: Mapping[str, int], catalogue: Catalog
+) -> dict[str, object]:
+    addon_quantities = {
+        catalogue.offers[version_id].name: number
+        for version_id, number in addons.items()
+        if version_id in catalogue.offers
+    }
+    return {
+        "plan": offer.label,
+        "period": period,
+        **({"seats": bought_seats} if bought_seats is not None else {}),
+        **({"addons": addon_quantities} if addon_quantities else {}),
+    }

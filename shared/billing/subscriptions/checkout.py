@@ -1,0 +1,134 @@
+"""Subscribing: an order, and the provider's page that takes the payment.
+
+The plan is there when the provider says that it is subscribed to, never because somebody came back from its page.
+"""
+
+from dataclasses import dataclass
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.billing import customers, provider_errors, provider_registry, repository
+from shared.billing.models import PLATFORM
+from shared.billing.pricing import prices
+from shared.billing.provider import CheckoutOrder, OrderLine
+from shared.billing.subscriptions import subscriptions
+from shared.core import rate_limits
+from shared.core.config import settings
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.rate_limits import RateLimit
+from shared.entitlements import assignments
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.tenancy import tenants
+
+MAX_SEATS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutRequest:
+    tenant_id: str
+    lines: tuple[OrderLine, ...]
+    trial_days: int
+    return_url: str  # of the page to come back to
+    key: str
+
+
+async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> CheckoutRequest:
+    """Raises Invalid, NotFound for what is not sold, Conflict where there is a subscription or too little room.
+
+    The same order twice within an hour is one, whoever clicks: both lead to the same page of the provider.
+    """
+    policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    _, catalogue = await assignments.get_snapshot(ctx)
+    offer = get_offer_on_sale(ctx, catalogue, version_id)
+    await tenants.lock(ctx)
+    if await subscriptions.get_plan_subscription(ctx) is not None:
+        raise Conflict("There is a subscription already.", "Change its plan instead of buying a second one.")
+    if await subscriptions.get_incomplete_subscription(ctx) is not None:
+        raise Conflict(
+            "The first payment of an earlier order is still open.", "Finish that payment, or wait a day."
+        )
+    bought_seats = await check_seats(ctx, offer, period, seats)
+    capacity = subscriptions.get_seat_capacity(offer, bought_seats, {}, catalogue)
+    if (obstacle := await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)) is not None:
+        raise Conflict(*obstacle)
+    lines = await prices.build_order_lines(ctx.session, PLATFORM, version_id, period, seats=bought_seats or 1)
+    past_subscriptions = await repository.list_subscriptions(ctx)
+    trial_days = 0 if past_subscriptions else offer.trial_days
+    after = {
+        "plan": offer.label,
+        "period": period,
+        **({"seats": bought_seats} if bought_seats is not None else {}),
+    }
+    audit_log.record(ctx, "billing.checkout_started", version_id, after=after)
+    line_values = [[line.price_id, line.quantity] for line in lines]
+    hour = int(now().timestamp()) // 3600
+    return CheckoutRequest(
+        ctx.tenant_id,
+        lines,
+        trial_days,
+        f"{settings().tenant_url}/t/{ctx.slug}/billing",
+        f"checkout-{subscriptions.short_hash(ctx.tenant_id, ctx.slug, line_values, trial_days, len(past_subscriptions), hour)}",
+    )
+
+
+async def submit(order: CheckoutRequest) -> str:
+    """Address of the provider's page. Outside of every transaction. Raises Conflict."""
+    async with provider_errors.translate_provider_errors():
+        customer_id = await customers.ensure(order.tenant_id)
+        return await (await provider_registry.get(PLATFORM)).create_checkout(
+            CheckoutOrder(
+                customer_id,
+                order.lines,
+                order.trial_days,
+                f"{order.return_url}?session={{CHECKOUT_SESSION_ID}}",
+                f"{order.return_url}?left=checkout",
+                order.key,
+                {"tenant_id": order.tenant_id},
+            )
+        )
+
+
+def get_offer_on_sale(ctx: Ctx, catalogue: Catalog, version_id: str) -> PlanOffer:
+    """A plan that this tenant may choose now. Raises NotFound."""
+    for offer in list_offers_on_sale(ctx, catalogue):
+        if offer.id == version_id:
+            return offer
+    raise NotFound("This plan is not sold any more.", "Reload the page and choose another one.")
+
+
+def list_offers_on_sale(ctx: Ctx, catalogue: Catalog) -> list[PlanOffer]:
+    """What everybody may choose, and what is offered to this tenant only, from the least to the most."""
+    at = now()
+    tenant_offers = [
+        newest
+        for plan in catalogue.plans.values()
+        if plan.kind == "plan" and plan.for_tenant == ctx.tenant_id and plan.retired_at is None
+        if (newest := catalogue.newest_offer(plan.id, at)) is not None
+    ]
+    return [*catalogue.list_offers(at), *tenant_offers]
+
+
+async def check_seats(ctx: Ctx, offer: PlanOffer, period: str, seats: int) -> int | None:
+    """How many are bought; None where the plan has no price for them. Raises Invalid, Conflict."""
+    parts = (await prices.get_plan_prices(ctx.session, now())).get((offer.id, period))
+    if parts is None:
+        raise Conflict(
+            f"{offer.name} is not sold for such a period.", "Choose another period, or talk to us."
+        )
+    if parts.seat is None:
+        return None
+    if not isinstance(seats, int) or isinstance(seats, bool) or not 1 <= seats <= MAX_SEATS:
+        raise Invalid(
+            f"Seats are a number from 1 to {MAX_SEATS:,}.", "Correct it.", fields={"seats": "Not a number"}
+        )
+    max_seats = offer.limits[subscriptions.SEAT_LIMIT].amount
+    if max_seats is not None and seats > max_seats:
+        raise Invalid(
+            f"{offer.name} has {max_seats} seats at most.",
+            "Choose fewer, or a larger plan.",
+            fields={"seats": f"At most {max_seats}"},
+        )
+    return seats

@@ -1,0 +1,28 @@
+"""Coming back from a page of the provider: a look, so that nobody waits for a webhook."""
+
+from dataclasses import dataclass
+
+from shared.access import actions, policy
+from shared.billing import customers, provider_errors
+from shared.core import rate_limits
+from shared.core.context import Ctx
+from shared.core.rate_limits import RateLimit
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutReturn:
+    tenant_id: str
+    customer_id: str  # "" for who never was at the provider
+
+
+async def prepare(ctx: Ctx) -> CheckoutReturn:
+    policy.require(ctx, actions.BILLING_READ)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    return CheckoutReturn(ctx.tenant_id, await customers.find_id(ctx))
+
+
+async def submit(back: CheckoutReturn) -> bool:
+    """Whether the provider answered. Outside of every transaction."""
+    return back.customer_id != "" and await provider_errors.try_sync_customer(
+        back.tenant_id, back.customer_id
+    )

@@ -1,0 +1,124 @@
+"""What a tenant sees of its billing: what it has and pays, and what it could have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.access import actions, policy
+from shared.billing import repository
+from shared.billing.models import BillingInvoice
+from shared.billing.pricing import prices
+from shared.billing.pricing.prices import PlanPrices
+from shared.billing.provider import Subscription
+from shared.billing.subscriptions import changes, checkout, subscriptions
+from shared.billing.subscriptions.subscriptions import PlanSubscription
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.entitlements import assignments
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.tenancy import seats
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseOption:
+    """`parts` by period. `obstacle`: why it cannot be chosen now, and what to do; for the seats that it takes."""
+
+    offer: PlanOffer
+    sentence: str
+    prices_by_period: Mapping[str, PlanPrices]
+    obstacle: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BillingOverview:
+    subscription: PlanSubscription | None
+    obstacle: tuple[str, str] | None  # why nothing of it can be changed now, and what to do
+    renewal_amount: int  # amount of every period, without what is metered
+    incomplete: Subscription | None  # its first payment is open
+    unpaid_invoice: BillingInvoice | None  # the oldest open invoice
+    method: str
+    balance: int  # credit is negative
+    currency: str
+    ended_at: datetime | None  # of the last subscription, where there is none any more
+    has_subscribed: bool  # subscribed once, so that there is no trial any more
+    used_seats: int  # seats
+    plans: Sequence[PurchaseOption]
+    addons: Sequence[PurchaseOption]
+    fallback_offer: PlanOffer  # the plan that remains when nobody pays
+
+
+async def get_overview(ctx: Ctx) -> BillingOverview:
+    policy.require(ctx, actions.BILLING_READ)
+    _, catalogue = await assignments.get_snapshot(ctx)
+    subscription, snapshot = (
+        await subscriptions.get_plan_subscription(ctx),
+        await repository.get_billing_snapshot(ctx),
+    )
+    unpaid_invoices = await repository.list_open_invoices(ctx)
+    subscription_rows = await repository.list_subscriptions(ctx)
+    plan_prices = await prices.get_plan_prices(ctx.session, now())
+    last_ended_at = max((row.state.get("ended_at") or "" for row in subscription_rows), default="")
+    return BillingOverview(
+        subscription,
+        changes.find_obstacle(subscription) if subscription else None,
+        subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices)
+        if subscription
+        else 0,
+        await subscriptions.get_incomplete_subscription(ctx),
+        unpaid_invoices[0] if unpaid_invoices else None,
+        snapshot.method if snapshot else "",
+        snapshot.balance if snapshot else 0,
+        snapshot.currency if snapshot else "",
+        datetime.fromisoformat(last_ended_at) if last_ended_at and subscription is None else None,
+        bool(subscription_rows),
+        await seats.count(ctx),
+        [
+            await _build_plan_option(ctx, offer, catalogue, plan_prices, subscription)
+            for offer in _include_own_offer(checkout.list_offers_on_sale(ctx, catalogue), subscription)
+        ],
+        [
+            PurchaseOption(
+                offer, catalogue.plans[offer.plan_id].sentence, _get_prices_by_period(offer, plan_prices)
+            )
+            for offer in catalogue.list_offers(now(), "addon")
+        ],
+        catalogue.fallback_offer(now()),
+    )
+
+
+async def _build_plan_option(
+    ctx: Ctx,
+    offer: PlanOffer,
+    catalogue: Catalog,
+    plan_prices: Mapping[tuple[str, str], PlanPrices],
+    subscription: PlanSubscription | None,
+) -> PurchaseOption:
+    prices_by_period, obstacle = _get_prices_by_period(offer, plan_prices), None
+    limit = offer.limits[subscriptions.SEAT_LIMIT]
+    addons = subscription.addons if subscription else {}
+    capacity = subscriptions.get_seat_capacity(
+        offer, limit.amount, addons, catalogue
+    )  # bought as many as there can be
+    if subscription is None or subscription.offer is None or subscription.offer.id != offer.id:
+        obstacle = await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)
+    return PurchaseOption(offer, catalogue.plans[offer.plan_id].sentence, prices_by_period, obstacle)
+
+
+def _get_prices_by_period(
+    offer: PlanOffer, plan_prices: Mapping[tuple[str, str], PlanPrices]
+) -> dict[str, PlanPrices]:
+    return {
+        period: plan_prices[offer.id, period]
+        for period in prices.PERIODS
+        if (offer.id, period) in plan_prices
+    }
+
+
+def _include_own_offer(offers: list[PlanOffer], subscription: PlanSubscription | None) -> list[PlanOffer]:
+    """Whoever has an older version, or what is not sold any more, sees it in its place."""
+    if subscription is None or subscription.offer is None:
+        return offers
+    own_offer = subscription.offer
+    if any(offer.plan_id == own_offer.plan_id for offer in offers):
+        return [own_offer if offer.plan_id == own_offer.plan_id else offer for offer in offers]
+    return [own_offer, *offers]

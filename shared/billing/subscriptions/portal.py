@@ -1,0 +1,32 @@
+"""The provider's page for ways to pay."""
+
+from dataclasses import dataclass
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.billing import customers, provider_errors, provider_registry
+from shared.billing.models import PLATFORM
+from shared.core import rate_limits
+from shared.core.config import settings
+from shared.core.context import Ctx
+from shared.core.rate_limits import RateLimit
+
+
+@dataclass(frozen=True, slots=True)
+class PortalRequest:
+    tenant_id: str
+    return_url: str  # of the page to come back to
+
+
+async def prepare(ctx: Ctx) -> PortalRequest:
+    policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    audit_log.record(ctx, "billing.portal_opened", ctx.tenant_id)
+    return PortalRequest(ctx.tenant_id, f"{settings().tenant_url}/t/{ctx.slug}/billing?back=portal")
+
+
+async def submit(visit: PortalRequest) -> str:
+    """Address of the provider's page. Outside of every transaction. Raises Conflict."""
+    async with provider_errors.translate_provider_errors():
+        customer_id = await customers.ensure(visit.tenant_id)
+        return await (await provider_registry.get(PLATFORM)).create_portal(customer_id, visit.return_url)

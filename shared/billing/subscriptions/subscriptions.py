@@ -1,0 +1,198 @@
+"""The subscription that counts for a tenant, as last seen: what was bought, in words of the catalogue.
+
+For services of billing that were asked for their right. What follows from it for access is `entitlements.subscription_grants`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.billing import repository
+from shared.billing.models import BillingSnapshot, BillingSubscription, Price
+from shared.billing.pricing import prices, prices_repository
+from shared.billing.provider import CanceledAddon, OrderLine, Subscription
+from shared.billing.sync import access_schedule, provider_records
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.entitlements import assignments
+from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.tenancy import seats
+
+SEAT_LIMIT = "members"  # the limit that seats are
+INCOMPLETE = "incomplete"  # the first payment was never made
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSubscription:
+    """`prices`: of its lines, by id. `addons`: how many, by version; `given_up`: paid for still, by version."""
+
+    id: str
+    customer_id: str
+    snapshot: Subscription
+    offer: PlanOffer | None  # None: the provider says a price that is none of ours
+    period: str
+    seats: int | None  # bought one by one; None where the plan has no price for them
+    addons: Mapping[str, int]
+    canceled_by_version: Mapping[str, CanceledAddon]
+    prices: Mapping[str, Price]
+    ticket: int  # of the look that saw it
+
+    @property
+    def renews_at(self) -> datetime | None:
+        return min((line.ends_at for line in self.snapshot.lines if line.ends_at), default=None)
+
+    @property
+    def starts_at(self) -> datetime | None:
+        return min((line.starts_at for line in self.snapshot.lines if line.starts_at), default=None)
+
+    @property
+    def order_lines(self) -> tuple[OrderLine, ...]:
+        """As it would be ordered again."""
+        return tuple(
+            OrderLine(
+                line.price_id,
+                line.external_price_id,
+                None if self.prices[line.price_id].kind == "metered" else line.quantity,
+            )
+            for line in self.snapshot.lines
+            if line.price_id in self.prices
+        )
+
+    @property
+    def canceled_addons(self) -> tuple[CanceledAddon, ...]:
+        at = now()
+        return tuple(addon for addon in self.snapshot.kept if addon.until > at)
+
+    @property
+    def metered_prices(self) -> tuple[Price, ...]:
+        return tuple(price for price in self.prices.values() if price.kind == "metered")
+
+    def fingerprint(self) -> str:
+        """Of everything that a change starts from."""
+        line_values = [[line.price_id, line.quantity] for line in self.order_lines]
+        addon_values = [
+            [addon.price_id, addon.quantity, addon.until.isoformat()] for addon in self.canceled_addons
+        ]
+        ends = self.snapshot.cancel_at.isoformat() if self.snapshot.cancel_at else ""
+        return short_hash(
+            self.id, self.snapshot.status, ends, sorted(line_values, key=str), sorted(addon_values)
+        )
+
+
+def short_hash(*values: object) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
+def sum_recurring_amount(lines: tuple[OrderLine, ...], prices_by_id: Mapping[str, Price]) -> int:
+    """Of every period, without what is metered."""
+    return sum(
+        prices_by_id[line.price_id].amount * line.quantity
+        for line in lines
+        if line.quantity is not None and line.price_id in prices_by_id
+    )
+
+
+async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
+    """None where none gives anything."""
+    billing_snapshot = await repository.get_billing_snapshot(ctx)
+    subscription_id = billing_snapshot.course.get("subscription", "") if billing_snapshot else ""
+    if not billing_snapshot or not subscription_id or not is_live_status(billing_snapshot.status):
+        return None
+    row = await repository.get_subscription(ctx, subscription_id)
+    if row is None or row.absent_at is not None:
+        return None
+    snapshot = provider_records.to_subscription(row)
+    prices_by_id = {price.id: price for price, _, _ in await prices_repository.list_prices(ctx.session)}
+    catalog_prices = await prices.get_catalog_prices(ctx.session)
+    _, catalogue = await assignments.get_snapshot(ctx)
+    our_lines = [line for line in snapshot.lines if line.price_id in prices_by_id]
+    plan_lines = [line for line in our_lines if not catalog_prices[line.price_id].is_addon]
+    seat_quantities = [line.quantity for line in plan_lines if catalog_prices[line.price_id].is_per_seat]
+    addons: dict[str, int] = {}
+    for line in our_lines:
+        if catalog_prices[line.price_id].is_addon:
+            version_id = catalog_prices[line.price_id].version_id
+            addons[version_id] = addons.get(version_id, 0) + line.quantity
+    plan_line = max(plan_lines, key=lambda line: catalog_prices[line.price_id].position, default=None)
+    return PlanSubscription(
+        row.id,
+        row.customer_id,
+        snapshot,
+        catalogue.offers.get(catalog_prices[plan_line.price_id].version_id) if plan_line else None,
+        prices_by_id[plan_line.price_id].period if plan_line else "month",
+        sum(seat_quantities) if seat_quantities else None,
+        addons,
+        {
+            catalog_prices[addon.price_id].version_id: addon
+            for addon in sorted(snapshot.kept, key=lambda addon: addon.quantity)
+            if addon.until > now() and addon.price_id in catalog_prices
+        },
+        {line.price_id: prices_by_id[line.price_id] for line in our_lines},
+        row.ticket,
+    )
+
+
+async def get_snapshot(ctx: Ctx) -> BillingSnapshot | None:
+    """How the tenant's billing stood at the last sync; None before the first one."""
+    return await repository.get_billing_snapshot(ctx)
+
+
+async def list_records(ctx: Ctx) -> Sequence[BillingSubscription]:
+    """Every subscription that the provider has told us of, ended ones too."""
+    return await repository.list_subscriptions(ctx)
+
+
+async def get_incomplete_subscription(ctx: Ctx) -> Subscription | None:
+    """One whose first payment is open."""
+    subscriptions = [
+        provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
+    ]
+    return next(
+        (subscription for subscription in reversed(subscriptions) if subscription.status == INCOMPLETE), None
+    )
+
+
+def is_live_status(status: str) -> bool:
+    """Also one whose status nobody here knows: it keeps what it gave."""
+    meaning = access_schedule.ACCESS_TABLE.get(status)
+    return meaning is None or meaning.status != "none"
+
+
+def get_seat_capacity(
+    offer: PlanOffer, bought_seats: int | None, addons: Mapping[str, int], catalogue: Catalog
+) -> int | None:
+    """How many people there is room for; None without end. `bought`: seats, where the plan has a price for them."""
+    limit = offer.limits[SEAT_LIMIT]
+    capacity = limit.amount if limit.hard else None
+    if bought_seats is not None:
+        capacity = bought_seats if capacity is None else min(capacity, bought_seats)
+    for version, number in addons.items():
+        extra_limit = (
+            catalogue.offers[version].limits.get(SEAT_LIMIT) if version in catalogue.offers else None
+        )
+        if capacity is None or extra_limit is None:
+            continue
+        capacity = None if extra_limit.amount is None else capacity + extra_limit.amount * number
+    return capacity
+
+
+async def find_seat_obstacle(
+    ctx: Ctx, offer: PlanOffer, capacity: int | None, current_capacity: int | None
+) -> tuple[str, str] | None:
+    """Why people would have to leave first and what to do about it; `had`: room that there is now."""
+    used_seats = await seats.count(ctx)
+    if (
+        capacity is None
+        or used_seats <= capacity
+        or (current_capacity is not None and capacity >= current_capacity)
+    ):
+        return None
+    excess = used_seats - capacity
+    people_text = "1 member or invitation" if excess == 1 else f"{excess} members or invitations"
+    seats_text = "1 seat" if capacity == 1 else f"{capacity} seats"
+    return (
+        f"This leaves {seats_text} in {offer.name}, and {used_seats} are in use.",
+        f"Remove {people_text} first.",
+    )

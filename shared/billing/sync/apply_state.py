@@ -1,0 +1,181 @@
+"""Write what a look at the provider found, and what follows from it for the tenant. In the caller's transaction.
+
+Locks, in this order: the webhooks that asked (by the caller), the customer (by the guard), the tenant. Two customers of
+one tenant pass different guards, so the tenant is locked before what is known of the other one is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from shared.billing import repository
+from shared.billing.inbound_webhooks import inbound_webhook_repository
+from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
+from shared.billing.pricing import prices
+from shared.billing.provider import CustomerState
+from shared.billing.sync import access_schedule, provider_records
+from shared.billing.sync.access_schedule import AccessSchedule, AccessStatus
+from shared.core import live_events, money
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import NotFound
+from shared.entitlements import subscription_grants
+from shared.entitlements.subscription_grants import AccessStage, BoughtAddon
+from shared.jobs import queue
+from shared.tenancy import tenants
+
+SyncCause = Literal["webhook", "reconcile", "return", "operator"]
+DUNNING_TASK = "billing.dun"
+# Nothing had changed at the provider, and yet the tenant could use something else than was paid for.
+LOCAL_DRIFT = provider_records.Difference("what may be used", "something else", "what is paid for")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """`won`: whether it was written; a look that began later may have been first."""
+
+    written: bool
+    recalculated: bool = False
+    differences: Sequence[provider_records.Difference] = ()
+
+
+async def apply_customer_state(
+    ctx: Ctx,
+    account_id: str,
+    customer_id: str,
+    state: CustomerState,
+    ticket: int,
+    *,
+    cause: SyncCause,
+    event_ids: Sequence[str] = (),
+    run_id: str = "",
+) -> SyncResult:
+    """Raises NotFound for a customer that is not this tenant's."""
+    if not await inbound_webhook_repository.lock_customer_if_newest(
+        ctx.session, account_id, customer_id, ticket
+    ):
+        return SyncResult(written=False)
+    customer = await repository.get_customer(ctx, account_id)
+    if customer is None or customer.id != customer_id:
+        # A customer without anything bought would pass every reference, and leave its way to pay with somebody else.
+        raise NotFound("There is no such customer.", "Look at the one that this organisation has.")
+    await tenants.lock(ctx)
+    differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
+    snapshot = await repository.get_billing_snapshot(ctx)
+    changes = [*differences, *_compare_customer(snapshot, state)]
+    previous_json = snapshot.course if snapshot else {}
+    at = now()
+    subscriptions = [
+        provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
+    ]
+    # Not as it was at entry: what was written while we waited for the tenant counts.
+    previous_status = cast(
+        AccessStatus | None, await subscription_grants.get_granted_status(ctx)
+    )  # the database checks its words
+    schedule = access_schedule.schedule_for(
+        subscriptions, await prices.get_catalog_prices(ctx.session), at, previous_status=previous_status
+    )
+    schedule_json = schedule.as_json() if schedule else {}
+    recalculated = False
+    # Who asks without having been told sets right also what went wrong on our side alone.
+    if schedule is not None and (schedule_json != previous_json or cause in ("reconcile", "operator")):
+        recalculated = await _apply_schedule(ctx, schedule)
+        if recalculated and schedule_json == previous_json:
+            differences = [*differences, LOCAL_DRIFT]
+    await _save_snapshot(ctx, snapshot, schedule, state, schedule_json, ticket, at)
+    if changes or event_ids or recalculated:
+        ctx.session.add(
+            BillingEvent(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                cause=cause,
+                event_ids=list(event_ids),
+                ticket=ticket,
+                previous=_summarise(previous_json, changes, "ours"),
+                next=_summarise(schedule_json, changes, "theirs"),
+                recalculated=recalculated,
+                request_id=ctx.request_id,
+            )
+        )
+    if differences and cause == "reconcile":
+        ctx.session.add(
+            BillingDrift(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                run_id=run_id,
+                differences=[difference._asdict() for difference in differences],
+                repaired=True,
+            )
+        )
+    if changes or differences:
+        await live_events.refresh_pages(ctx.session, ctx.tenant_id, "billing")
+        await live_events.refresh_pages(ctx.session, "*", "billing")
+    if differences:
+        await queue.put(ctx, DUNNING_TASK, ordered=False)
+    return SyncResult(True, recalculated, differences)
+
+
+def _compare_customer(
+    snapshot: BillingSnapshot | None, state: CustomerState
+) -> tuple[provider_records.Difference, ...]:
+    """What is known of a customer beside subscriptions and invoices: a credit or another card is news as well."""
+    method, balance, currency = (
+        (snapshot.method, snapshot.balance, snapshot.currency) if snapshot else ("", 0, "")
+    )
+    sides = (
+        ("method", method, state.method),
+        ("balance", _format_balance(balance, currency), _format_balance(state.balance, state.currency)),
+    )
+    return tuple(provider_records.Difference(*side) for side in sides if side[1] != side[2])
+
+
+def _format_balance(balance: int, currency: str) -> str:
+    return money.format_amount(balance, currency) if balance and currency else ""
+
+
+async def _apply_schedule(ctx: Ctx, schedule: AccessSchedule) -> bool:
+    first, *later = schedule.phases
+    return await subscription_grants.apply_subscription(
+        ctx,
+        [
+            AccessStage(first.status, first.why),
+            *(AccessStage(phase.status, phase.why, phase.since) for phase in later),
+        ],
+        version_id=schedule.version_id,
+        seats=schedule.seats,
+        trial_ends_at=schedule.trial_ends_at,
+        ended_at=schedule.ended_at,
+        addons=[BoughtAddon(addon.version_id, addon.quantity, addon.until) for addon in schedule.addons],
+    )
+
+
+async def _save_snapshot(
+    ctx: Ctx,
+    row: BillingSnapshot | None,
+    schedule: AccessSchedule | None,
+    state: CustomerState,
+    schedule_json: dict[str, Any],
+    ticket: int,
+    at: datetime,
+) -> None:
+    row = row or BillingSnapshot(tenant_id=ctx.tenant_id, course={}, status="", ticket=ticket)
+    if row.course != schedule_json:
+        row.changed_at = at
+    row.course, row.status = schedule_json, schedule.provider_status if schedule else ""
+    row.alert = "; ".join(schedule.alerts) if schedule else ""
+    row.method, row.balance, row.currency, row.ticket = state.method, state.balance, state.currency, ticket
+    ctx.session.add(row)
+    await ctx.session.flush()
+
+
+def _summarise(
+    course: dict[str, Any], differences: Sequence[provider_records.Difference], side: str
+) -> dict[str, Any]:
+    return {
+        "status": course.get("status", ""),
+        "word": course.get("word", ""),
+        **{difference.what: getattr(difference, side) for difference in differences},
+    }

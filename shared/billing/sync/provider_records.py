@@ -1,0 +1,184 @@
+"""What the provider says, as rows: written where it differs, and what differed.
+
+A row that the provider no longer knows is marked and not deleted; for what follows from it, it has ended.
+"""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from shared.billing import repository
+from shared.billing.models import BillingInvoice, BillingSubscription
+from shared.billing.provider import CanceledAddon, CustomerState, Invoice, Subscription, SubscriptionItem
+from shared.core.context import Ctx
+from shared.core.db import now
+
+CANCELED = "canceled"
+
+
+class Difference(NamedTuple):
+    """`what`: the object, and the field where it is one, as in "sub_1.status"."""
+
+    what: str
+    ours: Any
+    theirs: Any
+
+
+async def write_records(
+    ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
+) -> list[Difference]:
+    """Everything of this customer. For callers that passed the guard with this ticket."""
+    return [
+        *await _write_subscriptions(ctx, account_id, customer_id, state, ticket),
+        *await _write_invoices(ctx, account_id, customer_id, state, ticket),
+    ]
+
+
+async def _write_subscriptions(
+    ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
+) -> list[Difference]:
+    rows_by_id = {row.id: row for row in await repository.list_customer_subscriptions(ctx, customer_id)}
+    differences, at = list[Difference](), now()
+    for subscription in state.subscriptions:
+        row, state_json = rows_by_id.pop(subscription.id, None), _to_json(subscription)
+        if row is None:
+            row = BillingSubscription(
+                tenant_id=ctx.tenant_id,
+                id=subscription.id,
+                account_id=account_id,
+                customer_id=customer_id,
+                status=subscription.status,
+                state=state_json,
+                created_at=subscription.created_at,
+                ticket=ticket,
+            )
+            differences.append(Difference(subscription.id, None, subscription.status))
+        else:
+            differences += _compare(subscription.id, row.state, state_json)
+            if row.absent_at is not None:
+                differences.append(Difference(f"{subscription.id}.known", False, True))
+        row.status, row.state, row.ticket, row.seen_at, row.absent_at = (
+            subscription.status,
+            state_json,
+            ticket,
+            at,
+            None,
+        )
+        ctx.session.add(row)
+    for row in rows_by_id.values():
+        if row.absent_at is None:
+            row.absent_at, row.ticket = at, ticket
+            ctx.session.add(row)
+            differences.append(Difference(f"{row.id}.known", True, False))
+    return differences
+
+
+async def _write_invoices(
+    ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
+) -> list[Difference]:
+    """A look sees the newest and the open ones; only of drafts does it follow that they are gone."""
+    rows_by_id = {row.id: row for row in await repository.list_customer_invoices(ctx, customer_id)}
+    differences, at = list[Difference](), now()
+    for invoice in state.invoices:
+        row, values = rows_by_id.pop(invoice.id, None), _invoice_values(invoice)
+        if row is None:
+            row = BillingInvoice(
+                tenant_id=ctx.tenant_id,
+                id=invoice.id,
+                account_id=account_id,
+                customer_id=customer_id,
+                ticket=ticket,
+                **values,
+            )
+            differences.append(Difference(invoice.id, None, invoice.status))
+        else:
+            for name in ("status", "due", "paid", "total", "attempts"):
+                if (old_value := getattr(row, name)) != values[name]:
+                    differences.append(Difference(f"{invoice.id}.{name}", old_value, values[name]))
+            for name, value in values.items():
+                setattr(row, name, value)
+        row.ticket, row.seen_at, row.absent_at = ticket, at, None
+        ctx.session.add(row)
+    for row in rows_by_id.values():
+        if row.status == "draft" and row.absent_at is None:
+            row.absent_at, row.ticket = at, ticket
+            ctx.session.add(row)
+            differences.append(Difference(f"{row.id}.known", True, False))
+    return differences
+
+
+def to_subscription(row: BillingSubscription) -> Subscription:
+    """As last seen; ended where the provider no longer knows it."""
+    state = row.state
+    return Subscription(
+        id=row.id,
+        status=state["status"] if row.absent_at is None else CANCELED,
+        created_at=_parse_time(state["created_at"]),
+        lines=tuple(
+            SubscriptionItem(
+                **{
+                    **line,
+                    "starts_at": _parse_optional_time(line["starts_at"]),
+                    "ends_at": _parse_optional_time(line["ends_at"]),
+                }
+            )
+            for line in state["lines"]
+        ),
+        kept=tuple(
+            CanceledAddon(addon["price_id"], addon["quantity"], _parse_time(addon["until"]))
+            for addon in state["kept"]
+        ),
+        trial_ends_at=_parse_optional_time(state["trial_ends_at"]),
+        after_trial=state["after_trial"],
+        pays=state["pays"],
+        cancel_at=_parse_optional_time(state["cancel_at"]),
+        ended_at=_parse_optional_time(state["ended_at"]) or row.absent_at,
+        failed_since=_parse_optional_time(state["failed_since"]),
+        currency=state["currency"],
+    )
+
+
+def _compare(name: str, stored: dict[str, Any], fetched: dict[str, Any]) -> list[Difference]:
+    keys = [key for key in fetched if stored.get(key) != fetched[key]]
+    return [Difference(f"{name}.{key}", stored.get(key), fetched[key]) for key in keys]
+
+
+def _invoice_values(invoice: Invoice) -> dict[str, Any]:
+    return {
+        "subscription_id": invoice.subscription_id,
+        "number": invoice.number,
+        "status": invoice.status,
+        "currency": invoice.currency,
+        "total": invoice.total,
+        "due": invoice.due,
+        "paid": invoice.paid,
+        "attempts": invoice.attempts,
+        "next_attempt_at": invoice.next_attempt_at,
+        "created_at": invoice.created_at,
+        "period_starts_at": invoice.starts_at,
+        "period_ends_at": invoice.ends_at,
+        "page_url": invoice.page_url,
+        "pdf_url": invoice.pdf_url,
+        "lines": [_to_json(line) for line in invoice.lines],
+    }
+
+
+def _to_json(record: Any) -> dict[str, Any]:
+    values: dict[str, Any] = _to_plain(asdict(record))
+    return values
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _parse_time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _parse_optional_time(text: str | None) -> datetime | None:
+    return _parse_time(text) if text else None

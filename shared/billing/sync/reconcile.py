@@ -1,0 +1,121 @@
+"""Ask the provider without having been told: what webhooks lost is found, written down and repaired.
+
+Part of why billing is right, and not an extra: an event that never came has no other remedy. Every customer is looked
+at once a day by the same steps as for a webhook; an operator may have all of them looked at now.
+"""
+
+import asyncio
+from datetime import UTC, timedelta
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.billing.inbound_webhooks import inbound_webhook_repository
+from shared.billing.models import ReconcileRun
+from shared.billing.sync import customer_sync
+from shared.billing.sync import sync_repository as repository
+from shared.billing.sync.apply_state import SyncResult
+from shared.core import db, live_events, log
+from shared.core.context import OperatorCtx
+from shared.core.db import now
+from shared.jobs import queue
+
+RECONCILE_ALL_TASK = "platform.reconcile"
+MAX_SYNC_AGE = timedelta(days=1)  # at least, for every customer
+POLL_INTERVAL_S = 60.0  # seconds between looks at the clock
+BATCH_SIZE = 100  # customers listed together
+MAX_CONCURRENCY = 4  # looked at together; the pace of the account is kept by its gateway
+
+
+async def run_hourly() -> None:
+    """Until cancelled: every hour one worker looks at those that nobody has looked at for a day."""
+    while True:
+        try:
+            run_id = await _begin_hourly_run()
+            if run_id:
+                await execute_run(run_id)
+        except Exception as problem:
+            log.report_bug(problem, task=RECONCILE_ALL_TASK)
+        await asyncio.sleep(POLL_INTERVAL_S)
+
+
+async def request_run(octx: OperatorCtx, reason: str) -> str:
+    """Promises a look at every customer. Id of the run. Raises Invalid without a reason."""
+    policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
+    row = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason.strip())
+    octx.session.add(row)
+    audit_log.record_operator(octx, "billing.reconcile_asked", row.id, reason=reason)
+    await queue.put_platform_job(octx.session, RECONCILE_ALL_TASK, sequence=RECONCILE_ALL_TASK, run_id=row.id)
+    return row.id
+
+
+async def execute_run(run_id: str) -> None:
+    """All that this run is about. Going on where another worker died does no harm: who was seen is seen."""
+    async with db.transaction() as session:
+        run_row = await repository.get_run(session, run_id)
+    if run_row is None or run_row.finished_at is not None:
+        return
+    since = run_row.started_at - (MAX_SYNC_AGE if run_row.cause == "schedule" else timedelta())
+    checked, drifted, failed = 0, 0, set[tuple[str, str]]()
+    slots = asyncio.Semaphore(MAX_CONCURRENCY)
+
+    async def one_of(account_id: str, customer_id: str, tenant_id: str) -> SyncResult | None:
+        async with slots:
+            return await _try_customer(account_id, customer_id, tenant_id, run_id)
+
+    while True:
+        async with db.transaction() as session:
+            stale_customers = await inbound_webhook_repository.list_stale_customers(
+                session, since, BATCH_SIZE + len(failed)
+            )
+        remaining = [customer for customer in stale_customers if customer[:2] not in failed]
+        if not remaining:
+            break
+        for customer, result in zip(
+            remaining, await asyncio.gather(*(one_of(*customer) for customer in remaining)), strict=True
+        ):
+            checked += 1
+            if result is None:
+                failed.add(customer[:2])
+            elif result.differences:
+                drifted += 1
+        async with db.transaction() as session:
+            await repository.save_progress(session, run_id, checked, drifted, len(failed))
+    async with db.transaction() as session:
+        await repository.save_progress(session, run_id, checked, drifted, len(failed), finished=True)
+        await live_events.refresh_pages(session, "*", "billing")
+        await inbound_webhook_repository.delete_old_webhooks(session)
+
+
+async def reconcile_customer(
+    account_id: str, customer_id: str, tenant_id: str, run_id: str = ""
+) -> SyncResult:
+    """Raises as the provider does."""
+    result = await customer_sync.sync_customer(
+        account_id, customer_id, tenant_id, cause="reconcile", run_id=run_id
+    )
+    if result.differences:
+        log.get_logger(__name__).error(
+            "billing_drift",
+            tenant_id=tenant_id,
+            customer_id=customer_id,
+            what=[d.what for d in result.differences],
+        )
+    return result
+
+
+async def _try_customer(account_id: str, customer_id: str, tenant_id: str, run_id: str) -> SyncResult | None:
+    try:
+        return await reconcile_customer(account_id, customer_id, tenant_id, run_id)
+    except Exception as problem:  # the others are looked at all the same; the run counts this one
+        log.get_logger(__name__).warning(
+            "reconcile_failed", tenant_id=tenant_id, customer_id=customer_id, problem=type(problem).__name__
+        )
+        return None
+
+
+async def _begin_hourly_run() -> str:
+    """Id of the run of this hour, for whoever is first to begin it; "" for the others."""
+    hour = now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    row = ReconcileRun(id=f"rcr_{hour:%Y%m%d%H}", cause="schedule", by_name="Bulkhead", started_at=now())
+    async with db.transaction() as session:
+        return row.id if await repository.begin_run(session, row) else ""

@@ -1,0 +1,158 @@
+"""The frontends: built once for an address, and again only when what they are made of changed.
+
+A build is made in a folder of its own and takes the name of the old one when it is whole: a half-finished one never
+counts, and no file of an earlier one stays behind to be served.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from shared.core.config import ConfigurationError, settings
+
+ROOT = Path(__file__).parents[2]
+APPS = ("tenant", "admin")
+SOURCES = (
+    "shared/audit",
+    "shared/tenancy",
+    "shared/ui",
+    "shared/access",
+    "shared/entitlements",
+    "assets",
+    "rxconfig.py",
+    "requirements.lock",
+    ".npmrc",
+)
+NETWORK_ERRORS = ("ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ECONNREFUSED", "ENETUNREACH", "network")
+
+
+def build_all(echo: Callable[[str], None]) -> None:
+    """Both at the same time. Raises Misconfigured with the end of what the builder said."""
+    fingerprints = {app: source_fingerprint(app) for app in APPS if not is_built(app)}
+    if not fingerprints:
+        return
+    echo(f"Building the frontend of {' and '.join(fingerprints)} (a minute or two, once) …")
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for app in fingerprints:
+            running[app] = _start_build(app)
+        for app, app_fingerprint in fingerprints.items():
+            _finish_build(app, running[app], app_fingerprint)
+    finally:
+        for process in running.values():
+            _kill_build(process)
+
+
+def is_built(app: str) -> bool:
+    mark = _marker_path(_build_path(app))
+    return mark.exists() and mark.read_text() == source_fingerprint(app)
+
+
+def source_fingerprint(app: str) -> str:
+    """Of everything a build is made of, the public addresses among it: they are written into the pages."""
+    digest = hashlib.sha256(f"{settings().tenant_url} {settings().admin_url}".encode())
+    for name in (*SOURCES, f"{app}_app"):
+        path = ROOT / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _build_path(app: str) -> Path:
+    return settings().frontends_dir / app
+
+
+def _draft_path(app: str) -> Path:
+    return settings().frontends_dir / f"{app}.new"
+
+
+def _marker_path(web: Path) -> Path:
+    return web / "bulkhead.built"
+
+
+def _log_path(app: str) -> Path:
+    return settings().absolute_data_dir / "logs" / f"build-{app}.log"
+
+
+def _start_build(app: str) -> subprocess.Popen[bytes]:
+    draft, packages = _draft_path(app), _build_path(app) / "node_modules"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    _log_path(app).parent.mkdir(exist_ok=True)
+    if packages.exists():  # of a whole build; the only thing worth keeping
+        packages.rename(draft / "node_modules")
+    return subprocess.Popen(
+        [sys.executable, "-m", "reflex", "export", "--no-zip", "--frontend-only", "--env", "prod"],
+        cwd=ROOT,
+        env=_build_environment(app),
+        stdin=subprocess.DEVNULL,
+        stdout=_log_path(app).open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _finish_build(app: str, process: subprocess.Popen[bytes], app_fingerprint: str) -> None:
+    draft, web = _draft_path(app), _build_path(app)
+    while process.poll() is None:
+        time.sleep(0.1)
+    output = _log_path(app).read_text(errors="replace")
+    if process.returncode or "Invalid icon tag" in output or not (draft / "build" / "client").exists():
+        raise ConfigurationError(
+            f"the {app} app could not be built{_failure_cause(output)}. Log: {_log_path(app)}\n{output[-2000:]}"
+        )
+    _marker_path(draft).write_text(app_fingerprint)
+    old = web.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if web.exists():
+        web.rename(old)
+    draft.rename(web)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _failure_cause(output: str) -> str:
+    if "ENOSPC" in output or "No space left" in output:
+        return ": no space left on the disk. Make room, or set BULKHEAD_DATA_DIR"
+    if any(word in output for word in NETWORK_ERRORS):
+        return ": no network? The first build fetches packages, later ones do not"
+    return ""
+
+
+def _kill_build(process: subprocess.Popen[bytes]) -> None:
+    """With its node processes: the whole group."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _build_environment(app: str) -> dict[str, str]:
+    """Node from the wheel, its registry as npm is set up here, and nothing asked of the network but that."""
+    scripts = Path(sys.executable).parent
+    env = os.environ | {
+        "BULKHEAD_APP": app,
+        "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(ROOT),
+        "REFLEX_CHECK_LATEST_VERSION": "0",
+        "REFLEX_DIR": str(settings().absolute_data_dir / "reflex"),
+        "REFLEX_USE_NPM": "1",
+        "REFLEX_WEB_WORKDIR": str(_draft_path(app)),
+    }
+    if "NPM_CONFIG_REGISTRY" not in env:  # otherwise Reflex times several and keeps the winner
+        result = subprocess.run(
+            [scripts / "npm", "config", "get", "registry"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        env["NPM_CONFIG_REGISTRY"] = result.stdout.strip()
+    return env

@@ -1,0 +1,27 @@
+"""Ending with whoever started us, even when they were killed and could not say so."""
+
+import os
+import signal
+import threading
+import time
+
+SUPERVISOR_VARIABLE = "BULKHEAD_SUPERVISOR"  # process id of the parent to end with
+GRACE_SECONDS = 10  # seconds between asking ourselves to stop and stopping
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """`parent` has to be the parent process: whoever adopts us has another number."""
+    threading.Thread(target=_watch_parent, args=(parent_pid,), daemon=True).start()
+
+
+def end_with_supervisor() -> None:
+    if parent := os.environ.get(SUPERVISOR_VARIABLE):
+        end_with_parent(int(parent))
+
+
+def _watch_parent(parent_pid: int) -> None:
+    while os.getppid() == parent_pid:
+        time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)

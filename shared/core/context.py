@@ -1,0 +1,87 @@
+"""Who acts, for whom, with what rights. Always the first argument, never a global.
+
+`Ctx` is one actor inside one tenant, `OperatorCtx` is an operator outside of all of them: two types, so that the
+type checker refuses to hand one to the other's service. Only `shared.tenancy.entry` builds them
+(`tests/test_architecture.py` looks).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+ActorType = Literal["user", "operator", "job", "api_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    type: ActorType
+    id: str
+    name: str  # as the audit trail shows it, also after the account is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    amount: int | None  # None: unlimited
+    hard: bool = True  # a soft one warns and allows
+
+
+class RefusalWording(NamedTuple):
+    """How a feature or a limit is spoken of where it refuses."""
+
+    title: str  # of a limit its unit, as in "seats"
+    remedy: str  # which plans include the feature, or what makes room
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a tenant may use, whoever acts for it. Compiled by `shared.entitlements`, shared by all with the same facts."""
+
+    plan: str  # key
+    plan_name: str
+    plan_version: str  # id
+    billing_status: str
+    features: frozenset[str]
+    limits: Mapping[str, Limit]
+    flags: frozenset[str]  # those that are on
+    verdicts: Mapping[str, str]  # name of an action: reason; of those where it is not simply "allowed"
+    wording: Mapping[str, RefusalWording]  # of every feature and limit
+
+
+@dataclass(frozen=True, slots=True)
+class Ctx:
+    tenant_id: str
+    slug: str
+    tenant_name: str
+    tenant_state: str
+    actor: Actor
+    role: str
+    role_name: str
+    permissions: frozenset[str]
+    rights: Rights
+    request_id: str
+    session: AsyncSession = field(repr=False)  # the open transaction
+    session_hash: str = field(default="", repr=False)  # "" for jobs
+    impersonator_id: str = ""
+    allowed_actions: dict[str, str] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # action: allowed why
+
+    @property
+    def actor_id(self) -> str:
+        return self.actor.id
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCtx:
+    actor: Actor
+    role: str
+    permissions: frozenset[str]
+    request_id: str
+    session: AsyncSession = field(repr=False)
+    session_hash: str = field(default="", repr=False)
+
+    @property
+    def actor_id(self) -> str:
+        return self.actor.id

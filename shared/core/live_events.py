@@ -1,0 +1,42 @@
+"""What a transaction tells open pages when it commits: "look again", never data.
+
+Heard by `shared.ui.live_updates`. Ids only: whoever reaches the database may listen. A rollback says nothing.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+CHANNEL = "bulkhead_live"
+
+
+async def _notify(session: AsyncSession, *words: str) -> None:
+    connection = await session.connection()
+    await connection.execute(
+        text("select pg_notify(:channel, :words)"), {"channel": CHANNEL, "words": " ".join(words)}
+    )
+
+
+async def refresh_pages(session: AsyncSession, tenant_id: str, topic: str) -> None:
+    """Pages of this tenant that show the topic load again. Operators watch the tenant "*"."""
+    await _notify(session, "page", tenant_id, topic)
+
+
+async def end_session(session: AsyncSession, session_hash: str) -> None:
+    """That session has ended: its sockets are closed and its pages reload into the sign-in."""
+    await _notify(session, "session", session_hash)
+
+
+async def refresh_user(session: AsyncSession, user_id: str) -> None:
+    """What this person may do has changed: their pages reload."""
+    await _notify(session, "user", user_id)
+
+
+async def refresh_users(session: AsyncSession, user_ids: Sequence[str]) -> None:
+    """The same for many of them, in one statement."""
+    connection = await session.connection()
+    await connection.execute(
+        text("select pg_notify(:channel, 'user ' || id) from unnest(cast(:ids as text[])) as id"),
+        {"channel": CHANNEL, "ids": list(user_ids)},
+    )

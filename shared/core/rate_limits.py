@@ -1,0 +1,121 @@
+"""Rate limits by name. In memory for one process, in Redis for several; unreachable means refused."""
+
+import asyncio
+import math
+import time
+from enum import Enum
+from functools import cache
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import BlockingConnectionPool
+
+from shared.core import log
+from shared.core.config import settings
+from shared.core.errors import Refused
+
+
+class RateLimit(Enum):
+    """name = (rule, what the person did too often)."""
+
+    ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "tried to sign in")
+    BILLING_TENANT = ("120/10 minutes", "asked the payment provider")
+    EXPORT_TENANT = ("60/hour", "exported lists")
+    FORGOT_ACCOUNT = ("3/hour", "asked for a reset")  # from one address
+    FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "asked for a reset")
+    FORGOT_ADDRESS = ("20/hour", "asked for a reset")
+    INVITE_TENANT = ("200/day", "invited people")
+    MFA_ACCOUNT = ("10/15 minutes", "entered a code")
+    PROVE_SESSION = ("10/15 minutes", "entered your password")
+    RESEND_ACCOUNT = ("5/hour", "asked for a mail")
+    # From one address, so that a stranger who guesses does not lock the person out; and from all of them together.
+    SIGN_IN_ACCOUNT = ("10/15 minutes", "tried to sign in")
+    SIGN_IN_ACCOUNT_ANYWHERE = ("120/15 minutes", "tried to sign in")
+    SIGN_IN_ADDRESS = ("100/15 minutes", "tried to sign in")
+    SIGN_UP_ACCOUNT = ("5/hour", "signed up with this address")
+    SIGN_UP_ADDRESS = ("30/hour", "signed up")
+    STRIPE_ACCOUNT = ("20/second", "asked Stripe")  # by all processes together; see `has_room`
+    TOKEN_ADDRESS = ("60/15 minutes", "used a link")
+    UPLOAD_TENANT = ("30/hour", "uploaded a logo")
+    WEBHOOK_ACCOUNT = ("300/second", "sent webhooks")
+
+    @property
+    def parsed(self) -> RateLimitItem:
+        return _parse_rule(self.value[0])
+
+
+_parse_rule = cache(parse)
+_local_windows = dict[
+    tuple[RateLimit, str], tuple[float, int]
+]()  # when a window ends, and how many there were in it
+
+
+@cache
+def _storage() -> Storage:
+    redis_url = settings().redis_url
+    if redis_url is None:
+        return MemoryStorage()
+    url = redis_url.get_secret_value()
+    pool = BlockingConnectionPool.from_url(url, max_connections=20, timeout=5)
+    # The pool waits for a connection; the library's own raises at 150 concurrent hits.
+    return RedisStorage("async+" + url, implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]
+
+
+async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
+    """Counts one. Raises Refused (rate_limited, with `retry_after` seconds) when it was one too many.
+
+    `key` says whose: an account, an address, a tenant. If the store cannot be reached the answer is no, because the
+    limited acts are the ones that guess passwords.
+    """
+    limiter = MovingWindowRateLimiter(_storage())
+    try:
+        if await limiter.hit(limit.parsed, limit.name, *key):
+            return
+        reset, _ = await limiter.get_window_stats(limit.parsed, limit.name, *key)
+        wait_seconds = max(1, math.ceil(reset - time.time()))
+    except Exception as problem:
+        log.get_logger(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
+        wait_seconds = 60
+    raise _rate_limited(limit, wait_seconds)
+
+
+def enforce_local_rate_limit(limit: RateLimit, key: str) -> None:
+    """As `hit`, counted by this process for itself, in windows: for what is limited because it keeps a process busy."""
+    now = time.monotonic()
+    window_end, count = _local_windows.get((limit, key), (0.0, 0))
+    if window_end <= now:
+        window_end, count = now + limit.parsed.get_expiry(), 0
+    if count >= limit.parsed.amount:
+        raise _rate_limited(limit, math.ceil(window_end - now))
+    _local_windows[limit, key] = window_end, count + 1
+
+
+def _rate_limited(limit: RateLimit, wait_seconds: int) -> Refused:
+    minutes = math.ceil(wait_seconds / 60)
+    return Refused(
+        f"You {limit.value[1]} too often.",
+        f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
+        reason="rate_limited",
+        retry_after=wait_seconds,
+    )
+
+
+async def try_acquire(limit: RateLimit, *key: str) -> bool:
+    """Counts one where there is room. For what only has to be paced among processes: without a shared store there is."""
+    if settings().redis_url is None:
+        return True
+    try:
+        return await MovingWindowRateLimiter(_storage()).hit(limit.parsed, limit.name, *key)
+    except Exception as problem:
+        log.get_logger(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
+        return True
+
+
+async def clear_counts() -> None:
+    """Forgets every count. For tests."""
+    _local_windows.clear()
+    storage = _storage()
+    if isinstance(storage, MemoryStorage) and storage.timer is not None and not storage.timer.done():
+        await asyncio.wait({storage.timer})  # it walks over what is about to be forgotten
+    await storage.reset()

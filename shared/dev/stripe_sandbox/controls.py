@@ -1,0 +1,253 @@
+"""What developers and tests can do to a stand-in that a customer of Stripe cannot: time, network, faults, bad cards.
+
+A lever is the form that pulls it; `pull` answers with what is worth knowing afterwards.
+"""
+
+import time
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.dev.stripe_sandbox import customer_view, outage, portal, signing, timeline
+from shared.dev.stripe_sandbox.chaos import Chaos, ReleaseOrder
+from shared.dev.stripe_sandbox.customers import get_customer
+from shared.dev.stripe_sandbox.deliveries import DeliveryQueue
+from shared.dev.stripe_sandbox.objects import make_object
+from shared.dev.stripe_sandbox.refusals import ApiError, not_found_error
+from shared.dev.stripe_sandbox.store import Account, Fault, Object, copy_visible
+
+DEMO_KEY = "sk_test_bulkhead_demo"
+DAY = 86_400
+DRAFT_SECONDS = 2 * 3600  # an invoice of a renewal stays a draft for about an hour
+PAYING_CARD = "4242424242424242"
+ApiKey = Annotated[str, StringConstraints(pattern=r"^(sk|rk)_test_\w{1,200}$")]
+
+
+class Control(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    account: ApiKey = DEMO_KEY
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
+        raise NotImplementedError
+
+
+class AdvanceClock(Control):
+    """By days and seconds, or to a moment: the account, or one of its test clocks."""
+
+    days: float = Field(0, ge=0, le=3700)
+    seconds: float = Field(0, ge=0, le=3700 * DAY)
+    to: int | None = None
+    clock: str = ""
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        clock = account.get("test_helpers.test_clock", self.clock)
+        if self.clock and clock is None:
+            raise not_found_error("test_helpers.test_clock", self.clock)
+        until = self.to or account.now(clock) + round(self.days * DAY + self.seconds)
+        return {"now": _advance_to(account, clock, until)}
+
+
+class AssignOwnClock(Control):
+    """One that stands still, for a customer who has none yet: what is advanced then concerns nobody else."""
+
+    customer: str
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        customer, now = get_customer(account, self.customer), account.now()
+        if customer.get("test_clock"):
+            return {"clock": customer["test_clock"]}
+        clock = make_object(
+            account,
+            "test_helpers.test_clock",
+            frozen_time=now,
+            name=customer["name"],
+            status="ready",
+            created=now,
+            deletes_after=now + 30 * DAY,
+        )
+        account.put(clock)
+        customer["test_clock"] = clock["id"]
+        account.put(customer)
+        return {"clock": clock["id"]}
+
+
+class AdvanceToRenewal(Control):
+    """To shortly after this customer's next renewal, when its invoice has been charged or has failed."""
+
+    customer: str
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        customer = get_customer(account, self.customer)
+        period_ends = [
+            item["current_period_end"]
+            for subscription in customer_view.list_live_subscriptions(account, customer)
+            for item in subscription["items"]["data"]
+        ]
+        if not period_ends:
+            raise ApiError("This customer has no subscription that renews.", param="customer")
+        clock = account.get("test_helpers.test_clock", account.get_clock_id(customer))
+        return {"now": _advance_to(account, clock, min(period_ends) + DRAFT_SECONDS)}
+
+
+class ReplaceCard(Control):
+    """As the customer would in the portal."""
+
+    customer: str
+    card: str = PAYING_CARD
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        portal.replace_card(account, get_customer(account, self.customer)["id"], self.card)
+        return {}
+
+
+class DeclineNextCharges(Control):
+    """The next charges of this customer are declined, whatever the card."""
+
+    customer: str
+    times: int = Field(1, ge=1, le=100)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        customer = get_customer(account, self.customer)
+        customer["_declines"] = self.times
+        account.put(customer)
+        return {}
+
+
+class SetChaos(Control):
+    """What is left out is off, so an empty form makes the network calm."""
+
+    seed: int = 0
+    hold: bool = False
+    delay_s: float = Field(0, ge=0, le=3600)
+    shuffle_s: float = Field(0, ge=0, le=3600)
+    duplicate: float = Field(0, ge=0, le=1)
+    duplicate_next: int = Field(0, ge=0, le=100_000)
+    drop: float = Field(0, ge=0, le=1)
+    drop_next: int = Field(0, ge=0, le=100_000)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
+        chaos_settings = {
+            setting.name: getattr(self, setting.name) for setting in fields(Chaos) if setting.init
+        }
+        deliveries.set_chaos(account, Chaos(**chaos_settings))
+        return {"chaos": chaos_settings}
+
+
+class ReleaseHeldDeliveries(Control):
+    """Held deliveries, tried one after the other before this answers."""
+
+    order: ReleaseOrder = "kept"
+    count: int | None = Field(None, ge=1)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
+        return {"released": await deliveries.release_held(account, self.order, self.count)}
+
+
+class ResendEvent(Control):
+    event: str
+    endpoint: str
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
+        return {"delivery": deliveries.resend_event(account, self.event, self.endpoint)["id"]}
+
+
+class SetDeliveryTiming(Control):
+    """When deliveries that failed are tried again, and how long an endpoint may think."""
+
+    gaps: Annotated[list[Annotated[float, Field(ge=0, le=DAY)]], Field(max_length=30)]
+    timeout_s: float = Field(10, gt=0, le=120)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        account.settings.update(delivery_gaps=self.gaps, delivery_timeout_s=self.timeout_s)
+        account.put(account.settings)
+        return {}
+
+
+class RollSigningSecret(Control):
+    """A new signing secret; the old one signs along for a while."""
+
+    endpoint: str
+    overlap_s: float = Field(DAY, ge=0, le=7 * DAY)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        endpoint = account.get("webhook_endpoint", self.endpoint)
+        if endpoint is None:
+            raise not_found_error("webhook_endpoint", self.endpoint)
+        return {"secret": signing.roll_secret(account, endpoint, self.overlap_s)}
+
+
+class AddFault(Control):
+    """The next requests whose path contains `path`. A timeout is not executed; of what is lost only the answer is."""
+
+    kind: Literal["429", "500", "401", "timeout", "lost"]
+    times: int = Field(1, ge=1, le=100_000)
+    path: str = ""
+    seconds: float = Field(0, ge=0, le=600)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        account.faults.append(Fault(self.kind, self.times, self.path, self.seconds))
+        return {"faults": len(account.faults)}
+
+
+class StartOutage(Control):
+    """The API refuses everything, and nothing is delivered."""
+
+    seconds: float = Field(60, ge=0, le=DAY)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
+        outage.start_outage(account, self.seconds)
+        deliveries.wake()
+        return {"until": outage.get_outage_end(account)}
+
+
+class ClearFaults(Control):
+    """No faults and no outage any more."""
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
+        account.faults.clear()
+        outage.start_outage(account, 0)
+        deliveries.wake()
+        return {}
+
+
+# Under the word of its address: what it is, and what the page says once it is done.
+CONTROLS: dict[str, tuple[type[Control], str]] = {
+    "advance": (AdvanceClock, "The clock is advanced."),
+    "chaos": (SetChaos, "Deliveries meet this from now on."),
+    "fail": (AddFault, "The next requests fail."),
+    "fail-renewal": (DeclineNextCharges, "The next charge of this customer is declined."),
+    "mend": (ClearFaults, "Stripe answers again."),
+    "network": (SetDeliveryTiming, "Deliveries are tried again at these times."),
+    "own-clock": (AssignOwnClock, "The customer has a clock of its own."),
+    "release": (ReleaseHeldDeliveries, "What was held is sent."),
+    "renew": (AdvanceToRenewal, "The clock stands after the renewal."),
+    "replace-card": (ReplaceCard, "The card is replaced."),
+    "resend": (ResendEvent, "The event is on its way once more."),
+    "roll": (RollSigningSecret, "There is a new signing secret. The old one signs along for a while."),
+    "stop": (StartOutage, "Stripe is stopped."),
+}
+
+
+def _advance_to(account: Account, clock: Object | None, until: int) -> int:
+    if until <= account.now(clock):
+        raise ApiError("Time only moves forward: choose a later moment.", param="to")
+    if clock is not None:
+        timeline.advance_clock(account, clock["id"], until)
+    else:
+        timeline.advance_account(account, until - account.now())
+    return account.now(clock)
+
+
+def get_status(account: Account, deliveries: DeliveryQueue, limit: int = 100) -> dict[str, Any]:
+    """How things stand, for the page and for tests."""
+    return {
+        "account": account.key,
+        "id": account.id,
+        "now": account.now(),
+        "chaos": deliveries.get_chaos(account).to_dict(),
+        "clocks": copy_visible(account.list_objects("test_helpers.test_clock")),
+        "faults": [vars(fault) for fault in account.faults],
+        "stopped_s": max(0, round(outage.get_outage_end(account) - time.time())),
+        "deliveries": deliveries.list_deliveries(account)[:limit],
+    }

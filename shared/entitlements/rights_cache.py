@@ -1,0 +1,160 @@
+"""The rights of a tenant now, kept per process and never stale.
+
+Every entry reads two numbers in its own transaction: the version of the tenant's rights and the epoch of the catalogue,
+both raised by triggers. What is kept under other numbers is not used. A notice of `entitlement` changes frees the
+memory early; being right does not depend on it.
+"""
+
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.context import Ctx, Rights
+from shared.core.db import now
+from shared.entitlements import detached, evaluate, repository
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.flag_evaluation import FlagProvider, GuardedProvider, RuleProvider
+from shared.entitlements.history import EntitlementHistory
+from shared.entitlements.snapshot import EntitlementSnapshot
+
+ALL_TENANTS = "*"  # as the triggers say it
+MAX_TENANTS = 20_000  # tenants remembered by one process
+
+
+@dataclass(frozen=True, slots=True)
+class AccessOutlook:
+    """What the rights of a tenant do not say, because others with the same rights have other days."""
+
+    billing_until: datetime | None  # when another status follows by itself
+    trial_ends_at: datetime | None
+    trial_ended: bool
+    fallback_plan_name: str  # name of the plan that remains when nobody pays
+
+
+@dataclass(slots=True)
+class CachedRights:
+    version: int
+    epoch: int
+    provider_version: int
+    valid_until: datetime | None  # when the clock alone may change an answer
+    snapshot: EntitlementSnapshot
+    catalog: Catalog  # with this tenant's own plans
+    rights_by_state: dict[str, Rights]  # by state
+    outlook: AccessOutlook
+
+
+_cache: OrderedDict[str, CachedRights] = OrderedDict()
+_catalog: Catalog | None = None
+_provider: FlagProvider | None = None
+_provider_versions = itertools.count(1)
+_provider_version = (
+    0  # how often a provider's rules have changed: what was evaluated before that counts no more
+)
+
+
+async def get_rights(session: AsyncSession, tenant_id: str, version: int, epoch: int, state: str) -> Rights:
+    """In a transaction of this tenant. `version`: `tenant.rights_version`; `state`: as it is for this person."""
+    at, provider_version = now(), _provider_version
+    cached, versions = _cache.get(tenant_id), (version, epoch, provider_version)
+    if (
+        cached is None
+        or (cached.version, cached.epoch, cached.provider_version) != versions
+        or (cached.valid_until and cached.valid_until <= at)
+    ):
+        cached = await _load_rights(session, tenant_id, version, epoch, provider_version, at)
+        _cache[tenant_id] = cached
+        if len(_cache) > MAX_TENANTS:
+            _cache.popitem(last=False)
+    compiled_rights = cached.rights_by_state.get(state)
+    if compiled_rights is None:
+        compiled_rights = evaluate.compile_rights(
+            cached.snapshot, cached.catalog, get_provider(cached.catalog), state
+        )
+        cached.rights_by_state[state] = compiled_rights
+    return compiled_rights
+
+
+async def get_outlook(ctx: Ctx) -> AccessOutlook:
+    """As of this person's entry, which has read it; a later one where it has changed since."""
+    cached = _cache.get(ctx.tenant_id)
+    if cached is not None:
+        return cached.outlook
+    history = await repository.get_history(ctx.session, ctx.tenant_id)
+    tenant_catalog, at = history.extend_catalog(await get_catalog(ctx.session)), now()
+    return _build_outlook(history, history.snapshot_at(tenant_catalog, at), tenant_catalog)
+
+
+async def get_catalog(session: AsyncSession, epoch: int | None = None) -> Catalog:
+    """What everybody is offered, as of `epoch`, or as of now."""
+    global _catalog
+    epoch = await repository.get_epoch(session) if epoch is None else epoch
+    if _catalog is None or _catalog.epoch != epoch:
+        _catalog = await repository.get_catalog(session, epoch)
+    return _catalog
+
+
+def get_provider(catalog: Catalog) -> FlagProvider:
+    """Who evaluates flags: our own rules, unless another one was put in their place. The switches stay ours."""
+    return GuardedProvider(catalog, _provider) if _provider else RuleProvider(catalog)
+
+
+def compute_rights(snapshot: EntitlementSnapshot, catalog: Catalog, state: str) -> Rights:
+    """Of facts that are not kept: of a past time, or of what might be."""
+    return evaluate.compile_rights(snapshot, catalog, get_provider(catalog), state)
+
+
+def set_provider(provider_override: FlagProvider | None) -> None:
+    """Another provider of flags from here on, or ours again. Everything kept is forgotten."""
+    global _provider
+    _provider = provider_override
+    invalidate()
+
+
+def invalidate(tenant_id: str = ALL_TENANTS) -> None:
+    """What a notice asks for: of one tenant, or of all."""
+    if tenant_id != ALL_TENANTS:
+        _cache.pop(tenant_id, None)
+        return
+    _cache.clear()
+    evaluate.clear_compiled_rights()
+
+
+def invalidate_evaluations() -> None:
+    """What a provider asks for whose rules have changed. From any thread: it touches nothing that is being read."""
+    global _provider_version
+    _provider_version = next(_provider_versions)
+
+
+async def _load_rights(
+    session: AsyncSession, tenant_id: str, version: int, epoch: int, provider_version: int, at: datetime
+) -> CachedRights:
+    history = detached.detach_history(await repository.get_history(session, tenant_id))
+    tenant_catalog = history.extend_catalog(await get_catalog(session, epoch))
+    snapshot = history.snapshot_at(tenant_catalog, history.settled_time(tenant_catalog, at))
+    return CachedRights(
+        version,
+        epoch,
+        provider_version,
+        history.next_change(tenant_catalog, snapshot.at),
+        snapshot,
+        tenant_catalog,
+        {},
+        _build_outlook(history, snapshot, tenant_catalog),
+    )
+
+
+def _build_outlook(
+    history: EntitlementHistory, snapshot: EntitlementSnapshot, catalog: Catalog
+) -> AccessOutlook:
+    status, at, until = snapshot.billing_status, snapshot.at, None
+    while (next_change := history.next_billing_change(at)) is not None:
+        if history.snapshot_at(catalog, next_change).billing_status != status:
+            until = next_change
+            break
+        at = next_change
+    return AccessOutlook(
+        until, snapshot.trial_ends_at, snapshot.trial_ended, catalog.fallback_offer(snapshot.at).name
+    )

@@ -1,0 +1,63 @@
+"""The queue as it stands, for looking at. Jobs that succeeded are not kept, so they are not counted here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+STATUSES = ("waiting", "retrying", "running", "failed")
+# What a person calls it: a job that has been tried waits for its next try.
+STATUS_SQL = """
+    case when j.status = 'doing' then 'running'
+         when j.status = 'todo' and j.attempts > 0 then 'retrying'
+         when j.status = 'todo' then 'waiting'
+         when j.status in ('failed', 'aborted') then 'failed' else '' end
+"""
+COUNT_JOBS = text(f"select {STATUS_SQL} as status, count(*) from procrastinate_jobs j group by 1")  # noqa: S608  our own words
+LIST_JOBS = text(f"""
+    select j.id, j.task_name, coalesce(j.args ->> 'tenant_id', ''), coalesce(j.args ->> 'request_id', ''),
+           {STATUS_SQL}, j.attempts, j.scheduled_at,
+           (select max(e.at) from procrastinate_events e where e.job_id = j.id)
+    from procrastinate_jobs j
+    where j.status in ('todo', 'doing', 'failed', 'aborted')
+      and (:status = '' or {STATUS_SQL} = :status) and (cast(:after as bigint) is null or j.id < :after)
+    order by j.id desc limit :limit
+""")  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    id: int
+    task: str
+    tenant_id: str  # "" for the platform's own
+    request_id: str
+    status: str
+    attempts: int
+    scheduled_at: datetime | None  # of its next try
+    changed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Newest first. `after` is the id to go on from, None on the last page."""
+
+    jobs: Sequence[QueuedJob]
+    next_cursor: int | None = None
+
+
+async def count_by_status(session: AsyncSession) -> dict[str, int]:
+    connection = await session.connection()
+    counts: dict[str, int] = {row[0]: row[1] for row in (await connection.execute(COUNT_JOBS)).all()}
+    return {status: counts.get(status, 0) for status in STATUSES}
+
+
+async def list_jobs(
+    session: AsyncSession, status: str = "", *, after: int | None = None, limit: int = 50
+) -> JobPage:
+    connection = await session.connection()
+    values = {"status": status, "after": after, "limit": limit + 1}
+    jobs = [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS, values)).all()]
+    visible_jobs = jobs[:limit]
+    return JobPage(visible_jobs, visible_jobs[-1].id if len(jobs) > limit else None)

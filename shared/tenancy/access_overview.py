@@ -1,0 +1,116 @@
+"""What a tenant may use now, where each of it comes from, how much is taken, and what time alone will change.
+
+The same chains as operators see (`backoffice.tenant_access`), in the tenant's own page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from shared.access import actions, policy
+from shared.core.context import Ctx
+from shared.entitlements import assignments, explain
+from shared.entitlements.catalog import Catalog
+from shared.entitlements.explain import FeatureChain, LimitChain
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
+from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import member_repository, role_repository
+
+MAX_CHANGES = 24  # turns of the clock that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledChange:
+    """What changes at a time without anybody doing anything."""
+
+    at: datetime
+    title: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessOverview:
+    plan: str  # name and version
+    plan_since: datetime | None  # None: nobody gave it one
+    billing_status: str
+    billing_since: datetime | None
+    billing_until: datetime | None  # when another status follows by itself
+    trial_ends_at: datetime | None
+    trial_ended: bool
+    features: dict[str, FeatureChain]
+    limits: dict[str, LimitChain]
+    usage: dict[str, int]  # of the limits whose use is counted
+    scheduled_changes: Sequence[ScheduledChange]
+
+
+async def get_access_overview(ctx: Ctx) -> AccessOverview:
+    policy.require(ctx, actions.ACCESS_READ)
+    snapshots, catalog = await assignments.list_future_snapshots(ctx, MAX_CHANGES)
+    snapshot = snapshots[0]
+    status_change_times = (
+        later_snapshot.at
+        for later_snapshot in snapshots
+        if later_snapshot.billing_status != snapshot.billing_status
+    )
+    return AccessOverview(
+        snapshot.offer.label,
+        snapshot.assignment.starts_at if snapshot.assignment else None,
+        snapshot.billing_status,
+        snapshot.billing.starts_at if snapshot.billing else None,
+        next(status_change_times, None),
+        snapshot.trial_ends_at,
+        snapshot.trial_ended,
+        {name: explain.build_feature_chain(snapshot, catalog, name) for name in FEATURES},
+        {name: explain.build_limit_chain(snapshot, catalog, name) for name in LIMITS},
+        {
+            "members": len(await member_repository.list_seat_emails(ctx)),
+            "roles": len(await role_repository.list_custom_roles(ctx)),
+        },
+        [change for before, after in pairwise(snapshots) for change in list_changes(before, after, catalog)],
+    )
+
+
+def list_changes(
+    before: EntitlementSnapshot, after: EntitlementSnapshot, catalog: Catalog
+) -> list[ScheduledChange]:
+    """What is another answer at the later time; a turn of the clock that changes none is none."""
+    rows = [
+        ("Plan", before.offer.label, after.offer.label),
+        ("Billing", STATUS_TEXTS[before.billing_status], STATUS_TEXTS[after.billing_status]),
+        ("Trial", _describe_trial(before), _describe_trial(after)),
+    ]
+    for name, feature in FEATURES.items():
+        included_before, included_after = (
+            explain.build_feature_chain(snapshot, catalog, name).included for snapshot in (before, after)
+        )
+        rows.append((feature.title, INCLUDED_TEXTS[included_before], INCLUDED_TEXTS[included_after]))
+    for name, kind in LIMITS.items():
+        limit_before, limit_after = (
+            explain.build_limit_chain(snapshot, catalog, name).limit for snapshot in (before, after)
+        )
+        rows.append(
+            (kind.title, explain.format_amount(limit_before, name), explain.format_amount(limit_after, name))
+        )
+    return [
+        ScheduledChange(after.at, title, before_text, after_text)
+        for title, before_text, after_text in rows
+        if before_text != after_text
+    ]
+
+
+STATUS_TEXTS = {
+    "active": "Nothing is owed",
+    "grace": "A payment is overdue",
+    "none": "Nothing is paid",
+    "read_only": "Read-only",
+}
+INCLUDED_TEXTS = {True: "Included", False: "Not included"}
+
+
+def _describe_trial(snapshot: EntitlementSnapshot) -> str:
+    if snapshot.trial_ends_at is None:
+        return "No trial"
+    return "Ended" if snapshot.trial_ended else "Running"

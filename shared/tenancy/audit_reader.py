@@ -1,0 +1,43 @@
+"""Who may read the trail. Writing it is `audit.audit_log`'s."""
+
+from datetime import timedelta
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.core.context import Ctx, OperatorCtx
+from shared.core.db import now
+from shared.tenancy import entry
+
+MAX_RETENTION_DAYS = 36_500  # days; more is everything, and would be before any date there is
+
+
+async def list_events(
+    ctx: Ctx, event_filter: audit_log.AuditFilter | None = None, *, after: str = "", limit: int = 50
+) -> audit_log.AuditEventPage:
+    """This tenant's own trail, newest first, as far back as its plan looks. Nothing older is deleted."""
+    policy.require(ctx, actions.AUDIT_READ)
+    return await audit_log.list_events(
+        ctx, limit_to_retention(ctx, event_filter or audit_log.AuditFilter()), after=after, limit=limit
+    )
+
+
+def limit_to_retention(ctx: Ctx, event_filter: audit_log.AuditFilter) -> audit_log.AuditFilter:
+    """Not further back than the plan looks."""
+    days = ctx.rights.limits["retention_days"].amount
+    if days is None or days > MAX_RETENTION_DAYS:
+        return event_filter
+    return event_filter.not_before(now() - timedelta(days=days))
+
+
+async def verify_audit_log(ctx: Ctx) -> audit_log.ChainVerification:
+    policy.require(ctx, actions.AUDIT_READ)
+    return await audit_log.verify_chain(ctx)
+
+
+async def list_events_across_tenants(
+    octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
+) -> audit_log.AuditEventPage:
+    """Every tenant's trail, for a reason that goes into the operators' own. Raises Invalid without one."""
+    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
+    async with entry.read_across_tenants(octx, reason) as session:
+        return await audit_log.list_across_tenants(session, event_filter, after=after, limit=limit)

@@ -1,0 +1,22 @@
+"""Who is written to about money: owners, and whoever may pay."""
+
+from collections.abc import Sequence
+
+from shared.access.permissions import Permission
+from shared.core.context import Ctx
+from shared.identity.models import User
+from shared.tenancy import member_repository, roles
+
+
+async def list_contacts(ctx: Ctx) -> Sequence[User]:
+    """Owners first, then by the time they joined. For jobs, and services that were asked for their right."""
+    role_keys = [
+        role.key for role in await roles.list_roles(ctx) if Permission.BILLING_WRITE in role.permissions
+    ]
+    return await member_repository.list_users_with_roles(ctx, role_keys)
+
+
+async def get_owner_email(ctx: Ctx) -> str:
+    """Of an owner; "" for an organisation that has none any more."""
+    contacts = await list_contacts(ctx)
+    return contacts[0].email if contacts else ""

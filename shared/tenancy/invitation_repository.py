@@ -1,0 +1,44 @@
+"""SQL of invitations."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
+)
+
+
+async def list_pending_invitations(ctx: Ctx) -> Sequence[Invitation]:
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .order_by(col(Invitation.created_at), col(Invitation.id))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def get_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
+    return await ctx.session.get(Invitation, (ctx.tenant_id, invitation_id))
+
+
+async def lock_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
+    key = (ctx.tenant_id, invitation_id)
+    return await ctx.session.get(Invitation, key, with_for_update=True, populate_existing=True)
+
+
+async def lock_expired_invitation(ctx: Ctx, email: str) -> Invitation | None:
+    """A pending one whose time is over: it holds no seat and gives way to a new one."""
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.email == email)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(Invitation.expires_at) <= now())
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).first()

@@ -1,0 +1,50 @@
+"""Which mails a person wants from an organisation. In the app everything is told; mails of a kind can be declined."""
+
+from dataclasses import dataclass
+
+from shared.access import actions, decision, policy
+from shared.core.context import Ctx
+from shared.core.errors import Conflict, Invalid
+from shared.tenancy import mail_preference_repository, member_repository
+
+PAYMENTS = "payments"  # what failed, what ends, what arrived
+KINDS = (PAYMENTS,)
+OWNERS_CANNOT_DECLINE = "Owners always get them: somebody has to hear of a payment that failed."
+
+
+@dataclass(frozen=True, slots=True)
+class MailPreferenceView:
+    enabled: bool
+    locked_reason: str = ""  # why it cannot be declined
+
+
+async def list_my_preferences(ctx: Ctx) -> dict[str, MailPreferenceView]:
+    """By kind, of those that are sent to who asks."""
+    policy.require(ctx, actions.NOTIFICATION_READ)
+    if not decision.has_permission(ctx, actions.BILLING_CHANGE):
+        return {}
+    if ctx.actor_id in await member_repository.list_owner_ids(ctx):
+        return {PAYMENTS: MailPreferenceView(True, OWNERS_CANNOT_DECLINE)}
+    return {
+        PAYMENTS: MailPreferenceView(
+            PAYMENTS not in await mail_preference_repository.list_declined_mail_kinds(ctx, ctx.actor_id)
+        )
+    }
+
+
+async def set_preference(ctx: Ctx, kind: str, enabled: bool) -> None:
+    """Raises Invalid, Conflict for an owner: somebody has to hear that a payment failed."""
+    policy.require(ctx, actions.NOTIFICATION_READ)
+    if kind not in KINDS:
+        raise Invalid("There are no such mails.", "Choose one from the list.")
+    if not enabled and ctx.actor_id in await member_repository.list_owner_ids(ctx):
+        raise Conflict(OWNERS_CANNOT_DECLINE, "Hand over the ownership first.")
+    await mail_preference_repository.save_mail_preference(ctx, ctx.actor_id, kind, enabled)
+
+
+async def is_mail_enabled(ctx: Ctx, user_id: str, kind: str) -> bool:
+    """For jobs that write to somebody."""
+    owners = await member_repository.list_owner_ids(ctx)
+    return user_id in owners or kind not in await mail_preference_repository.list_declined_mail_kinds(
+        ctx, user_id
+    )

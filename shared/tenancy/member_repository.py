@@ -1,0 +1,181 @@
+"""SQL of members and of the seats they use."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal, tuple_
+from sqlmodel import col, func, select
+
+from shared.access.roles import ROLES
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import Invalid
+from shared.identity.models import User
+from shared.tenancy.invitation_repository import list_pending_invitations
+from shared.tenancy.models import (
+    Membership,
+    MembershipState,
+    RoleRow,
+)
+
+EARLIEST_TIME = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+MEMBER_SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
+    "name": func.lower(col(User.name)),
+    # The built-in ones from the most to the least, then the tenant's own by name.
+    "role": case(
+        {key: literal(str(position)) for position, key in enumerate(ROLES)},
+        value=col(Membership.role),
+        else_=select(literal("own ") + func.lower(col(RoleRow.name)))
+        .where(col(RoleRow.tenant_id) == col(Membership.tenant_id))
+        .where(col(RoleRow.key) == col(Membership.role))
+        .correlate(Membership)
+        .scalar_subquery(),
+    ),
+    "seen_at": func.coalesce(col(Membership.seen_at), EARLIEST_TIME),
+    "created_at": col(Membership.created_at),
+}
+
+
+async def list_members(
+    ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str, limit: int
+) -> Sequence[tuple[Membership, User]]:
+    """`after`: the id of the row before. Raises Invalid when there is no such row."""
+    key = (MEMBER_SORT_COLUMNS[sort], col(Membership.id))
+    conditions = _member_conditions(ctx, query, role)
+    if after:
+        cursor = await _get_cursor(ctx, key, after)
+        conditions.append(tuple_(*key) < cursor if descending else tuple_(*key) > cursor)
+    statement = (
+        select(Membership, User)
+        .join(User, col(User.id) == Membership.user_id)
+        .where(*conditions)
+        .order_by(*(column.desc() if descending else column.asc() for column in key))
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def _get_cursor(
+    ctx: Ctx, key: tuple[SQLColumnExpression[Any], SQLColumnExpression[str]], after: str
+) -> ColumnElement[Any]:
+    """Where a row stands in the order, in the database's own words: it and Python do not agree on lower case."""
+    statement = (
+        select(*key)
+        .select_from(Membership)
+        .join(User, col(User.id) == Membership.user_id)
+        .where(col(Membership.tenant_id) == ctx.tenant_id)
+        .where(col(Membership.id) == after)
+    )
+    row = (await ctx.session.exec(statement)).first()
+    if row is None:
+        raise Invalid("This page does not exist.", "Start again at the first one.")
+    return tuple_(*(literal(value) for value in row))
+
+
+def _member_conditions(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        col(Membership.tenant_id) == ctx.tenant_id,
+        col(Membership.state) != MembershipState.REMOVED,
+    ]
+    if query:
+        words = func.lower(col(User.name)) + " " + col(User.email)
+        conditions.append(func.strpos(words, query.lower()) > 0)
+    if role:
+        conditions.append(col(Membership.role) == role)
+    return conditions
+
+
+async def lock_membership(ctx: Ctx, membership_id: str) -> Membership | None:
+    key = (ctx.tenant_id, membership_id)
+    return await ctx.session.get(Membership, key, with_for_update=True, populate_existing=True)
+
+
+async def lock_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
+    statement = (
+        select(Membership)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.user_id == user_id)
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
+    statement = (
+        select(Membership).where(Membership.tenant_id == ctx.tenant_id).where(Membership.user_id == user_id)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
+async def get_user(ctx: Ctx, user_id: str) -> User:
+    """Somebody who belongs or belonged to this tenant: people are everybody's table, so membership is the filter."""
+    statement = (
+        select(User)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(User.id == user_id)
+    )
+    user = (await ctx.session.exec(statement)).first()
+    assert user is not None  # by the foreign key of the membership that named them
+    return user
+
+
+async def list_users_with_roles(ctx: Ctx, roles: Sequence[str]) -> Sequence[User]:
+    """Active members that hold one of these roles, owners first."""
+    statement = (
+        select(User)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .where(col(Membership.role).in_(roles))
+        .order_by(col(Membership.role) != "owner", col(Membership.created_at), col(User.id))
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
+    """The active owners, frozen: two who leave at once cannot both find another one left."""
+    statement = (
+        select(Membership)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == "owner")
+        .where(Membership.state == MembershipState.ACTIVE)
+        .order_by(col(Membership.id))
+        .with_for_update()
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def lock_members(ctx: Ctx) -> None:
+    """One change of who belongs and with what role at a time, so that two of them never wait for each other."""
+    key = func.hashtextextended(f"seats:{ctx.tenant_id}", 0)
+    await ctx.session.exec(select(func.pg_advisory_xact_lock(key)))
+
+
+async def list_seat_emails(ctx: Ctx) -> set[str]:
+    """Active members, and pending invitations that have not expired."""
+    members = (
+        select(User.email)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    at = now()
+    invited_emails = [
+        invitation.email for invitation in await list_pending_invitations(ctx) if invitation.expires_at > at
+    ]
+    return {*(await ctx.session.exec(members)).all(), *invited_emails}
+
+
+async def list_owner_ids(ctx: Ctx) -> set[str]:
+    """Of people who own the organisation now."""
+    statement = (
+        select(Membership.user_id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == "owner")
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    return set((await ctx.session.exec(statement)).all())

@@ -1,0 +1,66 @@
+"""What an organisation may be called, and the slug under which it is found."""
+
+import re
+import secrets
+import unicodedata
+
+from shared.core.errors import Invalid
+from shared.core.ids import ALPHABET
+from shared.identity import users
+
+MAX_NAME_LENGTH, MAX_SLUG_LENGTH = 80, 40
+_SLUG_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
+_TRANSLITERATIONS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "ø": "o", "å": "a", "ł": "l", "đ": "d", "þ": "th", "ð": "d", "&": " and "}
+)
+RESERVED_SLUGS = frozenset(
+    """about abuse account accounts admin api app assets auth billing blog bulkhead careers cdn contact dashboard demo
+    dev docs download email faq files forgot graphql healthz help home internal invitations invite legal login logout
+    mail metrics mfa new null oauth onboarding operator operators organisations owner postmaster pricing privacy
+    public readyz register reset root sales security settings sign-in sign-out sign-up signin signup sso staging static
+    status stripe support system team tenant terms test undefined user users verify webhook webhooks www""".split()
+)
+
+
+def clean_name(text: str) -> str:
+    """Any script, emoji too; no control characters. Raises Invalid, with `fields["organisation"]`."""
+    name = " ".join(text.split())
+    problem = ""
+    if not name:
+        problem = "Enter the name of your organisation."
+    elif len(name) > MAX_NAME_LENGTH:
+        problem = f"A name has at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
+    elif not users.is_displayable(name):
+        problem = "The name holds characters that cannot be shown."
+    if problem:
+        raise Invalid(problem, "Correct it and try again.", fields={"organisation": problem, "name": problem})
+    return name
+
+
+def clean_slug(text: str) -> str:
+    """Raises Invalid, with `fields["slug"]`, for what cannot be one and for what is reserved."""
+    slug = text.strip().lower()
+    problem = ""
+    if not _SLUG_PATTERN.fullmatch(slug) or "--" in slug:
+        problem = (
+            f"Use 3 to {MAX_SLUG_LENGTH} of a-z, 0-9 and single hyphens, a letter or digit first and last."
+        )
+    elif slug in RESERVED_SLUGS:
+        problem = f"“{slug}” is reserved. Choose another address."
+    if problem:
+        raise Invalid(problem, "Choose another address.", fields={"slug": problem})
+    return slug
+
+
+def suggest_slug(name: str, attempt: int = 0) -> str:
+    """From a name in any script; what is reserved, too short or (from the second attempt) taken gets a few characters."""
+    plain = unicodedata.normalize("NFKD", name.lower().translate(_TRANSLITERATIONS))
+    hyphenated = re.sub(
+        r"[^a-z0-9]+", "-", "".join(character for character in plain if not unicodedata.combining(character))
+    )
+    base = hyphenated.strip("-")[: MAX_SLUG_LENGTH - 6].strip("-")
+    if len(base) < 3 or base in RESERVED_SLUGS:
+        base = f"{base}-team".strip("-")
+        attempt += 1
+    suffix = "".join(secrets.choice(ALPHABET) for _ in range(4))
+    return f"{base}-{suffix}" if attempt else base

@@ -1,0 +1,105 @@
+"""SQL of roles and of the members and invitations that have them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_
+from sqlmodel import col, func, select
+
+from shared.access.roles import ROLES
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.rows import insert_missing
+from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
+    Membership,
+    MembershipState,
+    RoleRow,
+)
+
+
+async def add_builtin_roles(ctx: Ctx) -> None:
+    rows = [RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name) for role in ROLES.values()]
+    await insert_missing(ctx, rows)
+
+
+async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
+    """As it is now: under the lock of the members it may be another one than before it."""
+    statement = select(RoleRow).where(RoleRow.tenant_id == ctx.tenant_id).where(RoleRow.key == key)
+    return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
+
+
+async def list_custom_roles(ctx: Ctx) -> Sequence[RoleRow]:
+    statement = (
+        select(RoleRow)
+        .where(RoleRow.tenant_id == ctx.tenant_id)
+        .where(col(RoleRow.builtin).is_(False))
+        .where(col(RoleRow.deleted_at).is_(None))
+        .order_by(func.lower(RoleRow.name), RoleRow.id)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def is_role_name_taken(ctx: Ctx, name: str, other_than: str) -> bool:
+    """By a role that is not deleted, in whatever case. `other_than`: key of the role that is renamed."""
+    statement = (
+        select(RoleRow.id)
+        .where(RoleRow.tenant_id == ctx.tenant_id)
+        .where(func.lower(RoleRow.name) == func.lower(name))
+        .where(col(RoleRow.deleted_at).is_(None))
+        .where(RoleRow.key != other_than)
+    )
+    return (await ctx.session.exec(statement)).first() is not None
+
+
+async def count_members_by_role(ctx: Ctx) -> dict[str, int]:
+    """By role: people who have it, or would have it again when they are reactivated."""
+    statement = (
+        select(Membership.role, func.count())
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state != MembershipState.REMOVED)
+        .group_by(Membership.role)
+        .order_by(Membership.role)
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+async def count_invitations_by_role(ctx: Ctx) -> dict[str, int]:
+    """By role: invitations that can still be accepted."""
+    statement = (
+        select(Invitation.role, func.count())
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(Invitation.expires_at) > now())
+        .group_by(Invitation.role)
+        .order_by(Invitation.role)
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+async def list_user_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
+    """Ids of the people who may enter with this role."""
+    statement = (
+        select(Membership.user_id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.role == role)
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    return (await ctx.session.exec(statement)).all()
+
+
+async def get_active_role(ctx: Ctx, user_id: str) -> RoleRow | None:
+    """As it is now; None for somebody who is no active member."""
+    statement = (
+        select(RoleRow)
+        .join(
+            Membership,
+            and_(
+                col(Membership.tenant_id) == col(RoleRow.tenant_id), col(Membership.role) == col(RoleRow.key)
+            ),
+        )
+        .where(RoleRow.tenant_id == ctx.tenant_id)
+        .where(Membership.user_id == user_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()

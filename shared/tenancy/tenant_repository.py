@@ -1,0 +1,61 @@
+"""SQL of the tenant itself, its settings and its key."""
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.context import Ctx
+from shared.core.rows import insert_missing
+from shared.tenancy.models import Tenant, TenantKey, TenantSettings
+
+
+async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
+    """False when the slug is taken; the transaction goes on."""
+    try:
+        async with session.begin_nested():
+            session.add(tenant)
+            await session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+async def lock_tenant(ctx: Ctx) -> Tenant:
+    tenant = await ctx.session.get(Tenant, ctx.tenant_id, with_for_update=True, populate_existing=True)
+    assert tenant is not None  # or there would be no ctx
+    return tenant
+
+
+async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
+    """False when somebody else has it; the transaction goes on."""
+    try:
+        async with ctx.session.begin_nested():
+            tenant.slug = slug
+            ctx.session.add(tenant)
+            await ctx.session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+async def get_settings(ctx: Ctx) -> TenantSettings | None:
+    return await ctx.session.get(TenantSettings, (ctx.tenant_id, "settings"))
+
+
+async def get_logo_digest(ctx: Ctx) -> str:
+    """ "" without a logo."""
+    statement = select(TenantSettings.logo_digest).where(TenantSettings.tenant_id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).first() or ""
+
+
+async def lock_settings(ctx: Ctx) -> TenantSettings:
+    await insert_missing(ctx, [TenantSettings(tenant_id=ctx.tenant_id)])
+    settings = await ctx.session.get(
+        TenantSettings, (ctx.tenant_id, "settings"), with_for_update=True, populate_existing=True
+    )
+    assert settings is not None
+    return settings
+
+
+async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
+    await insert_missing(ctx, [TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped)])

@@ -1,0 +1,188 @@
+"""One way to show what happened, in both apps: who did what, when, and what it was before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import reflex as rx
+
+from shared.audit.event_types import AuditAction
+from shared.audit.models import AuditEvent
+from shared.ui.banners import local_time
+from shared.ui.controls import icon
+from shared.ui.decision_trace import Change, change_list, list_changes
+from shared.ui.panels import small, strong
+from shared.ui.tables import avatar, badge, initials_of
+
+AUDIT_TEXTS = {  # completes "Ann …"; where it ends in "…", what it was done to follows
+    AuditAction.AUDIT_EXPORTED: "exported the audit trail",
+    AuditAction.ADDON_ADDED: "added an add-on",
+    AuditAction.ADDON_ENDED: "ended an add-on",
+    AuditAction.BILLING_ADJUSTED: "gave or took money",
+    AuditAction.BILLING_CANCEL_ASKED: "cancelled the subscription",
+    AuditAction.BILLING_CHANGE_ASKED: "asked to change the subscription",
+    AuditAction.BILLING_CHECKOUT_STARTED: "went to pay for a plan",
+    AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
+    AuditAction.BILLING_PORTAL_OPENED: "opened the payment settings",
+    AuditAction.BILLING_RECONCILE_ASKED: "asked for a comparison with the payment provider",
+    AuditAction.BILLING_RESUME_ASKED: "took back the cancellation",
+    AuditAction.BILLING_STATUS_CHANGED: "set the billing status",
+    AuditAction.CHECKLIST_COMPLETED: "ticked off …",
+    AuditAction.FLAG_SET: "set a flag",
+    AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
+    AuditAction.INVITATION_CREATED: "invited …",
+    AuditAction.INVITATION_RESENT: "sent a new invitation link to …",
+    AuditAction.INVITATION_REVOKED: "revoked the invitation of …",
+    AuditAction.MEMBER_EXPORTED: "exported the list of members",
+    AuditAction.MEMBERSHIP_CREATED: "joined",
+    AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated …",
+    AuditAction.MEMBERSHIP_REACTIVATED: "reactivated …",
+    AuditAction.MEMBERSHIP_REMOVED: "removed …",
+    AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of …",
+    AuditAction.OPERATOR_LOOKED: "looked into this organisation",
+    AuditAction.OVERRIDE_ENDED: "ended an override",
+    AuditAction.OVERRIDE_SET: "set an override",
+    AuditAction.OWNERSHIP_TRANSFERRED: "handed the ownership to …",
+    AuditAction.PLAN_ASSIGNED: "changed the plan",
+    AuditAction.PROVISIONING_RESUMED: "ran the setting-up again",
+    AuditAction.PROVISIONING_STEP_DONE: "set up the …",
+    AuditAction.PROVISIONING_STEP_FAILED: "failed to set up the …",
+    AuditAction.ROLE_CHANGED: "changed the role …",
+    AuditAction.ROLE_CREATED: "created the role …",
+    AuditAction.ROLE_DELETED: "deleted the role …",
+    AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
+    AuditAction.TENANT_BRANDED: "changed the brand colour",
+    AuditAction.TENANT_CREATED: "created the organisation",
+    AuditAction.TENANT_LOGO_CHANGED: "changed the logo",
+    AuditAction.TENANT_LOGO_REMOVED: "removed the logo",
+    AuditAction.TENANT_RENAMED: "renamed the organisation",
+    AuditAction.TENANT_RESTORED: "restored the organisation",
+    AuditAction.TENANT_SLUG_CHANGED: "changed the address",
+    AuditAction.TENANT_SUSPENDED: "suspended the organisation",
+    AuditAction.TENANT_VERIFIED: "verified the organisation",
+    AuditAction.TRAIT_SET: "set a trait",
+}
+SUBJECT_KEYS = (
+    "member",
+    "owner",
+    "email",
+    "role",
+)  # keys under which services leave the name of what they changed
+ACTOR_LABELS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
+
+
+@dataclass(frozen=True)
+class EventRow:
+    id: str
+    seq: str
+    at: str
+    actor: str
+    initials: str
+    is_operator: bool
+    action_text: str
+    subject: str
+    context: str
+    action: str
+    request_id: str
+    changes: list[Change] = field(default_factory=list)
+
+
+def event_rows(events: Any, names: Mapping[str, str] | None = None) -> list[EventRow]:
+    """`names` of tenants by id, where events of several stand in one list."""
+    return [
+        _event_row(event, names.get(event.tenant_id, event.tenant_id) if names else "") for event in events
+    ]
+
+
+def _event_row(event: AuditEvent, tenant_name: str) -> EventRow:
+    kind = ACTOR_LABELS.get(event.actor_type, "")
+    name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
+    action_text, subject = _action_text(event)
+    reason = [f"Reason: {event.reason}"] if event.reason else []
+    facts = [
+        f"{_key_label(key)}: {value}"
+        for key, value in event.details.items()
+        if value and key not in SUBJECT_KEYS
+    ]
+    return EventRow(
+        event.id,
+        str(event.seq or ""),
+        event.at.isoformat() if event.at else "",
+        name,
+        initials_of(name),
+        event.actor_type == "operator",
+        action_text,
+        subject,
+        " · ".join([*([tenant_name] if tenant_name else []), *reason, *facts, event.action]),
+        event.action,
+        event.request_id,
+        list_changes(event.before, event.after),
+    )
+
+
+def _action_text(event: AuditEvent) -> tuple[str, str]:
+    """What was done and to whom, in the words of that time: names outlive the rows they came from."""
+    words = (
+        AUDIT_TEXTS.get(AuditAction(event.action), event.action)
+        if event.action in set(AuditAction)
+        else event.action
+    )
+    if not words.endswith("…"):
+        return words, ""
+    sources = (event.details, event.after, event.before)
+    names = (str(source[key]) for source in sources for key in SUBJECT_KEYS if source.get(key))
+    named_by_key = event.action.startswith(("provisioning.", "checklist."))
+    return words.removesuffix(" …"), _key_label(event.object_id).lower() if named_by_key else next(names, "")
+
+
+def _key_label(key: str) -> str:
+    return key.replace("_", " ").capitalize()
+
+
+def event_item(row: Any) -> rx.Component:
+    visit = rx.cond(row.is_operator, rx.fragment(" ", badge("Operator", "warn")))
+    words = rx.el.span(
+        strong(row.actor),
+        " ",
+        row.action_text,
+        rx.cond(row.subject != "", rx.fragment(" ", strong(row.subject))),
+        visit,
+    )
+    context = small(
+        row.context, " · ", rx.el.code(row.request_id, class_name="mono"), class_name="num cut-anywhere"
+    )
+    return rx.el.li(
+        avatar(row.initials),
+        words,
+        local_time(row.at, "", "moment"),
+        context,
+        rx.cond(row.changes.length() > 0, change_list(row.changes)),
+        class_name="event",
+        data_action=row.action,
+    )
+
+
+def event_list(rows: Any, *, test_id: str = "events") -> rx.Component:
+    """Newest first."""
+    return rx.el.ol(
+        rx.foreach(rows, event_item), class_name="hull events", aria_label="Events", data_testid=test_id
+    )
+
+
+def short_event_item(row: Any) -> rx.Component:
+    """For the few latest ones on a page about something else."""
+    words = rx.el.span(strong(row.actor), " ", row.action_text, " ", row.subject, class_name="grow small")
+    return rx.el.li(
+        avatar(row.initials), words, small(local_time(row.at, "", "ago"), class_name="num nowrap")
+    )
+
+
+def chain_status(is_intact: Any, text: Any) -> rx.Component:
+    """The answer to "verify the chain"."""
+    return rx.el.span(
+        icon("link"),
+        rx.cond(is_intact, badge("Intact", "ok"), badge("Broken", "bad")),
+        text,
+        class_name="row small",
+        role="status",
+    )

@@ -1,0 +1,238 @@
+"""Before every event, under the state lock: whose session, whose state tree, which permission.
+
+Deny by default: a handler that does not say what it needs is refused.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import reflex as rx
+from reflex.event import Event
+from reflex.state import BaseState, State, StateUpdate
+from reflex_base.registry import RegistrationContext
+
+from shared.access import decision, decision_counts, refusal_messages
+from shared.access.actions import ACTIONS, Action, OperatorAction
+from shared.access.refusal_codes import PAYABLE_REASONS
+from shared.core import log
+from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.entitlements.features import FEATURES
+from shared.tenancy import entry
+from shared.tenancy.entry import Authenticator, Principal
+from shared.ui.live_updates import LiveUpdates
+from shared.ui.states import refusal_toast, slug_from_path
+
+STATE_PREFIX = "reflex___state____state."
+PAGE_LOAD_EVENTS = {
+    STATE_PREFIX + "hydrate_and_load",
+    STATE_PREFIX + "reflex___state____on_load_internal_state.on_load_internal",
+}
+FRAMEWORK_EVENTS = PAGE_LOAD_EVENTS | {
+    STATE_PREFIX + "hydrate",
+    STATE_PREFIX + "set_is_hydrated",
+    STATE_PREFIX + "reflex___state____on_load_internal_state.set_is_hydrated",
+    STATE_PREFIX + "reflex___state____update_vars_internal_state.update_vars_internal",
+    STATE_PREFIX + "reflex___state____frontend_event_exception_state.handle_frontend_exception",
+}
+# A full page load: the socket keeps the cookie it was opened with; the HTTP guard knows where to send people.
+RELOAD_PAGE = rx.call_script("window.location.reload()")
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+async def authenticate_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001  no tenant here
+    return await entry.authenticate_operator(cookies, touches=touches)
+
+
+@dataclass(frozen=True)
+class Upsell:
+    """What a page that is not in the plan would give. Nothing of it is there; nothing of it is invented."""
+
+    feature: str = ""
+    description: str = ""
+    points: list[str] = field(default_factory=list)
+    plans: str = ""  # that include it, as in "Pro and Business"
+    next_step: str = ""  # for this person
+
+
+class Admission(rx.State):
+    """Whom this state tree serves, and what the page says instead of its content."""
+
+    _owner: str = ""  # session and tenant of this tree; never leaves the server
+    _path: str = ""  # path of the page it shows
+    refusal: str = ""
+    next_step: str = ""
+    upsell: Upsell = Upsell()  # where paying would help
+    error_id: str = ""  # request id of a load that failed
+
+    def _set_message(self, refusal: DomainError | None = None, *, error_id: str = "") -> None:
+        self.refusal, self.next_step = (refusal.detail, refusal.next_step) if refusal else ("", "")
+        self.upsell, self.error_id = upsell_for(refusal), error_id
+
+
+def upsell_for(refusal: DomainError | None) -> Upsell:
+    """Without a feature when paying would not help."""
+    if not isinstance(refusal, Refused) or refusal.reason not in PAYABLE_REASONS:
+        return Upsell()
+    action = ACTIONS.get(refusal.action)
+    feature = FEATURES.get(action.feature) if action else None
+    if feature is None:
+        return Upsell()
+    step = refusal.next_step.removeprefix(refusal_messages.inclusion_text(refusal.plans))
+    return Upsell(feature.title, feature.benefit, list(feature.highlights), refusal.plans, step)
+
+
+def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Handler], Handler]:
+    """Marks a handler; sits below `@rx.event`. `page`: a load, whose trouble stands on the page itself."""
+
+    def mark(handler: Handler) -> Handler:
+        marked: Any = _catch_refusals(handler) if page else handler
+        marked.__action__, marked.__page__ = action, page
+        return marked
+
+    return mark
+
+
+def _catch_refusals(load: Any) -> Any:
+    @functools.wraps(load)
+    async def answer(self: Any, *args: Any) -> Any:
+        admission = await self.get_state(Admission)
+        try:
+            result = await load(self, *args)
+        except NotSignedIn:
+            return RELOAD_PAGE
+        except DomainError as refusal:
+            admission._set_message(refusal)
+        except Exception as bug:
+            admission._set_message(error_id=log.report_bug(bug))
+        else:
+            admission._set_message()
+            return result
+
+    return answer
+
+
+def list_unmarked_handlers() -> list[str]:
+    """What a connected browser could call and nobody has thought about. A test asserts: nothing."""
+    handlers = {name: entry.handler.fn for name, entry in RegistrationContext.get().event_handlers.items()}
+    app_handlers = {name: fn for name, fn in handlers.items() if not fn.__module__.startswith("reflex.")}
+    return [name for name, fn in app_handlers.items() if not hasattr(fn, "__action__")]
+
+
+class AuthorizeMiddleware(rx.Middleware):
+    def __init__(self, authenticate: Authenticator, live: LiveUpdates, *, frame: Any = None) -> None:
+        """`frame`: the event that fills the frame of a page whose own load was refused."""
+        self._authenticate, self._live, self._frame = authenticate, live, frame
+        self._frame_name = Event.from_event_type(frame)[0].name if frame is not None else ""
+
+    async def preprocess(
+        self,
+        app: rx.App,  # noqa: ARG002  passed by name
+        state: BaseState,
+        event: Event,
+    ) -> StateUpdate | None:
+        """None lets the event through; anything else is the answer."""
+        admission = await state.get_state(Admission)
+        path, is_framework_event = admission.router.url.path, event.name in FRAMEWORK_EVENTS
+        slug, touches = slug_from_path(path), self._is_user_action(event, admission._path, path)
+        principal = await self._authenticate(admission.router.headers.cookie, slug, touches=touches)
+        is_foreign = await _bind_owner(admission, f"{principal.session_hash}/{slug}" if principal else "")
+        if admission._path != path:
+            admission._path = path
+        if principal is None or (is_foreign and not is_framework_event):
+            return await _state_update(state, RELOAD_PAGE)
+        self._live.register_tab(
+            admission, principal.session_hash, principal.user_id, navigates=event.name in PAGE_LOAD_EVENTS
+        )
+        if is_framework_event:
+            if event.name in PAGE_LOAD_EVENTS:
+                admission._set_message()
+            if slug and not principal.permissions:
+                await _reset_states(state)  # or hydrating would send what the page held before
+                admission._owner = f"{principal.session_hash}/{slug}"
+            return None
+        handler = RegistrationContext.get().event_handlers[event.name].handler.fn
+        refusal = _find_refusal(handler, principal, slug)
+        if refusal is None:
+            return None
+        log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
+        if principal.tenant_id and isinstance(refusal, Refused) and refusal.action:
+            decision_counts.count_refused(principal, refusal.action, refusal.reason, log.new_request_id())
+            await decision_counts.write_counts(principal.tenant_id)
+        shown_on_page = getattr(handler, "__page__", False)
+        if has_left_tenant := slug != "" and not principal.permissions:
+            await _reset_states(state)  # nothing of the tenant stays on the page of somebody who left
+            admission._owner = f"{principal.session_hash}/{slug}"
+        if has_left_tenant or shown_on_page:
+            admission._set_message(refusal)
+        if shown_on_page and principal.tenant_id and not has_left_tenant:
+            # The load that would have said so did not run: what is refused now may be possible later.
+            about = ("tenant", f"person:{principal.user_id}")
+            self._live.watch_event(admission, Event(name=event.name, payload={}), principal.tenant_id, *about)
+        if not shown_on_page:
+            return await _state_update(state, refusal_toast(refusal))
+        needs_frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""
+        return await _state_update(state, *([self._frame] if needs_frame else []))
+
+    def _is_user_action(self, event: Event, before: str, path: str) -> bool:
+        """Whether somebody sits before the tab: only that moves the idle clock of the session.
+
+        An open page loads again whenever others commit something, and boots again whenever the network breaks. So a
+        load is nobody's, and neither is what the framework sends by itself, except where it leads to another page:
+        links are followed without an HTTP request. The first page of a tab came by one.
+        """
+        if event.name in FRAMEWORK_EVENTS:
+            return event.name in PAGE_LOAD_EVENTS and before not in ("", path)
+        registered = RegistrationContext.get().event_handlers.get(event.name)
+        is_load = registered is None or getattr(registered.handler.fn, "__page__", False)
+        return not is_load and event.name != self._frame_name
+
+
+def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:
+    if principal.ended_message:
+        return Refused(principal.ended_message, principal.ended_step, reason="membership_ended")
+    if slug and not principal.tenant_id:
+        return NotFound(entry.NOT_FOUND_MESSAGE, entry.NOT_FOUND_STEP)
+    action = getattr(handler, "__action__", None)
+    if action is None:
+        return Refused(
+            "This cannot be done from a page.", "Reload the page and try again.", reason="unmarked"
+        )
+    if isinstance(action, OperatorAction):
+        verdict = decision.decide_operator(principal, action)
+        return None if verdict.allowed else refusal_messages.build_refusal(verdict.reason, action)
+    verdict = decision.decide(principal, action)
+    return None if verdict.allowed else refusal_messages.build_refusal(verdict.reason, action, principal)
+
+
+async def _bind_owner(admission: Admission, owner: str) -> bool:
+    """True when the tree belonged to another session or tenant, and has therefore been emptied."""
+    is_foreign = bool(admission._owner) and admission._owner != owner
+    if is_foreign:
+        await _reset_states(admission)
+    admission._owner = owner
+    return is_foreign
+
+
+async def _reset_states(state: BaseState) -> None:
+    root = state._get_root_state()
+
+    async def load(state_class: type[BaseState]) -> None:  # the redis manager loads substates lazily
+        for substate in state_class.get_substates():
+            await root.get_state(substate)
+            await load(substate)
+
+    await load(State)
+    root.reset()  # of everything loaded; router data is kept
+
+
+async def _state_update(state: BaseState, *events: Any) -> StateUpdate:
+    delta = await state._get_root_state()._get_resolved_delta()
+    state._get_root_state()._clean()
+    return StateUpdate(
+        delta=delta,
+        events=[queued_event for event in events for queued_event in Event.from_event_type(event)],
+    )

@@ -1,0 +1,104 @@
+"""What the product says about itself: banners, times, empty, loading, failed, not for you."""
+
+from typing import Any
+
+import reflex as rx
+
+from shared.ui.controls import icon, icon_button
+
+
+class LocalTime(rx.el.Span):
+    """In the reader's zone, exact on hover (assets/look.js). The text inside is UTC, until the script ran."""
+
+    tag, alias = "bktime", "bk-time"  # a memo is named after the tag, and a hyphen is no part of a name
+    datetime: rx.Var[str]
+    shape: rx.Var[str]  # "day", "clock", "moment" or "ago"
+
+
+def local_time(iso: str | rx.Var[str], text: str | rx.Var[str], shape: str = "day") -> rx.Component:
+    return LocalTime.create(text, datetime=iso, shape=shape)
+
+
+def banner(
+    text: Any, *, action: rx.Component | None = None, tone: Any = "accent", glyph: str = "info"
+) -> rx.Component:
+    words = rx.el.span(text, class_name="say")
+    return rx.el.div(
+        icon(glyph),
+        words,
+        *([action] if action is not None else []),
+        class_name="banner",
+        data_tone=tone,
+        role="status",
+    )
+
+
+def empty_state(
+    title: str, description: str, action: rx.Component | None = None, glyph: str = "inbox"
+) -> rx.Component:
+    return rx.el.div(
+        icon(glyph),
+        rx.el.h3(title),
+        rx.el.p(description),
+        *([action] if action is not None else []),
+        class_name="empty",
+    )
+
+
+def skeleton_block(width: str, height: str = "10px", **style: str) -> rx.Component:
+    return rx.el.div(class_name="bone", style={"width": width, "height": height, **style})
+
+
+def skeleton_rows(rows: int = 5) -> rx.Component:
+    """As high as the rows that will replace it, so that nothing jumps."""
+    words = rx.el.div(skeleton_block("42%"), skeleton_block("64%", "8px"), class_name="two")
+    line = rx.el.li(
+        skeleton_block("28px", "28px", borderRadius="50%"),
+        words,
+        skeleton_block("56px", "16px"),
+        skeleton_block("24px"),
+    )
+    return rx.el.div(
+        rx.el.span("Loading", class_name="sr", role="status"),
+        rx.el.ul(*[line] * rows, class_name="list", aria_hidden="true"),
+    )
+
+
+def skeleton_text(lines: int = 3) -> rx.Component:
+    widths = ("72%", "54%", "63%", "38%")
+    bones = [skeleton_block(widths[line % 4], margin="6px 0") for line in range(lines)]
+    status = rx.el.span("Loading", class_name="sr", role="status")
+    return rx.el.div(status, rx.el.div(*bones, aria_hidden="true"), class_name="body")
+
+
+def error_state(
+    title: str, description: str, request_id: str | rx.Var[str], retry: rx.Component | None = None
+) -> rx.Component:
+    """Our fault: what did not happen, what to do, and the number that support can look up."""
+    reference = rx.el.span(
+        "Request ", rx.el.code(request_id, class_name="mono"), class_name="small muted row"
+    )
+    copy = icon_button("Copy request id", "copy", on_click=rx.set_clipboard(request_id))
+    return rx.el.div(
+        icon("cloud-alert"),
+        rx.el.h2(title),
+        rx.el.p(description),
+        *([retry] if retry is not None else []),
+        rx.el.div(reference, copy, class_name="row"),
+        class_name="empty",
+        role="alert",
+        data_testid="failure",
+    )
+
+
+def refusal_notice(detail: Any, next_step: Any, action: rx.Component) -> rx.Component:
+    """A page that is not for this person, or not any more: what happened, and where to go instead."""
+    return rx.el.div(
+        icon("lock"),
+        rx.el.h2(detail),
+        rx.el.p(next_step),
+        action,
+        class_name="empty",
+        role="alert",
+        data_testid="refusal",
+    )

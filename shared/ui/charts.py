@@ -1,0 +1,106 @@
+"""How full something is, and how much there was week by week. Drawn in HTML and CSS: no chart library to ship."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import reflex as rx
+
+
+def meter(label: str, used: Any, limit: Any, *, share: Any, tone: Any, value_text: Any) -> rx.Component:
+    """Values or vars of a state; width and tone come from `gauge`."""
+    return rx.el.div(
+        rx.el.div(style={"--share": share}),
+        class_name="meter",
+        data_tone=tone,
+        custom_attrs={"role": "meter"},  # `role=` refuses "meter"
+        aria_label=label,
+        aria_valuenow=used,
+        aria_valuemin=0,
+        aria_valuemax=limit,
+        aria_valuetext=value_text,
+    )
+
+
+def meter_width_and_tone(used: float, limit: float) -> tuple[str, str]:
+    """Width and tone of a meter."""
+    share = used / limit * 100 if limit else 100.0
+    tone = "bad" if share >= 100 else "warn" if share >= 80 else "calm"
+    return f"{min(share, 100):.1f}%", tone
+
+
+@dataclass(frozen=True)
+class Bar:
+    label: str
+    share: str  # of the height
+    tooltip: str
+    is_partial: bool = False  # a period that has not ended is lighter, or it reads as a fall
+
+
+@dataclass(frozen=True)
+class Tick:
+    position: str
+    label: str
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """A finished drawing. Strings only, so that a state can hold it."""
+
+    bars: list[Bar] = field(default_factory=list)
+    ticks: list[Tick] = field(default_factory=list)
+    summary: str = ""
+
+
+def draw_bars(values: Sequence[int], labels: Sequence[str], tips: Sequence[str], summary: str) -> BarChart:
+    """The last one is of a period that still runs. `summary`: what a screen reader hears instead."""
+    step = _grid_step(max(values, default=0))
+    chart_top = step * 2
+    while chart_top < max(values, default=0):
+        chart_top += step
+    ticks = [Tick(f"{100 - at / chart_top * 100:.1f}%", f"{at:,}") for at in range(0, chart_top + 1, step)]
+    last = len(values) - 1
+    bars = [
+        Bar(label, f"{value / chart_top * 100:.1f}%", tip, index == last)
+        for index, (value, label, tip) in enumerate(zip(values, labels, tips, strict=True))
+    ]
+    return BarChart(bars, ticks, summary)
+
+
+def _grid_step(maximum: int) -> int:
+    """Between two lines: 1, 2 or 5 and noughts, so that there are two to five of them."""
+    size = 1
+    while True:
+        for step in (size, 2 * size, 5 * size):
+            if maximum <= step * 4:
+                return step
+        size *= 10
+
+
+def bar_chart(data: Any) -> rx.Component:
+    """A var of `Bars`. The numbers belong in a table too: hovering needs a pointer."""
+
+    def bar(bar: Any) -> rx.Component:
+        fill = rx.el.div(style={"--share": bar.share})
+        return rx.el.div(
+            fill,
+            rx.el.span(bar.tooltip, class_name="tip"),
+            class_name="col",
+            data_partial=rx.cond(bar.is_partial, "true", "false"),
+        )
+
+    return rx.el.div(
+        rx.el.div(
+            rx.foreach(data.ticks, lambda tick: rx.el.span(tick.label, style={"top": tick.position})),
+            class_name="ticks",
+        ),
+        rx.el.div(
+            rx.foreach(data.ticks, lambda tick: rx.el.div(class_name="grid", style={"top": tick.position})),
+            rx.el.div(rx.foreach(data.bars, bar), class_name="cols"),
+            class_name="plot",
+        ),
+        rx.el.div(rx.foreach(data.bars, lambda bar: rx.el.span(bar.label)), class_name="names"),
+        class_name="chart",
+        role="img",
+        aria_label=data.summary,
+    )

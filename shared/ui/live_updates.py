@@ -1,0 +1,148 @@
+"""A commit asks the open pages it concerns to load again; no data travels this way. One entry per socket.
+
+Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then passes gate
+and service like any other event. Said by `shared.core.live_events`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import reflex as rx
+from reflex.event import Event
+from reflex.state import BaseState, StateUpdate
+
+from shared.core import db, log
+from shared.core.live_events import CHANNEL
+from shared.entitlements import rights_cache
+
+MIN_SECONDS_BETWEEN_LOADS = 0.3  # seconds between two loads of one tab
+MAX_LOADS_PER_SECOND = 200  # loads a second and process
+HEARTBEAT_SECONDS = 20.0  # seconds of silence after which the connection is tried and closed tabs are swept
+ALL_TENANTS = "*"  # what operators watch
+RELOAD_EVENT = Event.from_event_type(rx.call_script("window.location.reload()"))[
+    0
+]  # Guard answers whoever lost the right
+
+
+@dataclass(slots=True)
+class Tab:
+    session_hash: str
+    person_id: str
+    topics: frozenset[tuple[str, str]] = frozenset()
+    load: Event | None = None
+    last_load_at: float = 0.0
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+
+class LiveUpdates:
+    def __init__(self, role: db.DatabaseRole) -> None:
+        """`role`: as whom to listen. The connection is a direct one: LISTEN does not survive a pooler."""
+        self._role: db.DatabaseRole = role
+        self._tabs: dict[str, Tab] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_lost_connection = False  # said once, not once a second
+
+    def register_tab(self, state: BaseState, session_hash: str, person_id: str, *, navigates: bool) -> None:
+        """`Gate` says so for every event it lets in. A new page watches nothing until its load has run."""
+        tab = self._tabs.setdefault(state.router.session.session_id, Tab(session_hash, person_id))
+        tab.session_hash, tab.person_id = session_hash, person_id
+        if navigates:
+            tab.topics, tab.load = frozenset(), None
+
+    def watch(self, state: BaseState, handler: Any, tenant_id: str, *topics: str) -> None:
+        """First line of a page's `load`, before it reads: a commit in between must not be missed."""
+        self.watch_event(state, Event.from_event_type(handler)[0], tenant_id, *topics)
+
+    def watch_event(self, state: BaseState, load: Event, tenant_id: str, *topics: str) -> None:
+        """The same for a load that was refused before it ran."""
+        if tab := self._tabs.get(state.router.session.session_id):
+            tab.topics, tab.load = frozenset((tenant_id, topic) for topic in topics), load
+
+    async def run(self, app: rx.App) -> None:
+        """A lifespan task of the app. Never ends: whatever breaks, it must listen again."""
+        self._app, self._loop = app, asyncio.get_running_loop()
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:
+                if not self._has_lost_connection:
+                    log.get_logger(__name__).warning("live_not_listening", problem=type(error).__name__)
+                self._has_lost_connection = True
+            await asyncio.sleep(0.2 + random.random())  # noqa: S311  no secret
+
+    async def _listen(self) -> None:
+        url = db.login_url(self._role)
+        async with await psycopg.AsyncConnection.connect(
+            url, autocommit=True, connect_timeout=5
+        ) as connection:
+            await connection.execute(f"listen {CHANNEL}")
+            self._has_lost_connection = False
+            self._schedule_loads(list(self._tabs))  # for whatever was said while nobody listened
+            while True:
+                async for notice in connection.notifies(timeout=HEARTBEAT_SECONDS):
+                    self._handle_notice(*notice.payload.split(" "))
+                await asyncio.wait_for(connection.execute("select 1"), 5)
+                self._drop_closed_tabs()
+
+    def _drop_closed_tabs(self) -> None:
+        for sid in self._tabs.keys() - self._event_namespace().sid_to_token.keys():
+            del self._tabs[sid]
+
+    def _handle_notice(self, kind: str, *key: str) -> None:
+        if kind == "page" and len(key) == 2:
+            changed_keys = {(key[0], key[1]), (ALL_TENANTS, key[1])}
+            self._schedule_loads(self._find_tabs(lambda tab: not changed_keys.isdisjoint(tab.topics)))
+        elif kind == "session":
+            for sid in self._find_tabs(lambda tab: (tab.session_hash,) == key):
+                self._start_task(self._close_tab(sid))
+        elif kind == "rights" and len(key) == 1:
+            rights_cache.invalidate(key[0])
+            if key[0] == rights_cache.ALL_TENANTS:  # plans or flags: whatever is open may look different now
+                self._schedule_loads(list(self._tabs))
+        elif kind == "user":
+            for sid in self._find_tabs(lambda tab: (tab.person_id,) == key):
+                self._start_task(self._emit(sid, RELOAD_EVENT))
+
+    def _find_tabs(self, matches: Callable[[Tab], bool]) -> list[str]:
+        return [sid for sid, tab in self._tabs.items() if matches(tab)]
+
+    def _schedule_loads(self, sids: Iterable[str]) -> None:
+        """A crowd is spread over time, so that one commit is not answered by all tabs in the same instant."""
+        session_ids = list(sids)
+        now, spread = (
+            self._loop.time(),
+            len(session_ids) / MAX_LOADS_PER_SECOND if len(session_ids) > MAX_LOADS_PER_SECOND / 10 else 0.0,
+        )
+        for sid in session_ids:
+            tab = self._tabs[sid]
+            if tab.load is not None and tab.timer is None:
+                delay = max(tab.last_load_at + MIN_SECONDS_BETWEEN_LOADS - now, random.random() * spread, 0.0)  # noqa: S311
+                tab.timer = self._loop.call_later(delay, self._send_load, sid, tab)
+
+    def _send_load(self, sid: str, tab: Tab) -> None:
+        tab.timer, tab.last_load_at = None, self._loop.time()
+        if tab.load is not None and sid in self._tabs:
+            self._start_task(self._emit(sid, tab.load))
+
+    async def _emit(self, sid: str, event: Event) -> None:
+        await self._event_namespace().emit("event", StateUpdate(events=[event]), to=sid)
+
+    async def _close_tab(self, sid: str) -> None:
+        """Reload first, or the tab would stand there stale; then the transport, or it would connect again."""
+        self._tabs.pop(sid, None)
+        await self._emit(sid, RELOAD_EVENT)
+        manager: Any = self._app.sio
+        if transport := manager.manager.eio_sid_from_sid(sid, self._event_namespace().namespace):
+            await manager.eio.disconnect(transport)
+
+    def _event_namespace(self) -> Any:
+        return self._app.event_namespace
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,259 @@
+"""A person's own account, in both realms: name, password, second factor, and the devices that are signed in.
+
+What changes how one signs in asks for the password again, whatever session is open.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.audit import audit_log
+from shared.core import db
+from shared.core.errors import DomainError, Invalid, NotSignedIn
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.identity import mfa, passwords, sessions, sign_in, users
+from shared.identity.realms import OPERATOR, Realm
+from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser
+from shared.tenancy import entry
+from shared.web import app_sites, forms, public_pages, qr, request_identity, user_agent
+from shared.web.request_identity import SignedInVisitor
+from shared.web.sign_in import redirect_to
+
+DONE_NOTICES = {
+    "codes": "Your old recovery codes no longer work.",
+    "ended": "That device is signed out.",
+    "factor-off": "Two-step sign-in is off.",
+    "factor-on": "Two-step sign-in is on. Your other devices are signed out.",
+    "name": "Your name is changed.",
+    "others": "Your other devices are signed out.",
+    "password": "Your password is changed. Your other devices are signed out.",
+}
+AccountAction = Callable[[Request, SignedInVisitor, dict[str, str]], Awaitable[Response]]
+
+
+async def show_account(request: Request) -> Response:
+    return await _render_account(request, await request_identity.require_visitor(request))
+
+
+async def _render_account(
+    request: Request,
+    visitor: SignedInVisitor,
+    problem: DomainError | None = None,
+    typed: dict[str, str] | None = None,
+) -> Response:
+    realm = app_sites.get_site(request).realm
+    async with db.transaction(realm.db_role) as session:
+        devices = await sessions.list_sessions(
+            session, realm, visitor.person.id, visitor.live_session.session_hash
+        )
+        on = await mfa.is_enabled(session, realm, visitor.person.id)
+        left = await mfa.count_recovery_codes(session, realm, visitor.person.id)
+    values: dict[str, Any] = {
+        "person": visitor.person,
+        "devices": [(device, user_agent.describe(device.agent)) for device in devices],
+        "factor_on": on,
+        "codes_left": left,
+    }
+    if problem is not None:
+        return public_pages.render_form_again(request, "account.html", problem, typed or {}, **values)
+    notice = DONE_NOTICES.get(request.query_params.get("done", ""), "")
+    return public_pages.render_page(request, "account.html", notice=notice, **values)
+
+
+def _form_handler(act: AccountAction) -> Callable[[Request], Awaitable[Response]]:
+    """A form of the account page: somebody signed in, the form read, and the page again when it is refused."""
+
+    async def answer(request: Request) -> Response:
+        visitor = await request_identity.require_visitor(request)
+        typed: dict[str, str] = {}
+        try:
+            typed = await forms.read(request)
+            return await act(request, visitor, typed)
+        except NotSignedIn:
+            raise
+        except DomainError as problem:
+            return await _render_account(request, visitor, problem, typed)
+
+    return answer
+
+
+async def _check_current_password(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> None:
+    """The password once more. Raises Invalid, Refused."""
+    realm = app_sites.get_site(request).realm
+    await enforce_rate_limit(RateLimit.PROVE_SESSION, realm.name, visitor.live_session.session_hash)
+    if await sign_in.check_password(realm, visitor.person.email, typed.get("current", "")) is None:
+        wrong = "This is not your password."
+        raise Invalid(wrong, "Enter the password you signed in with.", fields={"current": wrong})
+
+
+@asynccontextmanager
+async def _hold_session(request: Request, visitor: SignedInVisitor) -> AsyncIterator[AsyncSession]:
+    """For what decides who gets in: not by a session that ended while the form was on its way."""
+    realm = app_sites.get_site(request).realm
+    async with db.transaction(realm.db_role) as session:
+        await sessions.require_live(session, realm, visitor.person.id, visitor.live_session.session_hash)
+        yield session
+
+
+async def change_name(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
+    realm = app_sites.get_site(request).realm
+    async with db.transaction(realm.db_role) as session:
+        old, new = await users.rename(session, realm, visitor.person.id, typed.get("name", ""))
+        if old != new:
+            await _record_operator_event(session, realm, visitor, "operator.renamed", old=old, new=new)
+    return redirect_to("/account?done=name")
+
+
+async def change_password(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
+    """A new session too: the token from before the change is worth nothing."""
+    realm, person = app_sites.get_site(request).realm, visitor.person
+    await _check_current_password(request, visitor, typed)
+    await users.require_strong_password(typed.get("password", ""), person.name, person.email)
+    password_hash = await passwords.hash_password(typed.get("password", ""))
+    async with _hold_session(request, visitor) as session:
+        await users.change_password(session, realm, person.id, password_hash)
+        token = await _start_new_session(session, request, visitor, visitor.live_session.factors)
+        await _record_operator_event(session, realm, visitor, "password.changed")
+    return _set_session_cookie(realm, redirect_to("/account?done=password"), token)
+
+
+async def show_factor_enrolment(request: Request) -> Response:
+    """The code to scan, while a factor is being enrolled."""
+    return await _render_factor_enrolment(request, await request_identity.require_visitor(request))
+
+
+async def _render_factor_enrolment(
+    request: Request, visitor: SignedInVisitor, problem: DomainError | None = None
+) -> Response:
+    realm, person = app_sites.get_site(request).realm, visitor.person
+    async with db.transaction(realm.db_role) as session:
+        on = await mfa.is_enabled(session, realm, person.id)
+        seed = "" if on else await mfa.read_seed(session, realm, person.id)
+    if not seed:
+        return redirect_to("/account")
+    values: dict[str, Any] = {
+        "seed": seed,
+        "qr": qr.render_svg(mfa.provisioning_uri(realm, seed, person.email)),
+    }
+    if problem is not None:
+        return public_pages.render_form_again(request, "factor.html", problem, {}, **values)
+    return public_pages.render_page(request, "factor.html", **values)
+
+
+async def enrol_factor(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
+    realm = app_sites.get_site(request).realm
+    await _check_current_password(request, visitor, typed)
+    async with _hold_session(request, visitor) as session:
+        await mfa.enrol(session, realm, visitor.person.id)
+    return redirect_to("/account/factor")
+
+
+async def confirm_factor(request: Request) -> Response:
+    visitor, realm = await request_identity.require_visitor(request), app_sites.get_site(request).realm
+    try:
+        code = (await forms.read(request)).get("code", "")
+        await enforce_rate_limit(RateLimit.MFA_ACCOUNT, realm.name, visitor.person.id)
+        async with _hold_session(request, visitor) as session:
+            codes = await mfa.confirm_enrolment(session, realm, visitor.person.id, code)
+            if not codes:
+                wrong = "This code is not right. Codes change every 30 seconds."
+                raise Invalid(wrong, "Enter the one your app shows now.", fields={"code": wrong})
+            await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
+            token = await _start_new_session(session, request, visitor, PASSWORD_AND_TOTP)
+            await _record_operator_event(session, realm, visitor, "factor.enrolled")
+    except NotSignedIn:
+        raise
+    except DomainError as problem:
+        return await _render_factor_enrolment(request, visitor, problem)
+    shown = public_pages.render_page(request, "codes.html", codes=codes, target="/account?done=factor-on")
+    return _set_session_cookie(realm, shown, token)
+
+
+async def disable_factor(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
+    realm = app_sites.get_site(request).realm
+    await _check_current_password(request, visitor, typed)
+    async with _hold_session(request, visitor) as session:
+        await mfa.disable(session, realm, visitor.person.id)
+        await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
+        token = await _start_new_session(session, request, visitor, sign_in.PASSWORD)
+    return _set_session_cookie(realm, redirect_to("/account?done=factor-off"), token)
+
+
+async def renew_recovery_codes(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
+    realm = app_sites.get_site(request).realm
+    await _check_current_password(request, visitor, typed)
+    async with _hold_session(request, visitor) as session:
+        if not await mfa.is_enabled(session, realm, visitor.person.id):
+            raise Invalid("Two-step sign-in is off.", "Turn it on first.")
+        codes = await mfa.replace_recovery_codes(session, realm, visitor.person.id)
+        await _record_operator_event(session, realm, visitor, "factor.codes_renewed")
+    return public_pages.render_page(request, "codes.html", codes=codes, target="/account?done=codes")
+
+
+async def end_device_session(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
+    """Harmless for a device that is gone, and for one of somebody else."""
+    realm, device = app_sites.get_site(request).realm, typed.get("session", "")[:60]
+    async with db.transaction(realm.db_role) as session:
+        ended = await sessions.end_by_id(session, realm, visitor.person.id, device)
+        if ended:
+            await _record_operator_event(session, realm, visitor, "session.ended", device=device)
+    if ended == visitor.live_session.session_hash:
+        response = redirect_to("/sign-in?notice=signed-out")
+        sessions.clear_cookie(response, realm)
+        return response
+    return redirect_to("/account?done=ended")
+
+
+async def end_other_sessions(request: Request, visitor: SignedInVisitor, _: dict[str, str]) -> Response:
+    realm = app_sites.get_site(request).realm
+    async with db.transaction(realm.db_role) as session:
+        count = await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
+        if count:
+            await _record_operator_event(session, realm, visitor, "session.ended", other_devices=count)
+    return redirect_to("/account?done=others")
+
+
+async def _start_new_session(session: Any, request: Request, visitor: SignedInVisitor, factors: str) -> str:
+    browser = Browser(
+        request_identity.get_client_address(request),
+        request.headers.get("user-agent", ""),
+        visitor.live_session.session_hash,
+    )
+    return await sign_in.start_session(
+        session, app_sites.get_site(request).realm, visitor.person.id, factors, browser
+    )
+
+
+def _set_session_cookie(realm: Realm, response: Response, token: str) -> Response:
+    sessions.set_cookie(response, realm, token)
+    return response
+
+
+async def _record_operator_event(
+    session: Any, realm: Realm, visitor: SignedInVisitor, action: str, **details: Any
+) -> None:
+    """With what it is about, or not at all. Users have no trail outside of a tenant."""
+    if realm is OPERATOR:
+        octx = await entry.enter_operator_account(
+            session, visitor.person.id, visitor.live_session.session_hash
+        )
+        audit_log.record_operator(octx, action, octx.actor_id, reason="By themselves", **details)
+
+
+ROUTES = [
+    Route("/account", show_account),
+    Route("/account/factor", show_factor_enrolment),
+    Route("/account/factor", confirm_factor, methods=["POST"]),
+    Route("/account/name", _form_handler(change_name), methods=["POST"]),
+    Route("/account/password", _form_handler(change_password), methods=["POST"]),
+    Route("/account/factor/enrol", _form_handler(enrol_factor), methods=["POST"]),
+    Route("/account/factor/off", _form_handler(disable_factor), methods=["POST"]),
+    Route("/account/codes", _form_handler(renew_recovery_codes), methods=["POST"]),
+    Route("/account/sessions/end", _form_handler(end_device_session), methods=["POST"]),
+    Route("/account/sessions/end-others", _form_handler(end_other_sessions), methods=["POST"]),
+]

@@ -1,0 +1,172 @@
+"""Lists of a tenant as CSV, for its members: streamed, bounded, and safe to open in a spreadsheet.
+
+A POST, because it leaves a line in the trail: no link and no other site makes somebody export.
+"""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from shared.audit import filters
+from shared.audit.models import AuditEvent
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import DomainError
+from shared.tenancy import entry, exports, roles
+from shared.web import forms, public_pages, request_identity
+
+FORMULA_PREFIXES = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "＝",
+    "＋",
+    "－",
+    "＠",
+)  # how a cell begins that a spreadsheet would run
+BYTE_ORDER_MARK = "\ufeff"  # or Excel reads UTF-8 as something else
+MEMBER_COLUMNS = ("Name", "Email", "Role", "Status", "Last active", "Joined")
+EVENT_COLUMNS = (
+    *("Number", "Time", "Who", "Kind", "Action", "Object", "Reason", "Before", "After", "Details", "Request"),
+)
+TRUNCATED_TEXT = f"Only the first {exports.MAX_ROWS:,} rows are in this file. Narrow the filter on the page for the others."
+INCOMPLETE_TEXT = "This file is not complete."
+ExportChunk = tuple[Sequence[Sequence[str]], str]  # rows, and where to go on
+
+
+async def export_members(request: Request) -> Response:
+    slug = request.path_params["slug"]
+
+    async def step(typed: dict[str, str], ctx: Ctx, after: str) -> ExportChunk:
+        role = typed.get("role", "")
+        if not after:
+            await exports.start_member_export(ctx, typed.get("query", ""), role)
+        rows, next_cursor = await exports.list_member_batch(
+            ctx,
+            query=typed.get("query", ""),
+            role=role,
+            sort=typed.get("sort", "") or "name",
+            descending=typed.get("descending", "") == "yes",
+            after=after,
+        )
+        names = {listed_role.key: listed_role.name for listed_role in await roles.list_roles(ctx)}
+        return [_member_row(member, names) for member in rows], next_cursor
+
+    return await _stream_csv(request, f"/t/{slug}/members", "members", MEMBER_COLUMNS, step)
+
+
+async def export_audit_log(request: Request) -> Response:
+    slug = request.path_params["slug"]
+
+    async def step(typed: dict[str, str], ctx: Ctx, after: str) -> ExportChunk:
+        if not after:
+            await exports.start_event_export(ctx, typed)
+        event_page = await exports.list_event_batch(ctx, filters.parse_filter(typed), after=after)
+        return [_event_row(event) for event in event_page.events], event_page.next_cursor
+
+    return await _stream_csv(request, f"/t/{slug}/audit", "audit", EVENT_COLUMNS, step)
+
+
+async def _stream_csv(
+    request: Request, back: str, name: str, columns: Sequence[str], read_chunk: Any
+) -> Response:
+    """The first step comes before the answer, so that a refusal is one."""
+    try:
+        typed = await forms.read(request)
+        async with _enter_tenant(request) as ctx:
+            rows, next_cursor = await read_chunk(typed, ctx, "")
+    except DomainError as problem:
+        if not public_pages.wants_html(request.scope) or problem.reason in ("not_found", "not_signed_in"):
+            raise
+        return public_pages.render_refusal_page(request.scope, problem, {}, back)
+
+    async def lines() -> AsyncIterator[str]:
+        yield BYTE_ORDER_MARK + to_csv([columns, *rows])
+        count, after = len(rows), next_cursor
+        while after and count < exports.MAX_ROWS:
+            try:
+                async with _enter_tenant(request) as ctx:
+                    more, after = await read_chunk(typed, ctx, after)
+            except DomainError as refusal:  # the head of the answer is gone already, so its end says so
+                yield to_csv([[f"{INCOMPLETE_TEXT} {refusal.detail}"]])
+                return
+            count += len(more)
+            yield to_csv(more)
+        if after:
+            yield to_csv([[TRUNCATED_TEXT]])
+
+    headers = {
+        "cache-control": "no-store",
+        "content-disposition": f'attachment; filename="{ctx.slug}-{name}-{now():%Y-%m-%d}.csv"',
+    }
+    return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _enter_tenant(request: Request) -> AbstractAsyncContextManager[Ctx]:
+    return entry.enter_tenant(request_identity.get_cookie_header(request), request.path_params["slug"])
+
+
+def to_csv(rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([escape_cell(text) for text in row] for row in rows)
+    return out.getvalue()
+
+
+def escape_cell(text: str) -> str:
+    """What would be a formula is text: whoever chooses a name does not choose what a colleague's computer does."""
+    return (
+        f"'{text}"
+        if text.lstrip(" \n").startswith(FORMULA_PREFIXES) or text.startswith(FORMULA_PREFIXES)
+        else text
+    )
+
+
+def _member_row(member: Any, names: dict[str, str]) -> list[str]:
+    status = "Active" if member.state == "active" else "Deactivated"
+    return [
+        member.name,
+        member.email,
+        names.get(member.role, ""),
+        status,
+        _format_time(member.seen_at),
+        _format_time(member.created_at),
+    ]
+
+
+def _event_row(event: AuditEvent) -> list[str]:
+    return [
+        str(event.seq or ""),
+        _format_time(event.at),
+        event.actor_name,
+        event.actor_type,
+        event.action,
+        event.object_id,
+        event.reason,
+        *(
+            json.dumps(part, ensure_ascii=False) if part else ""
+            for part in (event.before, event.after, event.details)
+        ),
+        event.request_id,
+    ]
+
+
+def _format_time(at: datetime | None) -> str:
+    """UTC, as spreadsheets and programs read it."""
+    return f"{at:%Y-%m-%d %H:%M:%S}Z" if at else ""
+
+
+ROUTES = [
+    Route("/t/{slug}/audit.csv", export_audit_log, methods=["POST"]),
+    Route("/t/{slug}/members.csv", export_members, methods=["POST"]),
+]

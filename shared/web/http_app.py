@@ -1,0 +1,76 @@
+"""How the HTTP app of a site is put together. Order, from outside: edge, origin, guard, our routes, Reflex."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from shared.core.errors import DomainError, NotFound
+from shared.web import problem_responses, public_pages
+from shared.web.app_sites import Site
+from shared.web.request_middleware import RequestMiddleware
+from shared.web.same_origin import SameOriginMiddleware
+from shared.web.session_guard import SessionGuard
+
+
+def build_app(site: Site, *routes: Route) -> Starlette:
+    app = Starlette(
+        routes=[
+            *routes,
+            *(
+                Route(tree + "{rest:path}", show_not_found, methods=None)
+                for tree in (*FORM_PREFIXES, *site.api_prefixes)
+            ),
+        ],
+        middleware=[
+            Middleware(RequestMiddleware, site=site),
+            Middleware(SameOriginMiddleware, site=site),
+            Middleware(SessionGuard, site=site),
+        ],
+        exception_handlers={DomainError: problem_responses.on_exception, HTTPException: on_http_error},
+    )
+    app.router.redirect_slashes = False
+    app.state.site = site
+    return app
+
+
+PAGE_BY_PREFIX = {
+    "/account/": "/account",
+    "/auth/forgot": "/forgot",
+    "/auth/mfa": "/mfa",
+    "/auth/reset": "/forgot",
+    "/auth/resend": "/verify",
+    "/auth/sign-in": "/sign-in",
+    "/auth/sign-out": "/sign-in",
+    "/auth/sign-up": "/sign-up",
+    "/auth/verify": "/verify",
+    "/onboarding/": "/onboarding",
+}
+FORM_PREFIXES = ("/account/", "/auth/", "/onboarding/")  # and what programs call: Reflex answers nothing here
+
+
+async def show_not_found(request: Request) -> Response:
+    """Somebody who opens the address of a form, after reloading what it answered, goes to its page."""
+    page = next((page for prefix, page in PAGE_BY_PREFIX.items() if request.url.path.startswith(prefix)), "")
+    if page and request.method == "GET" and public_pages.wants_html(request.scope):
+        return RedirectResponse(page, 303)
+    raise NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
+
+
+async def on_http_error(request: Request, problem: Exception) -> Response:
+    """What Starlette itself refuses: an unknown path, a wrong method."""
+    assert isinstance(problem, HTTPException)
+    if problem.status_code == 405:
+        refusal: DomainError = MethodNotAllowed(
+            "This address does not take that kind of request.", "Open the page instead."
+        )
+    else:
+        refusal = NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
+    return problem_responses.to_response(request.scope, refusal)
+
+
+class MethodNotAllowed(DomainError):
+    status = 405
+    default_reason = "wrong_method"

@@ -1,0 +1,60 @@
+"""Counts for Prometheus. Labels are bounded: a path is one of a few kinds, never what a client typed."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from shared.backoffice import webhook_inbox
+from shared.core import db, log
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+PATH_KINDS = (  # first match
+    ("/_event", "socket"),
+    ("/_upload", "upload"),
+    ("/api/", "api"),
+    ("/auth/", "auth"),
+    ("/assets/", "asset"),
+    ("/t/", "tenant page"),
+    ("/webhooks/stripe", "webhook"),
+)
+request_counter = Counter("bulkhead_requests", "Answered requests", ("app", "kind", "method", "status"))
+request_seconds = Histogram("bulkhead_request_seconds", "Time until the answer was sent", ("app", "kind"))
+inbox_gauge = Gauge("bulkhead_inbox", "Webhooks by where they stand, as the database says", ("status",))
+inbox_lag_gauge = Gauge(
+    "bulkhead_inbox_lag_seconds", "For how long the oldest webhook that is due has waited"
+)
+
+webhook_counter = Counter("bulkhead_webhooks", "Webhooks by what became of them", ("account", "outcome"))
+
+
+def count_request(scope: Scope, status: int, seconds: float) -> None:
+    app, kind = scope["state"]["site"].look, path_kind(scope["path"])
+    method = scope.get("method", "WEBSOCKET")
+    if method not in METHODS:
+        method = "WEBSOCKET" if scope["type"] == "websocket" else "other"
+    request_counter.labels(app, kind, method, f"{status // 100}xx").inc()
+    if scope["type"] == "http":
+        request_seconds.labels(app, kind).observe(seconds)
+
+
+def path_kind(path: str) -> str:
+    return next((kind for prefix, kind in PATH_KINDS if path.startswith(prefix)), "door")
+
+
+async def show_metrics(_: Request) -> Response:
+    await _update_inbox_gauges()
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _update_inbox_gauges() -> None:
+    """Of all processes together, so it is asked for and not counted. A database that is down is told by `readyz`."""
+    try:
+        async with db.transaction() as session:
+            for status, number in (await webhook_inbox.count_by_status(session)).items():
+                inbox_gauge.labels(status).set(number)
+            inbox_lag_gauge.set(await webhook_inbox.get_oldest_wait_s(session))
+    except Exception as problem:
+        inbox_gauge.clear()
+        inbox_lag_gauge.set(float("nan"))
+        log.get_logger(__name__).warning("inbox_not_counted", problem=type(problem).__name__)

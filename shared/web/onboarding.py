@@ -1,0 +1,186 @@
+"""The first minutes of an owner: organisation, look, first invitations. Each step saves at once and may be skipped.
+
+Which organisation is meant says `?t=`, a wish like every slug. Whoever comes back finds what was saved.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.access import actions, policy
+from shared.access.decision import decide
+from shared.access.refusal_codes import Reason
+from shared.access.roles import OWNER, can_grant
+from shared.core.context import Ctx
+from shared.core.errors import DomainError, Invalid
+from shared.tenancy import entry, invitations, logos, roles, tenants
+from shared.web import forms, public_pages, request_identity
+from shared.web.sign_in import redirect_to
+
+STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
+INVITATION_FIELDS = 5
+DEFAULT_COLOUR = "#3e5bd9"  # what a colour field shows before anybody chose; kept as "no colour"
+ORGANISATION_PROBLEMS = {  # about the organisation as a whole, not about what was typed
+    *("membership_ended", "missing_permission", "not_found", "not_signed_in"),
+    *("tenant_deleted", "tenant_suspended", "tenant_unverified"),
+}
+
+
+async def show_step(request: Request) -> Response:
+    await request_identity.require_visitor(request)
+    slug = request.query_params.get("t", "") or await _find_slug_to_set_up(request)
+    if not slug:
+        return redirect_to("/organisations")
+    step = request.query_params.get("step", "organisation")
+    return await _render_step(request, slug, step if step in STEPS else "organisation")
+
+
+async def _find_slug_to_set_up(request: Request) -> str:
+    """An organisation that this person may set up."""
+    places = await entry.list_user_tenants(request_identity.get_cookie_header(request))
+    slugs = (place.slug for place in places if actions.SETTINGS_SETUP.permission in place.role.permissions)
+    return next(slugs, "")
+
+
+async def _render_step(
+    request: Request,
+    slug: str,
+    step: str,
+    problem: DomainError | None = None,
+    typed: dict[str, str] | None = None,
+    sent: list[str] | None = None,
+) -> Response:
+    async with entry.enter_tenant(request_identity.get_cookie_header(request), slug) as ctx:
+        if decide(ctx, actions.HOME_READ).reason is Reason.TENANT_UNVERIFIED:
+            return redirect_to("/verify")
+        policy.require(ctx, actions.SETTINGS_SETUP)
+        tenant_settings = await tenants.get_settings(ctx)
+        all_roles = await roles.list_roles(ctx)
+    values: dict[str, Any] = {
+        "step": step,
+        "number": list(STEPS).index(step) + 1,
+        "steps": STEPS,
+        "slug": slug,
+        "after": _next_step_url(slug, step),
+        "roles": [
+            role for role in all_roles if can_grant(ctx.permissions, role.permissions) and role.key != OWNER
+        ],
+        "seats": range(1, INVITATION_FIELDS + 1),
+        "sent": sent or [],
+        "standard": DEFAULT_COLOUR,
+        "logo": f"/t/{slug}/logo?v={tenant_settings.logo_digest[:12]}" if tenant_settings.logo_digest else "",
+    }
+    saved = {
+        "name": tenant_settings.name,
+        "slug": tenant_settings.slug,
+        "colour": tenant_settings.colour or DEFAULT_COLOUR,
+    }
+    template = f"onboarding_{step}.html"
+    if problem is not None:
+        return public_pages.render_form_again(request, template, problem, saved | (typed or {}), **values)
+    return public_pages.render_page(request, template, typed=saved, **values)
+
+
+def _next_step_url(slug: str, step: str) -> str:
+    """Where this step, or skipping it, leads. "" after the last."""
+    names = list(STEPS)
+    position = names.index(step) + 1
+    return f"/onboarding?t={quote(slug)}&step={names[position]}" if position < len(names) else ""
+
+
+async def save_organisation(request: Request) -> Response:
+    await request_identity.require_visitor(request)
+    typed = await forms.read(request)
+    old = typed.get("t", "")
+    try:
+        async with _enter_tenant(request, old) as ctx:
+            if typed.get("name", "").strip() != ctx.tenant_name:
+                await tenants.rename(ctx, typed.get("name", ""))
+            slug = ctx.slug
+            if (new_slug := typed.get("slug", "").strip().lower()) != slug:
+                slug = await tenants.change_slug(ctx, new_slug)
+    except DomainError as problem:
+        if _is_organisation_problem(problem):
+            raise
+        if problem.reason == "slug_taken":
+            problem = Invalid(problem.detail, problem.next_step, fields={"slug": problem.detail})
+        return await _render_step(request, old, "organisation", problem, typed)
+    return redirect_to(_next_step_url(slug, "organisation"))
+
+
+async def save_branding(request: Request) -> Response:
+    await request_identity.require_visitor(request)
+    slug, typed = request.path_params["slug"], dict[str, str]()
+    try:
+        typed, picture = await forms.read_logo(request)
+        if picture:
+            async with _enter_tenant(request, slug) as ctx:
+                await logos.require_upload(ctx)
+        drawn = await logos.redraw_image(picture) if picture else None
+        async with _enter_tenant(request, slug) as ctx:
+            colour = typed.get("colour", "")
+            await tenants.set_colour(ctx, "" if colour == DEFAULT_COLOUR else colour)
+            if drawn is not None:
+                await logos.save(ctx, drawn)
+    except DomainError as problem:
+        if _is_organisation_problem(problem):
+            raise
+        return await _render_step(request, slug, "look", problem, typed)
+    return redirect_to(_next_step_url(slug, "look"))
+
+
+async def send_invitations(request: Request) -> Response:
+    """One transaction per address: a wrong one does not undo the others, and stays in the form with its reason."""
+    await request_identity.require_visitor(request)
+    typed = await forms.read(request)
+    slug, sent, wrong, left = typed.get("t", ""), list[str](), dict[str, str](), dict[str, str]()
+    for number in range(1, INVITATION_FIELDS + 1):
+        email, role = typed.get(f"email{number}", "").strip(), typed.get(f"role{number}", "member")
+        if not email:
+            continue
+        try:
+            async with _enter_tenant(request, slug) as ctx:
+                invitation = await invitations.invite(ctx, email, role)
+            sent.append(invitation.email)
+        except DomainError as problem:
+            if _is_organisation_problem(problem):
+                raise
+            wrong[f"email{number}"] = getattr(problem, "fields", {}).get("email") or problem.detail
+            left |= {f"email{number}": email, f"role{number}": role}
+    if wrong:
+        problem_summary = Invalid("Some invitations were not sent.", "Correct or remove them.", fields=wrong)
+        return await _render_step(request, slug, "people", problem_summary, left, sent)
+    return await _finish_onboarding(request, slug)
+
+
+async def finish_onboarding(request: Request) -> Response:
+    """Without inviting anybody."""
+    await request_identity.require_visitor(request)
+    return await _finish_onboarding(request, (await forms.read(request)).get("t", ""))
+
+
+async def _finish_onboarding(request: Request, slug: str) -> Response:
+    async with _enter_tenant(request, slug) as ctx:
+        await tenants.finish_onboarding(ctx)
+    return redirect_to(f"/t/{ctx.slug}/home")
+
+
+def _enter_tenant(request: Request, slug: str) -> AbstractAsyncContextManager[Ctx]:
+    return entry.enter_tenant(request_identity.get_cookie_header(request), slug)
+
+
+def _is_organisation_problem(problem: DomainError) -> bool:
+    return problem.reason in ORGANISATION_PROBLEMS
+
+
+ROUTES = [
+    Route("/onboarding", show_step),
+    Route("/onboarding/organisation", save_organisation, methods=["POST"]),
+    Route("/onboarding/{slug}/look", save_branding, methods=["POST"]),
+    Route("/onboarding/finish", finish_onboarding, methods=["POST"]),
+    Route("/onboarding/people", send_invitations, methods=["POST"]),
+]

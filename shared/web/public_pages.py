@@ -1,0 +1,125 @@
+"""Pages before and around a session: server-rendered, no script, no socket, the look of the apps.
+
+Their policy allows nothing but our own sheet, font and pictures; the templates escape what a person typed.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Scope
+
+from shared.core.errors import DomainError
+from shared.web.app_sites import Site
+
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+
+SECRET_FIELDS = frozenset({"code", "current", "password"})
+NOTICES = {
+    "again": "Your sign-in took too long or used too many codes. Start again with your password.",
+    "changed": "Your password is changed. Your other devices are signed out.",
+    "choose": (
+        "Your address is verified. This is not the browser it was last signed up with, so choose your password here:"
+        " that way only whoever reads your mail gets in."
+    ),
+    "joined": "Welcome. Sign in to open your organisation.",
+    "reset": "Your password is changed. Sign in with the new one.",
+    "sent": "If this address needs a mail from us, it is on its way.",
+    "signed-out": "You are signed out.",
+    "verified": "Your address is verified. Sign in to go on.",
+}
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render_page(scope: Scope | Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """`wrong`: field -> what is wrong with it, "" for the whole form. `typed`: what to keep in the fields."""
+    scope = scope.scope if isinstance(scope, Request) else scope
+    site: Site = scope["state"]["site"]
+    context: dict[str, Any] = {"wrong": {}, "typed": {}, "notice": "", **values}
+    text = _templates().get_template(template).render(site=site, **context)
+    return HTMLResponse(text, status, {"cache-control": "no-store", "content-security-policy": PAGE_POLICY})
+
+
+def wants_html(scope: Scope) -> bool:
+    """Everybody but programs that say so."""
+    accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
+    program = b"application/json" in accept or b"application/problem+json" in accept
+    programs = scope["state"]["site"].programs
+    return not scope["path"].startswith(programs) and (b"text/html" in accept or not program)
+
+
+def problem_response(scope: Scope, refusal: DomainError, headers: dict[str, str] | None = None) -> Response:
+    body = refusal.problem_details(scope["state"]["request_id"])
+    if fields := getattr(refusal, "fields", None):
+        body["fields"] = fields
+    return JSONResponse(body, refusal.http_status, headers, media_type="application/problem+json")
+
+
+def render_form_again(
+    request: Request, template: str, refusal: DomainError, typed: dict[str, str], **values: Any
+) -> Response:
+    """The form again, with what is wrong. What was typed stays, secrets do not."""
+    if not wants_html(request.scope):
+        return problem_response(request.scope, refusal)
+    fields = dict(getattr(refusal, "fields", {}))
+    if not fields:
+        fields[""] = f"{refusal.detail} {refusal.next_step}".strip()
+    kept = {name: value for name, value in typed.items() if name not in SECRET_FIELDS}
+    answer = render_page(request, template, refusal.http_status, wrong=fields, typed=kept, **values)
+    if retry_after := getattr(refusal, "retry_after", 0):
+        answer.headers["retry-after"] = str(retry_after)
+    return answer
+
+
+def notice_text(request: Request) -> str:
+    """A sentence of ours, named in the address; nobody else's words."""
+    return NOTICES.get(request.query_params.get("notice", ""), "")
+
+
+def render_refusal_page(
+    scope: Scope, refusal: DomainError, headers: dict[str, str], back: str = ""
+) -> HTMLResponse:
+    """`back`: where the person came from, if trying again there makes sense."""
+    answer = render_page(
+        scope,
+        "refused.html",
+        refusal.http_status,
+        refusal=refusal,
+        back=back,
+        request_id=scope["state"]["request_id"] if refusal.http_status >= 500 else "",
+    )
+    answer.headers.update(headers)
+    return answer
+
+
+def safe_local_path(target: str) -> str:
+    """`next` as given by a browser: a path of ours, or the start page."""
+    bad = not target.startswith("/") or target.startswith("//") or "\\" in target or not target.isprintable()
+    return "/" if bad or len(target) > 1_000 or "/auth/" in target else target
+
+
+def sign_in_url(scope: Scope) -> str:
+    """Back to where somebody without a session wanted to go."""
+    target = scope["path"]
+    if query := scope.get("query_string", b"").decode("latin-1"):
+        target += "?" + query
+    if scope.get("method") not in ("GET", "HEAD") or target == "/" or safe_local_path(target) != target:
+        return "/sign-in"
+    return "/sign-in?next=" + quote(target, safe="/")

@@ -1,0 +1,122 @@
+"""Who stands at a door: their address, their browser, their session, and the address they signed up with."""
+
+import base64
+import binascii
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.core import crypto, db
+from shared.core.config import settings
+from shared.core.errors import NotSignedIn
+from shared.identity import cookies, sessions, subjects
+from shared.identity.realms import Realm
+from shared.identity.sessions import LiveSession
+from shared.identity.sign_in import Browser
+from shared.web import app_sites
+
+PENDING_COOKIE, PENDING_LIFETIME = "__Host-bulkhead-pending", timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedInVisitor:
+    """A live session and its person, for one request."""
+
+    person: Any  # User or Operator
+    live_session: LiveSession
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSignUp:
+    """What this browser signed up with in the last day; "" for nothing."""
+
+    email: str = ""
+    sign_up_id: str = ""
+
+
+def get_client_address(request: Request) -> str:
+    """Of the client: the last one that is not one of our own proxies. What a client adds in front is not believed.
+
+    Of IPv6 the first half: a household has more addresses than any limit counts.
+    """
+    hops = settings().trusted_proxy_hops
+    addresses = [
+        part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()
+    ]
+    if hops and len(addresses) >= hops:
+        return _normalise_address(addresses[-hops][:64])
+    return _normalise_address(request.client.host) if request.client else "unknown"
+
+
+def _normalise_address(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else text
+
+
+def get_cookie_header(request: Request) -> str:
+    return "; ".join(request.headers.getlist("cookie"))
+
+
+async def find_visitor(request: Request) -> SignedInVisitor | None:
+    realm = app_sites.get_site(request).realm
+    async with db.transaction(realm.db_role) as session:
+        live_session = await sessions.find(session, realm, get_cookie_header(request))
+        if live_session is None:
+            return None
+        await sessions.touch(session, realm, live_session)
+        return SignedInVisitor(await subjects.get(session, realm, live_session.subject_id), live_session)
+
+
+async def require_visitor(request: Request) -> SignedInVisitor:
+    """Raises NotSignedIn."""
+    visitor = await find_visitor(request)
+    if visitor is None:
+        raise NotSignedIn
+    return visitor
+
+
+async def get_browser(request: Request) -> Browser:
+    """Also names the session this browser has now, because a new one replaces it."""
+    visitor = await find_visitor(request)
+    return Browser(
+        get_client_address(request),
+        request.headers.get("user-agent", ""),
+        visitor.live_session.session_hash if visitor else "",
+    )
+
+
+def get_challenge_token(request: Request, realm: Realm) -> str:
+    return cookies.read(get_cookie_header(request), realm.challenge_cookie)
+
+
+def set_pending(response: Response, email: str, sign_up_id: str) -> None:
+    """The same for every address, known to us or not."""
+    name = base64.urlsafe_b64encode(email.encode()).rstrip(b"=").decode()
+    text = crypto.sign("pending", name, sign_up_id, str(int(time.time())))
+    cookies.put(response, PENDING_COOKIE, text, PENDING_LIFETIME)
+
+
+def clear_pending(response: Response) -> None:
+    cookies.clear(response, PENDING_COOKIE)
+
+
+def get_pending_sign_up(request: Request) -> PendingSignUp:
+    return parse_pending_sign_up(get_cookie_header(request))
+
+
+def parse_pending_sign_up(header: str) -> PendingSignUp:
+    try:
+        name, sign_up_id, moment = crypto.unsign("pending", cookies.read(header, PENDING_COOKIE), 3)
+        email = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
+    except (crypto.BadSignature, ValueError, binascii.Error):
+        return PendingSignUp()
+    fresh = int(moment) > time.time() - PENDING_LIFETIME.total_seconds()
+    return PendingSignUp(email, sign_up_id) if fresh else PendingSignUp()

@@ -1,0 +1,128 @@
+"""The outermost layer of both apps: a request id, honest paths, security headers, one log line, one count.
+
+Whatever breaks below ends here as an answer with an id, never as a traceback in the browser.
+"""
+
+import time
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.core import log
+from shared.core.config import settings
+from shared.core.errors import DomainError, NotFound
+from shared.web import metrics, problem_responses
+from shared.web.app_sites import Site
+
+SECURITY_HEADERS = {
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "referrer-policy": "same-origin",  # not no-referrer: browsers would then send `Origin: null` with our forms
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+WEBHOOK_PREFIX = "/webhooks/stripe/"
+FORBIDDEN_PATH_PARTS = ("//", "\\", "/../", "/./")
+# Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; the doors are strict (doors.POLICY).
+APP_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none';"
+    " base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class RequestMiddleware:
+    def __init__(self, app: ASGIApp, *, site: Site) -> None:
+        self.app, self.site = app, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        request_id, began = log.new_request_id(), time.perf_counter()
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state.update(request_id=request_id, site=self.site)
+        status = 0
+
+        async def heard() -> Message:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                state["body_read"] = True
+            return message
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(MutableHeaders(scope=message), request_id)
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close" and not status:
+                status = 403
+            await send(message)
+
+        try:
+            if _has_canonical_path(scope):
+                await self.app(scope, heard, told)
+            else:
+                await problem_responses.send_refusal(
+                    scope,
+                    heard,
+                    told,
+                    NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP),
+                )
+        except Exception as problem:  # the last place where it can become an answer
+            if not isinstance(problem, DomainError):
+                log.report_bug(problem, request_id=request_id, path=_path_for_log(scope["path"]))
+            if status or scope["type"] == "websocket":
+                raise
+            await problem_responses.send_refusal(scope, heard, told, problem)
+        finally:
+            seconds = time.perf_counter() - began
+            metrics.count_request(scope, status, seconds)
+            log.get_logger("http").info(
+                "request",
+                method=scope.get("method", "WEBSOCKET"),
+                path=_path_for_log(scope["path"]),  # never the query: links carry tokens
+                status=status,
+                ms=round(seconds * 1000, 1),
+                tenant_id=state.get("tenant_id", "-"),
+                request_id=request_id,
+            )
+
+    def _add_headers(self, headers: MutableHeaders, request_id: str) -> None:
+        headers["x-request-id"] = request_id
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
+        if headers.get("content-type", "").startswith("text/html"):
+            headers.setdefault("content-security-policy", APP_POLICY.format(sockets=self.site.socket_origin))
+            headers["cache-control"] = "no-store"
+        if settings().is_production:
+            headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+
+
+def _has_canonical_path(scope: Scope) -> bool:
+    """One spelling per address, so that the guard and what it guards cannot read a path differently."""
+    path: str = scope["path"]
+    raw = scope.get("raw_path") or path.encode()
+    if (
+        not path.startswith("/")
+        or not path.isprintable()
+        or any(trick in path for trick in FORBIDDEN_PATH_PARTS)
+    ):
+        return False
+    if path.endswith(("/..", "/.")) or len(raw) > 2_000:
+        return False
+    return b"%" not in raw or path.startswith("/assets/")
+
+
+def _path_for_log(path: str) -> str:
+    """For logs. The address of a webhook is known to who sends it, and to nobody else."""
+    start, _, token = path.partition(WEBHOOK_PREFIX)
+    return f"{WEBHOOK_PREFIX}{log.HIDDEN}" if token and not start else path[:200]
+
+
+def get_request_id(request: Request) -> str:
+    return str(request.scope["state"]["request_id"])

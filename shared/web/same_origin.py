@@ -1,0 +1,50 @@
+"""Where a changing request may come from: our own pages, exactly. Against forged requests from other sites.
+
+Bearer APIs and signed webhooks carry their own proof and no cookie; they are excepted.
+"""
+
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.core import log
+from shared.core.errors import Refused
+from shared.web import problem_responses
+from shared.web.app_sites import Site
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def has_same_origin(headers: Mapping[str, str], origin: str) -> bool:
+    """Exactly our origin. Where a browser sends none, its own word that the request stayed on this site."""
+    request_origin = headers.get("origin")
+    return (
+        request_origin == origin
+        if request_origin is not None
+        else headers.get("sec-fetch-site") == "same-origin"
+    )
+
+
+class SameOriginMiddleware:
+    def __init__(self, app: ASGIApp, *, site: Site) -> None:
+        self.app, self.site = app, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self.is_allowed(scope):
+            await self.app(scope, receive, send)
+            return
+        log.get_logger(__name__).warning(
+            "foreign_origin", path=scope["path"], request_id=scope["state"]["request_id"]
+        )
+        refusal = Refused(
+            "This request came from another site.",
+            f"Open {self.site.origin} and do it there.",
+            reason="foreign_origin",
+        )
+        await problem_responses.send_refusal(scope, receive, send, refusal)
+
+    def is_allowed(self, scope: Scope) -> bool:
+        if scope["method"] in SAFE_METHODS or scope["path"].startswith(self.site.api_prefixes):
+            return True
+        return has_same_origin(Headers(scope=scope), self.site.origin)

@@ -1,0 +1,185 @@
+"""Who may open a socket, upload, or load a page. Everything that Reflex answers lies behind this.
+
+A socket needs our exact origin, a live session, and a client token that this session holds. A page needs a
+session, and under `/t/{slug}` a membership: what does not exist and what is other people's are the same page.
+"""
+
+import re
+from functools import cached_property
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.access import actions, refusal_messages
+from shared.access.refusal_codes import Reason
+from shared.audit import audit_log
+from shared.core import db, log
+from shared.core.config import settings
+from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.identity import sessions
+from shared.tenancy import entry
+from shared.tenancy.entry import Authenticator, Principal
+from shared.web import problem_responses, public_pages, request_identity
+from shared.web.app_sites import Site
+from shared.web.client_tokens import ClientTokenStore, MemoryClientTokenStore, RedisClientTokenStore
+
+SOCKET_PATH, UPLOAD_PATH = "/_event", "/_upload"
+# Of Reflex, and of no use to anybody but somebody who looks around.
+BLOCKED_PATHS = ("/_all_routes", "/_health", "/auth-codespace", "/ping")
+PUBLIC_PATHS = frozenset(  # answered by our own routes, which ask for a session where they need one
+    {
+        *("/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa"),
+        *("/onboarding", "/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
+    }
+)
+PUBLIC_PREFIXES = ("/account/", "/auth/", "/onboarding/")
+STATIC_PREFIXES = ("/assets/", "/fonts/")  # compiled and static files: no data in them
+STATIC_FILE_PATTERN = re.compile(
+    r"/[A-Za-z0-9_.-]+\.(?:css|html|ico|js|json|map|png|svg|txt|webmanifest|woff2)"
+)
+TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,100}")
+
+
+async def _authenticate_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001
+    return await entry.authenticate_operator(cookies, touches=touches)
+
+
+class SessionGuard:
+    def __init__(self, app: ASGIApp, *, site: Site, token_store: ClientTokenStore | None = None) -> None:
+        self.app, self.site, self._configured_store = app, site, token_store
+        self._authenticate: Authenticator = (
+            _authenticate_operator if site.is_operator_app else entry.authenticate
+        )
+
+    @cached_property
+    def token_store(self) -> ClientTokenStore:
+        """Made at the first socket, so that importing an app reads no settings."""
+        redis, longest = settings().redis_url, self.site.realm.absolute_timeout.total_seconds()
+        if self._configured_store is not None:
+            return self._configured_store
+        if redis is not None:
+            return RedisClientTokenStore(redis.get_secret_value(), self._is_live, longest)
+        return MemoryClientTokenStore(self._is_live, longest)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers, path = Headers(scope=scope), scope["path"]
+        cookies = "; ".join(headers.getlist("cookie"))
+        if scope["type"] == "websocket" or path.startswith((SOCKET_PATH, UPLOAD_PATH)):
+            if not await self.can_connect(scope, headers, cookies):
+                refusal = Refused(
+                    "This connection is not yours.", "Reload the page.", reason="not_your_connection"
+                )
+                await problem_responses.send_refusal(scope, receive, send, refusal)
+                return
+        elif path in BLOCKED_PATHS:
+            await problem_responses.send_refusal(scope, receive, send, _not_found())
+            return
+        elif not self.is_public(path):
+            if path.rstrip("/") in PUBLIC_PATHS:
+                await RedirectResponse(path.rstrip("/"), 308)(scope, receive, send)
+                return
+            if (response := await self.find_refusal(scope, cookies)) is not None:
+                if isinstance(response, RedirectResponse):
+                    await response(scope, receive, send)
+                else:
+                    await problem_responses.send_refusal(scope, receive, send, response)
+                return
+        await self.app(scope, receive, send)
+
+    def is_public(self, path: str) -> bool:
+        """Doors decide for themselves; static files are for everybody."""
+        if path in PUBLIC_PATHS or path.startswith(
+            (*PUBLIC_PREFIXES, *self.site.api_prefixes, *STATIC_PREFIXES)
+        ):
+            return True
+        return STATIC_FILE_PATTERN.fullmatch(path) is not None
+
+    async def can_connect(self, scope: Scope, headers: Headers, cookies: str) -> bool:
+        """For the socket, its polling transport, and uploads into a tab's state."""
+        path, is_socket = scope["path"], scope["type"] == "websocket"
+        if is_socket != path.startswith(SOCKET_PATH) and not path.startswith(UPLOAD_PATH):
+            return False  # no other socket, and no polling
+        if path.startswith(UPLOAD_PATH) and (is_socket or scope["method"] != "POST"):
+            return False  # Reflex would hand uploaded files to anybody
+        # A socket connects again by itself, as often as the network breaks: nobody need sit before it.
+        principal = await self._authenticate(cookies, "", touches=not is_socket)
+        if principal is None:
+            return False
+        if not self.has_own_origin(headers):
+            await self._record_security_event(scope, principal, "foreign_origin")
+            return False
+        if not await self.has_client_token(scope, headers, principal, claims=is_socket):
+            await self._record_security_event(scope, principal, "foreign_token")
+            return False
+        return True
+
+    def has_own_origin(self, headers: Headers) -> bool:
+        """Scripts outside of a browser send no origin; they are refused too."""
+        return headers.get("origin") == self.site.origin
+
+    async def has_client_token(
+        self, scope: Scope, headers: Headers, principal: Principal, *, claims: bool
+    ) -> bool:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        token = query.get("token", [""])[0] or headers.get("reflex-client-token", "")
+        if not TOKEN_PATTERN.fullmatch(token):
+            return False
+        try:
+            if claims:
+                return await self.token_store.claim_token(token, principal.session_hash)
+            return await self.token_store.get_holder(token) == principal.session_hash
+        except Exception as problem:  # without the store nobody can say whose the token is
+            log.get_logger(__name__).error("owners_unreachable", problem=type(problem).__name__)
+            return False
+
+    async def find_refusal(self, scope: Scope, cookies: str) -> DomainError | RedirectResponse | None:
+        """None lets the page through."""
+        parts = scope["path"].split("/")
+        of_tenant = parts[1] == "t" and not self.site.is_operator_app
+        slug = parts[2] if of_tenant and len(parts) > 2 else ""
+        principal = await self._authenticate(cookies, slug, touches=True)
+        if principal is None:
+            if (
+                of_tenant
+                and request_identity.parse_pending_sign_up(cookies).email
+                and public_pages.wants_html(scope)
+            ):
+                return _redirect_to("/verify")
+            return NotSignedIn()
+        if not of_tenant:
+            return None
+        if not principal.tenant_id:
+            return _not_found()
+        scope["state"]["tenant_id"] = principal.tenant_id
+        if principal.ended_message:
+            return Refused(principal.ended_message, principal.ended_step, reason="membership_ended")
+        closed = principal.rights.verdicts.get(actions.HOME_READ.name)
+        if closed == Reason.TENANT_UNVERIFIED and public_pages.wants_html(scope):
+            return _redirect_to("/verify")
+        return refusal_messages.build_refusal(closed, actions.HOME_READ, principal) if closed else None
+
+    async def _is_live(self, session_hash: str) -> bool:
+        async with db.transaction(self.site.realm.db_role) as session:
+            return await sessions.is_live(session, self.site.realm, session_hash)
+
+    async def _record_security_event(self, scope: Scope, principal: Principal, kind: str) -> None:
+        """A live session that does this is worth a look. One row per person, kind and hour."""
+        request_id = scope["state"]["request_id"]
+        log.get_logger(__name__).warning(kind, actor_id=principal.user_id, request_id=request_id)
+        async with db.transaction(self.site.realm.db_role) as session:
+            await audit_log.record_security_event(
+                session, kind, principal.user_id, scope["path"][:60], request_id
+            )
+
+
+def _not_found() -> NotFound:
+    return NotFound(entry.NOT_FOUND_MESSAGE, entry.NOT_FOUND_STEP)
+
+
+def _redirect_to(path: str) -> RedirectResponse:
+    return RedirectResponse(path, 303, {"cache-control": "no-store"})

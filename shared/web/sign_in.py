@@ -1,0 +1,232 @@
+"""Signing in and out: password, then a code where a factor is on. One set of routes for both realms.
+
+The same words, status and time for a wrong password and for an address that nobody has.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from shared.audit import audit_log
+from shared.core import crypto, db
+from shared.core.errors import DomainError, NotSignedIn, Refused
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.identity import cookies, email_addresses, mfa, sessions, sign_in, subjects
+from shared.identity.realms import OPERATOR, Realm
+from shared.identity.sign_in import PASSWORD_AND_TOTP, SignInResult
+from shared.tenancy import entry
+from shared.web import app_sites, forms, public_pages, qr, request_identity
+
+WRONG_PASSWORD_TEXT = "This address and password do not match."
+WRONG_CODE_TEXT = "This code is not right, or was used before."
+
+
+class WrongPassword(NotSignedIn):
+    default_reason = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__(WRONG_PASSWORD_TEXT, "")
+
+
+class WrongCode(NotSignedIn):
+    default_reason = "wrong_code"
+
+    def __init__(self, left: int) -> None:
+        more = f"{left} more {'try' if left == 1 else 'tries'}, then you start again with your password."
+        super().__init__(WRONG_CODE_TEXT, more)
+
+
+def account_limit_key(realm: Realm, email: str) -> str:
+    """Bounded, whatever was typed."""
+    return crypto.hash_token(f"{realm.name}:{email_addresses.normalise_for_lookup(email)}")
+
+
+async def show_sign_in(request: Request) -> Response:
+    target = public_pages.safe_local_path(request.query_params.get("next", "/"))
+    if await request_identity.find_visitor(request) is not None:
+        return redirect_to(target)
+    typed = {"next": target, "email": request.query_params.get("email", "")[:254]}
+    return public_pages.render_page(
+        request, "sign_in.html", typed=typed, notice=public_pages.notice_text(request)
+    )
+
+
+async def sign_in_by_password(request: Request) -> Response:
+    realm, typed, target = app_sites.get_site(request).realm, dict[str, str](), "/"
+    try:
+        typed = await forms.read(request)
+        email, target = typed.get("email", ""), public_pages.safe_local_path(typed.get("next", "/"))
+        typed["next"] = target
+        await _check_rate_limits(request, realm, email)
+        checked = await sign_in.check_password(realm, email, typed.get("password", ""))
+        if checked is None:
+            raise WrongPassword
+        return await complete_sign_in(request, checked.subject_id, target, checked)
+    except DomainError as problem:
+        return public_pages.render_form_again(request, "sign_in.html", problem, typed)
+
+
+async def complete_sign_in(
+    request: Request, subject_id: str, target: str, checked: sign_in.CheckedPassword | None = None
+) -> Response:
+    """After a proof of who it is, short of a factor: to `target`, or to the code first."""
+    realm, browser = app_sites.get_site(request).realm, await request_identity.get_browser(request)
+    async with db.transaction(realm.db_role) as session:
+        opened = await sign_in.open_session(session, realm, subject_id, browser, checked)
+    return _session_response(realm, opened, target)
+
+
+async def _check_rate_limits(request: Request, realm: Realm, email: str) -> None:
+    by_address = RateLimit.ADMIN_SIGN_IN_ADDRESS if realm is OPERATOR else RateLimit.SIGN_IN_ADDRESS
+    await enforce_rate_limit(by_address, request_identity.get_client_address(request))
+    await enforce_rate_limit(
+        RateLimit.SIGN_IN_ACCOUNT,
+        account_limit_key(realm, email),
+        request_identity.get_client_address(request),
+    )
+    await enforce_rate_limit(RateLimit.SIGN_IN_ACCOUNT_ANYWHERE, account_limit_key(realm, email))
+
+
+def _session_response(realm: Realm, opened: SignInResult, target: str) -> Response:
+    if opened.token:
+        response = redirect_to(target)
+        sessions.set_cookie(response, realm, opened.token)
+        return response
+    response = redirect_to("/mfa" if target == "/" else "/mfa?next=" + quote(target, safe="/"))
+    cookies.put(response, realm.challenge_cookie, opened.challenge, mfa.CHALLENGE_LIFETIME)
+    return response
+
+
+async def show_mfa(request: Request) -> Response:
+    realm, target = (
+        app_sites.get_site(request).realm,
+        public_pages.safe_local_path(request.query_params.get("next", "/")),
+    )
+    if await request_identity.find_visitor(request) is not None:
+        return redirect_to(target)
+    async with db.transaction(realm.db_role) as session:
+        subject_id = await mfa.get_challenged_subject(
+            session, realm, request_identity.get_challenge_token(request, realm)
+        )
+        if not subject_id:
+            return redirect_to("/sign-in?notice=again")
+        values = await _mfa_values(session, realm, subject_id)
+    return public_pages.render_page(request, "mfa.html", typed={"next": target}, **values)
+
+
+async def _mfa_values(session: Any, realm: Realm, subject_id: str) -> dict[str, Any]:
+    """For somebody without a factor where one is required: a seed to enrol."""
+    if await mfa.is_enabled(session, realm, subject_id):
+        return {"seed": "", "qr": ""}
+    seed = await mfa.enrol(session, realm, subject_id)
+    person = await subjects.get(session, realm, subject_id)
+    assert person is not None
+    return {"seed": seed, "qr": qr.render_svg(mfa.provisioning_uri(realm, seed, person.email))}
+
+
+async def sign_in_by_code(request: Request) -> Response:
+    typed, realm = await forms.read(request), app_sites.get_site(request).realm
+    code, target = typed.get("code", ""), public_pages.safe_local_path(typed.get("next", "/"))
+    token, browser = (
+        request_identity.get_challenge_token(request, realm),
+        await request_identity.get_browser(request),
+    )
+    await enforce_rate_limit(RateLimit.TOKEN_ADDRESS, request_identity.get_client_address(request))
+    codes: Sequence[str] = ()
+    opened = ""
+    async with db.transaction(realm.db_role) as session:
+        subject_id = await mfa.get_challenged_subject(session, realm, token)
+    if not subject_id:
+        return _restart_sign_in(realm)
+    try:
+        await enforce_rate_limit(RateLimit.MFA_ACCOUNT, realm.name, subject_id)
+    except Refused as problem:
+        return await _render_mfa_again(request, realm, subject_id, problem, target)
+    async with db.transaction(realm.db_role) as session:
+        if await mfa.is_enabled(session, realm, subject_id):
+            answer = await mfa.answer_challenge(session, realm, token, code)
+        else:
+            answer, codes = await mfa.answer_enrolment(session, realm, token, code)
+        if answer.is_correct:
+            opened = await sign_in.start_session(session, realm, subject_id, PASSWORD_AND_TOTP, browser)
+            await _record_operator_sign_in(session, realm, subject_id, opened, enrolled=bool(codes))
+    if not answer.is_correct and not answer.attempts_left:
+        return await _refuse_after_guessing(request, realm, subject_id)
+    if not answer.is_correct:
+        return await _render_mfa_again(request, realm, subject_id, WrongCode(answer.attempts_left), target)
+    response = (
+        public_pages.render_page(request, "codes.html", codes=codes, target=target)
+        if codes
+        else redirect_to(target)
+    )
+    sessions.set_cookie(response, realm, opened)
+    cookies.clear(response, realm.challenge_cookie)
+    return response
+
+
+async def _render_mfa_again(
+    request: Request, realm: Realm, subject_id: str, problem: DomainError, target: str
+) -> Response:
+    async with db.transaction(realm.db_role) as session:
+        values = await _mfa_values(session, realm, subject_id)
+    return public_pages.render_form_again(request, "mfa.html", problem, {"next": target}, **values)
+
+
+async def _refuse_after_guessing(request: Request, realm: Realm, subject_id: str) -> Response:
+    """Five wrong codes. Whoever it was knows the password."""
+    request_id = request.scope["state"]["request_id"]
+    async with db.transaction(realm.db_role) as session:
+        await audit_log.record_security_event(session, "code_guessed", subject_id, realm.name, request_id)
+    return _restart_sign_in(realm)
+
+
+def _restart_sign_in(realm: Realm) -> Response:
+    response = redirect_to("/sign-in?notice=again")
+    cookies.clear(response, realm.challenge_cookie)
+    return response
+
+
+async def _record_operator_sign_in(
+    session: Any, realm: Realm, subject_id: str, token: str, *, enrolled: bool
+) -> None:
+    """Operators' sign-ins are in the operators' trail, or they are none."""
+    if realm is not OPERATOR:
+        return
+    octx = await entry.enter_operator_account(session, subject_id, crypto.hash_token(token))
+    if enrolled:
+        audit_log.record_operator(octx, "factor.enrolled", octx.actor_id, reason="Enrolled while signing in")
+    audit_log.record_operator(octx, "session.started", octx.actor_id, reason="Signed in")
+
+
+async def sign_out(request: Request) -> Response:
+    """Harmless twice. The old row is gone, so the cookie is worth nothing wherever it was copied."""
+    realm, header = app_sites.get_site(request).realm, request_identity.get_cookie_header(request)
+    await forms.read(request)
+    if realm is OPERATOR and await request_identity.find_visitor(request) is not None:
+        async with entry.enter_operator(header) as octx:
+            audit_log.record_operator(octx, "session.ended", octx.actor_id, reason="Signed out")
+            await sessions.end(octx.session, realm, octx.session_hash)
+    async with db.transaction(realm.db_role) as session:
+        if live_session := await sessions.find(session, realm, header):
+            await sessions.end(session, realm, live_session.session_hash)
+    response = redirect_to("/sign-in?notice=signed-out")
+    sessions.clear_cookie(response, realm)
+    cookies.clear(response, realm.challenge_cookie)
+    return response
+
+
+def redirect_to(path: str) -> RedirectResponse:
+    return RedirectResponse(path, 303, {"cache-control": "no-store"})
+
+
+ROUTES = [
+    Route("/sign-in", show_sign_in),
+    Route("/mfa", show_mfa),
+    Route("/auth/sign-in", sign_in_by_password, methods=["POST"]),
+    Route("/auth/mfa", sign_in_by_code, methods=["POST"]),
+    Route("/auth/sign-out", sign_out, methods=["POST"]),
+]

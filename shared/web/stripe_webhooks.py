@@ -1,0 +1,154 @@
+"""What Stripe tells us, for the platform's account and for further ones by their own address.
+
+Kept as it came and answered after the commit; what it means is found out later, by asking Stripe. In this order:
+whose address, how long, signed by whom and when, for live or test, how often. No cookie, no session, no page.
+"""
+
+import asyncio
+import time
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.billing import accounts
+from shared.billing.accounts import AccountCredentials
+from shared.billing.inbound_webhooks import ingest
+from shared.billing.inbound_webhooks.signature import InvalidWebhook, verify_event
+from shared.core import db, log, rate_limits
+from shared.core.errors import DomainError, NotFound, Refused
+from shared.core.rate_limits import RateLimit
+from shared.web import http_app, metrics, problem_responses, request_middleware
+
+MAX_BODY_BYTES = 512 * 1024  # bytes; Stripe's are a few thousand
+BODY_TIMEOUT_S = 10.0  # seconds
+
+
+class WebhooksClosed(DomainError):
+    """Not a bug: nobody has told us the secret by which we would know what is genuine."""
+
+    status = 503
+    default_reason = "webhooks_closed"
+
+
+class WebhookTooLarge(DomainError):
+    status = 413
+    default_reason = "too_large"
+
+
+class WebhookTooSlow(DomainError):
+    status = 408
+    default_reason = "too_slow"
+
+
+class WebhookRejected(DomainError):
+    default_reason = "not_genuine"
+
+
+class WebhookUnavailable(DomainError):
+    status = 503
+    default_reason = "not_stored"
+
+
+async def receive_webhook(request: Request) -> Response:
+    account = await _find_account(request)
+    try:
+        outcome = await _ingest(request, account)
+    except ClientDisconnect:
+        metrics.webhook_counter.labels(account.id, "cut_off").inc()
+        return Response(status_code=400)  # nobody hears it
+    except DomainError as refusal:
+        metrics.webhook_counter.labels(account.id, refusal.reason).inc()
+        raise
+    metrics.webhook_counter.labels(account.id, outcome).inc()
+    return Response()
+
+
+async def _find_account(request: Request) -> AccountCredentials:
+    """An address that is nobody's answers as any other that is not there."""
+    token = request.path_params.get("token")
+    if token is None:
+        return accounts.get_platform_account()
+    async with db.transaction() as session:
+        account = await accounts.find_by_token(session, token)
+    if account is None:
+        metrics.webhook_counter.labels("-", "unknown_address").inc()
+        raise NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
+    return account
+
+
+async def _ingest(request: Request, account: AccountCredentials) -> str:
+    """What became of it. Raises DomainError."""
+    if not account.secrets:
+        raise WebhooksClosed(
+            "This address is closed: no signing secret of a webhook is configured for it.",
+            "Set STRIPE_WEBHOOK_SECRETS. Stripe sends again what was not taken.",
+        )
+    body = await _read_body(request)
+    try:
+        event = verify_event(body, request.headers.get("stripe-signature"), account.secrets, time.time())
+    except InvalidWebhook as problem:
+        _log_refusal(request, account, str(problem))
+        raise WebhookRejected(
+            "This is not an event that was signed for this address just now.",
+            "Compare the endpoint's signing secret, and the clocks. Send it as it was signed.",
+        ) from None
+    if event.livemode != account.livemode:
+        _log_refusal(request, account, "of the other mode")
+        expected_mode, received_mode = ("live", "test") if account.livemode else ("test", "live")
+        raise WebhookRejected(
+            f"This address takes {expected_mode} events, and this is a {received_mode} one.",
+            f"Give {received_mode} events another endpoint.",
+            reason="other_mode",
+        )
+    try:
+        rate_limits.enforce_local_rate_limit(RateLimit.WEBHOOK_ACCOUNT, account.id)
+    except Refused:
+        _log_refusal(request, account, "too often")
+        raise
+    try:
+        new = await ingest.store_webhook(account.id, event, body)
+    except ingest.WebhookNotStored:
+        raise WebhookUnavailable("This could not be kept just now.", "Send it again.") from None
+    return "stored" if new else "duplicate"
+
+
+async def _read_body(request: Request) -> bytes:
+    """Raises TooLarge, TooSlow, ClientDisconnect."""
+    too_large = WebhookTooLarge(
+        f"A webhook has at most {MAX_BODY_BYTES // 1024} KiB.", "Send less, or let us fetch what it is about."
+    )
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdigit() and int(content_length) > MAX_BODY_BYTES:
+        raise too_large
+    parts, size = list[bytes](), 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise WebhookTooSlow(
+            f"The body did not arrive within {BODY_TIMEOUT_S:g} seconds.", "Send it again."
+        ) from None
+    return b"".join(parts)
+
+
+def _log_refusal(request: Request, account: AccountCredentials, reason: str) -> None:
+    log.get_logger(__name__).warning(
+        "webhook_refused",
+        account=account.id,
+        why=reason,
+        request_id=request_middleware.get_request_id(request),
+    )
+
+
+ROUTES = [
+    Route(accounts.WEBHOOK_PATH, receive_webhook, methods=["POST"]),
+    Route(accounts.WEBHOOK_PATH + "/{token}", receive_webhook, methods=["POST"]),
+    Route(
+        "/webhooks/{rest:path}", http_app.show_not_found, methods=["POST"]
+    ),  # as an address that is nobody's
+]

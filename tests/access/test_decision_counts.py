@@ -1,0 +1,167 @@
+"""What was decided is counted: who, what, why not, on which plan; a flood is one row, and a failed write is no loss."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import reflex as rx
+from reflex.event import Event
+from sqlalchemy.exc import OperationalError
+from sqlmodel import select
+
+from shared.access import actions, decision_counts, decision_counts_repository, policy
+from shared.access.models import DecisionTally
+from shared.access.refusal_codes import ALLOWED_REASONS
+from shared.backoffice import tenant_access
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Refused
+from shared.tenancy import entry, invitations, members
+from shared.ui.authorize import AuthorizeMiddleware, needs
+from shared.ui.live_updates import LiveUpdates
+from shared.ui.states import SessionState
+from tests.conftest import Cast
+
+
+class EvidenceState(SessionState):
+    @rx.event
+    @needs(actions.MEMBER_INVITE)
+    async def invite(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> Iterator[None]:
+    decision_counts._pending.clear()
+    yield
+    decision_counts._pending.clear()
+
+
+async def tallies(tenant_id: str) -> Sequence[DecisionTally]:
+    await decision_counts.flush()
+    async with db.transaction(tenant_id=tenant_id) as session:
+        return (await session.exec(select(DecisionTally).order_by(DecisionTally.action))).all()
+
+
+async def refuse_max(cast: Cast) -> str:
+    with pytest.raises(Refused):
+        async with cast.max.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    return ctx.request_id
+
+
+async def test_a_refusal_says_who_what_why_on_which_plan_and_in_which_request(cast: Cast) -> None:
+    decision_counts._pending.clear()
+    before = {one.id for one in await tallies(cast.acme)}
+    request_id = await refuse_max(cast)
+    (row,) = [one for one in await tallies(cast.acme) if one.id not in before]
+    assert (row.actor_id, row.action, row.reason) == (cast.max.user_id, "member:invite", "missing_permission")
+    assert (row.plan, row.count, row.request_id) == ("business", 1, request_id)
+    assert row.hour == row.at.replace(minute=0, second=0, microsecond=0)
+
+
+async def test_what_the_gate_refuses_is_counted_too(cast: Cast) -> None:
+    state = cast.max.opens(EvidenceState)
+    gate = AuthorizeMiddleware(entry.authenticate, LiveUpdates("app"))
+    tree: Any = state._get_root_state()
+    name = Event.from_event_type(EvidenceState.invite)[0].name
+    assert await gate.preprocess(app=None, state=tree, event=Event(name=name)) is not None  # type: ignore[arg-type]
+    (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
+    assert (row.actor_id, row.action, row.plan) == (cast.max.user_id, "member:invite", "business")
+    assert row.request_id.startswith("req_")
+
+
+async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_statements(cast: Cast) -> None:
+    statements: list[str] = []
+
+    def note(*given: Any) -> None:
+        statements.append(given[2])
+
+    async with cast.max.ctx() as ctx:
+        pass
+    decision_counts._pending.clear()
+
+    async def attempt() -> None:
+        async with decision_counts.counting_decisions() as decided:
+            decided.set_context(ctx)
+            policy.require(ctx, actions.MEMBER_INVITE)
+
+    engine = db.engine("app").sync_engine
+    db.event.listen(engine, "before_cursor_execute", note)
+    try:
+        for _ in range(10_000):
+            with pytest.raises(Refused):
+                await attempt()
+        await decision_counts.flush()
+    finally:
+        db.event.remove(engine, "before_cursor_execute", note)
+    (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
+    assert row.count == 10_000
+    written = [one for one in statements if "INSERT INTO decision_tally" in one]
+    assert 1 <= len(written) <= 10, len(written)
+    assert len(statements) <= 40
+
+
+async def test_what_is_allowed_is_counted_where_something_could_have_refused_it(cast: Cast) -> None:
+    before = {(one.action, one.count) for one in await tallies(cast.acme)}
+    async with cast.ann.ctx() as ctx:
+        await members.list_members(ctx)
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    after = [one for one in await tallies(cast.acme) if (one.action, one.count) not in before]
+    (invited,) = after
+    assert (invited.action, invited.reason, invited.actor_id) == ("member:invite", "allowed", "")
+    known = sum(count for action, count in before if action == "member:invite")
+    assert invited.count == known + 1, "asked twice, once more under the lock: one decision"
+
+
+async def test_what_is_refused_under_the_lock_was_not_allowed_before_it(cast: Cast) -> None:
+    until = now() + timedelta(days=1)
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_limit(octx, cast.acme, "members", 3, "Trying it", ends_at=until)
+
+    async def counted() -> dict[str, int]:
+        return {one.reason: one.count for one in await tallies(cast.acme) if one.action == "member:invite"}
+
+    before = await counted()
+    with pytest.raises(Refused, match="limit_reached"):
+        async with cast.ann.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    assert await counted() == {**before, "limit_reached": 1}
+
+
+async def test_a_bug_counts_as_an_error_and_what_somebody_typed_wrong_as_nothing(cast: Cast) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with cast.ann.ctx() as ctx:
+            raise ZeroDivisionError
+    (row,) = [one for one in await tallies(cast.acme) if one.reason == "error"]
+    assert (row.action, row.actor_id, row.count, row.request_id) == ("", "", 1, ctx.request_id)
+
+
+async def test_what_could_not_be_written_is_written_later(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise OperationalError("insert", {}, Exception("gone"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decision_counts_repository, "add_counts", broken)
+        await refuse_max(cast)
+        await refuse_max(cast)
+        await decision_counts.flush()
+    (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
+    assert row.count == 2
+
+
+async def test_what_is_older_than_90_days_goes_with_the_next_write_and_nothing_younger(cast: Cast) -> None:
+    hour = now().replace(minute=0, second=0, microsecond=0)
+    for days in (89, 91, 400):
+        at = hour - timedelta(days=days)
+        line = (at, cast.max.user_id, f"old:{days}", "missing_permission", "business")
+        for tenant_id in (cast.acme, cast.globex):
+            async with db.transaction(tenant_id=tenant_id) as session:
+                await decision_counts_repository.add_counts(session, tenant_id, {line: (3, at, "req_old")})
+    await refuse_max(cast)
+    assert {one.action for one in await tallies(cast.acme)} >= {"old:89", "member:invite"}
+    assert not {one.action for one in await tallies(cast.acme)} & {"old:91", "old:400"}
+    async with db.transaction(tenant_id=cast.globex) as session:  # nobody has written there since
+        assert len((await session.exec(select(DecisionTally.action))).all()) >= 3

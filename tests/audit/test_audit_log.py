@@ -1,0 +1,442 @@
+"""The trail: who did what to what, why, from what to what; one chain per tenant that nobody can bend unnoticed."""
+
+import ast
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cache
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from admin_app import words
+from shared.audit import audit_log
+from shared.audit.event_types import REASON_REQUIRED, AuditAction, OperatorAuditAction
+from shared.core import db
+from shared.core.context import Ctx
+from shared.core.errors import Invalid
+from shared.tenancy import audit_reader, entry, members, tenants
+from tests.conftest import Cast, Person
+from tests.support import source
+from tests.support.database import admin_url
+
+
+def as_superuser(name: str, statement: LiteralString, *values: Any) -> None:
+    """Past row security, grants and triggers: whoever holds the machine."""
+    with psycopg.connect(admin_url(name)) as connection:
+        connection.execute("set session_replication_role = replica")
+        assert connection.execute(statement, values).rowcount > 0
+
+
+async def verified(person: Person) -> audit_log.ChainVerification:
+    async with person.ctx() as ctx:
+        return await audit_reader.verify_audit_log(ctx)
+
+
+async def rename(person: Person, *names: str) -> None:
+    for name in names:
+        async with person.ctx() as ctx:
+            await tenants.rename(ctx, name)
+
+
+# ── what a row says ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_row_says_who_what_when_and_from_what_to_what(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
+        await members.set_role(ctx, row.id, "viewer")
+        request_id = ctx.request_id
+    async with cast.ann.ctx() as ctx:
+        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+    assert (event.actor_type, event.actor_id, event.actor_name) == ("user", cast.adam.user_id, "Adam")
+    assert (event.action, event.object_id, event.request_id) == (
+        "membership.role_changed",
+        row.id,
+        request_id,
+    )
+    assert (event.before, event.after) == ({"role": "member"}, {"role": "viewer"})
+    assert event.at is not None
+    assert abs(db.now() - event.at) < timedelta(seconds=30)
+
+
+async def test_a_name_in_the_trail_stays_when_the_person_changes_theirs(cast: Cast) -> None:
+    await rename(cast.adam, "Acme Works")
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text("update \"user\" set name = 'Somebody Else' where id = :id"), {"id": cast.adam.user_id}
+        )
+    async with cast.ann.ctx() as ctx:
+        assert (await audit_reader.list_events(ctx, limit=1)).events[0].actor_name == "Adam"
+
+
+async def test_number_time_and_hash_are_the_databases_own(cast: Cast) -> None:
+    """Whatever a client supplies is overwritten."""
+    async with cast.ann.ctx() as ctx:
+        audit_log.record(ctx, "checklist.completed", "brand")
+        (row,) = [one for one in ctx.session.new if isinstance(one, audit_log.AuditEvent)]
+        row.seq, row.at, row.hash = 1, db.now() - timedelta(days=900), b"forged"
+        row.prev = b"forged"
+    async with cast.ann.ctx() as ctx:
+        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+    assert event.seq is not None
+    assert event.seq > 1
+    assert event.at is not None
+    assert event.at > db.now() - timedelta(minutes=1)
+    assert len(event.hash or b"") == hashlib.sha256().digest_size
+    assert (await verified(cast.ann)).is_intact
+
+
+async def test_an_action_that_is_not_registered_is_a_bug(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(ValueError, match="not a valid AuditAction"):
+            audit_log.record(ctx, "tenant.painted", ctx.tenant_id)
+    async with cast.olga.octx() as octx:
+        with pytest.raises(ValueError, match="not a valid OperatorAuditAction"):
+            audit_log.record_operator(octx, "tenant.painted", "*", reason="why")
+
+
+@pytest.mark.parametrize("action", sorted(REASON_REQUIRED))
+async def test_a_privileged_act_without_a_reason_is_refused(cast: Cast, action: AuditAction) -> None:
+    async with cast.ann.ctx() as ctx:
+        for reason in ("", " \n"):
+            with pytest.raises(Invalid, match="needs a reason"):
+                audit_log.record(ctx, action, ctx.tenant_id, reason=reason)
+
+
+@cache
+def recorded() -> set[str]:
+    """Every word that the source hands to some function; that only writers of the trail get these is their shape."""
+    return {
+        given.value
+        for path, tree in source.load_trees().items()
+        if path != "shared/audit/event_types.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for given in node.args
+        if isinstance(given, ast.Constant) and isinstance(given.value, str)
+    }
+
+
+@pytest.mark.parametrize("kind", [AuditAction, OperatorAuditAction])
+def test_every_action_is_recorded_by_some_service(
+    kind: type[AuditAction] | type[OperatorAuditAction],
+) -> None:
+    assert {one.value for one in kind} - recorded() == set()
+
+
+def test_every_action_has_words_on_the_operators_page() -> None:
+    assert set(words.OPERATOR_AUDIT_TEXTS) == set(OperatorAuditAction)
+
+
+def test_actions_are_alphabetical_nouns_and_past_verbs() -> None:
+    for kind in (AuditAction, OperatorAuditAction):
+        assert [one.value for one in kind] == sorted(one.value for one in kind)
+        assert [one.name for one in kind] == [one.value.replace(".", "_").upper() for one in kind]
+
+
+# ── nobody changes it ────────────────────────────────────────────────────────────────────────────────────────────
+
+CHANGES = ("update {} set reason = 'nothing happened'", "delete from {}", "truncate {}")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("table", ["audit_event", "operator_event"])
+@pytest.mark.parametrize("role", ["app", "operator", "owner"])
+async def test_the_database_refuses_to_change_or_drop_a_line(
+    cast: Cast, role: db.DatabaseRole, table: str, change: str
+) -> None:
+    """The owner, whom row security and grants do not stop, is stopped by the triggers; a superuser too."""
+    async with await psycopg.AsyncConnection.connect(db.login_url(role)) as connection:
+        await connection.execute("select set_config('app.tenant_id', %s, true)", [cast.acme])
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute(change.format(table))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("table", ["audit_event", "operator_event"])
+async def test_nor_for_a_superuser_who_leaves_the_triggers_on(
+    cast: Cast, schema: str, table: str, change: str
+) -> None:
+    async with cast.olga.octx() as octx, entry.read_across_tenants(octx, "so that there is a line"):
+        pass
+    refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only")
+    with psycopg.connect(admin_url(schema)) as connection, refused:
+        connection.execute(change.format(table))  # type: ignore[arg-type]
+
+
+async def test_the_head_of_the_chain_is_the_triggers_alone(cast: Cast) -> None:
+    for statement in (
+        "update audit_head set seq = 0",
+        "delete from audit_head",
+        "insert into audit_head values ('x')",
+    ):
+        async with await psycopg.AsyncConnection.connect(db.login_url("app")) as connection:
+            await connection.execute("select set_config('app.tenant_id', %s, true)", [cast.acme])
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await connection.execute(statement)  # type: ignore[arg-type]
+
+
+# ── nobody bends it unnoticed ────────────────────────────────────────────────────────────────────────────────────
+
+FORGED: dict[str, LiteralString] = {
+    "actor_name": "'Gil'",
+    "reason": "'harmless'",
+    "action": "'tenant.created'",
+    "at": "at - interval '1 day'",
+    "before": "'{}'",
+    "after": '\'{"name": "x"}\'',
+    "details": "'{\"a\": 1}'",
+    "object_id": "'x'",
+    "request_id": "'x'",
+    "impersonator_id": "'x'",
+    "hash": "'\\x00'",
+    "prev": "'\\x00'",
+}
+
+
+@pytest.mark.parametrize("column", FORGED)
+async def test_a_changed_row_is_named(cast: Cast, schema: str, column: str) -> None:
+    await rename(cast.ann, "One", "Two", "Three")
+    before = await verified(cast.ann)
+    assert before.is_intact
+    broken = before.checked_count - 1
+    statement = f"update audit_event set {column} = {FORGED[column]} where tenant_id = %s and seq = %s"
+    as_superuser(schema, statement, cast.acme, broken)  # type: ignore[arg-type]
+    found = await verified(cast.ann)
+    assert (found.is_intact, found.broken_at) == (False, broken)
+    assert "changed" in found.explanation
+    assert (await verified(cast.gil)).is_intact
+
+
+async def test_a_row_with_a_hash_that_fits_is_named_by_the_next_one(cast: Cast, schema: str) -> None:
+    await rename(cast.ann, "One", "Two")
+    last = (await verified(cast.ann)).checked_count
+    as_superuser(
+        schema,
+        "update audit_event e set reason = 'x' where tenant_id = %s and seq = %s",
+        cast.acme,
+        last - 1,
+    )
+    as_superuser(
+        schema,
+        "update audit_event e set hash = audit_hash(e) where tenant_id = %s and seq = %s",
+        cast.acme,
+        last - 1,
+    )
+    assert (await verified(cast.ann)).broken_at == last
+
+
+async def test_a_missing_row_shows_in_the_middle_and_at_the_end(cast: Cast, schema: str) -> None:
+    await rename(cast.ann, "One", "Two", "Three")
+    last = (await verified(cast.ann)).checked_count
+    gone: LiteralString = "delete from audit_event where tenant_id = %s and seq = %s"
+    as_superuser(schema, gone, cast.acme, last)
+    found = await verified(cast.ann)
+    assert (found.broken_at, found.explanation) == (last, "Rows at the end are missing.")
+    as_superuser(schema, gone, cast.acme, 2)
+    assert (await verified(cast.ann)).broken_at == 3
+
+
+async def test_a_whole_trail_that_is_gone_is_missed(cast: Cast, schema: str) -> None:
+    as_superuser(schema, "delete from audit_event where tenant_id = %s", cast.acme)
+    assert not (await verified(cast.ann)).is_intact
+
+
+async def test_two_rows_that_changed_places_are_noticed(cast: Cast, schema: str) -> None:
+    await rename(cast.ann, "One", "Two")
+    last = (await verified(cast.ann)).checked_count
+    for old, new in ((last, -1), (last - 1, last), (-1, last - 1)):
+        as_superuser(
+            schema,
+            "update audit_event set seq = %s where tenant_id = %s and seq = %s",
+            new,
+            cast.acme,
+            old,
+        )
+    assert not (await verified(cast.ann)).is_intact
+
+
+async def test_writers_at_once_keep_one_chain_each_tenant_its_own(cast: Cast) -> None:
+    before = (await verified(cast.ann)).checked_count
+    everybody = asyncio.Barrier(12)
+
+    async def write(person: Person, number: int) -> None:
+        async with person.ctx() as ctx:
+            await everybody.wait()
+            for _ in range(3):
+                audit_log.record(ctx, "checklist.completed", f"item-{number}")
+                await ctx.session.flush()
+
+    people = (cast.ann, cast.adam, cast.max, cast.gil)
+    await asyncio.gather(*(write(people[number % 4], number) for number in range(12)))
+    found = await verified(cast.ann)
+    assert (found.is_intact, found.checked_count) == (True, before + 27)
+    assert (await verified(cast.gil)).is_intact
+
+
+async def test_a_rollback_leaves_no_gap(cast: Cast) -> None:
+    async def change_mind() -> None:
+        async with cast.ann.ctx() as ctx:
+            await tenants.rename(ctx, "Never")
+            await ctx.session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await change_mind()
+    await rename(cast.ann, "After all")
+    assert (await verified(cast.ann)).is_intact
+
+
+# ── finding in it ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def several(cast: Cast) -> str:
+    """By Ann, Adam and an operator. Returns the request id of Adam's second line."""
+    await rename(cast.ann, "One")
+    await rename(cast.adam, "Two")
+    async with cast.adam.ctx() as ctx:
+        await tenants.set_colour(ctx, "#112233")
+        request_id = ctx.request_id
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "ticket 7"):
+        pass
+    return request_id
+
+
+async def found(cast: Cast, **wanted: Any) -> list[tuple[str, str]]:
+    async with cast.ann.ctx() as ctx:
+        page = await audit_reader.list_events(ctx, audit_log.AuditFilter(**wanted), limit=100)
+    return [(event.action, event.actor_name) for event in page.events]
+
+
+async def test_by_actor_action_object_and_request(cast: Cast) -> None:
+    request_id = await several(cast)
+    branded = ("tenant.branded", "Adam")
+    assert await found(cast, request_id=request_id) == [branded]
+    assert await found(cast, action="tenant.branded") == [branded]
+    assert await found(cast, actor="adAM", action="tenant.") == [branded, ("tenant.renamed", "Adam")]
+    assert await found(cast, actor=cast.ann.user_id, action="tenant.renamed") == [("tenant.renamed", "Ann")]
+    assert await found(cast, actor="Olga") == [("operator.looked", "Olga")]
+    assert len(await found(cast, object_id=cast.acme)) >= 4
+    assert await found(cast, action="%.") == []
+    assert await found(cast, actor="%") == []
+
+
+async def test_by_time_from_included_to_not_included(cast: Cast) -> None:
+    await several(cast)
+    async with cast.ann.ctx() as ctx:
+        newest, second = (await audit_reader.list_events(ctx, limit=2)).events
+    assert await found(cast, since=newest.at) == [(newest.action, newest.actor_name)]
+    assert (await found(cast, until=newest.at))[0] == (second.action, second.actor_name)
+    assert await found(cast, since=newest.at, until=newest.at) == []
+
+
+async def test_pages_put_together_are_the_trail_newest_first(cast: Cast) -> None:
+    await several(cast)
+    async with cast.ann.ctx() as ctx:
+        whole = (await audit_reader.list_events(ctx, limit=100)).events
+        pieces, after = [], ""
+        for _ in range(len(whole)):
+            page = await audit_reader.list_events(ctx, after=after, limit=2)
+            pieces += page.events
+            after = page.next_cursor
+            if not after:
+                break
+    assert [one.id for one in pieces] == [one.id for one in whole]
+    assert [one.seq for one in whole] == list(range(len(whole), 0, -1))
+
+
+@pytest.mark.parametrize(
+    "after", ["x", "a b c", "2020-01-01 x", "\x00 \x00 \x00", "2020-01-01T00:00:00+00:00 ten_x \ud800"]
+)
+async def test_a_page_that_we_did_not_offer(cast: Cast, after: str) -> None:
+    with pytest.raises(Invalid):
+        async with cast.ann.ctx() as ctx:
+            await audit_reader.list_events(ctx, after=after)
+
+
+# ── the operators' own ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_operators_leave_lines_too_with_a_reason(cast: Cast) -> None:
+    async with cast.sam.octx() as octx:
+        for reason in ("", "  "):
+            with pytest.raises(Invalid, match="needs a reason"):
+                audit_log.record_operator(octx, "tenants.read_across", "*", reason=reason)
+        audit_log.record_operator(octx, "tenants.read_across", "*", reason="a test", what="all")
+        request_id = octx.request_id
+    async with cast.olga.octx() as octx:
+        event = (await audit_log.list_operator_events(octx, limit=1))[0]
+    assert (event.actor_name, event.action, event.reason) == ("Sam", "tenants.read_across", "a test")
+    assert (event.details, event.request_id) == ({"what": "all"}, request_id)
+
+
+async def operators_chain(cast: Cast) -> audit_log.ChainVerification:
+    async with cast.olga.octx() as octx:
+        return await audit_log.verify_operator_chain(octx)
+
+
+async def write_operators_lines(cast: Cast, count: int) -> None:
+    everybody = asyncio.Barrier(count)
+
+    async def write(number: int) -> None:
+        async with cast.sam.octx() as octx:
+            await everybody.wait()
+            audit_log.record_operator(octx, "tenants.read_across", "*", reason=f"test {number}")
+
+    await asyncio.gather(*(write(number) for number in range(count)))
+
+
+async def test_their_writers_at_once_keep_one_chain(cast: Cast) -> None:
+    before = await operators_chain(cast)
+    await write_operators_lines(cast, 6)
+    after = await operators_chain(cast)
+    assert (after.is_intact, after.checked_count) == (True, before.checked_count + 6)
+
+
+@pytest.fixture
+def put_back(schema: str) -> Iterator[None]:
+    """The platform has one chain for all tests of a process: what is bent here is bent back."""
+    kept = "create table kept as table operator_event"
+    with psycopg.connect(admin_url(schema), autocommit=True) as connection:
+        connection.execute(kept)
+        yield
+        connection.execute("set session_replication_role = replica")
+        connection.execute("delete from operator_event")
+        connection.execute("insert into operator_event select * from kept")
+        connection.execute("drop table kept")
+
+
+@pytest.mark.usefixtures("put_back")
+@pytest.mark.parametrize("bend", ["update operator_event set reason = 'x'", "delete from operator_event"])
+async def test_their_trail_cannot_be_bent_unnoticed_either(
+    cast: Cast, schema: str, bend: LiteralString
+) -> None:
+    await write_operators_lines(cast, 3)
+    last = (await operators_chain(cast)).checked_count
+    as_superuser(schema, bend + " where seq = %s", last - 1)
+    found_ = await operators_chain(cast)
+    assert found_.broken_at == (last if bend.startswith("delete") else last - 1)
+
+
+async def test_a_context_of_a_tenant_is_asked_for_by_name(cast: Cast) -> None:
+    """A line of one tenant cannot be written from inside of another."""
+    async with cast.ann.ctx() as ctx:
+        acme: Ctx = ctx
+    with pytest.raises(Exception, match="another tenant"):
+        async with cast.gil.ctx() as ctx:
+            ctx.session.add(
+                audit_log.AuditEvent(
+                    tenant_id=acme.tenant_id,
+                    actor_type="user",
+                    actor_id="x",
+                    actor_name="x",
+                    action="tenant.renamed",
+                    object_id="x",
+                    request_id="x",
+                )
+            )

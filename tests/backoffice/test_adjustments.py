@@ -1,0 +1,277 @@
+"""Money outside of the price list: with a reason or not at all, within what one may give, and once."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.audit import audit_log
+from shared.backoffice import adjustments, tenant_billing
+from shared.billing import customers, provider_registry, tasks
+from shared.billing.models import PLATFORM, BillingAdjustment
+from shared.billing.provider import CustomerState, Invoice, ProviderDown, ProviderRefused
+from shared.billing.sync import customer_sync
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.jobs import queue
+from shared.tenancy import entry
+from shared.tenancy.models import TenantState
+from tests.conftest import Cast, Operating
+from tests.support import factories, workers
+from tests.support.billing import scripted_provider
+from tests.support.database import admin_url
+from tests.tenancy.test_entry import set_state
+
+REASON = "Two hours of outage on Monday"
+
+
+@dataclass
+class Till(scripted_provider.FakeProvider):
+    """What was given and taken, by key: asked twice, it happens once."""
+
+    happened: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    asked: int = 0
+    refuse: Exception | None = None
+
+    async def add_credit(
+        self, customer_id: str, amount: int, currency: str, description: str, key: str
+    ) -> str:
+        return self._once(key, customer_id, amount, currency, description)
+
+    async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
+        return self._once(key, invoice_id, amount)
+
+    def _once(self, key: str, *what: Any) -> str:
+        self.asked += 1
+        if self.refuse is not None:
+            raise self.refuse
+        assert self.happened.setdefault(key, what) == what
+        return f"txn_{key}"
+
+
+@pytest.fixture
+async def till() -> Till:
+    one = Till()
+    provider_registry.register(PLATFORM, one)
+    return one
+
+
+def paid(number: str, amount: int = 20_000, currency: str = "usd") -> Invoice:
+    return Invoice(
+        number, f"A-{number[-4:]}", "paid", currency, amount, 0, amount, 1, None, now(), None, None,
+        "https://pay.test", "https://pay.test/pdf", "",
+    )  # fmt: skip
+
+
+async def customer_of(cast: Cast, till: Till, *invoices: Invoice, currency: str = "usd") -> str:
+    customer = await customers.ensure(cast.acme)
+    till.state[customer] = CustomerState(customer, currency=currency, invoices=invoices)
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="return")
+    return customer
+
+
+async def gives(who: Operating, tenant: str, amount: int = 1_500, **changed: Any) -> str:
+    values = {"kind": "credit", "currency": "usd", "code": "outage_credit", "reason": REASON} | changed
+    async with who.octx() as octx:
+        return await adjustments.request_adjustment(octx, tenant, amount=amount, **values)
+
+
+async def rows(cast: Cast, tenant: str = "") -> list[BillingAdjustment]:
+    async with cast.olga.octx() as octx:
+        return list(
+            (await tenant_billing.get_billing_details(octx, tenant or cast.acme, "Looking")).adjustments
+        )
+
+
+async def lines(cast: Cast) -> list[Any]:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        return list(
+            (await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.adjusted"))).events
+        )
+
+
+async def carry_out(cast: Cast, adjustment_id: str) -> None:
+    """As the worker does."""
+    async with entry.enter_job(cast.acme, adjustments.TASK, "req_test") as ctx:
+        await tasks.TASKS[adjustments.TASK](ctx, adjustment_id=adjustment_id)
+
+
+async def test_a_credit_is_a_row_and_a_line_and_then_the_providers(cast: Cast, till: Till) -> None:
+    customer = await customer_of(cast, till)
+    made = await gives(cast.olga, cast.acme)
+    (row,) = await rows(cast)
+    assert (row.id, row.kind, row.amount, row.state, row.by_name) == (
+        made,
+        "credit",
+        1_500,
+        "requested",
+        "Olga",
+    )
+    (line,) = await lines(cast)
+    assert (line.reason, line.object_id, line.after) == (
+        REASON,
+        made,
+        {"credit": "$15.00", "why": "For an outage"},
+    )
+    assert till.happened == {}
+    for _ in range(2):
+        await carry_out(cast, made)
+    assert till.happened == {made: (customer, 1_500, "usd", "For an outage")}
+    (row,) = await rows(cast)
+    assert (row.state, row.external_id, till.asked) == ("done", f"txn_{made}", 1)
+    assert len(await lines(cast)) == 1
+
+
+async def test_who_is_suspended_gets_it_too_and_no_transaction_waits_for_the_provider(
+    cast: Cast, till: Till, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customer_of(cast, till)
+    workers.clear_queue(schema)
+    async with cast.ann.ctx() as ctx:  # what is before it in the queue sleeps as long as the tenant does
+        await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="before")
+    made = await gives(cast.olga, cast.acme)
+    await set_state(cast.acme, TenantState.SUSPENDED)
+    open_: list[int] = []
+    credit = till.add_credit
+
+    async def looked(*args: Any) -> str:
+        with psycopg.connect(admin_url(schema)) as eye:
+            found = eye.execute(
+                "select count(*) from pg_stat_activity where datname = current_database()"
+                " and application_name = 'bulkhead-app' and state = 'idle in transaction'"
+            ).fetchone()
+        open_.extend(found or ())
+        return await credit(*args)
+
+    monkeypatch.setattr(till, "add_credit", looked)
+    await workers.run_due_jobs()
+    assert (open_, list(till.happened)) == ([0], [made])
+    assert [one.state for one in await rows(cast)] == ["done"]
+
+
+async def test_a_debit_is_owed_on_top(cast: Cast, till: Till) -> None:
+    customer = await customer_of(cast, till)
+    made = await gives(cast.olga, cast.acme, kind="debit", code="contract")
+    await carry_out(cast, made)
+    assert till.happened[made][:2] == (customer, -1_500)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field_"),
+    [
+        ({"reason": ""}, "reason"),
+        ({"reason": "   "}, "reason"),
+        ({"code": ""}, "code"),
+        ({"code": "because"}, "code"),
+        ({"amount": 0}, "amount"),
+        ({"amount": -5}, "amount"),
+        ({"amount": 10**11}, "amount"),
+        ({"kind": "gift"}, "kind"),
+        ({"currency": "xxx"}, "currency"),
+        ({"currency": "eur"}, "currency"),
+        ({"kind": "refund"}, "invoice"),
+    ],
+)
+async def test_what_cannot_be_meant_leaves_nothing(
+    cast: Cast, till: Till, changed: dict[str, Any], field_: str
+) -> None:
+    await customer_of(cast, till)
+    with pytest.raises(Invalid) as caught:
+        await gives(cast.olga, cast.acme, **changed)
+    assert field_ in caught.value.fields
+    assert (await rows(cast), await lines(cast)) == ([], [])
+
+
+async def test_who_may_give_how_much(cast: Cast, till: Till) -> None:
+    await customer_of(cast, till)
+    bill = Operating(await factories.create_operator("Bill", "billing"))
+    most = adjustments.LARGE_AMOUNT * 100
+    await gives(bill, cast.acme, most)
+    for who, amount in ((bill, most + 1), (cast.sam, 1)):
+        with pytest.raises(Refused, match="missing_permission"):
+            await gives(who, cast.acme, amount)
+    engineer = Operating(await factories.create_operator("Enno", "engineer"))
+    with pytest.raises(Refused):
+        await gives(engineer, cast.acme, 1)
+    await gives(cast.olga, cast.acme, most + 1)
+    assert [row.amount for row in await rows(cast)] == [most + 1, most]
+
+
+async def test_of_an_invoice_no_more_is_given_back_than_was_paid(cast: Cast, till: Till) -> None:
+    invoice = paid(f"in_{new_id('x')[-8:]}")
+    await customer_of(cast, till, invoice)
+    about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
+    first = await gives(cast.olga, cast.acme, 15_000, **about)
+    with pytest.raises(Conflict, match=r"\$50\.00 can still be given back"):
+        await gives(cast.olga, cast.acme, 5_001, **about)
+    with pytest.raises(Invalid):
+        await gives(cast.olga, cast.acme, 5_000, **about | {"currency": "eur"})
+    with pytest.raises(NotFound):
+        await gives(cast.olga, cast.acme, 5_000, **about | {"invoice_id": "in_other"})
+    till.refuse = ProviderRefused("This charge is disputed.")
+    await carry_out(cast, first)
+    (row,) = await rows(cast)
+    assert (row.state, row.error) == ("failed", "This charge is disputed.")
+    till.refuse = None
+    await gives(cast.olga, cast.acme, 20_000, **about)  # what failed was not given
+
+
+async def test_two_at_once_do_not_give_back_more_than_was_paid(cast: Cast, till: Till) -> None:
+    invoice = paid(f"in_{new_id('x')[-8:]}")
+    await customer_of(cast, till, invoice)
+    about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
+    async with cast.olga.octx() as octx:  # or the line of the first look would let one in after the other
+        await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    done = await asyncio.gather(
+        *(gives(cast.olga, cast.acme, 15_000, **about) for _ in range(4)), return_exceptions=True
+    )
+    assert len([one for one in done if isinstance(one, str)]) == 1
+    assert sum(row.amount for row in await rows(cast)) == 15_000
+
+
+async def test_a_form_sent_twice_is_one(cast: Cast, till: Till) -> None:
+    await customer_of(cast, till)
+    mine = new_id("adj")
+    assert await gives(cast.olga, cast.acme, adjustment_id=mine) == mine
+    with pytest.raises(Conflict, match="asked for already"):
+        await gives(cast.olga, cast.acme, adjustment_id=mine)
+    assert len(await rows(cast)) == 1
+
+
+async def test_who_does_not_answer_is_asked_again_with_the_same_key(cast: Cast, till: Till) -> None:
+    await customer_of(cast, till)
+    made = await gives(cast.olga, cast.acme)
+    till.refuse = ProviderDown("no answer")
+    with pytest.raises(ProviderDown):
+        await adjustments.execute_adjustment(cast.acme, made, "req_test")
+    (row,) = await rows(cast)
+    assert row.state == "requested"
+    async with cast.olga.octx() as octx:
+        await adjustments.retry_adjustment(octx, cast.acme, made, REASON)
+    till.refuse = None
+    await carry_out(cast, made)
+    assert list(till.happened) == [made]
+    for wrong, problem in ((made, Conflict), ("adj_none", NotFound)):
+        with pytest.raises(problem):
+            async with cast.olga.octx() as octx:
+                await adjustments.retry_adjustment(octx, cast.acme, wrong, REASON)
+
+
+async def test_who_is_no_customer_yet_gets_nothing(cast: Cast, till: Till) -> None:
+    with pytest.raises(Conflict, match="no customer"):
+        await gives(cast.olga, cast.globex)
+    with pytest.raises(NotFound):
+        await gives(cast.olga, "ten_nobody")
+
+
+async def test_an_invoice_of_another_tenant_is_none(cast: Cast, till: Till) -> None:
+    invoice = paid(f"in_{new_id('x')[-8:]}")
+    await customer_of(cast, till, invoice)
+    other = await customers.ensure(cast.globex)
+    till.state[other] = CustomerState(other, currency="usd")
+    await customer_sync.sync_customer(PLATFORM, other, cast.globex, cause="return")
+    with pytest.raises(NotFound):
+        await gives(cast.olga, cast.globex, 100, kind="refund", invoice_id=invoice.id)

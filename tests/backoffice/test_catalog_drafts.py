@@ -1,0 +1,526 @@
+"""The catalogue as operators keep it: drafts that nobody overwrites unseen, versions that never change, plans for one."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.audit import audit_log
+from shared.backoffice import catalog_drafts, tenant_access
+from shared.core import db
+from shared.core.context import Limit, OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.entitlements import assignments, plan_content, rights_cache
+from shared.entitlements.limits import LIMITS
+from shared.entitlements.models import PlanVersion
+from shared.entitlements.plan_content import PlanContent
+from tests.conftest import Cast, Operating
+from tests.support import factories
+
+ROOMY: Mapping[str, Limit] = {name: Limit(7) for name in LIMITS}
+PLENTY = PlanContent(14, frozenset({"audit_log"}), ROOMY)
+
+
+def a_key() -> str:
+    return f"k{new_id('x')[2:]}"[:30]
+
+
+async def made(who: Operating, kind: str = "plan", *, for_tenant: str | None = None) -> PlanVersion:
+    async with who.octx() as octx:
+        return await catalog_drafts.create_plan(
+            octx, kind, a_key(), "Startup", "For a first team.", for_tenant=for_tenant
+        )
+
+
+async def saved(who: Operating, draft: PlanVersion, content: PlanContent = PLENTY) -> PlanVersion:
+    async with who.octx() as octx:
+        return await catalog_drafts.save_draft(octx, draft.id, draft.revision, content)
+
+
+async def publish(
+    octx: OperatorCtx,
+    draft: PlanVersion,
+    *,
+    at: datetime | None = None,
+    moves: bool = True,
+    confirmed: str | None = None,
+    reason: str = "As agreed",
+) -> PlanVersion:
+    """As somebody who has looked at the effect just now, unless another digest is given."""
+    epoch = (await rights_cache.get_catalog(octx.session)).epoch
+    seen = plan_content.compute_digest(draft, epoch, moves, at) if confirmed is None else confirmed
+    return await catalog_drafts.publish(octx, draft.id, draft.revision, reason, at, moves, seen)
+
+
+async def published(who: Operating, *, for_tenant: str | None = None, kind: str = "plan") -> PlanVersion:
+    content = PLENTY if kind == "plan" else PlanContent(limits={"members": Limit(5)})
+    draft = await saved(who, await made(who, kind, for_tenant=for_tenant), content)
+    async with who.octx() as octx:
+        return await publish(octx, draft)
+
+
+async def newest_line(who: Operating) -> Any:
+    async with who.octx() as octx:
+        (event,) = await audit_log.list_operator_events(octx, limit=1)
+        return event
+
+
+# ── a draft ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_plan_begins_as_a_draft_that_nobody_is_offered(cast: Cast) -> None:
+    draft = await made(cast.olga)
+    assert (draft.number, draft.status, draft.revision) == (1, "draft", 1)
+    event = await newest_line(cast.olga)
+    assert (event.action, event.details["name"]) == ("plan.created", "Startup")
+    async with cast.ann.ctx() as ctx:
+        _, catalogue = await assignments.get_snapshot(ctx)
+        assert draft.id not in catalogue.offers
+        assert draft.plan_id not in [offer.plan_id for offer in catalogue.list_offers(now())]
+
+
+async def test_what_is_saved_is_published_and_stays_in_the_trail_with_before_and_after(cast: Cast) -> None:
+    draft = await saved(cast.olga, await made(cast.olga))
+    assert (draft.revision, plan_content.from_version(draft)) == (2, PLENTY)
+    event = await newest_line(cast.olga)
+    assert event.action == "draft.saved"
+    assert (event.details["before"]["Audit trail"], event.details["after"]["Audit trail"]) == (
+        "not included",
+        "included",
+    )
+    assert event.details["after"]["Members"] == "7 seats"
+    assert "CSV export" not in event.details["before"]
+    async with cast.olga.octx() as octx:
+        done = await publish(octx, draft, moves=False)
+    assert (done.status, done.published_by, done.moves, done.reason) == (
+        "published",
+        "Olga",
+        False,
+        "As agreed",
+    )
+    async with cast.ann.ctx() as ctx:
+        _, catalogue = await assignments.get_snapshot(ctx)
+        assert catalogue.offers[draft.id].limits["members"] == Limit(7)
+    event = await newest_line(cast.olga)
+    assert (event.action, event.reason, event.details["existing_tenants"]) == (
+        *("draft.published", "As agreed", "stay"),
+    )
+
+
+async def test_a_draft_begins_with_the_newest_version_and_there_is_one(cast: Cast) -> None:
+    first = await published(cast.olga)
+    async with cast.olga.octx() as octx:
+        second = await catalog_drafts.open_draft(octx, first.plan_id)
+    assert (second.number, plan_content.from_version(second)) == (2, PLENTY)
+    with pytest.raises(Conflict, match="Olga has opened a draft"):
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.open_draft(octx, first.plan_id)
+    async with cast.olga.octx() as octx:
+        await catalog_drafts.discard_draft(octx, second.id, second.revision)
+    assert (await newest_line(cast.olga)).action == "draft.discarded"
+    with pytest.raises(NotFound):
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.get_draft(octx, second.id)
+
+
+async def test_the_list_has_versions_and_the_open_draft(cast: Cast) -> None:
+    first = await published(cast.olga)
+    async with cast.olga.octx() as octx:
+        second = await catalog_drafts.open_draft(octx, first.plan_id)
+    async with cast.sam.octx() as octx:
+        stock = await catalog_drafts.list_catalog(octx)
+    (item,) = [one for one in stock.items if one.plan.id == first.plan_id]
+    assert [one.id for one in item.published] == [first.id]
+    assert item.draft is not None
+    assert item.draft.id == second.id
+    assert "role_editor" in [flag.key for flag in stock.flags]
+
+
+# ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_saves_over_anothers_change_is_told_whose_it_is(cast: Cast) -> None:
+    draft = await made(cast.olga)
+    rosa = Operating(await factories.create_operator("Rosa", "billing"))
+    await saved(rosa, draft)
+    with pytest.raises(Conflict, match="Rosa has changed this draft"):
+        await saved(cast.olga, draft, PlanContent(limits=ROOMY))
+    async with cast.olga.octx() as octx:
+        _, now_ = await catalog_drafts.get_draft(octx, draft.id)
+    assert plan_content.from_version(now_) == PLENTY
+    for act in (catalog_drafts.discard_draft,):
+        with pytest.raises(Conflict, match="Rosa"):
+            async with cast.olga.octx() as octx:
+                await act(octx, draft.id, draft.revision)
+
+
+async def test_saving_twice_by_a_double_click_is_once(cast: Cast) -> None:
+    draft = await made(cast.olga)
+    one, other = await asyncio.gather(saved(cast.olga, draft), saved(cast.olga, draft))
+    assert one.revision == other.revision == 2
+
+
+async def test_of_two_who_save_at_once_one_is_refused(cast: Cast) -> None:
+    draft = await made(cast.olga)
+    tries = (saved(cast.olga, draft, PlanContent(days, limits=ROOMY)) for days in range(1, 6))
+    done = await asyncio.gather(*tries, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["Conflict"] * 4 + ["PlanVersion"]
+
+
+async def test_of_two_who_open_or_publish_at_once_one_is_refused(cast: Cast) -> None:
+    first = await published(cast.olga)
+
+    async def opens() -> PlanVersion:
+        async with cast.olga.octx() as octx:
+            return await catalog_drafts.open_draft(octx, first.plan_id)
+
+    done = await asyncio.gather(*(opens() for _ in range(4)), return_exceptions=True)
+    (draft,) = [one for one in done if isinstance(one, PlanVersion)]
+    assert [type(one) for one in done].count(Conflict) == 3
+
+    async def publishes() -> PlanVersion:
+        async with cast.olga.octx() as octx:
+            return await publish(octx, draft)
+
+    done = await asyncio.gather(*(publishes() for _ in range(3)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Conflict", "PlanVersion"]
+
+
+async def test_one_key_once_also_at_once(cast: Cast) -> None:
+    key = a_key()
+
+    async def creates() -> PlanVersion:
+        async with cast.olga.octx() as octx:
+            return await catalog_drafts.create_plan(octx, "plan", key, "Same", "")
+
+    done = await asyncio.gather(*(creates() for _ in range(3)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Conflict", "PlanVersion"]
+
+
+# ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
+    draft = await saved(cast.olga, await made(cast.olga))
+    async with cast.olga.octx() as octx:
+        epoch = (await rights_cache.get_catalog(octx.session)).epoch
+    seen = plan_content.compute_digest(draft, epoch, True, None)
+    for confirmed, moves in (("", True), ("0" * 64, True), (seen, False)):
+        with pytest.raises(Conflict, match="effect was looked at"):
+            async with cast.olga.octx() as octx:
+                await publish(octx, draft, confirmed=confirmed, moves=moves)
+    soon = now() + timedelta(days=3)
+    with pytest.raises(Conflict, match="effect was looked at"):
+        async with cast.olga.octx() as octx:
+            await publish(octx, draft, confirmed=seen, at=soon)
+    await published(cast.olga)  # something else changes what everybody is offered
+    with pytest.raises(Conflict, match="effect was looked at"):
+        async with cast.olga.octx() as octx:
+            await publish(octx, draft, confirmed=seen)
+    changed = await saved(cast.olga, draft, PlanContent(1, limits=ROOMY))
+    with pytest.raises(Conflict, match="Olga has changed this draft"):
+        async with cast.olga.octx() as octx:
+            await publish(octx, draft)
+    async with cast.olga.octx() as octx:
+        assert (await publish(octx, changed)).status == "published"
+
+
+async def test_of_two_plans_published_at_once_the_second_was_not_looked_at_with_the_first(cast: Cast) -> None:
+    """Both were looked at in the same catalogue; who comes second would publish into another one."""
+    one, other = [await saved(cast.olga, await made(cast.olga)) for _ in range(2)]
+    async with cast.olga.octx() as octx:
+        epoch = (await rights_cache.get_catalog(octx.session)).epoch
+    ready = asyncio.Barrier(2)
+
+    async def publishes(draft: PlanVersion) -> PlanVersion:
+        async with cast.olga.octx() as octx:
+            await ready.wait()
+            return await publish(octx, draft, confirmed=plan_content.compute_digest(draft, epoch, True, None))
+
+    done = await asyncio.gather(publishes(one), publishes(other), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in done) == ["Conflict", "PlanVersion"]
+
+
+async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
+    draft = await saved(cast.olga, await made(cast.olga))
+    for at in (now() - timedelta(seconds=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)):  # noqa: DTZ001
+        with pytest.raises(Invalid, match="past"):
+            async with cast.olga.octx() as octx:
+                await publish(octx, draft, at=at)
+    for reason in ("", "  \n", "x" * 301):
+        with pytest.raises(Invalid, match="reason"):
+            async with cast.olga.octx() as octx:
+                await publish(octx, draft, reason=reason)
+
+
+async def test_a_published_version_never_changes(cast: Cast) -> None:
+    done = await published(cast.olga)
+    for act in (
+        lambda octx: catalog_drafts.save_draft(octx, done.id, done.revision, PlanContent(1, limits=ROOMY)),
+        lambda octx: catalog_drafts.discard_draft(octx, done.id, done.revision),
+        lambda octx: publish(octx, done),
+    ):
+        with pytest.raises(Conflict, match="Olga has published"):
+            async with cast.olga.octx() as octx:
+                await act(octx)
+    for statement in (
+        "update plan_version set trial_days = 3 where id = :id",
+        "delete from plan_version where id = :id",
+    ):
+        with pytest.raises(sa.exc.DBAPIError, match="does not change"):
+            async with db.transaction("operator") as session:
+                await (await session.connection()).execute(sa.text(statement), {"id": done.id})
+
+
+async def test_who_has_a_plan_moves_at_the_date_or_stays(cast: Cast) -> None:
+    first = await published(cast.olga, for_tenant=cast.acme)
+    async with cast.olga.octx() as octx:
+        await tenant_access.assign_plan(octx, cast.acme, first.id, "As agreed")
+
+    async def next_version(members: int, *, moves: bool, at: datetime | None = None) -> None:
+        async with cast.olga.octx() as octx:
+            draft = await catalog_drafts.open_draft(octx, first.plan_id)
+            more = PlanContent(14, frozenset(), {**ROOMY, "members": Limit(members)})
+            draft = await catalog_drafts.save_draft(octx, draft.id, draft.revision, more)
+            await publish(octx, draft, moves=moves, at=at)
+
+    async def members(at: datetime | None = None) -> int | None:
+        async with cast.ann.ctx() as ctx:
+            facts, _ = await assignments.get_snapshot(ctx, at)
+            if at is None:
+                assert ctx.rights.limits["members"] == facts.offer.limits["members"]
+            return facts.offer.limits["members"].amount
+
+    await next_version(8, moves=False)
+    assert await members() == 7
+    await next_version(9, moves=True, at=now() + timedelta(days=30))
+    assert await members() == 7
+    assert await members(now() + timedelta(days=31)) == 9
+    await next_version(10, moves=True)
+    assert await members() == 10
+
+
+async def test_what_is_retired_is_offered_no_more_and_kept_by_who_has_it(cast: Cast) -> None:
+    done = await published(cast.olga, for_tenant=cast.acme)
+    async with cast.olga.octx() as octx:
+        await tenant_access.assign_plan(octx, cast.acme, done.id, "As agreed")
+    with pytest.raises(Invalid, match="reason"):
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.retire_plan(octx, done.plan_id, " ")
+    async with cast.olga.octx() as octx:
+        await catalog_drafts.retire_plan(octx, done.plan_id, "Nobody buys it")
+    event = await newest_line(cast.olga)
+    assert (event.action, event.reason, event.object_id) == ("plan.retired", "Nobody buys it", done.plan_id)
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.plan_version == done.id
+    async with cast.olga.octx() as octx:
+        assert done.id not in [
+            one.id for one in (await tenant_access.get_tenant_access(octx, cast.acme)).offers
+        ]
+    for act in (
+        lambda octx: catalog_drafts.retire_plan(octx, done.plan_id, "Again"),
+        lambda octx: catalog_drafts.open_draft(octx, done.plan_id),
+    ):
+        with pytest.raises(Conflict, match="retired"):
+            async with cast.olga.octx() as octx:
+                await act(octx)
+
+
+async def test_what_everybody_falls_back_to_and_what_has_a_draft_is_not_retired(cast: Cast) -> None:
+    draft = await made(cast.olga)
+    with pytest.raises(Conflict, match="draft of Startup is open"):
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.retire_plan(octx, draft.plan_id, "Never mind")
+    with pytest.raises(Conflict, match="remains when nobody pays"):
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.retire_plan(octx, "pln_free", "Never mind")
+
+
+# ── what cannot be meant ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (PlanContent(limits={**ROOMY, "members": Limit(-1)}), "members"),
+        (PlanContent(limits={**ROOMY, "members": Limit(10**10)}), "members"),
+        (PlanContent(limits={**ROOMY, "members": Limit(1.5)}), "members"),  # type: ignore[arg-type]
+        (PlanContent(limits={**ROOMY, "members": Limit(True)}), "members"),
+        (PlanContent(limits={**ROOMY, "members": Limit(5, hard="no")}), "members"),  # type: ignore[arg-type]
+        (PlanContent(limits={one: Limit(1) for one in ROOMY if one != "roles"}), "roles"),
+        (PlanContent(limits={**ROOMY, "rockets": Limit(5)}), "rockets"),
+        (PlanContent(features=frozenset({"rockets"}), limits=ROOMY), "rockets"),
+        (PlanContent(flags=frozenset({"rockets"}), limits=ROOMY), "rockets"),
+        (PlanContent(-1, limits=ROOMY), "trial_days"),
+        (PlanContent(366, limits=ROOMY), "trial_days"),
+        (PlanContent(True, limits=ROOMY), "trial_days"),
+    ],
+)
+async def test_a_draft_that_cannot_be_meant_is_refused_by_its_field(
+    cast: Cast, content: PlanContent, field: str
+) -> None:
+    draft = await made(cast.olga)
+    with pytest.raises(Invalid) as caught:
+        await saved(cast.olga, draft, content)
+    assert list(caught.value.fields) == [field]
+    async with cast.olga.octx() as octx:
+        assert (await catalog_drafts.get_draft(octx, draft.id))[1].revision == 1
+
+
+async def test_an_addon_only_adds(cast: Cast) -> None:
+    draft = await made(cast.olga, "addon")
+    for content in (
+        PlanContent(limits={"members": Limit(0)}),
+        PlanContent(14, limits={"members": Limit(5)}),
+        PlanContent(flags=frozenset({"role_editor"})),
+    ):
+        with pytest.raises(Invalid):
+            await saved(cast.olga, draft, content)
+    with pytest.raises(Invalid, match="adds nothing"):
+        async with cast.olga.octx() as octx:
+            await publish(octx, draft)
+    draft = await saved(cast.olga, draft, PlanContent(limits={"members": Limit(5)}))
+    async with cast.olga.octx() as octx:
+        await publish(octx, draft)
+        await tenant_access.add_addon(octx, cast.acme, draft.id, 2, "Bought")
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.limits["members"] == Limit(110)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"name": "  "}, "name"),
+        ({"name": "x" * 61}, "name"),
+        ({"key": "Not A Key"}, "key"),
+        ({"key": ""}, "key"),
+        ({"key": "ключ"}, "key"),
+        ({"key": "k\n"}, None),
+        ({"sentence": "x" * 201}, "sentence"),
+        ({"kind": "bundle"}, "kind"),
+    ],
+)
+async def test_a_plan_needs_words(cast: Cast, changed: dict[str, str], field: str | None) -> None:
+    words = {"kind": "plan", "key": a_key(), "name": "Team", "sentence": ""} | changed
+    if field is None:  # surrounding space is no mistake
+        async with cast.olga.octx() as octx:
+            made_ = await catalog_drafts.create_plan(octx, **{**words, "key": f" {a_key()}\n"})
+        assert made_.number == 1
+        return
+    with pytest.raises(Invalid) as caught:
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.create_plan(octx, **words)
+    assert list(caught.value.fields) == [field]
+
+
+async def test_a_plan_for_a_tenant_that_does_not_exist(cast: Cast) -> None:
+    with pytest.raises(NotFound, match="no such tenant"):
+        async with cast.olga.octx() as octx:
+            await catalog_drafts.create_plan(octx, "plan", a_key(), "Startup", "", for_tenant=new_id("ten"))
+
+
+async def test_support_reads_and_changes_nothing(cast: Cast) -> None:
+    draft = await saved(cast.olga, await made(cast.olga))
+    for act in (
+        lambda octx: catalog_drafts.create_plan(octx, "plan", a_key(), "Mine", ""),
+        lambda octx: catalog_drafts.open_draft(octx, "pln_pro"),
+        lambda octx: catalog_drafts.save_draft(octx, draft.id, draft.revision, PLENTY),
+        lambda octx: catalog_drafts.discard_draft(octx, draft.id, draft.revision),
+        lambda octx: catalog_drafts.retire_plan(octx, "pln_pro", "So"),
+        lambda octx: catalog_drafts.lock_catalog(octx),
+        lambda octx: publish(octx, draft),
+    ):
+        with pytest.raises(Refused, match="missing_permission"):
+            async with cast.sam.octx() as octx:
+                await act(octx)
+    async with cast.sam.octx() as octx:
+        assert (await catalog_drafts.get_draft(octx, draft.id))[1].id == draft.id
+
+
+# ── plans for one tenant, plans for everybody ────────────────────────────────────────────────────────────────────
+
+
+async def test_two_tenants_each_have_a_plan_of_that_name_and_see_their_own(cast: Cast) -> None:
+    """Same key, same name; each sees its own and what is offered to everybody, by row security and in the catalogue."""
+    key, versions = a_key(), {}
+    for tenant in (cast.acme, cast.globex):
+        async with cast.olga.octx() as octx:
+            draft = await catalog_drafts.create_plan(
+                octx, "plan", key, "Startup", "Yours alone.", for_tenant=tenant
+            )
+            draft = await catalog_drafts.save_draft(octx, draft.id, draft.revision, PLENTY)
+            versions[tenant] = (await publish(octx, draft)).id
+    for person, own, other in (
+        (cast.ann, versions[cast.acme], versions[cast.globex]),
+        (cast.gil, versions[cast.globex], versions[cast.acme]),
+    ):
+        async with person.ctx() as ctx:
+            connection = await ctx.session.connection()
+            seen = {row.id for row in await connection.execute(sa.text("select id from plan_version"))}
+            assert own in seen
+            assert other not in seen
+            assert "plv_pro_1" in seen
+            named = await connection.execute(
+                sa.text("select for_tenant from plan where key = :key"), {"key": key}
+            )
+            assert [row.for_tenant for row in named] == [ctx.tenant_id]
+            _, catalogue = await assignments.get_snapshot(ctx)
+            assert own in catalogue.offers
+            assert other not in catalogue.offers
+        async with cast.olga.octx() as octx:
+            offered = {one.id for one in (await tenant_access.get_tenant_access(octx, ctx.tenant_id)).offers}
+            assert {own, "plv_pro_1"} <= offered
+            assert other not in offered
+        with pytest.raises(NotFound):
+            async with cast.olga.octx() as octx:
+                await tenant_access.assign_plan(octx, ctx.tenant_id, other, "By mistake")
+    async with db.transaction() as session:  # nobody's transaction: nobody's plans
+        rows = await (await session.connection()).execute(sa.text("select for_tenant from plan"))
+        assert {row.for_tenant for row in rows} == {None}
+
+
+async def test_what_is_given_at_a_lower_floor_is_checked_there_too(cast: Cast) -> None:
+    """Also where somebody hands over the version itself, past the catalogue."""
+    version = await published(cast.olga, for_tenant=cast.globex)
+    async with cast.gil.ctx() as ctx:
+        _, catalogue = await assignments.get_snapshot(ctx)
+        theirs = catalogue.offers[version.id]
+    with pytest.raises(Invalid, match="no plan of this organisation"):
+        async with cast.ann.ctx() as ctx:
+            await assignments.assign_plan(ctx, theirs, "By mistake")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update plan set name = 'Mine' where id = 'pln_pro'",
+        "insert into plan (id, key, name, sentence, kind, position, created_by)"
+        " values ('pln_mine', 'mine', 'Mine', '', 'plan', 0, 'Me')",
+        "delete from plan where id = 'pln_pro'",
+        "update plan_version set trial_days = 365",
+        "insert into plan_version (id, plan_id, number, status, features, limits, flags, created_by)"
+        " values ('plv_mine', 'pln_pro', 99, 'draft', '{}', '{}', '{}', 'Me')",
+        "delete from plan_version",
+        "update entitlement_epoch set number = 1",
+        "insert into flag_version (id, flag_id, number, rules, created_by, reason)"
+        " values ('flv_mine', 'flg_role_editor', 99, '[]', 'Me', 'Why not')",
+    ],
+)
+async def test_no_tenant_edits_what_is_offered_to_everybody(cast: Cast, statement: str) -> None:
+    """With the role of the tenants' app, in a transaction of a tenant whose owner asks."""
+    with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
+        async with cast.ann.ctx() as ctx:
+            await (await ctx.session.connection()).execute(sa.text(statement))
+
+
+async def test_drafts_are_the_operators_alone(cast: Cast) -> None:
+    draft = await made(cast.olga, for_tenant=cast.acme)
+    async with cast.ann.ctx() as ctx:
+        statement = sa.text("select count(*) from plan_version where id = :id")
+        rows = await (await ctx.session.connection()).execute(statement, {"id": draft.id})
+        assert rows.scalar_one() == 0

@@ -1,0 +1,428 @@
+"""Why, at any time: the past is answered as it was, what might be as it would be, and a change is named."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlmodel import select
+
+from shared.access import actions, decision_counts, policy
+from shared.access.permissions import OperatorPermission, Permission
+from shared.access.refusal_codes import Reason
+from shared.audit import audit_log
+from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
+from shared.backoffice.explanations import Explanation, ExplanationComparison
+from shared.core import db
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import DomainError, Invalid, NotFound, Refused
+from shared.entitlements.explain import Layer, Verdict
+from shared.identity.models import User
+from shared.tenancy import entry, invitations, members
+from shared.tenancy.models import Membership, RoleRow
+from tests.conftest import Cast, Person
+from tests.support import factories
+
+REASON = "Ticket 4471, as agreed"
+
+
+async def asks(
+    cast: Cast, person: str, action: str, at: datetime | None = None, plan: str = "", tenant: str = ""
+) -> Explanation:
+    async with cast.olga.octx() as octx:
+        return await explanations.explain_access(octx, tenant or cast.acme, person, action, at=at, plan=plan)
+
+
+async def compares(
+    cast: Cast, person: str, action: str, before: datetime, after: datetime | None = None
+) -> ExplanationComparison:
+    async with cast.olga.octx() as octx:
+        return await explanations.compare_access(octx, cast.acme, person, action, before, after)
+
+
+def verdict_of(answer: Explanation, layer: Layer) -> Verdict:
+    return next(line.verdict for line in answer.trace.lines if line.layer is layer)
+
+
+def reason_of(answer: Explanation) -> Reason:
+    return answer.trace.decision.reason
+
+
+async def membership_of(person: Person, ctx: Ctx) -> str:
+    page = await members.list_members(ctx, query=person.email)
+    return page.rows[0].id
+
+
+# ── past times ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_plan_of_then(cast: Cast) -> None:
+    then = now()
+    async with cast.olga.octx() as octx:
+        await tenant_access.assign_plan(octx, cast.acme, "plv_free_1", REASON)
+    assert reason_of(await asks(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
+    today = await asks(cast, cast.ann.user_id, "member:export")
+    assert (reason_of(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
+    assert today.detail == "Free does not include CSV export."
+
+    found = await compares(cast, cast.ann.user_id, "member:export", then)
+    (changed,) = [one for one in found.changes if one.after.layer is Layer.PLAN]
+    assert [one.after.layer for one in found.changes] == [Layer.PLAN, Layer.TRIAL]
+    cause = changed.causes[0]
+    assert cause.source_id.startswith("tpl_")
+    assert (cause.actor_name, cause.reason) == ("Olga", REASON)
+    assert cause.text == "Free version 1 was assigned."
+    async with cast.olga.octx() as octx:
+        page = await tenant_directory.list_events(octx, cast.acme, REASON, request_id=cause.request_id)
+    assert "plan.assigned" in {event.action for event in page.events}
+    assert {event.request_id for event in page.events} == {cause.request_id}
+
+
+async def test_the_role_of_then(cast: Cast) -> None:
+    then = now()
+    async with cast.ann.ctx() as ctx:
+        await members.set_role(ctx, await membership_of(cast.max, ctx), "admin")
+    assert reason_of(await asks(cast, cast.max.user_id, "audit:read", then)) == Reason.MISSING_PERMISSION
+    assert reason_of(await asks(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
+    found = await compares(cast, cast.max.user_id, "audit:read", then)
+    (changed,) = found.changes
+    assert changed.after.layer is Layer.PERMISSION
+    assert changed.causes[0].source_id == changed.after.source_id
+    assert (changed.causes[0].text, changed.causes[0].actor_name) == ("Max became Admin.", "Ann")
+    assert changed.causes[0].request_id
+
+
+async def test_suspended_and_restored(cast: Cast) -> None:
+    open_ = now()
+    async with cast.olga.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Card testing")
+    shut = now()
+    async with cast.olga.octx() as octx:
+        await tenant_directory.restore_tenant(octx, cast.acme, "It was a mistake")
+    for at, expected in (
+        (open_, Reason.ALLOWED),
+        (shut, Reason.TENANT_SUSPENDED),
+        (None, Reason.ALLOWED),
+    ):
+        assert reason_of(await asks(cast, cast.ann.user_id, "member:invite", at)) == expected
+    closed = await compares(cast, cast.ann.user_id, "member:invite", open_, shut)
+    (changed,) = closed.changes
+    assert [(one.source_id, one.actor_name, one.reason) for one in changed.causes] == [
+        (changed.after.source_id, "Olga", "Card testing")
+    ]
+    both = await compares(cast, cast.ann.user_id, "member:invite", open_)
+    assert [one.reason for one in both.changes[0].causes] == ["It was a mistake", "Card testing"]
+
+
+async def test_an_override_that_has_run_out(cast: Cast) -> None:
+    until = now() + timedelta(seconds=0.5)
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, REASON, ends_at=until)
+    inside = now()
+    answer = await asks(cast, cast.ann.user_id, "member:export", inside)
+    assert (reason_of(answer), answer.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.OVERRIDE)
+    await asyncio.sleep((until - now()).total_seconds() + 0.01)
+    assert reason_of(await asks(cast, cast.ann.user_id, "member:export", until)) == Reason.ALLOWED
+    found = await compares(cast, cast.ann.user_id, "member:export", inside)
+    assert reason_of(found.after) == Reason.ALLOWED
+    # The plan was overruled and is not any more: it found the same, and is not named.
+    (changed,) = found.changes
+    (cause,) = changed.causes
+    assert (cause.source_id, cause.at, cause.actor_name) == (answer.trace.lines[5].source_id, until, "")
+    assert cause.text == "The override of CSV export ended as foreseen."
+
+
+async def test_an_override_that_somebody_ended(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_feature(
+            octx, cast.acme, "sso", True, REASON, ends_at=now() + timedelta(days=1)
+        )
+        await tenant_access.override_limit(
+            octx, cast.acme, "members", 3, REASON, ends_at=now() + timedelta(days=1)
+        )
+    full = now()
+    async with cast.olga.octx() as octx:
+        known = await tenant_access.get_tenant_access(octx, cast.acme)
+        row = next(one for one in known.overrides if one.name == "members")
+        await tenant_access.end_assignment(octx, cast.acme, row.id, "They pay for more")
+    found = await compares(cast, cast.ann.user_id, "member:invite", full)
+    assert (reason_of(found.before), reason_of(found.after)) == (Reason.LIMIT_REACHED, Reason.ALLOWED)
+    (changed,) = found.changes
+    cause = changed.causes[0]
+    assert (cause.source_id, cause.actor_name, cause.reason) == (row.id, "Olga", "They pay for more")
+
+
+async def test_seats_then_and_now(cast: Cast) -> None:
+    then = now()
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+        await members.remove(ctx, await membership_of(cast.max, ctx))
+        await invitations.invite(ctx, "yan@acme.test", "viewer")
+    before, after = (
+        next(line.text for line in answer.trace.lines if line.layer is Layer.LIMIT)
+        for answer in (
+            await asks(cast, cast.ann.user_id, "member:invite", then),
+            await asks(cast, cast.ann.user_id, "member:invite"),
+        )
+    )
+    assert before.startswith("3 of 100 in use.")
+    assert after.startswith("4 of 100 in use.")
+    found = await compares(cast, cast.ann.user_id, "member:invite", then)
+    (changed,) = found.changes
+    assert {(one.text, one.actor_name) for one in changed.causes} == {
+        ("yan@acme.test was invited.", "Ann"),
+        ("Max was removed.", "Ann"),
+        ("zoe@acme.test was invited.", "Ann"),
+    }
+
+
+async def test_billing_trial_and_flags_then_and_now(cast: Cast) -> None:
+    start = now()
+    async with cast.olga.octx() as octx:
+        await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")
+    owing = now()
+    async with cast.olga.octx() as octx:
+        await tenant_access.set_billing_status(octx, cast.acme, "active", "Paid")
+        await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Trying it")
+    found = await compares(cast, cast.ann.user_id, "role:create", start, owing)
+    assert [one.causes[0].reason for one in found.changes] == ["Did not pay"]
+    assert found.changes[0].causes[0].source_id == found.changes[0].after.source_id
+    found = await compares(cast, cast.ann.user_id, "role:create", owing)
+    assert {one.after.layer: [cause.reason for cause in one.causes] for one in found.changes} == {
+        Layer.BILLING: ["Paid"],
+        Layer.FLAG: [
+            "Trying it"
+        ],  # once: that an earlier word made room for this one is no change of its own
+    }
+    assert reason_of(found.after) == Reason.FLAG_OFF
+
+
+# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_somebody_removed_or_deactivated_is_told_what_they_read(cast: Cast) -> None:
+    then = now()
+    async with cast.ann.ctx() as ctx:
+        await members.deactivate(ctx, await membership_of(cast.max, ctx))
+        await members.remove(ctx, await membership_of(cast.adam, ctx))
+    for person, word in ((cast.max, "deactivated"), (cast.adam, "removed")):
+        assert reason_of(await asks(cast, person.user_id, "home:read", then)) == Reason.ALLOWED
+        answer = await asks(cast, person.user_id, "home:read")
+        assert (reason_of(answer), answer.detail) == (Reason.MISSING_PERMISSION, f"You were {word}.")
+        assert answer.trace.lines[0].text == f"They were {word}, so no role counts."
+        assert answer.trace.lines[0].source_id.startswith("mbc_")
+
+
+async def test_somebody_who_joined_later_had_no_role(cast: Cast) -> None:
+    zoe, then = await factories.create_account("Zoe"), now()
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "viewer")
+    early = await asks(cast, zoe.user.id, "home:read", then)
+    assert early.trace.lines[0].text == "There is no role that could have home:read."
+    found = await compares(cast, zoe.user.id, "home:read", then)
+    assert found.changes[0].causes[-1].text == "Zoe joined as Viewer."
+
+
+async def test_a_role_that_was_changed_later_was_what_it_was(cast: Cast) -> None:
+    key = await own_role(cast, [Permission.HOME_READ])
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
+        max_ = await member(ctx, cast.max)
+        max_.role = key
+        ctx.session.add(max_)
+    then = now()
+    await own_role(cast, [Permission.HOME_READ, Permission.AUDIT_READ], key)
+    assert reason_of(await asks(cast, cast.max.user_id, "audit:read", then)) == Reason.MISSING_PERMISSION
+    assert reason_of(await asks(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
+    found = await compares(cast, cast.max.user_id, "audit:read", then)
+    (changed,) = found.changes
+    assert changed.before.source_id.startswith("mbc_")
+    assert changed.after.source_id.startswith("rlc_")
+    assert [one.source_id for one in changed.causes] == [changed.after.source_id]
+
+
+async def test_nobody_has_no_role_and_strangers_are_not_found(cast: Cast) -> None:
+    nobody = await asks(cast, "", "home:read")
+    assert (reason_of(nobody), nobody.person_name) == (
+        Reason.MISSING_PERMISSION,
+        explanations.PERSON_WITHOUT_ROLE,
+    )
+    for stranger in (cast.gil.user_id, cast.carl.user_id, "usr_nobody"):
+        with pytest.raises(NotFound, match="no such person"):
+            await asks(cast, stranger, "home:read")
+
+
+async def test_an_address_that_is_not_verified_shuts_as_an_unverified_organisation_does(cast: Cast) -> None:
+    then = now()
+    await verified(cast.adam, None)
+    answer = await asks(cast, cast.adam.user_id, "member:invite")
+    assert (reason_of(answer), answer.trace.decided_by) == (Reason.TENANT_UNVERIFIED, Layer.TENANT)
+    with pytest.raises(Refused, match="tenant_unverified") as caught:
+        async with cast.adam.ctx() as ctx:
+            policy.require(ctx, actions.MEMBER_INVITE, used=0)
+    assert answer.detail == caught.value.detail
+    await verified(cast.adam, now())
+    assert reason_of(await asks(cast, cast.adam.user_id, "member:invite")) == Reason.ALLOWED
+    assert reason_of(await asks(cast, cast.adam.user_id, "member:invite", then)) == Reason.TENANT_UNVERIFIED
+    found = await compares(cast, cast.adam.user_id, "member:invite", then)
+    assert found.changes[0].causes[0].text == "Adam verified their address."
+
+
+# ── what might be ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("plan", ["free", "starter", "pro", "business", "enterprise"])
+async def test_as_if_on_another_plan_is_what_it_would_be(cast: Cast, plan: str) -> None:
+    zed = await factories.create_account("Zed")
+    tenant = await factories.create_tenant(zed, "Supposing", "free")
+    names = ("role:create", "member:export", "report:read", "audit:read", "member:invite")
+    supposed = [reason_of(await asks(cast, zed.user.id, one, plan=plan, tenant=tenant.id)) for one in names]
+    if plan != "free":
+        async with cast.olga.octx() as octx:
+            await tenant_access.assign_plan(octx, tenant.id, f"plv_{plan}_1", REASON)
+    assert supposed == [reason_of(await asks(cast, zed.user.id, one, tenant=tenant.id)) for one in names]
+
+
+async def test_an_addon_is_no_plan(cast: Cast) -> None:
+    for plan in ("extra_seats", "nothing", "x" * 500):
+        with pytest.raises(Invalid, match="no such plan"):
+            await asks(cast, cast.ann.user_id, "home:read", plan=plan)
+
+
+# ── what cannot be asked ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_cannot_be_answered_says_so(cast: Cast) -> None:
+    soon, long_ago = now() + timedelta(minutes=1), datetime(1, 1, 1, tzinfo=UTC)
+    expected: list[tuple[type[DomainError], datetime | None, str]] = [
+        (Invalid, soon, cast.acme),
+        (NotFound, long_ago, cast.acme),
+        (NotFound, None, "ten_nobody"),
+    ]
+    for kind, at, tenant in expected:
+        with pytest.raises(kind):
+            await asks(cast, cast.ann.user_id, "home:read", at, tenant=tenant)
+    with pytest.raises(Invalid, match="no such action"):
+        await asks(cast, cast.ann.user_id, "home:burn")
+    with pytest.raises(Invalid, match="before the second"):
+        await compares(cast, cast.ann.user_id, "home:read", now(), now() - timedelta(seconds=1))
+    with pytest.raises(Invalid, match="still to come"):
+        await compares(cast, cast.ann.user_id, "home:read", soon)
+
+
+async def test_it_asks_for_the_right_and_leaves_a_look(cast: Cast) -> None:
+    await asks(cast, cast.ann.user_id, "home:read")
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
+    assert explanations.VISIT_REASON in {one.reason for one in looked}
+
+
+async def test_nobody_asks_without_the_right(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        nobody = dataclasses.replace(octx, permissions=octx.permissions - {OperatorPermission.RIGHTS_EXPLAIN})
+        for call in (
+            explanations.list_choices(nobody, cast.acme),
+            explanations.explain_access(nobody, cast.acme, cast.ann.user_id, "home:read"),
+            explanations.compare_access(nobody, cast.acme, cast.ann.user_id, "home:read", now()),
+            recent_refusals.list_recent(nobody, cast.acme),
+            tenant_access.get_tenant_access(nobody, cast.acme),
+        ):
+            with pytest.raises(Refused, match="missing_permission"):
+                await call
+
+
+async def test_a_large_tenant_is_searched_and_never_listed_whole(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        few = await explanations.list_choices(octx, cast.acme)
+        assert ([one.name for one in few.people], few.has_more) == (["Adam", "Ann", "Max"], False)
+        one = await explanations.list_choices(octx, cast.acme, cast.max.email[:8].upper())
+        assert [each.name for each in one.people] == ["Max"]
+        kept = await explanations.list_choices(
+            octx, cast.acme, "nobody is called that", include_user_id=cast.ann.user_id
+        )
+        assert [each.name for each in kept.people] == ["Ann"]
+        none = await explanations.list_choices(octx, cast.acme, "%", include_user_id=cast.gil.user_id)
+        assert list(none.people) == []
+
+
+async def test_no_more_than_fifty_are_offered(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanations, "MAX_PEOPLE", 2)
+    async with cast.olga.octx() as octx:
+        found = await explanations.list_choices(octx, cast.acme, include_user_id=cast.max.user_id)
+    assert ([one.name for one in found.people], found.has_more) == (["Max", "Adam", "Ann"], True)
+
+
+# ── what was refused ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_refusal_leads_to_the_same_answer(cast: Cast) -> None:
+    for _ in range(3):
+        with pytest.raises(Refused):
+            async with cast.max.ctx() as ctx:
+                await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    await flushed()
+    async with cast.sam.octx() as octx:
+        (one,) = await recent_refusals.list_recent(octx, cast.acme)
+        assert await recent_refusals.list_recent(octx, cast.globex) == []
+        assert await recent_refusals.list_recent(octx, cast.acme, request_id=one.request_id) == [one]
+        assert await recent_refusals.list_recent(octx, cast.acme, request_id="req_other") == []
+        assert await recent_refusals.list_recent(octx, cast.acme, action="audit:read") == []
+    assert (one.person_name, one.user_id, one.action, one.count) == (
+        "Max",
+        cast.max.user_id,
+        "member:invite",
+        3,
+    )
+    assert (one.reason, one.plan, one.action_text) == ("missing_permission", "Business", "invite people")
+    answer = await asks(cast, one.user_id, one.action, one.at)
+    assert reason_of(answer) == one.reason
+
+
+async def test_refusals_of_what_does_not_exist_are_refused_in_a_sentence(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        for action, request in (("home:burn", ""), ("", "x" * 500), ("", "req_\0")):
+            with pytest.raises(Invalid):
+                await recent_refusals.list_recent(octx, cast.acme, action=action, request_id=request)
+        with pytest.raises(NotFound):
+            await recent_refusals.list_recent(octx, "ten_nobody")
+
+
+# ── what the tests need ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(autouse=True)
+async def nothing_counted() -> AsyncIterator[None]:
+    yield
+    await flushed()
+
+
+async def flushed() -> None:
+    await decision_counts.flush()
+
+
+async def verified(person: Person, at: datetime | None) -> None:
+    async with db.transaction() as session:
+        user = await session.get(User, person.user_id)
+        assert user is not None
+        user.email_verified_at = at
+        session.add(user)
+
+
+async def member(ctx: Ctx, person: Person) -> Membership:
+    found = await ctx.session.exec(
+        select(Membership).where(Membership.tenant_id == ctx.tenant_id, Membership.user_id == person.user_id)
+    )
+    return found.one()
+
+
+async def own_role(cast: Cast, permissions: list[Permission], key: str = "") -> str:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
+        found = (
+            await ctx.session.exec(
+                select(RoleRow).where(RoleRow.tenant_id == ctx.tenant_id, RoleRow.key == key)
+            )
+        ).first()
+        row = found or RoleRow(tenant_id=cast.acme, key="rol_readers", name="Readers", builtin=False)
+        row.permissions = [one.value for one in permissions]
+        ctx.session.add(row)
+        return row.key

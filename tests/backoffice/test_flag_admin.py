@@ -1,0 +1,383 @@
+"""Flags as operators keep them: what may be said about one, and that two who change it cannot both win."""
+
+import asyncio
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from shared.audit import audit_log
+from shared.backoffice import flag_admin
+from shared.core.db import now
+from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.entitlements import flag_rules, flags
+from tests.conftest import Cast
+from tests.support.entitlements import flag_fixtures
+
+EVERYONE = [{"kind": "everyone"}]
+PLANS = {"free", "pro"}
+TODAY = now().date()
+AHEAD = TODAY + timedelta(days=30)
+
+
+def fresh() -> str:
+    return f"try_{new_id('x')[-10:]}"
+
+
+async def create(cast: Cast, key: str, **said: Any) -> flag_admin.FlagSummary:
+    known = {"title": "Trying it", "sentence": "Something new.", "owner": "Access team", "cleanup_by": AHEAD}
+    async with cast.olga.octx() as octx:
+        return await flag_admin.create_flag(octx, key, **{**known, "reason": "To try it", **said})
+
+
+async def newest(cast: Cast, key: str) -> flag_admin.FlagSummary:
+    async with cast.olga.octx() as octx:
+        return (await flag_admin.get_flag(octx, key)).flag
+
+
+async def last_line(cast: Cast, key: str) -> Any:
+    async with cast.olga.octx() as octx:
+        lines = await audit_log.list_operator_events(octx, limit=100)
+    return next(line for line in lines if line.object_id == key)
+
+
+# ── making one ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_new_flag_is_off_for_everybody_and_stands_in_the_trail(cast: Cast) -> None:
+    key = fresh()
+    made = await create(cast, key, required_feature="api_access")
+    assert (made.version.number, made.version.rules, made.version.killed) == (1, [], False)
+    assert not made.is_overdue
+    assert not made.is_in_code
+    line = await last_line(cast, key)
+    assert (line.action, line.reason) == ("flag.created", "To try it")
+    assert line.details == {
+        "owner": "Access team",
+        "clean_up_by": AHEAD.isoformat(),
+        "requires": "api_access",
+    }
+    assert not await flag_fixtures.has_flag(cast.ann, key)
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"owner": "  "}, "owner"),
+        ({"owner": "x" * 61}, "owner"),
+        ({"cleanup_by": None}, "cleanup_by"),
+        ({"cleanup_by": TODAY}, "cleanup_by"),
+        ({"cleanup_by": TODAY - timedelta(days=1)}, "cleanup_by"),
+        ({"title": ""}, "title"),
+        ({"sentence": ""}, "sentence"),
+        ({"required_feature": "flying"}, "required_feature"),
+        ({"reason": " "}, "reason"),
+    ],
+)
+async def test_a_flag_without_what_it_needs_is_not_made(cast: Cast, said: dict[str, Any], field: str) -> None:
+    key = fresh()
+    with pytest.raises(Invalid) as caught:
+        await create(cast, key, **said)
+    assert caught.value.fields.keys() == {field}
+    assert caught.value.next_step
+    with pytest.raises(NotFound):
+        await newest(cast, key)
+
+
+@pytest.mark.parametrize("key", ["", "Upper", "1st", "with-dash", "x" * 41, "a b", "drop;"])
+async def test_a_key_is_a_plain_word(cast: Cast, key: str) -> None:
+    with pytest.raises(Invalid, match="key"):
+        await create(cast, key)
+
+
+async def test_a_key_is_used_once_also_by_two_at_a_time(cast: Cast) -> None:
+    key = fresh()
+    done = await asyncio.gather(create(cast, key), create(cast, key), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Known"]
+    with pytest.raises(Conflict):
+        await create(cast, key)
+
+
+# ── rules ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+NOON, LATER = "2026-12-01T12:00:00+00:00", "2026-12-02T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "everyone"},
+        {"kind": "internal"},
+        {"kind": "beta", "starts_at": NOON},
+        {"kind": "allowed", "ends_at": NOON},
+        {"kind": "plan", "values": ["free", "pro"]},
+        {"kind": "cohort", "values": ["small"]},
+        {"kind": "industry", "values": ["finance"], "starts_at": NOON, "ends_at": LATER},
+        {"kind": "region", "values": ["eu", "us"]},
+        {"kind": "percentage", "percent": 0.0},
+        {"kind": "percentage", "percent": 100},
+        {"kind": "percentage", "percent": 0.01},
+    ],
+)
+def test_what_a_rule_may_say(rule: dict[str, Any]) -> None:
+    (found,) = flag_rules.parse_rules([rule], PLANS)
+    assert found.keys() == rule.keys()
+    assert flag_rules.parse_rules([found], PLANS) == [found]  # what is stored can be read again
+    assert flag_rules.describe_rule(found)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"kind": "nobody"},
+        {"kind": "everyone", "values": ["x"]},
+        {"kind": "everyone", "percent": 5.0},
+        {"kind": "everyone", "tenant_id": "ten_x"},
+        {"kind": "plan"},
+        {"kind": "plan", "values": []},
+        {"kind": "plan", "values": ["gold"]},
+        {"kind": "plan", "values": "pro"},
+        {"kind": "cohort", "values": ["tiny"]},
+        {"kind": "region", "values": ["eu", "moon"]},
+        {"kind": "percentage"},
+        {"kind": "percentage", "percent": -0.01},
+        {"kind": "percentage", "percent": 100.01},
+        {"kind": "percentage", "percent": 0.001},
+        {"kind": "percentage", "percent": float("nan")},
+        {"kind": "percentage", "percent": float("inf")},
+        {"kind": "percentage", "percent": "15"},
+        {"kind": "percentage", "percent": True},
+        {"kind": "everyone", "starts_at": LATER, "ends_at": NOON},
+        {"kind": "everyone", "starts_at": NOON, "ends_at": NOON},
+        {"kind": "everyone", "starts_at": "2026-12-01T12:00:00"},
+        {"kind": "everyone", "starts_at": "tomorrow"},
+        {"kind": "everyone", "starts_at": 1},
+        "everyone",
+        None,
+    ],
+)
+def test_what_a_rule_may_not_say(rule: Any) -> None:
+    with pytest.raises(Invalid, match="Rule 2") as caught:
+        flag_rules.parse_rules([{"kind": "internal"}, rule], PLANS)
+    assert "\n" not in caught.value.detail
+
+
+@pytest.mark.parametrize("wanted", [None, "everyone", {"kind": "everyone"}, EVERYONE * 2, EVERYONE * 51])
+def test_what_is_no_list_of_rules(wanted: Any) -> None:
+    with pytest.raises(Invalid):
+        flag_rules.parse_rules(wanted, PLANS)
+
+
+def test_one_rule_per_value_and_back_again_means_the_same() -> None:
+    stored = [
+        {"kind": "region", "values": ["eu", "us"], "starts_at": NOON},
+        {"kind": "everyone"},
+        {"kind": "region", "values": ["ap"]},
+    ]
+    apart = flag_rules.split_rules(stored)
+    assert [one.get("values") for one in apart] == [["eu"], ["us"], None, ["ap"]]
+    assert flag_rules.merge_rules(apart) == stored
+
+
+# ── changing, killing, cleaning up ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_change_adds_a_version_and_overwrites_none(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    async with cast.olga.octx() as octx:
+        await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Too early for everyone")
+    async with cast.olga.octx() as octx:
+        found = await flag_admin.get_flag(octx, key)
+    assert [(one.number, one.rules) for one in found.versions] == [
+        (3, [{"kind": "beta"}]),
+        (2, EVERYONE),
+        (1, []),
+    ]
+    assert (found.versions[0].created_by, found.versions[0].reason) == ("Olga", "Too early for everyone")
+    line = await last_line(cast, key)
+    assert line.action == "flag.rules_changed"
+    assert line.details == {
+        "version": 3,
+        "before": {"on_for": "everyone"},
+        "after": {"on_for": "tenants that try things first"},
+    }
+
+
+async def test_who_read_an_older_version_changes_nothing(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    for number in (1, 3, 0):
+        with pytest.raises(Conflict, match="Somebody else"):
+            async with cast.olga.octx() as octx:
+                await flag_admin.change_rules(octx, key, number, [{"kind": "beta"}], "Stale")
+    assert (await newest(cast, key)).version.number == 2
+
+
+async def test_of_two_who_change_it_at_once_one_wins_and_the_other_is_told(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+
+    async def change(kind: str) -> object:
+        async with cast.olga.octx() as octx:
+            return await flag_admin.change_rules(octx, key, 2, [{"kind": kind}], f"For {kind}")
+
+    done = await asyncio.gather(*(change(kind) for kind in ("beta", "internal")), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "FlagVersion"]
+    async with cast.olga.octx() as octx:
+        versions = (await flag_admin.get_flag(octx, key)).versions
+    assert [one.number for one in versions] == [3, 2, 1]
+    assert versions[0] in done
+
+
+async def test_wrong_rules_and_the_same_rules_change_nothing(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    for wanted, kind in (([{"kind": "plan", "values": ["gold"]}], Invalid), (EVERYONE, Conflict)):
+        with pytest.raises(kind):
+            async with cast.olga.octx() as octx:
+                await flag_admin.change_rules(octx, key, 2, wanted, "Try")
+    with pytest.raises(Invalid, match="reason"):
+        async with cast.olga.octx() as octx:
+            await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "  ")
+    assert (await newest(cast, key)).version.number == 2
+
+
+async def test_killing_keeps_the_rules_for_reviving(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    async with flag_fixtures.flag_killed(cast, key):
+        assert not await flag_fixtures.has_flag(cast.ann, key)
+        killed = await newest(cast, key)
+        assert (killed.version.killed, killed.version.rules) == (True, EVERYONE)
+        line = await last_line(cast, key)
+        assert (line.action, line.reason) == ("flag.killed", "It breaks things")
+        with pytest.raises(Conflict, match="killed already"):
+            async with cast.olga.octx() as octx:
+                await flag_admin.kill_flag(octx, key, "Once more")
+        # New rules do not open it again behind the back of whoever killed it.
+        await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}, {"kind": "beta"}])
+        assert not await flag_fixtures.has_flag(cast.ann, key)
+    assert await flag_fixtures.has_flag(cast.ann, key)
+    assert (await last_line(cast, key)).action == "flag.revived"
+
+
+async def test_killing_is_not_stopped_by_somebody_who_has_just_changed_it(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+
+    async def change() -> None:
+        await flag_fixtures.change_rules(cast, key, [{"kind": "beta"}])
+
+    async def kill() -> None:
+        async with cast.olga.octx() as octx:
+            await flag_admin.kill_flag(octx, key, "It breaks things")
+
+    done = await asyncio.gather(change(), kill(), return_exceptions=True)
+    assert done[1] is None
+    assert isinstance(done[0], Conflict | None)
+    assert (await newest(cast, key)).version.killed
+
+
+async def test_reviving_asks_for_the_version_that_was_read(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    with pytest.raises(Conflict, match="not killed"):
+        async with cast.olga.octx() as octx:
+            await flag_admin.revive_flag(octx, key, 2, "Not needed")
+    async with flag_fixtures.flag_killed(cast, key):
+        with pytest.raises(Conflict, match="Somebody else"):
+            async with cast.olga.octx() as octx:
+                await flag_admin.revive_flag(octx, key, 2, "From an old page")
+        assert (await newest(cast, key)).version.killed
+
+
+async def test_the_date_moves_with_a_reason_and_only_ahead(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast)
+    was = (await newest(cast, key)).row.cleanup_by
+    wanted = was + timedelta(days=30)
+
+    async def move(was: date, to: date | None, reason: str = "Needs another month") -> None:
+        async with cast.olga.octx() as octx:
+            await flag_admin.change_cleanup_date(octx, key, was, to, reason)
+
+    for day in (None, TODAY, TODAY - timedelta(days=1)):
+        with pytest.raises(Invalid, match="lies ahead"):
+            await move(was, day)
+    with pytest.raises(Invalid, match="reason"):
+        await move(was, wanted, "")
+    await move(was, wanted)
+    line = await last_line(cast, key)
+    days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": wanted.isoformat()}}
+    assert line.details == days
+    with pytest.raises(Conflict, match="Somebody else"):
+        await move(was, wanted + timedelta(days=1))
+    assert (await newest(cast, key)).row.cleanup_by == wanted
+
+
+async def test_a_flag_that_the_code_asks_for_is_not_retired(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    monkeypatch.setitem(flags.FLAGS, key, flags.Flag(key, "T", "S", "O", AHEAD))
+    with pytest.raises(Conflict, match="code still asks"):
+        async with cast.olga.octx() as octx:
+            await flag_admin.retire_flag(octx, key, "Done")
+    monkeypatch.undo()
+    async with cast.olga.octx() as octx:
+        await flag_admin.retire_flag(octx, key, "Done")
+    assert not await flag_fixtures.has_flag(cast.ann, key)
+    assert (await last_line(cast, key)).action == "flag.retired"
+    for again in (
+        lambda octx: flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Late"),
+        lambda octx: flag_admin.kill_flag(octx, key, "Late"),
+        lambda octx: flag_admin.revive_flag(octx, key, 2, "Late"),
+        lambda octx: flag_admin.change_cleanup_date(octx, key, AHEAD, AHEAD + timedelta(days=1), "Late"),
+        lambda octx: flag_admin.retire_flag(octx, key, "Late"),
+    ):
+        with pytest.raises(Conflict, match="is retired"):
+            async with cast.olga.octx() as octx:
+                await again(octx)
+    with pytest.raises(Conflict, match="already"):
+        await create(cast, key)
+
+
+async def test_stale_flags_come_first_and_retired_ones_last(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_, gone, late = [await flag_fixtures.create_flag(cast) for _ in range(3)]
+    async with cast.olga.octx() as octx:
+        await flag_admin.retire_flag(octx, gone, "Done")
+        await flag_admin.change_cleanup_date(octx, open_, AHEAD, AHEAD + timedelta(days=9), "Later")
+    monkeypatch.setattr(flag_admin, "now", lambda: now() + timedelta(days=33))
+    async with cast.olga.octx() as octx:
+        found = [(one.key, one.is_overdue) for one in await flag_admin.list_flags(octx)]
+    assert (late, True) in found
+    assert (open_, False) in found
+    assert (gone, False) in found
+    assert found.index((late, True)) < found.index((open_, False)) < found.index((gone, False))
+
+
+async def test_support_looks_and_changes_nothing(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    async with cast.sam.octx() as octx:
+        assert key in {one.key for one in await flag_admin.list_flags(octx)}
+        assert (await flag_admin.get_flag(octx, key)).flag.key == key
+    for change in (
+        lambda octx: flag_admin.create_flag(octx, fresh(), "T", "S", "O", AHEAD, "R"),
+        lambda octx: flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "R"),
+        lambda octx: flag_admin.kill_flag(octx, key, "R"),
+        lambda octx: flag_admin.revive_flag(octx, key, 2, "R"),
+        lambda octx: flag_admin.change_cleanup_date(octx, key, AHEAD, AHEAD + timedelta(days=1), "R"),
+        lambda octx: flag_admin.retire_flag(octx, key, "R"),
+    ):
+        with pytest.raises(Refused, match="change flags"):
+            async with cast.sam.octx() as octx:
+                await change(octx)
+    assert (await newest(cast, key)).version.number == 2
+
+
+async def test_what_is_not_there_is_not_found(cast: Cast) -> None:
+    for ask in (
+        lambda octx: flag_admin.get_flag(octx, "nothing"),
+        lambda octx: flag_admin.kill_flag(octx, "nothing", "R"),
+        lambda octx: flag_admin.change_rules(octx, "nothing", 1, EVERYONE, "R"),
+    ):
+        with pytest.raises(DomainError, match="not_found"):
+            async with cast.olga.octx() as octx:
+                await ask(octx)

@@ -1,0 +1,316 @@
+"""Whom a flag is on for over all tenants: the same as every tenant's own decisions, and what a change would do."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.access import decision_counts
+from shared.backoffice import flag_admin, flag_exposure, tenant_access, tenant_directory
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Invalid, NotFound, Refused
+from tests.conftest import Cast, Operating, Person, own_database
+from tests.support import factories
+from tests.support.entitlements import flag_fixtures
+
+EVERYONE = [{"kind": "everyone"}]
+REGION = [{"kind": "region", "values": ["eu"]}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def few(schema: str) -> AsyncIterator[None]:
+    async with own_database(schema, "exposure"):
+        yield
+
+
+@pytest.fixture(scope="module")
+async def operators(few: None) -> tuple[Operating, Operating]:
+    return Operating(await factories.create_operator("Olga")), Operating(
+        await factories.create_operator("Sam", "support")
+    )
+
+
+async def reach(cast: Cast, key: str, **page: Any) -> flag_exposure.FlagReach:
+    async with cast.olga.octx() as octx:
+        return await flag_exposure.get_flag_reach(octx, key, **page)
+
+
+async def everyone_on(cast: Cast, key: str, pages: int = 100) -> list[flag_exposure.ExposedTenant]:
+    rows, after = [], ""
+    while True:
+        page = await reach(cast, key, after=after, limit=pages)
+        rows += page.rows
+        if not (after := page.after):
+            return rows
+
+
+async def ids_on(cast: Cast, key: str) -> set[str]:
+    return {one.tenant_id for one in await everyone_on(cast, key)}
+
+
+async def simulate(cast: Cast, key: str, wanted: Any) -> flag_exposure.RulesImpact:
+    async with cast.olga.octx() as octx:
+        return await flag_exposure.simulate_rules(octx, key, wanted)
+
+
+async def in_europe(cast: Cast, *tenants: str) -> None:
+    async with cast.olga.octx() as octx:
+        for tenant in tenants:
+            await tenant_access.set_trait(octx, tenant, "region", "eu", "Where they are")
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    found: list[str] = []
+
+    def note(*args: Any) -> None:
+        found.append(args[2])
+
+    engine = db.engine("operator").sync_engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+
+
+async def test_who_is_exposed_and_why_page_by_page(cast: Cast) -> None:
+    await in_europe(cast, cast.acme)
+    key = await flag_fixtures.create_flag(cast, *REGION)
+    found = await reach(cast, key)
+    (row,) = [one for one in found.rows if one.tenant_id == cast.acme]
+    assert (row.name, row.plan, row.explanation) == ("Acme", "Business", "On for the region eu.")
+    assert cast.globex not in {one.tenant_id for one in found.rows}
+    assert found.exposed.tenants + found.others.tenants == found.total_tenants
+    await flag_fixtures.change_rules(cast, key, EVERYONE)
+    whole = await everyone_on(cast, key, pages=3)
+    assert len(whole) == found.total_tenants
+    assert [one.name.lower() for one in whole] == sorted(one.name.lower() for one in whole)
+    assert len({one.tenant_id for one in whole}) == len(whole)
+
+
+@pytest.mark.parametrize("required", ["", "custom_roles"])
+async def test_it_says_what_every_tenant_is_told_itself(cast: Cast, required: str) -> None:
+    """Plans, traits, own words and shares: the bulk reading and the decisions of tenants never differ."""
+    await cast.gil.gets("starter")
+    people = [cast.ann, cast.gil]
+    for name, plan in (("Free", "free"), ("Pro", "pro"), ("Big", "enterprise")):
+        account = await factories.create_account(name)
+        people.append(Person(account, (await factories.create_tenant(account, name, plan)).slug))
+    await in_europe(cast, cast.globex)
+    key = await flag_fixtures.create_flag(cast, required_feature=required)
+    async with cast.olga.octx() as octx:
+        await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
+        soon = now() + timedelta(days=1)
+        await tenant_access.override_feature(
+            octx, cast.globex, "custom_roles", True, "As a gift", ends_at=soon
+        )
+    for wanted in (
+        EVERYONE,
+        REGION,
+        [{"kind": "plan", "values": ["pro", "enterprise"]}],
+        [{"kind": "percentage", "percent": 50.0}, {"kind": "allowed"}],
+    ):
+        expected = await simulate(cast, key, wanted)
+        await flag_fixtures.change_rules(cast, key, wanted)
+        told = set()
+        for person in people:
+            async with person.ctx() as ctx:
+                if key in ctx.rights.flags:
+                    told.add(ctx.tenant_id)
+                mine = ctx.tenant_id
+            assert (mine in await ids_on(cast, key)) == (mine in told), (wanted, person.slug)
+        found = await reach(cast, key)
+        assert found.exposed.tenants == expected.after
+        assert (found.unentitled_tenants > 0) <= bool(required)
+
+
+async def test_after_a_kill_nobody_is_exposed(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    before = await reach(cast, key)
+    assert before.exposed.tenants == before.total_tenants > 0
+    async with flag_fixtures.flag_killed(cast, key):
+        found = await reach(cast, key)
+        assert (found.exposed.tenants, list(found.rows), found.after) == (0, [], "")
+        assert found.others.tenants == found.total_tenants
+        async with cast.olga.octx() as octx:
+            assert (await flag_exposure.count_exposed_tenants(octx)).enabled_tenants[key] == 0
+    assert (await reach(cast, key)).exposed.tenants == before.total_tenants
+
+
+async def test_counts_of_all_flags_agree_with_each(cast: Cast) -> None:
+    await in_europe(cast, cast.acme)
+    keys = [await flag_fixtures.create_flag(cast, *rules) for rules in ((), EVERYONE, REGION)]
+    async with cast.olga.octx() as octx:
+        found = await flag_exposure.count_exposed_tenants(octx)
+    for key in keys:
+        one = await reach(cast, key)
+        assert (found.enabled_tenants[key], found.total_tenants) == (one.exposed.tenants, one.total_tenants)
+
+
+async def test_a_deleted_tenant_is_nobody(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    before = await reach(cast, key)
+    async with db.transaction("owner", tenant_id=cast.globex) as session:
+        connection = await session.connection()
+        await connection.execute(
+            sa.text("update tenant set state = 'deleted' where id = :id"), {"id": cast.globex}
+        )
+    assert (await reach(cast, key)).total_tenants == before.total_tenants - 1
+    assert cast.globex not in await ids_on(cast, key)
+
+
+# ── how they fare ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def decide(person: Person, times: int, *, errors: int = 0) -> None:
+    """Decisions with an outcome, and bugs of ours beside them, as people cause them."""
+    for number in range(times):
+        try:
+            async with person.ctx() as ctx:
+                decision_counts.count_allowed(ctx, flag_exposure.actions.ROLE_CREATE, "allowed")
+                if number < errors:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
+    await decision_counts.flush()
+
+
+async def test_errors_of_those_it_is_on_for_stand_beside_those_of_the_others(cast: Cast) -> None:
+    await in_europe(cast, cast.acme)
+    key = await flag_fixtures.create_flag(cast, *REGION)
+    await decision_counts.flush()
+    before = await reach(cast, key)
+    await decide(cast.ann, 4, errors=1)
+    await decide(cast.gil, 5, errors=2)
+    after = await reach(cast, key)
+    assert after.exposed.decisions - before.exposed.decisions == 4
+    assert after.exposed.errors - before.exposed.errors == 1
+    assert after.others.decisions - before.others.decisions == 5
+    assert after.others.errors - before.others.errors == 2
+    (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
+    assert row.recent_decisions.errors == 1
+    assert flag_exposure.ErrorRate(1, 4, 1).errors_per_thousand == 250.0
+    assert flag_exposure.ErrorRate(1, 0, 0).errors_per_thousand is None
+    async with flag_fixtures.flag_killed(cast, key):
+        assert (await reach(cast, key)).others.errors == after.exposed.errors + after.others.errors
+
+
+async def test_what_was_decided_long_ago_does_not_count(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    await decide(cast.ann, 3, errors=3)
+    (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
+    assert row.recent_decisions.errors == 3
+    async with db.transaction(tenant_id=cast.acme) as session:
+        connection = await session.connection()
+        earlier = sa.text("update decision_tally set hour = hour - interval '8 days' where tenant_id = :id")
+        await connection.execute(earlier, {"id": cast.acme})
+    (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
+    assert row.recent_decisions == (0, 0, 0)
+
+
+async def test_how_often_the_flag_itself_refused(cast: Cast) -> None:
+    before = (await reach(cast, "role_editor")).refusals
+    other = await flag_fixtures.create_flag(cast)
+    async with cast.olga.octx() as octx:
+        await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Not with them")
+    for _ in range(2):
+        with pytest.raises(Refused, match="flag_off"):
+            async with cast.ann.ctx() as ctx:
+                flag_exposure.policy.require(ctx, flag_exposure.actions.ROLE_CREATE, used=0)
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.max.ctx() as ctx:
+            flag_exposure.policy.require(ctx, flag_exposure.actions.ROLE_CREATE, used=0)
+    await decision_counts.flush()
+    assert (await reach(cast, "role_editor")).refusals - before == 2
+    assert (await reach(cast, other)).refusals == 0
+
+
+# ── before it is saved ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_effect_of_other_rules_is_known_before_they_are_saved(cast: Cast) -> None:
+    zoe = await factories.create_account("Zoe")
+    third = await factories.create_tenant(zoe, "Harbour", "pro")
+    await in_europe(cast, cast.acme, cast.globex)
+    async with cast.olga.octx() as octx:
+        await tenant_access.set_trait(octx, third.id, "beta", "yes", "They asked")
+    key = await flag_fixtures.create_flag(cast, *REGION)
+    before = await reach(cast, key)
+    effect = await simulate(cast, key, [{"kind": "beta"}])
+    assert (effect.total_tenants, effect.before) == (before.total_tenants, before.exposed.tenants)
+    assert {"Acme", "Globex"} <= set(effect.losses)
+    assert "Harbour" in effect.gains
+    assert effect.after == effect.before + len(effect.gains) - len(effect.losses)
+    # Looking changed nothing.
+    async with cast.olga.octx() as octx:
+        assert (await flag_admin.get_flag(octx, key)).flag.version.number == 2
+    assert (await reach(cast, key)).exposed.tenants == before.exposed.tenants
+    nothing = await simulate(cast, key, REGION)
+    assert (list(nothing.gains), list(nothing.losses), nothing.after) == ([], [], nothing.before)
+    nobody = await simulate(cast, key, [])
+    assert (nobody.after, len(nobody.losses)) == (0, before.exposed.tenants)
+
+
+async def test_the_effect_of_reviving_counts_from_nobody(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    async with flag_fixtures.flag_killed(cast, key):
+        effect = await simulate(cast, key, EVERYONE)
+    assert (effect.before, effect.after) == (0, effect.total_tenants)
+
+
+async def test_wrong_rules_have_no_effect_to_show(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast)
+    with pytest.raises(Invalid, match="Rule 1"):
+        await simulate(cast, key, [{"kind": "plan", "values": ["gold"]}])
+
+
+# ── who may, at what cost, and what remains of it ────────────────────────────────────────────────────────────────
+
+
+async def test_an_unknown_flag_is_not_found_and_no_operator_without_the_right_looks(cast: Cast) -> None:
+    import dataclasses
+
+    for ask in (
+        lambda octx: flag_exposure.get_flag_reach(octx, "nothing"),
+        lambda octx: flag_exposure.simulate_rules(octx, "nothing", EVERYONE),
+    ):
+        with pytest.raises(NotFound):
+            async with cast.olga.octx() as octx:
+                await ask(octx)
+    key = await flag_fixtures.create_flag(cast)
+    for refused in (
+        flag_exposure.count_exposed_tenants,
+        lambda octx: flag_exposure.get_flag_reach(octx, key),
+        lambda octx: flag_exposure.simulate_rules(octx, key, EVERYONE),
+    ):
+        with pytest.raises(Refused, match="see flags"):
+            async with cast.olga.octx() as octx:
+                await refused(dataclasses.replace(octx, permissions=frozenset()))
+
+
+async def test_looking_across_tenants_is_kept_with_its_reason(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast)
+    await reach(cast, key)
+    await simulate(cast, key, EVERYONE)
+    async with cast.olga.octx() as octx:
+        lines = await tenant_directory.list_operator_events(octx, limit=100)
+    said = {line.reason for line in lines if line.action == "tenants.read_across"}
+    assert {flag_exposure.FLAG_REASON, flag_exposure.SIMULATION_REASON} <= said
+
+
+async def test_as_many_statements_for_many_tenants_as_for_few(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast, *EVERYONE)
+    await reach(cast, key)
+    with statements() as few:
+        await reach(cast, key)
+    for number in range(5):
+        account = await factories.create_account("Zoe")
+        await factories.create_tenant(account, f"Harbour {number}")
+    with statements() as many:
+        await reach(cast, key)
+    assert len(many) == len(few)

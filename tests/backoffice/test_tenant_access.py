@@ -1,0 +1,342 @@
+"""What operators change about what a tenant may use: it counts, it is in the tenant's trail with the reason, and others stay as they are."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.audit import audit_log
+from shared.backoffice import tenant_access
+from shared.core.context import OperatorCtx
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.entitlements import assignments
+from shared.entitlements.models import Plan, TenantOverride
+from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import entry
+from shared.tenancy.models import Tenant, TenantState
+from shared.tenancy.tenant_repository import lock_tenant
+from tests.conftest import Cast
+
+REASON = "Ticket 4471, as agreed"
+SOON = timedelta(days=30)
+Verb = Callable[[OperatorCtx, str, str], Awaitable[Any]]
+VERBS: dict[str, Verb] = {  # called with context, tenant, reason
+    "plan": lambda octx, tenant, reason: tenant_access.assign_plan(octx, tenant, "plv_pro_1", reason),
+    "addon": lambda octx, tenant, reason: tenant_access.add_addon(
+        octx, tenant, "plv_extra_seats_1", 2, reason
+    ),
+    "feature": lambda octx, tenant, reason: tenant_access.override_feature(
+        octx, tenant, "sso", True, reason, ends_at=now() + SOON
+    ),
+    "limit": lambda octx, tenant, reason: tenant_access.override_limit(
+        octx, tenant, "members", 7, reason, ends_at=now() + SOON
+    ),
+    "billing": lambda octx, tenant, reason: tenant_access.set_billing_status(
+        octx, tenant, "read_only", reason
+    ),
+    "flag": lambda octx, tenant, reason: tenant_access.set_flag_override(
+        octx, tenant, "role_editor", False, reason
+    ),
+    "trait": lambda octx, tenant, reason: tenant_access.set_trait(octx, tenant, "region", "eu", reason),
+}
+LINES: dict[str, tuple[str, dict[str, Any]]] = {  # action of the trail, what it says of after
+    "plan": ("plan.assigned", {"plan": "Pro version 1"}),
+    "addon": ("addon.added", {"addon": "10 more seats version 1", "quantity": 2}),
+    "feature": ("override.set", {"sso": True}),
+    "limit": ("override.set", {"members": 7}),
+    "billing": ("billing.status_changed", {"status": "read_only"}),
+    "flag": ("flag.set", {"enabled": False}),
+    "trait": ("trait.set", {"region": "eu"}),
+}
+COUNTS: dict[str, Callable[[EntitlementSnapshot], bool]] = {
+    "plan": lambda facts: facts.offer.key == "pro",
+    "addon": lambda facts: [row.quantity for row, _ in facts.addons] == [2],
+    "feature": lambda facts: facts.overrides["feature", "sso"].value is True,
+    "limit": lambda facts: facts.overrides["limit", "members"].value == {"amount": 7, "hard": True},
+    "billing": lambda facts: facts.billing_status == "read_only",
+    "flag": lambda facts: facts.flag_overrides["role_editor"].enabled is False,
+    "trait": lambda facts: facts.traits["region"].value == "eu",
+}
+
+
+async def does(cast: Cast, verb: str, tenant: str = "", reason: str = REASON) -> None:
+    async with cast.olga.octx() as octx:
+        await VERBS[verb](octx, tenant or cast.acme, reason)
+
+
+async def facts_of(cast: Cast, tenant: str = "", at: datetime | None = None) -> EntitlementSnapshot:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, tenant or cast.acme, "Looking") as ctx:
+        return (await assignments.get_snapshot(ctx, at))[0]
+
+
+async def lines(cast: Cast, action: str, tenant: str = "") -> list[Any]:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, tenant or cast.acme, "Looking") as ctx:
+        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).events)
+
+
+# ── every verb ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_it_counts_at_once_and_stands_in_the_trail_with_reason_and_name(cast: Cast, verb: str) -> None:
+    await does(cast, verb)
+    assert COUNTS[verb](await facts_of(cast))
+    action, after = LINES[verb]
+    event = (await lines(cast, action))[0]
+    assert (event.reason, event.actor_name, event.actor_type) == (REASON, "Olga", "operator")
+    assert after.items() <= event.after.items()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_only_that_tenant_changes(cast: Cast, verb: str) -> None:
+    before, told = await facts_of(cast, cast.globex), await lines(cast, LINES[verb][0], cast.globex)
+    await does(cast, verb)
+    after = await facts_of(cast, cast.globex)
+    assert (after.offer, after.addons, after.billing_status) == (before.offer, [], before.billing_status)
+    assert (after.overrides, after.traits) == ({}, {})
+    assert {key: one.enabled for key, one in after.flag_overrides.items()} == {"role_editor": True}
+    assert len(await lines(cast, LINES[verb][0], cast.globex)) == len(told)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_support_may_not(cast: Cast, verb: str) -> None:
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.sam.octx() as octx:
+            await VERBS[verb](octx, cast.acme, REASON)
+    facts = await facts_of(cast)
+    assert (facts.offer.key, facts.addons, facts.overrides) == ("business", [], {})
+    assert (facts.billing_status, facts.traits) == ("active", {})
+    assert [one for one in await lines(cast, LINES[verb][0]) if one.reason == REASON] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_tenant_that_does_not_exist_is_not_found(cast: Cast, verb: str) -> None:
+    for stranger in ("ten_nobody", "", "Acme"):
+        with pytest.raises(NotFound):
+            async with cast.olga.octx() as octx:
+                await VERBS[verb](octx, stranger, REASON)
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "x" * 301])
+@pytest.mark.parametrize("verb", VERBS)
+async def test_without_a_reason_nothing_happens(cast: Cast, verb: str, reason: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        await does(cast, verb, reason=reason)
+    assert "reason" in caught.value.fields
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_nothing_of_a_deleted_tenant_changes(cast: Cast, verb: str) -> None:
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "It is gone") as ctx:
+        tenant: Tenant = await lock_tenant(ctx)
+        tenant.state = TenantState.DELETED
+        ctx.session.add(tenant)
+    with pytest.raises(Conflict, match="has been deleted"):
+        await does(cast, verb)
+
+
+# ── overrides ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("target", ["feature", "limit"])
+async def test_an_override_cannot_end_before_it_begins(cast: Cast, target: str) -> None:
+    past = now() - timedelta(seconds=1)
+    calls: dict[str, Callable[[OperatorCtx], Awaitable[None]]] = {
+        "feature": lambda octx: tenant_access.override_feature(
+            octx, cast.acme, "sso", True, REASON, ends_at=past
+        ),
+        "limit": lambda octx: tenant_access.override_limit(
+            octx, cast.acme, "members", 5, REASON, ends_at=past
+        ),
+    }
+    with pytest.raises(Invalid) as caught:
+        async with cast.olga.octx() as octx:
+            await calls[target](octx)
+    assert "ends_at" in caught.value.fields
+
+
+@pytest.mark.parametrize("amount", [-1, 1_000_000_001])
+async def test_a_limit_is_a_number_that_can_be_meant(cast: Cast, amount: int) -> None:
+    with pytest.raises(Invalid) as caught:
+        async with cast.olga.octx() as octx:
+            await tenant_access.override_limit(
+                octx, cast.acme, "members", amount, REASON, ends_at=now() + SOON
+            )
+    assert "amount" in caught.value.fields
+
+
+@pytest.mark.parametrize("name", ["flying", "", "members\0", "exports"])
+async def test_what_no_plan_knows_is_not_overridden(cast: Cast, name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        async with cast.olga.octx() as octx:
+            await tenant_access.override_feature(octx, cast.acme, name, True, REASON, ends_at=now() + SOON)
+    assert "name" in caught.value.fields
+    with pytest.raises(Invalid) as caught:
+        async with cast.olga.octx() as octx:
+            await tenant_access.override_limit(octx, cast.acme, name, 1, REASON, ends_at=now() + SOON)
+    assert "name" in caught.value.fields
+
+
+async def test_an_override_ends_by_the_clock_and_nobody_has_to_do_anything(cast: Cast) -> None:
+    until = now() + timedelta(hours=1)
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_limit(octx, cast.acme, "members", None, REASON, ends_at=until)
+    held = await facts_of(cast, at=until - timedelta(microseconds=1))
+    assert held.overrides["limit", "members"].value["amount"] is None
+    assert (await facts_of(cast, at=until)).overrides == {}
+
+
+async def test_it_is_ended_once(cast: Cast) -> None:
+    await does(cast, "limit")
+    row = (await facts_of(cast)).overrides["limit", "members"]
+    async with cast.olga.octx() as octx:
+        await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+    assert (await facts_of(cast)).overrides == {}
+    with pytest.raises(Conflict):
+        async with cast.olga.octx() as octx:
+            await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+    told = await lines(cast, "override.ended")
+    assert [(one.object_id, one.reason, one.before["members"]) for one in told] == [(row.id, REASON, 7)]
+
+
+async def test_nothing_is_ended_of_another_tenant_or_by_support(cast: Cast) -> None:
+    await does(cast, "addon")
+    ((row, _),) = (await facts_of(cast)).addons
+    for tenant, id in ((cast.globex, row.id), (cast.acme, "ovr_nobody"), (cast.acme, "")):
+        with pytest.raises(NotFound):
+            async with cast.olga.octx() as octx:
+                await tenant_access.end_assignment(octx, tenant, id, REASON)
+    with pytest.raises(Refused):
+        async with cast.sam.octx() as octx:
+            await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+    assert (await facts_of(cast)).addons
+    async with cast.olga.octx() as octx:
+        await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+    assert (await facts_of(cast)).addons == []
+    assert (await lines(cast, "addon.ended"))[0].reason == REASON
+
+
+async def test_one_that_has_run_out_is_not_ended_again(cast: Cast) -> None:
+    past = now() - timedelta(hours=1)
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "An old one") as ctx:
+        row = TenantOverride(
+            tenant_id=cast.acme,
+            target="limit",
+            name="members",
+            value={"amount": 3, "hard": True},
+            starts_at=past - SOON,
+            ends_at=past,
+            by_name="Olga",
+            reason=REASON,
+        )
+        ctx.session.add(row)
+        id = row.id
+    with pytest.raises(Conflict, match="ended already"):
+        async with cast.olga.octx() as octx:
+            await tenant_access.end_assignment(octx, cast.acme, id, REASON)
+
+
+# ── plans and add-ons ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_addon_is_had_once_in_the_number_that_is_needed(cast: Cast) -> None:
+    """A double click buys once."""
+    async with cast.olga.octx() as octx:
+        await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
+    with pytest.raises(Conflict, match="has 10 more seats already"):
+        async with cast.olga.octx() as octx:
+            await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.limits["members"].amount == 120
+
+
+async def test_a_plan_is_one_that_is_offered(cast: Cast) -> None:
+    for version, kind in (("plv_nobody", NotFound), ("plv_extra_seats_1", Invalid)):
+        with pytest.raises(kind):
+            async with cast.olga.octx() as octx:
+                await tenant_access.assign_plan(octx, cast.acme, version, REASON)
+    with pytest.raises(Conflict, match="is what this organisation has"):
+        async with cast.olga.octx() as octx:
+            await tenant_access.assign_plan(octx, cast.acme, "plv_business_1", REASON)
+    with pytest.raises(Invalid) as caught:
+        async with cast.olga.octx() as octx:
+            await tenant_access.assign_plan(octx, cast.acme, "plv_pro_1", REASON, trial_days=366)
+    assert "trial_days" in caught.value.fields
+
+
+async def test_a_retired_plan_is_not_given_any_more(cast: Cast) -> None:
+    async def retires_and_gives(octx: OperatorCtx) -> None:
+        plan = await octx.session.get(Plan, "pln_starter")
+        assert plan is not None
+        plan.retired_at = now()
+        octx.session.add(plan)
+        await octx.session.flush()
+        await tenant_access.assign_plan(octx, cast.acme, "plv_starter_1", REASON)
+
+    with pytest.raises(Invalid, match="not offered any more"):
+        async with cast.olga.octx() as octx:  # rolled back: the catalogue is everybody's
+            await retires_and_gives(octx)
+
+
+async def test_an_addon_is_bought_at_least_once_and_ends_after_it_begins(cast: Cast) -> None:
+    past = now() - timedelta(days=1)
+    for version, quantity, until, field in (
+        ("plv_extra_seats_1", 0, None, "quantity"),
+        ("plv_extra_seats_1", 10_001, None, "quantity"),
+        ("plv_extra_seats_1", 1, past, "ends_at"),
+    ):
+        with pytest.raises(Invalid) as caught:
+            async with cast.olga.octx() as octx:
+                await tenant_access.add_addon(octx, cast.acme, version, quantity, REASON, ends_at=until)
+        assert field in caught.value.fields
+    with pytest.raises(Invalid, match="no add-on"):
+        async with cast.olga.octx() as octx:
+            await tenant_access.add_addon(octx, cast.acme, "plv_pro_1", 1, REASON)
+
+
+async def test_unknown_statuses_flags_and_traits_are_refused(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        for call in (
+            tenant_access.set_billing_status(octx, cast.acme, "paid", REASON),
+            tenant_access.set_trait(octx, cast.acme, "mood", "good", REASON),
+            tenant_access.set_trait(octx, cast.acme, "region", "mars", REASON),
+        ):
+            with pytest.raises(Invalid):
+                await call
+            octx.session.expunge_all()
+        with pytest.raises(NotFound):
+            await tenant_access.set_flag_override(octx, cast.acme, "nothing", True, REASON)
+
+
+# ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_is_effective_names_its_sources_and_what_is_in_use(cast: Cast) -> None:
+    await does(cast, "limit")
+    await does(cast, "addon")
+    async with cast.sam.octx() as octx:
+        known = await tenant_access.get_tenant_access(octx, cast.acme)
+    assert known.limits["members"].limit.amount == 7
+    assert known.limits["members"].source_id.startswith("ovr_")
+    assert "10 more seats version 1" in known.limits["members"].text
+    assert known.features["sso"].included is False
+    assert known.usage == {"members": 3, "roles": 0}
+    assert known.owner_id == cast.ann.user_id
+    flags = {one.key: (one.is_on, one.override) for one in known.flags}
+    assert flags["role_editor"] == (True, True)
+    assert {offer.kind for offer in known.offers} == {"plan", "addon"}
+    assert (await lines(cast, "operator.looked"))[0].tenant_id == cast.acme
+
+
+async def test_two_who_set_a_trait_at_once_do_it_one_after_the_other(cast: Cast) -> None:
+    async def sets(value: str) -> None:
+        async with cast.olga.octx() as octx:
+            await tenant_access.set_trait(octx, cast.acme, "region", value, REASON)
+
+    await sets("eu")  # so that the look stands in the trail: writing it would make the others wait by itself
+    await asyncio.gather(*(sets(value) for value in ("us", "ap", "eu", "us")))
+    assert len(await lines(cast, "trait.set")) == 5
+    assert set((await facts_of(cast)).traits) == {"region"}

@@ -1,0 +1,159 @@
+"""A tenant's billing for operators: what is known, why, since when; drift, comparisons and everybody's invoices."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from shared.audit import audit_log
+from shared.backoffice import tenant_billing
+from shared.billing import customers, provider_registry, tasks
+from shared.billing.models import PLATFORM
+from shared.billing.provider import CustomerState
+from shared.billing.sync import customer_sync
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.tenancy import entry
+from tests.backoffice.test_adjustments import paid
+from tests.billing.test_apply_state import subscribed
+from tests.conftest import Cast, own_database
+from tests.support.billing import scripted_provider
+
+REASON = "Ticket 4471, are they paid"
+
+
+@pytest.fixture
+async def stripe() -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    return one
+
+
+@pytest.fixture
+async def alone(schema: str) -> AsyncIterator[None]:
+    """Where the lists hold nobody else's."""
+    async with own_database(schema, "billingdesk"):
+        yield
+
+
+async def pays(tenant: str, stripe: scripted_provider.FakeProvider, *numbers: str) -> str:
+    customer = await customers.ensure(tenant)
+    stripe.state[customer] = CustomerState(
+        customer,
+        method="Visa ending in 4242",
+        currency="usd",
+        subscriptions=(replace(subscribed(), id=f"sub_{customer[4:]}"),),
+        invoices=tuple(paid(number) for number in numbers),
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, tenant, cause="return")
+    return customer
+
+
+async def test_the_mapping_what_is_known_and_what_follows(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await pays(cast.acme, stripe, f"in_{new_id('x')[-8:]}")
+    async with cast.sam.octx() as octx:
+        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    assert [one.id for one in known.customers] == [customer]
+    assert customer in known.synced_at
+    assert known.snapshot is not None
+    assert (known.snapshot.method, known.schedule["status"], known.schedule["word"]) == (
+        "Visa ending in 4242",
+        "active",
+        "active",
+    )
+    assert [(one.status, one.customer_id) for one in known.subscriptions] == [("active", customer)]
+    assert [one.total for one in known.invoices] == [20_000]
+    (event,) = known.events
+    assert (event.cause, event.recalculated, event.next["status"]) == ("return", True, "active")
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
+    assert (REASON, "Sam") in [(one.reason, one.actor_name) for one in looks]
+
+
+async def test_the_mapping_leads_to_the_providers_own_page(
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await pays(cast.acme, stripe)
+    async with cast.olga.octx() as octx:
+        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    assert known.provider_urls == {
+        customer: tenant_billing.sandbox_controls_url()
+    }  # of the stand-in, while it stands for the provider
+    monkeypatch.setattr(tenant_billing, "sandbox_controls_url", lambda: "")
+    async with cast.olga.octx() as octx:
+        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    assert known.provider_urls == {customer: f"https://dashboard.stripe.com/test/customers/{customer}"}
+
+
+async def test_without_a_reason_or_a_tenant_nobody_looks(cast: Cast) -> None:
+    for reason in ("", " ", "x" * 301):
+        with pytest.raises(Invalid):
+            async with cast.olga.octx() as octx:
+                await tenant_billing.get_billing_details(octx, cast.acme, reason)
+        with pytest.raises(Invalid):
+            async with cast.olga.octx() as octx:
+                await tenant_billing.list_invoices(octx, reason)
+    with pytest.raises(NotFound):
+        async with cast.olga.octx() as octx:
+            await tenant_billing.get_billing_details(octx, "ten_nobody", REASON)
+
+
+async def test_what_no_webhook_said_is_found_repaired_and_told(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await pays(cast.acme, stripe)
+    was = stripe.state[customer]
+    stripe.state[customer] = replace(was, subscriptions=(replace(was.subscriptions[0], status="unpaid"),))
+    async with cast.olga.octx() as octx:
+        run_id = await tenant_billing.request_reconcile(octx, cast.acme, REASON)
+    async with entry.enter_job(cast.acme, tenant_billing.RECONCILE_TASK, "req_test") as ctx:
+        await tasks.TASKS[tenant_billing.RECONCILE_TASK](ctx, customer_id=customer, run_id=run_id)
+    async with cast.olga.octx() as octx:
+        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        runs = await tenant_billing.list_reconcile_runs(octx, 100)
+        listed = await tenant_billing.list_drift(octx, limit=100)
+    (drift,) = known.drift
+    assert (drift.repaired, drift.run_id) == (True, run_id)
+    assert {"what": f"sub_{customer[4:]}.status", "ours": "active", "theirs": "unpaid"} in drift.differences
+    assert known.schedule["status"] == "read_only"
+    run = next(one for one in runs if one.id == run_id)
+    assert (run.checked, run.drifted, run.failed, run.by_name) == (1, 1, 0, "Olga")
+    assert run.finished_at is not None
+    assert (drift.id, "Acme") in [(one.drift.id, one.tenant_name) for one in listed.rows]
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        asked = (
+            await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.reconcile_asked"))
+        ).events
+    assert [(one.reason, one.object_id) for one in asked] == [(REASON, customer)]
+
+
+async def test_support_compares_nothing_and_nobody_what_is_not_there(cast: Cast) -> None:
+    with pytest.raises(Refused):
+        async with cast.sam.octx() as octx:
+            await tenant_billing.request_reconcile(octx, cast.acme, REASON)
+    with pytest.raises(Conflict, match="no customer"):
+        async with cast.olga.octx() as octx:
+            await tenant_billing.request_reconcile(octx, cast.acme, REASON)
+
+
+async def test_invoices_of_all_with_their_tenant(
+    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await pays(cast.acme, stripe, "in_aaa1", "in_aaa2", "in_aaa3")
+    await pays(cast.globex, stripe, "in_bbb1")
+    async with entry.enter_platform("Olga") as octx:
+        page = await tenant_billing.list_invoices(octx, REASON, limit=3)
+        rest = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.after)
+        assert rest.after == ""
+        found = {(one.invoice.id, one.tenant_name) for one in (*page.rows, *rest.rows)}
+        assert found == {("in_aaa1", "Acme"), ("in_aaa2", "Acme"), ("in_aaa3", "Acme"), ("in_bbb1", "Globex")}
+        for query in ("globex", "in_bbb1", "a-bbb1", cast.globex):
+            rows = (await tenant_billing.list_invoices(octx, REASON, query=query)).rows
+            assert [one.invoice.id for one in rows] == ["in_bbb1"], query
+        assert (await tenant_billing.list_invoices(octx, REASON, "open")).rows == []
+        for wrong in ({"status": "lost"}, {"query": "x" * 201}, {"after": "yesterday"}):
+            with pytest.raises(Invalid):
+                await tenant_billing.list_invoices(octx, REASON, **wrong)

@@ -1,0 +1,376 @@
+"""Tenants as operators see them: found by an address of somebody in them, looked into with a reason, suspended."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from shared.access.roles import OPERATOR_ROLES
+from shared.audit import audit_log
+from shared.backoffice import tenant_directory
+from shared.core import db
+from shared.core.context import OperatorCtx
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.identity.models import User
+from shared.tenancy import audit_reader, entry, members, provisioning, roles
+from shared.tenancy.models import Tenant, TenantState
+from tests.conftest import Cast, Operating
+from tests.support import factories
+
+REASON = "ticket 7: cannot sign in"
+
+
+async def names(octx: OperatorCtx, query: str, **options: Any) -> list[str]:
+    return [row.name for row in (await tenant_directory.search_tenants(octx, query, **options)).rows]
+
+
+async def several(word: str) -> list[str]:
+    """Five tenants whose names hold the word, in different states; also where lower case is a matter of opinion."""
+    founder = await factories.create_account("Fay")
+    made = [
+        await factories.create_tenant(founder, f"{name} {word}")
+        for name in ("İstanbul", "istanbul", "Zed", "ada", "Ärzte")
+    ]
+    async with db.transaction(tenant_id=made[2].id) as session:
+        tenant = await session.get(Tenant, made[2].id)
+        assert tenant is not None
+        tenant.state = TenantState.PENDING_VERIFICATION
+    return [one.id for one in made]
+
+
+# ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_found_by_name_address_id_and_by_the_whole_address_of_anybody_in_it(cast: Cast) -> None:
+    async with cast.sam.octx() as octx:
+        for query in (cast.acme, cast.ann.slug, f"  {cast.max.email.upper()} "):
+            rows = (await tenant_directory.search_tenants(octx, query)).rows
+            assert [row.id for row in rows] == [cast.acme], query
+        (row,) = (await tenant_directory.search_tenants(octx, cast.max.email)).rows
+        assert row.matched_member == f"Max <{cast.max.email}>"
+        assert (row.owner, row.members, row.pending_invitations) == ("Ann", 3, 0)
+        assert await names(octx, f"{cast.carl.email}") == []
+        assert await names(octx, "%") == []
+
+
+async def test_no_part_of_an_address_and_no_name_finds_a_person(cast: Cast) -> None:
+    email = cast.max.email
+    async with cast.sam.octx() as octx:
+        for part in ("@", email[1:], email[:-1], email.partition("@")[0], "@max.test", f"{email} {email}"):
+            assert cast.acme not in [
+                row.id for row in (await tenant_directory.search_tenants(octx, part)).rows
+            ], part
+        rows = (await tenant_directory.search_tenants(octx, "", limit=100)).rows
+        told = "".join(
+            str(row) for row in [*rows, *(await tenant_directory.search_tenants(octx, cast.acme)).rows]
+        )
+        told += str(await tenant_directory.get_tenant(octx, cast.acme))
+    assert not [one for one in (cast.ann, cast.adam, cast.max, cast.gil) if one.email in told]
+
+
+async def test_an_address_that_finds_somebody_stands_in_the_operators_trail(cast: Cast) -> None:
+    """Each once, whatever was searched a moment before; what finds nobody tells nothing."""
+    for asked in (cast.max.email, cast.max.email.upper(), cast.gil.email, cast.carl.email, "acme"):
+        async with cast.sam.octx() as octx:
+            await tenant_directory.search_tenants(octx, asked)
+            own = octx.actor_id
+    async with cast.olga.octx() as octx:
+        events = await tenant_directory.list_operator_events(octx, limit=100)
+    asked_for = {cast.max.email, cast.gil.email, cast.carl.email}
+    kept = [one for one in events if one.details.get("query") in asked_for and one.actor_id == own]
+    assert [(one.action, one.details["query"]) for one in kept] == [
+        ("tenants.read_across", cast.gil.email),
+        ("tenants.read_across", cast.max.email),
+    ]
+
+
+async def test_a_former_member_finds_it_too(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
+        await members.remove(ctx, row.id)
+    async with cast.sam.octx() as octx:
+        (found,) = (await tenant_directory.search_tenants(octx, cast.max.email)).rows
+    assert (found.id, found.members) == (cast.acme, 2)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", ["name", "created_at", "members"])
+async def test_pages_put_together_are_the_whole_list_in_order(
+    cast: Cast, sort: str, descending: bool
+) -> None:
+    word = new_id("x")[-8:]
+    made = await several(word)
+    async with cast.sam.octx() as octx:
+        whole = await tenant_directory.search_tenants(octx, word, sort=sort, descending=descending)
+        pieces, after = [], ""
+        for _ in range(len(made)):
+            page = await tenant_directory.search_tenants(
+                octx, word, sort=sort, descending=descending, after=after, limit=2
+            )
+            pieces += [row.id for row in page.rows]
+            after = page.after
+            if not after:
+                break
+    assert {row.id for row in whole.rows} == set(made)
+    assert pieces == [row.id for row in whole.rows]
+
+
+async def test_the_list_is_narrowed_to_a_state(cast: Cast) -> None:
+    word = new_id("x")[-8:]
+    await several(word)
+    async with cast.sam.octx() as octx:
+        assert await names(octx, word, state="pending_verification") == [f"Zed {word}"]
+        assert len(await names(octx, word, state="active")) == 4
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"query": "x" * 201},
+        {"query": "\x00"},
+        {"state": "king"},
+        {"sort": "password"},
+        {"after": "ten_unknown"},
+    ],
+)
+async def test_a_list_that_cannot_be_meant_is_refused(cast: Cast, asked: dict[str, str]) -> None:
+    async with cast.sam.octx() as octx:
+        with pytest.raises(Invalid):
+            await tenant_directory.search_tenants(octx, **asked)  # type: ignore[arg-type]
+
+
+async def test_reading_the_list_stands_in_the_operators_trail_once(cast: Cast) -> None:
+    for _ in range(3):
+        async with cast.sam.octx() as octx:
+            await tenant_directory.search_tenants(octx, "acme")
+    async with cast.olga.octx() as octx:
+        events = [
+            one
+            for one in await tenant_directory.list_operator_events(octx, limit=100)
+            if one.actor_name == "Sam"
+        ]
+        found = [one for one in events if one.reason == tenant_directory.LIST_REASON]
+    async with cast.sam.octx() as octx:
+        assert len([one for one in found if one.actor_id == octx.actor_id]) == 1
+
+
+# ── looking into one ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_members_and_trail_are_shown_for_a_reason_that_the_tenant_reads(cast: Cast) -> None:
+    for look in (tenant_directory.list_members, tenant_directory.list_events):
+        with pytest.raises(Invalid, match="reason"):
+            async with cast.sam.octx() as octx:
+                await look(octx, cast.acme, " ")
+    async with cast.sam.octx() as octx:
+        page = await tenant_directory.list_members(octx, cast.acme, REASON)
+        events = await tenant_directory.list_events(octx, cast.acme, REASON)
+    assert [row.name for row in page.rows] == ["Adam", "Ann", "Max"]
+    assert {event.tenant_id for event in events.events} == {cast.acme}
+    async with cast.ann.ctx() as ctx:
+        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+    assert (event.action, event.actor_type, event.actor_name, event.reason) == (
+        "operator.looked",
+        "operator",
+        "Sam",
+        REASON,
+    )
+
+
+async def test_members_are_shown_page_by_page_former_ones_last(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        (row,) = (await members.list_members(ctx, query=cast.adam.email)).rows
+        await members.remove(ctx, row.id)
+    shown, after = [], ""
+    async with cast.sam.octx() as octx:
+        for _ in range(3):
+            page = await tenant_directory.list_members(octx, cast.acme, REASON, after=after, limit=1)
+            shown += [(one.name, one.state.value) for one in page.rows]
+            after = page.after
+        assert after == ""
+    assert shown == [("Ann", "active"), ("Max", "active"), ("Adam", "removed")]
+
+
+async def test_a_tenant_that_does_not_exist(cast: Cast) -> None:
+    async with cast.sam.octx() as octx:
+        with pytest.raises(NotFound):
+            await tenant_directory.get_tenant(octx, "ten_unknown")
+    with pytest.raises(NotFound):
+        async with cast.sam.octx() as octx:
+            await tenant_directory.list_members(octx, "ten_unknown", REASON)
+
+
+# ── suspending and restoring ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_suspended_members_are_told_so_at_their_next_step_and_others_work_on(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid since May")
+        assert (await tenant_directory.get_tenant(octx, cast.acme)).state_reason == "Unpaid since May"
+    for person in (cast.ann, cast.max):
+        async with person.ctx() as ctx:
+            with pytest.raises(Refused, match="tenant_suspended"):
+                await members.list_members(ctx)
+    async with cast.gil.ctx() as ctx:
+        await members.list_members(ctx)
+    with pytest.raises(Refused, match="tenant_suspended"):
+        async with entry.enter_job(cast.acme, "any", "req_x"):
+            pytest.fail("got in")
+
+
+@pytest.mark.parametrize("before", [TenantState.ACTIVE, TenantState.PENDING_VERIFICATION])
+async def test_restored_means_as_before(cast: Cast, before: TenantState) -> None:
+    async with db.transaction(tenant_id=cast.acme) as session:
+        tenant = await session.get(Tenant, cast.acme)
+        ann = await session.get(User, cast.ann.user_id)
+        assert tenant is not None
+        assert ann is not None
+        tenant.state = before
+        if before is TenantState.PENDING_VERIFICATION:
+            ann.email_verified_at = None
+    for _ in range(2):  # the latest suspension counts
+        async with cast.olga.octx() as octx:
+            await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+        async with cast.olga.octx() as octx:
+            await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+    async with cast.olga.octx() as octx:
+        found = await tenant_directory.get_tenant(octx, cast.acme)
+        assert (found.state, found.state_reason) == (before, "")
+        page = await tenant_directory.list_events(octx, cast.acme, REASON, limit=5)
+    restored = next(one for one in page.events if one.action == "tenant.restored")
+    assert (restored.before, restored.after, restored.reason) == (
+        {"state": "suspended"},
+        {"state": before.value},
+        "Paid",
+    )
+
+
+async def test_only_what_can_be_suspended_and_restored(cast: Cast) -> None:
+    with pytest.raises(Conflict, match="not suspended"):
+        async with cast.olga.octx() as octx:
+            await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+    async with cast.olga.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+    with pytest.raises(Conflict, match="suspended already"):
+        async with cast.olga.octx() as octx:
+            await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+    for verb in (tenant_directory.suspend_tenant, tenant_directory.restore_tenant):
+        with pytest.raises(Invalid, match="reason"):
+            async with cast.olga.octx() as octx:
+                await verb(octx, cast.globex, "")
+
+
+async def test_what_waited_for_the_end_of_a_suspension_is_due_with_it(cast: Cast) -> None:
+    async def waiting(change: str = "") -> list[str]:
+        async with db.transaction() as session:
+            connection = await session.connection()
+            if change:
+                await connection.exec_driver_sql(change, (cast.acme,))
+            rows = await connection.exec_driver_sql(
+                "select task_name from procrastinate_jobs where lock = %s and scheduled_at > now()",
+                (cast.acme,),
+            )
+            return list(rows.scalars().all())
+
+    async with cast.olga.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+    assert await waiting(
+        "update procrastinate_jobs set scheduled_at = now() + interval '1 hour' where lock = %s"
+    )
+    async with cast.olga.octx() as octx:
+        await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+    assert await waiting() == []
+
+
+ACTS: dict[str, Callable[[OperatorCtx, str], Awaitable[Any]]] = {
+    "suspend": lambda octx, tenant: tenant_directory.suspend_tenant(octx, tenant, REASON),
+    "restore": lambda octx, tenant: tenant_directory.restore_tenant(octx, tenant, REASON),
+    "read everything": lambda octx, tenant: tenant_directory.list_all_events(
+        octx, REASON, audit_log.AuditFilter()
+    ),
+    "read the operators' trail": lambda octx, tenant: tenant_directory.list_operator_events(octx),
+    "prove the operators' trail": lambda octx, tenant: tenant_directory.verify_operator_log(octx),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_support_looks_and_does_not_suspend(cast: Cast, act: str) -> None:
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.sam.octx() as octx:
+            await ACTS[act](octx, cast.acme)
+
+
+@pytest.mark.parametrize("role", OPERATOR_ROLES)
+async def test_who_suspends(role: str, cast: Cast) -> None:
+    somebody = Operating(await factories.create_operator("Otto", role))
+    if role == "support":
+        with pytest.raises(Refused):
+            async with somebody.octx() as octx:
+                await tenant_directory.suspend_tenant(octx, cast.acme, REASON)
+        return
+    async with somebody.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, REASON)
+
+
+# ── the rest of the overview ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_overview_counts_states_and_names_who_stands_still(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        found = await tenant_directory.get_overview(octx)
+        assert found.tenants_by_state[TenantState.ACTIVE] >= 2
+        steps = {one.key: one for one in await tenant_directory.list_provisioning_steps(octx, cast.acme)}
+    assert list(steps) == [step.key for step in provisioning.STEPS]
+    assert (steps["roles"].state, steps["settings"].state) == ("done", "waiting")
+    assert steps["settings"].title == "Settings and data key"
+
+
+async def test_setting_up_is_run_again_for_a_reason_until_it_is_done(cast: Cast) -> None:
+    async with cast.sam.octx() as octx:
+        await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
+        event = (await tenant_directory.list_events(octx, cast.acme, REASON, limit=1)).events[0]
+    assert (event.action, event.reason) == ("provisioning.resumed", REASON)
+    async with cast.olga.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+    with pytest.raises(Conflict, match="jobs do not run"):
+        async with cast.sam.octx() as octx:
+            await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
+
+
+async def test_attempts_at_other_tenants_are_counted_for_operators(cast: Cast) -> None:
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            async with cast.gil.ctx(cast.ann.slug):
+                pytest.fail("got in")
+    async with cast.sam.octx() as octx:
+        found = await tenant_directory.get_security_overview(octx)
+    mine = [one for one in found.events if one.actor_id == cast.gil.user_id]
+    assert [(one.kind, one.subject, one.count) for one in mine] == [
+        ("cross_tenant_attempt", cast.ann.slug[:60], 3)
+    ]
+    assert found.counts["cross_tenant_attempt"] >= 3
+
+
+async def test_the_queue_is_listed_by_status_with_the_names_of_tenants(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        found = await tenant_directory.list_jobs(octx, "waiting", limit=100)
+        assert {job.status for job in found.page.jobs} == {"waiting"}
+        assert found.tenant_names[cast.acme] == "Acme"
+        with pytest.raises(Invalid, match="no such status"):
+            await tenant_directory.list_jobs(octx, "lost")
+        one = await tenant_directory.list_jobs(octx, limit=1)
+        two = await tenant_directory.list_jobs(octx, limit=1, after=one.page.next_cursor)
+        assert two.page.jobs[0].id < one.page.jobs[0].id
+        with pytest.raises(Invalid):
+            await tenant_directory.list_jobs(octx, after=10**30)
+
+
+async def test_a_role_of_the_tenants_own_is_named(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        role = await roles.create(ctx, "Recruiter", "", set())
+        (max_,) = (await members.list_members(ctx, query="max")).rows
+        await members.set_role(ctx, max_.id, role.key)
+    async with cast.olga.octx() as octx:
+        found = await tenant_directory.list_members(octx, cast.acme, "Ticket 4471")
+    assert {one.name: one.role for one in found.rows} == {"Ann": "Owner", "Adam": "Admin", "Max": "Recruiter"}

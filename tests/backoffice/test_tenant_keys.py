@@ -1,0 +1,134 @@
+"""A new master key takes over every data key: old data opens, the old master key can go, nothing else changes."""
+
+import base64
+import os
+from collections.abc import AsyncIterator
+
+import pyotp
+import pytest
+from sqlalchemy import text
+
+from shared.audit import audit_log
+from shared.backoffice import tenant_keys
+from shared.cli import keys as command
+from shared.core import crypto, db
+from shared.core.config import ConfigurationError, settings
+from shared.core.errors import Invalid, Refused
+from shared.identity import mfa
+from shared.identity.realms import OPERATOR, USER
+from shared.tenancy import invitations, provisioning
+from shared.tenancy.models import TenantKey
+from tests.conftest import ROOT, Cast, Operating
+from tests.support import factories
+
+NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
+
+
+def given(*master_keys: str) -> None:
+    os.environ["BULKHEAD_MASTER_KEYS"] = ",".join(master_keys)
+    settings.cache_clear()
+
+
+@pytest.fixture
+async def older(cast: Cast) -> AsyncIterator[str]:
+    """The master keys before number 7 came, and two tenants with data keys. Afterwards all is under them again."""
+    before = os.environ.get("BULKHEAD_MASTER_KEYS")
+    known = ",".join(
+        f"{number}:{base64.b64encode(key).decode()}" for number, key in settings().load_master_keys().items()
+    )
+    for person in (cast.ann, cast.gil):
+        async with person.ctx() as ctx:
+            assert await provisioning.run_next_step(ctx) == "settings"
+    yield known
+    given(known, NEW)
+    await command.rotate_keys()
+    os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
+    settings.cache_clear()
+
+
+async def dek(tenant_id: str) -> tuple[int, bytes]:
+    async with db.transaction(tenant_id=tenant_id) as session:
+        row = await session.get_one(TenantKey, (tenant_id, "dek"))
+    return row.kek_id, crypto.unwrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
+
+
+async def platform_keys() -> dict[str, int]:
+    async with db.transaction("owner") as session:
+        connection = await session.connection()
+        rows = await connection.execute(text("select id, kek_id from platform_key"))
+        return {row[0]: row[1] for row in rows}
+
+
+async def test_every_key_is_wrapped_anew_and_stays_the_key_it_was(cast: Cast, older: str) -> None:
+    before = {tenant: (await dek(tenant))[1] for tenant in (cast.acme, cast.globex)}
+    sealed = crypto.seal(before[cast.acme], b"secret", cast.acme, "t.c", "row")
+    given(NEW, older)
+    said = await command.rotate_keys()
+    assert "all are under key 7 now" in said
+    assert f"needs {older.partition(':')[0]} for 7 more days, for links in mails" in said
+    given(NEW)  # the old one is gone for good
+    for tenant, key in before.items():
+        assert await dek(tenant) == (7, key)
+    assert crypto.open_sealed((await dek(cast.acme))[1], sealed, cast.acme, "t.c", "row") == b"secret"
+
+
+async def test_a_link_from_before_works_until_it_expires_and_the_old_key_stays_that_long(
+    cast: Cast, older: str
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        link = invitations.build_link(await invitations.invite(ctx, f"zoe.{cast.acme}@acme.test", "member"))
+    given(NEW, older)
+    await command.rotate_keys()
+    assert (await invitations.get_offer(link.partition("token=")[2])).tenant_name == "Acme"
+    assert f"{invitations.LIFETIME.days} days" in (ROOT / "docs" / "settings.md").read_text()
+
+
+async def test_second_factors_still_open(cast: Cast, older: str) -> None:
+    seed = pyotp.random_base32()
+    async with db.transaction() as session:
+        await mfa.install_seed(session, USER, cast.ann.user_id, seed)
+    async with db.transaction("operator") as session:
+        assert await mfa.enrol(session, OPERATOR, await operator_id(cast))
+    given(NEW, older)
+    await command.rotate_keys()
+    given(NEW)
+    assert set((await platform_keys()).values()) == {7}
+    async with db.transaction() as session:
+        assert await mfa.read_seed(session, USER, cast.ann.user_id) == seed
+
+
+async def operator_id(cast: Cast) -> str:
+    async with cast.sam.octx() as octx:
+        return octx.actor_id
+
+
+async def test_twice_is_once_and_stands_in_the_operators_trail(cast: Cast, older: str) -> None:
+    given(NEW, older)
+    async with cast.olga.octx() as octx:
+        done = await tenant_keys.rotate_tenant_keys(octx, "yearly")
+    assert done >= 2
+    async with cast.olga.octx() as octx:
+        assert await tenant_keys.rotate_tenant_keys(octx, "yearly") == 0
+        events = await audit_log.list_operator_events(octx)
+    (event,) = [one for one in events if one.action == "keys.rotated" and one.reason == "yearly"]
+    assert event.details == {"keys": done, "to": 7}
+
+
+async def test_a_key_that_was_dropped_too_early_is_named_and_nothing_is_half_done(
+    cast: Cast, older: str
+) -> None:
+    given(NEW)
+    with pytest.raises(ConfigurationError, match="lacks key"):
+        await command.rotate_keys()
+    given(older)
+    assert (await dek(cast.acme))[0] != 7
+
+
+async def test_only_owners_of_the_platform_and_with_a_reason(cast: Cast) -> None:
+    for somebody in (cast.sam, Operating(await factories.create_operator("Eve", "engineer"))):
+        with pytest.raises(Refused, match="missing_permission"):
+            async with somebody.octx() as octx:
+                await tenant_keys.rotate_tenant_keys(octx, "why not")
+    with pytest.raises(Invalid, match="reason"):
+        async with cast.olga.octx() as octx:
+            await tenant_keys.rotate_tenant_keys(octx, "")

@@ -1,0 +1,325 @@
+"""What operators see of webhooks and do with them: pages, effects, reasons, once more from the start."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from shared.audit import audit_log
+from shared.backoffice import webhook_inbox
+from shared.backoffice.webhook_inbox_repository import WebhookFilter
+from shared.billing import customers, provider_registry
+from shared.billing.inbound_webhooks import processing
+from shared.billing.models import PLATFORM, InboundWebhook
+from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
+from shared.core import db
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.tenancy import entry
+from tests.billing.test_apply_state import subscribed
+from tests.conftest import Cast, own_database
+from tests.support.billing import events, scripted_provider
+
+REASON = "Ticket 4471, paid and still read-only"
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[scripted_provider.FakeProvider]:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    yield one
+    async with db.transaction() as session:  # the next test's provider does not know these customers
+        connection = await session.connection()
+        await connection.execute(text("update billing_inbox set status = 'ignored' where status <> 'done'"))
+
+
+@pytest.fixture
+async def alone(schema: str) -> AsyncIterator[None]:
+    """Where it is counted what there is."""
+    async with own_database(schema, "webhooks"):
+        yield
+
+
+async def customer_of(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    return customer
+
+
+async def set_rows(customer: str, **values: Any) -> None:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        said = ", ".join(f"{name} = :{name}" for name in values)
+        await connection.execute(
+            text(f"update billing_inbox set {said} where customer_id = :customer"),
+            values | {"customer": customer},
+        )
+
+
+async def store(payload: bytes, customer: str = "", kind: str = "ping") -> str:
+    row = InboundWebhook(
+        account_id=PLATFORM, event_id=new_id("evt"), type=kind, livemode=False, created_at=now(),
+        customer_id=customer, payload=payload,
+    )  # fmt: skip
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(InboundWebhook.__table__.insert().values(row.model_dump()))  # type: ignore[attr-defined]
+    return row.event_id
+
+
+async def listed(cast: Cast, **wanted: str) -> list[Any]:
+    async with cast.olga.octx() as octx:
+        return list((await webhook_inbox.list_webhooks(octx, WebhookFilter(**wanted))).rows)
+
+
+async def operator_lines(cast: Cast, action: str) -> list[Any]:
+    async with cast.olga.octx() as octx:
+        return [one for one in await audit_log.list_operator_events(octx) if one.action == action]
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_row_names_its_tenant_and_how_it_stands(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customer_of(cast, stripe)
+    (event,) = await events.store_webhooks(customer)
+    (row,) = await listed(cast, customer=customer)
+    assert (row.event_id, row.status, row.tenant_id, row.tenant) == (event, "pending", cast.acme, "Acme")
+    await processing.drain()
+    (row,) = await listed(cast, customer=customer)
+    assert (row.status, row.attempts, row.error) == ("done", 1, "")
+    assert row.done_at >= row.received_at
+
+
+async def test_it_is_narrowed_and_turned_page_by_page(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customer_of(cast, stripe)
+    ids = set(await events.store_webhooks(customer, 5))
+    async with cast.olga.octx() as octx:
+        seen: list[str] = []
+        after = ""
+        while True:
+            page = await webhook_inbox.list_webhooks(
+                octx, WebhookFilter(customer_id=customer), after=after, limit=2
+            )
+            seen += [row.event_id for row in page.rows]
+            after = page.after
+            if not after:
+                break
+    assert (set(seen), len(seen)) == (ids, 5)
+    assert len(await listed(cast, customer=customer, type="customer.")) == 5
+    assert await listed(cast, customer=customer, type="invoice.") == []
+    assert await listed(cast, customer=customer, status="dead") == []
+    assert len(await listed(cast, event=seen[0])) == 1
+    for wrong in (
+        WebhookFilter(status="lost"),
+        WebhookFilter(type="x" * 300),
+        WebhookFilter(customer_id="\0"),
+    ):
+        with pytest.raises(Invalid):
+            async with cast.olga.octx() as octx:
+                await webhook_inbox.list_webhooks(octx, wrong)
+    with pytest.raises(Invalid):
+        async with cast.olga.octx() as octx:
+            await webhook_inbox.list_webhooks(octx, after="yesterday")
+
+
+async def test_inside_stands_what_it_carried_and_what_it_changed(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customer_of(cast, stripe)
+    event = await store(b'{"id": "x", "client_secret": "pi_1_secret_2", "n": [{"secret": "y"}]}', customer)
+    await processing.drain()
+    async with cast.olga.octx() as octx:
+        inside = await webhook_inbox.read_content(octx, PLATFORM, event, REASON)
+    assert '"id": "x"' in inside.payload
+    assert "pi_1_secret_2" not in inside.payload
+    assert '"secret": "y"' not in inside.payload
+    (effect,) = inside.effects
+    assert (effect.cause, effect.event_ids, effect.recalculated) == ("webhook", [event], True)
+    assert (effect.previous["status"], effect.next["status"]) == ("", "active")
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
+    assert REASON in [one.reason for one in looks]
+
+
+async def test_of_nobodys_the_operators_trail_says_who_looked(cast: Cast) -> None:
+    event = await store(b"\xff no json")
+    async with cast.olga.octx() as octx:
+        inside = await webhook_inbox.read_content(octx, PLATFORM, event, f"{REASON} {event}")
+    assert "no json" in inside.payload
+    assert inside.effects == ()
+    assert f"{REASON} {event}" in [one.reason for one in await operator_lines(cast, "tenants.read_across")]
+
+
+async def test_without_a_reason_nobody_looks_inside(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    mine, nobodys = await store(b"{}", await customer_of(cast, stripe)), await store(b"{}")
+    for event in (mine, nobodys):
+        with pytest.raises(Invalid):
+            async with cast.olga.octx() as octx:
+                await webhook_inbox.read_content(octx, PLATFORM, event, "  ")
+    with pytest.raises(NotFound):
+        async with cast.olga.octx() as octx:
+            await webhook_inbox.read_content(octx, PLATFORM, "evt_none", REASON)
+
+
+# ── once more ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_is_dead_is_replayed_and_done_once(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customer_of(cast, stripe)
+    (event,) = await events.store_webhooks(customer)
+    stripe.failure = ValueError("poison")
+    for _ in range(processing.MAX_ATTEMPTS):
+        await events.make_webhooks_due(customer)
+        await processing.drain()
+    (row,) = await listed(cast, customer=customer)
+    assert (row.status, row.attempts) == ("dead", processing.MAX_ATTEMPTS)
+    assert "ValueError" in row.error
+    stripe.failure, looked = None, stripe.fetch_count
+    async with cast.olga.octx() as octx:
+        await webhook_inbox.replay(octx, PLATFORM, event, REASON)
+    with pytest.raises(Conflict):
+        async with cast.olga.octx() as octx:
+            await webhook_inbox.replay(octx, PLATFORM, event, REASON)
+    await processing.drain()
+    await processing.drain()
+    (row,) = await listed(cast, customer=customer)
+    assert (row.status, row.error, stripe.fetch_count - looked) == ("done", "", 1)
+    line = next(one for one in await operator_lines(cast, "webhook.replayed") if one.object_id == event)
+    assert (line.reason, line.details["was"]) == (REASON, "dead")
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+async def test_without_a_reason_nothing_is_replayed(
+    cast: Cast, stripe: scripted_provider.FakeProvider, reason: str
+) -> None:
+    customer = await customer_of(cast, stripe)
+    (event,) = await events.store_webhooks(customer)
+    await set_rows(customer, status="dead")
+    for call in (
+        lambda octx: webhook_inbox.replay(octx, PLATFORM, event, reason),
+        lambda octx: webhook_inbox.replay_dead(octx, reason),
+    ):
+        with pytest.raises(Invalid):
+            async with cast.olga.octx() as octx:
+                await call(octx)
+    assert await events.count_by_status(customer) == {"dead": 1}
+
+
+async def test_support_looks_and_does_not_replay(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+    customer = await customer_of(cast, stripe)
+    (event,) = await events.store_webhooks(customer)
+    await set_rows(customer, status="dead")
+    async with cast.sam.octx() as octx:
+        assert (await webhook_inbox.get_webhook(octx, PLATFORM, event)).status == "dead"
+    for call in (
+        lambda octx: webhook_inbox.replay(octx, PLATFORM, event, REASON),
+        lambda octx: webhook_inbox.replay_dead(octx, REASON),
+    ):
+        with pytest.raises(Refused):
+            async with cast.sam.octx() as octx:
+                await call(octx)
+    assert await events.count_by_status(customer) == {"dead": 1}
+
+
+async def test_of_what_concerns_nobody_nothing_can_follow(cast: Cast) -> None:
+    event = await store(b"{}")
+    with pytest.raises(Conflict, match="about no customer"):
+        async with cast.olga.octx() as octx:
+            await webhook_inbox.replay(octx, PLATFORM, event, REASON)
+
+
+async def test_all_of_the_dead_or_of_one_type(
+    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customer_of(cast, stripe)
+    await events.store_webhooks(customer, 2)
+    other = await store(b"{}", customer, "invoice.paid")
+    await set_rows(customer, status="dead", attempts=8, error="ValueError")
+    async with entry.enter_platform("Olga") as octx:
+        assert await webhook_inbox.replay_dead(octx, REASON, type="invoice.paid") == 1
+    async with entry.enter_platform("Olga") as octx:
+        left = await webhook_inbox.list_webhooks(octx, WebhookFilter(status="pending"))
+        assert [row.event_id for row in left.rows] == [other]
+        assert await webhook_inbox.replay_dead(octx, REASON) == 2
+    with pytest.raises(Conflict):
+        async with entry.enter_platform("Olga") as octx:
+            await webhook_inbox.replay_dead(octx, REASON)
+    await processing.drain()
+    assert await events.count_by_status(customer) == {"done": 3}
+
+
+# ── how the inbox stands ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_pulse_counts_what_waits_failed_and_took_long(
+    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    async with entry.enter_platform("Olga") as octx:
+        still = await webhook_inbox.get_inbox_status(octx)
+    assert (still.backlog, still.oldest_s, still.p95_s, still.failing_types) == (0, 0.0, None, [])
+    customer = await customer_of(cast, stripe)
+    await events.store_webhooks(customer, 3)
+    await processing.drain()
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text("update billing_inbox set done_at = received_at + interval '4 seconds'")
+        )
+    (dead,) = await events.store_webhooks(customer)
+    await set_rows(customer, status="done")
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text(
+                "update billing_inbox set status = 'dead', done_at = null, error = 'x' where event_id = :id"
+            ),
+            {"id": dead},
+        )
+    stripe.failure = ProviderDown("no answer")
+    await events.store_webhooks(customer, 2)
+    await processing.drain()
+    async with entry.enter_platform("Olga") as octx:
+        known, troubles = (
+            await webhook_inbox.get_inbox_status(octx),
+            await webhook_inbox.list_account_problems(octx),
+        )
+    assert (known.counts["dead"], known.counts["done"], known.backlog) == (1, 3, 2)
+    assert known.oldest_s > 0
+    assert known.p95_s == pytest.approx(4, abs=0.01)
+    assert known.failing_types == [("customer.subscription.updated", 1, 2)]
+    (account,) = known.accounts
+    assert (account.id, account.waiting, account.dead, account.paused_at) == (PLATFORM, 2, 1, None)
+    assert account.unreachable_since is not None
+    assert [(one.account_name, one.is_paused) for one in troubles] == [("Bulkhead", False)]
+    stripe.failure = None
+    await events.make_webhooks_due(customer)
+    await processing.drain()
+    async with entry.enter_platform("Olga") as octx:
+        assert await webhook_inbox.list_account_problems(octx) == []
+
+
+async def test_a_refused_key_is_a_trouble_until_somebody_sees_to_it(
+    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customer_of(cast, stripe)
+    stripe.failure = KeyRefused("no")
+    await events.store_webhooks(customer)
+    await processing.drain()
+    async with entry.enter_platform("Olga") as octx:
+        (trouble,) = await webhook_inbox.list_account_problems(octx)
+    assert trouble.is_paused
+    assert trouble.reason == processing.KEY_REFUSED_ERROR
+    assert now() - trouble.since < timedelta(minutes=1)

@@ -1,0 +1,18 @@
+"""The published table is what the code does; the rest of the course is proven against an oracle elsewhere."""
+
+import re
+from pathlib import Path
+
+from shared.billing.provider import STATUSES
+from shared.billing.sync.access_schedule import ACCESS_TABLE
+
+DOCS = Path(__file__).parents[2] / "docs" / "billing.md"
+
+
+def test_the_published_table_is_the_one_in_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", DOCS.read_text(), re.MULTILINE)
+    assert rows == [(status, row.description, row.access) for status, row in ACCESS_TABLE.items()]
+
+
+def test_every_status_of_the_provider_is_in_it() -> None:
+    assert set(ACCESS_TABLE) == set(STATUSES)

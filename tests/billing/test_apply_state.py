@@ -1,0 +1,168 @@
+"""A webhook asks for a look, and what follows from the look is written once, whatever came."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from shared.billing import customers, provider_registry
+from shared.billing.inbound_webhooks import processing
+from shared.billing.models import PLATFORM, BillingEvent, BillingInvoice, BillingSnapshot
+from shared.billing.provider import CustomerState, Invoice, ProviderDown, Subscription, SubscriptionItem
+from shared.billing.sync import customer_sync
+from shared.core import db, live_events
+from shared.core.db import now
+from shared.core.errors import NotFound
+from shared.core.ids import new_id
+from tests.conftest import Cast
+from tests.support.billing import events, scripted_provider
+
+START = now().replace(microsecond=0) - timedelta(days=3)
+
+
+@pytest.fixture
+async def stripe() -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    return one
+
+
+def subscribed(status: str = "active", **changed: object) -> Subscription:
+    line = SubscriptionItem(
+        "si_1", scripted_provider.PRO_FLAT, "price_x", 1, START, START + timedelta(days=30)
+    )
+    base = Subscription("sub_1", status, START, lines=(line,), pays=True, currency="usd")
+    return replace(base, **changed)  # type: ignore[arg-type]
+
+
+async def test_a_webhook_gives_what_was_bought(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
+    stripe.state[customer] = CustomerState(
+        customer, method="Visa ending in 4242", subscriptions=(subscribed(),)
+    )
+    await events.store_webhooks(customer, 3)
+    assert await processing.drain() == 1
+    async with cast.ann.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.billing_status) == ("pro", "active")
+    assert await events.count_by_status(customer) == {"done": 3}
+
+
+async def test_a_cancelled_one_gives_nothing_more(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
+    for status, access in (
+        ("active", "active"),
+        ("past_due", "grace"),
+        ("active", "active"),
+        ("canceled", "none"),
+    ):
+        stripe.state[customer] = CustomerState(
+            customer, subscriptions=(subscribed(status, failed_since=START),)
+        )
+        await events.store_webhooks(customer, 1)
+        await processing.drain()
+        async with cast.ann.ctx() as ctx:
+            assert ctx.rights.billing_status == access
+
+
+async def test_a_credit_and_another_card_are_told_and_seen_by_open_pages(
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id = await scripted_provider.get_tenant_id(cast.ann)
+    customer = await customers.ensure(tenant_id)
+    stripe.state[customer] = CustomerState(customer, method="Visa ending in 0341", currency="usd")
+    await events.store_webhooks(customer)
+    await processing.drain()
+    paged = list[tuple[str, str]]()
+
+    async def page(_: object, whose: str, topic: str) -> None:
+        paged.append((whose, topic))
+
+    monkeypatch.setattr(live_events, "refresh_pages", page)
+    stripe.state[customer] = CustomerState(
+        customer, method="Visa ending in 4242", balance=-2_500, currency="usd"
+    )
+    await events.store_webhooks(customer)
+    await processing.drain()
+    assert {(tenant_id, "billing"), ("*", "billing")} <= set(paged)
+    async with cast.ann.ctx() as ctx:
+        found = await ctx.session.exec(select(BillingEvent).order_by(col(BillingEvent.ticket).desc()))
+        told = found.first()
+    assert told is not None
+    assert (told.previous["balance"], told.next["balance"]) == ("", "−$25.00")
+    assert (told.previous["method"], told.next["method"]) == ("Visa ending in 0341", "Visa ending in 4242")
+
+
+async def test_who_is_down_costs_nothing_but_time(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    await events.store_webhooks(customer, 2)
+    stripe.failure = ProviderDown("no answer")
+    await processing.drain()
+    assert await events.count_by_status(customer) == {"pending": 2}
+    stripe.failure = None
+    await events.make_webhooks_due(customer)
+    await processing.drain()
+    assert await events.count_by_status(customer) == {"done": 2}
+
+
+async def test_what_nobody_knows_waits_for_who_does(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    tenant_id = await scripted_provider.get_tenant_id(cast.ann)
+    stripe.next_id = f"cus_{new_id('x')[-8:]}"
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    await events.store_webhooks(stripe.next_id, 1)
+    await processing.drain()
+    assert await events.count_by_status(stripe.next_id) == {"parked": 1}
+    await customers.ensure(tenant_id)
+    await processing.drain()
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.plan == "pro"
+
+
+async def test_sums_have_as_many_digits_as_there_are(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    """A thousand dollars are more than 2,147,483,647 of the smallest unit in some currencies."""
+    customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
+    bill = Invoice(
+        *("in_much", "A-1", "open", "idr", 9_000_000_000, 9_000_000_000, 0, 1, None, START, None, None),
+        *("", "", "sub_1"),
+    )
+    stripe.state[customer] = CustomerState(customer, balance=-3_000_000_000, currency="idr", invoices=(bill,))
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="return")
+    async with db.transaction(tenant_id=cast.acme) as session:
+        assert (await session.exec(select(BillingInvoice))).one().due == 9_000_000_000
+        assert (await session.exec(select(BillingSnapshot))).one().balance == -3_000_000_000
+
+
+async def test_what_another_organisation_has_is_not_written(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    """Nor does it count as a look at that customer."""
+    theirs = await customers.ensure(cast.globex)
+    await customers.ensure(cast.acme)
+    stripe.state[theirs] = CustomerState(theirs, method="Visa ending in 4242", balance=-500, currency="usd")
+    before = await _ticket(theirs)
+    with pytest.raises(NotFound):
+        await customer_sync.sync_customer(PLATFORM, theirs, cast.acme, cause="return")
+    assert await _ticket(theirs) == before
+    async with db.transaction(tenant_id=cast.acme) as session:
+        assert (await session.exec(select(BillingSnapshot))).all() == []
+    await customer_sync.sync_customer(PLATFORM, theirs, cast.globex, cause="return")
+    async with db.transaction(tenant_id=cast.globex) as session:
+        assert (await session.exec(select(BillingSnapshot))).one().method == "Visa ending in 4242"
+
+
+async def _ticket(customer: str) -> int | None:
+    async with db.transaction() as session:
+        found = await (await session.connection()).execute(
+            text("select ticket from customer_sync where customer_id = :customer"), {"customer": customer}
+        )
+        return found.scalar_one_or_none()

@@ -1,0 +1,162 @@
+"""Many requests, few statements: each answered once, truthfully, whatever happens to the others."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from shared.billing.inbound_webhooks import ingest
+from shared.billing.inbound_webhooks import ingest_repository as repository
+from shared.billing.inbound_webhooks.ingest import WebhookBatcher, WebhookNotStored
+from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook
+from shared.core import db
+from shared.core.db import RawConnection
+from shared.core.ids import new_id
+from tests.support import database
+
+PROMPTLY = 10  # seconds, on a busy machine
+
+
+def row(
+    event_id: str = "", *, account: str = "platform", payload: bytes = b"{}", status: str = "pending"
+) -> ReceivedWebhook:
+    event_id = event_id or new_id("evt")
+    at = repository.to_datetime(int(time.time()))
+    return ReceivedWebhook(account, event_id, "customer.updated", False, "", at, "cus_1", payload, status)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each statement carried."""
+    seen, store = list[int](), repository.insert_webhooks
+
+    async def counting(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
+        seen.append(len(rows))
+        return await store(connection, rows)
+
+    monkeypatch.setattr(repository, "insert_webhooks", counting)
+    return seen
+
+
+async def test_those_who_come_together_share_a_statement(statements: list[int]) -> None:
+    made = WebhookBatcher()
+    assert all(await asyncio.gather(*(made.add(row()) for _ in range(300))))
+    assert sum(statements) == 300
+    assert max(statements) == ingest.MAX_BATCH_ROWS
+    assert len(statements) <= 4
+    assert not made.pending
+    assert made.pending_bytes == 0
+
+
+async def test_a_statement_carries_no_more_than_so_many_bytes(
+    statements: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "MAX_BATCH_BYTES", 1_000)
+    made = WebhookBatcher()
+    assert all(await asyncio.gather(*(made.add(row(payload=b"x" * 400)) for _ in range(7))))
+    assert all(await asyncio.gather(made.add(row(payload=b"x" * 4_000)), made.add(row())))
+    assert statements[:4] == [2, 2, 2, 1]
+
+
+async def test_the_same_in_one_statement_is_new_once() -> None:
+    made, name = WebhookBatcher(), new_id("evt")
+    said = await asyncio.gather(*(made.add(row(name)) for _ in range(20)))
+    assert said == [True] + [False] * 19
+    assert await made.add(row(name)) is False
+
+
+async def test_two_statements_with_the_same_events_do_not_wait_for_each_other_for_ever(schema: str) -> None:
+    """Each has begun, and both wait for a third that gives way: whatever order they were handed in."""
+    names = sorted(new_id("evt") for _ in range(3))
+    rows = [row(name) for name in names]
+    third = await psycopg.AsyncConnection.connect(db.login_url("app"))
+    async with third, db.raw_connection() as one, db.raw_connection() as other:
+        await repository.insert_webhooks(third, [rows[1]])
+        first = asyncio.create_task(repository.insert_webhooks(one, rows))
+        await blocked(schema, 1)
+        second = asyncio.create_task(repository.insert_webhooks(other, rows[::-1]))
+        await blocked(schema, 2)
+        await third.rollback()
+        async with asyncio.timeout(PROMPTLY):
+            found = [await first, await second]
+    assert sorted(len(new) for new in found) == [0, 3]
+
+
+async def blocked(schema: str, number: int) -> None:
+    """Until so many wait for a lock."""
+    query = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'"
+    async with await psycopg.AsyncConnection.connect(database.admin_url(), autocommit=True) as eye:
+        while (await (await eye.execute(query, [schema])).fetchone()) != (number,):  # noqa: ASYNC110  as seen from outside
+            await asyncio.sleep(0.02)
+
+
+async def test_what_the_database_does_not_take_takes_nobody_with_it() -> None:
+    made = WebhookBatcher()
+    rows = [row(), row(account="pac_nobody"), row(), row(status="whatever"), row("evt_\0"), row()]
+    said = await asyncio.gather(*(made.add(one) for one in rows), return_exceptions=True)
+    assert [type(one) is WebhookNotStored or one for one in said] == [True] * 6
+    assert [said[place] for place in (0, 2, 5)] == [True] * 3
+    assert {type(said[place]) for place in (1, 3, 4)} == {WebhookNotStored}
+
+
+async def test_who_stops_waiting_breaks_nothing_for_the_others() -> None:
+    made, names = WebhookBatcher(), [new_id("evt") for _ in range(10)]
+    tasks = [asyncio.create_task(made.add(row(name))) for name in names]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    said = await asyncio.gather(*tasks, return_exceptions=True)
+    assert said[1::2] == [True] * 5
+    assert {type(one) for one in said[::2]} == {asyncio.CancelledError}
+    assert [await made.add(row(name)) for name in names] == [False] * 10, "and theirs were kept all the same"
+
+
+async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = repository.insert_webhooks
+
+    async def failing(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
+        raise psycopg.OperationalError("away")
+
+    monkeypatch.setattr(repository, "insert_webhooks", failing)
+    made, rows = WebhookBatcher(), [row() for _ in range(5)]
+    said = await asyncio.gather(*(made.add(one) for one in rows), return_exceptions=True)
+    assert {type(one) for one in said} == {WebhookNotStored}
+    monkeypatch.setattr(repository, "insert_webhooks", store)
+    assert all(await asyncio.gather(*(made.add(one) for one in rows)))
+
+
+async def test_too_much_at_once_is_refused_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "MAX_PENDING_BYTES", 1_000)
+    made = WebhookBatcher()
+    said = await asyncio.gather(
+        *(made.add(row(payload=b"x" * 400)) for _ in range(9)), return_exceptions=True
+    )
+    assert said[:3] == [True] * 3
+    assert {type(one) for one in said[3:]} == {WebhookNotStored}
+    assert await made.add(row())
+
+
+async def test_who_comes_just_when_the_last_statement_is_done_starts_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flusher that has looked for the last time counts no more, even if its task has not quite ended."""
+
+    @asynccontextmanager
+    async def at_once() -> AsyncIterator[None]:
+        yield  # as a connection that is given back without a wait
+
+    async def stored(_: None, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
+        return {(one.account_id, one.event_id) for one in rows}
+
+    monkeypatch.setattr(db, "raw_connection", at_once)
+    monkeypatch.setattr(repository, "insert_webhooks", stored)
+    monkeypatch.setattr(ingest, "MAX_FLUSHES", 1)
+    made = WebhookBatcher()
+    async with asyncio.timeout(PROMPTLY):
+        for _ in range(3):
+            assert await made.add(row())

@@ -1,0 +1,290 @@
+"""The inbox under worse conditions: floods, dead workers, poison, a customer whose tenant comes to be known."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlmodel import select
+
+from shared.billing import customers, provider_registry
+from shared.billing.inbound_webhooks import inbound_webhook_repository, processing
+from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
+from shared.billing.models import PLATFORM, BillingEvent
+from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
+from shared.core import db
+from shared.core.ids import new_id
+from tests.billing.test_apply_state import subscribed
+from tests.conftest import Cast
+from tests.support.billing import events, scripted_provider
+
+
+@pytest.fixture
+async def stripe(schema: str) -> scripted_provider.FakeProvider:
+    """The inbox of a test is its own."""
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    async with db.transaction("owner") as session:
+        await (await session.connection()).execute(text("truncate billing_inbox"))
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    return one
+
+
+@pytest.fixture
+def other_account() -> Iterator[str]:
+    account = new_id("pac")
+    yield account
+    provider_registry._providers.pop(account, None)
+
+
+async def bought(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    return customer
+
+
+async def claim(most: int = 8, lease: float = 60) -> list[WebhookClaim]:
+    async with db.transaction() as session:
+        return await inbound_webhook_repository.claim_webhooks(
+            session, new_id("clm"), most, timedelta(seconds=lease)
+        )
+
+
+async def rows(customer: str) -> list[tuple[str, int, str]]:
+    async with db.transaction() as session:
+        found = await (await session.connection()).execute(
+            text("select status, attempts, error from billing_inbox where customer_id = :customer"),
+            {"customer": customer},
+        )
+        return [(row[0], row[1], row[2]) for row in found.all()]
+
+
+async def told(cast: Cast) -> list[str]:
+    """Every webhook that some line of the tenant's history names, as often as it does."""
+    async with db.transaction(tenant_id=cast.acme) as session:
+        return sorted(
+            one for row in (await session.exec(select(BillingEvent))).all() for one in row.event_ids
+        )
+
+
+# ── taking turns ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_flood_of_one_account_does_not_hold_up_another(
+    stripe: scripted_provider.FakeProvider, other_account: str
+) -> None:
+    await scripted_provider.add_account(other_account)
+    for number in range(20):
+        await events.store_webhooks(f"cus_flood{number}", 2)
+    await events.store_webhooks("cus_quiet", account=other_account)
+    assert "cus_quiet" in {one.customer_id for one in await claim(most=2)}
+
+
+async def test_an_account_that_keeps_us_waiting_has_had_its_turns(
+    stripe: scripted_provider.FakeProvider, other_account: str
+) -> None:
+    await scripted_provider.add_account(other_account)
+    for number in range(8):
+        await events.store_webhooks(f"cus_slow{number}", account=other_account)
+    assert len(await claim(most=4)) == 4, "four of its looks hang"
+    for number in range(4):
+        await events.store_webhooks(f"cus_quick{number}")
+    assert {one.account_id for one in await claim(most=4)} == {PLATFORM}
+
+
+async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    """Or a noisy one takes every place there is, for looks that the next one makes useless."""
+    customer = await bought(cast, stripe)
+    stripe.gate = asyncio.Event()
+    working = asyncio.create_task(processing.run(max_concurrency=3))
+    try:
+        for _ in range(6):
+            await events.store_webhooks(customer)
+            await asyncio.wait_for(stripe.has_fetched.wait(), 10)
+            await asyncio.sleep(0.05)
+        assert stripe.fetch_count == 1
+        stripe.gate.set()
+        await events.wait_until_processed(customer)
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    assert stripe.fetch_count == 2
+    assert len(await told(cast)) == 6
+
+
+async def test_fifty_workers_take_a_webhook_once(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+    customer = await bought(cast, stripe)
+    ids = await events.store_webhooks(customer, 5)
+    taken = [one for found in await asyncio.gather(*(claim() for _ in range(15))) for one in found]
+    assert sorted(one for work in taken for one in work.event_ids) == sorted(ids)
+
+
+# ── workers that die ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_a_dead_worker_held_is_taken_up(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await bought(cast, stripe)
+    await events.store_webhooks(customer)
+    await claim(lease=0)
+    await processing.drain()
+    assert [row[0] for row in await rows(customer)] == ["done"]
+
+
+async def test_who_took_too_long_tells_nothing_that_another_one_tells(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await bought(cast, stripe)
+    ids = await events.store_webhooks(customer, 2)
+    (late,) = await claim(lease=0)
+    (prompt,) = await claim()
+    await asyncio.gather(processing.process(late), processing.process(prompt))
+    assert await told(cast) == sorted(ids)
+
+
+async def test_what_kills_its_workers_is_put_aside(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    """Nobody lives to count those tries but the next one who takes it."""
+    customer = await bought(cast, stripe)
+    await events.store_webhooks(customer)
+    for _ in range(processing.MAX_WORKER_DEATHS):
+        await claim(lease=0)
+    await processing.drain()
+    ((status, _, error),) = await rows(customer)
+    assert (status, stripe.fetch_count) == ("dead", 0)
+    assert "workers died" in error
+
+
+# ── poison ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_poison_is_dead_after_its_tries_and_done_once_when_replayed(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await bought(cast, stripe)
+    (event_id,) = await events.store_webhooks(customer)
+    stripe.failure = ValueError("what nobody foresaw")
+    for number in range(processing.MAX_ATTEMPTS):
+        assert [row[:2] for row in await rows(customer)] == [("pending", number)]
+        await processing.drain()
+        await events.make_webhooks_due(customer)
+    ((status, attempts, error),) = await rows(customer)
+    assert (status, attempts) == ("dead", processing.MAX_ATTEMPTS)
+    assert "ValueError, see" in error
+    await processing.drain()
+    assert stripe.fetch_count == processing.MAX_ATTEMPTS, "nobody tries again"
+    stripe.failure = None
+    async with db.transaction("operator") as session:
+        assert await inbound_webhook_repository.replay_webhook(session, PLATFORM, event_id)
+    await processing.drain()
+    await processing.drain()
+    assert [row[0] for row in await rows(customer)] == ["done"]
+    assert await told(cast) == [event_id]
+
+
+async def test_one_poisoned_customer_does_not_hold_up_another(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await events.store_webhooks(
+        await customers.ensure(cast.globex)
+    )  # of which the provider says nothing: a KeyError of ours
+    customer = await bought(cast, stripe)
+    await events.store_webhooks(customer)
+    await processing.drain()
+    assert [row[0] for row in await rows(customer)] == ["done"]
+
+
+async def test_who_does_not_answer_is_asked_less_and_less_and_nothing_dies_of_it(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await bought(cast, stripe)
+    await events.store_webhooks(customer)
+    stripe.failure = ProviderDown("no answer")
+    for _ in range(processing.MAX_WORKER_DEATHS + 2):
+        await processing.drain()
+        await events.make_webhooks_due(customer)
+    assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
+    async with db.transaction("owner") as session:
+        connection = await session.connection()
+        await connection.execute(text("alter table billing_inbox disable trigger keep_received"))
+        await connection.execute(
+            text("update billing_inbox set received_at = received_at - interval '20 seconds'")
+        )
+        await connection.execute(text("alter table billing_inbox enable trigger keep_received"))
+    await processing.drain()
+    async with db.transaction() as session:
+        found = await (await session.connection()).execute(
+            text("select extract(epoch from due_at - clock_timestamp()) from billing_inbox")
+        )
+        assert 15 < float(found.scalar_one()) <= 30
+
+
+async def test_our_own_database_being_away_is_no_fault_of_what_came(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await bought(cast, stripe)
+    await events.store_webhooks(customer)
+    stripe.failure = OperationalError("select 1", {}, Exception("the server closed the connection"))
+    for _ in range(processing.MAX_ATTEMPTS + 1):
+        await processing.drain()
+        await events.make_webhooks_due(customer)
+    assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
+
+
+async def test_a_key_that_is_refused_stops_the_account_and_loses_nothing(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await bought(cast, stripe)
+    await events.store_webhooks(customer)
+    stripe.failure = KeyRefused("revoked")
+    try:
+        await processing.drain()
+        await events.make_webhooks_due(customer)
+        assert await claim() == []
+    finally:
+        async with db.transaction("operator") as session:
+            await (await session.connection()).execute(text("update provider_account set paused_at = null"))
+    stripe.failure = None
+    await processing.drain()
+    assert [row[0] for row in await rows(customer)] == ["done"]
+
+
+# ── a customer that nobody knows yet ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_becomes_known_while_we_find_that_nobody_knows_them(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    """Between the question and the parking; nobody would wake what is parked after that."""
+    stripe.next_id = f"cus_{new_id('x')[-8:]}"
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    await events.store_webhooks(stripe.next_id)
+    (work,) = await claim()
+    await customers.ensure(cast.acme)
+    await processing._release_claim(
+        work, processing.MAX_PARKED_DELAY, "No organisation has this customer", is_parked=True
+    )
+    await processing.drain()
+    assert [row[0] for row in await rows(stripe.next_id)] == ["done"]
+
+
+@pytest.mark.parametrize("tries", [processing.MAX_ATTEMPTS + 1, processing.MAX_PARKED_ATTEMPTS])
+async def test_who_becomes_known_late_has_all_tries_before_them(
+    cast: Cast, stripe: scripted_provider.FakeProvider, tries: int
+) -> None:
+    stripe.next_id = f"cus_{new_id('x')[-8:]}"
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    await events.store_webhooks(stripe.next_id)
+    for _ in range(tries):
+        await processing.drain()
+        await events.make_webhooks_due(stripe.next_id, parked_only=True)
+    await customers.ensure(cast.acme)
+    stripe.failure = ValueError("once")
+    await processing.drain()
+    assert [row[:2] for row in await rows(stripe.next_id)] == [("pending", 1)]

@@ -1,0 +1,217 @@
+"""Whose word counts: the subscription's while it lives, an operator's after it, and never an older one."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from sqlmodel import select
+
+from shared.billing import customers, provider_registry
+from shared.billing.models import PLATFORM, BillingDrift
+from shared.billing.provider import CanceledAddon, CustomerState, Subscription
+from shared.billing.sync import apply_state, customer_sync
+from shared.billing.sync.apply_state import SyncCause, SyncResult
+from shared.core.db import now
+from shared.core.errors import Conflict
+from shared.entitlements import assignments, subscription_grants
+from shared.entitlements.models import TenantAddon
+from tests.billing.test_apply_state import subscribed as sold
+from tests.conftest import Cast
+from tests.support import factories
+from tests.support.billing import scripted_provider
+from tests.support.database import admin_url
+
+EXTRA = "prc_test_extra_seats"
+
+
+@pytest.fixture
+async def stripe(schema: str) -> scripted_provider.FakeProvider:
+    one = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, one)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    await scripted_provider.add_price(EXTRA, "extra_seats", "seat")
+    return one
+
+
+async def look(
+    cast: Cast,
+    stripe: scripted_provider.FakeProvider,
+    *subscriptions: Subscription,
+    cause: SyncCause = "webhook",
+) -> SyncResult:
+    customer = await customers.ensure(cast.acme)
+    stripe.state[customer] = CustomerState(customer, subscriptions=subscriptions)
+    return await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause=cause)
+
+
+async def standing(cast: Cast) -> tuple[str, str]:
+    async with cast.ann.ctx() as ctx:
+        return ctx.rights.plan, ctx.rights.billing_status
+
+
+async def by_hand(cast: Cast) -> None:
+    """Paid by bank transfer from now on."""
+    async with cast.ann.ctx() as ctx:
+        await assignments.assign_plan(ctx, await factories.get_offer(ctx, "business"), "Pays by invoice")
+        await assignments.set_billing_status(ctx, "active", "Pays by invoice")
+
+
+def ended() -> Subscription:
+    return replace(sold("canceled"), ended_at=now() - timedelta(minutes=1))
+
+
+async def test_what_an_operator_gave_after_the_end_stays(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await look(cast, stripe, sold())
+    gone = ended()
+    await look(cast, stripe, gone)
+    assert (await standing(cast))[1] == "none"
+    await by_hand(cast)
+    for cause in ("webhook", "reconcile"):
+        await look(cast, stripe, gone, replace(sold("incomplete"), id="sub_2", created_at=now()), cause=cause)
+        assert await standing(cast) == ("business", "active")
+
+
+async def test_what_an_operator_foresaw_after_the_end_stays(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await look(cast, stripe, sold())
+    gone, later = ended(), now() + timedelta(days=3)
+    await look(cast, stripe, gone)
+    async with cast.ann.ctx() as ctx:
+        await assignments.set_billing_status(ctx, "active", "From next month on", starts_at=later)
+    await look(cast, stripe, gone, cause="reconcile")
+    async with cast.ann.ctx() as ctx:
+        history, catalogue = await assignments.get_history(ctx)
+    assert history.snapshot_at(catalogue, now()).billing_status == "none"
+    assert history.snapshot_at(catalogue, later).billing_status == "active"
+
+
+async def test_a_subscription_that_ended_unseen_ends_what_was_given_before(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    """As if it had been seen alive: what is true in the end does not depend on which webhooks came."""
+    async with cast.ann.ctx() as ctx:
+        await assignments.set_billing_status(ctx, "active", "Before")
+    await look(cast, stripe, replace(sold("canceled"), ended_at=now() + timedelta(seconds=1)))
+    assert (await standing(cast))[1] == "none"
+
+
+async def test_a_machine_whose_clock_is_ahead_does_not_have_the_last_word(
+    cast: Cast, stripe: scripted_provider.FakeProvider, schema: str
+) -> None:
+    await look(cast, stripe, sold())
+    with psycopg.connect(admin_url(schema), autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")  # as if it had been written so
+        for table in ("tenant_billing", "tenant_plan"):
+            moved = connection.execute(
+                f"update {table} set starts_at = now() + interval '5 seconds',"
+                " created_at = now() + interval '5 seconds' where tenant_id = %s and source <> ''",
+                [cast.acme],
+            )
+            assert moved.rowcount == 1
+    await scripted_provider.add_price("prc_test_more", "business")
+    line = replace(sold().lines[0], price_id="prc_test_more")
+    await look(cast, stripe, replace(sold("past_due"), lines=(line,), failed_since=now()))
+    assert await standing(cast) == ("business", "grace")
+
+
+async def test_a_turn_that_came_while_we_waited_is_not_forgotten(cast: Cast) -> None:
+    due = now() - timedelta(milliseconds=5)
+    async with cast.ann.ctx() as ctx:
+        stages = [
+            subscription_grants.AccessStage("active", "Paid"),
+            subscription_grants.AccessStage("none", "It ended", due),
+        ]
+        await subscription_grants.apply_subscription(ctx, stages)
+    assert (await standing(cast))[1] == "none"
+
+
+async def test_a_word_that_nobody_knows_gives_no_plan_to_who_has_none(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await cast.ann.gets("free")
+    await look(cast, stripe, sold("frozen"))
+    assert (await standing(cast))[0] == "free"
+
+
+async def test_a_word_that_nobody_knows_leaves_what_there_is(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    overdue = replace(sold("past_due"), failed_since=now() - timedelta(days=8))
+    for before, access in ((sold(), "active"), (overdue, "read_only"), (ended(), "none")):
+        await look(cast, stripe, before)
+        await look(cast, stripe, sold("frozen"))
+        assert (await standing(cast))[1] == access
+
+
+async def test_what_ended_by_the_clock_is_not_given_back_by_an_unknown_word(
+    cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await look(cast, stripe, replace(sold(), cancel_at=now() + timedelta(seconds=1)))
+    await _sleep_past(now() + timedelta(seconds=1))
+    await look(cast, stripe, sold("frozen"))
+    assert (await standing(cast))[1] == "none"
+
+
+async def test_a_paid_addon_is_not_ended_by_hand_and_comes_back_if_it_was(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    plan = sold()
+    both = replace(plan, lines=(*plan.lines, replace(plan.lines[0], id="si_2", price_id=EXTRA, quantity=2)))
+    await look(cast, stripe, both)
+    async with cast.ann.ctx() as ctx:
+        (row,) = (await ctx.session.exec(select(TenantAddon))).all()
+        with pytest.raises(Conflict):
+            await assignments.end_assignment(ctx, row.id, "Too many")
+        assignments.close_row(row, "Somebody with SQL")
+        ctx.session.add(row)
+    await look(cast, stripe, both, cause="reconcile")
+    async with cast.ann.ctx() as ctx:
+        has, _ = await assignments.get_snapshot(ctx)
+        assert [row.quantity for row, _ in has.addons] == [2]
+        drifts = (await ctx.session.exec(select(BillingDrift))).all()
+    assert [one["what"] for row in drifts for one in row.differences] == [apply_state.LOCAL_DRIFT.what]
+
+
+async def test_of_an_addon_given_up_in_part_the_rest_goes_on(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    until = now().replace(microsecond=0) + timedelta(days=4)
+    plan = sold()
+    lines = (*plan.lines, replace(plan.lines[0], id="si_2", price_id=EXTRA, quantity=2))
+    for _ in range(2):
+        await look(
+            cast,
+            stripe,
+            replace(plan, lines=lines, kept=(CanceledAddon(EXTRA, 5, until),)),
+            cause="reconcile",
+        )
+    async with cast.ann.ctx() as ctx:
+        history, catalogue = await assignments.get_history(ctx)
+    assert sum(row.quantity for row, _ in history.snapshot_at(catalogue, now()).addons) == 5
+    assert sum(row.quantity for row, _ in history.snapshot_at(catalogue, until).addons) == 2
+
+
+async def test_a_trial_ends_by_the_clock_and_nobody_has_to_say_so(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await look(cast, stripe, sold("trialing", trial_ends_at=now() + timedelta(days=1)))
+    async with cast.ann.ctx() as ctx:
+        during = ctx.rights.features
+    ends = now() + timedelta(seconds=1)
+    await look(cast, stripe, replace(sold("trialing"), pays=False, trial_ends_at=ends))
+    await _sleep_past(ends)
+    async with cast.ann.ctx() as ctx:
+        after = ctx.rights.features
+    await cast.gil.gets("free")
+    async with cast.gil.ctx() as ctx:
+        assert after == ctx.rights.features & during
+    assert after < during
+
+
+async def _sleep_past(at: datetime) -> None:
+    await asyncio.sleep(max(0.0, (at - now()).total_seconds()) + 0.01)

@@ -1,0 +1,182 @@
+"""What is genuine and what is not: signed, forged and malformed bodies, each judged without a database."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import stripe
+
+from shared.billing.inbound_webhooks.signature import InvalidWebhook, WebhookEvent, verify_event
+from tests.support.billing.webhooks import build_body, build_body_about, build_signature, compute_digest
+
+NOW = 1_800_000_000.0
+OURS, OTHER, OLD = "whsec_ours", "whsec_other", "whsec_old"
+SUBSCRIPTION = {"object": "subscription", "id": "sub_1"}
+
+
+def judged(body: bytes, header: str | None, secrets: tuple[str, ...] = (OURS,)) -> WebhookEvent | None:
+    try:
+        return verify_event(body, header, secrets, NOW)
+    except InvalidWebhook:
+        return None
+
+
+def signed(body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float) -> WebhookEvent | None:
+    """Signed by us, just now unless said otherwise."""
+    return judged(body, build_signature(body, OURS, at=NOW, **how), secrets)
+
+
+def test_a_genuine_one_is_read() -> None:
+    found = signed(build_body(id="evt_1"))
+    assert found is not None
+    assert (found.id, found.type, found.livemode) == ("evt_1", "customer.subscription.updated", False)
+    assert (found.customer_id, found.api_version) == ("cus_1", "2026-10-28.endive")
+
+
+@pytest.mark.parametrize("ago", [0, 299, 300, -299, -300])
+def test_within_the_tolerance(ago: float) -> None:
+    assert signed(build_body(), ago=ago)
+
+
+@pytest.mark.parametrize("ago", [301, 24 * 3600, -301, -24 * 3600, -10 * 365 * 24 * 3600])
+def test_too_old_and_from_a_time_to_come(ago: float) -> None:
+    assert signed(build_body(), ago=ago) is None
+
+
+BODY = build_body()
+STAMP = str(int(NOW))
+GOOD = compute_digest(BODY, OURS, STAMP)
+HEADERS = {
+    "none": None,
+    "empty": "",
+    "garbage": "not a header at all",
+    "only v0": f"t={STAMP},v0={GOOD}",
+    "no time": f"v1={GOOD}",
+    "no signature": f"t={STAMP}",
+    "an empty signature": f"t={STAMP},v1=",
+    "of another account": build_signature(BODY, OTHER, at=NOW),
+    "with an empty secret": build_signature(BODY, "", at=NOW),
+    "another time than was signed": f"t={int(NOW) - 60},v1={GOOD}",
+    "another time last": f"t={STAMP},t={int(NOW) - 60},v1={GOOD}",
+    "digits of another script": f"t=١٨٠٠٠٠٠٠٠٠,v1={compute_digest(BODY, OURS, '١٨٠٠٠٠٠٠٠٠')}",
+    "a time too long": f"t={'0' * 20}{STAMP},v1={compute_digest(BODY, OURS, '0' * 20 + STAMP)}",
+    "a time with a sign": f"t=+{STAMP},v1={compute_digest(BODY, OURS, '+' + STAMP)}",
+    "not even ASCII": f"t={STAMP},v1=\xff\xfe",
+    "in capitals": f"t={STAMP},v1={GOOD.upper()}",
+    "cut off": f"t={STAMP},v1={GOOD[:-1]}",
+    "a space in between": f"t={STAMP}, v1={GOOD}",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_signature_that_is_none(header: str | None) -> None:
+    assert judged(BODY, header) is None
+
+
+def test_several_signatures_and_one_is_ours() -> None:
+    assert judged(BODY, f"t={STAMP},v1={'0' * 64},v1={GOOD},v0=x")
+    assert judged(BODY, f"t=1,t={STAMP},v1={GOOD}"), "the last time counts, and is what was signed"
+
+
+def test_while_a_secret_is_replaced_both_are_good_and_afterwards_one() -> None:
+    both = (OURS, OLD)
+    assert signed(BODY, both)
+    assert judged(BODY, build_signature(BODY, OLD, at=NOW), both)
+    assert judged(BODY, build_signature(BODY, OLD, OURS, at=NOW), both)
+    assert judged(BODY, build_signature(BODY, OLD, at=NOW)) is None
+
+
+def test_no_secret_opens_nothing_and_an_empty_one_neither() -> None:
+    assert judged(BODY, build_signature(BODY, "", at=NOW), ()) is None
+    assert judged(BODY, build_signature(BODY, "", at=NOW), ("",)) is None
+    assert signed(BODY, ("", OURS))
+
+
+def test_written_anew_it_is_another_body() -> None:
+    header = build_signature(BODY, OURS, at=NOW)
+    assert judged(json.dumps(json.loads(BODY), indent=1).encode(), header) is None
+    assert judged(BODY + b"\n", header) is None
+    assert judged(BODY.replace(b"cus_1", b"cus_2"), header) is None
+
+
+BODIES: dict[str, bytes] = {
+    "nothing": b"",
+    "{}": b"{}",
+    "no JSON": b"id=evt_1",
+    "a list": b"[" + build_body() + b"]",
+    "null": b"null",
+    "a text": b'"evt_1"',
+    "not UTF-8": b"\xff" + build_body(),
+    "not UTF-8 in what is skipped": build_body(pending_webhooks="X").replace(b'"X"', b'"\xff"'),
+    "two of them": build_body() + build_body(),
+    "deep": build_body(id=0).replace(b'"id": 0', b'"id": ' + b"[" * 100_000 + b"]" * 100_000),
+    "deep in what is skipped": build_body(request="X").replace(b'"X"', b"[" * 100_000 + b"]" * 100_000),
+    "a thin event": build_body(object="v2.core.event"),
+    "no id": b"{" + build_body().partition(b", ")[2],
+    "an empty id": build_body(id=""),
+    "an id too long": build_body(id="e" * 256),
+    "an id that is a number": build_body(id=7),
+    "NUL in the id": build_body(id="evt_\0"),
+    "NUL in the type": build_body(type="customer.\0"),
+    "NUL in the version": build_body(api_version="2026\0"),
+    "NUL in the customer": build_body_about({**SUBSCRIPTION, "customer": "cus_\0"}),
+    "NUL in an expanded customer": build_body_about({**SUBSCRIPTION, "customer": {"id": "cus_\0"}}),
+    "half a surrogate pair": build_body(id="X").replace(b'"X"', b'"\\ud800"'),
+    "a type too long": build_body(type="t" * 256),
+    "a version too long": build_body(api_version="v" * 256),
+    "created as text": build_body(created="1800000000"),
+    "created with a fraction": build_body(created=1.5),
+    "created before 1970": build_body(created=-1),
+    "created beyond every calendar": build_body(created=10**15),
+    "a number for livemode": build_body(livemode=0),
+    "no data": build_body(data=None),
+    "no object": build_body(data={}),
+    "a list for an object": build_body(data={"object": []}),
+    "an object of no kind": build_body(data={"object": {"id": "x"}}),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_signed_and_yet_no_event(body: bytes) -> None:
+    assert signed(body) is None
+
+
+CUSTOMERS: dict[str, tuple[bytes, str]] = {
+    "by name": (build_body_about({**SUBSCRIPTION, "customer": "cus_7"}), "cus_7"),
+    "null": (build_body_about({**SUBSCRIPTION, "customer": None}), ""),
+    "none": (build_body_about(SUBSCRIPTION), ""),
+    "expanded": (
+        build_body_about({**SUBSCRIPTION, "customer": {"id": "cus_7", "object": "customer"}}),
+        "cus_7",
+    ),
+    "expanded without an id": (build_body_about({**SUBSCRIPTION, "customer": {"id": None}}), ""),
+    "itself": (build_body_about({"object": "customer", "id": "cus_7", "customer": "cus_8"}), "cus_7"),
+    "longer than a key of the database": (build_body_about({**SUBSCRIPTION, "customer": "c" * 3_000}), ""),
+    "a number": (build_body_about({**SUBSCRIPTION, "customer": 7}), ""),
+}
+
+
+@pytest.mark.parametrize(("body", "customer"), CUSTOMERS.values(), ids=CUSTOMERS)
+def test_whom_it_is_about(body: bytes, customer: str) -> None:
+    found = signed(body)
+    assert found is not None
+    assert found.customer_id == customer
+
+
+def test_what_else_is_taken() -> None:
+    twice = b'{"id": "evt_first", ' + build_body(id="evt_last")[1:]
+    assert (found := signed(twice)) is not None
+    assert found.id == "evt_last"
+    assert signed(build_body(more={"unknown": [1, 2]}))
+    assert (found := signed(build_body(api_version=None))) is not None
+    assert found.api_version is None
+
+
+def test_the_sdk_lets_through_what_we_refuse() -> None:
+    """Why this is not its `construct_event`."""
+    construct: Callable[..., object] = stripe.Webhook.construct_event
+    to_come, empty = build_signature(BODY, OURS, ago=-(10**9)), build_signature(b"{}", OURS)
+    assert construct(BODY, to_come, OURS)
+    assert construct(b"{}", empty, OURS)
+    assert judged(BODY, to_come) is None
+    assert judged(b"{}", build_signature(b"{}", OURS, at=NOW)) is None

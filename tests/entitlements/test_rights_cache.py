@@ -1,0 +1,215 @@
+"""What a process keeps of a tenant's rights is never older than the last commit, and nobody can write into it."""
+
+import asyncio
+import dataclasses
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from shared.access import actions
+from shared.access.decision import decide
+from shared.access.refusal_codes import Reason
+from shared.backoffice import tenant_access
+from shared.core import db
+from shared.core.context import Ctx, Limit, Rights
+from shared.core.db import now
+from shared.core.ids import new_id
+from shared.entitlements import assignments, evaluate, rights_cache
+from shared.entitlements import repository as entitlements
+from shared.entitlements.models import Plan, PlanVersion
+from tests.bench.visible import asking
+from tests.conftest import Cast, Person
+
+PROCESSES, CHANGES = 3, 30
+TOMORROW = timedelta(days=1)
+
+
+async def reason_of(person: Person, action: actions.Action = actions.AUDIT_EXPORT) -> str:
+    async with person.ctx() as ctx:
+        return str(decide(ctx, action).reason)
+
+
+async def switch(cast: Cast, on: bool, feature: str = "exports.csv") -> None:
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_feature(
+            octx, cast.acme, feature, on, "Trying it", ends_at=now() + TOMORROW
+        )
+
+
+# ── other processes ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def stale(cast: Cast, how: str, changes: int) -> int:
+    """Wrong answers of three other processes, each asked right after every commit. They hear nothing of it."""
+    wrong, chance = 0, Random(7)
+    async with AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(asking(how)) for _ in range(PROCESSES)]
+
+        async def ask() -> list[str]:
+            whom = {"cookie": cast.ann.cookie, "slug": cast.ann.slug}
+            return list(await asyncio.gather(*(one.says("reason", **whom) for one in others)))
+
+        await ask()
+        for _ in range(changes):
+            on = chance.random() < 0.5
+            await switch(cast, on)
+            expected = Reason.ALLOWED if on else Reason.NOT_IN_PLAN
+            wrong += sum(said != expected for said in await ask())
+    return wrong
+
+
+async def test_a_change_is_seen_by_three_other_processes_at_once(cast: Cast) -> None:
+    assert await stale(cast, "deaf", CHANGES) == 0
+
+
+async def test_rights_that_are_kept_for_a_time_would_be_stale(cast: Cast) -> None:
+    assert await stale(cast, "60", 6) > 0
+
+
+# ── this process ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def looked_at_inside(ctx: Ctx) -> Rights:
+    """As an entry would in the same transaction: the version as this transaction has raised it."""
+    connection = await ctx.session.connection()
+    version = await connection.execute(
+        text("select rights_version from tenant where id = :id"), {"id": ctx.tenant_id}
+    )
+    epoch = await entitlements.get_epoch(ctx.session)
+    return await rights_cache.get_rights(
+        ctx.session, ctx.tenant_id, int(version.scalar_one()), epoch, ctx.tenant_state
+    )
+
+
+async def test_a_change_that_was_rolled_back_leaves_nothing_behind(cast: Cast) -> None:
+    end = now() + TOMORROW
+
+    async def change_mind() -> None:
+        async with cast.ann.ctx() as ctx:
+            await assignments.override_feature(ctx, "exports.csv", False, "Changing my mind", ends_at=end)
+            await ctx.session.flush()
+            assert "exports.csv" not in (await looked_at_inside(ctx)).features
+            raise ZeroDivisionError
+
+    for _ in range(3):  # the number of the change that never was must not come again with the next one
+        with pytest.raises(ZeroDivisionError):
+            await change_mind()
+        async with cast.ann.ctx() as ctx:
+            await assignments.override_limit(ctx, "members", 7, "Something else", ends_at=end)
+        async with cast.ann.ctx() as ctx:
+            assert decide(ctx, actions.AUDIT_EXPORT).reason is Reason.ALLOWED
+            assert ctx.rights.limits["members"] == Limit(7)
+
+
+async def test_what_the_clock_alone_changes_changes_without_any_event(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await switch(cast, False)
+    assert await reason_of(cast.ann) == Reason.NOT_IN_PLAN
+    async with cast.ann.ctx() as ctx:
+        await assignments.set_billing_status(
+            ctx, "read_only", "Foreseen", starts_at=now() + timedelta(hours=2)
+        )
+    expected = {
+        timedelta(hours=1, minutes=59): (Reason.NOT_IN_PLAN, Reason.ALLOWED),
+        timedelta(hours=2): (Reason.NOT_IN_PLAN, Reason.BILLING_READ_ONLY),
+        timedelta(hours=23): (Reason.NOT_IN_PLAN, Reason.BILLING_READ_ONLY),
+        timedelta(hours=25): (Reason.ALLOWED, Reason.BILLING_READ_ONLY),
+    }
+    began = now()
+    for later, said in expected.items():
+        monkeypatch.setattr(rights_cache, "now", lambda later=later: began + later + timedelta(seconds=1))
+        found = (await reason_of(cast.ann), await reason_of(cast.ann, actions.MEMBER_INVITE))
+        assert found == said, later
+
+
+async def test_a_new_version_that_replaces_the_old_one_is_seen_at_the_next_entry(cast: Cast) -> None:
+    plan = Plan(key="acme", name="Acme", sentence="", for_tenant=cast.acme, created_by="Olga")
+
+    async def publish(number: int, features: list[str]) -> str:
+        version = PlanVersion(
+            id=new_id("plv"),
+            plan_id=plan.id,
+            for_tenant=cast.acme,
+            number=number,
+            status="published",
+            features=features,
+            limits={"members": {"amount": 9, "hard": True}},
+            moves=True,
+            effective_at=now(),
+            published_at=now(),
+            published_by="Olga",
+            created_by="Olga",
+        )
+        async with db.transaction("operator") as session:
+            if number == 1:
+                session.add(plan)
+                await session.flush()
+            session.add(version)
+        return version.id
+
+    first = await publish(1, ["audit_log", "exports.csv"])
+    async with cast.olga.octx() as octx:
+        await tenant_access.assign_plan(octx, cast.acme, first, "A plan of their own")
+    assert await reason_of(cast.ann) == Reason.ALLOWED
+    others = await reason_of(cast.gil)
+    await publish(2, ["audit_log"])
+    assert await reason_of(cast.ann) == Reason.NOT_IN_PLAN
+    assert await reason_of(cast.gil) == others
+
+
+async def test_a_notice_frees_what_is_kept_of_that_tenant_or_of_all(cast: Cast) -> None:
+    await reason_of(cast.ann)
+    await reason_of(cast.gil)
+    rights_cache.invalidate(cast.acme)
+    assert cast.acme not in rights_cache._cache
+    assert cast.globex in rights_cache._cache
+    rights_cache.invalidate("*")
+    assert not rights_cache._cache
+    assert await reason_of(cast.ann) == Reason.ALLOWED
+
+
+async def test_only_so_many_tenants_are_kept(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    rights_cache.invalidate()
+    monkeypatch.setattr(rights_cache, "MAX_TENANTS", 1)
+    for person in (cast.ann, cast.gil, cast.ann):
+        await reason_of(person)
+        assert len(rights_cache._cache) == 1
+    monkeypatch.setattr(evaluate, "MAX_CACHED_RIGHTS", 1)
+    assert await reason_of(cast.gil) == Reason.ALLOWED
+    assert len(evaluate._compiled_rights) == 1
+    rights_cache.invalidate()
+
+
+# ── shared by tenants ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_tenants_with_the_same_facts_share_one_object(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx, cast.gil.ctx() as other:
+        assert ctx.rights is other.rights
+    await switch(cast, False)
+    async with cast.ann.ctx() as ctx, cast.gil.ctx() as other:
+        assert ctx.rights is not other.rights
+        assert "exports.csv" in other.rights.features
+
+
+async def test_nobody_can_write_into_it(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        rights: Any = ctx.rights
+    for column in dataclasses.fields(rights):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(rights, column.name, None)
+        held = getattr(rights, column.name)
+        if isinstance(held, str | frozenset):
+            continue
+        with pytest.raises(TypeError):
+            held["members"] = Limit(None)
+        with pytest.raises(TypeError):
+            del held["members"]
+        assert not hasattr(held, "update")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        rights.limits["members"].amount = 1_000

@@ -1,0 +1,107 @@
+"""What follows from a subscription is written where it differs, foreseen ahead, and left to it while it lives."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import Conflict
+from shared.entitlements import assignments, rights_cache, subscription_grants
+from shared.entitlements.subscription_grants import AccessStage, BoughtAddon
+from tests.conftest import Cast
+from tests.support import factories
+
+PAID = [AccessStage("active", "Paid")]
+
+
+async def version(ctx: Ctx, key: str) -> str:
+    return (await factories.get_offer(ctx, key)).id
+
+
+async def test_plan_and_seats_and_status_follow_and_twice_is_once(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        pro = await version(ctx, "pro")
+        assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro, seats=7)
+    async with cast.ann.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("pro", 7)
+        assert not await subscription_grants.apply_subscription(ctx, PAID, version_id=pro, seats=7)
+        assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro, seats=8)
+
+
+async def test_more_seats_than_the_plan_has_are_not_given(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        await subscription_grants.apply_subscription(
+            ctx, PAID, version_id=await version(ctx, "pro"), seats=90
+        )
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.limits["members"].amount == 25
+
+
+async def test_what_is_foreseen_comes_by_the_clock_and_goes_when_it_no_longer_holds(cast: Cast) -> None:
+    later = now() + timedelta(days=7)
+    async with cast.ann.ctx() as ctx:
+        pro = await version(ctx, "pro")
+        owed = [AccessStage("grace", "A payment is overdue"), AccessStage("read_only", "7 days", later)]
+        assert await subscription_grants.apply_subscription(ctx, owed, version_id=pro)
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.billing_status == "grace"
+        history, catalogue = await assignments.get_history(ctx)
+        assert history.snapshot_at(catalogue, later).billing_status == "read_only"
+        assert not await subscription_grants.apply_subscription(ctx, owed, version_id=pro)
+        assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro)
+        history, catalogue = await assignments.get_history(ctx)
+        assert history.snapshot_at(catalogue, later).billing_status == "active"
+
+
+async def test_an_addon_is_there_at_once_and_one_given_up_until_its_end(cast: Cast) -> None:
+    ends = now() + timedelta(days=3)
+    async with cast.ann.ctx() as ctx:
+        pro, seats = await version(ctx, "pro"), await version(ctx, "extra_seats")
+        await subscription_grants.apply_subscription(
+            ctx, PAID, version_id=pro, addons=[BoughtAddon(seats, 2)]
+        )
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.limits["members"].amount == 25 + 20
+        await subscription_grants.apply_subscription(
+            ctx, PAID, version_id=pro, addons=[BoughtAddon(seats, 2, ends)]
+        )
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.limits["members"].amount == 25 + 20
+        history, catalogue = await assignments.get_history(ctx)
+        assert [row.ends_at for row, _ in history.snapshot_at(catalogue, now()).addons] == [ends]
+        assert history.snapshot_at(catalogue, ends).addons == []
+        assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro)
+        assert (await assignments.get_snapshot(ctx))[0].addons == []
+
+
+async def test_what_an_operator_gave_is_not_taken(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        offer = await factories.get_offer(ctx, "support")
+        await assignments.add_addon(ctx, offer, 1, "A present")
+        await subscription_grants.apply_subscription(ctx, PAID, version_id=await version(ctx, "pro"))
+        assert [has.key for _, has in (await assignments.get_snapshot(ctx))[0].addons] == ["support"]
+
+
+async def test_nobody_writes_over_a_living_subscription(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        await subscription_grants.apply_subscription(ctx, PAID, version_id=await version(ctx, "pro"))
+        offer = (await rights_cache.get_catalog(ctx.session)).find_offer("starter", now())
+        assert offer is not None
+        with pytest.raises(Conflict, match="follow its subscription"):
+            await assignments.assign_plan(ctx, offer, "By hand")
+        with pytest.raises(Conflict, match="follow its subscription"):
+            await assignments.set_billing_status(ctx, "active", "By hand")
+        await subscription_grants.apply_subscription(ctx, [AccessStage("none", "Ended")])
+        await assignments.assign_plan(ctx, offer, "By hand, now that it has ended")
+        await assignments.set_billing_status(ctx, "active", "By hand, now that it has ended")
+    async with cast.ann.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.billing_status) == ("starter", "active")
+
+
+async def test_a_version_that_nobody_knows_leaves_the_plan(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        before = ctx.rights.plan
+        await subscription_grants.apply_subscription(ctx, PAID, version_id="plv_unknown")
+    async with cast.ann.ctx() as ctx:
+        assert ctx.rights.plan == before

@@ -1,0 +1,48 @@
+"""The queue as operators see it: counted and listed by what a person calls the status, newest first."""
+
+import psycopg
+import pytest
+
+from shared.core import db
+from shared.jobs import queue_status
+from tests.support import workers
+from tests.support.database import admin_url
+
+STATES = {"todo": (0, "waiting"), "doing": (0, "running"), "failed": (6, "failed"), "aborted": (1, "failed")}
+
+
+@pytest.fixture
+async def six(schema: str) -> list[int]:
+    """One job in each status of the queue, and one that waits for its second try."""
+    workers.clear_queue(schema)
+    with psycopg.connect(admin_url(schema), autocommit=True) as connection:
+        rows = [(status, attempts) for status, (attempts, _) in STATES.items()]
+        for status, attempts in [*rows, ("todo", 2), ("succeeded", 1)]:
+            connection.execute(
+                "insert into procrastinate_jobs (queue_name, task_name, args, status, attempts) values"
+                " ('bulkhead', 'platform.any', '{\"tenant_id\": \"ten_a\"}', %s::procrastinate_job_status, %s)",
+                [status, attempts],
+            )
+        return [row[0] for row in connection.execute("select id from procrastinate_jobs order by id desc")]
+
+
+async def test_counts_and_lists_agree(six: list[int]) -> None:
+    async with db.transaction("operator") as session:
+        counts = await queue_status.count_by_status(session)
+        assert counts == {"waiting": 1, "retrying": 1, "running": 1, "failed": 2}
+        for status in queue_status.STATUSES:
+            page = await queue_status.list_jobs(session, status)
+            assert {job.status for job in page.jobs} == {status}
+            assert len(page.jobs) == counts[status]
+
+
+async def test_pages_put_together_are_the_list_without_what_is_done(six: list[int]) -> None:
+    shown, after = [], None
+    async with db.transaction("operator") as session:
+        for _ in range(4):
+            page = await queue_status.list_jobs(session, after=after, limit=2)
+            shown += [job.id for job in page.jobs]
+            after = page.next_cursor
+            if after is None:
+                break
+    assert shown == six[1:]

@@ -1,0 +1,557 @@
+"""A merchant of record, held in memory: another one than Stripe, with words, shapes and habits of its own.
+
+It proves that `provider.Provider` asks for nothing that only Stripe has. Inside there are deals, positions, offers and
+transactions, which it tells in our words. Proofs of others use its controls: the clock, what a customer has at a stroke
+(`set_subscriptions`), a fetch that is held after it has looked (`hold_fetch`), and failures to come (`fail_next`).
+"""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+from dateutil.relativedelta import relativedelta
+
+from shared.billing.provider import (
+    CanceledAddon,
+    ChangePreview,
+    CheckoutOrder,
+    CustomerState,
+    Invoice,
+    InvoiceLine,
+    OrderLine,
+    PriceTag,
+    ProviderRefused,
+    RemotePrice,
+    Subscription,
+    SubscriptionItem,
+)
+
+STATUS_BY_STATE = {
+    "trial": "trialing",
+    "running": "active",
+    "behind": "past_due",
+    "frozen": "paused",
+    "over": "canceled",
+}
+INVOICE_STATUS_BY_STATE = {"owed": "open", "settled": "paid", "waived": "void"}
+PAGES_URL = "https://pay.memory.test"
+
+
+@dataclass
+class MemoryOffer:
+    tag: PriceTag
+    sold: bool = True
+
+
+@dataclass
+class Position:
+    id: str
+    offer: str
+    count: int | None
+
+
+@dataclass
+class Transaction:
+    id: str
+    buyer: str
+    deal: str
+    at: datetime
+    rows: list[InvoiceLine]
+    state: str = "owed"
+    tries: int = 0
+    from_wallet: int = 0
+    given_back: int = 0
+
+    @property
+    def sum(self) -> int:
+        return sum(row.amount for row in self.rows)
+
+
+@dataclass
+class Deal:
+    id: str
+    buyer: str
+    positions: list[Position]
+    begun: datetime
+    starts: datetime
+    ends: datetime
+    state: str = "running"
+    trial_until: datetime | None = None
+    stops: datetime | None = None
+    over_at: datetime | None = None
+    notes: tuple[CanceledAddon, ...] = ()
+    pending: list[InvoiceLine] = field(default_factory=list)
+
+
+@dataclass
+class Buyer:
+    id: str
+    owner: str
+    mail: str
+    card: bool | None = None  # whether it pays; None: there is none
+    wallet: int = 0  # what we owe them
+    gone: bool = False
+
+
+@dataclass
+class Hold:
+    """A fetch that has looked and does not come back yet."""
+
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class MemoryProvider:
+    def __init__(self, now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)) -> None:
+        self.clock = now
+        self.calls: list[str] = []  # verbs, as they were called
+        self.buyers: dict[str, Buyer] = {}
+        self.deals: dict[str, Deal] = {}
+        self.transactions: dict[str, Transaction] = {}
+        self.offers: dict[str, MemoryOffer] = {}
+        self.carts: dict[str, CheckoutOrder] = {}
+        self._results_by_key: dict[str, str] = {}  # by idempotency key
+        self._usage: dict[str, tuple[str, str, int, datetime]] = {}
+        self._fixed_subscriptions: dict[str, tuple[Subscription, ...]] = {}
+        self._holds: list[Hold] = []
+        self._failures: list[tuple[Exception, str]] = []
+        self._numbers = itertools.count(1)
+
+    # Control: what only tests may do.
+
+    def set_subscriptions(self, customer_id: str, *subscriptions: Subscription) -> None:
+        """From now on, whatever else happens. Makes the customer where there is none."""
+        self.buyers.setdefault(customer_id, Buyer(customer_id, "", ""))
+        self._fixed_subscriptions[customer_id] = subscriptions
+
+    def hold_fetch(self) -> Hold:
+        """The next fetch looks, sets `seen`, and comes back when somebody sets `go`."""
+        self._holds.append(Hold())
+        return self._holds[-1]
+
+    def fail_next(self, problem: Exception, times: int = 1, *, verb: str = "") -> None:
+        """`verb`: only that one; every other call passes by."""
+        self._failures += [(problem, verb)] * times
+
+    def delete_customer(self, customer_id: str) -> None:
+        self.buyers[customer_id].gone = True
+        for deal in self._list_deals(customer_id):
+            self._end_deal(deal, self.clock)
+
+    def pay(self, url: str, *, card: bool | None = True) -> str:
+        """Somebody pays on the page. `card`: whether it will go on paying; None: without one. The subscription."""
+        order = self.carts[url]
+        buyer = self.buyers[order.customer_id]
+        buyer.card = card if card is not None else buyer.card
+        trial = timedelta(days=order.trial_days)
+        deal = Deal(self._new_id("deal"), buyer.id, [], self.clock, self.clock, self.clock)
+        deal.positions = [self._build_position(line) for line in order.lines]
+        self.deals[deal.id] = deal
+        if order.trial_days:
+            deal.state, deal.trial_until, deal.ends = "trial", self.clock + trial, self.clock + trial
+        else:
+            self._start_period(deal, self.clock, pays=True)
+        return deal.id
+
+    def set_card(self, customer_id: str, *, pays: bool) -> None:
+        """On the page of the portal. What is owed is paid by it."""
+        self.buyers[customer_id].card = pays
+        for transaction in self.transactions.values():
+            if transaction.buyer == customer_id and transaction.state == "owed":
+                self._charge_transaction(transaction)
+
+    def advance(self, duration: timedelta) -> None:
+        """And all that is due by then happens, in order."""
+        until = self.clock + duration
+        while True:
+            due = [
+                (deal.ends, deal.id) for deal in self.deals.values() if deal.state not in ("over", "frozen")
+            ]
+            if not due or min(due)[0] > until:
+                break
+            self.clock, deal_id = min(due)
+            self._end_period(self.deals[deal_id])
+        self.clock = until
+
+    # The provider's verbs.
+
+    async def get_account_id(self) -> str:
+        self._record_call("whoami")
+        return "seller_1"
+
+    async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
+        self._record_call("create_customer")
+        for buyer in self.buyers.values():
+            if buyer.owner == tenant_id and not buyer.gone:
+                return buyer.id
+        return self._run_once(key, lambda: self._add_buyer(Buyer(self._new_id("buyer"), tenant_id, email)))
+
+    async def fetch_customer(self, customer_id: str) -> CustomerState:
+        self._record_call("fetch")
+        buyer = self._get_buyer(customer_id)
+        state = CustomerState(
+            buyer.id,
+            deleted=buyer.gone,
+            method="Card on file" if buyer.card is not None else "",
+            balance=-buyer.wallet,
+            currency="usd",
+            subscriptions=self._fixed_subscriptions.get(
+                buyer.id, tuple(self._build_subscription(deal) for deal in self._list_deals(buyer.id))
+            ),
+            invoices=tuple(self._build_invoices(buyer.id)),
+        )
+        if self._holds:
+            hold = self._holds.pop(0)
+            hold.seen.set()
+            await hold.go.wait()
+        return state
+
+    async def create_checkout(self, order: CheckoutOrder) -> str:
+        self._record_call("checkout")
+        self._get_buyer(order.customer_id)
+        for line in order.lines:
+            if line.external_price_id not in self.offers:
+                raise ProviderRefused("This is not sold.", "no_offer")
+
+        def open_cart() -> str:
+            url = f"{PAGES_URL}/{self._new_id('cart')}"
+            self.carts[url] = order
+            return url
+
+        return self._run_once(order.key, open_cart)
+
+    async def create_portal(self, customer_id: str, return_url: str) -> str:
+        self._record_call("portal")
+        return f"{PAGES_URL}/wallet/{self._get_buyer(customer_id).id}"
+
+    async def preview_change(
+        self,
+        customer_id: str,
+        subscription_id: str,
+        lines: Sequence[OrderLine],
+        as_of: datetime | None = None,
+    ) -> ChangePreview:
+        self._record_call("preview")
+        deal, at = self._get_deal(subscription_id), as_of or self.clock
+        changed = replace(deal, positions=self._build_positions(deal, lines), pending=list(deal.pending))
+        if deal.state != "trial":
+            changed.pending += self._compute_proration(deal, changed, at)
+        if _get_period(self, changed) != _get_period(self, deal):
+            changed.ends = at  # another period begins at once
+        rows = self._build_rows(changed, changed.ends)
+        due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
+        return ChangePreview("usd", due, tuple(rows), at)
+
+    async def change_subscription(
+        self,
+        subscription_id: str,
+        lines: Sequence[OrderLine],
+        *,
+        as_of: datetime | None,
+        prorate: bool,
+        canceled_addons: Sequence[CanceledAddon] = (),
+        key: str,
+    ) -> None:
+        self._record_call("change")
+        deal = self._get_deal(subscription_id)
+
+        def do() -> str:
+            after = replace(deal, positions=self._build_positions(deal, lines))
+            if prorate and deal.state != "trial":
+                deal.pending += self._compute_proration(deal, after, as_of or self.clock)
+            other = _get_period(self, after) != _get_period(self, deal)
+            deal.positions, deal.notes = after.positions, tuple(canceled_addons)
+            if other and deal.state != "trial":
+                self._start_period(deal, self.clock)
+            return deal.id
+
+        self._run_once(key, do)
+
+    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
+        self._record_call("cancel")
+        deal = self._get_deal(subscription_id)
+        if at_period_end:
+            deal.stops = deal.ends
+        elif deal.state != "over":
+            self._end_deal(deal, self.clock)
+
+    async def resume_subscription(self, subscription_id: str, key: str) -> None:
+        self._record_call("resume")
+        deal = self._get_deal(subscription_id)
+        deal.stops = None
+        if deal.state == "frozen":
+            self._start_period(deal, self.clock)
+
+    async def push_price(self, tag: PriceTag) -> str:
+        self._record_call("push_price")
+        for id_, offer in self.offers.items():
+            if offer.tag.id == tag.id:
+                offer.tag, offer.sold = tag, True
+                return id_
+        new = self._new_id("offer")
+        self.offers[new] = MemoryOffer(tag)
+        return new
+
+    async def read_price(self, tag: PriceTag) -> RemotePrice:
+        self._record_call("read_price")
+        for id_, offer in self.offers.items():
+            if offer.tag.id == tag.id:
+                return RemotePrice(id_, offer.tag, offer.sold)
+        return RemotePrice("", None, active=False)
+
+    async def add_credit(
+        self, customer_id: str, amount: int, currency: str, description: str, key: str
+    ) -> str:
+        self._record_call("credit")
+        buyer = self._get_buyer(customer_id)
+
+        def do() -> str:
+            buyer.wallet += amount
+            return self._new_id("gift")
+
+        return self._run_once(key, do)
+
+    async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
+        self._record_call("refund")
+        bill = self.transactions.get(invoice_id)
+        if key in self._results_by_key:
+            return self._results_by_key[key]
+        if bill is None or bill.state != "settled" or bill.given_back + amount > bill.sum - bill.from_wallet:
+            raise ProviderRefused("That is more than was paid.", "too_much")
+
+        def do() -> str:
+            bill.given_back += amount
+            return self._new_id("back")
+
+        return self._run_once(key, do)
+
+    async def report_usage(
+        self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
+    ) -> None:
+        self._record_call("report_usage")
+        self._usage.setdefault(identifier, (self._get_buyer(customer_id).id, meter, quantity, at))
+
+    # How it bills.
+
+    def _end_period(self, deal: Deal) -> None:
+        """A period is over, or the trial."""
+        unpaid = deal.state == "trial" and self.buyers[deal.buyer].card is None
+        if unpaid or (deal.stops is not None and deal.stops <= deal.ends):
+            self._end_deal(deal, deal.ends)
+        else:
+            self._start_period(deal, deal.ends, renews=deal.state != "trial")
+
+    def _start_period(self, deal: Deal, at: datetime, *, renews: bool = False, pays: bool = False) -> None:
+        """`pays`: it was paid on the page just now, whatever the card does later."""
+        rows = (
+            self._build_rows(deal, at) if renews or deal.pending else self._build_rows(deal, at, past=False)
+        )
+        deal.pending, deal.starts, deal.ends = [], at, at + _get_period(self, deal)
+        if deal.state == "trial":
+            deal.state = "running"
+        bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at, rows)
+        self.transactions[bill.id] = bill
+        self._charge_transaction(bill, pays=pays)
+
+    def _build_rows(self, deal: Deal, at: datetime, *, past: bool = True) -> list[InvoiceLine]:
+        ends = at + _get_period(self, deal)
+        rows = list(deal.pending)
+        for position in deal.positions:
+            tag = self.offers[position.offer].tag
+            if tag.kind != "metered":
+                rows.append(
+                    InvoiceLine(
+                        tag.product_name, tag.amount * (position.count or 0), position.count, at, ends, False
+                    )
+                )
+            elif past:
+                used = self._count_usage(deal, tag.meter, deal.starts, at)
+                rows.append(
+                    InvoiceLine(tag.meter, _compute_tiered_amount(tag, used), used, deal.starts, at, False)
+                )
+        return rows
+
+    def _compute_proration(self, before: Deal, after: Deal, at: datetime) -> list[InvoiceLine]:
+        """Back what is not used, and the rest of what is new."""
+        remaining_share = Fraction(
+            int((before.ends - at).total_seconds()), int((before.ends - before.starts).total_seconds())
+        )
+        counts_before = {position.offer: position.count for position in before.positions}
+        counts_after = {position.offer: position.count for position in after.positions}
+        rows = []
+        for offer in sorted({*counts_before, *counts_after}):
+            tag = self.offers[offer].tag
+            if tag.kind == "metered" or counts_before.get(offer) == counts_after.get(offer):
+                continue
+            other = _get_period(self, after) != _get_period(self, before)
+            for count, sign in (
+                (counts_before.get(offer), -1),
+                (None if other else counts_after.get(offer), 1),
+            ):
+                if count:
+                    amount = sign * _round_half_up(tag.amount * count * remaining_share)
+                    rows.append(InvoiceLine(tag.product_name, amount, count, at, before.ends, True))
+        return rows
+
+    def _count_usage(self, deal: Deal, meter: str, starts: datetime, ends: datetime) -> int:
+        records = self._usage.values()
+        return sum(
+            n
+            for buyer_id, meter_name, n, at in records
+            if (buyer_id, meter_name) == (deal.buyer, meter) and starts <= at < ends
+        )
+
+    def _charge_transaction(self, bill: Transaction, *, pays: bool = False) -> None:
+        buyer, deal = self.buyers[bill.buyer], self.deals[bill.deal]
+        bill.from_wallet = max(0, min(buyer.wallet, bill.sum)) if not bill.tries else bill.from_wallet
+        buyer.wallet -= bill.from_wallet if not bill.tries else 0
+        if bill.sum < 0:
+            buyer.wallet -= bill.sum
+        bill.tries += 1
+        if pays or buyer.card or bill.sum <= bill.from_wallet:
+            bill.state = "settled"
+        owed = any(
+            transaction.state == "owed"
+            for transaction in self.transactions.values()
+            if transaction.deal == deal.id
+        )
+        if deal.state in ("running", "behind", "frozen"):
+            deal.state = "behind" if owed else "running"
+
+    def _end_deal(self, deal: Deal, at: datetime) -> None:
+        if deal.state != "over":
+            deal.state, deal.over_at = "over", at
+
+    # Its words in ours.
+
+    def _build_subscription(self, deal: Deal) -> Subscription:
+        owed = [
+            transaction.at
+            for transaction in self.transactions.values()
+            if transaction.deal == deal.id and transaction.state == "owed"
+        ]
+        return Subscription(
+            id=deal.id,
+            status=STATUS_BY_STATE[deal.state],
+            created_at=deal.begun,
+            lines=tuple(
+                SubscriptionItem(
+                    position.id,
+                    self.offers[position.offer].tag.id,
+                    position.offer,
+                    position.count or 0,
+                    deal.starts,
+                    deal.ends,
+                )
+                for position in deal.positions
+            ),
+            kept=deal.notes,
+            trial_ends_at=deal.trial_until,
+            after_trial="cancel",
+            pays=self.buyers[deal.buyer].card is not None,
+            cancel_at=deal.stops,
+            ended_at=deal.over_at,
+            failed_since=min(owed, default=None),
+            currency="usd",
+        )
+
+    def _build_invoices(self, customer_id: str) -> list[Invoice]:
+        return [
+            Invoice(
+                id=transaction.id,
+                number=transaction.id.upper(),
+                status=INVOICE_STATUS_BY_STATE[transaction.state],
+                currency="usd",
+                total=transaction.sum,
+                due=max(0, transaction.sum - transaction.from_wallet) if transaction.state == "owed" else 0,
+                paid=max(0, transaction.sum - transaction.from_wallet)
+                if transaction.state == "settled"
+                else 0,
+                attempts=transaction.tries,
+                next_attempt_at=None,
+                created_at=transaction.at,
+                starts_at=self.deals[transaction.deal].starts,
+                ends_at=self.deals[transaction.deal].ends,
+                page_url=f"{PAGES_URL}/{transaction.id}",
+                pdf_url=f"{PAGES_URL}/{transaction.id}.pdf",
+                subscription_id=transaction.deal,
+                lines=tuple(transaction.rows),
+            )
+            for transaction in self.transactions.values()
+            if transaction.buyer == customer_id
+        ]
+
+    def _record_call(self, verb: str) -> None:
+        self.calls.append(verb)
+        for at, (problem, only) in enumerate(self._failures):
+            if only in ("", verb):
+                del self._failures[at]
+                raise problem
+
+    def _run_once(self, key: str, do: Callable[[], str]) -> str:
+        if key not in self._results_by_key:
+            self._results_by_key[key] = do()
+        return self._results_by_key[key]
+
+    def _new_id(self, kind: str) -> str:
+        return f"{kind}_{next(self._numbers):06}"
+
+    def _add_buyer(self, buyer: Buyer) -> str:
+        self.buyers[buyer.id] = buyer
+        return buyer.id
+
+    def _list_deals(self, customer_id: str) -> list[Deal]:
+        return [deal for deal in self.deals.values() if deal.buyer == customer_id]
+
+    def _get_buyer(self, id_: str) -> Buyer:
+        with suppress(KeyError):
+            return self.buyers[id_]
+        raise ProviderRefused("Nobody knows this customer.", "no_buyer")
+
+    def _get_deal(self, id_: str) -> Deal:
+        with suppress(KeyError):
+            return self.deals[id_]
+        raise ProviderRefused("Nobody knows this subscription.", "no_deal")
+
+    def _build_position(self, line: OrderLine) -> Position:
+        return Position(self._new_id("pos"), line.external_price_id, line.quantity)
+
+    def _build_positions(self, deal: Deal, lines: Sequence[OrderLine]) -> list[Position]:
+        ids_by_offer = {position.offer: position.id for position in deal.positions}
+        return [
+            Position(
+                ids_by_offer.get(line.external_price_id) or self._new_id("pos"),
+                line.external_price_id,
+                line.quantity,
+            )
+            for line in lines
+        ]
+
+
+def _get_period(provider: MemoryProvider, deal: Deal) -> relativedelta:
+    yearly = any(provider.offers[position.offer].tag.period == "year" for position in deal.positions)
+    return relativedelta(years=1) if yearly else relativedelta(months=1)
+
+
+def _compute_tiered_amount(tag: PriceTag, used: int) -> int:
+    if not tag.tiers:
+        return tag.amount * used
+    if tag.tiers_mode == "volume":
+        top = next(tier for tier in tag.tiers if tier[0] is None or used <= tier[0])
+        return used * top[1] + top[2]
+    amount, last = 0, 0
+    for up_to, unit, flat in tag.tiers:
+        units = max(0, min(used, up_to if up_to is not None else used) - last)
+        amount += units * unit + (flat if units else 0)
+        last = up_to or used
+    return amount
+
+
+def _round_half_up(exact: Fraction) -> int:
+    """Half a cent goes up."""
+    return math.floor(exact + Fraction(1, 2))

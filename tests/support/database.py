@@ -1,0 +1,122 @@
+"""A database per test process: copied from a template that the migrations built, entered as the apps' own roles."""
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from shared.cli import database
+from shared.core import db
+from shared.core.config import settings
+from shared.dev.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).parents[2]
+BUILD_LOCK = 4711
+MINE, TEMPLATE = "bulkhead_test_", "bulkhead_template_"
+
+
+def revision() -> str:
+    return ScriptDirectory(str(ROOT / "alembic")).get_current_head() or "none"
+
+
+def admin_url(name: str = "postgres") -> str:
+    """Of a superuser: the test server's own, or what DATABASE_URL names."""
+    given = settings().database_url
+    base = make_url(
+        given.get_secret_value()
+        if given
+        else EmbeddedPostgres(settings().absolute_data_dir / "postgres").url()
+    )
+    return base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+def build(name: str = "") -> str:
+    """Makes this process's database and points the settings at it. Whoever is first builds the template."""
+    name = name or f"{MINE}{os.getpid()}"
+    if settings().database_url is None:
+        EmbeddedPostgres(settings().absolute_data_dir / "postgres").start()
+    template = f"{TEMPLATE}{revision()}_{fingerprint()}"
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", [BUILD_LOCK])
+        _sweep(connection, template)
+        if not connection.execute("select 1 from pg_database where datname = %s", [template]).fetchone():
+            _build_template(connection, template)
+        _copy(connection, template, name)
+    use(name)
+    return name
+
+
+def copy(template: str, name: str) -> None:
+    """Of a database that nobody is connected to. Points the settings at the copy."""
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        _copy(connection, template, name)
+    use(name)
+
+
+def drop(name: str) -> None:
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        _drop(connection, name)
+
+
+def empty(name: str) -> None:
+    """A database without a schema, for tests of the migrations."""
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        _drop(connection, name)
+        connection.execute(sql.SQL("create database {} owner bulkhead_owner").format(sql.Identifier(name)))
+
+
+def use(name: str) -> None:
+    """From here on every role of this process, and of those it starts, logs in to that database."""
+    os.environ["DATABASE_URL"] = admin_url(name)
+    settings.cache_clear()
+    db.login_url.cache_clear()
+    db.engine.cache_clear()
+
+
+def fingerprint() -> str:
+    """A migration that is still being written changes the template's name."""
+    sources = [
+        *sorted((ROOT / "alembic" / "versions").glob("*.py")),
+        ROOT / "shared" / "core" / "row_security.py",
+    ]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
+
+
+def _copy(connection: psycopg.Connection, template: str, name: str) -> None:
+    _drop(connection, name)
+    command = sql.SQL("create database {} template {}")
+    connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def _sweep(connection: psycopg.Connection, template: str) -> None:
+    """What killed runs and older schemas left behind. A run that still works keeps its own."""
+    for (name,) in connection.execute("select datname from pg_database").fetchall():
+        owner = name.removeprefix(MINE).partition("_")[0]
+        if (name.startswith(MINE) and owner.isdigit() and not Path(f"/proc/{owner}").exists()) or (
+            name.startswith(TEMPLATE) and name != template
+        ):
+            with suppress(psycopg.Error):
+                connection.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
+
+
+def _build_template(connection: psycopg.Connection, template: str) -> None:
+    draft = f"{template}_build"  # killed half-way: never taken for a template
+    _drop(connection, draft)
+    connection.execute(sql.SQL("create database {}").format(sql.Identifier(draft)))
+    before = os.environ.get("DATABASE_URL")
+    use(draft)
+    database.prepare_database()
+    connection.execute(
+        sql.SQL("alter database {} rename to {}").format(sql.Identifier(draft), sql.Identifier(template))
+    )
+    os.environ.pop("DATABASE_URL") if before is None else os.environ.update(DATABASE_URL=before)
+    settings.cache_clear()

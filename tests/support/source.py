@@ -1,0 +1,35 @@
+"""Our own source as syntax trees, for tests that read code instead of running it."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("shared", "tenant_app", "admin_app")
+
+
+@cache
+def load_trees() -> dict[str, ast.Module]:
+    """By path, as in "shared/core/db.py"."""
+    files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    return {str(file.relative_to(ROOT)): ast.parse(file.read_text(), str(file)) for file in files}
+
+
+def list_imports(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """Line, module, name; the name is "" for `import module`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.lineno, node.module, alias.name) for alias in node.names)
+
+
+def list_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and last word of what is called: "Ctx" for both `Ctx(…)` and `ctx.Ctx(…)`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.lineno, node.func.id
+            elif isinstance(node.func, ast.Attribute):
+                yield node.lineno, node.func.attr

@@ -1,0 +1,41 @@
+"""The mailbox stand-in inside a test: the same one as in development, on a port of its own."""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from shared.core.config import settings
+from shared.dev.mailbox import Mailbox, build_smtp_controller
+
+
+@asynccontextmanager
+async def run_mailbox() -> AsyncIterator[Mailbox]:
+    """Every mail that is sent meanwhile."""
+    before = os.environ.get("BULKHEAD_SANDBOX_URL")
+    os.environ["BULKHEAD_SANDBOX_URL"] = f"http://localhost:{_free_port() - 23}"
+    settings.cache_clear()
+    with tempfile.TemporaryDirectory() as folder:
+        box = Mailbox(Path(folder) / "mail.jsonl")
+        controller = build_smtp_controller(box)
+        server = await asyncio.get_running_loop().create_server(
+            controller._factory_invoker, host="127.0.0.1", port=settings().mailbox_port
+        )
+        try:
+            yield box
+        finally:
+            server.close()
+            await server.wait_closed()
+            os.environ.pop("BULKHEAD_SANDBOX_URL")
+            if before is not None:
+                os.environ["BULKHEAD_SANDBOX_URL"] = before
+            settings.cache_clear()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,165 @@
+"""Workers for tests: one in this process that empties the queue, and real child processes that die by kill -9.
+
+`python -m tests.support.workers DEATH` runs the platform's own worker, over the database of its environment, until the queue
+is empty. DEATH names where it kills itself, as a lost machine would: "step:KEY:WHEN" in a step of setting up, or
+"task:NAME:WHEN" in a job; WHEN is "before" the work, "inside" (done, not yet written down), or "committed" (written
+down, but the queue does not know). "" lives.
+"""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from shared.backoffice import tasks as backoffice
+from shared.billing import provider_registry
+from shared.billing import tasks as billing
+from shared.billing.models import PLATFORM
+from shared.core import db, log
+from shared.core.context import Ctx
+from shared.identity import tasks as identity
+from shared.jobs import worker
+from shared.tenancy import entry, provisioning
+from shared.tenancy import tasks as tenancy
+from tests.support import example_tasks
+from tests.support.billing.scripted_provider import FakeProvider
+from tests.support.database import admin_url
+
+ROOT = Path(__file__).parents[2]
+CRASH_MOMENTS = ("before", "inside", "committed")
+Handler = Callable[..., Awaitable[None]]
+
+
+def clear_queue(name: str) -> None:
+    """What other tests promised is not run here."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        connection.execute("truncate procrastinate_jobs, procrastinate_events cascade")
+
+
+def list_jobs(name: str, *, due: bool = False) -> list[tuple[str, str]]:
+    """Task and status of what is in the queue; `due`: without what waits for its next try."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        return connection.execute(
+            "select task_name, status::text from procrastinate_jobs"
+            " where not %s or scheduled_at is null or scheduled_at <= now() + interval '10 minutes' order by id",
+            [due],
+        ).fetchall()
+
+
+def make_jobs_due(name: str) -> None:
+    """What waits for its next try is tried now."""
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        connection.execute("update procrastinate_jobs set scheduled_at = null where status = 'todo'")
+
+
+async def run_until_killed(death: str) -> None:
+    """A child that runs the queue and does not survive it."""
+    command = [sys.executable, "-m", "tests.support.workers", death]
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
+    )
+    try:
+        _, stderr = await asyncio.wait_for(child.communicate(), 60)
+    finally:
+        if child.returncode is None:
+            child.kill()
+    assert child.returncode == -signal.SIGKILL, stderr.decode()[-2000:]
+    _age_heartbeats()
+
+
+def _age_heartbeats() -> None:
+    """Nobody who works here has been heard of for long: so nobody waits for it, and a slow one is not taken for dead."""
+    with psycopg.connect(
+        admin_url(make_url(db.login_url("app")).database or ""), autocommit=True
+    ) as connection:
+        connection.execute("update procrastinate_workers set last_heartbeat = now() - interval '1 hour'")
+
+
+async def run_until_done(name: str) -> None:
+    """Until nothing is left to do, what dead workers held included."""
+    for _ in range(60):
+        await run_due_jobs()
+        if not [task for task, status in list_jobs(name, due=True) if status in ("todo", "doing")]:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not finished: {list_jobs(name)}")
+
+
+async def run_due_jobs(tasks: dict[str, Handler] | None = None) -> None:
+    """Whatever is due now."""
+    worker.HEARTBEAT_SECONDS = 0.1
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
+    tenant_tasks = tasks or {
+        **identity.TASKS,
+        **tenancy.TASKS,
+        **billing.TASKS,
+        **backoffice.TASKS,
+        **example_tasks.TASKS,
+    }
+    await worker.run(tenant_tasks, platform, entry.enter_job, wait=False)
+
+
+def _kill_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap_deadly(work: Handler, when: str) -> Handler:
+    async def deadly(ctx: Ctx, **ids: Any) -> None:
+        if when == "before":
+            _kill_process()
+        await work(ctx, **ids)
+        if when == "inside":
+            await ctx.session.flush()
+            _kill_process()
+        if when == "committed":
+            ctx.session.info["deadly"] = True
+
+    return deadly
+
+
+@asynccontextmanager
+async def _enter_deadly_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
+    info: dict[Any, Any] = {}
+    async with entry.enter_job(tenant_id, task, request_id) as ctx:
+        info = ctx.session.info
+        yield ctx
+    if info.get("deadly"):
+        _kill_process()
+
+
+def main(death: str) -> None:
+    log.configure("ERROR")
+    worker.HEARTBEAT_SECONDS = 0.1
+    provider_registry.register(PLATFORM, FakeProvider())
+    tasks: dict[str, Handler] = {
+        **identity.TASKS,
+        **tenancy.TASKS,
+        **billing.TASKS,
+        **backoffice.TASKS,
+        **example_tasks.TASKS,
+    }
+    kind, key, when = death.split(":")
+    if kind == "step":
+        step = provisioning._STEPS_BY_KEY[key]
+        provisioning._STEPS_BY_KEY[key] = dataclasses.replace(step, run=_wrap_deadly(step.run, when))
+    else:
+        tasks[key] = _wrap_deadly(tasks[key], when)
+    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
+
+    async def work() -> None:
+        for _ in range(20):  # a worker that does not wait leaves what its last job promised
+            await worker.run(tasks, platform, _enter_deadly_job, wait=False)
+
+    asyncio.run(work())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

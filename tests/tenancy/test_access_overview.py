@@ -1,0 +1,80 @@
+"""What a tenant is told about its rights is what decides, and what the calendar will do is known beforehand."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.access import actions
+from shared.access.decision import decide
+from shared.backoffice import tenant_access
+from shared.core.db import now
+from shared.core.errors import Refused
+from shared.entitlements import assignments
+from shared.tenancy import access_overview, invitations, roles
+from tests.conftest import Cast, Person
+from tests.support import factories
+
+
+async def read(person: Person) -> access_overview.AccessOverview:
+    async with person.ctx() as ctx:
+        return await access_overview.get_access_overview(ctx)
+
+
+async def test_what_is_told_is_what_decides(cast: Cast) -> None:
+    soon = now() + timedelta(days=3)
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, "A pause", ends_at=soon)
+        await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=soon)
+    found = await read(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        assert {name for name, chain in found.features.items() if chain.included} == ctx.rights.features
+        assert {name: chain.limit for name, chain in found.limits.items()} == dict(ctx.rights.limits)
+        assert not decide(ctx, actions.MEMBER_EXPORT).allowed
+    assert "A pause" in found.features["exports.csv"].text
+    assert found.plan == "Business version 1"
+
+
+async def test_use_is_counted_as_the_limit_counts_it(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+        await roles.create(ctx, "One", "", set())
+    assert (await read(cast.ann)).usage == {"members": 4, "roles": 1}
+
+
+async def test_what_ends_by_itself_is_told_beforehand_in_its_order(cast: Cast) -> None:
+    first, second = now() + timedelta(days=3), now() + timedelta(days=5)
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=second)
+        await tenant_access.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=first)
+    turns = (await read(cast.ann)).scheduled_changes
+    assert [(one.at, one.title, one.before, one.after) for one in turns] == [
+        (first, "Single sign-on", "Included", "Not included"),
+        (second, "Members", "7 seats", "100 seats"),
+    ]
+
+
+async def test_the_end_of_a_trial_and_a_later_status_are_told_with_what_they_take(cast: Cast) -> None:
+    async with cast.gil.ctx() as ctx:
+        await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=4)
+        await assignments.set_billing_status(ctx, "grace", "Overdue")
+        await assignments.set_billing_status(
+            ctx, "read_only", "Still overdue", starts_at=now() + timedelta(days=2)
+        )
+    found = await read(cast.gil)
+    said = {(one.title, one.before, one.after) for one in found.scheduled_changes}
+    assert ("Billing", "A payment is overdue", "Read-only") in said
+    assert ("Trial", "Running", "Ended") in said
+    assert ("CSV export", "Included", "Not included") in said
+    assert found.billing_until == next(one.at for one in found.scheduled_changes if one.title == "Billing")
+    assert not found.trial_ended
+
+
+async def test_nothing_ahead_is_nothing(cast: Cast) -> None:
+    assert (await read(cast.ann)).scheduled_changes == []
+
+
+async def test_a_member_may_not_read_it_and_nobody_reads_anothers(cast: Cast) -> None:
+    with pytest.raises(Refused, match="missing_permission"):
+        await read(cast.max)
+    await cast.gil.gets("starter")
+    assert (await read(cast.gil)).plan == "Starter version 1"

@@ -1,0 +1,91 @@
+"""Who may read the trail, and of whom."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.access.roles import OPERATOR_ROLES, ROLES
+from shared.audit import audit_log
+from shared.backoffice import tenant_access
+from shared.core.db import now
+from shared.core.errors import Invalid, Refused
+from shared.tenancy import audit_reader, entry, tenants
+from tests.conftest import Cast, Operating, Person
+from tests.support import factories
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_owners_and_admins_read_it_and_others_do_not(cast: Cast, role: str) -> None:
+    zoe = await factories.create_account("Zoe")
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, role)
+    async with Person(zoe, cast.ann.slug).ctx() as ctx:
+        for ask in (audit_reader.list_events, audit_reader.verify_audit_log):
+            if role in ("owner", "admin"):
+                await ask(ctx)
+                continue
+            with pytest.raises(Refused, match="missing_permission"):
+                await ask(ctx)
+
+
+async def test_one_tenant_never_reads_another(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        await tenants.rename(ctx, "Acme Works")
+    async with cast.gil.ctx() as ctx:
+        page = await audit_reader.list_events(ctx, audit_log.AuditFilter(tenant_id=cast.acme), limit=100)
+        assert {event.tenant_id for event in page.events} == {cast.globex}
+
+
+async def test_the_plan_says_how_far_back_it_looks(cast: Cast) -> None:
+    """With no day at all nothing is shown; nothing is deleted, so a larger plan shows it again."""
+    until = now() + timedelta(days=1)
+    for days, seen in ((0, False), (30, True), (None, True), (1_000_000_000, True)):
+        async with cast.olga.octx() as octx:
+            await tenant_access.override_limit(
+                octx, cast.acme, "retention_days", days, "Trying it", ends_at=until
+            )
+        async with cast.ann.ctx() as ctx:
+            assert bool((await audit_reader.list_events(ctx)).events) is seen
+            assert (await audit_reader.verify_audit_log(ctx)).is_intact
+
+
+@pytest.mark.parametrize("role", OPERATOR_ROLES)
+async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_reason(
+    role: str, cast: Cast
+) -> None:
+    somebody = Operating(await factories.create_operator("Otto", role))
+    if role not in ("owner", "engineer"):
+        with pytest.raises(Refused, match="missing_permission"):
+            async with somebody.octx() as octx:
+                await audit_reader.list_events_across_tenants(
+                    octx, "looking for a pattern", audit_log.AuditFilter()
+                )
+        return
+    async with somebody.octx() as octx:
+        for reason in ("", " \n ", "x" * 301):
+            with pytest.raises(Invalid):
+                await audit_reader.list_events_across_tenants(octx, reason, audit_log.AuditFilter())
+    async with somebody.octx() as octx:
+        found = await audit_reader.list_events_across_tenants(
+            octx, "looking for a pattern", audit_log.AuditFilter(), limit=100
+        )
+        assert {cast.acme, cast.globex} <= {event.tenant_id for event in found.events}
+        one = await audit_reader.list_events_across_tenants(
+            octx, "looking for a pattern", audit_log.AuditFilter(tenant_id=cast.globex)
+        )
+        assert {event.tenant_id for event in one.events} == {cast.globex}
+    async with somebody.octx() as octx:
+        own = [
+            event for event in await audit_log.list_operator_events(octx) if event.actor_id == octx.actor_id
+        ]
+    assert [(event.action, event.reason) for event in own] == [
+        ("tenants.read_across", "looking for a pattern")
+    ]
+
+
+async def test_the_line_of_looking_stays_when_the_reading_fails(cast: Cast) -> None:
+    """Nothing is read without its line: both are in one transaction."""
+    async with cast.olga.octx() as octx:
+        async with entry.read_across_tenants(octx, "a reason of this test"):
+            pass
+        reasons = [event.reason for event in await audit_log.list_operator_events(octx, limit=1)]
+    assert reasons == ["a reason of this test"]

@@ -1,0 +1,57 @@
+"""First things to do: ticked once, by hand or by themselves, by who may, in one's own tenant."""
+
+import pytest
+
+from shared.core.errors import NotFound, Refused
+from shared.tenancy import audit_reader, invitations, onboarding_checklist
+from tests.conftest import Cast, Person
+
+
+async def done(person: Person) -> set[str]:
+    async with person.ctx() as ctx:
+        return {one.key for one in await onboarding_checklist.list_items(ctx) if one.done_at}
+
+
+async def listed(cast: Cast) -> None:
+    for person in (cast.ann, cast.gil):
+        async with person.ctx() as ctx:
+            await onboarding_checklist.add_items(ctx)
+            await onboarding_checklist.add_items(ctx)  # a step of the setting-up may run twice
+
+
+async def test_every_item_once_in_order(cast: Cast) -> None:
+    await listed(cast)
+    async with cast.max.ctx() as ctx:
+        assert [one.key for one in await onboarding_checklist.list_items(ctx)] == list(
+            onboarding_checklist.ITEM_KEYS
+        )
+
+
+async def test_ticking_twice_is_ticking_once(cast: Cast) -> None:
+    await listed(cast)
+    async with cast.adam.ctx() as ctx:
+        await onboarding_checklist.complete_item(ctx, "review_roles")
+    async with cast.ann.ctx() as ctx:
+        await onboarding_checklist.complete_item(ctx, "review_roles")
+        actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
+        assert actions.count("checklist.completed") == 1
+        (item,) = [one for one in await onboarding_checklist.list_items(ctx) if one.done_at]
+        assert item.done_by == "Adam"
+    assert await done(cast.gil) == set()
+
+
+async def test_inviting_ticks_its_own_item(cast: Cast) -> None:
+    await listed(cast)
+    async with cast.adam.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "member")
+    assert await done(cast.ann) == {"invite_members"}
+    assert await done(cast.gil) == set()
+
+
+async def test_an_item_that_is_not_on_the_list_and_a_person_who_may_not(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        with pytest.raises(NotFound):
+            await onboarding_checklist.complete_item(ctx, "\x00")
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Refused, match="missing_permission"):
+            await onboarding_checklist.complete_item(ctx, "brand")

@@ -1,0 +1,239 @@
+"""What happens to an event before its handler sees it. The principal is given; who finds it is tested elsewhere."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import reflex as rx
+from reflex.event import Event
+from reflex.istate.data import RouterData
+from reflex.state import State, StateUpdate
+
+from shared.access import actions
+from shared.access.actions import ACTIONS
+from shared.access.refusal_codes import Reason
+from shared.access.roles import ROLES
+from shared.core.context import RefusalWording
+from shared.core.errors import NotFound
+from shared.entitlements.features import FEATURES
+from shared.tenancy.entry import NO_RIGHTS, Principal
+from shared.ui import authorize
+from shared.ui.authorize import Admission, AuthorizeMiddleware, needs
+from shared.ui.live_updates import LiveUpdates
+
+
+class ToyState(rx.State):
+    rows: list[str] = []
+
+    @rx.event
+    @needs(actions.MEMBER_READ, page=True)
+    async def load(self) -> None:
+        self.rows = ["read"]
+
+    @rx.event
+    @needs(actions.HOME_READ, page=True)
+    async def load_broken(self) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    @rx.event
+    @needs(actions.HOME_READ, page=True)
+    async def load_nothing(self) -> None:
+        raise NotFound("There is nothing here.", "Go back.")
+
+    @rx.event
+    @needs(actions.REPORT_READ, page=True)
+    async def load_reports(self) -> None: ...
+
+    @rx.event
+    @needs(actions.HOME_READ)
+    async def fill_frame(self) -> None: ...
+
+    @rx.event
+    @needs(actions.MEMBER_INVITE)
+    async def invite(self) -> None: ...
+
+
+SUSPENDED = replace(NO_RIGHTS, verdicts={action.name: Reason.TENANT_SUSPENDED for action in ACTIONS.values()})
+OWNER = Principal("hash-ann", "usr_ann", ROLES["owner"].permissions, "ten_acme", NO_RIGHTS)
+VIEWER = replace(OWNER, permissions=ROLES["viewer"].permissions)
+STRANGER = Principal("hash-ann", "usr_ann")
+REMOVED = replace(STRANGER, tenant_id="ten_acme", ended="Ann removed you from Acme.", ended_step="Ask Ann.")
+
+
+CLOCK: list[bool] = []  # of each event that was let in: whether it moved the idle clock
+
+
+def tab(path: str = "/t/acme/members") -> State:
+    tree = State(_reflex_internal_init=True)  # type: ignore[call-arg]
+    data = {
+        "headers": {"cookie": "c=1", "origin": "http://localhost:3000"},
+        "pathname": path,
+        "asPath": path,
+        "query": {},
+        "sid": "sid",
+        "token": "token",
+    }
+    tree.router_data, tree.router = data, RouterData.from_router_data(data)
+    return tree
+
+
+async def answer(
+    tree: State, principal: Principal | None, handler: Any, frame: Any = None
+) -> StateUpdate | None:
+    async def peek(cookies: str, slug: str, *, touches: bool) -> Principal | None:
+        assert cookies == "c=1"
+        CLOCK.append(touches)
+        return principal
+
+    name = handler if isinstance(handler, str) else Event.from_event_type(handler)[0].name
+    middleware = AuthorizeMiddleware(peek, LiveUpdates("app"), frame=frame)
+    return await middleware.preprocess(app=None, state=tree, event=Event(name=name))  # type: ignore[arg-type]
+
+
+def said(update: StateUpdate | None) -> str:
+    assert update is not None
+    return json.dumps([str(event) for event in update.events])
+
+
+async def test_who_may_comes_through() -> None:
+    assert await answer(tab(), OWNER, ToyState.invite) is None
+
+
+async def test_a_refused_click_is_told_why_and_what_next() -> None:
+    update = await answer(tab(), VIEWER, ToyState.invite)
+    assert "You may not invite people." in said(update)
+    assert "Ask an owner or admin" in said(update)
+
+
+async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame() -> None:
+    tree = tab()
+    billing = replace(OWNER, permissions=frozenset({"home:read"}))
+    update = await answer(tree, billing, ToyState.load, frame=ToyState.load_broken)
+    assert "load_broken" in said(update)
+    assert (await tree.get_state(Admission)).refusal == "You may not see who works here."
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
+async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: str) -> None:
+    words = {"advanced_reports": RefusalWording("Advanced reports", "Business and Enterprise")}
+    unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, words=words)
+    tree = tab("/t/acme/reports")
+    owner = replace(OWNER, rights=unpaid)
+    await answer(tree, owner, ToyState.load_reports, frame=ToyState.fill_frame)
+    admission = await tree.get_state(Admission)
+    assert admission.refusal
+    upsell = admission.upsell
+    assert (upsell.feature, upsell.plans) == ("Advanced reports", "Business and Enterprise")
+    assert upsell.description == FEATURES["advanced_reports"].benefit
+    assert upsell.points == list(FEATURES["advanced_reports"].highlights)
+    assert upsell.next_step == "Choose a larger plan under Billing."
+    member = replace(owner, permissions=owner.permissions - {"billing:write"})
+    await answer(tree, member, ToyState.load_reports, frame=ToyState.fill_frame)
+    assert admission.upsell.next_step == "Ask an owner for a larger plan."
+    await answer(tree, VIEWER, ToyState.load_reports, frame=ToyState.fill_frame)
+    assert (admission.refusal, admission.upsell.feature) == ("You may not open the advanced reports.", "")
+
+
+async def test_without_a_session_the_page_is_loaded_anew() -> None:
+    for event in (ToyState.invite, ToyState.load, authorize.STATE_PREFIX + "hydrate"):
+        assert "location.reload" in said(await answer(tab(), None, event))
+
+
+async def test_the_slug_of_others_and_one_that_is_nobodys_look_alike() -> None:
+    assert "There is nothing at this address." in said(await answer(tab(), STRANGER, ToyState.invite))
+
+
+async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    update = await answer(tree, REMOVED, ToyState.invite)
+    assert "Ann removed you from Acme." in said(update)
+    assert (await tree.get_state(ToyState)).rows == []
+    assert (await tree.get_state(Admission)).refusal == "Ann removed you from Acme."
+
+
+@pytest.mark.parametrize(
+    "boot", [authorize.STATE_PREFIX + "hydrate", authorize.STATE_PREFIX + "hydrate_and_load"]
+)
+async def test_hydrating_sends_nothing_of_before_to_a_person_who_was_removed(boot: str) -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    assert await answer(tree, REMOVED, boot) is None
+    assert (await tree.get_state(ToyState)).rows == []
+
+
+@pytest.mark.parametrize(
+    ("other", "path"),
+    [(replace(OWNER, session_hash="hash-gil"), "/t/acme/members"), (OWNER, "/t/globex/members")],
+)
+async def test_a_tree_serves_one_session_and_one_tenant(other: Principal, path: str) -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    tree.router = tab(path).router
+    assert "location.reload" in said(await answer(tree, other, ToyState.invite))
+    assert (await tree.get_state(ToyState)).rows == []
+
+
+async def test_a_new_page_load_of_another_session_starts_empty() -> None:
+    tree = tab()
+    await answer(tree, OWNER, ToyState.invite)
+    (await tree.get_state(ToyState)).rows = ["of acme"]
+    assert (
+        await answer(
+            tree, replace(OWNER, session_hash="hash-gil"), authorize.STATE_PREFIX + "hydrate_and_load"
+        )
+        is None
+    )
+    assert (await tree.get_state(ToyState)).rows == []
+
+
+async def test_a_handler_that_names_no_action_is_refused_for_everybody() -> None:
+    update = await answer(tab(), OWNER, "reflex___state____state.setvar")
+    assert "This cannot be done from a page." in said(update)
+
+
+async def test_suspension_stops_every_handler() -> None:
+    update = await answer(tab(), replace(OWNER, rights=SUSPENDED), ToyState.invite)
+    assert "This organisation is suspended." in said(update)
+
+
+async def test_trouble_of_a_load_stands_on_the_page() -> None:
+    tree = tab()
+    toy, admission = await tree.get_state(ToyState), await tree.get_state(Admission)
+    await ToyState.event_handlers["load_broken"].fn(toy)
+    assert admission.error_id.startswith("req_")
+    await ToyState.event_handlers["load_nothing"].fn(toy)
+    assert (admission.refusal, admission.next_step, admission.error_id) == (
+        "There is nothing here.",
+        "Go back.",
+        "",
+    )
+    await ToyState.event_handlers["load"].fn(toy)
+    assert (admission.refusal, toy.rows) == ("", ["read"])
+
+
+async def moves(tree: State, handler: Any) -> bool:
+    """Through the gate of an app with a frame of its own."""
+    await answer(tree, OWNER, handler, frame=ToyState.fill_frame)
+    return CLOCK[-1]
+
+
+async def test_what_comes_without_a_person_does_not_move_the_idle_clock() -> None:
+    """A commit of others asks open pages to load; a broken network makes them boot."""
+    tree = tab()
+    for by_itself in (*sorted(authorize.FRAMEWORK_EVENTS), ToyState.load, ToyState.fill_frame):
+        assert not await moves(tree, by_itself), by_itself
+    assert await moves(tree, ToyState.invite)
+
+
+@pytest.mark.parametrize("boot", sorted(authorize.PAGE_LOAD_EVENTS))
+async def test_a_link_that_was_followed_does(boot: str) -> None:
+    """It is no HTTP request. Booting again on the same page is nobody's doing."""
+    tree = tab("/t/acme/members")
+    assert [await moves(tree, boot) for _ in range(2)] == [False, False]
+    tree.router = tab("/t/acme/settings").router
+    assert [await moves(tree, boot) for _ in range(2)] == [True, False]

@@ -1,0 +1,56 @@
+"""Colours that can be read, ours and those that a tenant brings."""
+
+import itertools
+
+import pytest
+
+from shared.ui import theme
+
+PALETTES = [theme.LIGHT, theme.DARK, theme.OPERATOR_LIGHT, theme.OPERATOR_DARK]
+COLOURS = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in itertools.product(range(0, 256, 51), repeat=3)]
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_every_text_can_be_read_on_its_ground(palette: dict[str, str]) -> None:
+    weak = [
+        pair
+        for pair in theme.CONTRAST_PAIRS
+        if theme.contrast_ratio(palette[pair[0]], palette[pair[1]]) < 4.5
+    ]
+    assert weak == []
+
+
+@pytest.mark.parametrize("palette", [theme.LIGHT, theme.DARK])
+def test_a_brand_is_readable_or_left_out(palette: dict[str, str]) -> None:
+    taken = [brand for colour in COLOURS if (brand := theme.brand_palette(colour, palette))]
+    assert 0 < len(taken) < len(COLOURS)
+    for brand in taken:
+        painted = palette | brand
+        assert theme.contrast_ratio(painted["on-accent"], painted["accent"]) >= 4.5
+        assert theme.contrast_ratio(painted["on-accent"], painted["accent-hover"]) >= 4.5
+        assert theme.contrast_ratio(painted["ink"], painted["accent-soft"]) >= 4.5
+        for ground in ("canvas", "sunken", "raised", "hover", "accent-soft"):
+            assert theme.contrast_ratio(painted["accent-ink"], painted[ground]) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("colour", "said"),
+    [
+        ("", "standard colour is in use"),
+        ("#0f766e", "on light and on dark"),
+        ("#1e3a8a", "Used on light pages"),
+        ("#facc15", "Used on dark pages"),
+    ],
+)
+def test_the_verdict_says_where_a_colour_is_used(colour: str, said: str) -> None:
+    assert said in theme.describe_contrast(colour)
+
+
+def test_where_light_takes_the_brand_and_dark_cannot_dark_keeps_ours() -> None:
+    dark = theme.brand_css("#1e3a8a").splitlines()[1]
+    assert f"--accent: {theme.DARK['accent']};" in dark
+
+
+@pytest.mark.parametrize("text", ["#fff", "red", "#12345g", "#123456;}", None, 7, ["#123456"]])
+def test_what_is_no_colour(text: object) -> None:
+    assert not theme.is_colour(text)

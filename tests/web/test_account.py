@@ -1,0 +1,155 @@
+"""A person's own account. What an operator does there stands in the operators' trail, or it did not happen."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pyotp
+import pytest
+
+from shared.audit import audit_log
+from shared.audit.models import OperatorEvent
+from shared.core import db
+from shared.identity import mfa, repository, sessions
+from shared.identity.realms import OPERATOR
+from shared.tenancy import entry
+from shared.web import account
+from tests.conftest import Cast
+from tests.support import factories
+from tests.support.http_visitor import browser
+
+NEW_PASSWORD = "nine copper kettles in the rain"
+
+
+class Account:
+    """Of a new operator, with a browser that is signed in."""
+
+    def __init__(self, cookie: str, operator_id: str) -> None:
+        self.operator_id = operator_id
+        self.browser: httpx.AsyncClient = browser(operators=True, cookie=cookie)
+
+    async def post(self, path: str, **form: str) -> httpx.Response:
+        return await self.browser.post(path, data={"current": factories.PASSWORD, **form})
+
+    async def another_device(self) -> str:
+        async with db.transaction("operator") as session:
+            await sessions.start(session, OPERATOR, self.operator_id, "password+totp")
+            return (await sessions.list_sessions(session, OPERATOR, self.operator_id))[0].id
+
+    async def seed(self, *, on: bool) -> str:
+        async with db.transaction("operator") as session:
+            if not on:
+                return await mfa.enrol(session, OPERATOR, self.operator_id)
+            seed = pyotp.random_base32()
+            await mfa.install_seed(session, OPERATOR, self.operator_id, seed)
+            return seed
+
+    async def lines(self) -> list[OperatorEvent]:
+        async with entry.enter_platform("tests") as octx:
+            events = await audit_log.list_operator_events(octx, limit=100)
+        return [one for one in reversed(events) if one.actor_id == self.operator_id]
+
+
+@pytest.fixture
+async def own(cast: Cast) -> Account:
+    cookie = await factories.create_operator("Otto")
+    async with entry.enter_operator(cookie) as octx:
+        return Account(cookie, octx.actor_id)
+
+
+async def rename(own: Account) -> dict[str, Any]:
+    await own.post("/account/name", name="Otto Berg")
+    return {"old": "Otto", "new": "Otto Berg"}
+
+
+async def change_password(own: Account) -> dict[str, Any]:
+    await own.post("/account/password", password=NEW_PASSWORD)
+    return {}
+
+
+async def enrol(own: Account) -> dict[str, Any]:
+    await own.post("/account/factor/enrol")
+    return {}
+
+
+async def confirm(own: Account) -> dict[str, Any]:
+    await own.post("/account/factor", code=pyotp.TOTP(await own.seed(on=False)).now())
+    return {}
+
+
+async def turn_off(own: Account) -> dict[str, Any]:
+    await own.post("/account/factor/off")
+    return {}
+
+
+async def new_codes(own: Account) -> dict[str, Any]:
+    await own.seed(on=True)
+    await own.post("/account/codes")
+    return {}
+
+
+async def end_a_device(own: Account) -> dict[str, Any]:
+    device = await own.another_device()
+    await own.post("/account/sessions/end", session=device)
+    return {"device": device}
+
+
+async def end_others(own: Account) -> dict[str, Any]:
+    await own.another_device()
+    await own.another_device()
+    await own.post("/account/sessions/end-others")
+    return {"other_devices": 2}
+
+
+Act = Callable[[Account], Awaitable[dict[str, Any]]]
+LINES: dict[str, tuple[Act, str]] = {  # of every form of the page; "" where nothing has changed yet
+    "/account/codes": (new_codes, "factor.codes_renewed"),
+    "/account/factor": (confirm, "factor.enrolled"),
+    "/account/factor/enrol": (enrol, ""),
+    "/account/factor/off": (turn_off, ""),  # refused to operators
+    "/account/name": (rename, "operator.renamed"),
+    "/account/password": (change_password, "password.changed"),
+    "/account/sessions/end": (end_a_device, "session.ended"),
+    "/account/sessions/end-others": (end_others, "session.ended"),
+}
+
+
+def test_every_form_is_one_of_these() -> None:
+    assert {one.path for one in account.ROUTES if "POST" in (one.methods or ())} == set(LINES)
+
+
+@pytest.mark.parametrize("path", LINES)
+async def test_what_an_operator_does_to_their_account_stands_in_the_trail(own: Account, path: str) -> None:
+    act, action = LINES[path]
+    details = await act(own)
+    found = [(one.action, one.object_id, one.details) for one in await own.lines()]
+    assert found == ([(action, own.operator_id, details)] if action else [])
+
+
+@pytest.mark.parametrize("path", [path for path, (_, action) in LINES.items() if action])
+async def test_without_its_line_nothing_is_changed(
+    own: Account, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line and what it is about are one transaction; here the line fails, after it."""
+    async with db.transaction("operator") as session:
+        person = await repository.get_person(session, OPERATOR, own.operator_id)
+        credential = await repository.get_credential(session, OPERATOR, own.operator_id)
+    assert person is not None
+    assert credential is not None
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("no line")
+
+    monkeypatch.setattr(audit_log, "record_operator", broken)
+    details = await LINES[path][0](own)
+    assert (await own.browser.get("/account")).status_code == 200
+    async with db.transaction("operator") as session:
+        after = await repository.get_person(session, OPERATOR, own.operator_id)
+        secret = await repository.get_credential(session, OPERATOR, own.operator_id)
+        devices = await sessions.list_sessions(session, OPERATOR, own.operator_id)
+        confirmed = await mfa.is_enabled(session, OPERATOR, own.operator_id)
+    assert after is not None
+    assert secret is not None
+    assert (after.name, secret.password_hash) == (person.name, credential.password_hash)
+    assert confirmed is (path == "/account/codes")  # where it was on before
+    assert len(devices) == 1 + details.get("other_devices", int("device" in details))

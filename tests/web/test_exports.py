@@ -1,0 +1,216 @@
+"""Lists as files: what the page shows, for whom the page shows it, and nothing that a spreadsheet would run."""
+
+import csv
+import io
+from datetime import timedelta
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.backoffice import tenant_access
+from shared.core import db
+from shared.core.db import now
+from shared.identity.models import User
+from shared.tenancy import audit_reader, exports, members, roles
+from shared.tenancy.models import Membership
+from shared.web import exports as route
+from tests.conftest import Cast, Person
+from tests.support import factories
+from tests.support.http_visitor import browser
+
+JSON = {"accept": "application/json"}
+
+
+async def export(
+    person: Person, name: str, *, slug: str = "", headers: dict[str, str] | None = None, **fields: str
+) -> httpx.Response:
+    async with browser(cookie=person.cookie) as client:
+        return await client.post(f"/t/{slug or person.slug}/{name}.csv", data=fields, headers=headers or {})
+
+
+def rows(answer: httpx.Response) -> list[list[str]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.text.startswith("\ufeff")
+    return list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"), newline="")))
+
+
+async def rename(person: Person, name: str) -> None:
+    async with db.transaction() as session:
+        user = await session.get(User, person.user_id)
+        assert user is not None
+        user.name = name
+        session.add(user)
+
+
+async def test_the_trail_as_far_back_as_the_page_shows_it_and_not_where_it_shows_none(cast: Cast) -> None:
+    until = now() + timedelta(days=1)
+    assert len(rows(await export(cast.ann, "audit"))) > 1
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_limit(octx, cast.acme, "retention_days", 0, "Trying it", ends_at=until)
+    _, *shown = rows(await export(cast.ann, "audit"))
+    assert len(shown) <= 1, "of this very export"
+    async with cast.olga.octx() as octx:
+        await tenant_access.override_feature(octx, cast.acme, "audit_log", False, "Trying it", ends_at=until)
+    answer = await export(cast.ann, "audit", headers=JSON)
+    assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
+
+
+async def test_members_as_on_the_page_with_a_name_for_every_role(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        role = await roles.create(ctx, "Recruiter", "", set())
+        (max_,) = (await members.list_members(ctx, query="max")).rows
+        await members.set_role(ctx, max_.id, role.key)
+    answer = await export(cast.ann, "members", sort="name", descending="yes")
+    head, *found = rows(answer)
+    assert tuple(head) == route.MEMBER_COLUMNS
+    assert [(row[0], row[2], row[3]) for row in found] == [
+        ("Max", "Recruiter", "Active"),
+        ("Ann", "Owner", "Active"),
+        ("Adam", "Admin", "Active"),
+    ]
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    _, *narrowed = rows(await export(cast.ann, "members", query="adam", role="admin"))
+    assert [row[1] for row in narrowed] == [cast.adam.email]
+
+
+async def test_an_export_leaves_a_line_with_what_was_asked_for(cast: Cast) -> None:
+    await export(cast.max, "members", query="adam", role="admin")
+    await export(cast.adam, "audit", action="invitation.", since="2026-01-01")
+    async with cast.ann.ctx() as ctx:
+        audit, of_members = (await audit_reader.list_events(ctx, limit=2)).events
+    assert (of_members.action, of_members.actor_id) == ("member.exported", cast.max.user_id)
+    assert of_members.details == {"search": "adam", "role_filter": "admin"}
+    assert (audit.action, audit.actor_id) == ("audit.exported", cast.adam.user_id)
+    assert audit.details == {"action_filter": "invitation.", "since_filter": "2026-01-01"}
+
+
+async def test_the_trail_as_filtered_newest_first(cast: Cast) -> None:
+    head, *found = rows(await export(cast.ann, "audit", action="invitation.accepted", actor="adam"))
+    assert tuple(head) == route.EVENT_COLUMNS
+    assert [(row[2], row[4]) for row in found] == [("Adam", "invitation.accepted")]
+    assert cast.adam.email in found[0][8]
+    numbers = [int(row[0]) for row in rows(await export(cast.ann, "audit"))[1:]]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+async def test_no_cell_begins_like_a_formula(cast: Cast) -> None:
+    for evil in ("=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "＝1+1"):
+        await rename(cast.max, evil)
+        _, *found = rows(await export(cast.ann, "members", query=cast.max.email))
+        assert found[0][0] == f"'{evil}"
+
+
+@given(st.text())
+def test_a_cell_keeps_its_text_and_runs_nothing(text: str) -> None:
+    found = route.escape_cell(text)
+    assert found.removeprefix("'") == text.removeprefix("'")
+    assert not found.startswith(route.FORMULA_PREFIXES)
+    assert not found.lstrip(" \n").startswith(route.FORMULA_PREFIXES)
+    (row,) = csv.reader(io.StringIO(route.to_csv([[text, "next"]]), newline=""))
+    assert row == [found, "next"]
+
+
+async def test_a_long_list_comes_in_steps_whole_and_ends_at_the_cap(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [await factories.create_account("Crowd") for _ in range(9)]
+    async with db.transaction(tenant_id=cast.acme) as session:
+        session.add_all(Membership(tenant_id=cast.acme, user_id=one.user.id, role="viewer") for one in people)
+    monkeypatch.setattr(exports, "BATCH_SIZE", 5)
+    _, *found = rows(await export(cast.ann, "members"))
+    assert len({row[1] for row in found}) == len(found) == 12
+    monkeypatch.setattr(exports, "MAX_ROWS", 10)
+    _, *found = rows(await export(cast.ann, "members"))
+    assert len(found) == 11
+    assert found[-1] == [route.TRUNCATED_TEXT]
+
+
+async def test_who_loses_the_right_meanwhile_gets_no_more(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file says that it is not complete, instead of ending as if it were whole."""
+    monkeypatch.setattr(exports, "BATCH_SIZE", 1)
+    (max_id,) = await ids(cast, "max")
+    steps, removed = exports.list_member_batch, list[str]()
+
+    async def and_then_removed(ctx: object, **given: object) -> object:
+        if given["after"] and not removed:  # the first step has committed its line of the trail
+            removed.append(max_id)
+            async with cast.ann.ctx() as other:
+                await members.remove(other, max_id)
+        return await steps(ctx, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(exports, "list_member_batch", and_then_removed)
+    _, *found = rows(await export(cast.max, "members", descending="yes"))
+    assert [row[0] for row in found[:-1]] == ["Max", "Ann"]
+    assert found[-1][0].startswith(f"{route.INCOMPLETE_TEXT} Ann removed you from Acme")
+
+
+async def ids(cast: Cast, query: str) -> list[str]:
+    async with cast.ann.ctx() as ctx:
+        return [row.id for row in (await members.list_members(ctx, query=query)).rows]
+
+
+async def test_a_plan_without_it_refuses_as_a_page_and_as_a_problem(cast: Cast) -> None:
+    await cast.ann.gets("starter")
+    for name in ("members", "audit"):
+        page = await export(cast.ann, name)
+        assert page.status_code == 402
+        assert "Starter does not include CSV export." in page.text
+        assert f"/t/{cast.ann.slug}/{name}" in page.text
+        problem = (await export(cast.ann, name, headers=JSON)).json()
+        assert (problem["reason"], problem["status"]) == ("not_in_plan", 402)
+        assert problem["next_step"] == "Pro, Business and Enterprise do. Choose a larger plan under Billing."
+    async with cast.ann.ctx() as ctx:
+        actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
+    assert not {"member.exported", "audit.exported"} & set(actions)
+
+
+async def test_a_member_exports_people_and_not_the_trail(cast: Cast) -> None:
+    assert (await export(cast.max, "members")).status_code == 200
+    answer = await export(cast.max, "audit", headers=JSON)
+    assert (answer.status_code, answer.json()["reason"]) == (403, "missing_permission")
+
+
+async def test_another_tenants_list_is_an_unknown_one(cast: Cast) -> None:
+    for name in ("members", "audit"):
+        theirs = await export(cast.gil, name, slug=cast.ann.slug, headers=JSON)
+        unknown = await export(cast.gil, name, slug="nowhere-at-all", headers=JSON)
+        assert theirs.status_code == unknown.status_code == 404
+        assert theirs.json() | {"request_id": ""} == unknown.json() | {"request_id": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("members", {"sort": "password"}),
+        ("audit", {"action": "made.up"}),
+        ("audit", {"since": "yesterday"}),
+        ("audit", {"until": "9999-12-31"}),
+        ("audit", {"since": "2026-02-02", "until": "2026-02-01"}),
+        ("audit", {"actor": "x" * 121}),
+    ],
+)
+async def test_a_filter_that_cannot_be_meant_is_refused(
+    cast: Cast, name: str, fields: dict[str, str]
+) -> None:
+    answer = await export(cast.ann, name, headers=JSON, **fields)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "invalid")
+
+
+async def test_no_link_and_no_other_site_exports(cast: Cast) -> None:
+    async with browser(cookie=cast.ann.cookie) as client:
+        assert (await client.get(f"/t/{cast.ann.slug}/members.csv", headers=JSON)).status_code == 405
+    foreign = await export(cast.ann, "members", headers={"origin": "https://evil.test"})
+    assert foreign.status_code == 403
+
+
+async def test_exporting_has_a_pace(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(60):
+        await export(cast.ann, "members", query="nobody")
+    answer = await export(cast.ann, "members", headers=JSON)
+    assert (answer.status_code, answer.json()["reason"]) == (429, "rate_limited")

@@ -1,0 +1,329 @@
+"""Who gets a socket, an upload, a page. What lies behind the guard is a stand-in that says that it was reached."""
+
+import asyncio
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from sqlalchemy import text
+
+from shared.backoffice import tenant_directory
+from shared.core import crypto, db
+from shared.identity import sessions
+from shared.identity.realms import USER
+from shared.tenancy import members
+from shared.web.app_sites import ADMIN, TENANT, Site
+from shared.web.client_tokens import MemoryClientTokenStore
+from shared.web.request_middleware import RequestMiddleware
+from shared.web.same_origin import SameOriginMiddleware
+from shared.web.session_guard import SessionGuard
+from tests.conftest import Cast
+
+REACHED = b"behind the guard"
+TOKEN = "0b6e1d0e-8f0f-4b7c-9f3e-6f0c1d2e3f4a"
+
+
+@dataclass
+class Answer:
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    socket: str = ""  # "accepted" or the close code
+
+
+async def behind(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+    await send({"type": "http.response.body", "body": REACHED})
+
+
+@dataclass
+class House:
+    site: Site = TENANT
+
+    def __post_init__(self) -> None:
+        self.guard = SessionGuard(behind, site=self.site)
+        self.app = RequestMiddleware(SameOriginMiddleware(self.guard, site=self.site), site=self.site)
+
+    async def ask(
+        self,
+        path: str,
+        *,
+        kind: str = "http",
+        method: str = "GET",
+        cookie: str = "",
+        origin: str | None = "",
+        accept: str = "text/html",
+        query: str = "",
+        raw: bytes = b"",
+        body: bytes = b"",
+        **headers: str,
+    ) -> Answer:
+        answer = Answer()
+        sent = {"accept": accept, **({"cookie": cookie} if cookie else {}), **headers}
+        if origin is not None:
+            sent["origin"] = origin or self.site.origin
+        scope = {
+            "type": kind,
+            "path": path,
+            "raw_path": raw or path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()],
+        }
+        if kind == "http":
+            scope["method"] = method
+        messages = (
+            [{"type": "http.request", "body": body}] if kind == "http" else [{"type": "websocket.connect"}]
+        )
+
+        async def receive() -> dict[str, Any]:
+            assert messages, "waits for a message that never comes"
+            return messages.pop(0)
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            elif message["type"] == "http.response.body":
+                answer.body += message.get("body", b"")
+            else:
+                answer.socket = "accepted" if message["type"] == "websocket.accept" else str(message["code"])
+
+        await self.app(scope, receive, send)  # type: ignore[arg-type]
+        return answer
+
+    async def socket(
+        self, cookie: str = "", *, token: str = TOKEN, path: str = "/_event/", **more: Any
+    ) -> str:
+        query = urlencode({"transport": "websocket", "token": token})
+        return (await self.ask(path, kind="websocket", cookie=cookie, query=query, **more)).socket
+
+
+async def test_a_live_session_from_our_own_page_gets_its_socket(cast: Cast) -> None:
+    assert await House().socket(cast.ann.cookie) == "accepted"
+    assert await House(ADMIN).socket(cast.olga.cookie) == "accepted"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [None, "null", "http://evil.test", "https://localhost:3000", "http://localhost:3001", "http://localhost:3000.evil.test",
+     "http://LOCALHOST:3000", "http://localhost:3000/", "http://127.0.0.1:3000"],
+)  # fmt: skip
+async def test_no_socket_from_elsewhere(cast: Cast, origin: str | None) -> None:
+    assert await House().socket(cast.ann.cookie, origin=origin) == "4403"
+
+
+async def test_no_socket_without_a_live_session_of_this_realm(cast: Cast) -> None:
+    house, token = House(), cast.ann.cookie.partition("=")[2]
+    for cookie in ("", "x=1", cast.ann.cookie + "x", cast.olga.cookie, f"__Host-bulkhead-admin={token}"):
+        assert await house.socket(cookie) == "4403"
+    assert await House(ADMIN).socket(cast.ann.cookie) == "4403"
+    await end(cast.ann.cookie)
+    assert await house.socket(cast.ann.cookie) == "4403"
+
+
+@pytest.mark.parametrize("token", ["", "short", "x" * 200, "a b c d e f g h", "é" * 20, "../../../../etc"])
+async def test_no_socket_without_a_token_that_could_be_one(cast: Cast, token: str) -> None:
+    assert await House().socket(cast.ann.cookie, token=token) == "4403"
+
+
+async def test_no_other_socket_and_no_polling(cast: Cast) -> None:
+    house = House()
+    assert await house.socket(cast.ann.cookie, path="/other") == "4403"
+    assert await house.socket(cast.ann.cookie, path="/_upload") == "4403"
+    await house.socket(cast.ann.cookie)
+    for method in ("GET", "POST"):
+        polled = await house.ask(
+            "/_event/",
+            method=method,
+            cookie=cast.ann.cookie,
+            query=urlencode({"transport": "polling", "token": TOKEN}),
+        )
+        assert polled.status == 403
+
+
+async def test_a_token_belongs_to_the_session_that_brought_it_first(cast: Cast) -> None:
+    house = House()
+    assert await house.socket(cast.ann.cookie) == "accepted"
+    assert await house.socket(cast.gil.cookie) == "4403"
+    assert await house.socket(cast.ann.cookie) == "accepted"
+    await end(cast.ann.cookie)
+    assert await house.socket(cast.gil.cookie) == "accepted"
+
+
+async def test_an_upload_needs_the_cookie_of_the_tab_it_writes_to(cast: Cast) -> None:
+    house = House()
+    await house.socket(cast.ann.cookie)
+    for cookie, status in (("", 403), (cast.gil.cookie, 403), (cast.ann.cookie, 200)):
+        answer = await house.ask(
+            "/_upload", method="POST", cookie=cookie, body=b"x" * 1000, **{"reflex_client_token": TOKEN}
+        )
+        assert answer.status == status
+    assert (await house.ask("/_upload", method="POST", cookie=cast.ann.cookie)).status == 403
+    assert (await house.ask("/_upload/secret.txt", cookie=cast.ann.cookie)).status == 403
+
+
+async def test_pages_need_a_session_and_come_back_afterwards(cast: Cast) -> None:
+    house = House()
+    answer = await house.ask(f"/t/{cast.ann.slug}/home")
+    assert (answer.status, answer.headers["location"]) == (303, f"/sign-in?next=/t/{cast.ann.slug}/home")
+    assert (await house.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)).body == REACHED
+    assert (await house.ask("/anything", cookie=cast.ann.cookie)).body == REACHED
+    assert (await House(ADMIN).ask("/tenants")).headers["location"] == "/sign-in?next=/tenants"
+    assert (await House(ADMIN).ask("/tenants", cookie=cast.olga.cookie)).body == REACHED
+
+
+async def test_webhooks_are_called_at_the_tenants_app_and_looked_at_in_the_operators(cast: Cast) -> None:
+    for path in ("/webhooks/stripe", "/webhooks/stripe/token"):
+        assert (await House().ask(path, method="POST", origin="https://stripe.test")).body == REACHED
+        forged = await House(ADMIN).ask(
+            path, method="POST", cookie=cast.olga.cookie, origin="https://stripe.test"
+        )
+        assert forged.status == 403
+    for path in ("/webhooks/", "/webhooks/platform/evt_1/"):
+        unknown, olga = await House(ADMIN).ask(path), await House(ADMIN).ask(path, cookie=cast.olga.cookie)
+        assert (unknown.status, unknown.headers["location"].partition("?")[0]) == (303, "/sign-in")
+        assert olga.body == REACHED
+
+
+async def test_other_peoples_and_nobodys_organisation_are_the_same_page(cast: Cast) -> None:
+    house = House()
+    answers = [
+        await house.ask(f"/t/{slug}/home", cookie=cast.ann.cookie)
+        for slug in (cast.gil.slug, "nobody-has-this", "UPPER", "x" * 300, "ten_1", "")
+    ]
+    assert {one.status for one in answers} == {404}
+    assert len({one.body for one in answers}) == 1
+    stripped = [{**one.headers, "x-request-id": ""} for one in answers]
+    assert all(one == stripped[0] for one in stripped)
+
+
+async def test_whoever_was_removed_is_told_by_whom(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        listed = await members.list_members(ctx)
+        (max_,) = [one for one in listed.rows if one.email == cast.max.email]
+        await members.remove(ctx, max_.id)
+    answer = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie)
+    assert answer.status == 403
+    assert b"Ann removed you from Acme" in answer.body
+    json = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie, accept="application/json")
+    assert b'"reason":"membership_ended"' in json.body
+
+
+async def test_a_suspended_organisation_says_so(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        await tenant_directory.suspend_tenant(octx, cast.acme, "unpaid for a year")
+    answer = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
+    assert answer.status == 403
+    assert b"suspended" in answer.body
+
+
+async def test_compiled_files_are_for_everybody_and_nothing_under_an_organisation_is(cast: Cast) -> None:
+    house = House()
+    for path in ("/assets/root-1.js", "/look.css", "/favicon.svg", "/fonts/inter.woff2"):
+        assert (await house.ask(path, accept="*/*")).body == REACHED
+    for path in (f"/t/{cast.ann.slug}/x.js", f"/t/{cast.ann.slug}/assets/x.js", "/a/look.css"):
+        assert (await house.ask(path, accept="*/*")).status == 303
+
+
+@pytest.mark.parametrize("path", ["/_all_routes", "/_health", "/auth-codespace", "/ping"])
+async def test_what_reflex_tells_about_itself_is_closed(path: str) -> None:
+    assert (await House().ask(path)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "raw"),
+    [
+        ("//_event", b"//_event"),
+        ("/x/../_event", b"/x/../_event"),
+        ("/_event", b"/%5fevent"),
+        ("/t/acme/home", b"/t/%61cme/home"),
+        ("/t/a/b", b"/t/a%2fb"),
+        ("/t\\acme", b"/t%5cacme"),
+        ("/t/acme\x00", b"/t/acme%00"),
+        ("/t/acme\n", b"/t/acme%0a"),
+        ("/t/é", "/t/é".encode()),
+        ("/" + "x" * 5000, b""),
+    ],
+)
+async def test_a_path_has_one_spelling(cast: Cast, path: str, raw: bytes) -> None:
+    answer = await House().ask(path, raw=raw, cookie=cast.ann.cookie)
+    assert answer.status == 404
+    assert answer.body != REACHED
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_changes_come_from_our_own_pages_only(cast: Cast, method: str) -> None:
+    house = House()
+    path = "/auth/sign-in"
+    for origin in ("http://evil.test", "null", house.site.origin + "/", None):
+        answer = await house.ask(path, method=method, origin=origin, body=b"x", accept="application/json")
+        assert (answer.status, b'"reason":"foreign_origin"' in answer.body) == (403, True)
+        assert (
+            await house.ask(path, method=method, origin=origin, body=b"x", sec_fetch_site="cross-site")
+        ).status == 403
+    forged = await house.ask(path, method=method, origin="http://evil.test", sec_fetch_site="same-origin")
+    assert forged.status == 403
+    assert (await house.ask(path, method=method)).status == 200
+    assert (await house.ask(path, method=method, origin=None, sec_fetch_site="same-origin")).status == 200
+
+
+async def test_every_answer_carries_an_id_and_the_headers(cast: Cast) -> None:
+    house, seen = House(), set()
+    for path in ("/", "/t/x/home", "/ping", "/look.css", "/_upload"):
+        answer = await house.ask(path)
+        seen.add(answer.headers["x-request-id"])
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "same-origin"
+    assert len(seen) == 5
+    page = await house.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert "connect-src 'self' ws://localhost:3000" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
+
+
+async def test_a_token_that_is_claimed_by_two_at_once_goes_to_one(cast: Cast) -> None:
+    async def live(_: str) -> bool:
+        await asyncio.sleep(0.01)
+        return False
+
+    owners = MemoryClientTokenStore(live, 60)
+    assert await owners.claim_token(TOKEN, "dead")
+    taken = await asyncio.gather(*(owners.claim_token(TOKEN, f"session {number}") for number in range(5)))
+    assert sorted(taken) == [False] * 4 + [True]
+
+
+async def end(cookie: str) -> None:
+    async with db.transaction() as session:
+        found = await sessions.find(session, USER, cookie)
+        assert found is not None
+        await sessions.end(session, USER, found.session_hash)
+
+
+async def test_a_page_moves_the_idle_clock_and_a_socket_does_not(cast: Cast) -> None:
+    """It connects again by itself, whoever sits before the tab."""
+    house, digest = House(), crypto.hash_token(cast.ann.cookie.partition("=")[2])
+
+    async def seen(*, earlier: timedelta = timedelta()) -> datetime:
+        async with db.transaction() as session:
+            connection = await session.connection()
+            rows = await connection.execute(
+                text(
+                    "update user_session set last_seen_at = last_seen_at - cast(:by as interval)"
+                    " where token_hash = :hash returning last_seen_at"
+                ),
+                {"by": earlier, "hash": digest},
+            )
+            return rows.scalar_one()  # type: ignore[no-any-return]
+
+    before = await seen(earlier=timedelta(minutes=5))
+    assert await house.socket(cast.ann.cookie) == "accepted"
+    assert await seen() == before
+    await house.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
+    assert await seen() > before

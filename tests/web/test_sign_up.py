@@ -1,0 +1,413 @@
+"""Signing up, proving the address, forgetting the password: the same for known and unknown addresses."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pyotp
+import pytest
+from sqlalchemy import event, text
+
+from shared.core import db
+from shared.core.ids import new_id
+from shared.identity import mfa, tasks, users
+from shared.identity.realms import USER
+from tests.conftest import Cast
+from tests.support import factories
+from tests.support.http_visitor import PASSWORD, alerts, browser, link_of, session_of, shape, sign_up_form
+
+OWN, STRANGERS = "eleven marble staircases turn", "the one who lay in wait first"
+
+
+def address() -> str:
+    return f"zoe.{new_id('x')[-10:]}@harbour.test"
+
+
+async def jobs(task: str) -> list[dict[str, str]]:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        rows = await connection.execute(
+            text("select args from procrastinate_jobs where task_name = :task order by id"), {"task": task}
+        )
+        return list(rows.scalars().all())
+
+
+async def test_sign_up_verify_and_go_on_in_the_same_browser() -> None:
+    email, client = address(), browser()
+    answer = await client.post("/auth/sign-up", data=sign_up_form(email))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/verify")
+    assert session_of(client) == ""
+    assert email in (await client.get("/verify")).text
+    assert (await client.get("/t/harbour/home")).headers["location"] == "/verify"
+    token = await link_of(email, "verify")
+    assert (
+        "Verify my email" in (await client.get("/verify", params={"token": token})).text
+    )  # looking uses nothing up
+    done = await client.post("/auth/verify", data={"token": token})
+    assert done.headers["location"].startswith("/onboarding?t=harbour")
+    assert session_of(client) != ""
+    again = await client.post("/auth/verify", data={"token": token})
+    assert again.headers["location"] == "/sign-in?notice=verified"
+
+
+async def enters(email: str, password: str) -> bool:
+    await factories.run_sign_ups()
+    answer = await browser().post("/auth/sign-in", data={"email": email, "password": password})
+    assert answer.status_code in (303, 401)
+    return answer.status_code == 303
+
+
+async def chooses(client: httpx.AsyncClient, email: str, password: str) -> None:
+    """Opens the newest link in a browser whose sign-up did not choose the password."""
+    done = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"].startswith("/reset?token=")
+    assert (await client.get("/account")).status_code == 303
+    page = await client.get(done.headers["location"])
+    assert "choose your password here" in page.text
+    token = page.url.params["token"]
+    chosen = await client.post("/auth/reset", data={"token": token, "password": password})
+    assert chosen.headers["location"] == "/sign-in?notice=reset"
+
+
+async def test_in_another_browser_one_chooses_a_password_first() -> None:
+    email, laptop, phone = address(), browser(), browser()
+    await laptop.post("/auth/sign-up", data=sign_up_form(email))
+    await factories.run_sign_ups()
+    await laptop.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
+    await chooses(phone, email, OWN)
+    assert (await laptop.get("/account")).status_code == 303
+    assert not await enters(email, PASSWORD)
+    assert await enters(email, OWN)
+
+
+@pytest.mark.parametrize("first", ["theirs", "mine"])
+async def test_whoever_signs_up_with_my_address_gets_in_by_nothing(first: str) -> None:
+    """Neither who came before me nor who came between my sign-up and my click."""
+    email, mine, theirs = address(), browser(), browser()
+    forms = {"theirs": (theirs, STRANGERS), "mine": (mine, PASSWORD)}
+    for who in ("theirs", "mine") if first == "theirs" else ("mine", "theirs"):
+        client, password = forms[who]
+        await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
+        await factories.run_sign_ups()
+        await client.post("/auth/sign-in", data={"email": email, "password": password})
+    if first == "theirs":
+        done = await mine.post("/auth/verify", data={"token": await link_of(email, "verify")})
+        assert done.headers["location"].startswith("/onboarding?t=")
+        assert await enters(email, PASSWORD)
+    else:
+        await chooses(mine, email, OWN)
+        assert await enters(email, OWN)
+        assert not await enters(email, PASSWORD)
+    assert not await enters(email, STRANGERS)
+    assert (await theirs.get("/account")).status_code == 303
+
+
+async def test_a_strangers_sign_up_alone_is_nothing_to_who_clicks() -> None:
+    email, theirs, mine = address(), browser(), browser()
+    await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await chooses(mine, email, OWN)
+    assert not await enters(email, STRANGERS)
+
+
+async def test_nor_does_a_factor_of_theirs_lock_me_out() -> None:
+    for way in ("verify", "reset"):
+        email, theirs = address(), browser()
+        await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+        await factories.run_sign_ups()
+        async with db.transaction() as session:
+            user = await users.get_by_email(session, email)
+            assert user is not None
+            await mfa.install_seed(session, USER, user.id, pyotp.random_base32())
+        if way == "verify":
+            await chooses(browser(), email, OWN)
+        else:
+            token = await link_of(email, "reset")
+            await browser().post("/auth/reset", data={"token": token, "password": OWN})
+        await factories.run_sign_ups()
+        answer = await browser().post("/auth/sign-in", data={"email": email, "password": OWN})
+        assert answer.headers["location"] == "/"
+
+
+async def test_the_password_of_the_mailboxs_owner_is_not_asked_for_twice() -> None:
+    """Reset first, then verified: both links came to the mailbox."""
+    email = address()
+    await browser().post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    token = await link_of(email, "reset")
+    await browser().post("/auth/reset", data={"token": token, "password": OWN})
+    done = await browser().post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"] == "/sign-in?notice=verified"
+    assert await enters(email, OWN)
+
+
+async def test_a_password_changed_before_the_proof_is_still_a_strangers() -> None:
+    email, theirs, other = address(), browser(), "copper kettles sing at midnight"
+    await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await factories.run_sign_ups()
+    await theirs.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
+    await theirs.post("/account/password", data={"current": STRANGERS, "password": other})
+    assert await enters(email, other)
+    await chooses(browser(), email, OWN)
+    assert not await enters(email, other)
+
+
+async def test_what_a_stranger_sent_before_the_proof_and_arrives_after_it_is_void() -> None:
+    """A request that looked before the account changed hands must not act after it."""
+    email, theirs, again = address(), browser(), browser()
+    await theirs.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
+    await factories.run_sign_ups()
+    await theirs.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
+    link, other = await link_of(email, "verify"), "copper kettles sing at midnight"
+    async with db.transaction() as session:
+        proof = await users.verify_email(session, link, "")
+        changing = asyncio.create_task(
+            theirs.post("/account/password", data={"current": STRANGERS, "password": other})
+        )
+        entering = asyncio.create_task(
+            again.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
+        )
+        await asyncio.sleep(0.5)  # both have checked what they check, and wait
+        assert not changing.done()
+        assert not entering.done()
+    changed, entered = await changing, await entering
+    assert changed.headers["location"].startswith("/sign-in")
+    assert (entered.status_code, session_of(again)) == (403, "")
+    assert "Your password was changed a moment ago." in alerts(entered)
+    assert proof.reset_token
+    assert not await enters(email, other)
+    assert (await theirs.get("/account")).status_code == 303
+
+
+async def test_twice_in_one_browser_the_last_password_counts() -> None:
+    email, client = address(), browser()
+    for password in (PASSWORD, OWN):
+        await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
+    done = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"].startswith("/onboarding?t=")
+    assert (await enters(email, PASSWORD), await enters(email, OWN)) == (False, True)
+
+
+async def test_the_link_sent_again_is_of_the_same_sign_up() -> None:
+    email, client = address(), browser()
+    await client.post("/auth/sign-up", data=sign_up_form(email))
+    old = await link_of(email, "verify")
+    assert (await client.post("/auth/resend")).headers["location"] == "/verify?notice=sent"
+    async with db.transaction() as session:
+        await tasks.request_verification(session, email=email)
+    assert (await client.post("/auth/verify", data={"token": old})).status_code == 422
+    done = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert done.headers["location"].startswith("/onboarding?t=")
+    assert await enters(email, PASSWORD)
+
+
+async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(cast: Cast) -> None:
+    client_known, client_new, new = browser(), browser(), address()
+    before = len(await jobs("platform.send_account_exists"))
+    known = await client_known.post("/auth/sign-up", data=sign_up_form(cast.ann.email))
+    unknown = await client_new.post("/auth/sign-up", data=sign_up_form(new))
+    assert shape(known) == shape(unknown)
+    pages = [await one.get("/verify") for one in (client_known, client_new)]
+    assert pages[0].text.replace(cast.ann.email, "…") == pages[1].text.replace(new, "…")
+    await factories.run_sign_ups()
+    assert [one["user_id"] for one in (await jobs("platform.send_account_exists"))[before:]] == [
+        cast.ann.user_id
+    ]
+    await factories.run_sign_ups()
+    signed_in = await browser().post(
+        "/auth/sign-in", data={"email": cast.ann.email, "password": factories.PASSWORD}
+    )
+    assert signed_in.status_code == 303  # the password given with the second sign-up changed nothing
+
+
+async def test_the_browser_waits_for_the_same_work(cast: Cast) -> None:
+    """Statement by statement: under load, one more of them could be measured."""
+    done: list[list[str]] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        done[-1].append(statement)
+
+    event.listen(db.engine("app").sync_engine, "before_cursor_execute", note)
+    try:
+        for email in (cast.ann.email, address()):
+            done.append([])
+            answer = await browser().post("/auth/sign-up", data=sign_up_form(email))
+            assert answer.status_code == 303
+    finally:
+        event.remove(db.engine("app").sync_engine, "before_cursor_execute", note)
+    assert done[0] == done[1]
+    assert done[0]
+
+
+async def test_and_costs_about_the_same(cast: Cast) -> None:
+    """Of the processor, which a busy machine does not change as it does the clock; the least is the least disturbed."""
+    costs: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(4):  # more of them for one address would be refused
+        for known in (True, False):
+            began = time.process_time()
+            await browser().post("/auth/sign-up", data=sign_up_form(cast.ann.email if known else address()))
+            costs[known].append(time.process_time() - began)
+    assert 0.7 < min(costs[True]) / min(costs[False]) < 1.4
+
+
+async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:
+    """Nobody can lie in wait under an address that is not theirs."""
+    email = address()
+    await browser().post("/auth/sign-up", data=sign_up_form(email, password="the one who lay in wait first"))
+    early = browser()
+    await factories.run_sign_ups()
+    await early.post("/auth/sign-in", data={"email": email, "password": "the one who lay in wait first"})
+    assert session_of(early) != ""
+    await browser().post("/auth/sign-up", data=sign_up_form(email))
+    await factories.run_sign_ups()
+    assert (await early.get("/account")).status_code == 303
+    await factories.run_sign_ups()
+    answer = await browser().post(
+        "/auth/sign-in", data={"email": email, "password": "the one who lay in wait first"}
+    )
+    assert answer.status_code == 401
+
+
+async def test_without_verifying_no_page_of_the_organisation_opens() -> None:
+    email, client = address(), browser()
+    await client.post("/auth/sign-up", data=sign_up_form(email))
+    await factories.run_sign_ups()
+    await client.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
+    home = (await client.get("/")).headers["location"]
+    assert home.startswith("/t/harbour")
+    assert (await client.get(home)).headers["location"] == "/verify"
+    client.headers["accept"] = "application/json"
+    refused = await client.get(home)
+    assert (refused.status_code, refused.json()["reason"]) == (403, "tenant_unverified")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"email": "a" * 10_000 + "@x.test"}, "at most 254 characters"),
+        ({"email": "not an address"}, "does not look like an email address"),
+        ({"email": "a\x00b@x.test"}, "cannot be stored"),
+        ({"name": "a\x00b"}, "cannot be stored"),
+        ({"name": "   "}, "Enter your name"),
+        ({"name": "n" * 300}, "at most 80 characters"),
+        ({"organisation": ""}, "Enter the name of your organisation"),
+        ({"organisation": "o" * 300}, "at most 80 characters"),
+        ({"password": "short"}, "at least 15 characters"),
+        ({"password": "p" * 2_000}, "at most 1,000 characters"),
+        ({"password": "my harbour is my castle 77"}, "Leave out “harbour”"),
+        ({"password": PASSWORD + "\x00"}, "cannot be stored"),
+    ],
+)
+async def test_what_is_wrong_is_said_and_what_was_typed_stays(changed: dict[str, str], said: str) -> None:
+    answer = await browser().post("/auth/sign-up", data=sign_up_form(address()) | changed)
+    assert answer.status_code == 422
+    assert said in alerts(answer)
+    assert (
+        'value="Harbour"' in answer.text or "organisation" in changed or "\x00" in "".join(changed.values())
+    )
+    assert PASSWORD not in answer.text
+
+
+async def test_an_organisation_may_be_an_emoji() -> None:
+    email, client = address(), browser()
+    answer = await client.post("/auth/sign-up", data=sign_up_form(email, organisation="🚢", name="Zoë 🌊"))
+    assert answer.status_code == 303
+    await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
+    assert "🚢" in (await client.get("/organisations")).text
+
+
+async def test_what_people_type_is_text_and_not_markup() -> None:
+    evil = '"><script>alert(1)</script>'
+    answer = await browser().post("/auth/sign-up", data=sign_up_form(evil, name=evil, organisation=evil))
+    assert "<script" not in answer.text
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_a_newer_link_replaces_the_older(cast: Cast) -> None:
+    first = await link_of(cast.ann.email, "reset")
+    second = await link_of(cast.ann.email, "reset")
+    assert (await browser().get("/reset", params={"token": first})).status_code == 422
+    assert (await browser().get("/reset", params={"token": second})).status_code == 200
+
+
+async def test_a_link_is_for_one_purpose(cast: Cast) -> None:
+    token = await link_of(cast.ann.email, "reset")
+    assert (await browser().post("/auth/verify", data={"token": token})).status_code != 200
+    for bad in ("", "x", token + "x", token[:-1], "." * 50, "é", token.replace("tok_", "tok_0")):
+        answer = await browser().post("/auth/reset", data={"token": bad, "password": PASSWORD})
+        assert answer.status_code == 422
+
+
+async def test_forgetting_says_the_same_to_everybody_and_only_asks_a_job(cast: Cast) -> None:
+    before = len(await jobs("platform.request_reset"))
+    known = await browser().post("/auth/forgot", data={"email": cast.ann.email})
+    unknown = await browser().post("/auth/forgot", data={"email": "nobody@acme.test"})
+    assert shape(known) == shape(unknown)
+    assert known.headers["location"] == "/forgot/sent"
+    assert len(await jobs("platform.request_reset")) == before + 2
+
+
+async def test_a_reset_changes_the_password_once_and_signs_out_everywhere(cast: Cast) -> None:
+    token, new = await link_of(cast.ann.email, "reset"), "eleven marble staircases turn"
+    weak = await browser().post("/auth/reset", data={"token": token, "password": "short"})
+    assert weak.status_code == 422
+    assert "at least 15" in alerts(weak)
+    done = await browser().post("/auth/reset", data={"token": token, "password": new})
+    assert done.headers["location"] == "/sign-in?notice=reset"
+    again = await browser().post(
+        "/auth/reset", data={"token": token, "password": "another marble staircase turns"}
+    )
+    assert again.status_code == 422
+    assert "no longer works" in again.text
+    assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 303
+    for password, status in ((factories.PASSWORD, 401), (new, 303)):
+        await factories.run_sign_ups()
+        answer = await browser().post("/auth/sign-in", data={"email": cast.ann.email, "password": password})
+        assert answer.status_code == status
+
+
+async def test_an_expired_link_does_nothing(cast: Cast) -> None:
+    token = await link_of(cast.ann.email, "reset")
+    async with db.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(
+            text("update user_token set expires_at = now() - interval '1 second' where user_id = :id"),
+            {"id": cast.ann.user_id},
+        )
+    answer = await browser().post("/auth/reset", data={"token": token, "password": PASSWORD})
+    assert answer.status_code == 422
+    assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 200
+
+
+async def test_asking_again_for_a_mail_is_limited_and_only_for_the_address_that_waits() -> None:
+    email, client = address(), browser()
+    assert (await browser().post("/auth/resend", data={"email": email})).headers["location"] == "/sign-in"
+    await client.post("/auth/sign-up", data=sign_up_form(email))
+    before = len(await jobs("platform.request_verification"))
+    answers = [await client.post("/auth/resend", data={"email": "victim@acme.test"}) for _ in range(6)]
+    assert [one.status_code for one in answers] == [303] * 5 + [429]
+    asked = (await jobs("platform.request_verification"))[before:]
+    assert {one["email"] for one in asked} == {email}
+
+
+async def test_signing_up_is_no_way_to_fill_somebodys_mailbox(cast: Cast) -> None:
+    shapes = []
+    for email in (cast.ann.email, address()):
+        wrong = await browser().post("/auth/sign-up", data=sign_up_form(email, password="short"))
+        assert wrong.status_code == 422  # no mail, so not counted
+        answers = [await browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(6)]
+        assert [one.status_code for one in answers] == [303] * 5 + [429]
+        assert "You signed up with this address too often." in alerts(answers[-1])
+        shapes.append([shape(one) for one in answers[:5]])
+    assert shapes[0] == shapes[1]
+
+
+async def test_two_sign_ups_at_once_are_one_account() -> None:
+    email = address()
+    answers = await asyncio.gather(
+        *(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3))
+    )
+    assert [one.status_code for one in answers] == [303] * 3
+    await factories.run_sign_ups()
+    async with db.transaction() as session:
+        assert await users.get_by_email(session, email) is not None

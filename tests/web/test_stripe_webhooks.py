@@ -1,0 +1,533 @@
+"""Every nasty webhook over real HTTP: what is answered, what is kept, and what becomes of it."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from prometheus_client import REGISTRY
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import ProgrammingError
+
+from shared.billing import accounts
+from shared.billing.inbound_webhooks import ingest
+from shared.core import db, rate_limits
+from shared.core.config import DEMO_STRIPE_SECRET, settings
+from shared.core.ids import new_id
+from shared.tenancy import entry
+from shared.web import stripe_webhooks, tenant_http
+from tests.support import database
+from tests.support.billing.webhooks import build_body, build_body_about, build_signature
+
+PATH = "/webhooks/stripe"
+JSON = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Address:
+    """The app on a port, and what came in there."""
+
+    port: int
+    client: httpx.AsyncClient
+
+    async def post(
+        self, body: bytes, signed: str | None = None, path: str = PATH, **headers: str
+    ) -> httpx.Response:
+        """Signed as the stand-in does, unless said otherwise."""
+        sent = {"stripe-signature": build_signature(body) if signed is None else signed, **headers}
+        return await self.client.post(path, content=body, headers=sent)
+
+    async def writes(self, *parts: bytes, wait: float = 0.0) -> bytes:
+        """What is answered to bytes on the wire, until the server closes or is silent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(wait)
+            return await asyncio.wait_for(reader.read(65_536), 5)
+        finally:
+            writer.close()
+
+
+@pytest.fixture(scope="module")
+async def address(schema: str) -> AsyncIterator[Address]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = uvicorn.Server(
+        uvicorn.Config(tenant_http.app, port=port, lifespan="off", log_level="critical", access_log=False)
+    )
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  it tells nobody
+        await asyncio.sleep(0.01)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        yield Address(port, client)
+    server.should_exit = True
+    await serving
+
+
+@dataclass(frozen=True)
+class Kept:
+    account: str
+    type: str
+    customer: str
+    status: str
+    payload: bytes
+    done: bool
+
+
+def kept(event_id: str) -> list[Kept]:
+    """As a superuser: of every account."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        rows = connection.execute(
+            "select account_id, type, customer_id, status, payload, done_at is not null from billing_inbox"
+            " where event_id = %s order by account_id",
+            [event_id],
+        ).fetchall()
+    return [Kept(*row) for row in rows]
+
+
+def all_kept() -> int:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        found = connection.execute("select count(*) from billing_inbox").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def counted(outcome: str, account: str = "platform") -> float:
+    labels = {"account": account, "outcome": outcome}
+    return REGISTRY.get_sample_value("bulkhead_webhooks_total", labels) or 0.0
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings for a test."""
+
+    def give(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    yield give
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+async def further(secret: str = "", key: str = "") -> tuple[str, str]:
+    """Path and secret of an account that operators added."""
+    secret, key = secret or f"whsec_{new_id('x')}", key or f"sk_test_{new_id('x')}"
+    async with entry.enter_platform("test") as octx:
+        made = await accounts.add(octx, "A second business", key, [secret], reason="It sells too")
+    return made.removeprefix(settings().tenant_url), secret
+
+
+def named(event_id: str, **changed: Any) -> bytes:
+    return build_body(id=event_id, **changed)
+
+
+async def test_a_genuine_one_is_kept_as_it_came_and_waits(address: Address) -> None:
+    name, before = new_id("evt"), counted("stored")
+    body = b" " + named(name) + b"\n"
+    answer = await address.post(body)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert kept(name) == [
+        Kept("platform", "customer.subscription.updated", "cus_1", "pending", body, done=False)
+    ]
+    assert counted("stored") == before + 1
+
+
+async def test_what_is_about_no_customer_or_does_not_concern_us_is_kept_and_needs_no_work(
+    address: Address,
+) -> None:
+    bodies = {
+        "price": build_body_about({"object": "price", "id": "price_1"}, type="price.created"),
+        "payout": build_body_about({"object": "payout", "id": "po_1"}, type="payout.paid"),
+        "charge": build_body_about(
+            {"object": "charge", "id": "ch_1", "customer": "cus_1"}, type="charge.succeeded"
+        ),
+        "nobody": build_body_about(
+            {"object": "checkout.session", "id": "cs_1"}, type="checkout.session.completed"
+        ),
+    }
+    for body in bodies.values():
+        assert (await address.post(body)).status_code == 200
+    for kind, body in bodies.items():
+        (row,) = kept(json.loads(body)["id"])
+        assert (row.status, row.done) == ("ignored", True), kind
+
+
+async def test_fifty_times_the_same_at_once_is_one(address: Address) -> None:
+    name = new_id("evt")
+    body, before = named(name), (counted("stored"), counted("duplicate"))
+    header = build_signature(body)
+    answers = await asyncio.gather(*(address.post(body, header) for _ in range(50)))
+    assert {one.status_code for one in answers} == {200}
+    assert len(kept(name)) == 1
+    assert (counted("stored"), counted("duplicate")) == (before[0] + 1, before[1] + 49)
+
+
+async def test_the_same_events_at_once_in_any_order_wait_for_nobody_for_ever(address: Address) -> None:
+    """Two statements that take the same rows in different orders would lock each other out."""
+    bodies = [named(new_id("evt")) for _ in range(40)]
+    orders = [bodies, bodies[::-1], bodies[20:] + bodies[:20]]
+    answers = await asyncio.gather(*(address.post(body) for order in orders for body in order))
+    assert Counter(one.status_code for one in answers) == {200: 120}
+
+
+async def test_the_same_id_from_two_accounts_is_two_events(address: Address) -> None:
+    path, secret = await further()
+    name = new_id("evt")
+    body = named(name)
+    assert (await address.post(body)).status_code == 200
+    assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
+    rows = kept(name)
+    assert len(rows) == 2
+    assert {one.status for one in rows} == {"pending"}
+    assert len({one.account for one in rows}) == 2
+
+
+async def test_each_account_believes_its_own_secret_only(address: Address) -> None:
+    path, secret = await further()
+    name, before = new_id("evt"), all_kept()
+    body = named(name)
+    for signed, where in ((build_signature(body, secret), PATH), (build_signature(body), path)):
+        answer = await address.post(body, signed, where)
+        assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
+    assert all_kept() == before
+
+
+FORGED: dict[str, Any] = {
+    "no signature": lambda body: "",
+    "garbage": lambda body: "garbage",
+    "only v0": lambda body: build_signature(body).replace("v1=", "v0="),
+    "by another secret": lambda body: build_signature(body, "whsec_other"),
+    "after 24 hours": lambda body: build_signature(body, ago=24 * 3600),
+    "from a time to come": lambda body: build_signature(body, ago=-400),
+    "with another time": lambda body: re.sub(r"t=\d+", "t=1", build_signature(body)),
+    "of another body": lambda body: build_signature(body + b" "),
+    "written anew": lambda body: build_signature(json.dumps(json.loads(body), indent=1).encode()),
+    "not ASCII": lambda body: "t=1,v1=\xff".encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+async def test_what_was_not_signed_for_us_just_now_is_refused_alike(address: Address, forge: Any) -> None:
+    body, before, refused = build_body(), all_kept(), counted("not_genuine")
+    answer = await address.client.post(PATH, content=body, headers={"stripe-signature": forge(body)})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
+    said = answer.json()
+    assert said.pop("request_id") == answer.headers["x-request-id"]
+    assert said == {
+        "type": "about:blank",
+        "title": "NotTaken",
+        "status": 400,
+        "reason": "not_genuine",
+        "detail": "This is not an event that was signed for this address just now.",
+        "next_step": "Compare the endpoint's signing secret, and the clocks. Send it as it was signed.",
+    }
+    assert all_kept() == before
+    assert counted("not_genuine") == refused + 1
+
+
+MALFORMED = {
+    "not JSON": b"id=evt_1",
+    "not UTF-8": b"\xff\xfe",
+    "a list": b"[]",
+    "{}": b"{}",
+    "deep": b'{"id":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+    "a thin event": build_body(object="v2.core.event"),
+    "NUL in the id": build_body(id="evt\0"),
+    "an endless id": build_body(id="e" * 300),
+    "a time beyond every calendar": build_body(created=10**17),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
+async def test_signed_and_no_event(address: Address, body: bytes) -> None:
+    before = all_kept()
+    answer = await address.post(body)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
+    assert all_kept() == before
+
+
+async def test_live_events_do_not_come_to_a_test_account_nor_the_other_way_round(
+    address: Address, given: Any
+) -> None:
+    live, test, before = build_body(livemode=True), build_body(livemode=False), all_kept()
+    answer = await address.post(live)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
+    given(STRIPE_SECRET_KEY="sk_live_somebody", STRIPE_WEBHOOK_SECRETS="whsec_live")
+    answer = await address.post(test, build_signature(test, "whsec_live"))
+    assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
+    assert all_kept() == before
+    assert (await address.post(live, build_signature(live, "whsec_live"))).status_code == 200
+
+
+async def test_while_a_secret_is_replaced_both_are_good_and_then_only_the_new_one(
+    address: Address, given: Any
+) -> None:
+    given(STRIPE_WEBHOOK_SECRETS="whsec_new,whsec_old")
+    for by in (("whsec_old",), ("whsec_new",), ("whsec_old", "whsec_new")):
+        body = build_body()
+        assert (await address.post(body, build_signature(body, *by))).status_code == 200
+    given(STRIPE_WEBHOOK_SECRETS="whsec_new")
+    body = build_body()
+    assert (await address.post(body, build_signature(body, "whsec_old"))).status_code == 400
+    assert (await address.post(body, build_signature(body, "whsec_new"))).status_code == 200
+
+
+async def test_the_secrets_of_a_further_account_change_at_once(address: Address) -> None:
+    path, old = await further()
+    body = build_body()
+    assert (await address.post(body, build_signature(body, old), path)).status_code == 200
+    async with entry.enter_platform("test") as octx:
+        (account,) = {one.account for one in kept(json.loads(body)["id"])}
+        await accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
+    body = build_body()
+    assert (await address.post(body, build_signature(body, old), path)).status_code == 400
+    assert (await address.post(body, build_signature(body, "whsec_brand_new"), path)).status_code == 200
+
+
+async def test_without_a_secret_the_address_is_closed_and_says_so(address: Address, given: Any) -> None:
+    given(STRIPE_SECRET_KEY="sk_test_somebody")
+    before = all_kept()
+    for signed in (None, "", build_signature(build_body(), "")):
+        answer = await address.post(build_body(), signed)
+        assert (answer.status_code, answer.headers["content-type"]) == (503, JSON)
+        assert answer.json()["reason"] == "webhooks_closed"
+        assert "STRIPE_WEBHOOK_SECRETS" in answer.json()["next_step"]
+    assert all_kept() == before
+
+
+def bare(answer: httpx.Response) -> tuple[Any, ...]:
+    request_id = answer.headers["x-request-id"]
+    headers = [one for one in answer.headers.multi_items() if one[0] not in ("x-request-id", "date")]
+    return answer.status_code, sorted(headers), answer.text.replace(request_id, "")
+
+
+async def test_an_address_that_is_nobodys_is_as_any_that_is_not_there(address: Address) -> None:
+    path, _ = await further()
+    nothing = bare(await address.post(build_body(), path="/webhooks/nothing/at-all"))
+    assert nothing[0] == 404
+    for tried in (
+        f"{path[:-1]}{'a' if path[-1] != 'a' else 'b'}",
+        f"{PATH}/short",
+        f"{path}/more",
+        f"{PATH}/",
+    ):
+        assert bare(await address.post(build_body(), path=tried)) == nothing, tried
+    for tried in (PATH, path):
+        assert bare(await address.client.get(tried)) == nothing, "and nobody looks at it"
+
+
+async def test_a_cookie_and_a_foreign_origin_change_nothing(address: Address) -> None:
+    answer = await address.post(
+        build_body(), origin="https://evil.test", cookie="theme=dark", accept="text/html"
+    )
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    answer = await address.post(build_body(), "", origin="https://evil.test", accept="text/html")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
+
+
+# ── bodies that are too much ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_largest_is_taken_and_one_byte_more_is_not(address: Address) -> None:
+    base, name = len(build_body(more="")), new_id("evt")
+    fill = stripe_webhooks.MAX_BODY_BYTES - len(named(name, more=""))
+    largest = named(name, more="x" * fill)
+    assert base
+    assert len(largest) == stripe_webhooks.MAX_BODY_BYTES
+    assert (await address.post(largest)).status_code == 200
+    assert kept(name)[0].payload == largest
+    before = all_kept()
+    for too_much in (largest + b" ", largest + b" " * 600_000):
+        answer = await address.post(too_much)
+        assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
+    assert all_kept() == before
+
+
+async def test_one_that_only_says_that_it_is_huge_is_not_waited_for(address: Address) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {10**15}\r\n\r\n".encode()
+    assert (await address.writes(head)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_one_without_a_length_is_counted_while_it_comes(address: Address) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 50_000
+
+    answer = await address.client.post(PATH, content=endless(), headers={"stripe-signature": "t=1,v1=x"})
+    assert answer.status_code == 413
+
+
+async def test_a_length_that_is_none_or_wrong(address: Address) -> None:
+    before = all_kept()
+    for length in ("-1", "x", "1e3", "5, 6"):
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+        assert (await address.writes(head)).startswith(b"HTTP/1.1 400 "), length
+    assert all_kept() == before
+
+
+async def test_a_slow_body_is_given_up(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.3)
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
+    said = await address.writes(head, b"{", b" ", b" ", wait=0.15)
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b'"reason":"too_slow"' in said
+
+
+async def test_whoever_hangs_up_half_way_has_sent_nothing(address: Address) -> None:
+    body, before, cut = build_body(), all_kept(), counted("cut_off")
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nstripe-signature: {build_signature(body)}\r\ncontent-length: {len(body)}\r\n\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    writer.write(head.encode() + body[:-1])
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    for _ in range(100):
+        if counted("cut_off") > cut:
+            break
+        await asyncio.sleep(0.02)
+    assert counted("cut_off") == cut + 1
+    assert all_kept() == before
+
+
+# ── too often, and when the database does not take it ────────────────────────────────────────────────────────────
+
+
+async def test_one_account_too_often_is_told_when_and_stops_nobody_else(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, secret = await further()
+    monkeypatch.setattr(rate_limits.RateLimit.WEBHOOK_ACCOUNT, "_value_", ("3/minute", "sent webhooks"))
+    forged = [await address.post(build_body(), "") for _ in range(5)]
+    assert {one.status_code for one in forged} == {400}, "who cannot sign uses nothing up"
+    bodies = [build_body() for _ in range(4)]
+    answers = [await address.post(body) for body in bodies]
+    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+    assert answers[3].json()["reason"] == "rate_limited"
+    assert kept(json.loads(bodies[3])["id"]) == []
+    assert (await address.post(bodies[3], build_signature(bodies[3], secret), path)).status_code == 200
+    await rate_limits.clear_counts()
+    assert (await address.post(bodies[3])).status_code == 200, "sent again it is kept"
+
+
+async def test_a_paused_account_keeps_what_comes(address: Address) -> None:
+    path, secret = await further()
+    body = build_body()
+    assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
+    (row,) = kept(json.loads(body)["id"])
+    async with db.transaction() as session:
+        await accounts.pause(session, row.account, "the key was refused")
+    body = build_body()
+    assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
+    assert len(kept(json.loads(body)["id"])) == 1
+
+
+async def test_an_address_is_a_secret_of_who_sends_and_stands_in_no_log(address: Address) -> None:
+    path, secret = await further()
+    body, said = build_body(), io.StringIO()
+    with redirect_stdout(said):
+        assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
+        assert (await address.post(body, "", path)).status_code == 400
+    assert "/webhooks/stripe/[hidden]" in said.getvalue()
+    assert path.rpartition("/")[2] not in said.getvalue()
+
+
+@asynccontextmanager
+async def unreachable() -> AsyncIterator[None]:
+    """Nobody new gets to the database, and those who were there are thrown out."""
+    name = make_url(os.environ["DATABASE_URL"]).database
+    with psycopg.connect(database.admin_url(), autocommit=True) as connection:
+        connection.execute(f"alter database {name} allow_connections false")
+        try:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = 'bulkhead_app'",
+                [name],
+            )
+            yield
+        finally:
+            connection.execute(f"alter database {name} allow_connections true")
+            await db.engine("app").dispose()  # what pages had is dead too
+
+
+async def test_while_the_database_is_away_nothing_is_promised_and_sent_again_nothing_is_lost(
+    address: Address,
+) -> None:
+    bodies = [build_body() for _ in range(12)]
+    assert (await address.post(bodies[0])).status_code == 200
+    async with unreachable():
+        answers = await asyncio.gather(*(address.post(body) for body in bodies))
+        assert {one.status_code for one in answers} == {503}
+        assert {one.json()["reason"] for one in answers} == {"not_stored"}
+    answers = await asyncio.gather(*(address.post(body) for body in bodies))
+    assert {one.status_code for one in answers} == {200}
+    assert [len(kept(json.loads(body)["id"])) for body in bodies] == [1] * 12
+
+
+async def test_a_statement_that_hangs_is_given_up(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "STORE_TIMEOUT_S", 0.5)
+    body = build_body()
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        connection.execute("lock table billing_inbox in exclusive mode")
+        answer = await address.post(body)
+        assert (answer.status_code, answer.json()["reason"]) == (503, "not_stored")
+    assert kept(json.loads(body)["id"]) == []
+    assert (await address.post(body)).status_code == 200
+
+
+# ── who reads it, and who hears of it ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_app_cannot_read_what_came(address: Address) -> None:
+    await address.post(build_body())
+    async with db.transaction() as session:
+        assert (
+            await (await session.connection()).execute(text("select event_id from billing_inbox"))
+        ).first()
+    for query in (
+        "select payload from billing_inbox",
+        "select * from billing_inbox",
+        "update billing_inbox set payload = ''",
+    ):
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with db.transaction() as session:
+                await (await session.connection()).execute(text(query))
+
+
+async def test_nobody_deletes_what_came_before_its_time(address: Address) -> None:
+    await address.post(build_body())
+    with pytest.raises(ProgrammingError, match="what was received is kept"):
+        async with db.transaction() as session:
+            await (await session.connection()).execute(text("delete from billing_inbox"))
+
+
+async def test_the_worker_is_told_after_the_commit_and_only_of_work(address: Address) -> None:
+    async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as listener:
+        await listener.execute(f"listen {ingest.CHANNEL}")
+        await address.post(build_body_about({"object": "price", "id": "price_1"}, type="price.created"))
+        body = build_body()
+        await address.post(body)
+        await address.post(body)
+        heard = [one async for one in listener.notifies(timeout=1)]
+    assert [one.payload for one in heard] == [""]
+
+
+def test_the_secret_of_the_stand_in_is_no_secret_of_production() -> None:
+    assert settings().stripe_secrets == (DEMO_STRIPE_SECRET,)

