@@ -15,7 +15,9 @@ from shared.core.errors import Invalid
 TEMPLATE_DIR = Path(__file__).parent / "templates"
 SENDER_NAME = "Bulkhead"
 _text_templates = Environment(
-    loader=FileSystemLoader(TEMPLATE_DIR), undefined=StrictUndefined, autoescape=False
+    loader=FileSystemLoader(TEMPLATE_DIR),
+    undefined=StrictUndefined,
+    autoescape=False,  # noqa: S701  plain text
 )
 _html_templates = Environment(
     loader=FileSystemLoader(TEMPLATE_DIR), undefined=StrictUndefined, autoescape=True
