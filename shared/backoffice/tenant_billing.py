@@ -33,7 +33,7 @@ from shared.core.errors import Conflict, Invalid
 from shared.jobs import queue
 from shared.tenancy import entry
 
-RECONCILE_TASK = "billing.sync.customer_sync.reconcile"
+RECONCILE_TASK = "billing.reconcile"
 DRIFT_REASON = "List of drift"  # the stated reason where the page itself is the reason
 INVOICE_STATUSES = ("draft", "open", "paid", "void", "uncollectible")
 MAX_PAGE_SIZE, RECENT_ROWS = 100, 20

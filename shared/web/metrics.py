@@ -29,7 +29,7 @@ webhook_counter = Counter("bulkhead_webhooks", "Webhooks by what became of them"
 
 
 def count_request(scope: Scope, status: int, seconds: float) -> None:
-    app, kind = scope["state"]["site"].look, path_kind(scope["path"])
+    app, kind = scope["state"]["site"].app_name, path_kind(scope["path"])
     method = scope.get("method", "WEBSOCKET")
     if method not in METHODS:
         method = "WEBSOCKET" if scope["type"] == "websocket" else "other"

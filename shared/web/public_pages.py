@@ -61,7 +61,7 @@ def wants_html(scope: Scope) -> bool:
     """Everybody but programs that say so."""
     accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
     program = b"application/json" in accept or b"application/problem+json" in accept
-    programs = scope["state"]["site"].programs
+    programs = scope["state"]["site"].api_prefixes
     return not scope["path"].startswith(programs) and (b"text/html" in accept or not program)
 
 

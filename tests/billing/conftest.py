@@ -8,7 +8,7 @@ from shared.billing.stripe_adapter.rate_limit import RateLimiter
 
 @pytest.fixture(autouse=True)
 def fast_stripe_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "Pace", lambda account: RateLimiter(account, rate=5_000, burst=500))
+    monkeypatch.setattr(gateway, "RateLimiter", lambda account: RateLimiter(account, rate=5_000, burst=500))
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ def cleans_up_ignored() -> Planted:
     return (
         evaluate,
         "evaluate_action",
-        lambda action, *rest: was_verdict(replace(action, cleans_up=False), *rest),
+        lambda action, *rest: was_verdict(replace(action, allowed_when_unpaid=False), *rest),
     )
 
 
@@ -85,7 +85,7 @@ def unverified_ok_ignored() -> Planted:
     return (
         evaluate,
         "evaluate_action",
-        lambda action, *rest: was_verdict(replace(action, unverified_ok=False), *rest),
+        lambda action, *rest: was_verdict(replace(action, allowed_when_unverified=False), *rest),
     )
 
 

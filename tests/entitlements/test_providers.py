@@ -128,26 +128,26 @@ def test_on_for_those_a_rule_is_about(
     serve: Any, rule: dict[str, Any], meant: FlagTarget, other: FlagTarget
 ) -> None:
     provider = serve(known(rule))
-    assert provider.evaluate(FLAG, meant, NOW).on is True
-    assert provider.evaluate(FLAG, other, NOW).on is False
+    assert provider.evaluate(FLAG, meant, NOW).is_on is True
+    assert provider.evaluate(FLAG, other, NOW).is_on is False
 
 
 def test_every_answer_says_why_and_from_where(serve: Any) -> None:
     provider = serve(known({"kind": "everyone"}))
     for asked in (target(), target(own=False)):
         found = provider.evaluate(FLAG, asked, NOW)
-        assert found.found.endswith(".")
+        assert found.explanation.endswith(".")
         assert found.source
 
 
 def test_nothing_is_on_without_a_rule_or_behind_the_switches(serve: Any) -> None:
     everyone = {"kind": "everyone"}
     for of in (known(), known(everyone, killed=True), known(everyone, retired=True)):
-        assert serve(of).evaluate(FLAG, target(own=True), NOW).on is False
+        assert serve(of).evaluate(FLAG, target(own=True), NOW).is_on is False
 
 
 def test_an_unknown_flag_is_off(serve: Any) -> None:
-    assert serve(known({"kind": "everyone"})).evaluate("nothing", target(), NOW).on is False
+    assert serve(known({"kind": "everyone"})).evaluate("nothing", target(), NOW).is_on is False
 
 
 def test_a_rule_counts_within_its_time_only(serve: Any) -> None:
@@ -155,7 +155,7 @@ def test_a_rule_counts_within_its_time_only(serve: Any) -> None:
         known({"kind": "everyone", "starts_at": NOW.isoformat(), "ends_at": (NOW + HOUR).isoformat()})
     )
     times = (NOW - HOUR / 60, NOW, NOW + HOUR / 2, NOW + HOUR)
-    assert [provider.evaluate(FLAG, target(), at).on for at in times] == [False, True, True, False]
+    assert [provider.evaluate(FLAG, target(), at).is_on for at in times] == [False, True, True, False]
 
 
 def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
@@ -163,7 +163,7 @@ def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
 
     def share(percent: float) -> set[str]:
         provider = serve(known({"kind": "percentage", "percent": percent}))
-        return {one for one in ids if provider.evaluate(FLAG, target(one), NOW).on}
+        return {one for one in ids if provider.evaluate(FLAG, target(one), NOW).is_on}
 
     first, more, again = share(15), share(30), share(15)
     assert first == again

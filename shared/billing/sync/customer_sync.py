@@ -13,7 +13,7 @@ from shared.billing.sync.apply_state import SyncCause, SyncResult
 from shared.core import db, live_events
 from shared.tenancy import entry
 
-TASK = "billing.sync.customer_sync"
+TASK = "billing.sync"
 
 
 async def sync_customer(
