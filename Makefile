@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps
 OFFLINE := echo "The packages could not be installed; the lines above say why. The first run needs the network, or a package index that pip knows; later ones do not." >&2
 
-.PHONY: up test test-fast check bench attack lock clean
+.PHONY: up test test-fast test-long check bench attack lock clean
 up: .venv/up
 	@$(PY) -m shared.cli up --with-parent
 
@@ -16,6 +16,11 @@ test: .venv/test
 
 test-fast: .venv/test
 	@$(PY) -m pytest --ignore=tests/e2e
+
+# Full sizes, and what takes minutes or a package index.
+test-long: .venv/test
+	@$(PY) -m tests.support.browser
+	@$(PY) -m pytest --long
 
 check: .venv/test
 	@.venv/bin/ruff check .

@@ -1,11 +1,11 @@
-"""The cast, made anew for every test: nothing to clean up, safe to run in parallel.
+"""The cast, another one for every test: nothing to clean up, safe to run in parallel.
 
 Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl belongs to nobody and must never see
 anything. Olga is an operator: another realm, another cookie.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.states import SessionState  # noqa: E402
-from tests.support import database, factories  # noqa: E402
+from tests.support import cast_pool, casts, database, factories, sizes  # noqa: E402  # noqa: E402
 from tests.support.billing import price_list_reset  # noqa: E402
 from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 
@@ -119,6 +119,22 @@ class Grouped(LoadScopeScheduling):
         return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="full sizes, and tests marked `long` (make test-long)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    sizes.choose(long=config.getoption("--long"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        items[:], deselected = sizes.split_long(items)
+        config.hook.pytest_deselected(items=deselected)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
     return Grouped(config, log)
 
@@ -128,23 +144,37 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def _count_wanted_casts(items: Sequence[pytest.Item]) -> int:
+    """By one process of several. A single one would make each cast for itself alone, so it wants none made."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    users = sum("cast" in getattr(item, "fixturenames", ()) for item in items)
+    return round(1.1 * users / processes) if processes > 1 else 0  # no two processes get equally many tests
+
+
+@pytest.fixture(scope="session")
+async def pool(anyio_backend: str, request: pytest.FixtureRequest) -> AsyncIterator[casts.Pool]:
+    """The database of this process, with casts that no test has used."""
+    made = cast_pool.build(database.own_name(), _count_wanted_casts(request.session.items))
+    database.do_not_wait_for_disk(made.database)
+    yield made
+    await db.dispose()
+    database.drop(made.database)
+
+
 @pytest.fixture(scope="session", autouse=True)
-async def schema(anyio_backend: str) -> AsyncIterator[str]:
+def schema(pool: casts.Pool) -> str:
     """Built by the migrations; tests log in as `bulkhead_app` and `bulkhead_operator`, like the apps.
 
     The name of this process's database.
     """
-    name = database.build()
-    yield name
-    await db.dispose()
-    database.drop(name)
+    return pool.database
 
 
 @asynccontextmanager
 async def own_database(schema: str, word: str) -> AsyncIterator[None]:
     """For tests that look at all tenants there are, or make very many: no other test sees theirs, nor they others'."""
     name = f"{schema}_{word}"
-    await _moved(lambda: database.build(name))
+    await _moved(lambda: database.do_not_wait_for_disk(database.build(name)))
     try:
         yield
     finally:
@@ -188,22 +218,9 @@ async def operators(schema: str) -> tuple[Operating, Operating]:
 
 
 @pytest.fixture
-async def cast(operators: tuple[Operating, Operating]) -> Cast:
-    ann, adam, max_, gil, carl = [
-        await factories.create_account(name) for name in ("Ann", "Adam", "Max", "Gil", "Carl")
-    ]
-    acme = await factories.create_tenant(ann, "Acme")
-    globex = await factories.create_tenant(gil, "Globex")
-    await factories.join_tenant(ann, acme.slug, adam, "admin")
-    await factories.join_tenant(ann, acme.slug, max_, "member")
-    return Cast(
-        ann=Person(ann, acme.slug),
-        adam=Person(adam, acme.slug),
-        max=Person(max_, acme.slug),
-        gil=Person(gil, globex.slug),
-        carl=Person(carl, acme.slug),
-        olga=operators[0],
-        sam=operators[1],
-        acme=acme.id,
-        globex=globex.id,
-    )
+async def cast(pool: casts.Pool, operators: tuple[Operating, Operating]) -> Cast:
+    record = await pool.take() or await casts.create()
+    acme, globex = record.acme, record.globex
+    slugs = {"ann": acme.slug, "adam": acme.slug, "max": acme.slug, "gil": globex.slug, "carl": acme.slug}
+    people = {name: Person(record.accounts[name], slug) for name, slug in slugs.items()}
+    return Cast(**people, olga=operators[0], sam=operators[1], acme=acme.id, globex=globex.id)

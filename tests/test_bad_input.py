@@ -33,6 +33,7 @@ from shared.tenancy import (
 )
 from shared.web import forms
 from tests.conftest import Cast
+from tests.support.sizes import size
 
 PASSWORD = "seven lanterns over quiet water"
 ODD = (
@@ -227,7 +228,7 @@ async def test_setting_up_does_not_mind_a_reason_of_any_kind(cast: Cast) -> None
 ANY = st.text(st.characters(exclude_categories=[]), max_size=400)
 
 
-@settings(max_examples=300)
+@settings(max_examples=size("fuzz.texts"))
 @given(ANY)
 def test_texts_are_cleaned_or_refused(text: str) -> None:
     for clean in (
@@ -246,14 +247,14 @@ def test_texts_are_cleaned_or_refused(text: str) -> None:
     email_addresses.normalise_for_lookup(text).encode()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=size("fuzz.passwords"), deadline=None)
 @given(ANY)
 def test_any_password_is_judged_in_sentences(text: str) -> None:
     for problem in asyncio.run(passwords.find_problems(text, ["Zoe", "zoe@harbour.test"])):
         assert problem.endswith(".")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=size("fuzz.bodies"), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.binary(max_size=300),
     st.sampled_from([forms.FORM_TYPE, forms.MULTIPART_TYPE, "text/plain", "", "\xff;;"]),

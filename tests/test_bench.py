@@ -1,11 +1,23 @@
-"""What the bench makes of its figures: no measurement needed."""
+"""What the bench makes of its figures, and that every row of it can be measured. Those of pages are in `e2e`."""
 
+import asyncio
 import re
+import sys
+import tempfile
+from typing import Any
 
-from tests.bench.broken import Broken, reason
+import pytest
+
+from tests.bench import run, tiny
+from tests.bench.broken import Broken, reason, with_last_line
+from tests.bench.goals import GOALS, Goal
+from tests.bench.options import Options
 from tests.bench.people import FIRST, LAST, MEMBERS
-from tests.bench.rows import GOALS, ROUNDS, Goal, Result, is_sound, lines, p95, ratios, without_warm_up
+from tests.bench.rows import ROUNDS, Result, counted, is_sound, lines, p95, ratios, without_warm_up
+from tests.bench.run import PARTS, Part, Run
+from tests.bench.visible import Asker
 
+OPTIONS = Options(rounds=0, seed=1, say=lambda line: None, tiny=True, peers=False)
 ROW, CONTROL = Goal("list/rls", 1.1), Goal("list/rls!scan", 1.1)
 LINE = re.compile(r"\S+ +[\d.-]+ +(-|\([\d.]+-[\d.]+\)) +[<>]= [\d.]+ +(pass|fail)(  .+)?")
 GOOD, BAD = [0.9, 1.0, 1.3] * 3, [2.0, 30.0, 400.0] * 3
@@ -57,13 +69,79 @@ def test_every_row_has_a_control_with_its_goal_right_below() -> None:
     assert all(LINE.fullmatch(line) for line in lines([Result(goal, GOOD) for goal in GOALS]))
 
 
+def test_every_row_can_be_measured() -> None:
+    """At its tiny size, without the peers: their environment takes minutes to install."""
+    assert tiny.unmeasured(*(part for part in PARTS if part != "pages")) == []
+
+
+@pytest.mark.long
+def test_every_row_of_decisions_can_be_measured_beside_the_peers() -> None:
+    assert tiny.unmeasured("decisions", peers=True) == []
+
+
+def test_every_row_belongs_to_one_part() -> None:
+    assert all(sum(goal.name.startswith(part.prefixes) for part in PARTS.values()) == 1 for goal in GOALS)
+
+
+def test_a_part_that_raises_costs_its_own_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(options: Options) -> Any:
+        raise TypeError("missing an argument\nand more")
+
+    monkeypatch.setattr(
+        run,
+        "PARTS",
+        {"decisions": Part(("decision/",), "ns", breaks), "envelopes": PARTS["envelopes"]},
+    )
+    goals = [goal for goal in GOALS if goal.name in ("decision/trace", "envelope/hmac")]
+    both = Run(OPTIONS, goals)
+    assert [one.reason for one in both.results()] == ["the run ended before"] * 2
+    both.measure()
+    broken, measured = both.results()
+    assert (broken.measured, broken.reason) == (False, "TypeError: missing an argument")
+    assert measured.measured
+
+
+def test_a_tiny_run_says_what_was_measured_and_judges_nothing() -> None:
+    results = [Result(ROW, BAD), Result(CONTROL, GOOD), Result(ROW, reason="no Chromium")]
+    assert [line[63:] for line in lines(results, judged=False)] == [
+        "measured",
+        "measured",
+        "fail  no Chromium",
+    ]
+    assert is_sound(results[:2], judged=False)
+    assert not is_sound(results, judged=False)
+
+
+def test_a_child_that_ends_is_quoted() -> None:
+    async def ask() -> None:
+        command, pipe = (
+            "import sys; print('first', file=sys.stderr); sys.exit('no database')",
+            asyncio.subprocess.PIPE,
+        )
+        with tempfile.TemporaryFile() as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", command, stdin=pipe, stdout=pipe, stderr=errors
+            )
+            try:
+                await Asker(process, errors).says("reason")
+            finally:
+                await process.wait()
+
+    with pytest.raises(Broken, match=r"^a process that is asked has ended: no database$"):
+        asyncio.run(ask())
+    with tempfile.TemporaryFile() as nothing:
+        assert with_last_line("ended", nothing) == "ended"
+
+
 def test_figures() -> None:
     assert p95(list(range(1, 101))) == 95
     assert p95([3.0, 1.0, 2.0]) == 3.0
     assert without_warm_up([9, 1, 2]) == [1, 2]
     assert without_warm_up(list(range(66))) == list(range(6, 66))
+    assert (counted([9, 1, 2]), counted([9])) == ([1, 2], [9])
     assert ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
     assert (reason(Broken("one\ntwo")), reason(Broken())) == ("one", "Broken")
+    assert (reason(KeyError("one")), reason(KeyError())) == ("KeyError: 'one'", "KeyError")
 
 
 def test_each_surname_fills_a_page_and_is_part_of_no_other_name() -> None:

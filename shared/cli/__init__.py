@@ -113,7 +113,10 @@ def db_url(role: Annotated[str, typer.Option(help="app, operator or owner")] = "
     typer.echo(db.login_url(role))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    add_help_option=False,  # --help is passed on as well: the module knows its own options
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def attack(context: typer.Context) -> None:
     """Generated attempts to cross tenants; --mutate removes guards and expects each removal to be caught."""
     _run_module("tests.attack", context.args)
@@ -237,9 +240,9 @@ def docs_roles() -> None:
     typer.echo(roles_doc.render_page(), nl=False)
 
 
-def _prompt_secret(label: str) -> str:
+def _prompt_secret(what: str) -> str:
     """On standard input, so that no list of processes and no history of a shell shows it."""
-    return str(typer.prompt(label, hide_input=sys.stdin.isatty(), err=True))
+    return str(typer.prompt(what, hide_input=sys.stdin.isatty(), err=True))
 
 
 def _run_module(name: str, arguments: list[str]) -> None:

@@ -180,6 +180,22 @@ async def recover(shop: Shop, tenant: Any, number: int) -> None:
     await customer_sync.sync_customer(PLATFORM, customer, tenant.id, cause="reconcile")
 
 
+async def refund(shop: Shop, operator: str, tenant: Any, number: int) -> None:
+    """A part of what was paid is given back, and a further invoice is still open."""
+    customer = await customers.ensure(tenant.id)
+    known_state = shop.state[customer]
+    paid = known_state.invoices[0]
+    number_of_second = f"{paid.number}-2"
+    unpaid = replace(paid, id=f"{paid.id}_2", number=number_of_second, status="open", due=paid.total, paid=0)
+    shop.state[customer] = replace(known_state, invoices=(paid, unpaid))
+    await customer_sync.sync_customer(PLATFORM, customer, tenant.id, cause="reconcile")
+    async with entry.enter_operator(operator) as octx:
+        why, amount = f"Ticket {7000 + number}", 10 + number
+        await adjustments.request_adjustment(
+            octx, tenant.id, "refund", amount, "usd", "goodwill", why, invoice_id=paid.id
+        )
+
+
 async def _webhook(customer: str, number: int) -> None:
     body = webhooks.build_body_about(
         {"id": f"sub_{customer}", "object": "subscription", "customer": customer}, id=event_of(customer)

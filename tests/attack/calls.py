@@ -24,7 +24,7 @@ from shared.entitlements.subscription_grants import AccessStage
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
 from tests.attack import billed
-from tests.attack.world import CLAIMED, LAPSED, World
+from tests.attack.world import CLAIMED, LAPSED, OWN_ROLES, World
 
 FLOORS = ("core", "web", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
@@ -90,7 +90,7 @@ def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
     taken = {}
     for name, parameter in call.parameters.items():
         if (special := f"{call.name}.{name}") in _SPECIAL:
-            taken[name] = _SPECIAL[special]
+            taken[name] = _SPECIAL[special](world, tenant)
             continue
         if name in CLAIMED or name not in _HONEST:
             if parameter.default is inspect.Parameter.empty or name in CLAIMED:
@@ -125,11 +125,15 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 _SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
-    "billing.pricing.prices.set_price.kind": "flat",
-    "tenancy.mail_preferences.set_preference.kind": "payments",
-    "tenancy.mail_preferences.set_preference.enabled": True,
-    "tenancy.mail_preference_repository.save_mail_preference.kind": "payments",
-    "tenancy.mail_preference_repository.save_mail_preference.enabled": True,
+    "billing.pricing.prices.set_price.kind": lambda *_: "flat",
+    "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
+    "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,
+    "tenancy.role_repository.get_role.key": lambda world, tenant: world.own_role(tenant),
+    "tenancy.role_repository.is_role_name_taken.name": lambda world, tenant: OWN_ROLES[world.names[tenant]],
+    "tenancy.role_repository.list_user_ids_with_role.role": lambda *_: "admin",
+    "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
+    "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
+    "backoffice.history_repository.get_role.key": lambda world, tenant: world.own_role(tenant),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "about": lambda *_: "in_attack",
@@ -198,7 +202,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "seats": lambda *_: 3,
     "secrets": lambda *_: ["whsec_attackattack"],
     "sentence": lambda *_: "A sentence",
-    "since": lambda *_: now(),
+    "since": lambda *_: now() - timedelta(days=1),
     "slug": lambda *_: "another-slug",
     "sort": lambda *_: "name",
     "stages": lambda *_: [AccessStage("active", "As paid")],

@@ -3,12 +3,16 @@
 Row security hides a forgotten filter, so that nobody would notice until the day a policy is missing. Three rounds:
 as deployed, without policies, and without policies and without the filter of the session as well. The first names
 what Acme gets; the others must give the same, touch nothing of Globex and show none of its words.
+
+The third round proves something only where a row of Globex is kept away by nothing but a filter. So it watches every
+filter, and reports those without such a row by name: the world lacks a row, or a call an argument.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,10 +28,12 @@ from shared.billing.models import BillingUsage
 from shared.core import db, log, rate_limits
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
+from shared.entitlements import rights_cache
 from shared.identity.models import User
 from shared.tenancy import entry
-from tests.attack import calls
+from tests.attack import calls, mutants
 from tests.attack.calls import Call
+from tests.attack.mutants import Mutants
 from tests.attack.report import Report
 from tests.attack.services import outcome, undone
 from tests.attack.world import World
@@ -35,7 +41,9 @@ from tests.support import database_catalog
 
 KIND = "filters"
 DAY = timedelta(days=1)
+DEPLOYED, WITHOUT_POLICIES, ALONE = "as deployed", "without policies", "by our statements alone"
 Seen = dict[str, str]  # call: what it gave
+Probe = tuple[str, Callable[[], Awaitable[None]]]  # its name; a part of the attack that can be run by itself
 
 
 async def attack(world: World, report: Report) -> None:
@@ -57,19 +65,58 @@ async def _attack(world: World, report: Report) -> None:
     deployed = await as_deployed(world, report)
     with without_policies(world):
         await of_the_session(world, report)
-        await door(world, report, "without policies")
-        await compare(deployed, world, report, "without policies")
-        with without_session_filter():
-            await alone(deployed, world, report)
+        await door(world, report, WITHOUT_POLICIES)
+        for _, probe in await _comparisons(deployed, {}, world, report, WITHOUT_POLICIES):
+            await probe()
+        with without_session_filter(), mutants.marked() as marked:
+            await alone(deployed, world, report, marked)
+            for name, reason in marked.blind().items():
+                report.unknown(KIND, f"{name}: {reason}")
 
 
-async def alone(deployed: Seen, world: World, report: Report) -> None:
-    """Only the filters in our own statements are left."""
-    await door(world, report, "by our statements alone")
-    await visits(world, report)
-    await forgetting(world, report)
-    await reporting(world, report)
-    await compare(deployed, world, report, "by our statements alone")
+async def alone(
+    deployed: Seen, world: World, report: Report, marked: Mutants, only: Collection[str] | None = None
+) -> Seen:
+    """Only the filters in our own statements are left. Gives what every call gave.
+
+    `only`: names of probes, one after another until something is noticed; None for all, to the end.
+    """
+    seen: Seen = {}
+    probes: list[Probe] = [
+        ("door", partial(door, world, report, ALONE)),
+        ("tenants of a person", partial(tenants_of_a_person, world, report)),
+        ("visits", partial(visits, world, report)),
+        ("forgetting", partial(forgetting, world, report)),
+        ("reporting", partial(reporting, world, report)),
+        *await _comparisons(deployed, seen, world, report, ALONE),
+    ]
+    for name, probe in probes:
+        if only is not None and (name not in only or report.bad):
+            continue
+        rights_cache.invalidate()  # what is kept in memory would hide a statement, or outlive the mutant that read it
+        with marked.watched(name):
+            await _run(name, probe, report, marked)
+    rights_cache.invalidate()
+    return seen
+
+
+async def _run(name: str, probe: Callable[[], Awaitable[None]], report: Report, marked: Mutants) -> None:
+    """Without a filter it may break instead of giving too much, such as where two rows come for one."""
+    try:
+        await probe()
+    except Exception as problem:
+        if not marked.removed:
+            raise
+        report.control(KIND, f"{name}: {type(problem).__name__}", works=False)
+
+
+async def tenants_of_a_person(world: World, report: Report) -> None:
+    """What signing up and verifying ask: where somebody belongs, by a list that names other people's places too."""
+    async with undone(db.transaction(user_id=world.bea.user.id)) as session:
+        standings = await entry.list_memberships(session, world.bea.user.id)
+        found = sorted((membership.user_id, tenant.id) for membership, tenant in standings)
+    expected = sorted((world.bea.user.id, tenant) for tenant in (world.acme, world.globex))
+    report.attempt(KIND, "somebody else's membership among one's own", refused=found == expected)
 
 
 async def forgetting(world: World, report: Report) -> None:
@@ -140,47 +187,63 @@ def without_session_filter() -> Iterator[None]:
 
 async def as_deployed(world: World, report: Report) -> Seen:
     """What gives the same twice. The rest holds a time or an id of its own, and is searched for words only."""
-    await door(world, report, "as deployed")
-    first = await _round(world, report, "as deployed")
-    await door(world, report, "as deployed")
-    second = await _round(world, report, "as deployed")
-    return {name: said for name, said in first.items() if second[name] == said}
+    return same(await once_as_deployed(world, report), await once_as_deployed(world, report))
 
 
-async def compare(deployed: Seen, world: World, report: Report, how: str) -> None:
-    seen = await _round(world, report, how)
-    for name, said in deployed.items():
-        report.attempt(KIND, f"{name} {how} gives something else", refused=seen[name] == said)
+def same(first: Seen, second: Seen) -> Seen:
+    return {name: said for name, said in first.items() if second.get(name) == said}
 
 
-async def _round(world: World, report: Report, how: str) -> Seen:
-    await rate_limits.clear_counts()  # or the thirtieth round would be refused for another reason
+async def once_as_deployed(world: World, report: Report) -> Seen:
+    await door(world, report, DEPLOYED)
+    await rate_limits.clear_counts()
     seen = {}
-    async with undone(db.transaction(tenant_id=world.acme)) as session:
-        untouched = "" if how == "as deployed" else await _digest(session, world)
     for call in calls.find():
-        report.covers(KIND, call.name)
-        if not call.operators and not call.parameters:
-            said, touched = await _try(call, {}, world, untouched, _initech(world))
-            seen[f"{call.name} of Initech"] = said
-            refused = not touched and not any(word in said for word in world.words(world.acme, world.globex))
-            report.attempt(KIND, f"{call.name} {how}, in Initech", refused=refused)
-        try:
-            for whose in (world.acme, world.globex):
-                for number, taken in enumerate(calls.variants(call, world, whose), 1):
-                    said, touched = await _try(call, taken, world, untouched)
-                    seen[f"{call.name} of {world.names[whose]} ({number})"] = said
-                    if call.operators:
-                        continue  # who reads across tenants; what they get may not change either
-                    words = world.words(world.globex)
-                    if whose == world.globex:  # what it was asked for by name
-                        words = tuple(word for word in words if word not in map(str, taken.values()))
-                    refused = not touched and not any(word in said for word in words)
-                    report.attempt(
-                        KIND, f"{call.name} {how}, of {world.names[whose]} ({number})", refused=refused
-                    )
-        except KeyError as unknown:
-            report.unknown(KIND, f"{call.name}: parameter {unknown}")
+        seen |= await _answers(call, world, report, DEPLOYED, untouched="")
+    return seen
+
+
+async def _comparisons(deployed: Seen, seen: Seen, world: World, report: Report, how: str) -> list[Probe]:
+    """One for each call: it gives what it gave as deployed. `seen` gets what it gives."""
+    await rate_limits.clear_counts()  # or the thirtieth round would be refused for another reason
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        untouched = await _digest(session, world)
+
+    async def compare(call: Call) -> None:
+        answers = await _answers(call, world, report, how, untouched)
+        seen.update(answers)
+        for name, answer in answers.items():
+            if name in deployed:
+                refused = answer == deployed[name]
+                report.attempt(KIND, f"{name} {how} gives something else", refused=refused)
+
+    return [(call.name, partial(compare, call)) for call in calls.find()]
+
+
+async def _answers(call: Call, world: World, report: Report, how: str, untouched: str) -> Seen:
+    """With arguments of Acme and of Globex, and in Initech where it needs none."""
+    report.covers(KIND, call.name)
+    seen = {}
+    if not call.operators and not call.parameters:
+        said, touched = await _try(call, {}, world, untouched, _initech(world))
+        seen[f"{call.name} of Initech"] = said
+        refused = not touched and not any(word in said for word in world.words(world.acme, world.globex))
+        report.attempt(KIND, f"{call.name} {how}, in Initech", refused=refused)
+    try:
+        for whose in (world.acme, world.globex):
+            for number, taken in enumerate(calls.variants(call, world, whose), 1):
+                said, touched = await _try(call, taken, world, untouched)
+                name = f"of {world.names[whose]} ({number})"
+                seen[f"{call.name} {name}"] = said
+                if call.operators:
+                    continue  # who reads across tenants; what they get may not change either
+                words = world.words(world.globex)
+                if whose == world.globex:  # what it was asked for by name
+                    words = tuple(word for word in words if word not in map(str, taken.values()))
+                refused = not touched and not any(word in said for word in words)
+                report.attempt(KIND, f"{call.name} {how}, {name}", refused=refused)
+    except KeyError as unknown:
+        report.unknown(KIND, f"{call.name}: parameter {unknown}")
     return seen
 
 

@@ -1,75 +1,183 @@
-"""Our own statements without their tenant filter: one mutant for every comparison with a tenant in a repository."""
+"""Our own statements, each without one of its tenant filters.
+
+Every comparison with a tenant in a repository gets a mark: `or 'name' = 'kept'`, which is false and changes nothing.
+A filter is removed by making its mark true in the text of the statement. So one marked copy of the repositories serves
+for all mutants, and what is executed tells which filters a call reaches and which of them decide about rows.
+"""
 
 import ast
-import copy
 import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
 from tests.attack.apps import ROOT
 
 RAW = "tenant_id = :tenant_id"
 COLUMNS = ("tenant_id", "user_id")
 OF_NO_TENANT = "identity.repository"  # people belong to nobody
+MARK = re.compile(r"'([^']+)' = 'kept'")
+ADD_MARK = "_add_mark"  # name of the function in a marked repository
+
+NOT_EXECUTED = "no call executes a statement with it"
+WITHOUT_ROWS = "no call finds a row in the world that only this filter keeps away"
 
 
-@dataclass(frozen=True)
-class Mutant:
-    name: str  # as in "tenancy.provisioning_repository.list_steps, filter 1"
-    module: str
-    tree: ast.Module
-    place: int  # of the node that is changed, in the order of walking
+@dataclass
+class Mutants:
+    """The filters of the marked repositories, and what was seen of them in the statements that were executed."""
+
+    names: list[str]
+    removed: str = ""
+    executed_by: dict[str, set[str]] = field(default_factory=dict)  # filter: probes
+    decisive: set[str] = field(default_factory=set)  # without one of these a statement gave other rows
+    _probe: str = ""
+    _compares: bool = False
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
-        """In the place of the module's own functions."""
-        module = importlib.import_module(self.module)
-        known = dict(vars(module))
-        exec(compile(_without(self.tree, self.place), f"<{self.name}>", "exec"), vars(module))
+    def watched(self, probe: str) -> Iterator[None]:
+        """Records for this part of the attack which filters it executes, and which of them decide about rows."""
+        self._probe = probe
         try:
             yield
         finally:
-            vars(module).update(known)
+            self._probe = ""
+
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        self.removed = name
+        try:
+            yield
+        finally:
+            self.removed = ""
+
+    def blind(self) -> dict[str, str]:
+        """Filters whose removal nothing could notice, with the reason, after everything was watched."""
+        return {
+            name: WITHOUT_ROWS if name in self.executed_by else NOT_EXECUTED
+            for name in self.names
+            if name not in self.decisive
+        }
+
+    def before_execute(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        statement: str,
+        parameters: Any,
+        context: Any,
+        many: bool,
+    ) -> tuple[str, Any]:
+        """As SQLAlchemy calls it. Gives the statement without the filter that is removed."""
+        if not self._compares:
+            for name in MARK.findall(statement) if self._probe else ():
+                self.executed_by.setdefault(name, set()).add(self._probe)
+                if name not in self.decisive and self._decides(name, connection, statement, parameters):
+                    self.decisive.add(name)
+            statement = _without(statement, self.removed)
+        return statement, parameters
+
+    def _decides(self, name: str, connection: sa.Connection, statement: str, parameters: Any) -> bool:
+        self._compares = True
+        try:
+            with_it = _rows(connection, statement, parameters)
+            return _rows(connection, _without(statement, name), parameters) != with_it
+        finally:
+            self._compares = False
 
 
-def find() -> list[Mutant]:
-    found = []
+def _without(statement: str, name: str) -> str:
+    return statement.replace(f"'{name}' = 'kept'", "true")
+
+
+def _rows(connection: sa.Connection, statement: str, parameters: Any) -> list[str]:
+    """In any order, because a plan may change it; the number of those that are changed. Nothing of it stays."""
+    savepoint = connection.begin_nested()
+    try:
+        result = connection.exec_driver_sql(statement, parameters)
+        return sorted(map(repr, result)) if result.returns_rows else [str(result.rowcount)]
+    except DBAPIError as problem:  # such as two rows where one may be
+        return [type(problem.orig).__name__]
+    finally:
+        savepoint.rollback()
+
+
+@contextmanager
+def marked() -> Iterator[Mutants]:
+    """With marked functions in the place of the repositories' own."""
+    sources = list(_sources())
+    mutants = Mutants([name for _, _, names in sources for name in names])
+    before = {module: dict(vars(importlib.import_module(module))) for module, _, _ in sources}
+    event.listen(sa.Engine, "before_cursor_execute", mutants.before_execute, retval=True)
+    try:
+        for module, tree, _ in sources:
+            namespace = vars(importlib.import_module(module))
+            namespace[ADD_MARK] = _add_mark
+            exec(compile(tree, f"<{module}, marked>", "exec"), namespace)
+        yield mutants
+    finally:
+        event.remove(sa.Engine, "before_cursor_execute", mutants.before_execute)
+        for module, names in before.items():
+            vars(importlib.import_module(module)).update(names)
+
+
+def find() -> list[str]:
+    """Names of all filters, as in "tenancy.provisioning_repository.list_steps, filter 1"."""
+    return [name for _, _, names in _sources() for name in names]
+
+
+def _sources() -> Iterator[tuple[str, ast.Module, list[str]]]:
+    """Module, its marked code and the names of its filters."""
     for file in sorted((ROOT / "shared").rglob("*repository.py")):
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         if module.endswith(OF_NO_TENANT):
             continue
-        tree, place = ast.parse(file.read_text()), 0
-        for part in tree.body:
-            number = 0
-            for node in ast.walk(part):
-                if _is_filter(node):
-                    number += 1
-                    name = getattr(part, "name", ast.unparse(part).partition(" ")[0])
-                    full = f"{module.removeprefix('shared.')}.{name}, filter {number}"
-                    found.append(Mutant(full, module, tree, place))
-                    place += 1
-    return found
+        tree, names = ast.parse(file.read_text()), list[str]()
+        for number, part in enumerate(tree.body):
+            word = getattr(part, "name", ast.unparse(part).partition(" ")[0])
+            marker = _Marker(f"{module.removeprefix('shared.')}.{word}")
+            tree.body[number] = marker.visit(part)
+            names += marker.names
+        yield module, ast.fix_missing_locations(tree), names
 
 
-def _without(tree: ast.Module, place: int) -> ast.Module:
-    """A copy in which the filter at this place lets everything through."""
-    tree = copy.deepcopy(tree)
-    gone = [node for part in tree.body for node in ast.walk(part) if _is_filter(node)][place]
-    if isinstance(gone, ast.Constant):
-        gone.value = str(gone.value).replace(RAW, "true", 1)
-    else:
-        assert isinstance(gone, ast.Compare)
-        gone.ops, gone.comparators = [ast.Eq()], [gone.left]  # a column equals itself
-    return ast.fix_missing_locations(tree)
+class _Marker(ast.NodeTransformer):
+    def __init__(self, place: str) -> None:
+        """`place`: function or constant whose filters are marked."""
+        self.place, self.names = place, list[str]()
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        if not _is_filter(node):
+            return node
+        return ast.Call(ast.Name(ADD_MARK, ast.Load()), [node, ast.Constant(self._name())], [])
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, str):
+            first, *parts = node.value.split(RAW)
+            marked = (f"({RAW} or '{self._name()}' = 'kept'){part}" for part in parts)
+            return ast.Constant("".join([first, *marked]))
+        return node
+
+    def _name(self) -> str:
+        self.names.append(f"{self.place}, filter {len(self.names) + 1}")
+        return self.names[-1]
 
 
-def _is_filter(node: ast.AST) -> bool:
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, str) and RAW in node.value
-    if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq):
+def _is_filter(node: ast.Compare) -> bool:
+    if not isinstance(node.ops[0], ast.Eq):
         return False
     given = node.comparators[0]
     word = given.attr if isinstance(given, ast.Attribute) else given.id if isinstance(given, ast.Name) else ""
     of_ctx = not isinstance(given, ast.Attribute) or ast.unparse(given).startswith("ctx.")
     return word in COLUMNS and of_ctx and "." in ast.unparse(node.left)
+
+
+def _add_mark(condition: Any, name: str) -> Any:
+    return sa.or_(condition, sa.literal_column(f"'{name}' = 'kept'", sa.Boolean))

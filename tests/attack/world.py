@@ -15,18 +15,21 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
-from shared.access import decision_counts
+from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
-from shared.backoffice import tenant_access, tenant_directory
+from shared.backoffice import catalog_drafts, tenant_access, tenant_directory
 from shared.billing import provider_registry
 from shared.billing import tasks as billing
 from shared.billing.models import PLATFORM
 from shared.core import db, rate_limits
 from shared.core.db import now
+from shared.core.errors import Refused
 from shared.core.ids import new_id
+from shared.entitlements import plan_content
 from shared.identity import tasks as identity
 from shared.jobs import worker
 from shared.tenancy import entry, invitations, logos, mail_preferences, notifications
+from shared.tenancy import roles as role_services
 from shared.tenancy import tasks as tenancy
 from tests.attack import billed
 from tests.support import database, factories
@@ -34,6 +37,7 @@ from tests.support.stand_in_mail import run_mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
 COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
+OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"seen_at"}  # changes by looking
 COUNTED = {"decision_tally"}  # grows by being refused
@@ -138,10 +142,18 @@ class World:
                     known.update(repr(kept).encode())
         return known.hexdigest()
 
+    def own_role(self, tenant_id: str) -> str:
+        """Key of the role that this tenant has made for itself."""
+        rows = self.rows("role", "tenant_id", tenant_id)
+        return next(str(row["key"]) for row in rows if row["name"] == OWN_ROLES[self.names[tenant_id]])
+
     def forget_roles(self) -> None:
-        """Acme's own, which its owner has made."""
+        """Acme's own, which its owner has made during the attack."""
         with self.eye() as eye:
-            eye.execute("delete from role where tenant_id = %s and not builtin", [self.acme])
+            eye.execute(
+                "delete from role where tenant_id = %s and not builtin and name <> %s",
+                [self.acme, OWN_ROLES[ACME]],
+            )
 
     def prints(self) -> tuple[str, str]:
         return self.print_of(self.acme), self.print_of(self.globex)
@@ -171,6 +183,7 @@ async def build() -> World:
     await run_jobs()
     for number, tenant in enumerate((acme, globex), start=1):
         await billed.recover(shop, tenant, number)
+        await billed.refund(shop, operators[OWNER], tenant, number)
     invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
@@ -189,6 +202,10 @@ async def build() -> World:
             only = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=True)
+            await role_services.create(ctx, OWN_ROLES[tenant.name], "", ["home:read"])
+        await _own_plan(operators[OWNER], tenant.id)
+    for account, tenant in ((roles["admin"], acme), (bea, globex)):
+        await _declined(account.cookie, tenant.slug)
     await decision_counts.flush()
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
@@ -226,6 +243,30 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
         await tenant_access.set_billing_status(octx, tenant_id, "active", why)
         await tenant_access.set_flag_override(octx, tenant_id, "role_editor", True, why)
         await tenant_access.set_trait(octx, tenant_id, "cohort", ("enterprise", "small")[number - 1], why)
+
+
+async def _own_plan(cookie: str, tenant_id: str) -> None:
+    """Made for this tenant, published, and held by nobody."""
+    key = f"own_{tenant_id[-12:].lower()}"
+    async with entry.enter_operator(cookie) as octx:
+        draft = await catalog_drafts.create_plan(octx, "plan", key, "Own plan", "", for_tenant=tenant_id)
+        confirmed = plan_content.compute_digest(draft, await catalog_drafts.lock_catalog(octx), False, None)
+        why = "Ticket 4474"
+        await catalog_drafts.publish(
+            octx, draft.id, draft.revision, why, None, moves=False, confirmed_digest=confirmed
+        )
+
+
+async def _declined(cookie: str, slug: str) -> None:
+    """Somebody wants no mails about payments, and is refused what only an owner may do."""
+    async with entry.enter_tenant(cookie, slug) as ctx:
+        await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=False)
+    try:
+        async with entry.enter_tenant(cookie, slug) as ctx:
+            policy.require(ctx, actions.OWNER_TRANSFER)
+    except Refused:
+        return
+    raise AssertionError("an admin was not refused, so no refusal was counted")
 
 
 async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:

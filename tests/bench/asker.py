@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -47,8 +48,7 @@ def keep(number: int, among: Sequence[str]) -> None:
     known = next(iter(rights_cache._cache.values()))
     rights_cache.invalidate()
     for tenant_id in (*among, *(f"ten_{place:06}" for place in range(number - len(among)))):
-        rest = known.valid_until, known.snapshot, known.catalog, dict(known.rights_by_state)
-        rights_cache._cache[tenant_id] = rights_cache.CachedRights(known.version, known.epoch, *rest)
+        rights_cache._cache[tenant_id] = replace(known, rights_by_state=dict(known.rights_by_state))
 
 
 async def ask(cookie: str, slug: str) -> str:

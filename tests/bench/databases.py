@@ -1,10 +1,14 @@
-"""The databases of the bench, built by the migrations on a server of its own.
+"""The databases of the bench, built by the migrations.
 
-Those of the lists take long, so they are kept: built under another name and renamed when whole. The one of the pages
-is made anew in every run, its people in through the product's own services where they act.
+A full run has a server of its own. Its databases of the lists take long, so they are kept: built under another name and
+renamed when whole. A tiny run makes small ones on the server of the tests and drops them at its end, or the next run
+of the tests does.
 """
 
-from contextlib import closing
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -14,7 +18,6 @@ from shared.core import db
 from tests.bench.people import MEMBERS, fill
 from tests.support import database, factories
 
-SMALL, LARGE = 10_000, 1_000_000  # memberships
 # A copy without row security, and one that has no index either. The same SQL finds them by the search path.
 COPIES = """
 create schema plain;
@@ -27,10 +30,14 @@ grant usage on schema plain, scan to bulkhead_app;
 grant select on plain.membership, scan.membership to bulkhead_app;
 """
 TENANTS = """
-insert into tenant (id, slug, name, state, plan)
-select 'ten_b' || lpad(number::text, 6, '0'), 'bench-' || number, 'Bench ' || number, 'active', 'enterprise'
+insert into tenant (id, slug, name, state)
+select 'ten_b' || lpad(number::text, 6, '0'), 'bench-' || number, 'Bench ' || number, 'active'
 from generate_series(1, %s) as number
 returning id
+"""
+LARGE_TENANT = "ten_large"
+LARGE = """
+insert into tenant (id, slug, name, state) values (%s, 'bench-large', 'Bench large', 'active')
 """
 ROLES = """
 insert into role (tenant_id, id, key, name, builtin)
@@ -50,31 +57,76 @@ class House:
     heavy_slug: str
 
 
-def sized(rows: int) -> str:
-    """The name of the database with that many memberships, 2,000 per tenant."""
-    name = f"bulkhead_bench_{rows}_{database.fingerprint()}"
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Memberships: `rows` in tenants of 2,000, and `large` more in one tenant; multiples of 2,000."""
+
+    rows: int
+    large: int = 0
+
+
+@contextmanager
+def built(part: str) -> Iterator[str]:
+    """The name of a new database, dropped at the end. The settings point at it."""
+    name = database.build(f"{database.MINE}{os.getpid()}_bench_{part}")
+    try:
+        yield name
+    finally:
+        database.drop(name)
+
+
+@contextmanager
+def built_sized(size: Sized) -> Iterator[str]:
+    """The same with memberships."""
+    with built(f"lists_{size.rows}") as name:
+        _fill_sized(name, size)
+        yield name
+
+
+def kept(size: Sized) -> str:
+    """The name of a database with these memberships, which stays. Those of older sources go."""
+    prefix = f"bulkhead_bench_{size.rows}_"
+    name = prefix + _fingerprint(size)
     with closing(psycopg.connect(database.admin_url(), autocommit=True)) as connection:
-        if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
+        names = {one for (one,) in connection.execute("select datname from pg_database").fetchall()}
+        if name in names:
             return name
+        for old in names:
+            if old.startswith(prefix):
+                database.drop(old)
         draft = f"{name}_build"
         database.build(draft)
-        _fill_sized(draft, rows)
+        _fill_sized(draft, size)
         rename = sql.SQL("alter database {} rename to {}")
         connection.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
     return name
 
 
-def _fill_sized(name: str, rows: int) -> None:
+def _fingerprint(size: Sized) -> str:
+    """Of the schema and of what fills it."""
+    sources = [
+        (database.ROOT / "tests" / "bench" / name).read_bytes() for name in ("databases.py", "people.py")
+    ]
+    return hashlib.sha256(
+        b"".join([database.fingerprint().encode(), repr(size).encode(), *sources])
+    ).hexdigest()[:8]
+
+
+def _fill_sized(name: str, size: Sized) -> None:
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
-        tenants = [one for (one,) in connection.execute(TENANTS, [rows // MEMBERS]).fetchall()]
+        tenants = [one for (one,) in connection.execute(TENANTS, [size.rows // MEMBERS]).fetchall()]
+        if size.large:
+            connection.execute(LARGE, [LARGE_TENANT])
         connection.execute(ROLES)
         fill(connection, tenants)
+        if size.large:
+            fill(connection, [LARGE_TENANT] * (size.large // MEMBERS), start=size.rows)
         connection.execute(COPIES)
         connection.execute("vacuum analyze")
 
 
-async def house() -> House:
-    name = database.build("bulkhead_bench_pages")
+async def house(name: str) -> House:
+    """Its people come in through the product's own services where they act."""
     owner = await factories.create_account("Ann")
     tenant = await factories.create_tenant(owner, "Bench", plan="enterprise")
     heavy = await factories.create_tenant(owner, "Heavy", plan="enterprise")

@@ -11,12 +11,13 @@ import asyncio
 import gc
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import IO, Any
 
 from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
@@ -25,43 +26,69 @@ from shared.core import db
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY, Catalog
 from shared.entitlements.explain import AccessSubject, DecisionTrace, Layer, explain_decision
 from shared.entitlements.flag_evaluation import RuleProvider
-from tests.bench import environment
-from tests.bench.broken import Broken, reason
-from tests.bench.rows import Goal, Result, ratios
+from tests.bench import databases, environment
+from tests.bench.broken import Broken, reason, with_last_line
+from tests.bench.goals import Goal
+from tests.bench.options import Options
+from tests.bench.rows import Result, counted, ratios
 from tests.bench.servers import ROOT
 from tests.bench.tenants import Population, Request, catalogue, many_actions, populate
-from tests.support import database
 
 Granted = dict[int, frozenset[str]]
-SIZES = {"": 1_000, "@10": 10, "@10k": 10_000, "@100k": 100_000}
-ASKED, TRACED, CHECKED = 40_000, 4_000, 500  # requests of a side in a round, and how many answers are checked
-ENGINES = {"casbin": 150, "casbin-fast": 1_500, "cedar": 1_000, "openfeature": 5_000}
+
 GROWING = "casbin-fast@100k"
 SAID = "decision/"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Numbers of tenants by place of a row, and of requests of a side in a round; `checked`: answers of them."""
+
+    tenants: Mapping[str, int]
+    asked: int
+    traced: int
+    checked: int
+    engines: Mapping[str, int]
+
+
+FULL = Size(
+    tenants={"": 1_000, "@10": 10, "@10k": 10_000, "@100k": 100_000},
+    asked=40_000,
+    traced=4_000,
+    checked=500,
+    engines={"casbin": 150, "casbin-fast": 1_500, "cedar": 1_000, "openfeature": 5_000},
+)
+TINY = Size(
+    tenants={"": 20, "@10": 10, "@10k": 30, "@100k": 40},
+    asked=1_000,
+    traced=100,
+    checked=50,
+    engines=dict.fromkeys(FULL.engines, 20),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`run` answers all requests and keeps nothing; `allows` answers one."""
+    """`run` answers all requests and keeps nothing; `allows` answers one. `asked`: requests of a round; 0 is all."""
 
     run: Callable[[Sequence[Request]], None]
     allows: Callable[[Request], bool]
     people: Population
     size: int
-    asked: int = ASKED
+    asked: int = 0
     counts: bool = True  # knows of limits
 
-    def cost(self, requests: Sequence[Request]) -> float:
+    def cost(self, requests: Sequence[Request], checked: int) -> float:
         """CPU nanoseconds of one request; the first tenth warms up. Raises Broken for a wrong answer."""
-        self._check(requests[:CHECKED])
-        requests = requests[: self.asked]
+        self._check(requests[:checked])
+        requests = requests[: self.asked or None]
         warm = len(requests) // 10
         self.run(requests[:warm])
         timed = requests[warm:]
         began = time.process_time_ns()
         self.run(timed)
         spent = time.process_time_ns() - began
-        self._check(requests[-CHECKED:])
+        self._check(requests[-checked:])
         return spent / len(timed)
 
     def _check(self, requests: Sequence[Request]) -> None:
@@ -130,7 +157,7 @@ def dataclasses(people: Population, size: int) -> Side:
     return Side(run, lambda one: ask(*one).allowed, people, size)
 
 
-def traced(people: Population, size: int, *, read: bool) -> Side:
+def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
     """Decision and every layer with what it asked, its verdict and the row it came from. `read`: its sentences too."""
     known, provider, facts = people.catalogue, RuleProvider(people.catalogue), people.facts
     standings = {
@@ -157,14 +184,16 @@ def traced(people: Population, size: int, *, read: bool) -> Side:
         assert len(trace.lines) == len(Layer)
         return trace.decision.allowed
 
-    return Side(run_and_read if read else run, allows, people, size, TRACED)
+    return Side(run_and_read if read else run, allows, people, size, asked)
 
 
 class Engines:
     """The peers' process."""
 
-    def __init__(self, people: Population, size: int, process: "subprocess.Popen[str]") -> None:
-        self.people, self.size, self._process = people, size, process
+    def __init__(
+        self, people: Population, size: int, process: "subprocess.Popen[str]", errors: IO[bytes]
+    ) -> None:
+        self.people, self.size, self._process, self._errors = people, size, process, errors
         columns = ("permission", "feature", "writes", "cleans_up")
         tenants = list(people.askers.items())[:size]
         self._say(
@@ -189,7 +218,9 @@ class Engines:
         self._say(engine=engine, requests=[(one.tenant_id, one.action.name) for one in requests])
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        said = json.loads(line) if line else {"problem": "its process has ended"}
+        if not line:
+            raise Broken(with_last_line(f"{engine}: its process has ended", self._errors))
+        said = json.loads(line)
         if "problem" in said:
             raise Broken(f"{engine}: {said['problem']}")
         for one, allowed in zip(requests, said["answers"], strict=True):
@@ -206,28 +237,31 @@ class Engines:
 @contextmanager
 def engines(people: Population, size: int) -> Iterator[Engines]:
     command = [environment.python(), "-m", "tests.bench.peers.deciders"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=errors, text=True) as process,
+    ):
         try:
-            yield Engines(people, size, process)
+            yield Engines(people, size, process, errors)
         finally:
             process.terminate()
 
 
-def sides(mixed: Population, same: Population) -> dict[str, Side]:
+def sides(mixed: Population, same: Population, size: Size) -> dict[str, Side]:
     tenants, granted = _least(mixed)
     found = {}
-    for place, size in SIZES.items():
+    for place, number in size.tenants.items():
         found |= {
-            f"ours{place}": ours(mixed, size),
-            f"bare3{place}": bare3(mixed, size, tenants, granted),
-            f"dataclass{place}": dataclasses(mixed, size),
+            f"ours{place}": ours(mixed, number),
+            f"bare3{place}": bare3(mixed, number, tenants, granted),
+            f"dataclass{place}": dataclasses(mixed, number),
         }
     for place in ("", "@100k"):
-        found |= {f"ours-same{place}": ours(same, SIZES[place])}
-        found |= {f"dataclass-same{place}": dataclasses(same, SIZES[place])}
-    trace, sentences = [traced(mixed, SIZES[""], read=read) for read in (False, True)]
+        found |= {f"ours-same{place}": ours(same, size.tenants[place])}
+        found |= {f"dataclass-same{place}": dataclasses(same, size.tenants[place])}
+    number = size.tenants[""]
+    trace, sentences = [traced(mixed, number, asked=size.traced, read=read) for read in (False, True)]
     return found | {"trace": trace, "sentences": sentences}
 
 
@@ -244,42 +278,45 @@ def _least(people: Population) -> tuple[dict[str, tuple[frozenset[str], int]], G
 
 
 class Decisions:
-    """What every side cost, by round; a side that is wrong or does not answer is out from then on."""
+    """What every side cost, by round; a side that is wrong or does not answer is out from then on.
 
-    def __init__(self, all_sides: Mapping[str, Side], asked: Mapping[str, Engines]) -> None:
-        self._sides, self._engines = all_sides, asked
+    `engines`: the peers that are asked. Where there are none, the figure of each is 1.
+    """
+
+    def __init__(self, all_sides: Mapping[str, Side], engines: Mapping[str, Engines], size: Size) -> None:
+        self._sides, self._engines, self._size = all_sides, engines, size
         self.rounds: list[dict[str, float]] = []
         self.broken: dict[str, str] = {}
 
     def a_round(self, chance: Random) -> None:
         drawn: dict[tuple[int, int], list[Request]] = {}
-        costs: dict[str, float] = {}
+        costs = {} if self._engines else dict.fromkeys((*self._size.engines, GROWING), 1.0)
         turns = [*self._sides, *self._engines]
         for name in chance.sample(turns, len(turns)):
             asked = self._sides.get(name) or self._engines[name]
             key = id(asked.people), asked.size
             if key not in drawn:
-                drawn[key] = asked.people.requests(chance, ASKED, asked.size)
+                drawn[key] = asked.people.requests(chance, self._size.asked, asked.size)
             try:
                 if name not in self.broken:
                     costs[name] = self._cost(name, drawn[key])
-            except (Broken, OSError) as problem:
+            except Exception as problem:
                 self.broken[name] = reason(problem)
         self.rounds.append(costs)
 
     def _cost(self, name: str, requests: Sequence[Request]) -> float:
         if name in self._sides:
-            return self._sides[name].cost(requests)
+            return self._sides[name].cost(requests, self._size.checked)
         engine = name.partition("@")[0]
-        return self._engines[name].cost(engine, requests[: ENGINES[engine]])
+        return self._engines[name].cost(engine, requests[: self._size.engines[engine]])
 
     def result(self, goal: Goal) -> Result:
         above, below = _compared(goal)
         for name in (above, below):
-            if name in self.broken or name not in self.rounds[0]:
-                return Result(goal, reason=self.broken.get(name, "the peers could not be installed"))
-        counted = self.rounds[1:]
-        return Result(goal, ratios([one[above] for one in counted], [one[below] for one in counted]))
+            if name in self.broken:
+                return Result(goal, reason=self.broken[name])
+        sides = [[one[name] for one in counted(self.rounds)] for name in (above, below)]
+        return Result(goal, ratios(*sides))
 
 
 def _compared(goal: Goal) -> tuple[str, str]:
@@ -300,25 +337,28 @@ async def _catalogue() -> Catalog:
         await db.dispose()
 
 
-def measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Decisions:
-    """One round more than asked for, and the first one dropped."""
-    database.build("bulkhead_bench_decisions")
-    known = asyncio.run(_catalogue())
-    with ExitStack() as stack:
+def measure(options: Options) -> Decisions:
+    size, chance = TINY if options.tiny else FULL, options.chance()
+    with databases.built("decisions"), ExitStack() as stack:
+        known = asyncio.run(_catalogue())
         stack.enter_context(many_actions())
-        mixed, same = [populate(chance, known, max(SIZES.values()), same=one) for one in (False, True)]
-        say(f"decisions: {len({id(one.rights) for one in mixed.askers.values()})} different rights")
-        asked: dict[str, Engines] = {}
-        try:
-            small, large = [stack.enter_context(engines(same, SIZES[size])) for size in ("", "@100k")]
-            asked = dict.fromkeys(ENGINES, small) | {GROWING: large}
-        except (subprocess.CalledProcessError, OSError):
-            say("decisions: the peers could not be installed")
-        measured = Decisions(sides(mixed, same), asked)
+        most = max(size.tenants.values())
+        mixed, same = [populate(chance, known, most, same=one) for one in (False, True)]
+        options.say(f"decisions: {len({id(one.rights) for one in mixed.askers.values()})} different rights")
+        asked, broken = dict[str, Engines](), dict[str, str]()
+        if options.peers:
+            try:
+                small, large = [
+                    stack.enter_context(engines(same, size.tenants[one])) for one in ("", "@100k")
+                ]
+                asked = dict.fromkeys(size.engines, small) | {GROWING: large}
+            except (Broken, OSError) as problem:
+                broken = dict.fromkeys((*size.engines, GROWING), reason(problem))
+        measured = Decisions(sides(mixed, same, size), asked, size)
+        measured.broken |= broken
         gc.collect()
         gc.freeze()
         stack.callback(gc.unfreeze)
-        for number in range(rounds + 1):
+        for _ in options.numbered("decisions"):
             measured.a_round(chance)
-            say(f"decisions: round {number} of {rounds}" if number else "decisions: warm")
     return measured

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 import stripe
@@ -17,12 +18,15 @@ import stripe
 from shared.billing.inbound_webhooks.signature import InvalidWebhook, verify_event
 from shared.core.ids import new_id
 from tests.bench.broken import Broken, reason
-from tests.bench.rows import Goal, Result, ratios
+from tests.bench.goals import Goal
+from tests.bench.options import Options
+from tests.bench.rows import Result, counted, ratios
 from tests.support.billing.webhooks import build_body, build_signature
 
 SECRET = "whsec_of_the_bench"
 SIZES = {"": 4_096, "@64k": 65_536}
-BODIES, REPEATED = 200, {"hmac": 20, "ours": 20, "json": 10, "construct": 1}
+BODIES, TINY_BODIES = 200, 10
+REPEATED = {"hmac": 20, "ours": 20, "json": 10, "construct": 1}
 ROWS = {
     "envelope/hmac": ("ours", "hmac"),
     "envelope/hmac!json": ("json", "hmac"),
@@ -35,10 +39,15 @@ Signed = tuple[bytes, str]
 Verdict = Callable[[bytes, str], bool]
 
 
-def _hmac(body: bytes, header: str) -> bool:
+def is_signed(body: bytes, header: str, secret: str) -> bool:
+    """One digest and one comparison. Only for a header of one time and one signature, of any age."""
     stamp, _, claimed = header[2:].partition(",v1=")
-    expected = hmac.digest(SECRET.encode(), stamp.encode() + b"." + body, "sha256").hex()
+    expected = hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex()
     return hmac.compare_digest(expected, claimed)
+
+
+def _hmac(body: bytes, header: str) -> bool:
+    return is_signed(body, header, SECRET)
 
 
 def _ours(body: bytes, header: str) -> bool:
@@ -63,33 +72,39 @@ def _construct(body: bytes, header: str) -> bool:
 SIDES: dict[str, Verdict] = {"hmac": _hmac, "ours": _ours, "json": _json, "construct": _construct}
 
 
-def subscription(size: int) -> bytes:
-    """As Stripe's are: many keys, none of them long."""
+def subscription(size: int, event_id: str = "") -> bytes:
+    """An event of about that many bytes. As Stripe's are: many keys, none of them long."""
+    return _subscription(_items_of(size), event_id or new_id("evt"))
 
-    def of(number: int) -> bytes:
-        items = [
-            {
-                "id": f"si_{n}",
-                "object": "subscription_item",
-                "current_period_end": 1_800_000_000 + n,
-                "price": {"id": f"price_{n}", "object": "price", "currency": "eur", "unit_amount": 2_000},
-                "metadata": {},
-                "tax_rates": [],
-                "subscription": "sub_1",
-            }
-            for n in range(number)
-        ]
-        subject = {"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active"}
-        return build_body(
-            id=new_id("evt"), data={"object": {**subject, "items": {"object": "list", "data": items}}}
-        )
 
-    each = len(of(11)) - len(of(10))
-    return of((size - len(of(0))) // each)
+@cache
+def _items_of(size: int) -> int:
+    empty, ten, eleven = (len(_subscription(number, new_id("evt"))) for number in (0, 10, 11))
+    return (size - empty) // (eleven - ten)
+
+
+def _subscription(number: int, event_id: str) -> bytes:
+    items = [
+        {
+            "id": f"si_{n}",
+            "object": "subscription_item",
+            "current_period_end": 1_800_000_000 + n,
+            "price": {"id": f"price_{n}", "object": "price", "currency": "eur", "unit_amount": 2_000},
+            "metadata": {},
+            "tax_rates": [],
+            "subscription": "sub_1",
+        }
+        for n in range(number)
+    ]
+    subject = {"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active"}
+    return build_body(id=event_id, data={"object": {**subject, "items": {"object": "list", "data": items}}})
 
 
 @dataclass
 class Envelopes:
+    """`bodies`: of every size in a round."""
+
+    bodies: int
     rounds: list[dict[str, float]] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -97,14 +112,15 @@ class Envelopes:
         costs = {}
         for place, size in SIZES.items():
             signed = [
-                (body, build_signature(body, SECRET)) for body in (subscription(size) for _ in range(BODIES))
+                (body, build_signature(body, SECRET))
+                for body in (subscription(size) for _ in range(self.bodies))
             ]
             for side in chance.sample(list(SIDES), len(SIDES)):
                 if place and side == "construct":
                     continue
                 try:
                     costs[side + place] = _cost(SIDES[side], signed, REPEATED[side])
-                except Broken as problem:
+                except Exception as problem:
                     self.broken[side + place] = f"{side}: {reason(problem)}"
         self.rounds.append(costs)
 
@@ -112,7 +128,7 @@ class Envelopes:
         ours, theirs = ROWS[goal.name]
         if reasons := [self.broken[name] for name in (ours, theirs) if name in self.broken]:
             return Result(goal, reason=reasons[0])
-        sides = [[one[name] for one in self.rounds[1:]] for name in (ours, theirs)]
+        sides = [[one[name] for one in counted(self.rounds)] for name in (ours, theirs)]
         return Result(goal, ratios(*(reversed(sides) if goal.faster else sides)))
 
 
@@ -136,13 +152,11 @@ def _check(judge: Verdict, signed: Sequence[Signed]) -> None:
             raise Broken("a wrong verdict")
 
 
-def measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Envelopes:
-    """One round more than asked for, and the first one dropped."""
-    measured = Envelopes()
+def measure(options: Options) -> Envelopes:
+    measured, chance = Envelopes(TINY_BODIES if options.tiny else BODIES), options.chance()
     gc.collect()
     gc.freeze()
-    for number in range(rounds + 1):
+    for _ in options.numbered("envelopes"):
         measured.a_round(chance)
-        say(f"envelopes: round {number} of {rounds}" if number else "envelopes: warm")
     gc.unfreeze()
     return measured

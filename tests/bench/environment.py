@@ -4,29 +4,38 @@ After a change of peers.in: uv pip compile tests/bench/peers.in --universal --py
 --no-emit-index-url --no-header --no-annotate -o tests/bench/peers.lock
 """
 
+import fcntl
 import hashlib
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from shared.core.config import settings
+from tests.bench.broken import Broken, with_last_line
 
 LOCK = Path(__file__).parent / "peers.lock"
+HOME = (
+    Path(__file__).parents[2] / ".bulkhead" / "bench" / "venv"
+)  # one for all, whatever the data directory is
 
 
 def python() -> str:
-    """Of that environment. Raises CalledProcessError when it cannot be made."""
-    home = settings().absolute_data_dir / "venv"
-    program, mark = home / "bin" / "python", home / "bulkhead.made"
+    """Of that environment. Raises Broken when it cannot be made."""
+    program, mark = HOME / "bin" / "python", HOME / "bulkhead.made"
     known = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    if not mark.exists() or mark.read_text() != known:
-        print("Installing the peers (once) …", file=sys.stderr, flush=True)
-        _run(sys.executable, "-m", "venv", "--clear", str(home))
-        pip = (str(program), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes")
-        _run(*pip, "-r", str(LOCK))
-        mark.write_text(known)
+    HOME.parent.mkdir(parents=True, exist_ok=True)
+    with HOME.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits for the first
+        if not mark.exists() or mark.read_text() != known:
+            print("Installing the peers (once) …", file=sys.stderr, flush=True)
+            _run(sys.executable, "-m", "venv", "--clear", str(HOME))
+            pip = (str(program), "-m", "pip", "install", "-q", "--disable-pip-version-check")
+            _run(*pip, "--require-hashes", "--no-deps", "-r", str(LOCK))
+            mark.write_text(known)
     return str(program)
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    with tempfile.TemporaryFile() as written:
+        if subprocess.run(command, check=False, stdout=written, stderr=written).returncode:
+            raise Broken(with_last_line("the peers could not be installed", written))

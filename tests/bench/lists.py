@@ -3,15 +3,15 @@
 Every sample is a page somewhere in a tenant's list, asked of all sides in shuffled order. What is timed is the
 statement and its rows. The tenant is set in a statement of its own before, on every side: that one belongs to the
 transaction and not to the list. A million memberships are more than the server's shared buffers and less than the
-system's cache: no side waits for a disk.
+system's cache: no side waits for a disk. Its largest tenant has 20,000 members and rows of its own here.
 """
 
-import json
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -21,15 +21,36 @@ from shared.core import db
 from shared.tenancy import entry, member_repository
 from tests.bench import databases
 from tests.bench.broken import Broken
+from tests.bench.databases import LARGE_TENANT, Sized
+from tests.bench.goals import Goal
+from tests.bench.options import Options
 from tests.bench.people import MEMBERS, PAGE
-from tests.bench.rows import p95, without_warm_up
+from tests.bench.rows import Result, counted, p95, ratios, without_warm_up
 from tests.support import database
 
-PLACES, SAMPLES = 60, 44  # different pages, samples of a side in a round
 SCAN_EVERY = 10  # it costs a hundred times as much, and need not be known as well
+ROWS = {  # the side of ours, the side it is compared with, and the control
+    "list/rls": ("rls", "plain", "scan"),
+    "list/rls@1e6": ("rls", "rls-small", "scan"),
+    "list/rls@one-large-tenant": ("rls-large-tenant", "rls-small", "scan-large-tenant"),
+}
 ROWS_BEFORE = (
     'select lower(u.name), m.id from membership m join "user" u on u.id = m.user_id where m.tenant_id = %s'
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """`places`: different pages of a database; `samples`: of a side in a round."""
+
+    small: Sized
+    large: Sized
+    places: int
+    samples: int
+
+
+FULL = Size(small=Sized(10_000), large=Sized(1_000_000, large=20_000), places=60, samples=44)
+TINY = Size(small=Sized(2_000), large=Sized(4_000, large=4_000), places=4, samples=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +82,15 @@ class Side:
         return took * 1_000, tuple(row[at] for row in rows)
 
 
-async def places(name: str, chance: random.Random) -> list[Place]:
-    """Asked through the product, as the role of its apps; the statement is taken as it leaves for the database."""
+async def places(name: str, chance: random.Random, number: int, *, large: bool = False) -> list[Place]:
+    """Asked through the product, as the role of its apps; the statement is taken as it leaves for the database.
+
+    `large`: of the large tenant, and of the others otherwise.
+    """
     database.use(name)
     found = []
     async with _overheard() as said:
-        for tenant_id, cursor in _cursors(name, chance):
+        for tenant_id, cursor in _cursors(name, chance, number, large=large):
             async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
                 said.clear()
                 listed = await member_repository.list_members(
@@ -91,22 +115,28 @@ async def _overheard() -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
     event.remove(engine, "before_cursor_execute", hear)
 
 
-def _cursors(name: str, chance: random.Random) -> list[tuple[str, str]]:
-    """Tenants and places in their lists with a whole page behind them; the places by another SQL than the product's."""
+def _cursors(name: str, chance: random.Random, number: int, *, large: bool) -> list[tuple[str, str]]:
+    """Tenants and members of theirs with a whole page behind them; those by another SQL than the product's."""
     with psycopg.connect(database.admin_url(name)) as connection:
-        tenants = [one for (one,) in connection.execute("select id from tenant order by id").fetchall()]
+        statement = f"select id from tenant where id {'=' if large else '<>'} %s order by id"
+        tenants = [one for (one,) in connection.execute(statement, [LARGE_TENANT]).fetchall()]
         found = []
-        for _ in range(PLACES):
+        for _ in range(number):
             tenant_id = chance.choice(tenants)
             rows = sorted(connection.execute(ROWS_BEFORE, [tenant_id]).fetchall())
-            if len(rows) != MEMBERS:
+            if len(rows) < MEMBERS or (len(rows) > MEMBERS) != large:
                 raise Broken(f"a tenant of {name} has {len(rows)} members")
-            found.append((tenant_id, json.dumps(list(chance.choice(rows[: -PAGE - 1])))))
+            _, member_id = chance.choice(rows[: -PAGE - 1])
+            found.append((tenant_id, member_id))
     return found
 
 
 @contextmanager
-def sides(small: Sequence[Place], large: Sequence[Place], names: tuple[str, str]) -> Iterator[list[Side]]:
+def sides(small: str, large: str, size: Size, chance: random.Random) -> Iterator[list[Side]]:
+    """`small`, `large`: names of databases."""
+    of_small = asyncio.run(places(small, chance, size.places))
+    of_large = asyncio.run(places(large, chance, size.places))
+    of_large_tenant = asyncio.run(places(large, chance, size.places, large=True))
     with ExitStack() as stack:
 
         def side(name: str, where: str, schema: str, places: Sequence[Place]) -> Side:
@@ -116,10 +146,12 @@ def sides(small: Sequence[Place], large: Sequence[Place], names: tuple[str, str]
             return Side(name, connection, places)
 
         yield [
-            side("rls", names[1], "public", large),
-            side("plain", names[1], "plain", large),
-            side("scan", names[1], "scan", large),
-            side("rls-small", names[0], "public", small),
+            side("rls", large, "public", of_large),
+            side("plain", large, "plain", of_large),
+            side("scan", large, "scan", of_large),
+            side("rls-large-tenant", large, "public", of_large_tenant),
+            side("scan-large-tenant", large, "scan", of_large_tenant),
+            side("rls-small", small, "public", of_small),
         ]
 
 
@@ -131,23 +163,45 @@ def check(all_sides: Sequence[Side]) -> None:
         seen = side.connection.execute("select exists (select from membership)").fetchone()
         if active != (guarded,) or seen != (not guarded,):
             raise Broken(f"row security of the side {side.name} is not what it should be")
-        for place in side.places[: 3 if side.name == "scan" else 20]:
+        for place in side.places[: 3 if side.name.startswith("scan") else 20]:
             _, ids = side.ask(place)
             if ids != place.ids or len(ids) != PAGE:
                 raise Broken(f"the side {side.name} gives other rows than the product")
 
 
-def a_round(all_sides: Sequence[Side], chance: random.Random) -> dict[str, float]:
+def a_round(all_sides: Sequence[Side], size: Size, chance: random.Random) -> dict[str, float]:
     """p95 of every side in milliseconds."""
     samples: dict[str, list[float]] = {side.name: [] for side in all_sides}
-    for number in range(SAMPLES):
-        place = chance.randrange(PLACES)
+    for number in range(size.samples):
+        place = chance.randrange(size.places)
         for side in chance.sample(list(all_sides), len(all_sides)):
-            if side.name != "scan" or number % SCAN_EVERY == 0:
+            if not side.name.startswith("scan") or number % SCAN_EVERY == 0 or number < 2:
                 samples[side.name].append(side.ask(side.places[place])[0])
     return {name: p95(without_warm_up(found)) for name, found in samples.items()}
 
 
-async def prepare(chance: random.Random) -> tuple[list[Place], list[Place], tuple[str, str]]:
-    names = databases.sized(databases.SMALL), databases.sized(databases.LARGE)
-    return await places(names[0], chance), await places(names[1], chance), names
+@dataclass
+class Lists:
+    """p95 of every side in milliseconds, by round."""
+
+    rounds: list[dict[str, float]] = field(default_factory=list)
+
+    def result(self, goal: Goal) -> Result:
+        ours, theirs, control = ROWS[goal.control_of or goal.name]
+        names = (control if goal.control_of else ours, theirs)
+        return Result(goal, ratios(*([one[name] for one in counted(self.rounds)] for name in names)))
+
+
+def measure(options: Options) -> Lists:
+    size, chance, measured = TINY if options.tiny else FULL, options.chance(), Lists()
+    with ExitStack() as stack:
+        if options.tiny:
+            names = [stack.enter_context(databases.built_sized(one)) for one in (size.small, size.large)]
+        else:
+            names = [databases.kept(one) for one in (size.small, size.large)]
+        all_sides = stack.enter_context(sides(*names, size, chance))
+        check(all_sides)
+        for _ in options.numbered("lists"):
+            measured.rounds.append(a_round(all_sides, size, chance))
+        check(all_sides)
+    return measured

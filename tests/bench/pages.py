@@ -2,35 +2,55 @@
 
 Ours shows 50 of 2,000 members to a signed-in owner, with everything else the page has; the peers show the bare table.
 `heavy` is the control: our page with a thousand people on it and without compression. Wall time, because waiting is the
-subject; no delay on the network. Delays of 50 and 150 ms, and many open pages at once, are not measured yet.
+subject; no delay on the network. A tiny run takes the frontend of the browser tests, which is built for their address:
+its browser finds the server of the bench there. Delays of 50 and 150 ms, and many open pages at once, are not measured yet.
 """
 
+import asyncio
+import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from playwright.sync_api import Browser, sync_playwright
-from playwright.sync_api import Error as BrowserError
 
 from shared.core import db
-from tests.bench import environment
-from tests.bench.broken import Broken, reason
+from shared.core.config import settings
+from tests.bench import databases, environment
+from tests.bench.broken import Broken, reason, with_last_line
 from tests.bench.databases import House
-from tests.bench.people import HEAVY_PAGE, LAST, PAGE
-from tests.bench.rows import Goal, Result, ratios, without_warm_up
-from tests.bench.servers import Server, serving
+from tests.bench.goals import Goal
+from tests.bench.options import Options
+from tests.bench.people import LAST, PAGE
+from tests.bench.rows import Result, counted, ratios, without_warm_up
+from tests.bench.servers import ROOT, Server, free_port, serving
 from tests.bench.visits import Seen, Site, Table, Timing, visit
 from tests.support import browser, database
 
 OURS, HEAVY, PEERS = "ours", "heavy", ("django", "nicegui", "streamlit")
 PORTS = {OURS: 3300, "django": 3304, "nicegui": 3305, "streamlit": 3306}
-ACTS, HEAVY_ACTS = 6, 2  # searches and sorts in a visit; the first of each is dropped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Searches and sorts in a visit, the first of each is dropped; people on the page of the control."""
+
+    acts: int
+    heavy_acts: int
+    heavy_page: int
+
+
+FULL = Size(acts=6, heavy_acts=2, heavy_page=1_000)
+TINY = Size(acts=2, heavy_acts=2, heavy_page=100)
 HEAVY_QUERIES = ["ar", "er", "in", "li", "an", "or"]  # what hundreds of the two thousand match, but never all
 TRUTH = """
 select lower(u.name) from membership m join "user" u on u.id = m.user_id
@@ -48,21 +68,24 @@ Figure = Callable[[Seen], float]
 COMPARED: dict[str, tuple[Figure, str | float]] = {
     "page/nicegui-cold": (lambda seen: seen.cold, "nicegui"),
     "page/streamlit-cold": (lambda seen: seen.cold, "streamlit"),
+    "page/first-paint": (lambda seen: seen.painted, "nicegui"),
     "page/kilobytes": (lambda seen: seen.bytes, 400_000.0),
     "page/nicegui-kilobytes": (lambda seen: seen.bytes, "nicegui"),
     "page/streamlit-kilobytes": (lambda seen: seen.bytes, "streamlit"),
     "filter/django": (lambda seen: _timing(seen.searches, lambda one: one.waited), "django"),
     "filter/django-sent": (lambda seen: _timing(seen.searches, lambda one: one.answered), "django"),
-    "filter/ws-bytes": (lambda seen: _timing(seen.searches, lambda one: one.socket_bytes), 8_000.0),
+    "filter/ws-bytes": (lambda seen: _timing(seen.searches, lambda one: one.socket_bytes), 4_000.0),
     "event/django": (lambda seen: _timing(seen.sorts, lambda one: one.waited), "django"),
 }
+# Controls that are no visit to the heavy page: a page of ours with nothing to see before its table.
+CONTROLS: dict[str, Figure] = {"page/first-paint": lambda seen: seen.cold}
 
 
 class Pages:
-    """Servers that stand, and what their pages showed so far."""
+    """Servers that stand, and what their pages showed so far. Without `peers` the figures of those are 1."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, house: House, size: Size, *, peers: bool) -> None:
+        self.house, self.size, self.peers = house, size, peers
         self.sites: dict[str, Site] = {}
         self.broken: dict[str, str] = {}  # site: why it is out
         self.rounds: list[dict[str, Seen]] = []
@@ -74,19 +97,21 @@ class Pages:
             }
 
     def table(self, site: str, query: str = "", *, descending: bool = False) -> Table:
-        tenant, most = (self.house.heavy_id, HEAVY_PAGE) if site == HEAVY else (self.house.tenant_id, PAGE)
+        tenant, most = (
+            (self.house.heavy_id, self.size.heavy_page) if site == HEAVY else (self.house.tenant_id, PAGE)
+        )
         names = self._names[tenant, query.lower()]
         shown = (names[::-1] if descending else names)[:most]
         return Table(len(shown), shown[0], shown[-1], query.lower())
 
     def a_round(self, chromium: Browser, chance: random.Random) -> None:
         """Every site once, in shuffled order, with the same searches; one that breaks is out from then on."""
-        queries = chance.sample(LAST, ACTS)
+        queries = chance.sample(LAST, self.size.acts)
         seen: dict[str, Seen] = {}
         for name in chance.sample(list(self.sites), len(self.sites)):
             if name in self.broken:
                 continue
-            mine = chance.sample(HEAVY_QUERIES, HEAVY_ACTS) if name == HEAVY else queries
+            mine = chance.sample(HEAVY_QUERIES, self.size.heavy_acts) if name == HEAVY else queries
             acts = mine if name in (OURS, HEAVY, "django") else []
             searches = [self.table(name, query) for query in acts]
             sorts = [self.table(name, acts[-1], descending=number % 2 == 0) for number in range(len(acts))]
@@ -96,21 +121,27 @@ class Pages:
                     chromium, self.sites[name], self.house.cookie, self.table(name), searches, sorts
                 )
                 self.sites[name].server.require_ours()
-            except (Broken, BrowserError) as problem:
+            except Exception as problem:
                 self.broken[name] = reason(problem)
         self.rounds.append(seen)
 
     def result(self, goal: Goal) -> Result:
-        figure, to = COMPARED[goal.control_of or goal.name]
-        site = HEAVY if goal.control_of else OURS
+        row = goal.control_of or goal.name
+        figure, to = COMPARED[row]
+        site = OURS
+        if goal.control_of:
+            figure, site = (CONTROLS[row], OURS) if row in CONTROLS else (figure, HEAVY)
+        if to in PEERS and not self.peers:
+            to = 1.0
         needed = [site] if isinstance(to, float) else [site, to]
         if reasons := [self.broken[one] for one in needed if one in self.broken]:
             return Result(goal, reason=reasons[0])
-        counted = self.rounds[1:]
-        ours = [figure(seen[site]) for seen in counted]
-        theirs = [to if isinstance(to, float) else figure(seen[to]) for seen in counted]
+        seen = counted(self.rounds)
+        ours = [figure(one[site]) for one in seen]
+        theirs = [to if isinstance(to, float) else COMPARED[row][0](one[to]) for one in seen]
         return Result(goal, ratios(ours, theirs))
 
+    @property
     def raw(self) -> list[dict[str, Any]]:
         return [{name: asdict(one) for name, one in seen.items()} for seen in self.rounds]
 
@@ -122,49 +153,80 @@ def _truth(connection: psycopg.Connection, tenant: str, query: str) -> list[str]
 
 
 @contextmanager
-def standing(house: House) -> Iterator[Pages]:
+def standing(house: House, options: Options) -> Iterator[Pages]:
     """Ours and the peers. A peer that does not come costs its own rows only."""
-    pages = Pages(house)
+    pages = Pages(house, TINY if options.tiny else FULL, peers=options.peers)
+    ports = {name: free_port() for name in PORTS} if options.tiny else PORTS
     database.use(house.database)
     env = {
         "DATABASE_URL": database.admin_url(house.database),
         "BENCH_DATABASE": db.login_url("app"),
         "BENCH_TENANT": house.tenant_id,
+        "BULKHEAD_DATA_DIR": str(data_of_frontend(options)),
     }
     with ExitStack() as stack:
 
         def start(name: str, command: Sequence[str]) -> Server | None:
             try:
-                return stack.enter_context(serving(name, PORTS[name], [*command], env))
+                return stack.enter_context(serving(name, ports[name], [*command], env))
             except Broken as problem:
                 pages.broken[name] = str(problem)
                 return None
 
-        if ours := start(OURS, [sys.executable, "-m", "tests.bench.serve", house.heavy_slug]):
-            rows = "table[data-testid=members] tbody tr"
-            pages.sites[OURS] = Site(ours, f"/t/{house.slug}/members", rows)
-            pages.sites[HEAVY] = Site(ours, f"/t/{house.heavy_slug}/members", rows, plain=True)
+        shown = (str(ports[OURS]), house.heavy_slug, str(pages.size.heavy_page))
+        if ours := start(OURS, [sys.executable, "-m", "tests.bench.serve", *shown]):
+            for name, slug in ((OURS, house.slug), (HEAVY, house.heavy_slug)):
+                pages.sites[name] = Site(
+                    ours,
+                    f"/t/{slug}/members",
+                    "table[data-testid=members] tbody tr",
+                    plain=name == HEAVY,
+                    counts=True,
+                    origin=settings().tenant_url,
+                )
         else:
             pages.broken[HEAVY] = pages.broken[OURS]
         try:
-            python = environment.python()
-        except subprocess.CalledProcessError:
-            pages.broken |= dict.fromkeys(PEERS, "the peers could not be installed")
-        else:
-            for name in PEERS:
-                if peer := start(name, [python, "-m", "tests.bench.peers.serve", name, str(PORTS[name])]):
-                    pages.sites[name] = Site(peer)
+            python = environment.python() if options.peers else ""
+        except Broken as problem:
+            python = ""
+            pages.broken |= dict.fromkeys(PEERS, reason(problem))
+        for name in PEERS if python else ():
+            if peer := start(name, [python, "-m", "tests.bench.peers.serve", name, str(ports[name])]):
+                pages.sites[name] = Site(peer)
         yield pages
 
 
-def measure(house: House, rounds: int, chance: random.Random, say: Callable[[str], None]) -> Pages:
-    """One round more than asked for, and the first one dropped."""
+def data_of_frontend(options: Options) -> Path:
+    return ROOT / ".bulkhead" / "e2e" if options.tiny else settings().root
+
+
+def build(options: Options) -> None:
+    """Both frontends, where their sources changed. Raises Broken."""
+    env = os.environ | {"BULKHEAD_DATA_DIR": str(data_of_frontend(options))}
+    with tempfile.TemporaryFile() as written:
+        command = [sys.executable, "-m", "shared.cli", "build"]
+        if subprocess.run(command, cwd=ROOT, env=env, check=False, stdout=written, stderr=written).returncode:
+            raise Broken(with_last_line("the frontend could not be built", written))
+
+
+def measure(options: Options) -> Pages:
     if not browser.is_installed():
         raise Broken("no Chromium; python -m tests.support.browser installs one")
-    with standing(house) as pages, sync_playwright() as playwright:
-        chromium = browser.launch_browser(playwright)
-        for number in range(rounds + 1):
+    build(options)
+    chance = options.chance()
+    with databases.built("pages") as name, ExitStack() as stack:
+        pages = stack.enter_context(standing(asyncio.run(databases.house(name)), options))
+        chromium = browser.launch_browser(stack.enter_context(sync_playwright()), *_rules(pages))
+        stack.callback(chromium.close)
+        for _ in options.numbered("pages"):
             pages.a_round(chromium, chance)
-            say(f"pages: round {number} of {rounds}" if number else "pages: warm")
-        chromium.close()
-        return pages
+    return pages
+
+
+def _rules(pages: Pages) -> list[str]:
+    """Arguments for a browser that finds our server at the address its pages take for theirs."""
+    site = pages.sites.get(OURS)
+    if site is None or site.origin == site.server.url:
+        return []
+    return [f"--host-resolver-rules=MAP {urlsplit(site.origin).netloc} 127.0.0.1:{site.server.port}"]

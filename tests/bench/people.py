@@ -5,6 +5,7 @@ services would take hours for a million of them.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 
@@ -23,18 +24,18 @@ LAST = (
 
 PEOPLE = """
 insert into "user" (id, email, name, email_verified_at)
-select 'usr_b' || lpad(number::text, 9, '0'),
+select 'usr_b' || lpad((%(start)s::int + number)::text, 9, '0'),
        lower(person.first || '.' || person.last) || '@' || person.place || '.test',
        person.first || ' ' || person.last, now()
 from generate_series(0, %(tenants)s::int * %(each)s::int - 1) as number,
 lateral (select (%(first)s::text[])[1 + number / %(tenants)s::int %% cardinality(%(first)s::text[])] as first,
                 (%(last)s::text[])[1 + number / %(tenants)s::int / cardinality(%(first)s::text[])] as last,
-                'p' || number %% %(tenants)s::int as place) as person
+                'p' || %(start)s::int + number %% %(tenants)s::int as place) as person
 """
 MEMBERSHIPS = """
 insert into membership (tenant_id, id, user_id, role, state, ended_at, created_at, seen_at)
 select (%(ids)s::text[])[1 + number %% %(tenants)s::int],
-       'mem_b' || lpad(number::text, 9, '0'), 'usr_b' || lpad(number::text, 9, '0'),
+       'mem_b' || lpad((%(start)s::int + number)::text, 9, '0'), 'usr_b' || lpad((%(start)s::int + number)::text, 9, '0'),
        (array['admin', 'billing', 'member', 'viewer'])[1 + number * 7 %% 4],
        case when number %% 23 = 0 then 'deactivated' else 'active' end,
        case when number %% 23 = 0 then now() end,
@@ -44,9 +45,13 @@ from generate_series(0, %(tenants)s::int * %(each)s::int - 1) as number
 """
 
 
-def fill(connection: psycopg.Connection, tenants: Sequence[str], each: int = MEMBERS) -> None:
-    """The tenants are there already. Their rows lie mixed on the disk, as those of tenants that grow together."""
-    values = {"tenants": len(tenants), "each": each, "ids": list(tenants), "first": FIRST, "last": LAST}
+def fill(connection: psycopg.Connection, tenants: Sequence[str], each: int = MEMBERS, start: int = 0) -> None:
+    """The tenants are there already. Their rows lie mixed on the disk, as those of tenants that grow together.
+
+    `start`: how many people were filled in before. A tenant that is named twice has each name twice.
+    """
+    values: dict[str, Any] = {"tenants": len(tenants), "each": each, "start": start}
+    values |= {"ids": list(tenants), "first": FIRST, "last": LAST}
     with connection.transaction():
         connection.execute("set local session_replication_role = replica")
         connection.execute(PEOPLE, values)

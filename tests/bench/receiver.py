@@ -1,8 +1,9 @@
-"""`python -m tests.bench.receiver ours|noop|edge|single|sdk|orm PORT`: a server that takes webhooks, for `tests.bench.storms`.
+"""`python -m tests.bench.receiver SIDE PORT`: a server that takes webhooks, for `tests.bench.storms`.
 
 `ours` is the HTTP half of the tenant app as the product serves it, with its log lines and headers. The others are bare
-Starlette: `noop` reads the body and answers, `edge` does so behind what stands before every route of ours; `single`
-writes each by itself; `sdk` groups as we do and opens with Stripe's SDK; `orm` is what a handler typically looks like.
+Starlette: `noop` reads the body and answers, `edge` does so behind what stands before every route of ours; `bare`
+checks one digest and groups as we do; `single` writes each by itself; `sdk` groups as we do and opens with Stripe's
+SDK; `orm` is what a handler typically looks like. `all` is every one of them in one process, each below its name.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import msgspec
 import stripe
 from sqlalchemy import DateTime
 from sqlalchemy.exc import IntegrityError
@@ -35,6 +37,7 @@ from shared.core.config import settings
 from shared.core.rate_limits import RateLimit
 from shared.web import app_sites, http_app, tenant_http
 from tests.bench import nonce
+from tests.bench.envelopes import is_signed
 
 serving: Any = importlib.import_module("shared.cli.serve")  # its package has a command of that name
 AT_ONCE = 10  # connections of `single`: as many as the pool keeps
@@ -42,6 +45,25 @@ AT_ONCE = 10  # connections of `single`: as many as the pool keeps
 
 class Base(DeclarativeBase):
     pass
+
+
+class Subject(msgspec.Struct):
+    customer: str
+
+
+class Data(msgspec.Struct):
+    object: Subject
+
+
+class Event(msgspec.Struct):
+    """The least that has to be read of a body to keep it."""
+
+    id: str
+    type: str
+    livemode: bool
+    api_version: str
+    created: int
+    data: Data
 
 
 class PeerEvent(Base):
@@ -67,6 +89,20 @@ def _constructed(body: bytes, request: Request) -> Any:
 
 async def noop(request: Request) -> Response:
     await request.body()
+    return Response()
+
+
+async def bare(request: Request) -> Response:
+    """The floor: whatever commits and knows whom it believes costs as much."""
+    body = await request.body()
+    if not is_signed(body, _signature(request), settings().stripe_secrets[0]):
+        return Response(status_code=400)
+    event = msgspec.json.decode(body, type=Event)
+    row = ReceivedWebhook(
+        *(PLATFORM, event.id, event.type, event.livemode, event.api_version),
+        *(to_datetime(event.created), event.data.object.customer, body, "pending"),
+    )
+    await ingest._batcher.store(row)
     return Response()
 
 
@@ -137,20 +173,39 @@ async def orm(request: Request) -> Response:
     return Response()
 
 
-HANDLERS = {"noop": noop, "single": single, "sdk": sdk, "orm": orm}
+HANDLERS = {"noop": noop, "bare": bare, "single": single, "sdk": sdk, "orm": orm}
+SIDES = ("ours", "edge", *HANDLERS)
+
+
+def app_of(side: str) -> Any:
+    if side == "ours":
+        RateLimit.WEBHOOK_ACCOUNT._value_ = (
+            "1000000/second",
+            "sent webhooks",
+        )  # counted, and never too often
+        return tenant_http.app
+    if side == "edge":
+        return http_app.build_app(app_sites.TENANT, Route(WEBHOOK_PATH, noop, methods=["POST"]))
+    return Starlette(routes=[Route(WEBHOOK_PATH, HANDLERS[side], methods=["POST"])])
+
+
+def all_sides() -> Any:
+    """`/SIDE/…` is `/…` of that side. Nothing of theirs runs when the server starts."""
+    apps = {side: app_of(side) for side in SIDES}
+
+    async def asked(scope: Any, receive: Any, send: Any) -> None:
+        side, path = "noop", ""
+        if scope["type"] == "http":
+            side, _, path = scope["path"].removeprefix("/").partition("/")
+            scope = scope | {"path": f"/{path}", "raw_path": f"/{path}".encode()}
+        await apps[side](scope, receive, send)
+
+    return asked
+
 
 if __name__ == "__main__":
     side, port = sys.argv[1:]
     parent_watch.end_with_parent(os.getppid())
     log.configure()
-    if side == "ours":
-        app: Any = tenant_http.app
-        RateLimit.WEBHOOK_ACCOUNT._value_ = (
-            "1000000/second",
-            "sent webhooks",
-        )  # counted, and never too often
-    elif side == "edge":
-        app = http_app.build_app(app_sites.TENANT, Route(WEBHOOK_PATH, noop, methods=["POST"]))
-    else:
-        app = Starlette(routes=[Route(WEBHOOK_PATH, HANDLERS[side], methods=["POST"])])
+    app = all_sides() if side == "all" else app_of(side)
     serving.run(nonce.answering(app), settings().tenant_url, port=int(port))

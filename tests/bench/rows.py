@@ -1,87 +1,19 @@
-"""The rows of the bench: their goals in fixed order, what a run found, and how it is printed.
+"""What a run found about the rows of `goals`, and how it is printed.
 
-The median of the per-round ratios decides. A control (`name!what`) measures something that has to miss the goal of
-its row; one that meets it shows that the row cannot tell good from bad, so its row fails with it.
+The median of the per-round ratios decides. A control that meets its goal shows that the row cannot tell good from
+bad, so its row fails with it.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
+
+from tests.bench.goals import Goal
 
 ROUNDS = 9  # fewer are printed and never pass
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    name: str
-    bound: float
-    faster: bool = (
-        False  # the ratio is theirs to ours and at least `bound`, not ours to theirs and at most that
-    )
-
-    @property
-    def said(self) -> str:
-        return f"{'>=' if self.faster else '<='} {self.bound}"
-
-    def is_met(self, ratio: float) -> bool:
-        return ratio >= self.bound if self.faster else ratio <= self.bound
-
-    @property
-    def control_of(self) -> str:
-        """The row this is a control of, "" when it is a row itself."""
-        row, mark, _ = self.name.partition("!")
-        return row if mark else ""
-
-
-def with_control(goal: Goal, what: str) -> tuple[Goal, Goal]:
-    return goal, replace(goal, name=f"{goal.name}!{what}")
-
-
-GOALS = [
-    *with_control(Goal("decision/bare3", 2.0), "dataclass"),
-    *with_control(Goal("decision/bare3@10", 2.0), "dataclass"),
-    *with_control(Goal("decision/bare3@10k", 2.0), "dataclass"),
-    *with_control(Goal("decision/bare3@100k", 2.0), "dataclass"),
-    *with_control(Goal("decision/casbin", 2_000, faster=True), "dataclass"),
-    *with_control(Goal("decision/casbin-fast", 150, faster=True), "dataclass"),
-    *with_control(Goal("decision/casbin-fast@100k", 60, faster=True), "dataclass"),
-    *with_control(Goal("decision/cedar", 200, faster=True), "dataclass"),
-    *with_control(Goal("decision/openfeature", 25, faster=True), "dataclass"),
-    *with_control(Goal("decision/trace", 4.0), "sentences"),
-    *with_control(Goal("entitlement-visible/notify", 3.0), "ttl"),
-    *with_control(Goal("entitlement-visible/notify@100k", 3.0), "ttl"),
-    *with_control(Goal("envelope/hmac", 1.4), "json"),
-    *with_control(Goal("envelope/hmac@64k", 1.4), "json"),
-    *with_control(Goal("envelope/construct-event", 80, faster=True), "json"),
-    *with_control(Goal("intake/noop-cpu", 2.0), "orm"),
-    *with_control(Goal("intake/edge-cpu", 2.0), "orm"),
-    *with_control(Goal("intake/orm", 20, faster=True), "sdk"),
-    *with_control(Goal("intake-storm/calm", 1.1), "single"),
-    *with_control(Goal("intake-storm/calm@90", 1.1), "single"),
-    Goal("list/rls", 1.1),
-    Goal("list/rls!scan", 1.1),
-    Goal("list/rls@1e6", 1.2),
-    Goal("list/rls@1e6!scan", 1.2),
-    Goal("page/nicegui-cold", 1.0),
-    Goal("page/nicegui-cold!heavy", 1.0),
-    Goal("page/streamlit-cold", 0.4),
-    Goal("page/streamlit-cold!heavy", 0.4),
-    Goal("page/kilobytes", 1.0),
-    Goal("page/kilobytes!heavy", 1.0),
-    Goal("page/nicegui-kilobytes", 1.0),
-    Goal("page/nicegui-kilobytes!heavy", 1.0),
-    Goal("page/streamlit-kilobytes", 0.4),
-    Goal("page/streamlit-kilobytes!heavy", 0.4),
-    Goal("filter/django", 1.2),
-    Goal("filter/django!heavy", 1.2),
-    Goal("filter/django-sent", 1.2),
-    Goal("filter/django-sent!heavy", 1.2),
-    Goal("filter/ws-bytes", 1.0),
-    Goal("filter/ws-bytes!heavy", 1.0),
-    Goal("event/django", 1.2),
-    Goal("event/django!heavy", 1.2),
-]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +47,36 @@ def without_warm_up(values: Sequence[float]) -> Sequence[float]:
     return values[max(1, len(values) // 10) :]
 
 
+def counted(rounds: Sequence[T]) -> Sequence[T]:
+    """Without the first one, which warms up. A tiny run has one round only, and that counts."""
+    return rounds[1:] or rounds
+
+
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Of rounds in which both were measured, side by side."""
     return [mine / other for mine, other in zip(ours, theirs, strict=True)]
 
 
-def lines(results: Sequence[Result]) -> list[str]:
-    """One per result, in the order given."""
-    return [_line(one, _verdict(one, results)) for one in results]
+def lines(results: Sequence[Result], *, judged: bool = True) -> list[str]:
+    """One per result, in the order given. Not `judged`: only whether it was measured."""
+    return [_line(one, _verdict(one, results) if judged else _state(one)) for one in results]
 
 
-def is_sound(results: Sequence[Result]) -> bool:
-    """Every row was measured and every control missed its goal. Whether the goals were met is another question."""
-    return all(one.measured and not (one.goal.control_of and one.meets) for one in results)
+def is_sound(results: Sequence[Result], *, judged: bool = True) -> bool:
+    """Every row was measured and every control missed its goal. Whether the goals were met is another question.
+
+    Not `judged`: controls may meet their goals, because a tiny run says nothing about speed.
+    """
+    return all(one.measured and not (judged and one.goal.control_of and one.meets) for one in results)
+
+
+def _state(result: Result) -> str:
+    return "measured" if result.measured else f"fail  {result.reason or 'not measured'}"
 
 
 def _verdict(result: Result, results: Sequence[Result]) -> str:
     if not result.measured:
-        return f"fail  {result.reason or 'not measured'}"
+        return _state(result)
     if result.goal.control_of:
         return f"{'pass' if result.meets else 'fail'}  control"
     controls = [one for one in results if one.goal.control_of == result.goal.name]

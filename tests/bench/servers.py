@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import nonce
-from tests.bench.broken import Broken
+from tests.bench import nonce, sockets
+from tests.bench.broken import Broken, with_last_line
 
 ROOT = Path(__file__).parents[2]
-START_WITHIN, STOP_WITHIN = 60, 10  # seconds
+START_WITHIN, STOP_WITHIN = 180, 10  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class Server:
         if not self.is_ours():
             raise Broken(f"the listener at port {self.port} is not the {self.name} that was started")
 
+    def socket_bytes(self) -> int:
+        """That its websockets took on the wire so far. Raises Broken where it does not count them."""
+        try:
+            with urllib.request.urlopen(self.url + sockets.PATH, timeout=5) as response:
+                return int(response.read())
+        except (OSError, ValueError) as problem:
+            raise Broken(f"{self.name} does not say how many bytes its websockets took") from problem
+
     def cpu(self) -> float:
         """Milliseconds of user and system time so far, its children's included."""
         spent = psutil.Process(self.pid).cpu_times()
@@ -75,7 +83,10 @@ def serving(name: str, port: int, command: list[str], env: dict[str, str]) -> It
         until = time.monotonic() + START_WITHIN
         while not server.is_ours():
             if process.poll() is not None or time.monotonic() > until:
-                raise Broken(f"{name} does not start; see {log.relative_to(ROOT)}")
+                with log.open("rb") as written:
+                    raise Broken(
+                        with_last_line(f"{name} does not start; see {log.relative_to(ROOT)}", written)
+                    )
             time.sleep(0.2)
         yield server
     finally:
@@ -85,6 +96,12 @@ def serving(name: str, port: int, command: list[str], env: dict[str, str]) -> It
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _require_free(port: int, name: str) -> None:

@@ -10,13 +10,15 @@ control keeps rights for a time instead, so it is asked until it is right.
 import asyncio
 import json
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle
 from random import Random
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 
@@ -27,18 +29,31 @@ from shared.core.db import now
 from shared.core.live_events import CHANNEL
 from shared.tenancy import entry
 from shared.tenancy.models import Tenant
-from tests.bench.broken import Broken
-from tests.bench.rows import Goal, Result, nearest, ratios
+from tests.bench import databases
+from tests.bench.broken import Broken, with_last_line
+from tests.bench.goals import Goal
+from tests.bench.options import Options
+from tests.bench.rows import Result, counted, nearest, ratios
 from tests.bench.servers import ROOT
 from tests.support import database, factories
 
-PROCESSES, CHANGES, LATE = (
-    3,
-    380,
-    12,
-)  # that are asked; changes of a round and size; of those what the control sees
-TENANTS = 100  # that are changed in turn, so that none has a longer history than a tenant has
-KEPT = {"": 1_000, "@100k": 100_000}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """`processes` that are asked; `changes` of a round for each size of `kept`; `late`: those that the control sees.
+
+    `tenants` are changed in turn, so that none has a longer history than a tenant has.
+    """
+
+    processes: int
+    changes: int
+    late: int
+    tenants: int
+    kept: Mapping[str, int]
+
+
+FULL = Size(processes=3, changes=380, late=12, tenants=100, kept={"": 1_000, "@100k": 100_000})
+TINY = Size(processes=1, changes=3, late=2, tenants=2, kept={"": 5, "@100k": 10})
 SECONDS = 0.25  # of the control
 WITHIN = 10.0
 SAID = "entitlement-visible/notify"
@@ -46,8 +61,8 @@ FEATURE = "exports.csv"
 
 
 class Asker:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
+        self._process, self._errors = process, errors
 
     async def hears(self, what: str) -> int:
         while (said := await self._read()).get("heard") != what:
@@ -67,49 +82,51 @@ class Asker:
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), WITHIN)
         if not line:
-            raise Broken("a process that is asked has ended")
+            raise Broken(with_last_line("a process that is asked has ended", self._errors))
         found: dict[str, Any] = json.loads(line)
         return found
 
 
 @asynccontextmanager
 async def asking(*arguments: str) -> AsyncIterator[Asker]:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.asker", *arguments), cwd=ROOT, stdin=pipe, stdout=pipe
-    )
-    try:
-        asker = Asker(process)
-        await asker.says("listening")
-        yield asker
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    pipe, command = asyncio.subprocess.PIPE, [sys.executable, "-m", "tests.bench.asker", *arguments]
+    with tempfile.TemporaryFile() as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=errors
+        )
+        try:
+            asker = Asker(process, errors)
+            await asker.says("listening")
+            yield asker
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
 
 class Visible:
     """Tenants, those who are asked about them, and milliseconds by round."""
 
-    def __init__(self, tenants: Sequence[Tenant], cookie: str, chance: Random) -> None:
-        self._cookie, self._chance = cookie, chance
+    def __init__(self, tenants: Sequence[Tenant], cookie: str, chance: Random, size: Size) -> None:
+        self._cookie, self._chance, self._size = cookie, chance, size
         self._on = {tenant.id: True for tenant in tenants}
         self._turns = cycle(tenants)
         self.rounds: list[dict[str, float]] = []
         self.asked = self.stale = 0  # `stale`: answers of the control
 
     async def a_round(self, askers: Sequence[Asker], late: Asker, bare: psycopg.AsyncConnection) -> None:
-        found: dict[str, list[float]] = {name: [] for name in ("bare", "late", *KEPT)}
-        for size in self._chance.sample(list(KEPT), len(KEPT)):
+        kept, changes = self._size.kept, self._size.changes
+        found: dict[str, list[float]] = {name: [] for name in ("bare", "late", *kept)}
+        for place in self._chance.sample(list(kept), len(kept)):
             for asker in askers:
                 await self._ask(asker, next(self._turns))
-                await asker.says("kept", keep=KEPT[size], among=list(self._on))
-            for number in range(CHANGES):
-                for turn in self._chance.sample((size, "bare"), 2):
+                await asker.says("kept", keep=kept[place], among=list(self._on))
+            for number in range(changes):
+                for turn in self._chance.sample((place, "bare"), 2):
                     heard = await (self._bare(askers, bare) if turn == "bare" else self._change(askers))
-                    if number >= CHANGES // 10:
+                    if number >= changes // 10:
                         found[turn] += heard
-        for _ in range(LATE):
+        for _ in range(self._size.late):
             found["late"].append(await self._lateness(askers, late))
         self.rounds.append({name: nearest(values, 0.99) for name, values in found.items()})
 
@@ -154,33 +171,31 @@ class Visible:
         return str(await asker.says("reason", cookie=self._cookie, slug=tenant.slug))
 
     def result(self, goal: Goal) -> Result:
-        size = (goal.control_of or goal.name).removeprefix(SAID)
+        place = (goal.control_of or goal.name).removeprefix(SAID)
         if goal.control_of and not self.stale:
             return Result(goal, reason="the control gave no stale answer")
-        counted = self.rounds[1:]
-        ours = [one["late" if goal.control_of else size] for one in counted]
-        return Result(goal, ratios(ours, [one["bare"] for one in counted]))
+        ours = [one["late" if goal.control_of else place] for one in counted(self.rounds)]
+        return Result(goal, ratios(ours, [one["bare"] for one in counted(self.rounds)]))
 
 
-async def _measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Visible:
-    name = database.build("bulkhead_bench_visible")
+async def _measure(options: Options, name: str) -> Visible:
+    size, chance = TINY if options.tiny else FULL, options.chance()
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
         connection.execute("create table bare as select 0 as number")
         connection.execute("grant select, update on bare to bulkhead_app")
     owner = await factories.create_account("Ann")
     tenants = [
-        await factories.create_tenant(owner, f"Bench {number}", plan="pro") for number in range(TENANTS)
+        await factories.create_tenant(owner, f"Bench {number}", plan="pro") for number in range(size.tenants)
     ]
-    measured = Visible(tenants, owner.cookie, chance)
+    measured = Visible(tenants, owner.cookie, chance, size)
     try:
         async with AsyncExitStack() as stack:
-            askers = [await stack.enter_async_context(asking()) for _ in range(PROCESSES)]
+            askers = [await stack.enter_async_context(asking()) for _ in range(size.processes)]
             late = await stack.enter_async_context(asking(str(SECONDS)))
             bare = await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True)
             await stack.enter_async_context(bare)
-            for number in range(rounds + 1):
+            for _ in options.numbered("visible"):
                 await measured.a_round(askers, late, bare)
-                say(f"visible: round {number} of {rounds}" if number else "visible: warm")
     except TimeoutError:
         raise Broken(f"a process has not heard or answered within {WITHIN:g} seconds") from None
     finally:
@@ -188,6 +203,6 @@ async def _measure(rounds: int, chance: Random, say: Callable[[str], None]) -> V
     return measured
 
 
-def measure(rounds: int, chance: Random, say: Callable[[str], None]) -> Visible:
-    """One round more than asked for, and the first one dropped."""
-    return asyncio.run(_measure(rounds, chance, say))
+def measure(options: Options) -> Visible:
+    with databases.built("visible") as name:
+        return asyncio.run(_measure(options, name))

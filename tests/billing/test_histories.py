@@ -4,16 +4,21 @@ import pytest
 
 from tests.support.billing import histories
 from tests.support.billing.histories import WRONG_STRATEGIES, TenantModel
+from tests.support.sizes import size
 
-SEEDS, LOST, OF_A_MUTANT = 6_000, 2_000, 4_000
+OF_A_MUTANT = 4_000
 
 
 def test_every_history_ends_where_the_provider_is() -> None:
-    assert [seed for seed in range(SEEDS) if histories.ends_wrong(seed)] == []
+    assert [seed for seed in range(size("billing.histories")) if histories.ends_wrong(seed)] == []
 
 
 def test_what_was_lost_is_found_by_asking() -> None:
-    assert [seed for seed in range(LOST) if histories.ends_wrong(seed, loses=True)] == []
+    assert [
+        seed
+        for seed in range(size("billing.histories_with_losses"))
+        if histories.ends_wrong(seed, loses=True)
+    ] == []
 
 
 def test_without_asking_it_is_not() -> None:

@@ -1,7 +1,6 @@
 """The same histories through the real inbox and real tables, and what the tenant may use then, at every later time."""
 
 import asyncio
-import os
 import random
 from collections.abc import Sequence
 from datetime import timedelta
@@ -24,8 +23,7 @@ from tests.conftest import Person
 from tests.support import factories
 from tests.support.billing import access_reference, events, histories, scripted_provider
 from tests.support.billing.granted_access import TEST_GRACE, get_access_status
-
-SEEDS = int(os.environ.get("SEEDS", "24"))  # more of them by hand
+from tests.support.sizes import size
 
 
 class Told(histories.RandomProvider):
@@ -109,7 +107,7 @@ async def other_account(schema: str) -> str:
 @pytest.mark.parametrize("loses", [False, True])
 async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, loses: bool) -> None:
     ann = await factories.create_account("Ann")
-    for seed in range(SEEDS // 2):
+    for seed in range(size("billing.histories_on_postgres") // 2):
         tenant = await factories.create_tenant(ann, f"Acme {seed}")
         provider = Told(random.Random(seed), now().replace(microsecond=0))
         for account in (PLATFORM, other_account):
@@ -149,7 +147,7 @@ async def test_drawn_worlds_give_what_the_table_says_at_every_turn() -> None:
     ann = await factories.create_account("Ann")
     provider = scripted_provider.FakeProvider()
     provider_registry.register(PLATFORM, provider)
-    for seed in range(SEEDS):
+    for seed in range(size("billing.histories_on_postgres")):
         tenant = await factories.create_tenant(ann, f"Acme {seed}")
         customer = await customers.ensure(tenant.id)
         drawn = access_reference.draw_subscriptions(random.Random(seed), now().replace(microsecond=0))

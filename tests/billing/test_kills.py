@@ -5,11 +5,15 @@ import os
 import sys
 from pathlib import Path
 
+from tests.support.sizes import size
+
 ROOT = Path(__file__).parents[2]
 
 
 async def test_workers_that_die_lose_nothing_and_do_nothing_twice(schema: str) -> None:
-    command = ["-m", "tests.support.billing.kills", "--seeds", "1", "--deaths", "12", "--operations", "24"]
+    deaths, operations = size("billing.deaths"), size("billing.operations_among_deaths")
+    command = ["-m", "tests.support.billing.kills", "--seeds", "1"]
+    command += ["--deaths", str(deaths), "--operations", str(operations)]
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, *command),
         cwd=ROOT,

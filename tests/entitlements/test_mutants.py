@@ -17,6 +17,7 @@ from shared.entitlements.evaluate import Entitlements
 from shared.entitlements.models import TenantOverride, TimedRow
 from shared.entitlements.snapshot import EntitlementSnapshot
 from tests.entitlements import test_oracle
+from tests.support.sizes import size
 
 EXAMPLES = 150
 Planted = tuple[object, str, Any]
@@ -252,8 +253,8 @@ PLANTED: list[Callable[[], Planted]] = [
 ]
 
 
-def run() -> None:
-    test_oracle.property_of(EXAMPLES, derandomize=True)()
+def run(examples: int = EXAMPLES) -> None:
+    test_oracle.property_of(examples, derandomize=True)()
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -264,4 +265,4 @@ def test_it_is_noticed(planted: Callable[[], Planted], monkeypatch: pytest.Monke
 
 
 def test_nothing_is_noticed_where_nothing_is_planted() -> None:
-    run()
+    run(size("entitlements.oracle_control"))

@@ -23,8 +23,9 @@ from shared.entitlements import repository as entitlements
 from shared.entitlements.models import Plan, PlanVersion
 from tests.bench.visible import asking
 from tests.conftest import Cast, Person
+from tests.support.sizes import size
 
-PROCESSES, CHANGES = 3, 30
+PROCESSES = 3
 TOMORROW = timedelta(days=1)
 
 
@@ -63,7 +64,7 @@ async def stale(cast: Cast, how: str, changes: int) -> int:
 
 
 async def test_a_change_is_seen_by_three_other_processes_at_once(cast: Cast) -> None:
-    assert await stale(cast, "deaf", CHANGES) == 0
+    assert await stale(cast, "deaf", size("entitlements.changes_seen_elsewhere")) == 0
 
 
 async def test_rights_that_are_kept_for_a_time_would_be_stale(cast: Cast) -> None:

@@ -24,8 +24,8 @@ from shared.entitlements.models import (
 from shared.tenancy import entry, invitations, member_repository, members
 from tests.conftest import Cast, Person
 from tests.support import factories
+from tests.support.sizes import size
 
-CHANGES, ASKED = 45, 500
 LOOK = "Looking back"
 FEATURES = ("advanced_reports", "audit_log", "custom_roles", "exports.csv")
 
@@ -124,7 +124,7 @@ async def restore(cast: Cast, house: House) -> None:
 
 async def lived(chance: Random, cast: Cast, house: House) -> list[Logged]:
     logged = [await log(house)]
-    for _ in range(CHANGES):
+    for _ in range(size("entitlements.time_travel_changes")):
         await change(chance, cast, house)
         logged.append(await log(house))
         async with house.owner.ctx() as ctx:
@@ -143,7 +143,7 @@ async def houses(cast: Cast) -> tuple[House, House]:
     )
 
 
-async def test_500_answers_about_the_past_are_what_was_decided_then(
+async def test_answers_about_the_past_are_what_was_decided_then(
     cast: Cast, houses: tuple[House, House]
 ) -> None:
     chance = Random(20261124)
@@ -153,7 +153,7 @@ async def test_500_answers_about_the_past_are_what_was_decided_then(
     for house in houses:
         mine = [one for one in logged if one.house == house]
         async with cast.olga.octx() as octx, entry.enter_as_operator(octx, house.tenant_id, LOOK) as ctx:
-            for _ in range(ASKED // len(houses)):
+            for _ in range(size("entitlements.time_travel_questions") // len(houses)):
                 then = chance.choice(mine)
                 at = then.since + (then.until - then.since) * chance.random()
                 user_id, action = chance.choice(list(then.decisions))

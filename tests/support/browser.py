@@ -27,10 +27,10 @@ def find_browser(playwright: Playwright) -> str:
     return next((path for path in (playwright.chromium.executable_path, *SYSTEM_PATHS) if _can_run(path)), "")
 
 
-def launch_browser(playwright: Playwright) -> Browser:
-    """Without what a browser asks the world of its own accord."""
+def launch_browser(playwright: Playwright, *arguments: str) -> Browser:
+    """Without what a browser asks the world of its own accord. `arguments`: more of its command line."""
     quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-    return playwright.chromium.launch(executable_path=find_browser(playwright), args=quiet)
+    return playwright.chromium.launch(executable_path=find_browser(playwright), args=[*quiet, *arguments])
 
 
 def install_browser() -> None:

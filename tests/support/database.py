@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -37,7 +38,20 @@ def admin_url(name: str = "postgres") -> str:
 
 def build(name: str = "") -> str:
     """Makes this process's database and points the settings at it. Whoever is first builds the template."""
-    name = name or f"{MINE}{os.getpid()}"
+    name = name or own_name()
+    with building() as (connection, template):
+        clone(connection, template, name)
+    use(name)
+    return name
+
+
+def own_name() -> str:
+    return f"{MINE}{os.getpid()}"
+
+
+@contextmanager
+def building() -> Iterator[tuple[psycopg.Connection, str]]:
+    """A superuser's connection while nobody else builds, and the name of the template, which exists."""
     if settings().database_url is None:
         EmbeddedPostgres(settings().absolute_data_dir / "postgres").start()
     template = f"{TEMPLATE}{revision()}_{fingerprint()}"
@@ -46,16 +60,28 @@ def build(name: str = "") -> str:
         _sweep(connection, template)
         if not connection.execute("select 1 from pg_database where datname = %s", [template]).fetchone():
             _build_template(connection, template)
-        _copy(connection, template, name)
-    use(name)
-    return name
+        yield connection, template
 
 
 def copy(template: str, name: str) -> None:
     """Of a database that nobody is connected to. Points the settings at the copy."""
     with psycopg.connect(admin_url(), autocommit=True) as connection:
-        _copy(connection, template, name)
+        clone(connection, template, name)
     use(name)
+
+
+def clone(connection: psycopg.Connection, template: str, name: str) -> None:
+    """Nobody may be connected to the template. A database of that name is replaced."""
+    _drop(connection, name)
+    command = sql.SQL("create database {} template {}")
+    connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
+
+
+def do_not_wait_for_disk(name: str) -> None:
+    """For data that nobody needs after a power failure: commits of new connections return before they are on disk."""
+    with psycopg.connect(admin_url(), autocommit=True) as connection:
+        command = sql.SQL("alter database {} set synchronous_commit = off")
+        connection.execute(command.format(sql.Identifier(name)))
 
 
 def drop(name: str) -> None:
@@ -85,12 +111,6 @@ def fingerprint() -> str:
         ROOT / "shared" / "core" / "row_security.py",
     ]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
-
-
-def _copy(connection: psycopg.Connection, template: str, name: str) -> None:
-    _drop(connection, name)
-    command = sql.SQL("create database {} template {}")
-    connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
 
 
 def _drop(connection: psycopg.Connection, name: str) -> None:

@@ -16,6 +16,7 @@ from shared.core import db
 from shared.core.errors import Invalid, Refused
 from shared.tenancy import audit_reader, logos, tenants
 from tests.conftest import Cast
+from tests.support.sizes import size
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (40, 20), mode: str = "RGBA") -> bytes:
@@ -112,7 +113,7 @@ async def test_what_is_no_logo_is_refused_in_a_sentence(uploaded: bytes, said: s
             await logos.redraw_image(uploaded)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=size("fuzz.pictures"), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([picture("PNG"), picture("JPEG", mode="RGB"), picture("WEBP", mode="RGB")]),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),

@@ -85,8 +85,17 @@ async def test_the_worker_finishes_it(schema: str) -> None:
     await finished_once(zoe, tenant_id, box)
 
 
-@pytest.mark.parametrize("when", workers.CRASH_MOMENTS)
-@pytest.mark.parametrize("key", LATER)
+# `make test` kills one worker in each step, in turn before, inside and after it.
+DEATHS = [
+    pytest.param(
+        key, when, marks=() if (step - moment) % len(workers.CRASH_MOMENTS) == 0 else pytest.mark.long
+    )
+    for step, key in enumerate(LATER)
+    for moment, when in enumerate(workers.CRASH_MOMENTS)
+]
+
+
+@pytest.mark.parametrize(("key", "when"), DEATHS)
 async def test_a_worker_that_is_killed_leaves_it_to_the_next(schema: str, key: str, when: str) -> None:
     """Before, inside and just after each step, which is also between any two."""
     workers.clear_queue(schema)

@@ -1,0 +1,71 @@
+"""The rows of the bench and their goals, in the order in which they are printed. The only table of them.
+
+A control (`name!what`) measures something that has to miss the goal of its row: it shows that the row can tell good
+from bad. One commit changes a goal and says why.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`faster`: the ratio is theirs to ours and at least `bound`; otherwise it is ours to theirs and at most `bound`."""
+
+    name: str
+    bound: float
+    faster: bool = False
+
+    @property
+    def said(self) -> str:
+        return f"{'>=' if self.faster else '<='} {self.bound}"
+
+    def is_met(self, ratio: float) -> bool:
+        return ratio >= self.bound if self.faster else ratio <= self.bound
+
+    @property
+    def control_of(self) -> str:
+        """The row this is a control of, "" when it is a row itself."""
+        row, mark, _ = self.name.partition("!")
+        return row if mark else ""
+
+
+def with_control(goal: Goal, what: str) -> tuple[Goal, Goal]:
+    return goal, replace(goal, name=f"{goal.name}!{what}")
+
+
+GOALS = [
+    *with_control(Goal("decision/bare3", 2.0), "dataclass"),
+    *with_control(Goal("decision/bare3@10", 2.0), "dataclass"),
+    *with_control(Goal("decision/bare3@10k", 2.0), "dataclass"),
+    *with_control(Goal("decision/bare3@100k", 2.0), "dataclass"),
+    *with_control(Goal("decision/casbin", 2_000, faster=True), "dataclass"),
+    *with_control(Goal("decision/casbin-fast", 150, faster=True), "dataclass"),
+    *with_control(Goal("decision/casbin-fast@100k", 60, faster=True), "dataclass"),
+    *with_control(Goal("decision/cedar", 200, faster=True), "dataclass"),
+    *with_control(Goal("decision/openfeature", 25, faster=True), "dataclass"),
+    *with_control(Goal("decision/trace", 8.0), "sentences"),
+    *with_control(Goal("entitlement-visible/notify", 2.0), "ttl"),
+    *with_control(Goal("entitlement-visible/notify@100k", 3.0), "ttl"),
+    # A digest and a check that the body is JSON cost 1.55 and 1.8 of the digest alone.
+    *with_control(Goal("envelope/hmac", 1.8), "json"),
+    *with_control(Goal("envelope/hmac@64k", 1.9), "json"),
+    *with_control(Goal("envelope/construct-event", 80, faster=True), "json"),
+    *with_control(Goal("intake/bare", 1.5), "orm"),
+    *with_control(Goal("intake/edge-cpu", 2.0), "orm"),
+    *with_control(Goal("intake/orm", 15, faster=True), "sdk"),
+    *with_control(Goal("intake-storm/calm", 1.1), "single"),
+    *with_control(Goal("intake-storm/calm@90", 1.1), "single"),
+    *with_control(Goal("list/rls", 1.1), "scan"),
+    *with_control(Goal("list/rls@1e6", 1.2), "scan"),
+    *with_control(Goal("list/rls@one-large-tenant", 1.3), "scan"),
+    *with_control(Goal("page/nicegui-cold", 1.1), "heavy"),
+    *with_control(Goal("page/streamlit-cold", 0.45), "heavy"),
+    *with_control(Goal("page/first-paint", 0.6), "table"),
+    *with_control(Goal("page/kilobytes", 1.0), "heavy"),
+    *with_control(Goal("page/nicegui-kilobytes", 1.0), "heavy"),
+    *with_control(Goal("page/streamlit-kilobytes", 0.4), "heavy"),
+    *with_control(Goal("filter/django", 1.2), "heavy"),
+    *with_control(Goal("filter/django-sent", 1.7), "heavy"),
+    *with_control(Goal("filter/ws-bytes", 1.0), "heavy"),  # of 4 KB on the wire
+    *with_control(Goal("event/django", 1.7), "heavy"),
+]

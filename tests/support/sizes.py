@@ -1,0 +1,72 @@
+"""How much the tests with a free size do: `tiny` in `make test`, so that they cannot rot, `full` in `make test-long`."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+VARIABLE = "TESTS_SIZES"  # an environment variable reaches the processes of pytest-xdist and our own children
+TINY, FULL = "tiny", "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    tiny: int
+    full: int
+
+
+SIZES: dict[str, Size] = {
+    # Random histories and worlds, by number of seeds
+    "billing.access": Size(1_500, 6_000),
+    "billing.histories": Size(1_500, 6_000),
+    "billing.histories_with_losses": Size(600, 2_000),
+    "billing.histories_on_postgres": Size(6, 24),
+    # Model checking: changes at the provider, of which every interleaving is explored
+    "billing.model_changes": Size(3, 4),
+    "billing.model_changes_of_two_customers": Size(1, 2),
+    # Workers that are killed
+    "billing.deaths": Size(6, 12),
+    "billing.operations_among_deaths": Size(12, 24),
+    # Answers about entitlements, against the oracle
+    "entitlements.oracle_tenants": Size(150, 500),
+    "entitlements.oracle_control": Size(40, 150),
+    "entitlements.last_seat_races": Size(25, 200),
+    "entitlements.changes_seen_elsewhere": Size(8, 30),
+    "entitlements.time_travel_changes": Size(12, 45),
+    "entitlements.time_travel_questions": Size(60, 500),
+    "tenancy.blast_radius_tenants": Size(1_000, 10_000),
+    # Input that Hypothesis makes up, by number of examples
+    "fuzz.texts": Size(100, 300),
+    "fuzz.passwords": Size(10, 40),
+    "fuzz.bodies": Size(60, 300),
+    "fuzz.pictures": Size(60, 300),
+}
+
+
+def size(name: str) -> int:
+    """The size in this run. Raises KeyError for a name that is not in the table."""
+    return SIZES[name].full if is_full() else SIZES[name].tiny
+
+
+def is_full() -> bool:
+    return os.environ.get(VARIABLE) == FULL
+
+
+def choose(*, long: bool) -> None:
+    """Sets the size for this process and those it starts."""
+    os.environ[VARIABLE] = FULL if long else TINY
+
+
+class Marked(Protocol):
+    def get_closest_marker(self, name: str) -> object | None: ...
+
+
+Item = TypeVar("Item", bound=Marked)
+
+
+def split_long(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Tests of every run, and tests marked `long`."""
+    every_run, long = list[Item](), list[Item]()
+    for item in items:
+        (every_run if item.get_closest_marker("long") is None else long).append(item)
+    return every_run, long
