@@ -33,7 +33,7 @@ from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.states import SessionState  # noqa: E402
-from tests.support import cast_pool, casts, database, factories, sizes  # noqa: E402  # noqa: E402
+from tests.support import cast_pool, casts, database, factories, sizes  # noqa: E402
 from tests.support.billing import price_list_reset  # noqa: E402
 from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 

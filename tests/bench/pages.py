@@ -198,7 +198,7 @@ def standing(house: House, options: Options) -> Iterator[Pages]:
 
 
 def data_of_frontend(options: Options) -> Path:
-    return ROOT / ".bulkhead" / "e2e" if options.tiny else settings().root
+    return ROOT / ".bulkhead" / "e2e" if options.tiny else settings().absolute_data_dir
 
 
 def build(options: Options) -> None:

@@ -102,7 +102,7 @@ async def bare(request: Request) -> Response:
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version),
         *(to_datetime(event.created), event.data.object.customer, body, "pending"),
     )
-    await ingest._batcher.store(row)
+    await ingest._batcher.add(row)
     return Response()
 
 

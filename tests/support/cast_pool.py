@@ -45,7 +45,7 @@ def build(name: str, wanted: int) -> casts.Pool:
 
 def fingerprint(template: str) -> str:
     """What casts are made of: the schema, the product's code, the factories and the key that seals secrets."""
-    digest = hashlib.sha256(f"{template} {settings().keys()}".encode())
+    digest = hashlib.sha256(f"{template} {settings().load_master_keys()}".encode())
     for file in (
         *sorted((ROOT / "shared").rglob("*.py")),
         ROOT / "tests/support/factories.py",
