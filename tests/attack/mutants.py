@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -111,7 +112,7 @@ def _rows(connection: sa.Connection, statement: str, parameters: Any) -> list[st
 @contextmanager
 def marked() -> Iterator[Mutants]:
     """With marked functions in the place of the repositories' own."""
-    sources = list(_sources())
+    sources = _sources()
     mutants = Mutants([name for _, _, names in sources for name in names])
     before = {module: dict(vars(importlib.import_module(module))) for module, _, _ in sources}
     event.listen(sa.Engine, "before_cursor_execute", mutants.before_execute, retval=True)
@@ -132,8 +133,10 @@ def find() -> list[str]:
     return [name for _, _, names in _sources() for name in names]
 
 
-def _sources() -> Iterator[tuple[str, ast.Module, list[str]]]:
+@cache
+def _sources() -> list[tuple[str, ast.Module, list[str]]]:
     """Module, its marked code and the names of its filters."""
+    found = []
     for file in sorted((ROOT / "shared").rglob("*repository.py")):
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         if module.endswith(OF_NO_TENANT):
@@ -144,7 +147,8 @@ def _sources() -> Iterator[tuple[str, ast.Module, list[str]]]:
             marker = _Marker(f"{module.removeprefix('shared.')}.{word}")
             tree.body[number] = marker.visit(part)
             names += marker.names
-        yield module, ast.fix_missing_locations(tree), names
+        found.append((module, ast.fix_missing_locations(tree), names))
+    return found
 
 
 class _Marker(ast.NodeTransformer):

@@ -34,7 +34,7 @@ from tests.bench.broken import Broken, with_last_line
 from tests.bench.goals import Goal
 from tests.bench.options import Options
 from tests.bench.rows import Result, counted, nearest, ratios
-from tests.bench.servers import ROOT
+from tests.bench.servers import ROOT, START_WITHIN
 from tests.support import database, factories
 
 
@@ -55,7 +55,7 @@ class Size:
 FULL = Size(processes=3, changes=380, late=12, tenants=100, kept={"": 1_000, "@100k": 100_000})
 TINY = Size(processes=1, changes=3, late=2, tenants=2, kept={"": 5, "@100k": 10})
 SECONDS = 0.25  # of the control
-WITHIN = 10.0
+WITHIN = 30.0  # seconds, for a process to hear or answer
 SAID = "entitlement-visible/notify"
 FEATURE = "exports.csv"
 
@@ -65,22 +65,22 @@ class Asker:
         self._process, self._errors = process, errors
 
     async def hears(self, what: str) -> int:
-        while (said := await self._read()).get("heard") != what:
+        while (said := await self._read(WITHIN)).get("heard") != what:
             if "reason" in said or "kept" in said:
                 raise Broken("a process answered before it had heard")
         return int(said["at"])
 
-    async def says(self, what: str, **words: Any) -> Any:
+    async def says(self, what: str, *, within: float = WITHIN, **words: Any) -> Any:
         assert self._process.stdin is not None
         if words:
             self._process.stdin.write(json.dumps(words).encode() + b"\n")
-        while what not in (said := await self._read()):
+        while what not in (said := await self._read(within)):
             pass
         return said[what]
 
-    async def _read(self) -> dict[str, Any]:
+    async def _read(self, within: float) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), WITHIN)
+        line = await asyncio.wait_for(self._process.stdout.readline(), within)
         if not line:
             raise Broken(with_last_line("a process that is asked has ended", self._errors))
         found: dict[str, Any] = json.loads(line)
@@ -96,7 +96,7 @@ async def asking(*arguments: str) -> AsyncIterator[Asker]:
         )
         try:
             asker = Asker(process, errors)
-            await asker.says("listening")
+            await asker.says("listening", within=START_WITHIN)
             yield asker
         finally:
             if process.returncode is None:

@@ -58,7 +58,9 @@ SUSPENDED = replace(NO_RIGHTS, verdicts={action.name: Reason.TENANT_SUSPENDED fo
 OWNER = Principal("hash-ann", "usr_ann", ROLES["owner"].permissions, "ten_acme", NO_RIGHTS)
 VIEWER = replace(OWNER, permissions=ROLES["viewer"].permissions)
 STRANGER = Principal("hash-ann", "usr_ann")
-REMOVED = replace(STRANGER, tenant_id="ten_acme", ended_message="Ann removed you from Acme.", ended_step="Ask Ann.")
+REMOVED = replace(
+    STRANGER, tenant_id="ten_acme", ended_message="Ann removed you from Acme.", ended_step="Ask Ann."
+)
 
 
 CLOCK: list[bool] = []  # of each event that was let in: whether it moved the idle clock
