@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from shared.audit import audit_log
-from shared.backoffice import adjustments, tenant_billing
-from shared.billing import customers, provider_registry, tasks
+from shared.backoffice import adjustments, tasks, tenant_billing
+from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment
 from shared.billing.provider import CustomerState, Invoice, ProviderDown, ProviderRefused
 from shared.billing.sync import customer_sync

@@ -94,7 +94,7 @@ async def test_a_key_is_a_plain_word(cast: Cast, key: str) -> None:
 async def test_a_key_is_used_once_also_by_two_at_a_time(cast: Cast) -> None:
     key = fresh()
     done = await asyncio.gather(create(cast, key), create(cast, key), return_exceptions=True)
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Known"]
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "FlagSummary"]
     with pytest.raises(Conflict):
         await create(cast, key)
 

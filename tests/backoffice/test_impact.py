@@ -613,7 +613,7 @@ group by 1
 def histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHistory]:
     """All that was ever written about each, row by row."""
     kinds: dict[str, type[TimedRow]] = {
-        "assigned": TenantPlan,
+        "assignments": TenantPlan,
         "addons": TenantAddon,
         "overrides": TenantOverride,
         "billing": TenantBilling,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from shared.audit import audit_log
-from shared.backoffice import tenant_billing
-from shared.billing import customers, provider_registry, tasks
+from shared.backoffice import tasks, tenant_billing
+from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState
 from shared.billing.sync import customer_sync

@@ -89,10 +89,10 @@ async def test_a_row_names_its_tenant_and_how_it_stands(
 ) -> None:
     customer = await customer_of(cast, stripe)
     (event,) = await events.store_webhooks(customer)
-    (row,) = await listed(cast, customer=customer)
-    assert (row.event_id, row.status, row.tenant_id, row.tenant) == (event, "pending", cast.acme, "Acme")
+    (row,) = await listed(cast, customer_id=customer)
+    assert (row.event_id, row.status, row.tenant_id, row.tenant_name) == (event, "pending", cast.acme, "Acme")
     await processing.drain()
-    (row,) = await listed(cast, customer=customer)
+    (row,) = await listed(cast, customer_id=customer)
     assert (row.status, row.attempts, row.error) == ("done", 1, "")
     assert row.done_at >= row.received_at
 
@@ -114,10 +114,10 @@ async def test_it_is_narrowed_and_turned_page_by_page(
             if not after:
                 break
     assert (set(seen), len(seen)) == (ids, 5)
-    assert len(await listed(cast, customer=customer, type="customer.")) == 5
-    assert await listed(cast, customer=customer, type="invoice.") == []
-    assert await listed(cast, customer=customer, status="dead") == []
-    assert len(await listed(cast, event=seen[0])) == 1
+    assert len(await listed(cast, customer_id=customer, type="customer.")) == 5
+    assert await listed(cast, customer_id=customer, type="invoice.") == []
+    assert await listed(cast, customer_id=customer, status="dead") == []
+    assert len(await listed(cast, event_id=seen[0])) == 1
     for wrong in (
         WebhookFilter(status="lost"),
         WebhookFilter(type="x" * 300),
@@ -184,7 +184,7 @@ async def test_what_is_dead_is_replayed_and_done_once(
     for _ in range(processing.MAX_ATTEMPTS):
         await events.make_webhooks_due(customer)
         await processing.drain()
-    (row,) = await listed(cast, customer=customer)
+    (row,) = await listed(cast, customer_id=customer)
     assert (row.status, row.attempts) == ("dead", processing.MAX_ATTEMPTS)
     assert "ValueError" in row.error
     stripe.failure, looked = None, stripe.fetch_count
@@ -195,7 +195,7 @@ async def test_what_is_dead_is_replayed_and_done_once(
             await webhook_inbox.replay(octx, PLATFORM, event, REASON)
     await processing.drain()
     await processing.drain()
-    (row,) = await listed(cast, customer=customer)
+    (row,) = await listed(cast, customer_id=customer)
     assert (row.status, row.error, stripe.fetch_count - looked) == ("done", "", 1)
     line = next(one for one in await operator_lines(cast, "webhook.replayed") if one.object_id == event)
     assert (line.reason, line.details["was"]) == (REASON, "dead")

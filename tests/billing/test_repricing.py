@@ -205,6 +205,6 @@ async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
         asked.append(session.info["tenant_id"])
         raise ZeroDivisionError
 
-    monkeypatch.setattr(repricing.repository, "list_held", wrong)
+    monkeypatch.setattr(repricing.repository, "list_subscribed_price_ids", wrong)
     assert await repricing.reprice_subscriptions() == 0
     assert {cast.acme, cast.globex} <= set(asked)

@@ -233,7 +233,7 @@ async def test_a_provider_that_is_down_leaves_everything_as_it_was(
     with pytest.raises(Conflict, match="does not answer") as caught:
         await confirms(cast.gil, shown)
     assert "Try again" in caught.value.next_step
-    assert (await sees(cast.gil)).held.seats == 3  # type: ignore[union-attr]
+    assert (await sees(cast.gil)).subscription.seats == 3  # type: ignore[union-attr]
     assert await confirms(cast.gil, shown)  # the same once more
     assert seller.deals[deal].positions[0].count == 6
     seller.fail_next(ProviderRefused("Your card was declined.", "card_declined"), verb="change")
@@ -247,7 +247,7 @@ async def test_a_lost_look_is_said_and_the_webhook_brings_it(cast: Cast, seller:
     seller.fail_next(ProviderDown("no answer"), verb="fetch")
     assert await confirms(cast.gil, shown) is False
     assert await shared_provider.return_from_provider(cast.gil)
-    assert (await sees(cast.gil)).held.seats == 6  # type: ignore[union-attr]
+    assert (await sees(cast.gil)).subscription.seats == 6  # type: ignore[union-attr]
 
 
 async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvider) -> None:

@@ -104,7 +104,7 @@ async def test_what_was_lost_on_the_way_is_asked_again(
 async def test_nobody_waits_longer_than_for_the_longest_call(
     gateway: StripeGateway, there: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errors, "LONGEST_CALL_S", 0.2)
+    monkeypatch.setattr(errors, "MAX_CALL_S", 0.2)
     there.responses = [StubResponse(delay_s=0.5)]
     began = time.monotonic()
     with pytest.raises(ProviderDown):

@@ -286,7 +286,7 @@ async def test_a_kill_that_is_rolled_back_never_was(cast: Cast) -> None:
 
     async def undone() -> None:
         async with cast.olga.octx() as octx:
-            await flag_fixtures.flag_admin.kill(octx, key, "It breaks things")
+            await flag_fixtures.flag_admin.kill_flag(octx, key, "It breaks things")
             raise Undo
 
     with pytest.raises(Undo):

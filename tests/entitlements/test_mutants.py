@@ -11,7 +11,7 @@ from shared.access.actions import Action
 from shared.access.decision import DECISION_BY_REASON, Decision
 from shared.access.refusal_codes import Reason
 from shared.core.context import Limit, Rights
-from shared.entitlements import evaluate, flag_evaluation, snapshot
+from shared.entitlements import evaluate, flag_evaluation, history, snapshot
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.evaluate import Entitlements
 from shared.entitlements.models import TenantOverride, TimedRow
@@ -143,43 +143,43 @@ def end_is_inclusive() -> Planted:
     def counts(row: TimedRow, at: datetime, known: datetime | None = None) -> bool:
         return was_counts(row, at, known) or (row.ends_at == at and row.closed_at is None)
 
-    return snapshot, "is_in_effect", counts
+    return history, "is_in_effect", counts
 
 
 def closed_rows_count() -> Planted:
     def counts(row: TimedRow, at: datetime, known: datetime | None = None) -> bool:
         return row.starts_at <= at and (row.ends_at is None or at < row.ends_at)
 
-    return snapshot, "is_in_effect", counts
+    return history, "is_in_effect", counts
 
 
 def foreseen_rows_count_at_once() -> Planted:
     def counts(row: TimedRow, at: datetime, known: datetime | None = None) -> bool:
         return was_counts(row, max(at, row.starts_at), known)
 
-    return snapshot, "is_in_effect", counts
+    return history, "is_in_effect", counts
 
 
 def first_row_wins() -> Planted:
-    return snapshot, "_start_order", lambda row: (-row.starts_at.timestamp(), -row.created_at.timestamp())
+    return history, "_start_order", lambda row: (-row.starts_at.timestamp(), -row.created_at.timestamp())
 
 
 def moving_versions_ignored() -> Planted:
     def moved(self: Catalog, assigned: str, at: datetime) -> PlanOffer:
         return self.offers[assigned]
 
-    return Catalog, "moved", moved
+    return Catalog, "resolve_offer", moved
 
 
 def every_version_moves() -> Planted:
     def moved(self: Catalog, assigned: str, at: datetime) -> PlanOffer:
         return self.newest_offer(self.offers[assigned].plan_id, at) or self.offers[assigned]
 
-    return Catalog, "moved", moved
+    return Catalog, "resolve_offer", moved
 
 
 def version_sold_before_it_is_in_effect() -> Planted:
-    return Catalog, "newest", lambda self, plan, at: self.by_plan[plan][-1]
+    return Catalog, "newest_offer", lambda self, plan, at: self.offers_by_plan[plan][-1]
 
 
 def kill_switch_ignored() -> Planted:
@@ -192,8 +192,8 @@ def kill_switch_ignored() -> Planted:
 
 def own_no_ignored() -> Planted:
     def weigh(flag: Any, source: str, rules: Any, killed: bool, target: Any, at: datetime) -> Any:
-        words = {name: True for name, word in target.own.items() if word}
-        return was_weigh(flag, source, rules, killed, replace(target, own=words), at)
+        words = {name: True for name, word in target.overrides.items() if word}
+        return was_weigh(flag, source, rules, killed, replace(target, overrides=words), at)
 
     return flag_evaluation, "evaluate_rules", weigh
 

@@ -137,7 +137,7 @@ def test_every_answer_says_why_and_from_where(serve: Any) -> None:
     for asked in (target(), target(own=False)):
         found = provider.evaluate(FLAG, asked, NOW)
         assert found.explanation.endswith(".")
-        assert found.source
+        assert found.source_id
 
 
 def test_nothing_is_on_without_a_rule_or_behind_the_switches(serve: Any) -> None:

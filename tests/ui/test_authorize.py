@@ -119,7 +119,7 @@ async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame
 @pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
 async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: str) -> None:
     words = {"advanced_reports": RefusalWording("Advanced reports", "Business and Enterprise")}
-    unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, words=words)
+    unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, wording=words)
     tree = tab("/t/acme/reports")
     owner = replace(OWNER, rights=unpaid)
     await answer(tree, owner, ToyState.load_reports, frame=ToyState.fill_frame)

@@ -231,7 +231,7 @@ async def test_what_was_not_signed_for_us_just_now_is_refused_alike(address: Add
     assert said.pop("request_id") == answer.headers["x-request-id"]
     assert said == {
         "type": "about:blank",
-        "title": "NotTaken",
+        "title": "WebhookRejected",
         "status": 400,
         "reason": "not_genuine",
         "detail": "This is not an event that was signed for this address just now.",

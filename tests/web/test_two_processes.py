@@ -52,7 +52,7 @@ async def test_signed_in_on_one_and_clicking_on_the_other(two: Two, cast: Cast) 
 
     async with two.second.socket(cookie) as tab:
         assert cast.max.email in await tab.send(two.of_members("load"), {}, path)
-        assert cast.max.email not in await tab.send(two.of_members("look_for"), {"query": "adam"}, path)
+        assert cast.max.email not in await tab.send(two.of_members("search_members"), {"query": "adam"}, path)
         token = tab.token
     # The same tab, after a reconnect to the other process: what it searched for is still there.
     async with two.first.socket(cookie, token=token) as tab:

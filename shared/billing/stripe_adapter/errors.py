@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def translate_stripe_errors(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """In LONGEST_CALL_S, or not at all; every page and every further try included."""
+    """In MAX_CALL_S, or not at all; every page and every further try included."""
 
     @wraps(verb)
     async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -147,7 +147,7 @@ def test_long_and_strange_words_stay_in_their_column() -> None:
 def test_money_ends_at_the_right_edge() -> None:
     page = pdf.PdfPage()
     page.draw_right_aligned(500, 10, "$1,234.50")
-    x = float(re.search(rb"Tf ([\d.]+)", page.marks[0])[1])  # type: ignore[index]
+    x = float(re.search(rb"Tf ([\d.]+)", page.commands[0])[1])  # type: ignore[index]
     # Helvetica's own table: seven digits and the dollar at 556, comma and point at 278
     assert x == pytest.approx(500 - (7 * 556 + 2 * 278) / 100, abs=0.01)
 

@@ -244,7 +244,8 @@ class WorldGenerator:
 
 
 def build_action(plain: PlainDict) -> Action:
-    return Action(description="do it", **plain)
+    fields = {"cleans_up": "allowed_when_unpaid", "unverified_ok": "allowed_when_unverified"}
+    return Action(description="do it", **{fields.get(name, name): value for name, value in plain.items()})
 
 
 def build_catalog(world: PlainDict) -> Catalog:
