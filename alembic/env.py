@@ -1,12 +1,26 @@
 """Migrations run as bulkhead_owner, over the connection that `shared.cli.database` hands in."""
 
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
 from alembic import context
 from sqlalchemy import create_engine, pool
 
 from shared.core import db
 
+FROZEN = {
+    "shared.core.row_security": "row_security.py",
+    "procrastinate.schema": "procrastinate_schema.py",
+}
+
 
 def main() -> None:
+    with frozen_imports():
+        context.script.get_heads()  # loads the files of all migrations
     given = context.config.attributes.get("connection")
     if given is not None:
         context.configure(connection=given, transaction_per_migration=True)
@@ -18,6 +32,33 @@ def main() -> None:
         context.configure(connection=connection, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()
+
+
+@contextmanager
+def frozen_imports() -> Iterator[None]:
+    """Within the block, the modules that migrations 0001 to 0003 import are the copies in alembic/frozen.
+
+    Those files may not be edited, and they import live code: a change to it would change what they execute.
+    """
+    live_modules = {name: sys.modules.get(name) for name in FROZEN}
+    sys.modules.update({name: _load_frozen(name, file) for name, file in FROZEN.items()})
+    try:
+        yield
+    finally:
+        for name, module in live_modules.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+def _load_frozen(name: str, file: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "frozen" / file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 main()

@@ -106,10 +106,8 @@ def use(name: str) -> None:
 
 def fingerprint() -> str:
     """A migration that is still being written changes the template's name."""
-    sources = [
-        *sorted((ROOT / "alembic" / "versions").glob("*.py")),
-        ROOT / "shared" / "core" / "row_security.py",
-    ]
+    migrations = ROOT / "alembic"
+    sources = sorted([*migrations.rglob("*.py"), *migrations.rglob("*.sql")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
 
 
