@@ -5,11 +5,31 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import LiteralString
 
+import psycopg
 import pytest
 
-from tests.support import database, database_catalog
+from shared.cli.schema_fingerprint import require_published
+from tests.support import database, database_catalog, landed_data, landed_migrations
+
+WHAT_TO_DO = """
+What has landed is never edited: restore it as it was, and write a new migration for what has to change
+(alembic/frozen/README.md)."""
+NEW_QUEUE_SCHEMA = """
+The installed procrastinate has another schema than the migrations make. Write a migration with the SQL of its release
+(procrastinate/sql/migrations), then run python -m tests.support.landed_migrations."""
+# Runs in a child process: live code that landed migrations import, replaced by what they must not execute.
+WITHOUT_LIVE_CODE = """
+import procrastinate.schema, shared.core.row_security
+shared.core.row_security.protect = procrastinate.schema.SchemaManager.get_schema = None
+from shared.cli import database
+database.prepare_database()
+assert shared.core.row_security.protect is None
+assert procrastinate.schema.SchemaManager.get_schema is None
+"""
 
 ROOT = Path(__file__).parents[1]
 LEFT = """
@@ -46,8 +66,13 @@ def name() -> Iterator[str]:
 
 
 def run(name: str, *command: str) -> None:
+    done = attempt(name, *command)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def attempt(name: str, *command: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: settings and engines of this one stay where they are."""
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
         env=os.environ | {"DATABASE_URL": database.admin_url(name)},
@@ -55,7 +80,6 @@ def run(name: str, *command: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def up(name: str) -> None:
@@ -74,6 +98,12 @@ def downgrade() -> None:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
     command.downgrade(config, "base")
+
+
+def execute(statement: LiteralString, *, name: str) -> None:
+    """As a superuser, in the database of that name."""
+    with psycopg.connect(database.admin_url(name)) as connection:
+        connection.execute(statement)
 
 
 def left(name: str) -> set[str]:
@@ -104,6 +134,50 @@ def test_down_and_up_with_the_demo_in_it(name: str) -> None:
     assert left(name) == set()
     up(name)
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
+
+
+def test_landed_migrations_are_what_they_were(name: str) -> None:
+    landed = landed_migrations.read_landed()["migrations"]
+    found = landed_migrations.describe_migrations(name)
+    assert landed.keys() >= {"0001", "0002", "0003"}
+    for revision, migration in landed.items():
+        changed = [part for part, value in asdict(found[revision]).items() if value != migration[part]]
+        assert not changed, f"migration {revision} has another {', '.join(changed)}.{WHAT_TO_DO}"
+
+
+def test_frozen_files_are_what_they_were() -> None:
+    frozen = landed_migrations.read_landed()["frozen"]
+    found = landed_migrations.digest_frozen_files()
+    changed = [file for file in frozen if found.get(file) != frozen[file]]
+    assert not changed, f"alembic/frozen: {', '.join(changed)} changed.{WHAT_TO_DO}"
+    assert found.keys() == frozen.keys(), "run python -m tests.support.landed_migrations"
+
+
+def test_migrations_make_the_queue_schema_of_the_installed_procrastinate() -> None:
+    recorded = landed_migrations.read_landed()["queue_schema"]
+    assert landed_migrations.digest_queue_schema() == recorded, NEW_QUEUE_SCHEMA
+
+
+def test_landed_migrations_execute_no_live_code(name: str) -> None:
+    run(name, "-c", WITHOUT_LIVE_CODE)
+    assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
+
+
+def test_migrate_refuses_data_of_an_unpublished_migration(name: str) -> None:
+    landed_data.restore(name)
+    execute("alter table mail_choice drop column changed_at", name=name)
+    done = attempt(name, "-m", "shared.cli", "migrate")
+    assert done.returncode == 2
+    assert "made by an unpublished version of migration 0003" in done.stderr
+    assert "differ from the published migration: table mail_choice." in done.stderr
+
+
+def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
+    landed_data.restore(name)
+    execute("create index of_an_administrator on membership (tenant_id, seen_at)", name=name)
+    execute("create table notes_of_an_administrator (note text)", name=name)
+    with landed_migrations.connect_as_owner(name) as connection:
+        require_published(connection, "0003")
 
 
 async def test_two_who_migrate_at_once_wait_for_each_other(name: str) -> None:

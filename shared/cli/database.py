@@ -11,9 +11,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from psycopg import sql
-from sqlalchemy import create_engine, pool
+from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.engine import make_url
 
+from shared.cli.schema_fingerprint import require_published
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.dev.postgres import EmbeddedPostgres
@@ -75,6 +76,7 @@ def prepare_database() -> str:
 
 
 def upgrade_schema(revision: str = "head") -> str:
+    """Returns the revision of the schema. Raises ConfigurationError for data of an unpublished migration."""
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic").replace("%", "%%"))
     url = make_url(db.login_url("owner")).set(drivername="postgresql+psycopg")
@@ -83,10 +85,16 @@ def upgrade_schema(revision: str = "head") -> str:
         # Two starters at once: the second waits, then finds nothing to do.
         connection.exec_driver_sql(f"select pg_advisory_lock({MIGRATION_LOCK})")
         connection.commit()
+        require_published(connection, _revision(connection))
+        connection.commit()  # or Alembic would run all migrations in this transaction
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         connection.commit()
-        return MigrationContext.configure(connection).get_current_revision() or "nothing"
+        return _revision(connection) or "nothing"
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _admin_url() -> str | None:
