@@ -41,6 +41,7 @@ from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 # 3.8 do not reach its scheduler under pytest 9.2.
 TOGETHER = {
     "tests/e2e/": "e2e",
+    "tests/test_landed_data.py": "landed data",
     "tests/test_isolation.py": "attack",
     "tests/web/test_two_processes.py": "two",
 }
