@@ -84,7 +84,7 @@ async def upgraded(schema: str) -> AsyncIterator[Upgraded]:
     os.environ["BULKHEAD_MASTER_KEYS"] = landed_data.MASTER_KEYS
     _work_in(name)
     try:
-        migrations.upgrade()
+        migrations.prepare()
         yield Upgraded(name=name, rows_before=rows_before, rows_after=landed_data.count_rows(name))
     finally:
         await db.dispose()

@@ -90,6 +90,9 @@ def connect_as_owner(name: str) -> Iterator[sa.Connection]:
     url = make_url(database.admin_url(name)).set(drivername="postgresql+psycopg")
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "grant create on schema public to bulkhead_owner"
+        )  # PostgreSQL 15 needs it
         connection.exec_driver_sql("set role bulkhead_owner")
         connection.commit()
         yield connection
