@@ -8,35 +8,36 @@ from typing import LiteralString
 import pytest
 from sqlmodel import select
 
-from shared.access import evidence
+from shared.access import decision_counts
 from shared.access.actions import ACTIONS
 from shared.access.permissions import Permission
-from shared.access.reasons import Reason
+from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, ROLES
-from shared.audit import trail
-from shared.audit.actions import AuditAction, OperatorAuditAction
-from shared.billing import adjustments
+from shared.audit import audit_log
+from shared.audit.event_types import AuditAction, OperatorAuditAction
+from shared.backoffice import adjustments, flag_admin
+from shared.backoffice import tasks as backoffice_tasks
 from shared.billing import tasks as billing_tasks
-from shared.billing.meters import METERS
+from shared.billing.pricing.meters import METERS
 from shared.cli import database as migrations
 from shared.core import db
 from shared.core.config import DEMO_PASSWORD
-from shared.entitlements import current, holdings, rollouts
+from shared.entitlements import assignments, rights_cache
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import FlagVersion
 from shared.identity import mfa, sign_in, users
 from shared.identity import tasks as identity_tasks
 from shared.identity.realms import USER
-from shared.tenancy import checklist, entry, history, mail_choices, provisioning
+from shared.tenancy import audit_reader, entry, mail_preferences, onboarding_checklist, provisioning
 from shared.tenancy import tasks as tenancy_tasks
-from tests import catalog, database
-from tests.support import landed_data
+from tests.support import database, database_catalog, landed_data
 
 TASK_NAMES = {
     *(*identity_tasks.TASKS, *identity_tasks.PLATFORM_TASKS),
     *(*tenancy_tasks.TASKS, *tenancy_tasks.PLATFORM_TASKS),
     *(*billing_tasks.TASKS, *billing_tasks.PLATFORM_TASKS),
+    *backoffice_tasks.TASKS,
 }
 # What is stored, where, and what the present code knows of its kind. A word that changes needs an alias.
 STORED_WORDS: dict[str, tuple[LiteralString, Collection[str]]] = {
@@ -54,15 +55,18 @@ STORED_WORDS: dict[str, tuple[LiteralString, Collection[str]]] = {
         set(FEATURES),
     ),
     "overridden limits": ("select name from {tenant_override} where target = 'limit'", set(LIMITS)),
-    "traits": ("select name from {tenant_trait}", set(holdings.TRAITS)),
+    "traits": ("select name from {tenant_trait}", set(assignments.TRAITS)),
     "actions in decision counts": ("select action from {decision_tally}", {*ACTIONS, ""}),
-    "reasons in decision counts": ("select reason from {decision_tally}", {*Reason, evidence.ERROR}),
+    "reasons in decision counts": (
+        "select reason from {decision_tally}",
+        {*Reason, decision_counts.ERROR_REASON},
+    ),
     "provisioning steps": ("select key from {provisioning_step}", {step.key for step in provisioning.STEPS}),
-    "checklist items": ("select key from {checklist_item}", set(checklist.ITEMS)),
-    "mail choices": ("select kind from {mail_choice}", set(mail_choices.KINDS)),
+    "checklist items": ("select key from {checklist_item}", set(onboarding_checklist.ITEM_KEYS)),
+    "mail choices": ("select kind from {mail_choice}", set(mail_preferences.KINDS)),
     "meters of prices": ("select meter from {price} where kind = 'metered'", set(METERS)),
     "recorded meters": ("select meter from {billing_usage}", set(METERS)),
-    "reasons of adjustments": ("select reason_code from {billing_adjustment}", set(adjustments.CODES)),
+    "reasons of adjustments": ("select reason_code from {billing_adjustment}", set(adjustments.REASON_CODES)),
 }
 
 
@@ -84,7 +88,7 @@ async def upgraded(schema: str) -> AsyncIterator[Upgraded]:
     os.environ["BULKHEAD_MASTER_KEYS"] = landed_data.MASTER_KEYS
     _work_in(name)
     try:
-        migrations.prepare()
+        migrations.prepare_database()
         yield Upgraded(name=name, rows_before=rows_before, rows_after=landed_data.count_rows(name))
     finally:
         await db.dispose()
@@ -97,8 +101,8 @@ async def upgraded(schema: str) -> AsyncIterator[Upgraded]:
 
 def _work_in(name: str) -> None:
     database.use(name)
-    current.forget()
-    current._catalogue = None  # its number may mean something else there
+    rights_cache.invalidate()
+    rights_cache._catalog = None  # its number may mean something else there
 
 
 async def _sign_in(email: str) -> str:
@@ -127,7 +131,7 @@ async def test_person_signs_in_and_finds_their_organisation(upgraded: Upgraded) 
 async def test_custom_role_gives_the_permissions_that_were_stored(upgraded: Upgraded) -> None:
     cookie = await _sign_in("max@acme.test")
     query = "select permissions from {role} where not builtin and deleted_at is null"
-    stored = catalog.ask(query.format_map(landed_data.PresentNames()), name=upgraded.name)
+    stored = database_catalog.run_query(query.format_map(landed_data.PresentNames()), name=upgraded.name)
     async with entry.enter_tenant(cookie, "acme") as ctx:
         assert ctx.permissions == set(stored[0][0])
         assert len(ctx.permissions) > 10
@@ -136,37 +140,37 @@ async def test_custom_role_gives_the_permissions_that_were_stored(upgraded: Upgr
 async def test_audit_chain_of_a_tenant_verifies(upgraded: Upgraded) -> None:
     cookie = await _sign_in("ann@acme.test")
     async with entry.enter_tenant(cookie, "acme") as ctx:
-        verification = await history.verify(ctx)
-    assert verification.whole
-    assert verification.checked > 30
+        verification = await audit_reader.verify_audit_log(ctx)
+    assert verification.is_intact
+    assert verification.checked_count > 30
 
 
 async def test_audit_chain_of_operators_verifies(upgraded: Upgraded) -> None:
     async with entry.enter_platform("tests") as octx:
-        verification = await trail.verify_operators(octx)
-    assert verification.whole
-    assert verification.checked > 5
+        verification = await audit_log.verify_operator_chain(octx)
+    assert verification.is_intact
+    assert verification.checked_count > 5
 
 
 async def test_sealed_second_factor_opens(upgraded: Upgraded) -> None:
     async with db.transaction() as session:
         adam = await users.get_by_email(session, "adam@acme.test")
         assert adam is not None
-        assert await mfa.seed_of(session, USER, adam.id) == "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+        assert await mfa.read_seed(session, USER, adam.id) == "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 async def test_rules_of_flags_are_valid_today(upgraded: Upgraded) -> None:
     async with entry.enter_platform("tests") as octx:
         versions = (await octx.session.exec(select(FlagVersion))).all()
         for version in versions:
-            assert await rollouts.read_rules(octx, version.rules) == version.rules
+            assert await flag_admin.parse_rules(octx, version.rules) == version.rules
     assert {rule["kind"] for version in versions for rule in version.rules} >= {"allowed", "plan", "industry"}
 
 
 @pytest.mark.parametrize("kind", STORED_WORDS)
 def test_stored_words_are_known(upgraded: Upgraded, kind: str) -> None:
     query, known_words = STORED_WORDS[kind]
-    rows = catalog.ask(query.format_map(landed_data.PresentNames()), name=upgraded.name)
+    rows = database_catalog.run_query(query.format_map(landed_data.PresentNames()), name=upgraded.name)
     assert rows, f"no {kind} are stored, so nothing was compared"
     unknown = {word for (word,) in rows} - set(known_words)
     assert not unknown, f"{kind} that are stored and that the code does not know: {sorted(unknown)}"
