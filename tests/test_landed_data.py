@@ -111,7 +111,7 @@ async def _sign_in(email: str) -> str:
     assert checked is not None
     async with db.transaction() as session:
         opened = await sign_in.open_session(session, USER, checked.subject_id, sign_in.Browser(), checked)
-    return f"{USER.cookie}={opened.token}"
+    return f"{USER.session_cookie}={opened.token}"
 
 
 def test_upgrade_keeps_every_row(upgraded: Upgraded) -> None:
