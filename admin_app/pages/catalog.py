@@ -384,7 +384,7 @@ def draft_button(item: Any) -> rx.Component:
     """Opens the draft there is, or a new one."""
     edit_button = button(
         "Edit draft",
-        on_click=CatalogState.edit_draft(item.draft),
+        on_click=CatalogState.edit_draft(item.draft_id),
         aria_label=f"Edit the draft of {item.name}",
     )
     new_button = button(

@@ -194,7 +194,7 @@ class Engines:
         self, people: Population, size: int, process: "subprocess.Popen[str]", errors: IO[bytes]
     ) -> None:
         self.people, self.size, self._process, self._errors = people, size, process, errors
-        columns = ("permission", "feature", "writes", "cleans_up")
+        columns = ("permission", "feature", "writes", "allowed_when_unpaid")
         tenants = list(people.askers.items())[:size]
         self._say(
             roles={role: sorted(held) for role, held in people.held.items()},

@@ -208,4 +208,4 @@ if __name__ == "__main__":
     parent_watch.end_with_parent(os.getppid())
     log.configure()
     app = all_sides() if side == "all" else app_of(side)
-    serving.run(nonce.answering(app), settings().tenant_url, port=int(port))
+    serving.run_server(nonce.answering(app), settings().tenant_url, port=int(port))

@@ -16,7 +16,7 @@ from tests.bench import nonce, sockets
 from tests.bench.people import PAGE
 
 serving: Any = importlib.import_module("shared.cli.serve")  # its package has a command of that name
-_list, _run = members.list_members, serving.run
+_list, _run = members.list_members, serving.run_server
 
 
 async def _fifty(ctx: Ctx, **how: Any) -> members.MemberPage:
@@ -31,5 +31,5 @@ if __name__ == "__main__":
     port, slug, most = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     parent_watch.end_with_parent(os.getppid())
     members.MAX_PAGE_SIZE, members.list_members = most, _fifty
-    serving.run = _answering
+    serving.run_server = _answering
     serving.serve("tenant", port=port)

@@ -167,8 +167,12 @@ def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same:
 
 
 def plain_action(action: Action) -> PlainDict:
-    names = ("name", "permission", "feature", "limit", "flag", "writes", "cleans_up", "unverified_ok")
-    return {name: getattr(action, name) for name in names}
+    names = ("name", "permission", "feature", "limit", "flag", "writes")
+    return {
+        **{name: getattr(action, name) for name in names},
+        "cleans_up": action.allowed_when_unpaid,
+        "unverified_ok": action.allowed_when_unverified,
+    }
 
 
 def plain_world(known: Catalog) -> PlainDict:

@@ -61,7 +61,7 @@ class Lines(persist.Adapter):
         self._lines = [f"g, {plan}, {feature}" for plan, has in house.plans.items() for feature in has]
         for role, name in house.granted():
             one = house.actions[name]
-            words = ("yes" if one["writes"] else "no", "yes" if one["cleans_up"] else "no")
+            words = ("yes" if one["writes"] else "no", "yes" if one["allowed_when_unpaid"] else "no")
             self._lines.append(f"p, {role}, {name}, {one['feature'] or 'none'}, {words[0]}, {words[1]}")
 
     def load_policy(self, model: Any) -> None:
@@ -100,7 +100,7 @@ def with_cedar(house: House) -> Ask:
         return ", ".join(f'Action::"{name}"' for name in names)
 
     names, actions = list(house.actions), house.actions
-    writing = [one for one in names if actions[one]["writes"] and not actions[one]["cleans_up"]]
+    writing = [one for one in names if actions[one]["writes"] and not actions[one]["allowed_when_unpaid"]]
     text = [
         f'permit (principal == Role::"{role}", action in [{listed([a for r, a in house.granted() if r == role])}], resource);'
         for role in house.roles
@@ -109,7 +109,7 @@ def with_cedar(house: House) -> Ask:
         f'forbid (principal, action in [{listed(writing)}], resource) when {{ resource.status == "read_only" }};'
     )
     for feature in sorted({one["feature"] for one in actions.values()} - {""}):
-        needing = [a for a in names if actions[a]["feature"] == feature and not actions[a]["cleans_up"]]
+        needing = [a for a in names if actions[a]["feature"] == feature and not actions[a]["allowed_when_unpaid"]]
         if needing:
             text.append(
                 f"forbid (principal, action in [{listed(needing)}], resource) unless"
@@ -149,7 +149,7 @@ def with_openfeature(house: House) -> Ask:
         def evaluate(flag: InMemoryFlag[bool], context: EvaluationContext) -> FlagResolutionDetails[bool]:
             told, feature = context.attributes, action["feature"]
             on = action["permission"] in roles[told["role"]]  # type: ignore[index]
-            if on and not action["cleans_up"]:
+            if on and not action["allowed_when_unpaid"]:
                 on = not (action["writes"] and told["status"] == "read_only") and (
                     not feature or feature in plans[told["plan"]]  # type: ignore[index]
                 )
