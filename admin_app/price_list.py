@@ -14,7 +14,7 @@ from shared.billing.pricing.meters import METERS
 from shared.billing.pricing.prices import PriceHistory, Tier, VersionPrices
 from shared.core import money
 from shared.core.errors import Invalid
-from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.ui.decision_trace import Change
 from shared.ui.forms import Form, parse_datetime, parse_whole_number
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from shared.audit.event_types import OperatorAuditAction
 from shared.backoffice.flag_admin import FlagSummary
+from shared.core.plurals import plural as plural
 from shared.entitlements.flag_evaluation import is_active
 from shared.tenancy.models import MembershipState, StepState, TenantState
 from shared.ui.tables import TONE_BY_LABEL
@@ -74,10 +75,6 @@ def flag_badge(flag: FlagSummary) -> tuple[str, str]:
 
 def tone_of(label: str) -> str:
     return TONE_BY_LABEL[label]
-
-
-def plural(count: int, singular: str, plural_form: str) -> str:
-    return f"1 {singular}" if count == 1 else f"{count:,} {plural_form}"
 
 
 OPERATOR_AUDIT_TEXTS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows

@@ -75,15 +75,29 @@ def test_every_handler_was_called(found: dict[str, Any]) -> None:
 
 
 def _handlers() -> Iterator[str]:
-    for path, tree in source.load_trees().items():
+    trees = source.load_trees()
+    mixins = {
+        node.name: node
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any(keyword.arg == "mixin" for keyword in node.keywords)
+    }
+    for path, tree in trees.items():
         app = path.partition("_app/")[0]
         for node in ast.walk(tree):
             if app in APPS and isinstance(node, ast.ClassDef) and node.name.endswith(("State", "Shell")):
                 state = re.sub(r"(?<!^)(?=[A-Z])", "_", node.name).lower()
-                methods = (
-                    one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
-                )
-                yield from (f"{app} {state}.{one.name}" for one in methods if not one.name.startswith("_"))
+                bases = [
+                    mixins[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in mixins
+                ]
+                methods = {name for definition in (node, *bases) for name in _public_methods(definition)}
+                yield from (f"{app} {state}.{name}" for name in methods)
+
+
+def _public_methods(definition: ast.ClassDef) -> Iterator[str]:
+    for node in definition.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name
 
 
 def test_every_route_and_page_was_asked(found: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from shared.audit.models import OperatorEvent
 from shared.backoffice import tenant_directory
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.tenancy.entry import MAX_REASON_LENGTH, VISIT_DURATION
+from shared.core.stated_reason import MAX_REASON_LENGTH
+from shared.tenancy.entry import VISIT_DURATION
 from shared.ui.audit_list import AUDIT_TEXTS, EventRow, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows

@@ -19,10 +19,10 @@ from shared.backoffice.catalog_drafts import CatalogItem, OperatorCatalog
 from shared.backoffice.impact import DraftImpact, VersionUsage
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, NotFound
+from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.entitlements import plan_content
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.plan_content import PlanContent
-from shared.tenancy.entry import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
 from shared.ui.controls import button, dialog, form_field, radio_cards, text_input

@@ -7,7 +7,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses, billing_words, words
-from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
@@ -20,6 +19,7 @@ from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, dialog
 from shared.ui.decision_trace import Change, change_list
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small, strong, text_with_note
 from shared.ui.shell import link, page_header

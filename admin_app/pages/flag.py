@@ -33,10 +33,10 @@ from shared.access import actions
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.entitlements import flag_rules
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS
-from shared.tenancy.entry import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, dialog, form_field, icon, icon_button, menu, text_input

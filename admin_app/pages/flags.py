@@ -14,8 +14,8 @@ from admin_app.shell import PageState, guard_control
 from shared.access import actions
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.errors import Invalid
+from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.entitlements.features import FEATURES
-from shared.tenancy.entry import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
 from shared.ui.controls import button, dialog, form_field, text_input

@@ -7,8 +7,7 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app import addresses, billing_words, confirming, words
-from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText
+from admin_app import addresses, billing_words, words
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
@@ -16,9 +15,11 @@ from shared.backoffice import tenant_billing
 from shared.backoffice.tenant_billing import TenantInvoice
 from shared.core.context import OperatorCtx
 from shared.tenancy.entry import VISIT_DURATION
+from shared.ui import dialogs
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import search_input, select
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText
 from shared.ui.forms import Form, parse_choice, parse_line
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
@@ -218,7 +219,7 @@ def invoices_panel() -> rx.Component:
         "Invoices", COLUMNS, rx.foreach(state.rows, invoice_line), footer=foot, test_id="invoices"
     )
     return rx.el.div(
-        confirming.access_banner("Reading across tenants: ", state.reason, state.end_visit),
+        dialogs.access_banner("Reading across tenants: ", state.reason, state.end_visit),
         rx.el.div(search_field, status_select, class_name="row wrap"),
         panel(rx.cond(has_items(state.rows), table, no_invoices), name="Invoices"),
         class_name="section",
@@ -227,7 +228,7 @@ def invoices_panel() -> rx.Component:
 
 @rx.page(route="/invoices", title="Invoices · Operator", on_load=InvoicesState.load)
 def invoices_page() -> rx.Component:
-    reason_form = confirming.access_form(
+    reason_form = dialogs.access_form(
         "Why do you read everybody's invoices?",
         InvoicesState.start_visit,
         hint=f"{OPERATOR_AUDIT_HINT} It counts for 30 minutes.",

@@ -12,9 +12,9 @@ from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.roles import OPERATOR_ROLES
 from shared.core.context import OperatorCtx
+from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.identity import operators
 from shared.identity.models import Operator
-from shared.tenancy.entry import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows
 from shared.ui.controls import dialog, form_field, icon, icon_button, menu, radio_cards, text_input

@@ -7,7 +7,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import price_list, words
-from admin_app.confirming import reason_field
 from admin_app.frame import page
 from admin_app.price_list import (
     ADDON_PART_LABELS,
@@ -28,6 +27,7 @@ from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, datetime_input, dialog, form_field, text_input
 from shared.ui.decision_trace import change_list
+from shared.ui.dialogs import reason_field
 from shared.ui.forms import parse_id
 from shared.ui.panels import panel, small, stat, stat_grid
 from shared.ui.shell import link, page_header

@@ -8,7 +8,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import words
-from admin_app.confirming import ConfirmText, ReasonText, check_confirmation, confirm_field, reason_field
 from admin_app.frame import page
 from admin_app.pages.tenant_billing import TenantBillingState, billing_panel
 from admin_app.pages.tenant_rights import TenantRightsState, rights_panel, tenant_id_from_path
@@ -19,13 +18,15 @@ from shared.backoffice import tenant_directory
 from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary
 from shared.core.context import OperatorCtx
 from shared.core.ids import is_id
-from shared.tenancy.entry import MAX_REASON_LENGTH, VISIT_DURATION
+from shared.core.stated_reason import MAX_REASON_LENGTH
+from shared.tenancy.entry import VISIT_DURATION
 from shared.tenancy.models import MembershipState, TenantState
 from shared.tenancy.provisioning import StepView
 from shared.ui.audit_list import EventRow, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, dialog, form_field, icon_button, text_input
+from shared.ui.dialogs import ConfirmText, ReasonText, check_confirmation, confirm_field, reason_field
 from shared.ui.forms import Form, parse_choice
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from shared.ui.shell import link, page_header

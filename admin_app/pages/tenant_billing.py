@@ -10,7 +10,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses, billing_words
-from admin_app.confirming import ConfirmText, ReasonText, check_confirmation, confirm_field, reason_field
 from admin_app.pages.tenant_rights import select_field, tenant_id_from_path
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
@@ -26,12 +25,13 @@ from shared.core import money
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
-from shared.tenancy.entry import MAX_REASON_LENGTH
+from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, dialog, icon_button, radio_cards, text_input
 from shared.ui.controls import form_field as labelled
 from shared.ui.decision_trace import Change, change_list
+from shared.ui.dialogs import ConfirmText, ReasonText, check_confirmation, confirm_field, reason_field
 from shared.ui.forms import Form, parse_choice, parse_line
 from shared.ui.panels import panel, small, stat, stat_grid, strong, text_with_note
 from shared.ui.shell import link

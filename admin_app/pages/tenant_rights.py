@@ -11,7 +11,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses
-from admin_app.confirming import ConfirmText, ReasonText, check_confirmation, confirm_field, reason_field
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
 from shared.access.actions import ACTIONS
@@ -27,6 +26,7 @@ from shared.entitlements.models import SUBSCRIPTION_SOURCE, TenantOverride
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, datetime_input, dialog, form_field, radio_cards, text_input
+from shared.ui.dialogs import ConfirmText, ReasonText, check_confirmation, confirm_field, reason_field
 from shared.ui.forms import Form, parse_choice, parse_datetime, parse_id, parse_whole_number
 from shared.ui.panels import panel, small, stat, stat_grid, strong, text_with_note
 from shared.ui.shell import link

@@ -7,8 +7,7 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app import addresses, billing_words, confirming
-from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText, reason_field
+from admin_app import addresses, billing_words
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
@@ -18,10 +17,12 @@ from shared.billing.models import BillingEvent
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.tenancy.entry import VISIT_DURATION
+from shared.ui import dialogs
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, dialog, icon_button
 from shared.ui.decision_trace import Change, change_list
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small, stat, stat_grid, strong
 from shared.ui.shell import link, page_header
@@ -287,7 +288,7 @@ def contents_panel() -> rx.Component:
         state.payload, class_name="payload", tab_index=0, aria_label="Payload", data_testid="payload"
     )
     return rx.el.div(
-        confirming.access_banner("Looking inside: ", state.reason, state.end_visit),
+        dialogs.access_banner("Looking inside: ", state.reason, state.end_visit),
         panel(rx.cond(has_items(state.effects), event_items, no_events), title="What it changed"),
         panel(payload_box, title="What it carried", aside=copy),
         class_name="section",
@@ -326,7 +327,7 @@ def webhook_header() -> rx.Component:
 
 @rx.page(route="/webhooks/[seller]/[received]", title="Webhook · Operator", on_load=WebhookState.load)
 def webhook_page() -> rx.Component:
-    reason_form = confirming.access_form(
+    reason_form = dialogs.access_form(
         "Why do you look at what it carried?",
         WebhookState.start_visit,
         hint="The customer reads it in their audit trail, with your name. It counts for 30 minutes.",

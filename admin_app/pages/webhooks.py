@@ -11,7 +11,6 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from admin_app import addresses, billing_words, words
-from admin_app.confirming import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
@@ -23,6 +22,7 @@ from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.charts import meter
 from shared.ui.controls import button, dialog, form_field, select, text_input
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from shared.ui.forms import Form, parse_choice
 from shared.ui.panels import panel, small, stat_grid, strong, text_with_note
 from shared.ui.shell import link, page_header

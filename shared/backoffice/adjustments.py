@@ -19,6 +19,7 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import is_id, new_id
+from shared.core.stated_reason import clean_reason
 from shared.jobs import queue
 from shared.tenancy import entry, tenants
 
@@ -79,7 +80,7 @@ async def request_adjustment(
             amount=amount,
             currency=currency,
             reason_code=code,
-            reason=" ".join(reason.split()),
+            reason=clean_reason(reason),
             invoice_id=invoice_id,
             by_id=octx.actor.id,
             by_name=octx.actor.name,
@@ -138,12 +139,7 @@ def _check_request(kind: str, amount: int, currency: str, code: str, reason: str
         raise Invalid("This is no amount that can be meant.", "Check it.", fields={"amount": "Out of range"})
     if code not in REASON_CODES:
         raise Invalid("An adjustment needs a code for its reason.", "Choose one.", fields={"code": "Unknown"})
-    if not reason.strip():
-        raise Invalid(
-            "An adjustment needs a reason.",
-            "Say why in one sentence; the customer may read it.",
-            fields={"reason": "Missing"},
-        )
+    clean_reason(reason)
     return money.require_currency(currency).digits
 
 

@@ -18,6 +18,7 @@ from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import clean_reason
 from shared.entitlements import plan_content
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY
 from shared.entitlements.models import FlagRow, Plan, PlanVersion
@@ -25,7 +26,7 @@ from shared.entitlements.plan_content import PlanContent
 
 KIND_TITLES = {"plan": "plan", "addon": "add-on"}
 KEY_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH, MAX_REASON_LENGTH = 60, 200, 300
+MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH = 60, 200
 ALL_TENANTS = "*"  # operators watch all tenants
 DRAFT_REASON = "Work on the catalogue"  # of what nobody outside notices before it is published
 
@@ -161,7 +162,7 @@ async def discard_draft(octx: OperatorCtx, version_id: str, revision: int) -> No
 async def retire_plan(octx: OperatorCtx, plan_id: str, reason: str) -> None:
     """No longer offered; whoever has it keeps it. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason = _clean_reason(reason)
+    reason = clean_reason(reason)
     await repository.lock_epoch(octx.session)
     plan = await _lock_plan(octx, plan_id)
     if plan.key == FALLBACK_PLAN_KEY and plan.for_tenant is None:
@@ -199,7 +200,7 @@ async def publish(
     Conflict where something relevant has changed since somebody looked.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason, effective_at = _clean_reason(reason), require_future_date(effective_at)
+    reason, effective_at = clean_reason(reason), require_future_date(effective_at)
     epoch = await lock_catalog(octx)
     draft, plan = await _lock_draft(octx, version_id)
     _require_revision(draft, revision)
@@ -311,17 +312,6 @@ def _require_revision(draft: PlanVersion, revision: int) -> None:
             f" {draft.changed_at:%-d %B}, after you opened it.",
             "Look at what they changed. Nothing of yours is lost.",
         )
-
-
-def _clean_reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 1 <= len(reason) <= MAX_REASON_LENGTH:
-        raise Invalid(
-            "This needs a reason." if not reason else f"A reason has at most {MAX_REASON_LENGTH} characters.",
-            "Say why in a sentence.",
-            fields={"reason": "Missing or too long"},
-        )
-    return reason
 
 
 def _record_draft_event(

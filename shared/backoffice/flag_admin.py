@@ -17,6 +17,7 @@ from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import clean_reason
 from shared.entitlements import flag_rules
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flags import FLAGS
@@ -225,7 +226,7 @@ async def _add_version(
         rules=checked_rules,
         killed=killed,
         created_by=octx.actor.name,
-        reason=_clean_reason(reason),
+        reason=clean_reason(reason),
     )
     octx.session.add(new_version)
     await octx.session.flush()
@@ -265,13 +266,6 @@ def _require_future_date(cleanup_by: date | None) -> date:
             fields={"cleanup_by": "Must lie ahead"},
         )
     return cleanup_by
-
-
-def _clean_reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not reason:
-        raise Invalid("This needs a reason.", "Say why in a sentence.", fields={"reason": "Missing"})
-    return reason
 
 
 def _unknown_flag() -> NotFound:

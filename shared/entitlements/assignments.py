@@ -12,6 +12,7 @@ from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import clean_reason
 from shared.entitlements import repository, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.features import FEATURES
@@ -111,7 +112,7 @@ async def assign_plan(ctx: Ctx, offer: PlanOffer, reason: str, *, trial_days: in
         trial_ends_at=since + timedelta(days=trial_days) if trial_days else None,
         starts_at=since,
         by_name=ctx.actor.name,
-        reason=_clean_reason(reason),
+        reason=clean_reason(reason),
     )
     ctx.session.add(row)
     trial = {"trial_days": trial_days} if trial_days else {}
@@ -150,7 +151,7 @@ async def add_addon(
         quantity=quantity,
         ends_at=_require_future_end(ends_at),
         by_name=ctx.actor.name,
-        reason=_clean_reason(reason),
+        reason=clean_reason(reason),
     )
     ctx.session.add(row)
     audit_log.record(
@@ -200,7 +201,7 @@ async def set_billing_status(
         status=status,
         starts_at=since,
         by_name=ctx.actor.name,
-        reason=_clean_reason(reason),
+        reason=clean_reason(reason),
     )
     ctx.session.add(row)
     audit_log.record(
@@ -244,12 +245,12 @@ async def set_flag_override(ctx: Ctx, flag: str, enabled: bool | None, reason: s
                 flag=flag,
                 enabled=enabled,
                 by_name=ctx.actor.name,
-                reason=_clean_reason(reason),
+                reason=clean_reason(reason),
             )
         )
     after = {} if enabled is None else {"enabled": enabled}
     audit_log.record(
-        ctx, "flag.set", flag, before=before, after=after, reason=_clean_reason(reason), flag=flag
+        ctx, "flag.set", flag, before=before, after=after, reason=clean_reason(reason), flag=flag
     )
     await _publish_change(ctx)
 
@@ -272,7 +273,7 @@ async def set_trait(ctx: Ctx, name: str, value: str, reason: str) -> None:
                 name=name,
                 value=value,
                 by_name=ctx.actor.name,
-                reason=_clean_reason(reason),
+                reason=clean_reason(reason),
             )
         )
     audit_log.record(
@@ -281,7 +282,7 @@ async def set_trait(ctx: Ctx, name: str, value: str, reason: str) -> None:
         name,
         before=before,
         after={name: value} if value else {},
-        reason=_clean_reason(reason),
+        reason=clean_reason(reason),
     )
     await _publish_change(ctx)
 
@@ -298,10 +299,10 @@ async def end_assignment(ctx: Ctx, row_id: str, reason: str) -> None:
         raise Conflict("This add-on is paid for by subscription.", "End it there, and it ends here.")
     close_row(row, ctx.actor.name)
     if isinstance(row, TenantAddon):
-        audit_log.record(ctx, "addon.ended", row.id, before=_audit_fields(row), reason=_clean_reason(reason))
+        audit_log.record(ctx, "addon.ended", row.id, before=_audit_fields(row), reason=clean_reason(reason))
     else:
         audit_log.record(
-            ctx, "override.ended", row.id, before=_audit_fields(row), reason=_clean_reason(reason)
+            ctx, "override.ended", row.id, before=_audit_fields(row), reason=clean_reason(reason)
         )
     await _publish_change(ctx)
 
@@ -316,7 +317,7 @@ async def _add_override(
         value=value,
         ends_at=_require_future_end(ends_at),
         by_name=ctx.actor.name,
-        reason=_clean_reason(reason),
+        reason=clean_reason(reason),
     )
     ctx.session.add(row)
     audit_log.record(ctx, "override.set", row.id, after=_audit_fields(row), reason=row.reason)
@@ -353,13 +354,6 @@ def _require_future_end(ends_at: datetime | None) -> datetime | None:
             "This would end before it begins.", "Choose a later day.", fields={"ends_at": "Must lie ahead"}
         )
     return ends_at
-
-
-def _clean_reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not reason:
-        raise Invalid("This needs a reason.", "Say why in a sentence.", fields={"reason": "Missing"})
-    return reason
 
 
 async def _publish_change(ctx: Ctx) -> None:

@@ -18,7 +18,8 @@ from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import db, log
 from shared.core.context import Actor, Ctx, OperatorCtx, Rights
-from shared.core.errors import Invalid, NotFound, NotSignedIn, Refused
+from shared.core.errors import NotFound, NotSignedIn, Refused
+from shared.core.stated_reason import clean_reason
 from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
@@ -30,7 +31,6 @@ NOT_FOUND_MESSAGE = "There is nothing at this address."
 NOT_FOUND_STEP = "Check the address, or choose one of your organisations."
 SEEN_UPDATE_INTERVAL = timedelta(minutes=5)
 VISIT_DURATION = timedelta(minutes=30)  # looking again for the same reason is the same look
-MAX_REASON_LENGTH = 300
 # What an operator may do inside a tenant: look. Changing something is an operator action of its own.
 VISITOR_PERMISSIONS = {
     OperatorPermission.TENANT_READ: frozenset(
@@ -208,7 +208,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
 
     Raises Invalid without a reason, NotFound. What is added inside belongs to the tenant.
     """
-    reason = _clean_reason(reason)
+    reason = clean_reason(reason)
     await db.set_tenant(octx.session, tenant_id)
     try:
         tenant = await repository.get_tenant(octx.session, tenant_id)
@@ -246,7 +246,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
 @asynccontextmanager
 async def read_across_tenants(octx: OperatorCtx, reason: str) -> AsyncIterator[AsyncSession]:
     """Reading across tenants, for a stated reason, which goes into the operators' trail. Raises Invalid without."""
-    reason = _clean_reason(reason)
+    reason = clean_reason(reason)
     await record_cross_tenant_read(octx, reason)
     await db.clear_scope(octx.session, reason=reason)
     yield octx.session
@@ -398,17 +398,6 @@ def _build_ended_refusal(membership: Membership, tenant: Tenant) -> Refused | No
         f"Ask an owner of {tenant.name} to let you in again.",
         reason="membership_ended",
     )
-
-
-def _clean_reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not reason or len(reason) > MAX_REASON_LENGTH:
-        raise Invalid(
-            "This needs a reason." if not reason else f"A reason has at most {MAX_REASON_LENGTH} characters.",
-            "Say why in one sentence; it is recorded.",
-            fields={"reason": "Missing or too long"},
-        )
-    return reason
 
 
 async def _record_cross_tenant_attempt(user_id: str, slug: str) -> None:

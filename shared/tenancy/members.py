@@ -4,7 +4,6 @@ Nobody touches a person who may do more than they may, and the last active owner
 too, with when and by whom.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,12 +14,11 @@ from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.paging import Page, build_page, clamp_limit, clean_search_text, map_page
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.tenancy import member_repository, roles, seats
 from shared.tenancy.models import Membership, MembershipState
-
-MAX_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +33,6 @@ class Member:
     seen_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class MemberPage:
-    """`after` is the cursor of the next page, "" on the last one."""
-
-    rows: Sequence[Member]
-    after: str = ""
-
-
 async def list_members(
     ctx: Ctx,
     *,
@@ -52,19 +42,25 @@ async def list_members(
     descending: bool = False,
     after: str = "",
     limit: int = 50,
-) -> MemberPage:
+) -> Page[Member]:
     """`sort`: name, role, seen_at or created_at. People who were removed are not among them.
 
     Raises Invalid for another column, and for a page that does not exist.
     """
     policy.require(ctx, actions.MEMBER_READ)
     require_sort_column(sort)
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     records = await member_repository.list_members(
-        ctx, query=query.strip(), role=role, sort=sort, descending=descending, after=after, limit=limit + 1
+        ctx,
+        query=clean_search_text(query),
+        role=role,
+        sort=sort,
+        descending=descending,
+        after=after,
+        limit=limit + 1,
     )
-    rows = [build_member(membership, user) for membership, user in records[:limit]]
-    return MemberPage(rows, rows[-1].id if len(records) > limit else "")
+    page = build_page(records, limit=limit, cursor_of=lambda record: record[0].id)
+    return map_page(page, lambda record: build_member(*record))
 
 
 def require_sort_column(sort: str) -> None:

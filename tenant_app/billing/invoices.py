@@ -4,8 +4,9 @@ import reflex as rx
 
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import icon
+from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, section, small, text_with_note
-from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 from tenant_app.billing.rows import InvoiceRow
 from tenant_app.billing.state import BillingState
 
@@ -81,13 +82,7 @@ def invoices_section() -> rx.Component:
         "Invoices",
         COLUMNS,
         rx.foreach(BillingState.invoice_rows, invoice_line),
-        footer=pager(
-            BillingState.count_text,
-            on_next=BillingState.next_page,
-            on_previous=BillingState.previous_page,
-            has_next=BillingState.has_next,
-            has_previous=BillingState.has_previous,
-        ),
+        footer=list_pager(BillingState),
         test_id="invoices",
     )
     content = rx.cond(has_items(BillingState.invoice_rows), table, no_invoices)

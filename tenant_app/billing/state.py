@@ -1,13 +1,15 @@
 """What the billing page shows and does. Each act is prepared in a transaction and asked of the provider outside of it."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
+from shared.access.actions import Action
+from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import (
     cancellation,
@@ -23,9 +25,11 @@ from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid
+from shared.core.paging import Page
 from shared.ui import charts
 from shared.ui.authorize import needs
 from shared.ui.forms import Form, parse_choice, parse_whole_number
+from shared.ui.list_state import ListState
 from tenant_app.billing import rows
 from tenant_app.billing.rows import AddonRow, InvoiceLineRow, InvoiceRow, PlanRow
 from tenant_app.shell import PageState
@@ -52,7 +56,8 @@ def redirect_to(address: str) -> EventSpec:
     return rx.call_script(f"window.location.assign({json.dumps(address)})")
 
 
-class BillingState(PageState):
+class BillingState(ListState, PageState):
+    reads: ClassVar[Action] = actions.BILLING_READ
     loaded: bool = False
     period: str = "month"
     saving: str = ""  # what a year costs less
@@ -87,9 +92,6 @@ class BillingState(PageState):
     addons: list[AddonRow] = []
     # Invoices.
     invoice_rows: list[InvoiceRow] = []
-    count_text: str = ""
-    has_next: bool = False
-    has_previous: bool = False
     # Dialogs.
     dialog: str = ""
     chosen_plan: PlanRow = PlanRow()
@@ -109,8 +111,6 @@ class BillingState(PageState):
     _checked_return: str = ""  # the return that was followed by a look
     _change_request: ChangeRequest = ChangeRequest()
     _quote: changes.Quote | None = None
-    _next_cursor: str = ""
-    _cursors: list[str] = []
 
     @rx.event
     @needs(actions.BILLING_READ, page=True)
@@ -121,11 +121,10 @@ class BillingState(PageState):
         return self._check_return()
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
-        after = self._cursors[-1] if self._cursors else ""
         return (
             ctx,
             await overview.get_overview(ctx),
-            await invoices.list_invoices(ctx, after=after, limit=PAGE_SIZE),
+            await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE),
         )
 
     async def _reload(self) -> None:
@@ -160,7 +159,7 @@ class BillingState(PageState):
 
     # ── shown ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _show(self, ctx: Ctx, billing: BillingOverview, invoice_page: invoices.InvoicePage) -> None:
+    def _show(self, ctx: Ctx, billing: BillingOverview, invoice_page: Page[BillingInvoice]) -> None:
         subscription = billing.subscription
         if subscription is not None and not self._is_period_chosen:
             self.period = subscription.period
@@ -176,13 +175,7 @@ class BillingState(PageState):
         self.addons = rows.addon_rows(billing, self.period)
         self.saving = rows.describe_saving(billing)
         self.invoice_rows = [rows.invoice_row(invoice) for invoice in invoice_page.rows]
-        self._next_cursor, self.has_next, self.has_previous = (
-            invoice_page.older,
-            bool(invoice_page.older),
-            bool(self._cursors),
-        )
-        count = len(self.invoice_rows)
-        self.count_text = "1 invoice" if count == 1 else f"{count} invoices"
+        self._show_page(invoice_page, "invoice")
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         self.loaded = True
@@ -228,19 +221,6 @@ class BillingState(PageState):
     @needs(actions.BILLING_READ)
     async def choose_period(self, period: str) -> None:
         self.period, self._is_period_chosen = parse_choice(period, PERIODS), True
-        await self._reload()
-
-    @rx.event
-    @needs(actions.BILLING_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            self._cursors = [*self._cursors, self._next_cursor]
-            await self._reload()
-
-    @rx.event
-    @needs(actions.BILLING_READ)
-    async def previous_page(self) -> None:
-        self._cursors = self._cursors[:-1]
         await self._reload()
 
     @rx.event

@@ -1,29 +1,33 @@
 """/t/[tenant]/audit: who did what, when, and what it was before."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
+from shared.access.actions import Action
 from shared.audit import filters
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_log import AuditEventPage, AuditFilter
 from shared.core.context import Ctx
+from shared.core.paging import Page
 from shared.tenancy import audit_reader
 from shared.ui.audit_list import AUDIT_TEXTS, EventRow, chain_status, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows
 from shared.ui.controls import button, form_field, text_input
 from shared.ui.forms import Form
+from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
-from shared.ui.tables import has_items, pager
+from shared.ui.tables import has_items
 from tenant_app.exports import export_button
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
 ShortText = Annotated[str, StringConstraints(max_length=120)]
+PAGE_SIZE = 50
 DayText = Annotated[str, StringConstraints(max_length=10)]
 TOPICS = (
     "members",
@@ -57,77 +61,52 @@ class AuditFilterForm(Form):
         return filters.parse_filter(self.model_dump())
 
 
-class AuditState(PageState):
+class AuditState(ListState, PageState):
+    reads: ClassVar[Action] = actions.AUDIT_READ
     loaded: bool = False
     rows: list[EventRow] = []
-    has_next: bool = False
-    has_previous: bool = False
     filtered: bool = False
     filter_values: dict[str, str] = {}  # the filter as it was typed, for the export
-    count_text: str = ""
     verification_text: str = ""
     is_intact: bool = True
     _filter: AuditFilter = AuditFilter()
-    _cursors: list[str] = []  # of the pages after the newest; the last is this page's own
-    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.AUDIT_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(AuditState.load, *TOPICS) as ctx:
-            events_page = await self._read(ctx, self._filter, self._cursors)
-        self._show(events_page)
+            events = await self._read(ctx)
+        self._show(events)
 
-    async def _read(self, ctx: Ctx, event_filter: AuditFilter, cursors: list[str]) -> Any:
-        return await audit_reader.list_events(
-            ctx, event_filter, after=cursors[-1] if cursors else "", limit=50
-        )
+    async def _read(self, ctx: Ctx) -> AuditEventPage:
+        return await audit_reader.list_events(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
 
-    def _show(self, events_page: Any) -> None:
-        self.rows = event_rows(events_page.events)
-        self._next_cursor, self.has_next, self.has_previous = (
-            events_page.next_cursor,
-            bool(events_page.next_cursor),
-            bool(self._cursors),
-        )
-        count = len(self.rows)
-        self.count_text = "1 event" if count == 1 else f"{count} events"
+    def _show(self, events: AuditEventPage) -> None:
+        self.rows = event_rows(events.events)
+        self._show_page(Page(rows=self.rows, next_cursor=events.next_cursor), "event")
         self.filtered = self._filter != AuditFilter()
         self.loaded = True
 
-    async def _reload(
-        self, event_filter: AuditFilter, cursors: list[str], filter_values: dict[str, str] | None = None
-    ) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as ctx:
-            events_page = await self._read(ctx, event_filter, cursors)
-        self._filter, self._cursors = event_filter, cursors
-        if filter_values is not None:
-            self.filter_values = filter_values
-        self._show(events_page)
+            events = await self._read(ctx)
+        self._show(events)
+
+    async def _apply_filter(self, event_filter: AuditFilter, filter_values: dict[str, str]) -> None:
+        self._filter, self.filter_values = event_filter, filter_values
+        await self._go_to([])
 
     @rx.event
     @needs(actions.AUDIT_READ)
     async def apply_filter(self, payload: dict[str, Any]) -> None:
         form = AuditFilterForm.read(payload)
-        await self._reload(
-            form.to_filter(), [], {name: value for name, value in form.model_dump().items() if value}
-        )
+        filter_values = {name: value for name, value in form.model_dump().items() if value}
+        await self._apply_filter(form.to_filter(), filter_values)
 
     @rx.event
     @needs(actions.AUDIT_READ)
     async def clear_filter(self) -> None:
-        await self._reload(AuditFilter(), [], {})
-
-    @rx.event
-    @needs(actions.AUDIT_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            await self._reload(self._filter, [*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.AUDIT_READ)
-    async def previous_page(self) -> None:
-        await self._reload(self._filter, self._cursors[:-1])
+        await self._apply_filter(AuditFilter(), {})
 
     @rx.event
     @needs(actions.AUDIT_READ)
@@ -185,14 +164,7 @@ def events_panel() -> rx.Component:
             glyph="scroll-text",
         ),
     )
-    foot = pager(
-        AuditState.count_text,
-        on_next=AuditState.next_page,
-        on_previous=AuditState.previous_page,
-        has_next=AuditState.has_next,
-        has_previous=AuditState.has_previous,
-    )
-    event_table = rx.el.div(event_list(AuditState.rows), foot, class_name="hull-foot")
+    event_table = rx.el.div(event_list(AuditState.rows), list_pager(AuditState), class_name="hull-foot")
     content = rx.cond(has_items(AuditState.rows), event_table, panel(no_events, name="Events"))
     return rx.cond(AuditState.loaded, content, panel(skeleton_rows(6), name="Events"))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
 from pydantic import StringConstraints
@@ -14,6 +14,7 @@ from shared.access.decision import has_permission
 from shared.access.roles import OWNER, can_grant
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
+from shared.core.paging import Page
 from shared.tenancy import invitations, members, roles
 from shared.ui import charts
 from shared.ui.authorize import needs
@@ -33,6 +34,7 @@ from shared.ui.controls import (
     text_input,
 )
 from shared.ui.forms import Form, parse_choice, parse_id, parse_line
+from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, section, small, text_with_note
 from shared.ui.shell import link, page_header
 from shared.ui.tables import (
@@ -42,7 +44,6 @@ from shared.ui.tables import (
     data_table,
     has_items,
     initials_of,
-    pager,
     person_cell,
     table_row,
 )
@@ -161,7 +162,8 @@ def invitation_row(roles_by_key: RolesByKey, invitation: Any) -> InvitationRow:
     )
 
 
-class MembersState(PageState):
+class MembersState(ListState, PageState):
+    reads: ClassVar[Action] = actions.MEMBER_READ
     loaded: bool = False
     rows: list[MemberRow] = []
     pending: list[InvitationRow] = []
@@ -169,9 +171,6 @@ class MembersState(PageState):
     role: str = ""
     sorted_by: str = "name"
     descending: bool = False
-    has_next: bool = False
-    has_previous: bool = False
-    count_text: str = ""
     seats: str = ""
     seats_used: int = 0
     seats_limit: int = 0
@@ -182,8 +181,6 @@ class MembersState(PageState):
     invite_obstacle: str = ""  # why nobody can be invited now, when no seat is left
     dialog: str = ""
     subject: MemberRow = MemberRow()
-    _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.MEMBER_READ, page=True)
@@ -205,15 +202,14 @@ class MembersState(PageState):
             await members.count_seats(ctx),
         )
 
-    async def _list_members(self, ctx: Ctx) -> members.MemberPage:
-        after = self._cursors[-1] if self._cursors else ""
+    async def _list_members(self, ctx: Ctx) -> Page[members.Member]:
         return await members.list_members(
             ctx,
             query=self.query,
             role=self.role,
             sort=self.sorted_by,
             descending=self.descending,
-            after=after,
+            after=self._cursor(),
             limit=PAGE_SIZE,
         )
 
@@ -235,15 +231,9 @@ class MembersState(PageState):
         ]
         self.loaded = True
 
-    def _show_list(self, ctx: Ctx, roles_by_key: RolesByKey, members_list: members.MemberPage) -> None:
+    def _show_list(self, ctx: Ctx, roles_by_key: RolesByKey, members_list: Page[members.Member]) -> None:
         self.rows = [member_row(ctx, roles_by_key, member) for member in members_list.rows]
-        self._next_cursor, self.has_next, self.has_previous = (
-            members_list.after,
-            bool(members_list.after),
-            bool(self._cursors),
-        )
-        count = len(self.rows)
-        self.count_text = "1 person" if count == 1 else f"{count} people"
+        self._show_page(members_list, "person", "people")
 
     async def _reload(self) -> None:
         """The list in another view. Seats and invitations stay: a change of theirs loads the page anyway."""
@@ -269,19 +259,6 @@ class MembersState(PageState):
     async def sort_by(self, column: str) -> None:
         self.descending = parse_choice(column, SORTS) == self.sorted_by and not self.descending
         self.sorted_by, self._cursors = column, []
-        await self._reload()
-
-    @rx.event
-    @needs(actions.MEMBER_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            self._cursors = [*self._cursors, self._next_cursor]
-            await self._reload()
-
-    @rx.event
-    @needs(actions.MEMBER_READ)
-    async def previous_page(self) -> None:
-        self._cursors = self._cursors[:-1]
         await self._reload()
 
     @rx.event
@@ -615,14 +592,7 @@ def members_panel() -> rx.Component:
         "Members",
         COLUMNS,
         rx.foreach(MembersState.rows, member_line),
-        footer=pager(
-            MembersState.count_text,
-            on_next=MembersState.next_page,
-            on_previous=MembersState.previous_page,
-            has_next=MembersState.has_next,
-            has_previous=MembersState.has_previous,
-            labels=("Previous", "Next"),
-        ),
+        footer=list_pager(MembersState, ("Previous", "Next")),
         test_id="members",
         sorted_by=MembersState.sorted_by,
         descending=MembersState.descending,

@@ -257,7 +257,7 @@ async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvid
     await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         first = await invoices.list_invoices(ctx, limit=2)
-        rest = await invoices.list_invoices(ctx, after=first.older, limit=50)
+        rest = await invoices.list_invoices(ctx, after=first.next_cursor, limit=50)
         found = [one.id for one in (*first.rows, *rest.rows)]
         assert len(found) == len(set(found)) == len(seller._build_invoices(seller.deals[deal].buyer))
         assert (await invoices.get_invoice(ctx, found[0])).id == found[0]

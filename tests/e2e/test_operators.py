@@ -26,7 +26,7 @@ def test_olga_finds_a_tenant_looks_inside_suspends_and_restores_it(someone: type
     olga.page.get_by_role("tab", name="Members").click()
     expect(olga.page.get_by_role("table", name="Members")).to_have_count(0)  # not without a reason
     olga.page.get_by_test_id("reason-form").get_by_label("Reason").fill(REASON)
-    olga.page.get_by_role("button", name="Look inside").click()
+    olga.page.get_by_role("button", name="Open").click()
     expect(olga.page.get_by_role("table", name="Members")).to_contain_text("ann@watched.test")
     olga.shot("operator-members")
 

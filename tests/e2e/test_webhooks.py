@@ -232,7 +232,7 @@ def test_money_is_given_with_a_code_a_reason_and_the_name(someone: type[Newcomer
     form.get_by_label("Reason").fill(REASON)
     form.get_by_label("confirm").fill("Glob")
     form.get_by_role("button", name="Adjust").click()
-    olga.sees("This is not the name Globex.")
+    olga.sees("That doesn’t match.")
     form.get_by_label("confirm").fill("Globex")
     form.get_by_role("button", name="Adjust").click()
     olga.sees("Credit of $12.50 is asked for.")

@@ -112,7 +112,7 @@ def test_what_is_changed_on_the_tab_is_named_as_the_cause(someone: type[Newcomer
     expect(page.get_by_role("list", name="Why, layer by layer")).to_have_count(2)
     changed.get_by_role("link", name="In the trail").first.click()
     page.get_by_test_id("reason-form").get_by_label("Reason").fill("Ticket 4480, who did that")
-    page.get_by_role("button", name="Look inside").click()
+    page.get_by_role("button", name="Open").click()
     expect(page.get_by_test_id("events")).to_contain_text("override.set")
     expect(page.get_by_test_id("events")).not_to_contain_text("plan.assigned")
     page.get_by_role("button", name="Show everything").click()

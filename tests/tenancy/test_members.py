@@ -112,7 +112,7 @@ async def test_pages_put_together_are_the_whole_list_in_order(
         for _ in range(len(NAMES) + 4):
             page = await members.list_members(ctx, sort=sort, descending=descending, after=after, limit=3)
             pieces += [row.id for row in page.rows]
-            after = page.after
+            after = page.next_cursor
             if not after:
                 break
     assert len(whole.rows) == len(NAMES) + 3
@@ -151,7 +151,7 @@ async def test_a_page_can_be_narrowed_to_a_role(cast: Cast) -> None:
     await crowd(cast)
     async with cast.max.ctx() as ctx:
         page = await members.list_members(ctx, role="billing", limit=2)
-        rest = await members.list_members(ctx, role="billing", limit=100, after=page.after)
+        rest = await members.list_members(ctx, role="billing", limit=100, after=page.next_cursor)
     assert {row.role for row in (*page.rows, *rest.rows)} == {"billing"}
     assert len(page.rows) + len(rest.rows) == len(NAMES[2::3])
 

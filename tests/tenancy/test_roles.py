@@ -69,7 +69,7 @@ async def test_own_roles_sort_by_name_below_the_built_in_ones(cast: Cast) -> Non
     async with cast.ann.ctx() as ctx:
         up = await members.list_members(ctx, sort="role", limit=100)
         first = await members.list_members(ctx, sort="role", limit=4)
-        rest = await members.list_members(ctx, sort="role", limit=4, after=first.after)
+        rest = await members.list_members(ctx, sort="role", limit=4, after=first.next_cursor)
     assert [row.name for row in up.rows] == ["Ann", "Adam", "Max", "auditor", "Zookeeper"]
     assert [row.id for row in (*first.rows, *rest.rows)] == [row.id for row in up.rows]
 

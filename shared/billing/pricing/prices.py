@@ -22,6 +22,7 @@ from shared.core import live_events, money
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import clean_reason
 from shared.entitlements.models import Plan, PlanVersion
 
 TOPIC, ALL_PAGES = "prices", "*"
@@ -29,7 +30,6 @@ PERIODS = ("month", "year")
 KINDS = ("flat", "seat", "metered")
 MAX_AMOUNT = 99_999_999  # smallest units: eight digits are the most that Stripe takes
 MAX_UNITS = 1_000_000_000
-MAX_REASON_LENGTH = 300
 
 
 class Tier(NamedTuple):
@@ -147,7 +147,7 @@ async def set_price(
     Raises Invalid, NotFound, Conflict for a version that is no longer or not yet sold, or a time that is taken.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason, asked_at = _clean_reason(reason), now()
+    reason, asked_at = clean_reason(reason), now()
     _check_fields(period, kind, currency, amount, tiers, meter)
     if effective_at is not None and (effective_at.tzinfo is None or effective_at <= asked_at):
         raise Invalid(
@@ -353,14 +353,3 @@ def _group_prices(prices: Iterable[Price]) -> dict[tuple[str, str], PlanPrices]:
         )
         for key, group in grouped.items()
     }
-
-
-def _clean_reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 1 <= len(reason) <= MAX_REASON_LENGTH:
-        raise Invalid(
-            "This needs a reason." if not reason else f"A reason has at most {MAX_REASON_LENGTH} characters.",
-            "Say why in a sentence.",
-            fields={"reason": "Missing or too long"},
-        )
-    return reason

@@ -1,7 +1,5 @@
 """A tenant's invoices, as last seen."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
@@ -9,27 +7,17 @@ from shared.billing import repository
 from shared.billing.models import BillingInvoice
 from shared.core.context import Ctx
 from shared.core.errors import Invalid, NotFound
-
-MAX_PAGE_SIZE = 100  # rows of one page
-
-
-@dataclass(frozen=True, slots=True)
-class InvoicePage:
-    """Newest first. `older` is the cursor of the next page, "" on the last one."""
-
-    rows: Sequence[BillingInvoice]
-    older: str = ""
+from shared.core.paging import Page, build_page, clamp_limit
 
 
-async def list_invoices(ctx: Ctx, *, after: str = "", limit: int = 10) -> InvoicePage:
-    """`after` is `Page.older`. Drafts are not shown."""
+async def list_invoices(ctx: Ctx, *, after: str = "", limit: int = 10) -> Page[BillingInvoice]:
+    """Newest first, without drafts. `after` is `Page.next_cursor`."""
     policy.require(ctx, actions.BILLING_READ)
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     rows = await repository.list_invoice_page(
         ctx, beyond=_parse_cursor(after) if after else None, limit=limit + 1
     )
-    page_rows = rows[:limit]
-    return InvoicePage(page_rows, _to_cursor(page_rows[-1]) if len(rows) > limit else "")
+    return build_page(rows, limit=limit, cursor_of=_to_cursor)
 
 
 async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice:

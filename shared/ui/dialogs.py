@@ -1,0 +1,102 @@
+"""Dialogs that ask for a reason or a typed name before something changes, and the state behind a dialog."""
+
+from typing import Annotated, Any
+
+import reflex as rx
+from pydantic import StringConstraints
+
+from shared.core.errors import Invalid
+from shared.core.stated_reason import MAX_REASON_LENGTH
+from shared.ui.controls import button, form_field, text_input
+from shared.ui.forms import Form
+from shared.ui.panels import panel, small
+
+ReasonText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
+ConfirmText = Annotated[str, StringConstraints(max_length=200)]
+CUSTOMER_AUDIT_HINT = "Visible to the customer in their audit log."
+OPERATOR_AUDIT_HINT = "Recorded in the operator audit log, with your name."
+
+
+class EmptyForm(Form):
+    """A dialog without fields."""
+
+
+class ReasonForm(Form):
+    reason: ReasonText
+
+
+class ConfirmForm(Form):
+    """The reader types a name to confirm."""
+
+    confirm: ConfirmText
+
+    def check(self, name: str) -> None:
+        """Raises Invalid unless exactly `name` was typed."""
+        check_confirmation(name, self.confirm)
+
+
+class ConfirmReasonForm(ConfirmForm):
+    reason: ReasonText
+
+
+def check_confirmation(name: str, confirm: str) -> None:
+    """Raises Invalid unless `confirm` is exactly the name."""
+    if not name or confirm != name:
+        next_step = f"Type “{name}” to confirm."
+        raise Invalid(
+            "That doesn’t match.", next_step, fields={"confirm": f"That doesn’t match. {next_step}"}
+        )
+
+
+def reason_field(
+    form_name: str, hint: str = CUSTOMER_AUDIT_HINT, *, example: str = "", error: Any = ""
+) -> rx.Component:
+    """`form_name` makes the id of the input unique on its page. `example` is a placeholder."""
+    field_id = f"{form_name}-reason"
+    control = text_input(
+        field_id,
+        name="reason",
+        has_note=True,
+        required=True,
+        max_length=MAX_REASON_LENGTH,
+        auto_complete="off",
+        placeholder=example,
+    )
+    return form_field("Reason", control, id=field_id, hint=hint, error=error)
+
+
+def confirm_field(form_name: str, name: Any, *, error: Any = "") -> rx.Component:
+    """Asks to type `name`, a text or a var."""
+    field_id = f"{form_name}-confirm"
+    control = text_input(field_id, name="confirm", required=True, auto_complete="off", max_length=200)
+    label = rx.fragment("Type ", rx.el.b(name), " to confirm")
+    return form_field(label, control, id=field_id, error=error)
+
+
+def access_form(title: str, on_submit: Any, *, hint: str, example: str, label: str = "Open") -> rx.Component:
+    """Asks an operator for the reason before tenants' data is shown."""
+    control = text_input(
+        "reason",
+        required=True,
+        has_note=True,
+        max_length=MAX_REASON_LENGTH,
+        auto_complete="off",
+        placeholder=example,
+    )
+    submit_row = rx.el.div(button(label, kind="primary", glyph="eye", type="submit"), class_name="row")
+    form = rx.form(
+        form_field("Reason", control, id="reason", hint=hint),
+        submit_row,
+        on_submit=on_submit,
+        class_name="stack",
+        data_testid="reason-form",
+    )
+    return panel(form, title=title, body=True)
+
+
+def access_banner(text: str, reason: Any, on_end: Any) -> rx.Component:
+    """Shown to an operator while tenants' data can be seen."""
+    end_button = button("End access", glyph="eye-off", kind="quiet", on_click=on_end)
+    return rx.el.div(
+        small(text, rx.el.b(reason), class_name="grow cut-anywhere"), end_button, class_name="row"
+    )

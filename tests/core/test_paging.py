@@ -1,0 +1,53 @@
+"""Pages of rows, search texts, stated reasons and plurals."""
+
+import pytest
+
+from shared.core.errors import Invalid
+from shared.core.paging import build_page, clamp_limit, clean_search_text, map_page
+from shared.core.plurals import plural
+from shared.core.stated_reason import MAX_REASON_LENGTH, clean_reason
+
+
+def test_page_with_one_row_more_has_the_cursor_of_its_last_row() -> None:
+    page = build_page([1, 2, 3], limit=2, cursor_of=str)
+    assert (page.rows, page.next_cursor) == ([1, 2], "2")
+    assert map_page(page, lambda row: row * 10).rows == [10, 20]
+
+
+@pytest.mark.parametrize("rows", [[], [1], [1, 2]])
+def test_page_without_one_row_more_is_the_last(rows: list[int]) -> None:
+    page = build_page(rows, limit=2, cursor_of=str)
+    assert (page.rows, page.next_cursor) == (rows, "")
+
+
+@pytest.mark.parametrize(("limit", "clamped"), [(-1, 1), (0, 1), (50, 50), (1_000, 100)])
+def test_limit_outside_the_range_is_clamped(limit: int, clamped: int) -> None:
+    assert clamp_limit(limit) == clamped
+
+
+def test_search_text_is_stripped() -> None:
+    assert clean_search_text("  ann ") == "ann"
+
+
+@pytest.mark.parametrize("text", [7, None, "a\0b", "x" * 201])
+def test_search_text_that_cannot_be_searched_is_invalid(text: object) -> None:
+    with pytest.raises(Invalid, match="200 characters"):
+        clean_search_text(text)
+
+
+def test_reason_is_put_on_one_line() -> None:
+    assert clean_reason("  Ticket\n 4471 ") == "Ticket 4471"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"), [(" \n", "needs a reason"), ("x" * (MAX_REASON_LENGTH + 1), "300")]
+)
+def test_reason_that_is_empty_or_too_long_is_invalid(reason: str, message: str) -> None:
+    with pytest.raises(Invalid, match=message) as error:
+        clean_reason(reason)
+    assert set(error.value.fields) == {"reason"}
+
+
+def test_plural_adds_an_s_unless_a_form_is_given() -> None:
+    assert [plural(count, "event") for count in (0, 1, 2_000)] == ["0 events", "1 event", "2,000 events"]
+    assert plural(2, "person", "people") == "2 people"
