@@ -1,4 +1,4 @@
-"""A list as a file: a plain form, because a download is an answer of HTTP and not of a socket."""
+"""Export buttons. A download is an HTTP response, so each is a plain form."""
 
 import reflex as rx
 
@@ -9,7 +9,7 @@ from tenant_app.shell import Shell, guard_control
 
 
 def export_button(action: Action, name: str, *fields: rx.Component) -> rx.Component:
-    """`name`: of the list, as in its address. `fields`: hidden ones, the filter of the page."""
+    """`name`: of the list, as in its address. `fields`: hidden inputs with the filter of the page."""
     label = "Export CSV"
     form = NativeForm.create(
         *fields,

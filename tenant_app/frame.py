@@ -26,7 +26,7 @@ MENU_CONTEXT = MenuContext(
 
 
 def plan_notice(current: str) -> rx.Component:
-    """At most one, over every page: what about plan and bill matters now, and the one button that helps."""
+    """At most one notice about plan or payment, with one button."""
     notice: Any = Shell.notice
     text = rx.fragment(
         rx.el.b(notice.text),
@@ -37,7 +37,7 @@ def plan_notice(current: str) -> rx.Component:
         notice.next_step,
     )
     access_link = rx.cond(
-        is_visible(actions.ACCESS_READ), link("What you may use now", page_href("access"), class_name="btn")
+        is_visible(actions.ACCESS_READ), link("View plan and usage", page_href("access"), class_name="btn")
     )
     billing_link = (
         rx.fragment()
@@ -70,7 +70,7 @@ def page(
             link("See plans and prices", page_href("billing"), class_name="btn", data_kind="primary"),
             rx.cond(
                 is_allowed(actions.ACCESS_READ),
-                link("What your organisation may use now", page_href("access"), class_name="link small"),
+                link("View plan and usage", page_href("access"), class_name="link small"),
             ),
         ),
     )

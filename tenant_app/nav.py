@@ -1,4 +1,4 @@
-"""Where one can go in a tenant. What a role may not know of is not shown; gate and services decide."""
+"""The navigation of a tenant. Pages that a role can't open are hidden; gate and services decide."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tenant_app.shell import Shell, is_allowed, is_locked, is_visible
 
 
 def page_href(page: str) -> Any:
-    """An address inside this tenant, whose slug the page's load has brought."""
+    """A var: the address of a page in this tenant."""
     return f"/t/{Shell.slug}/{page}"
 
 
@@ -17,13 +17,13 @@ NAV = {
         NavLink("Home", page_href("home"), "house", in_tab_bar=True),
         NavLink("Notifications", page_href("notifications"), "bell", in_tab_bar=True, count=Shell.unread),
     ],
-    "Workspace": [
+    "Organisation": [
         NavLink(
             "Members", page_href("members"), "users", in_tab_bar=True, visible=is_allowed(actions.MEMBER_READ)
         ),
         NavLink("Roles", page_href("roles"), "shield-check", visible=is_allowed(actions.ROLE_READ)),
         NavLink(
-            "Audit",
+            "Audit log",
             page_href("audit"),
             "scroll-text",
             visible=is_visible(actions.AUDIT_READ),

@@ -1,4 +1,4 @@
-"""What the frame says on every page, brought by the same load that brings the page."""
+"""The frame's state, filled by the load of each page."""
 
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -22,13 +22,11 @@ from shared.ui.tables import initials_of
 
 live = LiveUpdates("app")
 NO_NOTICE = plan_notice.PlanNotice("accent", "")
-FrameData = tuple[
-    tenants.Branding, int, plan_notice.PlanNotice
-]  # what the frame asks for besides the context
+FrameData = tuple[tenants.Branding, int, plan_notice.PlanNotice]  # what the frame reads besides the context
 
 
 class Shell(TenantState):
-    """Where one is, who one is, and what one may do: for showing. Nothing is decided from it."""
+    """The organisation, the user and the refused actions, for display only. Gate and services decide."""
 
     slug: str = ""
     tenant: str = ""
@@ -49,7 +47,7 @@ class Shell(TenantState):
     @rx.event
     @needs(actions.HOME_READ)
     async def refresh(self) -> None:
-        """The frame alone, for a page that is not for this role."""
+        """Fills the frame of a page that this role can't open."""
         places = await entry.list_user_tenants(self._cookies())
         async with self._ctx() as ctx:
             frame_data = await _read_frame(ctx)
@@ -86,7 +84,7 @@ class PageState(TenantState):
 
     @asynccontextmanager
     async def _open_page(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
-        """How every load begins: watch before reading, so that no commit is missed; then the frame."""
+        """Begins every load. It watches before it reads, so that no commit is missed."""
         places = await entry.list_user_tenants(self._cookies())
         async with self._ctx() as ctx:
             live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
@@ -109,19 +107,19 @@ def first_letter(name: str) -> str:
 
 
 def is_allowed(action: Action) -> Any:
-    """A var, for showing a control. The gate and the service ask again."""
+    """A var: the action is allowed. For display only; gate and service decide."""
     refusals: Any = Shell.refusals
     return (Shell.slug != "") & ~refusals.contains(action.name)
 
 
 def is_visible(action: Action) -> Any:
-    """A var, for what is shown to those whose role has it, also where the plan or the bill stands in the way."""
+    """A var: the role has the permission, whether or not the plan or the bill refuses the action."""
     hidden: Any = Shell.hidden_actions
     return (Shell.slug != "") & ~hidden.contains(action.name)
 
 
 def is_locked(action: Action) -> Any:
-    """A var: it is the plan that stands in the way."""
+    """A var: the plan refuses the action."""
     locked_actions: Any = Shell.locked_actions
     return locked_actions.contains(action.name)
 
@@ -135,10 +133,10 @@ def guard_control(
     obstacle: Any = None,
     id: Any = None,
 ) -> rx.Component:
-    """The control, or for those who see the page but may not do this now: the control that says why.
+    """The control, disabled with an explanation while the action is refused.
 
-    `full`: a var with the words of a limit that is reached, or of an object that stands in the way; "" for neither.
-    `id`: where a page shows the control more than once.
+    `obstacle`: a var that explains a reached limit or an object's state; "" for neither.
+    `id`: needed where a page shows the control more than once.
     """
     refusals: Any = Shell.refusals
     id = re.sub(r"[^a-z]+", "-", f"{action.name} {label}".lower()) if id is None else id

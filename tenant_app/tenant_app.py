@@ -1,4 +1,4 @@
-"""What customers see: the app's wiring and nothing else. Pages register themselves by being imported."""
+"""The wiring of the customers' app. Importing a page registers it."""
 
 import reflex as rx
 

@@ -1,4 +1,4 @@
-"""One way to show what happened, in both apps: who did what, when, and what it was before."""
+"""The list of audit events, in both apps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from shared.ui.panels import small, strong
 from shared.ui.tables import avatar, badge, initials_of
 
 AUDIT_TEXTS = {  # completes "Ann …"; where it ends in "…", what it was done to follows
-    AuditAction.AUDIT_EXPORTED: "exported the audit trail",
+    AuditAction.AUDIT_EXPORTED: "exported the audit log",
     AuditAction.ADDON_ADDED: "added an add-on",
     AuditAction.ADDON_ENDED: "ended an add-on",
-    AuditAction.BILLING_ADJUSTED: "gave or took money",
+    AuditAction.BILLING_ADJUSTED: "adjusted the balance",
     AuditAction.BILLING_CANCEL_ASKED: "cancelled the subscription",
-    AuditAction.BILLING_CHANGE_ASKED: "asked to change the subscription",
-    AuditAction.BILLING_CHECKOUT_STARTED: "went to pay for a plan",
+    AuditAction.BILLING_CHANGE_ASKED: "requested a subscription change",
+    AuditAction.BILLING_CHECKOUT_STARTED: "started checkout",
     AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
-    AuditAction.BILLING_PORTAL_OPENED: "opened the payment settings",
-    AuditAction.BILLING_RECONCILE_ASKED: "asked for a comparison with the payment provider",
-    AuditAction.BILLING_RESUME_ASKED: "took back the cancellation",
+    AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
+    AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
+    AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
     AuditAction.BILLING_STATUS_CHANGED: "set the billing status",
-    AuditAction.CHECKLIST_COMPLETED: "ticked off …",
+    AuditAction.CHECKLIST_COMPLETED: "completed …",
     AuditAction.FLAG_SET: "set a flag",
     AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
     AuditAction.INVITATION_CREATED: "invited …",
@@ -39,14 +39,14 @@ AUDIT_TEXTS = {  # completes "Ann …"; where it ends in "…", what it was done
     AuditAction.MEMBERSHIP_REACTIVATED: "reactivated …",
     AuditAction.MEMBERSHIP_REMOVED: "removed …",
     AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of …",
-    AuditAction.OPERATOR_LOOKED: "looked into this organisation",
+    AuditAction.OPERATOR_LOOKED: "opened this organisation",
     AuditAction.OVERRIDE_ENDED: "ended an override",
     AuditAction.OVERRIDE_SET: "set an override",
-    AuditAction.OWNERSHIP_TRANSFERRED: "handed the ownership to …",
+    AuditAction.OWNERSHIP_TRANSFERRED: "transferred ownership to …",
     AuditAction.PLAN_ASSIGNED: "changed the plan",
-    AuditAction.PROVISIONING_RESUMED: "ran the setting-up again",
-    AuditAction.PROVISIONING_STEP_DONE: "set up the …",
-    AuditAction.PROVISIONING_STEP_FAILED: "failed to set up the …",
+    AuditAction.PROVISIONING_RESUMED: "re-ran setup",
+    AuditAction.PROVISIONING_STEP_DONE: "finished setup: …",
+    AuditAction.PROVISIONING_STEP_FAILED: "failed setup: …",
     AuditAction.ROLE_CHANGED: "changed the role …",
     AuditAction.ROLE_CREATED: "created the role …",
     AuditAction.ROLE_DELETED: "deleted the role …",
@@ -59,7 +59,7 @@ AUDIT_TEXTS = {  # completes "Ann …"; where it ends in "…", what it was done
     AuditAction.TENANT_RESTORED: "restored the organisation",
     AuditAction.TENANT_SLUG_CHANGED: "changed the address",
     AuditAction.TENANT_SUSPENDED: "suspended the organisation",
-    AuditAction.TENANT_VERIFIED: "verified the organisation",
+    AuditAction.TENANT_VERIFIED: "verified their email",
     AuditAction.TRAIT_SET: "set a trait",
 }
 SUBJECT_KEYS = (

@@ -86,7 +86,7 @@ def upsell_for(refusal: DomainError | None) -> Upsell:
 
 
 def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Handler], Handler]:
-    """Marks a handler; sits below `@rx.event`. `page`: a load, whose trouble stands on the page itself."""
+    """Marks a handler; sits below `@rx.event`. `page`: a load, whose errors are shown on the page itself."""
 
     def mark(handler: Handler) -> Handler:
         marked: Any = _catch_refusals(handler) if page else handler
@@ -116,7 +116,7 @@ def _catch_refusals(load: Any) -> Any:
 
 
 def list_unmarked_handlers() -> list[str]:
-    """What a connected browser could call and nobody has thought about. A test asserts: nothing."""
+    """Handlers without a permission. A test asserts that there are none."""
     handlers = {name: entry.handler.fn for name, entry in RegistrationContext.get().event_handlers.items()}
     app_handlers = {name: fn for name, fn in handlers.items() if not fn.__module__.startswith("reflex.")}
     return [name for name, fn in app_handlers.items() if not hasattr(fn, "__action__")]
@@ -164,7 +164,7 @@ class AuthorizeMiddleware(rx.Middleware):
             await decision_counts.write_counts(principal.tenant_id)
         shown_on_page = getattr(handler, "__page__", False)
         if has_left_tenant := slug != "" and not principal.permissions:
-            await _reset_states(state)  # nothing of the tenant stays on the page of somebody who left
+            await _reset_states(state)  # a former member's page keeps nothing of the tenant
             admission._owner = f"{principal.session_hash}/{slug}"
         if has_left_tenant or shown_on_page:
             admission._set_message(refusal)
@@ -199,7 +199,7 @@ def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError 
     action = getattr(handler, "__action__", None)
     if action is None:
         return Refused(
-            "This cannot be done from a page.", "Reload the page and try again.", reason="unmarked"
+            "This action is not available on this page.", "Reload the page and try again.", reason="unmarked"
         )
     if isinstance(action, OperatorAction):
         verdict = decision.decide_operator(principal, action)

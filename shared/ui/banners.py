@@ -76,9 +76,9 @@ def error_state(
 ) -> rx.Component:
     """Our fault: what did not happen, what to do, and the number that support can look up."""
     reference = rx.el.span(
-        "Request ", rx.el.code(request_id, class_name="mono"), class_name="small muted row"
+        "Reference ", rx.el.code(request_id, class_name="mono"), class_name="small muted row"
     )
-    copy = icon_button("Copy request id", "copy", on_click=rx.set_clipboard(request_id))
+    copy = icon_button("Copy reference", "copy", on_click=rx.set_clipboard(request_id))
     return rx.el.div(
         icon("cloud-alert"),
         rx.el.h2(title),

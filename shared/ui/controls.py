@@ -29,7 +29,7 @@ def icon_button(label: str | rx.Var[str], glyph: str, **props: Any) -> rx.Compon
 
 
 def disabled_button(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.Component:
-    """A control that may not be used: focusable, and it says why to the eye and to a screen reader."""
+    """A disabled control that explains why, also to screen readers. It stays focusable."""
     control = rx.el.button(
         *([icon(glyph)] if glyph else []),
         label,
@@ -44,7 +44,7 @@ def disabled_button(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.
 
 
 def disabled_icon_button(label: Any, glyph: str, reason: Any, *, id: Any) -> rx.Component:
-    """The same, of a control that is only a picture."""
+    """A disabled icon button that explains why."""
     control = rx.el.button(
         icon(glyph),
         class_name="btn",
@@ -61,7 +61,7 @@ def disabled_icon_button(label: Any, glyph: str, reason: Any, *, id: Any) -> rx.
 
 
 def disabled_menu_item(glyph: str, label: str, reason: Any) -> rx.Component:
-    """An entry of a menu that may not be chosen; it says why where it stands."""
+    """A disabled menu item that explains why."""
     words = rx.el.span(label, rx.el.span(reason, class_name="reason"))
     return rx.menu.item(icon(glyph), words, disabled=True)
 

@@ -1,4 +1,4 @@
-"""Why something is as it is: a decision layer by layer, and what a change was before and after."""
+"""A decision layer by layer, and a change with its values before and after."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ ANSWER_LABELS = {
     Verdict.YES: "Yes",
     Verdict.NO: "No",
     Verdict.WARN: "Yes, for now",
-    Verdict.IDLE: "Not asked",
+    Verdict.IDLE: "Not applicable",
     Verdict.OVERRULED: "Overruled",
 }
 VERDICT_ICONS = {
@@ -25,9 +25,9 @@ VERDICT_ICONS = {
     Verdict.IDLE: "minus",
     Verdict.OVERRULED: "corner-right-down",
 }
-ALLOWED_TEXTS = {  # what stands in the box where nothing was refused
+ALLOWED_TEXTS = {  # text of the box for an allowed action
     Reason.ALLOWED: "Allowed",
-    Reason.BILLING_GRACE: "Allowed, for now: a payment is overdue",
+    Reason.BILLING_GRACE: "Allowed for now: a payment is overdue",
     Reason.LIMIT_WARNED: "Allowed, with a warning: above the limit",
 }
 
@@ -123,7 +123,7 @@ class Change:
 
 
 def list_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    """Only what differs, in words. Both sides come from the trail, so any JSON may be in them."""
+    """Only what differs, in words. Both sides come from the audit log and hold any JSON."""
     names = sorted(before.keys() | after.keys())
     return [
         Change(
@@ -150,7 +150,7 @@ def change_list(shown: Any) -> rx.Component:
     """A list of `Change` or a var of one. An empty side says so, because a blank could be a bug."""
 
     def side(value: Any, tag: Any) -> rx.Component:
-        return rx.el.dd(rx.cond(value != "", tag(value), rx.el.span("nothing", class_name="muted")))
+        return rx.el.dd(rx.cond(value != "", tag(value), rx.el.span("–", class_name="muted")))
 
     def line(change: Any) -> rx.Component:
         return rx.el.div(

@@ -1,13 +1,16 @@
-"""What a browser sends, read strictly: nothing unknown, nothing of another type, nothing endless."""
+"""Forms and arguments from the browser, read strictly: no unknown fields, no other types, no endless texts."""
 
 import re
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
+from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import is_id
+from shared.core.paging import MAX_SEARCH_LENGTH, clean_search_text
 
 MAX_LENGTH = 1_000  # characters, unless the field says less; more than any honest line of text
 ERROR_TEXTS = {
@@ -20,8 +23,11 @@ ERROR_TEXTS = {
 }
 
 
+FIELD_ERROR = "field"  # type of an error of a validator below: its message is shown as it is
+
+
 class Form(BaseModel):
-    """Fields are the inputs, their names are the labels. Who may, and where, is never read from a form."""
+    """Fields are the inputs, their names are the labels. A form never carries a permission or a tenant."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, strict=True)
 
@@ -29,7 +35,7 @@ class Form(BaseModel):
     def read(cls, payload: object) -> Self:
         """Raises Invalid with a sentence for each field."""
         if not isinstance(payload, dict):
-            raise Invalid("This form could not be read.", "Reload the page and try again.")
+            raise Invalid("This form could not be read.", "Reload and submit again.")
         try:
             form = cls.model_validate({name: _check_text(name, value) for name, value in payload.items()})
         except ValidationError as error:
@@ -41,62 +47,128 @@ class Form(BaseModel):
 
 def _check_text(name: object, value: object) -> object:
     if isinstance(value, str) and "\0" in value:
-        raise _invalid_fields({str(name): "contains a character that is not text."})
+        raise _invalid_fields({str(name): "contains an unsupported character."})
     if isinstance(value, str) and len(value) > MAX_LENGTH:
-        raise _invalid_fields({str(name): "is far too long."})
+        raise _invalid_fields({str(name): "is too long."})
     return value
 
 
 def _error_text(error: Any) -> str:
-    template = ERROR_TEXTS.get(error["type"], "cannot be meant.")
+    if error["type"] == FIELD_ERROR:
+        return str(error["msg"])
+    template = ERROR_TEXTS.get(error["type"], "is not valid.")
     return template.format(**error.get("ctx", {}))
 
 
 def _invalid_fields(fields: dict[str, str]) -> Invalid:
     message = " ".join(f"{field_label(name)} {sentence}" for name, sentence in fields.items())
-    return Invalid(message, "Nothing was changed. Correct it and try again.", fields=fields)
+    return Invalid(message, "Nothing was changed. Correct this and try again.", fields=fields)
 
 
 def field_label(name: str) -> str:
     return name[:40].replace("_", " ").capitalize()
 
 
+def whole(minimum: int, maximum: int, *, required: bool = True) -> BeforeValidator:
+    """`Annotated[int, whole(1, 10_000)]`: a whole number. Not required: "" is None."""
+
+    def read(value: object) -> int | None:
+        if value == "" and not required:
+            return None
+        if (
+            not isinstance(value, str)
+            or not re.fullmatch(r"[0-9]{1,12}", value.strip())
+            or not minimum <= int(value) <= maximum
+        ):
+            raise _field_error(f"is a whole number from {minimum:,} to {maximum:,}.")
+        return int(value)
+
+    return BeforeValidator(read)
+
+
+def id_of(prefix: str) -> BeforeValidator:
+    """`Annotated[str, id_of("plv")]`: an id with this prefix."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not is_id(prefix, value):
+            raise _field_error("is not one of the choices.")
+        return value
+
+    return BeforeValidator(read)
+
+
+def _read_moment(value: object) -> datetime | None:
+    if value == "":
+        return None
+    moment = _to_moment(value)
+    if moment is None:
+        raise _field_error("is not a date with a time.")
+    return moment
+
+
+def _read_future_moment(value: object) -> datetime | None:
+    moment = _read_moment(value)
+    if moment is not None and moment <= now():
+        raise _field_error("must be in the future.")
+    return moment
+
+
+def _require_future_moment(value: object) -> datetime:
+    moment = _read_future_moment(value)
+    if moment is None:
+        raise _field_error("is missing.")
+    return moment
+
+
+def _to_moment(value: object) -> datetime | None:
+    """None for anything but a date and time with a zone, as `controls.datetime_input` sends it."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
+
+
+def _field_error(message: str) -> PydanticCustomError:
+    return PydanticCustomError(FIELD_ERROR, "{message}", {"message": message})
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_read_moment)]  # None where it was left empty
+FutureMoment = Annotated[datetime, BeforeValidator(_require_future_moment)]
+OptionalFutureMoment = Annotated[datetime | None, BeforeValidator(_read_future_moment)]
+
+
 def parse_id(prefix: str, value: object) -> str:
-    """An argument of a handler is a claim, whatever its annotation says. Raises Invalid."""
+    """The id in a handler's argument, which may be anything. Raises Invalid."""
     if not isinstance(value, str) or not is_id(prefix, value):
-        raise Invalid("This is not one of the rows of the page.", "Reload the page and try again.")
+        raise Invalid("The page has changed.", "Reload and try again.")
     return value
 
 
 def parse_choice(value: object, allowed: Any) -> str:
-    """The same for a choice from a closed list."""
+    """The choice in a handler's argument. Raises Invalid for one that is not in the list."""
     if not isinstance(value, str) or value not in allowed:
-        raise Invalid("This is not one of the choices.", "Reload the page and try again.")
+        raise Invalid("This is not one of the choices.", "Reload and try again.")
     return value
 
 
-def parse_line(value: object, max_length: int = 200) -> str:
-    """The same for a line of text, such as a search."""
-    if not isinstance(value, str) or len(value) > max_length or "\0" in value:
-        raise Invalid(f"A text of at most {max_length} characters can be searched for.", "Shorten it.")
-    return value.strip()
+def parse_line(value: object, max_length: int = MAX_SEARCH_LENGTH) -> str:
+    """The search text in a handler's argument. Raises Invalid."""
+    return clean_search_text(value, max_length)
 
 
 def parse_datetime(name: str, value: str) -> datetime | None:
-    """A field with a date and time, as `form.moment` sends it: in UTC, "" for none."""
+    """For forms that have no `Moment` yet. Raises Invalid."""
     if not value:
         return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = _to_moment(value)
+    if moment is None:
         raise _invalid_fields({name: "is not a date with a time."})
     return moment
 
 
 def parse_whole_number(name: str, value: str, minimum: int, maximum: int) -> int:
-    """A field with a whole number."""
+    """For forms that have no `whole` yet. Raises Invalid."""
     if re.fullmatch(r"[0-9]{1,12}", value) is None or not minimum <= int(value) <= maximum:
         raise _invalid_fields({name: f"is a whole number from {minimum:,} to {maximum:,}."})
     return int(value)

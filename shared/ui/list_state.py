@@ -17,7 +17,8 @@ class ListState(rx.State, mixin=True):
     A page with two lists has two state classes.
     """
 
-    reads: ClassVar[Action | OperatorAction]  # the page's permission, needed for paging as well
+    # Action or OperatorAction, checked below: pages narrow it, and a type checker refuses to narrow a union.
+    reads: ClassVar[Any]
     has_next: bool = False
     has_previous: bool = False
     count_text: str = ""

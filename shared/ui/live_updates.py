@@ -81,7 +81,7 @@ class LiveUpdates:
         ) as connection:
             await connection.execute(f"listen {CHANNEL}")
             self._has_lost_connection = False
-            self._schedule_loads(list(self._tabs))  # for whatever was said while nobody listened
+            self._schedule_loads(list(self._tabs))  # for events missed while not listening
             while True:
                 async for notice in connection.notifies(timeout=HEARTBEAT_SECONDS):
                     self._handle_notice(*notice.payload.split(" "))
@@ -132,7 +132,7 @@ class LiveUpdates:
         await self._event_namespace().emit("event", StateUpdate(events=[event]), to=sid)
 
     async def _close_tab(self, sid: str) -> None:
-        """Reload first, or the tab would stand there stale; then the transport, or it would connect again."""
+        """Reloads the tab first, or it would stay stale; then closes the transport, or it would connect again."""
         self._tabs.pop(sid, None)
         await self._emit(sid, RELOAD_EVENT)
         manager: Any = self._app.sio

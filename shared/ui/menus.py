@@ -120,7 +120,7 @@ def user_menu(context: MenuContext) -> rx.Component:
         rx.menu.separator(),
         rx.menu.item(icon("sun"), "Light", on_select=set_color_mode("light")),
         rx.menu.item(icon("moon"), "Dark", on_select=set_color_mode("dark")),
-        rx.menu.item(icon("monitor"), "As the device", on_select=set_color_mode("system")),
+        rx.menu.item(icon("monitor"), "System", on_select=set_color_mode("system")),
         rx.menu.separator(),
         rx.menu.item(leave, as_child=True),
     )

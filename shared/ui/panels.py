@@ -1,4 +1,4 @@
-"""A hull is one ruled box; its compartments are separated by hairlines, never by gaps and shadows."""
+"""Panels: one bordered box whose parts are separated by hairlines."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def code(text: str) -> rx.Component:
 
 
 def text_with_note(first: Any, second: Any) -> rx.Component:
-    """A line and what explains it."""
+    """A line with a note below it."""
     return rx.el.div(first, second, class_name="two")
 
 

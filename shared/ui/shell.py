@@ -15,7 +15,7 @@ from shared.ui.upsell import upsell_panel
 
 @dataclass(frozen=True)
 class NavLink:
-    """A page of the navigation. `href` and `count` may be vars; `shown` hides what one may not know of."""
+    """A page of the navigation. `href` and `count` may be vars; `visible` hides a page that the role can't open."""
 
     label: str
     href: Any
@@ -107,8 +107,8 @@ def page_frame(
 ) -> rx.Component:
     """`banner`: the one thing about the account that matters now. `retry`: the page's own load.
 
-    `admission`: `gate.Admission`, which may say that this page is refused or failed, in place of the content.
-    `offered`: where to go from a page that is not in the plan.
+    `admission`: `authorize.Admission`; its refusal or error replaces the content.
+    `upsell_action`: shown on a page that is not in the plan.
     """
     rail = rx.el.aside(
         organisation_switcher(menu_context),
@@ -122,11 +122,11 @@ def page_frame(
         user_menu(menu_context),
         class_name="topbar",
     )
-    home_link = rx.el.a("Open another page", href="/", class_name="btn")
+    home_link = rx.el.a("Go to Home", href="/", class_name="btn")
     retry_button = button("Try again", glyph="rotate-cw", **({} if retry is None else {"on_click": retry}))
     broken = error_state(
         "This page could not be loaded",
-        "Nothing was changed. Try again; if it happens twice, send us the request number.",
+        "Nothing was changed. If this keeps happening, contact support with this reference.",
         admission.error_id,
         retry_button,
     )

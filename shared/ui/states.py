@@ -64,8 +64,8 @@ def show_refusal(exception: Exception) -> EventSpec:
         return refusal_toast(exception)
     request_id = log.report_bug(exception)
     return rx.toast.error(
-        "Something went wrong on our side.",
-        description=f"Nothing was changed. Id {request_id}",
+        "Something went wrong.",
+        description=f"Nothing was changed. Reference: {request_id}",
         duration=10_000,
     )
 

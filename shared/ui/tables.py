@@ -36,7 +36,7 @@ def badge(label: str | rx.Var[str], tone: str | rx.Var[str] | None = None) -> rx
 
 
 def avatar(initials: Any, *, square: bool = False, picture: Any = None) -> rx.Component:
-    """Says nothing to a screen reader: the name stands beside it. `picture`: an address, or "" for none."""
+    """Hidden from screen readers: the name is beside it. `picture`: an address, or "" for none."""
     shape = "square" if square else "round"
     letters = rx.el.span(initials, class_name="avatar", data_shape=shape, aria_hidden="true")
     if picture is None:
@@ -56,7 +56,7 @@ def initials_of(name: str) -> str:
 
 
 def person_cell(name: Any, note: Any, initials: Any, small: Any = None) -> rx.Component:
-    """The first cell of a row about somebody. `small` repeats on a phone what its hidden columns say."""
+    """The first cell of a row about a person. `small` repeats the hidden columns on a phone."""
     extra = [rx.el.span(small, class_name="small muted only-small")] if small is not None else []
     words = rx.el.div(
         rx.el.span(name, class_name="strong"), rx.el.span(note, class_name="small muted"), *extra
@@ -140,7 +140,7 @@ def pager(
 ) -> rx.Component:
     """Keyset paging knows back and on, never "page 3 of 41"; with nothing to page there are no arrows.
 
-    `has_older` and `has_newer` are vars; `words` name the arrows ("Previous", "Next" in a sorted list).
+    `has_next` and `has_previous` are vars; `labels` name the arrows ("Previous", "Next" in a sorted list).
     """
     arrows: list[rx.Component] = []
     if on_next is not None:

@@ -125,7 +125,7 @@ def is_colour(text: object) -> bool:
 
 
 def describe_contrast(colour: str) -> str:
-    """The answer to somebody who chose a colour: where it will be used, and why not everywhere."""
+    """Where a chosen colour will be used, and why not everywhere."""
     if not colour:
         return "The standard colour is in use."
     light, dark = bool(brand_palette(colour, LIGHT)), bool(brand_palette(colour, DARK))

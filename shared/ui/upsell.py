@@ -8,7 +8,7 @@ from shared.ui.controls import icon
 
 
 def upsell_panel(reason: Any, upsell: Any, action: rx.Component | None = None) -> rx.Component:
-    """`offer`: a var of `gate.Offer`. `elsewhere`: where this person can do something about it."""
+    """`upsell`: a var of `authorize.Upsell`. `action`: a link for this person."""
     words = rx.el.div(
         rx.el.p(icon("lock"), reason, class_name="row small muted", role="status"),
         rx.el.h2(upsell.description),
@@ -22,7 +22,7 @@ def upsell_panel(reason: Any, upsell: Any, action: rx.Component | None = None) -
         return rx.el.div(rx.el.h3(label, class_name="label"), rx.el.p(value, class_name="strong"))
 
     aside = rx.el.div(
-        fact("Included in", rx.cond(upsell.plans != "", upsell.plans, "None of the plans that are sold now")),
+        fact("Included in", rx.cond(upsell.plans != "", upsell.plans, "No plan currently on sale")),
         fact("Next step", upsell.next_step),
         *([action] if action is not None else []),
         class_name="plans",

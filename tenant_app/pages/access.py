@@ -1,4 +1,4 @@
-"""/t/[tenant]/access: what the organisation may use, why, how much of it is taken, and what will change by itself."""
+"""/t/[tenant]/access: features and limits with their source and use, and scheduled changes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +20,14 @@ from shared.ui.tables import Column, badge, data_table, has_items, table_row
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
-FEATURE_COLUMNS = [Column("Feature"), Column("Now"), Column("Where it comes from", hidden_on_phone=True)]
+FEATURE_COLUMNS = [Column("Feature"), Column("Now"), Column("Source", hidden_on_phone=True)]
 LIMIT_COLUMNS = [
     Column("Limit"),
     Column("In use", align_end=True),
-    Column("At most", align_end=True),
-    Column("Where it comes from", hidden_on_phone=True),
+    Column("Limit", align_end=True),
+    Column("Source", hidden_on_phone=True),
 ]
-CHANGE_COLUMNS = [Column("When"), Column("What"), Column("Now", hidden_on_phone=True), Column("Then")]
+CHANGE_COLUMNS = [Column("Date"), Column("Change"), Column("Now", hidden_on_phone=True), Column("Then")]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FeatureRow:
 @dataclass(frozen=True)
 class LimitRow:
     title: str
-    used: str  # "" where nothing is counted
+    used: str  # "" where use is not counted
     amount: str
     explanation: str
     share: str
@@ -66,7 +66,7 @@ def limit_row(name: str, limit: Limit, explanation: str, used: int | None) -> Li
         if used is None or limit.amount is None
         else charts.meter_width_and_tone(used, limit.amount)
     )
-    soft = "" if limit.hard or limit.amount is None else " Above it one is warned and goes on."
+    soft = "" if limit.hard or limit.amount is None else " You’ll get a warning; nothing is blocked."
     return LimitRow(
         kind.title,
         "" if used is None else f"{used:,}",
@@ -136,14 +136,14 @@ def plan_stats() -> rx.Component:
         return rx.cond(at != "", rx.fragment(word, local_time(at, "", "day")), otherwise)
 
     shown = stat_grid(
-        stat("Plan", AccessState.plan, day("Since ", AccessState.plan_since, "Nobody chose one")),
+        stat("Plan", AccessState.plan, day("Since ", AccessState.plan_since, "Not chosen yet")),
         stat(
             "Billing",
             AccessState.billing,
             rx.cond(
                 AccessState.billing_until != "",
                 day("Until ", AccessState.billing_until, ""),
-                day("Since ", AccessState.billing_since, "From the beginning"),
+                day("Since ", AccessState.billing_since, "Since the start"),
             ),
         ),
         stat(
@@ -152,13 +152,13 @@ def plan_stats() -> rx.Component:
             rx.cond(
                 AccessState.trial == "Ended",
                 day("On ", AccessState.trial_ends_at, ""),
-                day("Until ", AccessState.trial_ends_at, "Nothing runs out"),
+                day("Until ", AccessState.trial_ends_at, "No end date"),
             ),
         ),
         stat(
             "Next change",
             rx.cond(AccessState.next_at != "", local_time(AccessState.next_at, "", "day"), "None"),
-            "By the calendar alone",
+            "Scheduled changes only",
         ),
     )
     return panel(rx.cond(AccessState.loaded, shown, skeleton_rows(1)), name="Plan and billing")
@@ -218,19 +218,17 @@ def limits_panel() -> rx.Component:
 
 def changes_panel() -> rx.Component:
     table = data_table(
-        "What will change", CHANGE_COLUMNS, rx.foreach(AccessState.changes, change_line), test_id="turns"
+        "Scheduled changes", CHANGE_COLUMNS, rx.foreach(AccessState.changes, change_line), test_id="turns"
     )
-    return panel(table, title="What will change by itself")
+    return panel(table, title="Scheduled changes")
 
 
 @rx.page(route="/t/[tenant]/access", title="Access · Bulkhead", on_load=AccessState.load)
 def access_page() -> rx.Component:
     return page(
-        page_header("Access", description="What your organisation may use, and where each of it comes from."),
+        page_header("Access", description="What’s included in your plan and why."),
         plan_stats(),
-        rx.cond(
-            has_items(AccessState.changes), changes_panel()
-        ),  # that there are none says the last of the figures
+        rx.cond(has_items(AccessState.changes), changes_panel()),
         features_panel(),
         limits_panel(),
         current="Access",

@@ -1,4 +1,4 @@
-"""/t/[tenant]/audit: who did what, when, and what it was before."""
+"""/t/[tenant]/audit: the audit log, with filter, export and verification."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -36,7 +36,7 @@ TOPICS = (
     "provisioning",
     "roles",
     "settings",
-)  # whatever leaves a line
+)  # topics whose changes are recorded
 ACTION_CHOICES = [
     ("", "Everything"),
     *((f"{noun}.", f"All about {noun}s") for noun in filters.NOUNS),
@@ -48,7 +48,7 @@ ACTION_CHOICES = [
 
 
 class AuditFilterForm(Form):
-    """Every field may be empty: then it does not filter."""
+    """An empty field does not filter."""
 
     actor: ShortText = ""
     action: ShortText = ""
@@ -66,7 +66,7 @@ class AuditState(ListState, PageState):
     loaded: bool = False
     rows: list[EventRow] = []
     filtered: bool = False
-    filter_values: dict[str, str] = {}  # the filter as it was typed, for the export
+    filter_values: dict[str, str] = {}  # the filter as typed, for the export
     verification_text: str = ""
     is_intact: bool = True
     _filter: AuditFilter = AuditFilter()
@@ -115,16 +115,16 @@ class AuditState(ListState, PageState):
             result = await audit_reader.verify_audit_log(ctx)
         self.is_intact = result.is_intact
         if result.is_intact:
-            self.verification_text = (
-                f"All {result.checked_count:,} events are as they were written, none is missing."
-            )
-            return rx.toast.success("The trail is whole.", description=self.verification_text)
-        self.verification_text = f"Event {result.broken_at:,}: {result.explanation} Write to support."
-        return rx.toast.error("The trail is broken.", description=self.verification_text)
+            self.verification_text = f"All {result.checked_count:,} events are intact."
+            return rx.toast.success("Audit log verified", description=self.verification_text)
+        self.verification_text = (
+            f"Verification failed at event {result.broken_at:,}. {result.explanation} Contact support."
+        )
+        return rx.toast.error("Audit log verification failed", description=self.verification_text)
 
 
 def filter_form() -> rx.Component:
-    """Enter works in every field."""
+    """A form, so that Enter submits it from every field."""
     action = rx.el.select(
         *[rx.el.option(label, value=value) for value, label in ACTION_CHOICES],
         id="action",
@@ -132,8 +132,8 @@ def filter_form() -> rx.Component:
         class_name="input",
     )
     fields = [
-        form_field("Who", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
-        form_field("What", action, id="action"),
+        form_field("Actor", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
+        form_field("Action", action, id="action"),
         form_field("Object", text_input("object", placeholder="mem_…", max_length=120), id="object"),
         form_field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
         form_field("From", text_input("since", type="date"), id="since"),
@@ -143,7 +143,7 @@ def filter_form() -> rx.Component:
         button("Filter", type="submit", glyph="list-filter"),
         rx.cond(
             AuditState.filtered,
-            button("Show everything", kind="quiet", type="reset", on_click=AuditState.clear_filter),
+            button("Clear filter", kind="quiet", type="reset", on_click=AuditState.clear_filter),
         ),
         class_name="row wrap",
     )
@@ -157,10 +157,10 @@ def filter_form() -> rx.Component:
 def events_panel() -> rx.Component:
     no_events = rx.cond(
         AuditState.filtered,
-        empty_state("Nothing matches", "Widen the days or clear a field.", glyph="search-x"),
+        empty_state("No events match", "Change the dates or clear a field.", glyph="search-x"),
         empty_state(
-            "Nothing has happened yet",
-            "Invitations, roles, settings: all of it will be here.",
+            "No activity yet",
+            "Changes to invitations, roles and settings appear here.",
             glyph="scroll-text",
         ),
     )
@@ -169,10 +169,10 @@ def events_panel() -> rx.Component:
     return rx.cond(AuditState.loaded, content, panel(skeleton_rows(6), name="Events"))
 
 
-@rx.page(route="/t/[tenant]/audit", title="Audit · Bulkhead", on_load=AuditState.load)
+@rx.page(route="/t/[tenant]/audit", title="Audit log · Bulkhead", on_load=AuditState.load)
 def audit_page() -> rx.Component:
     check = button(
-        "Verify the chain",
+        "Verify audit log",
         glyph="link",
         on_click=AuditState.verify_chain,
         data_once="true",
@@ -183,8 +183,8 @@ def audit_page() -> rx.Component:
     )
     return page(
         page_header(
-            "Audit",
-            description="Nothing here can be changed or removed. Days of the filter are UTC.",
+            "Audit log",
+            description="This log can’t be edited or deleted. Dates are in UTC.",
             actions=[
                 export_button(
                     actions.AUDIT_EXPORT,
@@ -199,6 +199,6 @@ def audit_page() -> rx.Component:
         ),
         rx.el.div(filter_form(), answer, class_name="section"),
         events_panel(),
-        current="Audit",
+        current="Audit log",
         load=AuditState.load,
     )

@@ -1,4 +1,4 @@
-"""/t/[tenant]/home: how far the organisation is set up, who is in it, what happened last."""
+"""/t/[tenant]/home: setup progress, recent members and recent activity."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +23,20 @@ from tenant_app.nav import page_href
 from tenant_app.shell import PageState, Shell, guard_control, is_allowed, is_visible
 
 STEP_LABELS = {"waiting": "Waiting", "running": "Running", "done": "Done", "failed": "Failed"}
-CHECKLIST_ITEMS = {  # title, what it is good for, verb, page
-    "invite_members": ("Invite a colleague", "They get a mail with a link.", "Invite", "members"),
-    "brand": ("Choose a colour and a logo", "So that people see where they are.", "Choose", "settings"),
-    "review_roles": ("See what each role may do", "Before you hand one out.", "Look", "roles"),
+CHECKLIST_ITEMS = {  # title, benefit, verb, page
+    "invite_members": ("Invite a colleague", "We’ll email them an invitation.", "Invite", "members"),
+    "brand": (
+        "Choose a colour and a logo",
+        "Make your organisation easy to recognise.",
+        "Choose",
+        "settings",
+    ),
+    "review_roles": (
+        "Review the role permissions",
+        "Check permissions before you assign roles.",
+        "Review",
+        "roles",
+    ),
 }
 
 
@@ -69,7 +79,7 @@ class HomeState(PageState):
     invited: str = ""
     seats: str = ""
     seats_note: str = ""
-    invite_obstacle: str = ""  # why nobody can be invited now, when no seat is left
+    invite_obstacle: str = ""  # why members can't be invited, when no seat is left
 
     @rx.event
     @needs(actions.HOME_READ, page=True)
@@ -81,7 +91,7 @@ class HomeState(PageState):
         self._show(ctx, *page_data)
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
-        """What is not for this person, or not in the plan, is left out: this page is for everybody."""
+        """Leaves out what the role or the plan does not allow: every member can open this page."""
         events, recent, pending, seats_used = list[Any](), list[Any](), list[Any](), 0
         if decide(ctx, actions.AUDIT_READ).allowed:
             events = list((await audit_reader.list_events(ctx, limit=6)).events)
@@ -101,7 +111,7 @@ class HomeState(PageState):
         people: list[RecentMemberRow],
         invited: int,
         used: int,
-        trail: Any,
+        events: Any,
     ) -> None:
         unfinished = any(step.state != "done" for step in steps)
         self.steps = [setup_step_row(step) for step in steps] if unfinished else []
@@ -110,7 +120,7 @@ class HomeState(PageState):
         ticked = sum(item.is_done for item in self.items)
         self.progress_text, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
         self.people = people
-        self.events = event_rows(trail)
+        self.events = event_rows(events)
         self.invited, self.active = str(invited), str(used - invited)
         self.invite_obstacle = refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=used)
         limit = ctx.rights.limits["members"].amount
@@ -127,14 +137,14 @@ class HomeState(PageState):
         self.items = [checklist_item_row(item) for item in items if item.key in CHECKLIST_ITEMS]
         ticked = sum(item.is_done for item in self.items)
         self.progress_text, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
-        return rx.toast.success("Ticked off.")
+        return rx.toast.success("Marked as done.")
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def retry_provisioning(self) -> list[Any]:
         async with self._ctx() as ctx:
             await provisioning.retry(ctx)
-        return [HomeState.load, rx.toast.success("Trying again.", description="This page follows by itself.")]
+        return [HomeState.load, rx.toast.success("Retrying.", description="Updates automatically.")]
 
 
 def setup_step_row(step: Any) -> SetupStepRow:
@@ -153,7 +163,7 @@ def recent_member_row(names: dict[str, str], member: Any) -> RecentMemberRow:
 
 
 def setup_progress() -> rx.Component:
-    """While the organisation is being set up; afterwards it is gone."""
+    """Shown until provisioning has finished."""
 
     def line(step: SetupStepRow) -> rx.Component:
         return rx.el.li(
@@ -176,10 +186,10 @@ def setup_progress() -> rx.Component:
 
 def team_stats() -> rx.Component:
     facts = stat_grid(
-        stat("Members", HomeState.active, "Active at the moment"),
-        stat("Invited", HomeState.invited, "Have not answered yet"),
+        stat("Members", HomeState.active, "Active"),
+        stat("Invited", HomeState.invited, "Pending invitations"),
         stat("Seats", HomeState.seats, HomeState.seats_note),
-        stat("Your role", Shell.role, link("What it may do", page_href("roles"))),
+        stat("Your role", Shell.role, link("View permissions", page_href("roles"))),
     )
     stats = panel(rx.cond(HomeState.loaded, facts, skeleton_rows(1)), name="The team in numbers")
     return rx.cond(is_allowed(actions.MEMBER_READ), stats)
@@ -219,14 +229,12 @@ def checklist_panel() -> rx.Component:
         rx.cond(~HomeState.finished, panel(steps, title="Finish setting up", aside=count)),
         panel(skeleton_rows(3), title="Finish setting up"),
     )
-    return rx.cond(
-        is_visible(actions.CHECKLIST_WRITE), shown
-    )  # a list of things to do, for those who can do them
+    return rx.cond(is_visible(actions.CHECKLIST_WRITE), shown)
 
 
 def recent_members() -> rx.Component:
     def line(member: RecentMemberRow) -> rx.Component:
-        seen_at = rx.cond(member.seen_at != "", local_time(member.seen_at, "", "ago"), "not yet")
+        seen_at = rx.cond(member.seen_at != "", local_time(member.seen_at, "", "ago"), "Never")
         return rx.el.li(
             avatar(member.initials),
             text_with_note(rx.el.h3(member.name), small(member.role)),
@@ -236,18 +244,22 @@ def recent_members() -> rx.Component:
     member_list = rx.el.ul(rx.foreach(HomeState.people, line), class_name="list")
     all_members_link = link("All members", page_href("members"), class_name="link small")
     return panel(
-        rx.cond(HomeState.loaded, member_list, skeleton_rows(3)), title="Seen last", aside=all_members_link
+        rx.cond(HomeState.loaded, member_list, skeleton_rows(3)),
+        title="Recently active",
+        aside=all_members_link,
     )
 
 
 def recent_activity() -> rx.Component:
     no_events = empty_state(
-        "Nothing has happened yet", "Invite somebody, and it will be here.", glyph="scroll-text"
+        "No activity yet", "Activity appears here once your team gets started.", glyph="scroll-text"
     )
     event_items = rx.el.ol(rx.foreach(HomeState.events, short_event_item), class_name="list")
     content = rx.cond(has_items(HomeState.events), event_items, no_events)
-    audit_link = link("Audit", page_href("audit"), class_name="link small")
-    return panel(rx.cond(HomeState.loaded, content, skeleton_rows(4)), title="Lately", aside=audit_link)
+    audit_link = link("Audit log", page_href("audit"), class_name="link small")
+    return panel(
+        rx.cond(HomeState.loaded, content, skeleton_rows(4)), title="Recent activity", aside=audit_link
+    )
 
 
 @rx.page(route="/t/[tenant]/home", title="Home · Bulkhead", on_load=HomeState.load)

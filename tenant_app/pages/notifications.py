@@ -1,4 +1,4 @@
-"""/t/[tenant]/notifications: what this organisation wants one person to know."""
+"""/t/[tenant]/notifications: one person's notifications in this organisation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +43,9 @@ def notification_row(notification: Any) -> NotificationRow:
 class NotificationsState(PageState):
     loaded: bool = False
     rows: list[NotificationRow] = []
-    has_payment_mails: bool = False  # whether mails about payments are sent to this person at all
+    has_payment_mails: bool = False  # whether this person receives payment mails at all
     payment_mails_on: bool = True
-    payment_mails_lock_text: str = ""  # why they cannot be declined
+    payment_mails_lock_text: str = ""  # why they can't be turned off
 
     @rx.event
     @needs(actions.NOTIFICATION_READ, page=True)
@@ -81,24 +81,16 @@ class NotificationsState(PageState):
 
 
 def payment_mails_setting() -> rx.Component:
-    """For those to whom mails about payments are sent."""
+    """Shown to people who receive payment mails."""
     state = NotificationsState
     choice = rx.cond(
         state.payment_mails_on,
-        button(
-            "Stop these mails", kind="quiet", on_click=state.choose_payment_mails(False), data_once="true"
-        ),
-        button(
-            "Send me these mails", kind="quiet", on_click=state.choose_payment_mails(True), data_once="true"
-        ),
+        button("Turn off emails", kind="quiet", on_click=state.choose_payment_mails(False), data_once="true"),
+        button("Turn on emails", kind="quiet", on_click=state.choose_payment_mails(True), data_once="true"),
     )
     words = rx.el.div(
-        rx.el.h2("Mails about payments"),
-        small(
-            rx.cond(
-                state.payment_mails_on, "You get them.", "You do not get them; in the app you read all of it."
-            )
-        ),
+        rx.el.h2("Payment emails"),
+        small(rx.cond(state.payment_mails_on, "On", "Off; you’ll still see them here.")),
         class_name="two",
     )
     control = rx.cond(state.payment_mails_lock_text != "", small(state.payment_mails_lock_text), choice)
@@ -135,8 +127,8 @@ def notification_item(notification: NotificationRow) -> rx.Component:
 @rx.page(route="/t/[tenant]/notifications", title="Notifications · Bulkhead", on_load=NotificationsState.load)
 def notifications_page() -> rx.Component:
     no_notifications = empty_state(
-        "Nothing to tell you",
-        "When your role changes or somebody accepts your invitation, you read it here.",
+        "You’re all caught up",
+        "Role changes and accepted invitations appear here.",
         glyph="bell",
     )
     notification_list = rx.el.ul(
@@ -144,11 +136,9 @@ def notifications_page() -> rx.Component:
     )
     content = rx.cond(has_items(NotificationsState.rows), notification_list, no_notifications)
     return page(
-        page_header("Notifications", description="Only for you, only in this organisation."),
+        page_header("Notifications", description="Your notifications in this organisation."),
         panel(rx.cond(NotificationsState.loaded, content, skeleton_rows(3)), name="Notifications"),
-        rx.cond(
-            NotificationsState.has_payment_mails, panel(payment_mails_setting(), name="Mails about payments")
-        ),
+        rx.cond(NotificationsState.has_payment_mails, panel(payment_mails_setting(), name="Payment emails")),
         current="Notifications",
         load=NotificationsState.load,
     )

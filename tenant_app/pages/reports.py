@@ -1,4 +1,4 @@
-"""/t/[tenant]/reports: how the organisation works, week by week, by person, and where it met a no."""
+"""/t/[tenant]/reports: weekly seats, changes by member, and blocked actions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from shared.access import actions
 from shared.access.actions import ACTIONS
 from shared.access.refusal_codes import Reason
 from shared.core.context import Ctx
+from shared.core.plurals import plural
 from shared.tenancy import reports
 from shared.ui import charts
 from shared.ui.audit_list import ACTOR_LABELS
@@ -30,26 +31,26 @@ WEEK_COLUMNS = [
     Column("Left", align_end=True),
 ]
 ACTIVE_MEMBER_COLUMNS = [
-    Column("Who"),
+    Column("Member"),
     Column("Changes", align_end=True),
-    Column("Kinds of change", align_end=True, hidden_on_phone=True),
-    Column("Last one", hidden_on_phone=True),
+    Column("Types of change", align_end=True, hidden_on_phone=True),
+    Column("Last change", hidden_on_phone=True),
 ]
 BLOCKED_ACTION_COLUMNS = [
-    Column("What"),
-    Column("Why"),
+    Column("Action"),
+    Column("Reason"),
     Column("Times", align_end=True),
     Column("People", align_end=True, hidden_on_phone=True),
     Column("Last time", hidden_on_phone=True),
 ]
 REASON_TEXTS = {
-    Reason.BILLING_NONE: "Nothing is paid",
+    Reason.BILLING_NONE: "No subscription",
     Reason.BILLING_READ_ONLY: "A payment was overdue",
     Reason.FLAG_OFF: "Not switched on yet",
     Reason.LIMIT_REACHED: "The limit was reached",
-    Reason.MISSING_PERMISSION: "Not in their role",
+    Reason.MISSING_PERMISSION: "No permission",
     Reason.NOT_IN_PLAN: "Not in the plan",
-    Reason.OBJECT_STATE: "Something stood in the way",
+    Reason.OBJECT_STATE: "Not possible at that time",
     Reason.TENANT_DELETED: "The organisation was deleted",
     Reason.TENANT_SUSPENDED: "The organisation was suspended",
     Reason.TENANT_UNVERIFIED: "The address was not verified",
@@ -131,10 +132,7 @@ def blocked_action_row(blocked: reports.RefusalTotal) -> BlockedActionRow:
 def seats_chart(weeks: Any) -> BarChart:
     days = [f"{week.starts_at:%-d %b}" for week in weeks]
     seats = [week.seats for week in weeks]
-    tips = [
-        f"Week of {day}: {'1 seat' if count == 1 else f'{count:,} seats'}"
-        for day, count in zip(days, seats, strict=True)
-    ]
+    tips = [f"Week of {day}: {plural(count, 'seat')}" for day, count in zip(days, seats, strict=True)]
     summary = f"Seats in use, {len(weeks)} weeks: from {seats[0]:,} to {seats[-1]:,} now."
     return charts.draw_bars(seats, days, tips, summary)
 
@@ -213,7 +211,7 @@ def blocked_action_line(blocked: BlockedActionRow) -> rx.Component:
 
 def seat_stats() -> rx.Component:
     shown = stat_grid(
-        stat("Seats now", ReportsState.seats_now, "People and open invitations"),
+        stat("Seats now", ReportsState.seats_now, "Members and pending invitations"),
         stat("Invited", ReportsState.invited, "In these 12 weeks"),
         stat("Joined", ReportsState.joined, "In these 12 weeks"),
         stat("Left", ReportsState.left, "Removed or deactivated"),
@@ -238,8 +236,8 @@ def seats_panel() -> rx.Component:
 
 def active_members_panel() -> rx.Component:
     no_changes = empty_state(
-        "Nobody has changed anything",
-        "What people change in these weeks is counted here.",
+        "No changes yet",
+        "Changes made in these weeks appear here.",
         glyph="scroll-text",
     )
     table = data_table(
@@ -249,23 +247,23 @@ def active_members_panel() -> rx.Component:
         test_id="changers",
     )
     content = rx.cond(has_items(ReportsState.active_members), table, no_changes)
-    return panel(rx.cond(ReportsState.loaded, content, skeleton_rows(4)), title="Who changes most")
+    return panel(rx.cond(ReportsState.loaded, content, skeleton_rows(4)), title="Most active members")
 
 
 def blocked_actions_panel() -> rx.Component:
     no_refusals = empty_state(
-        "Nothing was refused",
-        "What your people may not do, or your plan does not have, is counted here by the hour.",
+        "No blocked actions",
+        "Actions blocked by a role or by your plan appear here every hour.",
         glyph="shield-check",
     )
     table = data_table(
-        "Refusals by reason",
+        "Blocked actions by reason",
         BLOCKED_ACTION_COLUMNS,
         rx.foreach(ReportsState.blocked_actions, blocked_action_line),
         test_id="refusals",
     )
     content = rx.cond(has_items(ReportsState.blocked_actions), table, no_refusals)
-    return panel(rx.cond(ReportsState.loaded, content, skeleton_rows(4)), title="What was refused, and why")
+    return panel(rx.cond(ReportsState.loaded, content, skeleton_rows(4)), title="Blocked actions")
 
 
 @rx.page(route="/t/[tenant]/reports", title="Reports · Bulkhead", on_load=ReportsState.load)

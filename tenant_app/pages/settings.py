@@ -1,4 +1,4 @@
-"""/t/[tenant]/settings: what the organisation is called, where it is found, how it looks."""
+"""/t/[tenant]/settings: name, address, colour and logo of the organisation."""
 
 import json
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ class SettingsState(PageState):
     name: str = ""
     slug: str = ""
     colour: str = ""
-    colour_draft: str = ""  # what is in the field, saved or not
+    colour_draft: str = ""  # the field's value, saved or not
     contrast_text: str = ""
     light_preview: dict[str, str] = {}
     dark_preview: dict[str, str] = {}
@@ -54,7 +54,7 @@ class SettingsState(PageState):
 
     def _show(self, settings_view: Any) -> None:
         self.name, self.slug = settings_view.name, settings_view.slug
-        if not self.loaded or settings_view.colour != self.colour:  # what somebody is trying out stays
+        if not self.loaded or settings_view.colour != self.colour:  # keep an unsaved preview
             self._preview_colour(settings_view.colour)
         self.colour = settings_view.colour
         self.loaded = True
@@ -74,7 +74,7 @@ class SettingsState(PageState):
         async with self._ctx() as ctx:
             await tenants.rename(ctx, form.name)
         self.name = form.name
-        return rx.toast.success("Renamed.", description=f"Everybody sees {form.name} from now on.")
+        return rx.toast.success("Renamed.", description=f"Everyone now sees {form.name}.")
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
@@ -84,7 +84,7 @@ class SettingsState(PageState):
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def change_slug(self, payload: dict[str, Any]) -> EventSpec:
-        """Changes the address. Every open page then stands at an old one, this one too: a full page load."""
+        """Changes the address. This page has the old one, so it is loaded anew."""
         form = SlugForm.read(payload)
         async with self._ctx() as ctx:
             slug = await tenants.change_slug(ctx, form.slug)
@@ -114,7 +114,7 @@ class SettingsState(PageState):
             await tenants.set_colour(ctx, "")
         self._preview_colour("")
         self.colour = ""
-        return [SettingsState.load, rx.toast.success("Back to the standard colour.")]
+        return [SettingsState.load, rx.toast.success("Restored the default colour.")]
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
@@ -123,7 +123,7 @@ class SettingsState(PageState):
             await logos.remove(ctx)
         return [
             SettingsState.load,
-            rx.toast.success("Removed the logo.", description="The first letter stands in its place."),
+            rx.toast.success("Removed the logo.", description="We show the first letter instead."),
         ]
 
 
@@ -144,7 +144,7 @@ def name_panel() -> rx.Component:
         has_note=True,
     )
     form = rx.form(
-        form_field("Name", name, id="name", hint="As members, invitations and mails show it."),
+        form_field("Name", name, id="name", hint="Shown to members and in emails."),
         save_button("Save name"),
         on_submit=SettingsState.rename_organisation,
         class_name="stack",
@@ -167,7 +167,7 @@ def address_panel() -> rx.Component:
     change = dialog(
         button("Change address", data_testid="change-address"),
         "Change the address",
-        "Links to the old address stop working at once, also those in mails. Open pages must be reloaded.",
+        "Existing links, including those in emails, will stop working immediately.",
         form_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.change_slug,
@@ -178,7 +178,7 @@ def address_panel() -> rx.Component:
     shown = rx.el.div(
         rx.el.div(
             rx.el.p(rx.el.code("/t/", SettingsState.slug, class_name="mono"), class_name="strong"),
-            small("Part of every link into this organisation."),
+            small("Used in all links to this organisation."),
             class_name="two grow",
         ),
         guard_control(actions.SETTINGS_WRITE, change, "Change address"),
@@ -188,7 +188,7 @@ def address_panel() -> rx.Component:
 
 
 def swatch(name: str, values: dict[str, str]) -> rx.Component:
-    """A button and a link as they would look, painted with the values of one palette only."""
+    """Preview of a button and a link in one palette."""
     props = {f"--{key}": values[key] for key in theme.PREVIEW_TOKENS}
     return rx.el.div(
         rx.el.span(name, class_name="small"),
@@ -215,9 +215,7 @@ def colour_panel() -> rx.Component:
     )
     standard = rx.cond(
         (SettingsState.colour != "") & is_allowed(actions.SETTINGS_WRITE),
-        button(
-            "Use the standard colour", kind="quiet", on_click=SettingsState.clear_colour, data_once="true"
-        ),
+        button("Use the default colour", kind="quiet", on_click=SettingsState.clear_colour, data_once="true"),
     )
     form = rx.form(
         form_field("Brand colour", picker, id="colour"),
@@ -241,7 +239,7 @@ def colour_panel() -> rx.Component:
 
 
 def logo_panel() -> rx.Component:
-    """A file travels by a plain form to an HTTP route, which asks the same services as the pages."""
+    """A plain form uploads the file to an HTTP route, which calls the same services as the pages."""
     file_input = rx.el.input(
         id="logo",
         name="logo",
@@ -256,7 +254,7 @@ def logo_panel() -> rx.Component:
             "File",
             file_input,
             id="logo",
-            hint=f"PNG, JPEG or WebP, {logos.MAX_UPLOAD_BYTES // 1_000_000} MB at most. It is shown square.",
+            hint=f"PNG, JPEG or WebP, {logos.MAX_UPLOAD_BYTES // 1_000_000} MB at most. Cropped to a square.",
         ),
         rx.el.div(button("Upload logo", type="submit"), class_name="row"),
         method="post",
@@ -276,9 +274,7 @@ def logo_panel() -> rx.Component:
     current_logo = rx.el.div(
         avatar(Shell.letter, square=True, picture=Shell.logo_url),
         small(
-            rx.cond(
-                Shell.logo_url != "", "As it is shown now.", "No logo: the first letter stands in its place."
-            ),
+            rx.cond(Shell.logo_url != "", "Current logo.", "No logo yet; we show the first letter."),
             class_name="grow",
         ),
         remove,
@@ -291,9 +287,7 @@ def logo_panel() -> rx.Component:
 @rx.page(route="/t/[tenant]/settings", title="Settings · Bulkhead", on_load=SettingsState.load)
 def settings_page() -> rx.Component:
     return page(
-        page_header(
-            "Settings", description="Changes show at once, for everybody, and stand in the audit trail."
-        ),
+        page_header("Settings", description="Changes apply to everyone and are recorded in the audit log."),
         rx.el.div(name_panel(), address_panel(), class_name="split", data_even="true"),
         rx.el.div(colour_panel(), logo_panel(), class_name="split", data_even="true"),
         current="Settings",

@@ -29,8 +29,8 @@ KIND, GATE = "handlers", "gate"
 FORBIDDEN = "You may not "
 REFUSALS = (entry.NOT_FOUND_MESSAGE, FORBIDDEN, RELOAD)
 HYDRATE = "reflex___state____state.hydrate"  # of Reflex: sends all that a tab holds
-UNMARKED = "This cannot be done from a page."
-BUG = "Something went wrong on our side."
+UNMARKED = "This action is not available on this page."
+BUG = "Something went wrong."
 OF_OPERATORS = ("operator_id", "plan_id", "version_id")  # rows of no tenant
 TABS = ("members", "audit", "tenants", "operators")
 

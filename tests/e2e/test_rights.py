@@ -87,13 +87,13 @@ def test_a_role_is_made_given_changed_and_counts_at_once(someone: type[Newcomer]
     ann.page.get_by_test_id("create-role").click()
     editor = ann.page.get_by_test_id("create-form")
     editor.get_by_label("Name").fill("Recruiter")
-    editor.get_by_label("What it is for").fill("Finds people.")
+    editor.get_by_label("Description").fill("Finds people.")
     expect(editor.get_by_role("checkbox", name="Transfer ownership")).to_be_disabled()
     for label in ("Invite people", "See who works here", "See roles"):
         editor.get_by_role("checkbox", name=re.compile(label, re.IGNORECASE)).check()
     editor.get_by_role("button", name="Create role").click()
     listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")
-    expect(listed).to_contain_text("Nobody")
+    expect(listed).to_contain_text("Not assigned")
 
     def give(role: str) -> None:
         ann.page.goto(f"{ACME}/members")
@@ -130,7 +130,7 @@ def test_a_role_is_made_given_changed_and_counts_at_once(someone: type[Newcomer]
     confirm = ann.page.get_by_test_id("delete-form")
     confirm.get_by_label("confirm").fill("Recruit")
     confirm.get_by_role("button", name="Delete role").click()
-    ann.sees("This is not the name Recruiter.")
+    ann.sees("That doesn’t match.")
     confirm.get_by_label("confirm").fill("Recruiter")
     confirm.get_by_role("button", name="Delete role").click()
     expect(listed).to_have_count(0)
@@ -150,11 +150,11 @@ def test_a_list_comes_as_a_file_as_it_was_filtered(someone: type[Newcomer]) -> N
     assert "max@acme.test" not in text
 
     ann.page.goto(f"{ACME}/audit")
-    ann.page.get_by_label("What").select_option("member.exported")
+    ann.page.get_by_label("Action", exact=True).select_option("member.exported")
     ann.page.get_by_role("button", name="Filter").click()
     expect(ann.page.get_by_test_id("events")).to_contain_text("exported the list of members")
     # Only what is shown is exported, and the lines above were there before the filter as well.
-    expect(ann.page.get_by_role("button", name="Show everything")).to_be_visible()
+    expect(ann.page.get_by_role("button", name="Clear filter")).to_be_visible()
     with ann.page.expect_download() as caught:
         ann.page.get_by_role("button", name="Export CSV").click()
     lines = caught.value.path().read_text(encoding="utf-8-sig").splitlines()

@@ -11,7 +11,7 @@ from shared.backoffice import explanations, tenant_access
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.tenancy import roles
-from tenant_app.pages.roles import RolesState
+from tenant_app.pages.roles.state import RolesState
 from tenant_app.shell import Shell
 from tests.conftest import Cast, Person
 

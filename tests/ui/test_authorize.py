@@ -195,7 +195,7 @@ async def test_a_new_page_load_of_another_session_starts_empty() -> None:
 
 async def test_a_handler_that_names_no_action_is_refused_for_everybody() -> None:
     update = await answer(tab(), OWNER, "reflex___state____state.setvar")
-    assert "This cannot be done from a page." in said(update)
+    assert "This action is not available on this page." in said(update)
 
 
 async def test_suspension_stops_every_handler() -> None:

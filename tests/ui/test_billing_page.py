@@ -9,7 +9,7 @@ import pytest
 from shared.billing.provider import ProviderDown
 from shared.billing.subscriptions import changes
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from tenant_app.billing.state import BillingState
+from tenant_app.pages.billing.state import BillingState
 from tests.conftest import Cast, Person, opens
 from tests.support.billing import shared_provider
 from tests.support.billing.memory_provider import MemoryProvider
@@ -59,7 +59,7 @@ async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvi
     assert shown["Starter"].action_label == "Try Starter for 14 days"
     assert "Everything in Starter" in shown["Pro"].points
     assert shown["Business"].price_note == "and $15 for each seat; $0.05 per 1,000 events above 5,000,000"
-    assert (shown["Enterprise"].price_text, shown["Enterprise"].action_label) == ("Talk to us", "")
+    assert (shown["Enterprise"].price_text, shown["Enterprise"].action_label) == ("Custom pricing", "")
     assert page.saving == "2 months free"
     await does(page, "choose_period", "year")
     assert {one.name: one.price_text for one in page.plans}["Starter"] == "$290"
@@ -97,9 +97,9 @@ async def test_a_change_is_shown_confirmed_and_not_repeated(cast: Cast, seller: 
     await does(page, "choose_plan", BUSINESS)
     assert (page.dialog, page.seats, page.total_label) == ("change", "3", "Added to the next invoice")
     assert page.total.startswith("$")
-    assert page.next_price == "$244.00 a month, plus what is used"
+    assert page.next_price == "$244.00 a month, plus usage"
     await does(page, "preview_seats", 4.0)
-    assert page.next_price == "$259.00 a month, plus what is used"
+    assert page.next_price == "$259.00 a month, plus usage"
     await does(page, "confirm_change", {"seats": "4"})
     assert (page.dialog, page.plan, page.seats_bought) == ("", "Business", 4)
     page.asks_seats = False
@@ -125,9 +125,9 @@ async def test_who_gives_up_an_addon_is_not_told_that_it_is_there_now(
 ) -> None:
     page = await subscribed(seller, cast.gil)
     await does(page, "preview_add_addon", SEATS)
-    assert "there now" in str(await does(page, "confirm_change", {}))
+    assert "New features are available" in str(await does(page, "confirm_change", {}))
     await does(page, "preview_remove_addon", SEATS)
-    assert "Nothing is charged for it now" in str(await does(page, "confirm_change", {}))
+    assert "No charge now" in str(await does(page, "confirm_change", {}))
 
 
 async def test_a_stale_tab_is_shown_the_sum_anew(
@@ -139,7 +139,7 @@ async def test_a_stale_tab_is_shown_the_sum_anew(
     await does(other, "preview_seats", 6)
     await does(other, "confirm_change", {"seats": "6"})
     assert "has changed since" in str(await does(page, "confirm_change", {}))
-    assert (page.dialog, page.next_price) == ("change", "$210.00 a month, plus what is used")
+    assert (page.dialog, page.next_price) == ("change", "$210.00 a month, plus usage")
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
     assert "no longer fresh" in str(await does(page, "confirm_change", {}))
     monkeypatch.undo()
@@ -150,7 +150,7 @@ async def test_a_stale_tab_is_shown_the_sum_anew(
 async def test_another_number_than_the_one_shown_is_not_confirmed(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
     await does(page, "open_seats_dialog")
-    assert "Nothing was changed yet" in str(await does(page, "confirm_change", {"seats": "9"}))
+    assert "Nothing has been charged" in str(await does(page, "confirm_change", {"seats": "9"}))
     assert (page.dialog, page.seats_bought, page.seats) == ("change", 3, "9")
     await does(page, "confirm_change", {"seats": "9"})
     assert page.seats_bought == 9
@@ -184,7 +184,7 @@ async def test_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None
     with pytest.raises(Invalid):
         await does(page, "cancel_subscription", {"why": "because"})
     await does(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})
-    assert (page.dialog, page.next_amount, page.next_note) == ("", "None", "Nothing more is charged")
+    assert (page.dialog, page.next_amount, page.next_note) == ("", "None", "No further charges")
     assert page.ends_at
     await does(page, "resume_subscription")
     assert page.ends_at == ""

@@ -1,6 +1,7 @@
 """What a hostile browser would put into a form or an argument."""
 
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,18 @@ from hypothesis import strategies as st
 from pydantic import StringConstraints
 
 from shared.core.errors import Invalid
-from shared.ui.forms import MAX_LENGTH, Form, parse_choice, parse_id, parse_line
+from shared.ui.forms import (
+    MAX_LENGTH,
+    Form,
+    FutureMoment,
+    Moment,
+    OptionalFutureMoment,
+    id_of,
+    parse_choice,
+    parse_id,
+    parse_line,
+    whole,
+)
 
 
 class Sample(Form):
@@ -68,3 +80,50 @@ def test_arguments_that_can_be_meant() -> None:
 def test_a_search_is_one_line_of_text(query: object) -> None:
     with pytest.raises(Invalid):
         parse_line(query)
+
+
+class OrderForm(Form):
+    seats: Annotated[int, whole(1, 10_000)]
+    extra: Annotated[int | None, whole(0, 5, required=False)] = None
+    version: Annotated[str, id_of("plv")] = "plv_pro_1"
+    starts: Moment = None
+    ends: OptionalFutureMoment = None
+
+
+class DeadlineForm(Form):
+    ends: FutureMoment
+
+
+def test_form_returns_values_of_its_annotated_types() -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    form = OrderForm.read({"seats": "12", "extra": "", "starts": "", "ends": tomorrow.isoformat()})
+    assert (form.seats, form.extra, form.starts, form.ends) == (12, None, None, tomorrow)
+    assert DeadlineForm.read({"ends": tomorrow.isoformat()}).ends == tomorrow
+
+
+def test_form_with_several_wrong_fields_names_all_of_them() -> None:
+    with pytest.raises(Invalid) as error:
+        OrderForm.read(
+            {"seats": "0", "extra": "9", "version": "usr_ann", "starts": "soon", "ends": "2001-01-01T00:00Z"}
+        )
+    assert error.value.fields == {
+        "seats": "is a whole number from 1 to 10,000.",
+        "extra": "is a whole number from 0 to 5.",
+        "version": "is not one of the choices.",
+        "starts": "is not a date with a time.",
+        "ends": "must be in the future.",
+    }
+
+
+@pytest.mark.parametrize("seats", ["", "-1", "1.5", "1e3", "٣", "9" * 13, 3, None, True])
+def test_form_with_something_else_than_a_whole_number_is_invalid(seats: Any) -> None:
+    with pytest.raises(Invalid) as error:
+        OrderForm.read({"seats": seats})
+    assert list(error.value.fields) == ["seats"]
+
+
+@pytest.mark.parametrize("ends", ["", "2001-01-01T00:00Z", "2999-01-01T00:00", "tomorrow", None, 5])
+def test_form_with_something_else_than_a_future_moment_is_invalid(ends: Any) -> None:
+    with pytest.raises(Invalid) as error:
+        DeadlineForm.read({"ends": ends})
+    assert list(error.value.fields) == ["ends"]

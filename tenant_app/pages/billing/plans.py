@@ -1,4 +1,4 @@
-"""Plans side by side, and what can be added to one."""
+"""Plans side by side, and add-ons."""
 
 from typing import Any
 
@@ -9,8 +9,9 @@ from shared.ui.banners import local_time, skeleton_block
 from shared.ui.controls import button, disabled_button, icon, segmented_control
 from shared.ui.panels import item_list, panel, small, stat_grid, text_with_note
 from shared.ui.tables import badge, has_items
-from tenant_app.billing.rows import PERIOD_LABELS, AddonRow, PlanRow
-from tenant_app.billing.state import BillingState
+from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, PlanRow
+from tenant_app.pages.billing.rows import AddonRow
+from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell
 
 
@@ -47,7 +48,7 @@ def plan_card(plan_row: PlanRow) -> rx.Component:
 
 
 def plan_action(plan_row: PlanRow) -> rx.Component:
-    """What can be done about this plan: one of them stands out."""
+    """The button of a plan; the suggested plan's is primary."""
     refusals: Any = Shell.refusals
     name = actions.BILLING_CHANGE.name
 

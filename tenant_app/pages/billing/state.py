@@ -1,4 +1,4 @@
-"""What the billing page shows and does. Each act is prepared in a transaction and asked of the provider outside of it."""
+"""What the billing page shows and does. An order is prepared in a transaction and submitted to the provider outside of it."""
 
 import json
 from typing import Annotated, Any, ClassVar
@@ -26,12 +26,24 @@ from shared.core import money
 from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid
 from shared.core.paging import Page
+from shared.core.plurals import plural
 from shared.ui import charts
 from shared.ui.authorize import needs
-from shared.ui.forms import Form, parse_choice, parse_whole_number
+from shared.ui.forms import Form, parse_choice, whole
 from shared.ui.list_state import ListState
-from tenant_app.billing import rows
-from tenant_app.billing.rows import AddonRow, InvoiceLineRow, InvoiceRow, PlanRow
+from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, PlanRow, describe_saving, plan_rows
+from tenant_app.pages.billing.rows import (
+    AddonRow,
+    InvoiceLineRow,
+    InvoiceRow,
+    addon_rows,
+    describe_next_invoice,
+    describe_next_price,
+    invoice_row,
+    iso_or_empty,
+    line_rows,
+    preview_rows,
+)
 from tenant_app.shell import PageState
 
 PAGE_SIZE = 10
@@ -39,11 +51,13 @@ PAUSED = "paused"
 
 
 class SeatsForm(Form):
-    seats: str
+    seats: Annotated[int, whole(1, checkout.MAX_SEATS)]
 
 
 class ConfirmChangeForm(Form):
-    seats: str = ""
+    seats: Annotated[int | None, whole(1, checkout.MAX_SEATS, required=False)] = (
+        None  # where the dialog asks for them
+    )
 
 
 class CancelForm(Form):
@@ -52,7 +66,7 @@ class CancelForm(Form):
 
 
 def redirect_to(address: str) -> EventSpec:
-    """To a page of the provider, in this tab."""
+    """Opens a page of the provider in this tab."""
     return rx.call_script(f"window.location.assign({json.dumps(address)})")
 
 
@@ -60,12 +74,12 @@ class BillingState(ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
     loaded: bool = False
     period: str = "month"
-    saving: str = ""  # what a year costs less
-    # What one has.
+    saving: str = ""  # by paying yearly
+    # The current subscription.
     subscribed: bool = False
     plan: str = ""
     plan_note: str = ""
-    fallback_plan: str = ""  # what remains when nobody pays
+    fallback_plan: str = ""  # the plan after the subscription ends
     next_label: str = "Next invoice"
     next_amount: str = ""
     next_at: str = ""
@@ -79,15 +93,15 @@ class BillingState(ListState, PageState):
     open_invoice: InvoiceRow = InvoiceRow()
     open_amount: str = ""
     by_seat: bool = False
-    change_obstacle: str = ""  # why nothing of the subscription can be changed now
+    change_obstacle: str = ""  # why the subscription can't be changed now
     seats_text: str = ""
     seats_used: int = 0
     seats_bought: int = 0
     share: str = "0%"
     tone: str = "calm"
-    # After a visit at the provider.
+    # After a checkout.
     activating: str = ""  # "", "waiting" or "done"
-    # What one could have.
+    # Plans and add-ons on sale.
     plans: list[PlanRow] = []
     addons: list[AddonRow] = []
     # Invoices.
@@ -107,8 +121,8 @@ class BillingState(ListState, PageState):
     next_price_from: str = ""
     problem: str = ""
     invoice: InvoiceRow = InvoiceRow()
-    _is_period_chosen: bool = False  # the period was chosen by hand
-    _checked_return: str = ""  # the return that was followed by a look
+    _is_period_chosen: bool = False  # the reader chose the period
+    _checked_return: str = ""  # the checkout return that was synced
     _change_request: ChangeRequest = ChangeRequest()
     _quote: changes.Quote | None = None
 
@@ -133,7 +147,7 @@ class BillingState(ListState, PageState):
         self._show(*page_data)
 
     def _check_return(self) -> Any:
-        """From the provider's page: look once, and say so meanwhile. The address is a claim, so it decides nothing."""
+        """After a checkout, syncs with the provider once. The address is a claim, so it decides nothing."""
         query = self.router.url.query_parameters
         return_id = query.get("session") or query.get("back") or ""
         if not return_id or return_id == self._checked_return:
@@ -145,7 +159,7 @@ class BillingState(ListState, PageState):
     @rx.event
     @needs(actions.BILLING_READ)
     async def check_payment(self) -> EventSpec | None:
-        """What a webhook brings as well, at once."""
+        """Syncs with the provider at once, as its webhook will."""
         async with self._ctx() as ctx:
             visit = await checkout_return.prepare(ctx)
         has_answer = await checkout_return.submit(visit)
@@ -154,10 +168,10 @@ class BillingState(ListState, PageState):
             return None
         return rx.toast.info(
             "The payment provider has not answered yet.",
-            description="This page changes by itself when it does.",
+            description="Updates automatically.",
         )
 
-    # ── shown ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── show ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _show(self, ctx: Ctx, billing: BillingOverview, invoice_page: Page[BillingInvoice]) -> None:
         subscription = billing.subscription
@@ -171,10 +185,10 @@ class BillingState(ListState, PageState):
             if billing.ended_at
             else ctx.rights.plan
         )
-        self.plans = rows.plan_rows(billing, self.period, current, not billing.has_subscribed)
-        self.addons = rows.addon_rows(billing, self.period)
-        self.saving = rows.describe_saving(billing)
-        self.invoice_rows = [rows.invoice_row(invoice) for invoice in invoice_page.rows]
+        self.plans = plan_rows(billing, self.period, current, not billing.has_subscribed)
+        self.addons = addon_rows(billing, self.period)
+        self.saving = describe_saving(billing)
+        self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]
         self._show_page(invoice_page, "invoice")
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
@@ -188,16 +202,14 @@ class BillingState(ListState, PageState):
             subscription.offer.name if subscription and subscription.offer else plan_name,
             billing.fallback_offer.name,
         )
-        self.plan_note = rows.PERIOD_LABELS[subscription.period] if subscription else "No subscription"
-        self.next_label, self.next_amount, self.next_at, self.next_note = rows.describe_next_invoice(billing)
+        self.plan_note = PERIOD_LABELS[subscription.period] if subscription else "No subscription"
+        self.next_label, self.next_amount, self.next_at, self.next_note = describe_next_invoice(billing)
         self.method = billing.method
-        self.method_note = "Charged automatically" if billing.method else "Added with a first plan"
-        self.ends_at = rows.iso_or_empty(subscription.snapshot.cancel_at) if subscription else ""
+        self.method_note = "Auto-pay on" if billing.method else "Added at checkout"
+        self.ends_at = iso_or_empty(subscription.snapshot.cancel_at) if subscription else ""
         self.paused = subscription is not None and subscription.snapshot.status == PAUSED
-        self.ended_at = rows.iso_or_empty(billing.ended_at)
-        self.open_invoice = (
-            rows.invoice_row(billing.unpaid_invoice) if billing.unpaid_invoice else InvoiceRow()
-        )
+        self.ended_at = iso_or_empty(billing.ended_at)
+        self.open_invoice = invoice_row(billing.unpaid_invoice) if billing.unpaid_invoice else InvoiceRow()
         self.open_amount = (
             money.format_amount(billing.unpaid_invoice.due, billing.unpaid_invoice.currency)
             if billing.unpaid_invoice
@@ -228,8 +240,8 @@ class BillingState(ListState, PageState):
     async def show_invoice(self, invoice_id: str) -> None:
         async with self._ctx() as ctx:
             invoice = await invoices.get_invoice(ctx, parse_invoice_id(invoice_id))
-        self.invoice = rows.invoice_row(invoice)
-        self.lines = rows.line_rows(invoice.lines, invoice.currency)
+        self.invoice = invoice_row(invoice)
+        self.lines = line_rows(invoice.lines, invoice.currency)
         self.total, self.dialog = money.format_amount(invoice.total, invoice.currency), "invoice"
 
     @rx.event
@@ -237,19 +249,19 @@ class BillingState(ListState, PageState):
     async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
         self.dialog, self._quote = "", None
 
-    # ── choosing a plan ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── choose a plan ──────────────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def choose_plan(self, version_id: str) -> EventSpec | None:
-        """A first plan is paid at the provider, another one is shown with its price first."""
+        """Starts a checkout for a first plan; shows the price of a change of plan."""
         plans_by_id = {plan.id: plan for plan in self.plans}
         row = plans_by_id[parse_choice(version_id, plans_by_id)]
         if self.subscribed:
             seats = max(self.seats_bought, self.seats_used) if row.sold_by_seat else None
             self._open_change_dialog(
                 row.action_label,
-                f"What {row.name} gives is there at once.",
+                f"{row.name} features are available immediately.",
                 row.action_label,
                 row.sold_by_seat,
             )
@@ -264,9 +276,7 @@ class BillingState(ListState, PageState):
     @needs(actions.BILLING_CHANGE)
     async def start_checkout(self, payload: dict[str, Any]) -> EventSpec:
         form = SeatsForm.read(payload)
-        return await self._start_checkout(
-            self.chosen_plan.id, parse_whole_number("seats", form.seats, 1, checkout.MAX_SEATS)
-        )
+        return await self._start_checkout(self.chosen_plan.id, form.seats)
 
     async def _start_checkout(self, version_id: str, seats: int) -> EventSpec:
         async with self._ctx() as ctx:
@@ -275,7 +285,7 @@ class BillingState(ListState, PageState):
         self.dialog = ""
         return redirect_to(address)
 
-    # ── changing what there is ───────────────────────────────────────────────────────────────────────────────────
+    # ── change the subscription ───────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -291,7 +301,7 @@ class BillingState(ListState, PageState):
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def preview_seats(self, seats: float) -> None:
-        """What is asked for has another price. While somebody types there may be no number at all."""
+        """Quotes another number of seats. While it is being typed, `seats` may be no number."""
         number = (
             int(seats) if isinstance(seats, int | float) and seats in range(1, checkout.MAX_SEATS + 1) else 0
         )
@@ -308,7 +318,7 @@ class BillingState(ListState, PageState):
     async def preview_add_addon(self, version_id: str) -> None:
         row = self._find_addon(version_id)
         sentence = (
-            "It counts at once." if row.add_label != "Keep it" else "It is paid for already and goes on."
+            "Takes effect immediately." if row.add_label != "Keep" else "Already paid; continues as is."
         )
         self._open_change_dialog(f"{row.add_label}: {row.name}", sentence, row.add_label, False)
         await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count + 1))
@@ -317,7 +327,7 @@ class BillingState(ListState, PageState):
     @needs(actions.BILLING_CHANGE)
     async def preview_remove_addon(self, version_id: str) -> None:
         row = self._find_addon(version_id)
-        sentence = "It stays until the period ends that is paid for, and is not charged again."
+        sentence = "Stays until the paid period ends. It won’t be charged again."
         self._open_change_dialog(f"Remove {row.name}", sentence, "Remove", False)
         await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count - 1))
 
@@ -335,7 +345,7 @@ class BillingState(ListState, PageState):
         self.lines, self.total, self.total_label, self.next_price, self.next_price_from = [], "", "", "", ""
 
     async def _quote_change(self, request: ChangeRequest) -> None:
-        """What it costs, or in its place why it is not possible."""
+        """Shows the price of the change, or why it is not possible."""
         self._change_request = request
         if request.seats is not None:
             self.seats = str(request.seats)
@@ -348,24 +358,28 @@ class BillingState(ListState, PageState):
             return
         self._clear_quote()
         self._quote = quote
-        self.lines, self.total, self.total_label = rows.preview_rows(quote)
-        self.next_price, self.next_price_from = rows.describe_next_price(quote)
+        self.lines, self.total, self.total_label = preview_rows(quote)
+        self.next_price, self.next_price_from = describe_next_price(quote)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def confirm_change(self, payload: dict[str, Any]) -> EventSpec:
-        """Exactly what was shown. Where that no longer holds, it is shown anew and nothing happens."""
+        """Confirms exactly the quote shown. An outdated quote is replaced and nothing is changed."""
         form, quote = ConfirmChangeForm.read(payload), self._quote
         if self.asks_seats:
-            number = parse_whole_number("seats", form.seats, 1, checkout.MAX_SEATS)
+            number = form.seats
+            if number is None:
+                raise Invalid(
+                    "Seats are missing.", "Enter a number of seats.", fields={"seats": "is missing."}
+                )
             if quote is None or quote.change.seats != number:
                 await self._quote_change(self._change_request.with_seats(number))
                 return rx.toast.info(
-                    self.problem or "Here is the sum for this number of seats.",
-                    description="Nothing was changed yet.",
+                    self.problem or f"Updated total for {plural(number, 'seat')}.",
+                    description="Nothing has been charged.",
                 )
         if quote is None:
-            raise Invalid(self.problem or "There is nothing to confirm.", "Choose again what to change.")
+            raise Invalid(self.problem or "There is nothing to confirm.", "Start the change again.")
         try:
             async with self._ctx() as ctx:
                 await changes.prepare(ctx, quote)
@@ -375,15 +389,15 @@ class BillingState(ListState, PageState):
             await self._quote_change(quote.change.request)
             return rx.toast.info(
                 f"{refusal.detail} {refusal.next_step}",
-                description="Nothing was changed yet. Confirm it if it is right.",
+                description="Nothing has been charged. Confirm the new total to continue.",
             )
         is_applied = await changes.submit(quote)
         self.dialog, self._quote, self._is_period_chosen = "", None, False
         await self._reload()
-        detail = "What it gives is there now." if quote.change.prorate else "Nothing is charged for it now."
-        return success_toast("Changed.", detail, is_applied)
+        detail = "New features are available." if quote.change.prorate else "No charge now."
+        return success_toast("Plan updated.", detail, is_applied)
 
-    # ── ending and paying ────────────────────────────────────────────────────────────────────────────────────────
+    # ── cancel, resume, pay ────────────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -400,7 +414,9 @@ class BillingState(ListState, PageState):
         self.dialog = ""
         await self._reload()
         return success_toast(
-            "Cancelled.", "Everything works until the period ends; nothing more is charged.", is_applied
+            "Cancelled.",
+            "You keep access until the end of the period. You won’t be charged again.",
+            is_applied,
         )
 
     @rx.event
@@ -410,7 +426,7 @@ class BillingState(ListState, PageState):
             ending = await cancellation.prepare_resume(ctx)
         is_applied = await cancellation.submit(ending)
         await self._reload()
-        return success_toast("Resumed.", "It renews as before.", is_applied)
+        return success_toast("Resumed.", "Your subscription renews as before.", is_applied)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -421,11 +437,11 @@ class BillingState(ListState, PageState):
 
 
 def parse_invoice_id(value: object) -> str:
-    """Ids of invoices are the provider's."""
+    """Invoice ids come from the provider. Raises Invalid."""
     if not isinstance(value, str) or not 1 <= len(value) <= 255 or "\0" in value:
-        raise Invalid("This is not one of the rows of the page.", "Reload the page and try again.")
+        raise Invalid("The page has changed.", "Reload and try again.")
     return value
 
 
 def success_toast(title: str, detail: str, is_applied: bool) -> EventSpec:
-    return rx.toast.success(title, description=detail if is_applied else "This page shows it in a moment.")
+    return rx.toast.success(title, description=detail if is_applied else "The page updates automatically.")

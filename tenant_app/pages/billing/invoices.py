@@ -1,4 +1,4 @@
-"""What was charged, and what is still open."""
+"""The list of invoices."""
 
 import reflex as rx
 
@@ -7,8 +7,8 @@ from shared.ui.controls import icon
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, section, small, text_with_note
 from shared.ui.tables import Column, badge, data_table, has_items, table_row
-from tenant_app.billing.rows import InvoiceRow
-from tenant_app.billing.state import BillingState
+from tenant_app.pages.billing.rows import InvoiceRow
+from tenant_app.pages.billing.state import BillingState
 
 COLUMNS = [
     Column("Invoice"),
@@ -38,7 +38,7 @@ def file_links(invoice: InvoiceRow) -> rx.Component:
         )
 
     return rx.el.div(
-        rx.el.span(away("Open the page of", "external-link", invoice.page_url), class_name="less"),
+        rx.el.span(away("View online", "external-link", invoice.page_url), class_name="less"),
         away("Download", "download", invoice.pdf_url),
         class_name="row to-end",
     )
@@ -75,7 +75,7 @@ def invoice_line(invoice: InvoiceRow) -> rx.Component:
 def invoices_section() -> rx.Component:
     no_invoices = empty_state(
         "No invoices yet",
-        "The first one is here as soon as something is charged.",
+        "Your invoices will appear here.",
         glyph="receipt",
     )
     table = data_table(

@@ -1,4 +1,4 @@
-"""What is asked before money moves: how many seats, what it costs, why somebody goes; and an invoice in lines."""
+"""The dialogs of the billing page: seats, prices, cancellation, and the lines of an invoice."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.ui.banners import local_time
 from shared.ui.controls import button, dialog, form_field, icon, radio_cards, stepper, text_area
 from shared.ui.panels import small
-from tenant_app.billing.rows import InvoiceLineRow
-from tenant_app.billing.standing import external_link
-from tenant_app.billing.state import BillingState
+from tenant_app.pages.billing.rows import InvoiceLineRow
+from tenant_app.pages.billing.state import BillingState
+from tenant_app.pages.billing.subscription import external_link
 
 
 def billing_dialog(
@@ -48,7 +48,7 @@ def order_dialog() -> rx.Component:
         plan.action_label,
         rx.fragment(plan.price_text, " ", plan.price_unit, ". ", plan.price_note),
         seats_field(),
-        small("People and open invitations take a seat. You can change the number at any time."),
+        small("Members and pending invitations use a seat. You can change the number at any time."),
         confirm="Continue to payment",
         submit=BillingState.start_checkout,
     )
@@ -56,7 +56,7 @@ def order_dialog() -> rx.Component:
 
 def change_dialog() -> rx.Component:
     next_price_note = small(
-        rx.cond(BillingState.total == "", "Nothing is charged now. ", ""),
+        rx.cond(BillingState.total == "", "No charge now. ", ""),
         rx.cond(
             BillingState.next_price_from != "",
             rx.fragment("From ", local_time(BillingState.next_price_from, "", "day"), " on: "),
@@ -87,18 +87,18 @@ def cancel_dialog() -> rx.Component:
         rx.fragment(
             "It works until ",
             local_time(at, "", "day"),
-            "; after that what remains is ",
+            "; then you’ll move to ",
             BillingState.fallback_plan,
             ". Nothing is deleted.",
         ),
-        rx.fragment("After that what remains is ", BillingState.fallback_plan, ". Nothing is deleted."),
+        rx.fragment("After that you’ll move to ", BillingState.fallback_plan, ". Nothing is deleted."),
     )
     return billing_dialog(
         "cancel",
         rx.fragment("Cancel ", BillingState.plan),
         until,
         radio_cards(
-            "Why do you go?",
+            "Why are you cancelling?",
             "why",
             [(key, label, "") for key, label in CANCELLATION_REASONS.items()],
             value="",
@@ -107,7 +107,7 @@ def cancel_dialog() -> rx.Component:
         confirm="Cancel subscription",
         submit=BillingState.cancel_subscription,
         kind="danger-fill",
-        back="Keep it",
+        back="Keep subscription",
     )
 
 
@@ -115,7 +115,7 @@ def invoice_dialog() -> rx.Component:
     invoice_row = BillingState.invoice
     links = rx.el.div(
         rx.cond(invoice_row.pdf_url != "", external_link("Download", invoice_row.pdf_url, glyph="download")),
-        rx.cond(invoice_row.page_url != "", external_link("Open its page", invoice_row.page_url)),
+        rx.cond(invoice_row.page_url != "", external_link("View online", invoice_row.page_url)),
         rx.el.span(class_name="grow"),
         rx.dialog.close(button("Close")),
         class_name="row",

@@ -1,4 +1,4 @@
-"""How the subscription stands: facts, what waits for somebody, seats, and the way out."""
+"""The current subscription: facts, banners, seats, cancellation."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from shared.ui import charts
 from shared.ui.banners import banner, local_time, skeleton_rows
 from shared.ui.controls import button, icon
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
-from tenant_app.billing.state import BillingState
+from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell, guard_control
 
 
 def external_link(
     label: Any, address: Any, *, kind: str = "plain", glyph: str = "external-link"
 ) -> rx.Component:
-    """A page of the provider's, in a tab of its own."""
+    """A link to a page of the provider, in a new tab."""
     return rx.el.a(
         icon(glyph), label, href=address, target="_blank", rel="noopener", class_name="btn", data_kind=kind
     )
@@ -37,7 +37,7 @@ def billing_stats() -> rx.Component:
             rx.cond(BillingState.method != "", BillingState.method, "No payment method"),
             BillingState.method_note,
         ),
-        stat("Seats", BillingState.seats_text, "People and open invitations"),
+        stat("Seats", BillingState.seats_text, "Members and pending invitations"),
         columns=4,
         columns_on_phone=2,
     )
@@ -47,20 +47,20 @@ def billing_stats() -> rx.Component:
 def status_banner(
     text: Any, *, action: rx.Component | None = None, tone: str = "accent", glyph: str = "info"
 ) -> rx.Component:
-    return panel(banner(text, action=action, tone=tone, glyph=glyph), name="What matters now")
+    return panel(banner(text, action=action, tone=tone, glyph=glyph), name="Subscription status")
 
 
 def activation_banner() -> rx.Component:
-    """After the provider's page: it turns by itself when the payment has been heard of."""
+    """After a checkout: waiting for the payment, then active."""
     wait = panel(
         rx.el.div(
             rx.icon("loader-circle", class_name="icon spin", aria_hidden=True),
             rx.el.span(
                 rx.el.b("Activating your plan…"),
-                " The payment provider is about to confirm it. This page changes by itself.",
+                " We’re waiting for the payment provider. Updates automatically.",
                 class_name="say",
             ),
-            button("Look again", on_click=BillingState.check_payment, data_once="true"),
+            button("Check again", on_click=BillingState.check_payment, data_once="true"),
             class_name="banner",
             data_tone="accent",
             role="status",
@@ -69,9 +69,7 @@ def activation_banner() -> rx.Component:
         name="Activating",
     )
     ready = status_banner(
-        rx.fragment(
-            rx.el.b(BillingState.plan, " is active."), " Everything it gives is there for everybody now."
-        ),
+        rx.fragment(rx.el.b(BillingState.plan, " is active."), " Everyone can use its features now."),
         glyph="circle-check",
     )
     return rx.cond(
@@ -80,7 +78,7 @@ def activation_banner() -> rx.Component:
 
 
 def subscription_banner() -> rx.Component:
-    """At most one: what waits for somebody."""
+    """At most one banner: what the customer has to do."""
     day: Any = local_time(BillingState.ends_at, "", "day")
     resume = guard_control(
         actions.BILLING_CHANGE,
@@ -90,14 +88,14 @@ def subscription_banner() -> rx.Component:
     ending = status_banner(
         rx.fragment(
             rx.el.b(BillingState.plan, " ends on ", day, "."),
-            " Everything works until then, and nothing more is charged. Nothing is deleted.",
+            " You keep access until then and won’t be charged again. Your data is kept.",
         ),
         action=resume,
         tone="warn",
         glyph="calendar-x",
     )
     first = status_banner(
-        rx.fragment(rx.el.b("The first payment is still open."), " The plan begins when it is made."),
+        rx.fragment(rx.el.b("Your first payment is still open."), " Your plan starts when it’s paid."),
         action=rx.cond(
             BillingState.open_invoice.page_url != "",
             external_link("Finish the payment", BillingState.open_invoice.page_url, kind="primary"),
@@ -114,7 +112,7 @@ def subscription_banner() -> rx.Component:
     ended = status_banner(
         rx.fragment(
             rx.el.b("The subscription ended on ", local_time(BillingState.ended_at, "", "day"), "."),
-            " Nothing was deleted. Choose a plan to go on where you were.",
+            " Your data is kept. Choose a plan to continue.",
         ),
         glyph="calendar-x",
     )
@@ -130,7 +128,7 @@ def subscription_banner() -> rx.Component:
 
 
 def header_actions() -> list[rx.Component]:
-    """In the head: the open invoice if there is one, and the way to pay."""
+    """The open invoice, if any, and the payment method."""
     unpaid: Any = BillingState.open_invoice
     invoice = rx.cond(
         (unpaid.page_url != "") & ~BillingState.is_first_payment_open,
@@ -190,7 +188,7 @@ def cancel_section() -> rx.Component:
     )
     words = text_with_note(
         rx.el.span("Cancel the subscription", class_name="strong"),
-        small("What is paid stays until its period ends. Your data stays too."),
+        small("You keep access until the end of the period. Your data is kept."),
     )
     box = panel(rx.el.ul(rx.el.li(words, cancel, class_name="wrap"), class_name="list"), name="Cancel")
     shown: Any = BillingState.subscribed & (BillingState.ends_at == "") & (Shell.slug != "")

@@ -1,0 +1,184 @@
+"""Add-ons, previews and invoices as the page shows them: texts and amounts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.billing.models import BillingInvoice, Price
+from shared.billing.pricing import prices
+from shared.billing.pricing.meters import METERS
+from shared.billing.provider import InvoiceLine
+from shared.billing.subscriptions import (
+    changes,
+)
+from shared.billing.subscriptions.overview import BillingOverview
+from shared.core import money
+from shared.ui.tables import TONE_BY_LABEL
+from tenant_app.pages.billing.plan_rows import format_round_amount, lowercase_first, period_text
+
+STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
+
+
+@dataclass(frozen=True)
+class AddonRow:
+    id: str
+    name: str
+    sentence: str
+    cost: str
+    count: int
+    status: str  # "" where there is none
+    tone: str
+    paid_until: str  # ISO, of what was given up
+    add_label: str  # what the button that adds says; "" for none
+    can_remove: bool
+    refusal: str
+
+
+@dataclass(frozen=True)
+class InvoiceLineRow:
+    text: str
+    amount: str
+
+
+@dataclass(frozen=True)
+class InvoiceRow:
+    id: str = ""
+    number: str = ""
+    at: str = ""
+    starts: str = ""
+    ends: str = ""
+    amount: str = ""
+    status: str = ""
+    tone: str = ""
+    page_url: str = ""
+    pdf_url: str = ""
+
+
+def iso_or_empty(at: datetime | None) -> str:
+    return at.isoformat() if at else ""
+
+
+def addon_rows(overview: BillingOverview, period: str) -> list[AddonRow]:
+    subscription = overview.subscription
+    rows = []
+    for addon in overview.addons:
+        parts = addon.prices_by_period.get(subscription.period if subscription else period)
+        if parts is None or parts.flat is None:
+            continue
+        count = subscription.addons.get(addon.offer.id, 0) if subscription else 0
+        removed_addon = subscription.canceled_by_version.get(addon.offer.id) if subscription else None
+        kept_quantity = removed_addon.quantity if removed_addon else 0
+        status = f"{count} now" if count > 1 else "Active" if count else ""
+        if kept_quantity > count:
+            status = "Ends"
+        more = "" if count and not addon.offer.limits else "Add one more" if count else "Add"
+        if kept_quantity > count:
+            more = "Keep"
+        rows.append(
+            AddonRow(
+                addon.offer.id,
+                addon.offer.name,
+                addon.sentence,
+                f"{format_round_amount(parts.flat.amount, parts.currency)} {period_text(subscription.period if subscription else period)}",
+                count,
+                status,
+                "warn" if kept_quantity > count else "ok",
+                iso_or_empty(removed_addon.until) if removed_addon and kept_quantity > count else "",
+                more,
+                count > 0,
+                " ".join(overview.obstacle or ())
+                if subscription
+                else "Add-ons belong to a subscription. Choose a plan first.",
+            )
+        )
+    return rows
+
+
+def describe_next_invoice(overview: BillingOverview) -> tuple[str, str, str, str]:
+    """What it is called, its sum, its time, and what is to be known about it."""
+    subscription = overview.subscription
+    if subscription is None:
+        return "Next invoice", "None", "", "No charge"
+    if subscription.snapshot.cancel_at is not None:
+        return "Next invoice", "None", "", "No further charges"
+    amount = money.format_amount(overview.renewal_amount, subscription.snapshot.currency)
+    more = [
+        f"Plus what is used above {describe_included_usage(price)}"
+        for price in subscription.metered_prices[:1]
+    ]
+    if overview.balance < 0:
+        more = [f"Your credit of {money.format_amount(-overview.balance, overview.currency)} is used first"]
+    if subscription.snapshot.status == "trialing":
+        return "After the trial", amount, iso_or_empty(subscription.renews_at), "No charge until then"
+    return (
+        "Next invoice",
+        amount,
+        iso_or_empty(subscription.renews_at),
+        "".join(more) or f"For a {subscription.period}",
+    )
+
+
+def describe_included_usage(price: Price) -> str:
+    meter, tiers = METERS[price.meter], prices.read_tiers(price)
+    if not tiers or not tiers[0].up_to or tiers[0].unit:
+        return "the base"
+    return f"{tiers[0].up_to * meter.unit_size:,} {lowercase_first(meter.title)}"
+
+
+def preview_rows(quote: changes.Quote) -> tuple[list[InvoiceLineRow], str, str]:
+    """Lines, their sum, and what the sum is. What earlier changes left for the next invoice is not this one's price."""
+    change, preview = quote.change, quote.preview
+    currency = preview.currency or change.currency
+    lines = [
+        line
+        for line in preview.lines
+        if change.starts_new_period or (line.proration and _is_since(line, preview.as_of))
+    ]
+    shown_lines = [
+        InvoiceLineRow(line.said, money.format_amount(line.amount, currency)) for line in lines if line.amount
+    ]
+    if not lines:
+        return [], "", ""
+    if change.starts_new_period:
+        return shown_lines, money.format_amount(preview.due, currency), "Due today"
+    total = sum(line.amount for line in lines)
+    label = "Credited on the next invoice" if total < 0 else "Added to the next invoice"
+    return shown_lines, money.format_amount(total, currency), label
+
+
+def _is_since(line: InvoiceLine, at: datetime) -> bool:
+    return line.starts_at is None or line.starts_at >= at
+
+
+def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
+    """What every period costs from then on, and from when."""
+    change = quote.change
+    amount = money.format_amount(change.new_amount, quote.preview.currency or change.currency)
+    more = ", plus usage" if change.has_metered else ""
+    start = "" if change.starts_new_period else iso_or_empty(change.renews_at)
+    return f"{amount} {period_text(change.period)}{more}", start
+
+
+def invoice_row(invoice: BillingInvoice) -> InvoiceRow:
+    status = STATUS_LABELS.get(invoice.status, invoice.status.replace("_", " ").capitalize())
+    if invoice.status == "open" and invoice.attempts:
+        status = "Overdue"
+    return InvoiceRow(
+        invoice.id,
+        invoice.number or "No number",
+        invoice.created_at.isoformat(),
+        iso_or_empty(invoice.period_starts_at),
+        iso_or_empty(invoice.period_ends_at),
+        money.format_amount(invoice.total, invoice.currency),
+        status,
+        TONE_BY_LABEL.get(status, "idle"),
+        invoice.page_url,
+        invoice.pdf_url,
+    )
+
+
+def line_rows(lines: Sequence[Mapping[str, object]], currency: str) -> list[InvoiceLineRow]:
+    return [
+        InvoiceLineRow(str(line["said"]), money.format_amount(int(str(line["amount"])), currency))
+        for line in lines
+    ]

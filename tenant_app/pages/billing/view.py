@@ -1,0 +1,40 @@
+"""The billing page, section by section."""
+
+import reflex as rx
+
+from shared.ui.shell import page_header
+from tenant_app.frame import page
+from tenant_app.pages.billing.dialogs import billing_dialogs
+from tenant_app.pages.billing.invoices import invoices_section
+from tenant_app.pages.billing.plans import addons_section, plans_section
+from tenant_app.pages.billing.state import BillingState
+from tenant_app.pages.billing.subscription import (
+    activation_banner,
+    billing_stats,
+    cancel_section,
+    header_actions,
+    seats_section,
+    subscription_banner,
+)
+
+
+@rx.page(route="/t/[tenant]/billing", title="Billing · Bulkhead", on_load=BillingState.load)
+def billing_page() -> rx.Component:
+    return page(
+        page_header(
+            "Billing",
+            description="Plan, seats and invoices.",
+            actions=header_actions(),
+        ),
+        activation_banner(),
+        subscription_banner(),
+        billing_stats(),
+        plans_section(),
+        seats_section(),
+        addons_section(),
+        invoices_section(),
+        cancel_section(),
+        billing_dialogs(),
+        current="Billing",
+        load=BillingState.load,
+    )

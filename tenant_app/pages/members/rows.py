@@ -1,0 +1,106 @@
+"""Members and invitations as the tables show them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.access import actions
+from shared.access.decision import has_permission
+from shared.access.roles import can_grant
+from shared.core.context import Ctx
+from shared.tenancy import members
+from shared.ui.tables import (
+    TONE_BY_LABEL,
+    Column,
+    initials_of,
+)
+
+COLUMNS = [
+    Column("Name", sort="name"),
+    Column("Role", sort="role", hidden_on_phone=True),
+    Column("Status"),
+    Column("Last active", sort="seen_at", hidden_on_phone=True),
+    Column("Joined", sort="created_at", hidden_on_phone=True),
+    Column("Actions", align_end=True, label_hidden=True),
+]
+PENDING_COLUMNS = [
+    Column("Email"),
+    Column("Role", hidden_on_phone=True),
+    Column("Status"),
+    Column("Invited", hidden_on_phone=True),
+    Column("Actions", align_end=True, label_hidden=True),
+]
+SORTS = tuple(column.sort for column in COLUMNS if column.sort)
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    id: str = ""
+    name: str = ""
+    email: str = ""
+    initials: str = ""
+    role: str = ""  # key
+    role_name: str = ""
+    status: str = ""
+    tone: str = ""
+    seen_at: str = ""
+    joined_at: str = ""
+    is_you: bool = False
+    can_edit: bool = False  # may the reader change this row at all
+    is_active: bool = True
+
+
+@dataclass(frozen=True)
+class InvitationRow:
+    id: str
+    email: str
+    role: str
+    status: str
+    tone: str
+    invited_at: str
+    invited_by: str
+
+
+RolesByKey = dict[str, Any]  # roles by key
+
+
+def member_row(ctx: Ctx, roles_by_key: RolesByKey, member: members.Member) -> MemberRow:
+    status, role = "Active" if member.state == "active" else "Deactivated", roles_by_key[member.role]
+    can_edit = has_permission(ctx, actions.MEMBER_SET_ROLE) and can_grant(ctx.permissions, role.permissions)
+    return MemberRow(
+        member.id,
+        member.name,
+        member.email,
+        initials_of(member.name),
+        member.role,
+        role.name,
+        status,
+        TONE_BY_LABEL[status],
+        member.seen_at.isoformat() if member.seen_at else "",
+        member.created_at.isoformat(),
+        member.user_id == ctx.actor_id,
+        can_edit,
+        status == "Active",
+    )
+
+
+def invitation_row(roles_by_key: RolesByKey, invitation: Any) -> InvitationRow:
+    time_left = invitation.expires_at - datetime.now(UTC)
+    status = (
+        "Expired"
+        if time_left <= timedelta(0)
+        else "Expires soon"
+        if time_left < timedelta(days=1)
+        else "Invited"
+    )
+    return InvitationRow(
+        invitation.id,
+        invitation.email,
+        roles_by_key[invitation.role].name
+        if invitation.role in roles_by_key
+        else "A deleted role",  # of one that has expired
+        status,
+        TONE_BY_LABEL[status],
+        invitation.created_at.isoformat(),
+        invitation.invited_by_name,
+    )
