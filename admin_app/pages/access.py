@@ -15,11 +15,17 @@ from shared.access import actions
 from shared.access.actions import ACTIONS
 from shared.backoffice import explanations, recent_refusals, tenant_directory
 from shared.backoffice.explanation_causes import Cause
-from shared.backoffice.explanations import Explanation, ExplanationChoices, LayerChange
+from shared.backoffice.explanations import (
+    Explanation,
+    ExplanationChoices,
+    ExplanationComparison,
+    LayerChange,
+)
 from shared.backoffice.recent_refusals import RecentRefusal
 from shared.core.context import OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound
 from shared.core.ids import is_id
+from shared.entitlements import explain
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, datetime_input, form_field, icon_button, search_input
@@ -149,9 +155,17 @@ def answer_row(answer: Explanation) -> AnswerRow:
     )
 
 
-def changed_layer_row(layer: LayerChange, tenant_id: str) -> ChangedLayerRow:
+def changed_layer_row(
+    layer: LayerChange, comparison: ExplanationComparison, tenant_id: str
+) -> ChangedLayerRow:
+    before, after = comparison.before.trace, comparison.after.trace
     causes = [cause_row(cause, tenant_id) for cause in layer.causes]
-    return ChangedLayerRow(layer.after.question, trace_row(layer.before), trace_row(layer.after), causes)
+    return ChangedLayerRow(
+        question=explain.describe_question(layer.after, after.inputs),
+        before=trace_row(layer.before, before),
+        after=trace_row(layer.after, after),
+        causes=causes,
+    )
 
 
 def cause_row(cause: Cause, tenant_id: str) -> CauseRow:
@@ -325,11 +339,13 @@ class AccessState(PageState):
             return
         latest = answer if isinstance(answer, Explanation) else answer.after
         self.answer = answer_row(latest)
-        self.title = f"{latest.person_name}: {ACTIONS[latest.trace.action].description}"
+        self.title = f"{latest.person_name}: {latest.trace.inputs.action.description}"
         times = {"at": latest.trace.at.isoformat().replace("+00:00", "Z"), "plan": question.plan}
         if not isinstance(answer, Explanation):
             self.earlier_answer = answer_row(answer.before)
-            self.changed_layers = [changed_layer_row(layer, question.tenant) for layer in answer.changes]
+            self.changed_layers = [
+                changed_layer_row(layer, answer, question.tenant) for layer in answer.changes
+            ]
             times = {"at": times["at"], "before": answer.before.trace.at.isoformat().replace("+00:00", "Z")}
         path = addresses.explain_url(question.tenant, question.person, question.action, **times)
         self.permalink = f"{self.router.url.origin}{path}"

@@ -225,7 +225,7 @@ def feature_rows(rights: TenantAccess, tenant_id: str) -> list[RightRow]:
                 "ok" if chain.included else "idle",
                 "",
             ),
-            *(chain.text, chain.source_id, _explain_url(rights, tenant_id, key)),
+            *(explain.describe_feature_chain(chain), chain.source_id, _explain_url(rights, tenant_id, key)),
         )
         for key, chain in rights.features.items()
     ]
@@ -247,7 +247,11 @@ def limit_rows(rights: TenantAccess, tenant_id: str) -> list[RightRow]:
                     "bad" if is_full else "",
                     used_text,
                 ),
-                *(f"{chain.text}{soft}", chain.source_id, _explain_url(rights, tenant_id, key)),
+                *(
+                    f"{explain.describe_limit_chain(chain)}{soft}",
+                    chain.source_id,
+                    _explain_url(rights, tenant_id, key),
+                ),
             )
         )
     return rows

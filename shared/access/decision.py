@@ -2,7 +2,7 @@
 
 Layers in the order in which they are asked: permission, then what the tenant may use (tenant state, billing, trial,
 plan, flag: compiled into `Rights` by `shared.entitlements`), then the limit, then the state of the object. The same
-layers as a trace, with the rows they came from: `entitlements.explain`.
+layers as a trace, with the rows they came from: `entitlements.evaluate`.
 """
 
 from dataclasses import dataclass

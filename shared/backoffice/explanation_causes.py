@@ -13,9 +13,10 @@ from shared.audit import audit_log
 from shared.audit.models import AuditEvent
 from shared.backoffice import history_repository as repository
 from shared.core.context import Ctx
-from shared.entitlements import assignments, evaluate, explain
+from shared.entitlements import assignments, explain
 from shared.entitlements.catalog import Catalog
-from shared.entitlements.explain import Layer
+from shared.entitlements.entitlement_chains import get_override_limit
+from shared.entitlements.evaluate import Layer
 from shared.entitlements.features import FEATURES
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.limits import LIMITS
@@ -387,7 +388,7 @@ def _is_replaced_at_once(change: RightsChange, changes: Sequence[RightsChange]) 
 
 def _format_value(row: TenantOverride) -> str:
     if row.target == "limit":
-        return explain.format_amount(evaluate.get_override_limit(row), row.name)
+        return explain.format_amount(get_override_limit(row), row.name)
     return "on" if row.value else "off"
 
 

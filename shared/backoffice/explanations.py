@@ -19,7 +19,14 @@ from shared.core.db import now
 from shared.core.errors import Invalid, NotFound
 from shared.entitlements import assignments, explain, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
-from shared.entitlements.explain import AccessSubject, DecisionTrace, TraceLine
+from shared.entitlements.entitlement_chains import REGISTRY_SOURCE, Entitlements
+from shared.entitlements.evaluate import (
+    AccessSubject,
+    DecisionTrace,
+    EvaluationInputs,
+    TraceLine,
+    trace_decision,
+)
 from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
 from shared.tenancy.models import MembershipState, TenantState
@@ -139,8 +146,6 @@ async def compare_access(
         changes = [
             LayerChange(line, later_line, await window.list_causes(line.layer))
             for line, later_line in explain.compare_traces(first_explanation.trace, second_explanation.trace)
-            # What a later layer overruled found the same as before: that layer is the one to look at.
-            if (line.text, line.source_id) != (later_line.text, later_line.source_id)
         ]
         return ExplanationComparison(first_explanation, second_explanation, changes)
 
@@ -159,9 +164,8 @@ async def explain_in_tenant(
     if plan:
         snapshot = _simulate_plan(snapshot, catalog, plan)
     used = await count_usage_at(ctx, action.limit, at)
-    trace = explain.explain_decision(
-        subject, snapshot, catalog, rights_cache.get_provider(catalog), action, used=used
-    )
+    entitlements, provider = Entitlements(snapshot, catalog), rights_cache.get_provider(catalog)
+    trace = trace_decision(EvaluationInputs(action, subject, entitlements, provider, used=used))
     if trace.decision.allowed:
         return Explanation(trace, subject.person_name, snapshot.offer.name, "", "")
     if subject.ended_state:
@@ -187,9 +191,7 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
     """Who somebody was, and how the tenant stood. `user_id`: "" for somebody without a role. Raises NotFound."""
     state_change = await repository.get_state_at(ctx, at)
     state, state_source_id = (
-        (state_change.state, state_change.id)
-        if state_change
-        else (TenantState.ACTIVE.value, explain.REGISTRY_SOURCE)
+        (state_change.state, state_change.id) if state_change else (TenantState.ACTIVE.value, REGISTRY_SOURCE)
     )
     if not user_id:
         return AccessSubject(
@@ -204,7 +206,7 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
         state, state_source_id = TenantState.PENDING_VERIFICATION.value, user.id
     membership = await repository.get_membership_at(ctx, user_id, at)
     if membership is None or membership.state != MembershipState.ACTIVE:
-        membership_source_id = membership.id if membership else explain.REGISTRY_SOURCE
+        membership_source_id = membership.id if membership else REGISTRY_SOURCE
         ended_state = membership.state if membership else ""
         return AccessSubject(
             user.name, "", frozenset(), membership_source_id, state, state_source_id, ended_state

@@ -16,10 +16,18 @@ from shared.backoffice.flag_exposure_repository import DecisionTotals
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import NotFound
-from shared.entitlements import evaluate, explain, rights_cache
+from shared.entitlements import rights_cache
 from shared.entitlements.catalog import Catalog
+from shared.entitlements.entitlement_chains import build_feature_chain
 from shared.entitlements.features import FEATURES
-from shared.entitlements.flag_evaluation import FlagEvaluation, FlagTarget, evaluate_rules
+from shared.entitlements.flag_evaluation import (
+    FlagEvaluation,
+    FlagFinding,
+    FlagTarget,
+    build_target,
+    describe_evaluation,
+    evaluate_rules,
+)
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
@@ -94,12 +102,10 @@ class _EvaluatedTenant:
 
     @property
     def target(self) -> FlagTarget:
-        return evaluate.build_target(self.snapshot)
+        return build_target(self.snapshot)
 
     def is_missing_feature(self, required: str) -> bool:
-        return (
-            bool(required) and not explain.build_feature_chain(self.snapshot, self.catalog, required).included
-        )
+        return bool(required) and not build_feature_chain(self.snapshot, self.catalog, required).included
 
 
 async def count_exposed_tenants(octx: OperatorCtx) -> FlagCounts:
@@ -128,7 +134,7 @@ async def get_flag_reach(octx: OperatorCtx, flag: str, *, after: str = "", limit
     ]
     rows = [
         ExposedTenant(
-            tenant.tenant_id, tenant.name, tenant.snapshot.offer.name, evaluation.explanation, totals
+            tenant.tenant_id, tenant.name, tenant.snapshot.offer.name, describe_evaluation(evaluation), totals
         )
         for tenant, evaluation, totals in evaluated
         if evaluation.is_on
@@ -197,7 +203,8 @@ def _evaluate_flag(tenant: _EvaluatedTenant, flag: str, at: datetime) -> FlagEva
     evaluation = rights_cache.get_provider(tenant.catalog).evaluate(flag, tenant.target, at)
     required = tenant.catalog.flags[flag].flag.required_feature
     if evaluation.is_on and tenant.is_missing_feature(required):
-        return FlagEvaluation(False, f"It requires {FEATURES[required].title}.", required)
+        note = FEATURES[required].title
+        return FlagEvaluation(False, FlagFinding.FEATURE_MISSING, required, note=note)
     return evaluation
 
 

@@ -15,10 +15,11 @@ from shared.backoffice import history_repository as repository
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.entitlements import assignments, evaluate, explain, rights_cache
+from shared.entitlements import assignments, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
-from shared.entitlements.explain import FeatureChain, LimitChain
+from shared.entitlements.entitlement_chains import Entitlements, FeatureChain, LimitChain
 from shared.entitlements.features import FEATURES
+from shared.entitlements.flag_evaluation import build_target, describe_evaluation
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import TenantAddon, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot
@@ -59,10 +60,11 @@ class TenantAccess:
 
 
 def build_tenant_access(snapshot: EntitlementSnapshot, catalog: Catalog) -> TenantAccess:
+    entitlements = Entitlements(snapshot, catalog)
     return TenantAccess(
         snapshot,
-        {name: explain.build_feature_chain(snapshot, catalog, name) for name in FEATURES},
-        {name: explain.build_limit_chain(snapshot, catalog, name) for name in LIMITS},
+        {name: entitlements.feature(name) for name in FEATURES},
+        {name: entitlements.limit(name) for name in LIMITS},
         list(snapshot.overrides.values()),
         snapshot.addons,
         [
@@ -75,7 +77,7 @@ def build_tenant_access(snapshot: EntitlementSnapshot, catalog: Catalog) -> Tena
 
 
 def _list_flag_views(snapshot: EntitlementSnapshot, catalog: Catalog) -> Iterator[TenantFlagView]:
-    provider, target = rights_cache.get_provider(catalog), evaluate.build_target(snapshot)
+    provider, target = rights_cache.get_provider(catalog), build_target(snapshot)
     for key, rollout in sorted(catalog.flags.items()):
         if rollout.flag.retired_at is not None and rollout.flag.retired_at <= snapshot.at:
             continue
@@ -84,7 +86,7 @@ def _list_flag_views(snapshot: EntitlementSnapshot, catalog: Catalog) -> Iterato
             key,
             rollout.flag.title,
             evaluation.is_on,
-            evaluation.explanation,
+            describe_evaluation(evaluation),
             evaluation.source_id,
             override.enabled if override else None,
         )

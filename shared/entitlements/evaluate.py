@@ -1,225 +1,333 @@
-"""Facts to `Rights`: the layers in their order, once per set of facts and not once per question.
+"""The one evaluator: each layer of a decision says what it found, its verdict and the row it comes from.
 
-Order: plan version, add-ons and overrides say what a tenant is entitled to; a later layer only takes away: tenant
-state, billing status, the trial's clock, flags. `entitlements.explain` walks the same layers with their rows.
+The first layer that refuses decides. Plan, add-ons and overrides say what a tenant is entitled to; the tenant's state,
+billing, trial and feature flags can only take something away. `compiled_rights` keeps the answers of these layers for
+`access.decision.decide`, and `explain` writes the lines out.
 """
 
-import json
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
+from enum import StrEnum
+from typing import NamedTuple
 
-from shared.access.actions import ACTIONS, Action
+from shared.access.actions import Action
+from shared.access.decision import DECISION_BY_REASON, Decision
 from shared.access.refusal_codes import Reason
-from shared.core.context import Limit, RefusalWording, Rights
-from shared.entitlements.catalog import Catalog
-from shared.entitlements.features import FEATURES
-from shared.entitlements.flag_evaluation import FlagProvider, FlagTarget
-from shared.entitlements.limits import LIMITS
+from shared.entitlements.catalog import PlanOffer
+from shared.entitlements.entitlement_chains import (
+    REGISTRY_SOURCE,
+    Entitlements,
+    LimitChain,
+    find_addon,
+)
+from shared.entitlements.flag_evaluation import FlagEvaluation, FlagProvider, build_target
 from shared.entitlements.models import TenantOverride
-from shared.entitlements.snapshot import EntitlementSnapshot
 
-ZERO_LIMIT = Limit(0)
-SEAT_LIMIT = "members"  # the limit that seats are
 STATE_REASONS = {
     "deleted": Reason.TENANT_DELETED,
     "pending_verification": Reason.TENANT_UNVERIFIED,
     "suspended": Reason.TENANT_SUSPENDED,
 }
-MAX_CACHED_RIGHTS = 4_096  # different sets of facts; above that the one that was not asked for longest goes
-_compiled_rights: OrderedDict[tuple[object, ...], Rights] = OrderedDict()
+LineDetail = PlanOffer | TenantOverride | FlagEvaluation | LimitChain | str | None
+
+
+class Layer(StrEnum):
+    """In the order in which they are evaluated."""
+
+    PERMISSION = "permission"
+    TENANT = "tenant"
+    BILLING = "billing"
+    PLAN = "plan"
+    ADDONS = "addons"
+    OVERRIDE = "override"
+    TRIAL = "trial"
+    FLAG = "flag"
+    LIMIT = "limit"
+    OBJECT = "object"
+
+
+class Verdict(StrEnum):
+    YES = "yes"
+    NO = "no"  # refuses
+    WARN = "warn"  # allows, for now
+    IDLE = "idle"  # does not apply
+    OVERRULED = "overruled"  # a later layer says the opposite
+
+
+class Finding(StrEnum):
+    """What a layer found. `explain` has a sentence for each."""
+
+    PERMISSION_HELD = "permission_held"
+    PERMISSION_MISSING = "permission_missing"
+    TENANT_STATE = "tenant_state"
+    TENANT_STATE_IGNORED = "tenant_state_ignored"
+    NOTHING_OWED = "nothing_owed"
+    BILLING_STATUS = "billing_status"
+    BILLING_IGNORED = "billing_ignored"
+    BILLING_READ_ONLY = "billing_read_only"
+    BILLING_NONE = "billing_none"
+    PAYMENT_OVERDUE = "payment_overdue"
+    NO_FEATURE_REQUIRED = "no_feature_required"
+    FEATURE_IGNORED = "feature_ignored"
+    PLAN_FEATURE = "plan_feature"
+    ADDON_FEATURE = "addon_feature"
+    ADDONS_WITHOUT_FEATURE = "addons_without_feature"
+    NO_ADDONS = "no_addons"
+    OVERRIDE = "override"
+    NO_OVERRIDE = "no_override"
+    NO_TRIAL = "no_trial"
+    TRIAL_RUNNING = "trial_running"
+    TRIAL_ENDED = "trial_ended"
+    NO_FLAG = "no_flag"
+    FLAG_EVALUATED = "flag_evaluated"
+    FLAG_IGNORED = "flag_ignored"
+    FLAG_FEATURE_MISSING = "flag_feature_missing"
+    NO_LIMIT = "no_limit"
+    LIMIT_NOT_COUNTED = "limit_not_counted"
+    LIMIT_USAGE = "limit_usage"
+    LIMIT_WARNED = "limit_warned"
+    NO_OBSTACLE = "no_obstacle"
+    OBSTACLE = "obstacle"
 
 
 @dataclass(frozen=True, slots=True)
-class Entitlements:
-    """What plan, add-ons and overrides come to, before billing and clock take anything away."""
+class AccessSubject:
+    """A person and the state of the tenant, with the rows that say so."""
 
-    features: frozenset[str]
-    limits: Mapping[str, Limit]
-
-
-def compile_rights(
-    snapshot: EntitlementSnapshot, catalog: Catalog, provider: FlagProvider, state: str
-) -> Rights:
-    """The same object for all tenants with the same facts. `state`: of the tenant, as it is for this person."""
-    flags = evaluate_flags(snapshot, catalog, provider)
-    key = (
-        *(
-            catalog.epoch,
-            snapshot.offer.id,
-            snapshot.seats,
-            state,
-            snapshot.billing_status,
-            snapshot.trial_ended,
-            flags,
-        ),
-        tuple(sorted((offer.id, row.quantity) for row, offer in snapshot.addons)),
-        tuple(sorted((*at, json.dumps(row.value, sort_keys=True)) for at, row in snapshot.overrides.items())),
-        # Whose epoch it is not: a plan of this tenant only may be published while another one is read.
-        catalog.fallback_offer(snapshot.at).id,
-        tuple(offer.id for offer in catalog.list_offers(snapshot.at)),
-    )
-    compiled = _compiled_rights.get(key)
-    if compiled is None:
-        compiled = _compiled_rights[key] = _compile_rights(snapshot, catalog, flags, state)
-        if len(_compiled_rights) > MAX_CACHED_RIGHTS:
-            _compiled_rights.popitem(last=False)
-    else:
-        _compiled_rights.move_to_end(key)
-    return compiled
+    person_name: str  # as in "Max Brandt"
+    role_name: str  # "" without a role
+    permissions: frozenset[str]
+    role_source_id: str = REGISTRY_SOURCE
+    state: str = "active"
+    state_source_id: str = REGISTRY_SOURCE
+    ended_state: str = ""  # "removed" or "deactivated", of a former member
 
 
-def clear_compiled_rights() -> None:
-    """For tests, and for a provider of flags that says that everything may have changed."""
-    _compiled_rights.clear()
+class EvaluationInputs(NamedTuple):
+    """Everything that a decision depends on. `used` and `obstacle` as in `decide`."""
+
+    action: Action
+    subject: AccessSubject
+    entitlements: Entitlements
+    provider: FlagProvider
+    used: int | None = None
+    obstacle: str = ""
 
 
-def evaluate_flags(snapshot: EntitlementSnapshot, catalog: Catalog, provider: FlagProvider) -> frozenset[str]:
-    """Also without what they require: the plan is asked before the flag."""
-    target = build_target(snapshot)
-    return frozenset(flag for flag in catalog.flags if provider.evaluate(flag, target, snapshot.at).is_on)
+class TraceLine(NamedTuple):
+    layer: Layer
+    verdict: Verdict
+    source_id: str  # id of the row, or "registry"
+    finding: Finding
+    detail: LineDetail = None  # what was found, where the inputs alone do not say it
+    reason: Reason = Reason.ALLOWED  # of the decision, if this line makes it
 
 
-def build_target(snapshot: EntitlementSnapshot) -> FlagTarget:
-    return FlagTarget(
-        snapshot.tenant_id,
-        snapshot.offer.key,
-        {name: row.value for name, row in snapshot.traits.items()},
-        {flag: row.enabled for flag, row in snapshot.flag_overrides.items()},
-    )
+def _build_idle_line(layer: Layer, finding: Finding, verdict: Verdict = Verdict.IDLE) -> TraceLine:
+    return TraceLine(layer, verdict, REGISTRY_SOURCE, finding)
 
 
-def compute_entitlements(snapshot: EntitlementSnapshot) -> Entitlements:
-    features = set(snapshot.offer.features)
-    limits = {name: get_plan_limit(snapshot, name) for name in LIMITS}
-    for row, addon in snapshot.addons:
-        features |= addon.features
-        for name, added_limit in addon.limits.items():
-            limits[name] = raise_limit(limits[name], added_limit, row.quantity)
-    for (target, name), override in snapshot.overrides.items():
-        if target == "limit":
-            limits[name] = get_override_limit(override)
-        elif override.value:
-            features.add(name)
-        else:
-            features.discard(name)
-    return Entitlements(frozenset(features & FEATURES.keys()), limits)
+# Made once: most lines of most decisions.
+NOTHING_OWED_LINE = _build_idle_line(Layer.BILLING, Finding.NOTHING_OWED, Verdict.YES)
+ADDONS_IDLE_LINE = _build_idle_line(Layer.ADDONS, Finding.NO_FEATURE_REQUIRED)
+OVERRIDE_IDLE_LINE = _build_idle_line(Layer.OVERRIDE, Finding.NO_FEATURE_REQUIRED)
+OTHER_ADDONS_LINE = _build_idle_line(Layer.ADDONS, Finding.ADDONS_WITHOUT_FEATURE)
+NO_ADDONS_LINE = _build_idle_line(Layer.ADDONS, Finding.NO_ADDONS)
+NO_OVERRIDE_LINE = _build_idle_line(Layer.OVERRIDE, Finding.NO_OVERRIDE)
+NO_FLAG_LINE = _build_idle_line(Layer.FLAG, Finding.NO_FLAG)
+NO_LIMIT_LINE = _build_idle_line(Layer.LIMIT, Finding.NO_LIMIT)
+NO_OBSTACLE_LINE = _build_idle_line(Layer.OBJECT, Finding.NO_OBSTACLE)
 
 
-def get_plan_limit(snapshot: EntitlementSnapshot, name: str) -> Limit:
-    """What the plan gives; of seats that are bought one by one, what was bought."""
-    limit, seats = snapshot.offer.limits.get(name, ZERO_LIMIT), snapshot.seats
-    return (
-        get_lower_limit(limit, Limit(seats, limit.hard))
-        if name == SEAT_LIMIT and seats is not None
-        else limit
-    )
+class DecisionTrace(NamedTuple):
+    inputs: EvaluationInputs
+    decision: Decision
+    lines: tuple[TraceLine, ...]
+
+    @property
+    def at(self) -> datetime:
+        return self.inputs.entitlements.snapshot.at
+
+    @property
+    def decided_by(self) -> Layer | None:
+        return next((line.layer for line in self.lines if line.verdict is Verdict.NO), None)
 
 
-def raise_limit(limit: Limit, added_limit: Limit, quantity: int) -> Limit:
-    if limit.amount is None or added_limit.amount is None:
-        return Limit(None, limit.hard)
-    return Limit(limit.amount + added_limit.amount * quantity, limit.hard)
+def trace_decision(inputs: EvaluationInputs) -> DecisionTrace:
+    """All lines, and the decision that `decide` makes of the same facts."""
+    lines = tuple(evaluate(inputs))
+    return DecisionTrace(inputs, DECISION_BY_REASON[get_reason(lines)], lines)
 
 
-def get_override_limit(row: TenantOverride) -> Limit:
-    return Limit(row.value["amount"], row.value["hard"])
+def evaluate(inputs: EvaluationInputs) -> Iterator[TraceLine]:
+    """One line of each layer, in the order of `Layer`; each is evaluated when it is asked for."""
+    yield _check_permission(inputs)
+    yield from evaluate_tenant_layers(inputs)
+    yield _check_limit(inputs)
+    yield _check_object(inputs)
 
 
-def get_lower_limit(first: Limit, second: Limit) -> Limit:
-    if first.amount is None or (second.amount is not None and second.amount < first.amount):
-        return second
-    return first
+def evaluate_tenant_layers(inputs: EvaluationInputs) -> Iterator[TraceLine]:
+    """The layers that do not depend on the person, on the use of a limit or on an object."""
+    yield _check_tenant_state(inputs)
+    yield _check_billing(inputs)
+    yield from _check_entitlement(inputs)
+    yield _check_trial(inputs)
+    yield _check_flag(inputs)
 
 
-def get_fallback_reason(snapshot: EntitlementSnapshot) -> Reason | None:
-    """Why a tenant has only what the fallback plan gives, if it has."""
-    if snapshot.billing_status == "none":
-        return Reason.BILLING_NONE
-    return Reason.TRIAL_ENDED if snapshot.trial_ended else None
+def get_reason(lines: Iterable[TraceLine]) -> Reason:
+    """Of the first line that refuses, or else of the last line that warns."""
+    reason = Reason.ALLOWED
+    for line in lines:
+        if line.verdict is Verdict.NO:
+            return line.reason
+        if line.verdict is Verdict.WARN:
+            reason = line.reason
+    return reason
 
 
-def _compile_rights(
-    snapshot: EntitlementSnapshot, catalog: Catalog, flags: frozenset[str], state: str
-) -> Rights:
-    entitlements, fallback_reason = compute_entitlements(snapshot), get_fallback_reason(snapshot)
-    features, limits = entitlements.features, entitlements.limits
-    if fallback_reason is not None:
-        fallback = catalog.fallback_offer(snapshot.at)
-        features = features & fallback.features
-        limits = {
-            name: get_lower_limit(limit, fallback.limits.get(name, ZERO_LIMIT))
-            for name, limit in limits.items()
-        }
-    enabled_flags = frozenset(
-        flag
-        for flag in flags
-        if not (required_feature := catalog.flags[flag].flag.required_feature) or required_feature in features
-    )
-    verdicts = {}
-    for action in ACTIONS.values():
-        rollout = catalog.flags.get(action.flag)
-        required = rollout.flag.required_feature if rollout else ""
-        reason = evaluate_action(action, snapshot, entitlements.features, features, flags, state, required)
-        if reason is not Reason.ALLOWED:
-            verdicts[action.name] = reason.value
-    return Rights(
-        snapshot.offer.key,
-        snapshot.offer.name,
-        snapshot.offer.id,
-        snapshot.billing_status,
-        features,
-        MappingProxyType(limits),  # shared by tenants, so nobody may write into it
-        enabled_flags,
-        MappingProxyType(verdicts),
-        MappingProxyType(build_words(catalog, snapshot.at)),
-    )
+def _check_permission(inputs: EvaluationInputs) -> TraceLine:
+    layer, source_id = Layer.PERMISSION, inputs.subject.role_source_id
+    if inputs.action.permission in inputs.subject.permissions:
+        return TraceLine(layer, Verdict.YES, source_id, Finding.PERMISSION_HELD)
+    finding, reason = Finding.PERMISSION_MISSING, Reason.MISSING_PERMISSION
+    return TraceLine(layer, Verdict.NO, source_id, finding, reason=reason)
 
 
-def evaluate_action(
-    action: Action,
-    snapshot: EntitlementSnapshot,
-    entitled_features: frozenset[str],
-    features: frozenset[str],
-    flags: frozenset[str],
-    state: str,
-    required_feature: str,
-) -> Reason:
-    """What the tenant's side says to an action. Permission, limit and object are asked by `access.decision`.
+def _check_tenant_state(inputs: EvaluationInputs) -> TraceLine:
+    layer, subject = Layer.TENANT, inputs.subject
+    reason, source_id = STATE_REASONS.get(subject.state), subject.state_source_id
+    if reason is None:
+        return TraceLine(layer, Verdict.YES, source_id, Finding.TENANT_STATE)
+    if inputs.action.allowed_when_unverified and reason is Reason.TENANT_UNVERIFIED:
+        return TraceLine(layer, Verdict.YES, source_id, Finding.TENANT_STATE_IGNORED)
+    return TraceLine(layer, Verdict.NO, source_id, Finding.TENANT_STATE, reason=reason)
 
-    `entitled`: before billing and trial took something away; `features`: after. `required`: by the action's flag.
-    """
-    blocked = STATE_REASONS.get(state)
-    if blocked is not None and not (action.allowed_when_unverified and blocked is Reason.TENANT_UNVERIFIED):
-        return blocked
+
+def _check_billing(inputs: EvaluationInputs) -> TraceLine:
+    action, layer, row = inputs.action, Layer.BILLING, inputs.entitlements.snapshot.billing
+    if row is None:
+        return NOTHING_OWED_LINE
+    status = row.status
+    if status == "active":
+        return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_STATUS)
     if action.allowed_when_unpaid:
-        return Reason.ALLOWED
-    status = snapshot.billing_status
+        return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_IGNORED)
     if status == "read_only" and action.writes:
-        return Reason.BILLING_READ_ONLY
-    if action.feature and action.feature not in features:
-        if status == "none":
-            return Reason.BILLING_NONE
-        return Reason.NOT_IN_PLAN if action.feature not in entitled_features else Reason.TRIAL_ENDED
-    if required_feature and required_feature != action.feature and required_feature not in features:
-        return Reason.NOT_IN_PLAN
-    if action.flag and action.flag not in flags:
-        return Reason.FLAG_OFF
-    return Reason.BILLING_GRACE if status == "grace" and action.writes else Reason.ALLOWED
+        finding, reason = Finding.BILLING_READ_ONLY, Reason.BILLING_READ_ONLY
+        return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
+    if status == "none" and action.feature and not inputs.entitlements.feature(action.feature).included:
+        finding, reason = Finding.BILLING_NONE, Reason.BILLING_NONE
+        return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
+    if status == "grace" and action.writes:
+        finding, reason = Finding.PAYMENT_OVERDUE, Reason.BILLING_GRACE
+        return TraceLine(layer, Verdict.WARN, row.id, finding, reason=reason)
+    return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_STATUS)
 
 
-def build_words(catalog: Catalog, at: datetime) -> dict[str, RefusalWording]:
-    offers = catalog.list_offers(at)
-    words_by_key = {name: RefusalWording(kind.plural, kind.step) for name, kind in LIMITS.items()}
-    for key, feature in FEATURES.items():
-        words_by_key[key] = RefusalWording(
-            feature.title, join_names([offer.name for offer in offers if key in offer.features])
-        )
-    return words_by_key
+def _check_entitlement(inputs: EvaluationInputs) -> Iterator[TraceLine]:
+    """Plan, add-ons and override: which of them includes the feature, or removes it."""
+    if inputs.action.feature and not inputs.action.allowed_when_unpaid:
+        entitled = inputs.entitlements.feature(inputs.action.feature).entitled
+        yield _check_plan(inputs, entitled=entitled)
+        yield _check_addons(inputs, entitled=entitled)
+        yield _check_override(inputs, entitled=entitled)
+        return
+    finding = Finding.FEATURE_IGNORED if inputs.action.feature else Finding.NO_FEATURE_REQUIRED
+    version_id = inputs.entitlements.snapshot.offer.id
+    yield TraceLine(Layer.PLAN, Verdict.IDLE, version_id, finding)
+    yield ADDONS_IDLE_LINE
+    yield OVERRIDE_IDLE_LINE
 
 
-def join_names(words: Sequence[str]) -> str:
-    """As in "Pro, Business and Enterprise"."""
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+def _check_plan(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
+    feature, snapshot = inputs.action.feature, inputs.entitlements.snapshot
+    layer, version_id, finding = Layer.PLAN, snapshot.offer.id, Finding.PLAN_FEATURE
+    if feature in snapshot.offer.features and entitled:
+        return TraceLine(layer, Verdict.YES, version_id, finding)
+    if entitled or ("feature", feature) in snapshot.overrides:
+        return TraceLine(layer, Verdict.OVERRULED, version_id, finding)
+    return TraceLine(layer, Verdict.NO, version_id, finding, reason=Reason.NOT_IN_PLAN)
+
+
+def _check_addons(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
+    layer, snapshot = Layer.ADDONS, inputs.entitlements.snapshot
+    addon = find_addon(snapshot, inputs.action.feature)
+    if addon is not None:
+        row, offer = addon
+        verdict = Verdict.YES if entitled else Verdict.OVERRULED
+        return TraceLine(layer, verdict, row.id, Finding.ADDON_FEATURE, offer)
+    return OTHER_ADDONS_LINE if snapshot.addons else NO_ADDONS_LINE
+
+
+def _check_override(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
+    layer, row = (
+        Layer.OVERRIDE,
+        inputs.entitlements.snapshot.overrides.get(("feature", inputs.action.feature)),
+    )
+    if row is None:
+        return NO_OVERRIDE_LINE
+    if entitled:
+        return TraceLine(layer, Verdict.YES, row.id, Finding.OVERRIDE, row)
+    return TraceLine(layer, Verdict.NO, row.id, Finding.OVERRIDE, row, Reason.NOT_IN_PLAN)
+
+
+def _check_trial(inputs: EvaluationInputs) -> TraceLine:
+    action, layer, snapshot = inputs.action, Layer.TRIAL, inputs.entitlements.snapshot
+    source_id = snapshot.assignment.id if snapshot.assignment else REGISTRY_SOURCE
+    if snapshot.trial_ends_at is None:
+        return TraceLine(layer, Verdict.IDLE, source_id, Finding.NO_TRIAL)
+    if not snapshot.trial_ended:
+        return TraceLine(layer, Verdict.YES, source_id, Finding.TRIAL_RUNNING)
+    lost = action.feature and action.feature not in inputs.entitlements.fallback.features
+    if lost and not action.allowed_when_unpaid:
+        finding, reason = Finding.TRIAL_ENDED, Reason.TRIAL_ENDED
+        return TraceLine(layer, Verdict.NO, source_id, finding, reason=reason)
+    return TraceLine(layer, Verdict.YES, source_id, Finding.TRIAL_ENDED)
+
+
+def _check_flag(inputs: EvaluationInputs) -> TraceLine:
+    action, layer, entitlements = inputs.action, Layer.FLAG, inputs.entitlements
+    if not action.flag:
+        return NO_FLAG_LINE
+    rollout = entitlements.catalog.flags.get(action.flag)
+    required = rollout.flag.required_feature if rollout else ""
+    missing = required not in ("", action.feature) and not entitlements.feature(required).included
+    if rollout and missing and not action.allowed_when_unpaid:
+        finding, reason = Finding.FLAG_FEATURE_MISSING, Reason.NOT_IN_PLAN
+        return TraceLine(layer, Verdict.NO, rollout.flag.id, finding, required, reason)
+    snapshot = entitlements.snapshot
+    evaluation = inputs.provider.evaluate(action.flag, build_target(snapshot), snapshot.at)
+    source_id, finding = evaluation.source_id, Finding.FLAG_EVALUATED
+    if evaluation.is_on:
+        return TraceLine(layer, Verdict.YES, source_id, finding, evaluation)
+    if action.allowed_when_unpaid:
+        return TraceLine(layer, Verdict.YES, source_id, Finding.FLAG_IGNORED, evaluation)
+    return TraceLine(layer, Verdict.NO, source_id, finding, evaluation, Reason.FLAG_OFF)
+
+
+def _check_limit(inputs: EvaluationInputs) -> TraceLine:
+    layer, used = Layer.LIMIT, inputs.used
+    if not inputs.action.limit:
+        return NO_LIMIT_LINE
+    chain = inputs.entitlements.limit(inputs.action.limit)
+    source_id, limit = chain.source_id, chain.limit
+    if used is None:
+        return TraceLine(layer, Verdict.IDLE, source_id, Finding.LIMIT_NOT_COUNTED, chain)
+    if limit.amount is None or used < limit.amount:
+        return TraceLine(layer, Verdict.YES, source_id, Finding.LIMIT_USAGE, chain)
+    if limit.hard:
+        finding, reason = Finding.LIMIT_USAGE, Reason.LIMIT_REACHED
+        return TraceLine(layer, Verdict.NO, source_id, finding, chain, reason)
+    finding, reason = Finding.LIMIT_WARNED, Reason.LIMIT_WARNED
+    return TraceLine(layer, Verdict.WARN, source_id, finding, chain, reason)
+
+
+def _check_object(inputs: EvaluationInputs) -> TraceLine:
+    layer = Layer.OBJECT
+    if not inputs.obstacle:
+        return NO_OBSTACLE_LINE
+    finding, reason = Finding.OBSTACLE, Reason.OBJECT_STATE
+    return TraceLine(layer, Verdict.NO, REGISTRY_SOURCE, finding, reason=reason)

@@ -9,9 +9,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from shared.entitlements.catalog import Catalog, FlagRollout
+from shared.entitlements.snapshot import EntitlementSnapshot
 
 RULE_KINDS = {  # kind: what it says; those with values name them, `percentage` its percent
     "allowed": "tenants that were let in one by one",
@@ -36,11 +38,30 @@ class FlagTarget:
     overrides: Mapping[str, bool]  # flag: this tenant's own word
 
 
+class FlagFinding(StrEnum):
+    """Why a flag is on or off."""
+
+    UNKNOWN = "unknown"
+    RETIRED = "retired"
+    KILLED = "killed"
+    OFF_FOR_TENANT = "off_for_tenant"
+    FEATURE_MISSING = "feature_missing"
+    RULE_MATCHED = "rule_matched"
+    NO_RULE_MATCHED = "no_rule_matched"
+    PROVIDER_ANSWERED = "provider_answered"
+    PROVIDER_FAILED = "provider_failed"
+
+
 @dataclass(frozen=True, slots=True)
 class FlagEvaluation:
     is_on: bool
-    explanation: str  # a sentence
+    finding: FlagFinding
     source_id: str  # id of the row that decided
+    rule: Mapping[str, Any] | None = None  # the one that matched
+    note: str = ""  # a feature's title, or the words of another provider
+
+
+UNKNOWN_FLAG = FlagEvaluation(False, FlagFinding.UNKNOWN, "registry")
 
 
 class FlagProvider(Protocol):
@@ -59,7 +80,7 @@ class RuleProvider:
         rollout = self.catalog.flags.get(flag)
         version = rollout.version_at(at) if rollout else None
         if rollout is None or version is None:
-            return FlagEvaluation(False, "There is no such flag.", "registry")
+            return UNKNOWN_FLAG
         return evaluate_rules(rollout, version.id, version.rules, version.killed, target, at)
 
 
@@ -74,9 +95,29 @@ class GuardedProvider:
         rollout = self.catalog.flags.get(flag)
         version = rollout.version_at(at) if rollout else None
         if rollout is None or version is None:
-            return FlagEvaluation(False, "There is no such flag.", "registry")
+            return UNKNOWN_FLAG
         stop = evaluate_switches(rollout, version.id, version.killed, target, at)
         return stop or self.provider.evaluate(flag, target, at)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedFlags:
+    """A provider that repeats what was evaluated before, by key of the flag."""
+
+    evaluations: Mapping[str, FlagEvaluation]
+
+    def evaluate(self, flag: str, target: FlagTarget, at: datetime) -> FlagEvaluation:
+        del target, at  # the same as before
+        return self.evaluations.get(flag, UNKNOWN_FLAG)
+
+
+def build_target(snapshot: EntitlementSnapshot) -> FlagTarget:
+    return FlagTarget(
+        tenant_id=snapshot.tenant_id,
+        plan=snapshot.offer.key,
+        traits={name: row.value for name, row in snapshot.traits.items()},
+        overrides={flag: row.enabled for flag, row in snapshot.flag_overrides.items()},
+    )
 
 
 def evaluate_rules(
@@ -91,8 +132,8 @@ def evaluate_rules(
         return stop
     for rule in rules:
         if is_active(rule, at) and is_match(rule, rollout.flag.key, target):
-            return FlagEvaluation(True, f"On for {describe_condition(rule)}.", source)
-    return FlagEvaluation(False, "No rule is about this tenant.", source)
+            return FlagEvaluation(True, FlagFinding.RULE_MATCHED, source, rule)
+    return FlagEvaluation(False, FlagFinding.NO_RULE_MATCHED, source)
 
 
 def evaluate_switches(
@@ -100,11 +141,11 @@ def evaluate_switches(
 ) -> FlagEvaluation | None:
     """What no rule overrules."""
     if rollout.flag.retired_at is not None and rollout.flag.retired_at <= at:
-        return FlagEvaluation(False, "The flag is retired.", rollout.flag.id)
+        return FlagEvaluation(False, FlagFinding.RETIRED, rollout.flag.id)
     if killed:
-        return FlagEvaluation(False, "The kill switch is on.", source)
+        return FlagEvaluation(False, FlagFinding.KILLED, source)
     if target.overrides.get(rollout.flag.key) is False:
-        return FlagEvaluation(False, "Switched off for this tenant.", source)
+        return FlagEvaluation(False, FlagFinding.OFF_FOR_TENANT, source)
     return None
 
 
@@ -142,6 +183,26 @@ def describe_condition(rule: Mapping[str, Any]) -> str:
         if len(values) == 1
         else f"the {KINDS_WITH_VALUES[kind]} {', '.join(values)}"
     )
+
+
+def describe_evaluation(evaluation: FlagEvaluation) -> str:
+    """A sentence, as in "On for the region eu."."""
+    if evaluation.finding is FlagFinding.RULE_MATCHED and evaluation.rule is not None:
+        return f"On for {describe_condition(evaluation.rule)}."
+    return _FINDING_TEXTS[evaluation.finding].format(note=evaluation.note)
+
+
+_FINDING_TEXTS = {
+    FlagFinding.UNKNOWN: "This flag doesn't exist.",
+    FlagFinding.RETIRED: "The flag is retired.",
+    FlagFinding.KILLED: "The kill switch is on.",
+    FlagFinding.OFF_FOR_TENANT: "Turned off for this tenant.",
+    FlagFinding.FEATURE_MISSING: "Requires {note}, which this tenant doesn't have.",
+    FlagFinding.RULE_MATCHED: "A rule matches this tenant.",
+    FlagFinding.NO_RULE_MATCHED: "No rule matches this tenant.",
+    FlagFinding.PROVIDER_ANSWERED: "The flag provider answered: {note}.",
+    FlagFinding.PROVIDER_FAILED: "The flag provider failed: {note}.",
+}
 
 
 def is_active(rule: Mapping[str, Any], at: datetime) -> bool:

@@ -7,6 +7,8 @@ versions that move everybody, and only then let an action ask for it.
 from dataclasses import dataclass
 from enum import StrEnum
 
+SEAT_LIMIT = "members"
+
 
 class LimitPeriod(StrEnum):
     TOTAL = "standing"  # how many there are now

@@ -21,7 +21,7 @@ from openfeature.event import ProviderEvent
 
 from shared.core import log
 from shared.entitlements import rights_cache
-from shared.entitlements.flag_evaluation import FlagEvaluation, FlagTarget
+from shared.entitlements.flag_evaluation import FlagEvaluation, FlagFinding, FlagTarget
 
 SOURCE = "openfeature"
 OVERRIDE_VALUES = {True: "yes", False: "no", None: ""}
@@ -45,12 +45,13 @@ class OpenFeatureProvider:
         except Exception:
             # Code of others may raise whatever it likes; nobody gets something new by an accident.
             log.get_logger(__name__).exception("flag_not_evaluated", flag=flag)
-            return FlagEvaluation(False, "Its provider failed.", SOURCE)
+            return FlagEvaluation(False, FlagFinding.PROVIDER_FAILED, SOURCE, note="see the log")
         if details.error_code is not None:
-            return FlagEvaluation(False, f"Its provider could not say: {details.error_code.value}.", SOURCE)
+            note = str(details.error_code.value)
+            return FlagEvaluation(False, FlagFinding.PROVIDER_FAILED, SOURCE, note=note)
         reason = str(details.reason or "no reason").lower().replace("_", " ")
         variant = f", variant {details.variant}" if details.variant else ""
-        return FlagEvaluation(details.value, f"Its provider says: {reason}{variant}.", SOURCE)
+        return FlagEvaluation(details.value, FlagFinding.PROVIDER_ANSWERED, SOURCE, note=f"{reason}{variant}")
 
 
 def build_context(flag: str, target: FlagTarget, at: datetime) -> EvaluationContext:

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.context import Ctx, Rights
 from shared.core.db import now
-from shared.entitlements import detached, evaluate, repository
+from shared.entitlements import compiled_rights, detached, repository
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.flag_evaluation import FlagProvider, GuardedProvider, RuleProvider
 from shared.entitlements.history import EntitlementHistory
@@ -68,13 +68,13 @@ async def get_rights(session: AsyncSession, tenant_id: str, version: int, epoch:
         _cache[tenant_id] = cached
         if len(_cache) > MAX_TENANTS:
             _cache.popitem(last=False)
-    compiled_rights = cached.rights_by_state.get(state)
-    if compiled_rights is None:
-        compiled_rights = evaluate.compile_rights(
+    rights = cached.rights_by_state.get(state)
+    if rights is None:
+        rights = compiled_rights.compile_rights(
             cached.snapshot, cached.catalog, get_provider(cached.catalog), state
         )
-        cached.rights_by_state[state] = compiled_rights
-    return compiled_rights
+        cached.rights_by_state[state] = rights
+    return rights
 
 
 async def get_outlook(ctx: Ctx) -> AccessOutlook:
@@ -103,7 +103,7 @@ def get_provider(catalog: Catalog) -> FlagProvider:
 
 def compute_rights(snapshot: EntitlementSnapshot, catalog: Catalog, state: str) -> Rights:
     """Of facts that are not kept: of a past time, or of what might be."""
-    return evaluate.compile_rights(snapshot, catalog, get_provider(catalog), state)
+    return compiled_rights.compile_rights(snapshot, catalog, get_provider(catalog), state)
 
 
 def set_provider(provider_override: FlagProvider | None) -> None:
@@ -119,7 +119,7 @@ def invalidate(tenant_id: str = ALL_TENANTS) -> None:
         _cache.pop(tenant_id, None)
         return
     _cache.clear()
-    evaluate.clear_compiled_rights()
+    compiled_rights.clear_compiled_rights()
 
 
 def invalidate_evaluations() -> None:

@@ -12,7 +12,7 @@ from shared.access import actions, policy
 from shared.core.context import Ctx
 from shared.entitlements import assignments, explain
 from shared.entitlements.catalog import Catalog
-from shared.entitlements.explain import FeatureChain, LimitChain
+from shared.entitlements.entitlement_chains import Entitlements, FeatureChain, LimitChain
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.snapshot import EntitlementSnapshot
@@ -50,6 +50,7 @@ async def get_access_overview(ctx: Ctx) -> AccessOverview:
     policy.require(ctx, actions.ACCESS_READ)
     snapshots, catalog = await assignments.list_future_snapshots(ctx, MAX_CHANGES)
     snapshot = snapshots[0]
+    entitlements = Entitlements(snapshot, catalog)
     status_change_times = (
         later_snapshot.at
         for later_snapshot in snapshots
@@ -63,8 +64,8 @@ async def get_access_overview(ctx: Ctx) -> AccessOverview:
         next(status_change_times, None),
         snapshot.trial_ends_at,
         snapshot.trial_ended,
-        {name: explain.build_feature_chain(snapshot, catalog, name) for name in FEATURES},
-        {name: explain.build_limit_chain(snapshot, catalog, name) for name in LIMITS},
+        {name: entitlements.feature(name) for name in FEATURES},
+        {name: entitlements.limit(name) for name in LIMITS},
         {
             "members": len(await member_repository.list_seat_emails(ctx)),
             "roles": len(await role_repository.list_custom_roles(ctx)),
@@ -82,14 +83,15 @@ def list_changes(
         ("Billing", STATUS_TEXTS[before.billing_status], STATUS_TEXTS[after.billing_status]),
         ("Trial", _describe_trial(before), _describe_trial(after)),
     ]
+    entitlements_before, entitlements_after = Entitlements(before, catalog), Entitlements(after, catalog)
     for name, feature in FEATURES.items():
-        included_before, included_after = (
-            explain.build_feature_chain(snapshot, catalog, name).included for snapshot in (before, after)
-        )
+        included_before = entitlements_before.feature(name).included
+        included_after = entitlements_after.feature(name).included
         rows.append((feature.title, INCLUDED_TEXTS[included_before], INCLUDED_TEXTS[included_after]))
     for name, kind in LIMITS.items():
         limit_before, limit_after = (
-            explain.build_limit_chain(snapshot, catalog, name).limit for snapshot in (before, after)
+            entitlements_before.limit(name).limit,
+            entitlements_after.limit(name).limit,
         )
         rows.append(
             (kind.title, explain.format_amount(limit_before, name), explain.format_amount(limit_after, name))

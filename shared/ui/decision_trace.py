@@ -7,7 +7,8 @@ import reflex as rx
 
 from shared.access.decision import Decision
 from shared.access.refusal_codes import Reason
-from shared.entitlements.explain import DecisionTrace, TraceLine, Verdict
+from shared.entitlements import explain
+from shared.entitlements.evaluate import DecisionTrace, TraceLine, Verdict
 from shared.ui.controls import icon
 from shared.ui.panels import small, strong
 
@@ -56,14 +57,18 @@ class DecisionOutcome:
 
 
 def trace_rows(trace: DecisionTrace) -> list[TraceRow]:
-    return [trace_row(line, decides=line.layer is trace.decided_by) for line in trace.lines]
+    return [trace_row(line, trace, decides=line.layer is trace.decided_by) for line in trace.lines]
 
 
-def trace_row(line: TraceLine, *, decides: bool = False) -> TraceRow:
+def trace_row(line: TraceLine, trace: DecisionTrace, *, decides: bool = False) -> TraceRow:
     return TraceRow(
-        *(line.layer.value, line.question, ANSWER_LABELS[line.verdict], line.text, line.source_id),
-        line.verdict.value,
-        decides,
+        layer=line.layer.value,
+        question=explain.describe_question(line, trace.inputs),
+        answer=ANSWER_LABELS[line.verdict],
+        explanation=explain.describe_line(line, trace.inputs),
+        source=line.source_id,
+        verdict=line.verdict.value,
+        decides=decides,
     )
 
 

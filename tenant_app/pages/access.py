@@ -115,12 +115,12 @@ class AccessState(PageState):
                 FEATURES[name].benefit,
                 access_overview.INCLUDED_TEXTS[chain.included],
                 "ok" if chain.included else "idle",
-                chain.text,
+                explain.describe_feature_chain(chain),
             )
             for name, chain in access.features.items()
         ]
         self.limits = [
-            limit_row(name, chain.limit, chain.text, access.usage.get(name))
+            limit_row(name, chain.limit, explain.describe_limit_chain(chain), access.usage.get(name))
             for name, chain in access.limits.items()
         ]
         self.changes = [

@@ -18,7 +18,8 @@ from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import DomainError, Invalid, NotFound, Refused
-from shared.entitlements.explain import Layer, Verdict
+from shared.entitlements import explain
+from shared.entitlements.evaluate import Layer, Verdict
 from shared.identity.models import User
 from shared.tenancy import entry, invitations, members
 from shared.tenancy.models import Membership, RoleRow
@@ -161,7 +162,11 @@ async def test_seats_then_and_now(cast: Cast) -> None:
         await members.remove(ctx, await membership_of(cast.max, ctx))
         await invitations.invite(ctx, "yan@acme.test", "viewer")
     before, after = (
-        next(line.text for line in answer.trace.lines if line.layer is Layer.LIMIT)
+        next(
+            explain.describe_line(line, answer.trace.inputs)
+            for line in answer.trace.lines
+            if line.layer is Layer.LIMIT
+        )
         for answer in (
             await asks(cast, cast.ann.user_id, "member:invite", then),
             await asks(cast, cast.ann.user_id, "member:invite"),
@@ -211,7 +216,10 @@ async def test_somebody_removed_or_deactivated_is_told_what_they_read(cast: Cast
         assert reason_of(await asks(cast, person.user_id, "home:read", then)) == Reason.ALLOWED
         answer = await asks(cast, person.user_id, "home:read")
         assert (reason_of(answer), answer.detail) == (Reason.MISSING_PERMISSION, f"You were {word}.")
-        assert answer.trace.lines[0].text == f"They were {word}, so no role counts."
+        assert (
+            explain.describe_line(answer.trace.lines[0], answer.trace.inputs)
+            == f"This person was {word} and has no role."
+        )
         assert answer.trace.lines[0].source_id.startswith("mbc_")
 
 
@@ -219,7 +227,10 @@ async def test_somebody_who_joined_later_had_no_role(cast: Cast) -> None:
     zoe, then = await factories.create_account("Zoe"), now()
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "viewer")
     early = await asks(cast, zoe.user.id, "home:read", then)
-    assert early.trace.lines[0].text == "There is no role that could have home:read."
+    assert (
+        explain.describe_line(early.trace.lines[0], early.trace.inputs)
+        == "This person has no role, so home:read is missing."
+    )
     found = await compares(cast, zoe.user.id, "home:read", then)
     assert found.changes[0].causes[-1].text == "Zoe joined as Viewer."
 

@@ -25,8 +25,10 @@ from shared.core.context import Limit
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
-from shared.entitlements import explain, plan_content, rights_cache
-from shared.entitlements.explain import AccessSubject
+from shared.entitlements import plan_content, rights_cache
+from shared.entitlements.entitlement_chains import Entitlements
+from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, trace_decision
+from shared.entitlements.features import FEATURES
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import (
@@ -565,8 +567,9 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
         new = with_content(facts, replaced, content)
         if new is None:
             continue
-        for name in explain.FEATURES:
-            had, has = (explain.build_feature_chain(one, catalogue, name).included for one in (facts, new))
+        old_entitlements, new_entitlements = (Entitlements(one, catalogue) for one in (facts, new))
+        for name in FEATURES:
+            had, has = (one.feature(name).included for one in (old_entitlements, new_entitlements))
             if has and not had:
                 truth.gains["feature", name] += 1
                 truth.gaining.add(tenant_id)
@@ -575,7 +578,7 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
                 truth.losing.add(tenant_id)
         used = {"members": seats.get(tenant_id, 0), "roles": roles.get(tenant_id, 0)}
         for name in LIMITS:
-            had_, has_ = (explain.build_limit_chain(one, catalogue, name).limit for one in (facts, new))
+            had_, has_ = (one.limit(name).limit for one in (old_entitlements, new_entitlements))
             room = [10**12 if one.amount is None else one.amount for one in (had_, has_)]
             if room[1] > room[0]:
                 truth.gains["limit", name] += 1
@@ -588,10 +591,10 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
         for action_name, reason, count in told.get(tenant_id, []):
             action = ACTIONS[action_name]
             one, other = (
-                explain.explain_decision(
-                    standing, each, catalogue, provider, action, used=used.get(action.limit)
+                trace_decision(
+                    EvaluationInputs(action, standing, each, provider, used=used.get(action.limit))
                 ).decision
-                for each in (facts, new)
+                for each in (old_entitlements, new_entitlements)
             )
             allowed = reason in ("allowed", "billing_grace", "limit_warned")
             if reason == "missing_permission" or one.allowed == other.allowed or one.allowed != allowed:

@@ -12,7 +12,7 @@ from shared.backoffice import tenant_access
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.entitlements import assignments
+from shared.entitlements import assignments, explain
 from shared.entitlements.models import Plan, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
@@ -321,7 +321,7 @@ async def test_what_is_effective_names_its_sources_and_what_is_in_use(cast: Cast
         known = await tenant_access.get_tenant_access(octx, cast.acme)
     assert known.limits["members"].limit.amount == 7
     assert known.limits["members"].source_id.startswith("ovr_")
-    assert "10 more seats version 1" in known.limits["members"].text
+    assert "10 more seats version 1" in explain.describe_limit_chain(known.limits["members"])
     assert known.features["sso"].included is False
     assert known.usage == {"members": 3, "roles": 0}
     assert known.owner_id == cast.ann.user_id

@@ -23,8 +23,10 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
 from shared.access.refusal_codes import Reason
 from shared.core import db
+from shared.entitlements import explain
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY, Catalog
-from shared.entitlements.explain import AccessSubject, DecisionTrace, Layer, explain_decision
+from shared.entitlements.entitlement_chains import Entitlements
+from shared.entitlements.evaluate import AccessSubject, DecisionTrace, EvaluationInputs, Layer, trace_decision
 from shared.entitlements.flag_evaluation import RuleProvider
 from tests.bench import databases, environment
 from tests.bench.broken import Broken, reason, with_last_line
@@ -168,7 +170,10 @@ def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
     }
 
     def ask(tenant_id: str, action: Action, used: int | None) -> DecisionTrace:
-        return explain_decision(standings[tenant_id], facts[tenant_id], known, provider, action, used=used)
+        entitlements = Entitlements(facts[tenant_id], known)
+        return trace_decision(
+            EvaluationInputs(action, standings[tenant_id], entitlements, provider, used=used)
+        )
 
     def run(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:
@@ -176,8 +181,9 @@ def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
 
     def run_and_read(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:
-            for line in ask(tenant_id, action, used).lines:
-                _ = line.question, line.text
+            trace = ask(tenant_id, action, used)
+            for line in trace.lines:
+                _ = explain.describe_question(line, trace.inputs), explain.describe_line(line, trace.inputs)
 
     def allows(one: Request) -> bool:
         trace = ask(*one)

@@ -59,7 +59,7 @@ def test_from_a_refusal_to_the_layer_that_refused(someone: type[Newcomer]) -> No
     line.get_by_role("link", name=re.compile("Why")).click()
     answer = page.get_by_test_id("answer")
     expect(answer.get_by_test_id("verdict")).to_contain_text("You may not read the audit trail.")
-    expect(answer.locator("[data-decides=true]")).to_contain_text("Member does not have audit:read.")
+    expect(answer.locator("[data-decides=true]")).to_contain_text("Member doesn't include audit:read.")
     expect(page).to_have_url(re.compile("at=20"))
     expect(page.get_by_label("Action")).to_have_value("audit:read")
 

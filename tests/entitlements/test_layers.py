@@ -17,8 +17,16 @@ from shared.access.actions import Action
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.core.context import Rights
-from shared.entitlements import catalog, evaluate, explain
-from shared.entitlements.explain import AccessSubject, DecisionTrace, Layer, Verdict
+from shared.entitlements import catalog, compiled_rights, explain
+from shared.entitlements.entitlement_chains import Entitlements
+from shared.entitlements.evaluate import (
+    AccessSubject,
+    DecisionTrace,
+    EvaluationInputs,
+    Layer,
+    Verdict,
+    trace_decision,
+)
 from shared.entitlements.flag_evaluation import RuleProvider
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.models import (
@@ -141,21 +149,22 @@ class World:
         permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
         standing = AccessSubject("Ann", "Owner", permissions, "mbc_1", self.state, "tsc_1")
         catalogue = self.catalogue()
-        return explain.explain_decision(
-            standing,
-            self.facts(),
-            catalogue,
-            RuleProvider(catalogue),
-            action,
-            used=self.used,
-            obstacle=self.obstacle,
+        return trace_decision(
+            EvaluationInputs(
+                action,
+                standing,
+                Entitlements(self.facts(), catalogue),
+                RuleProvider(catalogue),
+                used=self.used,
+                obstacle=self.obstacle,
+            )
         )
 
     def decided(self, action: Action = actions.ROLE_CREATE) -> Reason:
         permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
         catalogue = self.catalogue()
-        evaluate.clear_compiled_rights()  # every world has the same epoch
-        rights = evaluate.compile_rights(self.facts(), catalogue, RuleProvider(catalogue), self.state)
+        compiled_rights.clear_compiled_rights()  # every world has the same epoch
+        rights = compiled_rights.compile_rights(self.facts(), catalogue, RuleProvider(catalogue), self.state)
         used = self.used if action.limit else None
         return decide(Asker(permissions, rights), action, used=used, obstacle=self.obstacle).reason
 
@@ -172,11 +181,7 @@ def known(id: str, **other: Any) -> dict[str, Any]:
 
 def changed_layers(one: DecisionTrace, other: DecisionTrace) -> set[str]:
     """That found something else, or in another row."""
-    return {
-        before.layer.value
-        for before, after in zip(one.lines, other.lines, strict=True)
-        if (before.text, before.source_id) != (after.text, after.source_id)
-    }
+    return {before.layer.value for before, _ in explain.compare_traces(one, other)}
 
 
 # ── one layer at a time ──────────────────────────────────────────────────────────────────────────────────────────
@@ -313,8 +318,8 @@ def test_the_same_for_actions_that_need_less(action: Action) -> None:
 
 def decided_at(history: EntitlementHistory, at: datetime, used: int = 3) -> Reason:
     catalogue = World().catalogue()
-    evaluate.clear_compiled_rights()
-    rights = evaluate.compile_rights(
+    compiled_rights.clear_compiled_rights()
+    rights = compiled_rights.compile_rights(
         history.snapshot_at(catalogue, at), catalogue, RuleProvider(catalogue), "active"
     )
     return decide(Asker(frozenset({"role:write"}), rights), actions.ROLE_CREATE, used=used).reason

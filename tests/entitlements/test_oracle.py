@@ -13,9 +13,10 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.core.context import Rights
-from shared.entitlements import evaluate
+from shared.entitlements import compiled_rights
 from shared.entitlements.catalog import Catalog
-from shared.entitlements.explain import AccessSubject, explain_decision
+from shared.entitlements.entitlement_chains import Entitlements
+from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, trace_decision
 from shared.entitlements.flag_evaluation import RuleProvider
 from shared.entitlements.snapshot import EntitlementSnapshot
 from tests.support.entitlements import oracle, random_entitlements
@@ -74,10 +75,13 @@ def check(case: Case) -> None:
 def _check_answer(case: Case, question: PlainDict, facts: EntitlementSnapshot, own: Catalog) -> None:
     expected = oracle.decide_naively(case.world, case.tenant, question)
     action, used, obstacle = case.actions[question["action"]["name"]], question["used"], question["obstacle"]
-    rights = evaluate.compile_rights(facts, own, RuleProvider(own), question["state"])
+    rights = compiled_rights.compile_rights(facts, own, RuleProvider(own), question["state"])
     decided = decide(Asker(question["held"], rights), action, used=used, obstacle=obstacle)
     standing = AccessSubject("Ann", "Owner", question["held"], state=question["state"])
-    trace = explain_decision(standing, facts, own, RuleProvider(own), action, used=used, obstacle=obstacle)
+    provider = RuleProvider(own)
+    trace = trace_decision(
+        EvaluationInputs(action, standing, Entitlements(facts, own), provider, used=used, obstacle=obstacle)
+    )
     assert decided.reason == expected, (question, decided, trace)
     assert trace.decision == decided, (question, trace)
     assert decided.allowed == (expected in oracle.ALLOWING_REASONS)
@@ -86,7 +90,7 @@ def _check_answer(case: Case, question: PlainDict, facts: EntitlementSnapshot, o
 
 
 def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, own: Catalog) -> None:
-    rights = evaluate.compile_rights(facts, own, RuleProvider(own), "active")
+    rights = compiled_rights.compile_rights(facts, own, RuleProvider(own), "active")
     assert rights.features == oracle.list_features(case.world, case.tenant, at)
     assert rights.flags == oracle.list_flags(case.world, case.tenant, at)
     for name, (amount, hard) in oracle.compute_limits(case.world, case.tenant, at).items():

@@ -235,7 +235,7 @@ async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
     provider = InMemoryProvider(flags)
     api.set_provider_and_wait(provider, DOMAIN)
     rights_cache.set_provider(OpenFeatureProvider(api.get_client(DOMAIN)))
-    compile_ = rights_cache.evaluate.compile_rights
+    compile_ = rights_cache.compiled_rights.compile_rights
 
     def slowly(*args: Any) -> Any:
         found = compile_(*args)
@@ -243,7 +243,7 @@ async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
         rights_cache.invalidate_evaluations()
         return found
 
-    monkeypatch.setattr(rights_cache.evaluate, "compile_rights", slowly)
+    monkeypatch.setattr(rights_cache.compiled_rights, "compile_rights", slowly)
     assert not await flag_fixtures.has_flag(cast.ann, key)
     monkeypatch.undo()
     assert await flag_fixtures.has_flag(cast.ann, key)

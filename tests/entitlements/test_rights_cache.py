@@ -18,7 +18,7 @@ from shared.core import db
 from shared.core.context import Ctx, Limit, Rights
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.entitlements import assignments, evaluate, rights_cache
+from shared.entitlements import assignments, compiled_rights, rights_cache
 from shared.entitlements import repository as entitlements
 from shared.entitlements.models import Plan, PlanVersion
 from tests.bench.visible import asking
@@ -180,9 +180,9 @@ async def test_only_so_many_tenants_are_kept(cast: Cast, monkeypatch: pytest.Mon
     for person in (cast.ann, cast.gil, cast.ann):
         await reason_of(person)
         assert len(rights_cache._cache) == 1
-    monkeypatch.setattr(evaluate, "MAX_CACHED_RIGHTS", 1)
+    monkeypatch.setattr(compiled_rights, "MAX_CACHED_RIGHTS", 1)
     assert await reason_of(cast.gil) == Reason.ALLOWED
-    assert len(evaluate._compiled_rights) == 1
+    assert len(compiled_rights._compiled_rights) == 1
     rights_cache.invalidate()
 
 

@@ -13,7 +13,7 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
 from shared.backoffice import explanations, tenant_access, tenant_directory
 from shared.core.db import now
-from shared.entitlements.explain import Layer
+from shared.entitlements.evaluate import Layer
 from shared.entitlements.models import (
     MembershipChange,
     TenantBilling,

@@ -9,7 +9,7 @@ from shared.access.decision import decide
 from shared.backoffice import tenant_access
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.entitlements import assignments
+from shared.entitlements import assignments, explain
 from shared.tenancy import access_overview, invitations, roles
 from tests.conftest import Cast, Person
 from tests.support import factories
@@ -30,7 +30,7 @@ async def test_what_is_told_is_what_decides(cast: Cast) -> None:
         assert {name for name, chain in found.features.items() if chain.included} == ctx.rights.features
         assert {name: chain.limit for name, chain in found.limits.items()} == dict(ctx.rights.limits)
         assert not decide(ctx, actions.MEMBER_EXPORT).allowed
-    assert "A pause" in found.features["exports.csv"].text
+    assert "A pause" in explain.describe_feature_chain(found.features["exports.csv"])
     assert found.plan == "Business version 1"
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from shared.core.context import Ctx
 from shared.entitlements import assignments, rights_cache
-from shared.entitlements.evaluate import get_fallback_reason
+from shared.entitlements.entitlement_chains import has_fallen_back
 
 TEST_GRACE = timedelta(seconds=2)  # nothing is asked about times that pass while a history is played
 
@@ -16,4 +16,4 @@ async def get_access_status(ctx: Ctx, at: datetime) -> str | None:
     rights = rights_cache.compute_rights(facts, catalogue, "active")
     if facts.billing is None:
         return None
-    return "none" if get_fallback_reason(facts) else rights.billing_status
+    return "none" if has_fallen_back(facts) else rights.billing_status

@@ -23,12 +23,12 @@ def decide_naively(world: PlainDict, tenant: PlainDict, question: PlainDict) -> 
     if action["permission"] not in question["held"]:
         return "missing_permission"
     closed = REASON_BY_CLOSED_STATE.get(question["state"])
-    if closed == "tenant_unverified" and action["unverified_ok"]:
+    if closed == "tenant_unverified" and action["allowed_when_unverified"]:
         closed = None
     if closed:
         return closed
     billing_status = get_billing_status(tenant, at)
-    if not action["cleans_up"]:
+    if not action["allowed_when_unpaid"]:
         if billing_status == "read_only" and action["writes"]:
             return "billing_read_only"
         remaining = list_features(world, tenant, at)
@@ -47,7 +47,7 @@ def decide_naively(world: PlainDict, tenant: PlainDict, question: PlainDict) -> 
             if not is_exposed(world, tenant, action["flag"], at):
                 return "flag_off"
     result = "allowed"
-    if billing_status == "grace" and action["writes"] and not action["cleans_up"]:
+    if billing_status == "grace" and action["writes"] and not action["allowed_when_unpaid"]:
         result = "billing_grace"
     if action["limit"] and question["used"] is not None:
         amount, hard = compute_limits(world, tenant, at)[action["limit"]]

@@ -225,8 +225,8 @@ class WorldGenerator:
             "limit": "" if cleans_up else self.choose("", *LIMITS),  # what cleans up takes nothing
             "flag": self.choose("", "", *FLAGS),
             "writes": self.choose(True, False),
-            "cleans_up": cleans_up,
-            "unverified_ok": self.choose(True, False, False),
+            "allowed_when_unpaid": cleans_up,
+            "allowed_when_unverified": self.choose(True, False, False),
         }
 
     def draw_question(self, action: PlainDict) -> PlainDict:
@@ -244,8 +244,7 @@ class WorldGenerator:
 
 
 def build_action(plain: PlainDict) -> Action:
-    fields = {"cleans_up": "allowed_when_unpaid", "unverified_ok": "allowed_when_unverified"}
-    return Action(description="do it", **{fields.get(name, name): value for name, value in plain.items()})
+    return Action(description="do it", **plain)
 
 
 def build_catalog(world: PlainDict) -> Catalog:
