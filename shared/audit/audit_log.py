@@ -1,7 +1,6 @@
-"""Write the trail, read it, and prove it whole.
+"""Record, read and verify the audit log. `tenancy.audit_reader` authorises reading.
 
-Who may read is decided above (`tenancy.audit_reader`); here is how. The database writes number, time and hash of every
-row and refuses to change one.
+The database assigns number, time and hash of every row, and refuses changes to rows.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from shared.core.ids import new_id
 
 MAX_PAGE_SIZE = 100  # rows of one page
 EXPORT_PAGE_SIZE = 500
-CHANGED_ROW_TEXT = "This row was changed, or the one before it is missing."
+CHANGED_ROW_TEXT = "This event was changed, or the one before it is missing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class AuditFilter:
     until: datetime | None = None
 
     def not_before(self, at: datetime) -> "AuditFilter":
-        """The same, of what is not older."""
+        """A copy that excludes events before `at`."""
         since = max(self.since, at) if self.since else at
         return AuditFilter(
             self.actor, self.action, self.object_id, self.request_id, self.tenant_id, since, self.until
@@ -45,7 +44,7 @@ class AuditFilter:
 
 @dataclass(frozen=True, slots=True)
 class AuditEventPage:
-    """Newest first. `older` is the cursor of the next page, "" on the last one."""
+    """Newest first. `next_cursor` is "" on the last page."""
 
     events: Sequence[AuditEvent]
     next_cursor: str = ""
@@ -54,7 +53,7 @@ class AuditEventPage:
 @dataclass(frozen=True, slots=True)
 class ChainVerification:
     checked_count: int
-    broken_at: int | None = None  # seq of the first row that is not what was written, or is missing
+    broken_at: int | None = None  # seq of the first changed or missing row
     explanation: str = field(default="")
 
     @property
@@ -72,15 +71,15 @@ def record(
     reason: str = "",
     **details: Any,
 ) -> None:
-    """Call it after the change and before the queue: its lock on the tenant's chain lasts until commit.
+    """Add an event. Call it after the change and before the queue: it locks the tenant's chain until commit.
 
-    Raises ValueError for an action that is not registered, Invalid where a privileged one has no reason.
+    Raises ValueError for an unregistered action, Invalid when a privileged action has no reason.
     """
     audit_action = AuditAction(action)
     if audit_action in REASON_REQUIRED and not reason.strip():
         raise Invalid(
-            "This needs a reason.",
-            "Say why, in a sentence the customer may read.",
+            "Enter a reason.",
+            "Write one sentence. The customer can read it.",
             fields={"reason": "Missing"},
         )
     ctx.session.add(
@@ -104,9 +103,9 @@ def record(
 def record_operator(
     octx: OperatorCtx, action: OperatorAuditAction | str, object_id: str, *, reason: str, **details: Any
 ) -> None:
-    """What an operator does outside of every tenant. Raises Invalid without a reason."""
+    """Add an event to the operator audit log, for actions outside of tenants. Raises Invalid without a reason."""
     if not reason.strip():
-        raise Invalid("This needs a reason.", "Say why in a sentence.", fields={"reason": "Missing"})
+        raise Invalid("Enter a reason.", "Write one sentence.", fields={"reason": "Missing"})
     octx.session.add(
         OperatorEvent(
             actor_id=octx.actor.id,
@@ -123,7 +122,7 @@ def record_operator(
 async def list_events(
     ctx: Ctx, criteria: AuditFilter | None = None, *, after: str = "", limit: int = 50
 ) -> AuditEventPage:
-    """One tenant's events. `after` is `Page.older`."""
+    """Events of the tenant. `after` is the previous page's `next_cursor`. Raises Invalid."""
     limit = min(max(limit, 1), MAX_PAGE_SIZE)
     events = await audit_log_repository.list_events(
         ctx.session, criteria or AuditFilter(), tenant_id=ctx.tenant_id, after=after, limit=limit + 1
@@ -132,7 +131,7 @@ async def list_events(
 
 
 async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> AuditEventPage:
-    """As `list_events`, in the larger steps of an export."""
+    """As `list_events`, with the larger pages of an export."""
     events = await audit_log_repository.list_events(
         ctx.session, criteria, tenant_id=ctx.tenant_id, after=after, limit=EXPORT_PAGE_SIZE + 1
     )
@@ -166,17 +165,17 @@ async def list_operator_events(
 
 
 async def verify_chain(ctx: Ctx) -> ChainVerification:
-    """Recomputes this tenant's chain in the database. A cut-off end shows against the head of the chain."""
+    """Recompute this tenant's hash chain in the database. The stored head reveals a deleted end."""
     row_count, first_broken, head_number = await audit_log_repository.check_chain(ctx.session, ctx.tenant_id)
     if first_broken is not None:
         return ChainVerification(row_count, first_broken, CHANGED_ROW_TEXT)
     if head_number != row_count:
-        return ChainVerification(row_count, row_count + 1, "Rows at the end are missing.")
+        return ChainVerification(row_count, row_count + 1, "Events at the end are missing.")
     return ChainVerification(row_count)
 
 
 async def verify_operator_chain(octx: OperatorCtx) -> ChainVerification:
-    """The same for the operators' own trail. It has no head kept apart: a cut-off end does not show."""
+    """As `verify_chain` for the operator audit log. It has no stored head, so a deleted end is not detected."""
     row_count, first_broken = await audit_log_repository.check_operator_chain(octx.session)
     return (
         ChainVerification(row_count)
@@ -188,7 +187,7 @@ async def verify_operator_chain(octx: OperatorCtx) -> ChainVerification:
 async def record_security_event(
     session: AsyncSession, kind: str, actor_id: str, subject: str, request_id: str
 ) -> None:
-    """Counts a refused attempt that honest use never makes. One row per actor, kind and hour."""
+    """Count a refused attempt that normal use never makes. One row per actor, kind and hour."""
     await audit_log_repository.record_security_event(
         session, new_id("sec"), kind, actor_id, subject, request_id
     )

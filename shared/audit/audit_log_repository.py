@@ -1,4 +1,4 @@
-"""All SQL of the audit module."""
+"""SQL of the audit module."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -45,7 +45,7 @@ def _filter_conditions(criteria: "AuditFilter", tenant_id: str) -> list[ColumnEl
 async def list_events(
     session: AsyncSession, criteria: "AuditFilter", *, tenant_id: str, after: str, limit: int
 ) -> Sequence[AuditEvent]:
-    """Newest first. An empty `tenant_id` reads what the session may read: all tenants for a reasoned operator."""
+    """Newest first. With an empty `tenant_id`, all rows that row security shows the session. Raises Invalid."""
     conditions = _filter_conditions(criteria, tenant_id)
     sort_key = (col(AuditEvent.at), col(AuditEvent.tenant_id), col(AuditEvent.id))
     if after:

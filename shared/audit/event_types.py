@@ -1,4 +1,4 @@
-"""What the trail can say, alphabetical. `noun.verb_past`; text in the database, never renamed."""
+"""Actions of the audit log, alphabetical, as `noun.verb_past`. They are stored and never renamed."""
 
 from enum import StrEnum
 
@@ -67,7 +67,7 @@ REASON_REQUIRED = frozenset(
 
 
 class OperatorAuditAction(StrEnum):
-    """What operators do outside of every tenant."""
+    """Actions of operators outside of tenants."""
 
     ADDON_CREATED = "addon.created"
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"

@@ -1,4 +1,4 @@
-"""A filter of the trail as somebody types it, on the page and in the address of its export."""
+"""Parse the filter of the audit log from form fields of the page or its export."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,18 +14,18 @@ MAX_LENGTH = 120
 
 
 def parse_filter(fields: Mapping[str, str]) -> AuditFilter:
-    """Every field may be empty or missing: then it does not filter. Days are UTC, the last one is included.
+    """Empty and missing fields do not filter. Days are in UTC; the last day is included.
 
     Raises Invalid.
     """
     values = {name: fields.get(name, "").strip() for name in FIELDS}
     if any(len(value) > MAX_LENGTH for value in values.values()):
-        raise Invalid("This filter is far too long.", "Shorten it.")
+        raise Invalid("This filter is too long.", "Shorten it.")
     if values["action"] not in FILTER_ACTIONS:
-        raise Invalid("This is not an action of the trail.", "Choose one from the list.")
+        raise Invalid("There is no such action.", "Choose one from the list.")
     since, until = _parse_day(values["since"], "From"), _parse_day(values["until"], "Until")
     if since and until and since > until:
-        raise Invalid("The first day is after the last one.", "Swap them.")
+        raise Invalid("The start date is after the end date.", "Swap them.")
     return AuditFilter(
         actor=values["actor"],
         action=values["action"],
@@ -41,7 +41,7 @@ def _parse_day(text: str, label: str) -> datetime | None:
         return None
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-        _ = day + timedelta(days=1)  # the last day there is has no next one
+        _ = day + timedelta(days=1)  # raises for the last representable day
     except (ValueError, OverflowError):
-        raise Invalid(f"{label} is not a day.", "Write it as 2026-11-24.") from None
+        raise Invalid(f"“{label}” isn't a date.", "Write it as 2026-11-24.") from None
     return day

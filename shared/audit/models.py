@@ -1,4 +1,4 @@
-"""Tables of the trail. Rows are only ever added; `seq`, `prev` and `hash` are written by a trigger."""
+"""Tables of the audit log. Rows are only added. A trigger writes `seq`, `prev` and `hash`."""
 
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,7 @@ class AuditEvent(TenantRow, table=True):
 
 
 class AuditHead(TenantRow, table=True):
-    """Last link of a tenant's chain. Only the trigger touches it."""
+    """The head of a tenant's hash chain. Only the trigger writes it."""
 
     __tablename__ = "audit_head"
 
@@ -47,7 +47,7 @@ class AuditHead(TenantRow, table=True):
 
 
 class OperatorEvent(SQLModel, table=True):
-    """What operators did outside of every tenant: one chain for the platform."""
+    """Actions of operators outside of tenants, in one hash chain for the platform."""
 
     __tablename__ = "operator_event"
 
@@ -66,7 +66,7 @@ class OperatorEvent(SQLModel, table=True):
 
 
 class SecurityEvent(SQLModel, table=True):
-    """An attempt that was refused where honest use never gets: counted per actor, kind and hour."""
+    """Refused attempts that normal use never makes, counted per actor, kind and hour."""
 
     __tablename__ = "security_event"
 

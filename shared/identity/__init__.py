@@ -1,1 +1,1 @@
-"""Who people are. Accounts, credentials, sessions and factors of both realms; knows nothing of tenants."""
+"""Accounts, credentials, sessions and factors of both realms. Knows nothing of tenants."""

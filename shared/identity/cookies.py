@@ -1,4 +1,4 @@
-"""Reading and setting our cookies. All are `__Host-`: no script reads, no other host sets them."""
+"""Read and set our cookies. All have the `__Host-` prefix and HttpOnly."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ MAX_LENGTH = 4096
 
 
 def read(header: str, name: str) -> str:
-    """The value of exactly this cookie, "" when there is none, or two that differ."""
+    """The value of the cookie, "" without one or with two different values."""
     values = {
         value
         for key, separator, value in (part.strip().partition("=") for part in header.split(";"))

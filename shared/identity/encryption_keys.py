@@ -1,11 +1,11 @@
-"""The realms' own data keys, wrapped anew when there is a newer master key."""
+"""Rewrap the realms' data keys with the newest master key."""
 
 from shared.core import crypto, db
 from shared.identity import repository
 
 
 async def rotate_realm_keys() -> int:
-    """How many were under an older key. Twice is once. As bulkhead_owner: each app reaches only its own realm's key."""
+    """Rewrap outdated keys and return their number. Idempotent. Runs as bulkhead_owner, which can read both realms."""
     count = 0
     async with db.transaction("owner") as session:
         for row in await repository.lock_realm_keys(session):

@@ -1,7 +1,7 @@
 """The second factor: time-based codes (TOTP) and recovery codes, the same for both realms.
 
-A step of the clock is accepted once, a recovery code used once, a challenge dies with the fifth wrong code.
-Seeds are sealed with the realm's own platform key.
+A time step and a recovery code are accepted once. A challenge ends after the fifth wrong code. Seeds are encrypted
+with the data key of the realm.
 """
 
 import base64
@@ -22,8 +22,10 @@ from shared.core.ids import ALPHABET
 from shared.identity import repository
 from shared.identity.realms import Realm
 
-ANOTHER_DEVICE_ADVICE = "For another device, ask an owner to reset your access: the next sign-in enrols it."
-STEP_SECONDS = 30  # seconds
+ANOTHER_DEVICE_ADVICE = (
+    "To use another device, ask an owner to reset your access. You'll set it up at your next sign-in."
+)
+STEP_SECONDS = 30
 CHALLENGE_LIFETIME = timedelta(minutes=10)
 MAX_ATTEMPTS = 5
 RECOVERY_CODE_COUNT = 10
@@ -32,7 +34,7 @@ RECOVERY_CODE_LENGTH = 16  # 80 bits: a fast hash is enough
 
 @dataclass(frozen=True, slots=True)
 class ChallengeResult:
-    """What a code did to a challenge. `left` attempts remain; with none the challenge is dead."""
+    """The result of a code. Without `attempts_left` the challenge has ended."""
 
     is_correct: bool
     attempts_left: int = 0
@@ -45,37 +47,39 @@ async def is_enabled(session: AsyncSession, realm: Realm, subject_id: str) -> bo
 
 
 async def enrol(session: AsyncSession, realm: Realm, subject_id: str) -> str:
-    """The seed to show, base32. The same one until it is confirmed: a reload must not spoil a scanned code.
+    """The base32 seed to show. It stays the same until confirmed, so that a reload does not invalidate a scanned code.
 
-    Raises Conflict when a factor is in force already.
+    Raises Conflict when a factor is already on.
     """
     row = await repository.get_totp(session, realm, subject_id)
     if row is not None and row.confirmed_at is not None:
         raise Conflict(
-            "Two-step sign-in is on already.",
+            "Two-step sign-in is already on.",
             ANOTHER_DEVICE_ADVICE if realm.factor_required else "Turn it off first to use another device.",
         )
     if row is not None:
         return await _unseal_seed(session, realm, subject_id, row.sealed)
     await _store_seed(session, realm, subject_id, pyotp.random_base32(), confirmed=False)
-    return await read_seed(session, realm, subject_id)  # of whoever was first
+    return await read_seed(
+        session, realm, subject_id
+    )  # a concurrent request may have stored another seed first
 
 
 async def install_seed(session: AsyncSession, realm: Realm, subject_id: str, seed: str) -> Sequence[str]:
-    """A factor in force at once, for the demo cast and tests. The recovery codes."""
+    """Turn a factor on without confirmation and return its recovery codes. For demo data and tests."""
     await repository.delete_factors(session, realm, subject_id)
     await _store_seed(session, realm, subject_id, seed, confirmed=True)
     return await replace_recovery_codes(session, realm, subject_id)
 
 
 async def read_seed(session: AsyncSession, realm: Realm, subject_id: str) -> str:
-    """The seed, opened; "" without one. Shown while it is being enrolled."""
+    """The decrypted seed, "" without one."""
     row = await repository.get_totp(session, realm, subject_id)
     return await _unseal_seed(session, realm, subject_id, row.sealed) if row is not None else ""
 
 
 async def generate_next_code(session: AsyncSession, realm: Realm, subject_id: str) -> str:
-    """The first code that would be accepted now, "" without a factor. For the development command."""
+    """The next code that is accepted, "" without a factor. For the development command."""
     row = await repository.get_totp(session, realm, subject_id)
     if row is None:
         return ""
@@ -84,13 +88,13 @@ async def generate_next_code(session: AsyncSession, realm: Realm, subject_id: st
 
 
 def provisioning_uri(realm: Realm, seed: str, email: str) -> str:
-    """What an authenticator app scans."""
+    """The otpauth:// URI that an authenticator app scans."""
     issuer = "Bulkhead" if realm.name == "user" else "Bulkhead operators"
     return pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=issuer)
 
 
 async def confirm_enrolment(session: AsyncSession, realm: Realm, subject_id: str, code: str) -> Sequence[str]:
-    """Turns the enrolled factor on. The recovery codes, to show once; empty when the code was wrong."""
+    """Turn the enrolled factor on and return the recovery codes to show once; empty for a wrong code."""
     row = await repository.get_totp(session, realm, subject_id)
     if (
         row is None
@@ -103,7 +107,7 @@ async def confirm_enrolment(session: AsyncSession, realm: Realm, subject_id: str
 
 
 async def replace_recovery_codes(session: AsyncSession, realm: Realm, subject_id: str) -> Sequence[str]:
-    """Ten new ones, to show once; the old ones are void."""
+    """Ten new recovery codes to show once. The old ones become invalid."""
     codes = [
         "".join(secrets.choice(ALPHABET) for _ in range(RECOVERY_CODE_LENGTH))
         for _ in range(RECOVERY_CODE_COUNT)
@@ -114,7 +118,7 @@ async def replace_recovery_codes(session: AsyncSession, realm: Realm, subject_id
 
 
 async def verify_code(session: AsyncSession, realm: Realm, subject_id: str, code: str) -> bool:
-    """True for a code of the app not seen before, or for a recovery code not used before. Takes it."""
+    """True for an unused code of the app or an unused recovery code. Marks it as used."""
     plain = "".join(character for character in code.strip().lower() if character.isalnum())
     if len(plain) == RECOVERY_CODE_LENGTH:
         return await repository.use_recovery_code(
@@ -126,12 +130,12 @@ async def verify_code(session: AsyncSession, realm: Realm, subject_id: str, code
 async def disable(session: AsyncSession, realm: Realm, subject_id: str) -> None:
     """Raises Conflict where a factor is required."""
     if realm.factor_required:
-        raise Conflict("Operators sign in with two steps.", ANOTHER_DEVICE_ADVICE)
+        raise Conflict("Two-step sign-in is required for operators.", ANOTHER_DEVICE_ADVICE)
     await repository.delete_factors(session, realm, subject_id)
 
 
 async def reset(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    """Forgets seed and recovery codes: the next sign-in leads to enrolment where a factor is required."""
+    """Delete seed and recovery codes. Where a factor is required, the next sign-in enrols a new one."""
     await repository.delete_factors(session, realm, subject_id)
 
 
@@ -140,7 +144,7 @@ async def count_recovery_codes(session: AsyncSession, realm: Realm, subject_id: 
 
 
 async def start_challenge(session: AsyncSession, realm: Realm, subject_id: str) -> str:
-    """After the right password: the token of a short-lived cookie that is worth a code, and nothing else."""
+    """Start the second step after the correct password. Returns the token of a short-lived cookie."""
     token = crypto.new_token()
     await repository.add_challenge(
         session, realm, subject_id, crypto.hash_token(token), now() + CHALLENGE_LIFETIME
@@ -149,13 +153,13 @@ async def start_challenge(session: AsyncSession, realm: Realm, subject_id: str) 
 
 
 async def get_challenged_subject(session: AsyncSession, realm: Realm, token: str) -> str:
-    """Who answered the password of this challenge; "" when it is over."""
+    """The person of this challenge; "" when it has ended."""
     row = token and await repository.get_challenge(session, realm, crypto.hash_token(token), MAX_ATTEMPTS)
     return repository.get_owner_id(realm, row) if row else ""
 
 
 async def answer_challenge(session: AsyncSession, realm: Realm, token: str, code: str) -> ChallengeResult:
-    """Counts the attempt before it looks, so that parallel guesses are not more guesses. Ends when right."""
+    """Count the attempt, then check the code, so that parallel guesses are counted. A correct code ends the challenge."""
     row = token and await repository.get_challenge(session, realm, crypto.hash_token(token), MAX_ATTEMPTS)
     subject_id = repository.get_owner_id(realm, row) if row else ""
     if not row or not (attempt := await _count_attempt(session, realm, subject_id, row.id)):
@@ -169,7 +173,7 @@ async def answer_challenge(session: AsyncSession, realm: Realm, token: str, code
 async def answer_enrolment(
     session: AsyncSession, realm: Realm, token: str, code: str
 ) -> tuple[ChallengeResult, Sequence[str]]:
-    """The same for somebody who enrols while signing in: the first right code turns the factor on."""
+    """As `answer_challenge` for enrolment during sign-in: the first correct code turns the factor on."""
     row = token and await repository.get_challenge(session, realm, crypto.hash_token(token), MAX_ATTEMPTS)
     subject_id = repository.get_owner_id(realm, row) if row else ""
     if not row or not (attempt := await _count_attempt(session, realm, subject_id, row.id)):
@@ -182,7 +186,9 @@ async def answer_enrolment(
 
 
 async def _count_attempt(session: AsyncSession, realm: Realm, subject_id: str, challenge_id: str) -> int:
-    await repository.lock_person_shared(session, realm, subject_id)  # first, as whoever ends all of them does
+    await repository.lock_person_shared(
+        session, realm, subject_id
+    )  # first, in the same order as ending all challenges
     await repository.lock_challenges(session, realm, subject_id)
     return await repository.count_attempt(session, realm, challenge_id, MAX_ATTEMPTS)
 
@@ -198,7 +204,7 @@ async def _verify_totp(session: AsyncSession, realm: Realm, subject_id: str, cod
         return False
     totp = pyotp.TOTP(await _unseal_seed(session, realm, subject_id, row.sealed))
     step = int(time.time()) // STEP_SECONDS
-    for candidate in (step - 1, step, step + 1):  # clocks differ a little
+    for candidate in (step - 1, step, step + 1):  # clocks may differ by one step
         if hmac.compare_digest(totp.generate_otp(candidate), digits):
             return await repository.use_totp_step(session, realm, subject_id, candidate)
     return False
@@ -223,7 +229,7 @@ async def _unseal_seed(session: AsyncSession, realm: Realm, subject_id: str, sea
 
 
 async def _load_realm_key(session: AsyncSession, realm: Realm) -> bytes:
-    """The realm's data key, made at its first use."""
+    """The realm's data key, created at its first use."""
     row = await repository.get_realm_key(session, realm)
     if row is None:
         new_key = crypto.new_dek()

@@ -1,4 +1,4 @@
-"""Who people are, in two realms that never meet: users of tenants, and operators of the platform.
+"""Accounts in two separate realms: users of tenants, and operators of the platform.
 
 All tables here are global. `bulkhead_app` has no right on any operator table; `bulkhead_operator` may read `user`
 and none of its credentials, sessions or factors. The operator tables mirror the user ones on purpose.
@@ -22,7 +22,7 @@ class User(SQLModel, table=True):
     email_verified_at: datetime | None = Field(default=None, sa_type=timestamptz())
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     disabled_at: datetime | None = Field(default=None, sa_type=timestamptz())
-    sign_up_id: str = ""  # whose password this is while nobody has proven the mailbox, "" for the owner's own
+    sign_up_id: str = ""  # the sign-up that chose the password; "" once the address is verified
 
 
 class Operator(SQLModel, table=True):
@@ -66,7 +66,7 @@ class _RecoveryCode(SQLModel):
 
 
 class _Challenge(SQLModel):
-    """Between the right password and the right code."""
+    """The second step of a sign-in, between password and code."""
 
     id: str = Field(default_factory=lambda: new_id("cha"), primary_key=True)
     token_hash: str = Field(unique=True)
@@ -100,7 +100,7 @@ class UserChallenge(_Challenge, table=True):
 
 
 class UserToken(SQLModel, table=True):
-    """A link in a mail: used once, for one purpose ("verify" or "reset"). The link itself is a signature."""
+    """A link in an email, for one use and one purpose ("verify" or "reset"). The link itself is a signature."""
 
     __tablename__ = "user_token"
 

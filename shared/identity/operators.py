@@ -1,4 +1,4 @@
-"""Operators: people of the platform's side. Each has a role, a password and a second factor."""
+"""Manage operators of the platform. Each has a role, a password and a second factor."""
 
 import secrets
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
 async def create(
     octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: str = "New operator"
 ) -> OperatorAccess:
-    """Without a password one is made. Signing in first leads to enrolling a factor. Raises Conflict."""
+    """Create an operator; generates a password without one. The first sign-in enrols a factor. Raises Conflict, Invalid."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     email, name = email_addresses.parse_address(email), users.clean_name(name)
     _require_known_role(role)
@@ -41,7 +41,7 @@ async def create(
     )
     if await repository.get_person_by_email(octx.session, OPERATOR, email) is not None:
         raise Conflict(
-            f"{email} is an operator already.", "Change their role, enable them again, or reset their access."
+            f"{email} is already an operator.", "Change their role, enable them again, or reset their access."
         )
     operator = Operator(email=email, name=name, role=role)
     octx.session.add(operator)
@@ -65,7 +65,7 @@ async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: st
 
 
 async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
-    """Ends their sessions at once."""
+    """Disable the operator and end their sessions immediately."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     operator, owners = await _lock_operator(octx, operator_id)
     _require_other_owner(owners, operator)
@@ -85,16 +85,16 @@ async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
 
 
 async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: str) -> OperatorAccess:
-    """For who lost password or device: a new password, and another factor is enrolled at the next sign-in.
+    """Set a new password and delete the factor, which is enrolled again at the next sign-in.
 
-    Not for oneself: whoever sits before an open session would take the account over. Raises Conflict.
+    Raises Conflict for the actor's own account: an open session must not be enough to take it over.
     """
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     password = _generate_password()
     password_hash = await passwords.hash_password(password)
     operator, _ = await _lock_operator(octx, operator_id)
     if operator_id == octx.actor_id:
-        raise Conflict("Nobody resets their own access.", "Ask another owner to reset it.")
+        raise Conflict("You can't reset your own access.", "Ask another owner to reset it.")
     await repository.set_password(octx.session, OPERATOR, operator_id, password_hash)
     await mfa.reset(octx.session, OPERATOR, operator_id)
     await sessions.end_all(octx.session, OPERATOR, operator_id)
@@ -129,21 +129,21 @@ async def _lock_operator(octx: OperatorCtx, operator_id: str) -> tuple[Operator,
 
 
 def _require_unchanged_role(octx: OperatorCtx, current: Operator | None) -> None:
-    """What one may do was read at the door; whoever was first may have changed it since."""
+    """Raises Refused when the actor's role has changed since they entered."""
     if not octx.session_hash:
-        return  # the command line has no row
+        return  # the command line has no operator row
     role = current.role if current is not None and current.disabled_at is None else ""
     if role not in OPERATOR_ROLES or role != octx.role:
         raise Refused(
-            "Somebody changed what you may do, a moment ago.",
-            "Reload the page; nothing was changed by you.",
+            "Your permissions have just changed.",
+            "Reload the page. Your change wasn't saved.",
             reason="rights_changed",
         )
 
 
 def _require_other_owner(owners: set[str], operator: Operator) -> None:
     if owners == {operator.id}:
-        raise Conflict("The last owner stays.", "Make somebody else an owner first.")
+        raise Conflict("There must be at least one owner.", "Make another operator an owner first.")
 
 
 def _require_known_role(role: str) -> None:

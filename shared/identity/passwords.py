@@ -1,6 +1,6 @@
-"""Passwords: argon2id, off the event loop, and a judgement whether one is worth having.
+"""Hash and check passwords with argon2id outside of the event loop, and check their strength.
 
-Nothing here tells whether an account exists: a missing hash costs the same as a wrong password.
+A missing hash takes the same time as a wrong password, so timing reveals no account.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from zxcvbn.frequency_lists import FREQUENCY_LISTS  # type: ignore[import-untype
 
 MIN_LENGTH, MAX_LENGTH = 15, 1_000
 MIN_SCORE = 3
-SCORED_LENGTH = 72  # characters zxcvbn looks at; more would only help
-MIN_WORD_LENGTH = 4  # shorter ones are parts of too many words
+SCORED_LENGTH = 72  # characters that zxcvbn scores; further ones only add strength
+MIN_WORD_LENGTH = 4  # shorter parts occur in too many words
 COMMON_WORDS = ("bulkhead",)
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# Two at once: 19 MiB and a core each, while the event loop stays free for everybody else.
+# Two at a time: each needs 19 MiB and a core.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
 
 
 async def hash_password(password: str) -> str:
-    """Of a password that has been judged; the judging is `problems`."""
+    """The argon2id hash. Does not check the strength; see `find_problems`."""
     return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, _encode(password))
 
 
@@ -38,17 +38,17 @@ async def verify_password(password_hash: str | None, password: str) -> bool:
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Made with other parameters than today's: hash again at the next right password."""
+    """True when the hash has old parameters and should be renewed at the next sign-in."""
     return _hasher.check_needs_rehash(password_hash)
 
 
 async def find_problems(password: str, words: Iterable[str] = ()) -> list[str]:
-    """What is wrong, one sentence each; empty for a good one. `words`: name, address, organisation."""
+    """The problems as sentences; empty for a strong password. `words`: name, address, organisation."""
     return await asyncio.get_running_loop().run_in_executor(_threads, _find_problems, password, tuple(words))
 
 
 def _encode(password: str) -> bytes:
-    """The same characters typed on another keyboard are the same password."""
+    """Normalise (NFKC), so that different keyboards produce the same password."""
     return unicodedata.normalize("NFKC", password[:MAX_LENGTH]).encode("utf-8", "surrogatepass")
 
 
@@ -67,26 +67,28 @@ def _verify_password(password_hash: str | None, password: str) -> bool:
 
 @cache
 def _breached_passwords() -> frozenset[str]:
-    """The most used passwords of known breaches, offline."""
+    """The most common passwords of known breaches, without network access."""
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
 def _find_problems(password: str, words: tuple[str, ...]) -> list[str]:
     if len(password) < MIN_LENGTH:
-        return [f"Use at least {MIN_LENGTH} characters; this one has {len(password)}. A sentence works well."]
+        return [
+            f"Use at least {MIN_LENGTH} characters; this one has {len(password)}. A short sentence works well."
+        ]
     if len(password) > MAX_LENGTH:
         return [f"Use at most {MAX_LENGTH:,} characters; this one has {len(password):,}."]
     plain = unicodedata.normalize("NFKC", password).casefold()
     if plain in _breached_passwords() or plain.strip("0123456789!?.,-_ #$*@") in _breached_passwords():
-        return ["This password is in lists of stolen passwords. Choose another one."]
+        return ["This password appears in lists of stolen passwords. Choose another one."]
     forbidden_words = {part for word in (*words, *COMMON_WORDS) for part in _split_words(word)}
     if matches := sorted(part for part in forbidden_words if part in plain):
-        return [f"Leave out “{matches[0]}”: whoever knows your name or organisation would try it."]
+        return [f"Don't use your name or organisation in your password. Remove “{matches[0]}”."]
     assessment = zxcvbn(plain[:SCORED_LENGTH], user_inputs=sorted(forbidden_words), max_length=SCORED_LENGTH)
     if assessment["score"] >= MIN_SCORE:
         return []
-    advice = assessment["feedback"]["warning"] or "This is easy to guess."
-    return [f"{advice.rstrip('.')}. Add a few uncommon words."]
+    advice = assessment["feedback"]["warning"] or "Too easy to guess."
+    return [f"{advice.rstrip('.')}. Try a short sentence."]
 
 
 def _split_words(word: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The two realms, as values: one code for both, while tables, cookies, keys and database roles stay apart."""
+"""The two realms as values: shared code with separate tables, cookies, keys and database roles."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,7 @@ from shared.identity import models
 
 @dataclass(frozen=True, slots=True)
 class Realm:
-    """A bundle of tables. `Any`: in both realms they have the same columns but for the owner's name."""
+    """Tables and settings of a realm. The tables are `Any`: both realms differ only in the owner's column name."""
 
     name: str  # also the id of its platform key
     db_role: db.DatabaseRole
@@ -27,11 +27,11 @@ class Realm:
     factor_required: bool
 
     def owner_column(self, table: Any) -> Any:
-        """The column of this table that names the person."""
+        """The column of `table` with the person's id."""
         return getattr(table, f"{self.name}_id")
 
     def owner_values(self, subject_id: str) -> dict[str, str]:
-        """The same as an argument for a new row."""
+        """The owner's column as keyword arguments for a new row."""
         return {f"{self.name}_id": subject_id}
 
 

@@ -1,4 +1,4 @@
-"""All SQL of the identity module, for both realms. Global tables: nothing of a tenant is here."""
+"""SQL of the identity module, for both realms. All tables are global."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ async def get_person(session: AsyncSession, realm: Realm, subject_id: str) -> An
 
 
 async def lock_person_shared(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    """Several may at once; whoever takes the account over (`lock_user`) waits for them, and they for it."""
+    """A shared lock on the person. `lock_user` waits for it and blocks it."""
     statement = select(realm.person.id).where(realm.person.id == subject_id)
     await session.exec(statement.with_for_update(read=True, key_share=True))
 
@@ -36,7 +36,7 @@ async def get_person_by_email(session: AsyncSession, realm: Realm, email: str) -
 
 
 async def lock_user_by_email(session: AsyncSession, email: str) -> User | None:
-    """Also locks the address while nobody has it, so that two sign-ups cannot both be first."""
+    """Also locks an unused address, so that two sign-ups cannot both create the user."""
     key = func.hashtextextended(f"email:{email}", 0)
     await session.exec(select(func.pg_advisory_xact_lock(key)))
     return (await session.exec(select(User).where(User.email == email).with_for_update())).first()
@@ -64,7 +64,7 @@ async def delete_password(session: AsyncSession, realm: Realm, subject_id: str) 
 async def replace_password_hash(
     session: AsyncSession, realm: Realm, subject_id: str, old: str, new: str
 ) -> None:
-    """Not when the password was changed meanwhile."""
+    """Replace the hash unless the password was changed meanwhile."""
     table = realm.credential
     statement = (
         update(table).where(realm.owner_column(table) == subject_id).where(col(table.password_hash) == old)
@@ -77,10 +77,9 @@ async def list_operators(session: AsyncSession) -> Sequence[Operator]:
 
 
 async def lock_operators(session: AsyncSession, role: str, *ids: str) -> dict[str, Operator]:
-    """All enabled ones with this role and those named, as they are now; nobody changes them before this ends.
+    """Lock the enabled operators with this role and the operators with these ids; returns them by id.
 
-    In one statement and one order, so that two who lock each other wait and do not deadlock. Not their keys: a
-    sign-in of theirs need not wait.
+    One statement in one order prevents deadlocks. The lock does not block their sign-ins (FOR NO KEY UPDATE).
     """
     has_role = (col(Operator.role) == role) & col(Operator.disabled_at).is_(None)
     statement = select(Operator).where(has_role | col(Operator.id).in_(ids)).order_by(Operator.id)
@@ -93,10 +92,11 @@ async def lock_operators(session: AsyncSession, role: str, *ids: str) -> dict[st
 # Sessions
 
 
-async def get_live_session(session: AsyncSession, realm: Realm, token_hash: str) -> Any | None:
+async def get_live_session(session: AsyncSession, realm: Realm, token_hash: str) -> tuple[Any, Any] | None:
+    """The live session and its person, in one statement."""
     table, person = realm.session, realm.person
     statement = (
-        select(table)
+        select(table, person)
         .join(person, col(person.id) == realm.owner_column(table))
         .where(table.token_hash == token_hash)
         .where(table.idle_expires_at > now())
@@ -182,7 +182,7 @@ async def get_token(session: AsyncSession, token_id: str) -> UserToken | None:
 
 
 async def use_token(session: AsyncSession, token_id: str, purpose: str) -> str:
-    """The user's id, once."""
+    """Mark the token as used and return its user id; "" when it is unusable."""
     statement = (
         update(UserToken)
         .where(col(UserToken.id) == token_id)
@@ -203,12 +203,12 @@ async def get_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | No
 
 
 async def lock_realm_keys(session: AsyncSession) -> Sequence[PlatformKey]:
-    """Of both realms, for bulkhead_owner."""
+    """The keys of both realms, for bulkhead_owner."""
     return (await session.exec(select(PlatformKey).order_by(PlatformKey.id).with_for_update())).all()
 
 
 async def add_realm_key(session: AsyncSession, realm: Realm, kek_id: int, wrapped: bytes) -> None:
-    """Whoever is second keeps the first one's key."""
+    """Keeps the key of a concurrent request that was first."""
     statement = insert(PlatformKey).values(id=realm.name, kek_id=kek_id, wrapped=wrapped)
     await session.exec(statement.on_conflict_do_nothing())
 
@@ -220,7 +220,7 @@ async def get_totp(session: AsyncSession, realm: Realm, subject_id: str) -> Any 
 async def add_totp(
     session: AsyncSession, realm: Realm, subject_id: str, sealed: bytes, confirmed_at: datetime | None
 ) -> None:
-    """Two tabs may enrol at once: whoever is second keeps the first one's seed."""
+    """Keeps the seed of a concurrent request that was first."""
     values = {
         **realm.owner_values(subject_id),
         "sealed": sealed,
@@ -231,7 +231,7 @@ async def add_totp(
 
 
 async def use_totp_step(session: AsyncSession, realm: Realm, subject_id: str, step: int) -> bool:
-    """True for the first who brings this step; steps before it are void from then on."""
+    """True when this step was not used; it and earlier steps become invalid."""
     table = realm.totp
     statement = (
         update(table).where(realm.owner_column(table) == subject_id).where(col(table.last_step) < step)
@@ -309,7 +309,7 @@ async def get_challenge(
 
 
 async def lock_challenges(session: AsyncSession, realm: Realm, subject_id: str) -> None:
-    """All of a person's, in one order: whoever answers one rightly ends the others."""
+    """Lock all challenges of a person in one order, because a correct code ends all of them."""
     table = realm.challenge
     statement = (
         select(table.id)
@@ -321,7 +321,7 @@ async def lock_challenges(session: AsyncSession, realm: Realm, subject_id: str) 
 
 
 async def count_attempt(session: AsyncSession, realm: Realm, challenge_id: str, max_attempts: int) -> int:
-    """Which attempt this is, 0 when there were too many. Counted before the code is looked at."""
+    """Count an attempt and return its number, 0 after too many. Called before the code is checked."""
     table = realm.challenge
     statement = (
         update(table)

@@ -1,13 +1,14 @@
-"""Server-side sessions: an opaque token in a cookie, its hash in a row. Deleted here means ended everywhere.
+"""Server-side sessions: an opaque token in a cookie, its hash in a row. Deleting the row ends the session everywhere.
 
-A session ends by two clocks, idle and absolute, both checked where the row is read. Signing in and every
-elevation make a new row and delete the old one, so that no token survives a change of rights. `find` only reads:
-a row held locked for a whole transaction would make the person's other tabs wait.
+A session has an idle and an absolute timeout; both are checked when the row is read. Signing in and every elevation
+create a new row and delete the old one, so that no token survives a change of rights. `find` takes no lock, because a
+lock would make the person's other tabs wait.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
@@ -29,11 +30,12 @@ class LiveSession:
     subject_id: str
     factors: str
     last_seen_at: datetime
+    person: Any = field(repr=False)  # User or Operator, read in the same statement
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A session as its owner sees it."""
+    """A session for the account page."""
 
     id: str
     agent: str
@@ -44,13 +46,19 @@ class Device:
 
 
 async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveSession | None:
-    """The live session of this cookie. Expired, revoked, unknown and of a disabled person look the same."""
+    """The live session of the cookie. None for an expired, revoked or unknown one, and for a disabled person."""
     token = cookies.read(cookie_header, realm.session_cookie)
-    row = token and await repository.get_live_session(session, realm, crypto.hash_token(token))
-    if not row:
+    session_and_person = token and await repository.get_live_session(session, realm, crypto.hash_token(token))
+    if not session_and_person:
         return None
+    row, person = session_and_person
     return LiveSession(
-        row.id, row.token_hash, repository.get_owner_id(realm, row), row.factors, row.last_seen_at
+        session_id=row.id,
+        session_hash=row.token_hash,
+        subject_id=person.id,
+        factors=row.factors,
+        last_seen_at=row.last_seen_at,
+        person=person,
     )
 
 
@@ -59,9 +67,9 @@ async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> boo
 
 
 async def require_live(session: AsyncSession, realm: Realm, subject_id: str, session_hash: str) -> None:
-    """Before changing how a person gets in. Raises NotSignedIn when the session ended since it was looked at.
+    """Check the session under a lock, before changing how the person signs in. Raises NotSignedIn.
 
-    Until the transaction ends, nobody takes the account over; or somebody just has, and the session is gone.
+    The lock excludes concurrent account recovery, which would end this session.
     """
     await repository.lock_person_shared(session, realm, subject_id)
     if not await is_live(session, realm, session_hash):
@@ -69,7 +77,7 @@ async def require_live(session: AsyncSession, realm: Realm, subject_id: str, ses
 
 
 async def touch(session: AsyncSession, realm: Realm, live_session: LiveSession) -> None:
-    """Moves the idle clock, at most once a minute. For short transactions."""
+    """Extend the idle timeout, at most once a minute. For short transactions."""
     if live_session.last_seen_at < now() - TOUCH_INTERVAL:
         await repository.touch_session(session, realm, live_session.session_id, TOUCH_INTERVAL)
 
@@ -83,7 +91,7 @@ async def start(
     agent: str = "",
     replaced_hash: str = "",
 ) -> str:
-    """The token for the cookie. `replaces`: hash of the session that this browser had before; it ends."""
+    """Create a session and return its token for the cookie. Ends the session with `replaced_hash`."""
     if replaced_hash:
         await end(session, realm, replaced_hash)
     await repository.delete_expired_sessions(session, realm, subject_id)
@@ -106,13 +114,13 @@ async def start(
 
 
 async def end(session: AsyncSession, realm: Realm, session_hash: str) -> None:
-    """Its open pages reload, and find themselves signed out."""
+    """End a session. Its open pages reload and redirect to sign-in."""
     if await repository.delete_session(session, realm, session_hash):
         await live_events.end_session(session, session_hash)
 
 
 async def end_all(session: AsyncSession, realm: Realm, subject_id: str, except_hash: str = "") -> int:
-    """How many."""
+    """End all sessions of a person except one. Returns their number."""
     ended_hashes = await repository.delete_sessions(session, realm, subject_id, except_hash)
     for session_hash in ended_hashes:
         await live_events.end_session(session, session_hash)
@@ -120,7 +128,7 @@ async def end_all(session: AsyncSession, realm: Realm, subject_id: str, except_h
 
 
 async def end_by_id(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
-    """Ends one of this person's own sessions. Its hash, "" when it was not theirs or is gone."""
+    """End one session of this person. Returns its hash, "" when it is unknown or foreign."""
     session_hash = await repository.delete_session_by_id(session, realm, subject_id, session_id)
     if session_hash:
         await live_events.end_session(session, session_hash)
@@ -130,7 +138,7 @@ async def end_by_id(session: AsyncSession, realm: Realm, subject_id: str, sessio
 async def list_sessions(
     session: AsyncSession, realm: Realm, subject_id: str, current_hash: str = ""
 ) -> Sequence[Device]:
-    """Live ones, the latest seen first."""
+    """Live sessions, most recently used first."""
     return [
         Device(
             row.id, row.agent, row.address, row.created_at, row.last_seen_at, row.token_hash == current_hash

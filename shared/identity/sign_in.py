@@ -1,6 +1,6 @@
-"""From address and password to a session, or to a challenge for the second factor. Both realms.
+"""Check a password and open a session or a challenge for the second factor, in both realms.
 
-The password is checked outside of a transaction: hashing takes long, connections are few.
+Passwords are checked outside of transactions, because hashing is slow and connections are few.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PASSWORD, PASSWORD_AND_TOTP = "password", "password+totp"
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Where a sign-in comes from. `session_hash`: of the session this browser had before."""
+    """The browser of a sign-in. `session_hash`: its current session, which will be replaced."""
 
     address: str = ""
     agent: str = ""
@@ -30,17 +30,17 @@ class SignInResult:
     """Exactly one of the two is set."""
 
     token: str = ""  # of a session
-    challenge: str = ""  # still to be answered with a code
+    challenge: str = ""  # token of a challenge that needs a code
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedPassword:
     subject_id: str
-    changed_at: datetime  # of the password that was right
+    changed_at: datetime  # when this password was set
 
 
 async def check_password(realm: Realm, email: str, password: str) -> CheckedPassword | None:
-    """The person, None for a wrong password as for an unknown or disabled account, in the same time."""
+    """The person; None for a wrong password, an unknown or a disabled account, in the same time."""
     async with db.transaction(realm.db_role) as session:
         person = await repository.get_person_by_email(
             session, realm, email_addresses.normalise_for_lookup(email)
@@ -64,16 +64,16 @@ async def open_session(
     browser: Browser,
     checked_password: CheckedPassword | None = None,
 ) -> SignInResult:
-    """After the right password, or another proof. With a factor on, or one required: a challenge, no session yet.
+    """Open a session after the first factor, or a challenge when a second factor is on or required.
 
-    Raises Refused when the password that was checked is not the password any more.
+    Raises Refused when the password was changed after it was checked.
     """
     await repository.lock_person_shared(session, realm, subject_id)
     if checked_password is not None:
         credential = await repository.get_credential(session, realm, subject_id)
         if credential is None or credential.changed_at != checked_password.changed_at:
             raise Refused(
-                "Your password was changed a moment ago.",
+                "Your password was just changed.",
                 "Sign in with the new one.",
                 reason="password_changed",
             )

@@ -1,4 +1,4 @@
-"""A person of either realm, by id or by address."""
+"""Look up a person of either realm by id or address."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""What identity does later: mails to a person, and the look-ups whose outcome no browser may learn.
+"""Jobs of the identity module: emails, and look-ups whose result must not be visible to a browser.
 
-Tasks of the platform: a person belongs to no tenant. Each may run twice; a mail keeps its Message-ID then.
+They are platform tasks, because users belong to no tenant. Each may run twice; its email keeps the Message-ID.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ async def send_reset(session: AsyncSession, *, token_id: str) -> None:
 
 
 async def request_verification(session: AsyncSession, *, email: str) -> None:
-    """A new link for who needs one, a word for who does not, nothing for a stranger."""
+    """Send a new link, or "account exists" to a verified user; nothing to an unknown address."""
     user = await users.get_by_email(session, email)
     if user is None or user.disabled_at is not None:
         return
@@ -74,7 +74,7 @@ async def enable_user(session: AsyncSession, *, user_id: str) -> None:
 
 
 async def _send_link(session: AsyncSession, token_id: str, template: str) -> None:
-    """Not sent when a newer link replaced this one, or it was used."""
+    """Skip a link that was used or replaced."""
     token = await repository.get_token(session, token_id)
     if token is None or token.used_at is not None:
         return

@@ -1,6 +1,6 @@
-"""Links in mails to a person: to verify an address, to reset a password. One use, one purpose, a short life.
+"""Links in emails to verify an address or reset a password, for one use and a limited time.
 
-The link is a signature over the row's id, so a job can write it again and the database never holds it.
+A link is a signature over the row's id. So a job can build it again, and the database never holds it.
 """
 
 from datetime import timedelta
@@ -18,7 +18,7 @@ LIFETIMES = {"verify": timedelta(hours=24), "reset": timedelta(hours=1)}
 
 
 async def issue(session: AsyncSession, user_id: str, purpose: str) -> UserToken:
-    """The latest is the one that works: earlier ones of the purpose are closed."""
+    """Create a token and close earlier ones of the same purpose."""
     await repository.close_tokens(session, user_id, purpose)
     token = UserToken(user_id=user_id, purpose=purpose, expires_at=now() + LIFETIMES[purpose])
     session.add(token)
@@ -35,25 +35,25 @@ def sign_token(token: UserToken) -> str:
 
 
 async def find_usable(session: AsyncSession, purpose: str, text: str) -> UserToken | None:
-    """The row of a link that would work now. Changes nothing: mail scanners open links too."""
+    """The token of a usable link. Does not use it, because mail scanners open links."""
     token = await _get_token(session, purpose, text)
     return token if token is not None and token.used_at is None and token.expires_at > now() else None
 
 
 async def get_owner_id(session: AsyncSession, purpose: str, text: str) -> str:
-    """Whose link this is, also when it was used or has expired; "" for one we did not make."""
+    """The user id of a link, also when used or expired; "" for an invalid signature."""
     token = await _get_token(session, purpose, text)
     return token.user_id if token is not None else ""
 
 
 async def use(session: AsyncSession, purpose: str, text: str) -> str:
-    """The user's id. Raises Invalid for the second use, after the expiry, and for a link we did not make."""
+    """Use the link and return its user id. Raises Invalid for a used, expired or forged link."""
     token = await _get_token(session, purpose, text)
     user_id = token and await repository.use_token(session, token.id, purpose)
     if not user_id:
         raise Invalid(
-            "This link was used already, has expired, or was replaced by a newer one.",
-            "Ask for a new link.",
+            "This link has been used, has expired, or was replaced by a newer one.",
+            "Request a new link.",
             fields={"token": "No longer valid"},
         )
     return user_id

@@ -1,7 +1,7 @@
-"""People of the tenants' side: accounts, their passwords, and the mails that prove an address.
+"""User accounts: passwords, verification and reset.
 
-A person exists once, whatever number of tenants they belong to. That an account exists is told to its owner,
-by mail, and to nobody else: what depends on it happens in jobs, and every browser gets the same answer.
+A user has one account for any number of tenants. Only the owner learns, by email, that an account exists. Work that
+depends on it runs in jobs, so every browser gets the same response.
 """
 
 import unicodedata
@@ -20,20 +20,16 @@ from shared.identity.realms import USER, Realm
 from shared.jobs import queue
 
 MAX_NAME_LENGTH = 80
-UNSHOWABLE_CATEGORIES = {
-    "Cc",
-    "Cs",
-    "Co",
-    "Cn",
-}  # kinds of characters: control, half a pair, private, not assigned
+# Unicode categories: control, surrogate, private use, unassigned.
+UNSHOWABLE_CATEGORIES = {"Cc", "Cs", "Co", "Cn"}
 
 
 @dataclass(frozen=True, slots=True)
 class EmailVerification:
-    """What a link to an address came to."""
+    """The result of verifying an address."""
 
     user: User
-    reset_token: str = ""  # signed part of a reset link, when the password was not this person's
+    reset_token: str = ""  # set when another sign-up chose the password
 
 
 async def get(session: AsyncSession, user_id: str) -> User | None:
@@ -48,20 +44,20 @@ async def get_by_email(session: AsyncSession, email: str) -> User | None:
 
 
 async def lock_by_email(session: AsyncSession, email: str) -> User | None:
-    """Nobody else signs up with this address before the transaction ends, whether or not somebody has it."""
+    """Lock the address until the transaction ends, whether or not a user has it."""
     return await repository.lock_user_by_email(session, email_addresses.normalise_for_lookup(email))
 
 
 def clean_name(text: str) -> str:
-    """Raises Invalid, with `fields["name"]`."""
+    """The normalised name. Raises Invalid with `fields["name"]`."""
     name = " ".join(text.split())
     problem = ""
     if not name or not any(character.isprintable() for character in name):
         problem = "Enter your name."
     elif len(name) > MAX_NAME_LENGTH:
-        problem = f"A name has at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
+        problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
     elif not is_displayable(name):
-        problem = "The name holds characters that cannot be shown."
+        problem = "The name contains unsupported characters."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
     return name
@@ -72,7 +68,7 @@ def is_displayable(text: str) -> bool:
 
 
 async def require_strong_password(password: str, *words: str) -> None:
-    """Raises Invalid, with `fields["password"]`. `words`: name, address, organisation of the person."""
+    """Raises Invalid with `fields["password"]`. `words`: name, address and organisation of the person."""
     if problems := await passwords.find_problems(password, words):
         raise Invalid(problems[0], "Choose another password.", fields={"password": problems[0]})
 
@@ -86,7 +82,10 @@ async def create(
     verified: bool = False,
     sign_up_id: str = "",
 ) -> User:
-    """`verified`: the person came by a link that we sent to this address. `sign_up_id`: else, who chose the password."""
+    """Create a user. `verified`: they used a link sent to this address. Otherwise `sign_up_id` chose the password.
+
+    Raises Invalid.
+    """
     verified_at = now() if verified else None
     user = User(
         email=email_addresses.parse_address(email),
@@ -103,7 +102,7 @@ async def create(
 async def replace_unverified_user(
     session: AsyncSession, user: User, name: str, password_hash: str, sign_up_id: str
 ) -> None:
-    """Signed up again before the address was proven: who came before has no claim, nor their sessions."""
+    """Replace an unverified user by a later sign-up. Ends the sessions and factors of the earlier one."""
     user.name, user.sign_up_id = clean_name(name), sign_up_id
     session.add(user)
     await repository.set_password(session, USER, user.id, password_hash)
@@ -112,7 +111,7 @@ async def replace_unverified_user(
 
 
 async def rename(session: AsyncSession, realm: Realm, subject_id: str, name: str) -> tuple[str, str]:
-    """The name before and after."""
+    """Rename and return the old and the new name. Raises Invalid."""
     person = await repository.get_person(session, realm, subject_id)
     if person is None:
         return "", ""
@@ -122,7 +121,7 @@ async def rename(session: AsyncSession, realm: Realm, subject_id: str, name: str
 
 
 async def mark_verified(session: AsyncSession, user_id: str) -> User:
-    """For who is signed in and so knows the password; with a link alone it is `prove`."""
+    """Mark a signed-in user as verified. For a link without a session use `verify_email`."""
     user = await repository.lock_user(session, user_id)
     assert user is not None
     user.email_verified_at, user.sign_up_id = user.email_verified_at or now(), ""
@@ -131,12 +130,12 @@ async def mark_verified(session: AsyncSession, user_id: str) -> User:
 
 
 async def verify_email(session: AsyncSession, link: str, sign_up_id: str) -> EmailVerification:
-    """Uses a link to verify an address. Raises Invalid for one that does not work (any more).
+    """Use a link to verify an address. Raises Invalid for an unusable link.
 
-    The link proves the mailbox and nothing else: anybody can sign up with an address. `sign_up_id` is the one this
-    browser holds. If another sign-up chose the password, it goes, with every factor, and its owner chooses one now.
+    The link proves only the mailbox, because anyone can sign up with an address. `sign_up_id` comes from this browser.
+    If another sign-up chose the password, password and factors are deleted, and the result has a `reset_token`.
     """
-    # The person before the link, in the order of signing up again, or the two would wait for each other.
+    # Lock the person before the token, in the same order as a repeated sign-up, to prevent deadlocks.
     user = await repository.lock_user(session, await tokens.get_owner_id(session, "verify", link))
     await tokens.use(session, "verify", link)
     assert user is not None  # by the foreign key of the link
@@ -156,37 +155,37 @@ async def verify_email(session: AsyncSession, link: str, sign_up_id: str) -> Ema
 
 
 async def send_verification(session: AsyncSession, user_id: str) -> None:
-    """A new link; the ones before it stop working."""
+    """Enqueue an email with a new link. Earlier links stop working."""
     token = await tokens.issue(session, user_id, "verify")
     await queue.put_platform_job(session, "platform.send_verification", token_id=token.id)
 
 
 async def send_account_exists(session: AsyncSession, user_id: str) -> None:
-    """Instead of a verification, to somebody who signs up with an address that has an account."""
+    """Enqueue the email for a sign-up with the address of an existing account."""
     await queue.put_platform_job(session, "platform.send_account_exists", user_id=user_id)
 
 
 async def request_verification(session: AsyncSession, email: str) -> None:
-    """Takes the same time for every address: a job finds out whether there is somebody to write to."""
+    """Enqueue a job that looks up the address, so that the response time reveals no account."""
     await queue.put_platform_job(
         session, "platform.request_verification", email=email_addresses.normalise_for_lookup(email)
     )
 
 
 async def request_reset(session: AsyncSession, email: str) -> None:
-    """As above."""
+    """As `request_verification`, for a password reset."""
     await queue.put_platform_job(
         session, "platform.request_reset", email=email_addresses.normalise_for_lookup(email)
     )
 
 
 async def reset_password(session: AsyncSession, token: str, password_hash: str) -> User:
-    """Sets the password and signs out everywhere. Raises Invalid for a link that does not work (any more)."""
+    """Set the password and sign out everywhere. Raises Invalid for an unusable link."""
     user = await repository.lock_user(session, await tokens.get_owner_id(session, "reset", token))
     user_id = await tokens.use(session, "reset", token)
     if user is None or user.disabled_at is not None:
-        raise Invalid("This account is disabled.", "Write to support.")
-    if user.sign_up_id:  # this link proves the mailbox; whoever set up a factor before it may be a stranger
+        raise Invalid("This account is disabled.", "Contact support.")
+    if user.sign_up_id:  # unverified until now, so the factor may belong to another person
         await mfa.reset(session, USER, user_id)
         user.sign_up_id = ""
         session.add(user)
@@ -197,7 +196,7 @@ async def reset_password(session: AsyncSession, token: str, password_hash: str) 
 async def change_password(
     session: AsyncSession, realm: Realm, subject_id: str, password_hash: str, keep_hash: str = ""
 ) -> None:
-    """Ends every other session and every half-finished sign-in. `keep_hash`: the session that did it."""
+    """Set the password; end all challenges and all sessions except `keep_hash`."""
     await repository.set_password(session, realm, subject_id, password_hash)
     await _sign_out_everywhere(session, realm, subject_id, keep_hash)
     if realm is USER:
@@ -206,9 +205,9 @@ async def change_password(
 
 
 async def disable(octx: OperatorCtx, email: str, *, reason: str) -> User:
-    """Somebody else has this account, say: its sessions and links end, nobody signs in. What it belongs to stays.
+    """Disable an account, for example after a takeover. Ends sessions and links; memberships stay.
 
-    Operators' transactions have no right on people's rows, so a job does it. Raises NotFound.
+    A job does the work, because the operators' database role can't change users. Raises NotFound.
     """
     policy.require_operator(octx, actions.OP_USER_DISABLE)
     user = await _require_user(octx, email)
@@ -218,7 +217,7 @@ async def disable(octx: OperatorCtx, email: str, *, reason: str) -> User:
 
 
 async def enable(octx: OperatorCtx, email: str, *, reason: str) -> User:
-    """With the password, the factor and the memberships it had. Raises NotFound."""
+    """Enable an account with its previous password, factor and memberships. Raises NotFound."""
     policy.require_operator(octx, actions.OP_USER_DISABLE)
     user = await _require_user(octx, email)
     audit_log.record_operator(octx, "user.enabled", user.id, reason=reason, email=user.email)
@@ -227,7 +226,7 @@ async def enable(octx: OperatorCtx, email: str, *, reason: str) -> User:
 
 
 async def end_access(session: AsyncSession, user_id: str) -> None:
-    """What `disable` promised."""
+    """The job of `disable`."""
     user = await session.get_one(User, user_id)
     user.disabled_at = user.disabled_at or now()
     session.add(user)
@@ -237,7 +236,7 @@ async def end_access(session: AsyncSession, user_id: str) -> None:
 
 
 async def restore_access(session: AsyncSession, user_id: str) -> None:
-    """What `enable` promised."""
+    """The job of `enable`."""
     user = await session.get_one(User, user_id)
     user.disabled_at = None
     session.add(user)
@@ -246,7 +245,7 @@ async def restore_access(session: AsyncSession, user_id: str) -> None:
 async def _require_user(octx: OperatorCtx, email: str) -> User:
     user = await get_by_email(octx.session, email)
     if user is None:
-        raise NotFound("Nobody has an account with this address.", "Check the address.")
+        raise NotFound("No account uses this address.", "Check the address.")
     return user
 
 

@@ -1,2 +1,2 @@
-"""Work for later, promised in the transaction that caused it. Payloads hold ids, or the address that
-somebody typed where no row may tell whether there is an account; every one names its tenant or is the platform's."""
+"""Background jobs, enqueued in the caller's transaction. Payloads hold ids; password resets hold the typed address,
+because a look-up could reveal whether an account exists. Every job names its tenant or belongs to the platform."""

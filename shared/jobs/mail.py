@@ -1,5 +1,6 @@
-"""Mail: a template, a person, and an id by which a mail sent twice is known to be one."""
+"""Send emails from templates. A fixed Message-ID lets mail clients recognise an email that was sent twice."""
 
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formataddr
 from pathlib import Path
@@ -24,8 +25,20 @@ _html_templates = Environment(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Plain text, or a button's label and its `url`."""
+
+    text: str
+    url: str = ""
+
+
 async def send(to: str, template: str, message_id: str, **values: object) -> None:
-    """`template`: a file in templates/: subject, then a blank line, then paragraphs; a line with a link is a button."""
+    """Render and send one email as plain text and HTML. Raises Invalid for an address that can't receive email.
+
+    `template` names a file in templates/: the subject, a blank line, then paragraphs. A paragraph of two lines, a
+    label and a link, becomes a button in the HTML part.
+    """
     subject, _, body = _text_templates.get_template(f"{template}.txt").render(**values).partition("\n")
     message = EmailMessage()
     try:
@@ -34,16 +47,21 @@ async def send(to: str, template: str, message_id: str, **values: object) -> Non
         message["To"] = to
         message["Message-ID"] = f"<{message_id}@{settings().mail_from.partition('@')[2]}>"
     except ValueError as problem:
-        raise Invalid("This address cannot be written to.", "Check it.") from problem
+        raise Invalid("We can't send email to this address.", "Check it.") from problem
     body = body.strip() + "\n"
     message.set_content(body)
-    paragraphs = [part.strip() for part in body.split("\n\n")]
+    paragraphs = [_parse_paragraph(part.strip()) for part in body.split("\n\n")]
     message.add_alternative(
         _html_templates.get_template("frame.html").render(subject=subject, paragraphs=paragraphs),
         subtype="html",
     )
     host, port, options = _smtp_server()
     await aiosmtplib.send(message, hostname=host, port=port, timeout=10, **options)
+
+
+def _parse_paragraph(text: str) -> Paragraph:
+    label, _, url = text.rpartition("\n")
+    return Paragraph(label.rstrip(":"), url) if label and url.startswith("http") else Paragraph(text)
 
 
 def _smtp_server() -> tuple[str, int, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Promise work. The job appears when the caller's transaction commits, and not if it does not."""
+"""Enqueue jobs in the caller's transaction: a job exists only if the transaction commits."""
 
 import json
 from datetime import datetime
@@ -27,10 +27,11 @@ WAKE_JOBS = text(
 
 
 async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, **ids: str) -> None:
-    """`task`: a name in some module's TASKS. Tenant and request go along.
+    """Enqueue `task`, a name in some module's TASKS, with the tenant and request id of `ctx`.
 
-    One tenant's jobs run one after another, and one that has to be tried again holds up those behind it. `in_turn`
-    False: this one waits for nobody and nobody for it. `at`: not before, out of turn, and once for a tenant and time.
+    Ordered jobs of one tenant run one after another, and a retried job delays the jobs behind it. Jobs with `at` or
+    without `ordered` run independently. A job with `at` runs at that time or later, once per tenant and time.
+    Raises NoTenant.
     """
     if not ctx.tenant_id:
         raise NoTenant(f"the job {task} has no tenant")
@@ -39,9 +40,9 @@ async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool 
 
 
 async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = "", **ids: str) -> None:
-    """For people, who belong to no tenant. The name begins with "platform."; the database checks it too.
+    """Enqueue a job that belongs to no tenant, for users. Its name begins with "platform."; the database checks it too.
 
-    `in_turn`: jobs that share this word run one after another, in the order in which they were promised.
+    Jobs with the same `sequence` run one after another, in the order in which they were enqueued. Raises NoTenant.
     """
     if not task.startswith(PLATFORM_PREFIX):
         raise NoTenant(f"the job {task} has no tenant")
@@ -49,7 +50,7 @@ async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = 
 
 
 async def wake_jobs(ctx: Ctx) -> None:
-    """What waited because its tenant was suspended is due now."""
+    """Make the jobs due that waited while this tenant was suspended."""
     connection = await ctx.session.connection()
     await connection.execute(WAKE_JOBS, {"tenant_id": ctx.tenant_id})
 
@@ -57,7 +58,7 @@ async def wake_jobs(ctx: Ctx) -> None:
 async def _defer_job(
     session: AsyncSession, task: str, lock: str | None, args: dict[str, str], at: datetime | None = None
 ) -> None:
-    await session.flush()  # what the job reads is written before the job
+    await session.flush()  # rows that the job reads are written before it
     connection = await session.connection()
     await connection.execute(
         DEFER_JOB, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args), "at": at}

@@ -1,4 +1,4 @@
-"""The queue as it stands, for looking at. Jobs that succeeded are not kept, so they are not counted here."""
+"""Read the state of the queue. Successful jobs are deleted, so they are not counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 STATUSES = ("waiting", "retrying", "running", "failed")
-# What a person calls it: a job that has been tried waits for its next try.
+# Status for people: a waiting job that has failed before is "retrying".
 STATUS_SQL = """
     case when j.status = 'doing' then 'running'
          when j.status = 'todo' and j.attempts > 0 then 'retrying'
          when j.status = 'todo' then 'waiting'
          when j.status in ('failed', 'aborted') then 'failed' else '' end
 """
-COUNT_JOBS = text(f"select {STATUS_SQL} as status, count(*) from procrastinate_jobs j group by 1")  # noqa: S608  our own words
+COUNT_JOBS = text(f"select {STATUS_SQL} as status, count(*) from procrastinate_jobs j group by 1")  # noqa: S608  our own SQL
 LIST_JOBS = text(f"""
     select j.id, j.task_name, coalesce(j.args ->> 'tenant_id', ''), coalesce(j.args ->> 'request_id', ''),
            {STATUS_SQL}, j.attempts, j.scheduled_at,
@@ -31,17 +31,17 @@ LIST_JOBS = text(f"""
 class QueuedJob:
     id: int
     task: str
-    tenant_id: str  # "" for the platform's own
+    tenant_id: str  # "" for a platform job
     request_id: str
     status: str
     attempts: int
-    scheduled_at: datetime | None  # of its next try
+    scheduled_at: datetime | None  # of its next attempt
     changed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Newest first. `after` is the id to go on from, None on the last page."""
+    """Newest first. `next_cursor` is None on the last page."""
 
     jobs: Sequence[QueuedJob]
     next_cursor: int | None = None

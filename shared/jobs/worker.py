@@ -1,7 +1,7 @@
-"""Run jobs. Each enters its tenant anew and leaves nothing behind for the next one.
+"""Run jobs. Each job enters its own tenant and shares no state with the next one.
 
-A job is one transaction, but for an errand. A worker that dies leaves its job `doing`; the sweeper gives it to the next worker when the
-heartbeat has been silent for a while, so every task may run twice and is written for it.
+A job is one transaction, except external jobs. When a worker dies, its job keeps the status `doing` until the sweeper
+requeues it after a missing heartbeat. So every task may run twice and must be idempotent.
 """
 
 import asyncio
@@ -22,18 +22,16 @@ from shared.jobs.queue import PLATFORM_PREFIX, QUEUE
 
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
-INACTIVE_TENANT_REASONS = ("tenant_suspended", "tenant_deleted")  # why a job is not begun
-HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 2.0, 10.0  # seconds
-SUSPENDED_RETRY_MINUTES = (
-    60  # minutes after which a suspended tenant's job looks again, should nobody wake it (`queue.wake`)
-)
+INACTIVE_TENANT_REASONS = ("tenant_suspended", "tenant_deleted")  # refusals for which a job is not started
+HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 2.0, 10.0
+SUSPENDED_RETRY_MINUTES = 60  # fallback for jobs that `queue.wake_jobs` did not wake
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalJob:
-    """What a job that asks somebody outside is given instead of a tenant that it has entered.
+    """Argument of a job that calls an external service, instead of an entered context.
 
-    It enters for itself, before and after, so that no transaction waits for the answer.
+    The job opens its own transactions before and after the call, so that none waits for the response.
     """
 
     tenant_id: str
@@ -44,13 +42,13 @@ _external_handlers = set[Handler]()
 
 
 def external_job(handler: Handler) -> Handler:
-    """Marks one whose first argument is an `Errand`."""
+    """Mark a handler whose first argument is an `ExternalJob`."""
     _external_handlers.add(handler)
     return handler
 
 
 class TenantSuspended(Exception):
-    """The tenant is suspended: its work waits, whatever number of times it has been looked at."""
+    """The tenant is suspended. Its jobs are retried without a limit of attempts."""
 
 
 class JobRetryPolicy(RetryStrategy):
@@ -66,7 +64,7 @@ RETRY = JobRetryPolicy(max_attempts=6, exponential_wait=3)
 def build_app(
     tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob
 ) -> App:
-    """A queue that knows these tasks. The names of `platform_tasks` begin with "platform."."""
+    """A queue with these tasks. The names of `platform_tasks` must begin with "platform.". Raises NoTenant."""
     app = App(connector=PsycopgConnector(conninfo=db.login_url("app"), min_size=1, max_size=4))
     for name, handler in tasks.items():
         app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
@@ -88,7 +86,7 @@ async def run(
     *,
     wait: bool = True,
 ) -> None:
-    """Until cancelled; with `wait=False` until the queue is empty."""
+    """Run jobs until cancelled; with `wait=False` until the queue is empty."""
     app = build_app(tasks, platform_tasks, enter_job)
     async with app.open_async():
         sweeper = asyncio.create_task(_retry_stalled_jobs(app))
@@ -140,7 +138,7 @@ def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Ha
             logger.warning("job_not_begun", reason=refusal.reason)
             if refusal.reason == "tenant_suspended":
                 raise TenantSuspended from None
-            return  # of a deleted tenant
+            return  # the tenant was deleted
         logger.info("job_done")
 
     return work

@@ -1,6 +1,6 @@
-"""What a tenant may use now, where each of it comes from, how much is taken, and what time alone will change.
+"""Overview of a tenant's features, limits, usage and scheduled changes, with the source of each.
 
-The same chains as operators see (`backoffice.tenant_access`), in the tenant's own page.
+Operators see the same chains in `backoffice.tenant_access`.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from shared.entitlements.limits import LIMITS
 from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import member_repository, role_repository
 
-MAX_CHANGES = 24  # turns of the clock that are looked at
+MAX_CHANGES = 24  # future times that are evaluated
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChange:
-    """What changes at a time without anybody doing anything."""
+    """A change that happens at `at` without user action."""
 
     at: datetime
     title: str
@@ -34,15 +34,15 @@ class ScheduledChange:
 @dataclass(frozen=True, slots=True)
 class AccessOverview:
     plan: str  # name and version
-    plan_since: datetime | None  # None: nobody gave it one
+    plan_since: datetime | None  # None without an assignment
     billing_status: str
     billing_since: datetime | None
-    billing_until: datetime | None  # when another status follows by itself
+    billing_until: datetime | None  # time of the next scheduled status
     trial_ends_at: datetime | None
     trial_ended: bool
     features: dict[str, FeatureChain]
     limits: dict[str, LimitChain]
-    usage: dict[str, int]  # of the limits whose use is counted
+    usage: dict[str, int]  # by limit
     scheduled_changes: Sequence[ScheduledChange]
 
 
@@ -77,7 +77,7 @@ async def get_access_overview(ctx: Ctx) -> AccessOverview:
 def list_changes(
     before: EntitlementSnapshot, after: EntitlementSnapshot, catalog: Catalog
 ) -> list[ScheduledChange]:
-    """What is another answer at the later time; a turn of the clock that changes none is none."""
+    """The differences between two snapshots; empty when nothing changes."""
     rows = [
         ("Plan", before.offer.label, after.offer.label),
         ("Billing", STATUS_TEXTS[before.billing_status], STATUS_TEXTS[after.billing_status]),
@@ -104,9 +104,9 @@ def list_changes(
 
 
 STATUS_TEXTS = {
-    "active": "Nothing is owed",
-    "grace": "A payment is overdue",
-    "none": "Nothing is paid",
+    "active": "Up to date",
+    "grace": "Payment overdue",
+    "none": "No subscription",
     "read_only": "Read-only",
 }
 INCLUDED_TEXTS = {True: "Included", False: "Not included"}

@@ -1,4 +1,4 @@
-"""Who may read the trail. Writing it is `audit.audit_log`'s."""
+"""Authorise reading the audit log. `audit.audit_log` writes it."""
 
 from datetime import timedelta
 
@@ -8,13 +8,13 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.tenancy import entry
 
-MAX_RETENTION_DAYS = 36_500  # days; more is everything, and would be before any date there is
+MAX_RETENTION_DAYS = 36_500  # more would be before the earliest date, so it means unlimited
 
 
 async def list_events(
     ctx: Ctx, event_filter: audit_log.AuditFilter | None = None, *, after: str = "", limit: int = 50
 ) -> audit_log.AuditEventPage:
-    """This tenant's own trail, newest first, as far back as its plan looks. Nothing older is deleted."""
+    """This tenant's events, newest first, limited to the plan's retention. Older events are kept but not shown."""
     policy.require(ctx, actions.AUDIT_READ)
     return await audit_log.list_events(
         ctx, limit_to_retention(ctx, event_filter or audit_log.AuditFilter()), after=after, limit=limit
@@ -22,7 +22,7 @@ async def list_events(
 
 
 def limit_to_retention(ctx: Ctx, event_filter: audit_log.AuditFilter) -> audit_log.AuditFilter:
-    """Not further back than the plan looks."""
+    """The filter, limited to the plan's retention."""
     days = ctx.rights.limits["retention_days"].amount
     if days is None or days > MAX_RETENTION_DAYS:
         return event_filter
@@ -37,7 +37,7 @@ async def verify_audit_log(ctx: Ctx) -> audit_log.ChainVerification:
 async def list_events_across_tenants(
     octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
 ) -> audit_log.AuditEventPage:
-    """Every tenant's trail, for a reason that goes into the operators' own. Raises Invalid without one."""
+    """Events of all tenants. The reason is recorded in the operator audit log. Raises Invalid without one."""
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
     async with entry.read_across_tenants(octx, reason) as session:
         return await audit_log.list_across_tenants(session, event_filter, after=after, limit=limit)

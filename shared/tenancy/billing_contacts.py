@@ -1,4 +1,4 @@
-"""Who is written to about money: owners, and whoever may pay."""
+"""Recipients of billing emails: owners and members who may manage billing."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from shared.tenancy import member_repository, roles
 
 
 async def list_contacts(ctx: Ctx) -> Sequence[User]:
-    """Owners first, then by the time they joined. For jobs, and services that were asked for their right."""
+    """Owners first, then by the time they joined. For jobs and for services that have checked the permission."""
     role_keys = [
         role.key for role in await roles.list_roles(ctx) if Permission.BILLING_WRITE in role.permissions
     ]
@@ -17,6 +17,6 @@ async def list_contacts(ctx: Ctx) -> Sequence[User]:
 
 
 async def get_owner_email(ctx: Ctx) -> str:
-    """Of an owner; "" for an organisation that has none any more."""
+    """The email of the first contact, normally an owner; "" when there is none."""
     contacts = await list_contacts(ctx)
     return contacts[0].email if contacts else ""

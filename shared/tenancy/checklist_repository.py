@@ -22,7 +22,7 @@ async def list_checklist(ctx: Ctx) -> Sequence[ChecklistItem]:
 
 
 async def complete_item(ctx: Ctx, key: str, by: str) -> bool:
-    """True when it was open until now."""
+    """True when the item was open before."""
     result = await ctx.session.exec(
         update(ChecklistItem)
         .where(col(ChecklistItem.tenant_id) == ctx.tenant_id)

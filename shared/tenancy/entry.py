@@ -1,7 +1,7 @@
-"""The only door into a tenant: from a session, an invitation, a job or an operator's reason to a `Ctx`.
+"""Enter a tenant: from a session, an invitation, a job or an operator's visit to a `Ctx`. There is no other way in.
 
-The slug in an address is a wish. What counts is read anew every time: session, person, membership, tenant. A slug
-that does not exist and one that is somebody else's give the same answer.
+The slug in a URL is untrusted. Session, user, membership and tenant are read again at every entry. An unknown and a
+foreign slug get the same response.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -27,11 +27,11 @@ from shared.tenancy import entry_repository as repository
 from shared.tenancy import roles
 from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
 
-NOT_FOUND_MESSAGE = "There is nothing at this address."
-NOT_FOUND_STEP = "Check the address, or choose one of your organisations."
+NOT_FOUND_MESSAGE = "Page not found."
+NOT_FOUND_STEP = "Check the address or choose one of your organisations."
 SEEN_UPDATE_INTERVAL = timedelta(minutes=5)
-VISIT_DURATION = timedelta(minutes=30)  # looking again for the same reason is the same look
-# What an operator may do inside a tenant: look. Changing something is an operator action of its own.
+VISIT_DURATION = timedelta(minutes=30)  # a repeated visit for the same reason is not recorded again
+# Operators may only read inside a tenant. Their changes are separate operator actions.
 VISITOR_PERMISSIONS = {
     OperatorPermission.TENANT_READ: frozenset(
         {
@@ -45,22 +45,22 @@ VISITOR_PERMISSIONS = {
 }
 
 
-# Of those who are nowhere. Nothing is decided from it: without a permission nobody gets as far.
+# Rights of a principal without a tenant. They also have no permissions, so no decision depends on these.
 NO_RIGHTS = Rights("", "", "", "none", frozenset(), {}, frozenset(), {}, {})
 NO_ROLE = Role("", "", "", frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """What a session may do at an address: for those who look before a transaction is opened."""
+    """The permissions of a session at a slug, for checks before the transaction of a handler."""
 
     session_hash: str = field(repr=False)
     user_id: str  # or the operator's id
     permissions: frozenset[str] = frozenset()
-    tenant_id: str = ""  # "" when the address is nobody's or somebody else's
+    tenant_id: str = ""  # "" for an unknown or foreign slug
     rights: Rights = NO_RIGHTS
-    ended_message: str = ""  # why a former member may not enter, and
-    ended_step: str = ""  # what they can do about it
+    ended_message: str = ""  # for a former member
+    ended_step: str = ""  # what a former member can do
 
     @property
     def actor_id(self) -> str:
@@ -84,9 +84,9 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
     """`cookies`: the Cookie header. Raises NotSignedIn, NotFound, Refused (membership_ended)."""
     async with decision_counts.counting_decisions() as decisions, db.transaction() as session:
         user_session = await sessions.find(session, realms.USER, cookies)
-        user = await repository.get_user(session, user_session.subject_id) if user_session else None
-        if user_session is None or user is None:
+        if user_session is None:
             raise NotSignedIn
+        user: User = user_session.person
         await db.set_user(session, user.id)
         membership_row = await repository.get_membership_by_slug(session, user.id, slug)
         if membership_row is not None:
@@ -112,7 +112,7 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 
 @asynccontextmanager
 async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
-    """Raises Refused for a tenant that may not work any more: the job is skipped, with this reason."""
+    """Raises Refused for a suspended or deleted tenant; the worker then skips or delays the job."""
     async with (
         decision_counts.counting_decisions() as decisions,
         db.transaction(tenant_id=tenant_id) as session,
@@ -122,7 +122,7 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
             raise Refused("This organisation has been deleted.", reason="tenant_deleted")
         if tenant.state is TenantState.SUSPENDED:
             raise Refused("This organisation is suspended.", reason="tenant_suspended")
-        # The person who caused the job was asked then; the job itself may do what its tenant may.
+        # Permissions were checked when the job was enqueued. The job itself has all permissions of its tenant.
         ctx = await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
         decisions.set_context(ctx)
         yield ctx
@@ -130,10 +130,7 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
 
 @asynccontextmanager
 async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") -> AsyncIterator[Ctx]:
-    """For what the payment provider says of a tenant, which is written down whatever the tenant's own state is.
-
-    Raises NotFound.
-    """
+    """For applying the payment provider's state, in whatever state the tenant is. Raises NotFound."""
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None:
@@ -143,9 +140,9 @@ async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") ->
 
 @asynccontextmanager
 async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
-    """For somebody who holds a link of this tenant and is no member: no role, no permission.
+    """For the holder of an invitation link: a context without role and permissions.
 
-    Raises NotFound, Refused for a tenant that is suspended: nobody enters it, not by joining either.
+    Raises NotFound, Refused for a suspended tenant, which cannot be joined.
     """
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
@@ -155,15 +152,15 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
             )
         if tenant.state is TenantState.SUSPENDED:
             raise Refused(
-                f"{tenant.name} is suspended, so nobody can join it now.",
-                "Ask the person who invited you. The link works again if the organisation is restored in time.",
+                f"{tenant.name} is suspended, so you can't join it now.",
+                "Ask the person who invited you. The link works again if the organisation is restored before it expires.",
                 reason="tenant_suspended",
             )
         yield await _build_ctx(session, tenant, actor, NO_ROLE)
 
 
 async def enter_founder(session: AsyncSession, tenant: Tenant, user: User) -> Ctx:
-    """For the transaction that has just added `tenant`, with its founder as owner."""
+    """Enter a tenant that this transaction has just created, with `user` as its owner."""
     actor = Actor("user", user.id, user.name)
     return await _build_ctx(session, tenant, actor, ROLES[OWNER], verified=_is_verified(user))
 
@@ -173,11 +170,9 @@ async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
     """Raises NotSignedIn."""
     async with db.transaction("operator") as session:
         operator_session = await sessions.find(session, realms.OPERATOR, cookies)
-        operator = (
-            await repository.get_operator(session, operator_session.subject_id) if operator_session else None
-        )
-        if operator_session is None or operator is None or operator.disabled_at is not None:
+        if operator_session is None or operator_session.person.disabled_at is not None:
             raise NotSignedIn
+        operator: Operator = operator_session.person
         yield _build_operator_ctx(session, operator, operator_session.session_hash)
 
 
@@ -191,7 +186,7 @@ async def enter_operator_account(session: AsyncSession, operator_id: str, sessio
 
 @asynccontextmanager
 async def enter_platform(name: str) -> AsyncIterator[OperatorCtx]:
-    """For the command line of whoever runs the platform: the operator role of the database, every permission."""
+    """For the command line: the database's operator role with every operator permission."""
     async with db.transaction("operator") as session:
         yield OperatorCtx(
             actor=Actor("operator", "opr_platform", name),
@@ -204,9 +199,9 @@ async def enter_platform(name: str) -> AsyncIterator[OperatorCtx]:
 
 @asynccontextmanager
 async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator[Ctx]:
-    """An operator inside one tenant, in the operator's transaction; the tenant's own trail says so.
+    """Enter a tenant as an operator, in the operator's transaction. The tenant's audit log records the visit.
 
-    Raises Invalid without a reason, NotFound. What is added inside belongs to the tenant.
+    Rows added inside belong to the tenant. Raises Invalid without a reason, NotFound.
     """
     reason = clean_reason(reason)
     await db.set_tenant(octx.session, tenant_id)
@@ -237,7 +232,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
             audit_log.record(ctx, "operator.looked", tenant_id, reason=reason)
         yield ctx
     except BaseException:
-        # The transaction is lost anyway; what remains must not be flushed into another tenant.
+        # The transaction will be rolled back. Pending rows must not be flushed into another tenant.
         octx.session.expunge_all()
         raise
     await db.clear_scope(octx.session)
@@ -245,7 +240,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
 
 @asynccontextmanager
 async def read_across_tenants(octx: OperatorCtx, reason: str) -> AsyncIterator[AsyncSession]:
-    """Reading across tenants, for a stated reason, which goes into the operators' trail. Raises Invalid without."""
+    """Read across tenants. The reason is recorded in the operator audit log. Raises Invalid without one."""
     reason = clean_reason(reason)
     await record_cross_tenant_read(octx, reason)
     await db.clear_scope(octx.session, reason=reason)
@@ -254,7 +249,7 @@ async def read_across_tenants(octx: OperatorCtx, reason: str) -> AsyncIterator[A
 
 
 async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: str) -> None:
-    """The line of reading across tenants. Another reading for the same reason and with the same details is the same."""
+    """Record a read across tenants, once per reason and details within `VISIT_DURATION`."""
     if not await repository.has_recent_cross_tenant_read(
         octx.session, octx.actor_id, reason, details, VISIT_DURATION
     ):
@@ -262,15 +257,15 @@ async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: st
 
 
 async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
-    """None without a live session. Asked by the HTTP guard and before every event.
+    """The principal of a session at `slug`; None without a live session. For the HTTP guard and before every event.
 
-    `touches`: a person did something, so that the idle clock begins anew.
+    `touches`: a user action, which extends the idle timeout.
     """
     async with db.transaction() as session:
         user_session = await sessions.find(session, realms.USER, cookies)
-        user = await repository.get_user(session, user_session.subject_id) if user_session else None
-        if user_session is None or user is None:
+        if user_session is None:
             return None
+        user: User = user_session.person
         if touches:
             await sessions.touch(session, realms.USER, user_session)
         signed_in_user = Principal(user_session.session_hash, user.id)
@@ -287,7 +282,7 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
                 rights = await rights_cache.get_rights(
                     session, tenant.id, tenant.rights_version, epoch, state
                 )
-                if touches:
+                if touches and _is_seen_outdated(membership):
                     await repository.touch_membership(session, tenant.id, user.id, SEEN_UPDATE_INTERVAL)
             return Principal(
                 user_session.session_hash,
@@ -305,11 +300,9 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
 async def authenticate_operator(cookies: str, *, touches: bool = True) -> Principal | None:
     async with db.transaction("operator") as session:
         operator_session = await sessions.find(session, realms.OPERATOR, cookies)
-        operator = (
-            await repository.get_operator(session, operator_session.subject_id) if operator_session else None
-        )
-        if operator_session is None or operator is None or operator.disabled_at is not None:
+        if operator_session is None or operator_session.person.disabled_at is not None:
             return None
+        operator: Operator = operator_session.person
         if touches:
             await sessions.touch(session, realms.OPERATOR, operator_session)
         return Principal(
@@ -318,7 +311,7 @@ async def authenticate_operator(cookies: str, *, touches: bool = True) -> Princi
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
-    """For a transaction that looks as this person (`db.look_as`): where they belong, ended memberships too."""
+    """All memberships of this user, including ended ones. Needs `db.set_user` in the transaction."""
     return await repository.list_memberships(session, user_id)
 
 
@@ -379,29 +372,34 @@ def _build_operator_ctx(session: AsyncSession, operator: Operator, session_hash:
     )
 
 
+def _is_seen_outdated(membership: Membership) -> bool:
+    return membership.seen_at is None or membership.seen_at < db.now() - SEEN_UPDATE_INTERVAL
+
+
 def _is_verified(user: User) -> bool:
     return user.email_verified_at is not None
 
 
 def _get_effective_state(tenant: Tenant, *, verified: bool) -> str:
-    """A person who has not verified their address works nowhere, as if the tenant itself were unverified."""
+    """For a user with an unverified address, every tenant is treated as unverified."""
     return tenant.state.value if verified else TenantState.PENDING_VERIFICATION.value
 
 
 def _build_ended_refusal(membership: Membership, tenant: Tenant) -> Refused | None:
     if membership.state is MembershipState.ACTIVE:
         return None
-    day = f"{membership.ended_at:%-d %B %Y}" if membership.ended_at else "an unknown day"
-    past_verb = "removed you from" if membership.state is MembershipState.REMOVED else "deactivated you in"
+    past_verb = "removed" if membership.state is MembershipState.REMOVED else "deactivated"
+    ended_by = f" by {membership.ended_by}" if membership.ended_by else ""
+    day = f" on {membership.ended_at:%-d %B %Y}" if membership.ended_at else ""
     return Refused(
-        f"{membership.ended_by or 'Somebody'} {past_verb} {tenant.name} on {day}.",
-        f"Ask an owner of {tenant.name} to let you in again.",
+        f"Your access to {tenant.name} was {past_verb}{ended_by}{day}.",
+        f"Contact an owner of {tenant.name} to restore it.",
         reason="membership_ended",
     )
 
 
 async def _record_cross_tenant_attempt(user_id: str, slug: str) -> None:
-    """In a transaction of its own, because the one that found out is about to be rolled back."""
+    """Record the attempt in its own transaction, because the caller raises and rolls back."""
     request_id = log.new_request_id()
     log.get_logger(__name__).warning(
         "cross_tenant_attempt", tenant_id="-", actor_id=user_id, request_id=request_id

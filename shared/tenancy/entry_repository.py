@@ -1,4 +1,4 @@
-"""SQL of the door: what a person, a job or an operator has to do with a tenant."""
+"""SQL of `entry`: memberships of users, operators and visits."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.core.db import now
-from shared.identity.models import Operator, User
+from shared.identity.models import Operator
 from shared.tenancy.models import Membership, RoleRow, Tenant
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
@@ -21,9 +21,9 @@ _role_of_membership = and_(
 async def get_membership_by_slug(
     session: AsyncSession, user_id: str, slug: str
 ) -> tuple[Membership, Tenant, RoleRow, int] | None:
-    """In a transaction that looks as this person: nobody else's membership is visible. Last, the catalogue's epoch."""
+    """The membership with tenant, role and catalog epoch. Needs `db.set_user`: row security hides other memberships."""
     if not slug.isascii() or "\0" in slug:
-        return None  # no slug is like that, and the database would not even compare it
+        return None  # no slug contains these, and the database refuses NUL
     statement = (
         select(Membership, Tenant, RoleRow, CATALOG_EPOCH)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)
@@ -35,7 +35,7 @@ async def get_membership_by_slug(
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
-    """The same for all of this person's tenants. `user_place` is readable in their own transaction only."""
+    """All memberships of this user. Needs `db.set_user`."""
     tenant_ids = select(func.unnest(func.user_places())).scalar_subquery()
     statement = (
         select(Membership, Tenant)
@@ -50,7 +50,7 @@ async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tupl
 async def list_memberships_with_roles(
     session: AsyncSession, user_id: str
 ) -> Sequence[tuple[Membership, Tenant, RoleRow]]:
-    """The same with what the person is there."""
+    """All memberships of this user with their roles. Needs `db.set_user`."""
     tenant_ids = select(func.unnest(func.user_places())).scalar_subquery()
     statement = (
         select(Membership, Tenant, RoleRow)
@@ -66,10 +66,6 @@ async def list_memberships_with_roles(
 async def get_epoch(session: AsyncSession) -> int:
     connection = await session.connection()
     return int((await connection.execute(select(CATALOG_EPOCH))).scalar_one())
-
-
-async def get_user(session: AsyncSession, user_id: str) -> User | None:
-    return await session.get(User, user_id)
 
 
 async def get_operator(session: AsyncSession, operator_id: str) -> Operator | None:

@@ -1,6 +1,7 @@
-"""Lists as files: asked for once, which the trail keeps, then read step by step, each step asked for anew.
+"""Export members and events in batches. The start is recorded in the audit log.
 
-A step is a transaction of its own: a slow reader holds no connection, and who loses the right meanwhile gets no more.
+Each batch has its own transaction and checks the permission again. So a slow client holds no connection, and a person
+who loses the permission gets no further rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ BATCH_SIZE = 500
 
 
 async def start_member_export(ctx: Ctx, query: str, role: str) -> None:
-    """Raises Refused, also for too many exports."""
+    """Record the export. Raises Refused, also after too many exports."""
     policy.require(ctx, actions.MEMBER_EXPORT)
     await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
     role_name = await roles.get_audit_name(ctx, role) if role else ""
@@ -32,7 +33,7 @@ async def start_member_export(ctx: Ctx, query: str, role: str) -> None:
 async def list_member_batch(
     ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str = ""
 ) -> tuple[Sequence[members.Member], str]:
-    """As on the page, in larger steps; `after` is what the step before returned. Raises Invalid."""
+    """The next batch and its cursor, "" on the last one. `after` is the previous cursor. Raises Invalid."""
     policy.require(ctx, actions.MEMBER_EXPORT, counted=False)
     members.require_sort_column(sort)
     records = await member_repository.list_members(
@@ -49,8 +50,8 @@ async def list_member_batch(
 
 
 async def start_event_export(ctx: Ctx, form_values: Mapping[str, str]) -> None:
-    """`typed`: as `audit.filters` reads it. Raises Refused, Invalid."""
-    policy.require(ctx, actions.AUDIT_READ)  # no file of what the page does not show
+    """Record the export. `form_values` are the fields of `audit.filters`. Raises Refused, Invalid."""
+    policy.require(ctx, actions.AUDIT_READ)  # the page needs it too
     policy.require(ctx, actions.AUDIT_EXPORT)
     filters.parse_filter(form_values)
     await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
@@ -61,7 +62,7 @@ async def start_event_export(ctx: Ctx, form_values: Mapping[str, str]) -> None:
 async def list_event_batch(
     ctx: Ctx, event_filter: audit_log.AuditFilter, *, after: str = ""
 ) -> audit_log.AuditEventPage:
-    """As far back as the page shows."""
+    """The next batch, limited to the plan's retention."""
     policy.require(ctx, actions.AUDIT_READ, counted=False)
     policy.require(ctx, actions.AUDIT_EXPORT, counted=False)
     return await audit_log.export_events(ctx, audit_reader.limit_to_retention(ctx, event_filter), after=after)

@@ -32,7 +32,7 @@ async def lock_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
 
 
 async def lock_expired_invitation(ctx: Ctx, email: str) -> Invitation | None:
-    """A pending one whose time is over: it holds no seat and gives way to a new one."""
+    """The expired pending invitation of this address. It holds no seat and is replaced by a new one."""
     statement = (
         select(Invitation)
         .where(Invitation.tenant_id == ctx.tenant_id)

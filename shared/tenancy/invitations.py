@@ -1,7 +1,7 @@
-"""Invite people into a tenant, take an invitation back, accept one.
+"""Invite people into a tenant; resend, revoke and accept invitations.
 
-A pending invitation already takes a seat; accepting it keeps that same seat. Its link is a signature over tenant,
-invitation and nonce: the database never holds it, and a new nonce kills the old link.
+A pending invitation uses a seat, and accepting it keeps that seat. Its link is a signature over tenant, invitation and
+nonce. The database never holds the link, and a new nonce invalidates the old one.
 """
 
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ LIFETIME = timedelta(days=7)
 SIGNATURE_PURPOSE = "invitation"
 NOT_FOUND_MESSAGE = "This invitation no longer exists."
 ASK_FOR_NEW_INVITATION = "Ask the person who invited you for a new one."
-LINK_HOLDER = Actor("user", "usr_nobody", "Somebody with a link")
+LINK_HOLDER = Actor("user", "usr_nobody", "Invitation link")
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationOffer:
-    """What a link promises, for the page that asks whether to accept."""
+    """The contents of an invitation, for the page that asks whether to accept it."""
 
     tenant_name: str
     role: Role
@@ -54,7 +54,10 @@ async def list_pending(ctx: Ctx) -> Sequence[Invitation]:
 
 
 async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
-    """Raises Conflict when the email already holds a seat, Refused when no seat is left or the role is too much."""
+    """Create an invitation and enqueue its email.
+
+    Raises Conflict when the address already uses a seat, Refused without a free seat or for a role above the actor's.
+    """
     policy.require(ctx, actions.MEMBER_INVITE)
     email = email_addresses.parse_address(email)
     await enforce_rate_limit(RateLimit.INVITE_TENANT, ctx.tenant_id)
@@ -62,7 +65,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     await roles.require_assignable(ctx, role)
     if email in occupied_seats:
         raise Conflict(
-            f"{email} is already a member or invited.", "Change their role, or send the invitation again."
+            f"{email} is already a member or invited.", "Change their role or resend the invitation."
         )
     policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
 
@@ -92,14 +95,15 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
 
 
 async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
-    """A new link, for another 7 days; the old one stops working. Raises NotFound, Conflict, Refused."""
+    """Send a new link, valid for 7 days; the old one stops working. Raises NotFound, Conflict, Refused."""
     policy.require(ctx, actions.MEMBER_INVITE)
     await enforce_rate_limit(RateLimit.INVITE_TENANT, ctx.tenant_id)
     occupied_seats = await seats.reserve(ctx, actions.MEMBER_INVITE)
     invitation = await _lock_pending(ctx, invitation_id)
     if await roles.get(ctx, invitation.role) is None:  # deleted after this had expired
         raise Conflict(
-            "The role of this invitation was deleted.", "Revoke it, and invite them with another role."
+            "The role of this invitation was deleted.",
+            "Revoke it and send a new invitation with another role.",
         )
     await roles.require_assignable(ctx, invitation.role)
     if invitation.email not in occupied_seats:  # it had expired, so its seat may be gone
@@ -115,7 +119,7 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
 
 
 async def revoke(ctx: Ctx, invitation_id: str) -> None:
-    """Raises NotFound for an id of another tenant as for an unknown one, Conflict when it is not pending."""
+    """Raises NotFound for an unknown or foreign id, Conflict when the invitation is not pending."""
     policy.require(ctx, actions.INVITATION_REVOKE)
     await seats.lock_membership(ctx, actions.INVITATION_REVOKE)
     invitation = await _lock_pending(ctx, invitation_id)
@@ -137,18 +141,21 @@ def build_link(invitation: Invitation) -> str:
 
 
 async def get_offer(token: str) -> InvitationOffer:
-    """What the link offers now. Raises NotFound, Conflict (already_accepted), Refused (expired, revoked, suspended)."""
+    """The current offer of a link. Raises NotFound, Conflict (already_accepted), Refused (expired, revoked, suspended)."""
     tenant_id, invitation_id, nonce = _parse_token(token)
     async with entry.enter_invitation(tenant_id, LINK_HOLDER) as ctx:
         invitation = _require_usable(await invitation_repository.get_invitation(ctx, invitation_id), nonce)
         role = await roles.get(ctx, invitation.role)
-        if role is None:  # cannot be deleted while it is promised
+        if role is None:  # a role with pending invitations cannot be deleted
             raise NotFound(NOT_FOUND_MESSAGE, ASK_FOR_NEW_INVITATION)
         return InvitationOffer(ctx.tenant_name, role, invitation.email, invitation.invited_by_name)
 
 
 async def accept(token: str, user_id: str) -> str:
-    """Makes this person a member; returns the slug. Raises also Refused (wrong_email) for somebody else's link."""
+    """Make this person a member and return the tenant's slug.
+
+    Raises as `get_offer`, and Refused (wrong_email) for another person's link.
+    """
     tenant_id, invitation_id, nonce = _parse_token(token)
     async with entry.enter_invitation(tenant_id, LINK_HOLDER) as lookup_ctx:
         user = await users.get(lookup_ctx.session, user_id)
@@ -159,13 +166,13 @@ async def accept(token: str, user_id: str) -> str:
         invitation = _require_usable(await invitation_repository.lock_invitation(ctx, invitation_id), nonce)
         if invitation.email != user.email:
             raise Refused(
-                f"This invitation is for {mask_email(invitation.email)}; you are signed in as {user.email}.",
+                f"This invitation is for {mask_email(invitation.email)}; you're signed in as {user.email}.",
                 "Sign out and open the link again, or ask for an invitation to your address.",
                 reason="wrong_email",
             )
         if await roles.get(ctx, invitation.role) is None:
             raise NotFound(NOT_FOUND_MESSAGE, ASK_FOR_NEW_INVITATION)
-        user = await users.mark_verified(ctx.session, user.id)  # the link came to this address
+        user = await users.mark_verified(ctx.session, user.id)  # the link was sent to this address
 
         membership, before = await _join_tenant(ctx, user.id, invitation.role)
         invitation.status, invitation.ended_at = InvitationStatus.ACCEPTED, now()
@@ -180,12 +187,12 @@ async def accept(token: str, user_id: str) -> str:
             after={"email": user.email, "role": await roles.get_audit_name(ctx, invitation.role)},
         )
         await _publish_change(ctx)
-        await signups.open_waiting_tenants(ctx.session, user)  # last: it leaves this tenant
+        await signups.open_waiting_tenants(ctx.session, user)  # last, because it enters other tenants
         return ctx.slug
 
 
 async def _join_tenant(ctx: Ctx, user_id: str, role: str) -> tuple[Membership, dict[str, str]]:
-    """A new membership, or the one that had ended, with what it was before."""
+    """Create a membership or reactivate an ended one. Returns it with its previous state and role."""
     existing_membership = await member_repository.lock_membership_of_user(ctx, user_id)
     if existing_membership is None:
         membership = Membership(tenant_id=ctx.tenant_id, user_id=user_id, role=role)
@@ -207,7 +214,7 @@ async def _join_tenant(ctx: Ctx, user_id: str, role: str) -> tuple[Membership, d
 
 
 def mask_email(email: str) -> str:
-    """Enough to recognise one's own address: a…@acme.test."""
+    """The masked address, such as a…@acme.test. Its owner recognises it."""
     local, _, domain = email.partition("@")
     return f"{local[:1]}…@{domain}"
 
@@ -227,17 +234,17 @@ def _require_usable(invitation: Invitation | None, nonce: int) -> Invitation:
         raise NotFound(NOT_FOUND_MESSAGE, ASK_FOR_NEW_INVITATION)
     if invitation.status is InvitationStatus.ACCEPTED:
         conflict = Conflict(
-            "This invitation was accepted already.",
+            "This invitation has already been accepted.",
             "Sign in to open the organisation.",
             reason="already_accepted",
         )
         raise conflict
     if invitation.status is InvitationStatus.REVOKED:
-        raise Refused("This invitation was taken back.", ASK_FOR_NEW_INVITATION, reason="invitation_revoked")
+        raise Refused("This invitation was revoked.", ASK_FOR_NEW_INVITATION, reason="invitation_revoked")
     if invitation.nonce != nonce:
         raise Refused(
             "A newer invitation replaced this one.",
-            "Open the link in the newest mail.",
+            "Open the link in the latest email.",
             reason="invitation_replaced",
         )
     if invitation.expires_at <= now():

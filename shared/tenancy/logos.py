@@ -1,7 +1,6 @@
-"""A tenant's logo: what was uploaded is drawn again, and only what we drew is kept.
+"""A tenant's logo. Uploads are re-encoded, and only the re-encoded PNG is stored.
 
-Drawing takes long and much memory, so it happens before the tenant's transaction and for one upload at a time: a
-connection that waits for a picture is missing everybody else.
+Re-encoding is slow and needs much memory. So it runs outside of transactions, one upload at a time.
 """
 
 import asyncio
@@ -21,31 +20,31 @@ from shared.core.errors import Invalid
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.tenancy import onboarding_checklist, tenant_repository, tenants
 
-MAX_UPLOAD_BYTES = 2_000_000  # bytes of an upload
-MAX_PIXELS = 4_000_000  # of an image that claims to be small and unpacks to gigabytes
-SIDE_LENGTHS = (256, 192)  # pixels of what we keep; the smaller one for what hardly compresses
-MAX_STORED_BYTES = 262_144  # bytes; the table says so too
+MAX_UPLOAD_BYTES = 2_000_000
+MAX_PIXELS = 4_000_000  # against small files that decompress to gigabytes
+SIDE_LENGTHS = (256, 192)  # pixels of the stored logo; the smaller one for images that hardly compress
+MAX_STORED_BYTES = 262_144  # also a CHECK of the table
 FORMATS = ("PNG", "JPEG", "WEBP")
 _executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="logo")
 
 
 @dataclass(frozen=True, slots=True)
 class RedrawnLogo:
-    """A PNG of our own making."""
+    """A re-encoded PNG."""
 
     png: bytes
 
 
 async def require_upload(ctx: Ctx) -> None:
-    """Asked before anything is drawn. Raises Refused, also for too many uploads."""
+    """Check the permission before re-encoding. Raises Refused, also after too many uploads."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     await enforce_rate_limit(RateLimit.UPLOAD_TENANT, ctx.tenant_id)
 
 
 async def redraw_image(uploaded: bytes) -> RedrawnLogo:
-    """From a PNG, JPEG or WebP of at most 2 MB. Raises Invalid. Not inside of a transaction."""
+    """Re-encode a PNG, JPEG or WebP of at most 2 MB. Raises Invalid. Call it outside of a transaction."""
     if len(uploaded) > MAX_UPLOAD_BYTES:
-        raise _invalid_logo(f"The logo has {len(uploaded) / 1e6:.1f} MB; 2 MB is the most.")
+        raise _invalid_logo(f"The logo is {len(uploaded) / 1e6:.1f} MB; the maximum is 2 MB.")
     return await asyncio.get_running_loop().run_in_executor(_executor, _redraw_image, uploaded)
 
 
@@ -74,7 +73,7 @@ async def remove(ctx: Ctx) -> None:
 
 
 async def get(ctx: Ctx) -> bytes | None:
-    """The PNG, for members. Kept in the cache under its digest: another picture is another key."""
+    """The PNG, or None. Cached under its digest, so that a new logo has a new key."""
     policy.require(ctx, actions.HOME_READ)
     digest = await tenant_repository.get_logo_digest(ctx)
     if not digest:
@@ -90,17 +89,17 @@ async def get(ctx: Ctx) -> bytes | None:
 
 
 def _redraw_image(uploaded: bytes) -> RedrawnLogo:
-    """Decodes and draws anew: nothing of the file survives but its pixels."""
+    """Decode and re-encode: only the pixels of the file are kept."""
     try:
         with Image.open(io.BytesIO(uploaded), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise _invalid_logo("The logo has too many pixels: 2000 by 2000 is plenty.")
+                raise _invalid_logo("The logo has too many pixels. Use at most 2000 × 2000.")
             image.load()
             redrawn = image.convert("RGBA")
     except Image.DecompressionBombError:
-        raise _invalid_logo("The logo has too many pixels: 2000 by 2000 is plenty.") from None
+        raise _invalid_logo("The logo has too many pixels. Use at most 2000 × 2000.") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise _invalid_logo("This file is not a PNG, JPEG or WebP image.") from None
+        raise _invalid_logo("This file isn't a PNG, JPEG or WebP image.") from None
     png = b""
     for side in SIDE_LENGTHS:
         redrawn.thumbnail((side, side))

@@ -1,4 +1,4 @@
-"""SQL of a member's choice of mails."""
+"""SQL of email preferences."""
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
@@ -8,7 +8,7 @@ from shared.tenancy.models import MailPreference
 
 
 async def list_declined_mail_kinds(ctx: Ctx, user_id: str) -> set[str]:
-    """Kinds of mails that this person does not want."""
+    """Kinds of email that this person has turned off."""
     statement = (
         select(MailPreference.kind)
         .where(MailPreference.tenant_id == ctx.tenant_id)

@@ -24,7 +24,7 @@ EARLIEST_TIME = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 MEMBER_SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "name": func.lower(col(User.name)),
-    # The built-in ones from the most to the least, then the tenant's own by name.
+    # Built-in roles by descending permissions, then custom roles by name.
     "role": case(
         {key: literal(str(position)) for position, key in enumerate(ROLES)},
         value=col(Membership.role),
@@ -42,7 +42,7 @@ MEMBER_SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 async def list_members(
     ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str, limit: int
 ) -> Sequence[tuple[Membership, User]]:
-    """`after`: the id of the row before. Raises Invalid when there is no such row."""
+    """`after`: the id of the previous row. Raises Invalid when there is no such row."""
     key = (MEMBER_SORT_COLUMNS[sort], col(Membership.id))
     conditions = _member_conditions(ctx, query, role)
     if after:
@@ -61,7 +61,7 @@ async def list_members(
 async def _get_cursor(
     ctx: Ctx, key: tuple[SQLColumnExpression[Any], SQLColumnExpression[str]], after: str
 ) -> ColumnElement[Any]:
-    """Where a row stands in the order, in the database's own words: it and Python do not agree on lower case."""
+    """The sort key of a row, computed by the database, whose lower-casing differs from Python's."""
     statement = (
         select(*key)
         .select_from(Membership)
@@ -111,7 +111,7 @@ async def get_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
 
 
 async def get_user(ctx: Ctx, user_id: str) -> User:
-    """Somebody who belongs or belonged to this tenant: people are everybody's table, so membership is the filter."""
+    """A current or former member. `user` is a global table, so the membership is the tenant filter."""
     statement = (
         select(User)
         .join(Membership, col(Membership.user_id) == User.id)
@@ -119,12 +119,12 @@ async def get_user(ctx: Ctx, user_id: str) -> User:
         .where(User.id == user_id)
     )
     user = (await ctx.session.exec(statement)).first()
-    assert user is not None  # by the foreign key of the membership that named them
+    assert user is not None  # by the foreign key of the membership
     return user
 
 
 async def list_users_with_roles(ctx: Ctx, roles: Sequence[str]) -> Sequence[User]:
-    """Active members that hold one of these roles, owners first."""
+    """Active members with one of these roles, owners first."""
     statement = (
         select(User)
         .join(Membership, col(Membership.user_id) == User.id)
@@ -137,7 +137,7 @@ async def list_users_with_roles(ctx: Ctx, roles: Sequence[str]) -> Sequence[User
 
 
 async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
-    """The active owners, frozen: two who leave at once cannot both find another one left."""
+    """Lock the active owners, so that two owners who leave concurrently do not both succeed."""
     statement = (
         select(Membership)
         .where(Membership.tenant_id == ctx.tenant_id)
@@ -150,13 +150,13 @@ async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
 
 
 async def lock_members(ctx: Ctx) -> None:
-    """One change of who belongs and with what role at a time, so that two of them never wait for each other."""
+    """Serialise changes of memberships and roles in this tenant, which also prevents deadlocks."""
     key = func.hashtextextended(f"seats:{ctx.tenant_id}", 0)
     await ctx.session.exec(select(func.pg_advisory_xact_lock(key)))
 
 
 async def list_seat_emails(ctx: Ctx) -> set[str]:
-    """Active members, and pending invitations that have not expired."""
+    """Addresses that use a seat: active members and pending invitations that have not expired."""
     members = (
         select(User.email)
         .join(Membership, col(Membership.user_id) == User.id)
@@ -171,7 +171,7 @@ async def list_seat_emails(ctx: Ctx) -> set[str]:
 
 
 async def list_owner_ids(ctx: Ctx) -> set[str]:
-    """Of people who own the organisation now."""
+    """User ids of the active owners."""
     statement = (
         select(Membership.user_id)
         .where(Membership.tenant_id == ctx.tenant_id)

@@ -1,7 +1,7 @@
-"""Who works in a tenant: list, change roles, deactivate, remove, hand over.
+"""Members of a tenant: list, change roles, deactivate, remove, transfer ownership.
 
-Nobody touches a person who may do more than they may, and the last active owner stays. Rows of people who left stay
-too, with when and by whom.
+A member can't change a person with more permissions than their own. The last active owner can't leave. Rows of former
+members are kept with the time and the person who ended the membership.
 """
 
 from dataclasses import dataclass
@@ -43,9 +43,9 @@ async def list_members(
     after: str = "",
     limit: int = 50,
 ) -> Page[Member]:
-    """`sort`: name, role, seen_at or created_at. People who were removed are not among them.
+    """Members except removed ones. `sort`: name, role, seen_at or created_at.
 
-    Raises Invalid for another column, and for a page that does not exist.
+    Raises Invalid for another column or an unknown page.
     """
     policy.require(ctx, actions.MEMBER_READ)
     require_sort_column(sort)
@@ -64,9 +64,9 @@ async def list_members(
 
 
 def require_sort_column(sort: str) -> None:
-    """Raises Invalid for a column that is none."""
+    """Raises Invalid for an unknown column."""
     if sort not in member_repository.MEMBER_SORT_COLUMNS:
-        raise Invalid("This list cannot be sorted like that.", "Reload the page.")
+        raise Invalid("This list can't be sorted by that column.", "Reload the page.")
 
 
 def build_member(membership: Membership, user: User) -> Member:
@@ -83,13 +83,13 @@ def build_member(membership: Membership, user: User) -> Member:
 
 
 async def count_seats(ctx: Ctx) -> int:
-    """Active members and pending invitations."""
+    """The number of seats in use: active members and pending invitations."""
     policy.require(ctx, actions.MEMBER_READ)
     return len(await member_repository.list_seat_emails(ctx))
 
 
 async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
-    """Raises NotFound, Refused for a role or a person above one's own rights, Conflict for the last owner."""
+    """Raises NotFound, Refused for a role or member above the actor's permissions, Conflict for the last owner."""
     policy.require(ctx, actions.MEMBER_SET_ROLE)
     await seats.lock_membership(ctx, actions.MEMBER_SET_ROLE)
     await roles.require_assignable(ctx, role)
@@ -97,7 +97,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
     if membership.role == role:
         return
     if role == OWNER:
-        raise Invalid("Ownership is handed over, not given as a role.", "Use “Transfer ownership”.")
+        raise Invalid("Ownership can't be assigned as a role.", "Use “Transfer ownership”.")
     if membership.role == OWNER:
         await _require_another_owner(ctx, membership)
 
@@ -115,7 +115,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
 
 
 async def deactivate(ctx: Ctx, membership_id: str) -> None:
-    """They cannot enter until somebody reactivates them; their seat becomes free."""
+    """End access until reactivation and free the seat."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
     await seats.lock_membership(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock_member(ctx, membership_id)
@@ -125,7 +125,7 @@ async def deactivate(ctx: Ctx, membership_id: str) -> None:
 
 
 async def reactivate(ctx: Ctx, membership_id: str) -> None:
-    """Takes a seat again. Raises Refused when there is none."""
+    """Restore access, using a seat. Raises Refused without a free seat."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
     occupied_seats = await seats.reserve(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock_member(ctx, membership_id)
@@ -147,7 +147,7 @@ async def reactivate(ctx: Ctx, membership_id: str) -> None:
 
 
 async def remove(ctx: Ctx, membership_id: str) -> None:
-    """They lose access at once; to return they need a new invitation."""
+    """End access immediately. The person needs a new invitation to rejoin."""
     policy.require(ctx, actions.MEMBER_REMOVE)
     await seats.lock_membership(ctx, actions.MEMBER_REMOVE)
     membership = await _lock_member(ctx, membership_id)
@@ -155,13 +155,16 @@ async def remove(ctx: Ctx, membership_id: str) -> None:
 
 
 async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None:
-    """Another active member becomes owner, the one who hands over becomes admin. `confirm`: the tenant's name."""
+    """Make another active member owner and the actor admin. `confirm` must be the tenant's name.
+
+    Raises Invalid, NotFound, Conflict.
+    """
     policy.require(ctx, actions.OWNER_TRANSFER)
     if confirm.strip() != ctx.tenant_name:
         raise Invalid(
-            f"This is not the name {ctx.tenant_name}.",
-            "Type it exactly.",
-            fields={"confirm": "Does not match"},
+            "That doesn't match.",
+            f"Type “{ctx.tenant_name}” to confirm.",
+            fields={"confirm": "Doesn't match"},
         )
     await seats.lock_membership(ctx, actions.OWNER_TRANSFER)
     (current_owner,) = [
@@ -169,7 +172,7 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
     ]
     new_owner = await _lock_member(ctx, membership_id)
     if new_owner.id == current_owner.id or new_owner.state is not MembershipState.ACTIVE:
-        raise Conflict("Ownership goes to another active member.", "Choose somebody else.")
+        raise Conflict("Ownership can only go to another active member.", "Choose another member.")
 
     before = {"owner": ctx.actor.name, "role": await roles.get_audit_name(ctx, new_owner.role)}
     new_owner.role, current_owner.role = OWNER, "admin"
@@ -188,7 +191,7 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
 async def _lock_member(ctx: Ctx, membership_id: str) -> Membership:
     membership = await member_repository.lock_membership(ctx, membership_id)
     if membership is None or membership.state is MembershipState.REMOVED:
-        raise NotFound("This person is not a member any more.", "Reload the page.")
+        raise NotFound("This person is no longer a member.", "Reload the page.")
     policy.require_grantable(ctx, await roles.get_permissions(ctx, membership.role))
     return membership
 
@@ -209,7 +212,7 @@ async def _require_another_owner(ctx: Ctx, membership: Membership) -> None:
     other_owners = [owner for owner in await member_repository.lock_owners(ctx) if owner.id != membership.id]
     if not other_owners:
         raise Conflict(
-            "The last owner stays.", "Transfer ownership first; then this is possible.", reason="last_owner"
+            "An organisation needs at least one owner.", "Transfer ownership first.", reason="last_owner"
         )
 
 

@@ -1,7 +1,7 @@
-"""Tables of the tenancy module: tenants, who belongs to one, who is invited, and how far its setting-up has come.
+"""Tables of the tenancy module: tenants, members, invitations, roles, settings, provisioning and notifications.
 
-`TenantRow` supplies `tenant_id`, so the primary key of its tables is (tenant_id, id). `tenant` itself is keyed and
-guarded by its id. Rows of people who left stay, with when and by whom.
+`TenantRow` supplies `tenant_id`, so the primary key of its tables is (tenant_id, id). The row security of `tenant`
+uses its id. Rows of former members are kept.
 """
 
 from datetime import datetime
@@ -44,19 +44,17 @@ class Tenant(SQLModel, table=True):
     __tablename__ = "tenant"
 
     id: str = Field(default_factory=lambda: new_id("ten"), primary_key=True)
-    slug: str = Field(
-        unique=True
-    )  # the public name in addresses; the one thing that is unique across tenants
+    slug: str = Field(unique=True)  # part of URLs; the only value that is unique across tenants
     name: str
     state: TenantState = Field(default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState))
     state_reason: str = ""
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
-    # Raised by triggers when what this tenant may use has changed: what is kept under another number is stale.
+    # Incremented by triggers when the tenant's rights change. Cached rights with another number are stale.
     rights_version: int = 0
 
 
 class SignUp(SQLModel, table=True):
-    """What somebody sent, until a job has looked whether the address is known. Global: there is no tenant yet."""
+    """A submitted sign-up, until a job has processed it. Global, because there is no tenant yet."""
 
     __tablename__ = "sign_up"
 
@@ -69,9 +67,9 @@ class SignUp(SQLModel, table=True):
 
 
 class RoleRow(TenantRow, table=True):
-    """Which roles this tenant has. The permissions of the built-in ones are in `access.roles`.
+    """A role of this tenant. The permissions of built-in roles are in `access.roles`.
 
-    `key` is what memberships name: of a custom role its id. A deleted one stays for those who once held it.
+    Memberships refer to `key`, which is the id of a custom role. Deleted roles are kept for former members.
     """
 
     __tablename__ = "role"
@@ -95,12 +93,12 @@ class Membership(TenantRow, table=True):
     state: MembershipState = Field(default=MembershipState.ACTIVE, sa_type=text_enum(MembershipState))
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     ended_at: datetime | None = Field(default=None, sa_type=timestamptz())  # while deactivated or removed
-    ended_by: str = ""  # name of the person, as it was then
+    ended_by: str = ""  # name of the person at that time
     seen_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class Invitation(TenantRow, table=True):
-    """A pending one holds a seat. Its link is a signature over tenant, id and `nonce`; a new nonce kills old links."""
+    """A pending invitation uses a seat. Its link is a signature over tenant, id and `nonce`; a new nonce invalidates it."""
 
     __tablename__ = "invitation"
 
@@ -112,8 +110,8 @@ class Invitation(TenantRow, table=True):
     invited_by: str  # user id
     invited_by_name: str
     expires_at: datetime = Field(sa_type=timestamptz())
-    sent_nonce: int = 0  # up to which nonce the mail has gone out
-    membership_id: str | None = None  # of the person who accepted
+    sent_nonce: int = 0  # the nonce of the last email sent
+    membership_id: str | None = None  # set when accepted
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     ended_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
@@ -126,7 +124,7 @@ class TenantSettings(TenantRow, table=True):
     id: str = Field(default="settings", primary_key=True)
     colour: str = ""
     logo: bytes | None = Field(default=None, sa_type=LargeBinary)  # PNG, re-encoded by us
-    logo_digest: str = ""  # sha256 of `logo`, in its address, so that browsers may keep it
+    logo_digest: str = ""  # sha256 of `logo`; part of its URL, so that browsers may cache it
     onboarded_at: datetime | None = Field(default=None, sa_type=timestamptz())
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
@@ -155,7 +153,7 @@ class ChecklistItem(TenantRow, table=True):
 
 
 class Notification(TenantRow, table=True):
-    """For one person in one tenant. `dedupe` keeps a repeated job from telling twice."""
+    """For one member. `dedupe` prevents duplicates when a job runs twice."""
 
     __tablename__ = "notification"
 
@@ -171,7 +169,7 @@ class Notification(TenantRow, table=True):
 
 
 class MailPreference(TenantRow, table=True):
-    """Whether one person wants mails of a kind from one tenant. Without a row they do."""
+    """Whether a member receives one kind of email. Without a row they do."""
 
     __tablename__ = "mail_choice"
 

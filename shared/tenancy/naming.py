@@ -1,4 +1,4 @@
-"""What an organisation may be called, and the slug under which it is found."""
+"""Validate names and slugs of organisations."""
 
 import re
 import secrets
@@ -23,28 +23,26 @@ RESERVED_SLUGS = frozenset(
 
 
 def clean_name(text: str) -> str:
-    """Any script, emoji too; no control characters. Raises Invalid, with `fields["organisation"]`."""
+    """The normalised name. Any script and emoji, no control characters. Raises Invalid with `fields["organisation"]`."""
     name = " ".join(text.split())
     problem = ""
     if not name:
         problem = "Enter the name of your organisation."
     elif len(name) > MAX_NAME_LENGTH:
-        problem = f"A name has at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
+        problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
     elif not users.is_displayable(name):
-        problem = "The name holds characters that cannot be shown."
+        problem = "The name contains unsupported characters."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"organisation": problem, "name": problem})
     return name
 
 
 def clean_slug(text: str) -> str:
-    """Raises Invalid, with `fields["slug"]`, for what cannot be one and for what is reserved."""
+    """The normalised slug. Raises Invalid with `fields["slug"]` for an invalid or reserved one."""
     slug = text.strip().lower()
     problem = ""
     if not _SLUG_PATTERN.fullmatch(slug) or "--" in slug:
-        problem = (
-            f"Use 3 to {MAX_SLUG_LENGTH} of a-z, 0-9 and single hyphens, a letter or digit first and last."
-        )
+        problem = f"Use 3 to {MAX_SLUG_LENGTH} lower-case letters, digits or single hyphens. Start and end with a letter or digit."
     elif slug in RESERVED_SLUGS:
         problem = f"“{slug}” is reserved. Choose another address."
     if problem:
@@ -53,7 +51,7 @@ def clean_slug(text: str) -> str:
 
 
 def suggest_slug(name: str, attempt: int = 0) -> str:
-    """From a name in any script; what is reserved, too short or (from the second attempt) taken gets a few characters."""
+    """A slug from a name in any script. Adds random characters when it is reserved, too short or a repeated attempt."""
     plain = unicodedata.normalize("NFKD", name.lower().translate(_TRANSLITERATIONS))
     hyphenated = re.sub(
         r"[^a-z0-9]+", "-", "".join(character for character in plain if not unicodedata.combining(character))

@@ -1,4 +1,4 @@
-"""What one person in one tenant should know. `dedupe` keeps a job that runs twice from telling twice."""
+"""Notifications of a member. `dedupe` prevents duplicates when a job runs twice."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ async def count_unread(ctx: Ctx) -> int:
 
 
 async def mark_read(ctx: Ctx, notification_id: str) -> None:
-    """Raises NotFound, also for somebody else's."""
+    """Raises NotFound, also for another member's notification."""
     policy.require(ctx, actions.NOTIFICATION_READ)
     if not await notification_repository.mark_read(ctx, ctx.actor_id, notification_id):
         raise NotFound("There is no such notification.", "Reload the page.")
@@ -34,7 +34,7 @@ async def mark_read(ctx: Ctx, notification_id: str) -> None:
 async def add(
     ctx: Ctx, user_id: str, kind: str, title: str, body: str, *, href: str = "", dedupe: str
 ) -> str:
-    """For a member, by a service or job. Its id; "" when it was told already."""
+    """Notify a member. Returns the id, "" when `dedupe` already exists. For services and jobs."""
     row = Notification(
         tenant_id=ctx.tenant_id, user_id=user_id, kind=kind, title=title, body=body, href=href, dedupe=dedupe
     )
@@ -45,5 +45,5 @@ async def add(
 
 
 async def get_notification(ctx: Ctx, notification_id: str) -> Notification | None:
-    """Of anybody in this tenant. For jobs that tell it by mail, too."""
+    """A notification of any member. For jobs that also send it by email."""
     return await notification_repository.get_notification(ctx, notification_id)

@@ -1,4 +1,4 @@
-"""The first things to do in a new tenant. Items tick themselves off when the thing is done."""
+"""Checklist of a new tenant. Services complete items automatically."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ async def list_items(ctx: Ctx) -> Sequence[ChecklistItem]:
 
 
 async def complete_item(ctx: Ctx, key: str) -> None:
-    """By hand. Ticking twice is ticking once. Raises NotFound for an item that is not on the list."""
+    """Complete an item manually. Idempotent. Raises NotFound for an unknown item."""
     policy.require(ctx, actions.CHECKLIST_WRITE)
     if key not in ITEM_KEYS:
         raise NotFound("There is no such item.", "Reload the page.")
@@ -30,7 +30,7 @@ async def complete_item(ctx: Ctx, key: str) -> None:
 
 
 async def complete_automatically(ctx: Ctx, key: str) -> None:
-    """Called by the service whose work the item is about; that work has its own line in the trail."""
+    """Complete an item for a service, whose change is already recorded in the audit log."""
     if await checklist_repository.complete_item(ctx, key, ctx.actor.name):
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, "checklist")
 

@@ -1,4 +1,4 @@
-"""The one thing about plan and bill that everybody in a tenant should know now, with what to do about it."""
+"""The most important notice about plan and billing for all members of a tenant."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shared.tenancy import member_repository, role_repository
 
 @dataclass(frozen=True, slots=True)
 class PlanNotice:
-    """Sentences in their order. `day`: what `then` ends with, for the reader's zone to say."""
+    """Texts in display order. `end_date` follows `detail`; the page formats it in the reader's time zone."""
 
     tone: Literal["accent", "warn", "bad"]
     text: str
@@ -24,23 +24,23 @@ class PlanNotice:
 
 
 async def get_notice(ctx: Ctx) -> PlanNotice | None:
-    """The worst of what there is; None where all is well."""
+    """The most severe notice, or None."""
     policy.require(ctx, actions.HOME_READ)
     outlook, rights = await rights_cache.get_outlook(ctx), ctx.rights
     until = outlook.billing_until.isoformat() if outlook.billing_until else ""
     if rights.billing_status == "read_only":
-        text = "A payment is overdue, so nothing can be changed now."
+        text = "A payment is overdue, so your organisation is read-only."
         return PlanNotice(
-            "bad", text, "Everything can still be read.", next_step=refusal_messages.payment_step(ctx)
+            "bad", text, "You can still view everything.", next_step=refusal_messages.payment_step(ctx)
         )
     if rights.billing_status == "none":
-        detail = f"What remains is what {outlook.fallback_plan_name} gives; nothing was deleted."
+        detail = f"You've moved to {outlook.fallback_plan_name}; your data is kept."
         return PlanNotice(
-            "bad", "Nothing is paid any more.", detail, next_step=refusal_messages.upgrade_step(ctx)
+            "bad", "Your subscription has ended.", detail, next_step=refusal_messages.upgrade_step(ctx)
         )
     if outlook.trial_ended:
-        detail = f"What remains is what {outlook.fallback_plan_name} gives; nothing was deleted."
-        text = f"The trial of {rights.plan_name} has ended."
+        detail = f"You've moved to {outlook.fallback_plan_name}; your data is kept."
+        text = f"Your {rights.plan_name} trial has ended."
         return PlanNotice("warn", text, detail, next_step=refusal_messages.upgrade_step(ctx))
     if rights.billing_status == "grace":
         detail = "Everything keeps working until" if until else "Everything keeps working for now."
@@ -49,14 +49,14 @@ async def get_notice(ctx: Ctx) -> PlanNotice | None:
         return limit_notice
     if outlook.trial_ends_at is not None:
         days_left = math.ceil((outlook.trial_ends_at - now()) / timedelta(days=1))
-        text = f"{days_left} day{'' if days_left == 1 else 's'} left in your trial of {rights.plan_name}."
-        detail = f"Afterwards what remains is what {outlook.fallback_plan_name} gives."
+        text = f"{days_left} day{'' if days_left == 1 else 's'} left in your {rights.plan_name} trial."
+        detail = f"After that you'll be on {outlook.fallback_plan_name}."
         return PlanNotice("accent", text, detail, next_step=refusal_messages.upgrade_step(ctx))
     return None
 
 
 async def _find_soft_limit_notice(ctx: Ctx) -> PlanNotice | None:
-    """Of what is counted. A hard limit refuses instead, and there is nothing to count."""
+    """The notice for an exceeded soft limit. Hard limits refuse instead."""
     for name, count in (
         ("members", member_repository.list_seat_emails),
         ("roles", role_repository.list_custom_roles),
@@ -67,8 +67,8 @@ async def _find_soft_limit_notice(ctx: Ctx) -> PlanNotice | None:
         used = len(await count(ctx))
         if used > limit.amount:
             words = ctx.rights.wording[name]
-            text = f"{used:,} {words.title} are in use; {ctx.rights.plan_name} has {limit.amount:,}."
+            text = f"{used:,} {words.title} are in use; {ctx.rights.plan_name} includes {limit.amount:,}."
             step = refusal_messages.upgrade_step(ctx)
             step = f"{words.remedy}, or {step[:1].lower()}{step[1:]}" if words.remedy else step
-            return PlanNotice("warn", text, "Nothing is refused for now.", next_step=step)
+            return PlanNotice("warn", text, "Nothing is blocked yet.", next_step=step)
     return None

@@ -1,7 +1,7 @@
-"""Setting up a new tenant, step by step. One step is one transaction, which also promises the next one.
+"""Provision a new tenant in steps. Each step is one transaction, which also enqueues the next step.
 
-The first steps run in the transaction that founds the tenant, because nobody could enter without them; the rest are
-jobs. A process that dies anywhere leaves a step that is either done or not begun; running it again does no harm.
+The first steps run in the transaction that creates the tenant, because its owner needs them to enter. The others are
+jobs. After a crash a step is either done or not started, and every step is idempotent.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +29,7 @@ from shared.tenancy import (
 from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings, TenantState
 
 TASK_NAME = "tenancy.provision"
-CREATE_CUSTOMER_TASK = "billing.create_customer"  # a task of billing, which stands above us
+CREATE_CUSTOMER_TASK = "billing.create_customer"  # by name, because billing is a higher layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,8 @@ class StepDefinition:
     key: str
     title: str
     run: Callable[[Ctx], Awaitable[None]]
-    runs_on_creation: bool = False  # in the transaction that founds the tenant
-    needs_verified_owner: bool = (
-        False  # waits until the founder's address is proven: nobody else is to be welcomed
-    )
+    runs_on_creation: bool = False  # in the transaction that creates the tenant
+    needs_verified_owner: bool = False  # waits until the owner's address is verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ async def _seed_flags(ctx: Ctx) -> None:
 
 
 async def _enqueue_billing_account(ctx: Ctx) -> None:
-    """Promised, and out of turn: whether the payment provider answers is nothing that a new tenant waits for."""
+    """Enqueue the job without order, so that provisioning does not wait for the payment provider."""
     await queue.put(ctx, CREATE_CUSTOMER_TASK, ordered=False)
 
 
@@ -88,7 +86,7 @@ async def _add_checklist(ctx: Ctx) -> None:
 
 
 async def _send_welcome_mail(ctx: Ctx) -> None:
-    """The Message-ID is the tenant's, so that the same mail sent again is known to be the same."""
+    """The Message-ID contains the tenant id, so that a repeated email is recognised as a duplicate."""
     for owner in await member_repository.lock_owners(ctx):
         person = await member_repository.get_user(ctx, owner.user_id)
         link = f"{settings().tenant_url}/t/{ctx.slug}/home"
@@ -108,8 +106,8 @@ async def _notify_owners(ctx: Ctx) -> None:
             ctx,
             owner.user_id,
             "welcome",
-            f"{ctx.tenant_name} is set up",
-            "Roles, settings and your first list of things to do are ready.",
+            f"{ctx.tenant_name} is ready",
+            "Your roles, settings and checklist are ready.",
             href=f"/t/{ctx.slug}/home",
             dedupe="welcome",
         )
@@ -120,18 +118,18 @@ STEPS = (
     StepDefinition("owner", "Owner", _add_owner, runs_on_creation=True),
     StepDefinition("settings", "Settings and data key", _add_settings),
     StepDefinition("plan", "Plan", _assign_plan),
-    StepDefinition("flags", "Flags of the plan", _seed_flags),
+    StepDefinition("flags", "Plan flags", _seed_flags),
     StepDefinition("billing", "Billing account", _enqueue_billing_account),
-    StepDefinition("checklist", "First steps", _add_checklist),
-    StepDefinition("welcome_mail", "Welcome mail", _send_welcome_mail, needs_verified_owner=True),
-    StepDefinition("welcome", "Welcome", _notify_owners, needs_verified_owner=True),
+    StepDefinition("checklist", "Checklist", _add_checklist),
+    StepDefinition("welcome_mail", "Welcome email", _send_welcome_mail, needs_verified_owner=True),
+    StepDefinition("welcome", "Welcome notification", _notify_owners, needs_verified_owner=True),
 )
 _STEPS_BY_KEY = {step.key: step for step in STEPS}
 STEP_TITLES = {step.key: step.title for step in STEPS}
 
 
 async def start(ctx: Ctx) -> None:
-    """For the founding transaction: writes down all steps, runs the founding ones, promises the rest."""
+    """Add all steps, run the first ones and enqueue the rest. For the transaction that creates the tenant."""
     steps = [
         ProvisioningStep(tenant_id=ctx.tenant_id, id=new_id("stp"), key=step.key, position=position)
         for position, step in enumerate(STEPS)
@@ -145,14 +143,14 @@ async def start(ctx: Ctx) -> None:
 
 
 async def enqueue_waiting_steps(ctx: Ctx) -> None:
-    """Promises the steps that waited: for the founder's address, or for the end of a suspension."""
+    """Enqueue the steps that waited for the verification of the owner or the end of a suspension."""
     await queue.put(ctx, TASK_NAME)
 
 
 async def run_next_step(ctx: Ctx) -> str:
-    """Runs the first step that is not done and promises the one after it. Its key, "" when none is due.
+    """Run the first open step and enqueue the next one. Returns its key, "" when none is due.
 
-    An error rolls everything back; `fail` then writes it down in a transaction of its own.
+    An error rolls the step back. The caller then calls `record_failure` in another transaction.
     """
     rows = await provisioning_repository.lock_steps(ctx)
     open_rows = [row for row in rows if row.state is not StepState.DONE]
@@ -160,7 +158,7 @@ async def run_next_step(ctx: Ctx) -> str:
         return ""
     row = open_rows[0]
     if _STEPS_BY_KEY[row.key].needs_verified_owner and ctx.tenant_state == TenantState.PENDING_VERIFICATION:
-        return ""  # verifying promises it again
+        return ""  # the verification enqueues it again
     await _run_step(ctx, _STEPS_BY_KEY[row.key], row)
     if len(open_rows) > 1:
         await queue.put(ctx, TASK_NAME)
@@ -168,11 +166,11 @@ async def run_next_step(ctx: Ctx) -> str:
 
 
 async def record_failure(ctx: Ctx, problem: BaseException) -> None:
-    """Writes down that the step which is due failed. The queue tries again."""
+    """Record the failure of the step that is due. The queue retries it."""
     for row in await provisioning_repository.lock_steps(ctx):
         if row.state is not StepState.DONE:
             row.state, row.attempts = StepState.FAILED, row.attempts + 1
-            row.error = f"{type(problem).__name__}: it will be tried again."
+            row.error = f"{type(problem).__name__}: we'll try again."
             row.started_at = row.started_at or now()
             ctx.session.add(row)
             audit_log.record(ctx, "provisioning.step_failed", row.key, problem=type(problem).__name__)
@@ -186,19 +184,19 @@ async def list_steps(ctx: Ctx) -> Sequence[StepView]:
 
 
 def build_step_view(row: ProvisioningStep) -> StepView:
-    """A step that there is no more keeps its key for a title."""
+    """The title of a step that no longer exists is its key."""
     title = STEP_TITLES.get(row.key, row.key)
     return StepView(row.key, title, row.state, row.attempts, row.error, row.finished_at)
 
 
 async def retry(ctx: Ctx) -> None:
-    """Now, and not when the queue's own patience is over. For admins of the tenant."""
+    """Retry immediately instead of waiting for the queue. For admins of the tenant."""
     policy.require(ctx, actions.SETTINGS_WRITE)
-    await resume(ctx, "Tried again from the first page")
+    await resume(ctx, "Retried from Home")
 
 
 async def resume(ctx: Ctx, reason: str) -> None:
-    """The same for callers that were already asked for their right, such as an operator's action."""
+    """Retry for callers that have checked the permission, such as operator actions."""
     if all(row.state is StepState.DONE for row in await provisioning_repository.lock_steps(ctx)):
         return
     audit_log.record(ctx, "provisioning.resumed", ctx.tenant_id, reason=reason)

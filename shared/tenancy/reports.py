@@ -1,7 +1,7 @@
-"""How a tenant works: its people week by week, who changed how much, and what was refused.
+"""Activity report of a tenant: members per week, most active members, and blocked actions.
 
-From the histories, the trail and the counted decisions; nothing is kept for it. What was refused is counted a few
-seconds late and may be a little low, never too high (`access.decision_counts`).
+Computed from membership history, audit log and decision counts. Counts of blocked actions are a few seconds late and
+may be slightly low, never too high (`access.decision_counts`).
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from shared.core.db import now
 from shared.tenancy import reports_repository as repository
 
 WEEK_COUNT = 12
-MAX_ROWS = 10  # lines of a list
+MAX_ROWS = 10  # rows of each list
 
 
 @dataclass(frozen=True, slots=True)
 class WeeklyActivity:
     starts_at: datetime  # Monday, UTC
-    active_members: int  # active at its end, or now
-    open_invitations: int  # at its end, or now
+    active_members: int  # at the end of the week, or now
+    open_invitations: int  # at the end of the week, or now
     invited: int
     joined: int
     left: int
@@ -35,12 +35,12 @@ class WeeklyActivity:
 
 @dataclass(frozen=True, slots=True)
 class ActorActivity:
-    actor_type: str  # of the actor
+    actor_type: str
     id: str
     name: str
     changes: int
-    action_count: int  # of change
-    at: datetime  # the last one
+    action_count: int  # different actions
+    at: datetime  # of the last change
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RefusalTotal:
 @dataclass(frozen=True, slots=True)
 class ActivityReport:
     since: datetime
-    weeks: Sequence[WeeklyActivity]  # oldest first; the last one still runs
+    weeks: Sequence[WeeklyActivity]  # oldest first; the last one is the current week
     top_actors: Sequence[ActorActivity]
     refusals: Sequence[RefusalTotal]
 

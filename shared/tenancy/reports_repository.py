@@ -1,4 +1,4 @@
-"""SQL of the reports: what the histories, the trail and the counted decisions of one tenant come to."""
+"""SQL of the activity report."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.access.models import DecisionTally
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 
-# Per week: what stood at its end, and what happened in it. A person who comes back has joined again.
+# Per week: counts at its end and events during it. A person who returns has joined again.
 WEEKS_SQL = text("""
     with week as (
         select at as starts_at, coalesce(lead(at) over (order by at), cast(:until as timestamptz)) as ends_at
@@ -39,7 +39,7 @@ WEEKS_SQL = text("""
 async def list_weeks(
     ctx: Ctx, starts: Sequence[datetime], until: datetime
 ) -> Sequence[tuple[datetime, int, int, int, int, int]]:
-    """(start, active people, open invitations, invited, joined, left); the last week ends with `until`."""
+    """(start, active members, open invitations, invited, joined, left); the last week ends at `until`."""
     connection = await ctx.session.connection()
     parameters = {"tenant_id": ctx.tenant_id, "starts": list(starts), "until": until}
     rows: Sequence[Any] = (await connection.execute(WEEKS_SQL, parameters)).all()
@@ -49,7 +49,7 @@ async def list_weeks(
 async def list_top_actors(
     ctx: Ctx, since: datetime, limit: int
 ) -> Sequence[tuple[str, str, str, int, int, datetime]]:
-    """(type, id, newest name, changes, different kinds of change, last one), the busiest first."""
+    """(type, id, latest name, changes, different actions, time of the last change), most active first."""
     actor = (col(AuditEvent.actor_type), col(AuditEvent.actor_id))
     count = func.count().label("count")
     latest_first = aggregate_order_by(col(AuditEvent.actor_name), col(AuditEvent.at).desc())
@@ -74,7 +74,7 @@ async def list_top_actors(
 async def list_refusals(
     ctx: Ctx, since: datetime, excluded_reasons: Sequence[str], limit: int
 ) -> Sequence[tuple[str, str, int, int, datetime]]:
-    """(reason, action, how often, by how many, last), the most frequent first."""
+    """(reason, action, count, number of people, time of the last one), most frequent first."""
     count = func.sum(col(DecisionTally.count)).label("count")
     group_columns = (col(DecisionTally.reason), col(DecisionTally.action))
     statement: Any = (

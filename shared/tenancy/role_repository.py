@@ -1,4 +1,4 @@
-"""SQL of roles and of the members and invitations that have them."""
+"""SQL of roles and of the members and invitations with a role."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ async def add_builtin_roles(ctx: Ctx) -> None:
 
 
 async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
-    """As it is now: under the lock of the members it may be another one than before it."""
+    """The current row, read again: it may have changed before the membership lock was taken."""
     statement = select(RoleRow).where(RoleRow.tenant_id == ctx.tenant_id).where(RoleRow.key == key)
     return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
 
@@ -41,7 +41,7 @@ async def list_custom_roles(ctx: Ctx) -> Sequence[RoleRow]:
 
 
 async def is_role_name_taken(ctx: Ctx, name: str, other_than: str) -> bool:
-    """By a role that is not deleted, in whatever case. `other_than`: key of the role that is renamed."""
+    """Compares case-insensitively with roles that are not deleted. `other_than`: key of the renamed role."""
     statement = (
         select(RoleRow.id)
         .where(RoleRow.tenant_id == ctx.tenant_id)
@@ -53,7 +53,7 @@ async def is_role_name_taken(ctx: Ctx, name: str, other_than: str) -> bool:
 
 
 async def count_members_by_role(ctx: Ctx) -> dict[str, int]:
-    """By role: people who have it, or would have it again when they are reactivated."""
+    """Active and deactivated members by role key."""
     statement = (
         select(Membership.role, func.count())
         .where(Membership.tenant_id == ctx.tenant_id)
@@ -65,7 +65,7 @@ async def count_members_by_role(ctx: Ctx) -> dict[str, int]:
 
 
 async def count_invitations_by_role(ctx: Ctx) -> dict[str, int]:
-    """By role: invitations that can still be accepted."""
+    """Invitations that can still be accepted, by role key."""
     statement = (
         select(Invitation.role, func.count())
         .where(Invitation.tenant_id == ctx.tenant_id)
@@ -78,7 +78,7 @@ async def count_invitations_by_role(ctx: Ctx) -> dict[str, int]:
 
 
 async def list_user_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
-    """Ids of the people who may enter with this role."""
+    """User ids of the active members with this role."""
     statement = (
         select(Membership.user_id)
         .where(Membership.tenant_id == ctx.tenant_id)
@@ -89,7 +89,7 @@ async def list_user_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
 
 
 async def get_active_role(ctx: Ctx, user_id: str) -> RoleRow | None:
-    """As it is now; None for somebody who is no active member."""
+    """The current role of an active member, otherwise None."""
     statement = (
         select(RoleRow)
         .join(

@@ -1,7 +1,7 @@
-"""The roles a tenant has: the built-in ones, whose permissions are in the code, and its own.
+"""Roles of a tenant: built-in roles, whose permissions are in the code, and custom roles.
 
-Nobody makes, gives or touches a role that may do more than they may, and a role that somebody holds stays. Whoever
-gives a role or changes one does so under the lock of the members (`tenancy.seats`), so none is given while it goes.
+A member can't create, assign or change a role with more permissions than their own. An assigned role can't be deleted.
+Assigning and changing roles needs the membership lock (`tenancy.seats`), so a role is not assigned while it is deleted.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ ASSIGNABLE_PERMISSIONS = frozenset(Permission) - OWNER_ONLY_PERMISSIONS
 
 @dataclass(frozen=True, slots=True)
 class RoleUsage:
-    """A role and how many have it, or will have it when they accept."""
+    """A role with its numbers of members and pending invitations."""
 
     role: Role
     members: int
@@ -35,7 +35,7 @@ class RoleUsage:
 
 
 def build_role(row: RoleRow) -> Role:
-    """What the row means. One that was deleted may do nothing."""
+    """The role of a row. A deleted role has no permissions."""
     if row.builtin:
         return ROLES[row.key]
     permissions = frozenset() if row.deleted_at else frozenset(row.permissions) & ASSIGNABLE_PERMISSIONS
@@ -43,7 +43,7 @@ def build_role(row: RoleRow) -> Role:
 
 
 async def list_role_usage(ctx: Ctx) -> Sequence[RoleUsage]:
-    """All of them, in the order of `list_all`."""
+    """All roles with their usage, in the order of `list_roles`."""
     policy.require(ctx, actions.ROLE_READ)
     members, invitations = (
         await role_repository.count_members_by_role(ctx),
@@ -56,7 +56,10 @@ async def list_role_usage(ctx: Ctx) -> Sequence[RoleUsage]:
 
 
 async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str]) -> Role:
-    """A role of the tenant's own. Raises Invalid, Conflict for a taken name, Refused for more than the actor may do."""
+    """Create a custom role.
+
+    Raises Invalid, Conflict for a taken name, Refused for permissions that the actor lacks.
+    """
     policy.require(ctx, actions.ROLE_CREATE)
     name, sentence, permission_set = (
         _clean_name(name),
@@ -85,7 +88,7 @@ async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str
 
 
 async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: Collection[str]) -> None:
-    """Counts at once for everybody who holds it. Raises as `create`, and NotFound for a built-in one."""
+    """Takes effect immediately for all its members. Raises as `create`, and NotFound for a built-in role."""
     policy.require(ctx, actions.ROLE_CHANGE)
     name, sentence, permission_set = (
         _clean_name(name),
@@ -108,7 +111,7 @@ async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: 
 
 
 async def delete(ctx: Ctx, role_id: str) -> None:
-    """Raises NotFound, Refused while somebody holds it (object_state) or for one above the actor's own rights."""
+    """Raises NotFound, Refused while it is assigned (object_state) or when it exceeds the actor's permissions."""
     policy.require(ctx, actions.ROLE_DELETE)
     await seats.lock_membership(ctx, actions.ROLE_DELETE)
     row = await _require_custom_role(ctx, role_id)
@@ -126,7 +129,7 @@ async def delete(ctx: Ctx, role_id: str) -> None:
 
 
 async def get(ctx: Ctx, key: str) -> Role | None:
-    """None for one that does not exist, or not any more. For services that have asked for their right."""
+    """None for an unknown or deleted role. For services that have checked the permission."""
     if key in ROLES:
         return ROLES[key]
     row = await role_repository.get_role(ctx, key)
@@ -134,7 +137,7 @@ async def get(ctx: Ctx, key: str) -> Role | None:
 
 
 async def get_permissions(ctx: Ctx, key: str) -> frozenset[str] | None:
-    """For `policy.require_grantable`: None where there is no such role. A deleted one may still be taken away."""
+    """For `policy.require_grantable`; None for an unknown role. A deleted role may still be unassigned."""
     if key in ROLES:
         return ROLES[key].permissions
     row = await role_repository.get_role(ctx, key)
@@ -142,7 +145,7 @@ async def get_permissions(ctx: Ctx, key: str) -> frozenset[str] | None:
 
 
 async def require_assignable(ctx: Ctx, key: str) -> None:
-    """For services that give it, under the lock of the members: it exists, and may not do more than the actor."""
+    """Raises Refused unless the role exists and is within the actor's permissions. Needs the membership lock."""
     role = await get(ctx, key)
     policy.require_grantable(ctx, role.permissions if role else None)
 
@@ -153,32 +156,29 @@ async def get_name(ctx: Ctx, key: str) -> str:
 
 
 async def get_audit_name(ctx: Ctx, key: str) -> str:
-    """As the trail names it: a tenant's own role by its name of that time."""
+    """The name for the audit log: the key of a built-in role, the current name of a custom one."""
     return key if key in ROLES else await get_name(ctx, key)
 
 
 async def list_roles(ctx: Ctx) -> Sequence[Role]:
-    """From the most to the least, then the tenant's own by name. For services and pages that show roles by name."""
+    """Built-in roles by descending permissions, then custom roles by name. Checks no permission."""
     return [*ROLES.values(), *(build_role(row) for row in await role_repository.list_custom_roles(ctx))]
 
 
 def describe_usage(members: int, invitations: int) -> str:
-    """Why a role cannot go, "" when it can: "3 people hold it, 1 invitation promises it."."""
+    """The reason why a role can't be deleted: "Assigned to 3 members, 1 pending invitation."; "" when it is unused."""
     parts = [
-        f"{count} {singular if count == 1 else plural}"
-        for count, singular, plural in (
-            (members, "person holds it", "people hold it"),
-            (invitations, "invitation promises it", "invitations promise it"),
-        )
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((members, "member"), (invitations, "pending invitation"))
         if count
     ]
-    return f"{', '.join(parts)}." if parts else ""
+    return f"Assigned to {', '.join(parts)}." if parts else ""
 
 
 async def _require_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
     row = await role_repository.get_role(ctx, role_id)
     if row is None or row.builtin or row.deleted_at is not None:
-        raise NotFound("This role does not exist any more.", "Reload the page.")
+        raise NotFound("This role no longer exists.", "Reload the page.")
     policy.require_grantable(ctx, build_role(row).permissions)
     return row
 
@@ -186,18 +186,18 @@ async def _require_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
 async def _require_free_name(ctx: Ctx, name: str, *, other_than: str = "") -> None:
     builtin = name.casefold() in {role.name.casefold() for role in ROLES.values()}
     if builtin or await role_repository.is_role_name_taken(ctx, name, other_than):
-        raise Conflict(f"There is a role called {name} already.", "Choose another name.", reason="name_taken")
+        raise Conflict(f"A role named {name} already exists.", "Choose another name.", reason="name_taken")
 
 
 def _clean_name(text: str) -> str:
     name = " ".join(text.split())
     problem = ""
     if not name:
-        problem = "A role needs a name."
+        problem = "Enter a name."
     elif len(name) > MAX_NAME_LENGTH:
-        problem = f"A name has at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
+        problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
     elif not users.is_displayable(name):
-        problem = "The name holds characters that cannot be shown."
+        problem = "The name contains unsupported characters."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
     return name
@@ -208,21 +208,21 @@ def _clean_sentence(text: str) -> str:
     problem = ""
     if len(sentence) > MAX_SENTENCE_LENGTH:
         problem = (
-            f"A description has at most {MAX_SENTENCE_LENGTH} characters; this one has {len(sentence):,}."
+            f"Descriptions can have at most {MAX_SENTENCE_LENGTH} characters; this one has {len(sentence):,}."
         )
     elif sentence and not users.is_displayable(sentence):
-        problem = "The description holds characters that cannot be shown."
+        problem = "The description contains unsupported characters."
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"sentence": problem})
     return sentence
 
 
 def _clean_permissions(requested_permissions: Collection[str]) -> frozenset[str]:
-    """With those that no role can be without."""
+    """The permissions plus the required ones of every role. Raises Invalid."""
     if not frozenset(requested_permissions) <= frozenset(Permission):
         raise Invalid("There is no such permission.", "Reload the page and choose again.")
     if not OWNER_ONLY_PERMISSIONS.isdisjoint(requested_permissions):
-        raise Invalid("Only owners hand an organisation over.", "Leave this permission out.")
+        raise Invalid("Only owners can transfer ownership.", "Remove this permission.")
     return frozenset(str(permission) for permission in (*requested_permissions, *REQUIRED_PERMISSIONS))
 
 

@@ -1,7 +1,7 @@
-"""The lock under which it changes who belongs to a tenant, and a second look at whoever changes it.
+"""Lock the memberships of a tenant, and check the actor's permissions again under the lock.
 
-Rights are read when somebody enters, without a lock. Who waits here may have lost them in the meantime: two admins
-who remove each other must not both succeed, and a role that was cut gives no more than what is left of it.
+Permissions are read without a lock when a person enters. While waiting here they may have been lost: two admins who
+remove each other must not both succeed, and a reduced role grants only its remaining permissions.
 """
 
 from shared.access import policy
@@ -12,7 +12,7 @@ from shared.tenancy import member_repository, role_repository
 
 
 async def lock_membership(ctx: Ctx, action: Action) -> None:
-    """One change at a time until the transaction ends. Raises Refused for a person who is not what they were."""
+    """Lock until the transaction ends. Raises Refused when the actor's role or permissions have changed."""
     await member_repository.lock_members(ctx)
     if ctx.actor.type == "user":
         row = await role_repository.get_active_role(ctx, ctx.actor_id)
@@ -23,11 +23,11 @@ async def lock_membership(ctx: Ctx, action: Action) -> None:
 
 
 async def reserve(ctx: Ctx, action: Action) -> set[str]:
-    """The same, and the addresses that hold a seat: asked for its limit before another one is added."""
+    """Lock as above and return the addresses that use a seat, to check the limit before adding one."""
     await lock_membership(ctx, action)
     return await member_repository.list_seat_emails(ctx)
 
 
 async def count(ctx: Ctx) -> int:
-    """Seats in use. For services that were asked for their right; unlocked, so a figure and no promise."""
+    """Seats in use, read without a lock. For services that have checked the permission."""
     return len(await member_repository.list_seat_emails(ctx))

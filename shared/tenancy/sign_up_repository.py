@@ -19,7 +19,7 @@ async def get_sign_up(session: AsyncSession, sign_up_id: str) -> SignUp | None:
 
 
 async def pop_sign_ups(session: AsyncSession, email: str) -> Sequence[SignUp]:
-    """All that wait for this address, in the order they came; nobody else gets them."""
+    """Delete and return the waiting sign-ups of this address, oldest first."""
     statement = select(SignUp).where(SignUp.email == email).order_by(col(SignUp.created_at), col(SignUp.id))
     sign_ups = (await session.exec(statement)).all()
     await session.exec(delete(SignUp).where(col(SignUp.id).in_([sign_up.id for sign_up in sign_ups])))
@@ -31,12 +31,12 @@ async def delete_old_sign_ups(session: AsyncSession, max_age: timedelta) -> None
 
 
 async def lock_tenant_creation(session: AsyncSession, user_id: str) -> None:
-    """One founding at a time per person, so that a double click does not found twice."""
+    """Serialise tenant creation per user, so that a double click creates one tenant."""
     await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(f"founder:{user_id}", 0))))
 
 
 async def find_recent_tenant(session: AsyncSession, name: str, within: str = "1 minute") -> Tenant | None:
-    """In a transaction that looks as the founder: one of their tenants of this name, founded a moment ago."""
+    """A tenant of this name that the user has just created. Needs `db.set_user`."""
     statement = (
         select(Tenant)
         .where(Tenant.name == name)

@@ -1,7 +1,7 @@
-"""How a tenant comes into being: by signing up, or by somebody who has an account.
+"""Create tenants, by sign-up or for an existing account.
 
-Signing up only writes down what was sent, with the same work and the same answer whether or not the address has an
-account. A job finds out, and founds. Only the mail differs, and the mail goes to whoever owns the address.
+Signing up stores the submission, with the same work and response whether or not the account exists. A job then creates
+user and tenant. Only the email differs, and it goes to the owner of the address.
 """
 
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ from shared.jobs import queue
 from shared.tenancy import entry, naming, provisioning, sign_up_repository, tenant_repository
 from shared.tenancy.models import Membership, MembershipState, SignUp, Tenant, TenantState
 
-MAX_SLUG_ATTEMPTS = 5  # for a free slug
-SIGN_UP_RETENTION = timedelta(days=1)  # a sign-up that no job could found, before it is forgotten
+MAX_SLUG_ATTEMPTS = 5
+SIGN_UP_RETENTION = timedelta(days=1)  # of a submission that no job could process
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
     email: str
     user_id: str
-    slug: str  # of the tenant to go on with, "" when there is none
-    reset_token: str = ""  # token of a reset link, when the password is still to be chosen
+    slug: str  # of the tenant to open, "" without one
+    reset_token: str = ""  # set when the person must choose a password
 
 
 async def sign_up(email: str, password: str, name: str, organisation: str) -> str:
-    """An id for the browser to keep: who holds it chose the password. Says nothing of whether the address is known.
+    """Store the sign-up and return its id for the browser, as proof that it chose the password.
 
-    Raises Invalid, with `fields`, and Refused for one mail too many to this address, whether it is known or not.
+    Raises Invalid with `fields`, and Refused after too many emails to this address, whether or not an account exists.
     """
     email, name, organisation = _clean_fields(email, name, organisation)
     await users.require_strong_password(password, name, email, organisation)
@@ -54,9 +54,9 @@ async def sign_up(email: str, password: str, name: str, organisation: str) -> st
 
 
 async def complete_sign_up(session: AsyncSession, sign_up_id: str) -> None:
-    """Person and tenant of a sign-up, and the mail; once. Does nothing for one that is gone.
+    """Create user and tenant of a sign-up and enqueue the email. Does nothing when it was processed before.
 
-    All that wait for the address go together, so that the last password is the last one sent, whatever job runs first.
+    Processes all sign-ups of the address together, so that the last submitted password is used.
     """
     await sign_up_repository.delete_old_sign_ups(session, SIGN_UP_RETENTION)
     sign_up = await sign_up_repository.get_sign_up(session, sign_up_id)
@@ -84,7 +84,7 @@ async def complete_sign_up(session: AsyncSession, sign_up_id: str) -> None:
 
 
 def _clean_fields(email: str, name: str, organisation: str) -> tuple[str, str, str]:
-    """All of it at once, so that a person corrects a form once."""
+    """The cleaned values. Raises Invalid with the errors of all fields at once."""
     errors: dict[str, str] = {}
     values = []
     for check, value in (
@@ -100,14 +100,14 @@ def _clean_fields(email: str, name: str, organisation: str) -> tuple[str, str, s
             )
             errors[field] = problem.detail
     if errors:
-        raise Invalid(next(iter(errors.values())), "Correct what is marked and try again.", fields=errors)
+        raise Invalid(next(iter(errors.values())), "Correct the marked fields and try again.", fields=errors)
     return values[0], values[1], values[2]
 
 
 async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
-    """For somebody signed in and verified. A second click within a minute gets the tenant of the first."""
+    """Create a tenant for a verified user. A second call with the same name within a minute returns the first tenant."""
     if user.email_verified_at is None:
-        raise Conflict("Your address is not verified yet.", "Open the link in the mail we sent.")
+        raise Conflict("Your email isn't verified yet.", "Open the link in the email we sent.")
     name = naming.clean_name(name)
     await sign_up_repository.lock_tenant_creation(session, user.id)
     await db.set_user(session, user.id)
@@ -118,9 +118,9 @@ async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
 
 
 async def verify_email(token: str, sign_up_id: str) -> VerificationResult:
-    """The address is proven, and tenants that waited for it open. Raises Invalid for a link that does not work.
+    """Verify the address and activate the tenants that waited for it. Raises Invalid for an unusable link.
 
-    `sign_up_id`: as kept by the browser that brings the link, "" for another one.
+    `sign_up_id`: the id from this browser's cookie, or "".
     """
     async with db.transaction() as session:
         proof = await users.verify_email(session, token, sign_up_id)
@@ -130,9 +130,9 @@ async def verify_email(token: str, sign_up_id: str) -> VerificationResult:
 
 
 async def open_waiting_tenants(session: AsyncSession, user: User) -> list[str]:
-    """For who has just been verified, however that came: their tenants that waited for it open.
+    """Activate the tenants that waited for the verification of this user.
 
-    The slugs of those, or of all of theirs when none waited. What the transaction worked for before is left.
+    Returns their slugs, or the slugs of all tenants of the user when none waited. Leaves the tenant entered before.
     """
     await db.set_user(session, user.id)
     memberships = await entry.list_memberships(session, user.id)
@@ -141,7 +141,7 @@ async def open_waiting_tenants(session: AsyncSession, user: User) -> list[str]:
         await db.set_tenant(session, tenant.id)
         ctx = await entry.enter_founder(session, tenant, user)
         row = await tenant_repository.lock_tenant(ctx)
-        if row.state is not TenantState.PENDING_VERIFICATION:  # an operator may have suspended it meanwhile
+        if row.state is not TenantState.PENDING_VERIFICATION:  # suspended by an operator meanwhile
             continue
         row.state = TenantState.ACTIVE
         session.add(row)
@@ -154,13 +154,13 @@ async def open_waiting_tenants(session: AsyncSession, user: User) -> list[str]:
 
 
 def _can_be_waiting(membership: Membership, tenant: Tenant) -> bool:
-    """Read without a lock, so also one that is suspended: it may be on its way back to waiting."""
+    """Includes suspended tenants: the row was read without a lock and may be restored meanwhile."""
     is_active_owner = membership.role == "owner" and membership.state is MembershipState.ACTIVE
     return is_active_owner and tenant.state in (TenantState.PENDING_VERIFICATION, TenantState.SUSPENDED)
 
 
 async def _has_tenant_named(session: AsyncSession, user: User, organisation: str) -> bool:
-    """Somebody who signs up again before verifying keeps the organisation of that name. Leaves no tenant entered."""
+    """True when a repeated sign-up has already created this organisation. Leaves no tenant entered."""
     await db.set_user(session, user.id)
     memberships = await entry.list_memberships(session, user.id)
     await db.clear_scope(session)
@@ -174,7 +174,7 @@ async def _create_tenant(session: AsyncSession, user: User, name: str, state: Te
         if await tenant_repository.add_tenant(session, tenant):
             break
     else:
-        raise Conflict("No free address was found for this name.", "Try a longer name.")
+        raise Conflict("We couldn't find a free address for this name.", "Try a longer name.")
     ctx = await entry.enter_founder(session, tenant, user)
     audit_log.record(
         ctx, "tenant.created", tenant.id, after={"name": name, "slug": tenant.slug, "state": state.value}

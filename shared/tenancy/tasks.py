@@ -1,4 +1,4 @@
-"""What tenancy does later. Each may run twice; what it finds changed meanwhile, it leaves alone."""
+"""Jobs of the tenancy module. Each may run twice and skips rows that have changed meanwhile."""
 
 from collections.abc import Awaitable, Callable
 
@@ -24,7 +24,7 @@ async def provision(ctx: Ctx) -> None:
         async with ctx.session.begin_nested():
             await provisioning.run_next_step(ctx)
     except Exception as problem:
-        # The step's own transaction is lost with the error; that it failed is written by another one.
+        # The error rolls this transaction back, so the failure is recorded in another one.
         async with entry.enter_job(ctx.tenant_id, provisioning.TASK_NAME, ctx.request_id) as failure_ctx:
             await provisioning.record_failure(failure_ctx, problem)
         log.bind_logger(ctx, __name__).error("provisioning_failed", problem=type(problem).__name__)
@@ -32,7 +32,7 @@ async def provision(ctx: Ctx) -> None:
 
 
 async def send_invitation(ctx: Ctx, *, invitation_id: str) -> None:
-    """Not for one that was revoked, accepted, or sent already with this nonce."""
+    """Skip an invitation that is not pending or was already sent with this nonce."""
     invitation = await invitation_repository.lock_invitation(ctx, invitation_id)
     if invitation is None or invitation.status is not InvitationStatus.PENDING:
         return

@@ -1,4 +1,4 @@
-"""SQL of the tenant itself, its settings and its key."""
+"""SQL of the tenant, its settings and its data key."""
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
@@ -10,7 +10,7 @@ from shared.tenancy.models import Tenant, TenantKey, TenantSettings
 
 
 async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
-    """False when the slug is taken; the transaction goes on."""
+    """False when the slug is taken. The transaction stays usable."""
     try:
         async with session.begin_nested():
             session.add(tenant)
@@ -22,12 +22,12 @@ async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
 
 async def lock_tenant(ctx: Ctx) -> Tenant:
     tenant = await ctx.session.get(Tenant, ctx.tenant_id, with_for_update=True, populate_existing=True)
-    assert tenant is not None  # or there would be no ctx
+    assert tenant is not None  # a Ctx exists only for an existing tenant
     return tenant
 
 
 async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
-    """False when somebody else has it; the transaction goes on."""
+    """False when the slug is taken. The transaction stays usable."""
     try:
         async with ctx.session.begin_nested():
             tenant.slug = slug

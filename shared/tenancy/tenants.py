@@ -1,4 +1,4 @@
-"""A tenant's own name, address and colour."""
+"""Settings of a tenant: name, slug and colour."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ COLOUR_PATTERN = re.compile(r"#[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class Branding:
-    """What the frame of every page shows. "" where the tenant has chosen nothing."""
+    """Branding in the frame of every page; empty strings mean the default."""
 
     colour: str = ""
     logo_digest: str = ""
@@ -59,7 +59,7 @@ async def rename(ctx: Ctx, name: str) -> None:
 
 
 async def change_slug(ctx: Ctx, slug: str) -> str:
-    """Every address of the tenant changes with it; returns the slug as it is kept. Raises Invalid, Conflict."""
+    """Change the slug and so every URL of the tenant. Returns the normalised slug. Raises Invalid, Conflict."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     slug = naming.clean_slug(slug)
     tenant = await tenant_repository.lock_tenant(ctx)
@@ -74,12 +74,12 @@ async def change_slug(ctx: Ctx, slug: str) -> str:
 
 
 async def set_colour(ctx: Ctx, colour: str) -> None:
-    """`colour`: "#rrggbb", or "" for the standard one. Whether it can be read is the page's business: it falls back."""
+    """`colour`: "#rrggbb", or "" for the default. Pages fall back when the contrast is too low. Raises Invalid."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     colour = colour.strip().lower()
     if colour and not COLOUR_PATTERN.fullmatch(colour):
         raise Invalid(
-            "This is not a colour.", "Write it as #rrggbb.", fields={"colour": "Write it as #rrggbb."}
+            "Enter a valid colour.", "Write it as #rrggbb.", fields={"colour": "Write it as #rrggbb."}
         )
     settings = await tenant_repository.lock_settings(ctx)
     if settings.colour == colour:
@@ -94,7 +94,7 @@ async def set_colour(ctx: Ctx, colour: str) -> None:
 
 
 async def finish_onboarding(ctx: Ctx) -> None:
-    """The wizard was walked through, or left on purpose: it does not come back."""
+    """Mark the onboarding as finished, so that it is not shown again."""
     policy.require(ctx, actions.SETTINGS_SETUP)
     settings = await tenant_repository.lock_settings(ctx)
     settings.onboarded_at = settings.onboarded_at or now()
@@ -102,11 +102,11 @@ async def finish_onboarding(ctx: Ctx) -> None:
 
 
 async def lock(ctx: Ctx) -> Tenant:
-    """Lock the tenant's row until commit, so that changes that read several of its rows come one after the other."""
+    """Lock the tenant's row until the transaction ends, to serialise changes that read several rows."""
     return await tenant_repository.lock_tenant(ctx)
 
 
 async def publish_change(ctx: Ctx) -> None:
-    """Open pages of the tenant load again: name, colour and logo stand in the frame of all of them."""
+    """Refresh all open pages of the tenant, because their frame shows name, colour and logo."""
     for topic in ("tenant", "settings"):
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, topic)

@@ -1,1 +1,1 @@
-"""Everything of both apps that is plain HTTP: doors, guard, account pages, health. No Reflex here."""
+"""The plain HTTP half of both apps: public pages, session guard, account pages, health. No Reflex here."""

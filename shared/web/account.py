@@ -1,6 +1,6 @@
-"""A person's own account, in both realms: name, password, second factor, and the devices that are signed in.
+"""Routes of a person's own account, in both realms: name, password, second factor and signed-in devices.
 
-What changes how one signs in asks for the password again, whatever session is open.
+Every change to how the person signs in requires the current password again.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,12 +26,12 @@ from shared.web.sign_in import redirect_to
 
 DONE_NOTICES = {
     "codes": "Your old recovery codes no longer work.",
-    "ended": "That device is signed out.",
+    "ended": "The device was signed out.",
     "factor-off": "Two-step sign-in is off.",
-    "factor-on": "Two-step sign-in is on. Your other devices are signed out.",
-    "name": "Your name is changed.",
-    "others": "Your other devices are signed out.",
-    "password": "Your password is changed. Your other devices are signed out.",
+    "factor-on": "Two-step sign-in is on. Your other devices were signed out.",
+    "name": "Your name was changed.",
+    "others": "Your other devices were signed out.",
+    "password": "Your password was changed. Your other devices were signed out.",
 }
 AccountAction = Callable[[Request, SignedInVisitor, dict[str, str]], Awaitable[Response]]
 
@@ -66,7 +66,7 @@ async def _render_account(
 
 
 def _form_handler(act: AccountAction) -> Callable[[Request], Awaitable[Response]]:
-    """A form of the account page: somebody signed in, the form read, and the page again when it is refused."""
+    """Wrap `act` as a form handler: require a session, read the form, and render the page again on a refusal."""
 
     async def answer(request: Request) -> Response:
         visitor = await request_identity.require_visitor(request)
@@ -83,17 +83,17 @@ def _form_handler(act: AccountAction) -> Callable[[Request], Awaitable[Response]
 
 
 async def _check_current_password(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> None:
-    """The password once more. Raises Invalid, Refused."""
+    """Check the current password. Raises Invalid for a wrong one, Refused after too many attempts."""
     realm = app_sites.get_site(request).realm
     await enforce_rate_limit(RateLimit.PROVE_SESSION, realm.name, visitor.live_session.session_hash)
     if await sign_in.check_password(realm, visitor.person.email, typed.get("current", "")) is None:
-        wrong = "This is not your password."
+        wrong = "Incorrect password."
         raise Invalid(wrong, "Enter the password you signed in with.", fields={"current": wrong})
 
 
 @asynccontextmanager
 async def _hold_session(request: Request, visitor: SignedInVisitor) -> AsyncIterator[AsyncSession]:
-    """For what decides who gets in: not by a session that ended while the form was on its way."""
+    """Open a transaction for a change to how the person signs in. Raises NotSignedIn when the session has ended."""
     realm = app_sites.get_site(request).realm
     async with db.transaction(realm.db_role) as session:
         await sessions.require_live(session, realm, visitor.person.id, visitor.live_session.session_hash)
@@ -110,7 +110,7 @@ async def change_name(request: Request, visitor: SignedInVisitor, typed: dict[st
 
 
 async def change_password(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
-    """A new session too: the token from before the change is worth nothing."""
+    """Also start a new session, so that the token from before the change is invalid."""
     realm, person = app_sites.get_site(request).realm, visitor.person
     await _check_current_password(request, visitor, typed)
     await users.require_strong_password(typed.get("password", ""), person.name, person.email)
@@ -123,7 +123,7 @@ async def change_password(request: Request, visitor: SignedInVisitor, typed: dic
 
 
 async def show_factor_enrolment(request: Request) -> Response:
-    """The code to scan, while a factor is being enrolled."""
+    """Show the QR code while a factor is being enrolled."""
     return await _render_factor_enrolment(request, await request_identity.require_visitor(request))
 
 
@@ -161,8 +161,8 @@ async def confirm_factor(request: Request) -> Response:
         async with _hold_session(request, visitor) as session:
             codes = await mfa.confirm_enrolment(session, realm, visitor.person.id, code)
             if not codes:
-                wrong = "This code is not right. Codes change every 30 seconds."
-                raise Invalid(wrong, "Enter the one your app shows now.", fields={"code": wrong})
+                wrong = "Incorrect code. Codes change every 30 seconds."
+                raise Invalid(wrong, "Enter the code your app shows now.", fields={"code": wrong})
             await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
             token = await _start_new_session(session, request, visitor, PASSWORD_AND_TOTP)
             await _record_operator_event(session, realm, visitor, "factor.enrolled")
@@ -196,7 +196,7 @@ async def renew_recovery_codes(request: Request, visitor: SignedInVisitor, typed
 
 
 async def end_device_session(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> Response:
-    """Harmless for a device that is gone, and for one of somebody else."""
+    """Do nothing for a session that has ended or belongs to another person."""
     realm, device = app_sites.get_site(request).realm, typed.get("session", "")[:60]
     async with db.transaction(realm.db_role) as session:
         ended = await sessions.end_by_id(session, realm, visitor.person.id, device)
@@ -237,12 +237,12 @@ def _set_session_cookie(realm: Realm, response: Response, token: str) -> Respons
 async def _record_operator_event(
     session: Any, realm: Realm, visitor: SignedInVisitor, action: str, **details: Any
 ) -> None:
-    """With what it is about, or not at all. Users have no trail outside of a tenant."""
+    """Record the event in the transaction that changes the account. Users have no audit log outside of a tenant."""
     if realm is OPERATOR:
         octx = await entry.enter_operator_account(
             session, visitor.person.id, visitor.live_session.session_hash
         )
-        audit_log.record_operator(octx, action, octx.actor_id, reason="By themselves", **details)
+        audit_log.record_operator(octx, action, octx.actor_id, reason="Own account", **details)
 
 
 ROUTES = [

@@ -1,4 +1,4 @@
-"""The HTTP half of the admin app: its own realm, its own doors, nothing of the tenants'."""
+"""HTTP routes of the admin app: sign-in, account and health, in the operators' realm."""
 
 from shared.web import account, app_sites, health, http_app, sign_in
 

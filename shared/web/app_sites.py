@@ -1,4 +1,4 @@
-"""Which of the two apps a request is for: its realm, its own address, how its doors introduce themselves."""
+"""The two apps as sites: realm, origin and name. `get_site` returns the site of a request."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +13,11 @@ from shared.identity.realms import OPERATOR, USER, Realm
 @dataclass(frozen=True)
 class Site:
     realm: Realm
-    app_name: str  # `data-app` of the look
+    app_name: str  # value of `data-app` in the HTML
 
     @cached_property
     def origin(self) -> str:
-        """Exactly this, and nothing else, may post to us and open sockets."""
+        """The only origin that may post forms and open sockets."""
         return settings().admin_url if self.is_operator_app else settings().tenant_url
 
     @property
@@ -26,9 +26,9 @@ class Site:
 
     @property
     def api_prefixes(self) -> tuple[str, ...]:
-        """Trees that programs call: what comes there carries its own proof and no cookie.
+        """Path prefixes for programs, which authenticate without a cookie.
 
-        The operators' /webhooks is a page like any other.
+        In the admin app, /webhooks is an ordinary page.
         """
         return ("/api/",) if self.is_operator_app else ("/api/", "/webhooks/")
 

@@ -1,4 +1,4 @@
-"""Which session holds a tab's client token. Reflex gives a tab's state to whoever brings its token; we do not.
+"""Bind each tab's client token to a session. Reflex itself gives a tab's state to every client that sends its token.
 
 A token belongs to the first session that connects with it, until that session has ended.
 """
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
-IsLive = Callable[[str], Awaitable[bool]]  # session hash -> is there still such a session
+IsLive = Callable[[str], Awaitable[bool]]  # session hash -> whether the session is live
 
 
 class ClientTokenStore(Protocol):
@@ -18,7 +18,7 @@ class ClientTokenStore(Protocol):
 
 
 class MemoryClientTokenStore:
-    """For one process."""
+    """Tokens of one process, in memory."""
 
     def __init__(self, is_live: IsLive, seconds: float, max_tokens: int = 100_000) -> None:
         self._is_live, self._seconds, self._max_tokens = is_live, seconds, max_tokens
@@ -33,7 +33,7 @@ class MemoryClientTokenStore:
         if current not in (None, session_hash) and await self._is_live(current or ""):
             return False
         if await self.get_holder(token) != current:
-            return False  # somebody else was quicker while we asked
+            return False  # another request claimed it meanwhile
         if len(self._holders) >= self._max_tokens:
             self._holders.pop(next(iter(self._holders)))
         self._holders.pop(token, None)
@@ -42,9 +42,9 @@ class MemoryClientTokenStore:
 
 
 class RedisClientTokenStore:
-    """For several. An unreachable Redis raises: no socket is better than somebody else's."""
+    """Tokens shared by several processes. Raises when Redis is unreachable, so no socket is opened then."""
 
-    # Takes the token only from the holder that was found dead, so that two claimants cannot both succeed.
+    # Replaces only the holder whose session had ended, so that two claimants cannot both succeed.
     _CLAIM_SCRIPT = """
     local now = redis.call('get', KEYS[1])
     if now == false or now == ARGV[1] or now == ARGV[2] then

@@ -1,6 +1,6 @@
-"""Lists of a tenant as CSV, for its members: streamed, bounded, and safe to open in a spreadsheet.
+"""Stream a tenant's members and audit log as CSV files, limited in size and safe to open in a spreadsheet.
 
-A POST, because it leaves a line in the trail: no link and no other site makes somebody export.
+Exports are POST requests, because each one is recorded in the audit log and must not start from a link.
 """
 
 import csv
@@ -34,15 +34,29 @@ FORMULA_PREFIXES = (
     "＋",
     "－",
     "＠",
-)  # how a cell begins that a spreadsheet would run
-BYTE_ORDER_MARK = "\ufeff"  # or Excel reads UTF-8 as something else
+)  # first characters of a spreadsheet formula
+BYTE_ORDER_MARK = "\ufeff"  # without it Excel does not read UTF-8
 MEMBER_COLUMNS = ("Name", "Email", "Role", "Status", "Last active", "Joined")
 EVENT_COLUMNS = (
-    *("Number", "Time", "Who", "Kind", "Action", "Object", "Reason", "Before", "After", "Details", "Request"),
+    *(
+        "Number",
+        "Time",
+        "Actor",
+        "Actor type",
+        "Action",
+        "Object",
+        "Reason",
+        "Before",
+        "After",
+        "Details",
+        "Request",
+    ),
 )
-TRUNCATED_TEXT = f"Only the first {exports.MAX_ROWS:,} rows are in this file. Narrow the filter on the page for the others."
-INCOMPLETE_TEXT = "This file is not complete."
-ExportChunk = tuple[Sequence[Sequence[str]], str]  # rows, and where to go on
+TRUNCATED_TEXT = (
+    f"Only the first {exports.MAX_ROWS:,} rows are in this file. Narrow the filter to export the rest."
+)
+INCOMPLETE_TEXT = "This file is incomplete."
+ExportChunk = tuple[Sequence[Sequence[str]], str]  # rows, and the cursor of the next chunk
 
 
 async def export_members(request: Request) -> Response:
@@ -81,7 +95,7 @@ async def export_audit_log(request: Request) -> Response:
 async def _stream_csv(
     request: Request, back: str, name: str, columns: Sequence[str], read_chunk: Any
 ) -> Response:
-    """The first step comes before the answer, so that a refusal is one."""
+    """Read the first chunk before responding, so that a refusal gets its own status and page."""
     try:
         typed = await forms.read(request)
         async with _enter_tenant(request) as ctx:
@@ -98,7 +112,7 @@ async def _stream_csv(
             try:
                 async with _enter_tenant(request) as ctx:
                     more, after = await read_chunk(typed, ctx, after)
-            except DomainError as refusal:  # the head of the answer is gone already, so its end says so
+            except DomainError as refusal:  # the headers are sent, so the last line reports it
                 yield to_csv([[f"{INCOMPLETE_TEXT} {refusal.detail}"]])
                 return
             count += len(more)
@@ -124,7 +138,7 @@ def to_csv(rows: Iterable[Sequence[str]]) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """What would be a formula is text: whoever chooses a name does not choose what a colleague's computer does."""
+    """Prefix formulas with an apostrophe, so that a spreadsheet shows them as text (CSV injection)."""
     return (
         f"'{text}"
         if text.lstrip(" \n").startswith(FORMULA_PREFIXES) or text.startswith(FORMULA_PREFIXES)
@@ -162,7 +176,7 @@ def _event_row(event: AuditEvent) -> list[str]:
 
 
 def _format_time(at: datetime | None) -> str:
-    """UTC, as spreadsheets and programs read it."""
+    """UTC, in a format that spreadsheets and programs parse."""
     return f"{at:%Y-%m-%d %H:%M:%S}Z" if at else ""
 
 

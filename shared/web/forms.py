@@ -1,4 +1,4 @@
-"""Reading forms: bounded, decoded strictly, with nothing in them that the database could not store."""
+"""Read submitted forms: limited in size, decoded strictly, without characters that the database cannot store."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,46 +19,46 @@ class FormTooLarge(DomainError):
 
 
 async def read(request: Request) -> dict[str, str]:
-    """The fields, the last of each name, as typed. Raises Invalid, TooLarge."""
+    """The submitted fields; the last value wins for a repeated name. Raises Invalid, FormTooLarge."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM_TYPE and (kind or request.headers.get("content-length", "0") != "0"):
         await problem_responses.drain_body(request.scope, request.receive)
-        raise Invalid("This address takes an ordinary form.", "Send the form of the page again.")
+        raise Invalid("This address only accepts forms.", "Reload and submit again.")
     body = await _read_body(
-        request, MAX_FORM_BYTES, FormTooLarge("This form is too long.", "Shorten what you entered.")
+        request, MAX_FORM_BYTES, FormTooLarge("Your input is too long.", "Shorten what you entered.")
     )
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
         )
     except ValueError as problem:
-        raise Invalid("This form could not be read.", "Reload the page and try again.") from problem
+        raise Invalid("We couldn't read your input.", "Reload the page and try again.") from problem
     return check_fields(dict(pairs))
 
 
 def check_fields(fields: dict[str, str]) -> dict[str, str]:
-    """Raises Invalid for characters that cannot be stored or shown."""
+    """Return `fields`. Raises Invalid for characters that cannot be stored."""
     for name, value in fields.items():
         if "\x00" in value or "\x00" in name:
             raise Invalid(
-                "What you entered contains a character that cannot be stored.",
+                "Your input contains an unsupported character.",
                 "Type it again instead of pasting it.",
-                fields={name.replace("\x00", ""): "Contains a character that cannot be stored."},
+                fields={name.replace("\x00", ""): "Contains an unsupported character."},
             )
     return fields
 
 
 async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
-    """Fields and the file `logo`, b"" when none was chosen. Raises Invalid, TooLarge."""
+    """The fields and the bytes of the file `logo`, b"" without a file. Raises Invalid, FormTooLarge."""
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != MULTIPART_TYPE:
         await problem_responses.drain_body(request.scope, request.receive)
         raise Invalid(
-            "This address takes a file.", "Choose a file on the settings page.", fields={"logo": "Missing"}
+            "This address only accepts file uploads.",
+            "Choose a file on the Settings page.",
+            fields={"logo": "Missing"},
         )
-    too_large = FormTooLarge(
-        "This picture is larger than 2 MB.", "Choose a smaller PNG, JPEG or WebP picture."
-    )
+    too_large = FormTooLarge("This image is larger than 2 MB.", "Choose a smaller PNG, JPEG or WebP image.")
     body = await _read_body(request, logos.MAX_UPLOAD_BYTES + MAX_FORM_BYTES, too_large)
 
     async def once() -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
     except Exception as problem:
         raise Invalid(
-            "This file could not be read.", "Choose it again.", fields={"logo": "Unreadable"}
+            "We couldn't read this file.", "Choose another file.", fields={"logo": "Unreadable"}
         ) from problem
     if len(content) > logos.MAX_UPLOAD_BYTES:
         raise too_large
@@ -80,7 +80,7 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
 
 
 async def _read_body(request: Request, max_bytes: int, too_large: DomainError) -> bytes:
-    """Reads to the end what is too long, so that the answer arrives."""
+    """Read a body that is too long to its end, so that the client receives the response."""
     if int(request.headers.get("content-length", "0") or 0) > problem_responses.MAX_DRAIN_BYTES:
         raise too_large
     parts, size = list[bytes](), 0

@@ -1,4 +1,4 @@
-"""Is the process alive, and can it work? For whoever starts and watches it."""
+"""Liveness and readiness endpoints for the process supervisor or orchestrator."""
 
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ async def show_liveness(_: Request) -> Response:
 
 
 async def show_readiness(request: Request) -> Response:
-    """503 names the part that is missing, never why: this address is open."""
+    """503 names the part that is missing. It never gives the cause, because this address is public."""
     checks = {"database": await _check_database(app_sites.get_site(request).realm.db_role)}
     if settings().redis_url is not None:
         checks["redis"] = await _check_redis()
@@ -39,7 +39,7 @@ async def _check_database(role: db.DatabaseRole) -> str:
             versions = (
                 (await connection.execute(text("select version_num from alembic_version"))).scalars().all()
             )
-    except Exception as problem:  # whatever it is: not ready
+    except Exception as problem:  # any error means not ready
         log.get_logger(__name__).warning("not_ready", part="database", problem=type(problem).__name__)
         return "unreachable"
     return "ok" if set(versions) == _migration_heads() else "migrations missing"

@@ -1,4 +1,4 @@
-"""How the HTTP app of a site is put together. Order, from outside: edge, origin, guard, our routes, Reflex."""
+"""Build the HTTP app of a site. Order: request middleware, same-origin check, session guard, our routes, Reflex."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -48,11 +48,11 @@ PAGE_BY_PREFIX = {
     "/auth/verify": "/verify",
     "/onboarding/": "/onboarding",
 }
-FORM_PREFIXES = ("/account/", "/auth/", "/onboarding/")  # and what programs call: Reflex answers nothing here
+FORM_PREFIXES = ("/account/", "/auth/", "/onboarding/")  # like API prefixes, never answered by Reflex
 
 
 async def show_not_found(request: Request) -> Response:
-    """Somebody who opens the address of a form, after reloading what it answered, goes to its page."""
+    """404. A browser that reloads the address of a form is redirected to the form's page."""
     page = next((page for prefix, page in PAGE_BY_PREFIX.items() if request.url.path.startswith(prefix)), "")
     if page and request.method == "GET" and public_pages.wants_html(request.scope):
         return RedirectResponse(page, 303)
@@ -60,11 +60,11 @@ async def show_not_found(request: Request) -> Response:
 
 
 async def on_http_error(request: Request, problem: Exception) -> Response:
-    """What Starlette itself refuses: an unknown path, a wrong method."""
+    """Render Starlette's own errors: an unknown path or a wrong method."""
     assert isinstance(problem, HTTPException)
     if problem.status_code == 405:
         refusal: DomainError = MethodNotAllowed(
-            "This address does not take that kind of request.", "Open the page instead."
+            "This address doesn't accept this kind of request.", "Open the page instead."
         )
     else:
         refusal = NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)

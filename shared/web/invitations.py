@@ -1,4 +1,4 @@
-"""Accepting an invitation: the link proves the mailbox, the session proves the person. Both must be the same."""
+"""Accept an invitation. The link proves the mailbox, the session proves the person; both must be the same person."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +21,10 @@ from shared.web.sign_in import complete_sign_in, redirect_to
 
 @dataclass(frozen=True, slots=True)
 class InvitationVisitor:
-    """How the visitor stands to the offer: exactly one of the three pages follows from it."""
+    """The visitor as seen by the invitation. It decides which of the three pages is shown."""
 
     right_person: bool
-    other_email: str = ""  # signed in as somebody else
+    other_email: str = ""  # signed in with another address
     has_account: bool = False
 
 
@@ -61,7 +61,7 @@ async def accept_invitation(request: Request) -> Response:
 async def _accept_as_new_user(
     request: Request, token: str, offer: InvitationOffer, typed: dict[str, str]
 ) -> Response:
-    """An account and a membership at once: the link came to this address, so it is verified."""
+    """Create a verified account and a membership. The link was sent to this address, which verifies it."""
     name, password = users.clean_name(typed.get("name", "")), typed.get("password", "")
     await users.require_strong_password(password, name, offer.email, offer.tenant_name)
     password_hash = await passwords.hash_password(password)
@@ -105,7 +105,7 @@ async def _render_invitation(
 
 
 async def _handle_unusable_link(request: Request, problem: DomainError) -> Response:
-    """A second press of the button by whoever joined a moment ago leads into the organisation."""
+    """Redirect to the organisation when the signed-in person has just accepted this invitation."""
     if problem.reason == "already_accepted" and await request_identity.find_visitor(request) is not None:
         return redirect_to("/")
     return _render_unusable_link(request, problem)

@@ -1,4 +1,4 @@
-"""An organisation's logo: in by a plain form, out to its members only."""
+"""Upload an organisation's logo through a plain form, and serve it to members only."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from shared.web.sign_in import redirect_to
 
 
 async def show_logo(request: Request) -> Response:
-    """The picture was drawn again by us, so it is a PNG and nothing else; the address changes with it."""
+    """Serve the re-encoded PNG. Its address contains the digest, so browsers may cache it."""
     async with entry.enter_tenant(
         request_identity.get_cookie_header(request), request.path_params["slug"]
     ) as ctx:

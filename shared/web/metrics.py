@@ -1,4 +1,4 @@
-"""Counts for Prometheus. Labels are bounded: a path is one of a few kinds, never what a client typed."""
+"""Metrics for Prometheus. Labels have few values: paths are grouped into kinds."""
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import Request
@@ -18,14 +18,12 @@ PATH_KINDS = (  # first match
     ("/t/", "tenant page"),
     ("/webhooks/stripe", "webhook"),
 )
-request_counter = Counter("bulkhead_requests", "Answered requests", ("app", "kind", "method", "status"))
-request_seconds = Histogram("bulkhead_request_seconds", "Time until the answer was sent", ("app", "kind"))
-inbox_gauge = Gauge("bulkhead_inbox", "Webhooks by where they stand, as the database says", ("status",))
-inbox_lag_gauge = Gauge(
-    "bulkhead_inbox_lag_seconds", "For how long the oldest webhook that is due has waited"
-)
+request_counter = Counter("bulkhead_requests", "Requests", ("app", "kind", "method", "status"))
+request_seconds = Histogram("bulkhead_request_seconds", "Response time", ("app", "kind"))
+inbox_gauge = Gauge("bulkhead_inbox", "Stored webhooks by status", ("status",))
+inbox_lag_gauge = Gauge("bulkhead_inbox_lag_seconds", "Age of the oldest webhook that is due")
 
-webhook_counter = Counter("bulkhead_webhooks", "Webhooks by what became of them", ("account", "outcome"))
+webhook_counter = Counter("bulkhead_webhooks", "Received webhooks by outcome", ("account", "outcome"))
 
 
 def count_request(scope: Scope, status: int, seconds: float) -> None:
@@ -48,7 +46,7 @@ async def show_metrics(_: Request) -> Response:
 
 
 async def _update_inbox_gauges() -> None:
-    """Of all processes together, so it is asked for and not counted. A database that is down is told by `readyz`."""
+    """Read the webhook counts from the database. When it is down, clear the gauges; `readyz` reports the outage."""
     try:
         async with db.transaction() as session:
             for status, number in (await webhook_inbox.count_by_status(session)).items():

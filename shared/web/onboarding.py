@@ -1,6 +1,6 @@
-"""The first minutes of an owner: organisation, look, first invitations. Each step saves at once and may be skipped.
+"""Onboarding wizard of an owner: organisation, branding, first invitations. Each step saves and may be skipped.
 
-Which organisation is meant says `?t=`, a wish like every slug. Whoever comes back finds what was saved.
+`?t=` names the organisation by its slug, which is authorised like every slug.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -21,10 +21,10 @@ from shared.tenancy import entry, invitations, logos, roles, tenants
 from shared.web import forms, public_pages, request_identity
 from shared.web.sign_in import redirect_to
 
-STEPS = {"organisation": "Your organisation", "look": "Its look", "people": "Your colleagues"}
+STEPS = {"organisation": "Your organisation", "look": "Branding", "people": "Your colleagues"}
 INVITATION_FIELDS = 5
-DEFAULT_COLOUR = "#3e5bd9"  # what a colour field shows before anybody chose; kept as "no colour"
-ORGANISATION_PROBLEMS = {  # about the organisation as a whole, not about what was typed
+DEFAULT_COLOUR = "#3e5bd9"  # shown before a colour was chosen; stored as "no colour"
+ORGANISATION_PROBLEMS = {  # concern the organisation, not the input
     *("membership_ended", "missing_permission", "not_found", "not_signed_in"),
     *("tenant_deleted", "tenant_suspended", "tenant_unverified"),
 }
@@ -40,7 +40,7 @@ async def show_step(request: Request) -> Response:
 
 
 async def _find_slug_to_set_up(request: Request) -> str:
-    """An organisation that this person may set up."""
+    """The slug of the first organisation that this person may set up, or ""."""
     places = await entry.list_user_tenants(request_identity.get_cookie_header(request))
     slugs = (place.slug for place in places if actions.SETTINGS_SETUP.permission in place.role.permissions)
     return next(slugs, "")
@@ -86,7 +86,7 @@ async def _render_step(
 
 
 def _next_step_url(slug: str, step: str) -> str:
-    """Where this step, or skipping it, leads. "" after the last."""
+    """The URL of the next step, "" after the last one."""
     names = list(STEPS)
     position = names.index(step) + 1
     return f"/onboarding?t={quote(slug)}&step={names[position]}" if position < len(names) else ""
@@ -134,7 +134,7 @@ async def save_branding(request: Request) -> Response:
 
 
 async def send_invitations(request: Request) -> Response:
-    """One transaction per address: a wrong one does not undo the others, and stays in the form with its reason."""
+    """Invite each address in its own transaction. Failed addresses stay in the form with their error."""
     await request_identity.require_visitor(request)
     typed = await forms.read(request)
     slug, sent, wrong, left = typed.get("t", ""), list[str](), dict[str, str](), dict[str, str]()
@@ -152,13 +152,15 @@ async def send_invitations(request: Request) -> Response:
             wrong[f"email{number}"] = getattr(problem, "fields", {}).get("email") or problem.detail
             left |= {f"email{number}": email, f"role{number}": role}
     if wrong:
-        problem_summary = Invalid("Some invitations were not sent.", "Correct or remove them.", fields=wrong)
+        problem_summary = Invalid(
+            "Some invitations were not sent.", "Correct or remove the marked addresses.", fields=wrong
+        )
         return await _render_step(request, slug, "people", problem_summary, left, sent)
     return await _finish_onboarding(request, slug)
 
 
 async def finish_onboarding(request: Request) -> Response:
-    """Without inviting anybody."""
+    """Finish without sending invitations."""
     await request_identity.require_visitor(request)
     return await _finish_onboarding(request, (await forms.read(request)).get("t", ""))
 

@@ -1,4 +1,4 @@
-"""Where a signed-in person can go: one of their organisations, or a new one."""
+"""List a signed-in person's organisations and create new ones."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from shared.web.sign_in import redirect_to
 
 
 async def show_start(request: Request) -> Response:
-    """`/`: straight into the only organisation, otherwise the choice."""
+    """`/`: redirect to the only organisation, otherwise to the list."""
     await request_identity.require_visitor(request)
     places = await entry.list_user_tenants(request_identity.get_cookie_header(request))
     return redirect_to(f"/t/{places[0].slug}/home" if len(places) == 1 else "/organisations")

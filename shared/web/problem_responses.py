@@ -1,4 +1,4 @@
-"""A refusal as an answer: a page for people, application/problem+json for programs. One status, one set of words."""
+"""Turn a DomainError into a response: a page for browsers, application/problem+json for programs."""
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -7,15 +7,13 @@ from starlette.types import Receive, Scope, Send
 from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.web import public_pages
 
-NOT_FOUND = (
-    "There is nothing at this address."  # the words of tenancy.entry: not there and not yours look alike
-)
-NOT_FOUND_STEP = "Check the address, or choose one of your organisations."
+NOT_FOUND = "Page not found."  # the same text as tenancy.entry: a foreign slug must look like an unknown one
+NOT_FOUND_STEP = "Check the address or choose one of your organisations."
 MAX_DRAIN_BYTES = 20_000_000
 
 
 class InternalError(DomainError):
-    """Our fault."""
+    """An unexpected error. Its cause is only in the log."""
 
     status = 500
     default_reason = "bug"
@@ -36,12 +34,13 @@ def to_domain_error(problem: Exception) -> DomainError:
     if isinstance(problem, DomainError):
         return problem
     return InternalError(
-        "Something went wrong on our side.", "Try again. If it stays, tell support the id below."
+        "Something went wrong.",
+        "Try again. If this keeps happening, contact support with the reference below.",
     )
 
 
 async def send_refusal(scope: Scope, receive: Receive, send: Send, problem: Exception) -> None:
-    """For ASGI layers. Reads what the client is still sending, or the server would cut the line mid-answer."""
+    """Send a refusal from an ASGI layer. Reads the rest of the body first, or the server would reset the connection."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 4403})
@@ -51,7 +50,7 @@ async def send_refusal(scope: Scope, receive: Receive, send: Send, problem: Exce
 
 
 async def drain_body(scope: Scope, receive: Receive) -> None:
-    """Not once more when it has been read: the next message would be that the client has left."""
+    """Read the rest of the body. When it was read before, the next message would be the disconnect, so skip it."""
     seen, more = 0, not scope["state"].get("body_read")
     while more and seen < MAX_DRAIN_BYTES:
         message = await receive()
@@ -60,5 +59,5 @@ async def drain_body(scope: Scope, receive: Receive) -> None:
 
 
 async def on_exception(request: Request, problem: Exception) -> Response:
-    """Starlette's handler for what our routes raise."""
+    """Starlette's exception handler for our routes."""
     return to_response(request.scope, to_domain_error(problem))

@@ -1,6 +1,6 @@
-"""Pages before and around a session: server-rendered, no script, no socket, the look of the apps.
+"""Server-rendered pages outside of the apps: sign-in, sign-up, account. They need no script and no socket.
 
-Their policy allows nothing but our own sheet, font and pictures; the templates escape what a person typed.
+Their content security policy allows only our own styles, fonts and images. The templates escape all input.
 """
 
 from functools import cache
@@ -23,17 +23,17 @@ PAGE_POLICY = (
 
 SECRET_FIELDS = frozenset({"code", "current", "password"})
 NOTICES = {
-    "again": "Your sign-in took too long or used too many codes. Start again with your password.",
-    "changed": "Your password is changed. Your other devices are signed out.",
+    "again": "Your sign-in expired or had too many wrong codes. Start again with your password.",
+    "changed": "Your password was changed. Your other devices were signed out.",
     "choose": (
-        "Your address is verified. This is not the browser it was last signed up with, so choose your password here:"
-        " that way only whoever reads your mail gets in."
+        "Your email is confirmed. You signed up in another browser, so choose your password here."
+        " Only people who can read your email can do this."
     ),
     "joined": "Welcome. Sign in to open your organisation.",
-    "reset": "Your password is changed. Sign in with the new one.",
-    "sent": "If this address needs a mail from us, it is on its way.",
-    "signed-out": "You are signed out.",
-    "verified": "Your address is verified. Sign in to go on.",
+    "reset": "Your password was changed. Sign in with the new one.",
+    "sent": "If this address needs an email from us, it's on its way.",
+    "signed-out": "You're signed out.",
+    "verified": "Your email is confirmed. Sign in to continue.",
 }
 
 
@@ -49,7 +49,7 @@ def _templates() -> Environment:
 
 
 def render_page(scope: Scope | Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """`wrong`: field -> what is wrong with it, "" for the whole form. `typed`: what to keep in the fields."""
+    """`wrong` maps fields to errors, "" for the whole form. `typed` holds the values to keep in the fields."""
     scope = scope.scope if isinstance(scope, Request) else scope
     site: Site = scope["state"]["site"]
     context: dict[str, Any] = {"wrong": {}, "typed": {}, "notice": "", **values}
@@ -58,11 +58,11 @@ def render_page(scope: Scope | Request, template: str, status: int = 200, **valu
 
 
 def wants_html(scope: Scope) -> bool:
-    """Everybody but programs that say so."""
+    """True unless the client asks for JSON or the path is for programs."""
     accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
     program = b"application/json" in accept or b"application/problem+json" in accept
-    programs = scope["state"]["site"].api_prefixes
-    return not scope["path"].startswith(programs) and (b"text/html" in accept or not program)
+    api_prefixes = scope["state"]["site"].api_prefixes
+    return not scope["path"].startswith(api_prefixes) and (b"text/html" in accept or not program)
 
 
 def problem_response(scope: Scope, refusal: DomainError, headers: dict[str, str] | None = None) -> Response:
@@ -75,7 +75,7 @@ def problem_response(scope: Scope, refusal: DomainError, headers: dict[str, str]
 def render_form_again(
     request: Request, template: str, refusal: DomainError, typed: dict[str, str], **values: Any
 ) -> Response:
-    """The form again, with what is wrong. What was typed stays, secrets do not."""
+    """Render the form again with its errors. Keeps the input, except secrets."""
     if not wants_html(request.scope):
         return problem_response(request.scope, refusal)
     fields = dict(getattr(refusal, "fields", {}))
@@ -89,14 +89,14 @@ def render_form_again(
 
 
 def notice_text(request: Request) -> str:
-    """A sentence of ours, named in the address; nobody else's words."""
+    """The notice named in the query string, or "". Only our own texts can be shown."""
     return NOTICES.get(request.query_params.get("notice", ""), "")
 
 
 def render_refusal_page(
     scope: Scope, refusal: DomainError, headers: dict[str, str], back: str = ""
 ) -> HTMLResponse:
-    """`back`: where the person came from, if trying again there makes sense."""
+    """`back`: the page to return to, if trying again there makes sense."""
     answer = render_page(
         scope,
         "refused.html",
@@ -110,13 +110,13 @@ def render_refusal_page(
 
 
 def safe_local_path(target: str) -> str:
-    """`next` as given by a browser: a path of ours, or the start page."""
+    """`target` if it is a safe path of this site, otherwise "/". Prevents open redirects."""
     bad = not target.startswith("/") or target.startswith("//") or "\\" in target or not target.isprintable()
     return "/" if bad or len(target) > 1_000 or "/auth/" in target else target
 
 
 def sign_in_url(scope: Scope) -> str:
-    """Back to where somebody without a session wanted to go."""
+    """The sign-in URL that returns to the requested page."""
     target = scope["path"]
     if query := scope.get("query_string", b"").decode("latin-1"):
         target += "?" + query

@@ -1,4 +1,4 @@
-"""Who stands at a door: their address, their browser, their session, and the address they signed up with."""
+"""Identify the visitor of a request: client address, browser, session and pending sign-up."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from shared.core import crypto, db
 from shared.core.config import settings
 from shared.core.errors import NotSignedIn
-from shared.identity import cookies, sessions, subjects
+from shared.identity import cookies, sessions
 from shared.identity.realms import Realm
 from shared.identity.sessions import LiveSession
 from shared.identity.sign_in import Browser
@@ -33,16 +33,16 @@ class SignedInVisitor:
 
 @dataclass(frozen=True, slots=True)
 class PendingSignUp:
-    """What this browser signed up with in the last day; "" for nothing."""
+    """The sign-up of this browser in the last 24 hours; empty strings without one."""
 
     email: str = ""
     sign_up_id: str = ""
 
 
 def get_client_address(request: Request) -> str:
-    """Of the client: the last one that is not one of our own proxies. What a client adds in front is not believed.
+    """The client's address: the last one that is not a trusted proxy. Earlier entries could be forged.
 
-    Of IPv6 the first half: a household has more addresses than any limit counts.
+    For IPv6, only the /64 network: one household has more addresses than any rate limit counts.
     """
     hops = settings().trusted_proxy_hops
     addresses = [
@@ -72,7 +72,7 @@ async def find_visitor(request: Request) -> SignedInVisitor | None:
         if live_session is None:
             return None
         await sessions.touch(session, realm, live_session)
-        return SignedInVisitor(await subjects.get(session, realm, live_session.subject_id), live_session)
+        return SignedInVisitor(live_session.person, live_session)
 
 
 async def require_visitor(request: Request) -> SignedInVisitor:
@@ -84,7 +84,7 @@ async def require_visitor(request: Request) -> SignedInVisitor:
 
 
 async def get_browser(request: Request) -> Browser:
-    """Also names the session this browser has now, because a new one replaces it."""
+    """The browser for a sign-in, with the hash of its current session, which the new one replaces."""
     visitor = await find_visitor(request)
     return Browser(
         get_client_address(request),
@@ -98,7 +98,7 @@ def get_challenge_token(request: Request, realm: Realm) -> str:
 
 
 def set_pending(response: Response, email: str, sign_up_id: str) -> None:
-    """The same for every address, known to us or not."""
+    """Set the cookie of a pending sign-up. It is the same for known and unknown addresses."""
     name = base64.urlsafe_b64encode(email.encode()).rstrip(b"=").decode()
     text = crypto.sign("pending", name, sign_up_id, str(int(time.time())))
     cookies.put(response, PENDING_COOKIE, text, PENDING_LIFETIME)

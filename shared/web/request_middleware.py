@@ -1,6 +1,6 @@
-"""The outermost layer of both apps: a request id, honest paths, security headers, one log line, one count.
+"""Outermost middleware of both apps: request id, canonical paths, security headers, log line and metrics.
 
-Whatever breaks below ends here as an answer with an id, never as a traceback in the browser.
+Unexpected errors become a response with a request id, never a traceback.
 """
 
 import time
@@ -26,7 +26,7 @@ SECURITY_HEADERS = {
 }
 WEBHOOK_PREFIX = "/webhooks/stripe/"
 FORBIDDEN_PATH_PARTS = ("//", "\\", "/../", "/./")
-# Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; the doors are strict (doors.POLICY).
+# Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; public pages have the strict `public_pages.PAGE_POLICY`.
 APP_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none';"
@@ -46,13 +46,13 @@ class RequestMiddleware:
         state.update(request_id=request_id, site=self.site)
         status = 0
 
-        async def heard() -> Message:
+        async def receive_tracked() -> Message:
             message = await receive()
             if message["type"] != "http.request" or not message.get("more_body", False):
                 state["body_read"] = True
             return message
 
-        async def told(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -65,20 +65,20 @@ class RequestMiddleware:
 
         try:
             if _has_canonical_path(scope):
-                await self.app(scope, heard, told)
+                await self.app(scope, receive_tracked, send_with_headers)
             else:
                 await problem_responses.send_refusal(
                     scope,
-                    heard,
-                    told,
+                    receive_tracked,
+                    send_with_headers,
                     NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP),
                 )
-        except Exception as problem:  # the last place where it can become an answer
+        except Exception as problem:  # the last place where it can become a response
             if not isinstance(problem, DomainError):
                 log.report_bug(problem, request_id=request_id, path=_path_for_log(scope["path"]))
             if status or scope["type"] == "websocket":
                 raise
-            await problem_responses.send_refusal(scope, heard, told, problem)
+            await problem_responses.send_refusal(scope, receive_tracked, send_with_headers, problem)
         finally:
             seconds = time.perf_counter() - began
             metrics.count_request(scope, status, seconds)
@@ -104,7 +104,7 @@ class RequestMiddleware:
 
 
 def _has_canonical_path(scope: Scope) -> bool:
-    """One spelling per address, so that the guard and what it guards cannot read a path differently."""
+    """Accept one spelling per address, so that the guard and the routes cannot read a path differently."""
     path: str = scope["path"]
     raw = scope.get("raw_path") or path.encode()
     if (
@@ -119,7 +119,7 @@ def _has_canonical_path(scope: Scope) -> bool:
 
 
 def _path_for_log(path: str) -> str:
-    """For logs. The address of a webhook is known to who sends it, and to nobody else."""
+    """The path for logs. Hides the secret part of a webhook address."""
     start, _, token = path.partition(WEBHOOK_PREFIX)
     return f"{WEBHOOK_PREFIX}{log.HIDDEN}" if token and not start else path[:200]
 

@@ -1,4 +1,4 @@
-"""A forgotten password. Asking gives one answer for every address; whether there is an account, the mail says."""
+"""Reset a forgotten password. The response never reveals whether an account exists; only the email does."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from shared.web.sign_in import account_limit_key, redirect_to
 
 
 async def show_request_form(request: Request) -> Response:
-    return public_pages.render_page(request, "forgot.html", params=False)
+    return public_pages.render_page(request, "forgot.html", sent=False)
 
 
 async def request_reset(request: Request) -> Response:
@@ -37,7 +37,7 @@ async def request_reset(request: Request) -> Response:
 
 
 async def show_request_sent(request: Request) -> Response:
-    return public_pages.render_page(request, "forgot.html", params=True)
+    return public_pages.render_page(request, "forgot.html", sent=True)
 
 
 async def show_reset(request: Request) -> Response:
@@ -61,7 +61,7 @@ async def reset_password(request: Request) -> Response:
             user = await users.get(session, row.user_id) if row else None
         works = user is not None
         if user is None:
-            raise Invalid("This link was used already or has expired.", "Ask for a new one.")
+            raise Invalid("This link has been used or has expired.", "Request a new link.")
         await users.require_strong_password(password, user.name, user.email)
         password_hash = await passwords.hash_password(password)
         async with db.transaction() as session:

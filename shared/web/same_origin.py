@@ -1,6 +1,6 @@
-"""Where a changing request may come from: our own pages, exactly. Against forged requests from other sites.
+"""Accept changing requests only from our own origin (CSRF protection).
 
-Bearer APIs and signed webhooks carry their own proof and no cookie; they are excepted.
+APIs with bearer tokens and signed webhooks are exempt, because they use no cookie.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def has_same_origin(headers: Mapping[str, str], origin: str) -> bool:
-    """Exactly our origin. Where a browser sends none, its own word that the request stayed on this site."""
+    """Compare the Origin header. Without one, require the browser's `Sec-Fetch-Site: same-origin`."""
     request_origin = headers.get("origin")
     return (
         request_origin == origin
@@ -39,7 +39,7 @@ class SameOriginMiddleware:
         )
         refusal = Refused(
             "This request came from another site.",
-            f"Open {self.site.origin} and do it there.",
+            f"Open {self.site.origin} and try again there.",
             reason="foreign_origin",
         )
         await problem_responses.send_refusal(scope, receive, send, refusal)

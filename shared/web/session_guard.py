@@ -1,7 +1,7 @@
-"""Who may open a socket, upload, or load a page. Everything that Reflex answers lies behind this.
+"""Authenticate sockets, uploads and pages before Reflex handles them.
 
-A socket needs our exact origin, a live session, and a client token that this session holds. A page needs a
-session, and under `/t/{slug}` a membership: what does not exist and what is other people's are the same page.
+A socket needs our exact origin, a live session, and a client token that this session holds. A page needs a session,
+and under `/t/{slug}` a membership. Unknown and foreign tenants get the same response.
 """
 
 import re
@@ -26,9 +26,9 @@ from shared.web.app_sites import Site
 from shared.web.client_tokens import ClientTokenStore, MemoryClientTokenStore, RedisClientTokenStore
 
 SOCKET_PATH, UPLOAD_PATH = "/_event", "/_upload"
-# Of Reflex, and of no use to anybody but somebody who looks around.
+# Endpoints of Reflex that only help attackers.
 BLOCKED_PATHS = ("/_all_routes", "/_health", "/auth-codespace", "/ping")
-PUBLIC_PATHS = frozenset(  # answered by our own routes, which ask for a session where they need one
+PUBLIC_PATHS = frozenset(  # our own routes, which require a session themselves where needed
     {
         *("/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa"),
         *("/onboarding", "/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
@@ -55,7 +55,7 @@ class SessionGuard:
 
     @cached_property
     def token_store(self) -> ClientTokenStore:
-        """Made at the first socket, so that importing an app reads no settings."""
+        """Created at the first socket, so that importing an app reads no settings."""
         redis, longest = settings().redis_url, self.site.realm.absolute_timeout.total_seconds()
         if self._configured_store is not None:
             return self._configured_store
@@ -72,7 +72,9 @@ class SessionGuard:
         if scope["type"] == "websocket" or path.startswith((SOCKET_PATH, UPLOAD_PATH)):
             if not await self.can_connect(scope, headers, cookies):
                 refusal = Refused(
-                    "This connection is not yours.", "Reload the page.", reason="not_your_connection"
+                    "This connection isn't valid for your session.",
+                    "Reload the page.",
+                    reason="not_your_connection",
                 )
                 await problem_responses.send_refusal(scope, receive, send, refusal)
                 return
@@ -92,7 +94,7 @@ class SessionGuard:
         await self.app(scope, receive, send)
 
     def is_public(self, path: str) -> bool:
-        """Doors decide for themselves; static files are for everybody."""
+        """True for public pages, which authorise themselves, and for static files."""
         if path in PUBLIC_PATHS or path.startswith(
             (*PUBLIC_PREFIXES, *self.site.api_prefixes, *STATIC_PREFIXES)
         ):
@@ -100,13 +102,13 @@ class SessionGuard:
         return STATIC_FILE_PATTERN.fullmatch(path) is not None
 
     async def can_connect(self, scope: Scope, headers: Headers, cookies: str) -> bool:
-        """For the socket, its polling transport, and uploads into a tab's state."""
+        """Authorise a socket, or an upload into a tab's state. Refuses the polling transport."""
         path, is_socket = scope["path"], scope["type"] == "websocket"
         if is_socket != path.startswith(SOCKET_PATH) and not path.startswith(UPLOAD_PATH):
             return False  # no other socket, and no polling
         if path.startswith(UPLOAD_PATH) and (is_socket or scope["method"] != "POST"):
-            return False  # Reflex would hand uploaded files to anybody
-        # A socket connects again by itself, as often as the network breaks: nobody need sit before it.
+            return False  # Reflex serves uploaded files without authorisation
+        # A socket reconnects without user action whenever the network breaks, so it is no activity.
         principal = await self._authenticate(cookies, "", touches=not is_socket)
         if principal is None:
             return False
@@ -119,7 +121,7 @@ class SessionGuard:
         return True
 
     def has_own_origin(self, headers: Headers) -> bool:
-        """Scripts outside of a browser send no origin; they are refused too."""
+        """Also refuses scripts outside of a browser, which send no origin."""
         return headers.get("origin") == self.site.origin
 
     async def has_client_token(
@@ -133,7 +135,7 @@ class SessionGuard:
             if claims:
                 return await self.token_store.claim_token(token, principal.session_hash)
             return await self.token_store.get_holder(token) == principal.session_hash
-        except Exception as problem:  # without the store nobody can say whose the token is
+        except Exception as problem:  # without the store the holder of the token is unknown
             log.get_logger(__name__).error("owners_unreachable", problem=type(problem).__name__)
             return False
 
@@ -168,7 +170,7 @@ class SessionGuard:
             return await sessions.is_live(session, self.site.realm, session_hash)
 
     async def _record_security_event(self, scope: Scope, principal: Principal, kind: str) -> None:
-        """A live session that does this is worth a look. One row per person, kind and hour."""
+        """Record a suspicious request of a live session. One row per person, kind and hour."""
         request_id = scope["state"]["request_id"]
         log.get_logger(__name__).warning(kind, actor_id=principal.user_id, request_id=request_id)
         async with db.transaction(self.site.realm.db_role) as session:

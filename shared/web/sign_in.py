@@ -1,6 +1,6 @@
-"""Signing in and out: password, then a code where a factor is on. One set of routes for both realms.
+"""Sign in and out in both realms: password, then a code when two-step sign-in is on.
 
-The same words, status and time for a wrong password and for an address that nobody has.
+A wrong password and an unknown address get the same text, status and response time.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from shared.identity.sign_in import PASSWORD_AND_TOTP, SignInResult
 from shared.tenancy import entry
 from shared.web import app_sites, forms, public_pages, qr, request_identity
 
-WRONG_PASSWORD_TEXT = "This address and password do not match."
-WRONG_CODE_TEXT = "This code is not right, or was used before."
+WRONG_PASSWORD_TEXT = "Incorrect email or password."
+WRONG_CODE_TEXT = "Incorrect or already used code."
 
 
 class WrongPassword(NotSignedIn):
@@ -36,12 +36,12 @@ class WrongCode(NotSignedIn):
     default_reason = "wrong_code"
 
     def __init__(self, left: int) -> None:
-        more = f"{left} more {'try' if left == 1 else 'tries'}, then you start again with your password."
+        more = f"You have {left} {'try' if left == 1 else 'tries'} left."
         super().__init__(WRONG_CODE_TEXT, more)
 
 
 def account_limit_key(realm: Realm, email: str) -> str:
-    """Bounded, whatever was typed."""
+    """A rate-limit key of fixed length for any input."""
     return crypto.hash_token(f"{realm.name}:{email_addresses.normalise_for_lookup(email)}")
 
 
@@ -73,7 +73,7 @@ async def sign_in_by_password(request: Request) -> Response:
 async def complete_sign_in(
     request: Request, subject_id: str, target: str, checked: sign_in.CheckedPassword | None = None
 ) -> Response:
-    """After a proof of who it is, short of a factor: to `target`, or to the code first."""
+    """Open a session after the first factor and redirect to `target`, or to the code page when a factor is on."""
     realm, browser = app_sites.get_site(request).realm, await request_identity.get_browser(request)
     async with db.transaction(realm.db_role) as session:
         opened = await sign_in.open_session(session, realm, subject_id, browser, checked)
@@ -119,7 +119,7 @@ async def show_mfa(request: Request) -> Response:
 
 
 async def _mfa_values(session: Any, realm: Realm, subject_id: str) -> dict[str, Any]:
-    """For somebody without a factor where one is required: a seed to enrol."""
+    """Template values; a new seed when a factor is required and not enrolled yet."""
     if await mfa.is_enabled(session, realm, subject_id):
         return {"seed": "", "qr": ""}
     seed = await mfa.enrol(session, realm, subject_id)
@@ -177,7 +177,7 @@ async def _render_mfa_again(
 
 
 async def _refuse_after_guessing(request: Request, realm: Realm, subject_id: str) -> Response:
-    """Five wrong codes. Whoever it was knows the password."""
+    """Record a security event after five wrong codes: the guesser knows the password."""
     request_id = request.scope["state"]["request_id"]
     async with db.transaction(realm.db_role) as session:
         await audit_log.record_security_event(session, "code_guessed", subject_id, realm.name, request_id)
@@ -193,7 +193,7 @@ def _restart_sign_in(realm: Realm) -> Response:
 async def _record_operator_sign_in(
     session: Any, realm: Realm, subject_id: str, token: str, *, enrolled: bool
 ) -> None:
-    """Operators' sign-ins are in the operators' trail, or they are none."""
+    """Record an operator's sign-in in the transaction that opens the session."""
     if realm is not OPERATOR:
         return
     octx = await entry.enter_operator_account(session, subject_id, crypto.hash_token(token))
@@ -203,7 +203,7 @@ async def _record_operator_sign_in(
 
 
 async def sign_out(request: Request) -> Response:
-    """Harmless twice. The old row is gone, so the cookie is worth nothing wherever it was copied."""
+    """Delete the session row, so that copies of the cookie are invalid too. May be called twice."""
     realm, header = app_sites.get_site(request).realm, request_identity.get_cookie_header(request)
     await forms.read(request)
     if realm is OPERATOR and await request_identity.find_visitor(request) is not None:

@@ -1,4 +1,4 @@
-"""Signing up and proving an address. What the browser sees is the same whether or not there was an account."""
+"""Sign up and verify an address. The response is the same whether or not the account exists."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,7 +38,7 @@ async def sign_up(request: Request) -> Response:
 
 
 async def show_verify(request: Request) -> Response:
-    """With a link: a button, because programs that read mail open links too. Without: where the mail is."""
+    """With a token: a confirm button, because mail scanners open links. Without: instructions to check the email."""
     if token := request.query_params.get("token", ""):
         async with db.transaction() as session:
             works = await tokens.find_usable(session, "verify", token) is not None
@@ -61,7 +61,7 @@ async def show_verify(request: Request) -> Response:
 
 
 async def _find_unverified_email(request: Request) -> str:
-    """The address that is to be verified here, "" when there is none."""
+    """The unverified address of this browser, "" without one."""
     visitor = await request_identity.find_visitor(request)
     if visitor is None:
         return request_identity.get_pending_sign_up(request).email
@@ -69,7 +69,7 @@ async def _find_unverified_email(request: Request) -> str:
 
 
 async def verify_email(request: Request) -> Response:
-    """In the browser that signed up: straight in. Elsewhere, on a phone say, one chooses a password first."""
+    """Sign in directly in the browser that signed up. In another browser, ask for a new password first."""
     token = (await forms.read(request)).get("token", "")
     pending = request_identity.get_pending_sign_up(request)
     waiting = {pending.email, await _find_unverified_email(request)} - {""}
@@ -95,7 +95,7 @@ async def verify_email(request: Request) -> Response:
 
 
 async def _render_failed_verification(request: Request, token: str, problem: DomainError) -> Response:
-    """A second click on a link that did its work is not an error."""
+    """Redirect to sign-in when the address is verified already: a second click is no error."""
     async with db.transaction() as session:
         user_id = await tokens.get_owner_id(session, "verify", token)
         user = await users.get(session, user_id) if user_id else None
@@ -108,7 +108,7 @@ async def _render_failed_verification(request: Request, token: str, problem: Dom
 
 
 async def resend_verification(request: Request) -> Response:
-    """To the address this browser waits with; one that is only typed in is no reason to send mail."""
+    """Resend to the pending address of this browser. It takes no address from the form."""
     await forms.read(request)
     email = await _find_unverified_email(request)
     if not email:
@@ -123,7 +123,7 @@ async def resend_verification(request: Request) -> Response:
     async with db.transaction() as session:
         await users.request_verification(session, email)
     response, pending = redirect_to("/verify?notice=sent"), request_identity.get_pending_sign_up(request)
-    if pending.email == email:  # for as long as the new link works
+    if pending.email == email:  # renew the cookie for the lifetime of the new link
         request_identity.set_pending(response, email, pending.sign_up_id)
     return response
 

@@ -1,7 +1,7 @@
-"""What Stripe tells us, for the platform's account and for further ones by their own address.
+"""Receive Stripe webhooks for the platform's account and for further accounts, each at its own address.
 
-Kept as it came and answered after the commit; what it means is found out later, by asking Stripe. In this order:
-whose address, how long, signed by whom and when, for live or test, how often. No cookie, no session, no page.
+Events are stored unchanged and acknowledged after the commit; processing fetches the current state from Stripe.
+Checks in order: address, length, signature, timestamp, live or test mode, rate. No cookie and no session is used.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from shared.core.errors import DomainError, NotFound, Refused
 from shared.core.rate_limits import RateLimit
 from shared.web import http_app, metrics, problem_responses, request_middleware
 
-MAX_BODY_BYTES = 512 * 1024  # bytes; Stripe's are a few thousand
-BODY_TIMEOUT_S = 10.0  # seconds
+MAX_BODY_BYTES = 512 * 1024  # typical events have a few thousand
+BODY_TIMEOUT_S = 10.0
 
 
 class WebhooksClosed(DomainError):
-    """Not a bug: nobody has told us the secret by which we would know what is genuine."""
+    """No signing secret is configured, so no event can be verified."""
 
     status = 503
     default_reason = "webhooks_closed"
@@ -56,7 +56,7 @@ async def receive_webhook(request: Request) -> Response:
         outcome = await _ingest(request, account)
     except ClientDisconnect:
         metrics.webhook_counter.labels(account.id, "cut_off").inc()
-        return Response(status_code=400)  # nobody hears it
+        return Response(status_code=400)  # the client has disconnected
     except DomainError as refusal:
         metrics.webhook_counter.labels(account.id, refusal.reason).inc()
         raise
@@ -65,7 +65,7 @@ async def receive_webhook(request: Request) -> Response:
 
 
 async def _find_account(request: Request) -> AccountCredentials:
-    """An address that is nobody's answers as any other that is not there."""
+    """The account of this address. Raises the ordinary NotFound for an unknown one."""
     token = request.path_params.get("token")
     if token is None:
         return accounts.get_platform_account()
@@ -78,11 +78,11 @@ async def _find_account(request: Request) -> AccountCredentials:
 
 
 async def _ingest(request: Request, account: AccountCredentials) -> str:
-    """What became of it. Raises DomainError."""
+    """Verify and store the event: "stored" or "duplicate". Raises DomainError."""
     if not account.secrets:
         raise WebhooksClosed(
-            "This address is closed: no signing secret of a webhook is configured for it.",
-            "Set STRIPE_WEBHOOK_SECRETS. Stripe sends again what was not taken.",
+            "This endpoint is closed: no webhook signing secret is configured.",
+            "Set STRIPE_WEBHOOK_SECRETS. Stripe retries events that were not accepted.",
         )
     body = await _read_body(request)
     try:
@@ -90,15 +90,15 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
     except InvalidWebhook as problem:
         _log_refusal(request, account, str(problem))
         raise WebhookRejected(
-            "This is not an event that was signed for this address just now.",
-            "Compare the endpoint's signing secret, and the clocks. Send it as it was signed.",
+            "The signature doesn't match this endpoint, or its timestamp is too old.",
+            "Check the endpoint's signing secret and the clock, and send the body unchanged.",
         ) from None
     if event.livemode != account.livemode:
         _log_refusal(request, account, "of the other mode")
         expected_mode, received_mode = ("live", "test") if account.livemode else ("test", "live")
         raise WebhookRejected(
-            f"This address takes {expected_mode} events, and this is a {received_mode} one.",
-            f"Give {received_mode} events another endpoint.",
+            f"This endpoint accepts {expected_mode} events; this is a {received_mode} event.",
+            f"Send {received_mode} events to another endpoint.",
             reason="other_mode",
         )
     try:
@@ -109,14 +109,14 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
     try:
         new = await ingest.store_webhook(account.id, event, body)
     except ingest.WebhookNotStored:
-        raise WebhookUnavailable("This could not be kept just now.", "Send it again.") from None
+        raise WebhookUnavailable("The event couldn't be stored.", "Send it again.") from None
     return "stored" if new else "duplicate"
 
 
 async def _read_body(request: Request) -> bytes:
-    """Raises TooLarge, TooSlow, ClientDisconnect."""
+    """Raises WebhookTooLarge, WebhookTooSlow, ClientDisconnect."""
     too_large = WebhookTooLarge(
-        f"A webhook has at most {MAX_BODY_BYTES // 1024} KiB.", "Send less, or let us fetch what it is about."
+        f"Webhooks can have at most {MAX_BODY_BYTES // 1024} KiB.", "Send a smaller body."
     )
     content_length = request.headers.get("content-length", "")
     if content_length.isdigit() and int(content_length) > MAX_BODY_BYTES:
@@ -150,5 +150,5 @@ ROUTES = [
     Route(accounts.WEBHOOK_PATH + "/{token}", receive_webhook, methods=["POST"]),
     Route(
         "/webhooks/{rest:path}", http_app.show_not_found, methods=["POST"]
-    ),  # as an address that is nobody's
+    ),  # the same response as for an unknown address
 ]

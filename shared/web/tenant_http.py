@@ -1,4 +1,4 @@
-"""The HTTP half of the tenant app. Reflex is mounted below `app`, so its pages and sockets lie behind the guard."""
+"""HTTP routes of the tenant app. Reflex is mounted inside `app`, so the guard covers its pages and sockets."""
 
 from shared.web import (
     account,
@@ -18,7 +18,7 @@ from shared.web import (
 
 app = http_app.build_app(
     app_sites.TENANT,
-    *stripe_webhooks.ROUTES,  # first: they are asked for by the thousand, and each route before one costs
+    *stripe_webhooks.ROUTES,  # first, because they are the most frequent requests and routes are matched in order
     *health.ROUTES,
     health.METRICS_ROUTE,
     *sign_in.ROUTES,

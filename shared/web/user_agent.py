@@ -1,4 +1,4 @@
-"""A browser's own name for itself, in words a person recognises. A hint, nothing depends on it."""
+"""Describe a User-Agent header for people. Only a hint: nothing depends on it."""
 
 SYSTEMS = (
     ("iPhone", "iPhone"),
@@ -19,7 +19,7 @@ BROWSERS = (
 
 
 def describe(agent: str) -> str:
-    """As in: Chrome on macOS."""
+    """Such as "Chrome on macOS"."""
     browser = next((label for mark, label in BROWSERS if mark in agent), "Unknown browser")
     system = next((label for mark, label in SYSTEMS if mark in agent), "")
     return f"{browser} on {system}" if system else browser

@@ -78,7 +78,7 @@ async def test_number_time_and_hash_are_the_databases_own(cast: Cast) -> None:
     """Whatever a client supplies is overwritten."""
     async with cast.ann.ctx() as ctx:
         audit_log.record(ctx, "checklist.completed", "brand")
-        (row,) = [one for one in ctx.session.new if isinstance(one, audit_log.AuditEvent)]
+        (row,) = [row for row in ctx.session.new if isinstance(row, audit_log.AuditEvent)]
         row.seq, row.at, row.hash = 1, db.now() - timedelta(days=900), b"forged"
         row.prev = b"forged"
     async with cast.ann.ctx() as ctx:
@@ -104,7 +104,7 @@ async def test_an_action_that_is_not_registered_is_a_bug(cast: Cast) -> None:
 async def test_a_privileged_act_without_a_reason_is_refused(cast: Cast, action: AuditAction) -> None:
     async with cast.ann.ctx() as ctx:
         for reason in ("", " \n"):
-            with pytest.raises(Invalid, match="needs a reason"):
+            with pytest.raises(Invalid, match="Enter a reason"):
                 audit_log.record(ctx, action, ctx.tenant_id, reason=reason)
 
 
@@ -112,13 +112,13 @@ async def test_a_privileged_act_without_a_reason_is_refused(cast: Cast, action: 
 def recorded() -> set[str]:
     """Every word that the source hands to some function; that only writers of the trail get these is their shape."""
     return {
-        given.value
+        argument.value
         for path, tree in source.load_trees().items()
         if path != "shared/audit/event_types.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        for given in node.args
-        if isinstance(given, ast.Constant) and isinstance(given.value, str)
+        for argument in node.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }
 
 
@@ -126,7 +126,7 @@ def recorded() -> set[str]:
 def test_every_action_is_recorded_by_some_service(
     kind: type[AuditAction] | type[OperatorAuditAction],
 ) -> None:
-    assert {one.value for one in kind} - recorded() == set()
+    assert {action.value for action in kind} - recorded() == set()
 
 
 def test_every_action_has_words_on_the_operators_page() -> None:
@@ -135,8 +135,8 @@ def test_every_action_has_words_on_the_operators_page() -> None:
 
 def test_actions_are_alphabetical_nouns_and_past_verbs() -> None:
     for kind in (AuditAction, OperatorAuditAction):
-        assert [one.value for one in kind] == sorted(one.value for one in kind)
-        assert [one.name for one in kind] == [one.value.replace(".", "_").upper() for one in kind]
+        assert [action.value for action in kind] == sorted(action.value for action in kind)
+        assert [action.name for action in kind] == [action.value.replace(".", "_").upper() for action in kind]
 
 
 # ── nobody changes it ────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,9 +207,9 @@ async def test_a_changed_row_is_named(cast: Cast, schema: str, column: str) -> N
     broken = before.checked_count - 1
     statement = f"update audit_event set {column} = {FORGED[column]} where tenant_id = %s and seq = %s"
     as_superuser(schema, statement, cast.acme, broken)  # type: ignore[arg-type]
-    found = await verified(cast.ann)
-    assert (found.is_intact, found.broken_at) == (False, broken)
-    assert "changed" in found.explanation
+    verification = await verified(cast.ann)
+    assert (verification.is_intact, verification.broken_at) == (False, broken)
+    assert "changed" in verification.explanation
     assert (await verified(cast.gil)).is_intact
 
 
@@ -236,8 +236,8 @@ async def test_a_missing_row_shows_in_the_middle_and_at_the_end(cast: Cast, sche
     last = (await verified(cast.ann)).checked_count
     gone: LiteralString = "delete from audit_event where tenant_id = %s and seq = %s"
     as_superuser(schema, gone, cast.acme, last)
-    found = await verified(cast.ann)
-    assert (found.broken_at, found.explanation) == (last, "Rows at the end are missing.")
+    verification = await verified(cast.ann)
+    assert (verification.broken_at, verification.explanation) == (last, "Events at the end are missing.")
     as_superuser(schema, gone, cast.acme, 2)
     assert (await verified(cast.ann)).broken_at == 3
 
@@ -274,8 +274,8 @@ async def test_writers_at_once_keep_one_chain_each_tenant_its_own(cast: Cast) ->
 
     people = (cast.ann, cast.adam, cast.max, cast.gil)
     await asyncio.gather(*(write(people[number % 4], number) for number in range(12)))
-    found = await verified(cast.ann)
-    assert (found.is_intact, found.checked_count) == (True, before + 27)
+    verification = await verified(cast.ann)
+    assert (verification.is_intact, verification.checked_count) == (True, before + 27)
     assert (await verified(cast.gil)).is_intact
 
 
@@ -307,9 +307,9 @@ async def several(cast: Cast) -> str:
     return request_id
 
 
-async def found(cast: Cast, **wanted: Any) -> list[tuple[str, str]]:
+async def found(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
     async with cast.ann.ctx() as ctx:
-        page = await audit_reader.list_events(ctx, audit_log.AuditFilter(**wanted), limit=100)
+        page = await audit_reader.list_events(ctx, audit_log.AuditFilter(**criteria), limit=100)
     return [(event.action, event.actor_name) for event in page.events]
 
 
@@ -346,8 +346,8 @@ async def test_pages_put_together_are_the_trail_newest_first(cast: Cast) -> None
             after = page.next_cursor
             if not after:
                 break
-    assert [one.id for one in pieces] == [one.id for one in whole]
-    assert [one.seq for one in whole] == list(range(len(whole), 0, -1))
+    assert [row.id for row in pieces] == [row.id for row in whole]
+    assert [row.seq for row in whole] == list(range(len(whole), 0, -1))
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ async def test_a_page_that_we_did_not_offer(cast: Cast, after: str) -> None:
 async def test_operators_leave_lines_too_with_a_reason(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         for reason in ("", "  "):
-            with pytest.raises(Invalid, match="needs a reason"):
+            with pytest.raises(Invalid, match="Enter a reason"):
                 audit_log.record_operator(octx, "tenants.read_across", "*", reason=reason)
         audit_log.record_operator(octx, "tenants.read_across", "*", reason="a test", what="all")
         request_id = octx.request_id
@@ -419,8 +419,8 @@ async def test_their_trail_cannot_be_bent_unnoticed_either(
     await write_operators_lines(cast, 3)
     last = (await operators_chain(cast)).checked_count
     as_superuser(schema, bend + " where seq = %s", last - 1)
-    found_ = await operators_chain(cast)
-    assert found_.broken_at == (last if bend.startswith("delete") else last - 1)
+    verification = await operators_chain(cast)
+    assert verification.broken_at == (last if bend.startswith("delete") else last - 1)
 
 
 async def test_a_context_of_a_tenant_is_asked_for_by_name(cast: Cast) -> None:

@@ -92,7 +92,7 @@ def test_neither_realm_knows_the_other(someone: type[Newcomer]) -> None:
     ann.page.goto(f"{ADMIN}/tenants")
     ann.page.wait_for_url("**/sign-in**")
     ann.signs_in("ann@acme.test", DEMO, ADMIN)
-    ann.sees("This address and password do not match.")
+    ann.sees("Incorrect email or password.")
     olga.operates("olga@bulkhead.test")
     olga.page.goto(f"{TENANT}/t/acme/home")
     olga.page.wait_for_url("**/sign-in**")

@@ -52,7 +52,7 @@ def test_ann_builds_a_team_and_max_leaves_it(someone: type[Newcomer]) -> None:
     dialog.get_by_role("button", name="Remove").click()
     expect(ann.page.get_by_role("row", name=re.compile("Max Journey"))).to_have_count(0)
 
-    max_.sees(re.compile("Ann Journey removed you from Journey & Söhne"))
+    max_.sees(re.compile("Your access to Journey & Söhne was removed by Ann Journey"))
     max_.shot("max-is-out")
     answer = max_.page.goto(f"{home}/home")
     assert answer is not None

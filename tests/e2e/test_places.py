@@ -50,7 +50,7 @@ def test_carl_belongs_to_nobody_and_gil_not_to_acme(someone: type[Newcomer]) -> 
             answer = who.page.goto(f"{TENANT}/t/{place}/members")
             assert answer is not None
             assert answer.status == 404
-            who.sees("There is nothing at this address.")
+            who.sees("Page not found.")
 
 
 def test_a_brand_colour_shows_in_one_organisation_and_not_in_the_other(someone: type[Newcomer]) -> None:

@@ -71,7 +71,7 @@ def test_two_step_sign_in_from_turning_on_to_a_recovery_code(someone: type[Newco
     thief.page.wait_for_url("**/mfa**")
     thief.page.fill("input[name=code]", codes[0])
     thief.page.click("button[type=submit]")
-    thief.sees("This code is not right, or was used before.")
+    thief.sees("Incorrect or already used code.")
 
 
 def test_a_wrong_code_five_times_leads_back_to_the_password(someone: type[Newcomer]) -> None:
@@ -82,5 +82,5 @@ def test_a_wrong_code_five_times_leads_back_to_the_password(someone: type[Newcom
         somebody.page.click("button[type=submit]")
         somebody.page.wait_for_load_state()
     somebody.page.wait_for_url("**/sign-in?notice=again")
-    somebody.sees("used too many codes")
+    somebody.sees("had too many wrong codes")
     somebody.shot("too-many-codes")

@@ -49,7 +49,7 @@ async def test_a_step_is_accepted_once_also_by_two_at_the_same_time(cast: Cast) 
     code = pyotp.TOTP(seed).now()
     tokens = [await challenge(cast.ann.user_id) for _ in range(4)]
     answers = await asyncio.gather(*(answer(token, code) for token in tokens))
-    assert sorted(one.is_correct for one in answers) == [False, False, False, True]
+    assert sorted(answer.is_correct for answer in answers) == [False, False, False, True]
 
 
 async def test_an_older_step_is_void_after_a_newer_one(cast: Cast) -> None:
@@ -87,15 +87,15 @@ async def test_recovery_codes_are_not_kept(cast: Cast) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
         kept = (await connection.execute(text("select code_hash from user_recovery_code"))).scalars().all()
-    plain = {one for code in codes for one in (code, code.replace("-", ""))}
-    assert not any(one in row for one in plain for row in kept)
+    plain = {form for code in codes for form in (code, code.replace("-", ""))}
+    assert not any(form in row for form in plain for row in kept)
 
 
 async def test_five_wrong_codes_end_the_challenge(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     token = await challenge(cast.ann.user_id)
     answers = [await answer(token, "000000") for _ in range(5)]
-    assert [one.attempts_left for one in answers] == [4, 3, 2, 1, 0]
+    assert [answer.attempts_left for answer in answers] == [4, 3, 2, 1, 0]
     assert not (await answer(token, pyotp.TOTP(seed).now())).is_correct
 
 
@@ -103,7 +103,7 @@ async def test_guesses_in_parallel_are_not_more_guesses(cast: Cast) -> None:
     await on(cast.ann.user_id)
     token = await challenge(cast.ann.user_id)
     answers = await asyncio.gather(*(answer(token, f"{number:06}") for number in range(12)))
-    assert sum(one.subject_id != "" for one in answers) == 5
+    assert sum(answer.subject_id != "" for answer in answers) == 5
 
 
 async def test_a_seed_opens_for_its_owner_only(cast: Cast) -> None:

@@ -98,7 +98,7 @@ async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -
 async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebody(cast: Cast) -> None:
     made, cookie, _ = await somebody_with_a_factor(cast)
     async with cast.olga.octx() as octx:
-        with pytest.raises(Conflict, match="their own access"):
+        with pytest.raises(Conflict, match="your own access"):
             await operators.reset_access(octx, octx.actor_id, reason="my own")
         with pytest.raises(NotFound):
             await operators.reset_access(octx, new_id("opr"), reason="nobody")
@@ -113,9 +113,9 @@ async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebo
 
 async def test_from_the_command_line_too(cast: Cast) -> None:
     made, cookie, _ = await somebody_with_a_factor(cast)
-    said = await command.reset_access(made.operator.email.upper())
+    output = await command.reset_access(made.operator.email.upper())
     assert await entry.authenticate_operator(cookie) is None
-    password = said.rpartition(" ")[2]
+    password = output.rpartition(" ")[2]
     assert await sign_in.check_password(OPERATOR, made.operator.email, password) is not None
     with pytest.raises(NotFound, match="No operator"):
         await command.reset_access("nobody@bulkhead.test")
@@ -148,16 +148,16 @@ USE: dict[str, Act] = {  # one's own
 async def two_owners() -> tuple[Operating, Operating, str, str]:
     both = [Operating(await factories.create_operator(name)) for name in ("Ada", "Bob")]
     ids = []
-    for one in both:
-        async with one.octx() as octx:
+    for operator in both:
+        async with operator.octx() as octx:
             ids.append(octx.actor_id)
     return both[0], both[1], ids[0], ids[1]
 
 
 async def enabled_owners() -> set[str]:
     async with entry.enter_platform("tests") as octx:
-        found = await operators.list_operators(octx)
-    return {one.id for one in found if one.role == "owner" and one.disabled_at is None}
+        listed = await operators.list_operators(octx)
+    return {operator.id for operator in listed if operator.role == "owner" and operator.disabled_at is None}
 
 
 @pytest.mark.parametrize("take", TAKE)
@@ -175,8 +175,8 @@ async def test_of_two_owners_who_take_each_others_rights_one_stays(cast: Cast, t
             return f"{refusal.reason}: {refusal.next_step}"
         return "done"
 
-    said = await asyncio.gather(act(ada, bob_id), act(bob, ada_id))
-    assert sorted(said) == ["done", "rights_changed: Reload the page; nothing was changed by you."]
+    results = await asyncio.gather(act(ada, bob_id), act(bob, ada_id))
+    assert sorted(results) == ["done", "rights_changed: Reload the page. Your change wasn't saved."]
     assert len(await enabled_owners() & {ada_id, bob_id}) == 1
 
 
@@ -198,10 +198,10 @@ async def test_the_last_owner_stays(cast: Cast) -> None:
 
     async def leave_nobody() -> None:
         async with ada.octx() as octx:
-            for one in others:
-                await operators.set_role(octx, one, "support", reason="alone")
+            for other in others:
+                await operators.set_role(octx, other, "support", reason="alone")
             await operators.disable(octx, ada_id, reason="nobody left")
 
-    with pytest.raises(Conflict, match="The last owner stays"):
+    with pytest.raises(Conflict, match="at least one owner"):
         await leave_nobody()
     assert others <= await enabled_owners()

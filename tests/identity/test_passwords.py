@@ -11,20 +11,20 @@ GOOD = "seven lanterns over quiet water"
 
 
 @pytest.mark.parametrize(
-    ("password", "said"),
+    ("password", "message"),
     [
         ("short", "at least 15 characters; this one has 5"),
         ("x" * 1_001, "at most 1,000 characters"),
         ("password123456!", "stolen passwords"),
-        ("aaaaaaaaaaaaaaaaaaaa", "uncommon words"),
-        ("harbour lanterns over quiet water", "Leave out “harbour”"),
-        ("HARBOUR lanterns over quiet water", "Leave out “harbour”"),
-        ("bulkhead lanterns over quiet water", "Leave out “bulkhead”"),
+        ("aaaaaaaaaaaaaaaaaaaa", "Try a short sentence"),
+        ("harbour lanterns over quiet water", "Remove “harbour”"),
+        ("HARBOUR lanterns over quiet water", "Remove “harbour”"),
+        ("bulkhead lanterns over quiet water", "Remove “bulkhead”"),
     ],
 )
-async def test_a_weak_one_is_refused_in_a_sentence(password: str, said: str) -> None:
+async def test_a_weak_one_is_refused_in_a_sentence(password: str, message: str) -> None:
     (problem,) = await passwords.find_problems(password, ["Zoe Harbour", "zoe@harbour.test"])
-    assert said in problem
+    assert message in problem
 
 
 async def test_a_good_one_passes_also_a_very_long_one() -> None:
@@ -63,9 +63,9 @@ async def test_a_missing_account_costs_what_a_wrong_password_costs() -> None:
     made = await passwords.hash_password(GOOD)
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(15):
-        for known in (True, False):
+        for is_known in (True, False):
             began = time.perf_counter()
-            await passwords.verify_password(made if known else None, "wrong")
-            times[known].append(time.perf_counter() - began)
-    known, unknown = (statistics.median(times[one]) for one in (True, False))
-    assert 0.5 < known / unknown < 2
+            await passwords.verify_password(made if is_known else None, "wrong")
+            times[is_known].append(time.perf_counter() - began)
+    is_known, unknown = (statistics.median(times[key]) for key in (True, False))
+    assert 0.5 < is_known / unknown < 2

@@ -91,7 +91,7 @@ async def test_ending_all_spares_the_one_that_asks(cast: Cast) -> None:
 
 
 async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None:
-    user, operator = (one.partition("=")[2] for one in (cast.ann.cookie, cast.olga.cookie))
+    user, operator = (cookie.partition("=")[2] for cookie in (cast.ann.cookie, cast.olga.cookie))
     async with db.transaction("operator") as session:
         assert await sessions.find(session, OPERATOR, f"{OPERATOR.session_cookie}={user}") is None
         assert await sessions.find(session, OPERATOR, cast.ann.cookie) is None

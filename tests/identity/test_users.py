@@ -31,11 +31,11 @@ async def test_disabled_means_out_everywhere_and_not_in_again_by_any_way(cast: C
     async with db.transaction() as session:
         challenge = await mfa.start_challenge(session, USER, cast.max.user_id)
         links = {
-            one: tokens.build_link(await tokens.issue(session, cast.max.user_id, one))
-            for one in tokens.LIFETIMES
+            lifetime: tokens.build_link(await tokens.issue(session, cast.max.user_id, lifetime))
+            for lifetime in tokens.LIFETIMES
         }
-    said = await command.disable(cast.max.email.upper(), "signs in from two continents")
-    assert cast.max.email in said
+    output = await command.disable(cast.max.email.upper(), "signs in from two continents")
+    assert cast.max.email in output
     await workers.run_until_done(empty)
 
     assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
@@ -64,10 +64,12 @@ async def test_both_stand_in_the_operators_trail(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await users.disable(octx, cast.max.email, reason="stolen")
         await users.enable(octx, cast.max.email, reason="theirs")
-        found = [
-            one for one in await audit_log.list_operator_events(octx) if one.object_id == cast.max.user_id
+        events = [
+            event
+            for event in await audit_log.list_operator_events(octx)
+            if event.object_id == cast.max.user_id
         ]
-    assert [(one.action, one.reason, one.details) for one in found] == [
+    assert [(event.action, event.reason, event.details) for event in events] == [
         ("user.enabled", "theirs", {"email": cast.max.email}),
         ("user.disabled", "stolen", {"email": cast.max.email}),
     ]
@@ -81,6 +83,6 @@ async def test_not_without_a_right_a_reason_or_a_person(cast: Cast, act: Any) ->
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
             await act(octx, cast.max.email, reason=" ")
-    with pytest.raises(NotFound, match="Nobody has an account"):
+    with pytest.raises(NotFound, match="No account uses this address"):
         async with cast.olga.octx() as octx:
             await act(octx, "nobody@acme.test", reason="stolen")

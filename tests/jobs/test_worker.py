@@ -32,28 +32,28 @@ async def tell(person: Person, key: str, task: str = "tests.tell") -> None:
 
 async def told(person: Person) -> list[str]:
     async with person.ctx() as ctx:
-        return [one.dedupe for one in await notifications.list_my_notifications(ctx)]
+        return [notification.dedupe for notification in await notifications.list_my_notifications(ctx)]
 
 
 async def test_each_job_sees_its_own_tenant_also_in_turns_on_one_worker(cast: Cast, empty: str) -> None:
     async with cast.ann.ctx() as ctx:
         await onboarding_checklist.add_items(ctx)
     requests = {}
-    for turn in range(6):
-        person = (cast.ann, cast.gil)[turn % 2]
+    for round_number in range(6):
+        person = (cast.ann, cast.gil)[round_number % 2]
         async with person.ctx() as ctx:
-            await queue.put(ctx, "tests.see", key=str(turn))
-            requests[str(turn)] = ctx.request_id
+            await queue.put(ctx, "tests.see", key=str(round_number))
+            requests[str(round_number)] = ctx.request_id
     await workers.run_until_done(empty)
     acme = {cast.ann.email, cast.adam.email, cast.max.email}
-    for turn in range(6):
-        tenant, members, items = ((cast.acme, acme, 3), (cast.globex, {cast.gil.email}, 0))[turn % 2]
-        assert example_tasks.views_by_key[str(turn)] == {
+    for round_number in range(6):
+        tenant, members, items = ((cast.acme, acme, 3), (cast.globex, {cast.gil.email}, 0))[round_number % 2]
+        assert example_tasks.views_by_key[str(round_number)] == {
             "tenant": tenant,
             "believed": tenant,
             "members": members,
             "items": items,
-            "request": requests[str(turn)],
+            "request": requests[str(round_number)],
         }
 
 
@@ -64,9 +64,9 @@ async def test_a_job_that_names_no_tenant_does_not_inherit_one(
     """The job before it on the same worker had one."""
     work = worker._wrap_tenant_handler("tests.see", example_tasks.record_view, entry.enter_job)
     await work(None, tenant_id=cast.acme, request_id="req_1", key="before")
-    given = {} if tenant_id is None else {"tenant_id": tenant_id}
+    arguments = {} if tenant_id is None else {"tenant_id": tenant_id}
     with pytest.raises(NoTenant):
-        await work(None, request_id="req_2", key="after", **given)
+        await work(None, request_id="req_2", key="after", **arguments)
     assert set(example_tasks.views_by_key) == {"before"}
 
 

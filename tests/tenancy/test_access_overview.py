@@ -25,13 +25,13 @@ async def test_what_is_told_is_what_decides(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, "A pause", ends_at=soon)
         await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=soon)
-    found = await read(cast.ann)
+    overview = await read(cast.ann)
     async with cast.ann.ctx() as ctx:
-        assert {name for name, chain in found.features.items() if chain.included} == ctx.rights.features
-        assert {name: chain.limit for name, chain in found.limits.items()} == dict(ctx.rights.limits)
+        assert {name for name, chain in overview.features.items() if chain.included} == ctx.rights.features
+        assert {name: chain.limit for name, chain in overview.limits.items()} == dict(ctx.rights.limits)
         assert not decide(ctx, actions.MEMBER_EXPORT).allowed
-    assert "A pause" in explain.describe_feature_chain(found.features["exports.csv"])
-    assert found.plan == "Business version 1"
+    assert "A pause" in explain.describe_feature_chain(overview.features["exports.csv"])
+    assert overview.plan == "Business version 1"
 
 
 async def test_use_is_counted_as_the_limit_counts_it(cast: Cast) -> None:
@@ -46,8 +46,8 @@ async def test_what_ends_by_itself_is_told_beforehand_in_its_order(cast: Cast) -
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=second)
         await tenant_access.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=first)
-    turns = (await read(cast.ann)).scheduled_changes
-    assert [(one.at, one.title, one.before, one.after) for one in turns] == [
+    changes = (await read(cast.ann)).scheduled_changes
+    assert [(change.at, change.title, change.before, change.after) for change in changes] == [
         (first, "Single sign-on", "Included", "Not included"),
         (second, "Members", "7 seats", "100 seats"),
     ]
@@ -60,13 +60,20 @@ async def test_the_end_of_a_trial_and_a_later_status_are_told_with_what_they_tak
         await assignments.set_billing_status(
             ctx, "read_only", "Still overdue", starts_at=now() + timedelta(days=2)
         )
-    found = await read(cast.gil)
-    said = {(one.title, one.before, one.after) for one in found.scheduled_changes}
-    assert ("Billing", "A payment is overdue", "Read-only") in said
-    assert ("Trial", "Running", "Ended") in said
-    assert ("CSV export", "Included", "Not included") in said
-    assert found.billing_until == next(one.at for one in found.scheduled_changes if one.title == "Billing")
-    assert not found.trial_ended
+    overview = await read(cast.gil)
+    change_texts = {
+        (scheduled_change.title, scheduled_change.before, scheduled_change.after)
+        for scheduled_change in overview.scheduled_changes
+    }
+    assert ("Billing", "Payment overdue", "Read-only") in change_texts
+    assert ("Trial", "Running", "Ended") in change_texts
+    assert ("CSV export", "Included", "Not included") in change_texts
+    assert overview.billing_until == next(
+        scheduled_change.at
+        for scheduled_change in overview.scheduled_changes
+        if scheduled_change.title == "Billing"
+    )
+    assert not overview.trial_ended
 
 
 async def test_nothing_ahead_is_nothing(cast: Cast) -> None:

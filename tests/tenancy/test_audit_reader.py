@@ -67,19 +67,19 @@ async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_re
     for owner in (cast.ann, cast.gil):  # something new in both tenants: the list begins with the newest
         await owner.gets("pro")
     async with somebody.octx() as octx:
-        found = await audit_reader.list_events_across_tenants(
+        page = await audit_reader.list_events_across_tenants(
             octx, "looking for a pattern", audit_log.AuditFilter(), limit=100
         )
-        assert {cast.acme, cast.globex} <= {event.tenant_id for event in found.events}
-        one = await audit_reader.list_events_across_tenants(
+        assert {cast.acme, cast.globex} <= {event.tenant_id for event in page.events}
+        tenant_page = await audit_reader.list_events_across_tenants(
             octx, "looking for a pattern", audit_log.AuditFilter(tenant_id=cast.globex)
         )
-        assert {event.tenant_id for event in one.events} == {cast.globex}
+        assert {event.tenant_id for event in tenant_page.events} == {cast.globex}
     async with somebody.octx() as octx:
-        own = [
+        operator_events = [
             event for event in await audit_log.list_operator_events(octx) if event.actor_id == octx.actor_id
         ]
-    assert [(event.action, event.reason) for event in own] == [
+    assert [(event.action, event.reason) for event in operator_events] == [
         ("tenants.read_across", "looking for a pattern")
     ]
 

@@ -1,11 +1,12 @@
 """The doors: one test per way in, and what each of them refuses."""
 
 import dataclasses
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.backoffice import tenant_directory
@@ -51,14 +52,44 @@ async def test_a_session_enters_as_its_person_with_the_rights_of_their_role(cast
         assert ctx.request_id.startswith("req_")
 
 
+async def count_statements(act: Callable[[], Awaitable[Any]]) -> int:
+    statements: list[str] = []
+
+    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    engine = db.engine("app").sync_engine
+    event.listen(engine, "before_cursor_execute", record)
+    try:
+        await act()
+    finally:
+        event.remove(engine, "before_cursor_execute", record)
+    return len(statements)
+
+
+async def test_entry_of_a_recently_seen_member_reads_session_and_user_together(cast: Cast) -> None:
+    """Session with user, scope of the user, membership, scope of the tenant. It was 6 and 5 with a user of its own."""
+
+    async def enter() -> None:
+        async with cast.adam.ctx():
+            pass
+
+    async def authenticate() -> None:
+        assert await entry.authenticate(cast.adam.cookie, cast.adam.slug) is not None
+
+    await authenticate()  # writes when the member was seen, and fills the rights cache
+    assert await count_statements(authenticate) == 4
+    assert await count_statements(enter) == 4
+
+
 async def test_a_context_cannot_be_changed_and_does_not_show_its_session(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx, cast.olga.octx() as octx:
-        for one in (ctx, octx):
+        for context in (ctx, octx):
             for name in ("role", "permissions", "session"):
                 with pytest.raises(dataclasses.FrozenInstanceError):
-                    setattr(one, name, "owner")
-            assert one.session_hash
-            assert one.session_hash not in repr(one)
+                    setattr(context, name, "owner")
+            assert context.session_hash
+            assert context.session_hash not in repr(context)
         with pytest.raises(TypeError):
             ctx.rights.limits["members"] = None  # type: ignore[index]
 
@@ -74,21 +105,25 @@ async def test_two_tenants_of_one_person_are_two_roles(cast: Cast) -> None:
 async def test_an_address_that_is_nobodys_and_one_that_is_somebodys_answer_alike(
     cast: Cast, slug: str
 ) -> None:
-    said = []
+    messages = []
     for wish in (slug or "-", cast.ann.slug):
         with pytest.raises(NotFound) as caught:
             async with entry.enter_tenant(cast.gil.cookie, wish):
                 pytest.fail("got in")
-        said.append(caught.value.problem_details("req_x"))
-    assert said[0] == said[1]
+        messages.append(caught.value.problem_details("req_x"))
+    assert messages[0] == messages[1]
     assert await attempts(cast.gil.user_id) == 2
 
 
 @pytest.mark.parametrize("slug", SIDEWAYS)
 async def test_looking_first_gives_the_same_nothing(cast: Cast, slug: str) -> None:
-    found = await entry.authenticate(cast.gil.cookie, slug)
-    assert found is not None
-    assert (found.user_id, found.tenant_id, found.permissions) == (cast.gil.user_id, "", frozenset())
+    principal = await entry.authenticate(cast.gil.cookie, slug)
+    assert principal is not None
+    assert (principal.user_id, principal.tenant_id, principal.permissions) == (
+        cast.gil.user_id,
+        "",
+        frozenset(),
+    )
 
 
 async def test_no_cookie_a_made_up_one_and_one_that_ended_are_nobody(cast: Cast) -> None:
@@ -107,14 +142,14 @@ async def test_a_former_member_is_told_by_whom_and_when(cast: Cast) -> None:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         await members.remove(ctx, row.id)
     with pytest.raises(
-        Refused, match=r"membership_ended: Adam removed you from Acme on \d+ \w+ \d{4}\."
+        Refused, match=r"membership_ended: Your access to Acme was removed by Adam on \d+ \w+ \d{4}\."
     ) as caught:
         async with cast.max.ctx():
             pytest.fail("got in")
     assert "owner of Acme" in caught.value.next_step
-    found = await entry.authenticate(cast.max.cookie, cast.max.slug)
-    assert found is not None
-    assert (found.permissions, found.ended_message) == (frozenset(), caught.value.detail)
+    principal = await entry.authenticate(cast.max.cookie, cast.max.slug)
+    assert principal is not None
+    assert (principal.permissions, principal.ended_message) == (frozenset(), caught.value.detail)
     assert await entry.list_user_tenants(cast.max.cookie) == []
     assert await attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
 
@@ -283,9 +318,11 @@ async def test_a_visit_leaves_one_line_per_reason_in_the_tenants_own_trail(cast:
             await members.list_members(ctx)
     async with cast.adam.ctx() as ctx:
         looked = [
-            one for one in (await audit_reader.list_events(ctx)).events if one.action == "operator.looked"
+            event
+            for event in (await audit_reader.list_events(ctx)).events
+            if event.action == "operator.looked"
         ]
-    assert [(one.reason, one.actor_name, one.actor_type) for one in looked] == [
+    assert [(event.reason, event.actor_name, event.actor_type) for event in looked] == [
         ("ticket 8", "Sam", "operator"),
         ("ticket 7", "Sam", "operator"),
     ]

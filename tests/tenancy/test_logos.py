@@ -68,10 +68,10 @@ async def test_what_is_kept_is_a_small_png_of_our_own(cast: Cast, kind: str, mod
 
 
 async def test_nothing_of_the_file_survives_but_its_pixels(cast: Cast) -> None:
-    told, said = io.BytesIO(), PngImagePlugin.PngInfo()
-    said.add_text("Comment", "<script>evil()</script>")
-    Image.new("RGB", (10, 10)).save(told, "PNG", pnginfo=said)
-    for uploaded in (told.getvalue(), picture() + b"<?php evil() ?>"):
+    output, metadata = io.BytesIO(), PngImagePlugin.PngInfo()
+    metadata.add_text("Comment", "<script>evil()</script>")
+    Image.new("RGB", (10, 10)).save(output, "PNG", pnginfo=metadata)
+    for uploaded in (output.getvalue(), picture() + b"<?php evil() ?>"):
         assert b"evil" in uploaded
         async with cast.adam.ctx() as ctx:
             await logos.save(ctx, await logos.redraw_image(uploaded))
@@ -89,27 +89,30 @@ async def test_a_picture_of_noise_fits_too(cast: Cast, side: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uploaded", "said"),
+    ("uploaded", "message"),
     [
-        (b"\x89PNG" + b"0" * 5_000_000, "5.0 MB; 2 MB is the most"),
-        (b"", "not a PNG, JPEG or WebP"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>evil()</script></svg>", "not a PNG, JPEG or WebP"),
-        (b"%PDF-1.7 ", "not a PNG, JPEG or WebP"),
-        (picture("GIF", mode="P"), "not a PNG, JPEG or WebP"),
-        (picture("BMP", mode="RGB"), "not a PNG, JPEG or WebP"),
-        (picture()[:50], "not a PNG, JPEG or WebP"),
+        (b"\x89PNG" + b"0" * 5_000_000, "5.0 MB; the maximum is 2 MB"),
+        (b"", "isn't a PNG, JPEG or WebP"),
+        (
+            b"<svg xmlns='http://www.w3.org/2000/svg'><script>evil()</script></svg>",
+            "isn't a PNG, JPEG or WebP",
+        ),
+        (b"%PDF-1.7 ", "isn't a PNG, JPEG or WebP"),
+        (picture("GIF", mode="P"), "isn't a PNG, JPEG or WebP"),
+        (picture("BMP", mode="RGB"), "isn't a PNG, JPEG or WebP"),
+        (picture()[:50], "isn't a PNG, JPEG or WebP"),
         (bomb(2_001, 2_000), "too many pixels"),
         (bomb(12_000, 12_000), "too many pixels"),
         (bomb(60_000, 60_000), "too many pixels"),
         (bomb(2**31 - 1, 2**31 - 1), "too many pixels"),
-        (text_bomb(), "not a PNG, JPEG or WebP"),
+        (text_bomb(), "isn't a PNG, JPEG or WebP"),
     ],
     ids=range(12),
 )
-async def test_what_is_no_logo_is_refused_in_a_sentence(uploaded: bytes, said: str) -> None:
+async def test_what_is_no_logo_is_refused_in_a_sentence(uploaded: bytes, message: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in production, where a warning stops nothing
-        with pytest.raises(Invalid, match=said):
+        with pytest.raises(Invalid, match=message):
             await logos.redraw_image(uploaded)
 
 
@@ -159,13 +162,13 @@ async def test_while_pictures_are_drawn_nobody_waits_for_a_connection(cast: Cast
     Image.new("RGB", (2_000, 2_000)).save(out, "PNG")
     drawing = [asyncio.create_task(logos.redraw_image(out.getvalue())) for _ in range(25)]
     await asyncio.sleep(0.05)
-    assert not all(one.done() for one in drawing)
+    assert not all(task.done() for task in drawing)
     assert db.engine("app").pool.checkedout() == 0  # type: ignore[attr-defined]
     async with asyncio.timeout(3):
         async with cast.gil.ctx() as ctx:
             assert ctx.tenant_id == cast.globex
-    for one in drawing:
-        one.cancel()
+    for task in drawing:
+        task.cancel()
     await asyncio.gather(*drawing, return_exceptions=True)
 
 

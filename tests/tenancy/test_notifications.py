@@ -8,15 +8,15 @@ from tests.conftest import Cast, Person
 from tests.support import factories
 
 
-async def tell(cast: Cast, whom: Person, dedupe: str, by: Person | None = None) -> bool:
+async def tell(cast: Cast, person: Person, dedupe: str, by: Person | None = None) -> bool:
     async with (by or cast.ann).ctx() as ctx:
-        return bool(await notifications.add(ctx, whom.user_id, "news", "Title", "Body", dedupe=dedupe))
+        return bool(await notifications.add(ctx, person.user_id, "news", "Title", "Body", dedupe=dedupe))
 
 
 async def titles(person: Person, slug: str = "") -> tuple[list[str], int]:
     async with person.ctx(slug) as ctx:
         listed = await notifications.list_my_notifications(ctx)
-        return [one.dedupe for one in listed], await notifications.count_unread(ctx)
+        return [notification.dedupe for notification in listed], await notifications.count_unread(ctx)
 
 
 async def test_newest_first_and_told_once(cast: Cast) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import Cast, Person
 
 async def done(person: Person) -> set[str]:
     async with person.ctx() as ctx:
-        return {one.key for one in await onboarding_checklist.list_items(ctx) if one.done_at}
+        return {item.key for item in await onboarding_checklist.list_items(ctx) if item.done_at}
 
 
 async def listed(cast: Cast) -> None:
@@ -22,7 +22,7 @@ async def listed(cast: Cast) -> None:
 async def test_every_item_once_in_order(cast: Cast) -> None:
     await listed(cast)
     async with cast.max.ctx() as ctx:
-        assert [one.key for one in await onboarding_checklist.list_items(ctx)] == list(
+        assert [item.key for item in await onboarding_checklist.list_items(ctx)] == list(
             onboarding_checklist.ITEM_KEYS
         )
 
@@ -35,7 +35,7 @@ async def test_ticking_twice_is_ticking_once(cast: Cast) -> None:
         await onboarding_checklist.complete_item(ctx, "review_roles")
         actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
         assert actions.count("checklist.completed") == 1
-        (item,) = [one for one in await onboarding_checklist.list_items(ctx) if one.done_at]
+        (item,) = [item for item in await onboarding_checklist.list_items(ctx) if item.done_at]
         assert item.done_by == "Adam"
     assert await done(cast.gil) == set()
 

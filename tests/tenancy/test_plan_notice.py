@@ -17,8 +17,8 @@ async def read(person: Person) -> plan_notice.PlanNotice | None:
 
 
 async def said(person: Person) -> str:
-    found = await read(person)
-    return f"{found.tone}: {found.text} {found.detail} {found.next_step}" if found else ""
+    notice = await read(person)
+    return f"{notice.tone}: {notice.text} {notice.detail} {notice.next_step}" if notice else ""
 
 
 async def test_all_is_well_and_nothing_is_said(cast: Cast) -> None:
@@ -30,16 +30,16 @@ async def test_a_grace_period_says_until_when_and_to_each_what_they_can_do(cast:
     async with cast.ann.ctx() as ctx:
         await assignments.set_billing_status(ctx, "grace", "Overdue")
         await assignments.set_billing_status(ctx, "read_only", "Still overdue", starts_at=ends)
-    found = await read(cast.ann)
-    assert found is not None
-    assert (found.tone, found.end_date, found.next_step) == (
+    notice = await read(cast.ann)
+    assert notice is not None
+    assert (notice.tone, notice.end_date, notice.next_step) == (
         "warn",
         ends.isoformat(),
         "Pay the open invoice.",
     )
-    found = await read(cast.max)
-    assert found is not None
-    assert found.next_step == "Ask an owner or billing contact to pay the open invoice."
+    notice = await read(cast.max)
+    assert notice is not None
+    assert notice.next_step == "Ask an owner or billing contact to pay the open invoice."
     rights_cache.invalidate(cast.acme)  # nothing kept: read again, and the same
     async with cast.ann.ctx() as ctx:
         rights_cache.invalidate(cast.acme)
@@ -50,13 +50,13 @@ async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=9)
     assert await said(cast.gil) == (
-        "accent: 9 days left in your trial of Pro. Afterwards what remains is what Free gives."
+        "accent: 9 days left in your Pro trial. After that you'll be on Free."
         " Choose a larger plan under Billing."
     )
     for status, word in (
         ("grace", "overdue"),
-        ("read_only", "nothing can be changed"),
-        ("none", "Nothing is paid"),
+        ("read_only", "your organisation is read-only"),
+        ("none", "Your subscription has ended"),
     ):
         async with cast.gil.ctx() as ctx:
             await assignments.set_billing_status(ctx, status, "Test")
@@ -70,16 +70,14 @@ async def test_a_trial_that_has_ended_says_what_remains(cast: Cast) -> None:
         )
         row.trial_ends_at = now() - timedelta(seconds=1)
     rights_cache.invalidate(cast.globex)
-    assert (await said(cast.gil)).startswith(
-        "warn: The trial of Pro has ended. What remains is what Free gives"
-    )
+    assert (await said(cast.gil)).startswith("warn: Your Pro trial has ended. You've moved to Free")
 
 
 async def test_more_than_a_soft_limit_warns_and_a_hard_one_closes_the_button(cast: Cast) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 2, "Fewer", ends_at=soon, hard=False)
-    assert (await said(cast.ann)).startswith("warn: 3 seats are in use; Business has 2.")
+    assert (await said(cast.ann)).startswith("warn: 3 seats are in use; Business includes 2.")
     async with cast.ann.ctx() as ctx:
         assert refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=3) == ""
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
@@ -99,6 +97,8 @@ async def test_read_only_refuses_every_action_that_writes_with_words_and_leaves_
         await assignments.set_billing_status(ctx, "read_only", "Test")
     async with cast.ann.ctx() as ctx:
         refused = refusal_messages.refusal_texts(ctx)
-    writing = {one.name for one in actions.ACTIONS.values() if one.writes and not one.allowed_when_unpaid}
+    writing = {
+        action.name for action in actions.ACTIONS.values() if action.writes and not action.allowed_when_unpaid
+    }
     assert set(refused) == writing
     assert all("overdue" in words for words in refused.values())

@@ -57,8 +57,8 @@ async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
     async with person.ctx() as ctx:
         assert await notifications.count_unread(ctx) == 1
         events = (await audit_reader.list_events(ctx, limit=100)).events
-        done = Counter(event.object_id for event in events if event.action == "provisioning.step_done")
-        assert done == {step.key: 1 for step in provisioning.STEPS}
+        done_counts = Counter(event.object_id for event in events if event.action == "provisioning.step_done")
+        assert done_counts == {step.key: 1 for step in provisioning.STEPS}
         assert (await audit_reader.verify_audit_log(ctx)).is_intact
 
 
@@ -104,7 +104,7 @@ async def test_a_worker_that_is_killed_leaves_it_to_the_next(schema: str, key: s
         await workers.run_until_killed(f"step:{key}:{when}")
         so_far = await states(zoe)
         reached = LATER.index(key) + (when == "committed")
-        assert [so_far[one] for one in LATER] == ["done"] * reached + ["waiting"] * (len(LATER) - reached)
+        assert [so_far[step] for step in LATER] == ["done"] * reached + ["waiting"] * (len(LATER) - reached)
         await workers.run_until_done(schema)
     await finished_once(zoe, tenant_id, box)
 
@@ -133,13 +133,15 @@ async def test_a_step_that_fails_says_so_and_is_tried_again(
             await tasks.provision(ctx)
     async with cast.olga.octx() as octx:
         (stuck,) = [
-            one
-            for one in await tenant_directory.list_provisioning_steps(octx, tenant_id)
-            if one.state == "failed"
+            provisioning_step
+            for provisioning_step in await tenant_directory.list_provisioning_steps(octx, tenant_id)
+            if provisioning_step.state == "failed"
         ]
         assert (stuck.key, stuck.attempts) == ("welcome_mail", 1)
-        assert stuck.error.endswith("it will be tried again.")
-        assert tenant_id in [one.tenant_id for one in (await tenant_directory.get_overview(octx)).unfinished]
+        assert stuck.error.endswith("we'll try again.")
+        assert tenant_id in [
+            tenant_view.tenant_id for tenant_view in (await tenant_directory.get_overview(octx)).unfinished
+        ]
     async with zoe.ctx() as ctx:
         events = (await audit_reader.list_events(ctx)).events
         assert events[0].action == "provisioning.step_failed"

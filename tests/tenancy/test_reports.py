@@ -21,15 +21,15 @@ async def read(person: Person) -> reports.ActivityReport:
         return await reports.get_report(ctx)
 
 
-async def once_were(cast: Cast, *turns: tuple[str, int, str]) -> None:
+async def once_were(cast: Cast, *changes: tuple[str, int, str]) -> None:
     """Lines of the history as the trigger wrote them then: (person, days ago, state)."""
     async with db.transaction(tenant_id=cast.acme) as session:
-        for who, days, state in turns:
+        for person, days, state in changes:
             session.add(
                 MembershipChange(
                     tenant_id=cast.acme,
                     id=new_id("mbc"),
-                    user_id=f"usr_{who}",
+                    user_id=f"usr_{person}",
                     role="member",
                     state=state,
                     at=now() - timedelta(days=days),
@@ -43,23 +43,23 @@ async def test_seats_are_people_and_invitations_at_the_end_of_each_week(cast: Ca
         invited = await invitations.invite(ctx, "yan@acme.test", "viewer")
         await invitations.invite(ctx, "xin@acme.test", "viewer")
         await invitations.revoke(ctx, invited.id)
-    found = await read(cast.ann)
-    weeks = found.weeks
+    report = await read(cast.ann)
+    weeks = report.weeks
     assert len(weeks) == reports.WEEK_COUNT
-    assert [one.starts_at.weekday() for one in weeks] == [0] * reports.WEEK_COUNT
+    assert [week.starts_at.weekday() for week in weeks] == [0] * reports.WEEK_COUNT
     assert (weeks[-1].active_members, weeks[-1].open_invitations, weeks[-1].seats) == (
         4,
         1,
         5,
     )  # kim, ann, adam, max
-    assert sum(one.joined for one in weeks) == 5
-    assert sum(one.left for one in weeks) == 1
+    assert sum(week.joined for week in weeks) == 5
+    assert sum(week.left for week in weeks) == 1
     assert weeks[-1].invited == 4  # adam and max came by invitation
     assert weeks[0].seats == 0
-    before = [one for one in weeks if one.starts_at < now() - timedelta(days=34)]
-    assert max(one.active_members for one in before) >= 1
-    after_zoe_left = [one for one in weeks[:-1] if one.starts_at > now() - timedelta(days=20)]
-    assert {one.active_members for one in after_zoe_left} <= {1}
+    before = [week for week in weeks if week.starts_at < now() - timedelta(days=34)]
+    assert max(week.active_members for week in before) >= 1
+    after_zoe_left = [week for week in weeks[:-1] if week.starts_at > now() - timedelta(days=20)]
+    assert {week.active_members for week in after_zoe_left} <= {1}
 
 
 async def test_who_comes_back_has_joined_again_and_a_new_role_is_neither(cast: Cast) -> None:
@@ -84,20 +84,25 @@ async def test_changes_are_counted_by_person_and_refusals_by_reason(cast: Cast) 
         async with cast.adam.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "owner")
     await decision_counts.flush()
-    found = await read(cast.ann)
-    adam = next(one for one in found.top_actors if one.id == cast.adam.user_id)
+    report = await read(cast.ann)
+    adam = next(top_actor for top_actor in report.top_actors if top_actor.id == cast.adam.user_id)
     assert (adam.name, adam.actor_type, adam.changes, adam.action_count) == (
         "Adam",
         "user",
         3,
         2,
     )  # he joined, too
-    assert [one.changes for one in found.top_actors] == sorted(
-        (one.changes for one in found.top_actors), reverse=True
+    assert [top_actor.changes for top_actor in report.top_actors] == sorted(
+        (top_actor.changes for top_actor in report.top_actors), reverse=True
     )
-    refused: Any = {(one.action, one.reason): (one.count, one.people) for one in found.refusals}
+    refused: Any = {
+        (refusal.action, refusal.reason): (refusal.count, refusal.people) for refusal in report.refusals
+    }
     assert refused[("member:invite", "missing_permission")] == (3, 1)
-    assert not {one.reason for one in found.refusals} & {*ALLOWED_REASONS, decision_counts.ERROR_REASON}
+    assert not {refusal.reason for refusal in report.refusals} & {
+        *ALLOWED_REASONS,
+        decision_counts.ERROR_REASON,
+    }
 
 
 async def test_nothing_of_another_tenant_is_counted(cast: Cast) -> None:
@@ -105,10 +110,10 @@ async def test_nothing_of_another_tenant_is_counted(cast: Cast) -> None:
         async with cast.max.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
     await decision_counts.flush()
-    found = await read(cast.gil)
-    assert found.weeks[-1].seats == 1
-    assert {one.id for one in found.top_actors} <= {cast.gil.user_id}
-    assert found.refusals == []
+    report = await read(cast.gil)
+    assert report.weeks[-1].seats == 1
+    assert {top_actor.id for top_actor in report.top_actors} <= {cast.gil.user_id}
+    assert report.refusals == []
 
 
 async def test_reports_need_the_plan_and_the_permission(cast: Cast) -> None:

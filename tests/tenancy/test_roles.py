@@ -56,7 +56,9 @@ async def test_a_role_gives_what_it_says_and_nothing_else(cast: Cast) -> None:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
     assert await reason(cast.max, lambda ctx: audit_reader.list_events(ctx)) == "missing_permission"
     async with cast.max.ctx() as ctx:
-        assert [one.role.name for one in await entry.list_user_tenants(cast.max.cookie)] == ["Recruiter"]
+        assert [user_tenant.role.name for user_tenant in await entry.list_user_tenants(cast.max.cookie)] == [
+            "Recruiter"
+        ]
         rows = (await members.list_members(ctx, role=role)).rows
     assert [row.name for row in rows] == ["Max"]
 
@@ -69,9 +71,9 @@ async def test_own_roles_sort_by_name_below_the_built_in_ones(cast: Cast) -> Non
     async with cast.ann.ctx() as ctx:
         up = await members.list_members(ctx, sort="role", limit=100)
         first = await members.list_members(ctx, sort="role", limit=4)
-        rest = await members.list_members(ctx, sort="role", limit=4, after=first.next_cursor)
+        next_page = await members.list_members(ctx, sort="role", limit=4, after=first.next_cursor)
     assert [row.name for row in up.rows] == ["Ann", "Adam", "Max", "auditor", "Zookeeper"]
-    assert [row.id for row in (*first.rows, *rest.rows)] == [row.id for row in up.rows]
+    assert [row.id for row in (*first.rows, *next_page.rows)] == [row.id for row in up.rows]
 
 
 async def test_a_change_counts_at_once_and_leaves_before_and_after(cast: Cast) -> None:
@@ -109,7 +111,7 @@ async def test_nobody_makes_a_role_above_their_own(cast: Cast) -> None:
         held = ctx.permissions
     for above in set(P) - held - {P.OWNER_TRANSFER}:
         assert (
-            await reason(cast.adam, lambda ctx, one=above: roles.create(ctx, "More", "", {one}))
+            await reason(cast.adam, lambda ctx, permission=above: roles.create(ctx, "More", "", {permission}))
             == "missing_permission"
         ), above
     assert await reason(cast.adam, lambda ctx: roles.create(ctx, "As I am", "", held)) == "done"
@@ -171,17 +173,17 @@ async def test_a_member_may_not_touch_roles_at_all(cast: Cast) -> None:
 
 
 async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
-    theirs, unknown = await made(cast.gil, "Theirs"), "rol_unknown"
+    foreign_role, unknown = await made(cast.gil, "Theirs"), "rol_unknown"
     max_id = await id_of(cast.max, cast.ann)
 
     async def said(act: Callable[[Ctx, str], Awaitable[object]]) -> list[str]:
-        found = []
-        for role in (theirs, unknown):
+        results = []
+        for role in (foreign_role, unknown):
             with pytest.raises(DomainError) as caught:
                 async with cast.ann.ctx() as ctx:
                     await act(ctx, role)
-            found.append(f"{type(caught.value).__name__} {caught.value.detail} {caught.value.next_step}")
-        return found
+            results.append(f"{type(caught.value).__name__} {caught.value.detail} {caught.value.next_step}")
+        return results
 
     for act in (
         lambda ctx, role: roles.change(ctx, role, "Ours", "", set()),
@@ -189,10 +191,10 @@ async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
         lambda ctx, role: members.set_role(ctx, max_id, role),
         lambda ctx, role: invitations.invite(ctx, "zoe@acme.test", role),
     ):
-        one, other = await said(act)
-        assert one == other
+        foreign_message, other = await said(act)
+        assert foreign_message == other
     async with cast.gil.ctx() as ctx:
-        assert (await roles.get(ctx, theirs)) is not None
+        assert (await roles.get(ctx, foreign_role)) is not None
 
 
 @pytest.mark.parametrize("key", ["admin", "owner", "viewer"])
@@ -270,8 +272,8 @@ async def test_the_last_free_role_is_made_once(cast: Cast) -> None:
 
         return await reason(person, act)
 
-    found = await asyncio.gather(attempt(cast.ann, "One"), attempt(cast.adam, "Two"))
-    assert sorted(found) == ["done", "limit_reached"]
+    results = await asyncio.gather(attempt(cast.ann, "One"), attempt(cast.adam, "Two"))
+    assert sorted(results) == ["done", "limit_reached"]
 
 
 # ── a role that somebody needs stays ─────────────────────────────────────────────────────────────────────────────
@@ -285,20 +287,20 @@ async def test_a_role_that_is_held_or_promised_stays_and_says_by_how_many(cast: 
     with pytest.raises(Refused, match="object_state") as caught:
         async with cast.ann.ctx() as ctx:
             await roles.delete(ctx, role)
-    assert caught.value.detail == "1 person holds it, 1 invitation promises it."
+    assert caught.value.detail == "Assigned to 1 member, 1 pending invitation."
 
     max_id = await id_of(cast.max, cast.ann)
     async with cast.ann.ctx() as ctx:
         await members.deactivate(ctx, max_id)
         (invitation,) = await invitations.list_pending(ctx)
         await invitations.revoke(ctx, invitation.id)
-    with pytest.raises(Refused, match="1 person holds it") as caught:  # who is deactivated may come back
+    with pytest.raises(Refused, match="Assigned to 1 member") as caught:  # who is deactivated may come back
         async with cast.ann.ctx() as ctx:
             await roles.delete(ctx, role)
     async with cast.ann.ctx() as ctx:
         await members.remove(ctx, max_id)
         await roles.delete(ctx, role)
-        assert role not in {one.key for one in await roles.list_roles(ctx)}
+        assert role not in {role.key for role in await roles.list_roles(ctx)}
         assert (await audit_reader.list_events(ctx, limit=1)).events[0].action == "role.deleted"
 
 
@@ -349,8 +351,8 @@ async def test_a_role_is_not_deleted_while_somebody_is_given_it(cast: Cast, give
             await barrier.wait()
             await roles.delete(ctx, role)
 
-        found = await asyncio.gather(reason(cast.adam, give_it), reason(cast.ann, delete_it))
-        assert tuple(found) in {("done", "object_state"), ("missing_permission", "done")}
+        results = await asyncio.gather(reason(cast.adam, give_it), reason(cast.ann, delete_it))
+        assert tuple(results) in {("done", "object_state"), ("missing_permission", "done")}
 
 
 async def test_who_waits_with_a_role_that_is_cut_meanwhile_gives_nothing_of_it(cast: Cast) -> None:
@@ -403,10 +405,11 @@ async def test_how_many_hold_each_is_told_by_role(cast: Cast) -> None:
     await give(cast, role)
     async with cast.max.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-        found = {
-            one.role.key: (one.members, one.pending_invitations) for one in await roles.list_role_usage(ctx)
+        usages = {
+            usage.role.key: (usage.members, usage.pending_invitations)
+            for usage in await roles.list_role_usage(ctx)
         }
-    assert found == dict.fromkeys(ROLES, (0, 0)) | {
+    assert usages == dict.fromkeys(ROLES, (0, 0)) | {
         "owner": (1, 0),
         "admin": (1, 0),
         "viewer": (0, 1),

@@ -28,9 +28,9 @@ def address() -> str:
 async def account(email: str) -> User:
     await factories.run_sign_ups()
     async with db.transaction() as session:
-        found = await users.get_by_email(session, email)
-    assert found is not None
-    return found
+        user = await users.get_by_email(session, email)
+    assert user is not None
+    return user
 
 
 async def tenants_of(user_id: str) -> list[Tenant]:
@@ -89,7 +89,7 @@ async def test_jobs_that_overtake_each_other_leave_the_last_password_and_every_t
     assert (user.name, user.sign_up_id) == ("Zoe Lind", second)
     assert await sign_in.check_password(USER, email, PASSWORD) is not None
     assert await sign_in.check_password(USER, email, other) is None
-    assert sorted(one.name for one in await tenants_of(user.id)) == ["Harbour", "Pier"]
+    assert sorted(tenant.name for tenant in await tenants_of(user.id)) == ["Harbour", "Pier"]
 
 
 async def found_again(sign_up_id: str) -> None:
@@ -129,7 +129,10 @@ async def test_signing_up_again_before_the_mail_keeps_the_tenant_and_adds_anothe
     for organisation in ("Harbour", "Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
         await factories.run_sign_ups()
-    assert sorted(one.name for one in await tenants_of((await account(email)).id)) == ["Harbour", "Pier"]
+    assert sorted(tenant.name for tenant in await tenants_of((await account(email)).id)) == [
+        "Harbour",
+        "Pier",
+    ]
 
 
 async def test_one_proof_opens_all_that_waited_for_it() -> None:
@@ -137,11 +140,11 @@ async def test_one_proof_opens_all_that_waited_for_it() -> None:
     for organisation in ("Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
     user = await account(email)
-    done = await signups.verify_email(await link_of(user.id), "")
-    assert (done.email, done.user_id) == (email, user.id)
+    verification = await signups.verify_email(await link_of(user.id), "")
+    assert (verification.email, verification.user_id) == (email, user.id)
     opened = await tenants_of(user.id)
-    assert {one.state for one in opened} == {TenantState.ACTIVE}
-    assert done.slug in {one.slug for one in opened}
+    assert {tenant.state for tenant in opened} == {TenantState.ACTIVE}
+    assert verification.slug in {tenant.slug for tenant in opened}
     for tenant in opened:
         zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), tenant.slug)
         await zoe.gets("starter")
@@ -178,7 +181,7 @@ async def test_a_suspension_in_flight_is_not_undone_by_the_proof(cast: Cast) -> 
         await asyncio.sleep(0.3)  # it has read the old state and waits for the row
         assert not verifying.done()
     await verifying
-    assert [one.state for one in await tenants_of(user.id)] == [TenantState.SUSPENDED]
+    assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.SUSPENDED]
 
 
 @pytest.mark.parametrize("verified", ["while suspended", "after it was restored"])
@@ -191,13 +194,13 @@ async def test_a_tenant_suspended_while_it_waited_opens_in_the_end(cast: Cast, v
         await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
     if verified == "while suspended":
         await signups.verify_email(await link_of(user.id), "")
-        assert [one.state for one in await tenants_of(user.id)] == [TenantState.SUSPENDED]
+        assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.SUSPENDED]
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, tenant.id, "It is fine")
     if verified == "after it was restored":
-        assert [one.state for one in await tenants_of(user.id)] == [TenantState.PENDING_VERIFICATION]
+        assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.PENDING_VERIFICATION]
         await signups.verify_email(await link_of(user.id), "")
-    assert [one.state for one in await tenants_of(user.id)] == [TenantState.ACTIVE]
+    assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.ACTIVE]
 
 
 async def test_the_proof_waits_for_a_restoration_in_flight(cast: Cast) -> None:
@@ -214,7 +217,7 @@ async def test_the_proof_waits_for_a_restoration_in_flight(cast: Cast) -> None:
         await asyncio.sleep(0.3)
         assert not verifying.done()
     await verifying
-    assert [one.state for one in await tenants_of(user.id)] == [TenantState.ACTIVE]
+    assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.ACTIVE]
 
 
 async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Cast) -> None:
@@ -223,9 +226,9 @@ async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Ca
     user = await account(email)
     zoe = factories.SignedInUser(user, await factories.sign_in(user))
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "member")
-    states = {one.name: one.state for one in await tenants_of(user.id)}
+    states = {tenant.name: tenant.state for tenant in await tenants_of(user.id)}
     assert states["Harbour"] is TenantState.ACTIVE
-    slug = next(one.slug for one in await tenants_of(user.id) if one.name == "Harbour")
+    slug = next(tenant.slug for tenant in await tenants_of(user.id) if tenant.name == "Harbour")
     await Person(zoe, slug).gets("starter")
     async with Person(zoe, slug).ctx() as ctx:
         actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
@@ -250,7 +253,7 @@ async def test_everything_that_is_wrong_is_said_at_once() -> None:
 async def test_one_person_owns_one_tenant_and_looks_at_another(cast: Cast) -> None:
     await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
     places = await entry.list_user_tenants(cast.ann.cookie)
-    assert {(one.name, one.role.key) for one in places} == {("Acme", "owner"), ("Globex", "viewer")}
+    assert {(place.name, place.role.key) for place in places} == {("Acme", "owner"), ("Globex", "viewer")}
 
 
 async def test_a_double_click_founds_once_and_a_second_name_founds_again(cast: Cast) -> None:
@@ -263,7 +266,7 @@ async def test_a_double_click_founds_once_and_a_second_name_founds_again(cast: C
     first, second = await asyncio.gather(click(), click())
     assert first.id == second.id
     other = await found(cast.carl.account.user, "Yard Two")
-    assert {one.id for one in await tenants_of(cast.carl.user_id)} == {first.id, other.id}
+    assert {tenant.id for tenant in await tenants_of(cast.carl.user_id)} == {first.id, other.id}
 
 
 async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: Cast) -> None:
@@ -274,5 +277,5 @@ async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: C
 
 async def test_founding_needs_a_proven_address() -> None:
     zoe = await factories.create_account("Zoe", verified=False)
-    with pytest.raises(Conflict, match="not verified yet"):
+    with pytest.raises(Conflict, match="isn't verified yet"):
         await found(zoe.user, "Harbour")

@@ -143,7 +143,7 @@ async def test_without_a_session_the_page_is_loaded_anew() -> None:
 
 
 async def test_the_slug_of_others_and_one_that_is_nobodys_look_alike() -> None:
-    assert "There is nothing at this address." in said(await answer(tab(), STRANGER, ToyState.invite))
+    assert "Page not found." in said(await answer(tab(), STRANGER, ToyState.invite))
 
 
 async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:

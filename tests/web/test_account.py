@@ -47,57 +47,57 @@ class Account:
     async def lines(self) -> list[OperatorEvent]:
         async with entry.enter_platform("tests") as octx:
             events = await audit_log.list_operator_events(octx, limit=100)
-        return [one for one in reversed(events) if one.actor_id == self.operator_id]
+        return [event for event in reversed(events) if event.actor_id == self.operator_id]
 
 
-@pytest.fixture
-async def own(cast: Cast) -> Account:
+@pytest.fixture(name="account")
+async def own_account(cast: Cast) -> Account:
     cookie = await factories.create_operator("Otto")
     async with entry.enter_operator(cookie) as octx:
         return Account(cookie, octx.actor_id)
 
 
-async def rename(own: Account) -> dict[str, Any]:
-    await own.post("/account/name", name="Otto Berg")
+async def rename(account: Account) -> dict[str, Any]:
+    await account.post("/account/name", name="Otto Berg")
     return {"old": "Otto", "new": "Otto Berg"}
 
 
-async def change_password(own: Account) -> dict[str, Any]:
-    await own.post("/account/password", password=NEW_PASSWORD)
+async def change_password(account: Account) -> dict[str, Any]:
+    await account.post("/account/password", password=NEW_PASSWORD)
     return {}
 
 
-async def enrol(own: Account) -> dict[str, Any]:
-    await own.post("/account/factor/enrol")
+async def enrol(account: Account) -> dict[str, Any]:
+    await account.post("/account/factor/enrol")
     return {}
 
 
-async def confirm(own: Account) -> dict[str, Any]:
-    await own.post("/account/factor", code=pyotp.TOTP(await own.seed(on=False)).now())
+async def confirm(account: Account) -> dict[str, Any]:
+    await account.post("/account/factor", code=pyotp.TOTP(await account.seed(on=False)).now())
     return {}
 
 
-async def turn_off(own: Account) -> dict[str, Any]:
-    await own.post("/account/factor/off")
+async def turn_off(account: Account) -> dict[str, Any]:
+    await account.post("/account/factor/off")
     return {}
 
 
-async def new_codes(own: Account) -> dict[str, Any]:
-    await own.seed(on=True)
-    await own.post("/account/codes")
+async def new_codes(account: Account) -> dict[str, Any]:
+    await account.seed(on=True)
+    await account.post("/account/codes")
     return {}
 
 
-async def end_a_device(own: Account) -> dict[str, Any]:
-    device = await own.another_device()
-    await own.post("/account/sessions/end", session=device)
+async def end_a_device(account: Account) -> dict[str, Any]:
+    device = await account.another_device()
+    await account.post("/account/sessions/end", session=device)
     return {"device": device}
 
 
-async def end_others(own: Account) -> dict[str, Any]:
-    await own.another_device()
-    await own.another_device()
-    await own.post("/account/sessions/end-others")
+async def end_others(account: Account) -> dict[str, Any]:
+    await account.another_device()
+    await account.another_device()
+    await account.post("/account/sessions/end-others")
     return {"other_devices": 2}
 
 
@@ -115,25 +115,27 @@ LINES: dict[str, tuple[Act, str]] = {  # of every form of the page; "" where not
 
 
 def test_every_form_is_one_of_these() -> None:
-    assert {one.path for one in account.ROUTES if "POST" in (one.methods or ())} == set(LINES)
+    assert {route.path for route in account.ROUTES if "POST" in (route.methods or ())} == set(LINES)
 
 
 @pytest.mark.parametrize("path", LINES)
-async def test_what_an_operator_does_to_their_account_stands_in_the_trail(own: Account, path: str) -> None:
+async def test_what_an_operator_does_to_their_account_stands_in_the_trail(
+    account: Account, path: str
+) -> None:
     act, action = LINES[path]
-    details = await act(own)
-    found = [(one.action, one.object_id, one.details) for one in await own.lines()]
-    assert found == ([(action, own.operator_id, details)] if action else [])
+    details = await act(account)
+    events = [(event.action, event.object_id, event.details) for event in await account.lines()]
+    assert events == ([(action, account.operator_id, details)] if action else [])
 
 
 @pytest.mark.parametrize("path", [path for path, (_, action) in LINES.items() if action])
 async def test_without_its_line_nothing_is_changed(
-    own: Account, path: str, monkeypatch: pytest.MonkeyPatch
+    account: Account, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line and what it is about are one transaction; here the line fails, after it."""
     async with db.transaction("operator") as session:
-        person = await repository.get_person(session, OPERATOR, own.operator_id)
-        credential = await repository.get_credential(session, OPERATOR, own.operator_id)
+        person = await repository.get_person(session, OPERATOR, account.operator_id)
+        credential = await repository.get_credential(session, OPERATOR, account.operator_id)
     assert person is not None
     assert credential is not None
 
@@ -141,13 +143,13 @@ async def test_without_its_line_nothing_is_changed(
         raise ZeroDivisionError("no line")
 
     monkeypatch.setattr(audit_log, "record_operator", broken)
-    details = await LINES[path][0](own)
-    assert (await own.browser.get("/account")).status_code == 200
+    details = await LINES[path][0](account)
+    assert (await account.browser.get("/account")).status_code == 200
     async with db.transaction("operator") as session:
-        after = await repository.get_person(session, OPERATOR, own.operator_id)
-        secret = await repository.get_credential(session, OPERATOR, own.operator_id)
-        devices = await sessions.list_sessions(session, OPERATOR, own.operator_id)
-        confirmed = await mfa.is_enabled(session, OPERATOR, own.operator_id)
+        after = await repository.get_person(session, OPERATOR, account.operator_id)
+        secret = await repository.get_credential(session, OPERATOR, account.operator_id)
+        devices = await sessions.list_sessions(session, OPERATOR, account.operator_id)
+        confirmed = await mfa.is_enabled(session, OPERATOR, account.operator_id)
     assert after is not None
     assert secret is not None
     assert (after.name, secret.password_hash) == (person.name, credential.password_hash)

@@ -63,9 +63,9 @@ async def test_members_as_on_the_page_with_a_name_for_every_role(cast: Cast) -> 
         (max_,) = (await members.list_members(ctx, query="max")).rows
         await members.set_role(ctx, max_.id, role.key)
     answer = await export(cast.ann, "members", sort="name", descending="yes")
-    head, *found = rows(answer)
+    head, *lines = rows(answer)
     assert tuple(head) == route.MEMBER_COLUMNS
-    assert [(row[0], row[2], row[3]) for row in found] == [
+    assert [(row[0], row[2], row[3]) for row in lines] == [
         ("Max", "Recruiter", "Active"),
         ("Ann", "Owner", "Active"),
         ("Adam", "Admin", "Active"),
@@ -89,10 +89,10 @@ async def test_an_export_leaves_a_line_with_what_was_asked_for(cast: Cast) -> No
 
 
 async def test_the_trail_as_filtered_newest_first(cast: Cast) -> None:
-    head, *found = rows(await export(cast.ann, "audit", action="invitation.accepted", actor="adam"))
+    head, *lines = rows(await export(cast.ann, "audit", action="invitation.accepted", actor="adam"))
     assert tuple(head) == route.EVENT_COLUMNS
-    assert [(row[2], row[4]) for row in found] == [("Adam", "invitation.accepted")]
-    assert cast.adam.email in found[0][8]
+    assert [(row[2], row[4]) for row in lines] == [("Adam", "invitation.accepted")]
+    assert cast.adam.email in lines[0][8]
     numbers = [int(row[0]) for row in rows(await export(cast.ann, "audit"))[1:]]
     assert numbers == sorted(numbers, reverse=True)
 
@@ -100,18 +100,18 @@ async def test_the_trail_as_filtered_newest_first(cast: Cast) -> None:
 async def test_no_cell_begins_like_a_formula(cast: Cast) -> None:
     for evil in ("=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "＝1+1"):
         await rename(cast.max, evil)
-        _, *found = rows(await export(cast.ann, "members", query=cast.max.email))
-        assert found[0][0] == f"'{evil}"
+        _, *lines = rows(await export(cast.ann, "members", query=cast.max.email))
+        assert lines[0][0] == f"'{evil}"
 
 
 @given(st.text())
 def test_a_cell_keeps_its_text_and_runs_nothing(text: str) -> None:
-    found = route.escape_cell(text)
-    assert found.removeprefix("'") == text.removeprefix("'")
-    assert not found.startswith(route.FORMULA_PREFIXES)
-    assert not found.lstrip(" \n").startswith(route.FORMULA_PREFIXES)
+    lines = route.escape_cell(text)
+    assert lines.removeprefix("'") == text.removeprefix("'")
+    assert not lines.startswith(route.FORMULA_PREFIXES)
+    assert not lines.lstrip(" \n").startswith(route.FORMULA_PREFIXES)
     (row,) = csv.reader(io.StringIO(route.to_csv([[text, "next"]]), newline=""))
-    assert row == [found, "next"]
+    assert row == [lines, "next"]
 
 
 async def test_a_long_list_comes_in_steps_whole_and_ends_at_the_cap(
@@ -119,14 +119,16 @@ async def test_a_long_list_comes_in_steps_whole_and_ends_at_the_cap(
 ) -> None:
     people = [await factories.create_account("Crowd") for _ in range(9)]
     async with db.transaction(tenant_id=cast.acme) as session:
-        session.add_all(Membership(tenant_id=cast.acme, user_id=one.user.id, role="viewer") for one in people)
+        session.add_all(
+            Membership(tenant_id=cast.acme, user_id=account.user.id, role="viewer") for account in people
+        )
     monkeypatch.setattr(exports, "BATCH_SIZE", 5)
-    _, *found = rows(await export(cast.ann, "members"))
-    assert len({row[1] for row in found}) == len(found) == 12
+    _, *lines = rows(await export(cast.ann, "members"))
+    assert len({row[1] for row in lines}) == len(lines) == 12
     monkeypatch.setattr(exports, "MAX_ROWS", 10)
-    _, *found = rows(await export(cast.ann, "members"))
-    assert len(found) == 11
-    assert found[-1] == [route.TRUNCATED_TEXT]
+    _, *lines = rows(await export(cast.ann, "members"))
+    assert len(lines) == 11
+    assert lines[-1] == [route.TRUNCATED_TEXT]
 
 
 async def test_who_loses_the_right_meanwhile_gets_no_more(
@@ -137,17 +139,17 @@ async def test_who_loses_the_right_meanwhile_gets_no_more(
     (max_id,) = await ids(cast, "max")
     steps, removed = exports.list_member_batch, list[str]()
 
-    async def and_then_removed(ctx: object, **given: object) -> object:
-        if given["after"] and not removed:  # the first step has committed its line of the trail
+    async def and_then_removed(ctx: object, **arguments: object) -> object:
+        if arguments["after"] and not removed:  # the first step has committed its line of the trail
             removed.append(max_id)
             async with cast.ann.ctx() as other:
                 await members.remove(other, max_id)
-        return await steps(ctx, **given)  # type: ignore[arg-type]
+        return await steps(ctx, **arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(exports, "list_member_batch", and_then_removed)
-    _, *found = rows(await export(cast.max, "members", descending="yes"))
-    assert [row[0] for row in found[:-1]] == ["Max", "Ann"]
-    assert found[-1][0].startswith(f"{route.INCOMPLETE_TEXT} Ann removed you from Acme")
+    _, *lines = rows(await export(cast.max, "members", descending="yes"))
+    assert [row[0] for row in lines[:-1]] == ["Max", "Ann"]
+    assert lines[-1][0].startswith(f"{route.INCOMPLETE_TEXT} Your access to Acme was removed by Ann")
 
 
 async def ids(cast: Cast, query: str) -> list[str]:
@@ -178,10 +180,10 @@ async def test_a_member_exports_people_and_not_the_trail(cast: Cast) -> None:
 
 async def test_another_tenants_list_is_an_unknown_one(cast: Cast) -> None:
     for name in ("members", "audit"):
-        theirs = await export(cast.gil, name, slug=cast.ann.slug, headers=JSON)
+        foreign_answer = await export(cast.gil, name, slug=cast.ann.slug, headers=JSON)
         unknown = await export(cast.gil, name, slug="nowhere-at-all", headers=JSON)
-        assert theirs.status_code == unknown.status_code == 404
-        assert theirs.json() | {"request_id": ""} == unknown.json() | {"request_id": ""}
+        assert foreign_answer.status_code == unknown.status_code == 404
+        assert foreign_answer.json() | {"request_id": ""} == unknown.json() | {"request_id": ""}
 
 
 @pytest.mark.parametrize(

@@ -197,20 +197,20 @@ async def test_other_peoples_and_nobodys_organisation_are_the_same_page(cast: Ca
         await house.ask(f"/t/{slug}/home", cookie=cast.ann.cookie)
         for slug in (cast.gil.slug, "nobody-has-this", "UPPER", "x" * 300, "ten_1", "")
     ]
-    assert {one.status for one in answers} == {404}
-    assert len({one.body for one in answers}) == 1
-    stripped = [{**one.headers, "x-request-id": ""} for one in answers]
-    assert all(one == stripped[0] for one in stripped)
+    assert {answer.status for answer in answers} == {404}
+    assert len({answer.body for answer in answers}) == 1
+    stripped = [{**answer.headers, "x-request-id": ""} for answer in answers]
+    assert all(answer == stripped[0] for answer in stripped)
 
 
 async def test_whoever_was_removed_is_told_by_whom(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         listed = await members.list_members(ctx)
-        (max_,) = [one for one in listed.rows if one.email == cast.max.email]
+        (max_,) = [row for row in listed.rows if row.email == cast.max.email]
         await members.remove(ctx, max_.id)
     answer = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie)
     assert answer.status == 403
-    assert b"Ann removed you from Acme" in answer.body
+    assert b"Your access to Acme was removed by Ann" in answer.body
     json = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie, accept="application/json")
     assert b'"reason":"membership_ended"' in json.body
 
@@ -295,15 +295,15 @@ async def test_a_token_that_is_claimed_by_two_at_once_goes_to_one(cast: Cast) ->
 
     owners = MemoryClientTokenStore(live, 60)
     assert await owners.claim_token(TOKEN, "dead")
-    taken = await asyncio.gather(*(owners.claim_token(TOKEN, f"session {number}") for number in range(5)))
-    assert sorted(taken) == [False] * 4 + [True]
+    claims = await asyncio.gather(*(owners.claim_token(TOKEN, f"session {number}") for number in range(5)))
+    assert sorted(claims) == [False] * 4 + [True]
 
 
 async def end(cookie: str) -> None:
     async with db.transaction() as session:
-        found = await sessions.find(session, USER, cookie)
-        assert found is not None
-        await sessions.end(session, USER, found.session_hash)
+        live_session = await sessions.find(session, USER, cookie)
+        assert live_session is not None
+        await sessions.end(session, USER, live_session.session_hash)
 
 
 async def test_a_page_moves_the_idle_clock_and_a_socket_does_not(cast: Cast) -> None:

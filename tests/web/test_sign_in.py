@@ -15,7 +15,7 @@ from tests.conftest import Cast
 from tests.support import factories
 from tests.support.http_visitor import alerts, browser, session_of, shape
 
-WRONG = "This address and password do not match."
+WRONG = "Incorrect email or password."
 
 
 def form(email: str, password: str = factories.PASSWORD, **more: str) -> dict[str, str]:
@@ -38,13 +38,13 @@ async def test_a_right_password_leads_where_one_wanted_to_go(cast: Cast) -> None
 
 
 async def test_known_and_unknown_addresses_get_the_same_answer(cast: Cast) -> None:
-    known = await browser().post("/auth/sign-in", data=form(cast.ann.email, "wrong"))
+    known_answer = await browser().post("/auth/sign-in", data=form(cast.ann.email, "wrong"))
     unknown = await browser().post("/auth/sign-in", data=form("nobody@acme.test", "wrong"))
-    assert shape(known) == shape(unknown)
-    assert known.status_code == 401
-    assert alerts(known) == WRONG
-    assert known.text.replace(cast.ann.email, "…") == unknown.text.replace("nobody@acme.test", "…")
-    assert "wrong" not in known.text.replace('id="wrong"', "")
+    assert shape(known_answer) == shape(unknown)
+    assert known_answer.status_code == 401
+    assert alerts(known_answer) == WRONG
+    assert known_answer.text.replace(cast.ann.email, "…") == unknown.text.replace("nobody@acme.test", "…")
+    assert "wrong" not in known_answer.text.replace('id="wrong"', "")
 
 
 async def test_and_for_the_same_work(cast: Cast) -> None:
@@ -52,12 +52,12 @@ async def test_and_for_the_same_work(cast: Cast) -> None:
     times: dict[bool, list[float]] = {True: [], False: []}
     client = browser()
     for number in range(9):
-        for known in (True, False):
+        for is_known in (True, False):
             began = time.process_time()
-            email = cast.ann.email if known else f"nobody{number}@acme.test"
+            email = cast.ann.email if is_known else f"nobody{number}@acme.test"
             await client.post("/auth/sign-in", data=form(email, "wrong"))
-            times[known].append(time.process_time() - began)
-    known_time, unknown_time = (statistics.median(times[one]) for one in (True, False))
+            times[is_known].append(time.process_time() - began)
+    known_time, unknown_time = (statistics.median(times[key]) for key in (True, False))
     assert 0.6 < known_time / unknown_time < 1.7
 
 
@@ -130,7 +130,7 @@ async def test_guessing_is_slowed_per_account_known_or_not(cast: Cast) -> None:
         for _ in range(10):
             assert (await client.post("/auth/sign-in", data=form(email, "wrong"))).status_code == 401
         answers.append(await client.post("/auth/sign-in", data=form(email)))
-    assert [one.status_code for one in answers] == [429, 429]
+    assert [answer.status_code for answer in answers] == [429, 429]
     assert shape(answers[0])[0] == shape(answers[1])[0]
     assert "Try again in" in alerts(answers[0])
     assert int(answers[0].headers["retry-after"]) > 0
@@ -151,21 +151,26 @@ async def test_with_a_factor_the_password_alone_opens_nothing(cast: Cast) -> Non
     assert session_of(client) == ""
     assert (await client.get("/account")).status_code == 303
     code = pyotp.TOTP(seed).now()
-    done = await client.post("/auth/mfa", data={"code": code, "next": "/account"})
-    assert (done.status_code, done.headers["location"]) == (303, "/account")
+    finished = await client.post("/auth/mfa", data={"code": code, "next": "/account"})
+    assert (finished.status_code, finished.headers["location"]) == (303, "/account")
     assert (await client.get("/account")).status_code == 200
 
     again = browser()
     await again.post("/auth/sign-in", data=form(cast.ann.email))
     replayed = await again.post("/auth/mfa", data={"code": code})
     assert replayed.status_code == 401
-    assert "used before" in alerts(replayed)
+    assert "already used" in alerts(replayed)
 
 
 async def test_the_fifth_wrong_code_sends_back_to_the_password(cast: Cast) -> None:
     seed, client = await factor(cast.ann.user_id), browser()
     await client.post("/auth/sign-in", data=form(cast.ann.email))
-    for left in ("4 more tries", "3 more tries", "2 more tries", "1 more try"):
+    for left in (
+        "You have 4 tries left",
+        "You have 3 tries left",
+        "You have 2 tries left",
+        "You have 1 try left",
+    ):
         answer = await client.post("/auth/mfa", data={"code": "000000"})
         assert answer.status_code == 401
         assert left in alerts(answer)
@@ -191,13 +196,13 @@ async def test_an_operator_enrols_before_anything_else(cast: Cast) -> None:
     assert "Set up two-step sign-in" in (await client.get("/mfa")).text
     async with db.transaction("operator") as session:
         seed = await mfa.read_seed(session, OPERATOR, made.operator.id)
-    done = await client.post("/auth/mfa", data={"code": pyotp.TOTP(seed).now()})
-    assert "recovery codes" in done.text
+    finished = await client.post("/auth/mfa", data={"code": pyotp.TOTP(seed).now()})
+    assert "recovery codes" in finished.text
     assert (await client.get("/account")).status_code == 200
 
 
 async def test_the_realms_do_not_meet(cast: Cast) -> None:
-    user, operator = (one.partition("=")[2] for one in (cast.ann.cookie, cast.olga.cookie))
+    user, operator = (cookie.partition("=")[2] for cookie in (cast.ann.cookie, cast.olga.cookie))
     for name in (USER.session_cookie, OPERATOR.session_cookie):
         assert (await browser(cookie=f"{name}={operator}").get("/account")).status_code == 303
         assert (await browser(operators=True, cookie=f"{name}={user}").get("/account")).status_code == 303

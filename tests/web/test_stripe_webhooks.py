@@ -85,7 +85,7 @@ class Kept:
     customer: str
     status: str
     payload: bytes
-    done: bool
+    processed: bool
 
 
 def kept(event_id: str) -> list[Kept]:
@@ -101,9 +101,9 @@ def kept(event_id: str) -> list[Kept]:
 
 def all_kept() -> int:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        found = connection.execute("select count(*) from billing_inbox").fetchone()
-    assert found is not None
-    return int(found[0])
+        row = connection.execute("select count(*) from billing_inbox").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def counted(outcome: str, account: str = "platform") -> float:
@@ -112,7 +112,7 @@ def counted(outcome: str, account: str = "platform") -> float:
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Any:
+def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Settings for a test."""
 
     def give(**values: str) -> None:
@@ -173,7 +173,7 @@ async def test_fifty_times_the_same_at_once_is_one(address: Address) -> None:
     body, before = named(name), (counted("stored"), counted("duplicate"))
     header = build_signature(body)
     answers = await asyncio.gather(*(address.post(body, header) for _ in range(50)))
-    assert {one.status_code for one in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert len(kept(name)) == 1
     assert (counted("stored"), counted("duplicate")) == (before[0] + 1, before[1] + 49)
 
@@ -183,7 +183,7 @@ async def test_the_same_events_at_once_in_any_order_wait_for_nobody_for_ever(add
     bodies = [named(new_id("evt")) for _ in range(40)]
     orders = [bodies, bodies[::-1], bodies[20:] + bodies[:20]]
     answers = await asyncio.gather(*(address.post(body) for order in orders for body in order))
-    assert Counter(one.status_code for one in answers) == {200: 120}
+    assert Counter(answer.status_code for answer in answers) == {200: 120}
 
 
 async def test_the_same_id_from_two_accounts_is_two_events(address: Address) -> None:
@@ -194,8 +194,8 @@ async def test_the_same_id_from_two_accounts_is_two_events(address: Address) -> 
     assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
     rows = kept(name)
     assert len(rows) == 2
-    assert {one.status for one in rows} == {"pending"}
-    assert len({one.account for one in rows}) == 2
+    assert {row.status for row in rows} == {"pending"}
+    assert len({row.account for row in rows}) == 2
 
 
 async def test_each_account_believes_its_own_secret_only(address: Address) -> None:
@@ -227,15 +227,15 @@ async def test_what_was_not_signed_for_us_just_now_is_refused_alike(address: Add
     body, before, refused = build_body(), all_kept(), counted("not_genuine")
     answer = await address.client.post(PATH, content=body, headers={"stripe-signature": forge(body)})
     assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
-    said = answer.json()
-    assert said.pop("request_id") == answer.headers["x-request-id"]
-    assert said == {
+    problem = answer.json()
+    assert problem.pop("request_id") == answer.headers["x-request-id"]
+    assert problem == {
         "type": "about:blank",
         "title": "WebhookRejected",
         "status": 400,
         "reason": "not_genuine",
-        "detail": "This is not an event that was signed for this address just now.",
-        "next_step": "Compare the endpoint's signing secret, and the clocks. Send it as it was signed.",
+        "detail": "The signature doesn't match this endpoint, or its timestamp is too old.",
+        "next_step": "Check the endpoint's signing secret and the clock, and send the body unchanged.",
     }
     assert all_kept() == before
     assert counted("not_genuine") == refused + 1
@@ -264,12 +264,12 @@ async def test_signed_and_no_event(address: Address, body: bytes) -> None:
 
 
 async def test_live_events_do_not_come_to_a_test_account_nor_the_other_way_round(
-    address: Address, given: Any
+    address: Address, environment: Any
 ) -> None:
     live, test, before = build_body(livemode=True), build_body(livemode=False), all_kept()
     answer = await address.post(live)
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
-    given(STRIPE_SECRET_KEY="sk_live_somebody", STRIPE_WEBHOOK_SECRETS="whsec_live")
+    environment(STRIPE_SECRET_KEY="sk_live_somebody", STRIPE_WEBHOOK_SECRETS="whsec_live")
     answer = await address.post(test, build_signature(test, "whsec_live"))
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
     assert all_kept() == before
@@ -277,13 +277,13 @@ async def test_live_events_do_not_come_to_a_test_account_nor_the_other_way_round
 
 
 async def test_while_a_secret_is_replaced_both_are_good_and_then_only_the_new_one(
-    address: Address, given: Any
+    address: Address, environment: Any
 ) -> None:
-    given(STRIPE_WEBHOOK_SECRETS="whsec_new,whsec_old")
+    environment(STRIPE_WEBHOOK_SECRETS="whsec_new,whsec_old")
     for by in (("whsec_old",), ("whsec_new",), ("whsec_old", "whsec_new")):
         body = build_body()
         assert (await address.post(body, build_signature(body, *by))).status_code == 200
-    given(STRIPE_WEBHOOK_SECRETS="whsec_new")
+    environment(STRIPE_WEBHOOK_SECRETS="whsec_new")
     body = build_body()
     assert (await address.post(body, build_signature(body, "whsec_old"))).status_code == 400
     assert (await address.post(body, build_signature(body, "whsec_new"))).status_code == 200
@@ -294,15 +294,15 @@ async def test_the_secrets_of_a_further_account_change_at_once(address: Address)
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 200
     async with entry.enter_platform("test") as octx:
-        (account,) = {one.account for one in kept(json.loads(body)["id"])}
+        (account,) = {row.account for row in kept(json.loads(body)["id"])}
         await accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 400
     assert (await address.post(body, build_signature(body, "whsec_brand_new"), path)).status_code == 200
 
 
-async def test_without_a_secret_the_address_is_closed_and_says_so(address: Address, given: Any) -> None:
-    given(STRIPE_SECRET_KEY="sk_test_somebody")
+async def test_without_a_secret_the_address_is_closed_and_says_so(address: Address, environment: Any) -> None:
+    environment(STRIPE_SECRET_KEY="sk_test_somebody")
     before = all_kept()
     for signed in (None, "", build_signature(build_body(), "")):
         answer = await address.post(build_body(), signed)
@@ -314,7 +314,7 @@ async def test_without_a_secret_the_address_is_closed_and_says_so(address: Addre
 
 def bare(answer: httpx.Response) -> tuple[Any, ...]:
     request_id = answer.headers["x-request-id"]
-    headers = [one for one in answer.headers.multi_items() if one[0] not in ("x-request-id", "date")]
+    headers = [header for header in answer.headers.multi_items() if header[0] not in ("x-request-id", "date")]
     return answer.status_code, sorted(headers), answer.text.replace(request_id, "")
 
 
@@ -386,9 +386,9 @@ async def test_a_length_that_is_none_or_wrong(address: Address) -> None:
 async def test_a_slow_body_is_given_up(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.3)
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
-    said = await address.writes(head, b"{", b" ", b" ", wait=0.15)
-    assert said.startswith(b"HTTP/1.1 408 ")
-    assert b'"reason":"too_slow"' in said
+    status_line = await address.writes(head, b"{", b" ", b" ", wait=0.15)
+    assert status_line.startswith(b"HTTP/1.1 408 ")
+    assert b'"reason":"too_slow"' in status_line
 
 
 async def test_whoever_hangs_up_half_way_has_sent_nothing(address: Address) -> None:
@@ -416,10 +416,10 @@ async def test_one_account_too_often_is_told_when_and_stops_nobody_else(
     path, secret = await further()
     monkeypatch.setattr(rate_limits.RateLimit.WEBHOOK_ACCOUNT, "_value_", ("3/minute", "sent webhooks"))
     forged = [await address.post(build_body(), "") for _ in range(5)]
-    assert {one.status_code for one in forged} == {400}, "who cannot sign uses nothing up"
+    assert {answer.status_code for answer in forged} == {400}, "who cannot sign uses nothing up"
     bodies = [build_body() for _ in range(4)]
     answers = [await address.post(body) for body in bodies]
-    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert 1 <= int(answers[3].headers["retry-after"]) <= 60
     assert answers[3].json()["reason"] == "rate_limited"
     assert kept(json.loads(bodies[3])["id"]) == []
@@ -442,12 +442,12 @@ async def test_a_paused_account_keeps_what_comes(address: Address) -> None:
 
 async def test_an_address_is_a_secret_of_who_sends_and_stands_in_no_log(address: Address) -> None:
     path, secret = await further()
-    body, said = build_body(), io.StringIO()
-    with redirect_stdout(said):
+    body, log_output = build_body(), io.StringIO()
+    with redirect_stdout(log_output):
         assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
         assert (await address.post(body, "", path)).status_code == 400
-    assert "/webhooks/stripe/[hidden]" in said.getvalue()
-    assert path.rpartition("/")[2] not in said.getvalue()
+    assert "/webhooks/stripe/[hidden]" in log_output.getvalue()
+    assert path.rpartition("/")[2] not in log_output.getvalue()
 
 
 @asynccontextmanager
@@ -474,10 +474,10 @@ async def test_while_the_database_is_away_nothing_is_promised_and_sent_again_not
     assert (await address.post(bodies[0])).status_code == 200
     async with unreachable():
         answers = await asyncio.gather(*(address.post(body) for body in bodies))
-        assert {one.status_code for one in answers} == {503}
-        assert {one.json()["reason"] for one in answers} == {"not_stored"}
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["reason"] for answer in answers} == {"not_stored"}
     answers = await asyncio.gather(*(address.post(body) for body in bodies))
-    assert {one.status_code for one in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert [len(kept(json.loads(body)["id"])) for body in bodies] == [1] * 12
 
 
@@ -525,8 +525,8 @@ async def test_the_worker_is_told_after_the_commit_and_only_of_work(address: Add
         body = build_body()
         await address.post(body)
         await address.post(body)
-        heard = [one async for one in listener.notifies(timeout=1)]
-    assert [one.payload for one in heard] == [""]
+        heard = [answer async for answer in listener.notifies(timeout=1)]
+    assert [notification.payload for notification in heard] == [""]
 
 
 def test_the_secret_of_the_stand_in_is_no_secret_of_production() -> None:

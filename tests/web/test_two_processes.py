@@ -34,7 +34,7 @@ async def two(schema: str) -> AsyncIterator[Two]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(ValkeyServer())
         public, url = free_addresses(), f"redis://127.0.0.1:{store.port}/0"
-        ports = [int(one.rpartition(":")[2]) for one in free_addresses().values()]
+        ports = [int(address.rpartition(":")[2]) for address in free_addresses().values()]
         names = (await listing("tenant", public))["handlers"]
         first, second = [
             await stack.enter_async_context(serving("tenant", public, port=port, REDIS_URL=url))
@@ -86,21 +86,21 @@ async def test_a_session_ended_on_one_loses_its_socket_on_the_other(two: Two, ca
 
 
 async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
-    said = ""
+    answer = ""
     with suppress(TimeoutError, ConnectionClosed):
         async with asyncio.timeout(seconds):
-            while until not in said:
-                said += str(await tab.wire.recv())
-    return said
+            while until not in answer:
+                answer += str(await tab.wire.recv())
+    return answer
 
 
 async def test_ten_guesses_are_ten_wherever_they_are_made(two: Two, cast: Cast) -> None:
-    said = []
+    answers = []
     for number in range(11):
         process = two.first if number % 2 else two.second
         form = {"email": cast.gil.email, "password": f"wrong password number {number}"}
-        said.append((await process.ask("POST", "/auth/sign-in", data=form)).status_code)
-    assert said == [401] * 10 + [429]
+        answers.append((await process.ask("POST", "/auth/sign-in", data=form)).status_code)
+    assert answers == [401] * 10 + [429]
 
 
 async def test_both_are_ready_and_say_so(two: Two) -> None:
