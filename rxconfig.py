@@ -7,6 +7,7 @@ import reflex as rx
 from reflex_base import constants
 from reflex_base.environment import environment
 
+from shared import modules
 from shared.core.config import settings
 from shared.ui.theme import ThemePlugin
 
@@ -15,6 +16,7 @@ APPS = {  # app_name, public address, accent and gray of Radix
     "admin": ("admin_app", settings().admin_url, "amber", "sand"),
 }
 APP = os.environ.get("BULKHEAD_APP", "tenant")
+modules.load()  # before the app is imported, also where Reflex builds it
 if APP not in APPS:
     raise RuntimeError(f"BULKHEAD_APP must be one of {sorted(APPS)}, got {APP!r}")
 APP_NAME, PUBLIC_URL, ACCENT, GRAY = APPS[APP]

@@ -1,4 +1,4 @@
-"""The wiring of the customers' app. Importing a page registers it."""
+"""The wiring of the customers' app. Importing the pages registers them."""
 
 import reflex as rx
 
@@ -8,19 +8,10 @@ from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.document import head_components, toaster
 from shared.ui.states import show_refusal
 from shared.web import tenant_http
-from tenant_app.pages import (  # noqa: F401
-    access,
-    audit,
-    billing,
-    home,
-    members,
-    notifications,
-    reports,
-    roles,
-    settings,
-)
+from tenant_app.pages import import_pages
 from tenant_app.shell import Shell, live
 
+import_pages()
 app = rx.App(
     html_lang="en",
     head_components=head_components(),

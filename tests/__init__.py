@@ -1,0 +1,3 @@
+from shared import modules
+
+modules.load()  # every test, benchmark and attack process imports this package first

@@ -236,15 +236,6 @@ def test_keys_and_references_carry_the_tenant(name: str) -> None:
                 assert reference.columns[0] == reference.target_columns[0] == "tenant_id", (table, reference)
 
 
-def test_every_index_of_a_tenant_table_starts_with_the_tenant(name: str) -> None:
-    rows = database_catalog.run_query(
-        "select indexrelid::regclass::text from pg_index i"
-        " join pg_attribute a on a.attrelid = i.indrelid and a.attname = 'tenant_id' where i.indkey[0] <> a.attnum",
-        name=name,
-    )
-    assert rows == []
-
-
 def test_no_view_reads_with_its_owners_rights(name: str) -> None:
     rows = database_catalog.run_query(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and (relkind = 'm' or relkind = 'v'"

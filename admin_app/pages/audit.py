@@ -12,14 +12,15 @@ from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.audit.audit_log import AuditFilter
-from shared.audit.event_types import AuditAction, OperatorAuditAction
+from shared.audit.event_types import OperatorAuditAction
+from shared.audit.filters import is_filter_action
 from shared.audit.models import OperatorEvent
 from shared.backoffice import tenant_directory
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.tenancy.entry import VISIT_DURATION
-from shared.ui.audit_list import AUDIT_TEXTS, EventRow, event_list, event_rows
+from shared.ui.audit_list import EventRow, action_choices, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows
 from shared.ui.controls import button, form_field, text_input
@@ -31,15 +32,6 @@ from shared.ui.tables import has_items, initials_of, pager
 
 ShortText = Annotated[str, StringConstraints(max_length=120)]
 TABS = {"tenants": "Tenants", "operators": "Operators"}
-NOUNS = sorted({action.partition(".")[0] for action in AuditAction})
-ACTION_CHOICES = [
-    ("", "Everything"),
-    *((f"{noun}.", f"All about {noun}s") for noun in NOUNS),
-    *sorted(
-        ((action.value, f"… {text.removesuffix(' …')}") for action, text in AUDIT_TEXTS.items()),
-        key=lambda choice: choice[1],
-    ),
-]
 PAGE_SIZE = 50
 
 
@@ -56,7 +48,7 @@ class AllTenantsFilterForm(Form):
     request: ShortText = ""
 
     def to_filter(self) -> AuditFilter:
-        if self.action and self.action not in {value for value, _ in ACTION_CHOICES}:
+        if not is_filter_action(self.action):
             raise Invalid("This is not an action of the trail.", "Choose one from the list.")
         return AuditFilter(
             actor=self.actor, action=self.action, tenant_id=self.tenant, request_id=self.request
@@ -240,7 +232,7 @@ def access_form() -> rx.Component:
 
 def filter_form() -> rx.Component:
     action = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in ACTION_CHOICES],
+        *[rx.el.option(label, value=value) for value, label in action_choices()],
         id="action",
         name="action",
         class_name="input",

@@ -1,14 +1,17 @@
 """What people may want to do, declared once. Pages, routes, jobs and services name these and nothing else."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from shared.access.permissions import OperatorPermission, Permission
+from shared.core import registry
+from shared.core.registry import Module
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     name: str
-    permission: Permission
+    permission: str
     description: str  # completes "You may not …"
     writes: bool = False
     feature: str = ""  # of `entitlements.features`, that the plan has to include
@@ -21,7 +24,7 @@ class Action:
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
     name: str
-    permission: OperatorPermission
+    permission: str
     description: str
     writes: bool = False
 
@@ -167,7 +170,22 @@ OP_WEBHOOK_REPLAY = OperatorAction(
     "op:webhook:replay", OperatorPermission.WEBHOOK_REPLAY, "replay webhooks", writes=True
 )
 
-ACTIONS = {action.name: action for action in tuple(globals().values()) if isinstance(action, Action)}
-OPERATOR_ACTIONS = {
-    action.name: action for action in tuple(globals().values()) if isinstance(action, OperatorAction)
-}
+# Every action by its name, alphabetical: the ones of all manifests.
+ACTIONS: dict[str, Action] = {}
+OPERATOR_ACTIONS: dict[str, OperatorAction] = {}
+
+
+@registry.each_module
+def _add_actions(module: Module) -> None:
+    for action in module.actions:
+        known: dict[str, Any] = OPERATOR_ACTIONS if isinstance(action, OperatorAction) else ACTIONS
+        known[action.name] = action
+    for actions_by_name in (ACTIONS, OPERATOR_ACTIONS):
+        _sort(actions_by_name)
+
+
+def _sort(actions_by_name: dict[str, Any]) -> None:
+    """In place: others hold the same dictionary."""
+    in_order = sorted(actions_by_name.items())
+    actions_by_name.clear()
+    actions_by_name.update(in_order)

@@ -1,6 +1,11 @@
-"""Every permission there is, alphabetical. A role is a set of these; an action asks for one."""
+"""The permissions of the platform's own modules, alphabetical. A role is a set of these; an action asks for one.
+
+A product module states its permissions in its manifest, as plain text. `roles.list_permissions` returns all of them.
+"""
 
 from enum import StrEnum
+
+OPERATOR_PREFIX = "operator:"
 
 
 class Permission(StrEnum):

@@ -1,23 +1,11 @@
 """The built-in roles of both realms: which permissions, and who stands above whom."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shared.access.permissions import OperatorPermission as O
-from shared.access.permissions import Permission as P  # noqa: N817  a table of them, read as one
-
-_EVERYBODY = frozenset({P.HOME_READ, P.MEMBER_READ, P.NOTIFICATION_READ, P.ROLE_READ})
-_ADMIN = _EVERYBODY | {
-    *(P.ACCESS_READ, P.AUDIT_READ, P.MEMBER_INVITE, P.MEMBER_WRITE, P.REPORT_READ, P.ROLE_WRITE),
-    *(P.SETTINGS_READ, P.SETTINGS_WRITE),
-}
-_BILLING = _EVERYBODY | {P.BILLING_READ, P.BILLING_WRITE, P.SETTINGS_READ}
-_SUPPORT = frozenset(
-    {
-        *(O.BILLING_READ, O.CATALOG_READ, O.FLAG_READ, O.HOME_READ, O.JOB_READ, O.RIGHTS_EXPLAIN),
-        *(O.SECURITY_READ, O.TENANT_READ, O.TENANT_RESUME, O.WEBHOOK_READ),
-    }
-)
+from shared.access.permissions import OPERATOR_PREFIX, Permission
+from shared.core import registry
+from shared.core.registry import Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,56 +13,65 @@ class Role:
     key: str
     name: str
     sentence: str
-    permissions: frozenset[str]
+    permissions: frozenset[str] = frozenset()
 
 
 OWNER = "owner"  # the one role a tenant cannot be without
-REQUIRED_PERMISSIONS = frozenset({P.HOME_READ, P.NOTIFICATION_READ})  # or its holder could not even enter
+# Who has a permission, for manifests. Owners have every permission without being named.
+EVERYBODY = ("admin", "billing", "member", "viewer")
+MEMBERS = ("admin", "member")
+ADMINS = ("admin",)
+SUPPORT = ("engineer", "billing", "support")
+ENGINEERS = ("engineer",)
+REQUIRED_PERMISSIONS = frozenset(
+    {Permission.HOME_READ, Permission.NOTIFICATION_READ}
+)  # or its holder could not even enter
 OWNER_ONLY_PERMISSIONS = frozenset(
-    {P.OWNER_TRANSFER}
+    {Permission.OWNER_TRANSFER}
 )  # in no role that a tenant makes itself: only owners hand over
-ROLES = {  # from the most to the least
+# From the most to the least. The permissions come from the manifests.
+ROLES = {
     role.key: role
     for role in (
-        Role(OWNER, "Owner", "May do everything, also hand the organisation over.", frozenset(P)),
-        Role("admin", "Admin", "Manages members and settings, reads the audit trail.", _ADMIN),
-        Role("billing", "Billing", "Pays and reads invoices. Sees who works here.", _BILLING),
-        Role(
-            "member",
-            "Member",
-            "Works in the organisation. Sees who works here.",
-            _EVERYBODY | {P.SETTINGS_READ},
-        ),
-        Role("viewer", "Viewer", "Looks, and changes nothing.", _EVERYBODY),
+        Role(OWNER, "Owner", "May do everything, also hand the organisation over."),
+        Role("admin", "Admin", "Manages members and settings, reads the audit trail."),
+        Role("billing", "Billing", "Pays and reads invoices. Sees who works here."),
+        Role("member", "Member", "Works in the organisation. Sees who works here."),
+        Role("viewer", "Viewer", "Looks, and changes nothing."),
     )
 }
 OPERATOR_ROLES = {
     role.key: role
     for role in (
-        Role("owner", "Owner", "Everything, also other operators.", frozenset(O)),
+        Role("owner", "Owner", "Everything, also other operators."),
         Role(
             "engineer",
             "Engineer",
             "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys, no plans and no money.",
-            frozenset(O)
-            - {
-                *(O.ACCOUNT_WRITE, O.BILLING_ADJUST, O.BILLING_ADJUST_ANY, O.CATALOG_WRITE, O.KEY_ROTATE),
-                *(O.OPERATOR_WRITE, O.RIGHTS_WRITE),
-            },
         ),
         Role(
             "billing",
             "Billing",
             "Looks into tenants, suspends them, keeps plans and who has which, gives and takes small amounts.",
-            _SUPPORT
-            | {
-                *(O.BILLING_ADJUST, O.BILLING_RECONCILE, O.CATALOG_WRITE, O.RIGHTS_WRITE),
-                *(O.TENANT_SUSPEND, O.WEBHOOK_REPLAY),
-            },
         ),
-        Role("support", "Support", "Looks into one tenant at a time, with a reason.", _SUPPORT),
+        Role("support", "Support", "Looks into one tenant at a time, with a reason."),
     )
 }
+
+
+@registry.each_module
+def _give_permissions(module: Module) -> None:
+    """Puts the permissions of a manifest into the built-in roles."""
+    for permission, role_keys in module.permissions.items():
+        roles = OPERATOR_ROLES if permission.startswith(OPERATOR_PREFIX) else ROLES
+        for key in (OWNER, *role_keys):
+            role = roles[key]
+            roles[key] = replace(role, permissions=role.permissions | {str(permission)})
+
+
+def list_permissions() -> list[str]:
+    """Every permission inside a tenant, alphabetical: the ones of all manifests."""
+    return sorted(ROLES[OWNER].permissions)
 
 
 def can_grant(granter: frozenset[str], permissions: Iterable[str]) -> bool:

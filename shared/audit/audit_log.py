@@ -11,7 +11,7 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit import audit_log_repository
-from shared.audit.event_types import REASON_REQUIRED, AuditAction, OperatorAuditAction
+from shared.audit.event_types import AUDIT_TEXTS, REASON_REQUIRED, AuditAction, OperatorAuditAction
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import Invalid
@@ -73,10 +73,11 @@ def record(
 ) -> None:
     """Add an event. Call it after the change and before the queue: it locks the tenant's chain until commit.
 
-    Raises ValueError for an unregistered action, Invalid when a privileged action has no reason.
+    Raises ValueError for an action that is in no manifest, Invalid when a privileged action has no reason.
     """
-    audit_action = AuditAction(action)
-    if audit_action in REASON_REQUIRED and not reason.strip():
+    if action not in AUDIT_TEXTS:
+        raise ValueError(f"{action} is in the audit texts of no manifest")
+    if action in REASON_REQUIRED and not reason.strip():
         raise Invalid(
             "Enter a reason.",
             "Write one sentence. The customer can read it.",
@@ -89,7 +90,7 @@ def record(
             actor_id=ctx.actor.id,
             actor_name=ctx.actor.name,
             impersonator_id=ctx.impersonator_id,
-            action=audit_action.value,
+            action=str(action),
             object_id=object_id,
             reason=reason.strip(),
             before=before or {},

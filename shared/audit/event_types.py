@@ -2,6 +2,23 @@
 
 from enum import StrEnum
 
+from shared.core import registry
+from shared.core.registry import Module
+
+# Every event type that a tenant's audit log can contain, with the text that completes "Ann …": the ones of all
+# manifests. Where it ends in "…", the name of the changed object follows.
+AUDIT_TEXTS: dict[str, str] = {}
+
+
+@registry.each_module
+def _add_texts(module: Module) -> None:
+    AUDIT_TEXTS.update({str(event_type): text for event_type, text in module.audit.items()})
+
+
+def list_nouns() -> list[str]:
+    """Of the event types, alphabetical: "membership" of "membership.created"."""
+    return sorted({event_type.partition(".")[0] for event_type in AUDIT_TEXTS})
+
 
 class AuditAction(StrEnum):
     ADDON_ADDED = "addon.added"

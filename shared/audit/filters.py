@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from shared.audit.audit_log import AuditFilter
-from shared.audit.event_types import AuditAction
+from shared.audit.event_types import AUDIT_TEXTS, list_nouns
 from shared.core.errors import Invalid
 
 FIELDS = ("actor", "action", "object", "request", "since", "until")
-NOUNS = sorted({action.partition(".")[0] for action in AuditAction})
-FILTER_ACTIONS = {"", *(f"{noun}." for noun in NOUNS), *(action.value for action in AuditAction)}
 MAX_LENGTH = 120
 
 
@@ -21,7 +19,7 @@ def parse_filter(fields: Mapping[str, str]) -> AuditFilter:
     values = {name: fields.get(name, "").strip() for name in FIELDS}
     if any(len(value) > MAX_LENGTH for value in values.values()):
         raise Invalid("This filter is too long.", "Shorten it.")
-    if values["action"] not in FILTER_ACTIONS:
+    if not is_filter_action(values["action"]):
         raise Invalid("There is no such action.", "Choose one from the list.")
     since, until = _parse_day(values["since"], "From"), _parse_day(values["until"], "Until")
     if since and until and since > until:
@@ -34,6 +32,11 @@ def parse_filter(fields: Mapping[str, str]) -> AuditFilter:
         since=since,
         until=until + timedelta(days=1) if until else None,
     )
+
+
+def is_filter_action(action: str) -> bool:
+    """Whether it is "", an event type, or all of one noun, as in "membership."."""
+    return not action or action in AUDIT_TEXTS or action in {f"{noun}." for noun in list_nouns()}
 
 
 def _parse_day(text: str, label: str) -> datetime | None:

@@ -9,8 +9,7 @@ from datetime import datetime
 
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import ACTIONS, Action
-from shared.access.permissions import Permission
-from shared.access.roles import ROLES
+from shared.access.roles import OWNER, ROLES
 from shared.backoffice import explanation_causes
 from shared.backoffice import history_repository as repository
 from shared.backoffice.explanation_causes import Cause
@@ -219,7 +218,7 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
     role = await repository.get_role_at(ctx, membership.role, at)
     if role is None:
         return AccessSubject(user.name, "", frozenset(), membership.id, state, state_source_id)
-    permissions = frozenset[str]() if role.deleted else frozenset(role.permissions) & frozenset(Permission)
+    permissions = frozenset[str]() if role.deleted else frozenset(role.permissions) & ROLES[OWNER].permissions
     # Whichever was written last: that they were given the role, or what the role may do.
     role_source_id = role.id if role.at > membership.at else membership.id
     return AccessSubject(user.name, role.name, permissions, role_source_id, state, state_source_id)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 
 from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
-from shared.access.permissions import Permission
 from shared.access.refusal_codes import ALLOWED_REASONS, Reason
+from shared.access.roles import OWNER, ROLES
 from shared.core.context import Limit, Rights
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 
 MAX_NAMED_TENANTS = 50  # tenants that a line names; how many there are it always says
-ALL_PERMISSIONS = frozenset[str](Permission)
 # Refused before the tenant was asked, or for what the object was: no plan would have changed that.
 NOT_TENANT_REASONS = frozenset({Reason.MISSING_PERMISSION.value, Reason.OBJECT_STATE.value})
 TENANT_REASONS = frozenset(reason.value for reason in Reason) - NOT_TENANT_REASONS
@@ -213,7 +212,7 @@ class AnyPermittedPerson:
     """With every permission: what is asked here is the tenant's side."""
 
     rights: Rights
-    permissions: frozenset[str] = ALL_PERMISSIONS
+    permissions: frozenset[str] = field(default_factory=lambda: ROLES[OWNER].permissions)
 
 
 def decide_again(rights: Rights, action: Action, used: int | None) -> Decision:

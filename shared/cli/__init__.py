@@ -36,6 +36,7 @@ def _use_database(context: typer.Context) -> None:
         "attack",
         "bench",
         "docs",
+        "new-module",
     ):  # the first two have servers of their own
         database.use_embedded_server()
 
@@ -232,11 +233,30 @@ def rotate_keys() -> None:
         typer.echo(asyncio.run(keys.rotate_keys()))
 
 
+@app.command("new-module")
+def new_module(name: Annotated[str, typer.Argument(help="A plural, such as projects")]) -> None:
+    """Write the files of a small complete module; docs/adding-a-module.md explains them."""
+    from shared.cli.module_generator import write_module
+
+    for path in write_module(name):
+        typer.echo(path)
+
+
+@docs.command("adding-a-module")
+def docs_adding_a_module() -> None:
+    """docs/adding-a-module.md: the example module, file by file."""
+    from shared.cli.module_generator import render_guide
+
+    typer.echo(render_guide(), nl=False)
+
+
 @docs.command("roles")
 def docs_roles() -> None:
     """docs/roles.md: who may do what."""
+    from shared import modules
     from shared.access import roles_doc
 
+    modules.load()
     typer.echo(roles_doc.render_page(), nl=False)
 
 

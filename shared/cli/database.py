@@ -14,6 +14,7 @@ from psycopg import sql
 from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.engine import make_url
 
+from shared import modules
 from shared.cli.schema_fingerprint import require_published
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
@@ -54,6 +55,7 @@ def _embedded_url() -> str:
 @contextmanager
 def running_server() -> Iterator[None]:
     """For one command: the embedded server is there, and stops again if it was started for this."""
+    modules.load()
     server = embedded_server()
     if server is not None:
         server.start()

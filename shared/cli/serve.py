@@ -4,6 +4,7 @@ import os
 
 import uvicorn
 
+from shared import modules
 from shared.cli import parent_watch, ports
 from shared.cli.frontend_build import is_built
 from shared.core import log
@@ -49,6 +50,7 @@ def _serve_app(app_name: str, host: str, port: int) -> None:
         raise ConfigurationError(
             f"the {app_name} app is not built from these sources for this address; run: bulkhead build"
         )
+    modules.load()
     os.environ |= {
         "BULKHEAD_APP": app_name,
         "REFLEX_ENV_MODE": "prod",

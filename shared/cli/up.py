@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared import modules
 from shared.cli import database, frontend_build, parent_watch, ports, stale_processes
 from shared.cli.process_supervisor import ProcessSupervisor
 from shared.core.config import ConfigurationError, settings
@@ -52,6 +53,7 @@ def _run_services(root: Path, started_at: float) -> None:
             _start_database(server, root)
         database.prepare_database()
         if not settings().is_production:
+            modules.load()
             asyncio.run(cast.seed())
         frontend_build.build_all(echo=_print_line)
         supervision.start()

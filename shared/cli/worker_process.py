@@ -1,33 +1,29 @@
-"""The worker: every module's tasks in one registry, each job through the door of its tenant."""
+"""The worker process: runs the tasks of every module and what runs beside the queue."""
 
 import asyncio
 
+from shared import modules
 from shared.access import decision_counts
-from shared.backoffice import tasks as backoffice
 from shared.billing import provider_registry
-from shared.billing import tasks as billing
 from shared.billing.inbound_webhooks import processing
 from shared.billing.pricing import price_sync
 from shared.billing.sync import reconcile
 from shared.cli import parent_watch
 from shared.core import log
-from shared.identity import tasks as identity
 from shared.jobs import worker
 from shared.tenancy import entry
-from shared.tenancy import tasks as tenancy
 
 
 def run() -> None:
     log.configure()
     parent_watch.end_with_supervisor()
-    tasks = {**identity.TASKS, **tenancy.TASKS, **billing.TASKS, **backoffice.TASKS}
-    platform_tasks = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
-    asyncio.run(_run_tasks(tasks, platform_tasks))
+    modules.load()
+    asyncio.run(_run_tasks())
 
 
-async def _run_tasks(tasks: dict[str, worker.Handler], platform_tasks: dict[str, worker.Handler]) -> None:
+async def _run_tasks() -> None:
     """The queue and what runs beside it. If one of them ends, all do: the supervisor starts them again."""
-    queue_run = worker.run(tasks, platform_tasks, entry.enter_job)
+    queue_run = worker.run(worker.list_tenant_tasks(), worker.list_platform_tasks(), entry.enter_job)
     background_runs = (
         decision_counts.run_writer(),
         processing.run(),

@@ -7,6 +7,9 @@ versions that move everybody, and only then let an action ask for it.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.core import registry
+from shared.core.registry import Module
+
 SEAT_LIMIT = "members"
 
 
@@ -44,3 +47,8 @@ _ALL = (
     ),
 )
 LIMITS = {kind.key: kind for kind in _ALL}
+
+
+@registry.each_module
+def _add_limits(module: Module) -> None:
+    LIMITS.update({kind.key: kind for kind in module.limits})

@@ -14,7 +14,7 @@ from procrastinate import App, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
-from shared.core import db, log
+from shared.core import db, log, registry
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
@@ -59,6 +59,18 @@ class JobRetryPolicy(RetryStrategy):
 
 
 RETRY = JobRetryPolicy(max_attempts=6, exponential_wait=3)
+
+
+def list_tenant_tasks() -> dict[str, Handler]:
+    """Of all manifests, by stored name: handlers that run in a tenant."""
+    tasks = registry.list_tasks().items()
+    return {name: handler for name, handler in tasks if not name.startswith(PLATFORM_PREFIX)}
+
+
+def list_platform_tasks() -> dict[str, Handler]:
+    """Of all manifests, by stored name: handlers that run in no tenant."""
+    tasks = registry.list_tasks().items()
+    return {name: handler for name, handler in tasks if name.startswith(PLATFORM_PREFIX)}
 
 
 def build_app(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.access import actions, policy
-from shared.access.permissions import Permission
-from shared.access.roles import OWNER_ONLY_PERMISSIONS, REQUIRED_PERMISSIONS, ROLES, Role
+from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, REQUIRED_PERMISSIONS, ROLES, Role
 from shared.audit import audit_log
 from shared.core import live_events
 from shared.core.context import Ctx
@@ -22,7 +21,6 @@ from shared.tenancy import role_repository, seats
 from shared.tenancy.models import RoleRow
 
 MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH = 60, 200
-ASSIGNABLE_PERMISSIONS = frozenset(Permission) - OWNER_ONLY_PERMISSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,8 @@ def build_role(row: RoleRow) -> Role:
     """The role of a row. A deleted role has no permissions."""
     if row.builtin:
         return ROLES[row.key]
-    permissions = frozenset() if row.deleted_at else frozenset(row.permissions) & ASSIGNABLE_PERMISSIONS
+    assignable = ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS
+    permissions = frozenset() if row.deleted_at else frozenset(row.permissions) & assignable
     return Role(row.key, row.name, row.sentence, permissions)
 
 
@@ -219,7 +218,7 @@ def _clean_sentence(text: str) -> str:
 
 def _clean_permissions(requested_permissions: Collection[str]) -> frozenset[str]:
     """The permissions plus the required ones of every role. Raises Invalid."""
-    if not frozenset(requested_permissions) <= frozenset(Permission):
+    if not frozenset(requested_permissions) <= ROLES[OWNER].permissions:
         raise Invalid("There is no such permission.", "Reload the page and choose again.")
     if not OWNER_ONLY_PERMISSIONS.isdisjoint(requested_permissions):
         raise Invalid("Only owners can transfer ownership.", "Remove this permission.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import reflex as rx
 
-from shared.audit.event_types import AuditAction
+from shared.audit.event_types import AUDIT_TEXTS, list_nouns
 from shared.audit.models import AuditEvent
 from shared.ui.banners import local_time
 from shared.ui.controls import icon
@@ -14,59 +14,12 @@ from shared.ui.decision_trace import Change, change_list, list_changes
 from shared.ui.panels import small, strong
 from shared.ui.tables import avatar, badge, initials_of
 
-AUDIT_TEXTS = {  # completes "Ann …"; where it ends in "…", what it was done to follows
-    AuditAction.AUDIT_EXPORTED: "exported the audit log",
-    AuditAction.ADDON_ADDED: "added an add-on",
-    AuditAction.ADDON_ENDED: "ended an add-on",
-    AuditAction.BILLING_ADJUSTED: "adjusted the balance",
-    AuditAction.BILLING_CANCEL_ASKED: "cancelled the subscription",
-    AuditAction.BILLING_CHANGE_ASKED: "requested a subscription change",
-    AuditAction.BILLING_CHECKOUT_STARTED: "started checkout",
-    AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
-    AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
-    AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
-    AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
-    AuditAction.BILLING_STATUS_CHANGED: "set the billing status",
-    AuditAction.CHECKLIST_COMPLETED: "completed …",
-    AuditAction.FLAG_SET: "set a flag",
-    AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
-    AuditAction.INVITATION_CREATED: "invited …",
-    AuditAction.INVITATION_RESENT: "sent a new invitation link to …",
-    AuditAction.INVITATION_REVOKED: "revoked the invitation of …",
-    AuditAction.MEMBER_EXPORTED: "exported the list of members",
-    AuditAction.MEMBERSHIP_CREATED: "joined",
-    AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated …",
-    AuditAction.MEMBERSHIP_REACTIVATED: "reactivated …",
-    AuditAction.MEMBERSHIP_REMOVED: "removed …",
-    AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of …",
-    AuditAction.OPERATOR_LOOKED: "opened this organisation",
-    AuditAction.OVERRIDE_ENDED: "ended an override",
-    AuditAction.OVERRIDE_SET: "set an override",
-    AuditAction.OWNERSHIP_TRANSFERRED: "transferred ownership to …",
-    AuditAction.PLAN_ASSIGNED: "changed the plan",
-    AuditAction.PROVISIONING_RESUMED: "re-ran setup",
-    AuditAction.PROVISIONING_STEP_DONE: "finished setup: …",
-    AuditAction.PROVISIONING_STEP_FAILED: "failed setup: …",
-    AuditAction.ROLE_CHANGED: "changed the role …",
-    AuditAction.ROLE_CREATED: "created the role …",
-    AuditAction.ROLE_DELETED: "deleted the role …",
-    AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
-    AuditAction.TENANT_BRANDED: "changed the brand colour",
-    AuditAction.TENANT_CREATED: "created the organisation",
-    AuditAction.TENANT_LOGO_CHANGED: "changed the logo",
-    AuditAction.TENANT_LOGO_REMOVED: "removed the logo",
-    AuditAction.TENANT_RENAMED: "renamed the organisation",
-    AuditAction.TENANT_RESTORED: "restored the organisation",
-    AuditAction.TENANT_SLUG_CHANGED: "changed the address",
-    AuditAction.TENANT_SUSPENDED: "suspended the organisation",
-    AuditAction.TENANT_VERIFIED: "verified their email",
-    AuditAction.TRAIT_SET: "set a trait",
-}
 SUBJECT_KEYS = (
     "member",
     "owner",
     "email",
     "role",
+    "name",
 )  # keys under which services leave the name of what they changed
 ACTOR_LABELS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
 
@@ -122,17 +75,23 @@ def _event_row(event: AuditEvent, tenant_name: str) -> EventRow:
 
 def _action_text(event: AuditEvent) -> tuple[str, str]:
     """What was done and to whom, in the words of that time: names outlive the rows they came from."""
-    words = (
-        AUDIT_TEXTS.get(AuditAction(event.action), event.action)
-        if event.action in set(AuditAction)
-        else event.action
-    )
+    words = AUDIT_TEXTS.get(event.action, event.action)
     if not words.endswith("…"):
         return words, ""
     sources = (event.details, event.after, event.before)
     names = (str(source[key]) for source in sources for key in SUBJECT_KEYS if source.get(key))
     named_by_key = event.action.startswith(("provisioning.", "checklist."))
     return words.removesuffix(" …"), _key_label(event.object_id).lower() if named_by_key else next(names, "")
+
+
+def action_choices() -> list[tuple[str, str]]:
+    """Value and label of the filter by action: everything, all of a noun, one event type."""
+    event_types = ((event_type, f"… {text.removesuffix(' …')}") for event_type, text in AUDIT_TEXTS.items())
+    return [
+        ("", "Everything"),
+        *((f"{noun}.", f"All about {noun}s") for noun in list_nouns()),
+        *sorted(event_types, key=lambda choice: choice[1]),
+    ]
 
 
 def _key_label(key: str) -> str:

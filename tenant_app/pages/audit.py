@@ -13,7 +13,7 @@ from shared.audit.audit_log import AuditEventPage, AuditFilter
 from shared.core.context import Ctx
 from shared.core.paging import Page
 from shared.tenancy import audit_reader
-from shared.ui.audit_list import AUDIT_TEXTS, EventRow, chain_status, event_list, event_rows
+from shared.ui.audit_list import EventRow, action_choices, chain_status, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows
 from shared.ui.controls import button, form_field, text_input
@@ -37,14 +37,6 @@ TOPICS = (
     "roles",
     "settings",
 )  # topics whose changes are recorded
-ACTION_CHOICES = [
-    ("", "Everything"),
-    *((f"{noun}.", f"All about {noun}s") for noun in filters.NOUNS),
-    *sorted(
-        ((action.value, f"… {words.removesuffix(' …')}") for action, words in AUDIT_TEXTS.items()),
-        key=lambda choice: choice[1],
-    ),
-]
 
 
 class AuditFilterForm(Form):
@@ -126,7 +118,7 @@ class AuditState(ListState, PageState):
 def filter_form() -> rx.Component:
     """A form, so that Enter submits it from every field."""
     action = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in ACTION_CHOICES],
+        *[rx.el.option(label, value=value) for value, label in action_choices()],
         id="action",
         name="action",
         class_name="input",

@@ -19,7 +19,7 @@ from shared.core.ids import new_id
 from shared.tenancy import entry
 from tests.attack.apps import RELOAD, App, Socket
 from tests.attack.frames import bare, heard, short
-from tests.attack.payloads import EXTRA, HONEST, PREFIXES, WRONG, Handler, filled, inputs
+from tests.attack.payloads import EXTRA, HONEST, WRONG, Handler, filled, inputs, prefix_of
 from tests.attack.report import Report
 from tests.attack.sockets import fresh_session, strangers
 from tests.attack.world import CLAIMED, World
@@ -216,7 +216,7 @@ class Attack:
                 for argument in inputs(one):
                     if argument not in CLAIMED or self.app.which == "admin":
                         continue
-                    unknown = new_id(PREFIXES[CLAIMED[argument][0]])
+                    unknown = new_id(prefix_of(CLAIMED[argument][0]))
                     for value in self.world.claims(argument, self.world.globex):
                         same = await self._call(socket, name, one, self.world.acme, {argument: unknown})
                         said = await self._call(socket, name, one, self.world.acme, {argument: value})

@@ -1,15 +1,10 @@
 """The queue: payloads without a tenant, ids of another tenant, and what a job could inherit from the one before."""
 
-import importlib
-import importlib.util
 import json
-import pkgutil
-from typing import Any
 
 import psycopg
 from sqlmodel import select
 
-import shared
 from shared.core import db, log
 from shared.core.context import Ctx
 from shared.core.errors import DomainError, NoTenant
@@ -25,15 +20,6 @@ from tests.support.stand_in_mail import run_mailbox
 KIND = "jobs"
 
 
-def tasks() -> dict[str, Any]:
-    """Of every module that has some, not only of those that somebody thought of here."""
-    found: dict[str, Any] = {}
-    for package in pkgutil.iter_modules(shared.__path__):
-        if package.ispkg and importlib.util.find_spec(f"shared.{package.name}.tasks"):
-            found |= importlib.import_module(f"shared.{package.name}.tasks").TASKS
-    return found
-
-
 async def attack(world: World, report: Report) -> None:
     payloads(world, report)
     await foreign_ids(world, report)
@@ -42,7 +28,7 @@ async def attack(world: World, report: Report) -> None:
 
 def payloads(world: World, report: Report) -> None:
     """Into the queue's own table, as the app: the database refuses a job that names no tenant."""
-    for task in tasks():
+    for task in worker.list_tenant_tasks():
         for args in ({}, {"tenant": world.acme}, {"ids": {"tenant_id": world.acme}}):
             report.attempt(KIND, f"{task} with {args}", refused=not _stored(task, args))
         report.control(KIND, f"{task} with a tenant", works=_stored(task, {"tenant_id": world.acme}))
@@ -65,7 +51,7 @@ async def foreign_ids(world: World, report: Report) -> None:
     """Every task of Acme, with every id of Globex that its parameters can take, and otherwise its own."""
     before = world.print_of(world.globex)
     async with run_mailbox() as box:
-        for task, handler in tasks().items():
+        for task, handler in worker.list_tenant_tasks().items():
             report.covers(KIND, task)
             try:
                 taken = calls.arguments(Call(task, handler, operators=False), world, world.acme)

@@ -19,18 +19,15 @@ from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.backoffice import catalog_drafts, tenant_access, tenant_directory
 from shared.billing import provider_registry
-from shared.billing import tasks as billing
 from shared.billing.models import PLATFORM
-from shared.core import db, rate_limits
+from shared.core import db, rate_limits, registry
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
-from shared.identity import tasks as identity
 from shared.jobs import worker
 from shared.tenancy import entry, invitations, logos, mail_preferences, notifications
 from shared.tenancy import roles as role_services
-from shared.tenancy import tasks as tenancy
 from tests.attack import billed
 from tests.support import database, factories
 from tests.support.stand_in_mail import run_mailbox
@@ -55,6 +52,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "tenant_id": ("tenant", "id"),
     "user_id": ("notification", "user_id"),  # whose the notifications are
 }
+CLAIMED |= {f"{table}_id": (table, "id") for table in registry.list_tables() if f"{table}_id" not in CLAIMED}
 
 
 _eyes: dict[str, psycopg.Connection[dict[str, Any]]] = {}  # by the database that they look at
@@ -203,6 +201,9 @@ async def build() -> World:
             await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=True)
             await role_services.create(ctx, OWN_ROLES[tenant.name], "", ["home:read"])
+            for module in registry.list_modules():
+                if module.example is not None:
+                    await module.example(ctx)
         await _own_plan(operators[OWNER], tenant.id)
     for account, tenant in ((roles["admin"], acme), (bea, globex)):
         await _declined(account.cookie, tenant.slug)
@@ -290,8 +291,8 @@ async def run_jobs() -> None:
     async with run_mailbox():
         for _ in range(40):
             await worker.run(
-                {**identity.TASKS, **tenancy.TASKS, **billing.TASKS},
-                {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS},
+                worker.list_tenant_tasks(),
+                worker.list_platform_tasks(),
                 entry.enter_job,
                 wait=False,
             )

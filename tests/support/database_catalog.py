@@ -95,12 +95,7 @@ def list_all_tables(name: str) -> set[str]:
 
 
 def list_registered_tables() -> set[str]:
-    """What Python believes to be tenant-owned: the models below `TenantRow`."""
-    import shared.access.models
-    import shared.audit.models
-    import shared.entitlements.models
-    import shared.tenancy.models  # noqa: F401
-
+    """Tables of the models below `TenantRow`, of every module that is loaded."""
     tables, pending_classes = set(), [TenantRow]
     while pending_classes:
         row_class = pending_classes.pop()

@@ -19,16 +19,12 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-from shared.backoffice import tasks as backoffice
 from shared.billing import provider_registry
-from shared.billing import tasks as billing
 from shared.billing.models import PLATFORM
 from shared.core import db, log
 from shared.core.context import Ctx
-from shared.identity import tasks as identity
 from shared.jobs import worker
 from shared.tenancy import entry, provisioning
-from shared.tenancy import tasks as tenancy
 from tests.support import example_tasks
 from tests.support.billing.scripted_provider import FakeProvider
 from tests.support.database import admin_url
@@ -96,15 +92,8 @@ async def run_until_done(name: str) -> None:
 async def run_due_jobs(tasks: dict[str, Handler] | None = None) -> None:
     """Whatever is due now."""
     worker.HEARTBEAT_SECONDS = 0.1
-    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
-    tenant_tasks = tasks or {
-        **identity.TASKS,
-        **tenancy.TASKS,
-        **billing.TASKS,
-        **backoffice.TASKS,
-        **example_tasks.TASKS,
-    }
-    await worker.run(tenant_tasks, platform, entry.enter_job, wait=False)
+    tenant_tasks = tasks or {**worker.list_tenant_tasks(), **example_tasks.TASKS}
+    await worker.run(tenant_tasks, worker.list_platform_tasks(), entry.enter_job, wait=False)
 
 
 def _kill_process() -> None:
@@ -139,24 +128,17 @@ def main(death: str) -> None:
     log.configure("ERROR")
     worker.HEARTBEAT_SECONDS = 0.1
     provider_registry.register(PLATFORM, FakeProvider())
-    tasks: dict[str, Handler] = {
-        **identity.TASKS,
-        **tenancy.TASKS,
-        **billing.TASKS,
-        **backoffice.TASKS,
-        **example_tasks.TASKS,
-    }
+    tasks: dict[str, Handler] = {**worker.list_tenant_tasks(), **example_tasks.TASKS}
     kind, key, when = death.split(":")
     if kind == "step":
         step = provisioning._STEPS_BY_KEY[key]
         provisioning._STEPS_BY_KEY[key] = dataclasses.replace(step, run=_wrap_deadly(step.run, when))
     else:
         tasks[key] = _wrap_deadly(tasks[key], when)
-    platform = {**identity.PLATFORM_TASKS, **tenancy.PLATFORM_TASKS, **billing.PLATFORM_TASKS}
 
     async def work() -> None:
         for _ in range(20):  # a worker that does not wait leaves what its last job promised
-            await worker.run(tasks, platform, _enter_deadly_job, wait=False)
+            await worker.run(tasks, worker.list_platform_tasks(), _enter_deadly_job, wait=False)
 
     asyncio.run(work())
 

@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import ACTIONS
 from shared.access.decision import has_permission
-from shared.access.permissions import Permission
-from shared.access.roles import OWNER_ONLY_PERMISSIONS, REQUIRED_PERMISSIONS, ROLES, can_grant
+from shared.access.roles import (
+    OWNER_ONLY_PERMISSIONS,
+    REQUIRED_PERMISSIONS,
+    ROLES,
+    can_grant,
+    list_permissions,
+)
 from shared.core.context import Ctx
 from shared.core.plurals import plural
 from shared.tenancy import roles
@@ -25,9 +30,9 @@ NOT_HELD_TEXT = "You don’t have this permission, so you can’t grant it."
 OWNERS_ONLY_TEXT = "Only owners have this permission."
 
 
-def permission_text(permission: Permission) -> str:
+def permission_text(permission: str) -> str:
     """What the actions that ask for it say, the one it is named after first; "" while none does."""
-    actions_for_permission = [action for action in ACTIONS.values() if action.permission is permission]
+    actions_for_permission = [action for action in ACTIONS.values() if action.permission == permission]
     text = ", ".join(
         action.description
         for action in sorted(
@@ -37,16 +42,23 @@ def permission_text(permission: Permission) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def checkbox_name(permission: Permission) -> str:
+def checkbox_name(permission: str) -> str:
     """Name of its box in the form."""
-    return f"may_{permission.name.lower()}"
+    return f"may_{permission.replace(':', '_')}"
 
 
-LISTED_PERMISSIONS = tuple(permission for permission in Permission if permission_text(permission))
-EDITABLE_PERMISSIONS = tuple(
-    permission for permission in LISTED_PERMISSIONS if permission not in REQUIRED_PERMISSIONS
-)
-assert {permission.partition(":")[0] for permission in EDITABLE_PERMISSIONS} <= GROUP_TITLES.keys()
+def list_shown_permissions() -> list[str]:
+    return [permission for permission in list_permissions() if permission_text(permission)]
+
+
+def list_editable_permissions() -> list[str]:
+    return [permission for permission in list_shown_permissions() if permission not in REQUIRED_PERMISSIONS]
+
+
+def group_title(permission: str) -> str:
+    """What the editor calls the group; a noun without a title gets one made of it."""
+    noun = permission.partition(":")[0]
+    return GROUP_TITLES.get(noun, f"{noun.replace('_', ' ').capitalize()}s")
 
 
 @dataclass(frozen=True)
@@ -105,8 +117,10 @@ def role_row(ctx: Ctx, usage: roles.RoleUsage) -> RoleRow:
 
 
 def permission_groups(ctx: Ctx, granted: frozenset[str]) -> list[PermissionGroupRow]:
-    checkboxes_by_title: dict[str, list[CheckboxRow]] = {title: [] for title in GROUP_TITLES.values()}
-    for permission in EDITABLE_PERMISSIONS:
+    checkboxes_by_title: dict[str, list[CheckboxRow]] = {
+        group_title(permission): [] for permission in (*GROUP_TITLES, *list_editable_permissions())
+    }
+    for permission in list_editable_permissions():
         refused = (
             OWNERS_ONLY_TEXT
             if permission in OWNER_ONLY_PERMISSIONS
@@ -114,11 +128,11 @@ def permission_groups(ctx: Ctx, granted: frozenset[str]) -> list[PermissionGroup
             if can_grant(ctx.permissions, {permission})
             else NOT_HELD_TEXT
         )
-        checkboxes_by_title[GROUP_TITLES[permission.partition(":")[0]]].append(
+        checkboxes_by_title[group_title(permission)].append(
             CheckboxRow(
                 checkbox_name(permission),
                 permission_text(permission),
-                permission.value,
+                permission,
                 permission in granted,
                 refused,
             )

@@ -1,5 +1,6 @@
 """What the roles page shows and changes."""
 
+from functools import cache
 from typing import Any, Literal
 
 import reflex as rx
@@ -15,12 +16,12 @@ from shared.ui.authorize import needs
 from shared.ui.dialogs import ConfirmForm
 from shared.ui.forms import Form, parse_choice, parse_id
 from tenant_app.pages.roles.rows import (
-    EDITABLE_PERMISSIONS,
-    LISTED_PERMISSIONS,
     PermissionGroupRow,
     PermissionRow,
     RoleRow,
     checkbox_name,
+    list_editable_permissions,
+    list_shown_permissions,
     permission_groups,
     permission_text,
     role_row,
@@ -28,9 +29,6 @@ from tenant_app.pages.roles.rows import (
 from tenant_app.shell import PageState
 
 DIALOGS = ("create", "change", "delete")
-CHECKBOX_FIELDS: Any = {
-    checkbox_name(permission): (Literal["", "on"], "") for permission in EDITABLE_PERMISSIONS
-}
 
 
 class BaseRoleForm(Form):
@@ -40,13 +38,19 @@ class BaseRoleForm(Form):
     def selected_permissions(self) -> set[str]:
         values = self.model_dump()
         return {
-            permission.value
-            for permission in EDITABLE_PERMISSIONS
+            permission
+            for permission in list_editable_permissions()
             if values[checkbox_name(permission)] == "on"
         }
 
 
-RoleForm = create_model("RoleForm", __base__=BaseRoleForm, **CHECKBOX_FIELDS)
+@cache
+def role_form() -> type[BaseRoleForm]:
+    """With a field for every permission of every manifest."""
+    checkbox_fields: Any = {
+        checkbox_name(permission): (Literal["", "on"], "") for permission in list_editable_permissions()
+    }
+    return create_model("RoleForm", __base__=BaseRoleForm, **checkbox_fields)
 
 
 class RolesState(PageState):
@@ -71,10 +75,10 @@ class RolesState(PageState):
         self.permissions = [
             PermissionRow(
                 permission_text(permission),
-                permission.value,
-                [permission.value in usage.role.permissions for usage in role_usages],
+                permission,
+                [permission in usage.role.permissions for usage in role_usages],
             )
-            for permission in LISTED_PERMISSIONS
+            for permission in list_shown_permissions()
         ]
         custom_count = sum(row.is_custom for row in self.rows)
         limit = ctx.rights.limits["roles"].amount
@@ -113,7 +117,7 @@ class RolesState(PageState):
     @rx.event
     @needs(actions.ROLE_CREATE)
     async def create_role(self, payload: dict[str, Any]) -> EventSpec:
-        form = RoleForm.read(payload)
+        form = role_form().read(payload)
         async with self._ctx() as ctx:
             role = await roles.create(ctx, form.name, form.sentence, form.selected_permissions())
             role_usages = await roles.list_role_usage(ctx)
@@ -122,11 +126,13 @@ class RolesState(PageState):
     @rx.event
     @needs(actions.ROLE_CHANGE)
     async def change_role(self, payload: dict[str, Any]) -> EventSpec:
-        form, subject = RoleForm.read(payload), self.subject
+        form, subject = role_form().read(payload), self.subject
         async with self._ctx() as ctx:
             role_id = parse_id("rol", subject.key)
             # What this page has no words for yet is no box in the form, and stays.
-            unlisted = (await roles.get_permissions(ctx, role_id) or frozenset()) - set(EDITABLE_PERMISSIONS)
+            unlisted = (await roles.get_permissions(ctx, role_id) or frozenset()) - set(
+                list_editable_permissions()
+            )
             await roles.change(ctx, role_id, form.name, form.sentence, form.selected_permissions() | unlisted)
             role_usages = await roles.list_role_usage(ctx)
         return self._finish(

@@ -109,7 +109,9 @@ def with_cedar(house: House) -> Ask:
         f'forbid (principal, action in [{listed(writing)}], resource) when {{ resource.status == "read_only" }};'
     )
     for feature in sorted({one["feature"] for one in actions.values()} - {""}):
-        needing = [a for a in names if actions[a]["feature"] == feature and not actions[a]["allowed_when_unpaid"]]
+        needing = [
+            a for a in names if actions[a]["feature"] == feature and not actions[a]["allowed_when_unpaid"]
+        ]
         if needing:
             text.append(
                 f"forbid (principal, action in [{listed(needing)}], resource) unless"

@@ -1,0 +1,69 @@
+"""The manifest of billing: subscriptions, invoices and payments of tenants, and the prices of the platform."""
+
+from shared.access import actions
+from shared.access.permissions import Permission
+from shared.audit.event_types import AuditAction
+from shared.billing import models, tasks
+from shared.core.registry import Module, TableContract
+
+PAYERS = ("billing",)
+
+MODULE = Module(
+    name="billing",
+    models=[
+        models.BillingAdjustment,
+        models.BillingCustomer,
+        models.BillingDrift,
+        models.BillingEvent,
+        models.BillingInvoice,
+        models.BillingSnapshot,
+        models.BillingSubscription,
+        models.BillingUsage,
+        models.DunningNotice,
+        models.InboundWebhook,
+        models.Price,
+        models.ProviderAccount,
+        models.ProviderPrice,
+        models.ReconcileRun,
+    ],
+    permissions={Permission.BILLING_READ: PAYERS, Permission.BILLING_WRITE: PAYERS},
+    actions=[actions.BILLING_CHANGE, actions.BILLING_READ],
+    surfaces={"/t/[tenant]/billing": actions.BILLING_READ},
+    audit={
+        AuditAction.BILLING_ADJUSTED: "adjusted the balance",
+        AuditAction.BILLING_CANCEL_ASKED: "cancelled the subscription",
+        AuditAction.BILLING_CHANGE_ASKED: "requested a subscription change",
+        AuditAction.BILLING_CHECKOUT_STARTED: "started checkout",
+        AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
+        AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
+        AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
+        AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
+        AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
+    },
+    recorded={
+        actions.BILLING_CHANGE.name: (
+            "billing.cancel_asked",
+            "billing.change_asked",
+            "billing.checkout_started",
+            "billing.customer_created",
+            "billing.portal_opened",
+            "billing.resume_asked",
+        ),
+    },
+    tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
+    tables={
+        models.BillingAdjustment: TableContract(
+            export=True, retention="accounting", personal=("by_id", "by_name", "reason")
+        ),
+        models.BillingCustomer: TableContract(
+            export=True, erase_after=("billing_invoice", "billing_subscription"), retention="accounting"
+        ),
+        models.BillingDrift: TableContract(export=False),
+        models.BillingEvent: TableContract(export=False, retention="accounting"),
+        models.BillingInvoice: TableContract(export=True, retention="accounting"),
+        models.BillingSnapshot: TableContract(export=True, personal=("method",)),
+        models.BillingSubscription: TableContract(export=True, retention="accounting"),
+        models.BillingUsage: TableContract(export=True, retention="accounting"),
+        models.DunningNotice: TableContract(export=False),
+    },
+)

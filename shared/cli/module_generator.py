@@ -1,0 +1,121 @@
+"""`bulkhead new-module`: writes the files of a small complete module, which docs/adding-a-module.md explains.
+
+The templates are the files of the example module `projects`. The first line of each is its path.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.core.config import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = Path(__file__).parent / "module_template" / "files"
+NAME_PATTERN = re.compile(r"[a-z]{3,20}s")
+LAYERS_MARK = '"ui | web", "backoffice", '
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateFile:
+    path: str
+    text: str
+
+
+def list_templates() -> list[TemplateFile]:
+    """The files of `projects`, in the order in which the guide explains them."""
+    contents = [template.read_text() for template in sorted(TEMPLATES.glob("*.txt"))]
+    return [_parse_template(content) for content in contents]
+
+
+def write_module(name: str, root: Path = ROOT) -> list[str]:
+    """Writes the files and edits the three lists. `name`: the plural, as in "projects". Returns the paths.
+
+    Raises ConfigurationError for a name that cannot be used, or that exists.
+    """
+    if NAME_PATTERN.fullmatch(name) is None:
+        raise ConfigurationError("A module is named by a plural of 4 to 21 letters, such as projects.")
+    if (root / "shared" / name).exists():
+        raise ConfigurationError(f"shared/{name} exists.")
+    revision = _next_revision(root)
+    files = [_rename_file(template, name, revision) for template in list_templates()]
+    for file in files:
+        path = root / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text)
+    return [*(file.path for file in files), *_edit_lists(name, root)]
+
+
+def _parse_template(content: str) -> TemplateFile:
+    path, _, text = content.partition("\n")
+    return TemplateFile(path=path, text=text)
+
+
+def _rename_file(template: TemplateFile, name: str, revision: int) -> TemplateFile:
+    path = _rename(template.path, name).replace("0000", f"{revision:04}")
+    text = _rename(template.text, name)
+    text = text.replace('"0000"', f'"{revision:04}"').replace("PREVIOUS", f"{revision - 1:04}")
+    return TemplateFile(path=path, text=text)
+
+
+def _rename(text: str, name: str) -> str:
+    """In every spelling: projects, project, Projects, Project, PROJECT, and the prefix of ids."""
+    singular = name.removesuffix("s")
+    for old, new in (
+        ("project", singular),
+        ("Project", singular.capitalize()),
+        ("PROJECT", singular.upper()),
+    ):
+        text = text.replace(old, new)
+    return re.sub(r"\bprj\b", singular[:6], text)
+
+
+def _next_revision(root: Path) -> int:
+    numbers = [int(path.name[:4]) for path in (root / "alembic" / "versions").glob("[0-9]*.py")]
+    return max(numbers) + 1
+
+
+def _edit_lists(name: str, root: Path) -> list[str]:
+    """The list of modules, the navigation of the tenant app and the layers of the import contract."""
+    _edit(root / "shared/modules.py", lambda lines: _add_sorted(lines, f'    "{name}",', prefix='    "'))
+    _edit(root / "tenant_app/nav.py", lambda lines: _add_navigation(lines, name))
+    _edit(root / "pyproject.toml", lambda lines: _add_layer(lines, name))
+    return ["shared/modules.py", "tenant_app/nav.py", "pyproject.toml"]
+
+
+def _edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    path.write_text("\n".join(change(path.read_text().split("\n"))))
+
+
+def _add_sorted(lines: list[str], line: str, *, prefix: str) -> list[str]:
+    """Into the alphabetical lines that begin with `prefix`."""
+    places = [place for place, known in enumerate(lines) if known.startswith(prefix)]
+    place = next((place for place in places if lines[place] > line), places[-1] + 1)
+    return [*lines[:place], line, *lines[place:]]
+
+
+def _add_navigation(lines: list[str], name: str) -> list[str]:
+    action = f"{name.removesuffix('s').upper()}_READ"
+    imported = f"from shared.{name}.actions import {action}"
+    lines = _add_sorted(lines, imported, prefix="from shared.")
+    place = next(place for place, line in enumerate(lines) if 'NavLink("Roles"' in line)
+    link = f'NavLink("{name.capitalize()}", page_href("{name}"), "folder", visible=is_allowed({action})),'
+    return [*lines[:place], f"        {link}", *lines[place:]]
+
+
+def _add_layer(lines: list[str], name: str) -> list[str]:
+    """Product modules are below the back office and above billing."""
+    return [
+        line.replace('"backoffice", ', f'"backoffice", "{name}", ', 1) if LAYERS_MARK in line else line
+        for line in lines
+    ]
+
+
+def render_guide() -> str:
+    """docs/adding-a-module.md, in Markdown: the text of the guide with every file of the example in it."""
+    guide = (TEMPLATES.parent / "guide.md").read_text()
+    for template in list_templates():
+        language = "python" if template.path.endswith(".py") else ""
+        shown = f"`{template.path}`\n\n```{language}\n{template.text}```"
+        guide = guide.replace(f"{{{{{template.path}}}}}", shown)
+    return guide

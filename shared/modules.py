@@ -1,0 +1,21 @@
+"""The modules of the platform. Imported only by entry points: command line, Reflex configuration and tests."""
+
+import importlib
+
+from shared.core import registry
+
+NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
+    "access",
+    "audit",
+    "backoffice",
+    "billing",
+    "entitlements",
+    "identity",
+    "jobs",
+    "tenancy",
+)
+
+
+def load() -> None:
+    """Fills the registry; a second call changes nothing."""
+    registry.fill([importlib.import_module(f"shared.{name}.module").MODULE for name in NAMES])

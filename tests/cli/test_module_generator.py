@@ -1,0 +1,84 @@
+"""`bulkhead new-module`: the files of a module, the three edited lists, and the guide made from the same source."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.cli import module_generator
+from shared.core.config import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("admin_app", "alembic", "docs", "shared", "tenant_app", "tests")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the source, without data and environments."""
+    for folder in COPIED:
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "rxconfig.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def run(tree: Path, *command: str) -> None:
+    """In the copy, with the tools of this environment."""
+    tools = Path(sys.executable).parent
+    done = subprocess.run(
+        [tools / command[0], *command[1:]], cwd=tree, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
+
+
+def test_guide_is_written_from_the_templates() -> None:
+    page = (ROOT / "docs" / "adding-a-module.md").read_text()
+    assert page == module_generator.render_guide(), (
+        "write it again: .venv/bin/bulkhead docs adding-a-module > docs/adding-a-module.md"
+    )
+    assert "{{" not in page
+
+
+@pytest.mark.parametrize("name", ["", "Projects", "project", "../projects", "tenancys/x"])
+def test_new_module_is_refused_for_a_name_that_is_no_plural(tree: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        module_generator.write_module(name, tree)
+
+
+def test_new_module_is_refused_when_the_module_exists(tree: Path) -> None:
+    module_generator.write_module("projects", tree)
+    with pytest.raises(ConfigurationError, match="exists"):
+        module_generator.write_module("projects", tree)
+
+
+@pytest.mark.parametrize("name", ["projects", "widgets"])
+def test_new_module_edits_three_files_and_passes_the_linters(tree: Path, name: str) -> None:
+    before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    module_generator.write_module(name, tree)
+    edited = {str(path.relative_to(tree)) for path, content in before.items() if path.read_bytes() != content}
+    assert edited == {"shared/modules.py", "tenant_app/nav.py", "pyproject.toml"}
+    run(tree, "ruff", "check", "--no-cache", ".")
+    run(tree, "ruff", "format", "--no-cache", "--check", ".")
+    run(tree, "lint-imports", "--no-cache")
+
+
+@pytest.mark.long
+def test_new_module_passes_types_tests_and_attacks(tree: Path) -> None:
+    """The whole of what docs/adding-a-module.md promises, in the copy."""
+    module_generator.write_module("projects", tree)
+    run(tree, "mypy", f"--cache-dir={tree}/.mypy_cache")
+    run(
+        tree,
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "tests/projects",
+        "tests/test_manifests.py",
+    )
+    run(tree, "python", "-m", "tests.attack")
