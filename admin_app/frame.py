@@ -44,15 +44,15 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         account_trouble.reason,
         ", since ",
         local_time(account_trouble.since, "", "moment"),
-        ". What comes is kept; nothing is asked until somebody gives it another key and resumes it.",
+        ". Webhooks are stored; nothing is synced until you change its key and resume it.",
     )
     silent_text = rx.fragment(
-        rx.el.b("The payment provider does not answer. "),
+        rx.el.b("Stripe isn't responding. "),
         "Webhooks of ",
         account_trouble.account,
-        " wait since ",
+        " have been waiting since ",
         local_time(account_trouble.since, "", "moment"),
-        ". The product goes on with what is known; they are worked through when it answers.",
+        ". Customers keep their current access; waiting webhooks are processed when Stripe responds.",
     )
     return notice(
         rx.cond(account_trouble.paused, paused_text, silent_text),

@@ -22,7 +22,7 @@ from shared.ui.tables import initials_of
 live = LiveUpdates("operator")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TroubleRow:
     """An account at the payment provider through which nothing can be asked now."""
 
@@ -50,11 +50,16 @@ class Shell(OperatorState):
 
     def _fill(self, octx: OperatorCtx, troubles: Sequence[webhook_inbox.AccountProblem]) -> None:
         self.troubles = [
-            TroubleRow(trouble.account_name, trouble.reason, trouble.since.isoformat(), trouble.is_paused)
+            TroubleRow(
+                account=trouble.account_name,
+                reason=trouble.reason,
+                since=trouble.since.isoformat(),
+                paused=trouble.is_paused,
+            )
             for trouble in troubles
         ]
         self.user, self.initials = octx.actor.name, initials_of(octx.actor.name)
-        self.role = f"{OPERATOR_ROLES[octx.role].name} of the platform"
+        self.role = f"{OPERATOR_ROLES[octx.role].name}"
         self.permissions = sorted(octx.permissions)
 
 
@@ -76,7 +81,7 @@ class PageState(OperatorState):
 def is_allowed(action: OperatorAction) -> Any:
     """A var, for showing a control. The gate and the service ask again."""
     permissions: Any = Shell.permissions
-    return permissions.contains(action.permission.value)
+    return permissions.contains(str(action.permission))
 
 
 def guard_control(

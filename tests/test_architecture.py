@@ -38,8 +38,15 @@ DECIDED = {
     "verdicts",
 }
 DECIDES = ("shared/access/", "shared/entitlements/", DOOR)
-SECOND_LOOK = "shared/identity/operators.py"  # compares what an operator is with what they were on entering
+SECOND_LOOK = "shared/backoffice/operators.py"  # compares what an operator is with what they were on entering
 SAYS = "shared/tenancy/plan_notice.py"  # says how plan and bill stand; closes nothing
+# Where a function may take an operator's context first (docs/architecture.md).
+TAKES_OPERATOR_CTX = (
+    "shared/backoffice/",
+    DOOR,
+    "shared/audit/audit_log.py",
+    "shared/access/policy.py",
+)
 SQL_WORDS = re.compile(
     r"^\s*(?:select\s.+\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|truncate\s|alter\s+table\s)",
     re.IGNORECASE | re.DOTALL,
@@ -134,6 +141,21 @@ def _is_an_actors(value: ast.expr) -> bool:
     if isinstance(value, ast.Attribute):
         return value.attr == "rights" or _is_an_actors(value.value)
     return isinstance(value, ast.Name) and value.id in ("ctx", "octx", "principal", "rights", "who")
+
+
+def test_functions_of_operators_are_in_backoffice() -> None:
+    """Pages, `log` and the machinery of the apps receive a context; they are no services."""
+    misplaced = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in source.load_trees().items()
+        if path.startswith("shared/") and not path.startswith(TAKES_OPERATOR_CTX)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.args.args
+        and node.args.args[0].annotation is not None
+        and ast.unparse(node.args.args[0].annotation) == "OperatorCtx"
+    ]
+    assert misplaced == []
 
 
 def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:

@@ -6,14 +6,13 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app import addresses, billing_words, words
+from admin_app import addresses, labels
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
 from shared.backoffice import tenant_billing
 from shared.backoffice.tenant_billing import TenantDrift
 from shared.billing.models import ReconcileRun
-from shared.billing.sync import reconcile
 from shared.core.context import OperatorCtx
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -39,7 +38,7 @@ class CompareForm(Form):
     reason: ReasonText
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRow:
     id: str
     title: str
@@ -53,7 +52,7 @@ class RunRow:
     has_failures: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DriftRow:
     id: str
     tenant: str
@@ -68,32 +67,30 @@ class DriftRow:
 def run_row(run: ReconcileRun) -> RunRow:
     by_operator = run.cause == "operator"
     return RunRow(
-        run.id,
-        "Asked for" if by_operator else "By the clock",
-        f"{run.by_name}: {run.reason}"
-        if by_operator
-        else "Every customer that nobody had looked at for a day",
-        "Done" if run.finished_at else "Running",
-        "ok" if run.finished_at else "accent",
-        f"{run.checked:,}",
-        f"{run.drifted:,}",
-        f"{run.failed:,}",
-        run.started_at.isoformat(),
-        run.failed > 0,
+        id=run.id,
+        title="Requested" if by_operator else "Scheduled",
+        description=f"{run.by_name}: {run.reason}" if by_operator else "Customers not synced in 24 h",
+        state="Done" if run.finished_at else "Running",
+        tone="ok" if run.finished_at else "accent",
+        checked=f"{run.checked:,}",
+        drifted=f"{run.drifted:,}",
+        failed=f"{run.failed:,}",
+        at=run.started_at.isoformat(),
+        has_failures=run.failed > 0,
     )
 
 
 def drift_row(listed_drift: TenantDrift) -> DriftRow:
     drift_record = listed_drift.drift
     return DriftRow(
-        drift_record.id,
-        listed_drift.tenant_name,
-        addresses.billing_url(drift_record.tenant_id),
-        drift_record.customer_id,
-        "Repaired" if drift_record.repaired else "Open",
-        "ok" if drift_record.repaired else "bad",
-        drift_record.at.isoformat(),
-        billing_words.list_differences(drift_record.differences),
+        id=drift_record.id,
+        tenant=listed_drift.tenant_name,
+        href=addresses.billing_url(drift_record.tenant_id),
+        customer=drift_record.customer_id,
+        state="Fixed" if drift_record.repaired else "Open",
+        tone="ok" if drift_record.repaired else "bad",
+        at=drift_record.at.isoformat(),
+        changes=labels.list_differences(drift_record.differences),
     )
 
 
@@ -124,7 +121,7 @@ class DriftState(PageState):
         )
         self._cursors, self._next_cursor = cursors, drifts.after
         self.has_next, self.has_previous = bool(drifts.after), bool(cursors)
-        self.count_text = words.plural(len(self.rows), "customer differed", "customers differed")
+        self.count_text = labels.plural(len(self.rows), "customer differed", "customers differed")
         self.loaded = True
 
     async def _reload(self, cursors: list[str]) -> None:
@@ -157,10 +154,10 @@ class DriftState(PageState):
     async def start_comparison(self, payload: dict[str, Any]) -> EventSpec:
         form = CompareForm.read(payload)
         async with self._ctx() as octx:
-            await reconcile.request_run(octx, form.reason)
+            await tenant_billing.request_run(octx, form.reason)
             await self._read(octx, [])
         self.is_dialog_open = False
-        return rx.toast.success("Every customer is compared.", description="This page follows by itself.")
+        return rx.toast.success("Comparing all customers.", description="Updates automatically.")
 
 
 def run_line(run: RunRow) -> rx.Component:
@@ -186,6 +183,35 @@ def drift_line(drift: DriftRow) -> rx.Component:
     )
 
 
+def runs_panel() -> rx.Component:
+    state = DriftState
+    no_runs = empty_state(
+        "No comparisons yet", "The first scheduled comparison starts within an hour.", glyph="clock"
+    )
+    table = data_table("Comparisons", RUN_COLUMNS, rx.foreach(state.runs, run_line), test_id="runs")
+    content = rx.cond(has_items(state.runs), table, no_runs)
+    return panel(rx.cond(state.loaded, content, skeleton_rows(3)), title="Comparisons")
+
+
+def drift_panel() -> rx.Component:
+    state = DriftState
+    no_drift = empty_state(
+        "No differences found",
+        "Differences between our data and Stripe appear here.",
+        glyph="circle-check",
+    )
+    drift_pager = pager(
+        state.count_text,
+        on_next=state.next_page,
+        on_previous=state.previous_page,
+        has_next=state.has_next,
+        has_previous=state.has_previous,
+    )
+    drift_items = rx.el.ol(rx.foreach(state.rows, drift_line), class_name="list", data_testid="drift")
+    content = rx.cond(has_items(state.rows), rx.fragment(drift_items, drift_pager), no_drift)
+    return panel(rx.cond(state.loaded, content, skeleton_rows(3)), title="Differences")
+
+
 @rx.page(route="/drift", title="Drift · Operator", on_load=DriftState.load)
 def drift_page() -> rx.Component:
     state = DriftState
@@ -201,43 +227,18 @@ def drift_page() -> rx.Component:
         "Compare all now",
         glyph="git-compare-arrows",
     )
-    no_runs = empty_state(
-        "Nobody has compared yet", "The first comparison begins within the hour.", glyph="clock"
-    )
-    no_drift = empty_state(
-        "Nothing has differed",
-        "What a comparison with the provider finds would stand here.",
-        glyph="circle-check",
-    )
-    table = data_table("Comparisons", RUN_COLUMNS, rx.foreach(state.runs, run_line), test_id="runs")
-    foot = pager(
-        state.count_text,
-        on_next=state.next_page,
-        on_previous=state.previous_page,
-        has_next=state.has_next,
-        has_previous=state.has_previous,
-    )
-    drift_list = rx.fragment(
-        rx.el.ol(rx.foreach(state.rows, drift_line), class_name="list", data_testid="drift"), foot
-    )
     return page(
         page_header(
             "Drift",
-            description="Ours before, the provider's after. What differs is written down, repaired, and told here.",
+            description="Differences between our data and Stripe, fixed automatically.",
             actions=[compare_button],
         ),
-        panel(
-            rx.cond(state.loaded, rx.cond(has_items(state.runs), table, no_runs), skeleton_rows(3)),
-            title="Comparisons",
-        ),
-        panel(
-            rx.cond(state.loaded, rx.cond(has_items(state.rows), drift_list, no_drift), skeleton_rows(3)),
-            title="What differed",
-        ),
+        runs_panel(),
+        drift_panel(),
         dialog(
             None,
-            "Compare every customer now",
-            "Each is looked at once, a few at a time. What differs is repaired.",
+            "Compare all customers now",
+            "Syncs each customer once. Differences are fixed automatically.",
             reason_field("compare", OPERATOR_AUDIT_HINT),
             confirm="Compare",
             submit=state.start_comparison,

@@ -2,23 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
 import reflex as rx
-from pydantic import StringConstraints
 from reflex.event import EventSpec
 
-from admin_app import words
+from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.errors import Invalid
-from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.entitlements.features import FEATURES
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
 from shared.ui.controls import button, dialog, form_field, text_input
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
@@ -28,11 +27,10 @@ COLUMNS = [
     Column("Flag"),
     Column("State"),
     Column("Owner", hidden_on_phone=True),
-    Column("Clean up by", hidden_on_phone=True),
+    Column("Remove by", hidden_on_phone=True),
     Column("Exposed", align_end=True),
 ]
 FEATURE_CHOICES = [("", "Nothing"), *((feature.key, feature.title) for feature in FEATURES.values())]
-ReasonText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
 class CreateFlagForm(Form):
@@ -47,7 +45,7 @@ class CreateFlagForm(Form):
     reason: ReasonText
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FlagRow:
     key: str
     title: str
@@ -62,26 +60,26 @@ class FlagRow:
 
 
 def flag_row(flag: flag_admin.FlagSummary, counts: flag_exposure.FlagCounts) -> FlagRow:
-    state, tone = words.flag_badge(flag)
+    state, tone = labels.flag_badge(flag)
     return FlagRow(
-        flag.key,
-        flag.row.title,
-        flag.row.owner,
-        state,
-        tone,
-        f"{flag.row.cleanup_by:%-d %B %Y}",
-        flag.is_overdue,
-        cleanup_advice(flag) if flag.is_overdue else "",
-        f"{counts.enabled_tenants.get(flag.key, 0):,}",
-        f"of {counts.total_tenants:,}",
+        key=flag.key,
+        title=flag.row.title,
+        owner=flag.row.owner,
+        state=state,
+        tone=tone,
+        cleanup_by=f"{flag.row.cleanup_by:%-d %B %Y}",
+        stale=flag.is_overdue,
+        advice=cleanup_advice(flag) if flag.is_overdue else "",
+        exposed=f"{counts.enabled_tenants.get(flag.key, 0):,}",
+        total_text=f"of {counts.total_tenants:,}",
     )
 
 
 def cleanup_advice(flag: flag_admin.FlagSummary) -> str:
     """About a stale one."""
     if flag.is_in_code:
-        return "Take it out of the code, then retire it; or move the date."
-    return "The code no longer asks for it. Retire it."
+        return "Remove it from the code and retire it, or change the date."
+    return "The code no longer uses it. Retire it."
 
 
 def parse_day(text: str) -> date:
@@ -90,7 +88,7 @@ def parse_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Invalid(
-            "This is not a day.", "Choose one, as in 2027-03-31.", fields={"cleanup_by": "Not a day"}
+            "This isn't a date.", "Choose one, as in 2027-03-31.", fields={"cleanup_by": "Not a date"}
         ) from None
 
 
@@ -108,7 +106,7 @@ class FlagsState(PageState):
             counts = await flag_exposure.count_exposed_tenants(octx)
         self.rows = [flag_row(flag, counts) for flag in flags]
         stale = sum(flag.is_overdue for flag in flags)
-        self.stale_text = words.plural(stale, "flag is", "flags are") if stale else ""
+        self.stale_text = labels.plural(stale, "flag is", "flags are") if stale else ""
         self.loaded = True
 
     @rx.event
@@ -133,7 +131,7 @@ class FlagsState(PageState):
             )
         self.is_dialog_open = False
         success = rx.toast.success(
-            f"Created {form.key}.", description="It is off for everybody until it has rules."
+            f"Created {form.key}.", description="It's off for everyone until it has rules."
         )
         return [rx.redirect(f"/flags/{form.key}"), success]
 
@@ -157,6 +155,41 @@ def flag_line(flag: FlagRow) -> rx.Component:
 
 
 def create_dialog() -> rx.Component:
+    return dialog(
+        None,
+        "Create a flag",
+        "Flags are temporary: each has an owner and a date by which it is removed.",
+        *description_fields(),
+        *ownership_fields(),
+        reason_field("create", OPERATOR_AUDIT_HINT),
+        confirm="Create flag",
+        submit=FlagsState.create_flag,
+        open=FlagsState.is_dialog_open,
+        on_open_change=FlagsState.close_dialog,
+        test_id="create-form",
+    )
+
+
+def description_fields() -> list[rx.Component]:
+    key_input = text_input(
+        "key", has_note=True, required=True, max_length=40, auto_complete="off", placeholder="new_reports"
+    )
+    title_input = text_input(
+        "title", required=True, max_length=60, auto_complete="off", placeholder="New reports"
+    )
+    description_input = text_input(
+        "sentence", required=True, max_length=200, auto_complete="off", placeholder="Reports by department."
+    )
+    return [
+        form_field("Key", key_input, id="key", hint="The name in the code. It can't be used again."),
+        form_field("Title", title_input, id="title"),
+        form_field("Description", description_input, id="sentence"),
+    ]
+
+
+def ownership_fields() -> list[rx.Component]:
+    owner_input = text_input("owner", has_note=True, required=True, max_length=60, auto_complete="off")
+    date_input = text_input("cleanup_by", type="date", has_note=True, required=True)
     feature_select = rx.el.select(
         *[rx.el.option(label, value=value) for value, label in FEATURE_CHOICES],
         id="required_feature",
@@ -164,79 +197,16 @@ def create_dialog() -> rx.Component:
         class_name="input",
         aria_describedby="required_feature-note",
     )
-    fields = [
-        form_field(
-            "Key",
-            text_input(
-                "key",
-                has_note=True,
-                required=True,
-                max_length=40,
-                auto_complete="off",
-                placeholder="new_reports",
-            ),
-            id="key",
-            hint="As the code will ask for it. It is never used for anything else.",
-        ),
-        form_field(
-            "Title",
-            text_input("title", required=True, max_length=60, auto_complete="off", placeholder="New reports"),
-            id="title",
-        ),
-        form_field(
-            "What it opens",
-            text_input(
-                "sentence",
-                required=True,
-                max_length=200,
-                auto_complete="off",
-                placeholder="Reports by department.",
-            ),
-            id="sentence",
-        ),
-        form_field(
-            "Owner",
-            text_input("owner", has_note=True, required=True, max_length=60, auto_complete="off"),
-            id="owner",
-            hint="The team that answers for it.",
-        ),
-        form_field(
-            "Clean up by",
-            text_input("cleanup_by", type="date", has_note=True, required=True),
-            id="cleanup_by",
-            hint="After that day it is stale and stands on top of the list.",
-        ),
+    return [
+        form_field("Owner", owner_input, id="owner", hint="The team that is responsible for the flag."),
+        form_field("Remove by", date_input, id="cleanup_by", hint="Overdue flags are listed first."),
         form_field(
             "Requires",
             feature_select,
             id="required_feature",
-            hint="Off, whatever its rules say, for tenants whose plan does not include this.",
-        ),
-        form_field(
-            "Reason",
-            text_input(
-                "create-reason",
-                name="reason",
-                has_note=True,
-                required=True,
-                max_length=MAX_REASON_LENGTH,
-                auto_complete="off",
-            ),
-            id="create-reason",
-            hint="It stands in the operators' trail.",
+            hint="Always off for tenants whose plan doesn't include this feature.",
         ),
     ]
-    return dialog(
-        None,
-        "Create a flag",
-        "A flag is temporary: somebody answers for it, and there is a day on which it is gone.",
-        *fields,
-        confirm="Create flag",
-        submit=FlagsState.create_flag,
-        open=FlagsState.is_dialog_open,
-        on_open_change=FlagsState.close_dialog,
-        test_id="create-form",
-    )
 
 
 @rx.page(route="/flags", title="Flags · Operator", on_load=FlagsState.load)
@@ -253,20 +223,20 @@ def flags_page() -> rx.Component:
         FlagsState.stale_text != "",
         banner(
             rx.fragment(
-                rx.el.b(FlagsState.stale_text, " past the clean-up date. "),
-                "Take it out of the code and retire it, or move the date and say why.",
+                rx.el.b(FlagsState.stale_text, " overdue. "),
+                "Remove it from the code and retire it, or change the date and give a reason.",
             ),
             tone="warn",
             glyph="clock-alert",
         ),
     )
     table = data_table("Flags", COLUMNS, rx.foreach(FlagsState.rows, flag_line), test_id="flags")
-    no_flags = empty_state("No flags yet", "Create one to open something new step by step.", glyph="flag")
+    no_flags = empty_state("No flags yet", "Create a flag to roll out a feature gradually.", glyph="flag")
     content = rx.cond(has_items(FlagsState.rows), table, no_flags)
     return page(
         page_header(
             "Flags",
-            description="What is opened step by step, and can be closed at once.",
+            description="Gradual rollouts with a kill switch.",
             actions=[create_button],
         ),
         panel(rx.cond(FlagsState.loaded, content, skeleton_rows(3)), name="Flags"),

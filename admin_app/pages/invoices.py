@@ -7,7 +7,7 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app import addresses, billing_words, words
+from admin_app import addresses, labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
@@ -35,7 +35,7 @@ COLUMNS = [
 ]
 STATUS_CHOICES = [
     ("", "All states"),
-    *((key, label_and_tone[0]) for key, label_and_tone in billing_words.INVOICE_STATUS_LABELS.items()),
+    *((key, label_and_tone[0]) for key, label_and_tone in labels.INVOICE_STATUS_LABELS.items()),
 ]
 PAGE_SIZE = 50
 
@@ -44,7 +44,7 @@ class ReasonForm(Form):
     reason: ReasonText
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ListedInvoiceRow:
     id: str
     number: str
@@ -60,18 +60,18 @@ class ListedInvoiceRow:
 
 def listed_invoice_row(listed_invoice: TenantInvoice) -> ListedInvoiceRow:
     invoice = listed_invoice.invoice
-    status_label, tone = billing_words.invoice_badge(invoice.status)
+    status_label, tone = labels.invoice_badge(invoice.status)
     return ListedInvoiceRow(
-        invoice.id,
-        invoice.number or "No number yet",
-        invoice.page_url,
-        listed_invoice.tenant_name,
-        addresses.billing_url(invoice.tenant_id),
-        status_label,
-        tone,
-        billing_words.format_amount(invoice.due, invoice.currency) if invoice.due else "",
-        billing_words.format_amount(invoice.total, invoice.currency),
-        invoice.created_at.isoformat(),
+        id=invoice.id,
+        number=invoice.number or "No number yet",
+        href=invoice.page_url,
+        tenant=listed_invoice.tenant_name,
+        tenant_href=addresses.billing_url(invoice.tenant_id),
+        status=status_label,
+        tone=tone,
+        due=labels.format_amount(invoice.due, invoice.currency) if invoice.due else "",
+        total=labels.format_amount(invoice.total, invoice.currency),
+        at=invoice.created_at.isoformat(),
     )
 
 
@@ -114,7 +114,7 @@ class InvoicesState(PageState):
         )
         self.is_visit_open, self.reason = bool(reason), reason
         self.has_next, self.has_previous = bool(invoices_page.after), bool(cursors)
-        self.count_text = words.plural(len(self.rows), "invoice", "invoices")
+        self.count_text = labels.plural(len(self.rows), "invoice", "invoices")
         self.loaded = True
 
     def _current_reason(self) -> str:
@@ -133,7 +133,7 @@ class InvoicesState(PageState):
             await self._read(octx, form.reason, "", "", [])
         self._visit_until = datetime.now(UTC) + VISIT_DURATION
         return rx.toast.success(
-            "You are reading across tenants.", description="The operators' trail says so."
+            "You can view all tenants for 30 minutes.", description="Recorded in the operator audit log."
         )
 
     @rx.event
@@ -191,7 +191,7 @@ def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
 def invoices_panel() -> rx.Component:
     state = InvoicesState
     search_field = search_input(
-        "Search by number, tenant or id",
+        "Search by number, tenant or ID",
         default_value=state.query,
         on_change=state.search_invoices.debounce(200),
         max_length=200,
@@ -201,12 +201,10 @@ def invoices_panel() -> rx.Component:
         (state.query != "") | (state.status != ""),
         empty_state(
             "No invoice matches",
-            "The search looks at whole numbers and ids, and at names of tenants.",
+            "Search by full invoice number or ID, or by tenant name.",
             glyph="search-x",
         ),
-        empty_state(
-            "No invoices yet", "The first one comes when somebody has subscribed.", glyph="receipt-text"
-        ),
+        empty_state("No invoices yet", "Invoices appear after the first subscription.", glyph="receipt-text"),
     )
     foot = pager(
         state.count_text,
@@ -229,15 +227,15 @@ def invoices_panel() -> rx.Component:
 @rx.page(route="/invoices", title="Invoices · Operator", on_load=InvoicesState.load)
 def invoices_page() -> rx.Component:
     reason_form = dialogs.access_form(
-        "Why do you read everybody's invoices?",
+        "Reason for access",
         InvoicesState.start_visit,
-        hint=f"{OPERATOR_AUDIT_HINT} It counts for 30 minutes.",
+        hint=f"{OPERATOR_AUDIT_HINT} Valid for 30 minutes.",
         example="Month end, what is still open",
         label="Read across tenants",
     )
     loading = panel(skeleton_rows(5), name="Invoices")
     return page(
-        page_header("Invoices", description="Of every tenant, as last seen at the payment provider."),
+        page_header("Invoices", description="Invoices of all tenants, as of the last sync with Stripe."),
         rx.cond(
             InvoicesState.loaded, rx.cond(InvoicesState.is_visit_open, invoices_panel(), reason_form), loading
         ),

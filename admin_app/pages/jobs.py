@@ -5,7 +5,7 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app import words
+from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
@@ -24,20 +24,23 @@ COLUMNS = [
     Column("Job"),
     Column("Tenant", hidden_on_phone=True),
     Column("Status"),
-    Column("Tries", align_end=True, hidden_on_phone=True),
+    Column("Attempts", align_end=True, hidden_on_phone=True),
     Column("Changed", align_end=True, hidden_on_phone=True),
 ]
-STATUS_CHOICES = [("", "All states"), *((key, words.JOB_STATUS_LABELS[key]) for key in queue_status.STATUSES)]
+STATUS_CHOICES = [
+    ("", "All states"),
+    *((key, labels.JOB_STATUS_LABELS[key]) for key in queue_status.STATUSES),
+]
 STATUS_NOTES = {
     "waiting": "Not started yet",
-    "retrying": "Failed, will be tried again",
-    "running": "A worker has them",
-    "failed": "Tried for the last time",
+    "retrying": "Failed, will be retried",
+    "running": "Running now",
+    "failed": "Out of retries",
 }
 PAGE_SIZE = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobRow:
     id: str
     task: str
@@ -51,18 +54,18 @@ class JobRow:
 
 
 def job_row(job: queue_status.QueuedJob, names: Any) -> JobRow:
-    status = words.JOB_STATUS_LABELS[job.status]
+    status = labels.JOB_STATUS_LABELS[job.status]
     changed = job.changed_at or job.scheduled_at
     return JobRow(
-        str(job.id),
-        job.task,
-        job.request_id,
-        job.tenant_id,
-        names.get(job.tenant_id, job.tenant_id),
-        status,
-        words.tone_of(status),
-        str(job.attempts),
-        changed.isoformat() if changed else "",
+        id=str(job.id),
+        task=job.task,
+        request_id=job.request_id,
+        tenant_id=job.tenant_id,
+        tenant=names.get(job.tenant_id, job.tenant_id),
+        status=status,
+        tone=labels.tone_of(status),
+        tries=str(job.attempts),
+        changed_at=changed.isoformat() if changed else "",
     )
 
 
@@ -90,7 +93,7 @@ class JobsState(PageState):
         self.counts = {key: f"{count:,}" for key, count in jobs_view.counts.items()}
         self.status, self._cursors, self._next_cursor = status, cursors, jobs_view.page.next_cursor
         self.has_next, self.has_previous = jobs_view.page.next_cursor is not None, bool(cursors)
-        self.count_text = words.plural(len(self.rows), "job", "jobs")
+        self.count_text = labels.plural(len(self.rows), "job", "jobs")
         self.loaded = True
 
     async def _reload(self, status: str, cursors: list[int]) -> None:
@@ -142,12 +145,12 @@ def job_line(job: JobRow) -> rx.Component:
 def jobs_page() -> rx.Component:
     facts = stat_grid(
         *[
-            stat(words.JOB_STATUS_LABELS[key], JobsState.counts[key], STATUS_NOTES[key])
+            stat(labels.JOB_STATUS_LABELS[key], JobsState.counts[key], STATUS_NOTES[key])
             for key in queue_status.STATUSES
         ]
     )
     no_jobs = empty_state(
-        "The queue is empty", "Jobs wait here, run, and leave when they have succeeded.", glyph="list-checks"
+        "The queue is empty", "Waiting and running jobs appear here until they succeed.", glyph="list-checks"
     )
     foot = pager(
         JobsState.count_text,
@@ -160,7 +163,7 @@ def jobs_page() -> rx.Component:
     content = rx.cond(has_items(JobsState.rows), table, no_jobs)
     status_select = select("State", STATUS_CHOICES, value=JobsState.status, on_change=JobsState.choose_status)
     return page(
-        page_header("Jobs", description="What happens after a request has answered: mails, setting up."),
+        page_header("Jobs", description="Background jobs (email, provisioning)."),
         panel(facts, name="Jobs by state"),
         rx.el.div(
             rx.el.div(status_select, class_name="row wrap"),

@@ -11,9 +11,9 @@ from admin_app.frame import page
 from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.roles import OPERATOR_ROLES
+from shared.backoffice import operators
 from shared.core.context import OperatorCtx
 from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.identity import operators
 from shared.identity.models import Operator
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows
@@ -45,7 +45,7 @@ class OperatorRoleForm(Form):
     reason: ReasonText
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OperatorRow:
     id: str = ""
     name: str = ""
@@ -63,17 +63,17 @@ class OperatorRow:
 def operator_row(octx: OperatorCtx, operator: Operator) -> OperatorRow:
     status = "Active" if operator.disabled_at is None else "Disabled"
     return OperatorRow(
-        operator.id,
-        operator.name,
-        operator.email,
-        initials_of(operator.name),
-        operator.role,
-        OPERATOR_ROLES[operator.role].name,
-        status,
-        TONE_BY_LABEL[status],
-        operator.disabled_at is None,
-        operator.id == octx.actor.id,
-        operator.created_at.isoformat(),
+        id=operator.id,
+        name=operator.name,
+        email=operator.email,
+        initials=initials_of(operator.name),
+        role=operator.role,
+        role_name=OPERATOR_ROLES[operator.role].name,
+        status=status,
+        tone=TONE_BY_LABEL[status],
+        is_active=operator.disabled_at is None,
+        is_you=operator.id == octx.actor.id,
+        created_at=operator.created_at.isoformat(),
     )
 
 
@@ -112,7 +112,7 @@ class OperatorsState(PageState):
         async with self._ctx() as octx:
             await operators.set_role(octx, parse_id("opr", subject.id), form.role, reason=form.reason)
             await self._read(octx)
-        return self._finish(f"Changed the role of {subject.name}.", "It counts from their next click.")
+        return self._finish(f"Changed the role of {subject.name}.", "Takes effect immediately.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
@@ -121,7 +121,7 @@ class OperatorsState(PageState):
         async with self._ctx() as octx:
             await operators.disable(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
-        return self._finish(f"Disabled {subject.name}.", "Their sessions have ended.")
+        return self._finish(f"Disabled {subject.name}.", "They've been signed out.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
@@ -130,7 +130,7 @@ class OperatorsState(PageState):
         async with self._ctx() as octx:
             await operators.enable(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
-        return self._finish(f"Enabled {subject.name}.", "They may sign in again, with the role they had.")
+        return self._finish(f"Enabled {subject.name}.", "They can sign in again with their previous role.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
@@ -141,7 +141,7 @@ class OperatorsState(PageState):
             credentials = await operators.reset_access(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
         self.dialog = ""
-        description = f"New password, shown once: {credentials.password}. They enrol a second factor with it."
+        description = f"New password, shown once: {credentials.password}. They set up a new second factor when they sign in."
         return rx.toast.success(
             f"Reset the access of {subject.name}.",
             description=description,
@@ -194,7 +194,7 @@ def operator_dialog(
         auto_complete="off",
     )
     reason_input = form_field(
-        "Reason", reason, id=f"{name}-reason", hint="It stands in the operators' trail."
+        "Reason", reason, id=f"{name}-reason", hint="Recorded in the operator audit log with your name."
     )
     return dialog(
         None,
@@ -215,7 +215,7 @@ def operator_dialogs() -> rx.Component:
         operator_dialog(
             "role",
             f"Change the role of {name}",
-            "It counts from their next click.",
+            "Takes effect immediately.",
             radio_cards("Role", "role", ROLE_CHOICES, value=OperatorsState.subject.role),
             confirm="Change role",
             submit=OperatorsState.change_role,
@@ -223,7 +223,7 @@ def operator_dialogs() -> rx.Component:
         operator_dialog(
             "disable",
             f"Disable {name}",
-            "Their sessions end at once and they cannot sign in. What they did stays in the trail.",
+            "They're signed out immediately and can't sign in. Their activity stays in the audit log.",
             confirm="Disable",
             submit=OperatorsState.disable_operator,
             kind="danger-fill",
@@ -231,15 +231,15 @@ def operator_dialogs() -> rx.Component:
         operator_dialog(
             "enable",
             f"Enable {name}",
-            "They may sign in again with the role and the second factor they had.",
+            "They can sign in again with their previous role and second factor.",
             confirm="Enable",
             submit=OperatorsState.enable_operator,
         ),
         operator_dialog(
             "reset",
             f"Reset the access of {name}",
-            "For a lost password or device. Their sessions end at once, password and second factor stop working, and"
-            " you are shown a new password, once.",
+            "For a lost password or device. They're signed out, and their password and second factor stop working."
+            " You see a new password once.",
             confirm="Reset access",
             submit=OperatorsState.reset_access,
             kind="danger-fill",
@@ -253,7 +253,7 @@ def operators_page() -> rx.Component:
         "Operators", COLUMNS, rx.foreach(OperatorsState.rows, operator_line), test_id="operators"
     )
     description = rx.fragment(
-        "Everybody signs in with a second factor. A new one begins on the command line: ",
+        "Two-factor is required. Add operators with: ",
         rx.el.code("bulkhead operator create", class_name="mono"),
     )
     return page(

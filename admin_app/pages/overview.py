@@ -5,7 +5,7 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app import words
+from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
@@ -31,7 +31,7 @@ ALWAYS_SHOWN = (
 )  # shown at 0 too: 0 is what one wants to read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnfinishedStepRow:
     tenant_id: str
     name: str
@@ -42,7 +42,7 @@ class UnfinishedStepRow:
     since: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttemptRow:
     id: str
     title: str
@@ -54,20 +54,32 @@ class AttemptRow:
 
 
 def unfinished_step_row(step: UnfinishedProvisioning) -> UnfinishedStepRow:
-    state = words.STEP_STATE_LABELS[step.state]
-    tries = words.plural(step.attempts, "try", "tries")
+    state = labels.STEP_STATE_LABELS[step.state]
+    tries = labels.plural(step.attempts, "try", "tries")
     note = f"{step.error} {tries}." if step.state is StepState.FAILED else ""
     step_title = provisioning.STEP_TITLES.get(step.step_key, step.step_key)
     return UnfinishedStepRow(
-        step.tenant_id, step.name, step_title, note, state, words.tone_of(state), step.created_at.isoformat()
+        tenant_id=step.tenant_id,
+        name=step.name,
+        step=step_title,
+        note=note,
+        state=state,
+        tone=labels.tone_of(state),
+        since=step.created_at.isoformat(),
     )
 
 
 def attempt_row(event: Any) -> AttemptRow:
-    title, _ = words.SECURITY_EVENT_LABELS.get(event.kind, (event.kind.replace("_", " ").capitalize(), ""))
-    note = f"Asked for {event.subject}" if event.subject else ""
+    title, _ = labels.SECURITY_EVENT_LABELS.get(event.kind, (event.kind.replace("_", " ").capitalize(), ""))
+    note = f"Requested {event.subject}" if event.subject else ""
     return AttemptRow(
-        event.id, title, note, event.actor_id, event.request_id, f"{event.count:,}", event.at.isoformat()
+        id=event.id,
+        title=title,
+        note=note,
+        actor=event.actor_id,
+        request_id=event.request_id,
+        count=f"{event.count:,}",
+        at=event.at.isoformat(),
     )
 
 
@@ -105,7 +117,7 @@ class OverviewState(PageState):
 
 
 def counter_row(kind: str, count: int) -> tuple[str, str, str, bool]:
-    title, description = words.SECURITY_EVENT_LABELS.get(
+    title, description = labels.SECURITY_EVENT_LABELS.get(
         kind, (kind.replace("_", " ").capitalize(), "Refused.")
     )
     return title, f"{count:,}", description, count > 0
@@ -144,16 +156,16 @@ def unfinished_panel() -> rx.Component:
         )
 
     table = data_table(
-        "Unfinished settings-up",
+        "Unfinished provisioning",
         UNFINISHED_COLUMNS,
         rx.foreach(OverviewState.unfinished, line),
         test_id="unfinished",
     )
     no_steps = empty_state(
-        "Every tenant is set up", "A step that waits or failed would stand here.", glyph="circle-check"
+        "All tenants are provisioned", "Waiting and failed steps appear here.", glyph="circle-check"
     )
     content = rx.cond(has_items(OverviewState.unfinished), table, no_steps)
-    return panel(rx.cond(OverviewState.loaded, content, skeleton_rows(2)), title="Setting up, not finished")
+    return panel(rx.cond(OverviewState.loaded, content, skeleton_rows(2)), title="Unfinished provisioning")
 
 
 def security_panels() -> rx.Component:
@@ -184,20 +196,20 @@ def security_panels() -> rx.Component:
         has_items(OverviewState.attempts),
         rx.el.ol(rx.foreach(OverviewState.attempts, attempt), class_name="list", data_testid="attempts"),
         empty_state(
-            "Nothing was refused",
-            "Attempts that honest use never makes would stand here.",
+            "No suspicious requests",
+            "No suspicious requests in the last 24 hours.",
             glyph="shield-check",
         ),
     )
     return rx.el.div(
         panel(
             rx.cond(OverviewState.loaded, counts, skeleton_rows(2)),
-            title="Refused attempts",
+            title="Blocked requests",
             aside=small("24 hours"),
         ),
         panel(
             rx.cond(OverviewState.loaded, latest, skeleton_rows(3)),
-            title="Latest attempts",
+            title="Latest blocked requests",
             aside=small("24 hours"),
         ),
         class_name="split",
@@ -208,7 +220,7 @@ def security_panels() -> rx.Component:
 @rx.page(route="/", title="Overview · Operator", on_load=OverviewState.load)
 def overview_page() -> rx.Component:
     return page(
-        page_header("Overview", description="Counted when this page was loaded; it follows by itself."),
+        page_header("Overview", description="Updates automatically."),
         state_stats(),
         unfinished_panel(),
         security_panels(),

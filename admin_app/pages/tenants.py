@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import reflex as rx
 
-from admin_app import words
+from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
@@ -30,12 +30,12 @@ COLUMNS = [
 SORTS = tuple(column.sort for column in COLUMNS if column.sort)
 STATE_CHOICES = [
     ("", "All states"),
-    *((state.value, words.TENANT_STATE_LABELS[state]) for state in TenantState),
+    *((state.value, labels.TENANT_STATE_LABELS[state]) for state in TenantState),
 ]
 PAGE_SIZE = 25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TenantRow:
     id: str
     name: str
@@ -52,20 +52,20 @@ class TenantRow:
 
 
 def tenant_row(tenant: TenantSummary) -> TenantRow:
-    state, (setup, setup_tone) = words.TENANT_STATE_LABELS[tenant.state], setup_badge(tenant)
+    state, (setup, setup_tone) = labels.TENANT_STATE_LABELS[tenant.state], setup_badge(tenant)
     return TenantRow(
-        tenant.id,
-        tenant.name,
-        tenant.slug,
-        tenant.plan,
-        state,
-        words.tone_of(state),
-        setup,
-        setup_tone,
-        tenant.owner or "Nobody",
-        f"{tenant.members:,}",
-        tenant.created_at.isoformat(),
-        tenant.matched_member,
+        id=tenant.id,
+        name=tenant.name,
+        slug=tenant.slug,
+        plan=tenant.plan,
+        state=state,
+        tone=labels.tone_of(state),
+        setup=setup,
+        setup_tone=setup_tone,
+        owner=tenant.owner or "Nobody",
+        members=f"{tenant.members:,}",
+        created_at=tenant.created_at.isoformat(),
+        match_text=tenant.matched_member,
     )
 
 
@@ -172,7 +172,7 @@ class TenantsState(PageState):
 
 
 def tenant_count(count: int) -> str:
-    return words.plural(count, "tenant", "tenants")
+    return labels.plural(count, "tenant", "tenants")
 
 
 def tenant_line(tenant: TenantRow) -> rx.Component:
@@ -195,7 +195,7 @@ def tenant_line(tenant: TenantRow) -> rx.Component:
 
 def toolbar() -> rx.Component:
     search_field = search_input(
-        "Search by tenant, exact e-mail or id",
+        "Search by tenant, exact email or ID",
         default_value=TenantsState.query,
         on_change=TenantsState.search_tenants.debounce(200),
         max_length=200,
@@ -211,10 +211,10 @@ def tenants_panel() -> rx.Component:
         (TenantsState.query != "") | (TenantsState.state != ""),
         empty_state(
             "No tenant matches",
-            "The search looks at names, addresses and ids of tenants. A person is found by their whole e-mail address.",
+            "Search by tenant name, URL or ID, or by a member's full email address.",
             glyph="search-x",
         ),
-        empty_state("No tenants yet", "The first one appears when somebody signs up.", glyph="building-2"),
+        empty_state("No tenants yet", "Tenants appear after sign-up.", glyph="building-2"),
     )
     table = data_table(
         "Tenants",
@@ -240,9 +240,7 @@ def tenants_panel() -> rx.Component:
 @rx.page(route="/tenants", title="Tenants · Operator", on_load=TenantsState.load)
 def tenants_page() -> rx.Component:
     return page(
-        page_header(
-            "Tenants", description="Organisations on this platform. Looking inside one asks for a reason."
-        ),
+        page_header("Tenants", description="All customer organisations. Opening one requires a reason."),
         rx.el.div(toolbar(), tenants_panel(), class_name="section"),
         current="Tenants",
         load=TenantsState.load,

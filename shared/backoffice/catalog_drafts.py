@@ -6,7 +6,7 @@ is a Conflict. What is published never changes. Publishing asks for the digest o
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts_repository as repository
+from shared.backoffice import impact
+from shared.backoffice.impact import DraftImpact
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
@@ -40,6 +42,17 @@ class CatalogItem:
     @property
     def newest(self) -> PlanVersion | None:
         return self.published[-1] if self.published else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRequest:
+    """What the operator confirmed after the preview of a draft's impact."""
+
+    revision: int
+    reason: str
+    moves: bool  # whether tenants on earlier versions move to this one
+    confirmed_digest: str  # `DraftImpact.digest` of the preview
+    effective_at: datetime | None = None  # None: immediately
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,34 +196,43 @@ async def lock_catalog(octx: OperatorCtx) -> int:
     return await repository.lock_epoch(octx.session)
 
 
-async def publish(
-    octx: OperatorCtx,
-    version_id: str,
-    revision: int,
-    reason: str,
-    effective_at: datetime | None,
-    moves: bool,
-    confirmed_digest: str,
-    *,
-    impact: Mapping[str, int] | None = None,
-) -> PlanVersion:
-    """`effective_at`: None for at once. `moves`: who has an earlier version moves to this one then.
+async def simulate_draft(
+    octx: OperatorCtx, version_id: str, revision: int, *, moves: bool, effective_at: datetime | None = None
+) -> DraftImpact:
+    """The impact of publishing the draft. Raises Invalid, NotFound, Conflict for another revision than this."""
+    policy.require_operator(octx, actions.OP_CATALOG_READ)
+    effective_at = require_future_date(effective_at)
+    plan, draft = await get_draft(octx, version_id)
+    if draft.status != "draft" or draft.revision != revision:
+        raise Conflict(
+            f"This draft of {plan.name} has changed since you opened it.", "Preview the impact again."
+        )
+    return await impact.simulate_publication(octx, plan, draft, moves=moves, effective_at=effective_at)
 
-    `confirmed`: `contents.digest` of what was looked at; `effect`: its numbers, for the trail. Raises Invalid, NotFound,
-    Conflict where something relevant has changed since somebody looked.
+
+async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> PlanVersion:
+    """Publish the draft, with its impact computed now and recorded in the operator audit log.
+
+    Raises Invalid, NotFound, and Conflict where the impact is no longer the one that was confirmed.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason, effective_at = clean_reason(reason), require_future_date(effective_at)
+    reason, effective_at = clean_reason(request.reason), require_future_date(request.effective_at)
+    moves = request.moves
+    # Before the lock: no kill switch waits for the simulation. What was confirmed is compared under the lock.
+    plan, draft = await get_draft(octx, draft_id)
+    _require_unpublished(draft, plan)
+    _require_revision(draft, request.revision)
+    current = await impact.simulate_publication(octx, plan, draft, moves=moves, effective_at=effective_at)
     epoch = await lock_catalog(octx)
-    draft, plan = await _lock_draft(octx, version_id)
-    _require_revision(draft, revision)
+    draft, plan = await _lock_draft(octx, draft_id)
+    _require_revision(draft, request.revision)
     if plan.retired_at is not None:
         raise Conflict(f"{plan.name} is retired.", "Nothing of it can be published any more.")
     content = plan_content.from_version(draft)
     if plan.kind == "addon" and plan_content.is_empty(content):
         raise Invalid("This add-on adds nothing.", "Give it a feature or raise a limit first.")
-    if confirmed_digest != plan_content.compute_digest(draft, epoch, moves, effective_at):
-        raise Conflict("Something has changed since the effect was looked at.", "Look at the effect again.")
+    if request.confirmed_digest != plan_content.compute_digest(draft, epoch, moves, effective_at):
+        raise Conflict("Something has changed since you previewed the impact.", "Preview the impact again.")
     versions = await repository.list_versions_of_plan(octx.session, plan.id)
     before = (
         plan_content.from_version(versions[1]) if len(versions) > 1 else plan_content.build_empty(plan.kind)
@@ -230,7 +252,7 @@ async def publish(
         after={name: new for name, _, new in changes},
         in_force_from=f"{draft.effective_at:%-d %B %Y, %H:%M} UTC",
         existing_tenants="move" if moves else "stay",
-        effect=dict(impact or {}),
+        effect=current.report.numbers,
     )
     await _publish_change(octx)
     return draft
@@ -293,12 +315,16 @@ async def _lock_draft(octx: OperatorCtx, version_id: str) -> tuple[PlanVersion, 
     plan = await repository.get_plan(octx.session, draft.plan_id) if draft else None
     if draft is None or plan is None:
         raise _draft_not_found()
+    _require_unpublished(draft, plan)
+    return draft, plan
+
+
+def _require_unpublished(draft: PlanVersion, plan: Plan) -> None:
     if draft.status == "published":
         raise Conflict(
             f"{draft.published_by} has published version {draft.number} of {plan.name} in the meantime.",
             "Open a new draft for further changes.",
         )
-    return draft, plan
 
 
 def _draft_not_found() -> NotFound:

@@ -13,13 +13,11 @@ from typing import TypeVar
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access import actions, policy
-from shared.backoffice import catalog_drafts
 from shared.backoffice import impact_repository as repository
 from shared.backoffice.impact_comparison import CountedDecision, ImpactComparison, ImpactReport, TenantCase
 from shared.backoffice.tenant_directory_repository import list_tenant_names
 from shared.core.context import OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Conflict
 from shared.entitlements import plan_content, rights_cache
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.history import EntitlementHistory, build_histories, group_by_tenant
@@ -73,15 +71,11 @@ class SimulationInput:
     decisions: Mapping[str, Sequence[CountedDecision]]
 
 
-async def simulate_draft(
-    octx: OperatorCtx, version_id: str, revision: int, *, moves: bool, effective_at: datetime | None = None
+async def simulate_publication(
+    octx: OperatorCtx, plan: Plan, draft: PlanVersion, *, moves: bool, effective_at: datetime | None = None
 ) -> DraftImpact:
-    """At the time at which it would be in force. Raises Invalid, NotFound, Conflict for another revision than this."""
+    """The impact of publishing `draft`, at the time at which it would be in force."""
     policy.require_operator(octx, actions.OP_CATALOG_READ)
-    effective_at = catalog_drafts.require_future_date(effective_at)
-    plan, draft = await catalog_drafts.get_draft(octx, version_id)
-    if draft.status != "draft" or draft.revision != revision:
-        raise Conflict(f"This draft of {plan.name} has changed since you opened it.", "Look at it again.")
     async with entry.read_across_tenants(octx, DRAFT_IMPACT_REASON) as session:
         simulation_input = await _load_simulation_input(session, effective_at or now())
         report = await simulate_change(
@@ -89,26 +83,6 @@ async def simulate_draft(
         )
     digest = plan_content.compute_digest(draft, simulation_input.catalog.epoch, moves, effective_at)
     return DraftImpact(report, draft.revision, digest, simulation_input.at)
-
-
-async def publish(
-    octx: OperatorCtx,
-    version_id: str,
-    revision: int,
-    reason: str,
-    effective_at: datetime | None,
-    moves: bool,
-    confirmed_digest: str,
-) -> ImpactReport:
-    """As `drafts.publish`, with the numbers of its effect as it is now in the trail. Raises as that."""
-    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    impact = await simulate_draft(octx, version_id, revision, moves=moves, effective_at=effective_at)
-    numbers = impact.report.numbers
-    # The lock comes only now: no kill switch waits for the looking. What was confirmed is compared under it.
-    await catalog_drafts.publish(
-        octx, version_id, revision, reason, effective_at, moves, confirmed_digest, impact=numbers
-    )
-    return impact.report
 
 
 def build_publication_change(plan: Plan, draft: PlanVersion, moves: bool, at: datetime) -> SimulatedChange:

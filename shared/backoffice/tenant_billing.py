@@ -26,6 +26,7 @@ from shared.billing.models import (
 )
 from shared.billing.subscriptions import subscriptions
 from shared.billing.sync import reconcile
+from shared.billing.sync.reconcile import RECONCILE_ALL_TASK
 from shared.core import live_events
 from shared.core.config import settings
 from shared.core.context import OperatorCtx
@@ -191,3 +192,13 @@ def _customer_url(customer_id: str, *, live: bool) -> str:
         sandbox_controls_url()
         or f"https://dashboard.stripe.com/{'' if live else 'test/'}customers/{customer_id}"
     )
+
+
+async def request_run(octx: OperatorCtx, reason: str) -> str:
+    """Queue a comparison of every customer with Stripe; returns the id of the run. Raises Invalid without a reason."""
+    policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
+    row = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason.strip())
+    octx.session.add(row)
+    audit_log.record_operator(octx, "billing.reconcile_asked", row.id, reason=reason)
+    await queue.put_platform_job(octx.session, RECONCILE_ALL_TASK, sequence=RECONCILE_ALL_TASK, run_id=row.id)
+    return row.id

@@ -18,7 +18,7 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.jobs import queue, queue_status
-from shared.tenancy import audit_reader, entry, provisioning, tenants
+from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
 
 MAX_PAGE_SIZE = 100  # rows of one page
@@ -182,9 +182,10 @@ async def list_events(
 async def list_all_events(
     octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
 ) -> TenantEventPage:
-    """Every tenant's trail, for a stated reason. Raises Invalid without one."""
-    page = await audit_reader.list_events_across_tenants(octx, reason, event_filter, after=after, limit=limit)
+    """Events of all tenants; the reason is recorded in the operator audit log. Raises Invalid without one."""
+    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
     async with entry.read_across_tenants(octx, reason) as session:
+        page = await audit_log.list_across_tenants(session, event_filter, after=after, limit=limit)
         names = await repository.list_tenant_names(
             session, sorted({event.tenant_id for event in page.events})
         )

@@ -4,8 +4,7 @@ Every process has to know it before: what one wraps anew, the others open. Links
 with the newest key at the time, so that the older keys stay until the last of those links has expired.
 """
 
-from shared.backoffice import tenant_keys
-from shared.billing import accounts
+from shared.backoffice import provider_accounts, tenant_keys
 from shared.core.config import settings
 from shared.identity import encryption_keys, tokens
 from shared.tenancy import entry, invitations
@@ -17,7 +16,7 @@ async def rotate_keys() -> str:
     """What was done, and what can be dropped when."""
     async with entry.enter_platform("command line") as octx:
         tenant_count = await tenant_keys.rotate_tenant_keys(octx, REASON)
-        platform_count = await accounts.rewrap_keys(octx, REASON)
+        platform_count = await provider_accounts.rewrap_keys(octx, REASON)
     platform_count += await encryption_keys.rotate_realm_keys()
     newest, *older = settings().load_master_keys()
     done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped anew; all are under key {newest} now."

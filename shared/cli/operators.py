@@ -1,6 +1,6 @@
 """The first operator, and any other, from the command line of whoever runs the platform."""
 
-from shared.identity import operators
+from shared.backoffice import operators
 from shared.tenancy import entry
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.billing import accounts
+from shared.backoffice import provider_accounts
 from shared.tenancy import entry
 
 ACTOR_NAME = "command line"
@@ -11,14 +11,14 @@ ACTOR_NAME = "command line"
 async def add(name: str, key: str, secrets: Sequence[str], reason: str) -> str:
     """What to tell Stripe."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
-        address = await accounts.add(octx, name, key, secrets, reason=reason)
+        address = await provider_accounts.add(octx, name, key, secrets, reason=reason)
     return f"{name} can sell. Address of its webhooks, shown once: {address}"
 
 
 async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> str:
     """What was done."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
-        await accounts.set_secrets(octx, account_id, secrets, reason=reason)
+        await provider_accounts.set_secrets(octx, account_id, secrets, reason=reason)
     replacement_hint = (
         " Set the newest alone when Stripe has stopped using the other." if len(secrets) > 1 else ""
     )
@@ -27,5 +27,5 @@ async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> s
 
 async def unpause(account_id: str, reason: str) -> str:
     async with entry.enter_platform(ACTOR_NAME) as octx:
-        await accounts.unpause(octx, account_id, reason=reason)
+        await provider_accounts.unpause(octx, account_id, reason=reason)
     return f"{account_id} is asked again. A worker works through what came in the meantime."

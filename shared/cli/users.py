@@ -1,6 +1,6 @@
 """A person's account, from the command line of whoever runs the platform: taken from whoever has it, and given back."""
 
-from shared.identity import users
+from shared.backoffice import user_accounts
 from shared.tenancy import entry
 
 WORKER_HINT = "A worker does it within seconds, once one runs."
@@ -9,11 +9,11 @@ WORKER_HINT = "A worker does it within seconds, once one runs."
 async def disable(email: str, reason: str) -> str:
     """What was done."""
     async with entry.enter_platform("command line") as octx:
-        user = await users.disable(octx, email, reason=reason)
+        user = await user_accounts.disable(octx, email, reason=reason)
     return f"{user.email} is signed out everywhere and cannot sign in; its memberships stay. {WORKER_HINT}"
 
 
 async def enable(email: str, reason: str) -> str:
     async with entry.enter_platform("command line") as octx:
-        user = await users.enable(octx, email, reason=reason)
+        user = await user_accounts.enable(octx, email, reason=reason)
     return f"{user.email} can sign in again, with the password and the factor it had. {WORKER_HINT}"

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access import actions, policy
-from shared.audit import audit_log
-from shared.core.context import OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Invalid, NotFound
+from shared.core.errors import Invalid
 from shared.identity import email_addresses, mfa, passwords, repository, sessions, tokens
 from shared.identity.models import User
 from shared.identity.realms import USER, Realm
@@ -204,27 +201,6 @@ async def change_password(
         await queue.put_platform_job(session, "platform.send_password_changed", user_id=subject_id)
 
 
-async def disable(octx: OperatorCtx, email: str, *, reason: str) -> User:
-    """Disable an account, for example after a takeover. Ends sessions and links; memberships stay.
-
-    A job does the work, because the operators' database role can't change users. Raises NotFound.
-    """
-    policy.require_operator(octx, actions.OP_USER_DISABLE)
-    user = await _require_user(octx, email)
-    audit_log.record_operator(octx, "user.disabled", user.id, reason=reason, email=user.email)
-    await queue.put_platform_job(octx.session, "platform.disable_user", sequence=user.id, user_id=user.id)
-    return user
-
-
-async def enable(octx: OperatorCtx, email: str, *, reason: str) -> User:
-    """Enable an account with its previous password, factor and memberships. Raises NotFound."""
-    policy.require_operator(octx, actions.OP_USER_DISABLE)
-    user = await _require_user(octx, email)
-    audit_log.record_operator(octx, "user.enabled", user.id, reason=reason, email=user.email)
-    await queue.put_platform_job(octx.session, "platform.enable_user", sequence=user.id, user_id=user.id)
-    return user
-
-
 async def end_access(session: AsyncSession, user_id: str) -> None:
     """The job of `disable`."""
     user = await session.get_one(User, user_id)
@@ -240,13 +216,6 @@ async def restore_access(session: AsyncSession, user_id: str) -> None:
     user = await session.get_one(User, user_id)
     user.disabled_at = None
     session.add(user)
-
-
-async def _require_user(octx: OperatorCtx, email: str) -> User:
-    user = await get_by_email(octx.session, email)
-    if user is None:
-        raise NotFound("No account uses this address.", "Check the address.")
-    return user
 
 
 async def _sign_out_everywhere(

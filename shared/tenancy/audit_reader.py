@@ -4,9 +4,8 @@ from datetime import timedelta
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.core.context import Ctx, OperatorCtx
+from shared.core.context import Ctx
 from shared.core.db import now
-from shared.tenancy import entry
 
 MAX_RETENTION_DAYS = 36_500  # more would be before the earliest date, so it means unlimited
 
@@ -32,12 +31,3 @@ def limit_to_retention(ctx: Ctx, event_filter: audit_log.AuditFilter) -> audit_l
 async def verify_audit_log(ctx: Ctx) -> audit_log.ChainVerification:
     policy.require(ctx, actions.AUDIT_READ)
     return await audit_log.verify_chain(ctx)
-
-
-async def list_events_across_tenants(
-    octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
-) -> audit_log.AuditEventPage:
-    """Events of all tenants. The reason is recorded in the operator audit log. Raises Invalid without one."""
-    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
-    async with entry.read_across_tenants(octx, reason) as session:
-        return await audit_log.list_across_tenants(session, event_filter, after=after, limit=limit)

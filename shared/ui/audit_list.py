@@ -88,8 +88,8 @@ def action_choices() -> list[tuple[str, str]]:
     """Value and label of the filter by action: everything, all of a noun, one event type."""
     event_types = ((event_type, f"… {text.removesuffix(' …')}") for event_type, text in AUDIT_TEXTS.items())
     return [
-        ("", "Everything"),
-        *((f"{noun}.", f"All about {noun}s") for noun in list_nouns()),
+        ("", "All events"),
+        *((f"{noun}.", f"All {noun} events") for noun in list_nouns()),
         *sorted(event_types, key=lambda choice: choice[1]),
     ]
 

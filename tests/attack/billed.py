@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.backoffice import adjustments
+from shared.backoffice import adjustments, provider_accounts
 from shared.billing import accounts, customers, usage
 from shared.billing.inbound_webhooks import ingest, processing
 from shared.billing.inbound_webhooks.signature import verify_event
@@ -147,7 +147,7 @@ async def add_shop(cookie: str) -> str:
     """A further account through which we sell, nobody's customer yet. The last part of its address."""
     async with entry.enter_operator(cookie) as octx:
         key = f"sk_test_{new_id('x')}"
-        address = await accounts.add(octx, f"Shop {key[-6:]}", key, [SECRET], reason="Ticket 4473")
+        address = await provider_accounts.add(octx, f"Shop {key[-6:]}", key, [SECRET], reason="Ticket 4473")
     return address.rpartition("/")[2]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.audit_log import AuditFilter
+from shared.backoffice.catalog_drafts import PublishRequest
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
@@ -41,7 +42,8 @@ NOT_CALLED = {
 
 
 PRO = Plan(id="pln_pro", key="pro", name="Pro", sentence="", created_by="Bulkhead")
-OFFER = build_offer(PRO, PlanVersion(id="plv_pro_1", plan_id="pln_pro", number=1, created_by="Bulkhead"))
+PRO_VERSION = PlanVersion(id="plv_pro_1", plan_id="pln_pro", number=1, created_by="Bulkhead")
+OFFER = build_offer(PRO, PRO_VERSION)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 _SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
-    "billing.pricing.prices.set_price.kind": lambda *_: "flat",
+    "backoffice.price_admin.set_price.kind": lambda *_: "flat",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,
     "tenancy.role_repository.get_role.key": lambda world, tenant: world.own_role(tenant),
@@ -195,6 +197,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
     "revision": lambda *_: 1,
+    "request": lambda *_: PublishRequest(revision=1, reason="Ticket 4471", moves=False, confirmed_digest=""),
     "role": lambda *_: "member",
     "roles": lambda *_: ["owner", "billing"],
     "row": lambda world, tenant: _notification(world, tenant),
@@ -217,6 +220,9 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
         tenant_id=tenant, meter="api_calls", at=now(), quantity=1, identifier="attack-2"
     ),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
+    "draft": lambda *_: PRO_VERSION,
+    "plan": lambda *_: PRO,
+    "draft_id": lambda *_: "plv_pro_1",
     "version_id": lambda *_: "plv_pro_1",
     "logo": lambda *_: RedrawnLogo(b"a picture"),
     "value": lambda *_: "small",

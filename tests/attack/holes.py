@@ -222,7 +222,7 @@ def _reason() -> None:
     """An operator's page looks into a tenant without being told why."""
     import sys
 
-    if module := sys.modules.get("admin_app.pages.tenant"):
+    if module := sys.modules.get("admin_app.pages.tenant.state"):
         module.TenantPageState._current_reason = lambda self: "Nobody asked"
 
 

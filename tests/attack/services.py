@@ -48,6 +48,7 @@ ASKED_BEFORE = {
         f"entitlements.assignments.{name}": "by backoffice.tenant_access and provisioning"
         for name in HOLDINGS
     },
+    "backoffice.impact.simulate_publication": "by backoffice.catalog_drafts, for a draft that it has read",
     "billing.sync.apply_state.apply_customer_state": "by billing.sync.customer_sync: what is true at the provider asks nobody",
     "billing.customers.find_id": "by the verbs and pages of billing",
     "billing.dunning.send_due_notices": "a job",

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from admin_app import words
+from admin_app import labels
 from shared.audit import audit_log
 from shared.audit.event_types import REASON_REQUIRED, AuditAction, OperatorAuditAction
 from shared.core import db
@@ -130,7 +130,7 @@ def test_every_action_is_recorded_by_some_service(
 
 
 def test_every_action_has_words_on_the_operators_page() -> None:
-    assert set(words.OPERATOR_AUDIT_TEXTS) == set(OperatorAuditAction)
+    assert set(labels.OPERATOR_AUDIT_TEXTS) == set(OperatorAuditAction)
 
 
 def test_actions_are_alphabetical_nouns_and_past_verbs() -> None:

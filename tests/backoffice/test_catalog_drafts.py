@@ -54,7 +54,10 @@ async def publish(
     """As somebody who has looked at the effect just now, unless another digest is given."""
     epoch = (await rights_cache.get_catalog(octx.session)).epoch
     seen = plan_content.compute_digest(draft, epoch, moves, at) if confirmed is None else confirmed
-    return await catalog_drafts.publish(octx, draft.id, draft.revision, reason, at, moves, seen)
+    request = catalog_drafts.PublishRequest(
+        revision=draft.revision, reason=reason, effective_at=at, moves=moves, confirmed_digest=seen
+    )
+    return await catalog_drafts.publish(octx, draft.id, request)
 
 
 async def published(who: Operating, *, for_tenant: str | None = None, kind: str = "plan") -> PlanVersion:
@@ -211,15 +214,15 @@ async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
     seen = plan_content.compute_digest(draft, epoch, True, None)
     for confirmed, moves in (("", True), ("0" * 64, True), (seen, False)):
-        with pytest.raises(Conflict, match="effect was looked at"):
+        with pytest.raises(Conflict, match="you previewed the impact"):
             async with cast.olga.octx() as octx:
                 await publish(octx, draft, confirmed=confirmed, moves=moves)
     soon = now() + timedelta(days=3)
-    with pytest.raises(Conflict, match="effect was looked at"):
+    with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
             await publish(octx, draft, confirmed=seen, at=soon)
     await published(cast.olga)  # something else changes what everybody is offered
-    with pytest.raises(Conflict, match="effect was looked at"):
+    with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
             await publish(octx, draft, confirmed=seen)
     changed = await saved(cast.olga, draft, PlanContent(1, limits=ROOMY))

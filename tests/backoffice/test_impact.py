@@ -19,9 +19,10 @@ from shared.access.permissions import Permission
 from shared.access.roles import ROLES
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, impact, tenant_access
+from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.impact_comparison import DecisionChange, EntitlementChange, ImpactReport
 from shared.core import db
-from shared.core.context import Limit
+from shared.core.context import Limit, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
@@ -71,7 +72,15 @@ async def draft_of(who: Operating, plan_id: str, **changed: Any) -> tuple[str, i
 
 async def look(who: Operating, draft: tuple[str, int], *, moves: bool = True) -> impact.DraftImpact:
     async with who.octx() as octx:
-        return await impact.simulate_draft(octx, *draft, moves=moves)
+        return await catalog_drafts.simulate_draft(octx, *draft, moves=moves)
+
+
+async def publish(
+    octx: OperatorCtx, draft: tuple[str, int], reason: str, *, moves: bool, digest: str
+) -> None:
+    version_id, revision = draft
+    request = PublishRequest(revision=revision, reason=reason, moves=moves, confirmed_digest=digest)
+    await catalog_drafts.publish(octx, version_id, request)
 
 
 async def discard(who: Operating, draft: tuple[str, int]) -> None:
@@ -170,7 +179,9 @@ async def test_an_override_keeps_what_the_plan_takes(cast: Cast) -> None:
         )
     assert (await look(cast.olga, draft)).report.is_empty
     async with cast.olga.octx() as octx:  # by then the override has ended
-        later = await impact.simulate_draft(octx, *draft, moves=True, effective_at=now() + timedelta(days=10))
+        later = await catalog_drafts.simulate_draft(
+            octx, *draft, moves=True, effective_at=now() + timedelta(days=10)
+        )
     assert later.report.losing_tenants == 1
 
 
@@ -235,11 +246,11 @@ async def test_publishing_leaves_the_numbers_in_the_trail_and_does_what_was_said
     plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
     seen = await look(cast.olga, draft)
-    with pytest.raises(Conflict, match="effect was looked at"):
+    with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
-            await impact.publish(octx, *draft, "As agreed", None, False, seen.digest)
+            await publish(octx, draft, "As agreed", moves=False, digest=seen.digest)
     async with cast.olga.octx() as octx:
-        await impact.publish(octx, *draft, "As agreed", None, True, seen.digest)
+        await publish(octx, draft, "As agreed", moves=True, digest=seen.digest)
     async with cast.olga.octx() as octx:
         (event,) = await audit_log.list_operator_events(octx, limit=1)
     assert (event.action, event.reason) == ("draft.published", "As agreed")
@@ -255,10 +266,12 @@ async def test_who_may_look_and_who_may_publish(cast: Cast) -> None:
     seen = await look(cast.sam, draft)  # support reads
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
-            await impact.publish(octx, *draft, "So", None, True, seen.digest)
+            await publish(octx, draft, "So", moves=True, digest=seen.digest)
     with pytest.raises(Invalid, match="past"):
         async with cast.olga.octx() as octx:
-            await impact.simulate_draft(octx, *draft, moves=True, effective_at=now() - timedelta(days=1))
+            await catalog_drafts.simulate_draft(
+                octx, *draft, moves=True, effective_at=now() - timedelta(days=1)
+            )
 
 
 async def test_how_many_have_which_version(cast: Cast) -> None:
@@ -268,7 +281,7 @@ async def test_how_many_have_which_version(cast: Cast) -> None:
     draft = await draft_of(cast.olga, plan, trial_days=3)
     seen = await look(cast.olga, draft)
     async with cast.olga.octx() as octx:
-        await impact.publish(octx, *draft, "So", None, True, seen.digest)
+        await publish(octx, draft, "So", moves=True, digest=seen.digest)
         await tenant_access.add_addon(octx, cast.globex, "plv_support_1", 2, "Bought")
     async with cast.sam.octx() as octx:
         holders = await impact.count_tenants_by_version(octx)
@@ -287,7 +300,7 @@ async def own_plan(cast: Cast, content: PlanContent) -> str:
         saved = await catalog_drafts.save_draft(octx, draft.id, draft.revision, content)
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
         digest = plan_content.compute_digest(saved, epoch, True, None)
-        await catalog_drafts.publish(octx, saved.id, saved.revision, "As agreed", None, True, digest)
+        await publish(octx, (saved.id, saved.revision), "As agreed", moves=True, digest=digest)
         await tenant_access.assign_plan(octx, cast.acme, saved.id, "As agreed")
         return saved.plan_id
 
@@ -390,7 +403,7 @@ async def test_very_many_tenants_and_a_plan_without_its_export(olga_apart: Opera
     # Published: real decisions of real tenants are what the report said.
     before = {name: await decisions(person) for name, person in people.items()}
     async with olga.octx() as octx:
-        await impact.publish(octx, *draft, "No longer sold", None, True, seen.digest)
+        await publish(octx, draft, "No longer sold", moves=True, digest=seen.digest)
     after = {name: await decisions(person) for name, person in people.items()}
     assert before["pro"]["member:export"] == ("allowed", 25)
     assert after["pro"]["member:export"] == ("not_in_plan", 4)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from shared.audit import audit_log
 from shared.backoffice import tenant_keys
-from shared.cli import keys as command
+from shared.cli import keys
 from shared.core import crypto, db
 from shared.core.config import ConfigurationError, settings
 from shared.core.errors import Invalid, Refused
@@ -41,7 +41,7 @@ async def older(cast: Cast) -> AsyncIterator[str]:
             assert await provisioning.run_next_step(ctx) == "settings"
     yield known
     given(known, NEW)
-    await command.rotate_keys()
+    await keys.rotate_keys()
     os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
     settings.cache_clear()
 
@@ -63,7 +63,7 @@ async def test_every_key_is_wrapped_anew_and_stays_the_key_it_was(cast: Cast, ol
     before = {tenant: (await dek(tenant))[1] for tenant in (cast.acme, cast.globex)}
     sealed = crypto.seal(before[cast.acme], b"secret", cast.acme, "t.c", "row")
     given(NEW, older)
-    said = await command.rotate_keys()
+    said = await keys.rotate_keys()
     assert "all are under key 7 now" in said
     assert f"needs {older.partition(':')[0]} for 7 more days, for links in mails" in said
     given(NEW)  # the old one is gone for good
@@ -78,7 +78,7 @@ async def test_a_link_from_before_works_until_it_expires_and_the_old_key_stays_t
     async with cast.ann.ctx() as ctx:
         link = invitations.build_link(await invitations.invite(ctx, f"zoe.{cast.acme}@acme.test", "member"))
     given(NEW, older)
-    await command.rotate_keys()
+    await keys.rotate_keys()
     assert (await invitations.get_offer(link.partition("token=")[2])).tenant_name == "Acme"
     assert f"{invitations.LIFETIME.days} days" in (ROOT / "docs" / "settings.md").read_text()
 
@@ -90,7 +90,7 @@ async def test_second_factors_still_open(cast: Cast, older: str) -> None:
     async with db.transaction("operator") as session:
         assert await mfa.enrol(session, OPERATOR, await operator_id(cast))
     given(NEW, older)
-    await command.rotate_keys()
+    await keys.rotate_keys()
     given(NEW)
     assert set((await platform_keys()).values()) == {7}
     async with db.transaction() as session:
@@ -119,7 +119,7 @@ async def test_a_key_that_was_dropped_too_early_is_named_and_nothing_is_half_don
 ) -> None:
     given(NEW)
     with pytest.raises(ConfigurationError, match="lacks key"):
-        await command.rotate_keys()
+        await keys.rotate_keys()
     given(older)
     assert (await dek(cast.acme))[0] != 7
 

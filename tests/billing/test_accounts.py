@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from shared.audit import audit_log
+from shared.backoffice import provider_accounts
 from shared.billing import accounts, customers, provider_registry, verify_key
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices_repository
@@ -43,7 +44,9 @@ async def added(cast: Cast, **changed: Any) -> str:
         **changed,
     }
     async with cast.olga.octx() as octx:
-        address = await accounts.add(octx, given.pop("name"), given.pop("key"), given.pop("secrets"), **given)
+        address = await provider_accounts.add(
+            octx, given.pop("name"), given.pop("key"), given.pop("secrets"), **given
+        )
     assert address.startswith(f"{settings().tenant_url}/webhooks/stripe/")
     return address.rpartition("/")[2]
 
@@ -156,9 +159,9 @@ async def test_only_owners_of_the_platform_may(cast: Cast) -> None:
     engineer = Operating(await factories.create_operator("Eve", "engineer"))
     for somebody in (cast.sam, engineer, Operating(await factories.create_operator("Bo", "billing"))):
         for act in (
-            lambda octx: accounts.add(octx, "Mine", key(), [SECRET], reason="why not"),
-            lambda octx: accounts.set_secrets(octx, PLATFORM, [SECRET], reason="why not"),
-            lambda octx: accounts.unpause(octx, PLATFORM, reason="why not"),
+            lambda octx: provider_accounts.add(octx, "Mine", key(), [SECRET], reason="why not"),
+            lambda octx: provider_accounts.set_secrets(octx, PLATFORM, [SECRET], reason="why not"),
+            lambda octx: provider_accounts.unpause(octx, PLATFORM, reason="why not"),
         ):
             with pytest.raises(Refused, match="missing_permission"):
                 async with somebody.octx() as octx:
@@ -170,7 +173,7 @@ async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast)
     account = await found(token)
     newer = "whsec_a_newer_one"
     async with cast.olga.octx() as octx:
-        await accounts.set_secrets(octx, account.id, [newer, SECRET], reason="Rolled")
+        await provider_accounts.set_secrets(octx, account.id, [newer, SECRET], reason="Rolled")
     changed = await found(token)
     assert (changed.secrets, changed.key) == ((newer, SECRET), account.key)
     async with cast.olga.octx() as octx:
@@ -183,7 +186,7 @@ async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast)
     assert newer not in repr([one.details for one in events])
     with pytest.raises(NotFound):
         async with cast.olga.octx() as octx:
-            await accounts.set_secrets(octx, PLATFORM, [newer], reason="Those are settings")
+            await provider_accounts.set_secrets(octx, PLATFORM, [newer], reason="Those are settings")
 
 
 async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(cast: Cast) -> None:
@@ -195,7 +198,7 @@ async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(
     assert (await found(token)).is_paused
     assert row_of(account.id)["pause_reason"] == "the key was revoked"
     async with cast.olga.octx() as octx:
-        await accounts.unpause(octx, account.id, reason="There is a new key")
+        await provider_accounts.unpause(octx, account.id, reason="There is a new key")
     assert not (await found(token)).is_paused
     async with cast.olga.octx() as octx:
         newest = next(
@@ -241,7 +244,7 @@ async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) ->
     assert await found(token) == account
     assert row_of(account.id)["kek_id"] == 7
     async with cast.olga.octx() as octx:
-        assert await accounts.rewrap_keys(octx, "again") == 0
+        assert await provider_accounts.rewrap_keys(octx, "again") == 0
 
 
 async def test_from_the_command_line(cast: Cast) -> None:
@@ -277,7 +280,7 @@ async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
             "nobody is looked at, billed or repriced"
         )
     async with cast.olga.octx() as octx:
-        await accounts.unpause(octx, PLATFORM, reason="We have moved")
+        await provider_accounts.unpause(octx, PLATFORM, reason="We have moved")
     assert await verify_key.verify_keys() == 0
     async with db.transaction() as session:
         assert not (await accounts.get(session, PLATFORM)).is_paused

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shared.audit import audit_log
+from shared.backoffice import price_admin
 from shared.billing.models import PLATFORM, ProviderPrice
-from shared.billing.pricing import price_sync, prices
+from shared.billing.pricing import price_sync
 from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
@@ -150,20 +151,20 @@ async def test_what_one_tenant_is_offered_is_pushed_by_operators(
         (price,) = await repository.list_version_prices(session, [version.id])
     assert price.id not in shelf.prices  # the worker does not see it
     async with cast.olga.octx() as octx:
-        await price_sync.request_push(octx)
+        await price_admin.request_push(octx)
     await price_sync.push_prices("operator")
     assert price.id in shelf.prices
     async with cast.olga.octx() as octx:
         (event,) = await audit_log.list_operator_events(octx, limit=1)
         assert event.action == "prices.pushed"
         assert [
-            one.external_id for one in (await prices.list_price_history(octx)).provider_prices[price.id]
+            one.external_id for one in (await price_admin.list_price_history(octx)).provider_prices[price.id]
         ] == [shelf.prices[price.id].external_id]
 
 
 async def test_who_may_not_change_the_catalogue_pushes_and_compares_nothing(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
-        for ask in (price_sync.request_push, price_sync.request_compare):
+        for ask in (price_admin.request_push, price_admin.request_compare):
             with pytest.raises(Refused, match="change plans"):
                 await ask(octx)
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.audit import audit_log
-from shared.backoffice import catalog_drafts
+from shared.backoffice import catalog_drafts, price_admin
 from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
 from shared.billing.pricing.prices import Tier
@@ -83,7 +83,7 @@ async def test_a_change_next_month_holds_next_month_and_history_shows_both(cast:
     assert [one.amount for one in (await held(later - timedelta(microseconds=1)))[key].all_prices] == [2_900]
     assert [one.id for one in (await held(later))[key].all_prices] == [made.id]
     async with cast.sam.octx() as octx:
-        listed = await prices.list_price_history(octx)
+        listed = await price_admin.list_price_history(octx)
         mine = next(one for one in listed.versions if one.version.id == version.id)
         assert [(one.amount, one.reason) for one in mine.prices] == [
             (2_900, "As agreed"),
@@ -208,7 +208,7 @@ async def test_of_two_prices_from_the_same_time_on_there_is_one(cast: Cast) -> N
 async def test_only_who_may_change_the_catalogue_sets_a_price(cast: Cast) -> None:
     with pytest.raises(Refused, match="change plans"):
         async with cast.sam.octx() as octx:
-            await prices.set_price(octx, "plv_starter_1", "month", "flat", amount=1, reason="Cheap")
+            await price_admin.set_price(octx, "plv_starter_1", "month", "flat", amount=1, reason="Cheap")
     assert len(await _ids("plv_starter_1")) == 2
 
 

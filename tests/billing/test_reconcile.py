@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
+from shared.backoffice import tenant_billing
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingDrift, ReconcileRun
 from shared.billing.provider import CustomerState, ProviderDown
@@ -139,10 +140,10 @@ async def test_the_schedule_looks_at_those_who_were_not_looked_at_for_a_day(
 
 async def test_asking_for_it_is_a_right_and_needs_a_reason(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        assert await reconcile.request_run(octx, "A customer says that they paid")
+        assert await tenant_billing.request_run(octx, "A customer says that they paid")
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
-            await reconcile.request_run(octx, "Curious")
+            await tenant_billing.request_run(octx, "Curious")
     with pytest.raises(Invalid):
         async with cast.olga.octx() as octx:
-            await reconcile.request_run(octx, " ")
+            await tenant_billing.request_run(octx, " ")

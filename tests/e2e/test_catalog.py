@@ -30,7 +30,7 @@ def discards(page: Page) -> None:
 
 def looks(page: Page) -> None:
     page.get_by_test_id("look").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Effect of")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Impact of")
 
 
 @pytest.mark.parametrize("look", PROMISED)
@@ -57,7 +57,7 @@ def test_a_draft_and_its_effect_in_every_look(someone: type[Newcomer], look: str
     wrong += judged(olga, "catalog-draft", look)
     looks(page)
     effect = page.get_by_test_id("effect")
-    for said in ("CSV export", "Priority support", "More in use than 2 seats", "Acme, 3 in use"):
+    for said in ("CSV export", "Priority support", "In use: more than 2 seats", "Acme, 3 in use"):
         expect(effect).to_contain_text(said)
     page.wait_for_timeout(200)
     page.screenshot(path=f".artifacts/shots/catalog-effect-{look}.png", full_page=True)
@@ -110,7 +110,7 @@ def test_nobody_would_notice(someone: type[Newcomer]) -> None:
     opens(olga.page)
     drafts(olga.page, "Enterprise")
     looks(olga.page)
-    olga.sees("Nobody would notice")
+    olga.sees("No impact")
     olga.shot("catalog-nobody")
     olga.page.get_by_role("button", name="Back to the draft").click()
     discards(olga.page)
@@ -130,7 +130,7 @@ def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(som
     second.get_by_role("checkbox", name="Workspaces").check()
     looks(second)
     conflict = first.get_by_test_id("conflict")
-    expect(conflict).to_contain_text("Olga Berg has changed this draft")  # without a click
+    expect(conflict).to_contain_text("Olga Berg changed this draft")  # without a click
     expect(conflict).to_contain_text("40 seats")
     expect(conflict).to_contain_text("Workspaces")
     expect(first.get_by_label("Members: amount")).to_have_value("31")
@@ -141,14 +141,14 @@ def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(som
     first.wait_for_timeout(600)  # it scrolls
     olga.shot("catalog-conflict")
     assert judged(olga, "catalog-conflict", "light") == []
-    first.get_by_role("button", name="Take theirs").click()
+    first.get_by_role("button", name="Use their changes").click()
     expect(first.get_by_label("Members: amount")).to_have_value("40")
     expect(first.get_by_role("checkbox", name="Workspaces")).to_be_checked()
     first.get_by_label("Members: amount").fill("32")
     looks(first)
     second.bring_to_front()
     stale = second.get_by_test_id("stale")
-    expect(stale).to_contain_text("Olga Berg has changed this draft")
+    expect(stale).to_contain_text("Olga Berg changed this draft")
     expect(second.get_by_test_id("publish")).to_be_disabled()
     first.bring_to_front()
     first.get_by_role("button", name="Back to the draft").click()
@@ -171,7 +171,7 @@ def test_a_plan_for_one_tenant_begins_as_a_draft(someone: type[Newcomer]) -> Non
         dialog = page.get_by_role("dialog")
         dialog.get_by_label("Name").fill("Pilot")
         dialog.get_by_label("Key").fill(key)
-        dialog.get_by_label("Id of a tenant").fill(tenant)
+        dialog.get_by_label("Tenant ID").fill(tenant)
         if key == "Not a key":
             olga.shot("catalog-create")
             assert judged(olga, "catalog-create", "light") == []

@@ -29,9 +29,9 @@ def creates(one: Newcomer, key: str, title: str) -> None:
     for label, value in (
         ("Key", key),
         ("Title", title),
-        ("What it opens", "Reports by department."),
+        ("Description", "Reports by department."),
         ("Owner", "Reports team"),
-        ("Clean up by", in_days(60)),
+        ("Remove by", in_days(60)),
         ("Reason", REASON),
     ):
         dialog.get_by_label(label, exact=True).fill(value)
@@ -42,14 +42,14 @@ def creates(one: Newcomer, key: str, title: str) -> None:
 
 def adds(one: Newcomer, kind: str, *, which: str = "", percent: str = "", works: bool = True) -> None:
     form = one.page.get_by_test_id("rule-form")
-    form.get_by_label("Who").select_option(label=kind)
+    form.get_by_label("Applies to").select_option(label=kind)
     if which:
-        form.get_by_label("Which").select_option(label=which)
+        form.get_by_label("Values").select_option(label=which)
     if percent:
         form.get_by_label("Percent of all tenants").fill(percent)
     form.get_by_role("button", name="Add rule").click()
     if works:
-        expect(form.get_by_label("Who")).to_be_focused()  # ready for the next one
+        expect(form.get_by_label("Applies to")).to_be_focused()  # ready for the next one
 
 
 def saves(one: Newcomer, reason: str = REASON) -> None:
@@ -72,15 +72,15 @@ def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer
     olga.operates("olga@bulkhead.test")
     colleague.operates("olga@bulkhead.test")
     creates(olga, "new_reports", "New reports")
-    olga.sees("Off for everybody")
+    olga.sees("Off for everyone")
 
     olga.page.get_by_test_id("edit").click()
     adds(olga, "Plans", which="Business")
-    adds(olga, "Tenants that try things first")
+    adds(olga, "Beta tenants")
     draft = olga.page.get_by_test_id("draft")
     expect(draft.get_by_role("listitem")).to_have_count(2)
     adds(olga, "Plans", which="Business", works=False)
-    olga.sees("This rule stands there already.")
+    olga.sees("This rule is already in the list.")
     draft.get_by_role("button", name="Remove tenants that try things first").click()
     expect(draft.get_by_role("listitem")).to_have_count(1)
     olga.shot("flag-editing")
@@ -98,9 +98,9 @@ def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer
     # Two at once: the colleague began before, saves after, and is told.
     colleague.page.goto(f"{ADMIN}/flags/new_reports")
     colleague.page.get_by_test_id("edit").click()
-    adds(colleague, "A share of all tenants", percent="15")
+    adds(colleague, "Percentage of tenants", percent="15")
     olga.page.get_by_test_id("edit").click()
-    adds(olga, "A share of all tenants", percent="100")
+    adds(olga, "Percentage of tenants", percent="100")
     olga.page.get_by_test_id("review").click()
     expect(figure(olga)).to_contain_text(re.compile(r"[1-9]\d*\s*\d+\s*of"))
     saves(olga, "To all of them")
@@ -117,11 +117,11 @@ def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer
     dialog.get_by_label("Reason").fill("Reports time out")
     dialog.get_by_label(re.compile("to confirm")).fill("new_report")
     dialog.get_by_role("button", name="Kill").click()
-    olga.sees("This is not the key new_reports.")
+    olga.sees("This doesn't match the key new_reports.")
     olga.shot("flag-kill")
     switches(olga, "Kill", "new_reports", "Reports time out")
     olga.sees("Reports time out")
-    olga.sees("Nobody has it")
+    olga.sees("No tenants")
     olga.shot("flag-killed")
     olga.page.get_by_test_id("revive").click()
     expect(figure(olga)).to_contain_text(re.compile(r"0\s*\d+\s*of"))
@@ -146,8 +146,8 @@ def test_a_flag_needs_an_owner_and_a_day_that_lies_ahead(someone: type[Newcomer]
     for label, value in (
         ("Key", "yesterdays"),
         ("Title", "Yesterday's"),
-        ("What it opens", "Nothing."),
-        ("Clean up by", in_days(-1)),
+        ("Description", "Nothing."),
+        ("Remove by", in_days(-1)),
         ("Reason", REASON),
     ):
         dialog.get_by_label(label, exact=True).fill(value)
@@ -174,7 +174,7 @@ def test_the_kill_switch_reaches_a_customers_open_organisation(someone: type[New
     olga.page.keyboard.press("Escape")
     olga.page.get_by_test_id("kill").click()
     switches(olga, "Kill", "role_editor", "Roles break, ticket 5121")
-    olga.sees("Nobody has it")
+    olga.sees("No tenants")
     ann.page.goto(f"{TENANT}/t/acme/home")
     expect(ann.page.get_by_role("heading", level=1)).to_be_visible()
     olga.page.get_by_test_id("revive").click()
@@ -192,9 +192,9 @@ def test_support_sees_flags_and_switches_none(someone: type[Newcomer]) -> None:
     expect(sam.page.get_by_role("button", name="Kill")).to_have_attribute("aria-disabled", "true")
     expect(sam.page.get_by_test_id("edit")).to_have_count(0)
     sam.page.goto(f"{ADMIN}/flags/nothing_here")
-    sam.sees("There is no such flag.")
+    sam.sees("This flag doesn't exist.")
     sam.page.goto(f"{ADMIN}/flags/Not-a-key")
-    sam.sees("There is no such flag.")
+    sam.sees("This flag doesn't exist.")
 
 
 def outlive(key: str) -> None:
@@ -213,11 +213,11 @@ def test_both_pages_fit_and_can_be_used_by_everybody(someone: type[Newcomer], lo
         creates(olga, "old_exports", "Old exports")
         outlive("old_exports")
     wrong = look_at(olga, "flags", f"{ADMIN}/flags", look)
-    olga.sees("past the clean-up date")
+    olga.sees("overdue")
     wrong += look_at(olga, "flag", f"{ADMIN}/flags/role_editor", look)
     wrong += look_at(olga, "flag-stale", f"{ADMIN}/flags/old_exports", look)
     olga.page.get_by_test_id("edit").click()
-    adds(olga, "A share of all tenants", percent="50")
+    adds(olga, "Percentage of tenants", percent="50")
     expect(olga.page.get_by_test_id("draft")).to_contain_text("50 %")
     olga.page.get_by_test_id("review").scroll_into_view_if_needed()
     olga.page.wait_for_timeout(200)

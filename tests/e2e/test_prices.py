@@ -25,7 +25,7 @@ def test_the_price_list_in_every_look(someone: type[Newcomer], look: str) -> Non
     wrong = judged(olga, "prices", look)
     page.get_by_role("button", name="Set price of Pro").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_label("What for")).to_be_focused()
+    expect(dialog.get_by_label("Price type")).to_be_focused()
     page.wait_for_timeout(200)
     olga.shot(f"prices-set-{look}")
     wrong += judged(olga, "prices-set", look)
@@ -51,7 +51,7 @@ def test_a_price_that_comes_stands_beside_the_one_in_force(someone: type[Newcome
     dialog.get_by_label("Price", exact=True).fill("169.00")
     dialog.get_by_label("In force from").fill("2030-01-01T00:00")
     dialog.get_by_role("button", name="Set price").click()
-    olga.sees("Running subscriptions follow at their next renewal")
+    olga.sees("Current subscriptions change at their next renewal")
     table = page.get_by_role("table", name="Prices of Priority support")
     for said in ("$149.00", "$169.00", "Coming", "More people answer at night"):
         expect(table).to_contain_text(said)
@@ -77,7 +77,7 @@ def test_prices_are_pushed_and_compared(someone: type[Newcomer]) -> None:
     expect(page.get_by_text("Pushed ").first).to_be_visible(timeout=30_000)
     expect(page.get_by_role("table", name="Prices of Business")).not_to_contain_text("Not pushed")
     page.get_by_role("button", name="Compare now").click()
-    expect(page.get_by_text("None differs").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("No differences").first).to_be_visible(timeout=30_000)
     olga.shot("prices-pushed")
     assert judged(olga, "prices-pushed", "light") == []
 

@@ -29,7 +29,7 @@ def asks(page: Page, person: str, action: str, plan: str = "") -> None:
     )
     page.get_by_label("Action").select_option(action)
     if plan:
-        page.get_by_label("As if on plan").select_option(plan)
+        page.get_by_label("Simulate plan").select_option(plan)
     page.get_by_test_id("ask").click()
 
 
@@ -110,12 +110,12 @@ def test_what_is_changed_on_the_tab_is_named_as_the_cause(someone: type[Newcomer
     olga.shot("operator-why-compared")
     page.get_by_text("Both answers, layer by layer").click()
     expect(page.get_by_role("list", name="Why, layer by layer")).to_have_count(2)
-    changed.get_by_role("link", name="In the trail").first.click()
+    changed.get_by_role("link", name="Audit log").first.click()
     page.get_by_test_id("reason-form").get_by_label("Reason").fill("Ticket 4480, who did that")
-    page.get_by_role("button", name="Open").click()
+    page.get_by_role("button", name="Open", exact=True).click()
     expect(page.get_by_test_id("events")).to_contain_text("override.set")
     expect(page.get_by_test_id("events")).not_to_contain_text("plan.assigned")
-    page.get_by_role("button", name="Show everything").click()
+    page.get_by_role("button", name="Clear filters").click()
     expect(page.get_by_test_id("events")).to_contain_text("plan.assigned")
 
     rights(page, "Globex")
@@ -139,9 +139,9 @@ def test_a_link_that_asks_for_what_cannot_be_answered_says_so(someone: type[Newc
     olga = someone()
     olga.operates("olga@bulkhead.test")
     for query, said in {
-        "tenant=nonsense": "names no tenant",
+        "tenant=nonsense": "contains no valid tenant",
         "tenant=ten_nobody&action=member:invite": "There is no such tenant.",
-        "action=member:fly": "an action that does not exist",
+        "action=member:fly": "an unknown action",
         "at=yesterday": "is not a date with a time",
         "plan=" + "x" * 500: "too long",
     }.items():

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from shared.audit import audit_log
+from shared.backoffice import user_accounts
 from shared.cli import users as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.identity import mfa, sign_in, tokens, users
+from shared.identity import mfa, sign_in, tokens
 from shared.identity.realms import USER
 from shared.tenancy import entry, members
 from tests.conftest import Cast, Person
@@ -62,8 +63,8 @@ async def test_enabled_means_as_before_but_signed_out(cast: Cast, empty: str) ->
 
 async def test_both_stand_in_the_operators_trail(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await users.disable(octx, cast.max.email, reason="stolen")
-        await users.enable(octx, cast.max.email, reason="theirs")
+        await user_accounts.disable(octx, cast.max.email, reason="stolen")
+        await user_accounts.enable(octx, cast.max.email, reason="theirs")
         events = [
             event
             for event in await audit_log.list_operator_events(octx)
@@ -75,7 +76,7 @@ async def test_both_stand_in_the_operators_trail(cast: Cast) -> None:
     ]
 
 
-@pytest.mark.parametrize("act", [users.disable, users.enable])
+@pytest.mark.parametrize("act", [user_accounts.disable, user_accounts.enable])
 async def test_not_without_a_right_a_reason_or_a_person(cast: Cast, act: Any) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from sqlmodel import select
 
+from shared.backoffice import operators
 from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.entitlements import assignments, rights_cache
 from shared.entitlements.catalog import PlanOffer
-from shared.identity import operators, passwords, sessions, users
+from shared.identity import passwords, sessions, users
 from shared.identity.models import User
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import entry, invitations, signups

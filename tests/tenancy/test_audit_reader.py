@@ -6,7 +6,7 @@ import pytest
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.audit import audit_log
-from shared.backoffice import tenant_access
+from shared.backoffice import tenant_access, tenant_directory
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
 from shared.tenancy import audit_reader, entry, tenants
@@ -56,25 +56,23 @@ async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_re
     if role not in ("owner", "engineer"):
         with pytest.raises(Refused, match="missing_permission"):
             async with somebody.octx() as octx:
-                await audit_reader.list_events_across_tenants(
-                    octx, "looking for a pattern", audit_log.AuditFilter()
-                )
+                await tenant_directory.list_all_events(octx, "looking for a pattern", audit_log.AuditFilter())
         return
     async with somebody.octx() as octx:
         for reason in ("", " \n ", "x" * 301):
             with pytest.raises(Invalid):
-                await audit_reader.list_events_across_tenants(octx, reason, audit_log.AuditFilter())
+                await tenant_directory.list_all_events(octx, reason, audit_log.AuditFilter())
     for owner in (cast.ann, cast.gil):  # something new in both tenants: the list begins with the newest
         await owner.gets("pro")
     async with somebody.octx() as octx:
-        page = await audit_reader.list_events_across_tenants(
+        found = await tenant_directory.list_all_events(
             octx, "looking for a pattern", audit_log.AuditFilter(), limit=100
         )
-        assert {cast.acme, cast.globex} <= {event.tenant_id for event in page.events}
-        tenant_page = await audit_reader.list_events_across_tenants(
+        assert {cast.acme, cast.globex} <= {event.tenant_id for event in found.page.events}
+        one = await tenant_directory.list_all_events(
             octx, "looking for a pattern", audit_log.AuditFilter(tenant_id=cast.globex)
         )
-        assert {event.tenant_id for event in tenant_page.events} == {cast.globex}
+        assert {event.tenant_id for event in one.page.events} == {cast.globex}
     async with somebody.octx() as octx:
         operator_events = [
             event for event in await audit_log.list_operator_events(octx) if event.actor_id == octx.actor_id

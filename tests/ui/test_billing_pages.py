@@ -9,10 +9,10 @@ from sqlalchemy import text
 from admin_app import addresses
 from admin_app.pages.drift import DriftState
 from admin_app.pages.invoices import InvoicesState
-from admin_app.pages.tenant import TenantPageState
-from admin_app.pages.tenant_billing import TenantBillingState
-from admin_app.pages.webhook import WebhookState
-from admin_app.pages.webhooks import WebhooksState
+from admin_app.pages.tenant.state import TenantPageState
+from admin_app.pages.tenant_billing.state import TenantBillingState
+from admin_app.pages.webhook.state import WebhookState
+from admin_app.pages.webhooks.state import WebhooksState
 from admin_app.shell import Shell
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
@@ -152,7 +152,7 @@ async def test_one_webhook_tells_its_inside_for_a_reason_only(cast: Cast, till: 
     await does(page, "start_visit", {"reason": REASON})
     assert (page.is_visit_open, page.payload) == (True, "{}")
     (effect,) = page.effects
-    assert (effect.cause, effect.changes) == ("A webhook came", [])
+    assert (effect.cause, effect.changes) == ("Webhook received", [])
     await does(page, "load")
     assert page.payload == "{}"
     await does(page, "end_visit")
@@ -274,7 +274,7 @@ async def test_the_page_of_a_tenant_brings_the_tab_with_its_reason(cast: Cast, t
     assert REASON not in str(asked)
     said, asked = await does(page, "start_visit", {"reason": REASON})
     assert REASON in str(asked)
-    assert "looking into Acme" in str(said)
+    assert "You can view Acme" in str(said)
     assert REASON not in str(await does(page, "end_visit"))
 
 

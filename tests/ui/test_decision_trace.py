@@ -1,4 +1,4 @@
-"""Before and after, in words."""
+"""Before and after, in labels."""
 
 from shared.ui.decision_trace import Change, list_changes
 

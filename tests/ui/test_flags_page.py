@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from admin_app.pages.audit import AuditPageState
-from admin_app.pages.flag import FlagPageState
+from admin_app.pages.audit.state import AuditPageState
+from admin_app.pages.flag.state import FlagPageState
 from admin_app.pages.flags import FlagsState
 from shared.backoffice import flag_admin
 from shared.core.errors import Conflict, Invalid, NotFound, Refused

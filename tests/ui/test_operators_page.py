@@ -3,8 +3,9 @@
 from typing import Any
 
 from admin_app.pages.operators import OperatorsState, operator_row
+from shared.backoffice import operators
 from shared.core.ids import new_id
-from shared.identity import operators, sign_in
+from shared.identity import sign_in
 from shared.identity.realms import OPERATOR
 from tests.conftest import Cast
 

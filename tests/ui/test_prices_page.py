@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from admin_app import price_list
-from admin_app.pages.prices import PricesState
+from admin_app.pages.prices import forms
+from admin_app.pages.prices.state import PricesState
 from shared.billing.pricing.prices import Tier
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
@@ -90,7 +90,7 @@ async def test_what_is_free_or_agreed_in_person_has_no_price(cast: Cast, shelf: 
 
 def test_what_is_typed_becomes_a_price() -> None:
     def meant(**typed: str) -> dict[str, Any]:
-        return price_list.parse_price_form(price_list.PriceForm.read({**FORM, **typed}))
+        return forms.parse_price_form(forms.PriceForm.read({**FORM, **typed}))
 
     assert meant()["amount"] == 3_900
     metered = meant(part="metered_api_calls", price="0.10", included="1,000")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from admin_app.pages.access import AccessState
-from admin_app.pages.tenant_rights import TenantRightsState
+from admin_app.pages.access.state import AccessState
+from admin_app.pages.tenant_rights.state import TenantRightsState
 from shared.backoffice import tenant_access
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused

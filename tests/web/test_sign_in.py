@@ -184,7 +184,7 @@ async def test_the_fifth_wrong_code_sends_back_to_the_password(cast: Cast) -> No
 
 async def test_an_operator_enrols_before_anything_else(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        from shared.identity import operators
+        from shared.backoffice import operators
 
         made = await operators.create(octx, f"new.{cast.acme}@bulkhead.test", "support", "New")
     client = browser(operators=True)

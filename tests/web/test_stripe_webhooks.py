@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+from shared.backoffice import provider_accounts
 from shared.billing import accounts
 from shared.billing.inbound_webhooks import ingest
 from shared.core import db, rate_limits
@@ -129,7 +130,7 @@ async def further(secret: str = "", key: str = "") -> tuple[str, str]:
     """Path and secret of an account that operators added."""
     secret, key = secret or f"whsec_{new_id('x')}", key or f"sk_test_{new_id('x')}"
     async with entry.enter_platform("test") as octx:
-        made = await accounts.add(octx, "A second business", key, [secret], reason="It sells too")
+        made = await provider_accounts.add(octx, "A second business", key, [secret], reason="It sells too")
     return made.removeprefix(settings().tenant_url), secret
 
 
@@ -294,8 +295,8 @@ async def test_the_secrets_of_a_further_account_change_at_once(address: Address)
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 200
     async with entry.enter_platform("test") as octx:
-        (account,) = {row.account for row in kept(json.loads(body)["id"])}
-        await accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
+        (account,) = {one.account for one in kept(json.loads(body)["id"])}
+        await provider_accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 400
     assert (await address.post(body, build_signature(body, "whsec_brand_new"), path)).status_code == 200

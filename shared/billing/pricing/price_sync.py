@@ -10,21 +10,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.access import actions, policy
-from shared.audit import audit_log
 from shared.billing import provider_registry, usage, verify_key
 from shared.billing.models import Price
 from shared.billing.pricing import prices, repricing
 from shared.billing.pricing import prices_repository as repository
 from shared.billing.provider import KeyRefused, PriceTag, Provider, ProviderDown, ProviderRefused, RemotePrice
 from shared.core import db, live_events, log, money
-from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.entitlements.models import Plan, PlanVersion
 
 POLL_INTERVAL_S = 20.0  # seconds between two looks at what is due
+
+
 RETRY_INTERVAL_S = 300.0  # and until what failed is due again
-AUDIT_REASON = "Prices at the provider"  # of what changes nothing that anybody pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +39,6 @@ class PushedPrice:
     price: Price
     tag: PriceTag
     external_id: str
-
-
-async def request_push(octx: OperatorCtx) -> None:
-    """Asked and recorded in a transaction of the operator; then `push` follows outside of it."""
-    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    audit_log.record_operator(octx, "prices.pushed", "*", reason=AUDIT_REASON)
-
-
-async def request_compare(octx: OperatorCtx) -> None:
-    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    audit_log.record_operator(octx, "prices.compared", "*", reason=AUDIT_REASON)
 
 
 async def push_prices(role: db.DatabaseRole = "app", *, repair: bool = False) -> PriceSyncResult:
@@ -207,9 +194,9 @@ async def _notify_pages(role: db.DatabaseRole) -> None:
         await live_events.refresh_pages(session, prices.ALL_PAGES, prices.TOPIC)
 
 
-# ── by the clock ─────────────────────────────────────────────────────────────────────────────────────────────────
-
 PeriodicJob = Callable[[], Awaitable[object]]
+
+
 PERIODIC_JOBS: dict[str, tuple[float, PeriodicJob]] = {  # seconds between two of them
     "whose_key": (
         3_600.0,

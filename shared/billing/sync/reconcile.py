@@ -7,22 +7,26 @@ at once a day by the same steps as for a webhook; an operator may have all of th
 import asyncio
 from datetime import UTC, timedelta
 
-from shared.access import actions, policy
-from shared.audit import audit_log
 from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import ReconcileRun
 from shared.billing.sync import customer_sync
 from shared.billing.sync import sync_repository as repository
 from shared.billing.sync.apply_state import SyncResult
 from shared.core import db, live_events, log
-from shared.core.context import OperatorCtx
 from shared.core.db import now
-from shared.jobs import queue
 
 RECONCILE_ALL_TASK = "platform.reconcile"
+
+
 MAX_SYNC_AGE = timedelta(days=1)  # at least, for every customer
+
+
 POLL_INTERVAL_S = 60.0  # seconds between looks at the clock
+
+
 BATCH_SIZE = 100  # customers listed together
+
+
 MAX_CONCURRENCY = 4  # looked at together; the pace of the account is kept by its gateway
 
 
@@ -36,16 +40,6 @@ async def run_hourly() -> None:
         except Exception as problem:
             log.report_bug(problem, task=RECONCILE_ALL_TASK)
         await asyncio.sleep(POLL_INTERVAL_S)
-
-
-async def request_run(octx: OperatorCtx, reason: str) -> str:
-    """Promises a look at every customer. Id of the run. Raises Invalid without a reason."""
-    policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
-    row = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason.strip())
-    octx.session.add(row)
-    audit_log.record_operator(octx, "billing.reconcile_asked", row.id, reason=reason)
-    await queue.put_platform_job(octx.session, RECONCILE_ALL_TASK, sequence=RECONCILE_ALL_TASK, run_id=row.id)
-    return row.id
 
 
 async def execute_run(run_id: str) -> None:

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pyotp
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.backoffice import operators
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.core.db import now
 from shared.core.errors import Conflict
 from shared.dev.seed import billing
 from shared.entitlements import assignments
-from shared.identity import mfa, operators, passwords, users
+from shared.identity import mfa, passwords, users
 from shared.identity.models import User
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry, invitations, provisioning, signups, tenants

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.backoffice import price_admin
 from shared.billing.models import Price, ProviderAccount
-from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
@@ -27,7 +27,7 @@ async def set_price(
     cast: Cast, version_id: str, period: str = "month", kind: str = "flat", **more: Any
 ) -> Price:
     async with cast.olga.octx() as octx:
-        return await prices.set_price(octx, version_id, period, kind, **({"reason": "As agreed"} | more))
+        return await price_admin.set_price(octx, version_id, period, kind, **({"reason": "As agreed"} | more))
 
 
 async def add_account(cast: Cast, name: str = "Second shop") -> str:

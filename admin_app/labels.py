@@ -1,0 +1,232 @@
+"""The labels that operators read for states, with the tone of their badges, and audit texts."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.audit.event_types import OperatorAuditAction
+from shared.backoffice.flag_admin import FlagSummary
+from shared.core import money
+from shared.core.plurals import plural as plural
+from shared.entitlements.flag_evaluation import is_active
+from shared.tenancy.models import MembershipState, StepState, TenantState
+from shared.ui.decision_trace import Change
+from shared.ui.tables import TONE_BY_LABEL
+
+WEBHOOK_STATUS_LABELS = {  # word, tone, what it means
+    "pending": ("Waiting", "wait", "In the queue."),
+    "working": ("Working", "accent", "Its customer is being synced."),
+    "parked": ("Parked", "idle", "Unknown customer. It continues when an organisation has this customer."),
+    "dead": ("Dead", "bad", "All attempts failed. Replay it to try again."),
+    "done": ("Done", "ok", "Its customer was synced after it arrived."),
+    "ignored": ("Not needed", "idle", "Stored; no action needed."),
+}
+INVOICE_STATUS_LABELS = {
+    "draft": ("Draft", "idle"),
+    "open": ("Open", "warn"),
+    "paid": ("Paid", "ok"),
+    "void": ("Void", "idle"),
+    "uncollectible": ("Uncollectible", "bad"),
+}
+ADJUSTMENT_STATE_LABELS = {
+    "requested": ("Under way", "wait"),
+    "done": ("Done", "ok"),
+    "failed": ("Failed", "bad"),
+}
+ADJUSTMENT_KIND_LABELS = {"credit": "Credit", "refund": "Refund", "debit": "Debit"}
+CAUSE_LABELS = {
+    "webhook": "Webhook received",
+    "reconcile": "Found by a comparison",
+    "return": "Returned from checkout",
+    "operator": "Requested by an operator",
+}
+ACCESS_LABELS = {
+    "active": ("Active", "ok"),
+    "grace": ("Grace", "warn"),
+    "read_only": ("Read-only", "bad"),
+    "none": ("No paid subscription", "idle"),
+}
+
+
+# Of a subscription, in the provider's labels.
+SUBSCRIPTION_TONES = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
+BILLING_FIELD_LABELS = {
+    "balance": "Balance",
+    "method": "Payment method",
+    "status": "Access",
+    "word": "Status in Stripe",
+}
+ISO_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+MAX_VALUE_LENGTH = 160  # characters of one side of a change
+
+
+def subscription_badge(status: str) -> tuple[str, str]:
+    return status.replace("_", " ").capitalize(), SUBSCRIPTION_TONES.get(status, "idle")
+
+
+def invoice_badge(status: str) -> tuple[str, str]:
+    return INVOICE_STATUS_LABELS.get(status, (status.capitalize(), "idle"))
+
+
+def access_badge(status: str) -> tuple[str, str]:
+    return ACCESS_LABELS.get(status, (status or "Unknown", "idle"))
+
+
+def format_seconds(value: float) -> str:
+    """As in "0.4 s", "12 s", "3 min", "2 h"."""
+    if value < 60:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.0f} h"
+
+
+def list_billing_changes(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[Change]:
+    """Of a billing event; what is the same on both sides is left out."""
+    names = dict.fromkeys([*previous, *following])
+    return [
+        Change(
+            BILLING_FIELD_LABELS.get(name, name),
+            _format_value(previous.get(name)),
+            _format_value(following.get(name)),
+        )
+        for name in names
+        if (previous.get(name) or None) != (following.get(name) or None)
+    ]
+
+
+def list_differences(recorded: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """What reconciliation found: ours before, theirs after."""
+    return [
+        Change(
+            str(difference["what"]), _format_value(difference["ours"]), _format_value(difference["theirs"])
+        )
+        for difference in recorded
+    ]
+
+
+def format_amount(value: int, currency: str) -> str:
+    return money.format_amount(value, currency) if currency else f"{value:,}"
+
+
+def iso_or_empty(at: datetime | None) -> str:
+    return at.isoformat() if at else ""
+
+
+def _format_value(value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and ISO_DATETIME.fullmatch(value):
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
+
+
+TENANT_STATE_LABELS = {
+    TenantState.ACTIVE: "Active",
+    TenantState.PENDING_VERIFICATION: "Unverified",
+    TenantState.SUSPENDED: "Suspended",
+    TenantState.DELETED: "Deleted",
+}
+STEP_STATE_LABELS = {
+    StepState.DONE: "Done",
+    StepState.FAILED: "Failed",
+    StepState.RUNNING: "Running",
+    StepState.WAITING: "Waiting",
+}
+MEMBER_STATE_LABELS = {
+    MembershipState.ACTIVE: "Active",
+    MembershipState.DEACTIVATED: "Deactivated",
+    MembershipState.REMOVED: "Removed",
+}
+JOB_STATUS_LABELS = {"waiting": "Waiting", "retrying": "Retrying", "running": "Running", "failed": "Failed"}
+SECURITY_EVENT_LABELS = {  # kind: title, what it means
+    "cross_tenant_attempt": (
+        "Cross-tenant attempts",
+        "A signed-in user requested another organisation. Answered as not found.",
+    ),
+    "missing_tenant_context": (
+        "Missing tenant context",
+        "Blocked queries without a tenant (should be 0).",
+    ),
+    "code_guessed": ("Wrong codes", "Too many wrong second-factor codes. The sign-in was cancelled."),
+    "foreign_origin": (
+        "Foreign origin",
+        "Another website tried to connect with one of our sessions.",
+    ),
+    "foreign_token": ("Foreign token", "A connection used the tab token of another session."),
+}
+REFUSAL_LABELS = {  # why something is refused, in short
+    "billing_none": "no paid subscription",
+    "billing_read_only": "a payment is overdue",
+    "flag_off": "not enabled yet",
+    "limit_reached": "limit reached",
+    "not_in_plan": "not in the plan",
+    "tenant_deleted": "deleted",
+    "tenant_suspended": "suspended",
+    "tenant_unverified": "not verified",
+    "trial_ended": "trial ended",
+}
+
+
+def flag_badge(flag: FlagSummary) -> tuple[str, str]:
+    """Word and tone of a badge: whom it is on for now, in two or three labels."""
+    at, version = datetime.now(UTC), flag.version
+    if flag.row.retired_at is not None:
+        return "Retired", tone_of("Retired")
+    if version.killed:
+        return "Killed", tone_of("Killed")
+    rules = [rule for rule in version.rules if is_active(rule, at)]
+    if any(rule["kind"] == "everyone" or rule.get("percent") == 100 for rule in rules):
+        return "On for everyone", tone_of("On for everyone")
+    if not rules:
+        return "Off", tone_of("Off")
+    shares = [float(rule["percent"]) for rule in rules if rule["kind"] == "percentage"]
+    return (f"{max(shares):g} %" if len(shares) == len(rules) else "On for some"), "accent"
+
+
+def tone_of(label: str) -> str:
+    return TONE_BY_LABEL[label]
+
+
+OPERATOR_AUDIT_TEXTS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
+    OperatorAuditAction.ADDON_CREATED: "created the add-on …",
+    OperatorAuditAction.BILLING_RECONCILE_ASKED: "compared every customer with Stripe",
+    OperatorAuditAction.DRAFT_DISCARDED: "discarded the draft of …",
+    OperatorAuditAction.DRAFT_OPENED: "opened a draft of …",
+    OperatorAuditAction.DRAFT_PUBLISHED: "published a version of …",
+    OperatorAuditAction.DRAFT_SAVED: "changed the draft of …",
+    OperatorAuditAction.FACTOR_CODES_RENEWED: "made new recovery codes",
+    OperatorAuditAction.FACTOR_ENROLLED: "enrolled a second factor",
+    OperatorAuditAction.FLAG_CLEANUP_MOVED: "moved the clean-up date of the flag …",
+    OperatorAuditAction.FLAG_CREATED: "created the flag …",
+    OperatorAuditAction.FLAG_KILLED: "killed the flag …",
+    OperatorAuditAction.FLAG_RETIRED: "retired the flag …",
+    OperatorAuditAction.FLAG_REVIVED: "revived the flag …",
+    OperatorAuditAction.FLAG_RULES_CHANGED: "changed the rules of the flag …",
+    OperatorAuditAction.KEYS_ROTATED: "rotated the keys of tenants",
+    OperatorAuditAction.OPERATOR_ACCESS_RESET: "reset the access of the operator …",
+    OperatorAuditAction.OPERATOR_CREATED: "created the operator …",
+    OperatorAuditAction.OPERATOR_DISABLED: "disabled the operator …",
+    OperatorAuditAction.OPERATOR_ENABLED: "enabled the operator …",
+    OperatorAuditAction.OPERATOR_RENAMED: "changed their name",
+    OperatorAuditAction.OPERATOR_ROLE_CHANGED: "changed the role of the operator …",
+    OperatorAuditAction.PASSWORD_CHANGED: "changed their password",
+    OperatorAuditAction.PLAN_CREATED: "created the plan …",
+    OperatorAuditAction.PLAN_RETIRED: "retired …",
+    OperatorAuditAction.PRICES_COMPARED: "compared the prices with Stripe",
+    OperatorAuditAction.PRICES_PUSHED: "pushed the prices to Stripe",
+    OperatorAuditAction.PRICE_SET: "set a price of …",
+    OperatorAuditAction.PROVIDER_ACCOUNT_ADDED: "added the payment account …",
+    OperatorAuditAction.PROVIDER_ACCOUNT_SECRETS_CHANGED: "changed the secrets of the payment account …",
+    OperatorAuditAction.PROVIDER_ACCOUNT_UNPAUSED: "resumed the payment account …",
+    OperatorAuditAction.SESSION_ENDED: "signed out",
+    OperatorAuditAction.SESSION_STARTED: "signed in",
+    OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",
+    OperatorAuditAction.USER_DISABLED: "disabled the account of …",
+    OperatorAuditAction.USER_ENABLED: "enabled the account of …",
+    OperatorAuditAction.WEBHOOKS_REPLAYED: "replayed dead webhooks",
+    OperatorAuditAction.WEBHOOK_REPLAYED: "replayed the webhook …",
+}

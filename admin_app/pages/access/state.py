@@ -1,0 +1,237 @@
+"""State of /access: reads the question from the address and answers it."""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app import addresses
+from admin_app.pages.access.forms import ExplainForm, ExplainQuestion
+from admin_app.pages.access.rows import (
+    AnswerRow,
+    ChangedLayerRow,
+    RecentRefusalRow,
+    TenantChoiceRow,
+    answer_row,
+    changed_layer_row,
+    recent_refusal_row,
+)
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import explanations, recent_refusals, tenant_directory
+from shared.backoffice.explanations import Explanation, ExplanationChoices
+from shared.core.context import OperatorCtx
+from shared.core.errors import DomainError, Invalid, NotFound
+from shared.ui.authorize import needs
+from shared.ui.forms import parse_line
+from shared.ui.live_updates import ALL_TENANTS
+
+NOBODY_CHOICE = ("", explanations.PERSON_WITHOUT_ROLE)
+OWN_PLAN_CHOICE = ("", "Current plan")
+TENANTS_SHOWN = 8  # tenants in the list to choose from
+REFUSALS_SHOWN = 20  # refusals
+
+
+class AccessState(PageState):
+    loaded: bool = False
+    problem: str = ""  # why the question could not be answered
+    problem_step: str = ""
+    query: str = ""
+    tenants: list[TenantChoiceRow] = []
+    tenant_id: str = ""
+    tenant_name: str = ""
+    founded: str = ""
+    people: list[tuple[str, str]] = []
+    has_more_people: bool = False  # people than are listed
+    plans: list[tuple[str, str]] = []
+    key: str = ""  # of the form: another address fills it anew
+    person: str = ""
+    action: str = ""
+    at: str = ""
+    before: str = ""
+    plan: str = ""
+    comparing: bool = False
+    has_answer: bool = False
+    title: str = ""
+    answer: AnswerRow = AnswerRow()
+    earlier_answer: AnswerRow = AnswerRow()
+    changed_layers: list[ChangedLayerRow] = []
+    permalink: str = ""
+    refusal_rows: list[RecentRefusalRow] = []
+    request: str = ""  # that refusals are searched for
+
+    def _read_question(self) -> ExplainQuestion:
+        """From the address. Parts that are none of ours are not looked at. Raises Invalid."""
+        query = dict(self.router.url.query_parameters)
+        parameters = {name: str(query[name]) for name in ExplainQuestion.model_fields if name in query}
+        question = ExplainQuestion.read(parameters)
+        question.check()
+        return question
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN, page=True)
+    async def load(self) -> None:
+        question = ExplainQuestion()
+        problem: DomainError | None = None
+        try:
+            question = self._read_question()
+        except Invalid as error:
+            problem = error
+        topics = ("tenant", "members", "invitations") if question.tenant else ()
+        topic_tenant_id = question.tenant or ALL_TENANTS
+        choices: ExplanationChoices | None = None
+        refusal_rows: list[RecentRefusalRow] = []
+        tenants: list[TenantChoiceRow] = []
+        async with self._open_page(AccessState.load, *topics, tenant_id=topic_tenant_id) as octx:
+            if not question.tenant:
+                tenants = await self._find_tenants(octx, self.query)
+        if question.tenant:
+            try:
+                async with self._ctx() as octx:
+                    choices = await explanations.list_choices(
+                        octx, question.tenant, include_user_id=question.person
+                    )
+                    refusal_rows = await self._list_refusals(octx, question.tenant, "")
+                async with self._ctx() as octx:
+                    answer = await self._explain(octx, question)
+            except (Invalid, NotFound) as error:
+                problem, answer = problem or error, None
+        else:
+            answer = None
+        self._show_question(question, choices, tenants, refusal_rows)
+        self._show_answer(question, choices, answer)
+        self.problem = problem.detail if problem else ""
+        self.problem_step = problem.next_step if problem else ""
+        self.loaded = True
+
+    async def _find_tenants(self, octx: OperatorCtx, query: str) -> list[TenantChoiceRow]:
+        matches = await tenant_directory.search_tenants(octx, query, limit=TENANTS_SHOWN)
+        return [
+            TenantChoiceRow(
+                id=tenant.id,
+                name=tenant.name,
+                details=f"{tenant.slug} · {tenant.plan}",
+                href=addresses.explain_url(tenant.id, "", ""),
+            )
+            for tenant in matches.rows
+        ]
+
+    async def _list_refusals(
+        self, octx: OperatorCtx, tenant_id: str, request_id: str
+    ) -> list[RecentRefusalRow]:
+        recent = await recent_refusals.list_recent(
+            octx, tenant_id, request_id=request_id, limit=REFUSALS_SHOWN
+        )
+        return [recent_refusal_row(refusal, tenant_id) for refusal in recent]
+
+    async def _explain(
+        self, octx: OperatorCtx, question: ExplainQuestion
+    ) -> Explanation | explanations.ExplanationComparison | None:
+        if not question.action:
+            return None
+        tenant, person, action = question.tenant, question.person, question.action
+        before, at = question.parse_times()
+        if before is not None:
+            return await explanations.compare_access(octx, tenant, person, action, before, at)
+        return await explanations.explain_access(octx, tenant, person, action, at=at, plan=question.plan)
+
+    def _show_question(
+        self,
+        question: ExplainQuestion,
+        choices: ExplanationChoices | None,
+        tenants: list[TenantChoiceRow],
+        refusal_rows: list[RecentRefusalRow],
+    ) -> None:
+        self.tenants, self.refusal_rows, self.request = tenants, refusal_rows, ""
+        self.tenant_id, self.tenant_name = (question.tenant, choices.tenant_name) if choices else ("", "")
+        self.founded = choices.created_at.isoformat() if choices else ""
+        self._list_people(choices)
+        self.plans = (
+            [OWN_PLAN_CHOICE, *((offer.key, offer.label) for offer in choices.offers)] if choices else []
+        )
+        key = str(self.router.url.query)
+        if key != self.key or not self.loaded:
+            self.key, self.comparing = key, bool(question.before)
+            self.person, self.action, self.plan = question.person, question.action, question.plan
+            self.at, self.before = question.at.replace(" ", "+"), question.before.replace(" ", "+")
+
+    def _list_people(self, choices: ExplanationChoices | None) -> None:
+        people = choices.people if choices else ()
+        self.people = [NOBODY_CHOICE, *((person.user_id, _person_label(person)) for person in people)]
+        self.has_more_people = bool(choices and choices.has_more)
+
+    def _show_answer(
+        self,
+        question: ExplainQuestion,
+        choices: ExplanationChoices | None,
+        answer: Explanation | explanations.ExplanationComparison | None,
+    ) -> None:
+        self.has_answer, self.changed_layers, self.earlier_answer, self.answer = (
+            answer is not None,
+            [],
+            AnswerRow(),
+            AnswerRow(),
+        )
+        if answer is None or choices is None:
+            return
+        latest = answer if isinstance(answer, Explanation) else answer.after
+        self.answer = answer_row(latest)
+        self.title = f"{latest.person_name}: {latest.trace.inputs.action.description}"
+        times = {"at": latest.trace.at.isoformat().replace("+00:00", "Z"), "plan": question.plan}
+        if not isinstance(answer, Explanation):
+            self.earlier_answer = answer_row(answer.before)
+            self.changed_layers = [
+                changed_layer_row(layer, answer, question.tenant) for layer in answer.changes
+            ]
+            times = {"at": times["at"], "before": answer.before.trace.at.isoformat().replace("+00:00", "Z")}
+        path = addresses.explain_url(question.tenant, question.person, question.action, **times)
+        self.permalink = f"{self.router.url.origin}{path}"
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN)
+    async def ask_question(self, payload: dict[str, Any]) -> Any:
+        """The question goes into the address, which asks it: a link to it says the same."""
+        form = ExplainForm.read(payload)
+        question = ExplainQuestion(tenant=self.tenant_id, **form.model_dump())
+        question.check()
+        if self.comparing and not question.before:
+            raise Invalid("Choose an earlier time to compare.", "Or select one time only.")
+        parts = {name: getattr(form, name) for name in ("at", "before", "plan")}
+        address = addresses.explain_url(self.tenant_id, form.person, form.action, **parts)
+        if address.partition("?")[2] == self.key:
+            return AccessState.load
+        return rx.redirect(address)
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN)
+    async def choose_comparison(self, comparing: bool) -> None:
+        self.comparing = comparing is True
+
+    @rx.event
+    @needs(actions.OP_TENANT_LIST)
+    async def search_tenants(self, query: str) -> None:
+        query = parse_line(query)
+        async with self._ctx() as octx:
+            tenants = await self._find_tenants(octx, query)
+        self.query, self.tenants = query, tenants
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN)
+    async def search_people(self, query: str) -> None:
+        query = parse_line(query)
+        async with self._ctx() as octx:
+            choices = await explanations.list_choices(
+                octx, self.tenant_id, query, include_user_id=self.person
+            )
+        self._list_people(choices)
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN)
+    async def search_requests(self, request: str) -> None:
+        request = parse_line(request, recent_refusals.MAX_SEARCH_LENGTH)
+        async with self._ctx() as octx:
+            refusal_rows = await self._list_refusals(octx, self.tenant_id, request)
+        self.refusal_rows, self.request = refusal_rows, request
+
+
+def _person_label(person: explanations.PersonChoice) -> str:
+    return f"{person.name} · {person.email}{'' if person.is_active else ' (not active)'}"

@@ -1,0 +1,143 @@
+"""The dialogs of a flag's page."""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app.pages.flag.state import FlagPageState
+from shared.core.stated_reason import MAX_REASON_LENGTH
+from shared.ui.controls import dialog, form_field, icon, text_input
+from shared.ui.panels import small, text_with_note
+
+
+def flag_dialog(name: str, title: Any, sentence: Any, *children: Any, **props: Any) -> rx.Component:
+    return dialog(
+        None,
+        title,
+        sentence,
+        *children,
+        reason_field(name),
+        open=FlagPageState.dialog == name,
+        on_open_change=FlagPageState.close_dialog,
+        test_id=f"{name}-form",
+        **props,
+    )
+
+
+def reason_field(name: str) -> rx.Component:
+    control = text_input(
+        f"{name}-reason",
+        name="reason",
+        has_note=True,
+        required=True,
+        max_length=MAX_REASON_LENGTH,
+        auto_complete="off",
+    )
+    return form_field(
+        "Reason", control, id=f"{name}-reason", hint="Shown in the flag's history and the operator audit log."
+    )
+
+
+def confirm_field(form_name: str) -> rx.Component:
+    control = text_input(f"{form_name}-confirm", name="confirm", required=True, auto_complete="off")
+    label = rx.fragment("Type ", rx.el.b(FlagPageState.header.key), " to confirm")
+    return form_field(label, control, id=f"{form_name}-confirm")
+
+
+def impact_box() -> rx.Component:
+    """Who gets it and who loses it, before anybody does."""
+    impact = FlagPageState.impact
+
+    def side(count: Any, names: Any, tone: str) -> rx.Component:
+        return rx.cond(
+            count != "",
+            rx.el.li(
+                text_with_note(rx.el.span(count, class_name=tone), small(names, class_name="cut-anywhere"))
+            ),
+        )
+
+    return rx.el.section(
+        rx.el.div(
+            rx.el.span("On for", class_name="label"),
+            rx.el.p(
+                impact.before,
+                " ",
+                icon("arrow-right"),
+                " ",
+                impact.after,
+                " ",
+                rx.el.small("of ", impact.total_text),
+                class_name="figure row",
+            ),
+            class_name="body",
+        ),
+        rx.cond(
+            impact.is_empty,
+            rx.el.p("No tenant gains or loses it now.", class_name="body muted ruled"),
+            rx.el.ul(
+                side(impact.gains_text, impact.gained_names, "up"),
+                side(impact.losses_text, impact.lost_names, "down"),
+                class_name="list ruled",
+            ),
+        ),
+        class_name="hull",
+        aria_label="Impact",
+        data_testid="effect",
+    )
+
+
+def flag_dialogs() -> rx.Component:
+    header = FlagPageState.header
+    killed_note = rx.cond(header.killed, " It stays killed; this is the effect of reviving it.", "")
+    save = flag_dialog(
+        "save",
+        "Save these rules?",
+        rx.fragment("Takes effect immediately.", killed_note),
+        impact_box(),
+        confirm="Save rules",
+        submit=FlagPageState.save_rules,
+    )
+    kill = flag_dialog(
+        "kill",
+        f"Kill {header.title}",
+        rx.fragment(
+            "Switches it off immediately for all its tenants (",
+            FlagPageState.metrics.exposed,
+            "). Its rules are kept so that you can revive it.",
+        ),
+        confirm_field("kill"),
+        confirm="Kill",
+        submit=FlagPageState.kill_flag,
+        kind="danger-fill",
+    )
+    revive = flag_dialog(
+        "revive",
+        f"Revive {header.title}",
+        "Its current rules apply. Impact:",
+        impact_box(),
+        confirm_field("revive"),
+        confirm="Revive",
+        submit=FlagPageState.revive_flag,
+    )
+    move = flag_dialog(
+        "move",
+        "Change the removal date",
+        f"{header.owner} is responsible for it until then.",
+        form_field(
+            "Remove by",
+            text_input("cleanup_by", type="date", required=True, default_value=header.cleanup_iso),
+            id="cleanup_by",
+        ),
+        confirm="Change date",
+        submit=FlagPageState.move_cleanup,
+    )
+    retire = flag_dialog(
+        "retire",
+        f"Retire {header.title}",
+        "Permanent: it's off for everyone and its key can't be used again.",
+        confirm_field("retire"),
+        confirm="Retire",
+        submit=FlagPageState.retire_flag,
+        kind="danger-fill",
+    )
+    return rx.fragment(save, kill, revive, move, retire)

@@ -1,0 +1,299 @@
+"""State of a flag's page."""
+
+import json
+from datetime import date
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from admin_app import labels
+from admin_app.pages.flag.forms import FlagSwitchForm, MoveCleanupForm, ReasonForm, RuleForm
+from admin_app.pages.flag.rows import (
+    ExposedRow,
+    FlagHeader,
+    FlagImpactView,
+    FlagMetrics,
+    FlagVersionRow,
+    RuleRow,
+    exposed_row,
+    flag_header,
+    flag_impact_view,
+    flag_metrics,
+    rule_rows,
+    version_rows,
+)
+from admin_app.pages.flags import parse_day
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import flag_admin, flag_exposure
+from shared.core.context import OperatorCtx
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.entitlements import flag_rules
+from shared.entitlements.assignments import TRAITS
+from shared.entitlements.flag_evaluation import RULE_KINDS
+from shared.ui.authorize import needs
+from shared.ui.forms import parse_choice
+
+DIALOGS = ("", "save", "kill", "revive", "move", "retire")
+PAGE_SIZE = 25
+
+
+class FlagPageState(PageState):
+    loaded: bool = False
+    header: FlagHeader = FlagHeader()
+    metrics: FlagMetrics = FlagMetrics()
+    rules: list[RuleRow] = []
+    versions: list[FlagVersionRow] = []
+    exposed: list[ExposedRow] = []
+    count_text: str = ""
+    has_next: bool = False
+    has_previous: bool = False
+    is_editing: bool = False
+    is_draft_outdated: bool = False  # somebody changed it while it was edited here
+    draft_rules: list[RuleRow] = []
+    kind: str = "everyone"
+    form_number: int = 0  # a new form for every rule
+    value_choices: list[tuple[str, str]] = []  # that a rule of this kind may name
+    impact: FlagImpactView = FlagImpactView()
+    dialog: str = ""
+    _version_number: int = 0  # of the version that is shown
+    _draft_version: int = 0  # of the version that the draft began with
+    # As text, because what Reflex hands out of a list is no list to those who check strictly.
+    _rules_json: str = "[]"
+    _draft_json: str = "[]"  # one rule per value
+    _plan_names: dict[str, str] = {}
+    _cursors: list[str] = []
+    _next_cursor: str = ""
+
+    def _key_from_path(self) -> str:
+        """From the address: a wish. Raises NotFound for what cannot be a key."""
+        key = self.router.url.path.strip("/").partition("/")[2]
+        if flag_admin.KEY_PATTERN.fullmatch(key) is None:
+            raise NotFound("This flag doesn't exist.", "Choose one from the list.")
+        return key
+
+    def _shown_key(self) -> str:
+        """The same, of the flag that whoever clicks has before their eyes. Raises NotFound, Conflict."""
+        key = self._key_from_path()
+        if self.header.key != key:
+            raise Conflict("The page has changed.", "Reload the page.")
+        return key
+
+    @rx.event
+    @needs(actions.OP_FLAG_READ, page=True)
+    async def load(self) -> None:
+        key = self._key_from_path()
+        if self.header.key != key:
+            self._clear_page()
+        async with self._open_page(FlagPageState.load, flag_admin.TOPIC, "tenant") as octx:
+            page_data = await self._read(octx, key, self._cursors)
+        self._show(*page_data)
+
+    def _clear_page(self) -> None:
+        """Another flag's page: nothing of the last one stays."""
+        self.loaded, self.header, self.dialog, self._cursors = False, FlagHeader(), "", []
+        self._stop_editing()
+
+    async def _read(
+        self, octx: OperatorCtx, key: str, cursors: list[str]
+    ) -> tuple[flag_admin.FlagDetail, flag_exposure.FlagReach, list[str]]:
+        after = cursors[-1] if cursors else ""
+        flag_history = await flag_admin.get_flag(octx, key)
+        reach = await flag_exposure.get_flag_reach(octx, key, after=after, limit=PAGE_SIZE)
+        return flag_history, reach, cursors
+
+    def _show(
+        self, flag_history: flag_admin.FlagDetail, reach: flag_exposure.FlagReach, cursors: list[str]
+    ) -> None:
+        version = flag_history.versions[0]
+        self.header, self.metrics = flag_header(flag_history), flag_metrics(reach)
+        self.rules, self.versions = rule_rows(version.rules), version_rows(flag_history.versions)
+        self._version_number, self._rules_json = version.number, json.dumps(version.rules)
+        self._plan_names = dict(flag_history.plans)
+        self.exposed = [exposed_row(tenant) for tenant in reach.rows]
+        self._cursors, self._next_cursor = cursors, reach.after
+        self.has_next, self.has_previous = bool(reach.after), bool(cursors)
+        first = PAGE_SIZE * len(cursors)
+        self.count_text = (
+            f"{first + 1:,}–{first + len(reach.rows):,} of {reach.exposed.tenants:,}"
+            if reach.after or first
+            else labels.plural(len(reach.rows), "tenant", "tenants")
+        )
+        self.is_draft_outdated = self.is_editing and self._draft_version != version.number
+        self.loaded = True
+
+    async def _reload(self, cursors: list[str]) -> None:
+        async with self._ctx() as octx:
+            page_data = await self._read(octx, self._key_from_path(), cursors)
+        self._show(*page_data)
+
+    @rx.event
+    @needs(actions.OP_FLAG_READ)
+    async def next_page(self) -> None:
+        if self._next_cursor:
+            await self._reload([*self._cursors, self._next_cursor])
+
+    @rx.event
+    @needs(actions.OP_FLAG_READ)
+    async def previous_page(self) -> None:
+        await self._reload(self._cursors[:-1])
+
+    # rules
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def edit_rules(self) -> None:
+        self._shown_key()
+        self.is_editing, self.is_draft_outdated, self._draft_version = True, False, self._version_number
+        self._set_draft(flag_rules.split_rules(json.loads(self._rules_json)))
+
+    @rx.event
+    @needs(actions.OP_FLAG_READ)
+    async def cancel_editing(self) -> None:
+        self._stop_editing()
+
+    def _stop_editing(self) -> None:
+        self.is_editing, self.is_draft_outdated, self.kind, self.value_choices = False, False, "everyone", []
+        self._set_draft([])
+
+    def _set_draft(self, rules_draft: list[dict[str, Any]]) -> None:
+        self._draft_json, self.draft_rules = json.dumps(rules_draft), rule_rows(rules_draft)
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def choose_kind(self, kind: str) -> None:
+        self.kind = parse_choice(kind, RULE_KINDS)
+        value_pairs = (
+            list(self._plan_names.items())
+            if kind == "plan"
+            else [(trait_value, trait_value) for trait_value in TRAITS.get(kind, ())]
+        )
+        self.value_choices = [(value, label.replace("_", " ")) for value, label in value_pairs]
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def add_rule(self, payload: dict[str, Any]) -> EventSpec:
+        form = RuleForm.read(payload)
+        (rule,) = flag_rules.parse_rules([form.to_rule()], self._plan_names)
+        times = (rule.get("starts_at"), rule.get("ends_at"))
+        remaining = [
+            draft_rule
+            for draft_rule in json.loads(self._draft_json)
+            if rule["kind"] != "percentage"
+            or (draft_rule["kind"], draft_rule.get("starts_at"), draft_rule.get("ends_at"))
+            != ("percentage", *times)
+        ]  # one share at a time: another one replaces it
+        if rule in remaining:
+            raise Invalid("This rule is already in the list.", "Add another rule, or review the change.")
+        self._set_draft([*remaining, rule])
+        self.form_number += 1
+        return rx.set_focus("kind")
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def remove_rule(self, place: str) -> None:
+        removed_index = int(parse_choice(place, [rule_row.index for rule_row in self.draft_rules]))
+        self._set_draft(
+            [draft_rule for at, draft_rule in enumerate(json.loads(self._draft_json)) if at != removed_index]
+        )
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def preview_rules(self) -> None:
+        """What it would do, before it is done."""
+        await self._preview_impact(flag_rules.merge_rules(json.loads(self._draft_json)))
+        self.dialog = "save"
+
+    async def _preview_impact(self, new_rules: list[dict[str, Any]]) -> None:
+        async with self._ctx() as octx:
+            effect = await flag_exposure.simulate_rules(octx, self._shown_key(), new_rules)
+        self.impact = flag_impact_view(effect)
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def save_rules(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = ReasonForm.read(payload), self._shown_key()
+        async with self._ctx() as octx:
+            new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
+            await flag_admin.change_rules(octx, key, self._draft_version, new_rules, form.reason)
+            page_data = await self._read(octx, key, [])
+        self._stop_editing()
+        killed_note = "It stays killed until you revive it."
+        return self._finish(
+            page_data,
+            "Rules saved.",
+            killed_note if page_data[0].flag.version.killed else "Takes effect immediately.",
+        )
+
+    # switches
+
+    @rx.event
+    @needs(actions.OP_FLAG_READ)
+    async def open_dialog(self, dialog: str) -> None:
+        name = parse_choice(dialog, DIALOGS)
+        if name == "revive":
+            await self._preview_impact(json.loads(self._rules_json))
+        self.dialog = name
+
+    @rx.event
+    @needs(actions.OP_FLAG_READ)
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.dialog = ""
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def kill_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
+        async with self._ctx() as octx:
+            await flag_admin.kill_flag(octx, key, form.reason)
+            page_data = await self._read(octx, key, [])
+        return self._finish(page_data, f"Killed {key}.", "It's off for everyone. Its rules are kept.")
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def revive_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
+        async with self._ctx() as octx:
+            await flag_admin.revive_flag(octx, key, self._version_number, form.reason)
+            page_data = await self._read(octx, key, [])
+        return self._finish(page_data, f"Revived {key}.", "Its rules apply again.")
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def move_cleanup(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = MoveCleanupForm.read(payload), self._shown_key()
+        new_date = parse_day(form.cleanup_by) if form.cleanup_by else None
+        async with self._ctx() as octx:
+            previous_date = date.fromisoformat(self.header.cleanup_iso)
+            await flag_admin.change_cleanup_date(octx, key, previous_date, new_date, form.reason)
+            page_data = await self._read(octx, key, self._cursors)
+        return self._finish(page_data, "Removal date changed.", "Its owner is responsible for the new date.")
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def retire_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
+        async with self._ctx() as octx:
+            await flag_admin.retire_flag(octx, key, form.reason)
+            page_data = await self._read(octx, key, [])
+        self._stop_editing()
+        return self._finish(
+            page_data, f"Retired {key}.", "It's off for everyone, and its key can't be used again."
+        )
+
+    def _confirmed_key(self, payload: dict[str, Any]) -> str:
+        """The key of this page, typed by whoever switches it. Raises Invalid."""
+        key = self._shown_key()
+        if FlagSwitchForm.read(payload).confirm != key:
+            raise Invalid(
+                f"This doesn't match the key {key}.",
+                "Type it exactly as shown.",
+                fields={"confirm": "Doesn't match"},
+            )
+        return key
+
+    def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> EventSpec:
+        self._show(*page_data)
+        self.dialog = ""
+        return rx.toast.success(title, description=detail)

@@ -1,0 +1,97 @@
+"""The dialog that sets a price."""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app.pages.prices.forms import ADDON_PART_LABELS, PART_LABELS, PERIOD_LABELS
+from admin_app.pages.prices.state import PricesState
+from shared.core.money import CURRENCIES
+from shared.ui.controls import datetime_input, dialog, form_field, text_input
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
+
+
+def form_select(id: str, name: str, options: Any, **props: Any) -> rx.Component:
+    return rx.el.select(options, custom_attrs={"id": id}, name=name, class_name="input", **props)
+
+
+def price_dialog() -> rx.Component:
+    return dialog(
+        None,
+        f"Set a price of {PricesState.selected_version.name}",
+        "Applies from the next renewal; current periods and past invoices don't change.",
+        price_fields(),
+        rx.cond(~PricesState.selected_version.addon, included_field()),
+        form_field(
+            "In force from",
+            datetime_input("price-effective_at", name="effective_at"),
+            id="price-effective_at",
+            hint="Leave empty to start now.",
+        ),
+        reason_field("price", OPERATOR_AUDIT_HINT),
+        confirm="Set price",
+        submit=PricesState.set_price,
+        open=PricesState.is_dialog_open,
+        on_open_change=PricesState.close_dialog,
+        test_id="price-form",
+    )
+
+
+def price_fields() -> rx.Component:
+    parts = rx.cond(
+        PricesState.selected_version.addon,
+        rx.fragment(*label_options(ADDON_PART_LABELS)),
+        rx.fragment(*label_options(PART_LABELS)),
+    )
+    periods = rx.fragment(*label_options(PERIOD_LABELS))
+    price_input = text_input(
+        "price-price",
+        name="price",
+        required=True,
+        input_mode="decimal",
+        max_length=15,
+        auto_complete="off",
+        placeholder="29.00",
+    )
+    return rx.el.div(
+        form_field("Price type", form_select("price-part", "part", parts), id="price-part"),
+        form_field("Billing period", form_select("price-period", "period", periods), id="price-period"),
+        form_field("Price", price_input, id="price-price"),
+        form_field(
+            "Currency", form_select("price-currency", "currency", currency_options()), id="price-currency"
+        ),
+        class_name="split",
+        data_even="true",
+    )
+
+
+def label_options(labels: dict[str, str]) -> list[rx.Component]:
+    return [rx.el.option(label, value=key) for key, label in labels.items()]
+
+
+def currency_options() -> rx.Component:
+    """The currency of the version's prices; every currency while it has none."""
+    currency = PricesState.selected_version.currency
+    codes = sorted(CURRENCIES, key=lambda code: (code != "usd", code))
+    return rx.cond(
+        currency != "",
+        rx.el.option(currency.upper(), value=currency),
+        rx.fragment(*[rx.el.option(code.upper(), value=code) for code in codes]),
+    )
+
+
+def included_field() -> rx.Component:
+    included_input = text_input(
+        "price-included",
+        name="included",
+        has_note=True,
+        input_mode="numeric",
+        max_length=15,
+        auto_complete="off",
+    )
+    return form_field(
+        "Included units",
+        included_input,
+        id="price-included",
+        hint="Metered prices only: units per period without charge, such as 1,000 calls.",
+    )

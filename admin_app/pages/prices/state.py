@@ -1,0 +1,98 @@
+"""State of /prices."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from admin_app import labels
+from admin_app.pages.prices import forms, rows
+from admin_app.pages.prices.forms import PriceForm
+from admin_app.pages.prices.rows import PricedVersionRow, PriceListSummary
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import price_admin
+from shared.billing.pricing import price_sync, prices
+from shared.billing.pricing.price_sync import PriceSyncResult
+from shared.core.context import OperatorCtx
+from shared.ui.authorize import needs
+from shared.ui.forms import parse_id
+
+
+class PricesState(PageState):
+    loaded: bool = False
+    versions: list[PricedVersionRow] = []
+    summary: PriceListSummary = PriceListSummary()
+    selected_version: PricedVersionRow = PricedVersionRow()  # whose price is being set
+    is_dialog_open: bool = False
+
+    @rx.event
+    @needs(actions.OP_CATALOG_READ, page=True)
+    async def load(self) -> None:
+        async with self._open_page(PricesState.load, prices.TOPIC, "catalog") as octx:
+            await self._read(octx)
+
+    async def _read(self, octx: OperatorCtx) -> None:
+        price_history, at = await price_admin.list_price_history(octx), datetime.now(UTC)
+        self.versions = rows.version_rows(price_history, at)
+        self.summary = rows.summarise_prices(price_history, at)
+        self.loaded = True
+
+    @rx.event
+    @needs(actions.OP_CATALOG_WRITE)
+    async def open_dialog(self, version_id: str) -> None:
+        plan_version_id = parse_id("plv", version_id)
+        self.selected_version = next(
+            (version for version in self.versions if version.id == plan_version_id), PricedVersionRow()
+        )
+        self.is_dialog_open = self.selected_version.id != ""
+
+    @rx.event
+    @needs(actions.OP_CATALOG_READ)
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.is_dialog_open = False
+
+    @rx.event
+    @needs(actions.OP_CATALOG_WRITE)
+    async def set_price(self, payload: dict[str, Any]) -> EventSpec:
+        arguments = forms.parse_price_form(PriceForm.read(payload))
+        async with self._ctx() as octx:
+            price = await price_admin.set_price(octx, parse_id("plv", self.selected_version.id), **arguments)
+            await self._read(octx)
+        self.is_dialog_open = False
+        message = f"{self.selected_version.name}: {prices.format_price(price)}."
+        start_text = "at once" if arguments["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
+        return rx.toast.success(
+            message, description=f"In force {start_text}. Current subscriptions change at their next renewal."
+        )
+
+    @rx.event
+    @needs(actions.OP_CATALOG_WRITE)
+    async def push_prices(self) -> EventSpec:
+        async with self._ctx() as octx:
+            await price_admin.request_push(octx)
+        result = await price_sync.push_prices("operator", repair=True)
+        return await self._finish(result, f"Pushed {labels.plural(result.count, 'price', 'prices')}.")
+
+    @rx.event
+    @needs(actions.OP_CATALOG_WRITE)
+    async def compare_prices(self) -> EventSpec:
+        async with self._ctx() as octx:
+            await price_admin.request_compare(octx)
+        result = await price_sync.compare_prices("operator")
+        difference_text = (
+            labels.plural(result.drifted_count, "differs", "differ")
+            if result.drifted_count
+            else "No differences"
+        )
+        return await self._finish(
+            result, f"Compared {labels.plural(result.count, 'price', 'prices')}. {difference_text}."
+        )
+
+    async def _finish(self, result: PriceSyncResult, title: str) -> EventSpec:
+        async with self._ctx() as octx:
+            await self._read(octx)
+        if result.failures:
+            return rx.toast.error(title, description=" ".join(result.failures[:3]))
+        return rx.toast.success(title)

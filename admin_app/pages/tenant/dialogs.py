@@ -1,0 +1,56 @@
+"""The dialogs of a tenant's page."""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app.pages.tenant.state import TenantPageState
+from shared.ui.controls import dialog
+from shared.ui.dialogs import confirm_field, reason_field
+
+
+def tenant_dialog(
+    name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
+) -> rx.Component:
+    return dialog(
+        None,
+        title,
+        sentence,
+        *children,
+        open=TenantPageState.dialog == name,
+        on_open_change=TenantPageState.close_dialog,
+        test_id=f"{name}-form",
+        **props,
+    )
+
+
+def tenant_dialogs() -> rx.Component:
+    name = TenantPageState.header.name
+    suspend = tenant_dialog(
+        "suspend",
+        f"Suspend {name}",
+        "Members can't open it and its jobs stop. Takes effect immediately; no data is deleted.",
+        reason_field("suspend"),
+        confirm_field("suspend", name),
+        confirm="Suspend",
+        submit=TenantPageState.suspend_tenant,
+        kind="danger-fill",
+    )
+    restore = tenant_dialog(
+        "restore",
+        f"Restore {name}",
+        "Members can sign in again with their previous roles.",
+        reason_field("restore"),
+        confirm_field("restore", name),
+        confirm="Restore",
+        submit=TenantPageState.restore_tenant,
+    )
+    resume = tenant_dialog(
+        "resume",
+        "Retry unfinished steps",
+        "Completed steps aren't repeated.",
+        reason_field("resume"),
+        confirm="Retry",
+        submit=TenantPageState.resume_provisioning,
+    )
+    return rx.fragment(suspend, restore, resume)

@@ -1,0 +1,293 @@
+"""/tenants/[tenant]: one customer organisation. Its head is open; looking at its people and its trail needs a reason."""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app import labels
+from admin_app.frame import page
+from admin_app.pages.tenant.dialogs import tenant_dialogs
+from admin_app.pages.tenant.rows import ProvisioningStepRow, TenantMemberRow
+from admin_app.pages.tenant.state import TABS, TenantPageState
+from admin_app.pages.tenant_billing.view import billing_panel
+from admin_app.pages.tenant_rights.view import rights_panel
+from admin_app.shell import guard_control
+from shared.access import actions
+from shared.core.stated_reason import MAX_REASON_LENGTH
+from shared.tenancy.models import TenantState
+from shared.ui.audit_list import event_list
+from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
+from shared.ui.controls import button, form_field, icon_button, text_input
+from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
+from shared.ui.shell import link, page_header
+from shared.ui.tables import Column, badge, data_table, has_items, pager, person_cell, table_row
+
+MEMBER_COLUMNS = [
+    Column("Name"),
+    Column("Role", hidden_on_phone=True),
+    Column("Status"),
+    Column("Last active", align_end=True, hidden_on_phone=True),
+    Column("Joined", align_end=True, hidden_on_phone=True),
+]
+
+
+def overview_tab() -> rx.Component:
+    seen_at = rx.cond(
+        TenantPageState.header.seen_at != "", local_time(TenantPageState.header.seen_at, "", "ago"), "Never"
+    )
+    facts = stat_grid(
+        stat("Members", TenantPageState.header.members, TenantPageState.header.invited),
+        stat("Owner", TenantPageState.header.owner, "Email shown under Members"),
+        stat("Last active", seen_at, "Any member"),
+        stat("Provisioning", TenantPageState.header.setup, TenantPageState.header.setup_note),
+    )
+
+    def line(label: str, value: Any) -> rx.Component:
+        return rx.el.li(
+            rx.el.span(label, class_name="muted grow"), rx.el.span(value, class_name="num cut-anywhere")
+        )
+
+    details = rx.el.ul(
+        line("Address", rx.el.code(f"/t/{TenantPageState.header.slug}", class_name="mono")),
+        line("Plan", TenantPageState.header.plan),
+        line("Created", local_time(TenantPageState.header.created_at, "", "moment")),
+        line(
+            "Id",
+            rx.el.span(
+                rx.el.code(TenantPageState.header.id, class_name="mono"),
+                icon_button("Copy id", "copy", on_click=rx.set_clipboard(TenantPageState.header.id)),
+                class_name="row",
+            ),
+        ),
+        class_name="list",
+    )
+    return rx.el.div(
+        panel(rx.cond(TenantPageState.loaded, facts, skeleton_rows(1)), name="Facts"),
+        panel(rx.cond(TenantPageState.loaded, details, skeleton_rows(3)), title="Details"),
+        class_name="stack",
+    )
+
+
+def access_form(subject: str) -> rx.Component:
+    """Before what people did and who they are can be seen."""
+    reason = form_field(
+        "Reason",
+        text_input(
+            "reason",
+            required=True,
+            has_note=True,
+            max_length=MAX_REASON_LENGTH,
+            auto_complete="off",
+            placeholder="Ticket 4471, cannot sign in",
+        ),
+        id="reason",
+        hint="Visible to the customer with your name. Valid for 30 minutes.",
+    )
+    submit_row = rx.el.div(button("Open", kind="primary", glyph="eye", type="submit"), class_name="row")
+    return panel(
+        rx.form(
+            reason,
+            submit_row,
+            on_submit=TenantPageState.start_visit,
+            class_name="stack",
+            data_testid="reason-form",
+        ),
+        title=f"Reason for access to {subject}",
+        body=True,
+    )
+
+
+def access_banner() -> rx.Component:
+    reason_text = small("Access open: ", rx.el.b(TenantPageState.reason), class_name="grow cut-anywhere")
+    end_button = button("End access", glyph="eye-off", kind="quiet", on_click=TenantPageState.end_visit)
+    return rx.el.div(reason_text, end_button, class_name="row")
+
+
+def list_pager() -> rx.Component:
+    return pager(
+        TenantPageState.count_text,
+        on_next=TenantPageState.next_page,
+        on_previous=TenantPageState.previous_page,
+        has_next=TenantPageState.has_next,
+        has_previous=TenantPageState.has_previous,
+        labels=("Previous", "Next"),
+    )
+
+
+def members_tab() -> rx.Component:
+    def line(member: TenantMemberRow) -> rx.Component:
+        seen_at = rx.cond(
+            member.seen_at != "",
+            local_time(member.seen_at, "", "ago"),
+            rx.el.span("Never", class_name="muted"),
+        )
+        status = text_with_note(
+            badge(member.status, member.tone), rx.cond(member.note != "", small(member.note))
+        )
+        return table_row(
+            MEMBER_COLUMNS,
+            person_cell(member.name, member.email, member.initials, rx.fragment(member.role, " · ", seen_at)),
+            member.role,
+            status,
+            seen_at,
+            local_time(member.joined_at, "", "day"),
+        )
+
+    table = data_table(
+        "Members",
+        MEMBER_COLUMNS,
+        rx.foreach(TenantPageState.members, line),
+        footer=list_pager(),
+        test_id="members",
+    )
+    no_members = empty_state(
+        "No members yet", "The owner appears after confirming their email.", glyph="users"
+    )
+    members_panel = panel(rx.cond(has_items(TenantPageState.members), table, no_members), name="Members")
+    return rx.cond(
+        TenantPageState.is_visit_open,
+        rx.el.div(access_banner(), members_panel, class_name="section"),
+        access_form("its members"),
+    )
+
+
+def provisioning_tab() -> rx.Component:
+    def line(step: ProvisioningStepRow) -> rx.Component:
+        step_text = text_with_note(rx.el.h3(step.title), rx.cond(step.note != "", small(step.note)))
+        finished_at = rx.cond(
+            step.finished_at != "", small(local_time(step.finished_at, "", "moment"), class_name="num nowrap")
+        )
+        return rx.el.li(step_text, finished_at, badge(step.state, step.tone))
+
+    retry_button = rx.cond(
+        TenantPageState.has_open_steps,
+        guard_control(
+            actions.OP_TENANT_RESUME,
+            button("Retry", glyph="rotate-cw", on_click=TenantPageState.open_dialog("resume")),
+            "Retry",
+            glyph="rotate-cw",
+        ),
+    )
+    steps = rx.el.ol(rx.foreach(TenantPageState.steps, line), class_name="list", data_testid="provisioning")
+    no_steps = empty_state(
+        "No provisioning steps", "They appear when the organisation is created.", glyph="list-checks"
+    )
+    content = rx.cond(has_items(TenantPageState.steps), steps, no_steps)
+    return panel(
+        rx.cond(TenantPageState.loaded, content, skeleton_rows(5)), title="Provisioning", aside=retry_button
+    )
+
+
+def audit_tab() -> rx.Component:
+    no_events = empty_state("No events yet", "Changes appear here.", glyph="scroll-text")
+    event_table = rx.el.div(event_list(TenantPageState.events), list_pager(), class_name="hull-foot")
+    no_request_events = empty_state(
+        "This request changed nothing",
+        "Denied requests aren't recorded here. See Why? for denials.",
+        glyph="search-x",
+    )
+    empty_text = rx.cond(TenantPageState.request != "", no_request_events, no_events)
+    events_panel = rx.cond(has_items(TenantPageState.events), event_table, panel(empty_text, name="Events"))
+    request_note = rx.el.div(
+        small(
+            "Only request ",
+            rx.el.code(TenantPageState.request, class_name="mono"),
+            class_name="grow cut-anywhere",
+        ),
+        button("Clear filters", kind="quiet", on_click=TenantPageState.clear_request_filter),
+        class_name="row",
+    )
+    request_filter = rx.cond(TenantPageState.request != "", request_note)
+    return rx.cond(
+        TenantPageState.is_visit_open,
+        rx.el.div(access_banner(), request_filter, events_panel, class_name="section"),
+        access_form("its audit log"),
+    )
+
+
+def billing_tab() -> rx.Component:
+    return rx.cond(
+        TenantPageState.is_visit_open,
+        rx.el.div(access_banner(), billing_panel(), class_name="section"),
+        access_form("its billing"),
+    )
+
+
+def suspend_or_restore_button() -> rx.Component:
+    suspend = button(
+        "Suspend",
+        kind="danger",
+        glyph="ban",
+        on_click=TenantPageState.open_dialog("suspend"),
+        data_testid="suspend",
+    )
+    restore = button(
+        "Restore",
+        kind="primary",
+        glyph="undo-2",
+        on_click=TenantPageState.open_dialog("restore"),
+        data_testid="restore",
+    )
+    control = rx.cond(TenantPageState.header.suspended, restore, suspend)
+    is_deleted = TenantPageState.header.state == labels.TENANT_STATE_LABELS[TenantState.DELETED]
+    shown = guard_control(actions.OP_TENANT_SUSPEND, control, "Suspend", glyph="ban")
+    return rx.cond(TenantPageState.loaded & ~is_deleted, shown)
+
+
+def tenant_page_header() -> rx.Component:
+    header = TenantPageState.header
+    crumbs = rx.el.nav(
+        link("Tenants", "/tenants", class_name=""),
+        rx.el.span("/", aria_hidden="true"),
+        rx.el.span(header.name, aria_current="page"),
+        class_name="crumbs",
+        aria_label="You are here",
+    )
+    description = rx.cond(
+        TenantPageState.loaded,
+        rx.fragment(
+            rx.el.span(header.plan),
+            rx.el.span("Owner ", header.owner),
+            rx.el.span(rx.el.code(header.id, class_name="mono")),
+        ),
+        skeleton_block("240px"),
+    )
+    title = rx.cond(TenantPageState.loaded, header.name, skeleton_block("160px", "24px"))
+    state = rx.cond(TenantPageState.loaded, badge(header.state, header.tone))
+    return page_header(
+        title,
+        breadcrumbs=crumbs,
+        badges=state,
+        description=description,
+        actions=[suspend_or_restore_button()],
+    )
+
+
+@rx.page(route="/tenants/[tenant]", title="Tenant · Operator", on_load=TenantPageState.load)
+def tenant_page() -> rx.Component:
+    contents = {
+        "overview": overview_tab,
+        "rights": rights_panel,
+        "billing": billing_tab,
+        "members": members_tab,
+        "provisioning": provisioning_tab,
+        "audit": audit_tab,
+    }
+    panels = rx.tabs.root(
+        rx.tabs.list(*[rx.tabs.trigger(name, value=key) for key, name in TABS.items()], aria_label="Tenant"),
+        *[rx.tabs.content(contents[key](), value=key) for key in TABS],
+        value=TenantPageState.tab,
+        on_change=TenantPageState.choose_tab,
+    )
+    suspended = rx.cond(
+        TenantPageState.header.suspended,
+        banner(rx.fragment(rx.el.b("Suspended. "), TenantPageState.header.reason), tone="bad", glyph="ban"),
+    )
+    return page(
+        tenant_page_header(),
+        panels,
+        tenant_dialogs(),
+        current="Tenants",
+        load=TenantPageState.load,
+        banner=suspended,
+    )

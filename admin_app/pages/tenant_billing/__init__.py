@@ -1,0 +1,1 @@
+"""The tab "Billing" of a tenant's page."""

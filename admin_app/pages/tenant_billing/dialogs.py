@@ -1,0 +1,83 @@
+"""The dialogs of a tenant's billing tab."""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app.pages.tenant_billing.state import CODE_CHOICES, CURRENCY_CHOICES, TenantBillingState
+from admin_app.pages.tenant_rights.dialogs import select_field
+from shared.ui.controls import dialog, form_field, radio_cards, text_input
+from shared.ui.dialogs import confirm_field, reason_field
+
+KIND_CHOICES = [
+    ["credit", "Credit", "Reduces the next invoices."],
+    ["refund", "Refund", "Returned to the payment method. Requires an invoice."],
+    ["debit", "Debit", "Added to the next invoice."],
+]
+
+
+def billing_dialog(
+    name: str, title: Any, description: Any, *children: rx.Component, **props: Any
+) -> rx.Component:
+    return dialog(
+        None,
+        title,
+        description,
+        *children,
+        open=TenantBillingState.dialog == name,
+        on_open_change=TenantBillingState.close_dialog,
+        test_id=f"{name}-form",
+        **props,
+    )
+
+
+def billing_dialogs() -> rx.Component:
+    state = TenantBillingState
+    compare = billing_dialog(
+        "compare",
+        rx.fragment("Compare ", state.name, " with Stripe"),
+        "Syncs the customer now. Differences are recorded and fixed.",
+        reason_field("compare"),
+        confirm="Compare",
+        submit=state.compare_customer,
+    )
+    retry = billing_dialog(
+        "again",
+        rx.fragment("Retry: ", state.subject),
+        "Use it when Stripe didn't answer. A repeated request is carried out once.",
+        reason_field("again"),
+        confirm="Retry",
+        submit=state.retry_adjustment,
+    )
+    return rx.fragment(adjust_dialog(), compare, retry)
+
+
+def adjust_dialog() -> rx.Component:
+    state = TenantBillingState
+    amount_input = text_input(
+        "adjust-amount",
+        name="amount",
+        input_mode="decimal",
+        max_length=20,
+        required=True,
+        auto_complete="off",
+        placeholder="25.00",
+    )
+    return billing_dialog(
+        "adjust",
+        rx.fragment("Adjust balance of ", state.name),
+        "Submitted to Stripe. Adjustments can't be undone; create an opposite one.",
+        radio_cards("Type", "kind", KIND_CHOICES, value="credit"),
+        form_field("Amount", amount_input, id="adjust-amount"),
+        select_field(
+            "adjust-currency", "Currency", "currency", CURRENCY_CHOICES, default_value=state.currency
+        ),
+        select_field("adjust-code", "Reason code", "code", CODE_CHOICES),
+        select_field("adjust-invoice", "Invoice", "invoice", state.invoice_choices),
+        reason_field("adjust"),
+        confirm_field("adjust", state.name),
+        confirm="Adjust",
+        submit=state.adjust_balance,
+        kind="danger-fill",
+        wide=True,
+    )

@@ -1,0 +1,225 @@
+"""The rows of a tenant's billing tab."""
+
+from dataclasses import dataclass, field
+
+from admin_app import addresses, labels
+from shared.backoffice import adjustments, tenant_billing
+from shared.billing.models import (
+    BillingAdjustment,
+    BillingDrift,
+    BillingEvent,
+    BillingInvoice,
+    BillingSubscription,
+)
+from shared.ui.decision_trace import Change
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillingSummary:
+    access: str = ""
+    tone: str = ""
+    reason: str = ""
+    provider_status: str = ""
+    provider_tone: str = ""
+    method: str = ""
+    balance: str = ""
+    balance_note: str = ""
+    seats: str = ""
+    alert: str = ""
+    trial_ends_at: str = ""
+    changed_at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerRow:
+    id: str
+    account: str
+    href: str
+    synced_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessPhaseRow:
+    starts_at: str
+    access: str
+    tone: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionRow:
+    id: str
+    status: str
+    tone: str
+    lines_text: str
+    ends_at: str
+    cancel_at: str
+    ticket: str
+    seen_at: str
+    is_absent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantInvoiceRow:
+    id: str
+    number: str
+    href: str
+    status: str
+    tone: str
+    due: str
+    total: str
+    at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillingChangeRow:
+    """A billing event, or drift."""
+
+    id: str
+    title: str
+    badge_label: str
+    tone: str
+    details: str
+    at: str
+    webhooks: list[tuple[str, str]] = field(default_factory=list)  # id, address
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjustmentRow:
+    id: str
+    title: str
+    state: str
+    tone: str
+    details: str
+    error: str
+    at: str
+    is_stuck: bool  # asked for, and nobody has carried it out
+
+
+def billing_summary(billing: tenant_billing.BillingDetails) -> BillingSummary:
+    snapshot = billing.snapshot
+    if snapshot is None:
+        return BillingSummary(
+            access="None",
+            tone="idle",
+            reason="Never subscribed",
+            provider_status="None",
+            provider_tone="idle",
+            method="None",
+            balance="None",
+            balance_note="Nothing billed yet",
+        )
+    schedule = billing.schedule
+    access, tone = labels.access_badge(schedule.get("status", ""))
+    word, word_tone = labels.subscription_badge(snapshot.status) if snapshot.status else ("None", "idle")
+    balance = abs(snapshot.balance)
+    return BillingSummary(
+        access=access,
+        tone=tone,
+        reason=schedule.get("why", ""),
+        provider_status=word,
+        provider_tone=word_tone,
+        method=snapshot.method or "None",
+        balance=labels.format_amount(balance, snapshot.currency) if balance else "No balance",
+        balance_note="Credit for the next invoices"
+        if snapshot.balance < 0
+        else "Owed on the next invoice"
+        if balance
+        else "",
+        seats=str(schedule["seats"]) if schedule.get("seats") else "Set by the plan",
+        alert=snapshot.alert,
+        trial_ends_at=schedule.get("trial_ends_at") or "",
+        changed_at=snapshot.changed_at.isoformat(),
+    )
+
+
+def phase_rows(billing: tenant_billing.BillingDetails) -> list[AccessPhaseRow]:
+    rows = []
+    for phase in billing.schedule.get("later", []):
+        word, tone = labels.access_badge(phase["status"])
+        rows.append(AccessPhaseRow(starts_at=phase["since"], access=word, tone=tone, reason=phase["why"]))
+    if ends := billing.schedule.get("trial_ends_at"):
+        word, tone = labels.access_badge("none")
+        rows.append(AccessPhaseRow(starts_at=ends, access=word, tone=tone, reason="The trial ends"))
+    return rows
+
+
+def subscription_row(subscription: BillingSubscription) -> SubscriptionRow:
+    provider_state = subscription.state
+    word, tone = labels.subscription_badge(subscription.status)
+    parts = [
+        f"{line['quantity']} × {line['price_id'] or line['external_price_id']}"
+        if line["quantity"]
+        else line["price_id"] or line["external_price_id"]
+        for line in provider_state["lines"]
+    ]
+    ends = [line["ends_at"] for line in provider_state["lines"] if line["ends_at"]]
+    return SubscriptionRow(
+        id=subscription.id,
+        status="Deleted in Stripe" if subscription.absent_at else word,
+        tone="bad" if subscription.absent_at else tone,
+        lines_text=", ".join(parts) or "No prices",
+        ends_at=max(ends, default=""),
+        cancel_at=provider_state["cancel_at"] or "",
+        ticket=str(subscription.ticket),
+        seen_at=subscription.seen_at.isoformat(),
+        is_absent=subscription.absent_at is not None,
+    )
+
+
+def tenant_invoice_row(invoice: BillingInvoice) -> TenantInvoiceRow:
+    word, tone = labels.invoice_badge(invoice.status)
+    return TenantInvoiceRow(
+        id=invoice.id,
+        number=invoice.number or "No number yet",
+        href=invoice.page_url,
+        status=word,
+        tone=tone,
+        due=labels.format_amount(invoice.due, invoice.currency) if invoice.due else "",
+        total=labels.format_amount(invoice.total, invoice.currency),
+        at=invoice.created_at.isoformat(),
+    )
+
+
+def event_row(event: BillingEvent) -> BillingChangeRow:
+    return BillingChangeRow(
+        id=event.id,
+        title=labels.CAUSE_LABELS.get(event.cause, event.cause),
+        badge_label="Access updated" if event.recalculated else "",
+        tone="accent",
+        details=f"Ticket {event.ticket}",
+        at=event.at.isoformat(),
+        webhooks=[
+            (event_id, addresses.webhook_url(event.account_id, event_id)) for event_id in event.event_ids
+        ],
+        changes=labels.list_billing_changes(event.previous, event.next),
+    )
+
+
+def drift_row(drift: BillingDrift) -> BillingChangeRow:
+    return BillingChangeRow(
+        id=drift.id,
+        title="Differed from Stripe",
+        badge_label="Fixed" if drift.repaired else "Open",
+        tone="ok" if drift.repaired else "bad",
+        details=drift.customer_id,
+        at=drift.at.isoformat(),
+        webhooks=[],
+        changes=labels.list_differences(drift.differences),
+    )
+
+
+def adjustment_row(adjustment: BillingAdjustment) -> AdjustmentRow:
+    word, tone = labels.ADJUSTMENT_STATE_LABELS[adjustment.state]
+    invoice_note = f" · {adjustment.invoice_id}" if adjustment.invoice_id else ""
+    return AdjustmentRow(
+        id=adjustment.id,
+        title=f"{labels.ADJUSTMENT_KIND_LABELS[adjustment.kind]} of {labels.format_amount(adjustment.amount, adjustment.currency)}",
+        state=word,
+        tone=tone,
+        details=f"{adjustments.REASON_CODES.get(adjustment.reason_code, adjustment.reason_code)}. {adjustment.by_name}: {adjustment.reason}{invoice_note}",
+        error=adjustment.error,
+        at=adjustment.created_at.isoformat(),
+        is_stuck=adjustment.state == "requested",
+    )

@@ -1,0 +1,208 @@
+"""State of a tenant's billing tab."""
+
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from admin_app import labels
+from admin_app.pages.tenant_billing.rows import (
+    AccessPhaseRow,
+    AdjustmentRow,
+    BillingChangeRow,
+    BillingSummary,
+    CustomerRow,
+    SubscriptionRow,
+    TenantInvoiceRow,
+    adjustment_row,
+    billing_summary,
+    drift_row,
+    event_row,
+    phase_rows,
+    subscription_row,
+    tenant_invoice_row,
+)
+from admin_app.pages.tenant_rights.state import tenant_id_from_path
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import adjustments, tenant_billing
+from shared.core import money
+from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
+from shared.core.ids import new_id
+from shared.core.stated_reason import MAX_REASON_LENGTH
+from shared.ui.authorize import needs
+from shared.ui.dialogs import ConfirmText, ReasonText, check_confirmation
+from shared.ui.forms import Form, parse_choice, parse_line
+
+CURRENCY_CHOICES = [[code, code.upper()] for code in money.CURRENCIES]
+CODE_CHOICES = [[code, label] for code, label in adjustments.REASON_CODES.items()]
+DIALOGS = ("", "adjust", "compare", "again")
+
+
+class AdjustForm(Form):
+    kind: str
+    amount: str
+    currency: str
+    code: str
+    invoice: str = ""
+    reason: ReasonText
+    confirm: ConfirmText
+
+
+class ReasonForm(Form):
+    reason: ReasonText
+
+
+class TenantBillingState(PageState):
+    loaded: bool = False
+    name: str = ""  # of the tenant
+    summary: BillingSummary = BillingSummary()
+    customers: list[CustomerRow] = []
+    phases: list[AccessPhaseRow] = []
+    subscriptions: list[SubscriptionRow] = []
+    invoices: list[TenantInvoiceRow] = []
+    events: list[BillingChangeRow] = []
+    drift: list[BillingChangeRow] = []
+    adjustments: list[AdjustmentRow] = []
+    invoice_choices: list[tuple[str, str]] = []
+    currency: str = "usd"
+    dialog: str = ""
+    subject: str = ""  # what the dialog is about, in words
+    _shown_tenant_id: str = ""  # the tenant that is shown
+    _reason: str = ""  # for looking inside, as the page's own state has it
+    _draft_id: str = ""  # id of the adjustment that the open dialog asks for: sent twice, it is one
+    _adjustment_id: str = ""  # id of the adjustment that the dialog is about
+
+    @rx.event
+    @needs(actions.OP_BILLING_READ)
+    async def load(self, reason: str) -> None:
+        """For the page, whose own load has filled the frame and watches. Without a reason nothing is shown."""
+        reason = parse_line(reason, MAX_REASON_LENGTH)
+        tenant_id = tenant_id_from_path(self.router.url.path)
+        if self._shown_tenant_id != tenant_id or not reason:
+            self._clear_page(tenant_id)
+        if not reason:
+            return
+        async with self._ctx() as octx:
+            billing = await tenant_billing.get_billing_details(octx, tenant_id, reason)
+        self._reason = reason
+        self._show(billing)
+
+    def _clear_page(self, tenant_id: str) -> None:
+        self.reset()
+        self._shown_tenant_id = tenant_id
+
+    def _show(self, billing: tenant_billing.BillingDetails) -> None:
+        self.name, self.summary, self.phases = (
+            billing.tenant_name,
+            billing_summary(billing),
+            phase_rows(billing),
+        )
+        self.customers = [
+            CustomerRow(
+                id=customer.id,
+                account=customer.account_id,
+                href=billing.provider_urls[customer.id],
+                synced_at=labels.iso_or_empty(billing.synced_at.get(customer.id)),
+            )
+            for customer in billing.customers
+        ]
+        self.subscriptions = [subscription_row(subscription) for subscription in billing.subscriptions]
+        self.invoices = [tenant_invoice_row(invoice) for invoice in billing.invoices]
+        self.events, self.drift = (
+            [event_row(event) for event in billing.events],
+            [drift_row(drift) for drift in billing.drift],
+        )
+        self.adjustments = [adjustment_row(adjustment) for adjustment in billing.adjustments]
+        paid = [
+            (
+                invoice.id,
+                f"{invoice.number or invoice.id}, paid {labels.format_amount(invoice.paid, invoice.currency)}",
+            )
+            for invoice in billing.invoices
+            if invoice.paid > 0
+        ]
+        self.invoice_choices = [("", "None"), *paid]
+        self.currency = (billing.snapshot.currency if billing.snapshot else "") or "usd"
+        self.loaded = True
+
+    def _tenant_id(self) -> str:
+        """Raises Invalid where the page still shows another one than its address names."""
+        tenant_id = tenant_id_from_path(self.router.url.path)
+        if self._shown_tenant_id != tenant_id or not self._reason:
+            raise Invalid("This page shows another tenant.", "Reload the page and try again.")
+        return tenant_id
+
+    async def _read_again(self, octx: OperatorCtx) -> tenant_billing.BillingDetails:
+        return await tenant_billing.get_billing_details(octx, self._tenant_id(), self._reason)
+
+    def _finish(self, billing: tenant_billing.BillingDetails, title: str, detail: str) -> EventSpec:
+        self._show(billing)
+        self.dialog = ""
+        return rx.toast.success(title, description=detail)
+
+    @rx.event
+    @needs(actions.OP_BILLING_READ)
+    async def open_dialog(self, dialog_name: str, row_id: str = "") -> None:
+        """Opens a dialog. `about`: id of an adjustment, where it is about one."""
+        name = parse_choice(dialog_name, DIALOGS)
+        if name == "adjust":
+            self._draft_id = new_id("adj")
+        elif name == "again":
+            self._adjustment_id = parse_choice(
+                row_id, [adjustment.id for adjustment in self.adjustments if adjustment.is_stuck]
+            )
+            self.subject = next(
+                adjustment.title for adjustment in self.adjustments if adjustment.id == row_id
+            )
+        self.dialog = name
+
+    @rx.event
+    @needs(actions.OP_BILLING_READ)
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.dialog = ""
+
+    @rx.event
+    @needs(actions.OP_BILLING_ADJUST)
+    async def adjust_balance(self, payload: dict[str, Any]) -> EventSpec:
+        form = AdjustForm.read(payload)
+        check_confirmation(self.name, form.confirm)
+        kind, code = (
+            parse_choice(form.kind, adjustments.KINDS),
+            parse_choice(form.code, adjustments.REASON_CODES),
+        )
+        amount = money.parse_amount(form.amount, form.currency)
+        async with self._ctx() as octx:
+            await adjustments.request_adjustment(
+                octx,
+                self._tenant_id(),
+                kind,
+                amount,
+                form.currency,
+                code,
+                form.reason,
+                invoice_id=form.invoice,
+                adjustment_id=self._draft_id,
+            )
+            billing = await self._read_again(octx)
+        message = f"{labels.ADJUSTMENT_KIND_LABELS[kind]} of {money.format_amount(amount, form.currency)} submitted to Stripe."
+        return self._finish(billing, message, "Updates automatically.")
+
+    @rx.event
+    @needs(actions.OP_BILLING_ADJUST)
+    async def retry_adjustment(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        async with self._ctx() as octx:
+            await adjustments.retry_adjustment(octx, self._tenant_id(), self._adjustment_id, form.reason)
+            billing = await self._read_again(octx)
+        return self._finish(billing, "Retrying.", "A repeated request is carried out once.")
+
+    @rx.event
+    @needs(actions.OP_BILLING_RECONCILE)
+    async def compare_customer(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        async with self._ctx() as octx:
+            await tenant_billing.request_reconcile(octx, self._tenant_id(), form.reason)
+            billing = await self._read_again(octx)
+        return self._finish(billing, f"{self.name} is being compared with Stripe.", "Updates automatically.")

@@ -1,0 +1,283 @@
+"""The tab "Billing" of a tenant's page: who it is at the provider, what was last seen there, and what follows from it.
+
+Beside the page's own state, which holds the reason for looking inside: its load asks for this one's while the tab is open.
+"""
+
+from typing import Any
+
+import reflex as rx
+
+from admin_app.pages.tenant_billing.dialogs import billing_dialogs
+from admin_app.pages.tenant_billing.rows import (
+    AccessPhaseRow,
+    AdjustmentRow,
+    BillingChangeRow,
+    CustomerRow,
+    SubscriptionRow,
+    TenantInvoiceRow,
+)
+from admin_app.pages.tenant_billing.state import TenantBillingState
+from admin_app.shell import guard_control
+from shared.access import actions
+from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
+from shared.ui.controls import button, icon_button
+from shared.ui.decision_trace import change_list
+from shared.ui.panels import panel, small, stat, stat_grid, strong, text_with_note
+from shared.ui.shell import link
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
+
+INVOICE_COLUMNS = [
+    Column("Invoice"),
+    Column("Status"),
+    Column("Due", align_end=True, hidden_on_phone=True),
+    Column("Total", align_end=True),
+    Column("Date", align_end=True, hidden_on_phone=True),
+]
+
+
+def summary_stats() -> rx.Component:
+    summary: Any = TenantBillingState.summary
+    changed_text = rx.cond(
+        summary.changed_at != "", rx.fragment("Since ", local_time(summary.changed_at, "", "moment"))
+    )
+    return stat_grid(
+        stat("Access", badge(summary.access, summary.tone), summary.reason),
+        stat("Subscription", badge(summary.provider_status, summary.provider_tone), changed_text),
+        stat("Payment method", summary.method, rx.fragment("Seats: ", summary.seats)),
+        stat("Balance", summary.balance, summary.balance_note),
+    )
+
+
+def customers_panel() -> rx.Component:
+    def line(customer: CustomerRow) -> rx.Component:
+        synced_text = rx.cond(
+            customer.synced_at != "",
+            rx.fragment("Last synced ", local_time(customer.synced_at, "", "ago")),
+            "Not synced yet",
+        )
+        name = rx.el.span(
+            rx.el.code(customer.id, class_name="mono cut-anywhere"),
+            icon_button("Copy id", "copy", on_click=rx.set_clipboard(customer.id)),
+            class_name="row",
+        )
+        return rx.el.li(
+            text_with_note(name, small("Account ", customer.account, " · ", synced_text)),
+            link("Open in Stripe", customer.href, class_name="link small nowrap", target="_blank"),
+        )
+
+    compare_button = guard_control(
+        actions.OP_BILLING_RECONCILE,
+        button(
+            "Compare now", glyph="git-compare-arrows", on_click=TenantBillingState.open_dialog("compare", "")
+        ),
+        "Compare now",
+        glyph="git-compare-arrows",
+        id="refused-compare",
+    )
+    no_customer = empty_state(
+        "This customer isn't in Stripe yet",
+        "The customer is created during provisioning.",
+        glyph="building-2",
+    )
+    customer_list = rx.el.ul(
+        rx.foreach(TenantBillingState.customers, line), class_name="list", data_testid="customers"
+    )
+    return panel(
+        rx.cond(has_items(TenantBillingState.customers), customer_list, no_customer),
+        title="In Stripe",
+        aside=compare_button,
+    )
+
+
+def phases_panel() -> rx.Component:
+    def line(phase: AccessPhaseRow) -> rx.Component:
+        return rx.el.li(
+            text_with_note(
+                rx.el.span(strong(local_time(phase.starts_at, "", "moment")), class_name="row"),
+                small(phase.reason),
+            ),
+            badge(phase.access, phase.tone),
+        )
+
+    phase_list = rx.el.ol(
+        rx.foreach(TenantBillingState.phases, line), class_name="list", data_testid="stages"
+    )
+    no_phases = empty_state("No scheduled changes", "Nothing ends or changes on a date.", glyph="clock")
+    return panel(
+        rx.cond(has_items(TenantBillingState.phases), phase_list, no_phases),
+        title="Scheduled changes",
+    )
+
+
+def subscriptions_panel() -> rx.Component:
+    def line(subscription: SubscriptionRow) -> rx.Component:
+        end_text = rx.cond(
+            subscription.cancel_at != "",
+            rx.fragment(" · Ends ", local_time(subscription.cancel_at, "", "moment")),
+            rx.cond(
+                subscription.ends_at != "",
+                rx.fragment(" · Paid until ", local_time(subscription.ends_at, "", "day")),
+            ),
+        )
+        return rx.el.li(
+            text_with_note(
+                rx.el.span(
+                    rx.el.code(subscription.id, class_name="mono cut-anywhere"),
+                    badge(subscription.status, subscription.tone),
+                    class_name="row wrap",
+                ),
+                small(subscription.lines_text, end_text, class_name="cut-anywhere"),
+            ),
+            small(
+                "Ticket ",
+                subscription.ticket,
+                " · seen ",
+                local_time(subscription.seen_at, "", "ago"),
+                class_name="num",
+            ),
+            class_name="wrap",
+        )
+
+    state = TenantBillingState
+    subscription_list = rx.el.ul(
+        rx.foreach(state.subscriptions, line), class_name="list", data_testid="subscriptions"
+    )
+    no_subscription = empty_state("No subscription", "It appears after checkout.", glyph="credit-card")
+    return panel(
+        rx.cond(has_items(state.subscriptions), subscription_list, no_subscription),
+        title="Subscriptions, as of the last sync",
+    )
+
+
+def invoices_panel() -> rx.Component:
+    def line(invoice: TenantInvoiceRow) -> rx.Component:
+        number = rx.cond(
+            invoice.href != "",
+            link(invoice.number, invoice.href, class_name="strong", target="_blank"),
+            rx.el.span(invoice.number, class_name="strong"),
+        )
+        name = rx.el.div(
+            number,
+            small(rx.el.code(invoice.id, class_name="mono"), class_name="cut-anywhere"),
+            small(local_time(invoice.at, "", "day"), class_name="only-small"),
+            class_name="two",
+        )
+        return table_row(
+            INVOICE_COLUMNS,
+            name,
+            badge(invoice.status, invoice.tone),
+            invoice.due,
+            invoice.total,
+            local_time(invoice.at, "", "day"),
+        )
+
+    table = data_table(
+        "Invoices", INVOICE_COLUMNS, rx.foreach(TenantBillingState.invoices, line), test_id="bills"
+    )
+    no_invoices = empty_state(
+        "No invoices yet", "Invoices appear after the first billing period.", glyph="receipt-text"
+    )
+    return panel(rx.cond(has_items(TenantBillingState.invoices), table, no_invoices), title="Latest invoices")
+
+
+def adjustments_panel() -> rx.Component:
+    def line(adjustment: AdjustmentRow) -> rx.Component:
+        retry_button = rx.cond(
+            adjustment.is_stuck,
+            guard_control(
+                actions.OP_BILLING_ADJUST,
+                button(
+                    "Retry", kind="quiet", on_click=TenantBillingState.open_dialog("again", adjustment.id)
+                ),
+                "Retry",
+                id=f"again-{adjustment.id}",
+            ),
+        )
+        adjustment_text = rx.el.div(
+            rx.el.span(
+                strong(adjustment.title), badge(adjustment.state, adjustment.tone), class_name="row wrap"
+            ),
+            small(adjustment.details, class_name="cut-anywhere"),
+            rx.cond(
+                adjustment.error != "",
+                small("Stripe's answer: ", adjustment.error, class_name="cut-anywhere"),
+            ),
+            small(local_time(adjustment.at, "", "moment")),
+            class_name="two",
+        )
+        return rx.el.li(adjustment_text, retry_button)
+
+    state = TenantBillingState
+    adjust_button = guard_control(
+        actions.OP_BILLING_ADJUST,
+        button("Adjust", glyph="hand-coins", on_click=state.open_dialog("adjust", ""), data_testid="adjust"),
+        "Adjust",
+        glyph="hand-coins",
+        id="refused-adjust",
+    )
+    adjustment_list = rx.el.ul(
+        rx.foreach(state.adjustments, line), class_name="list", data_testid="adjustments"
+    )
+    no_adjustments = empty_state(
+        "No adjustments yet",
+        "Credits, refunds and debits appear here.",
+        glyph="hand-coins",
+    )
+    return panel(
+        rx.cond(has_items(state.adjustments), adjustment_list, no_adjustments),
+        title="Adjustments",
+        aside=adjust_button,
+    )
+
+
+def changes_panel(title: str, rows: Any, empty_text: rx.Component, test_id: str) -> rx.Component:
+    def line(change: BillingChangeRow) -> rx.Component:
+        label_badge = rx.cond(change.badge_label != "", badge(change.badge_label, change.tone))
+        webhook_links = rx.foreach(
+            change.webhooks,
+            lambda webhook: link(
+                rx.el.code(webhook[0], class_name="mono cut-anywhere"),
+                webhook[1],
+                class_name="plain-link small",
+            ),
+        )
+        no_change = small("No changes.")
+        return rx.el.li(
+            rx.el.div(
+                rx.el.span(strong(change.title), label_badge, class_name="row wrap"),
+                small(change.details, " · ", local_time(change.at, "", "moment")),
+                rx.cond(has_items(change.webhooks), rx.el.span(webhook_links, class_name="row wrap")),
+                rx.cond(has_items(change.changes), change_list(change.changes), no_change),
+                class_name="troubled",
+            )
+        )
+
+    change_items = rx.el.ol(rx.foreach(rows, line), class_name="list", data_testid=test_id)
+    return panel(rx.cond(has_items(rows), change_items, empty_text), title=title)
+
+
+def billing_panel() -> rx.Component:
+    state = TenantBillingState
+    alert = rx.cond(
+        state.summary.alert != "",
+        panel(banner(state.summary.alert, tone="warn", glyph="triangle-alert"), name="Needs attention"),
+    )
+    no_events = empty_state("No events yet", "Changes in Stripe appear here.", glyph="scroll-text")
+    no_drift = empty_state(
+        "No differences found",
+        "Differences between our data and Stripe appear here.",
+        glyph="circle-check",
+    )
+    shown = rx.el.div(
+        alert,
+        panel(summary_stats(), name="Billing status"),
+        rx.el.div(customers_panel(), phases_panel(), class_name="split", data_even="true"),
+        subscriptions_panel(),
+        invoices_panel(),
+        adjustments_panel(),
+        changes_panel("Changes and their causes", state.events, no_events, "billing-events"),
+        changes_panel("Drift", state.drift, no_drift, "billing-drift"),
+        billing_dialogs(),
+        class_name="stack",
+    )
+    return rx.cond(state.loaded, shown, panel(skeleton_rows(5), name="Billing"))

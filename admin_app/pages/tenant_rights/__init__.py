@@ -1,0 +1,1 @@
+"""The tab "Rights" of a tenant's page."""

@@ -1,0 +1,247 @@
+"""State of a tenant's rights tab."""
+
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from admin_app.pages.tenant_rights.forms import (
+    BILLING_STATUS_LABELS,
+    AddonForm,
+    BillingForm,
+    EndForm,
+    FeatureForm,
+    FlagForm,
+    LimitForm,
+    PlanForm,
+    TraitForm,
+    _parse_until,
+)
+from admin_app.pages.tenant_rights.rows import (
+    DialogSubject,
+    ExceptionRow,
+    FlagOrTraitRow,
+    RightRow,
+    RightsSummary,
+    addon_rows,
+    feature_rows,
+    flag_rows,
+    limit_rows,
+    override_rows,
+    rights_summary,
+    trait_rows,
+)
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import tenant_access
+from shared.backoffice.tenant_access import TenantAccess
+from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
+from shared.entitlements.assignments import BILLING_STATUSES, MAX_AMOUNT, MAX_TRIAL_DAYS, TRAITS
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
+from shared.ui.authorize import needs
+from shared.ui.dialogs import check_confirmation
+from shared.ui.forms import parse_choice, parse_datetime, parse_id, parse_whole_number
+
+DIALOGS = ("", "plan", "billing", "addon", "feature", "limit", "end", "flag", "trait")
+
+
+def tenant_id_from_path(path: str) -> str:
+    """Raises Invalid. An address is a wish: what may be seen of the tenant is decided by services."""
+    return parse_id("ten", path.strip("/").partition("/")[2])
+
+
+class TenantRightsState(PageState):
+    loaded: bool = False
+    name: str = ""  # of the tenant
+    summary: RightsSummary = RightsSummary()
+    addons: list[ExceptionRow] = []
+    overrides: list[ExceptionRow] = []
+    features: list[RightRow] = []
+    limits: list[RightRow] = []
+    flags: list[FlagOrTraitRow] = []
+    traits: list[FlagOrTraitRow] = []
+    plan_choices: list[tuple[str, str]] = []  # id of a version, and what it is called
+    addon_choices: list[tuple[str, str]] = []
+    trait_choices: list[tuple[str, str]] = []  # of the trait that the dialog is about
+    billing: str = "active"
+    dialog: str = ""
+    subject: DialogSubject = DialogSubject()
+    _shown_tenant_id: str = ""  # the tenant that is shown
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN, page=True)
+    async def load(self) -> None:
+        """For the page, whose own load has filled the frame and watches."""
+        tenant_id = tenant_id_from_path(self.router.url.path)
+        if self._shown_tenant_id != tenant_id:
+            self.loaded, self.dialog, self._shown_tenant_id = False, "", tenant_id
+        async with self._ctx() as octx:
+            rights = await tenant_access.get_tenant_access(octx, tenant_id)
+        self._show(rights)
+
+    def _show(self, rights: TenantAccess) -> None:
+        tenant_id, offers_by_id = rights.snapshot.tenant_id, {offer.id: offer for offer in rights.offers}
+        self.name, self.summary = rights.tenant_name, rights_summary(rights)
+        self.addons, self.overrides = addon_rows(rights), override_rows(rights)
+        self.features, self.limits = feature_rows(rights, tenant_id), limit_rows(rights, tenant_id)
+        self.flags, self.traits = flag_rows(rights), trait_rows(rights)
+        self.billing = rights.snapshot.billing_status
+        self.plan_choices = [
+            (key, f"{offer.label}{f', {offer.trial_days} trial days offered' if offer.trial_days else ''}")
+            for key, offer in offers_by_id.items()
+            if offer.kind == "plan"
+        ]
+        self.addon_choices = [
+            (key, offer.label) for key, offer in offers_by_id.items() if offer.kind == "addon"
+        ]
+        self.loaded = True
+
+    def _tenant_id(self) -> str:
+        """Raises Invalid where the page still shows another one than its address names."""
+        tenant_id = tenant_id_from_path(self.router.url.path)
+        if self._shown_tenant_id and self._shown_tenant_id != tenant_id:
+            raise Invalid("This page shows another tenant.", "Reload the page and try again.")
+        return tenant_id
+
+    async def _read_again(self, octx: OperatorCtx) -> TenantAccess:
+        return await tenant_access.get_tenant_access(octx, self._tenant_id())
+
+    def _finish(self, rights: TenantAccess, title: str) -> EventSpec:
+        self._show(rights)
+        self.dialog = ""
+        return rx.toast.success(title, description=f"Recorded in the audit log of {self.name} says so.")
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN)
+    async def open_dialog(self, dialog_name: str, row_id: str = "") -> None:
+        """Opens a dialog. `about`: id or key of a row, where it is about one."""
+        name = parse_choice(dialog_name, DIALOGS)
+        self.subject = DialogSubject()
+        if name == "end":
+            exception = next(
+                (exception for exception in (*self.addons, *self.overrides) if exception.id == row_id), None
+            )
+            self.subject = _require_subject(
+                exception and DialogSubject(id=exception.id, title=exception.title, value=exception.value)
+            )
+        elif name in ("flag", "trait"):
+            rows = self.flags if name == "flag" else self.traits
+            toggle = next((toggle for toggle in rows if toggle.key == row_id), None)
+            self.subject = _require_subject(
+                toggle and DialogSubject(id=toggle.key, title=toggle.title, value=toggle.value)
+            )
+            if name == "trait":
+                values = TRAITS[self.subject.id] or ("yes",)
+                self.trait_choices = [("", "Not set"), *((value, value) for value in values)]
+        self.dialog = name
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_EXPLAIN)
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.dialog = ""
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_WRITE)
+    async def change_plan(self, payload: dict[str, Any]) -> EventSpec:
+        form = PlanForm.read(payload)
+        check_confirmation(self.name, form.confirm)
+        version = parse_id("plv", form.version)
+        days = parse_whole_number("trial_days", form.trial_days, 0, MAX_TRIAL_DAYS)
+        async with self._ctx() as octx:
+            await tenant_access.assign_plan(octx, self._tenant_id(), version, form.reason, trial_days=days)
+            rights = await self._read_again(octx)
+        return self._finish(rights, f"{self.name} has {rights.snapshot.offer.label} now.")
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_WRITE)
+    async def set_billing_status(self, payload: dict[str, Any]) -> EventSpec:
+        form = BillingForm.read(payload)
+        check_confirmation(self.name, form.confirm)
+        status = parse_choice(form.status, BILLING_STATUSES)
+        async with self._ctx() as octx:
+            await tenant_access.set_billing_status(octx, self._tenant_id(), status, form.reason)
+            rights = await self._read_again(octx)
+        return self._finish(
+            rights, f"The billing status of {self.name} is {BILLING_STATUS_LABELS[status][0].lower()}."
+        )
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_WRITE)
+    async def add_addon(self, payload: dict[str, Any]) -> EventSpec:
+        form = AddonForm.read(payload)
+        version = parse_id("plv", form.version)
+        quantity = parse_whole_number("quantity", form.quantity, 1, 10_000)
+        until = parse_datetime("until", form.until)
+        async with self._ctx() as octx:
+            await tenant_access.add_addon(
+                octx, self._tenant_id(), version, quantity, form.reason, ends_at=until
+            )
+            rights = await self._read_again(octx)
+        return self._finish(rights, "The add-on takes effect immediately.")
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_WRITE)
+    async def override_feature(self, payload: dict[str, Any]) -> EventSpec:
+        form = FeatureForm.read(payload)
+        name, until = parse_choice(form.name, FEATURES), _parse_until(form.until)
+        async with self._ctx() as octx:
+            await tenant_access.override_feature(
+                octx, self._tenant_id(), name, form.on == "on", form.reason, ends_at=until
+            )
+            rights = await self._read_again(octx)
+        return self._finish(rights, f"{FEATURES[name].title} is switched {form.on}.")
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_WRITE)
+    async def override_limit(self, payload: dict[str, Any]) -> EventSpec:
+        form = LimitForm.read(payload)
+        name, until = parse_choice(form.name, LIMITS), _parse_until(form.until)
+        amount = (
+            None if form.kind == "unlimited" else parse_whole_number("amount", form.amount, 0, MAX_AMOUNT)
+        )
+        async with self._ctx() as octx:
+            await tenant_access.override_limit(
+                octx, self._tenant_id(), name, amount, form.reason, ends_at=until, hard=form.kind != "soft"
+            )
+            rights = await self._read_again(octx)
+        return self._finish(rights, f"{LIMITS[name].title} is set.")
+
+    @rx.event
+    @needs(actions.OP_RIGHTS_WRITE)
+    async def end_exception(self, payload: dict[str, Any]) -> EventSpec:
+        form = EndForm.read(payload)
+        async with self._ctx() as octx:
+            await tenant_access.end_assignment(octx, self._tenant_id(), self.subject.id, form.reason)
+            rights = await self._read_again(octx)
+        return self._finish(rights, f"{self.subject.title} has ended.")
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def override_flag(self, payload: dict[str, Any]) -> EventSpec:
+        form = FlagForm.read(payload)
+        override = {"on": True, "off": False, "none": None}[form.own]
+        async with self._ctx() as octx:
+            await tenant_access.set_flag_override(
+                octx, self._tenant_id(), self.subject.id, override, form.reason
+            )
+            rights = await self._read_again(octx)
+        return self._finish(
+            rights, f"The flag override of {self.name} on {self.subject.title} is written down."
+        )
+
+    @rx.event
+    @needs(actions.OP_FLAG_WRITE)
+    async def set_trait(self, payload: dict[str, Any]) -> EventSpec:
+        form = TraitForm.read(payload)
+        async with self._ctx() as octx:
+            await tenant_access.set_trait(octx, self._tenant_id(), self.subject.id, form.value, form.reason)
+            rights = await self._read_again(octx)
+        return self._finish(rights, f"{self.subject.title} is written down.")
+
+
+def _require_subject(subject: DialogSubject | None) -> DialogSubject:
+    if subject is None:
+        raise Invalid("The page has changed.", "Reload the page and try again.")
+    return subject

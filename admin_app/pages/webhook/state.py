@@ -1,0 +1,132 @@
+"""State of a webhook's page."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from admin_app import addresses
+from admin_app.pages.webhook.rows import (
+    BillingEventRow,
+    WebhookDetail,
+    billing_event_row,
+    webhook_detail,
+)
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import webhook_inbox
+from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
+from shared.tenancy.entry import VISIT_DURATION
+from shared.ui.authorize import needs
+from shared.ui.dialogs import ReasonText
+from shared.ui.forms import Form
+
+
+class ReasonForm(Form):
+    reason: ReasonText
+
+
+class WebhookState(PageState):
+    loaded: bool = False
+    detail: WebhookDetail = WebhookDetail()
+    is_visit_open: bool = False  # a reason has been given and still counts
+    reason: str = ""
+    payload: str = ""
+    effects: list[BillingEventRow] = []
+    is_dialog_open: bool = False
+    _shown_key: tuple[str, str] = ("", "")  # account and event that are shown
+    _visit_until: datetime | None = None  # until when the reason counts
+
+    @rx.event
+    @needs(actions.OP_WEBHOOK_READ, page=True)
+    async def load(self) -> None:
+        address_key = addresses.parse_webhook_path(self.router.url.path)
+        if address_key != self._shown_key:
+            self.loaded, self.detail, self.is_dialog_open, self._shown_key = (
+                False,
+                WebhookDetail(),
+                False,
+                address_key,
+            )
+            self._end_visit()
+        async with self._open_page(WebhookState.load, "webhooks", "billing") as octx:
+            await self._read(octx, self._current_reason())
+
+    async def _read(self, octx: OperatorCtx, reason: str) -> None:
+        """Reads and then shows: a refusal leaves the page as it was."""
+        received = await webhook_inbox.get_webhook(octx, *self._shown_key)
+        contents = await webhook_inbox.read_content(octx, *self._shown_key, reason) if reason else None
+        self.detail, self.loaded = webhook_detail(received), True
+        if contents is None:
+            self._end_visit()
+        else:
+            self.payload, self.effects = (
+                contents.payload,
+                [billing_event_row(event) for event in contents.effects],
+            )
+
+    def _end_visit(self) -> None:
+        self.is_visit_open, self.reason, self._visit_until, self.payload, self.effects = (
+            False,
+            "",
+            None,
+            "",
+            [],
+        )
+
+    def _current_reason(self) -> str:
+        """ "" when none was given, or too long ago."""
+        return self.reason if self._visit_until and datetime.now(UTC) < self._visit_until else ""
+
+    def _require_shown(self) -> tuple[str, str]:
+        """Raises Invalid where the page still shows another one than its address names."""
+        if addresses.parse_webhook_path(self.router.url.path) != self._shown_key:
+            raise Invalid("This page shows another webhook.", "Reload the page and try again.")
+        return self._shown_key
+
+    @rx.event
+    @needs(actions.OP_BILLING_READ)
+    async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        self._require_shown()
+        async with self._ctx() as octx:
+            await self._read(octx, form.reason)
+        self.is_visit_open, self.reason, self._visit_until = (
+            True,
+            form.reason,
+            datetime.now(UTC) + VISIT_DURATION,
+        )
+        audit_note = (
+            f"The trail of {self.detail.tenant} says so."
+            if self.detail.tenant
+            else "Recorded in the operator audit log."
+        )
+        return rx.toast.success("You can view this webhook for 30 minutes.", description=audit_note)
+
+    @rx.event
+    @needs(actions.OP_WEBHOOK_READ)
+    async def end_visit(self) -> None:
+        self._end_visit()
+
+    @rx.event
+    @needs(actions.OP_WEBHOOK_READ)
+    async def open_dialog(self) -> None:
+        self.is_dialog_open = True
+
+    @rx.event
+    @needs(actions.OP_WEBHOOK_READ)
+    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
+        self.is_dialog_open = False
+
+    @rx.event
+    @needs(actions.OP_WEBHOOK_REPLAY)
+    async def replay_webhook(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        account_id, event_id = self._require_shown()
+        async with self._ctx() as octx:
+            await webhook_inbox.replay(octx, account_id, event_id, form.reason)
+            await self._read(octx, self._current_reason())
+        self.is_dialog_open = False
+        return rx.toast.success("Webhook queued again.", description="Updates automatically.")

@@ -1,0 +1,112 @@
+"""Stripe accounts that operators add, change and resume."""
+
+import re
+from collections.abc import Sequence
+
+from shared.access import actions, policy
+from shared.audit import audit_log
+from shared.billing import accounts
+from shared.billing.models import ProviderAccount
+from shared.core import crypto
+from shared.core.config import settings
+from shared.core.context import OperatorCtx
+from shared.core.errors import Conflict, Invalid
+
+MAX_NAME_LENGTH = 60
+KEY_PATTERN = re.compile(r"[sr]k_(?:test|live)_[A-Za-z0-9_]{8,255}")
+SECRET_PATTERN = re.compile(r"whsec_[A-Za-z0-9_+/=]{8,255}")
+
+
+async def add(octx: OperatorCtx, name: str, key: str, secrets: Sequence[str], *, reason: str) -> str:
+    """The address for its webhooks, to be shown once. Raises Conflict, Invalid."""
+    policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
+    name, key, secrets = _clean_name(name), _clean_key(key), _clean_secrets(secrets)
+    existing_accounts = [accounts.unseal(row) for row in await accounts.lock_all(octx.session)]
+    if duplicate := next((account for account in existing_accounts if account.key == key), None):
+        raise Conflict(
+            f"This key belongs to the account {duplicate.id} already.",
+            "Use the key of another account, or change the secrets of that one.",
+        )
+    token, row = crypto.new_token(), ProviderAccount(name=name, livemode=accounts.is_live_key(key))
+    row.token_hash = crypto.hash_token(token)
+    accounts.seal(row, crypto.new_dek(), key, secrets)
+    octx.session.add(row)
+    await octx.session.flush()
+    audit_log.record_operator(
+        octx, "provider_account.added", row.id, reason=reason, name=name, livemode=row.livemode
+    )
+    return f"{settings().tenant_url}{accounts.WEBHOOK_PATH}/{token}"
+
+
+async def set_secrets(octx: OperatorCtx, account_id: str, secrets: Sequence[str], *, reason: str) -> None:
+    """Newest first; two while one is replaced, then the newer one alone. Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
+    secrets = _clean_secrets(secrets)
+    row = await accounts.lock(octx.session, account_id)
+    if row.sealed is None:  # the platform's own: its secrets are settings
+        raise accounts.account_not_found()
+    accounts.seal(row, accounts.wrapped_key(row), accounts.unseal(row).key, secrets)
+    octx.session.add(row)
+    audit_log.record_operator(
+        octx, "provider_account.secrets_changed", row.id, reason=reason, secrets=len(secrets)
+    )
+
+
+async def unpause(octx: OperatorCtx, account_id: str, *, reason: str) -> None:
+    """Whichever account its key opens now is believed to be the right one. Raises NotFound."""
+    policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
+    row = await accounts.lock(octx.session, account_id)
+    if row.paused_at is None:
+        return
+    previous_reason, row.paused_at, row.pause_reason, row.external_id = row.pause_reason, None, "", ""
+    octx.session.add(row)
+    audit_log.record_operator(octx, "provider_account.unpaused", row.id, reason=reason, was=previous_reason)
+
+
+async def rewrap_keys(octx: OperatorCtx, reason: str) -> int:
+    """Their data keys under the newest master key: how many were under an older one. Twice is once."""
+    policy.require_operator(octx, actions.OP_KEY_ROTATE)
+    count = 0
+    for row in await accounts.lock_all(octx.session):
+        if row.kek_id not in (None, crypto.get_newest_kek_id()):
+            rewrapped_key = crypto.rewrap_dek(accounts.wrapped_key(row))
+            row.kek_id, row.wrapped = rewrapped_key.kek_id, rewrapped_key.wrapped
+            octx.session.add(row)
+            count += 1
+    if count:
+        audit_log.record_operator(
+            octx, "keys.rotated", "provider_account", reason=reason, keys=count, to=crypto.get_newest_kek_id()
+        )
+    return count
+
+
+def _clean_name(text: str) -> str:
+    name = " ".join(text.split())
+    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise Invalid(
+            f"An account has a name of at most {MAX_NAME_LENGTH} characters.",
+            "Name it as the business that sells through it.",
+            fields={"name": "Missing or too long"},
+        )
+    return name
+
+
+def _clean_key(text: str) -> str:
+    if not KEY_PATTERN.fullmatch(key := text.strip()):
+        raise Invalid(
+            "This is not a secret key of Stripe.",
+            "Copy the one that begins with sk_test_, sk_live_, rk_test_ or rk_live_.",
+            fields={"key": "Not a secret key"},
+        )
+    return key
+
+
+def _clean_secrets(texts: Sequence[str]) -> tuple[str, ...]:
+    secrets = tuple(text.strip() for text in texts)
+    if not 1 <= len(secrets) <= 2 or not all(SECRET_PATTERN.fullmatch(secret) for secret in secrets):
+        raise Invalid(
+            "This is not the signing secret of a webhook endpoint.",
+            "Copy the one that begins with whsec_; two, newest first, while one is being replaced.",
+            fields={"secrets": "Not a signing secret"},
+        )
+    return secrets

@@ -1,0 +1,208 @@
+"""Operators: made by who may, told once, never without an owner."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pyotp
+import pytest
+
+from shared.audit import audit_log
+from shared.backoffice import operators
+from shared.cli import operators as command
+from shared.core import db
+from shared.core.context import OperatorCtx
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import new_id
+from shared.identity import mfa, sessions, sign_in
+from shared.identity.realms import OPERATOR
+from shared.tenancy import entry
+from tests.conftest import Cast, Operating
+from tests.support import factories
+
+
+def address() -> str:
+    return f"{new_id('x')[2:]}@bulkhead.test"
+
+
+async def test_a_new_one_signs_in_with_the_password_that_was_shown(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        made = await operators.create(octx, address(), "support", "Sue")
+        assert (await audit_log.list_operator_events(octx))[0].action == "operator.created"
+    assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is not None
+    assert await sign_in.check_password(OPERATOR, made.operator.email, "wrong") is None
+
+
+async def test_support_makes_nobody(cast: Cast) -> None:
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.sam.octx() as octx:
+            await operators.create(octx, address(), "owner", "Eve")
+
+
+async def test_an_address_once_and_a_known_role(cast: Cast) -> None:
+    email = address()
+    async with cast.olga.octx() as octx:
+        await operators.create(octx, email, "support", "Sue")
+        with pytest.raises(Conflict, match="already"):
+            await operators.create(octx, email.upper(), "support", "Sue")
+        with pytest.raises(Invalid, match="There is no role"):
+            await operators.create(octx, address(), "king", "Sue")
+
+
+async def test_disabled_means_signed_out_and_not_in_again(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        made = await operators.create(octx, address(), "support", "Sue")
+        await operators.disable(octx, made.operator.id, reason="left")
+    assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
+    async with cast.olga.octx() as octx:
+        await operators.enable(octx, made.operator.id, reason="back")
+    assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is not None
+
+
+# ── who lost their device ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def somebody_with_a_factor(cast: Cast) -> tuple[operators.OperatorAccess, str, str]:
+    """With a session, and a sign-in that waits for its code: the cookie of the one, the token of the other."""
+    async with cast.olga.octx() as octx:
+        made = await operators.create(octx, address(), "support", "Sue")
+        await mfa.install_seed(octx.session, OPERATOR, made.operator.id, pyotp.random_base32())
+        token = await sessions.start(octx.session, OPERATOR, made.operator.id, "password+totp")
+        return (
+            made,
+            f"{OPERATOR.session_cookie}={token}",
+            await mfa.start_challenge(octx.session, OPERATOR, made.operator.id),
+        )
+
+
+async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -> None:
+    made, cookie, challenge = await somebody_with_a_factor(cast)
+    async with cast.olga.octx() as octx:
+        again = await operators.reset_access(octx, made.operator.id, reason="lost her phone")
+        event = (await audit_log.list_operator_events(octx))[0]
+    assert (event.action, event.object_id, event.reason) == (
+        "operator.access_reset",
+        made.operator.id,
+        "lost her phone",
+    )
+    assert again.password not in str(event.details)
+    assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
+    assert await sign_in.check_password(OPERATOR, made.operator.email, again.password) is not None
+    assert await entry.authenticate_operator(cookie) is None
+    async with db.transaction("operator") as session:
+        assert await mfa.get_challenged_subject(session, OPERATOR, challenge) == ""
+        assert not await mfa.is_enabled(session, OPERATOR, made.operator.id)
+        assert await mfa.count_recovery_codes(session, OPERATOR, made.operator.id) == 0
+        assert await mfa.enrol(session, OPERATOR, made.operator.id)  # as at the first sign-in
+
+
+async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebody(cast: Cast) -> None:
+    made, cookie, _ = await somebody_with_a_factor(cast)
+    async with cast.olga.octx() as octx:
+        with pytest.raises(Conflict, match="your own access"):
+            await operators.reset_access(octx, octx.actor_id, reason="my own")
+        with pytest.raises(NotFound):
+            await operators.reset_access(octx, new_id("opr"), reason="nobody")
+    with pytest.raises(Invalid, match="reason"):
+        async with cast.olga.octx() as octx:
+            await operators.reset_access(octx, made.operator.id, reason=" ")
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.sam.octx() as octx:
+            await operators.reset_access(octx, made.operator.id, reason="why not")
+    assert await entry.authenticate_operator(cookie) is not None
+
+
+async def test_from_the_command_line_too(cast: Cast) -> None:
+    made, cookie, _ = await somebody_with_a_factor(cast)
+    output = await command.reset_access(made.operator.email.upper())
+    assert await entry.authenticate_operator(cookie) is None
+    password = output.rpartition(" ")[2]
+    assert await sign_in.check_password(OPERATOR, made.operator.email, password) is not None
+    with pytest.raises(NotFound, match="No operator"):
+        await command.reset_access("nobody@bulkhead.test")
+
+
+async def test_who_changes_devices_is_told_a_way_that_exists(cast: Cast) -> None:
+    made, _, _ = await somebody_with_a_factor(cast)
+    async with db.transaction("operator") as session:
+        for way in (mfa.enrol, mfa.disable):
+            with pytest.raises(Conflict) as refused:
+                await way(session, OPERATOR, made.operator.id)
+            assert "ask an owner to reset your access" in refused.value.next_step
+
+
+# ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+Act = Callable[[OperatorCtx, str], Awaitable[Any]]
+TAKE: dict[str, Act] = {  # the right of another owner
+    "disabling": lambda octx, other: operators.disable(octx, other, reason="first"),
+    "a lower role": lambda octx, other: operators.set_role(octx, other, "support", reason="first"),
+}
+USE: dict[str, Act] = {  # one's own
+    **TAKE,
+    "resetting": lambda octx, other: operators.reset_access(octx, other, reason="second"),
+    "enabling": lambda octx, other: operators.enable(octx, other, reason="second"),
+    "creating": lambda octx, _: operators.create(octx, address(), "owner", "Eve"),
+}
+
+
+async def two_owners() -> tuple[Operating, Operating, str, str]:
+    both = [Operating(await factories.create_operator(name)) for name in ("Ada", "Bob")]
+    ids = []
+    for operator in both:
+        async with operator.octx() as octx:
+            ids.append(octx.actor_id)
+    return both[0], both[1], ids[0], ids[1]
+
+
+async def enabled_owners() -> set[str]:
+    async with entry.enter_platform("tests") as octx:
+        listed = await operators.list_operators(octx)
+    return {operator.id for operator in listed if operator.role == "owner" and operator.disabled_at is None}
+
+
+@pytest.mark.parametrize("take", TAKE)
+async def test_of_two_owners_who_take_each_others_rights_one_stays(cast: Cast, take: str) -> None:
+    """Both came in as owners, before either wrote a row."""
+    ada, bob, ada_id, bob_id = await two_owners()
+    inside = asyncio.Barrier(2)
+
+    async def act(somebody: Operating, other: str) -> str:
+        try:
+            async with somebody.octx() as octx:
+                await inside.wait()
+                await TAKE[take](octx, other)
+        except Refused as refusal:
+            return f"{refusal.reason}: {refusal.next_step}"
+        return "done"
+
+    results = await asyncio.gather(act(ada, bob_id), act(bob, ada_id))
+    assert sorted(results) == ["done", "rights_changed: Reload the page. Your change wasn't saved."]
+    assert len(await enabled_owners() & {ada_id, bob_id}) == 1
+
+
+@pytest.mark.parametrize("use", USE)
+@pytest.mark.parametrize("take", TAKE)
+async def test_whoever_lost_the_right_on_the_way_uses_it_no_more(cast: Cast, take: str, use: str) -> None:
+    ada, bob, ada_id, bob_id = await two_owners()
+    async with ada.octx() as late:
+        async with bob.octx() as octx:
+            await TAKE[take](octx, ada_id)
+        with pytest.raises(Refused, match="rights_changed"):
+            await USE[use](late, bob_id)
+    assert bob_id in await enabled_owners()
+
+
+async def test_the_last_owner_stays(cast: Cast) -> None:
+    ada, _, ada_id, _ = await two_owners()
+    others = await enabled_owners() - {ada_id}
+
+    async def leave_nobody() -> None:
+        async with ada.octx() as octx:
+            for other in others:
+                await operators.set_role(octx, other, "support", reason="alone")
+            await operators.disable(octx, ada_id, reason="nobody left")
+
+    with pytest.raises(Conflict, match="at least one owner"):
+        await leave_nobody()
+    assert others <= await enabled_owners()
