@@ -183,9 +183,9 @@ async def own_database(schema: str, word: str) -> AsyncIterator[None]:
         database.drop(name)
 
 
-async def _moved(there: Callable[[], object]) -> None:
+async def _moved(change_database: Callable[[], object]) -> None:
     await db.dispose()
-    there()
+    change_database()
     rights_cache.invalidate()
     rights_cache._catalog = None  # its number may mean something else there
 

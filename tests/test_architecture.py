@@ -60,10 +60,10 @@ SECURITY_DEFINER = {
 
 
 def test_the_import_contracts_hold() -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout
+    assert process.returncode == 0, process.stdout
 
 
 def test_only_the_door_makes_contexts() -> None:
@@ -82,49 +82,49 @@ def test_only_the_door_makes_contexts() -> None:
         if module == "dataclasses" and name in ("replace", "")
     ]
     renamed = [
-        f"{path}:{node.lineno} renames {one.name}"
+        f"{path}:{node.lineno} renames {name.name}"
         for path, tree in source.load_trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
-        for one in node.names
-        if one.name in ("Ctx", "OperatorCtx") and one.asname
+        for name in node.names
+        if name.name in ("Ctx", "OperatorCtx") and name.asname
     ]
     assert strangers + renamed == []
 
 
 def test_sql_lives_in_repositories() -> None:
-    found = []
+    violations = []
     for path, tree in source.load_trees().items():
         if path.endswith(("repository.py", "/models.py")) or path.startswith(SPEAK_SQL):
             continue
-        found += [
+        violations += [
             f"{path}:{line} imports {module}.{name}"
             for line, module, name in source.list_imports(tree)
             if module.split(".")[0] in ("sqlalchemy", "sqlmodel", "psycopg")
             and (name in BUILDERS or not name)
         ]
-        found += [
+        violations += [
             f"{path}:{node.lineno} spells SQL"
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_WORDS.match(node.value)
         ]
-    assert found == []
+    assert violations == []
 
 
 def test_a_repository_is_private_to_its_module() -> None:
-    found = []
+    violations = []
     for path, tree in source.load_trees().items():
         home = ".".join(path.split("/")[:2])  # a module's parts share its repositories
         for line, module, name in source.list_imports(tree):
             full = f"{module}.{name}"
             if re.search(r"\brepository\b|_repository\b", full) and not full.startswith(f"{home}."):
-                found.append(f"{path}:{line} imports {full}")
-    assert found == []
+                violations.append(f"{path}:{line} imports {full}")
+    assert violations == []
 
 
 def test_nobody_outside_the_decision_compares_role_plan_feature_or_flag() -> None:
     """Asking is `decide`, by the name of an action. Comparing the role of a row (the last owner) is the row's business."""
-    found = [
+    violations = [
         f"{path}:{node.lineno} {ast.unparse(node)}"
         for path, tree in source.load_trees().items()
         if not path.startswith((*DECIDES, SAYS, SECOND_LOOK))
@@ -133,7 +133,7 @@ def test_nobody_outside_the_decision_compares_role_plan_feature_or_flag() -> Non
         for side in (node.left, *node.comparators)
         if isinstance(side, ast.Attribute) and side.attr in DECIDED and _is_an_actors(side.value)
     ]
-    assert found == []
+    assert violations == []
 
 
 def _is_an_actors(value: ast.expr) -> bool:
@@ -160,7 +160,7 @@ def test_functions_of_operators_are_in_backoffice() -> None:
 
 def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:
     """One of its ways in checks nothing, the others let any time to come through; all of them build its objects."""
-    found = [
+    violations = [
         f"{path}:{node.lineno} {name}"
         for path, tree in source.load_trees().items()
         for node in ast.walk(tree)
@@ -174,15 +174,15 @@ def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:
         ]
         if re.match("construct_event|parse_event_notification|WebhookSignature", name)
     ]
-    assert found == []
+    assert violations == []
 
 
 def test_every_setting_is_documented_and_no_other() -> None:
     page = ROOT / "docs" / "settings.md"
     written = set(re.findall(r"^\| `([A-Z_]+)", page.read_text(), re.MULTILINE))
-    known = {str(field.alias) for field in Settings.model_fields.values()}
-    assert known - written == set(), "missing in docs/settings.md"
-    assert written - known - NON_FIELD_SETTINGS == set(), "in docs/settings.md, but not a setting"
+    setting_names = {str(field.alias) for field in Settings.model_fields.values()}
+    assert setting_names - written == set(), "missing in docs/settings.md"
+    assert written - setting_names - NON_FIELD_SETTINGS == set(), "in docs/settings.md, but not a setting"
 
 
 # ── the database's own word ──────────────────────────────────────────────────────────────────────────────────────
@@ -194,9 +194,11 @@ def name(schema: str) -> str:
 
 
 def test_every_table_is_of_a_tenant_or_named_as_global(name: str) -> None:
-    ours = database_catalog.list_tenant_tables(name)
-    assert ours == database_catalog.list_registered_tables()
-    assert database_catalog.list_all_tables(name) - ours - {"tenant"} == database_catalog.GLOBAL_TABLES
+    tenant_tables = database_catalog.list_tenant_tables(name)
+    assert tenant_tables == database_catalog.list_registered_tables()
+    assert (
+        database_catalog.list_all_tables(name) - tenant_tables - {"tenant"} == database_catalog.GLOBAL_TABLES
+    )
 
 
 def test_every_tenant_table_forces_row_security(name: str) -> None:
@@ -221,16 +223,18 @@ def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> Non
         policies.setdefault(table, {})[policy] = (cmd, roles, qual, check)
     for table in database_catalog.list_tenant_tables(name) | {"tenant"}:
         key = "id" if table == "tenant" else "tenant_id"
-        own, across = policies[table]["tenant_isolation"], policies[table]["operator_cross_tenant"]
-        assert (own[0], own[1]) == ("ALL", ["public"]), table
-        for side in own[2:]:
+        tenant_policy, across = policies[table]["tenant_isolation"], policies[table]["operator_cross_tenant"]
+        assert (tenant_policy[0], tenant_policy[1]) == ("ALL", ["public"]), table
+        for side in tenant_policy[2:]:
             assert re.fullmatch(
                 rf"\({key} = \( SELECT current_setting\('app\.tenant_id'::text, true\).*\)\)", side
             ), side
         assert (across[0], across[1], across[3]) == ("SELECT", ["bulkhead_operator"], None), table
         assert "app.cross_tenant_reason" in across[2], table
-    extra = {(table, one) for table, found in policies.items() for one in found}
-    extra -= {(table, one) for table in policies for one in ("tenant_isolation", "operator_cross_tenant")}
+    extra = {(table, policy) for table, table_policies in policies.items() for policy in table_policies}
+    extra -= {
+        (table, policy) for table in policies for policy in ("tenant_isolation", "operator_cross_tenant")
+    }
     assert extra == {
         ("membership", "own_memberships"),
         ("plan", "catalogue"),

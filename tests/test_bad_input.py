@@ -175,14 +175,14 @@ async def _request_reset(email: str) -> None:
 
 
 async def answered(call: Awaitable[Any]) -> None:
-    said = ""
+    message = ""
     try:
         await call
     except DomainError as refusal:
-        said = refusal.detail
-    assert said[-1:] in ("", ".", "”"), said
-    assert "\x00" not in said
-    assert len(said) < 600
+        message = refusal.detail
+    assert message[-1:] in ("", ".", "”"), message
+    assert "\x00" not in message
+    assert len(message) < 600
 
 
 async def inside(cast: Cast, verb: Callable[[Ctx, str], Awaitable[Any]], text: str) -> None:

@@ -94,7 +94,7 @@ def test_a_part_that_raises_costs_its_own_rows_only(monkeypatch: pytest.MonkeyPa
     )
     goals = [goal for goal in GOALS if goal.name in ("decision/trace", "envelope/hmac")]
     both = Run(OPTIONS, goals)
-    assert [one.reason for one in both.results()] == ["the run ended before"] * 2
+    assert [result.reason for result in both.results()] == ["the run ended before"] * 2
     both.measure()
     broken, measured = both.results()
     assert (broken.measured, broken.reason) == (False, "TypeError: missing an argument")
@@ -146,5 +146,5 @@ def test_figures() -> None:
 
 def test_each_surname_fills_a_page_and_is_part_of_no_other_name() -> None:
     assert len(set(FIRST)) * len(set(LAST)) == len(FIRST) * len(LAST) == MEMBERS
-    names = [one.lower() for one in (*FIRST, *LAST)]
+    names = [name_part.lower() for name_part in (*FIRST, *LAST)]
     assert all([last.lower() in name for name in names].count(True) == 1 for last in LAST)

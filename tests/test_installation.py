@@ -44,23 +44,23 @@ def index() -> Iterator[PackageIndex]:
 
 
 def run(*command: str | Path, folder: Path, environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=1200
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    assert process.returncode == 0, f"{command}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
+    return process.stdout
 
 
 def list_configured_indexes(python: Path) -> list[str]:
     """The environment variable replaces what pip's files say, so their addresses go along with ours."""
-    given = os.environ.get("PIP_EXTRA_INDEX_URL")
-    if given is not None:
-        return given.split()
+    extra_indexes = os.environ.get("PIP_EXTRA_INDEX_URL")
+    if extra_indexes is not None:
+        return extra_indexes.split()
     addresses = []
     for section in ("global", "install"):
         command = [python, "-m", "pip", "config", "get", f"{section}.extra-index-url"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        addresses += done.stdout.split() if done.returncode == 0 else []
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        addresses += process.stdout.split() if process.returncode == 0 else []
     return addresses
 
 

@@ -41,34 +41,34 @@ def run(*arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def attack_record() -> dict[str, Any]:
     RECORD.unlink(missing_ok=True)
-    done = run()
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    process = run()
+    assert process.returncode == 0, process.stdout[-6000:] + process.stderr[-3000:]
     record: dict[str, Any] = json.loads(RECORD.read_text())
     return record
 
 
-def test_nothing_passes(found: dict[str, Any]) -> None:
-    assert found["clean"]
-    assert found["passed"] == found["void"] == found["unknown"] == []
+def test_nothing_passes(attack_record: dict[str, Any]) -> None:
+    assert attack_record["clean"]
+    assert attack_record["passed"] == attack_record["void"] == attack_record["unknown"] == []
 
 
-def test_every_kind_was_tried_beside_a_control(found: dict[str, Any]) -> None:
-    assert found["attempts"].keys() == KINDS
-    assert {kind for kind, count in found["controls"].items() if count} == KINDS
+def test_every_kind_was_tried_beside_a_control(attack_record: dict[str, Any]) -> None:
+    assert attack_record["attempts"].keys() == KINDS
+    assert {kind for kind, count in attack_record["controls"].items() if count} == KINDS
 
 
-def test_every_table_of_tenants_was_attacked(found: dict[str, Any], schema: str) -> None:
+def test_every_table_of_tenants_was_attacked(attack_record: dict[str, Any], schema: str) -> None:
     tables = database_catalog.list_tenant_tables(schema) | {"tenant"}
-    assert set(found["covered"]["tables"]) == tables
-    assert found["attempts"]["tables"] > 40 * len(tables)
+    assert set(attack_record["covered"]["tables"]) == tables
+    assert attack_record["attempts"]["tables"] > 40 * len(tables)
 
 
-def test_every_handler_was_called(found: dict[str, Any]) -> None:
+def test_every_handler_was_called(attack_record: dict[str, Any]) -> None:
     """As the source has them: every public method of a state is an endpoint, decorated or not."""
-    assert set(found["covered"]["handlers"]) == set(_handlers())
-    assert found["attempts"]["handlers"] > 12 * len(found["covered"]["handlers"])
+    assert set(attack_record["covered"]["handlers"]) == set(_handlers())
+    assert attack_record["attempts"]["handlers"] > 12 * len(attack_record["covered"]["handlers"])
 
 
 def _handlers() -> Iterator[str]:
@@ -97,20 +97,20 @@ def _public_methods(definition: ast.ClassDef) -> Iterator[str]:
             yield node.name
 
 
-def test_every_route_and_page_was_asked(found: dict[str, Any]) -> None:
+def test_every_route_and_page_was_asked(attack_record: dict[str, Any]) -> None:
     pages = {
         f"{path.partition('_app/')[0]} GET {route}"
         for path in source.load_trees()
         for route in re.findall(r'@rx\.page\(\s*route="([^"]+)"', (source.ROOT / path).read_text())
     }
     assert pages
-    assert set(found["covered"]["routes"]) == ROUTES | pages
-    assert found["attempts"]["routes"] > 10 * len(found["covered"]["routes"])
+    assert set(attack_record["covered"]["routes"]) == ROUTES | pages
+    assert attack_record["attempts"]["routes"] > 10 * len(attack_record["covered"]["routes"])
 
 
-def test_every_service_was_called_without_the_right(found: dict[str, Any]) -> None:
+def test_every_service_was_called_without_the_right(attack_record: dict[str, Any]) -> None:
     services_ = set(_taking_a_context())
-    assert set(found["covered"]["services"]) == services_ - services.ASKED_BEFORE.keys()
+    assert set(attack_record["covered"]["services"]) == services_ - services.ASKED_BEFORE.keys()
 
 
 def _taking_a_context() -> Iterator[str]:
@@ -125,13 +125,13 @@ def _taking_a_context() -> Iterator[str]:
                 continue
             first = node.args.args[0].annotation if node.args.args else None
             full = f"{module}.{node.name}"
-            named = any(full == one or full.startswith(f"{one}.") for one in NOT_CALLED)
+            named = any(full == prefix or full.startswith(f"{prefix}.") for prefix in NOT_CALLED)
             if isinstance(first, ast.Name) and first.id in ("Ctx", "OperatorCtx") and not named:
                 yield full
 
 
-def test_every_job_was_run_with_ids_of_the_other_tenant(found: dict[str, Any]) -> None:
-    assert set(found["covered"]["jobs"]) == set(worker.list_tenant_tasks())
+def test_every_job_was_run_with_ids_of_the_other_tenant(attack_record: dict[str, Any]) -> None:
+    assert set(attack_record["covered"]["jobs"]) == set(worker.list_tenant_tasks())
 
 
 PLANTED = ("planted handler", "planted route", "planted table", "mark")
@@ -177,9 +177,9 @@ def test_attack_does_not_start_when_arguments_ask_for_none(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         __main__.parse(arguments)
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert ended.value.code == status
-    assert text in said.out + said.err
+    assert text in output.out + output.err
 
 
 def test_filter_is_reported_when_no_row_depends_on_it() -> None:

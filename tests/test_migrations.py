@@ -66,8 +66,8 @@ def name() -> Iterator[str]:
 
 
 def run(name: str, *command: str) -> None:
-    done = attempt(name, *command)
-    assert done.returncode == 0, done.stderr[-2000:]
+    process = attempt(name, *command)
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
 def attempt(name: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -138,19 +138,19 @@ def test_down_and_up_with_the_demo_in_it(name: str) -> None:
 
 def test_landed_migrations_are_what_they_were(name: str) -> None:
     landed = landed_migrations.read_landed()["migrations"]
-    found = landed_migrations.describe_migrations(name)
+    migrations = landed_migrations.describe_migrations(name)
     assert landed.keys() >= {"0001", "0002", "0003"}
     for revision, migration in landed.items():
-        changed = [part for part, value in asdict(found[revision]).items() if value != migration[part]]
+        changed = [part for part, value in asdict(migrations[revision]).items() if value != migration[part]]
         assert not changed, f"migration {revision} has another {', '.join(changed)}.{WHAT_TO_DO}"
 
 
 def test_frozen_files_are_what_they_were() -> None:
     frozen = landed_migrations.read_landed()["frozen"]
-    found = landed_migrations.digest_frozen_files()
-    changed = [file for file in frozen if found.get(file) != frozen[file]]
+    digests = landed_migrations.digest_frozen_files()
+    changed = [file for file in frozen if digests.get(file) != frozen[file]]
     assert not changed, f"alembic/frozen: {', '.join(changed)} changed.{WHAT_TO_DO}"
-    assert found.keys() == frozen.keys(), "run python -m tests.support.landed_migrations"
+    assert digests.keys() == frozen.keys(), "run python -m tests.support.landed_migrations"
 
 
 def test_migrations_make_the_queue_schema_of_the_installed_procrastinate() -> None:
@@ -166,10 +166,10 @@ def test_landed_migrations_execute_no_live_code(name: str) -> None:
 def test_migrate_refuses_data_of_an_unpublished_migration(name: str) -> None:
     landed_data.restore(name)
     execute("alter table mail_choice drop column changed_at", name=name)
-    done = attempt(name, "-m", "shared.cli", "migrate")
-    assert done.returncode == 2
-    assert "made by an unpublished version of migration 0003" in done.stderr
-    assert "differ from the published migration: table mail_choice." in done.stderr
+    process = attempt(name, "-m", "shared.cli", "migrate")
+    assert process.returncode == 2
+    assert "made by an unpublished version of migration 0003" in process.stderr
+    assert "differ from the published migration: table mail_choice." in process.stderr
 
 
 def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
@@ -194,15 +194,19 @@ def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
     from shared.core.db import SQLModel
 
     for table in SQLModel.metadata.tables.values():
-        found = {one.name: one.required for one in database_catalog.list_columns(table.name, schema)}
+        required_in_database = {
+            column.name: column.required for column in database_catalog.list_columns(table.name, schema)
+        }
         # What a trigger fills in may be missing in Python only.
-        known = {one.name: not one.nullable or one.server_default is not None for one in table.columns}
-        assert known == found, table.name
+        required_in_models = {
+            column.name: not column.nullable or column.server_default is not None for column in table.columns
+        }
+        assert required_in_models == required_in_database, table.name
 
 
 def test_the_seed_refuses_production(name: str) -> None:
     environment = {**os.environ, "BULKHEAD_ENV": "prod", "DATABASE_URL": database.admin_url(name)}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "shared.cli", "seed"],
         cwd=ROOT,
         env=environment,
@@ -210,5 +214,5 @@ def test_the_seed_refuses_production(name: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert "not ready for production" in done.stderr
+    assert process.returncode == 2
+    assert "not ready for production" in process.stderr

@@ -31,35 +31,35 @@ PATIENCE = 60  # seconds for an answer; a busy machine is no refusal
 
 def free_addresses() -> dict[str, str]:
     """One for each app. Held at the same time, so that they differ."""
-    with socket.socket() as one, socket.socket() as two:
-        found = {}
-        for name, probe in (("tenant", one), ("admin", two)):
+    with socket.socket() as tenant_socket, socket.socket() as admin_socket:
+        addresses = {}
+        for name, probe in (("tenant", tenant_socket), ("admin", admin_socket)):
             probe.bind(("127.0.0.1", 0))
-            found[name] = f"http://localhost:{probe.getsockname()[1]}"
-        return found
+            addresses[name] = f"http://localhost:{probe.getsockname()[1]}"
+        return addresses
 
 
 @asynccontextmanager
 async def serving(
-    which: str, addresses: dict[str, str], *holes: str, port: int = 0, **settings: str
+    app_name: str, addresses: dict[str, str], *holes: str, port: int = 0, **settings: str
 ) -> AsyncIterator["App"]:
     """Ready to answer. `port`: of this one of several processes. Raises RuntimeError when it does not start."""
-    app = App(which, addresses, port)
+    app = App(app_name, addresses, port)
     words = [*(["--port", str(port)] if port else []), *holes]
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(  # noqa: ASYNC220  it only begins here
-            _command(which, *words),
+            _command(app_name, *words),
             cwd=ROOT,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             env=_environment(addresses) | settings,
         )
         try:
             until = time.monotonic() + START
             while not await app.answers():
                 if process.poll() is not None or time.monotonic() > until:
-                    said.seek(0)
-                    raise RuntimeError(f"the {which} app does not start: {said.read()[-2000:]}")
+                    output.seek(0)
+                    raise RuntimeError(f"the {app_name} app does not start: {output.read()[-2000:]}")
                 await asyncio.sleep(0.1)
             yield app
         finally:
@@ -67,25 +67,25 @@ async def serving(
             await asyncio.to_thread(process.wait, 20)
 
 
-async def listing(which: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
+async def listing(app_name: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
     """What there is to attack. See `serve.listing`."""
     process = await asyncio.create_subprocess_exec(
-        *_command(which, *holes),
+        *_command(app_name, *holes),
         "--list",
         cwd=ROOT,
         env=_environment(addresses),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    said, problem = await process.communicate()
+    output, problem = await process.communicate()
     if process.returncode:
-        raise RuntimeError(f"the {which} app does not load: {problem.decode()[-2000:]}")
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return found
+        raise RuntimeError(f"the {app_name} app does not load: {problem.decode()[-2000:]}")
+    inventory: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return inventory
 
 
-def _command(which: str, *holes: str) -> list[str]:
-    return [sys.executable, "-m", "tests.attack.serve", which, *holes]
+def _command(app_name: str, *holes: str) -> list[str]:
+    return [sys.executable, "-m", "tests.attack.serve", app_name, *holes]
 
 
 def _environment(addresses: dict[str, str]) -> dict[str, str]:
@@ -97,23 +97,23 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class App:
-    which: str
+    name: str
     addresses: dict[str, str]
     port: int = 0
 
     @property
     def url(self) -> str:
         """The public address, which is also the origin of its pages."""
-        return self.addresses[self.which]
+        return self.addresses[self.name]
 
     @property
-    def here(self) -> str:
+    def process_url(self) -> str:
         """Where this process itself answers."""
         return f"http://localhost:{self.port}" if self.port else self.url
 
     @property
     def others_url(self) -> str:
-        return self.addresses["admin" if self.which == "tenant" else "tenant"]
+        return self.addresses["admin" if self.name == "tenant" else "tenant"]
 
     async def answers(self) -> bool:
         try:
@@ -131,7 +131,7 @@ class App:
         if origin is not None:
             headers["origin"] = origin or self.url
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as client:  # plain http
-            return await client.request(method, self.here + path, headers=headers, **more)
+            return await client.request(method, self.process_url + path, headers=headers, **more)
 
     async def opens(
         self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"
@@ -149,11 +149,13 @@ class App:
     ) -> AsyncIterator["Socket"]:
         """Raises InvalidHandshake where it is refused."""
         token = token or str(uuid.uuid4())
-        address = f"{self.here.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
+        address = (
+            f"{self.process_url.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
+        )
         headers = {"cookie": cookie} if cookie else {}
-        given: Any = self.url if origin == "" else origin
+        origin_header: Any = self.url if origin == "" else origin
         async with connect(
-            address, additional_headers=headers, origin=given, max_size=None, proxy=None
+            address, additional_headers=headers, origin=origin_header, max_size=None, proxy=None
         ) as wire:
             await asyncio.wait_for(wire.recv(), PATIENCE)  # engine.io says hello
             await wire.send(f"40{NAMESPACE},")
@@ -171,14 +173,14 @@ class Socket:
     async def send(self, name: str, payload: dict[str, Any], path: str) -> str:
         """An event of the page at `path`; everything that comes back, from the events it leads to as well."""
         await self.wire.send(self.packet(name, payload, path))
-        said: list[str] = []
+        messages: list[str] = []
         async with asyncio.timeout(PATIENCE):
             while (message := str(await self.wire.recv())) != OVER:
                 if message == "2":
                     await self.wire.send("3")
                 else:
-                    said.append(message)
-        return "\n".join(said)
+                    messages.append(message)
+        return "\n".join(messages)
 
     def packet(self, name: str, payload: dict[str, Any], path: str) -> str:
         data = {

@@ -64,7 +64,7 @@ class Call:
 
 
 def find() -> list[Call]:
-    found = []
+    calls = []
     for module in sorted(_modules()):
         loaded = importlib.import_module(f"shared.{module}")
         for name, fn in vars(loaded).items():
@@ -74,9 +74,9 @@ def find() -> list[Call]:
             full = f"{module}.{name}"
             if first is None or first.annotation not in (Ctx, OperatorCtx):
                 continue
-            if not any(full == one or full.startswith(f"{one}.") for one in NOT_CALLED):
-                found.append(Call(full, fn, first.annotation is OperatorCtx))
-    return found
+            if not any(full == prefix or full.startswith(f"{prefix}.") for prefix in NOT_CALLED):
+                calls.append(Call(full, fn, first.annotation is OperatorCtx))
+    return calls
 
 
 def _modules() -> Iterator[str]:
@@ -89,29 +89,31 @@ def _modules() -> Iterator[str]:
 
 def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
     """Rows are named by ids of `tenant`. Raises KeyError for a parameter of which nobody said what it is."""
-    taken = {}
+    values = {}
     for name, parameter in call.parameters.items():
         if (special := f"{call.name}.{name}") in _SPECIAL:
-            taken[name] = _SPECIAL[special](world, tenant)
+            values[name] = _SPECIAL[special](world, tenant)
             continue
         if name in CLAIMED or name not in _HONEST:
             if parameter.default is inspect.Parameter.empty or name in CLAIMED:
-                taken[name] = world.claims(name, tenant)[0]
+                values[name] = world.claims(name, tenant)[0]
         elif parameter.default is inspect.Parameter.empty:
-            taken[name] = _HONEST[name](world, tenant)
-    return taken
+            values[name] = _HONEST[name](world, tenant)
+    return values
 
 
 def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:
     """The same, again with another person of the tenant, whose the row is not, and from the cursors of its pages on."""
-    taken = arguments(call, world, tenant)
-    found = [taken]
-    if "user_id" in taken:
-        other = next(one for one in world.claims("actor_id", tenant) if one != taken["user_id"])
-        found.append(taken | {"user_id": other})
+    values = arguments(call, world, tenant)
+    variations = [values]
+    if "user_id" in values:
+        other = next(
+            actor_id for actor_id in world.claims("actor_id", tenant) if actor_id != values["user_id"]
+        )
+        variations.append(values | {"user_id": other})
     if "after" in call.parameters and call.parameters["after"].annotation is str:
-        found += [taken | {"after": cursor} for cursor in _cursors(world, tenant)]
-    return found
+        variations += [values | {"after": cursor} for cursor in _cursors(world, tenant)]
+    return variations
 
 
 def _cursors(world: World, tenant: str) -> list[str]:

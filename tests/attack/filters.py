@@ -114,9 +114,9 @@ async def tenants_of_a_person(world: World, report: Report) -> None:
     """What signing up and verifying ask: where somebody belongs, by a list that names other people's places too."""
     async with undone(db.transaction(user_id=world.bea.user.id)) as session:
         standings = await entry.list_memberships(session, world.bea.user.id)
-        found = sorted((membership.user_id, tenant.id) for membership, tenant in standings)
+        memberships = sorted((membership.user_id, tenant.id) for membership, tenant in standings)
     expected = sorted((world.bea.user.id, tenant) for tenant in (world.acme, world.globex))
-    report.attempt(KIND, "somebody else's membership among one's own", refused=found == expected)
+    report.attempt(KIND, "somebody else's membership among one's own", refused=memberships == expected)
 
 
 async def forgetting(world: World, report: Report) -> None:
@@ -131,20 +131,20 @@ async def forgetting(world: World, report: Report) -> None:
 async def reporting(world: World, report: Report) -> None:
     """What was used is sent for one tenant at a time."""
     long_ago = now() - 3 * DAY
-    (own,), (other,) = (
+    (own_id,), (other_id,) = (
         [row["id"] for row in world.rows("billing_usage", "tenant_id", tenant)]
         for tenant in (world.acme, world.globex)
     )
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         await session.exec(sa.update(BillingUsage).values(tried_at=None, reported_at=None))
         waiting = await usage_repository.list_unreported(session, world.acme, long_ago, 100)
-        refused = [row.id for row in waiting] == [own]
+        refused = [row.id for row in waiting] == [own_id]
         report.attempt(KIND, "usage of Globex is sent for Acme", refused=refused)
         before = await _digest(session, world)
-        await usage_repository.mark_tried(session, world.acme, [other], long_ago)
+        await usage_repository.mark_tried(session, world.acme, [other_id], long_ago)
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex is tried for Acme", refused=refused)
-        await usage_repository.mark_reported(session, world.acme, [other], now())
+        await usage_repository.mark_reported(session, world.acme, [other_id], now())
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex has arrived for Acme", refused=refused)
     async with undone(db.transaction(tenant_id=world.acme)) as session:
@@ -175,13 +175,13 @@ def _secure(world: World, word: str) -> None:
 def without_session_filter() -> Iterator[None]:
     """Also where it is gone already."""
     target = (Session, "do_orm_execute", db._filter_by_tenant)
-    known = event.contains(*target)
-    if known:
+    is_active = event.contains(*target)
+    if is_active:
         event.remove(*target)
     try:
         yield
     finally:
-        if known:
+        if is_active:
             event.listen(*target)
 
 
@@ -191,7 +191,7 @@ async def as_deployed(world: World, report: Report) -> Seen:
 
 
 def same(first: Seen, second: Seen) -> Seen:
-    return {name: said for name, said in first.items() if second.get(name) == said}
+    return {name: answer for name, answer in first.items() if second.get(name) == answer}
 
 
 async def once_as_deployed(world: World, report: Report) -> Seen:
@@ -225,22 +225,22 @@ async def _answers(call: Call, world: World, report: Report, how: str, untouched
     report.covers(KIND, call.name)
     seen = {}
     if not call.operators and not call.parameters:
-        said, touched = await _try(call, {}, world, untouched, _initech(world))
-        seen[f"{call.name} of Initech"] = said
-        refused = not touched and not any(word in said for word in world.words(world.acme, world.globex))
+        answer, touched = await _try(call, {}, world, untouched, _initech(world))
+        seen[f"{call.name} of Initech"] = answer
+        refused = not touched and not any(word in answer for word in world.words(world.acme, world.globex))
         report.attempt(KIND, f"{call.name} {how}, in Initech", refused=refused)
     try:
         for whose in (world.acme, world.globex):
-            for number, taken in enumerate(calls.variants(call, world, whose), 1):
-                said, touched = await _try(call, taken, world, untouched)
+            for number, values in enumerate(calls.variants(call, world, whose), 1):
+                answer, touched = await _try(call, values, world, untouched)
                 name = f"of {world.names[whose]} ({number})"
-                seen[f"{call.name} {name}"] = said
+                seen[f"{call.name} {name}"] = answer
                 if call.operators:
                     continue  # who reads across tenants; what they get may not change either
                 words = world.words(world.globex)
                 if whose == world.globex:  # what it was asked for by name
-                    words = tuple(word for word in words if word not in map(str, taken.values()))
-                refused = not touched and not any(word in said for word in words)
+                    words = tuple(word for word in words if word not in map(str, values.values()))
+                refused = not touched and not any(word in answer for word in words)
                 report.attempt(KIND, f"{call.name} {how}, {name}", refused=refused)
     except KeyError as unknown:
         report.unknown(KIND, f"{call.name}: parameter {unknown}")
@@ -248,26 +248,26 @@ async def _answers(call: Call, world: World, report: Report, how: str, untouched
 
 
 async def _try(
-    call: Call, taken: dict[str, Any], world: World, untouched: str, entered: Any = None
+    call: Call, values: dict[str, Any], world: World, untouched: str, entered: Any = None
 ) -> tuple[str, bool]:
     """What the owner of Acme gets, and whether something of Globex is other than `untouched` before it is undone.
 
     With policies nobody can see that from inside, and nothing needs to: `tables` attacks them.
     """
     if entered is None:
-        own = entry.enter_tenant(world.ann.cookie, world.acme_slug)
-        entered = entry.enter_operator(world.olga) if call.operators else own
+        owner_entry = entry.enter_tenant(world.ann.cookie, world.acme_slug)
+        entered = entry.enter_operator(world.olga) if call.operators else owner_entry
     async with undone(entered) as ctx:
         try:
-            said = await outcome(call, ctx, taken)
-            if isinstance(said, SQLAlchemyError):
-                raise said
+            answer = await outcome(call, ctx, values)
+            if isinstance(answer, SQLAlchemyError):
+                raise answer
             await ctx.session.flush()
         except (SQLAlchemyError, NoTenant) as problem:  # refused below us
             return type(problem).__name__, False
         touched = bool(untouched) and await _wrote(ctx.session)
         touched = touched and await _digest(ctx.session, world) != untouched
-        return _words(said), touched
+        return _words(answer), touched
 
 
 def _initech(world: World) -> Any:
@@ -292,12 +292,12 @@ async def _digest(session: Any, world: World) -> str:
     return " ".join(row[0] for row in rows)
 
 
-def _words(said: Any) -> str:
-    if isinstance(said, set | frozenset):
-        return str(sorted(map(_words, said)))
-    if isinstance(said, Exception):
-        return f"{type(said).__name__}: {said}"
-    return repr(said)
+def _words(answer: Any) -> str:
+    if isinstance(answer, set | frozenset):
+        return str(sorted(map(_words, answer)))
+    if isinstance(answer, Exception):
+        return f"{type(answer).__name__}: {answer}"
+    return repr(answer)
 
 
 async def of_the_session(world: World, report: Report) -> None:
@@ -308,16 +308,18 @@ async def of_the_session(world: World, report: Report) -> None:
         async with db.transaction(tenant_id=world.acme) as session:
             everything = (await session.exec(select(model))).all()
             report.control(KIND, f"session: {name}", works=bool(everything and row))
-            own = all(one.tenant_id == world.acme for one in everything)
-            report.attempt(KIND, f"session: {name} without a filter", refused=own)
-            theirs = select(model).where(model.tenant_id == world.globex)
-            report.attempt(KIND, f"session: {name} of Globex", refused=not (await session.exec(theirs)).all())
+            is_filtered = all(record.tenant_id == world.acme for record in everything)
+            report.attempt(KIND, f"session: {name} without a filter", refused=is_filtered)
+            globex_query = select(model).where(model.tenant_id == world.globex)
+            report.attempt(
+                KIND, f"session: {name} of Globex", refused=not (await session.exec(globex_query)).all()
+            )
             key = (world.globex, row[0]["id"])
             report.attempt(KIND, f"session: {name} by key", refused=await session.get(model, key) is None)
             for form, entity, statement in _indirect(model):
-                theirs = statement.where(entity.tenant_id == world.globex)
-                found = [one for (one,) in (await session.exec(theirs)).all() if one]
-                report.attempt(KIND, f"session: {name}: {form} of Globex", refused=not found)
+                globex_query = statement.where(entity.tenant_id == world.globex)
+                records = [record for (record,) in (await session.exec(globex_query)).all() if record]
+                report.attempt(KIND, f"session: {name}: {form} of Globex", refused=not records)
         for change in (sa.update(model).values(id=model.id), sa.delete(model)):
             report.attempt(
                 KIND, f"session: {name}: {change.__visit_name__}", refused=await _spares(change, world)
@@ -341,12 +343,12 @@ def _indirect(model: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _models() -> list[Any]:
-    waiting, found = [TenantRow], []
+    waiting, models = [TenantRow], []
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        found += [kind] if hasattr(kind, "__table__") else []
-    return sorted(found, key=lambda one: str(one.__tablename__))
+        models += [kind] if hasattr(kind, "__table__") else []
+    return sorted(models, key=lambda model: str(model.__tablename__))
 
 
 async def _spares(change: Any, world: World) -> bool:
@@ -382,7 +384,7 @@ async def _is_not_added(model: Any, row: dict[str, Any], world: World) -> bool:
 
 
 async def door(world: World, report: Report, how: str) -> None:
-    for who, account, slug in (
+    for person, account, slug in (
         ("the owner of Globex", world.gil, world.acme_slug),
         ("the owner of Acme", world.ann, world.globex_slug),
         ("a person without a tenant", world.carl, world.acme_slug),
@@ -392,20 +394,20 @@ async def door(world: World, report: Report, how: str) -> None:
                 entered = True
         except NotFound:
             entered = False
-        report.attempt(KIND, f"door {how}: {who}", refused=not entered)
+        report.attempt(KIND, f"door {how}: {person}", refused=not entered)
         peeked = await entry.authenticate(account.cookie, slug)
-        report.attempt(KIND, f"door {how}: {who} peeks", refused=peeked is None or not peeked.tenant_id)
+        report.attempt(KIND, f"door {how}: {person} peeks", refused=peeked is None or not peeked.tenant_id)
         listed = await entry.list_user_tenants(account.cookie)
         refused = all(place.slug != slug for place in listed)
-        report.attempt(KIND, f"door {how}: {who} lists", refused=refused)
+        report.attempt(KIND, f"door {how}: {person} lists", refused=refused)
     with world.eye() as eye:
         eye.execute("update membership set seen_at = null")
         await entry.authenticate(world.bea.cookie, world.acme_slug)
         rows = eye.execute("select tenant_id, user_id from membership where seen_at is not null").fetchall()
         eye.execute("update membership set seen_at = null")  # as everybody else finds it
-    seen, here = {tuple(row.values()) for row in rows}, (world.acme, world.bea.user.id)
-    report.attempt(KIND, f"door {how}: somebody else was seen too", refused=not seen - {here})
-    report.control(KIND, f"door {how}: who came was seen", works=here in seen)
+    seen, own_visit = {tuple(row.values()) for row in rows}, (world.acme, world.bea.user.id)
+    report.attempt(KIND, f"door {how}: somebody else was seen too", refused=not seen - {own_visit})
+    report.control(KIND, f"door {how}: who came was seen", works=own_visit in seen)
     works = len(await entry.list_user_tenants(world.bea.cookie)) == 2
     report.control(KIND, f"door {how}: somebody in both", works=works)
 
@@ -413,18 +415,18 @@ async def door(world: World, report: Report, how: str) -> None:
 async def visits(world: World, report: Report) -> None:
     """Looking into one tenant for a reason must not pass for having looked into the other."""
     async with undone(entry.enter_operator(world.olga)) as octx:
-        told = []
+        checks = []
         for tenant in (world.acme, world.globex):
             async with entry.enter_as_operator(octx, tenant, "Ticket 4472") as ctx:
                 await ctx.session.flush()
-                told.append(
+                checks.append(
                     await entry.repository.has_recent_visit(
                         ctx.session, tenant, octx.actor_id, "Ticket 4472", DAY
                     )
                 )
-                own = sa.text(
+                count_query = sa.text(
                     "select count(*) from audit_event where tenant_id = :tenant and reason = 'Ticket 4472'"
                 )
                 connection = await ctx.session.connection()
-                told.append((await connection.execute(own, {"tenant": tenant})).scalar_one() == 1)
-    report.attempt(KIND, "a look into Acme passes for one into Globex", refused=all(told))
+                checks.append((await connection.execute(count_query, {"tenant": tenant})).scalar_one() == 1)
+    report.attempt(KIND, "a look into Acme passes for one into Globex", refused=all(checks))

@@ -10,11 +10,11 @@ from shared.ui.forms import Form
 def arguments(handler: Any) -> dict[str, Any]:
     """`{"membership_id": "str"}`, or `{"payload": ["email", "role"]}` for a form."""
     plain = inspect.unwrap(handler)
-    found: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(plain).parameters.items())[1:]:
         kind = str(parameter.annotation)
-        found[name] = sorted(_form(plain).model_fields) if "dict" in kind else _word(parameter.annotation)
-    return found
+        shapes[name] = sorted(_form(plain).model_fields) if "dict" in kind else _word(parameter.annotation)
+    return shapes
 
 
 def _word(annotation: Any) -> str:

@@ -9,15 +9,15 @@ def short(name: str) -> str:
     return ".".join(part.rpartition("____")[2] for part in name.split(".")[-2:])
 
 
-def heard(said: str) -> str:
+def heard(text: str) -> str:
     """Without the address of the page, which the caller has named; in one order."""
-    frames = [json.loads(line.partition(",")[2])[1] for line in said.splitlines() if line.startswith("42")]
+    frames = [json.loads(line.partition(",")[2])[1] for line in text.splitlines() if line.startswith("42")]
     for frame in frames:
         for state in frame.get("delta", {}).values():
-            for name in [one for one in state if one.startswith("rx_router_")]:
+            for name in [key for key in state if key.startswith("rx_router_")]:
                 del state[name]
     return json.dumps(frames, sort_keys=True, ensure_ascii=False)
 
 
-def bare(said: str, word: str) -> str:
-    return re.sub(r"req_\w+", "REQUEST", heard(said)).replace(word, "WORD")
+def bare(text: str, word: str) -> str:
+    return re.sub(r"req_\w+", "REQUEST", heard(text)).replace(word, "WORD")

@@ -68,13 +68,13 @@ def _not_yours() -> None:
     from shared.core.errors import Refused
     from shared.tenancy import entry_repository
 
-    known = entry_repository.get_membership_by_slug
+    original = entry_repository.get_membership_by_slug
 
     async def tells(session: Any, user_id: str, slug: str) -> Any:
-        found = await known(session, user_id, slug)
-        if found is None and _tenant(slug) is not None:
+        membership = await original(session, user_id, slug)
+        if membership is None and _tenant(slug) is not None:
             raise Refused("This organisation is not yours.", "Ask its owner.", reason="not_yours")
-        return found
+        return membership
 
     entry_repository.get_membership_by_slug = tells
 
@@ -83,10 +83,10 @@ def _gate() -> None:
     """No permission is asked before an event; the services are the second wall."""
     from shared.ui import authorize
 
-    known = authorize._find_refusal
+    original = authorize._find_refusal
 
     def ask(handler: Any, principal: Any, slug: str) -> Any:
-        refusal = known(handler, principal, slug)
+        refusal = original(handler, principal, slug)
         return refusal if refusal is not None and refusal.reason != "missing_permission" else None
 
     authorize._find_refusal = ask
@@ -199,12 +199,12 @@ def _strict_forms() -> None:
     """Fields that a form does not have are dropped instead of refused."""
     from shared.ui.forms import Form
 
-    known = Form.read.__func__  # type: ignore[attr-defined]
+    original = Form.read.__func__  # type: ignore[attr-defined]
 
     def read(kind: Any, payload: Any) -> Any:
         if isinstance(payload, dict):
             payload = {name: value for name, value in payload.items() if name in kind.model_fields}
-        return known(kind, payload)
+        return original(kind, payload)
 
     Form.read = classmethod(read)  # type: ignore[assignment,method-assign]
 
@@ -288,12 +288,12 @@ IN_DATABASE: dict[str, str] = {
 
 @contextmanager
 def _replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
-    known = getattr(owner, name)
+    original = getattr(owner, name)
     setattr(owner, name, by)
     try:
         yield
     finally:
-        setattr(owner, name, known)
+        setattr(owner, name, original)
 
 
 @contextmanager

@@ -20,30 +20,32 @@ Forged = tuple[str, bytes, str | None]  # what it is, the body, the header
 
 
 async def attack(app: App, world: World, report: Report) -> None:
-    own = {f"/webhooks/stripe/{world.shop}": billed.SECRET, "/webhooks/stripe": DEMO_STRIPE_SECRET}
+    secrets = {f"/webhooks/stripe/{world.shop}": billed.SECRET, "/webhooks/stripe": DEMO_STRIPE_SECRET}
     customer = world.claims("customer_id", world.globex)[0]
     forged, before = list[str](), world.prints()
-    for path, secret in own.items():
-        (other,) = {*own.values()} - {secret}
+    for path, secret in secrets.items():
+        (other,) = {*secrets.values()} - {secret}
         name = path.replace(world.shop, "{token}")
-        for said, body, header in _forged(customer, secret, other):
+        for description, body, header in _forged(customer, secret, other):
             forged.append(_id(body))
             status = await _send(app, path, body, header)
-            report.attempt(KIND, f"{app.which} {name}: {said}: {status}", refused=status in (400, 403, 404))
-    report.attempt(KIND, f"{app.which}: none of these was kept", refused=not _kept(world, forged))
-    if app.which == "admin":
+            report.attempt(
+                KIND, f"{app.name} {name}: {description}: {status}", refused=status in (400, 403, 404)
+            )
+    report.attempt(KIND, f"{app.name}: none of these was kept", refused=not _kept(world, forged))
+    if app.name == "admin":
         body = webhooks.build_body_about(_subject(customer))
         works = await app.ask("GET", "/healthz")
         report.control(KIND, "admin: it answers others", works=works.status_code == 200)
         status = await _send(app, "/webhooks/stripe", body, webhooks.build_signature(body))
         report.attempt(KIND, f"admin: takes what is signed: {status}", refused=status != 200)
         return
-    await _genuine(app, own, world, report)
+    await _genuine(app, secrets, world, report)
     await _of_another_account(app, world, customer, report)
     report.attempt(KIND, "all of these changed nothing", refused=world.prints() == before)
     unknown = await app.ask("POST", f"/webhooks/stripe/{world.shop[:-2]}zz", headers={"accept": "*/*"})
     nothing = await app.ask("POST", "/webhooks/elsewhere", headers={"accept": "*/*"})
-    same = [one.text.replace(one.headers["x-request-id"], "") for one in (unknown, nothing)]
+    same = [answer.text.replace(answer.headers["x-request-id"], "") for answer in (unknown, nothing)]
     refused = unknown.status_code == nothing.status_code == 404 and same[0] == same[1]
     report.attempt(KIND, "an address that is nobody's: the same as nothing", refused=refused)
 
@@ -56,31 +58,31 @@ def _forged(customer: str, secret: str, other: str) -> Iterator[Forged]:
 
     yield "without a signature", body(), None
     yield "with an empty signature", body(), ""
-    one = body()
-    yield "signed for another address", one, webhooks.build_signature(one, other)
+    payload = body()
+    yield "signed for another address", payload, webhooks.build_signature(payload, other)
     yield "signed by nobody", body(), f"t={int(time.time())},v1={'0' * 64}"
     yield "with the signature of something else", body(), webhooks.build_signature(body(), secret)
-    one = body()
+    payload = body()
     yield (
         "changed after it was signed",
-        one.replace(b"updated", b"deleted"),
-        webhooks.build_signature(one, secret),
+        payload.replace(b"updated", b"deleted"),
+        webhooks.build_signature(payload, secret),
     )
-    for said, ago in (("an hour", 3_600), ("a day", DAY), ("an hour ahead", -3_600)):
-        one = body()
-        yield f"signed {said}", one, webhooks.build_signature(one, secret, ago=ago)
-    one = body()
-    yield "by an older scheme", one, webhooks.build_signature(one, secret).replace("v1=", "v0=")
-    one = body(livemode=True)
-    yield "of the other mode", one, webhooks.build_signature(one, secret)
-    one = body(object="v2.core.event")
-    yield "a thin one", one, webhooks.build_signature(one, secret)
+    for age, ago in (("an hour", 3_600), ("a day", DAY), ("an hour ahead", -3_600)):
+        payload = body()
+        yield f"signed {age}", payload, webhooks.build_signature(payload, secret, ago=ago)
+    payload = body()
+    yield "by an older scheme", payload, webhooks.build_signature(payload, secret).replace("v1=", "v0=")
+    payload = body(livemode=True)
+    yield "of the other mode", payload, webhooks.build_signature(payload, secret)
+    payload = body(object="v2.core.event")
+    yield "a thin one", payload, webhooks.build_signature(payload, secret)
 
 
-async def _genuine(app: App, own: dict[str, str], world: World, report: Report) -> None:
+async def _genuine(app: App, secrets: dict[str, str], world: World, report: Report) -> None:
     """One event for two accounts, of a customer that nobody has: each is its own."""
     body = webhooks.build_body_about(_subject(f"cus_{new_id('x')}"))
-    for path, secret in own.items():
+    for path, secret in secrets.items():
         status = await _send(app, path, body, webhooks.build_signature(body, secret))
         report.control(KIND, f"{path.replace(world.shop, '{token}')}: signed: {status}", works=status == 200)
     report.control(KIND, "the same id from two accounts is kept twice", works=_kept(world, [_id(body)]) == 2)
@@ -94,8 +96,8 @@ async def _of_another_account(app: App, world: World, customer: str, report: Rep
     )
     await processing.drain()
     with world.eye() as eye:
-        found = eye.execute("select status from billing_inbox where event_id = %s", [_id(body)]).fetchone()
-    parked = found is not None and found["status"] == "parked"
+        row = eye.execute("select status from billing_inbox where event_id = %s", [_id(body)]).fetchone()
+    parked = row is not None and row["status"] == "parked"
     report.attempt(KIND, f"of another account, about a customer of Globex: {status}", refused=parked)
 
 

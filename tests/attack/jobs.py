@@ -54,22 +54,22 @@ async def foreign_ids(world: World, report: Report) -> None:
         for task, handler in worker.list_tenant_tasks().items():
             report.covers(KIND, task)
             try:
-                taken = calls.arguments(Call(task, handler, operators=False), world, world.acme)
+                arguments = calls.arguments(Call(task, handler, operators=False), world, world.acme)
             except KeyError as unknown:
                 report.unknown(KIND, f"{task}: parameter {unknown}")
                 continue
-            for name in sorted(taken.keys() & CLAIMED.keys()):
+            for name in sorted(arguments.keys() & CLAIMED.keys()):
                 values = world.claims(name, world.globex)
                 report.control(KIND, f"{task}: {name} of Globex to try", works=bool(values))
                 for value in values:
                     try:
                         async with entry.enter_job(world.acme, task, log.new_request_id()) as ctx:
-                            await handler(ctx, **taken | {name: value})
+                            await handler(ctx, **arguments | {name: value})
                     except DomainError:
                         pass
                     words = world.words(world.globex)
-                    told = any(word in mail.text for mail in box.mails for word in words)
-                    report.attempt(KIND, f"{task} of Acme with {name} of Globex", refused=not told)
+                    leaked = any(word in mail.text for mail in box.mails for word in words)
+                    report.attempt(KIND, f"{task} of Acme with {name} of Globex", refused=not leaked)
     report.attempt(KIND, "all of these left Globex as it was", refused=world.print_of(world.globex) == before)
 
 

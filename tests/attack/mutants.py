@@ -136,7 +136,7 @@ def find() -> list[str]:
 @cache
 def _sources() -> list[tuple[str, ast.Module, list[str]]]:
     """Module, its marked code and the names of its filters."""
-    found = []
+    sources = []
     for file in sorted((ROOT / "shared").rglob("*repository.py")):
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         if module.endswith(OF_NO_TENANT):
@@ -147,8 +147,8 @@ def _sources() -> list[tuple[str, ast.Module, list[str]]]:
             marker = _Marker(f"{module.removeprefix('shared.')}.{word}")
             tree.body[number] = marker.visit(part)
             names += marker.names
-        found.append((module, ast.fix_missing_locations(tree), names))
-    return found
+        sources.append((module, ast.fix_missing_locations(tree), names))
+    return sources
 
 
 class _Marker(ast.NodeTransformer):
@@ -177,9 +177,15 @@ class _Marker(ast.NodeTransformer):
 def _is_filter(node: ast.Compare) -> bool:
     if not isinstance(node.ops[0], ast.Eq):
         return False
-    given = node.comparators[0]
-    word = given.attr if isinstance(given, ast.Attribute) else given.id if isinstance(given, ast.Name) else ""
-    of_ctx = not isinstance(given, ast.Attribute) or ast.unparse(given).startswith("ctx.")
+    operand = node.comparators[0]
+    word = (
+        operand.attr
+        if isinstance(operand, ast.Attribute)
+        else operand.id
+        if isinstance(operand, ast.Name)
+        else ""
+    )
+    of_ctx = not isinstance(operand, ast.Attribute) or ast.unparse(operand).startswith("ctx.")
     return word in COLUMNS and of_ctx and "." in ast.unparse(node.left)
 
 

@@ -46,27 +46,29 @@ NOTICED_BY: dict[
 
 
 class Mutations:
-    def __init__(self, name: str, worlds: Worlds, wanted: list[str]) -> None:
-        """`name`: of the database that holds the worlds. `wanted`: names, or nothing for all."""
-        self.name, self.worlds, self.wanted = name, worlds, wanted
+    def __init__(self, name: str, worlds: Worlds, selection: list[str]) -> None:
+        """`name`: of the database that holds the worlds. `selection`: names, or nothing for all."""
+        self.name, self.worlds, self.selection = name, worlds, selection
         self.tried, self.missed = 0, list[str]()
 
     async def run(self) -> None:
-        for hole, (which, parts) in NOTICED_BY.items():
-            await self.open(hole, partial(suite.run, self.worlds, parts, [hole], which))
+        for hole, (app_names, parts) in NOTICED_BY.items():
+            await self.open(hole, partial(suite.run, self.worlds, parts, [hole], app_names))
         for hole, statement in holes.IN_DATABASE.items():
             await self.open(hole, partial(self._in_database, statement))
         for hole, (part, opened) in holes.IN_PROCESS.items():
             await self.open(hole, partial(self._in_process, part, opened))
-        if wanted := [name for name in mutants.find() if self.is_wanted(FILTERS) or self.is_wanted(name)]:
-            await self._filters(wanted)
+        if filter_names := [
+            name for name in mutants.find() if self.is_selected(FILTERS) or self.is_selected(name)
+        ]:
+            await self._filters(filter_names)
 
-    def is_wanted(self, hole: str) -> bool:
-        return not self.wanted or hole in self.wanted
+    def is_selected(self, hole: str) -> bool:
+        return not self.selection or hole in self.selection
 
     async def open(self, hole: str, attack: Callable[[], Awaitable[Report]]) -> None:
         """In a copy of its own, whatever it breaks."""
-        if not self.is_wanted(hole):
+        if not self.is_selected(hole):
             return
         await self._copy()
         self.judge(hole, await attack())
@@ -96,7 +98,7 @@ class Mutations:
         with opened():  # type: ignore[attr-defined]
             return await suite.run(self.worlds, (part,))
 
-    async def _filters(self, wanted: Collection[str]) -> None:
+    async def _filters(self, filter_names: Collection[str]) -> None:
         """Filters of every repository, with nothing else between Acme and Globex."""
         await self._copy()
         world = self.worlds.tenant
@@ -107,10 +109,10 @@ class Mutations:
                 filters.without_session_filter(),
                 mutants.marked() as marked,
             ):
-                await self._without_filters(wanted, deployed, marked)
+                await self._without_filters(filter_names, deployed, marked)
 
     async def _without_filters(
-        self, wanted: Collection[str], deployed: filters.Seen, marked: Mutants
+        self, filter_names: Collection[str], deployed: filters.Seen, marked: Mutants
     ) -> None:
         """Whole statements first and last: red has to be the mutants' doing."""
         alone = partial(filters.alone, world=self.worlds.tenant, marked=marked)
@@ -118,8 +120,8 @@ class Mutations:
         deployed = filters.same(deployed, await alone({}, report=report))
         self._require_clean(report)
         reasons = marked.blind()
-        probes = {name: marked.executed_by.get(name, set()) for name in wanted}
-        for name in wanted:
+        probes = {name: marked.executed_by.get(name, set()) for name in filter_names}
+        for name in filter_names:
             report = Report()
             with marked.without(name):
                 await alone(deployed, report=report, only=probes[name])
@@ -142,8 +144,8 @@ def find() -> list[str]:
     return [*NOTICED_BY, *holes.IN_DATABASE, *holes.IN_PROCESS, *mutants.find()]
 
 
-def unknown(wanted: Collection[str]) -> list[str]:
-    return sorted({*wanted} - {*find(), FILTERS})
+def unknown(names: Collection[str]) -> list[str]:
+    return sorted({*names} - {*find(), FILTERS})
 
 
 def sample(count: int, seed: int, besides: Collection[str]) -> list[str]:
@@ -152,14 +154,14 @@ def sample(count: int, seed: int, besides: Collection[str]) -> list[str]:
     return random.Random(seed).sample(others, min(count, len(others)))
 
 
-async def main(name: str, wanted: list[str]) -> int:
-    """0 when every removal was noticed. `wanted`: names, or nothing for all. Raises ValueError for an unknown name."""
-    if names := unknown(wanted):
+async def main(name: str, selection: list[str]) -> int:
+    """0 when every removal was noticed. `selection`: names, or nothing for all. Raises ValueError for an unknown name."""
+    if names := unknown(selection):
         raise ValueError(f"There is nothing called {', '.join(names)} to remove.")
     began, worlds = time.monotonic(), await suite.build()
-    run = Mutations(name, worlds, wanted)
+    run = Mutations(name, worlds, selection)
     try:
-        if not wanted:
+        if not selection:
             await run._copy()
             report = await suite.run(worlds)
             print(f"{'nothing':<58} {len(report.bad)} of {report.attempts.total():,} passed", flush=True)

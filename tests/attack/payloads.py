@@ -30,7 +30,7 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
     **dict.fromkeys(("customer", "event", "invoice", "type"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
-    **dict.fromkeys((f"may_{one.replace(':', '_')}" for one in list_permissions()), ""),
+    **dict.fromkeys((f"may_{permission.replace(':', '_')}" for permission in list_permissions()), ""),
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
     "cleanup_by": "2030-01-01",
     **{f"limit_{name}": "5" for name in LIMITS},
@@ -88,18 +88,18 @@ def prefix_of(table: str) -> str:
     return str(made[0]).partition("_")[0] if made else "x"  # one of which nobody has said what it is
 
 
-def filled(one: Handler, values: dict[str, Any]) -> dict[str, Any]:
+def filled(handler: Handler, values: dict[str, Any]) -> dict[str, Any]:
     def of(argument: str) -> Any:
         prefix = prefix_of(argument.removesuffix("_id"))
         return values.get(argument, HONEST[argument] if argument in HONEST else new_id(prefix))
 
     return {
         argument: {field: of(field) for field in kind} if isinstance(kind, list) else of(argument)
-        for argument, kind in one["arguments"].items()
+        for argument, kind in handler["arguments"].items()
     }
 
 
-def inputs(one: Handler) -> Iterator[str]:
+def inputs(handler: Handler) -> Iterator[str]:
     """Names of the arguments, and of the fields of a form."""
-    for argument, kind in one["arguments"].items():
+    for argument, kind in handler["arguments"].items():
         yield from kind if isinstance(kind, list) else [argument]

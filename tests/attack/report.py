@@ -46,18 +46,18 @@ class Report:
 
     def lines(self) -> list[str]:
         leaks = Counter(kind for kind, _ in self.passed)
-        found = [
+        lines = [
             f"{kind:<9} {count:>6,} attempts {leaks[kind]:>4} passed   {self.controls[kind]:>4} controls"
             for kind, count in sorted(self.attempts.items())
         ]
-        found.append(
+        lines.append(
             f"{'all':<9} {self.attempts.total():>6,} attempts {len(self.passed):>4} passed   {self.controls.total():>4} controls"
         )
-        for word, those in (("PASSED", self.passed), ("VOID", self.void), ("UNKNOWN", self.unknowns)):
-            found += [f"  {word:<7} {kind}: {name}" for kind, name in those[:MOST]]
-            if len(those) > MOST:
-                found.append(f"  … and {len(those) - MOST} more {word}")
-        return found
+        for word, entries in (("PASSED", self.passed), ("VOID", self.void), ("UNKNOWN", self.unknowns)):
+            lines += [f"  {word:<7} {kind}: {name}" for kind, name in entries[:MOST]]
+            if len(entries) > MOST:
+                lines.append(f"  … and {len(entries) - MOST} more {word}")
+        return lines
 
     def record(self) -> dict[str, object]:
         """For who wants to count without reading lines."""

@@ -35,7 +35,7 @@ JSON = {"accept": "application/json"}
 class Use:
     """What a route is for. `{slug}` and `{name}` in fields are of the tenant that is asked for."""
 
-    who: Literal["anybody", "person", "member", "signed"]
+    audience: Literal["anybody", "person", "member", "signed"]
     permission: Permission | None = None  # in the tenant
     query: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
@@ -87,43 +87,43 @@ CLOSED = ("/_all_routes", "/_event", "/_health", "/_upload", "/auth-codespace", 
 
 async def attack(app: App, listings: dict[str, Any], world: World, report: Report) -> None:
     """`listings`: of both apps, as `apps.listing` found them."""
-    uses, listed = USES[app.which], listings[app.which]
+    uses, listed = USES[app.name], listings[app.name]
     pages = {f"GET {page}": page_use(app) for page in listed["pages"]}
     run = _Run(app, world, report)
     await run.prepare()
-    known = {
+    listed_uses = {
         name: use for name, use in {**uses, **pages}.items() if name in listed["routes"] or name in pages
     }
-    for name, use in known.items():
+    for name, use in listed_uses.items():
         await run.control(name, use)
     before = world.prints()
-    work = [one for name, use in known.items() for one in run.attempts(name, use)]
+    work = [attempt for name, use in listed_uses.items() for attempt in run.attempts(name, use)]
     work += [run.closed(path) for path in CLOSED]
-    for other in listings.keys() - {app.which}:
-        theirs = {*USES[other], *(f"GET {page}" for page in listings[other]["pages"])}
-        work += [run.of_the_other(name) for name in sorted(theirs - uses.keys() - pages.keys())]
+    for other in listings.keys() - {app.name}:
+        other_names = {*USES[other], *(f"GET {page}" for page in listings[other]["pages"])}
+        work += [run.of_the_other(name) for name in sorted(other_names - uses.keys() - pages.keys())]
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def calm(one: Any) -> None:
+    async def calm(attempt: Any) -> None:
         async with limit:
-            await one
+            await attempt
 
     await asyncio.gather(*map(calm, work))
-    report.attempt(KIND, f"{app.which}: all of these changed nothing", refused=world.prints() == before)
+    report.attempt(KIND, f"{app.name}: all of these changed nothing", refused=world.prints() == before)
 
 
-def inventory(which: str, listed: dict[str, Any], report: Report) -> None:
+def inventory(app_name: str, listed: dict[str, Any], report: Report) -> None:
     """Raises nothing; a route of which nobody said who may use it turns the report red."""
-    for name in sorted(set(listed["routes"]) ^ USES[which].keys()):
-        report.unknown(KIND, f"{which} {name}")
+    for name in sorted(set(listed["routes"]) ^ USES[app_name].keys()):
+        report.unknown(KIND, f"{app_name} {name}")
     for path in sorted(set(listed["framework"]) - set(CLOSED)):
-        report.unknown(KIND, f"{which} {path} of Reflex")
+        report.unknown(KIND, f"{app_name} {path} of Reflex")
     for name in [*listed["routes"], *(f"GET {page}" for page in listed["pages"])]:
-        report.covers(KIND, f"{which} {name}")
+        report.covers(KIND, f"{app_name} {name}")
 
 
 def page_use(app: App) -> Use:
-    return MEMBER if app.which == "tenant" else PERSON
+    return MEMBER if app.name == "tenant" else PERSON
 
 
 def refused(answer: httpx.Response) -> bool:
@@ -136,39 +136,42 @@ class _Run:
         self.app, self.world, self.report = app, world, report
 
     async def prepare(self) -> None:
-        """`own`: somebody with every right, whom nobody else needs: some routes end sessions."""
-        if self.app.which == "tenant":
+        """`owner_id`: somebody with every right, whom nobody else needs: some routes end sessions."""
+        if self.app.name == "tenant":
             rae = await factories.create_account("Rae")
             await factories.join_tenant(self.world.ann, self.world.acme_slug, rae, "admin")
-            self.own = rae.user.id
+            self.owner_id = rae.user.id
         else:
-            self.own = await _operator_id(await factories.create_operator("Rae"))
+            self.owner_id = await _operator_id(await factories.create_operator("Rae"))
         self.strangers = strangers(self.app, self.world)
         self.strangers["a session that has ended"] = await ended_session(self.app, self.world)
 
     async def control(self, name: str, use: Use) -> None:
         """Whoever it is for gets something else than a refusal."""
         world = self.world
-        own = await fresh_session(self.app, self.own)
-        answer = await self._ask(name, use, own, world.acme, own_name=True)
+        cookie = await fresh_session(self.app, self.owner_id)
+        answer = await self._ask(name, use, cookie, world.acme, own_name=True)
         works = not refused(answer)
-        if use.who == "anybody":  # a wrong password or link is refused too, but not for where it comes from
+        # A wrong password or link is refused too, but not for where it comes from.
+        if use.audience == "anybody":
             answer = await self._ask(name, use, "", world.acme)
             works = FOREIGN not in answer.text and answer.status_code < 500
-        if use.who == "signed":  # by the platform's secret, which no other address believes
+        if use.audience == "signed":  # by the platform's secret, which no other address believes
             body = webhooks.build_body()
             signed = {"stripe-signature": webhooks.build_signature(body)}
             answer = await self._ask(name, use, "", world.acme, origin=None, content=body, headers=signed)
             works = answer.status_code == (200 if name.endswith(WEBHOOK_PATH) else 404)
-        self.report.control(KIND, f"{self.app.which} {name}: {answer.status_code}", works=works)
+        self.report.control(KIND, f"{self.app.name} {name}: {answer.status_code}", works=works)
 
     def attempts(self, name: str, use: Use) -> Iterator[Any]:
         world, method = self.world, name.partition(" ")[0]
-        if use.who == "signed":
+        if use.audience == "signed":
             yield from self._attempts_unsigned(name, use)
             return
-        for who, cookie in self.strangers.items():
-            yield self._refused(f"{name}: {who}", name, use, cookie, world.acme, open=use.who == "anybody")
+        for person, cookie in self.strangers.items():
+            yield self._refused(
+                f"{name}: {person}", name, use, cookie, world.acme, open=use.audience == "anybody"
+            )
         if method in CHANGING:
             for origin in foreign_origins(self.app):
                 yield self._foreign(name, use, {"origin": origin})
@@ -178,45 +181,45 @@ class _Run:
             yield self._no_cors(name, use)
         for other in set(CHANGING) - {method}:
             yield self._refused(f"{other} instead of {name}", name, use, "", world.acme, method=other)
-        if use.who != "member":
+        if use.audience != "member":
             return
-        for who, cookie, tenant in (
+        for person, cookie, tenant in (
             ("the owner of Globex", world.gil.cookie, world.acme),
             ("the owner of Acme", world.ann.cookie, world.globex),
             ("a person without a tenant", world.carl.cookie, world.acme),
         ):
-            yield self._refused(f"{name}: {who}", name, use, cookie, tenant)
+            yield self._refused(f"{name}: {person}", name, use, cookie, tenant)
             for accept in ({}, JSON):
-                yield self._same_as_unknown(f"{name}: {who}", name, use, cookie, tenant, accept)
+                yield self._same_as_unknown(f"{name}: {person}", name, use, cookie, tenant, accept)
         for role, account in world.roles.items():
             if use.permission is not None and use.permission not in ROLES[role].permissions:
                 yield self._refused(f"{name}: a {role}", name, use, account.cookie, world.acme)
 
     def _attempts_unsigned(self, name: str, use: Use) -> Iterator[Any]:
         people = {"the owner": own_cookie(self.app, self.world), **self.strangers}
-        for who, cookie in people.items():
-            yield self._unsigned(f"{name}: unsigned by {who}", name, use, cookie, "")
+        for person, cookie in people.items():
+            yield self._unsigned(f"{name}: unsigned by {person}", name, use, cookie, "")
         body = webhooks.build_body()
-        for what, signed in {
+        for description, signed in {
             "by another secret": webhooks.build_signature(body, "whsec_of_somebody_else"),
             "a day ago": webhooks.build_signature(body, ago=86_400),
             "for another body": webhooks.build_signature(b"{}"),
         }.items():
-            yield self._unsigned(f"{name}: signed {what}", name, use, "", signed, body)
+            yield self._unsigned(f"{name}: signed {description}", name, use, "", signed, body)
         for other in set(CHANGING) - {"POST"}:
             yield self._refused(f"{other} instead of {name}", name, use, "", self.world.acme, method=other)
 
     async def _unsigned(
-        self, said: str, name: str, use: Use, cookie: str, signed: str, body: bytes = b"{}"
+        self, description: str, name: str, use: Use, cookie: str, signed: str, body: bytes = b"{}"
     ) -> None:
         headers = {"stripe-signature": signed}
         answer = await self._ask(name, use, cookie, self.world.acme, content=body, headers=headers)
         ok = answer.status_code in (400, 404) and not self._tells(answer)
-        self.report.attempt(KIND, f"{self.app.which} {said}: {answer.status_code}", refused=ok)
+        self.report.attempt(KIND, f"{self.app.name} {description}: {answer.status_code}", refused=ok)
 
     async def _refused(
         self,
-        said: str,
+        description: str,
         name: str,
         use: Use,
         cookie: str,
@@ -228,45 +231,45 @@ class _Run:
         """`open`: everybody is answered, and learns nothing."""
         answer = await self._ask(name, use, cookie, tenant, method=method)
         ok = (open or refused(answer)) and not self._tells(answer)
-        self.report.attempt(KIND, f"{self.app.which} {said}: {answer.status_code}", refused=ok)
+        self.report.attempt(KIND, f"{self.app.name} {description}: {answer.status_code}", refused=ok)
 
     async def _foreign(self, name: str, use: Use, how: dict[str, Any]) -> None:
-        own = await fresh_session(self.app, self.own)
-        answer = await self._ask(name, use, own, self.world.acme, **how)
+        cookie = await fresh_session(self.app, self.owner_id)
+        answer = await self._ask(name, use, cookie, self.world.acme, **how)
         ok = answer.status_code == 403 and FOREIGN in answer.text and not self._tells(answer)
-        self.report.attempt(KIND, f"{self.app.which} {name}: {how}: {answer.status_code}", refused=ok)
+        self.report.attempt(KIND, f"{self.app.name} {name}: {how}: {answer.status_code}", refused=ok)
 
     async def _no_cors(self, name: str, use: Use) -> None:
         """Another site may send people here; its scripts may not read what we answer."""
-        own = await fresh_session(self.app, self.own)
-        answer = await self._ask(name, use, own, self.world.acme, origin="http://evil.test", own_name=True)
+        cookie = await fresh_session(self.app, self.owner_id)
+        answer = await self._ask(name, use, cookie, self.world.acme, origin="http://evil.test", own_name=True)
         allowed = answer.headers.get("access-control-allow-origin", "")
         ok = allowed in ("", self.app.url)
-        self.report.attempt(KIND, f"{self.app.which} {name}: read by another site", refused=ok)
+        self.report.attempt(KIND, f"{self.app.name} {name}: read by another site", refused=ok)
 
     async def _same_as_unknown(
-        self, said: str, name: str, use: Use, cookie: str, tenant: str, accept: dict[str, str]
+        self, description: str, name: str, use: Use, cookie: str, tenant: str, accept: dict[str, str]
     ) -> None:
         """Byte for byte what a tenant that does not exist answers."""
         slug = self._slug(tenant)
         unknown = f"{slug[:-2]}zz"
-        theirs = await self._ask(name, use, cookie, tenant, headers=accept)
-        nobodys = await self._ask(name, use, cookie, tenant, headers=accept, slug=unknown)
-        ok = _bare(theirs, slug) == _bare(nobodys, unknown)
-        self.report.attempt(KIND, f"{self.app.which} {said}: the same as nothing {accept}", refused=ok)
+        known_answer = await self._ask(name, use, cookie, tenant, headers=accept)
+        unknown_answer = await self._ask(name, use, cookie, tenant, headers=accept, slug=unknown)
+        ok = _bare(known_answer, slug) == _bare(unknown_answer, unknown)
+        self.report.attempt(KIND, f"{self.app.name} {description}: the same as nothing {accept}", refused=ok)
 
     async def closed(self, path: str) -> None:
-        for who, cookie in {"the owner": own_cookie(self.app, self.world), **self.strangers}.items():
+        for person, cookie in {"the owner": own_cookie(self.app, self.world), **self.strangers}.items():
             answer = await self.app.ask("GET", path, cookie)
             ok = answer.status_code in (303, 403, 404) and not self._tells(answer)
-            self.report.attempt(KIND, f"{self.app.which} {path}: {who}: {answer.status_code}", refused=ok)
+            self.report.attempt(KIND, f"{self.app.name} {path}: {person}: {answer.status_code}", refused=ok)
 
     async def of_the_other(self, name: str) -> None:
         """What belongs to the other app is not answered here, to nobody."""
-        own = await fresh_session(self.app, self.own)
-        answer = await self._ask(name, ANYBODY, own, self.world.acme)
+        cookie = await fresh_session(self.app, self.owner_id)
+        answer = await self._ask(name, ANYBODY, cookie, self.world.acme)
         ok = refused(answer) and not self._tells(answer)
-        self.report.attempt(KIND, f"{self.app.which}, of the other: {name}: {answer.status_code}", refused=ok)
+        self.report.attempt(KIND, f"{self.app.name}, of the other: {name}: {answer.status_code}", refused=ok)
 
     async def _ask(
         self,
@@ -280,21 +283,19 @@ class _Run:
         slug: str = "",
         **how: Any,
     ) -> httpx.Response:
-        known, _, path = name.partition(" ")
+        verb, _, path = name.partition(" ")
         slug = slug or self._slug(tenant)
         values = {"slug": slug, "name": self.world.names[tenant] if own_name else "Taken over"}
-        path = path.replace("{slug}", slug).replace(
-            "[tenant]", slug if self.app.which == "tenant" else tenant
-        )
+        path = path.replace("{slug}", slug).replace("[tenant]", slug if self.app.name == "tenant" else tenant)
         path = path.replace("{rest:path}", "elsewhere")
         sent: dict[str, Any] = {}
         if use.query:
             sent["params"] = {key: value.format(**values) for key, value in use.query.items()}
-        if (method or known) in CHANGING:
+        if (method or verb) in CHANGING:
             sent["data"] = {key: value.format(**values) for key, value in use.fields.items()}
             if use.file:
                 sent["files"] = {use.file: ("logo.png", _picture(), "image/png")}
-        return await self.app.ask(method or known, path, cookie, **sent, **how)
+        return await self.app.ask(method or verb, path, cookie, **sent, **how)
 
     def _slug(self, tenant: str) -> str:
         return self.world.acme_slug if tenant == self.world.acme else self.world.globex_slug

@@ -17,16 +17,16 @@ UNKNOWN = 0.1  # seconds in which nothing is answered to an event without a hand
 PAGE = "<!doctype html><title>A page of the app</title>"  # the compiled ones hold no data either
 
 
-def load(which: str, holes: list[str]) -> Any:
+def load(app_name: str, holes: list[str]) -> Any:
     """The app, whose import registers its handlers; then the holes are opened in it."""
     os.environ |= {
-        "BULKHEAD_APP": which,
+        "BULKHEAD_APP": app_name,
         "REFLEX_ENV_MODE": "prod",
         "__REFLEX_SKIP_COMPILE": "1",
         "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "1",
-        "REFLEX_WEB_WORKDIR": str(_frontend(which)),
+        "REFLEX_WEB_WORKDIR": str(_frontend(app_name)),
     }
-    if which == "tenant":
+    if app_name == "tenant":
         from tenant_app.tenant_app import app
     else:
         from admin_app.admin_app import app
@@ -41,8 +41,8 @@ def load(which: str, holes: list[str]) -> Any:
     return app
 
 
-def _frontend(which: str) -> Path:
-    web = Path(os.environ["BULKHEAD_DATA_DIR"]) / "attack" / which
+def _frontend(app_name: str) -> Path:
+    web = Path(os.environ["BULKHEAD_DATA_DIR"]) / "attack" / app_name
     client = web / "build" / "client"
     client.mkdir(parents=True, exist_ok=True)
     for name in ("index.html", "404.html"):
@@ -50,30 +50,30 @@ def _frontend(which: str) -> Path:
     return web
 
 
-def listing(which: str, holes: list[str]) -> dict[str, Any]:
+def listing(app_name: str, holes: list[str]) -> dict[str, Any]:
     """`handlers`: by name, with arguments and need. `unmarked`: those without a need. `pages`, `routes`: of HTTP."""
-    app = load(which, holes)
+    app = load(app_name, holes)
     from reflex_base.registry import RegistrationContext
 
     from shared.ui.authorize import list_unmarked_handlers
     from tests.attack import forms
 
-    found = {}
+    handlers = {}
     for name, entry in RegistrationContext.get().event_handlers.items():
         if entry.handler.fn.__module__.startswith("reflex"):
             continue
         action = getattr(entry.handler.fn, "__action__", None)
-        found[name] = {
+        handlers[name] = {
             "arguments": forms.arguments(entry.handler.fn),
             "permission": action.permission.value if action else "",
             "writes": action.writes if action else True,
             "page": getattr(entry.handler.fn, "__page__", False),
         }
     return {
-        "handlers": found,
+        "handlers": handlers,
         "unmarked": list_unmarked_handlers(),
         "pages": {page["route"]: _load(page) for _, page in RegistrationContext.get().decorated_pages},
-        "routes": _routes(which),
+        "routes": _routes(app_name),
         "framework": sorted(getattr(route, "path", "") for route in app._api.routes),
     }
 
@@ -85,11 +85,11 @@ def _load(page: dict[str, Any]) -> str:
     return format_event_handler(page["on_load"])
 
 
-def _routes(which: str) -> list[str]:
+def _routes(app_name: str) -> list[str]:
     """As in "POST /auth/sign-in". Before the app is called: then everything of Reflex hangs below them."""
     from starlette.routing import Route
 
-    if which == "tenant":
+    if app_name == "tenant":
         from shared.web.tenant_http import app
     else:
         from shared.web.admin_http import app
@@ -133,9 +133,9 @@ def tell_when_done(app: Any) -> None:
     Processor.enqueue = enqueue_and_tell  # type: ignore[method-assign]
 
 
-def main(which: str, holes: list[str], port: int = 0) -> None:
+def main(app_name: str, holes: list[str], port: int = 0) -> None:
     """`port`: where it is not the public address's, as behind a proxy."""
-    app = load(which, holes)
+    app = load(app_name, holes)
     tell_when_done(app)
     from shared.cli import parent_watch
     from shared.cli.serve import run_server
@@ -144,14 +144,14 @@ def main(which: str, holes: list[str], port: int = 0) -> None:
 
     parent_watch.end_with_parent(os.getppid())
     log.configure("CRITICAL")
-    run_server(app(), settings().tenant_url if which == "tenant" else settings().admin_url, port=port)
+    run_server(app(), settings().tenant_url if app_name == "tenant" else settings().admin_url, port=port)
 
 
 if __name__ == "__main__":
-    chosen, *rest = sys.argv[1:]
-    if "--list" in rest:
-        print(json.dumps(listing(chosen, [one for one in rest if one != "--list"])))
-    elif rest[:1] == ["--port"]:
-        main(chosen, rest[2:], int(rest[1]))
+    chosen, *options = sys.argv[1:]
+    if "--list" in options:
+        print(json.dumps(listing(chosen, [option for option in options if option != "--list"])))
+    elif options[:1] == ["--port"]:
+        main(chosen, options[2:], int(options[1]))
     else:
-        main(chosen, rest)
+        main(chosen, options)

@@ -120,53 +120,55 @@ class Undo(Exception):
 
 
 async def attack(world: World, report: Report) -> None:
-    before, found = world.prints(), [one for one in calls.find() if one.is_service]
-    for name in ASKED_BEFORE.keys() - {one.name for one in found}:
+    before, service_calls = world.prints(), [call for call in calls.find() if call.is_service]
+    for name in ASKED_BEFORE.keys() - {call.name for call in service_calls}:
         report.unknown(KIND, f"{name} is no service any more")
-    for call in found:
+    for call in service_calls:
         if call.name in ASKED_BEFORE:
             continue
         report.covers(KIND, call.name)
         try:
-            taken = calls.arguments(call, world, world.acme)
+            arguments = calls.arguments(call, world, world.acme)
         except KeyError as unknown:
             report.unknown(KIND, f"{call.name}: parameter {unknown}")
             continue
         async with _able(call, world) as ctx:
-            works = not _is_refusal(await outcome(call, ctx, taken))
+            works = not _is_refusal(await outcome(call, ctx, arguments))
         report.control(KIND, f"{call.name} by the owner", works=works)
         async with _unable(call, world) as ctx:
-            said = await outcome(call, ctx, taken)
-        report.attempt(KIND, f"{call.name} without any right", refused=_is_refusal(said))
-        if not call.operators and _is_refusal(said):
-            await _lower_roles(call, taken, said, world, report)
+            answer = await outcome(call, ctx, arguments)
+        report.attempt(KIND, f"{call.name} without any right", refused=_is_refusal(answer))
+        if not call.operators and _is_refusal(answer):
+            await _lower_roles(call, arguments, answer, world, report)
     report.attempt(KIND, "all of these changed nothing", refused=world.prints() == before)
 
 
 async def _lower_roles(
-    call: Call, taken: dict[str, Any], said: Refused, world: World, report: Report
+    call: Call, arguments: dict[str, Any], refusal: Refused, world: World, report: Report
 ) -> None:
     """What it asked of somebody without rights, it has to ask of every role that lacks it."""
     (permission,) = {
-        one.permission for one in ACTIONS.values() if f"You may not {one.description}." == said.detail
+        action.permission
+        for action in ACTIONS.values()
+        if f"You may not {action.description}." == refusal.detail
     }
     for role, account in world.roles.items():
         if permission not in ROLES[role].permissions:
             async with undone(entry.enter_tenant(account.cookie, world.acme_slug)) as ctx:
-                refused = _is_refusal(await outcome(call, ctx, taken))
+                refused = _is_refusal(await outcome(call, ctx, arguments))
             report.attempt(KIND, f"{call.name} by a {role}", refused=refused)
 
 
-def _is_refusal(said: Any) -> bool:
+def _is_refusal(answer: Any) -> bool:
     """For want of a permission; that somebody may not grant a role comes later and is not enough."""
-    named = isinstance(said, Refused) and said.detail.startswith("You may not ")
-    return named and said.reason == Reason.MISSING_PERMISSION
+    named = isinstance(answer, Refused) and answer.detail.startswith("You may not ")
+    return named and answer.reason == Reason.MISSING_PERMISSION
 
 
-async def outcome(call: Call, ctx: Ctx | OperatorCtx, taken: dict[str, Any]) -> Any:
+async def outcome(call: Call, ctx: Ctx | OperatorCtx, arguments: dict[str, Any]) -> Any:
     """What it returns or raises. A bug is no refusal, and where a guard is gone it may come to one."""
     try:
-        return await call.fn(ctx, **taken)
+        return await call.fn(ctx, **arguments)
     except Exception as problem:
         return problem
 

@@ -13,7 +13,7 @@ KIND = "sockets"
 
 
 def realm_of(app: App) -> Realm:
-    return USER if app.which == "tenant" else OPERATOR
+    return USER if app.name == "tenant" else OPERATOR
 
 
 def foreign_origins(app: App) -> list[str | None]:
@@ -26,38 +26,38 @@ def foreign_origins(app: App) -> list[str | None]:
 
 
 def own_cookie(app: App, world: World) -> str:
-    return world.ann.cookie if app.which == "tenant" else world.olga
+    return world.ann.cookie if app.name == "tenant" else world.olga
 
 
 def strangers(app: App, world: World) -> dict[str, str]:
     """Cookies without a live session of this app's realm."""
-    realm, own = realm_of(app), own_cookie(app, world)
-    other = world.olga if app.which == "tenant" else world.ann.cookie
+    realm, owner_cookie = realm_of(app), own_cookie(app, world)
+    other = world.olga if app.name == "tenant" else world.ann.cookie
     return {
         "no session": "",
         "a session of the other realm": other,
         "a session of the other realm under our name": f"{realm.session_cookie}={other.partition('=')[2]}",
-        "a session cut short": own[:-4],
+        "a session cut short": owner_cookie[:-4],
         "an empty session": f"{realm.session_cookie}=",
-        "two sessions at once": f"{own}; {realm.session_cookie}={other.partition('=')[2]}",
+        "two sessions at once": f"{owner_cookie}; {realm.session_cookie}={other.partition('=')[2]}",
     }
 
 
 async def attack(app: App, world: World, report: Report) -> None:
-    own = own_cookie(app, world)
-    others = world.gil.cookie if app.which == "tenant" else world.operators["support"]
+    owner_cookie = own_cookie(app, world)
+    others = world.gil.cookie if app.name == "tenant" else world.operators["support"]
     token = str(uuid.uuid4())
-    works = await app.opens(own, token=token)
-    report.control(KIND, f"{app.which}: its own session gets a socket", works=works)
-    works = await app.opens(own, token=token)
-    report.control(KIND, f"{app.which}: and another with the same token", works=works)
+    works = await app.opens(owner_cookie, token=token)
+    report.control(KIND, f"{app.name}: its own session gets a socket", works=works)
+    works = await app.opens(owner_cookie, token=token)
+    report.control(KIND, f"{app.name}: and another with the same token", works=works)
 
     async def tried(name: str, cookie: str, **how: str | None) -> None:
         refused = not await app.opens(cookie, **how)  # type: ignore[arg-type]
-        report.attempt(KIND, f"{app.which}: {name}", refused=refused)
+        report.attempt(KIND, f"{app.name}: {name}", refused=refused)
 
     for origin in foreign_origins(app):
-        await tried(f"origin {origin}", own, origin=origin)
+        await tried(f"origin {origin}", owner_cookie, origin=origin)
         await tried(f"origin {origin} without session", "", origin=origin)
     ended = await ended_session(app, world)
     for name, cookie in {**strangers(app, world), "a session that has ended": ended}.items():
@@ -65,14 +65,14 @@ async def attack(app: App, world: World, report: Report) -> None:
         await tried(f"{name}, with a stolen token", cookie, token=token)
     await tried("a stolen token with another live session", others, token=token)
     for bad in ("short", "x" * 200, "a b c d e f g h", "%2e%2e%2f" * 4):
-        await tried(f"token {bad[:12]}", own, token=bad)
+        await tried(f"token {bad[:12]}", owner_cookie, token=bad)
     for method in ("GET", "POST"):
-        answer = await app.ask(method, f"/_event/?EIO=4&transport=polling&token={token}", own)
-        report.attempt(KIND, f"{app.which}: polling by {method}", refused=answer.status_code in (403, 404))
-    await uploads(app, own, {"another session": others, **strangers(app, world)}, token, report)
+        answer = await app.ask(method, f"/_event/?EIO=4&transport=polling&token={token}", owner_cookie)
+        report.attempt(KIND, f"{app.name}: polling by {method}", refused=answer.status_code in (403, 404))
+    await uploads(app, owner_cookie, {"another session": others, **strangers(app, world)}, token, report)
 
 
-async def uploads(app: App, own: str, others: dict[str, str], token: str, report: Report) -> None:
+async def uploads(app: App, owner_cookie: str, others: dict[str, str], token: str, report: Report) -> None:
     """Reflex runs an upload on the state of whoever's token it names; there is no upload of Reflex in our pages."""
     picture = {"files": ("x.png", b"\x89PNG", "image/png")}
     headers = {"reflex-client-token": token, "reflex-event-handler": "state.upload"}
@@ -81,29 +81,33 @@ async def uploads(app: App, own: str, others: dict[str, str], token: str, report
         answer = await app.ask("POST", "/_upload", cookie, origin=origin, files=picture, headers=headers)
         return answer.status_code
 
-    report.control(KIND, f"{app.which}: the holder's upload is let through", works=await sent(own) != 403)
+    report.control(
+        KIND, f"{app.name}: the holder's upload is let through", works=await sent(owner_cookie) != 403
+    )
     for name, cookie in others.items():
-        report.attempt(KIND, f"{app.which}: upload by {name}", refused=await sent(cookie) == 403)
+        report.attempt(KIND, f"{app.name}: upload by {name}", refused=await sent(cookie) == 403)
     for origin in foreign_origins(app):
-        report.attempt(KIND, f"{app.which}: upload from {origin}", refused=await sent(own, origin) == 403)
-    for name, cookie in {"the holder": own, **others}.items():
+        report.attempt(
+            KIND, f"{app.name}: upload from {origin}", refused=await sent(owner_cookie, origin) == 403
+        )
+    for name, cookie in {"the holder": owner_cookie, **others}.items():
         answer = await app.ask("GET", "/_upload/x.png", cookie, headers=headers)
         refused = answer.status_code in (303, 403, 404)
-        report.attempt(KIND, f"{app.which}: uploaded file for {name}", refused=refused)
+        report.attempt(KIND, f"{app.name}: uploaded file for {name}", refused=refused)
 
 
 async def ended_session(app: App, world: World) -> str:
     """A cookie that was good a moment ago."""
     realm = realm_of(app)
     async with db.transaction(realm.db_role) as session:
-        found = await sessions.find(session, realm, own_cookie(app, world))
-        assert found is not None
-        token = await sessions.start(session, realm, found.subject_id, found.factors)
+        session_row = await sessions.find(session, realm, own_cookie(app, world))
+        assert session_row is not None
+        token = await sessions.start(session, realm, session_row.subject_id, session_row.factors)
     cookie = f"{realm.session_cookie}={token}"
     async with db.transaction(realm.db_role) as session:
-        found = await sessions.find(session, realm, cookie)
-        assert found is not None
-        await sessions.end(session, realm, found.session_hash)
+        session_row = await sessions.find(session, realm, cookie)
+        assert session_row is not None
+        await sessions.end(session, realm, session_row.session_hash)
     return cookie
 
 

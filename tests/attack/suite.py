@@ -54,15 +54,15 @@ async def run(
     worlds: Worlds,
     parts: Collection[str] = PARTS,
     holes: Collection[str] = (),
-    which: Collection[str] = ("tenant", "admin"),
+    app_names: Collection[str] = ("tenant", "admin"),
 ) -> Report:
-    """`holes`: names in `holes.IN_APPS`. `which`: of the apps are attacked."""
+    """`holes`: names in `holes.IN_APPS`. `app_names`: of the apps that are attacked."""
     report = Report()
     await _at_home(worlds.tenant, parts, report)
     if "filters" in parts:
         await filters.attack(worlds.tenant, report)
     if IN_APPS & set(parts):
-        await _of_apps(worlds, set(parts) & IN_APPS, holes, which, report)
+        await _of_apps(worlds, set(parts) & IN_APPS, holes, app_names, report)
     return report
 
 
@@ -79,15 +79,15 @@ async def _at_home(made: World, parts: Collection[str], report: Report) -> None:
 
 
 async def _of_apps(
-    worlds: Worlds, parts: set[str], holes: Collection[str], which: Collection[str], report: Report
+    worlds: Worlds, parts: set[str], holes: Collection[str], app_names: Collection[str], report: Report
 ) -> None:
     addresses = apps.free_addresses()
     tenant, admin = await asyncio.gather(
-        *(apps.listing(which, addresses, *holes) for which in ("tenant", "admin"))
+        *(apps.listing(app_name, addresses, *holes) for app_name in ("tenant", "admin"))
     )
     listings = {"tenant": tenant, "admin": admin}
 
-    async def one(name: str, made: World) -> None:
+    async def attack_app(name: str, made: World) -> None:
         if "inventory" in parts:
             routes.inventory(name, listings[name], report)
             handlers.Attack(apps.App(name, addresses), listings, made, report).inventory()
@@ -108,4 +108,4 @@ async def _of_apps(
                 await handlers.Attack(app, listings, made, report).gate()
 
     made = {"tenant": worlds.tenant, "admin": worlds.admin}
-    await asyncio.gather(*(one(name, made[name]) for name in which))
+    await asyncio.gather(*(attack_app(name, made[name]) for name in app_names))

@@ -39,8 +39,8 @@ def refused(
     """True when nothing was read or written: no row, or an error."""
     try:
         with transaction(role, tenant_id, reason) as connection:
-            done = connection.execute(statement, values)
-            return done.rowcount == 0
+            result = connection.execute(statement, values)
+            return result.rowcount == 0
     except psycopg.Error:
         return True
 
@@ -50,14 +50,16 @@ def attack(world: World, report: Report) -> None:
     of_nobody(world, report)
     for table, key in world.tables().items():
         report.covers(KIND, table)
-        theirs, mine = world.rows(table, key, world.globex), world.rows(table, key, world.acme)
+        globex_rows, acme_rows = world.rows(table, key, world.globex), world.rows(table, key, world.acme)
         seen = select(table, key)
-        report.control(KIND, f"{table}: rows of both tenants to attack", works=bool(theirs and mine))
-        if not theirs or not mine:
+        report.control(
+            KIND, f"{table}: rows of both tenants to attack", works=bool(globex_rows and acme_rows)
+        )
+        if not globex_rows or not acme_rows:
             continue
         works = not refused("app", seen, [world.globex], world.globex)
         report.control(KIND, f"{table}: its own tenant reads it", works=works)
-        who: list[tuple[str, db.DatabaseRole, str, str]] = [
+        connections: list[tuple[str, db.DatabaseRole, str, str]] = [
             ("app without tenant", "app", "", ""),
             ("app of Acme", "app", world.acme, ""),
             ("app of Acme with a reason", "app", world.acme, "curious"),
@@ -66,28 +68,28 @@ def attack(world: World, report: Report) -> None:
             ("owner of the tables without tenant", "owner", "", ""),
             ("owner of the tables in Acme", "owner", world.acme, ""),
         ]
-        for name, role, tenant_id, reason in who:
-            for said, statement, values in statements(table, key, theirs[0], world):
+        for name, role, tenant_id, reason in connections:
+            for description, statement, values in statements(table, key, globex_rows[0], world):
                 ok = refused(role, statement, values, tenant_id, reason)
-                report.attempt(KIND, f"{table}: {name}: {said}", refused=ok)
-        for said, statement, values in statements(table, key, theirs[0], world):
-            if said in READING:
+                report.attempt(KIND, f"{table}: {name}: {description}", refused=ok)
+        for description, statement, values in statements(table, key, globex_rows[0], world):
+            if description in READING:
                 continue
             ok = refused("operator", statement, values, "", "reading across")
-            report.attempt(KIND, f"{table}: operator with a reason: {said}", refused=ok)
-        arrive(table, key, mine[0], theirs[0], world, report)
-        references(table, key, mine, theirs, world, report)
-        unique_keys(table, key, mine[0], theirs[0], world, report)
+            report.attempt(KIND, f"{table}: operator with a reason: {description}", refused=ok)
+        arrive(table, key, acme_rows[0], globex_rows[0], world, report)
+        references(table, key, acme_rows, globex_rows, world, report)
+        unique_keys(table, key, acme_rows[0], globex_rows[0], world, report)
 
 
 def views(world: World, report: Report) -> None:
     """A view reads with its owner's rights unless it says otherwise, and row security asks the owner's."""
     with world.eye() as eye:
-        found = eye.execute(
+        views = eye.execute(
             "select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid"
             " where a.attname = 'tenant_id' and c.relkind in ('v', 'm') and c.relnamespace = 'public'::regnamespace"
         ).fetchall()
-    for name in (row["name"] for row in found):
+    for name in (row["name"] for row in views):
         report.covers(KIND, name)
         for role in ("app", "operator"):
             ok = refused(role, select(name, "tenant_id"), [world.globex], world.acme)
@@ -126,13 +128,13 @@ def of_nobody(world: World, report: Report) -> None:
             BOTH,
         ),
     ]
-    for statement, said, values, roles in tries:
-        table = next(one for one in WITHOUT_TENANT if one in statement)
+    for statement, description, values, roles in tries:
+        table = next(name for name in WITHOUT_TENANT if name in statement)
         for role in roles:
             for tenant_id in ("", world.acme):
                 ok = refused(role, sql.SQL(statement), values, tenant_id, "" if tenant_id else "curious")  # type: ignore[arg-type]
                 where = "in Acme" if tenant_id else "without tenant"
-                report.attempt(KIND, f"{table}: {role} {where}: {said}", refused=ok)
+                report.attempt(KIND, f"{table}: {role} {where}: {description}", refused=ok)
 
 
 def select(table: str, key: str) -> sql.Composed:
@@ -170,15 +172,17 @@ def plain(row: Row) -> list[Any]:
     return [Jsonb(value) if is_json(value) else value for value in row.values()]
 
 
-def arrive(table: str, key: str, mine: Row, theirs: Row, world: World, report: Report) -> None:
+def arrive(table: str, key: str, acme_row: Row, globex_row: Row, world: World, report: Report) -> None:
     """A row that is Globex's, added and moved by Acme, with nothing in its way but the policy."""
     name, column = sql.Identifier(table), sql.Identifier(key)
-    own = in_the_free(table, key, world.globex, insert(table, theirs), plain(theirs), world)
-    report.control(KIND, f"{table}: its own tenant adds the row {own}", works=own in ("", NO_RIGHT))
-    added = in_the_free(table, key, world.acme, insert(table, theirs), plain(theirs), world)
+    own_outcome = in_the_free(table, key, world.globex, insert(table, globex_row), plain(globex_row), world)
+    report.control(
+        KIND, f"{table}: its own tenant adds the row {own_outcome}", works=own_outcome in ("", NO_RIGHT)
+    )
+    added = in_the_free(table, key, world.acme, insert(table, globex_row), plain(globex_row), world)
     report.attempt(KIND, f"{table}: Acme adds a row of Globex {added}", refused=added == NO_RIGHT)
     give = sql.SQL("update {} set {} = %s where {} = %s and id = %s").format(name, column, column)
-    moved = in_the_free(table, key, world.acme, give, [world.globex, world.acme, mine["id"]], world)
+    moved = in_the_free(table, key, world.acme, give, [world.globex, world.acme, acme_row["id"]], world)
     report.attempt(KIND, f"{table}: Acme gives a row to Globex {moved}", refused=moved == NO_RIGHT)
 
 
@@ -204,7 +208,7 @@ def in_the_free(
 
 
 def references(
-    table: str, key: str, mine: list[Row], theirs: list[Row], world: World, report: Report
+    table: str, key: str, acme_rows: list[Row], globex_rows: list[Row], world: World, report: Report
 ) -> None:
     """Every foreign key to a tenant's table carries the tenant: a value of the other tenant cannot be stored."""
     tenant_tables = set(world.tables())
@@ -214,20 +218,20 @@ def references(
         report.attempt(
             KIND, f"{table}: foreign key to {target} names the tenant", refused="tenant_id" in columns
         )
-        column = next(one for one in columns if one != "tenant_id")
+        column = next(name for name in columns if name != "tenant_id")
         values = {
             row["id" if column.endswith("_id") and column != "user_id" else column]
             for row in world.rows(target, "tenant_id", world.globex)
             if column in row or column.endswith("_id")
         }
-        known = {row.get("id") for row in world.rows(target, "tenant_id", world.acme)} | {
+        acme_values = {row.get("id") for row in world.rows(target, "tenant_id", world.acme)} | {
             row.get(column) for row in world.rows(target, "tenant_id", world.acme)
         }
-        for value in sorted(str(one) for one in values - known)[:2]:
+        for value in sorted(str(globex_value) for globex_value in values - acme_values)[:2]:
             statement = sql.SQL("update {} set {} = %s where id = %s").format(
                 sql.Identifier(table), sql.Identifier(column)
             )
-            ok = refused("app", statement, [value, mine[0]["id"]], world.acme)
+            ok = refused("app", statement, [value, acme_rows[0]["id"]], world.acme)
             report.attempt(KIND, f"{table}.{column} = {value} of Globex", refused=ok)
 
 
@@ -242,7 +246,7 @@ def foreign_keys(world: World, table: str) -> list[tuple[str, list[str]]]:
     return [(row["target"].strip('"'), row["columns"]) for row in rows]
 
 
-def unique_keys(table: str, key: str, mine: Row, theirs: Row, world: World, report: Report) -> None:
+def unique_keys(table: str, key: str, acme_row: Row, globex_row: Row, world: World, report: Report) -> None:
     """A row of one's own with the other tenant's values: a duplicate would tell that they exist."""
     with world.eye() as eye:
         indexes = eye.execute(
@@ -256,18 +260,18 @@ def unique_keys(table: str, key: str, mine: Row, theirs: Row, world: World, repo
         if table == "tenant":
             continue  # its primary key is the tenant itself
         fresh = (
-            mine
-            | {"id": f"{mine['id'][:4]}probe{number}"}
-            | {one: theirs[one] for one in columns if one != key}
+            acme_row
+            | {"id": f"{acme_row['id'][:4]}probe{number}"}
+            | {name: globex_row[name] for name in columns if name != key}
         )
         try:
             with transaction("app", world.acme) as connection:
                 connection.execute(insert(table, fresh), plain(fresh))
-            told = False
+            leaked = False
         except psycopg.errors.UniqueViolation as problem:
             # Only a clash with the other tenant's row tells anything; one's own row may be in the way.
-            told = world.globex in str(problem)
-            told = told or "tenant_id" not in columns
+            leaked = world.globex in str(problem)
+            leaked = leaked or "tenant_id" not in columns
         except psycopg.Error:
-            told = False
-        report.attempt(KIND, f"{table}: unique key {', '.join(columns)}", refused=not told)
+            leaked = False
+        report.attempt(KIND, f"{table}: unique key {', '.join(columns)}", refused=not leaked)

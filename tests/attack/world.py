@@ -88,7 +88,7 @@ class World:
 
     def words(self, *tenants: str) -> tuple[str, ...]:
         """What must not be seen by anybody outside of these tenants."""
-        return tuple(word for one in tenants for word in (self.names[one], *self.private(one)))
+        return tuple(word for tenant in tenants for word in (self.names[tenant], *self.private(tenant)))
 
     def private(self, tenant: str) -> tuple[str, ...]:
         """Words that only its own people have seen."""
@@ -106,12 +106,12 @@ class World:
     def tables(self) -> dict[str, str]:
         """Every table that holds rows of tenants, from the catalog, with the column that says whose."""
         with self.eye() as eye:
-            found = eye.execute(
+            tables = eye.execute(
                 "select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid"
                 " where a.attname = 'tenant_id' and not a.attisdropped and c.relkind in ('r', 'p')"
                 " and not c.relispartition and c.relnamespace = 'public'::regnamespace order by 1"
             ).fetchall()
-        return {"tenant": "id"} | {row["name"]: "tenant_id" for row in found}
+        return {"tenant": "id"} | {row["name"]: "tenant_id" for row in tables}
 
     def rows(self, table: str, key: str, tenant_id: str) -> list[dict[str, Any]]:
         with self.eye() as eye:
@@ -128,7 +128,7 @@ class World:
 
     def print_of(self, tenant_id: str) -> str:
         """A fingerprint of everything that a tenant has; looking at it leaves no mark."""
-        known = hashlib.sha256()
+        digest = hashlib.sha256()
         with self.eye() as eye:
             for table, key in self.tables().items():
                 if table in COUNTED:
@@ -137,8 +137,8 @@ class World:
                 rows = eye.execute(query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id])
                 for row in rows:
                     kept = [(name, value) for name, value in row.items() if name not in MOVING]
-                    known.update(repr(kept).encode())
-        return known.hexdigest()
+                    digest.update(repr(kept).encode())
+        return digest.hexdigest()
 
     def own_role(self, tenant_id: str) -> str:
         """Key of the role that this tenant has made for itself."""
@@ -175,9 +175,9 @@ async def build() -> World:
     operators = {role: await factories.create_operator(role.title(), role) for role in OPERATOR_ROLES}
     for number, tenant in enumerate((acme, globex), start=1):
         await _given(operators[OWNER], tenant.id, number)
-    told = {}
+    billed_words = {}
     for number, (owner, tenant) in enumerate(((ann, acme), (gil, globex)), start=1):
-        told[tenant.id] = await billed.bill(shop, owner.cookie, operators[OWNER], tenant, number)
+        billed_words[tenant.id] = await billed.bill(shop, owner.cookie, operators[OWNER], tenant, number)
     await run_jobs()
     for number, tenant in enumerate((acme, globex), start=1):
         await billed.recover(shop, tenant, number)
@@ -228,7 +228,7 @@ async def build() -> World:
             acme.id: (acme.id, invited[acme.id], ann.user.email),
             globex.id: (globex.id, invited[globex.id], gil.user.email),
         },
-        billed=told,
+        billed=billed_words,
         shop=await billed.add_shop(operators[OWNER]),
     )
 
@@ -237,7 +237,9 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
     """A row in every table of what a tenant may use, another one for each."""
     later, why = now() + timedelta(days=30 + number), f"Ticket {5000 + number}"
     async with entry.enter_operator(cookie) as octx:
-        offers = {one.key: one for one in (await tenant_access.get_tenant_access(octx, tenant_id)).offers}
+        offers = {
+            offer.key: offer for offer in (await tenant_access.get_tenant_access(octx, tenant_id)).offers
+        }
         await tenant_access.add_addon(octx, tenant_id, offers["extra_seats"].id, number, why)
         await tenant_access.override_limit(octx, tenant_id, "customers", 4_470 + number, why, ends_at=later)
         await tenant_access.override_feature(octx, tenant_id, "sso", number == 1, why, ends_at=later)

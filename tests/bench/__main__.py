@@ -75,24 +75,24 @@ def chosen(row: str, parts: Sequence[str]) -> list[Goal]:
     """All, or one row with its controls, or the rows of some parts."""
     prefixes = tuple(prefix for name in parts or PARTS for prefix in PARTS[name].prefixes)
     goals = [goal for goal in GOALS if goal.name.startswith(prefixes)]
-    found = [goal for goal in goals if not row or row in (goal.name, goal.control_of)]
-    if not found:
+    selection = [goal for goal in goals if not row or row in (goal.name, goal.control_of)]
+    if not selection:
         sys.exit(f"no row {row}; there are {', '.join(goal.name for goal in goals if not goal.control_of)}")
-    return found
+    return selection
 
 
 def report(run: Run, load: list[str]) -> None:
-    known = {
+    record = {
         "load average": load,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("reflex", "psycopg", "sqlalchemy", "uvicorn")},
         "peers": [line for line in PEERS.read_text().splitlines() if "==" in line],
         "seed": run.options.seed,
-        "rows": {one.goal.name: list(one.ratios) or one.reason for one in run.results()},
+        "rows": {result.goal.name: list(result.ratios) or result.reason for result in run.results()},
     }
     REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps(known | run.raw, indent=1))
+    REPORT.write_text(json.dumps(record | run.raw, indent=1))
     say(f"load average {load[0]} before, {load[1]} after, on {os.cpu_count()} cores; raw figures in {REPORT}")
 
 
@@ -105,19 +105,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"fewer than {ROUNDS} never pass")
     parser.add_argument("--tiny", action="store_true", help="one round over little data, without a verdict")
     parser.add_argument("--no-peers", action="store_true", help="with --tiny: without their environment")
-    given = parser.parse_args()
-    if given.no_peers and not given.tiny:
+    args = parser.parse_args()
+    if args.no_peers and not args.tiny:
         parser.error("--no-peers needs --tiny")
-    return given
+    return args
 
 
 def main() -> int:
-    given = arguments()
+    args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     log.configure("CRITICAL")
     seed = random.SystemRandom().randrange(10**9)
-    options = Options(rounds=given.rounds, seed=seed, say=say, tiny=given.tiny, peers=not given.no_peers)
-    run, load = Run(options, chosen(given.row, given.part)), [_load()]
+    options = Options(rounds=args.rounds, seed=seed, say=say, tiny=args.tiny, peers=not args.no_peers)
+    run, load = Run(options, chosen(args.row, args.part)), [_load()]
     with nullcontext() if options.tiny else database_of_ours():
         try:
             run.measure()
@@ -129,7 +129,7 @@ def main() -> int:
 
 
 def _load() -> str:
-    return " ".join(f"{one:.2f}" for one in os.getloadavg())
+    return " ".join(f"{average:.2f}" for average in os.getloadavg())
 
 
 if __name__ == "__main__":

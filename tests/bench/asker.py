@@ -45,10 +45,10 @@ async def listen() -> None:
 
 def keep(number: int, among: Sequence[str]) -> None:
     """So many tenants are kept, these `among` them."""
-    known = next(iter(rights_cache._cache.values()))
+    entry = next(iter(rights_cache._cache.values()))
     rights_cache.invalidate()
     for tenant_id in (*among, *(f"ten_{place:06}" for place in range(number - len(among)))):
-        rights_cache._cache[tenant_id] = replace(known, rights_by_state=dict(known.rights_by_state))
+        rights_cache._cache[tenant_id] = replace(entry, rights_by_state=dict(entry.rights_by_state))
 
 
 async def ask(cookie: str, slug: str) -> str:
@@ -60,10 +60,10 @@ def keep_for(seconds: float) -> None:
     """The control: a time instead of a version."""
     asked, until = rights_cache.get_rights, dict[str, tuple[float, Rights]]()
 
-    async def rights(session: Any, tenant_id: str, *rest: Any) -> Rights:
+    async def rights(session: Any, tenant_id: str, *args: Any) -> Rights:
         end, kept = until.get(tenant_id, (0.0, None))
         if kept is None or end <= time.monotonic():
-            kept = await asked(session, tenant_id, *rest)
+            kept = await asked(session, tenant_id, *args)
             until[tenant_id] = time.monotonic() + seconds, kept
         return kept
 
@@ -81,12 +81,12 @@ async def main(how: str) -> None:
         keep_for(float(how))
     rights_cache.MAX_TENANTS = 1_000_000  # the bench says how many are kept
     while line := await lines.readline():
-        said = json.loads(line)
-        if "keep" in said:
-            keep(said["keep"], said["among"])
-            say(kept=said["keep"])
+        request = json.loads(line)
+        if "keep" in request:
+            keep(request["keep"], request["among"])
+            say(kept=request["keep"])
         else:
-            say(reason=await ask(said["cookie"], said["slug"]))
+            say(reason=await ask(request["cookie"], request["slug"]))
     if listening:
         listening.cancel()
 

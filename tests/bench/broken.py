@@ -20,5 +20,5 @@ def with_last_line(message: str, written: IO[bytes]) -> str:
     """`message`, then the last line that a child wrote to this file. The child's own position in it stays."""
     size = os.fstat(written.fileno()).st_size
     tail = os.pread(written.fileno(), 4_096, max(0, size - 4_096)).decode(errors="replace")
-    said = [line.strip() for line in tail.splitlines() if line.strip()]
-    return f"{message}: {said[-1]}" if said else message
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    return f"{message}: {lines[-1]}" if lines else message

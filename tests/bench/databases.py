@@ -88,7 +88,10 @@ def kept(size: Sized) -> str:
     prefix = f"bulkhead_bench_{size.rows}_"
     name = prefix + _fingerprint(size)
     with closing(psycopg.connect(database.admin_url(), autocommit=True)) as connection:
-        names = {one for (one,) in connection.execute("select datname from pg_database").fetchall()}
+        names = {
+            database_name
+            for (database_name,) in connection.execute("select datname from pg_database").fetchall()
+        }
         if name in names:
             return name
         for old in names:
@@ -114,7 +117,9 @@ def _fingerprint(size: Sized) -> str:
 
 def _fill_sized(name: str, size: Sized) -> None:
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
-        tenants = [one for (one,) in connection.execute(TENANTS, [size.rows // MEMBERS]).fetchall()]
+        tenants = [
+            tenant_id for (tenant_id,) in connection.execute(TENANTS, [size.rows // MEMBERS]).fetchall()
+        ]
         if size.large:
             connection.execute(LARGE, [LARGE_TENANT])
         connection.execute(ROLES)

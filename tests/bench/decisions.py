@@ -94,10 +94,10 @@ class Side:
         return spent / len(timed)
 
     def _check(self, requests: Sequence[Request]) -> None:
-        for one in requests:
-            known = one if self.counts else one._replace(used=None)
-            if self.allows(known) != self.people.allows(known):
-                raise Broken(f"a wrong answer about {one.action.name} of {one.tenant_id}")
+        for request in requests:
+            question = request if self.counts else request._replace(used=None)
+            if self.allows(question) != self.people.allows(question):
+                raise Broken(f"a wrong answer about {request.action.name} of {request.tenant_id}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Said:
 
     layer: str
     asked: str
-    found: object
+    value: object
     passes: bool
 
 
@@ -117,7 +117,9 @@ def ours(people: Population, size: int) -> Side:
         for tenant_id, action, used in requests:
             decide(askers[tenant_id], action, used=used)
 
-    return Side(run, lambda one: decide(askers[one[0]], one[1], used=one[2]).allowed, people, size)
+    return Side(
+        run, lambda request: decide(askers[request[0]], request[1], used=request[2]).allowed, people, size
+    )
 
 
 def bare3(
@@ -133,7 +135,7 @@ def bare3(
         for tenant_id, action, _ in requests:
             ask(tenant_id, action)
 
-    return Side(run, lambda one: ask(one[0], one[1]), people, size, counts=False)
+    return Side(run, lambda request: ask(request[0], request[1]), people, size, counts=False)
 
 
 def dataclasses(people: Population, size: int) -> Side:
@@ -142,26 +144,28 @@ def dataclasses(people: Population, size: int) -> Side:
 
     def ask(tenant_id: str, action: Action, used: int | None) -> Decision:
         asker = askers[tenant_id]
-        rights, said = asker.rights, decide(asker, action, used=used)
+        rights, decision = asker.rights, decide(asker, action, used=used)
         lines = [
             Said("permission", action.name, action.permission, action.permission in asker.permissions),
-            Said("billing", action.name, rights.billing_status, said.reason is not Reason.BILLING_READ_ONLY),
-            Said("plan", action.name, action.feature, said.reason is not Reason.NOT_IN_PLAN),
-            Said("flag", action.name, action.flag, said.reason is not Reason.FLAG_OFF),
-            Said("limit", action.name, action.limit, said.reason is not Reason.LIMIT_REACHED),
+            Said(
+                "billing", action.name, rights.billing_status, decision.reason is not Reason.BILLING_READ_ONLY
+            ),
+            Said("plan", action.name, action.feature, decision.reason is not Reason.NOT_IN_PLAN),
+            Said("flag", action.name, action.flag, decision.reason is not Reason.FLAG_OFF),
+            Said("limit", action.name, action.limit, decision.reason is not Reason.LIMIT_REACHED),
         ]
-        return Decision(said.allowed and all(line.passes for line in lines), said.reason)
+        return Decision(decision.allowed and all(line.passes for line in lines), decision.reason)
 
     def run(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:
             ask(tenant_id, action, used)
 
-    return Side(run, lambda one: ask(*one).allowed, people, size)
+    return Side(run, lambda request: ask(*request).allowed, people, size)
 
 
 def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
     """Decision and every layer with what it asked, its verdict and the row it came from. `read`: its sentences too."""
-    known, provider, facts = people.catalogue, RuleProvider(people.catalogue), people.facts
+    catalog, provider, facts = people.catalogue, RuleProvider(people.catalogue), people.facts
     standings = {
         tenant_id: AccessSubject(
             "Ann", people.roles[tenant_id], people.askers[tenant_id].permissions, state=state
@@ -185,8 +189,8 @@ def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
             for line in trace.lines:
                 _ = explain.describe_question(line, trace.inputs), explain.describe_line(line, trace.inputs)
 
-    def allows(one: Request) -> bool:
-        trace = ask(*one)
+    def allows(request: Request) -> bool:
+        trace = ask(*request)
         assert len(trace.lines) == len(Layer)
         return trace.decision.allowed
 
@@ -205,9 +209,10 @@ class Engines:
         self._say(
             roles={role: sorted(held) for role, held in people.held.items()},
             actions={
-                name: {column: getattr(one, column) for column in columns} for name, one in ACTIONS.items()
+                name: {column: getattr(action, column) for column in columns}
+                for name, action in ACTIONS.items()
             },
-            plans={one.key: sorted(one.features) for one in people.catalogue.offers.values()},
+            plans={offer.key: sorted(offer.features) for offer in people.catalogue.offers.values()},
             tenants={
                 # Who does not pay has what the fallback gives, which every plan contains: told once, asked often.
                 tenant_id: (
@@ -221,18 +226,18 @@ class Engines:
 
     def cost(self, engine: str, requests: Sequence[Request]) -> float:
         """CPU nanoseconds of one request. Every answer is checked; raises Broken for a wrong one."""
-        self._say(engine=engine, requests=[(one.tenant_id, one.action.name) for one in requests])
+        self._say(engine=engine, requests=[(request.tenant_id, request.action.name) for request in requests])
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise Broken(with_last_line(f"{engine}: its process has ended", self._errors))
-        said = json.loads(line)
-        if "problem" in said:
-            raise Broken(f"{engine}: {said['problem']}")
-        for one, allowed in zip(requests, said["answers"], strict=True):
-            if allowed != self.people.allows(one._replace(used=None)):
-                raise Broken(f"{engine}: a wrong answer about {one.action.name} of {one.tenant_id}")
-        return float(said["cpu"])
+        answer = json.loads(line)
+        if "problem" in answer:
+            raise Broken(f"{engine}: {answer['problem']}")
+        for request, allowed in zip(requests, answer["answers"], strict=True):
+            if allowed != self.people.allows(request._replace(used=None)):
+                raise Broken(f"{engine}: a wrong answer about {request.action.name} of {request.tenant_id}")
+        return float(answer["cpu"])
 
     def _say(self, **words: Any) -> None:
         assert self._process.stdin is not None
@@ -256,29 +261,31 @@ def engines(people: Population, size: int) -> Iterator[Engines]:
 
 def sides(mixed: Population, same: Population, size: Size) -> dict[str, Side]:
     tenants, granted = _least(mixed)
-    found = {}
+    sides = {}
     for place, number in size.tenants.items():
-        found |= {
+        sides |= {
             f"ours{place}": ours(mixed, number),
             f"bare3{place}": bare3(mixed, number, tenants, granted),
             f"dataclass{place}": dataclasses(mixed, number),
         }
     for place in ("", "@100k"):
-        found |= {f"ours-same{place}": ours(same, size.tenants[place])}
-        found |= {f"dataclass-same{place}": dataclasses(same, size.tenants[place])}
+        sides |= {f"ours-same{place}": ours(same, size.tenants[place])}
+        sides |= {f"dataclass-same{place}": dataclasses(same, size.tenants[place])}
     number = size.tenants[""]
     trace, sentences = [traced(mixed, number, asked=size.traced, read=read) for read in (False, True)]
-    return found | {"trace": trace, "sentences": sentences}
+    return sides | {"trace": trace, "sentences": sentences}
 
 
 def _least(people: Population) -> tuple[dict[str, tuple[frozenset[str], int]], Granted]:
     """What is granted to a tenant with the same rights, whoever asks and however much is used: by the oracle."""
-    every, granted, tenants = frozenset(one.permission for one in ACTIONS.values()), {}, {}
+    every, granted, tenants = frozenset(action.permission for action in ACTIONS.values()), {}, {}
     for tenant_id, asker in people.askers.items():
         plan = id(asker.rights)
         if plan not in granted:
             asked = [Request(tenant_id, action, None) for action in ACTIONS.values()]
-            granted[plan] = frozenset(one.action.name for one in asked if people.allows(one, every))
+            granted[plan] = frozenset(
+                request.action.name for request in asked if people.allows(request, every)
+            )
         tenants[tenant_id] = asker.permissions, plan
     return tenants, granted
 
@@ -297,8 +304,8 @@ class Decisions:
     def a_round(self, chance: Random) -> None:
         drawn: dict[tuple[int, int], list[Request]] = {}
         costs = {} if self._engines else dict.fromkeys((*self._size.engines, GROWING), 1.0)
-        turns = [*self._sides, *self._engines]
-        for name in chance.sample(turns, len(turns)):
+        names = [*self._sides, *self._engines]
+        for name in chance.sample(names, len(names)):
             asked = self._sides.get(name) or self._engines[name]
             key = id(asked.people), asked.size
             if key not in drawn:
@@ -321,7 +328,7 @@ class Decisions:
         for name in (above, below):
             if name in self.broken:
                 return Result(goal, reason=self.broken[name])
-        sides = [[one[name] for one in counted(self.rounds)] for name in (above, below)]
+        sides = [[costs[name] for costs in counted(self.rounds)] for name in (above, below)]
         return Result(goal, ratios(*sides))
 
 
@@ -346,16 +353,18 @@ async def _catalogue() -> Catalog:
 def measure(options: Options) -> Decisions:
     size, chance = TINY if options.tiny else FULL, options.chance()
     with databases.built("decisions"), ExitStack() as stack:
-        known = asyncio.run(_catalogue())
+        catalog = asyncio.run(_catalogue())
         stack.enter_context(many_actions())
         most = max(size.tenants.values())
-        mixed, same = [populate(chance, known, most, same=one) for one in (False, True)]
-        options.say(f"decisions: {len({id(one.rights) for one in mixed.askers.values()})} different rights")
+        mixed, same = [populate(chance, catalog, most, same=uniform) for uniform in (False, True)]
+        options.say(
+            f"decisions: {len({id(asker.rights) for asker in mixed.askers.values()})} different rights"
+        )
         asked, broken = dict[str, Engines](), dict[str, str]()
         if options.peers:
             try:
                 small, large = [
-                    stack.enter_context(engines(same, size.tenants[one])) for one in ("", "@100k")
+                    stack.enter_context(engines(same, size.tenants[suffix])) for suffix in ("", "@100k")
                 ]
                 asked = dict.fromkeys(size.engines, small) | {GROWING: large}
             except (Broken, OSError) as problem:

@@ -125,10 +125,10 @@ class Envelopes:
         self.rounds.append(costs)
 
     def result(self, goal: Goal) -> Result:
-        ours, theirs = ROWS[goal.name]
-        if reasons := [self.broken[name] for name in (ours, theirs) if name in self.broken]:
+        our_side, peer_side = ROWS[goal.name]
+        if reasons := [self.broken[name] for name in (our_side, peer_side) if name in self.broken]:
             return Result(goal, reason=reasons[0])
-        sides = [[one[name] for one in counted(self.rounds)] for name in (ours, theirs)]
+        sides = [[costs[name] for costs in counted(self.rounds)] for name in (our_side, peer_side)]
         return Result(goal, ratios(*(reversed(sides) if goal.faster else sides)))
 
 

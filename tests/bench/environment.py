@@ -22,16 +22,16 @@ HOME = (
 def python() -> str:
     """Of that environment. Raises Broken when it cannot be made."""
     program, mark = HOME / "bin" / "python", HOME / "bulkhead.made"
-    known = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
+    fingerprint = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     HOME.parent.mkdir(parents=True, exist_ok=True)
     with HOME.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits for the first
-        if not mark.exists() or mark.read_text() != known:
+        if not mark.exists() or mark.read_text() != fingerprint:
             print("Installing the peers (once) …", file=sys.stderr, flush=True)
             _run(sys.executable, "-m", "venv", "--clear", str(HOME))
             pip = (str(program), "-m", "pip", "install", "-q", "--disable-pip-version-check")
             _run(*pip, "--require-hashes", "--no-deps", "-r", str(LOCK))
-            mark.write_text(known)
+            mark.write_text(fingerprint)
     return str(program)
 
 

@@ -29,8 +29,8 @@ class Goal:
         return row if mark else ""
 
 
-def with_control(goal: Goal, what: str) -> tuple[Goal, Goal]:
-    return goal, replace(goal, name=f"{goal.name}!{what}")
+def with_control(goal: Goal, suffix: str) -> tuple[Goal, Goal]:
+    return goal, replace(goal, name=f"{goal.name}!{suffix}")
 
 
 GOALS = [

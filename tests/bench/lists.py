@@ -88,30 +88,30 @@ async def places(name: str, chance: random.Random, number: int, *, large: bool =
     `large`: of the large tenant, and of the others otherwise.
     """
     database.use(name)
-    found = []
-    async with _overheard() as said:
+    places = []
+    async with _overheard() as statements:
         for tenant_id, cursor in _cursors(name, chance, number, large=large):
             async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
-                said.clear()
+                statements.clear()
                 listed = await member_repository.list_members(
                     ctx, query="", role="", sort="name", descending=False, after=cursor, limit=PAGE
                 )
-                (statement, values) = said[-1]
-            found.append(Place(tenant_id, statement, values, tuple(one.id for one, _ in listed)))
+                (statement, values) = statements[-1]
+            places.append(Place(tenant_id, statement, values, tuple(member.id for member, _ in listed)))
     await db.dispose()
-    return found
+    return places
 
 
 @asynccontextmanager
 async def _overheard() -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
-    said: list[tuple[str, dict[str, Any]]] = []
+    statements: list[tuple[str, dict[str, Any]]] = []
 
     def hear(_: Any, __: Any, statement: str, values: dict[str, Any], *___: Any) -> None:
-        said.append((statement, values))
+        statements.append((statement, values))
 
     engine = db.engine("app").sync_engine
     event.listen(engine, "before_cursor_execute", hear)
-    yield said
+    yield statements
     event.remove(engine, "before_cursor_execute", hear)
 
 
@@ -119,16 +119,16 @@ def _cursors(name: str, chance: random.Random, number: int, *, large: bool) -> l
     """Tenants and members of theirs with a whole page behind them; those by another SQL than the product's."""
     with psycopg.connect(database.admin_url(name)) as connection:
         statement = f"select id from tenant where id {'=' if large else '<>'} %s order by id"
-        tenants = [one for (one,) in connection.execute(statement, [LARGE_TENANT]).fetchall()]
-        found = []
+        tenants = [tenant_id for (tenant_id,) in connection.execute(statement, [LARGE_TENANT]).fetchall()]
+        cursors = []
         for _ in range(number):
             tenant_id = chance.choice(tenants)
             rows = sorted(connection.execute(ROWS_BEFORE, [tenant_id]).fetchall())
             if len(rows) < MEMBERS or (len(rows) > MEMBERS) != large:
                 raise Broken(f"a tenant of {name} has {len(rows)} members")
             _, member_id = chance.choice(rows[: -PAGE - 1])
-            found.append((tenant_id, member_id))
-    return found
+            cursors.append((tenant_id, member_id))
+    return cursors
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def a_round(all_sides: Sequence[Side], size: Size, chance: random.Random) -> dic
         for side in chance.sample(list(all_sides), len(all_sides)):
             if not side.name.startswith("scan") or number % SCAN_EVERY == 0 or number < 2:
                 samples[side.name].append(side.ask(side.places[place])[0])
-    return {name: p95(without_warm_up(found)) for name, found in samples.items()}
+    return {name: p95(without_warm_up(times)) for name, times in samples.items()}
 
 
 @dataclass
@@ -187,18 +187,20 @@ class Lists:
     rounds: list[dict[str, float]] = field(default_factory=list)
 
     def result(self, goal: Goal) -> Result:
-        ours, theirs, control = ROWS[goal.control_of or goal.name]
-        names = (control if goal.control_of else ours, theirs)
-        return Result(goal, ratios(*([one[name] for one in counted(self.rounds)] for name in names)))
+        our_side, peer_side, control = ROWS[goal.control_of or goal.name]
+        names = (control if goal.control_of else our_side, peer_side)
+        return Result(goal, ratios(*([timings[name] for timings in counted(self.rounds)] for name in names)))
 
 
 def measure(options: Options) -> Lists:
     size, chance, measured = TINY if options.tiny else FULL, options.chance(), Lists()
     with ExitStack() as stack:
         if options.tiny:
-            names = [stack.enter_context(databases.built_sized(one)) for one in (size.small, size.large)]
+            names = [
+                stack.enter_context(databases.built_sized(dataset)) for dataset in (size.small, size.large)
+            ]
         else:
-            names = [databases.kept(one) for one in (size.small, size.large)]
+            names = [databases.kept(dataset) for dataset in (size.small, size.large)]
         all_sides = stack.enter_context(sides(*names, size, chance))
         check(all_sides)
         for _ in options.numbered("lists"):

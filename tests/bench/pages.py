@@ -60,7 +60,7 @@ order by lower(u.name)
 
 
 def _timing(acts: Sequence[Timing], figure: Callable[[Timing], float]) -> float:
-    return median(figure(one) for one in without_warm_up(acts))
+    return median(figure(act) for act in without_warm_up(acts))
 
 
 Figure = Callable[[Seen], float]
@@ -72,10 +72,10 @@ COMPARED: dict[str, tuple[Figure, str | float]] = {
     "page/kilobytes": (lambda seen: seen.bytes, 400_000.0),
     "page/nicegui-kilobytes": (lambda seen: seen.bytes, "nicegui"),
     "page/streamlit-kilobytes": (lambda seen: seen.bytes, "streamlit"),
-    "filter/django": (lambda seen: _timing(seen.searches, lambda one: one.waited), "django"),
-    "filter/django-sent": (lambda seen: _timing(seen.searches, lambda one: one.answered), "django"),
-    "filter/ws-bytes": (lambda seen: _timing(seen.searches, lambda one: one.socket_bytes), 4_000.0),
-    "event/django": (lambda seen: _timing(seen.sorts, lambda one: one.waited), "django"),
+    "filter/django": (lambda seen: _timing(seen.searches, lambda timing: timing.waited), "django"),
+    "filter/django-sent": (lambda seen: _timing(seen.searches, lambda timing: timing.answered), "django"),
+    "filter/ws-bytes": (lambda seen: _timing(seen.searches, lambda timing: timing.socket_bytes), 4_000.0),
+    "event/django": (lambda seen: _timing(seen.sorts, lambda timing: timing.waited), "django"),
 }
 # Controls that are no visit to the heavy page: a page of ours with nothing to see before its table.
 CONTROLS: dict[str, Figure] = {"page/first-paint": lambda seen: seen.cold}
@@ -93,7 +93,7 @@ class Pages:
             self._names = {
                 (tenant, query): _truth(connection, tenant, query)
                 for tenant in (house.tenant_id, house.heavy_id)
-                for query in ("", *(one.lower() for one in (*LAST, *HEAVY_QUERIES)))
+                for query in ("", *(word.lower() for word in (*LAST, *HEAVY_QUERIES)))
             }
 
     def table(self, site: str, query: str = "", *, descending: bool = False) -> Table:
@@ -134,16 +134,16 @@ class Pages:
         if to in PEERS and not self.peers:
             to = 1.0
         needed = [site] if isinstance(to, float) else [site, to]
-        if reasons := [self.broken[one] for one in needed if one in self.broken]:
+        if reasons := [self.broken[name] for name in needed if name in self.broken]:
             return Result(goal, reason=reasons[0])
         seen = counted(self.rounds)
-        ours = [figure(one[site]) for one in seen]
-        theirs = [to if isinstance(to, float) else COMPARED[row][0](one[to]) for one in seen]
-        return Result(goal, ratios(ours, theirs))
+        our_figures = [figure(visits[site]) for visits in seen]
+        peer_figures = [to if isinstance(to, float) else COMPARED[row][0](visits[to]) for visits in seen]
+        return Result(goal, ratios(our_figures, peer_figures))
 
     @property
     def raw(self) -> list[dict[str, Any]]:
-        return [{name: asdict(one) for name, one in seen.items()} for seen in self.rounds]
+        return [{name: asdict(visit) for name, visit in seen.items()} for seen in self.rounds]
 
 
 def _truth(connection: psycopg.Connection, tenant: str, query: str) -> list[str]:
@@ -174,10 +174,10 @@ def standing(house: House, options: Options) -> Iterator[Pages]:
                 return None
 
         shown = (str(ports[OURS]), house.heavy_slug, str(pages.size.heavy_page))
-        if ours := start(OURS, [sys.executable, "-m", "tests.bench.serve", *shown]):
+        if our_server := start(OURS, [sys.executable, "-m", "tests.bench.serve", *shown]):
             for name, slug in ((OURS, house.slug), (HEAVY, house.heavy_slug)):
                 pages.sites[name] = Site(
-                    ours,
+                    our_server,
                     f"/t/{slug}/members",
                     "table[data-testid=members] tbody tr",
                     plain=name == HEAVY,

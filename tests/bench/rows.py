@@ -52,14 +52,14 @@ def counted(rounds: Sequence[T]) -> Sequence[T]:
     return rounds[1:] or rounds
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+def ratios(our_figures: Sequence[float], peer_figures: Sequence[float]) -> list[float]:
     """Of rounds in which both were measured, side by side."""
-    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    return [mine / other for mine, other in zip(our_figures, peer_figures, strict=True)]
 
 
 def lines(results: Sequence[Result], *, judged: bool = True) -> list[str]:
     """One per result, in the order given. Not `judged`: only whether it was measured."""
-    return [_line(one, _verdict(one, results) if judged else _state(one)) for one in results]
+    return [_line(result, _verdict(result, results) if judged else _state(result)) for result in results]
 
 
 def is_sound(results: Sequence[Result], *, judged: bool = True) -> bool:
@@ -67,7 +67,9 @@ def is_sound(results: Sequence[Result], *, judged: bool = True) -> bool:
 
     Not `judged`: controls may meet their goals, because a tiny run says nothing about speed.
     """
-    return all(one.measured and not (judged and one.goal.control_of and one.meets) for one in results)
+    return all(
+        result.measured and not (judged and result.goal.control_of and result.meets) for result in results
+    )
 
 
 def _state(result: Result) -> str:
@@ -79,12 +81,12 @@ def _verdict(result: Result, results: Sequence[Result]) -> str:
         return _state(result)
     if result.goal.control_of:
         return f"{'pass' if result.meets else 'fail'}  control"
-    controls = [one for one in results if one.goal.control_of == result.goal.name]
-    if any(one.meets for one in controls):
+    controls = [other for other in results if other.goal.control_of == result.goal.name]
+    if any(control.meets for control in controls):
         return "fail  control passed"
     if not result.meets:
         return "fail"
-    if not controls or not all(one.measured for one in controls):
+    if not controls or not all(control.measured for control in controls):
         return "fail  control not measured"
     return "pass" if len(result.ratios) >= ROUNDS else f"fail  only {len(result.ratios)} rounds"
 

@@ -40,19 +40,21 @@ class Run:
     options: Options
     goals: Sequence[Goal]
     raw: dict[str, Any] = field(default_factory=dict)
-    found: dict[str, Result] = field(default_factory=dict)  # by the name of the goal
+    results_by_goal: dict[str, Result] = field(default_factory=dict)  # by the name of the goal
 
     def measure(self) -> None:
         """A part that cannot be measured costs its own rows only."""
         for name, part in PARTS.items():
             goals = [goal for goal in self.goals if goal.name.startswith(part.prefixes)]
             if goals:
-                self.found |= {one.goal.name: one for one in self._measure(name, part, goals)}
+                self.results_by_goal |= {
+                    result.goal.name: result for result in self._measure(name, part, goals)
+                }
 
     def results(self) -> list[Result]:
         """In the order of the goals; of the parts that a killed run came to."""
         late = "the run ended before"
-        return [self.found.get(goal.name) or Result(goal, reason=late) for goal in self.goals]
+        return [self.results_by_goal.get(goal.name) or Result(goal, reason=late) for goal in self.goals]
 
     def _measure(self, name: str, part: Part, goals: Sequence[Goal]) -> list[Result]:
         try:

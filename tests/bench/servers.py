@@ -34,16 +34,18 @@ class Server:
     def is_ours(self) -> bool:
         """Nobody else listens at its port, and it knows what only the child was told."""
         listeners = {
-            one.pid
-            for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == self.port
+            connection.pid
+            for connection in psutil.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.laddr.port == self.port
         }
         try:
             with urllib.request.urlopen(self.url + nonce.PATH, timeout=2) as response:
-                said = response.read().decode()
+                answer = response.read().decode()
         except OSError:
             return False
-        return listeners == {self.pid} and said == self.word
+        return listeners == {self.pid} and answer == self.word
 
     def require_ours(self) -> None:
         if not self.is_ours():

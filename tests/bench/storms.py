@@ -111,12 +111,12 @@ async def post_all(
     port: int, connections: int, requests: Sequence[Sent], answered: list[tuple[Sent, int]]
 ) -> None:
     """Over a few connections that stay open. Ends early when the server goes away."""
-    rest = iter(requests)
+    queue = iter(requests)
 
-    async def one() -> None:
+    async def post() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            for sent in rest:
+            for sent in queue:
                 writer.write(sent.request)
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
@@ -128,7 +128,7 @@ async def post_all(
         finally:
             writer.close()
 
-    await asyncio.gather(*(one() for _ in range(connections)))
+    await asyncio.gather(*(post() for _ in range(connections)))
 
 
 def spent_by(pid: int) -> int:
@@ -234,18 +234,20 @@ class Storms:
         self.rounds.append(costs)
 
     def result(self, goal: Goal) -> Result:
-        ours, theirs = ROWS[goal.name]
-        if reasons := [self.broken[name] for name in (ours, theirs) if name in self.broken]:
+        our_side, peer_side = ROWS[goal.name]
+        if reasons := [self.broken[name] for name in (our_side, peer_side) if name in self.broken]:
             return Result(goal, reason=reasons[0])
-        sides = [[one[name] for one in counted(self.rounds)] for name in (ours, theirs)]
+        sides = [[costs[name] for costs in counted(self.rounds)] for name in (our_side, peer_side)]
         return Result(goal, ratios(*(reversed(sides) if goal.faster else sides)))
 
     def medians(self) -> str:
         """CPU microseconds of a request by turn, also of those that no row is about."""
-        found = {
-            name: [one[name] for one in counted(self.rounds)] for name in TURNS if name not in self.broken
+        costs = {
+            name: [round_costs[name] for round_costs in counted(self.rounds)]
+            for name in TURNS
+            if name not in self.broken
         }
-        return ", ".join(f"{name} {median(values):.0f}" for name, values in found.items())
+        return ", ".join(f"{name} {median(values):.0f}" for name, values in costs.items())
 
 
 @contextmanager

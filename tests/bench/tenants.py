@@ -70,14 +70,17 @@ class Population:
         """Of the first `most` tenants, each as likely as any other."""
         ids, actions = list(self.askers)[:most], list(ACTIONS.values())
         drawn = ((chance.choice(ids), chance.choice(actions)) for _ in range(number))
-        return [Request(one, action, chance.randrange(30) if action.limit else None) for one, action in drawn]
+        return [
+            Request(tenant_id, action, chance.randrange(30) if action.limit else None)
+            for tenant_id, action in drawn
+        ]
 
 
 @contextmanager
 def many_actions() -> Iterator[None]:
     """As a product has that is a year older: 40 permissions."""
-    known, features, limits = dict(ACTIONS), sorted(FEATURES), sorted(LIMITS)
-    for number in range(PERMISSIONS - len({one.permission for one in ACTIONS.values()})):
+    actions, features, limits = dict(ACTIONS), sorted(FEATURES), sorted(LIMITS)
+    for number in range(PERMISSIONS - len({action.permission for action in ACTIONS.values()})):
         name: Any = f"bench:{number:02}"
         ACTIONS[name] = Action(
             name,
@@ -92,16 +95,18 @@ def many_actions() -> Iterator[None]:
         yield
     finally:
         ACTIONS.clear()
-        ACTIONS.update(known)
+        ACTIONS.update(actions)
 
 
 def roles(chance: Random) -> dict[str, frozenset[str]]:
-    permissions = sorted({str(one.permission) for one in ACTIONS.values()})
-    more = [one for one in permissions if one not in frozenset(Permission)]
-    found = {key: role.permissions | frozenset(more) for key, role in ROLES.items()}
-    while len(found) < ROLE_COUNT:
-        found[f"rol_{len(found)}"] = frozenset(chance.sample(permissions, chance.randrange(5, PERMISSIONS)))
-    return found
+    permissions = sorted({str(action.permission) for action in ACTIONS.values()})
+    more = [permission for permission in permissions if permission not in frozenset(Permission)]
+    permissions_by_role = {key: role.permissions | frozenset(more) for key, role in ROLES.items()}
+    while len(permissions_by_role) < ROLE_COUNT:
+        permissions_by_role[f"rol_{len(permissions_by_role)}"] = frozenset(
+            chance.sample(permissions, chance.randrange(5, PERMISSIONS))
+        )
+    return permissions_by_role
 
 
 async def catalogue() -> Catalog:
@@ -109,15 +114,15 @@ async def catalogue() -> Catalog:
         return await rights_cache.get_catalog(session)
 
 
-def populate(chance: Random, known: Catalog, number: int, *, same: bool) -> Population:
+def populate(chance: Random, catalog: Catalog, number: int, *, same: bool) -> Population:
     """`same`: nothing but plan and billing status tells tenants apart, so of each kind one is compiled.
 
     All of those are active, and the flag is on for them.
     """
-    world, at = plain_world(known), now()
+    world, at = plain_world(catalog), now()
     plain, askers, facts, states, has = {}, {}, {}, {}, {}
     every = roles(chance)
-    plans = [one.id for one in known.list_offers(at)]
+    plans = [offer.id for offer in catalog.list_offers(at)]
     compiled: dict[tuple[str, str], tuple[EntitlementSnapshot, Rights]] = {}
     for place in range(number):
         tenant = _tenant(chance, f"ten_{place:06}", chance.choice(plans), at, same=same)
@@ -129,14 +134,14 @@ def populate(chance: Random, known: Catalog, number: int, *, same: bool) -> Popu
         role = chance.choice(sorted(every))
         kind = (tenant["plan"][0]["version"], tenant["billing"][0]["status"]) if same else (tenant["id"], "")
         if kind not in compiled:
-            found = random_entitlements.build_history(world, tenant).snapshot_at(known, at)
-            compiled[kind] = found, rights_cache.compute_rights(found, known, state)
-        found, rights = compiled[kind] if same else compiled.pop(kind)
+            snapshot = random_entitlements.build_history(world, tenant).snapshot_at(catalog, at)
+            compiled[kind] = snapshot, rights_cache.compute_rights(snapshot, catalog, state)
+        snapshot, rights = compiled[kind] if same else compiled.pop(kind)
         askers[tenant["id"]] = Principal("", f"usr_{place}", every[role], tenant["id"], rights)
         plain[tenant["id"]], states[tenant["id"]], has[tenant["id"]] = tenant, state, role
         if place < WITH_FACTS:
-            facts[tenant["id"]] = found
-    return Population(world, known, at, plain, askers, facts, states, has, every)
+            facts[tenant["id"]] = snapshot
+    return Population(world, catalog, at, plain, askers, facts, states, has, every)
 
 
 def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same: bool) -> PlainDict:
@@ -175,46 +180,46 @@ def plain_action(action: Action) -> PlainDict:
     }
 
 
-def plain_world(known: Catalog) -> PlainDict:
+def plain_world(catalog: Catalog) -> PlainDict:
     plans = [
         {
             "id": plan.id,
             "key": plan.key,
             "kind": plan.kind,
             "own": False,
-            "versions": _versions(known, plan.id),
+            "versions": _versions(catalog, plan.id),
         }
-        for plan in known.plans.values()
+        for plan in catalog.plans.values()
     ]
     flags = {
         key: {
-            "id": one.flag.id,
-            "required": one.flag.required_feature,
-            "retired_at": one.flag.retired_at,
+            "id": entry.flag.id,
+            "required": entry.flag.required_feature,
+            "retired_at": entry.flag.retired_at,
             "versions": [
                 {
-                    "id": said.id,
-                    "created_at": said.created_at,
-                    "killed": said.killed,
-                    "rules": [{"values": [], "from": None, "until": None, **rule} for rule in said.rules],
+                    "id": version.id,
+                    "created_at": version.created_at,
+                    "killed": version.killed,
+                    "rules": [{"values": [], "from": None, "until": None, **rule} for rule in version.rules],
                 }
-                for said in one.versions
+                for version in entry.versions
             ],
         }
-        for key, one in known.flags.items()
+        for key, entry in catalog.flags.items()
     }
     return {"plans": plans, "flags": flags, "limits": tuple(LIMITS)}
 
 
-def _versions(known: Catalog, plan_id: str) -> Sequence[PlainDict]:
+def _versions(catalog: Catalog, plan_id: str) -> Sequence[PlainDict]:
     return [
         {
-            "id": one.id,
-            "number": one.number,
-            "features": sorted(one.features),
-            "limits": {name: (limit.amount, limit.hard) for name, limit in one.limits.items()},
-            "moves": one.moves,
-            "effective_at": one.effective_at,
+            "id": offer.id,
+            "number": offer.number,
+            "features": sorted(offer.features),
+            "limits": {name: (limit.amount, limit.hard) for name, limit in offer.limits.items()},
+            "moves": offer.moves,
+            "effective_at": offer.effective_at,
         }
-        for one in known.offers_by_plan[plan_id]
+        for offer in catalog.offers_by_plan[plan_id]
     ]

@@ -15,9 +15,9 @@ def unmeasured(*parts: str, peers: bool = False) -> list[str]:
     """The rows of these parts that cannot be measured, and why. Raises AssertionError for a run that ends early."""
     command = [sys.executable, "-m", "tests.bench", "--tiny", *(f"--part={part}" for part in parts)]
     command += [] if peers else ["--no-peers"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=WITHIN)
-    rows = done.stdout.splitlines()
-    assert [row.split()[0] for row in rows] == names(parts), done.stderr[-3000:]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=WITHIN)
+    rows = process.stdout.splitlines()
+    assert [row.split()[0] for row in rows] == names(parts), process.stderr[-3000:]
     return [row for row in rows if not row.endswith("  measured")]
 
 

@@ -64,27 +64,27 @@ class Asker:
     def __init__(self, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
         self._process, self._errors = process, errors
 
-    async def hears(self, what: str) -> int:
-        while (said := await self._read(WITHIN)).get("heard") != what:
-            if "reason" in said or "kept" in said:
+    async def hears(self, message: str) -> int:
+        while (answer := await self._read(WITHIN)).get("heard") != message:
+            if "reason" in answer or "kept" in answer:
                 raise Broken("a process answered before it had heard")
-        return int(said["at"])
+        return int(answer["at"])
 
-    async def says(self, what: str, *, within: float = WITHIN, **words: Any) -> Any:
+    async def says(self, key: str, *, within: float = WITHIN, **words: Any) -> Any:
         assert self._process.stdin is not None
         if words:
             self._process.stdin.write(json.dumps(words).encode() + b"\n")
-        while what not in (said := await self._read(within)):
+        while key not in (answer := await self._read(within)):
             pass
-        return said[what]
+        return answer[key]
 
     async def _read(self, within: float) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), within)
         if not line:
             raise Broken(with_last_line("a process that is asked has ended", self._errors))
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
 
 @asynccontextmanager
@@ -116,26 +116,26 @@ class Visible:
 
     async def a_round(self, askers: Sequence[Asker], late: Asker, bare: psycopg.AsyncConnection) -> None:
         kept, changes = self._size.kept, self._size.changes
-        found: dict[str, list[float]] = {name: [] for name in ("bare", "late", *kept)}
+        times: dict[str, list[float]] = {name: [] for name in ("bare", "late", *kept)}
         for place in self._chance.sample(list(kept), len(kept)):
             for asker in askers:
                 await self._ask(asker, next(self._turns))
                 await asker.says("kept", keep=kept[place], among=list(self._on))
             for number in range(changes):
-                for turn in self._chance.sample((place, "bare"), 2):
-                    heard = await (self._bare(askers, bare) if turn == "bare" else self._change(askers))
+                for kind in self._chance.sample((place, "bare"), 2):
+                    heard = await (self._bare(askers, bare) if kind == "bare" else self._change(askers))
                     if number >= changes // 10:
-                        found[turn] += heard
+                        times[kind] += heard
         for _ in range(self._size.late):
-            found["late"].append(await self._lateness(askers, late))
-        self.rounds.append({name: nearest(values, 0.99) for name, values in found.items()})
+            times["late"].append(await self._lateness(askers, late))
+        self.rounds.append({name: nearest(values, 0.99) for name, values in times.items()})
 
     async def _bare(self, askers: Sequence[Asker], connection: psycopg.AsyncConnection) -> list[float]:
         async with connection.transaction():
             await connection.execute("update bare set number = number + 1")
             await connection.execute("select pg_notify(%s, %s)", [CHANNEL, "bare bench"])
             began = time.monotonic_ns()
-        return [(await one.hears("bare bench") - began) / 1e6 for one in askers]
+        return [(await asker.hears("bare bench") - began) / 1e6 for asker in askers]
 
     async def _change(self, askers: Sequence[Asker], tenant: Tenant | None = None) -> list[float]:
         """And nobody may be wrong afterwards: one of the processes is asked, they take turns by chance."""
@@ -146,7 +146,7 @@ class Visible:
             await tenant_access.override_feature(octx, tenant.id, FEATURE, on, "Bench", ends_at=end)
             await octx.session.flush()
             began = time.monotonic_ns()
-        heard = [(await one.hears(f"rights {tenant.id}") - began) / 1e6 for one in askers]
+        heard = [(await asker.hears(f"rights {tenant.id}") - began) / 1e6 for asker in askers]
         if not await self._is_right(self._chance.choice(askers), tenant):
             raise Broken("a stale answer after the commit")
         return heard
@@ -174,8 +174,8 @@ class Visible:
         place = (goal.control_of or goal.name).removeprefix(SAID)
         if goal.control_of and not self.stale:
             return Result(goal, reason="the control gave no stale answer")
-        ours = [one["late" if goal.control_of else place] for one in counted(self.rounds)]
-        return Result(goal, ratios(ours, [one["bare"] for one in counted(self.rounds)]))
+        our_times = [times["late" if goal.control_of else place] for times in counted(self.rounds)]
+        return Result(goal, ratios(our_times, [times["bare"] for times in counted(self.rounds)]))
 
 
 async def _measure(options: Options, name: str) -> Visible:

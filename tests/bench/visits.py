@@ -112,17 +112,17 @@ class Visit:
         painted = self.page.evaluate(PAINTED)
         return max(shown, painted), painted, before
 
-    def searches(self, wanted: Table) -> Timing:
+    def searches(self, table: Table) -> Timing:
         box = self.page.get_by_label("Search members").first
         box.select_text()
-        return self._timed(wanted, lambda: self.page.keyboard.insert_text(wanted.query))
+        return self._timed(table, lambda: self.page.keyboard.insert_text(table.query))
 
-    def sorts(self, wanted: Table) -> Timing:
+    def sorts(self, table: Table) -> Timing:
         button = self.page.locator("th button").filter(has_text="Name").first
-        return self._timed(wanted, lambda: button.click())
+        return self._timed(table, lambda: button.click())
 
-    def _timed(self, wanted: Table, act: Any) -> Timing:
-        self.page.evaluate("([wanted, within]) => bench.expect(wanted, within)", [asdict(wanted), WITHIN])
+    def _timed(self, table: Table, act: Any) -> Timing:
+        self.page.evaluate("([wanted, within]) => bench.expect(wanted, within)", [asdict(table), WITHIN])
         before = self.site.socket_bytes()
         act()
         at = self._shown()
@@ -135,8 +135,8 @@ class Visit:
         if not self.page.evaluate("() => bench.done"):
             title, address = self.page.title(), self.page.url
             raise Broken(f"{self.site.server.name}: the table does not show; at {address} “{title}”")
-        found: dict[str, float] = self.page.evaluate("() => ({...bench, wanted: 0, done: 0, expect: 0})")
-        return found
+        marks: dict[str, float] = self.page.evaluate("() => ({...bench, wanted: 0, done: 0, expect: 0})")
+        return marks
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def visit(
     before, seen = site.server.cpu(), Seen()
     with visiting(browser, site, cookie, first) as visit:
         seen.cold, seen.painted, seen.bytes = visit.comes()
-        seen.searches = [visit.searches(one) for one in searches]
-        seen.sorts = [visit.sorts(one) for one in sorts]
+        seen.searches = [visit.searches(search) for search in searches]
+        seen.sorts = [visit.sorts(sort) for sort in sorts]
     seen.cpu = site.server.cpu() - before
     return seen

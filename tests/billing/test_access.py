@@ -35,20 +35,22 @@ def first_wrong(examples: int) -> str:
     """ "" when every one is right, now and at every later turn."""
     for seed in range(examples):
         subscriptions = access_reference.draw_subscriptions(random.Random(seed), EPOCH)
-        found = access_schedule.schedule_for(subscriptions, PRICED, EPOCH)
+        schedule = access_schedule.schedule_for(subscriptions, PRICED, EPOCH)
         for at in access_reference.list_change_times(subscriptions, EPOCH):
             should = access_reference.expected_access(subscriptions, at)
-            has = found.status_at(at) if found else None
+            has = schedule.status_at(at) if schedule else None
             if has != should:
                 return f"seed {seed} at {at}: {has}, should be {should}, of {subscriptions}"
             if access_reference.is_access_equal(
                 subscriptions, EPOCH, at
             ):  # or the next look says which add-ons count
                 bought = [
-                    one for one in (found.addons if found else ()) if one.until is None or at < one.until
+                    addon
+                    for addon in (schedule.addons if schedule else ())
+                    if addon.until is None or at < addon.until
                 ]
                 number, should_be = (
-                    sum(one.quantity for one in bought),
+                    sum(addon.quantity for addon in bought),
                     access_reference.count_extras(subscriptions, at),
                 )
                 if number != should_be:
@@ -57,7 +59,7 @@ def first_wrong(examples: int) -> str:
 
 
 def test_as_the_table_says() -> None:
-    assert not (said := first_wrong(size("billing.access"))), said
+    assert not (problem := first_wrong(size("billing.access"))), problem
 
 
 def sold(status: str = "active", price: str = PLUS, name: str = "sub_1", **changed: Any) -> Subscription:
@@ -67,16 +69,16 @@ def sold(status: str = "active", price: str = PLUS, name: str = "sub_1", **chang
 
 def test_who_pays_beside_a_trial_keeps_access_when_the_trial_ends() -> None:
     trial = sold("trialing", trial_ends_at=EPOCH + DAY)
-    found = access_schedule.schedule_for([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
-    assert found is not None
-    assert found.status_at(EPOCH + 2 * DAY) == "active"
+    schedule = access_schedule.schedule_for([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
+    assert schedule is not None
+    assert schedule.status_at(EPOCH + 2 * DAY) == "active"
 
 
 def test_a_trial_that_nobody_pays_for_ends_by_the_clock() -> None:
-    found = access_schedule.schedule_for([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
-    assert found is not None
-    assert found.trial_ends_at == EPOCH + DAY
-    assert [found.status_at(EPOCH + DAY - access_reference.TICK), found.status_at(EPOCH + DAY)] == [
+    schedule = access_schedule.schedule_for([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
+    assert schedule is not None
+    assert schedule.trial_ends_at == EPOCH + DAY
+    assert [schedule.status_at(EPOCH + DAY - access_reference.TICK), schedule.status_at(EPOCH + DAY)] == [
         "active",
         "none",
     ]
@@ -85,17 +87,17 @@ def test_a_trial_that_nobody_pays_for_ends_by_the_clock() -> None:
 def test_another_contract_does_not_keep_a_cancelled_plan() -> None:
     """The provider's account may sell more than our plans: a retainer, a training."""
     retainer = sold(price=access_reference.FOREIGN, name="sub_2")
-    found = access_schedule.schedule_for([sold("canceled"), retainer], PRICED, EPOCH)
-    assert found is not None
-    assert found.status_at(EPOCH) == "none"
-    assert "none of ours" in "".join(found.alerts)
+    schedule = access_schedule.schedule_for([sold("canceled"), retainer], PRICED, EPOCH)
+    assert schedule is not None
+    assert schedule.status_at(EPOCH) == "none"
+    assert "none of ours" in "".join(schedule.alerts)
 
 
 def test_a_price_of_their_own_keeps_who_pays() -> None:
     """An operator put another price into the only subscription there is: they pay, so nothing is taken away."""
-    found = access_schedule.schedule_for([sold(price=access_reference.FOREIGN)], PRICED, EPOCH)
-    assert found is not None
-    assert (found.status_at(EPOCH), found.version_id) == ("active", "")
+    schedule = access_schedule.schedule_for([sold(price=access_reference.FOREIGN)], PRICED, EPOCH)
+    assert schedule is not None
+    assert (schedule.status_at(EPOCH), schedule.version_id) == ("active", "")
 
 
 def test_a_word_that_nobody_knows_gives_nothing_to_who_had_nothing() -> None:
@@ -104,10 +106,10 @@ def test_a_word_that_nobody_knows_gives_nothing_to_who_had_nothing() -> None:
 
 @pytest.mark.parametrize("last", ["active", "grace", "read_only", "none"])
 def test_a_word_that_nobody_knows_changes_nothing(last: access_schedule.AccessStatus) -> None:
-    found = access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH, previous_status=last)
-    assert found is not None
-    assert found.status_at(EPOCH) == last
-    assert "unknown status frozen" in found.alerts[0]
+    schedule = access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH, previous_status=last)
+    assert schedule is not None
+    assert schedule.status_at(EPOCH) == last
+    assert "unknown status frozen" in schedule.alerts[0]
 
 
 def test_of_an_addon_given_up_in_part_the_rest_goes_on() -> None:
@@ -115,18 +117,18 @@ def test_of_an_addon_given_up_in_part_the_rest_goes_on() -> None:
     plan = sold()
     kept = access_reference.CanceledAddon(EXTRA, 5, EPOCH + DAY)
     lines = (*plan.lines, replace(plan.lines[0], price_id=EXTRA, quantity=2))
-    found = access_schedule.schedule_for([replace(plan, lines=lines, kept=(kept,))], PRICED, EPOCH)
-    assert found is not None
-    assert found.addons == (ActiveAddon("ver_extra", 2), ActiveAddon("ver_extra", 3, EPOCH + DAY))
+    schedule = access_schedule.schedule_for([replace(plan, lines=lines, kept=(kept,))], PRICED, EPOCH)
+    assert schedule is not None
+    assert schedule.addons == (ActiveAddon("ver_extra", 2), ActiveAddon("ver_extra", 3, EPOCH + DAY))
 
 
 def test_who_may_only_read_reads_with_the_addons_too() -> None:
     plan = sold("unpaid")
-    found = access_schedule.schedule_for(
+    schedule = access_schedule.schedule_for(
         [replace(plan, lines=(*plan.lines, replace(plan.lines[0], price_id=EXTRA)))], PRICED, EPOCH
     )
-    assert found is not None
-    assert found.addons == (ActiveAddon("ver_extra", 1),)
+    assert schedule is not None
+    assert schedule.addons == (ActiveAddon("ver_extra", 1),)
 
 
 # ── the property can fail ────────────────────────────────────────────────────────────────────────────────────────
@@ -181,47 +183,55 @@ def overdue_ends_at_once() -> Planted:
 
 
 def _with_spans(change: Callable[[Subscription], Subscription]) -> Planted:
-    def spans(one: Subscription, at: datetime, *rest: Any) -> list[Phase]:
-        return was_spans(change(one), at, *rest)
+    def spans(subscription: Subscription, at: datetime, *arguments: Any) -> list[Phase]:
+        return was_spans(change(subscription), at, *arguments)
 
     return access_schedule, "phases_of", spans
 
 
 def foreseen_end_ignored() -> Planted:
-    return _with_spans(lambda one: replace(one, cancel_at=None))
+    return _with_spans(lambda subscription: replace(subscription, cancel_at=None))
 
 
 def foreseen_end_at_once() -> Planted:
-    return _with_spans(lambda one: replace(one, cancel_at=one.cancel_at and EPOCH))
+    return _with_spans(lambda subscription: replace(subscription, cancel_at=subscription.cancel_at and EPOCH))
 
 
 def foreseen_end_a_moment_late() -> Planted:
     return _with_spans(
-        lambda one: replace(one, cancel_at=one.cancel_at and one.cancel_at + access_reference.TICK)
+        lambda subscription: replace(
+            subscription, cancel_at=subscription.cancel_at and subscription.cancel_at + access_reference.TICK
+        )
     )
 
 
 def trial_never_ends() -> Planted:
-    return _with_spans(lambda one: replace(one, pays=True))
+    return _with_spans(lambda subscription: replace(subscription, pays=True))
 
 
 def trial_ends_for_who_pays() -> Planted:
-    return _with_spans(lambda one: replace(one, pays=False))
+    return _with_spans(lambda subscription: replace(subscription, pays=False))
 
 
 def trial_never_pauses() -> Planted:
-    return _with_spans(lambda one: replace(one, after_trial="invoice"))
+    return _with_spans(lambda subscription: replace(subscription, after_trial="invoice"))
 
 
 def first_failure_forgotten() -> Planted:
-    return _with_spans(lambda one: replace(one, failed_since=one.failed_since and EPOCH))
+    return _with_spans(
+        lambda subscription: replace(subscription, failed_since=subscription.failed_since and EPOCH)
+    )
 
 
 def only_the_newest_counts() -> Planted:
     was = access_schedule.schedule_for
 
-    def course(subscriptions: Any, *rest: Any, **more: Any) -> Any:
-        return was(sorted(subscriptions, key=lambda one: (one.created_at, one.id))[-1:], *rest, **more)
+    def course(subscriptions: Any, *arguments: Any, **more: Any) -> Any:
+        return was(
+            sorted(subscriptions, key=lambda subscription: (subscription.created_at, subscription.id))[-1:],
+            *arguments,
+            **more,
+        )
 
     return access_schedule, "schedule_for", course
 
@@ -230,14 +240,16 @@ def given_up_is_gone() -> Planted:
     return (
         access_schedule,
         "_active_addons",
-        lambda live, *rest: was_addons([replace(one, kept=()) for one in live], *rest),
+        lambda live, *arguments: was_addons(
+            [replace(subscription, kept=()) for subscription in live], *arguments
+        ),
     )
 
 
 def given_up_adds_up() -> Planted:
     def addons(live: Any, priced: Any, at: datetime) -> Any:
-        bought = was_addons([replace(one, kept=()) for one in live], priced, at)
-        return (*bought, *was_addons([replace(one, lines=()) for one in live], priced, at))
+        bought = was_addons([replace(subscription, kept=()) for subscription in live], priced, at)
+        return (*bought, *was_addons([replace(subscription, lines=()) for subscription in live], priced, at))
 
     return access_schedule, "_active_addons", addons
 
@@ -263,13 +275,13 @@ MUTANTS = (
 
 
 @contextmanager
-def planted(there: Any, name: str, wrong: Any) -> Iterator[None]:
-    was = getattr(there, name)
-    setattr(there, name, wrong)
+def planted(module: Any, name: str, wrong: Any) -> Iterator[None]:
+    was = getattr(module, name)
+    setattr(module, name, wrong)
     try:
         yield
     finally:
-        setattr(there, name, was)
+        setattr(module, name, was)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -36,7 +36,7 @@ def key(mode: str = "test") -> str:
 
 async def added(cast: Cast, **changed: Any) -> str:
     """The token in the address."""
-    given = {
+    values = {
         "name": "Second business",
         "key": key(),
         "secrets": [SECRET],
@@ -45,7 +45,7 @@ async def added(cast: Cast, **changed: Any) -> str:
     }
     async with cast.olga.octx() as octx:
         address = await provider_accounts.add(
-            octx, given.pop("name"), given.pop("key"), given.pop("secrets"), **given
+            octx, values.pop("name"), values.pop("key"), values.pop("secrets"), **values
         )
     assert address.startswith(f"{settings().tenant_url}/webhooks/stripe/")
     return address.rpartition("/")[2]
@@ -98,13 +98,13 @@ async def test_an_address_that_is_nobodys(token: str) -> None:
 
 
 async def test_what_was_sealed_for_one_does_not_open_for_another(cast: Cast) -> None:
-    one, other = [await found(await added(cast)) for _ in range(2)]
-    own = seal_of(other.id)
-    moved(seal_of(one.id), other.id)
+    account, other = [await found(await added(cast)) for _ in range(2)]
+    other_seal = seal_of(other.id)
+    moved(seal_of(account.id), other.id)
     with pytest.raises(crypto.DecryptionError):
         async with db.transaction() as session:
             await accounts.get(session, other.id)
-    moved(own, other.id)
+    moved(other_seal, other.id)
     async with db.transaction() as session:
         assert await accounts.get(session, other.id) == other
 
@@ -177,13 +177,15 @@ async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast)
     changed = await found(token)
     assert (changed.secrets, changed.key) == ((newer, SECRET), account.key)
     async with cast.olga.octx() as octx:
-        events = [one for one in await audit_log.list_operator_events(octx) if one.object_id == account.id]
-    assert [(one.action, one.reason) for one in events] == [
+        events = [
+            event for event in await audit_log.list_operator_events(octx) if event.object_id == account.id
+        ]
+    assert [(event.action, event.reason) for event in events] == [
         ("provider_account.secrets_changed", "Rolled"),
         ("provider_account.added", "It sells too"),
     ]
-    assert SECRET not in repr([one.details for one in events])
-    assert newer not in repr([one.details for one in events])
+    assert SECRET not in repr([event.details for event in events])
+    assert newer not in repr([event.details for event in events])
     with pytest.raises(NotFound):
         async with cast.olga.octx() as octx:
             await provider_accounts.set_secrets(octx, PLATFORM, [newer], reason="Those are settings")
@@ -202,7 +204,7 @@ async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(
     assert not (await found(token)).is_paused
     async with cast.olga.octx() as octx:
         newest = next(
-            one for one in await audit_log.list_operator_events(octx) if one.object_id == account.id
+            event for event in await audit_log.list_operator_events(octx) if event.object_id == account.id
         )
     assert (newest.action, newest.details) == ("provider_account.unpaused", {"was": "the key was revoked"})
 
@@ -225,11 +227,12 @@ def given(*master_keys: str) -> None:
 async def older() -> AsyncIterator[str]:
     """The master keys before number 7 came. Afterwards all is under them again."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
-    known = ",".join(
-        f"{number}:{base64.b64encode(one).decode()}" for number, one in settings().load_master_keys().items()
+    old_keys = ",".join(
+        f"{number}:{base64.b64encode(master_key).decode()}"
+        for number, master_key in settings().load_master_keys().items()
     )
-    yield known
-    given(known, NEW)
+    yield old_keys
+    given(old_keys, NEW)
     await keys.rotate_keys()
     os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
     settings.cache_clear()
@@ -248,12 +251,12 @@ async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) ->
 
 
 async def test_from_the_command_line(cast: Cast) -> None:
-    said = await stripe_accounts.add("Third business", key(), [SECRET], "It sells too")
-    token = said.rpartition("/")[2]
+    output = await stripe_accounts.add("Third business", key(), [SECRET], "It sells too")
+    token = output.rpartition("/")[2]
     account = await found(token)
-    assert "shown once" in said
-    said = await stripe_accounts.set_secrets(account.id, ["whsec_a_newer_one", SECRET], "Rolled")
-    assert "newest alone" in said
+    assert "shown once" in output
+    output = await stripe_accounts.set_secrets(account.id, ["whsec_a_newer_one", SECRET], "Rolled")
+    assert "newest alone" in output
     assert (await found(token)).secrets == ("whsec_a_newer_one", SECRET)
     async with db.transaction() as session:
         await accounts.pause(session, account.id, "refused")
@@ -264,15 +267,15 @@ async def test_from_the_command_line(cast: Cast) -> None:
 async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     await customers.ensure(cast.acme)
     assert [await verify_key.verify_keys() for _ in range(2)] == [0, 0]
 
     async def other() -> str:
         return "acct_other"
 
-    monkeypatch.setattr(one, "get_account_id", other)
+    monkeypatch.setattr(provider, "get_account_id", other)
     assert [await verify_key.verify_keys() for _ in range(2)] == [1, 0]
     async with db.transaction() as session:
         assert (await accounts.get(session, PLATFORM)).is_paused
@@ -290,11 +293,11 @@ async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
 async def test_a_provider_that_is_silent_is_no_other_account(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
 
     async def silent() -> str:
         raise ProviderDown("gone")
 
-    monkeypatch.setattr(one, "get_account_id", silent)
+    monkeypatch.setattr(provider, "get_account_id", silent)
     assert await verify_key.verify_keys() == 0

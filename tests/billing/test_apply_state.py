@@ -24,9 +24,9 @@ START = now().replace(microsecond=0) - timedelta(days=3)
 
 @pytest.fixture
 async def stripe() -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
-    return one
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
+    return provider
 
 
 def subscribed(status: str = "active", **changed: object) -> Subscription:
@@ -89,11 +89,11 @@ async def test_a_credit_and_another_card_are_told_and_seen_by_open_pages(
     await processing.drain()
     assert {(tenant_id, "billing"), ("*", "billing")} <= set(paged)
     async with cast.ann.ctx() as ctx:
-        found = await ctx.session.exec(select(BillingEvent).order_by(col(BillingEvent.ticket).desc()))
-        told = found.first()
-    assert told is not None
-    assert (told.previous["balance"], told.next["balance"]) == ("", "−$25.00")
-    assert (told.previous["method"], told.next["method"]) == ("Visa ending in 0341", "Visa ending in 4242")
+        result = await ctx.session.exec(select(BillingEvent).order_by(col(BillingEvent.ticket).desc()))
+        event = result.first()
+    assert event is not None
+    assert (event.previous["balance"], event.next["balance"]) == ("", "−$25.00")
+    assert (event.previous["method"], event.next["method"]) == ("Visa ending in 0341", "Visa ending in 4242")
 
 
 async def test_who_is_down_costs_nothing_but_time(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
@@ -146,23 +146,25 @@ async def test_what_another_organisation_has_is_not_written(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     """Nor does it count as a look at that customer."""
-    theirs = await customers.ensure(cast.globex)
+    globex_customer = await customers.ensure(cast.globex)
     await customers.ensure(cast.acme)
-    stripe.state[theirs] = CustomerState(theirs, method="Visa ending in 4242", balance=-500, currency="usd")
-    before = await _ticket(theirs)
+    stripe.state[globex_customer] = CustomerState(
+        globex_customer, method="Visa ending in 4242", balance=-500, currency="usd"
+    )
+    before = await _ticket(globex_customer)
     with pytest.raises(NotFound):
-        await customer_sync.sync_customer(PLATFORM, theirs, cast.acme, cause="return")
-    assert await _ticket(theirs) == before
+        await customer_sync.sync_customer(PLATFORM, globex_customer, cast.acme, cause="return")
+    assert await _ticket(globex_customer) == before
     async with db.transaction(tenant_id=cast.acme) as session:
         assert (await session.exec(select(BillingSnapshot))).all() == []
-    await customer_sync.sync_customer(PLATFORM, theirs, cast.globex, cause="return")
+    await customer_sync.sync_customer(PLATFORM, globex_customer, cast.globex, cause="return")
     async with db.transaction(tenant_id=cast.globex) as session:
         assert (await session.exec(select(BillingSnapshot))).one().method == "Visa ending in 4242"
 
 
 async def _ticket(customer: str) -> int | None:
     async with db.transaction() as session:
-        found = await (await session.connection()).execute(
+        rows = await (await session.connection()).execute(
             text("select ticket from customer_sync where customer_id = :customer"), {"customer": customer}
         )
-        return found.scalar_one_or_none()
+        return rows.scalar_one_or_none()

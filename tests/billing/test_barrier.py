@@ -26,10 +26,10 @@ PATIENCE = 0.5  # of who waits at a barrier to which nobody else may come
 
 @pytest.fixture
 async def stripe(schema: str) -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
-    return one
+    return provider
 
 
 async def status(cast: Cast) -> str:
@@ -42,7 +42,7 @@ async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) 
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
     await events.store_webhooks(customer)
-    first = next(one for one in await claim() if one.customer_id == customer)
+    first = next(job for job in await claim() if job.customer_id == customer)
     stripe.gate = gate = asyncio.Event()
     old = asyncio.create_task(processing.process(first))
     await stripe.has_fetched.wait()
@@ -51,7 +51,7 @@ async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) 
         customer, subscriptions=(replace(subscribed("canceled"), ended_at=now()),)
     )
     await events.store_webhooks(customer)
-    second = next(one for one in await claim() if one.customer_id == customer)
+    second = next(job for job in await claim() if job.customer_id == customer)
     await processing.process(second)
     assert await status(cast) == "none"
     gate.set()
@@ -119,8 +119,8 @@ async def _two_customers_end_at_once(
     assert await status(cast) == "active"
     met, was = asyncio.Barrier(2), provider_records.write_records
 
-    async def write(ctx: Any, *rest: Any) -> Any:
-        differences = await was(ctx, *rest)
+    async def write(ctx: Any, *arguments: Any) -> Any:
+        differences = await was(ctx, *arguments)
         await ctx.session.flush()
         try:
             await asyncio.wait_for(met.wait(), PATIENCE)
@@ -161,8 +161,8 @@ async def test_what_was_not_written_is_not_done(
     before = await status(cast)
     was = provider_records.write_records
 
-    async def broken(*given: Any) -> Any:
-        await was(*given)
+    async def broken(*arguments: Any) -> Any:
+        await was(*arguments)
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(provider_records, "write_records", broken)

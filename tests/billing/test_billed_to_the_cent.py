@@ -101,8 +101,8 @@ class Buyer:
     customer_id: str = ""
 
     async def subscription(self) -> Subscription:
-        (one,) = (await self.world.gateway.fetch_customer(self.customer_id)).subscriptions
-        return one
+        (subscription,) = (await self.world.gateway.fetch_customer(self.customer_id)).subscriptions
+        return subscription
 
     async def buys(self, seats: int = 1) -> None:
         self.customer_id = await customers.ensure(self.tenant_id)
@@ -126,9 +126,9 @@ class Buyer:
             lines = await prices.build_order_lines(
                 session, PLATFORM, self.version_id, "month", seats=seats, addons=addons, at=moment
             )
-        one = await self.subscription()
+        subscription = await self.subscription()
         await self.world.gateway.change_subscription(
-            one.id, lines, as_of=moment, prorate=True, key=f"{self.tenant_id}-{moment.isoformat()}"
+            subscription.id, lines, as_of=moment, prorate=True, key=f"{self.tenant_id}-{moment.isoformat()}"
         )
         await self.looked_at()
 
@@ -142,14 +142,16 @@ class Buyer:
 
     async def bills(self) -> list[Invoice]:
         state = await self.world.gateway.fetch_customer(self.customer_id)
-        return sorted((one for one in state.invoices if one.lines), key=lambda one: one.created_at)
+        return sorted(
+            (invoice for invoice in state.invoices if invoice.lines), key=lambda invoice: invoice.created_at
+        )
 
 
 @pytest.fixture
 async def world(schema: str) -> AsyncIterator[World]:
     """Prices are everybody's, so that this has a database, and the provider an account, of its own."""
     async with own_database(schema, "cents"):
-        known, sandbox = dict(provider_registry._providers), Sandbox()
+        registered_providers, sandbox = dict(provider_registry._providers), Sandbox()
         async with serve_app(build_app(sandbox)) as base:
             gateway = StripeGateway(KEY, base)
             gateway._transport._rate_limiter = RateLimiter(
@@ -168,7 +170,7 @@ async def world(schema: str) -> AsyncIterator[World]:
             yield made
             await gateway.close()
         provider_registry._providers.clear()
-        provider_registry._providers.update(known)
+        provider_registry._providers.update(registered_providers)
 
 
 async def _sell(world: World) -> None:
@@ -234,11 +236,11 @@ async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
     await world.until(at(4, 1, 2))
     for buyer, expected in ((seat, SEAT), (use, USAGE), (hybrid, HYBRID)):
         bills = await buyer.bills()
-        assert [one.total for one in bills] == expected, [
-            (line.said, line.amount) for one in bills for line in one.lines
+        assert [bill.total for bill in bills] == expected, [
+            (line.said, line.amount) for bill in bills for line in bill.lines
         ]
-        assert {one.status for one in bills} == {"paid"}
-        assert [sum(line.amount for line in one.lines) for one in bills] == expected
+        assert {bill.status for bill in bills} == {"paid"}
+        assert [sum(line.amount for line in bill.lines) for bill in bills] == expected
     _, february, *_ = await seat.bills()
     assert sorted((line.amount, line.proration) for line in february.lines) == [
         *((-6_774, True), (10_839, True), (16_000, False)),
@@ -247,11 +249,13 @@ async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
 
 async def test_what_is_archived_at_the_provider_is_seen_and_sold_again(world: World) -> None:
     async with db.transaction() as session:
-        there = await repository.get_provider_prices_by_id(session, PLATFORM)
-    world.account.objects["price"][there["prc_starter_flat_month"].external_id]["active"] = False
+        provider_prices = await repository.get_provider_prices_by_id(session, PLATFORM)
+    world.account.objects["price"][provider_prices["prc_starter_flat_month"].external_id]["active"] = False
     assert (await price_sync.compare_prices()).drifted_count == 1
     async with db.transaction() as session:
-        found = (await repository.get_provider_prices_by_id(session, PLATFORM))["prc_starter_flat_month"]
-    assert found.drift == {"Sold": ["yes", "archived"]}
+        provider_price = (await repository.get_provider_prices_by_id(session, PLATFORM))[
+            "prc_starter_flat_month"
+        ]
+    assert provider_price.drift == {"Sold": ["yes", "archived"]}
     assert (await price_sync.push_prices("operator", repair=True)).count == 1
     assert (await price_sync.compare_prices()).drifted_count == 0

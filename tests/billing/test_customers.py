@@ -18,14 +18,14 @@ from tests.support.stand_in_mail import run_mailbox
 
 @pytest.fixture
 async def stripe() -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
-    return one
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
+    return provider
 
 
 async def test_twenty_at_once_make_one(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
-    found = await asyncio.gather(*(customers.ensure(cast.acme) for _ in range(20)))
-    assert len(set(found)) == 1
+    customer_ids = await asyncio.gather(*(customers.ensure(cast.acme) for _ in range(20)))
+    assert len(set(customer_ids)) == 1
     assert len(stripe.customers_by_key) == 1
 
 

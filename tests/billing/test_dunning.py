@@ -48,20 +48,25 @@ def invoice(status: str = "open") -> BillingInvoice:
 OVERDUE = subscribed("past_due", failed_since=T)
 
 
-def kinds(one: Subscription, at_days: float, *said: tuple[str, str], status: str = "open") -> list[str]:
+def kinds(
+    subscription: Subscription, at_days: float, *sent_messages: tuple[str, str], status: str = "open"
+) -> list[str]:
     return [
-        word.kind for word in dunning.list_due_messages([one], [invoice(status)], said, T + at_days * DAY)
+        word.kind
+        for word in dunning.list_due_messages(
+            [subscription], [invoice(status)], sent_messages, T + at_days * DAY
+        )
     ]
 
 
 def test_a_failed_payment_is_told_at_once_and_reminded_of_twice_and_then_access_ends() -> None:
-    said: list[tuple[str, str]] = []
-    told = []
+    sent_messages: list[tuple[str, str]] = []
+    messages_by_day = []
     for days in (0, 1, 3, 4, 6, 6.9, 7, 8):
-        found = kinds(OVERDUE, days, *said)
-        said += [(kind, "in_1") for kind in found]
-        told += [(days, kind) for kind in found]
-    assert told == [
+        new_kinds = kinds(OVERDUE, days, *sent_messages)
+        sent_messages += [(kind, "in_1") for kind in new_kinds]
+        messages_by_day += [(days, kind) for kind in new_kinds]
+    assert messages_by_day == [
         (0, "payment_failed"),
         (3, "payment_reminder_3"),
         (6, "payment_reminder_6"),
@@ -86,12 +91,12 @@ def test_a_payment_stops_it_and_is_thanked_for_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("currency", "said"), [("usd", "A payment of $29.00 failed"), ("jpy", "A payment of ¥2,900 failed")]
+    ("currency", "title"), [("usd", "A payment of $29.00 failed"), ("jpy", "A payment of ¥2,900 failed")]
 )
-def test_amounts_are_written_as_everywhere_else(currency: str, said: str) -> None:
+def test_amounts_are_written_as_everywhere_else(currency: str, title: str) -> None:
     owed = invoice()
     owed.currency = currency
-    assert [word.title for word in dunning.list_due_messages([OVERDUE], [owed], (), T)] == [said]
+    assert [word.title for word in dunning.list_due_messages([OVERDUE], [owed], (), T)] == [title]
 
 
 def test_a_cancellation_stops_it() -> None:
@@ -144,10 +149,26 @@ def _try_again(name: str) -> None:
         )
 
 
-def bill(status: str, one: Subscription) -> Invoice:
+def bill(status: str, subscription: Subscription) -> Invoice:
     due = 2900 if status == "open" else 0
     return Invoice(
-        *("in_1", "A-1", status, "usd", 2900, due, 2900 - due, 1, None, T, None, None, "", "", one.id),
+        *(
+            "in_1",
+            "A-1",
+            status,
+            "usd",
+            2900,
+            due,
+            2900 - due,
+            1,
+            None,
+            T,
+            None,
+            None,
+            "",
+            "",
+            subscription.id,
+        ),
     )
 
 
@@ -167,8 +188,8 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
             await events.store_webhooks(customer, 2)
             await processing.drain()
             await workers.run_until_done(schema)
-        failed = [one for one in box.mails if "payment of $29.00 failed" in one.subject]
-        assert sorted(one.to for one in failed) == sorted([cast.ann.email, bob.user.email])
+        failed = [mail for mail in box.mails if "payment of $29.00 failed" in mail.subject]
+        assert sorted(mail.to for mail in failed) == sorted([cast.ann.email, bob.user.email])
         assert "/billing" in failed[0].text
         paid = subscribed("active")
         stripe.state[customer] = CustomerState(
@@ -177,18 +198,20 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
         await events.store_webhooks(customer)
         await processing.drain()
         await workers.run_until_done(schema)
-        thanked = [one for one in box.mails if "payment has arrived" in one.subject]
-        assert sorted(one.to for one in thanked) == sorted([cast.ann.email, bob.user.email])
+        thanked = [mail for mail in box.mails if "payment has arrived" in mail.subject]
+        assert sorted(mail.to for mail in thanked) == sorted([cast.ann.email, bob.user.email])
     async with cast.ann.ctx() as ctx:
-        told = [
-            one.kind
-            for one in await notifications.list_my_notifications(ctx)
-            if one.kind.startswith("billing.")
+        notification_kinds = [
+            notification.kind
+            for notification in await notifications.list_my_notifications(ctx)
+            if notification.kind.startswith("billing.")
         ]
-        assert sorted(told) == ["billing.payment_failed", "billing.payment_recovered"]
+        assert sorted(notification_kinds) == ["billing.payment_failed", "billing.payment_recovered"]
     async with cast.max.ctx() as ctx:
         assert not [
-            one for one in await notifications.list_my_notifications(ctx) if one.kind.startswith("billing.")
+            notification
+            for notification in await notifications.list_my_notifications(ctx)
+            if notification.kind.startswith("billing.")
         ]
 
 
@@ -226,8 +249,10 @@ async def test_an_address_that_takes_no_mail_keeps_nobody_else_from_hearing_it(
         _try_again(schema)
     assert sent == [bob.user.email]
     async with cast.ann.ctx() as ctx:
-        told = [one.kind for one in await notifications.list_my_notifications(ctx)]
-        assert told.count("billing.payment_failed") == 1
+        notification_kinds = [
+            notification.kind for notification in await notifications.list_my_notifications(ctx)
+        ]
+        assert notification_kinds.count("billing.payment_failed") == 1
     ahead = [task for task, status in workers.list_jobs(schema) if (task, status) == ("billing.dun", "todo")]
     assert ahead, "the reminder is promised all the same"
 
@@ -250,10 +275,12 @@ async def test_who_declined_these_mails_reads_it_in_the_app(cast: Cast, schema: 
         await events.store_webhooks(customer)
         await processing.drain()
         await workers.run_until_done(schema)
-        assert [one.to for one in box.mails if "failed" in one.subject] == [cast.ann.email]
+        assert [mail.to for mail in box.mails if "failed" in mail.subject] == [cast.ann.email]
     async with bob.ctx() as ctx:
-        told = [one.kind for one in await notifications.list_my_notifications(ctx)]
-        assert told.count("billing.payment_failed") == 1
+        notification_kinds = [
+            notification.kind for notification in await notifications.list_my_notifications(ctx)
+        ]
+        assert notification_kinds.count("billing.payment_failed") == 1
         await mail_preferences.set_preference(ctx, "payments", True)
         assert (await mail_preferences.list_my_preferences(ctx))["payments"].enabled
 

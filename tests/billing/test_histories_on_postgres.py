@@ -113,13 +113,19 @@ async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, 
         for account in (PLATFORM, other_account):
             provider_registry.register(account, provider)  # type: ignore[arg-type]
         came = await _play(tenant.id, provider, (PLATFORM, other_account), loses=loses)
-        subscriptions = [one for known in provider.state.values() for one in known.values()]
+        subscriptions = [
+            subscription
+            for customer_subscriptions in provider.state.values()
+            for subscription in customer_subscriptions.values()
+        ]
         async with Person(ann, tenant.slug).ctx() as ctx:
-            told = [
-                one for row in (await ctx.session.exec(select(BillingEvent))).all() for one in row.event_ids
+            event_ids = [
+                event_id
+                for row in (await ctx.session.exec(select(BillingEvent))).all()
+                for event_id in row.event_ids
             ]
-            assert len(told) == len(set(told)), f"seed {seed}: told twice"
-            assert set(told) <= set(came)
+            assert len(event_ids) == len(set(event_ids)), f"seed {seed}: told twice"
+            assert set(event_ids) <= set(came)
             held = (await ctx.session.exec(select(BillingCustomer))).all()
             assert {row.id for row in held} == set(provider.state)
             priced_now = await prices.get_catalog_prices(ctx.session)

@@ -63,8 +63,8 @@ async def test_a_statement_carries_no_more_than_so_many_bytes(
 
 async def test_the_same_in_one_statement_is_new_once() -> None:
     made, name = WebhookBatcher(), new_id("evt")
-    said = await asyncio.gather(*(made.add(row(name)) for _ in range(20)))
-    assert said == [True] + [False] * 19
+    answers = await asyncio.gather(*(made.add(row(name)) for _ in range(20)))
+    assert answers == [True] + [False] * 19
     assert await made.add(row(name)) is False
 
 
@@ -73,16 +73,16 @@ async def test_two_statements_with_the_same_events_do_not_wait_for_each_other_fo
     names = sorted(new_id("evt") for _ in range(3))
     rows = [row(name) for name in names]
     third = await psycopg.AsyncConnection.connect(db.login_url("app"))
-    async with third, db.raw_connection() as one, db.raw_connection() as other:
+    async with third, db.raw_connection() as connection, db.raw_connection() as other:
         await repository.insert_webhooks(third, [rows[1]])
-        first = asyncio.create_task(repository.insert_webhooks(one, rows))
+        first = asyncio.create_task(repository.insert_webhooks(connection, rows))
         await blocked(schema, 1)
         second = asyncio.create_task(repository.insert_webhooks(other, rows[::-1]))
         await blocked(schema, 2)
         await third.rollback()
         async with asyncio.timeout(PROMPTLY):
-            found = [await first, await second]
-    assert sorted(len(new) for new in found) == [0, 3]
+            inserted = [await first, await second]
+    assert sorted(len(new) for new in inserted) == [0, 3]
 
 
 async def blocked(schema: str, number: int) -> None:
@@ -96,10 +96,10 @@ async def blocked(schema: str, number: int) -> None:
 async def test_what_the_database_does_not_take_takes_nobody_with_it() -> None:
     made = WebhookBatcher()
     rows = [row(), row(account="pac_nobody"), row(), row(status="whatever"), row("evt_\0"), row()]
-    said = await asyncio.gather(*(made.add(one) for one in rows), return_exceptions=True)
-    assert [type(one) is WebhookNotStored or one for one in said] == [True] * 6
-    assert [said[place] for place in (0, 2, 5)] == [True] * 3
-    assert {type(said[place]) for place in (1, 3, 4)} == {WebhookNotStored}
+    answers = await asyncio.gather(*(made.add(webhook) for webhook in rows), return_exceptions=True)
+    assert [type(answer) is WebhookNotStored or answer for answer in answers] == [True] * 6
+    assert [answers[place] for place in (0, 2, 5)] == [True] * 3
+    assert {type(answers[place]) for place in (1, 3, 4)} == {WebhookNotStored}
 
 
 async def test_who_stops_waiting_breaks_nothing_for_the_others() -> None:
@@ -108,9 +108,9 @@ async def test_who_stops_waiting_breaks_nothing_for_the_others() -> None:
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
-    said = await asyncio.gather(*tasks, return_exceptions=True)
-    assert said[1::2] == [True] * 5
-    assert {type(one) for one in said[::2]} == {asyncio.CancelledError}
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert answers[1::2] == [True] * 5
+    assert {type(answer) for answer in answers[::2]} == {asyncio.CancelledError}
     assert [await made.add(row(name)) for name in names] == [False] * 10, "and theirs were kept all the same"
 
 
@@ -124,20 +124,20 @@ async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_work
 
     monkeypatch.setattr(repository, "insert_webhooks", failing)
     made, rows = WebhookBatcher(), [row() for _ in range(5)]
-    said = await asyncio.gather(*(made.add(one) for one in rows), return_exceptions=True)
-    assert {type(one) for one in said} == {WebhookNotStored}
+    answers = await asyncio.gather(*(made.add(webhook) for webhook in rows), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {WebhookNotStored}
     monkeypatch.setattr(repository, "insert_webhooks", store)
-    assert all(await asyncio.gather(*(made.add(one) for one in rows)))
+    assert all(await asyncio.gather(*(made.add(webhook) for webhook in rows)))
 
 
 async def test_too_much_at_once_is_refused_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "MAX_PENDING_BYTES", 1_000)
     made = WebhookBatcher()
-    said = await asyncio.gather(
+    answers = await asyncio.gather(
         *(made.add(row(payload=b"x" * 400)) for _ in range(9)), return_exceptions=True
     )
-    assert said[:3] == [True] * 3
-    assert {type(one) for one in said[3:]} == {WebhookNotStored}
+    assert answers[:3] == [True] * 3
+    assert {type(answer) for answer in answers[3:]} == {WebhookNotStored}
     assert await made.add(row())
 
 
@@ -151,7 +151,7 @@ async def test_who_comes_just_when_the_last_statement_is_done_starts_another_one
         yield  # as a connection that is given back without a wait
 
     async def stored(_: None, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
-        return {(one.account_id, one.event_id) for one in rows}
+        return {(webhook.account_id, webhook.event_id) for webhook in rows}
 
     monkeypatch.setattr(db, "raw_connection", at_once)
     monkeypatch.setattr(repository, "insert_webhooks", stored)

@@ -21,6 +21,6 @@ async def test_workers_that_die_lose_nothing_and_do_nothing_twice(schema: str) -
         stderr=asyncio.subprocess.STDOUT,
         env=dict(os.environ),
     )
-    said, _ = await child.communicate()
-    assert child.returncode == 0, said.decode()[-3000:]
-    assert b"0 lost, 0 twice" in said
+    output, _ = await child.communicate()
+    assert child.returncode == 0, output.decode()[-3000:]
+    assert b"0 lost, 0 twice" in output

@@ -23,10 +23,10 @@ IN_TRANSACTIONS = text(
 
 @pytest.fixture
 async def stripe(schema: str) -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
-    return one
+    return provider
 
 
 async def test_while_a_look_hangs_its_tenant_works_on(

@@ -117,13 +117,13 @@ _was: dict[str, Any] = {
 
 async def test_what_is_gone_there_or_is_another_one_is_shown(cast: Cast, shelf: RecordingProvider) -> None:
     await price_sync.push_prices()
-    one, other = shelf.prices["prc_starter_flat_month"], shelf.prices["prc_starter_flat_year"]
+    monthly_price, other = shelf.prices["prc_starter_flat_month"], shelf.prices["prc_starter_flat_year"]
     del shelf.prices["prc_starter_flat_month"]
     await price_sync.compare_prices()
-    assert await drift("prc_starter_flat_month") == {"Price": [one.external_id, "gone"]}
+    assert await drift("prc_starter_flat_month") == {"Price": [monthly_price.external_id, "gone"]}
     shelf.prices["prc_starter_flat_month"] = other
     await price_sync.compare_prices()
-    assert (await drift("prc_starter_flat_month"))["Price"] == [one.external_id, other.external_id]
+    assert (await drift("prc_starter_flat_month"))["Price"] == [monthly_price.external_id, other.external_id]
 
 
 async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: RecordingProvider) -> None:
@@ -158,7 +158,8 @@ async def test_what_one_tenant_is_offered_is_pushed_by_operators(
         (event,) = await audit_log.list_operator_events(octx, limit=1)
         assert event.action == "prices.pushed"
         assert [
-            one.external_id for one in (await price_admin.list_price_history(octx)).provider_prices[price.id]
+            provider_price.external_id
+            for provider_price in (await price_admin.list_price_history(octx)).provider_prices[price.id]
         ] == [shelf.prices[price.id].external_id]
 
 

@@ -34,13 +34,17 @@ async def held(at: datetime) -> dict[tuple[str, str], prices.PlanPrices]:
 
 
 async def test_the_first_price_list(cast: Cast) -> None:
-    found = await held(now())
-    said = {
+    sold_by_period = await held(now())
+    price_texts = {
         (version.removeprefix("plv_").removesuffix("_1"), period): listed
-        for (version, period), parts in found.items()
-        if (listed := [prices.format_price(one) for one in parts.all_prices if one.created_by == "Bulkhead"])
+        for (version, period), parts in sold_by_period.items()
+        if (
+            listed := [
+                prices.format_price(price) for price in parts.all_prices if price.created_by == "Bulkhead"
+            ]
+        )
     }
-    assert said == {
+    assert price_texts == {
         ("starter", "month"): ["$29.00"],
         ("starter", "year"): ["$290.00"],
         ("pro", "month"): ["$20.00 per seat", "First 100,000 calls free, then $0.10 per 1,000 calls"],
@@ -65,9 +69,9 @@ async def test_the_first_price_list(cast: Cast) -> None:
 
 async def test_what_a_price_stands_for(cast: Cast) -> None:
     async with db.transaction() as session:
-        found = await prices.get_catalog_prices(session)
-    assert found["prc_pro_seat_month"] == ("plv_pro_1", False, True, 2)
-    assert found["prc_extra_seats_flat_year"][:3] == ("plv_extra_seats_1", True, False)
+        catalog_prices = await prices.get_catalog_prices(session)
+    assert catalog_prices["prc_pro_seat_month"] == ("plv_pro_1", False, True, 2)
+    assert catalog_prices["prc_extra_seats_flat_year"][:3] == ("plv_extra_seats_1", True, False)
 
 
 # ── effective dates ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,13 +83,17 @@ async def test_a_change_next_month_holds_next_month_and_history_shows_both(cast:
         cast, version.id, amount=3_900, effective_at=later, reason="Costs have risen"
     )
     key = (version.id, "month")
-    assert [one.amount for one in (await held(now()))[key].all_prices] == [2_900]
-    assert [one.amount for one in (await held(later - timedelta(microseconds=1)))[key].all_prices] == [2_900]
-    assert [one.id for one in (await held(later))[key].all_prices] == [made.id]
+    assert [price.amount for price in (await held(now()))[key].all_prices] == [2_900]
+    assert [price.amount for price in (await held(later - timedelta(microseconds=1)))[key].all_prices] == [
+        2_900
+    ]
+    assert [price.id for price in (await held(later))[key].all_prices] == [made.id]
     async with cast.sam.octx() as octx:
         listed = await price_admin.list_price_history(octx)
-        mine = next(one for one in listed.versions if one.version.id == version.id)
-        assert [(one.amount, one.reason) for one in mine.prices] == [
+        mine = next(
+            version_history for version_history in listed.versions if version_history.version.id == version.id
+        )
+        assert [(price.amount, price.reason) for price in mine.prices] == [
             (2_900, "As agreed"),
             (3_900, "Costs have risen"),
         ]
@@ -103,15 +111,21 @@ async def test_a_price_from_now_on_holds_from_now_on(cast: Cast) -> None:
     before = now()
     made = await sold_plans.set_price(cast, version.id, amount=3_100)
     assert before <= made.effective_at <= now()
-    found = await held(now())
-    assert [found[version.id, period].all_prices[0].amount for period in prices.PERIODS] == [3_100, 29_000]
+    sold_by_period = await held(now())
+    assert [sold_by_period[version.id, period].all_prices[0].amount for period in prices.PERIODS] == [
+        3_100,
+        29_000,
+    ]
     assert (await held(before))[version.id, "month"].all_prices[0].amount == 2_900
 
 
 async def test_a_part_that_is_new_is_asked_for_beside_the_others(cast: Cast) -> None:
     version = await sold_plans.publish_with_prices(cast)
     await sold_plans.set_price(cast, version.id, kind="metered", meter="api_calls", tiers=FREE)
-    assert [one.kind for one in (await held(now()))[version.id, "month"].all_prices] == ["flat", "metered"]
+    assert [price.kind for price in (await held(now()))[version.id, "month"].all_prices] == [
+        "flat",
+        "metered",
+    ]
 
 
 @pytest.mark.parametrize("role", ["app", "operator"])
@@ -128,7 +142,7 @@ async def test_a_price_never_changes(cast: Cast, role: db.DatabaseRole, change: 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"period": "week"}, "a month or a year"),
         ({"kind": "free"}, "flat, per seat, or metered"),
@@ -153,8 +167,8 @@ async def test_a_price_never_changes(cast: Cast, role: db.DatabaseRole, change: 
         ({"reason": "x" * 301}, "at most 300"),
     ],
 )
-async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(Invalid, match=said):
+async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(Invalid, match=message):
         await sold_plans.set_price(
             cast, "plv_starter_1", **({"amount": 100} | wrong if "tiers" not in wrong else wrong)
         )
@@ -166,12 +180,12 @@ async def test_what_is_not_sold_has_no_price(cast: Cast) -> None:
     gone = await sold_plans.publish_with_prices(cast)
     async with cast.olga.octx() as octx:
         await catalog_drafts.retire_plan(octx, gone.plan_id, "Nobody wants it")
-    for version_id, problem, said in (
+    for version_id, problem, message in (
         (draft.id, Conflict, "is a draft"),
         (gone.id, Conflict, "is retired"),
         ("plv_unknown", NotFound, "no such version"),
     ):
-        with pytest.raises(problem, match=said):
+        with pytest.raises(problem, match=message):
             await sold_plans.set_price(cast, version_id, amount=100)
     for kind, meter in (("seat", ""), ("metered", "api_calls")):
         with pytest.raises(Invalid, match="by the piece"):
@@ -195,14 +209,14 @@ async def test_the_same_price_again_is_no_change(cast: Cast) -> None:
 
 async def test_of_two_prices_from_the_same_time_on_there_is_one(cast: Cast) -> None:
     version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=10)
-    done = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(
             sold_plans.set_price(cast, version.id, amount=amount, effective_at=later)
             for amount in (3_000, 3_100, 3_200)
         ),
         return_exceptions=True,
     )
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Conflict", "Price"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "Price"]
 
 
 async def test_only_who_may_change_the_catalogue_sets_a_price(cast: Cast) -> None:
@@ -213,13 +227,13 @@ async def test_only_who_may_change_the_catalogue_sets_a_price(cast: Cast) -> Non
 
 
 async def test_what_one_tenant_was_offered_nobody_else_reads(cast: Cast) -> None:
-    own = await published(cast.olga, for_tenant=cast.acme)
-    price = await sold_plans.set_price(cast, own.id, amount=12_345)
+    tenant_version = await published(cast.olga, for_tenant=cast.acme)
+    price = await sold_plans.set_price(cast, tenant_version.id, amount=12_345)
     assert price.for_tenant == cast.acme
     for tenant_id, seen in ((cast.acme, True), (cast.globex, False), ("", False)):
         async with db.transaction(tenant_id=tenant_id) as session:
-            found = {one.id for one, _, _ in await repository.list_prices(session)}
-            assert (price.id in found) is seen
+            price_ids = {price.id for price, _, _ in await repository.list_prices(session)}
+            assert (price.id in price_ids) is seen
 
 
 # ── an order ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,14 +253,14 @@ async def test_an_order_is_made_of_the_prices_in_force(cast: Cast) -> None:
             session, shop, version.id, "month", seats=12, addons={"plv_extra_seats_1": 2}
         )
         ahead = await prices.build_order_lines(session, shop, version.id, "month", seats=12, at=later)
-    said = await _costs(lines)
-    assert [(*said[one.price_id], one.quantity) for one in lines] == [
+    price_texts = await _costs(lines)
+    assert [(*price_texts[line.price_id], line.quantity) for line in lines] == [
         ("Base, monthly", "$199.00", 1),
         ("Per seat, monthly", "$15.00 per seat", 12),
         ("API calls, monthly", "$0.02 per 1,000 calls", None),
         ("Base, monthly", "$90.00", 2),
     ]
-    assert {one.external_price_id for one in lines} == {f"there_{one.price_id}" for one in lines}
+    assert {line.external_price_id for line in lines} == {f"there_{line.price_id}" for line in lines}
     assert ahead[1].price_id == new.id
 
 
@@ -257,7 +271,7 @@ async def test_what_is_not_sold_cannot_be_ordered(cast: Cast) -> None:
             await prices.build_order_lines(session, shop, version.id, "month")
     euro = await sold_plans.publish_with_prices(cast, {"amount": 100, "currency": "eur"})
     await sold_plans.mark_pushed(shop, version.id, euro.id, "plv_support_1")
-    for version_id, period, addons, seats, said in (
+    for version_id, period, addons, seats, message in (
         ("plv_free_1", "month", {}, 1, "no price"),
         ("plv_enterprise_1", "month", {}, 1, "no price"),
         (version.id, "year", {}, 1, "no price"),
@@ -266,22 +280,25 @@ async def test_what_is_not_sold_cannot_be_ordered(cast: Cast) -> None:
         (version.id, "month", {"plv_support_1": 0}, 1, "Fewer than one"),
         (euro.id, "month", {"plv_support_1": 1}, 1, "another currency"),
     ):
-        with pytest.raises((Conflict, Invalid), match=said):
+        with pytest.raises((Conflict, Invalid), match=message):
             async with db.transaction() as session:
                 await prices.build_order_lines(session, shop, version_id, period, seats=seats, addons=addons)
 
 
 async def _ids(version_id: str) -> list[str]:
     async with db.transaction() as session:
-        return [one.id for one in await repository.list_version_prices(session, [version_id])]
+        return [price.id for price in await repository.list_version_prices(session, [version_id])]
 
 
 async def _costs(lines: Sequence[OrderLine]) -> dict[str, tuple[str, str]]:
     async with db.transaction() as session:
-        listed = {one.id: one for one, _, _ in await repository.list_prices(session)}
+        listed = {price.id: price for price, _, _ in await repository.list_prices(session)}
     return {
-        one.price_id: (prices.format_title(listed[one.price_id]), prices.format_price(listed[one.price_id]))
-        for one in lines
+        line.price_id: (
+            prices.format_title(listed[line.price_id]),
+            prices.format_price(listed[line.price_id]),
+        )
+        for line in lines
     }
 
 

@@ -24,12 +24,12 @@ from tests.support.billing import events, scripted_provider
 @pytest.fixture
 async def stripe(schema: str) -> scripted_provider.FakeProvider:
     """The inbox of a test is its own."""
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     async with db.transaction("owner") as session:
         await (await session.connection()).execute(text("truncate billing_inbox"))
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
-    return one
+    return provider
 
 
 @pytest.fixture
@@ -54,18 +54,18 @@ async def claim(most: int = 8, lease: float = 60) -> list[WebhookClaim]:
 
 async def rows(customer: str) -> list[tuple[str, int, str]]:
     async with db.transaction() as session:
-        found = await (await session.connection()).execute(
+        inbox_rows = await (await session.connection()).execute(
             text("select status, attempts, error from billing_inbox where customer_id = :customer"),
             {"customer": customer},
         )
-        return [(row[0], row[1], row[2]) for row in found.all()]
+        return [(row[0], row[1], row[2]) for row in inbox_rows.all()]
 
 
 async def told(cast: Cast) -> list[str]:
     """Every webhook that some line of the tenant's history names, as often as it does."""
     async with db.transaction(tenant_id=cast.acme) as session:
         return sorted(
-            one for row in (await session.exec(select(BillingEvent))).all() for one in row.event_ids
+            event_id for row in (await session.exec(select(BillingEvent))).all() for event_id in row.event_ids
         )
 
 
@@ -79,7 +79,7 @@ async def test_a_flood_of_one_account_does_not_hold_up_another(
     for number in range(20):
         await events.store_webhooks(f"cus_flood{number}", 2)
     await events.store_webhooks("cus_quiet", account=other_account)
-    assert "cus_quiet" in {one.customer_id for one in await claim(most=2)}
+    assert "cus_quiet" in {job.customer_id for job in await claim(most=2)}
 
 
 async def test_an_account_that_keeps_us_waiting_has_had_its_turns(
@@ -91,7 +91,7 @@ async def test_an_account_that_keeps_us_waiting_has_had_its_turns(
     assert len(await claim(most=4)) == 4, "four of its looks hang"
     for number in range(4):
         await events.store_webhooks(f"cus_quick{number}")
-    assert {one.account_id for one in await claim(most=4)} == {PLATFORM}
+    assert {job.account_id for job in await claim(most=4)} == {PLATFORM}
 
 
 async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
@@ -119,8 +119,10 @@ async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
 async def test_fifty_workers_take_a_webhook_once(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     customer = await bought(cast, stripe)
     ids = await events.store_webhooks(customer, 5)
-    taken = [one for found in await asyncio.gather(*(claim() for _ in range(15))) for one in found]
-    assert sorted(one for work in taken for one in work.event_ids) == sorted(ids)
+    jobs = [
+        job for claimed_jobs in await asyncio.gather(*(claim() for _ in range(15))) for job in claimed_jobs
+    ]
+    assert sorted(event_id for work in jobs for event_id in work.event_ids) == sorted(ids)
 
 
 # ── workers that die ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,10 +221,10 @@ async def test_who_does_not_answer_is_asked_less_and_less_and_nothing_dies_of_it
         await connection.execute(text("alter table billing_inbox enable trigger keep_received"))
     await processing.drain()
     async with db.transaction() as session:
-        found = await (await session.connection()).execute(
+        delays = await (await session.connection()).execute(
             text("select extract(epoch from due_at - clock_timestamp()) from billing_inbox")
         )
-        assert 15 < float(found.scalar_one()) <= 30
+        assert 15 < float(delays.scalar_one()) <= 30
 
 
 async def test_our_own_database_being_away_is_no_fault_of_what_came(

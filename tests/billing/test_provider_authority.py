@@ -28,11 +28,11 @@ EXTRA = "prc_test_extra_seats"
 
 @pytest.fixture
 async def stripe(schema: str) -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     await scripted_provider.add_price(EXTRA, "extra_seats", "seat")
-    return one
+    return provider
 
 
 async def look(
@@ -174,7 +174,9 @@ async def test_a_paid_addon_is_not_ended_by_hand_and_comes_back_if_it_was(
         has, _ = await assignments.get_snapshot(ctx)
         assert [row.quantity for row, _ in has.addons] == [2]
         drifts = (await ctx.session.exec(select(BillingDrift))).all()
-    assert [one["what"] for row in drifts for one in row.differences] == [apply_state.LOCAL_DRIFT.what]
+    assert [difference["what"] for row in drifts for difference in row.differences] == [
+        apply_state.LOCAL_DRIFT.what
+    ]
 
 
 async def test_of_an_addon_given_up_in_part_the_rest_goes_on(

@@ -28,8 +28,8 @@ A_WHILE = timedelta(hours=2)  # until a new invoice is closed and collected
 
 @pytest.fixture(scope="module")
 async def stand_in(anyio_backend: str) -> AsyncIterator[tuple[Sandbox, str]]:
-    async with provider_scenarios.run_stripe() as one:
-        yield one
+    async with provider_scenarios.run_stripe() as sandbox_and_url:
+        yield sandbox_and_url
 
 
 @pytest.fixture(params=["stripe", "memory"])
@@ -39,9 +39,9 @@ async def world(
     if request.param == "memory":
         yield provider_scenarios.MemoryWorld()
         return
-    one = provider_scenarios.StripeWorld(*stand_in)
-    yield one
-    await one.provider.close()
+    stripe_world = provider_scenarios.StripeWorld(*stand_in)
+    yield stripe_world
+    await stripe_world.provider.close()
 
 
 class Shop:
@@ -51,8 +51,8 @@ class Shop:
         self.world, self.customer, self.provider = world, customer, world.provider
 
     async def line(self, tag: PriceTag, quantity: int | None = 1) -> OrderLine:
-        there = await self.provider.push_price(tag)
-        return OrderLine(tag.id, there, None if tag.kind == "metered" else quantity)
+        external_price_id = await self.provider.push_price(tag)
+        return OrderLine(tag.id, external_price_id, None if tag.kind == "metered" else quantity)
 
     async def subscribe(self, *lines: OrderLine, trial: int = 0, card: bool | None = True) -> Subscription:
         self.world.pay(await self.provider.create_checkout(self.order(*lines, trial=trial)), card=card)
@@ -70,8 +70,8 @@ class Shop:
         )
 
     async def only(self) -> Subscription:
-        (found,) = (await self.provider.fetch_customer(self.customer)).subscriptions
-        return found
+        (subscription,) = (await self.provider.fetch_customer(self.customer)).subscriptions
+        return subscription
 
 
 @pytest.fixture
@@ -95,10 +95,10 @@ async def test_one_customer_for_a_tenant(shop: Shop) -> None:
 
 async def test_asked_for_a_customer_twice_at_once(world: ProviderWorld) -> None:
     ask = world.provider.create_customer
-    found = await asyncio.gather(
+    customer_ids = await asyncio.gather(
         *(ask("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme") for _ in range(5))
     )
-    assert len(set(found)) == 1
+    assert len(set(customer_ids)) == 1
 
 
 async def test_a_new_customer_has_nothing(shop: Shop) -> None:
@@ -117,27 +117,27 @@ async def test_a_deleted_customer_says_so(shop: Shop) -> None:
     shop.world.delete_customer(shop.customer)
     state = await shop.provider.fetch_customer(shop.customer)
     assert state.deleted
-    assert all(one.status == "canceled" for one in state.subscriptions)
+    assert all(subscription.status == "canceled" for subscription in state.subscriptions)
 
 
 @pytest.mark.parametrize("tag", [FLAT, SEAT, SEAT_YEAR, CALLS], ids=lambda tag: tag.id)
 async def test_a_price_comes_back_as_it_was_pushed(world: ProviderWorld, tag: PriceTag) -> None:
     assert (await world.provider.read_price(tag)).tag is None
-    there = await world.provider.push_price(tag)
-    found = await world.provider.read_price(tag)
-    assert (found.external_id, found.tag, found.active) == (there, tag, True)
-    assert await world.provider.push_price(tag) == there
+    external_price_id = await world.provider.push_price(tag)
+    remote_price = await world.provider.read_price(tag)
+    assert (remote_price.external_id, remote_price.tag, remote_price.active) == (external_price_id, tag, True)
+    assert await world.provider.push_price(tag) == external_price_id
 
 
 async def test_a_price_that_is_not_as_it_should_be_shows_and_is_put_right(world: ProviderWorld) -> None:
-    there = await world.provider.push_price(FLAT)
-    world.stop_selling(there)
+    external_price_id = await world.provider.push_price(FLAT)
+    world.stop_selling(external_price_id)
     assert not (await world.provider.read_price(FLAT)).active
-    assert await world.provider.push_price(FLAT) == there
+    assert await world.provider.push_price(FLAT) == external_price_id
     assert (await world.provider.read_price(FLAT)).active
     renamed = replace(FLAT, product_name="Starter of old")
-    found = (await world.provider.read_price(renamed)).tag
-    assert found == FLAT != renamed
+    remote_tag = (await world.provider.read_price(renamed)).tag
+    assert remote_tag == FLAT != renamed
     await world.provider.push_price(renamed)
     assert (await world.provider.read_price(renamed)).tag == renamed
 
@@ -146,8 +146,8 @@ async def test_somebody_else_changed_the_amount(world: ProviderWorld) -> None:
     """What is pushed is what is sold from then on, even where a price cannot be changed."""
     await world.provider.push_price(replace(SEAT, amount=1))
     assert (await world.provider.read_price(SEAT)).tag == replace(SEAT, amount=1)
-    there = await world.provider.push_price(SEAT)
-    assert await world.provider.read_price(SEAT) == RemotePrice(there, SEAT, active=True)
+    external_price_id = await world.provider.push_price(SEAT)
+    assert await world.provider.read_price(SEAT) == RemotePrice(external_price_id, SEAT, active=True)
 
 
 async def test_ordered_and_paid(shop: Shop) -> None:
@@ -157,21 +157,30 @@ async def test_ordered_and_paid(shop: Shop) -> None:
     assert await shop.provider.create_checkout(order) == url  # asked twice, it is one
     shop.world.pay(url)
     state = await shop.provider.fetch_customer(shop.customer)
-    (one,) = state.subscriptions
-    assert one.status == "active"
-    assert {(line.price_id, line.external_price_id, line.quantity) for line in one.lines} == {
+    (subscription,) = state.subscriptions
+    assert subscription.status == "active"
+    assert {(line.price_id, line.external_price_id, line.quantity) for line in subscription.lines} == {
         (SEAT.id, lines[0].external_price_id, 3),
         (SUPPORT.id, lines[1].external_price_id, 1),
         (CALLS.id, lines[2].external_price_id, 0),
     }
-    assert {(line.starts_at, line.ends_at) for line in one.lines} == {
+    assert {(line.starts_at, line.ends_at) for line in subscription.lines} == {
         (shop.world.now, shop.world.now + MONTH)
     }
-    assert (one.created_at, one.currency, one.pays) == (shop.world.now, "usd", True)
-    assert (one.trial_ends_at, one.cancel_at, one.ended_at, one.failed_since) == (None,) * 4
+    assert (subscription.created_at, subscription.currency, subscription.pays) == (
+        shop.world.now,
+        "usd",
+        True,
+    )
+    assert (
+        subscription.trial_ends_at,
+        subscription.cancel_at,
+        subscription.ended_at,
+        subscription.failed_since,
+    ) == (None,) * 4
     (bill,) = state.invoices
     assert (bill.status, bill.total, bill.due, bill.paid) == ("paid", 3 * 2000 + 14900, 0, 3 * 2000 + 14900)
-    assert (bill.subscription_id, bill.created_at) == (one.id, shop.world.now)
+    assert (bill.subscription_id, bill.created_at) == (subscription.id, shop.world.now)
     assert (bill.starts_at, bill.ends_at) == (shop.world.now, shop.world.now + MONTH)
     assert bill.page_url.startswith("http")
     assert state.method
@@ -184,18 +193,18 @@ async def test_what_is_not_sold_cannot_be_ordered(shop: Shop) -> None:
 
 
 async def test_a_trial_without_a_card_ends_by_itself(shop: Shop) -> None:
-    one = await shop.subscribe(await shop.line(SEAT, 2), trial=14, card=None)
-    assert (one.status, one.pays, one.after_trial) == ("trialing", False, "cancel")
-    assert one.trial_ends_at == shop.world.now + 14 * DAY
+    subscription = await shop.subscribe(await shop.line(SEAT, 2), trial=14, card=None)
+    assert (subscription.status, subscription.pays, subscription.after_trial) == ("trialing", False, "cancel")
+    assert subscription.trial_ends_at == shop.world.now + 14 * DAY
     shop.world.advance(14 * DAY + A_WHILE)
-    one = await shop.only()
-    assert one.status == "canceled"
-    assert one.ended_at == one.trial_ends_at
+    subscription = await shop.only()
+    assert subscription.status == "canceled"
+    assert subscription.ended_at == subscription.trial_ends_at
 
 
 async def test_a_trial_with_a_card_goes_on(shop: Shop) -> None:
-    one = await shop.subscribe(await shop.line(SEAT, 2), trial=14)
-    assert (one.status, one.pays) == ("trialing", True)
+    subscription = await shop.subscribe(await shop.line(SEAT, 2), trial=14)
+    assert (subscription.status, subscription.pays) == ("trialing", True)
     shop.world.advance(14 * DAY + A_WHILE)
     state = await shop.provider.fetch_customer(shop.customer)
     assert state.subscriptions[0].status == "active"
@@ -204,18 +213,20 @@ async def test_a_trial_with_a_card_goes_on(shop: Shop) -> None:
 
 async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop) -> None:
     seat, calls = await shop.line(SEAT, 3), await shop.line(CALLS)
-    one = await shop.subscribe(seat, calls)
+    subscription = await shop.subscribe(seat, calls)
     shop.world.advance(10 * DAY)
     more = [replace(seat, quantity=5), calls]
-    shown = await shop.provider.preview_change(shop.customer, one.id, more)
+    shown = await shop.provider.preview_change(shop.customer, subscription.id, more)
     assert shown.as_of == shop.world.now
     # two thirds of the period are left: back 3 x 20.00 x 2/3, and 5 x 20.00 x 2/3; then five seats
     assert sorted(line.amount for line in shown.lines if line.proration) == [-4000, 6667]
     assert (shown.due, shown.currency) == (6667 - 4000 + 10000, "usd")
-    assert (await shop.only()) == one  # nothing happened yet
+    assert (await shop.only()) == subscription  # nothing happened yet
     shop.world.advance(timedelta(minutes=10))  # somebody reads it
     for _ in range(2):
-        await shop.provider.change_subscription(one.id, more, as_of=shown.as_of, prorate=True, key="change_1")
+        await shop.provider.change_subscription(
+            subscription.id, more, as_of=shown.as_of, prorate=True, key="change_1"
+        )
     assert _quantities(await shop.only()) == {SEAT.id: 5, CALLS.id: 0}
     shop.world.advance(20 * DAY + A_WHILE)
     newest = max(
@@ -228,47 +239,51 @@ async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop
 
 async def test_what_an_earlier_change_left_open_is_told_apart_from_the_next_one(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
-    one = await shop.subscribe(seat)
+    subscription = await shop.subscribe(seat)
     shop.world.advance(10 * DAY)
     more = [replace(seat, quantity=5)]
-    first = await shop.provider.preview_change(shop.customer, one.id, more)
-    await shop.provider.change_subscription(one.id, more, as_of=first.as_of, prorate=True, key="change_1")
+    first = await shop.provider.preview_change(shop.customer, subscription.id, more)
+    await shop.provider.change_subscription(
+        subscription.id, more, as_of=first.as_of, prorate=True, key="change_1"
+    )
     shop.world.advance(5 * DAY)
-    shown = await shop.provider.preview_change(shop.customer, one.id, [replace(seat, quantity=6)])
+    shown = await shop.provider.preview_change(shop.customer, subscription.id, [replace(seat, quantity=6)])
     assert shown.as_of == shop.world.now, "or five days that are over would be charged for"
-    own = [line for line in shown.lines if line.proration and line.starts_at == shown.as_of]
+    new_lines = [line for line in shown.lines if line.proration and line.starts_at == shown.as_of]
     # half of the period is left: back 5 x 20.00 / 2, and 6 x 20.00 / 2
-    assert sorted(line.amount for line in own) == [-5000, 6000]
+    assert sorted(line.amount for line in new_lines) == [-5000, 6000]
     assert len([line for line in shown.lines if line.proration]) == 4
 
 
 async def test_the_same_change_a_day_later_is_another(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
-    one = await shop.subscribe(seat)
+    subscription = await shop.subscribe(seat)
     for key, quantity in (("change_1", 5), ("change_2", 3), ("change_3", 5)):
         changed = [replace(seat, quantity=quantity)]
-        await shop.provider.change_subscription(one.id, changed, as_of=None, prorate=False, key=key)
+        await shop.provider.change_subscription(subscription.id, changed, as_of=None, prorate=False, key=key)
         assert _quantities(await shop.only()) == {SEAT.id: quantity}
 
 
 async def test_a_change_in_a_trial(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
-    one = await shop.subscribe(seat, trial=14)
+    subscription = await shop.subscribe(seat, trial=14)
     shop.world.advance(3 * DAY)
     more = [replace(seat, quantity=4)]
-    shown = await shop.provider.preview_change(shop.customer, one.id, more)
+    shown = await shop.provider.preview_change(shop.customer, subscription.id, more)
     assert not [line for line in shown.lines if line.proration]
     assert shown.due == 8000
-    await shop.provider.change_subscription(one.id, more, as_of=shown.as_of, prorate=True, key="change_1")
+    await shop.provider.change_subscription(
+        subscription.id, more, as_of=shown.as_of, prorate=True, key="change_1"
+    )
     assert _quantities(await shop.only()) == {SEAT.id: 4}
 
 
 async def test_without_proration_it_costs_from_the_next_period_on(shop: Shop) -> None:
     seat = await shop.line(SEAT, 5)
-    one = await shop.subscribe(seat)
+    subscription = await shop.subscribe(seat)
     shop.world.advance(10 * DAY)
     await shop.provider.change_subscription(
-        one.id, [replace(seat, quantity=2)], as_of=None, prorate=False, key="change_1"
+        subscription.id, [replace(seat, quantity=2)], as_of=None, prorate=False, key="change_1"
     )
     shop.world.advance(20 * DAY + A_WHILE)
     newest = max(
@@ -279,22 +294,24 @@ async def test_without_proration_it_costs_from_the_next_period_on(shop: Shop) ->
 
 async def test_another_plan_takes_the_place_of_the_first(shop: Shop) -> None:
     flat, seat, calls = await shop.line(FLAT), await shop.line(SEAT, 4), await shop.line(CALLS)
-    one = await shop.subscribe(flat)
+    subscription = await shop.subscribe(flat)
     await shop.provider.change_subscription(
-        one.id, [seat, calls], as_of=shop.world.now, prorate=True, key="change_1"
+        subscription.id, [seat, calls], as_of=shop.world.now, prorate=True, key="change_1"
     )
     changed = await shop.only()
-    assert (changed.id, changed.status) == (one.id, "active")
+    assert (changed.id, changed.status) == (subscription.id, "active")
     assert _quantities(changed) == {SEAT.id: 4, CALLS.id: 0}
 
 
 async def test_from_months_to_years(shop: Shop) -> None:
-    one = await shop.subscribe(await shop.line(SEAT, 2))
+    subscription = await shop.subscribe(await shop.line(SEAT, 2))
     shop.world.advance(10 * DAY)
     yearly = [await shop.line(SEAT_YEAR, 2)]
-    shown = await shop.provider.preview_change(shop.customer, one.id, yearly)
+    shown = await shop.provider.preview_change(shop.customer, subscription.id, yearly)
     assert shown.due == 40000 - 2667  # the rest of the month comes back
-    await shop.provider.change_subscription(one.id, yearly, as_of=shown.as_of, prorate=True, key="change_1")
+    await shop.provider.change_subscription(
+        subscription.id, yearly, as_of=shown.as_of, prorate=True, key="change_1"
+    )
     changed = await shop.only()
     (line,) = changed.lines
     assert (line.price_id, line.starts_at) == (SEAT_YEAR.id, shop.world.now)
@@ -307,40 +324,40 @@ async def test_from_months_to_years(shop: Shop) -> None:
 
 async def test_what_is_given_up_and_paid_for_is_remembered(shop: Shop) -> None:
     seat, support = await shop.line(SEAT, 1), await shop.line(SUPPORT)
-    one = await shop.subscribe(seat, support)
+    subscription = await shop.subscribe(seat, support)
     kept = CanceledAddon(SUPPORT.id, 1, shop.world.now + MONTH)
     await shop.provider.change_subscription(
-        one.id, [seat], as_of=None, prorate=False, canceled_addons=[kept], key="change_1"
+        subscription.id, [seat], as_of=None, prorate=False, canceled_addons=[kept], key="change_1"
     )
     changed = await shop.only()
     assert changed.kept == (kept,)
     assert _quantities(changed) == {SEAT.id: 1}
     await shop.provider.change_subscription(
-        one.id, [seat, support], as_of=None, prorate=False, key="change_2"
+        subscription.id, [seat, support], as_of=None, prorate=False, key="change_2"
     )
     assert (await shop.only()).kept == ()
 
 
 async def test_given_up_at_the_end_and_taken_back(shop: Shop) -> None:
-    one = await shop.subscribe(await shop.line(FLAT))
+    subscription = await shop.subscribe(await shop.line(FLAT))
     for key in ("cancel_1", "cancel_1", "cancel_2"):
-        await shop.provider.cancel_subscription(one.id, at_period_end=True, key=key)
+        await shop.provider.cancel_subscription(subscription.id, at_period_end=True, key=key)
     ending = await shop.only()
     assert (ending.status, ending.cancel_at) == ("active", shop.world.now + MONTH)
-    await shop.provider.resume_subscription(one.id, "resume_1")
+    await shop.provider.resume_subscription(subscription.id, "resume_1")
     assert (await shop.only()).cancel_at is None
-    await shop.provider.resume_subscription(one.id, "resume_2")  # which changes nothing
-    await shop.provider.cancel_subscription(one.id, at_period_end=True, key="cancel_3")
+    await shop.provider.resume_subscription(subscription.id, "resume_2")  # which changes nothing
+    await shop.provider.cancel_subscription(subscription.id, at_period_end=True, key="cancel_3")
     shop.world.advance(MONTH + A_WHILE)
     over = await shop.only()
     assert (over.status, over.ended_at) == ("canceled", over.cancel_at)
 
 
 async def test_given_up_at_once(shop: Shop) -> None:
-    one = await shop.subscribe(await shop.line(FLAT))
+    subscription = await shop.subscribe(await shop.line(FLAT))
     shop.world.advance(DAY)
     for key in ("cancel_1", "cancel_1", "cancel_2"):
-        await shop.provider.cancel_subscription(one.id, at_period_end=False, key=key)
+        await shop.provider.cancel_subscription(subscription.id, at_period_end=False, key=key)
     over = await shop.only()
     assert (over.status, over.ended_at) == ("canceled", shop.world.now)
 
@@ -350,10 +367,10 @@ async def test_a_renewal_fails_and_a_new_card_pays_it(shop: Shop) -> None:
     began = shop.world.now
     shop.world.advance(MONTH + A_WHILE)
     state = await shop.provider.fetch_customer(shop.customer)
-    (one,) = state.subscriptions
-    assert (one.status, one.pays) == ("past_due", True)
-    assert one.failed_since is not None
-    assert timedelta(0) <= one.failed_since - (began + MONTH) <= A_WHILE
+    (subscription,) = state.subscriptions
+    assert (subscription.status, subscription.pays) == ("past_due", True)
+    assert subscription.failed_since is not None
+    assert timedelta(0) <= subscription.failed_since - (began + MONTH) <= A_WHILE
     (owed,) = [bill for bill in state.invoices if bill.status == "open"]
     assert (owed.due, owed.paid, owed.attempts) == (2900, 0, 1)
     shop.world.set_card(shop.customer, pays=True)
@@ -416,8 +433,8 @@ async def test_nobody_knows_this_subscription(shop: Shop, verb: str) -> None:
         await calls[verb]()
 
 
-def _quantities(one: Subscription) -> dict[str, int]:
-    return {line.price_id: line.quantity for line in one.lines}
+def _quantities(subscription: Subscription) -> dict[str, int]:
+    return {line.price_id: line.quantity for line in subscription.lines}
 
 
 def test_both_are_providers() -> None:

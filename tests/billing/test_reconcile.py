@@ -24,9 +24,9 @@ from tests.support.billing import scripted_provider
 
 @pytest.fixture
 async def stripe() -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
-    return one
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
+    return provider
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ async def _run(cause: str = "operator") -> ReconcileRun:
         session.add(row)
     await reconcile.execute_run(row.id)
     async with db.transaction() as session:
-        found = await session.get(ReconcileRun, row.id)
-    assert found is not None
-    return found
+        run = await session.get(ReconcileRun, row.id)
+    assert run is not None
+    return run
 
 
 async def test_a_lost_webhook_is_repaired_and_told(
@@ -63,18 +63,19 @@ async def test_a_lost_webhook_is_repaired_and_told(
     async with acme.ctx() as ctx:
         assert ctx.rights.plan == "pro"
     assert [
-        one["what"] for one in (await _drifts(await scripted_provider.get_tenant_id(acme)))[0].differences
+        difference["what"]
+        for difference in (await _drifts(await scripted_provider.get_tenant_id(acme)))[0].differences
     ] == ["sub_1"]
     ended = replace(subscribed("canceled"), ended_at=now())
     stripe.state[customer] = CustomerState(customer, subscriptions=(ended,))
     await _run()
     async with acme.ctx() as ctx:
         assert ctx.rights.billing_status == "none"
-    said = {
-        one["what"]: (one["ours"], one["theirs"])
-        for one in (await _drifts(await scripted_provider.get_tenant_id(acme)))[1].differences
+    values_by_difference = {
+        difference["what"]: (difference["ours"], difference["theirs"])
+        for difference in (await _drifts(await scripted_provider.get_tenant_id(acme)))[1].differences
     }
-    assert said["sub_1.status"] == ("active", "canceled")
+    assert values_by_difference["sub_1.status"] == ("active", "canceled")
 
 
 async def test_where_nothing_differs_nothing_is_written(
@@ -118,7 +119,7 @@ async def test_who_cannot_be_asked_is_counted_and_does_not_stop_the_others(
 
 async def test_of_an_hour_there_is_one_run(acme: Person) -> None:
     begun = await asyncio.gather(*(reconcile._begin_hourly_run() for _ in range(8)))
-    assert len([one for one in begun if one]) == 1
+    assert len([run for run in begun if run]) == 1
 
 
 async def test_the_schedule_looks_at_those_who_were_not_looked_at_for_a_day(

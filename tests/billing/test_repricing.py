@@ -47,14 +47,14 @@ async def subscribed(
             )
             for price in parts.all_prices
         )
-        one = Subscription(new_id("sub"), status, since, lines)
+        subscription = Subscription(new_id("sub"), status, since, lines)
         customer = new_id("cus")
         session.add(BillingCustomer(tenant_id=cast.acme, id=customer, account_id=PLATFORM))
         await session.flush()
         session.add(
             BillingSubscription(
                 tenant_id=cast.acme,
-                id=one.id,
+                id=subscription.id,
                 account_id=PLATFORM,
                 customer_id=customer,
                 status=status,
@@ -63,24 +63,24 @@ async def subscribed(
                 ticket=1,
             )
         )
-    shelf.subscriptions[one.id] = one
-    return one
+    shelf.subscriptions[subscription.id] = subscription
+    return subscription
 
 
-def held(shelf: RecordingProvider, one: Subscription) -> dict[str, str]:
+def held(shelf: RecordingProvider, subscription: Subscription) -> dict[str, str]:
     """Kind to price, as the provider has it."""
-    return {line.id.removeprefix("si_"): line.price_id for line in shelf.subscriptions[one.id].lines}
+    return {line.id.removeprefix("si_"): line.price_id for line in shelf.subscriptions[subscription.id].lines}
 
 
-def renewed(shelf: RecordingProvider, one: Subscription) -> None:
+def renewed(shelf: RecordingProvider, subscription: Subscription) -> None:
     """The next period of 30 days begins."""
-    there = shelf.subscriptions[one.id]
+    remote_subscription = shelf.subscriptions[subscription.id]
     lines = tuple(
         dataclasses.replace(line, starts_at=line.ends_at, ends_at=line.ends_at + 30 * DAY)
-        for line in there.lines
+        for line in remote_subscription.lines
         if line.ends_at is not None
     )
-    shelf.subscriptions[one.id] = dataclasses.replace(there, lines=lines)
+    shelf.subscriptions[subscription.id] = dataclasses.replace(remote_subscription, lines=lines)
 
 
 async def dearer(cast: Cast, version_id: str, part: Mapping[str, Any], at: datetime) -> Price:
@@ -94,18 +94,18 @@ async def test_what_is_paid_in_advance_is_exchanged_once_the_price_is_in_force(
     cast: Cast, shelf: RecordingProvider
 ) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    one = await subscribed(cast, shelf, version.id, begun)
-    old = held(shelf, one)
+    subscription = await subscribed(cast, shelf, version.id, begun)
+    old = held(shelf, subscription)
     new = await dearer(cast, version.id, SEAT, begun + 10 * DAY)
     assert await repricing.reprice_subscriptions(begun + 9 * DAY) == 0
-    assert held(shelf, one) == old
+    assert held(shelf, subscription) == old
     assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 1
-    assert held(shelf, one) == {"seat": new.id}
-    assert shelf.subscriptions[one.id].lines[0].quantity == 5
+    assert held(shelf, subscription) == {"seat": new.id}
+    assert shelf.subscriptions[subscription.id].lines[0].quantity == 5
     assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 0  # nothing is left to do
     async with cast.ann.ctx() as ctx:
         event = (await audit_log.list_events(ctx, limit=1)).events[0]
-    assert (event.action, event.object_id) == ("subscription.repriced", one.id)
+    assert (event.action, event.object_id) == ("subscription.repriced", subscription.id)
     assert (event.before, event.after) == (
         {"Per seat, monthly": "$20.00 per seat"},
         {"Per seat, monthly": "$21.00 per seat"},
@@ -117,55 +117,57 @@ async def test_a_renewal_between_two_rounds_is_at_the_price_of_its_time(
 ) -> None:
     """The price changes a minute before the renewal, and the next round is an hour later."""
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    one = await subscribed(cast, shelf, version.id, begun)
+    subscription = await subscribed(cast, shelf, version.id, begun)
     new = await dearer(cast, version.id, SEAT, begun + 30 * DAY - timedelta(minutes=1))
     assert await repricing.reprice_subscriptions(begun + 30 * DAY - timedelta(minutes=30)) == 1
-    assert held(shelf, one) == {"seat": new.id}
+    assert held(shelf, subscription) == {"seat": new.id}
 
 
 async def test_a_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    one = await subscribed(cast, shelf, version.id, begun)
-    old = held(shelf, one)
+    subscription = await subscribed(cast, shelf, version.id, begun)
+    old = held(shelf, subscription)
     await dearer(cast, version.id, SEAT, begun + 30 * DAY + timedelta(minutes=1))
     assert await repricing.reprice_subscriptions(begun + 30 * DAY - timedelta(minutes=30)) == 0
-    assert held(shelf, one) == old
+    assert held(shelf, subscription) == old
 
 
 async def test_what_is_metered_is_exchanged_in_the_first_period_that_begins_under_the_new_price(
     cast: Cast, shelf: RecordingProvider
 ) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT, CALLS), now()
-    one = await subscribed(cast, shelf, version.id, begun)
-    old = held(shelf, one)
+    subscription = await subscribed(cast, shelf, version.id, begun)
+    old = held(shelf, subscription)
     new = await dearer(cast, version.id, CALLS, begun + 10 * DAY)
     assert await repricing.reprice_subscriptions(begun + 20 * DAY) == 0  # this period began under the old one
-    renewed(shelf, one)
+    renewed(shelf, subscription)
     assert await repricing.reprice_subscriptions(begun + 30 * DAY + timedelta(hours=1)) == 1
-    assert held(shelf, one) == {**old, "metered": new.id}
+    assert held(shelf, subscription) == {**old, "metered": new.id}
     ((_, lines, _),) = shelf.changes
     assert [line.quantity for line in lines] == [5, None]
 
 
 async def test_what_else_is_in_a_subscription_stays(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    one = await subscribed(cast, shelf, version.id, begun)
+    subscription = await subscribed(cast, shelf, version.id, begun)
     foreign = SubscriptionItem("si_foreign", "", "price_foreign", 3, begun, begun + 30 * DAY)
     kept = (CanceledAddon("prc_support_flat_month", 1, begun + 30 * DAY),)
-    shelf.subscriptions[one.id] = dataclasses.replace(one, lines=(*one.lines, foreign), kept=kept)
+    shelf.subscriptions[subscription.id] = dataclasses.replace(
+        subscription, lines=(*subscription.lines, foreign), kept=kept
+    )
     await dearer(cast, version.id, SEAT, begun + DAY)
     assert await repricing.reprice_subscriptions(begun + DAY) == 1
-    there = shelf.subscriptions[one.id]
-    assert there.lines[1] == foreign
-    assert there.kept == kept
+    remote_subscription = shelf.subscriptions[subscription.id]
+    assert remote_subscription.lines[1] == foreign
+    assert remote_subscription.kept == kept
 
 
 async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    one = await subscribed(cast, shelf, version.id, begun, status="canceled")
+    subscription = await subscribed(cast, shelf, version.id, begun, status="canceled")
     await sold_plans.set_price(cast, version.id, effective_at=begun + DAY, **{**SEAT, "amount": 2_500})
     assert await repricing.reprice_subscriptions(begun + DAY) == 0  # it has ended
-    shelf.subscriptions[one.id] = dataclasses.replace(one, status="active")
+    shelf.subscriptions[subscription.id] = dataclasses.replace(subscription, status="active")
     assert await repricing.reprice_subscriptions(begun + DAY) == 0  # the new price is not at the provider
     shelf.is_down = True
     assert await repricing.reprice_subscriptions(begun + DAY) == 0
@@ -176,10 +178,10 @@ async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shel
 
 async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    one = await subscribed(cast, shelf, version.id, begun)
+    subscription = await subscribed(cast, shelf, version.id, begun)
     await dearer(cast, version.id, SEAT, begun + DAY)
     await repricing.reprice_subscriptions(begun + DAY)
-    shelf.subscriptions[one.id] = one  # the other one has looked before
+    shelf.subscriptions[subscription.id] = subscription  # the other one has looked before
     await repricing.reprice_subscriptions(begun + DAY)
     first, second = shelf.changes
     assert first == second  # with one key, which the provider takes for one
@@ -187,10 +189,10 @@ async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: Recordin
 
 async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT, for_tenant=cast.acme), now()
-    one = await subscribed(cast, shelf, version.id, begun)
+    subscription = await subscribed(cast, shelf, version.id, begun)
     new = await dearer(cast, version.id, SEAT, begun + DAY)
     assert await repricing.reprice_subscriptions(begun + DAY) == 1
-    assert held(shelf, one) == {"seat": new.id}
+    assert held(shelf, subscription) == {"seat": new.id}
 
 
 async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(

@@ -136,10 +136,10 @@ async def test_a_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider)
     deal = await subscribes(seller, cast.gil)
     shown = await offered(cast.gil, ChangeRequest(version_id=BUSINESS, seats=3))
     assert shown.change.new_amount == 19_900 + 3 * 1_500
-    assert sum(one.amount for one in shown.preview.lines if one.proration) > 0
+    assert sum(line.amount for line in shown.preview.lines if line.proration) > 0
     assert await confirms(cast.gil, shown)
-    pending = sum(one.amount for one in seller.deals[deal].pending)
-    assert pending == sum(one.amount for one in shown.preview.lines if one.proration)
+    pending = sum(line.amount for line in seller.deals[deal].pending)
+    assert pending == sum(line.amount for line in shown.preview.lines if line.proration)
     async with cast.gil.ctx() as ctx:
         assert ctx.rights.plan == "business"
 
@@ -195,8 +195,8 @@ async def test_an_add_on_counts_at_once_and_stays_until_it_is_paid_for(
     (kept,) = seller.deals[deal].notes
     assert kept.until == seller.deals[deal].ends
     async with cast.gil.ctx() as ctx:
-        known, _ = await assignments.get_snapshot(ctx)
-        assert [row.ends_at for row, _ in known.addons] == [kept.until]
+        snapshot, _ = await assignments.get_snapshot(ctx)
+        assert [row.ends_at for row, _ in snapshot.addons] == [kept.until]
 
     back = await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1))
     assert back.change.prorate is False
@@ -257,24 +257,26 @@ async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvid
     await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         first = await invoices.list_invoices(ctx, limit=2)
-        rest = await invoices.list_invoices(ctx, after=first.next_cursor, limit=50)
-        found = [one.id for one in (*first.rows, *rest.rows)]
-        assert len(found) == len(set(found)) == len(seller._build_invoices(seller.deals[deal].buyer))
-        assert (await invoices.get_invoice(ctx, found[0])).id == found[0]
+        next_page = await invoices.list_invoices(ctx, after=first.next_cursor, limit=50)
+        invoice_ids = [invoice.id for invoice in (*first.rows, *next_page.rows)]
+        assert (
+            len(invoice_ids) == len(set(invoice_ids)) == len(seller._build_invoices(seller.deals[deal].buyer))
+        )
+        assert (await invoices.get_invoice(ctx, invoice_ids[0])).id == invoice_ids[0]
         with pytest.raises(Invalid):
             await invoices.list_invoices(ctx, after="nonsense")
     async with cast.ann.ctx() as ctx:
         assert (await invoices.list_invoices(ctx)).rows == []
-        for strange in (found[0], "in_nobody"):
+        for strange in (invoice_ids[0], "in_nobody"):
             with pytest.raises(NotFound, match="no such invoice"):
                 await invoices.get_invoice(ctx, strange)
 
 
-@pytest.mark.parametrize("who", ["adam", "max"])
+@pytest.mark.parametrize("person_name", ["adam", "max"])
 async def test_who_may_not_pay_is_refused_before_anything_is_read(
-    cast: Cast, seller: MemoryProvider, who: str
+    cast: Cast, seller: MemoryProvider, person_name: str
 ) -> None:
-    person: Person = getattr(cast, who)
+    person: Person = getattr(cast, person_name)
     seller.calls.clear()
 
     async def verbs(ctx: Any) -> list[Any]:

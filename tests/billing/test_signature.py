@@ -27,10 +27,10 @@ def signed(body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float) -> Web
 
 
 def test_a_genuine_one_is_read() -> None:
-    found = signed(build_body(id="evt_1"))
-    assert found is not None
-    assert (found.id, found.type, found.livemode) == ("evt_1", "customer.subscription.updated", False)
-    assert (found.customer_id, found.api_version) == ("cus_1", "2026-10-28.endive")
+    event = signed(build_body(id="evt_1"))
+    assert event is not None
+    assert (event.id, event.type, event.livemode) == ("evt_1", "customer.subscription.updated", False)
+    assert (event.customer_id, event.api_version) == ("cus_1", "2026-10-28.endive")
 
 
 @pytest.mark.parametrize("ago", [0, 299, 300, -299, -300])
@@ -158,18 +158,18 @@ CUSTOMERS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("body", "customer"), CUSTOMERS.values(), ids=CUSTOMERS)
 def test_whom_it_is_about(body: bytes, customer: str) -> None:
-    found = signed(body)
-    assert found is not None
-    assert found.customer_id == customer
+    event = signed(body)
+    assert event is not None
+    assert event.customer_id == customer
 
 
 def test_what_else_is_taken() -> None:
     twice = b'{"id": "evt_first", ' + build_body(id="evt_last")[1:]
-    assert (found := signed(twice)) is not None
-    assert found.id == "evt_last"
+    assert (event := signed(twice)) is not None
+    assert event.id == "evt_last"
     assert signed(build_body(more={"unknown": [1, 2]}))
-    assert (found := signed(build_body(api_version=None))) is not None
-    assert found.api_version is None
+    assert (event := signed(build_body(api_version=None))) is not None
+    assert event.api_version is None
 
 
 def test_the_sdk_lets_through_what_we_refuse() -> None:

@@ -23,44 +23,44 @@ NOTHING = StubResponse(body={"object": "list", "data": [], "has_more": False, "u
 
 @pytest.fixture(scope="module")
 async def server(anyio_backend: str) -> AsyncIterator[StubServer]:
-    async with run_stub() as one:
-        yield one
+    async with run_stub() as stub_server:
+        yield stub_server
 
 
 @pytest.fixture
-def there(server: StubServer) -> StubServer:
+def stub_server(server: StubServer) -> StubServer:
     server.reset()
     return server
 
 
 @pytest.fixture
-async def gateway(there: StubServer) -> AsyncIterator[StripeGateway]:
-    one = StripeGateway(KEY, there.url)
-    yield one
-    await one.close()
+async def gateway(stub_server: StubServer) -> AsyncIterator[StripeGateway]:
+    gateway = StripeGateway(KEY, stub_server.url)
+    yield gateway
+    await gateway.close()
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses between tries, which nobody has to sit through here."""
-    found: list[float] = []
+    pauses: list[float] = []
 
     async def sleep(self: object, seconds: float) -> None:
-        found.append(seconds)
+        pauses.append(seconds)
 
     monkeypatch.setattr(transport.StripeTransport, "sleep_async", sleep)
-    return found
+    return pauses
 
 
-async def test_who_stands_behind_the_key(gateway: StripeGateway, there: StubServer) -> None:
+async def test_who_stands_behind_the_key(gateway: StripeGateway, stub_server: StubServer) -> None:
     assert await gateway.get_account_id() == "acct_1"
-    assert there.requests[0][2]["authorization"] == f"Bearer {KEY}"
-    assert there.requests[0][2]["stripe-version"] == stripe.api_version
+    assert stub_server.requests[0][2]["authorization"] == f"Bearer {KEY}"
+    assert stub_server.requests[0][2]["stripe-version"] == stripe.api_version
 
 
 def test_all_four_addresses_move_together() -> None:
-    one = StripeGateway(KEY, "http://stand-in.test")
-    moved = one._client._requestor._options.base_addresses
+    gateway = StripeGateway(KEY, "http://stand-in.test")
+    moved = gateway._client._requestor._options.base_addresses
     assert set(moved.values()) == {"http://stand-in.test"}
     assert set(moved) == {"api", "connect", "files", "meter_events"}
 
@@ -72,40 +72,40 @@ def test_no_live_key_is_shown_to_a_stand_in(key: str) -> None:
 
 
 async def test_a_fault_of_theirs_is_tried_again_under_one_key(
-    gateway: StripeGateway, there: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
-    there.responses = [NOTHING, build_error(500, kind="api_error"), build_error(503, kind="api_error")]
-    there.default_response = lambda _: StubResponse(
+    stub_server.responses = [NOTHING, build_error(500, kind="api_error"), build_error(503, kind="api_error")]
+    stub_server.default_response = lambda _: StubResponse(
         body={"id": "cbtxn_1", "object": "customer_balance_transaction"}
     )
     assert await gateway.add_credit("cus_1", 500, "usd", "Sorry", "adj_1") == "cbtxn_1"
-    assert [headers["idempotency-key"] for _, _, headers in there.requests[1:]] == ["adj_1"] * 3
+    assert [headers["idempotency-key"] for _, _, headers in stub_server.requests[1:]] == ["adj_1"] * 3
     assert len(slept) == 2
 
 
 async def test_a_fault_that_stays_is_told(
-    gateway: StripeGateway, there: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
-    there.responses = [build_error(500, kind="api_error")] * 3
+    stub_server.responses = [build_error(500, kind="api_error")] * 3
     with pytest.raises(ProviderDown):
         await gateway.get_account_id()
-    assert len(there.requests) == 3
+    assert len(stub_server.requests) == 3
 
 
 async def test_what_was_lost_on_the_way_is_asked_again(
-    gateway: StripeGateway, there: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "ATTEMPT_TIMEOUT_S", 0.1)
-    there.responses = [StubResponse(delay_s=0.3)]
+    stub_server.responses = [StubResponse(delay_s=0.3)]
     assert await gateway.get_account_id() == "acct_1"
-    assert len(there.requests) == 2
+    assert len(stub_server.requests) == 2
 
 
 async def test_nobody_waits_longer_than_for_the_longest_call(
-    gateway: StripeGateway, there: StubServer, monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, stub_server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errors, "MAX_CALL_S", 0.2)
-    there.responses = [StubResponse(delay_s=0.5)]
+    stub_server.responses = [StubResponse(delay_s=0.5)]
     began = time.monotonic()
     with pytest.raises(ProviderDown):
         await gateway.get_account_id()
@@ -116,16 +116,16 @@ async def test_nobody_waits_longer_than_for_the_longest_call(
 
 
 async def test_nobody_there(slept: list[float]) -> None:
-    one = StripeGateway(KEY, "http://127.0.0.1:1")
+    gateway = StripeGateway(KEY, "http://127.0.0.1:1")
     with pytest.raises(ProviderDown):
-        await one.get_account_id()
-    await one.close()
+        await gateway.get_account_id()
+    await gateway.close()
 
 
 async def test_asked_too_often_waits_as_told(
-    gateway: StripeGateway, there: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
-    there.responses = [build_error(429, "rate_limit", retry_after="0.2")]
+    stub_server.responses = [build_error(429, "rate_limit", retry_after="0.2")]
     began = time.monotonic()
     assert await gateway.get_account_id() == "acct_1"
     assert slept == [0.2]
@@ -133,52 +133,52 @@ async def test_asked_too_often_waits_as_told(
 
 
 async def test_asked_too_often_for_long_is_told_with_how_long(
-    gateway: StripeGateway, there: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
-    there.responses = [build_error(429, "rate_limit", retry_after="30")]
-    with pytest.raises(ProviderBusy) as told:
+    stub_server.responses = [build_error(429, "rate_limit", retry_after="30")]
+    with pytest.raises(ProviderBusy) as raised:
         await gateway.get_account_id()
-    assert told.value.retry_after_s == 30
-    assert len(there.requests) == 1
+    assert raised.value.retry_after_s == 30
+    assert len(stub_server.requests) == 1
     with pytest.raises(ProviderBusy):  # and is not asked meanwhile
         await gateway.get_account_id()
-    assert len(there.requests) == 1
+    assert len(stub_server.requests) == 1
 
 
 async def test_asked_too_often_three_times(
-    gateway: StripeGateway, there: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
-    there.responses = [build_error(429, "rate_limit", retry_after="0.01")] * 3
+    stub_server.responses = [build_error(429, "rate_limit", retry_after="0.01")] * 3
     with pytest.raises(ProviderBusy):
         await gateway.get_account_id()
-    assert len(there.requests) == 3
+    assert len(stub_server.requests) == 3
 
 
 async def test_without_a_word_the_pause_grows(
-    gateway: StripeGateway, there: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: None)
-    there.responses = [build_error(429, "lock_timeout")] * 2
+    stub_server.responses = [build_error(429, "lock_timeout")] * 2
     await gateway.get_account_id()
     assert 0.25 <= slept[0] <= 0.5 <= slept[1] <= 1.0
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_key_that_is_not_taken(gateway: StripeGateway, there: StubServer, status: int) -> None:
-    there.responses = [build_error(status, "api_key_expired", "Expired API Key provided.")]
+async def test_a_key_that_is_not_taken(gateway: StripeGateway, stub_server: StubServer, status: int) -> None:
+    stub_server.responses = [build_error(status, "api_key_expired", "Expired API Key provided.")]
     with pytest.raises(KeyRefused):
         await gateway.get_account_id()
-    assert len(there.requests) == 1
+    assert len(stub_server.requests) == 1
 
 
-async def test_a_declined_card_says_so(gateway: StripeGateway, there: StubServer) -> None:
-    there.responses = [
+async def test_a_declined_card_says_so(gateway: StripeGateway, stub_server: StubServer) -> None:
+    stub_server.responses = [
         NOTHING,
         build_error(402, "card_declined", "Your card was declined.", kind="card_error"),
     ]
-    with pytest.raises(ProviderRefused) as told:
+    with pytest.raises(ProviderRefused) as raised:
         await gateway.refund_invoice("in_1", 100, "adj_1")
-    assert (told.value.message, told.value.code) == ("Your card was declined.", "card_declined")
+    assert (raised.value.message, raised.value.code) == ("Your card was declined.", "card_declined")
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ async def test_a_declined_card_says_so(gateway: StripeGateway, there: StubServer
     ],
 )
 async def test_what_is_no_answer_is_worth_another_try(
-    gateway: StripeGateway, there: StubServer, answer: StubResponse
+    gateway: StripeGateway, stub_server: StubServer, answer: StubResponse
 ) -> None:
-    there.responses = [answer]
+    stub_server.responses = [answer]
     with pytest.raises(ProviderDown):
         await gateway.get_account_id()
 
@@ -212,50 +212,52 @@ async def test_what_is_no_answer_is_worth_another_try(
         build_error(501, "", "Not built", kind="api_error", stripe_should_retry="false"),
     ],
 )
-async def test_a_no_is_told_at_once(gateway: StripeGateway, there: StubServer, answer: StubResponse) -> None:
-    there.responses = [answer]
+async def test_a_no_is_told_at_once(
+    gateway: StripeGateway, stub_server: StubServer, answer: StubResponse
+) -> None:
+    stub_server.responses = [answer]
     with pytest.raises(ProviderRefused):
         await gateway.create_portal("cus_1", "http://localhost:3000")
-    assert len(there.requests) == 1
+    assert len(stub_server.requests) == 1
 
 
-async def test_who_was_never_here_is_not_deleted(gateway: StripeGateway, there: StubServer) -> None:
+async def test_who_was_never_here_is_not_deleted(gateway: StripeGateway, stub_server: StubServer) -> None:
     """A key of another account must not take everybody's access away."""
-    there.responses = [build_error(404, "resource_missing", "No such customer: 'cus_1'")]
+    stub_server.responses = [build_error(404, "resource_missing", "No such customer: 'cus_1'")]
     with pytest.raises(ProviderRefused):
         await gateway.fetch_customer("cus_1")
 
 
 async def test_after_some_failures_nobody_waits(
-    gateway: StripeGateway, there: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway._transport._circuit_breaker, "_cooldown", 0.2)
-    there.default_response = lambda _: build_error(500, kind="api_error")
+    stub_server.default_response = lambda _: build_error(500, kind="api_error")
     for _ in range(2):
         with pytest.raises(ProviderDown):
             await gateway.get_account_id()
-    asked = len(there.requests)
+    asked = len(stub_server.requests)
     assert asked == 5  # the sixth try was not made
     began = time.monotonic()
     with pytest.raises(ProviderDown):
         await gateway.get_account_id()
-    assert len(there.requests) == asked
+    assert len(stub_server.requests) == asked
     assert time.monotonic() - began < 0.05
-    there.default_response = lambda _: StubResponse()
+    stub_server.default_response = lambda _: StubResponse()
     await asyncio.sleep(0.2)
     assert await gateway.get_account_id() == "acct_1"
     assert await gateway.get_account_id() == "acct_1"
 
 
-async def test_every_request_takes_its_turn(gateway: StripeGateway, there: StubServer) -> None:
+async def test_every_request_takes_its_turn(gateway: StripeGateway, stub_server: StubServer) -> None:
     gateway._transport._rate_limiter = RateLimiter("one", rate=50, burst=2)
     began = time.monotonic()
     await asyncio.gather(*(gateway.get_account_id() for _ in range(8)))
     assert time.monotonic() - began > 0.11  # the last of eight waits for six others
 
 
-async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, there: StubServer) -> None:
-    there.responses = [StubResponse(delay_s=0.4)] * 3
+async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, stub_server: StubServer) -> None:
+    stub_server.responses = [StubResponse(delay_s=0.4)] * 3
     waiting = [asyncio.create_task(gateway.get_account_id()) for _ in range(3)]
     ticks, longest, last = 0, 0.0, time.monotonic()
     while not all(task.done() for task in waiting):
@@ -271,16 +273,16 @@ async def test_no_call_of_the_sdk_can_block(gateway: StripeGateway) -> None:
         gateway._client.v1.accounts.retrieve_current()
 
 
-async def test_one_gateway_for_an_account(there: StubServer) -> None:
-    one = stripe_gateway.get_gateway(KEY, there.url)
-    assert stripe_gateway.get_gateway(KEY, there.url) is one
-    assert stripe_gateway.get_gateway("sk_test_other", there.url) is not one
+async def test_one_gateway_for_an_account(stub_server: StubServer) -> None:
+    gateway = stripe_gateway.get_gateway(KEY, stub_server.url)
+    assert stripe_gateway.get_gateway(KEY, stub_server.url) is gateway
+    assert stripe_gateway.get_gateway("sk_test_other", stub_server.url) is not gateway
     await stripe_gateway.close_gateways()
-    assert stripe_gateway.get_gateway(KEY, there.url) is not one
+    assert stripe_gateway.get_gateway(KEY, stub_server.url) is not gateway
     await stripe_gateway.close_gateways()
 
 
-async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: StubServer) -> None:
+async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, stub_server: StubServer) -> None:
     many = [
         {"id": f"sub_{n:03}", "object": "subscription", "status": "canceled", "created": n}
         for n in range(250)
@@ -292,7 +294,7 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: 
             return StubResponse(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/subscriptions"):
             assert query["status"] == "all"
-            ids = [one["id"] for one in many]
+            ids = [subscription["id"] for subscription in many]
             start = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
             page = many[start : start + int(query["limit"])]
             return StubResponse(
@@ -300,12 +302,16 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, there: 
             )
         return StubResponse(body=listing([]))
 
-    there.default_response = usual
-    found = await gateway.fetch_customer("cus_1")
-    assert [one.id for one in found.subscriptions] == [one["id"] for one in many]
+    stub_server.default_response = usual
+    state = await gateway.fetch_customer("cus_1")
+    assert [subscription.id for subscription in state.subscriptions] == [
+        subscription["id"] for subscription in many
+    ]
 
 
-async def test_the_newest_invoices_and_all_that_are_open(gateway: StripeGateway, there: StubServer) -> None:
+async def test_the_newest_invoices_and_all_that_are_open(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
     def usual(request: Request) -> StubResponse:
         path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
@@ -318,11 +324,13 @@ async def test_the_newest_invoices_and_all_that_are_open(gateway: StripeGateway,
             return StubResponse(body=listing([bill("in_1"), bill("in_old")]))
         return StubResponse(body=listing([bill("in_2", more=True), bill("in_1")], more=True))
 
-    there.default_response = usual
-    found = await gateway.fetch_customer("cus_1")
-    assert sorted(one.id for one in found.invoices) == ["in_1", "in_2", "in_old"]
-    assert [line.amount for one in found.invoices for line in one.lines if one.id == "in_2"] == [2]
-    assert not [path for _, path, _ in there.requests if "search" in path]
+    stub_server.default_response = usual
+    state = await gateway.fetch_customer("cus_1")
+    assert sorted(invoice.id for invoice in state.invoices) == ["in_1", "in_2", "in_old"]
+    assert [line.amount for invoice in state.invoices for line in invoice.lines if invoice.id == "in_2"] == [
+        2
+    ]
+    assert not [path for _, path, _ in stub_server.requests if "search" in path]
 
 
 def bill(id_: str, *, more: bool = False) -> dict[str, object]:
@@ -333,11 +341,13 @@ def listing(data: list[object] | list[dict[str, object]], *, more: bool = False)
     return {"object": "list", "data": data, "has_more": more, "url": "/v1/some"}
 
 
-async def test_usage_that_is_known_already_is_a_success(gateway: StripeGateway, there: StubServer) -> None:
+async def test_usage_that_is_known_already_is_a_success(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
-    known = "An event already exists with identifier u1."
-    there.responses = [build_error(400, message=known, stripe_should_retry="false")]
+    message = "An event already exists with identifier u1."
+    stub_server.responses = [build_error(400, message=message, stripe_should_retry="false")]
     await gateway.report_usage("cus_1", "api_calls", 5, at, "u1")
-    there.responses = [build_error(400, message="Events are at most 35 days old.")]
+    stub_server.responses = [build_error(400, message="Events are at most 35 days old.")]
     with pytest.raises(ProviderRefused):
         await gateway.report_usage("cus_1", "api_calls", 5, at, "u2")

@@ -18,15 +18,15 @@ from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, StripeWo
 
 @pytest.fixture(scope="module")
 async def stand_in(anyio_backend: str) -> AsyncIterator[tuple[Sandbox, str]]:
-    async with provider_scenarios.run_stripe() as one:
-        yield one
+    async with provider_scenarios.run_stripe() as sandbox_and_url:
+        yield sandbox_and_url
 
 
 @pytest.fixture
 async def world(stand_in: tuple[Sandbox, str]) -> AsyncIterator[StripeWorld]:
-    one = StripeWorld(*stand_in)
-    yield one
-    await one.provider.close()
+    stripe_world = StripeWorld(*stand_in)
+    yield stripe_world
+    await stripe_world.provider.close()
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ async def customer(world: StripeWorld) -> str:
 async def test_whose_customer_it_is_stands_in_its_metadata(
     sdk: stripe.StripeClient, customer: str, world: StripeWorld
 ) -> None:
-    found = await sdk.v1.customers.retrieve_async(customer)
-    assert (found.to_dict()["metadata"], found.name, found.email) == (
+    remote_customer = await sdk.v1.customers.retrieve_async(customer)
+    assert (remote_customer.to_dict()["metadata"], remote_customer.name, remote_customer.email) == (
         {"tenant_id": "ten_acme"},
         "Acme",
         "ann@acme.test",
@@ -63,16 +63,16 @@ async def test_a_trial_that_paused_goes_on(
             "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
         }
     )
-    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
-    assert one.after_trial == "pause"
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    assert subscription.after_trial == "pause"
     world.advance(timedelta(days=7, hours=2))
-    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
-    assert one.status == "paused"
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    assert subscription.status == "paused"
     world.set_card(customer, pays=True)
     for _ in range(2):
         await world.provider.resume_subscription(made.id, "resume_1")
-    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
-    assert one.status == "active"
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    assert subscription.status == "active"
 
 
 async def test_more_items_and_lines_than_stripe_shows_at_once(
@@ -86,8 +86,8 @@ async def test_more_items_and_lines_than_stripe_shows_at_once(
         )
     )
     state = await world.provider.fetch_customer(customer)
-    (one,), (bill,) = state.subscriptions, state.invoices
-    assert {line.price_id for line in one.lines} == {tag.id for tag in tags}
+    (subscription,), (bill,) = state.subscriptions, state.invoices
+    assert {line.price_id for line in subscription.lines} == {tag.id for tag in tags}
     assert sum(line.amount for line in bill.lines) == sum(tag.amount for tag in tags) == bill.total
 
 
@@ -103,8 +103,8 @@ async def test_a_page_tells_whose_order_it_is(
     assert session.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
     assert session.payment_method_collection == "if_required"
     world.pay(session.url or "", card=None)
-    (found,) = (await sdk.v1.subscriptions.list_async({"customer": customer})).data
-    assert found.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
+    (remote_subscription,) = (await sdk.v1.subscriptions.list_async({"customer": customer})).data
+    assert remote_subscription.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
 
 
 async def test_a_retry_after_others_changed_it_changes_nothing(
@@ -113,11 +113,11 @@ async def test_a_retry_after_others_changed_it_changes_nothing(
     """Only the last key is kept. An older one says no rather than do the old thing again."""
     price = await world.provider.push_price(SEAT)
     world.pay(await world.provider.create_checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
-    (one,) = (await world.provider.fetch_customer(customer)).subscriptions
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
 
     async def change(quantity: int, key: str) -> int:
         lines = [OrderLine(SEAT.id, price, quantity)]
-        await world.provider.change_subscription(one.id, lines, as_of=None, prorate=False, key=key)
+        await world.provider.change_subscription(subscription.id, lines, as_of=None, prorate=False, key=key)
         return (await world.provider.fetch_customer(customer)).subscriptions[0].lines[0].quantity
 
     assert await change(5, "change_1") == 5
@@ -131,7 +131,7 @@ async def test_a_retry_after_others_changed_it_changes_nothing(
 async def test_a_lookup_key_moves_to_the_price_that_is_right(
     world: StripeWorld, sdk: stripe.StripeClient
 ) -> None:
-    there = await world.provider.push_price(SEAT)
+    external_price_id = await world.provider.push_price(SEAT)
     other = await sdk.v1.prices.create_async(
         {
             "product": SEAT.product_id,
@@ -142,23 +142,27 @@ async def test_a_lookup_key_moves_to_the_price_that_is_right(
             "transfer_lookup_key": True,
         }
     )
-    found = await world.provider.read_price(SEAT)
-    assert found.external_id == other.id
-    assert found.tag == PriceTag("", SEAT.product_id, "Pro", "3 month", "flat", "eur", -1)  # type: ignore[arg-type]
+    remote_price = await world.provider.read_price(SEAT)
+    assert remote_price.external_id == other.id
+    assert remote_price.tag == PriceTag("", SEAT.product_id, "Pro", "3 month", "flat", "eur", -1)  # type: ignore[arg-type]
     right = await world.provider.push_price(SEAT)
-    assert right not in (there, other.id)
+    assert right not in (external_price_id, other.id)
     assert (await world.provider.read_price(SEAT)).tag == SEAT
 
 
 async def test_a_lookup_key_that_somebody_took_away_comes_back(
     world: StripeWorld, sdk: stripe.StripeClient
 ) -> None:
-    there = await world.provider.push_price(SEAT)
-    await sdk.v1.prices.update_async(there, {"lookup_key": "", "active": False})
+    external_price_id = await world.provider.push_price(SEAT)
+    await sdk.v1.prices.update_async(external_price_id, {"lookup_key": "", "active": False})
     assert (await world.provider.read_price(SEAT)).tag is None
-    assert await world.provider.push_price(SEAT) == there
-    found = await world.provider.read_price(SEAT)
-    assert (found.external_id, found.tag, found.active) == (there, SEAT, True)
+    assert await world.provider.push_price(SEAT) == external_price_id
+    remote_price = await world.provider.read_price(SEAT)
+    assert (remote_price.external_id, remote_price.tag, remote_price.active) == (
+        external_price_id,
+        SEAT,
+        True,
+    )
 
 
 async def test_one_meter_for_a_name_however_many_push_at_once(
@@ -166,8 +170,8 @@ async def test_one_meter_for_a_name_however_many_push_at_once(
 ) -> None:
     tags = [replace(CALLS, id=f"prc_{n}", product_id=f"plv_{n}") for n in range(4)]
     await asyncio.gather(*(world.provider.push_price(tag) for tag in tags))
-    meters = [one async for one in (await sdk.v1.billing.meters.list_async({})).auto_paging_iter()]
-    assert [one.event_name for one in meters] == ["api_calls"]
+    meters = [meter async for meter in (await sdk.v1.billing.meters.list_async({})).auto_paging_iter()]
+    assert [meter.event_name for meter in meters] == ["api_calls"]
     prices = {await world.provider.push_price(tag) for tag in tags}
     assert len(prices) == 4
 

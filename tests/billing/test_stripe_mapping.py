@@ -124,17 +124,27 @@ def test_the_whole_of_it() -> None:
     state = mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
     assert (state.id, state.deleted, state.balance, state.currency) == ("cus_1", False, -200, "usd")
     assert state.method == "Visa ending in 4242"
-    (one,) = state.subscriptions
-    assert (one.id, one.status, one.created_at) == ("sub_1", "past_due", at(STARTS))
-    assert [(line.id, line.price_id, line.external_price_id, line.quantity) for line in one.lines] == [
+    (subscription,) = state.subscriptions
+    assert (subscription.id, subscription.status, subscription.created_at) == (
+        "sub_1",
+        "past_due",
+        at(STARTS),
+    )
+    assert [
+        (line.id, line.price_id, line.external_price_id, line.quantity) for line in subscription.lines
+    ] == [
         ("si_1", "prc_1", "price_1", 3),
         ("si_2", "", "price_2", 0),
     ]
-    assert {(line.starts_at, line.ends_at) for line in one.lines} == {(at(STARTS), at(ENDS))}
-    assert one.kept == (CanceledAddon("prc_9", 2, at(ENDS)),)
-    assert (one.trial_ends_at, one.after_trial, one.pays) == (at(STARTS), "pause", True)
-    assert one.cancel_at == at(ENDS)  # with its period
-    assert one.failed_since == at(STARTS + 3600)
+    assert {(line.starts_at, line.ends_at) for line in subscription.lines} == {(at(STARTS), at(ENDS))}
+    assert subscription.kept == (CanceledAddon("prc_9", 2, at(ENDS)),)
+    assert (subscription.trial_ends_at, subscription.after_trial, subscription.pays) == (
+        at(STARTS),
+        "pause",
+        True,
+    )
+    assert subscription.cancel_at == at(ENDS)  # with its period
+    assert subscription.failed_since == at(STARTS + 3600)
     (bill,) = state.invoices
     assert (bill.number, bill.status, bill.total, bill.due, bill.paid) == ("A-1", "open", 500, 400, 100)
     assert (bill.attempts, bill.next_attempt_at) == (2, at(ENDS))
@@ -155,8 +165,8 @@ def test_the_api_moves_its_fields_and_nothing_of_ours_changes() -> None:
 
 
 def test_what_ends_at_a_time_of_its_own() -> None:
-    one = mapping.to_subscription({**SUBSCRIPTION, "cancel_at": STARTS + 5})
-    assert one.cancel_at == at(STARTS + 5)
+    subscription = mapping.to_subscription({**SUBSCRIPTION, "cancel_at": STARTS + 5})
+    assert subscription.cancel_at == at(STARTS + 5)
 
 
 def test_items_of_different_periods_end_with_the_last() -> None:
@@ -171,8 +181,8 @@ def test_a_word_that_nobody_knows_passes_through() -> None:
         "status": "hibernating",
         "trial_settings": {"end_behavior": {"missing_payment_method": "pray"}},
     }
-    one = mapping.to_subscription(strange)
-    assert (one.status, one.after_trial) == ("hibernating", "invoice")
+    subscription = mapping.to_subscription(strange)
+    assert (subscription.status, subscription.after_trial) == ("hibernating", "invoice")
     assert mapping.to_invoice({**INVOICE, "status": "framed"}).status == "framed"
 
 
@@ -195,8 +205,8 @@ def test_an_id_or_the_whole_object(shown: object) -> None:
     ],
 )
 def test_when_it_is_owed(invoice: Raw, owed: bool) -> None:
-    one = mapping.to_subscription(SUBSCRIPTION, [INVOICE | invoice])
-    assert (one.failed_since is not None) == owed
+    subscription = mapping.to_subscription(SUBSCRIPTION, [INVOICE | invoice])
+    assert (subscription.failed_since is not None) == owed
 
 
 def test_who_pays_by_bill_has_the_days_of_grace_after_the_day_it_was_due() -> None:
@@ -208,9 +218,9 @@ def test_who_pays_by_bill_has_the_days_of_grace_after_the_day_it_was_due() -> No
         "attempted": False,
         "attempt_count": 0,
     }
-    one = mapping.to_subscription({**SUBSCRIPTION, "collection_method": "send_invoice"}, [bill])
-    assert one.failed_since == at(ENDS)
-    first, then = access_schedule.phases_of(replace(one, cancel_at=None), at(ENDS))
+    subscription = mapping.to_subscription({**SUBSCRIPTION, "collection_method": "send_invoice"}, [bill])
+    assert subscription.failed_since == at(ENDS)
+    first, then = access_schedule.phases_of(replace(subscription, cancel_at=None), at(ENDS))
     assert (first.status, then.status, then.since) == (
         "grace",
         "read_only",
@@ -226,8 +236,8 @@ def test_a_trial_that_is_paid_by_bill_does_not_end_for_want_of_a_card() -> None:
 
 def test_owed_since_the_first_of_several() -> None:
     earlier = {**INVOICE, "id": "in_0", "status_transitions": {"finalized_at": None}, "created": STARTS - 5}
-    one = mapping.to_subscription(SUBSCRIPTION, [INVOICE, earlier, INVOICE])
-    assert one.failed_since == at(STARTS - 5)
+    subscription = mapping.to_subscription(SUBSCRIPTION, [INVOICE, earlier, INVOICE])
+    assert subscription.failed_since == at(STARTS - 5)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +256,7 @@ def test_whether_there_is_a_way_to_pay(subscription: Raw, customer: Raw, pays: b
 
 
 @pytest.mark.parametrize(
-    ("method", "said"),
+    ("method", "text"),
     [
         ({"type": "card", "card": {"brand": "amex", "last4": "0005"}}, "American Express ending in 0005"),
         ({"type": "card", "card": {"brand": "new_brand", "last4": "1"}}, "New Brand ending in 1"),
@@ -261,18 +271,18 @@ def test_whether_there_is_a_way_to_pay(subscription: Raw, customer: Raw, pays: b
         ({}, ""),
     ],
 )
-def test_how_they_pay_in_words(method: Raw, said: str) -> None:
+def test_how_they_pay_in_words(method: Raw, text: str) -> None:
     customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": method}}
-    assert mapping.to_customer_state(customer, [], []).method == said
+    assert mapping.to_customer_state(customer, [], []).method == text
 
 
 def test_the_method_of_the_newest_subscription_where_the_customer_has_none() -> None:
     visa = {"type": "card", "card": {"brand": "visa", "last4": "1111"}}
-    told = [
+    subscriptions = [
         {**SUBSCRIPTION, "id": "sub_0", "created": 1, "default_payment_method": "pm_not_shown"},
         {**SUBSCRIPTION, "id": "sub_2", "created": 2, "default_payment_method": visa},
     ]
-    state = mapping.to_customer_state({**CUSTOMER, "invoice_settings": None}, told, [])
+    state = mapping.to_customer_state({**CUSTOMER, "invoice_settings": None}, subscriptions, [])
     assert state.method == "Visa ending in 1111"
 
 
@@ -358,5 +368,5 @@ def item(id_: str, price: str, quantity: int | None = 1) -> Raw:
     ],
 )
 def test_from_items_to_lines(items: list[Raw], lines: list[tuple[str, int | None]], steps: list[Raw]) -> None:
-    wanted = [OrderLine(f"prc_{price}", price, quantity) for price, quantity in lines]
-    assert subscription_items.build_item_updates(items, wanted) == steps
+    order_lines = [OrderLine(f"prc_{price}", price, quantity) for price, quantity in lines]
+    assert subscription_items.build_item_updates(items, order_lines) == steps

@@ -14,26 +14,26 @@ from shared.core import rate_limits
 from shared.core.config import settings
 
 
-async def _times(pace: RateLimiter, turns: int) -> list[float]:
+async def _times(pace: RateLimiter, count: int) -> list[float]:
     """Seconds until each turn came, in order."""
-    began, found = time.monotonic(), []
+    began, times = time.monotonic(), []
 
     async def one() -> None:
         await pace.acquire()
-        found.append(time.monotonic() - began)
+        times.append(time.monotonic() - began)
 
-    await asyncio.gather(*(one() for _ in range(turns)))
-    return found
+    await asyncio.gather(*(one() for _ in range(count)))
+    return times
 
 
-def _not_before(found: list[float], *, rate: float, burst: int) -> bool:
-    return all(came >= (at - burst + 1) / rate - 0.002 for at, came in enumerate(found))
+def _not_before(times: list[float], *, rate: float, burst: int) -> bool:
+    return all(came >= (at - burst + 1) / rate - 0.002 for at, came in enumerate(times))
 
 
 async def test_a_burst_and_then_one_after_the_other() -> None:
-    found = await _times(RateLimiter("one", rate=100, burst=5), 40)
-    assert _not_before(found, rate=100, burst=5)
-    assert found[4] < 0.2 < found[-1]
+    times = await _times(RateLimiter("one", rate=100, burst=5), 40)
+    assert _not_before(times, rate=100, burst=5)
+    assert times[4] < 0.2 < times[-1]
 
 
 async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
@@ -46,9 +46,9 @@ async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
 async def test_who_would_wait_too_long_is_told() -> None:
     pace = RateLimiter("one", rate=1, burst=1)
     pace.pause(rate_limit.MAX_QUEUE_S + 1)
-    with pytest.raises(ProviderBusy) as told:
+    with pytest.raises(ProviderBusy) as raised:
         await pace.acquire()
-    assert rate_limit.MAX_QUEUE_S < told.value.retry_after_s < rate_limit.MAX_QUEUE_S + 2
+    assert rate_limit.MAX_QUEUE_S < raised.value.retry_after_s < rate_limit.MAX_QUEUE_S + 2
 
 
 @pytest.fixture
@@ -66,8 +66,12 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("store")
 async def test_processes_that_share_a_store_share_the_pace() -> None:
-    here, there, other = (RateLimiter(name, rate=10_000, burst=1_000) for name in ("one", "one", "other"))
-    first, second, third = await asyncio.gather(_times(here, 15), _times(there, 15), _times(other, 15))
+    first_limiter, second_limiter, other = (
+        RateLimiter(name, rate=10_000, burst=1_000) for name in ("one", "one", "other")
+    )
+    first, second, third = await asyncio.gather(
+        _times(first_limiter, 15), _times(second_limiter, 15), _times(other, 15)
+    )
     assert max(first[-1], second[-1]) > 0.8  # twenty at once, the others a second later
     assert third[-1] < max(first[-1], second[-1])
 

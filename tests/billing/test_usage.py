@@ -32,8 +32,8 @@ async def customer(cast: Cast) -> str:
     return row.id
 
 
-async def used(who: Person, identifier: str, quantity: int = 3, meter: str = "api_calls") -> bool:
-    async with who.ctx() as ctx:
+async def used(person: Person, identifier: str, quantity: int = 3, meter: str = "api_calls") -> bool:
+    async with person.ctx() as ctx:
         return await usage.record(ctx, meter, quantity, now(), identifier)
 
 
@@ -49,8 +49,8 @@ async def rows(cast: Cast) -> list[Any]:
 
 
 async def test_the_same_identifier_is_recorded_once_for_each_meter_and_tenant(cast: Cast) -> None:
-    done = await asyncio.gather(*(used(cast.ann, "hour-1") for _ in range(4)))
-    assert sorted(done) == [False, False, False, True]
+    outcomes = await asyncio.gather(*(used(cast.ann, "hour-1") for _ in range(4)))
+    assert sorted(outcomes) == [False, False, False, True]
     assert await used(cast.ann, "hour-1", meter="usage_events")
     assert await used(cast.gil, "hour-1")
     assert [row.quantity for row in await rows(cast)] == [3, 3]

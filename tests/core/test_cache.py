@@ -28,8 +28,8 @@ def test_every_key_begins_with_its_tenant(kind: CacheKind) -> None:
     st.tuples(st.sampled_from(["ten_a", "ten_a_b", "ten_b"]), st.sampled_from(CacheKind), PARTS),
     st.tuples(st.sampled_from(["ten_a", "ten_a_b", "ten_b"]), st.sampled_from(CacheKind), PARTS),
 )
-def test_two_keys_are_one_text_only_when_they_are_one_key(one: tuple, other: tuple) -> None:  # type: ignore[type-arg]
-    assert (str(CacheKey(*one)) == str(CacheKey(*other))) is (one == other)
+def test_two_keys_are_one_text_only_when_they_are_one_key(key_parts: tuple, other: tuple) -> None:  # type: ignore[type-arg]
+    assert (str(CacheKey(*key_parts)) == str(CacheKey(*other))) is (key_parts == other)
 
 
 async def test_tenants_do_not_share_what_is_kept() -> None:
@@ -54,8 +54,8 @@ async def test_a_full_one_forgets_the_oldest() -> None:
     kept = MemoryCache(max_entries=2)
     for name in ("ten_a", "ten_b", "ten_b", "ten_c"):
         await kept.set(CacheKey(name, CacheKind.LOGO), name.encode())
-    found = [await kept.get(CacheKey(name, CacheKind.LOGO)) for name in ("ten_a", "ten_b", "ten_c")]
-    assert found == [None, b"ten_b", b"ten_c"]
+    values = [await kept.get(CacheKey(name, CacheKind.LOGO)) for name in ("ten_a", "ten_b", "ten_c")]
+    assert values == [None, b"ten_b", b"ten_c"]
 
 
 async def test_an_unreachable_store_is_a_miss_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("BULKHEAD_MASTER_KEYS", None, "BULKHEAD_MASTER_KEYS is missing"),
         ("BULKHEAD_MASTER_KEYS", "", "BULKHEAD_MASTER_KEYS is missing"),
@@ -91,11 +91,11 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_production_names_each_trap(
-    environment: pytest.MonkeyPatch, name: str, value: str | None, said: str
+    environment: pytest.MonkeyPatch, name: str, value: str | None, message: str
 ) -> None:
     given(environment, **SOUND)
     given(environment, **{name: value})
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         settings()
 
 

@@ -68,18 +68,18 @@ async def test_each_way_to_ask_finds_the_own_rows_only_also_without_row_security
 ) -> None:
     """The filter in Python and the policies do not lean on each other."""
     tables = ", ".join(("membership", "tenant"))
-    toggled = "; ".join(f"alter table {one} {{0}} row level security" for one in tables.split(", "))
+    toggled = "; ".join(f"alter table {table} {{0}} row level security" for table in tables.split(", "))
     with psycopg.connect(admin_url(schema), autocommit=True) as connection:
         connection.execute(toggled.format("disable"))  # type: ignore[arg-type]
         try:
             async with db.transaction(tenant_id=cast.globex) as session:
                 rows, column, count, join, inside, among, alias, *_ = statements(Membership)
-                assert {one.tenant_id for one in await session.exec(rows)} == {cast.globex}
+                assert {membership.tenant_id for membership in await session.exec(rows)} == {cast.globex}
                 assert set(await session.exec(column)) == {cast.globex}
                 assert (await session.exec(count)).one() == 1
                 for statement in (join, inside, among):
-                    assert {one.id for one in await session.exec(statement)} == {cast.globex}
-                assert {one.tenant_id for one in await session.exec(alias)} == {cast.globex}
+                    assert {tenant.id for tenant in await session.exec(statement)} == {cast.globex}
+                assert {membership.tenant_id for membership in await session.exec(alias)} == {cast.globex}
                 assert (
                     await session.exec(delete(Membership).where(Membership.role == "nobody"))
                 ).rowcount == 0
@@ -92,8 +92,8 @@ async def test_a_forgotten_filter_finds_the_own_rows_only(cast: Cast) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         assert await members(session) == {cast.acme}
         connection = await session.connection()
-        found = await connection.execute(text("select distinct tenant_id from membership"))
-        assert found.scalars().all() == [cast.acme]
+        rows = await connection.execute(text("select distinct tenant_id from membership"))
+        assert rows.scalars().all() == [cast.acme]
 
 
 async def test_nothing_is_left_for_the_next_who_gets_the_connection(cast: Cast, one_connection: None) -> None:
@@ -102,7 +102,7 @@ async def test_nothing_is_left_for_the_next_who_gets_the_connection(cast: Cast, 
     async with db.transaction() as session:
         connection = await session.connection()
         row = (await connection.execute(text(SETTINGS))).one()
-        assert {one or "" for one in row} == {""}
+        assert {value or "" for value in row} == {""}
         assert (await connection.execute(text("select count(*) from membership"))).scalar_one() == 0
     async with db.transaction(tenant_id=cast.globex) as session:
         assert await members(session) == {cast.globex}
@@ -126,7 +126,7 @@ async def test_nor_after_an_error_nor_after_being_cancelled(cast: Cast, one_conn
         await hanging
     async with db.transaction() as session:
         connection = await session.connection()
-        assert {one or "" for one in (await connection.execute(text(SETTINGS))).one()} == {""}
+        assert {value or "" for value in (await connection.execute(text(SETTINGS))).one()} == {""}
 
 
 async def test_tenants_in_turns_on_one_connection_see_themselves(cast: Cast, one_connection: None) -> None:
@@ -134,8 +134,8 @@ async def test_tenants_in_turns_on_one_connection_see_themselves(cast: Cast, one
         async with db.transaction(tenant_id=tenant_id) as session:
             return await members(session)
 
-    wanted = [cast.acme, cast.globex] * 10
-    assert await asyncio.gather(*map(look, wanted)) == [{one} for one in wanted]
+    tenant_ids = [cast.acme, cast.globex] * 10
+    assert await asyncio.gather(*map(look, tenant_ids)) == [{tenant_id} for tenant_id in tenant_ids]
 
 
 async def test_entering_another_tenant_forgets_the_first(cast: Cast) -> None:
@@ -181,7 +181,7 @@ async def test_the_database_refuses_the_same_below_python(cast: Cast) -> None:
 async def test_who_looks_as_a_person_sees_their_places_and_changes_nothing(cast: Cast) -> None:
     async with db.transaction(user_id=cast.ann.user_id) as session:
         assert await members(session) == {cast.acme}
-        assert {one.id for one in (await session.exec(select(Tenant))).all()} == {cast.acme}
+        assert {tenant.id for tenant in (await session.exec(select(Tenant))).all()} == {cast.acme}
         connection = await session.connection()
         for statement in (
             "update membership set role = 'owner'",

@@ -10,8 +10,8 @@ from shared.core.ids import is_id, new_id
 def test_later_is_larger_and_none_twice() -> None:
     made = [new_id("usr") for _ in range(5_000)]
     assert len(set(made)) == len(made)
-    assert [one[:12] for one in made] == sorted(one[:12] for one in made)
-    assert {len(one) for one in made} == {30}
+    assert [id_[:12] for id_ in made] == sorted(id_[:12] for id_ in made)
+    assert {len(id_) for id_ in made} == {30}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tests.conftest import Cast
 
 
 async def heard(listening: psycopg.AsyncConnection) -> list[str]:
-    return [one.payload async for one in listening.notifies(timeout=0.3)]
+    return [notification.payload async for notification in listening.notifies(timeout=0.3)]
 
 
 @pytest.fixture

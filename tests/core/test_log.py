@@ -53,7 +53,7 @@ async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
 def test_a_line_of_nobodys_work_says_so(lines: list[dict[str, Any]]) -> None:
     log.get_logger("x").info("started")
     logging.getLogger("some.library").warning("slow")
-    assert [one["tenant_id"] for one in lines] == ["-", "-"]
+    assert [line["tenant_id"] for line in lines] == ["-", "-"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         f"GET /verify?token={SECRET}&next=/",
         f"/reset?a=1&code={SECRET}",
@@ -89,9 +89,9 @@ def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str
         f"https://x/?password={SECRET}",
     ],
 )
-def test_secrets_inside_of_texts_are_hidden_too(lines: list[dict[str, Any]], said: str) -> None:
-    log.get_logger("x").info(said, where=said, many=[said])
-    logging.getLogger("another.library").warning("they say: %s", said)
+def test_secrets_inside_of_texts_are_hidden_too(lines: list[dict[str, Any]], message: str) -> None:
+    log.get_logger("x").info(message, where=message, many=[message])
+    logging.getLogger("another.library").warning("they say: %s", message)
     for line in lines:
         assert "s3cr3t" not in json.dumps(line)
         assert log.HIDDEN in json.dumps(line)

@@ -7,7 +7,7 @@ from shared.core.errors import Invalid
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "said"),
+    ("amount", "currency", "text"),
     [
         (2_900, "usd", "$29.00"),
         (5, "usd", "$0.05"),
@@ -18,8 +18,8 @@ from shared.core.errors import Invalid
         (7, "xyz", "XYZ 7"),
     ],
 )
-def test_an_amount_is_said_with_its_currency(amount: int, currency: str, said: str) -> None:
-    assert money.format_amount(amount, currency) == said
+def test_an_amount_is_said_with_its_currency(amount: int, currency: str, text: str) -> None:
+    assert money.format_amount(amount, currency) == text
 
 
 @pytest.mark.parametrize(

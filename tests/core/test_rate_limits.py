@@ -39,8 +39,8 @@ async def test_names_and_keys_are_counted_apart() -> None:
 
 
 async def test_hits_at_once_are_not_more_hits() -> None:
-    found = await asyncio.gather(*(outcome(RateLimit.SIGN_IN_ACCOUNT, "ann") for _ in range(40)))
-    assert found.count("counted") == 10
+    outcomes = await asyncio.gather(*(outcome(RateLimit.SIGN_IN_ACCOUNT, "ann") for _ in range(40)))
+    assert outcomes.count("counted") == 10
 
 
 @pytest.mark.parametrize("limit", RateLimit)
@@ -66,8 +66,8 @@ def test_what_a_process_counts_for_itself_begins_anew_with_every_window(
 ) -> None:
     at, most = 1_000.0, RateLimit.WEBHOOK_ACCOUNT.parsed.amount
     monkeypatch.setattr(rate_limits.time, "monotonic", lambda: at)
-    said = [outcome_here("one") for _ in range(most + 2)]
-    assert said == ["counted"] * most + ["rate_limited for 1"] * 2
+    outcomes = [outcome_here("one") for _ in range(most + 2)]
+    assert outcomes == ["counted"] * most + ["rate_limited for 1"] * 2
     assert outcome_here("other") == "counted"
     at += 0.9
     assert outcome_here("one") == "rate_limited for 1"

@@ -37,10 +37,10 @@ async def test_without_a_tenant_no_statement_reaches_a_table_of_tenants(shape: s
 
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_inside_a_tenant_every_statement_names_it(cast: Cast, shape: str) -> None:
-    said: list[str] = []
+    statements: list[str] = []
 
-    def hear(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        said.append(statement)
+    def hear(connection: Any, cursor: Any, statement: str, *arguments: Any) -> None:
+        statements.append(statement)
 
     async with db.transaction(tenant_id=cast.acme) as session:
         engine = db.engine("app").sync_engine
@@ -49,7 +49,7 @@ async def test_inside_a_tenant_every_statement_names_it(cast: Cast, shape: str) 
             await session.exec(SHAPES[shape]())
         finally:
             event.remove(engine, "before_cursor_execute", hear)
-    assert "tenant_id = %(" in said[-1]
+    assert "tenant_id = %(" in statements[-1]
 
 
 async def test_a_table_without_tenants_needs_none(cast: Cast) -> None:
@@ -60,8 +60,8 @@ async def test_a_table_without_tenants_needs_none(cast: Cast) -> None:
 async def test_a_statement_that_forgot_its_tenant_is_counted_for_the_operators(cast: Cast) -> None:
     async def counted() -> int:
         async with cast.olga.octx() as octx:
-            found = await tenant_directory.get_security_overview(octx)
-        return found.counts.get("missing_tenant_context", 0)
+            overview = await tenant_directory.get_security_overview(octx)
+        return overview.counts.get("missing_tenant_context", 0)
 
     before = await counted()
     for _ in range(2):

@@ -47,7 +47,7 @@ class House:
     tenant: str = TENANT
     admin: str = ADMIN
     sandbox: str = SANDBOX
-    taken: set[str] = field(default_factory=set)
+    used_links: set[str] = field(default_factory=set)
     people: dict[str, Any] = field(default_factory=dict)  # cookies of the demo cast
     operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
     process: subprocess.Popen[bytes] | None = None
@@ -78,7 +78,7 @@ class House:
                 stderr=out,
                 start_new_session=True,
             )
-        while not all(answers(f"{one}/healthz") for one in (TENANT, ADMIN, SANDBOX)):
+        while not all(answers(f"{url}/healthz") for url in (TENANT, ADMIN, SANDBOX)):
             if self.process.poll() is not None or time.monotonic() > began + 300:
                 raise AssertionError(f"the house does not stand:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
@@ -92,23 +92,23 @@ class House:
 
     def worked(self) -> float:
         """Seconds of processor time of everything that runs now, since it was started."""
-        times = [one.cpu_times() for one in self._running()]
-        return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+        times = [process.cpu_times() for process in self._running()]
+        return sum(usage.user + usage.system + usage.children_user + usage.children_system for usage in times)
 
     def processes(self) -> list[str]:
         """Whatever of this house still runs, the database among it."""
-        return [f"{one.name()} {one.pid}" for one in self._running()]
+        return [f"{process.name()} {process.pid}" for process in self._running()]
 
     def _running(self) -> list[psutil.Process]:
-        found = []
-        for one in psutil.process_iter():
+        processes = []
+        for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if (
-                    one.environ().get("BULKHEAD_DATA_DIR") == str(DATA)
-                    and one.status() != psutil.STATUS_ZOMBIE
+                    process.environ().get("BULKHEAD_DATA_DIR") == str(DATA)
+                    and process.status() != psutil.STATUS_ZOMBIE
                 ):
-                    found.append(one)
-        return found
+                    processes.append(process)
+        return processes
 
     def mails(self, to: str) -> list[dict[str, str]]:
         """Newest last: keys `to`, `subject`, `text`."""
@@ -121,8 +121,8 @@ class House:
         while time.monotonic() < until:
             for mail in reversed(self.mails(to)):
                 for word in mail["text"].split():
-                    if word.startswith("http") and part in word and word not in self.taken:
-                        self.taken.add(word)
+                    if word.startswith("http") and part in word and word not in self.used_links:
+                        self.used_links.add(word)
                         return word
             time.sleep(0.2)
         raise AssertionError(f"no mail with {part} for {to}")
@@ -170,10 +170,10 @@ def listen() -> None:
     """The tenant app hears of what happens at the stand-in for Stripe, with the secret of the demo."""
     sandbox = Sandbox(DATA / "stripe.sqlite", f"{SANDBOX}/stripe")
     account, url = sandbox.get_account(DEMO_STRIPE_KEY), f"{TENANT}/webhooks/stripe"
-    if url not in [one["url"] for one in account.list_objects("webhook_endpoint")]:
-        known = {"status": "enabled", "metadata": {}, "api_version": API_VERSION, "url": url}
+    if url not in [endpoint["url"] for endpoint in account.list_objects("webhook_endpoint")]:
+        fields = {"status": "enabled", "metadata": {}, "api_version": API_VERSION, "url": url}
         endpoint = make_object(
-            account, "webhook_endpoint", **known, enabled_events=["*"], _secret=DEMO_STRIPE_SECRET
+            account, "webhook_endpoint", **fields, enabled_events=["*"], _secret=DEMO_STRIPE_SECRET
         )
         endpoint.pop("secret", None)
         account.put(endpoint)
@@ -306,9 +306,9 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
             made.append(self)
 
     yield Newcomer
-    for one in made:
-        one.context.close()
-    assert [error for one in made for error in one.errors] == []
+    for newcomer in made:
+        newcomer.context.close()
+    assert [error for newcomer in made for error in newcomer.errors] == []
 
 
 class Newcomer(Someone):

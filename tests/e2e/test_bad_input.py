@@ -10,20 +10,20 @@ from playwright.sync_api import APIResponse, expect
 from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
 
 
-def sign_up(who: Newcomer, **changed: str) -> APIResponse:
+def sign_up(person: Newcomer, **changed: str) -> APIResponse:
     """Sends the form past the browser's own checks."""
-    given = {
+    fields = {
         "name": "Nora",
         "email": "nora@input.test",
         "organisation": "Input",
         "password": PASSWORD,
     } | changed
     headers = {"origin": TENANT, "accept": "text/html"}
-    return who.context.request.post(f"{TENANT}/auth/sign-up", form=given, headers=headers)
+    return person.context.request.post(f"{TENANT}/auth/sign-up", form=fields, headers=headers)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"email": "x" * 10_000 + "@input.test"}, "Email addresses can have at most"),
         ({"email": "nora\0@input.test"}, "unsupported character"),
@@ -36,12 +36,12 @@ def sign_up(who: Newcomer, **changed: str) -> APIResponse:
     ],
 )
 def test_signing_up_with_nonsense_says_what_is_wrong(
-    someone: type[Newcomer], changed: dict[str, str], said: str
+    someone: type[Newcomer], changed: dict[str, str], message: str
 ) -> None:
     nora = someone()
     answer = sign_up(nora, **changed)
     assert answer.status == 422
-    assert said in answer.text()
+    assert message in answer.text()
 
 
 def test_an_emoji_is_a_name_like_any_other(someone: type[Newcomer]) -> None:
@@ -58,7 +58,7 @@ def test_an_address_that_is_taken_or_reserved_stays_in_the_form_with_its_reason(
     ann = someone()
     home = ann.founds("Ann Slug", "ann@slug.test", "Slug")
     ann.page.goto(f"{home}/settings")
-    for wished, said in (
+    for wished, message in (
         ("acme", "The address “acme” is taken."),
         ("admin", "“admin” is reserved."),
         ("-x-", "Use 3 to 40"),
@@ -68,7 +68,7 @@ def test_an_address_that_is_taken_or_reserved_stays_in_the_form_with_its_reason(
         dialog = ann.page.get_by_role("dialog")
         dialog.get_by_role("textbox").fill(wished)
         dialog.get_by_role("button", name="Change address").click()
-        ann.sees(re.compile(re.escape(said)))
+        ann.sees(re.compile(re.escape(message)))
         expect(dialog.get_by_role("textbox")).to_have_value(wished)
     ann.shot("slug-refused")
     dialog.get_by_role("textbox").fill("slug-of-ann")
@@ -85,7 +85,7 @@ def picture(kind: str = "PNG", side: int = 64) -> bytes:
 def test_a_logo_is_a_small_picture_or_is_refused(someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Logo", "ann@logo.test", "Logo")
-    for name, content, said in (
+    for name, content, message in (
         ("huge.png", picture() + b"\0" * 5_000_000, "This image is larger than 2 MB."),
         ("note.png", b"this is no picture", "This file isn't a PNG, JPEG or WebP image."),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "isn't a PNG, JPEG"),
@@ -94,7 +94,7 @@ def test_a_logo_is_a_small_picture_or_is_refused(someone: type[Newcomer]) -> Non
         file = {"name": name, "mimeType": "image/png", "buffer": content}
         ann.page.get_by_label("File").set_input_files(files=[file])  # type: ignore[list-item]
         ann.page.get_by_role("button", name="Upload logo").click()
-        ann.sees(re.compile(re.escape(said)))
+        ann.sees(re.compile(re.escape(message)))
         ann.page.get_by_role("link", name="Back").click()
         ann.page.wait_for_url("**/settings**")
     file = {"name": "logo.png", "mimeType": "image/png", "buffer": picture()}

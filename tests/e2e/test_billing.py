@@ -33,8 +33,8 @@ class Till:
         until = time.monotonic() + 30
         while time.monotonic() < until:
             with urllib.request.urlopen(request, timeout=10) as response:
-                if found := json.load(response)["data"]:
-                    made = cls(found[0]["id"])
+                if customers := json.load(response)["data"]:
+                    made = cls(customers[0]["id"])
                     made.pull("own-clock")
                     return made
             time.sleep(0.3)
@@ -46,14 +46,14 @@ class Till:
             f"{SANDBOX}/stripe/_control/{lever}", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=30) as response:
-            found: dict[str, Any] = json.load(response)
-        return found
+            answer: dict[str, Any] = json.load(response)
+        return answer
 
 
-def opens(who: Newcomer, home: str) -> Page:
-    who.page.goto(f"{home}/billing")
-    expect(who.page.get_by_test_id("plan").first).to_be_visible(timeout=SOON)
-    return who.page
+def opens(person: Newcomer, home: str) -> Page:
+    person.page.goto(f"{home}/billing")
+    expect(person.page.get_by_test_id("plan").first).to_be_visible(timeout=SOON)
+    return person.page
 
 
 def pays(page: Page, card: str, button: str | re.Pattern[str]) -> None:
@@ -68,9 +68,9 @@ def fact(page: Page, label: str) -> Any:
     return page.get_by_role("region", name="Billing facts").locator(".stat", has_text=label)
 
 
-def shot(who: Newcomer, name: str) -> None:
-    who.page.wait_for_timeout(250)
-    who.shot(f"billing-{name}")
+def shot(person: Newcomer, name: str) -> None:
+    person.page.wait_for_timeout(250)
+    person.shot(f"billing-{name}")
 
 
 def test_from_signing_up_to_the_end_of_the_last_period(someone: type[Newcomer]) -> None:

@@ -57,8 +57,8 @@ def test_a_draft_and_its_effect_in_every_look(someone: type[Newcomer], look: str
     wrong += judged(olga, "catalog-draft", look)
     looks(page)
     effect = page.get_by_test_id("effect")
-    for said in ("CSV export", "Priority support", "In use: more than 2 seats", "Acme, 3 in use"):
-        expect(effect).to_contain_text(said)
+    for text in ("CSV export", "Priority support", "In use: more than 2 seats", "Acme, 3 in use"):
+        expect(effect).to_contain_text(text)
     page.wait_for_timeout(200)
     page.screenshot(path=f".artifacts/shots/catalog-effect-{look}.png", full_page=True)
     wrong += judged(olga, "catalog-effect", look)

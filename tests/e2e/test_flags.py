@@ -14,18 +14,18 @@ from tests.e2e.test_pages import LOOKS, PROMISED, look_at
 REASON = "First customers asked for it, ticket 5120"
 
 
-def figure(one: Newcomer) -> Locator:
-    return one.page.get_by_test_id("effect").locator(".figure")
+def figure(person: Newcomer) -> Locator:
+    return person.page.get_by_test_id("effect").locator(".figure")
 
 
 def in_days(days: int) -> str:
     return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
 
 
-def creates(one: Newcomer, key: str, title: str) -> None:
-    one.page.goto(f"{ADMIN}/flags")
-    one.page.get_by_test_id("create").click()
-    dialog = one.page.get_by_role("dialog")
+def creates(person: Newcomer, key: str, title: str) -> None:
+    person.page.goto(f"{ADMIN}/flags")
+    person.page.get_by_test_id("create").click()
+    dialog = person.page.get_by_role("dialog")
     for label, value in (
         ("Key", key),
         ("Title", title),
@@ -35,16 +35,16 @@ def creates(one: Newcomer, key: str, title: str) -> None:
         ("Reason", REASON),
     ):
         dialog.get_by_label(label, exact=True).fill(value)
-    one.shot(f"flag-create-{key}")
+    person.shot(f"flag-create-{key}")
     dialog.get_by_role("button", name="Create flag").click()
-    one.page.wait_for_url(f"**/flags/{key}")
+    person.page.wait_for_url(f"**/flags/{key}")
 
 
-def adds(one: Newcomer, kind: str, *, which: str = "", percent: str = "", works: bool = True) -> None:
-    form = one.page.get_by_test_id("rule-form")
+def adds(person: Newcomer, kind: str, *, choice: str = "", percent: str = "", works: bool = True) -> None:
+    form = person.page.get_by_test_id("rule-form")
     form.get_by_label("Applies to").select_option(label=kind)
-    if which:
-        form.get_by_label("Values").select_option(label=which)
+    if choice:
+        form.get_by_label("Values").select_option(label=choice)
     if percent:
         form.get_by_label("Percent of all tenants").fill(percent)
     form.get_by_role("button", name="Add rule").click()
@@ -52,15 +52,15 @@ def adds(one: Newcomer, kind: str, *, which: str = "", percent: str = "", works:
         expect(form.get_by_label("Applies to")).to_be_focused()  # ready for the next one
 
 
-def saves(one: Newcomer, reason: str = REASON) -> None:
-    dialog = one.page.get_by_role("dialog")
+def saves(person: Newcomer, reason: str = REASON) -> None:
+    dialog = person.page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill(reason)
     dialog.get_by_role("button", name="Save rules").click()
     expect(dialog).to_have_count(0)
 
 
-def switches(one: Newcomer, verb: str, key: str, reason: str) -> None:
-    dialog = one.page.get_by_role("dialog")
+def switches(person: Newcomer, verb: str, key: str, reason: str) -> None:
+    dialog = person.page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill(reason)
     dialog.get_by_label(re.compile("to confirm")).fill(key)
     dialog.get_by_role("button", name=verb).click()
@@ -75,11 +75,11 @@ def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer
     olga.sees("Off for everyone")
 
     olga.page.get_by_test_id("edit").click()
-    adds(olga, "Plans", which="Business")
+    adds(olga, "Plans", choice="Business")
     adds(olga, "Beta tenants")
     draft = olga.page.get_by_test_id("draft")
     expect(draft.get_by_role("listitem")).to_have_count(2)
-    adds(olga, "Plans", which="Business", works=False)
+    adds(olga, "Plans", choice="Business", works=False)
     olga.sees("This rule is already in the list.")
     draft.get_by_role("button", name="Remove tenants that try things first").click()
     expect(draft.get_by_role("listitem")).to_have_count(1)

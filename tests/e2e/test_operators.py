@@ -53,8 +53,8 @@ def test_olga_finds_a_tenant_looks_inside_suspends_and_restores_it(someone: type
     expect(olga.page.get_by_test_id("suspend")).to_be_visible()
 
     ann.page.goto(f"{home}/audit")
-    for said in (REASON, "Card testing, ticket 4472", "It was a mistake", "Olga Berg"):
-        ann.sees(said)
+    for text in (REASON, "Card testing, ticket 4472", "It was a mistake", "Olga Berg"):
+        ann.sees(text)
     ann.shot("audit-of-operators")
 
 

@@ -40,23 +40,25 @@ PROMISED = ("light", "dark", "phone")
 SERIOUS = ("serious", "critical")
 
 
-def look_at(who: Newcomer, name: str, address: str, look: str) -> list[str]:
+def look_at(person: Newcomer, name: str, address: str, look: str) -> list[str]:
     """What is wrong with this page in this look, in words."""
-    who.page.goto(address)
-    expect(who.page.get_by_role("heading", level=1)).to_be_visible()
-    expect(who.page.locator(".bone")).to_have_count(0)
-    who.page.wait_for_timeout(150)  # transitions; the axe would measure colours half-way
-    who.shot(f"{name}-{look}")
-    return judged(who, name, look)
+    person.page.goto(address)
+    expect(person.page.get_by_role("heading", level=1)).to_be_visible()
+    expect(person.page.locator(".bone")).to_have_count(0)
+    person.page.wait_for_timeout(150)  # transitions; the axe would measure colours half-way
+    person.shot(f"{name}-{look}")
+    return judged(person, name, look)
 
 
-def judged(who: Newcomer, name: str, look: str) -> list[str]:
-    wide = who.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    found = [f"{name} {look}: {wide} px wider than the screen"] if wide > 0 else []
-    for one in Axe().run(who.page, options={"resultTypes": ["violations"]}).response["violations"]:
-        if one["impact"] in SERIOUS:
-            found += [f"{name} {look}: {one['id']}: {node['html'][:160]}" for node in one["nodes"][:3]]
-    return found
+def judged(person: Newcomer, name: str, look: str) -> list[str]:
+    wide = person.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    problems = [f"{name} {look}: {wide} px wider than the screen"] if wide > 0 else []
+    for violation in Axe().run(person.page, options={"resultTypes": ["violations"]}).response["violations"]:
+        if violation["impact"] in SERIOUS:
+            problems += [
+                f"{name} {look}: {violation['id']}: {node['html'][:160]}" for node in violation["nodes"][:3]
+            ]
+    return problems
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -67,10 +69,10 @@ def test_every_page_fits_and_can_be_used_by_everybody(someone: type[Newcomer], l
     ann.page.wait_for_url("**/organisations")
     olga.operates("olga@bulkhead.test")
     wrong = [
-        said
-        for who, pages in ((nobody, DOORS), (ann, MEMBERS_PAGES), (olga, OPERATORS_PAGES))
+        problem
+        for person, pages in ((nobody, DOORS), (ann, MEMBERS_PAGES), (olga, OPERATORS_PAGES))
         for name, address in pages.items()
-        for said in look_at(who, name, address, look)
+        for problem in look_at(person, name, address, look)
     ]
     assert wrong == []
 
@@ -80,9 +82,9 @@ def test_the_judge_of_pages_sees_what_it_should(someone: type[Newcomer]) -> None
     nobody.page.goto(DOORS["sign-in"])
     nobody.page.evaluate("document.querySelector('label').remove()")
     nobody.page.evaluate("document.querySelector('main').style.minWidth = '600px'")
-    said = " ".join(judged(nobody, "sign-in", "spoilt"))
-    assert "px wider than the screen" in said
-    assert "label" in said
+    report = " ".join(judged(nobody, "sign-in", "spoilt"))
+    assert "px wider than the screen" in report
+    assert "label" in report
 
 
 def test_the_main_job_by_keyboard_alone(someone: type[Newcomer]) -> None:
@@ -113,15 +115,17 @@ def test_the_main_job_by_keyboard_alone(someone: type[Newcomer]) -> None:
 def test_a_title_per_page_and_no_secret_in_any_frame(someone: type[Newcomer]) -> None:
     ann = someone()
     frames: list[str] = []
-    ann.page.on("websocket", lambda ws: ws.on("framereceived", lambda said: frames.append(str(said))))
+    ann.page.on("websocket", lambda ws: ws.on("framereceived", lambda frame: frames.append(str(frame))))
     ann.signs_in("ann@acme.test")
     ann.page.wait_for_url("**/organisations")
     for name in ("home", "members", "settings", "audit"):
         ann.page.goto(f"{ACME}/{name}")
         expect(ann.page).to_have_title(re.compile(f"^{name.title()} · "))
         ann.page.wait_for_timeout(400)
-    said = "\n".join(frames)
-    assert "ann@acme.test" in said  # we do hear what is sent
-    cookie = next(one["value"] for one in ann.context.cookies(TENANT) if "bulkhead-tenant" in one["name"])
+    traffic = "\n".join(frames)
+    assert "ann@acme.test" in traffic  # we do hear what is sent
+    cookie = next(
+        cookie["value"] for cookie in ann.context.cookies(TENANT) if "bulkhead-tenant" in cookie["name"]
+    )
     for secret in (cookie, "argon2", "password_hash", "token_hash", "bulkhead-demo", "sealed"):
-        assert secret not in said
+        assert secret not in traffic

@@ -45,12 +45,12 @@ def test_carl_belongs_to_nobody_and_gil_not_to_acme(someone: type[Newcomer]) -> 
     carl.page.wait_for_url("**/organisations")
     gil.signs_in("gil@globex.test")
     gil.page.wait_for_url("**/t/globex/home**")
-    for who in (carl, gil):
+    for person in (carl, gil):
         for place in ("acme", "no-such-place"):
-            answer = who.page.goto(f"{TENANT}/t/{place}/members")
+            answer = person.page.goto(f"{TENANT}/t/{place}/members")
             assert answer is not None
             assert answer.status == 404
-            who.sees("Page not found.")
+            person.sees("Page not found.")
 
 
 def test_a_brand_colour_shows_in_one_organisation_and_not_in_the_other(someone: type[Newcomer]) -> None:

@@ -53,8 +53,8 @@ def test_a_price_that_comes_stands_beside_the_one_in_force(someone: type[Newcome
     dialog.get_by_role("button", name="Set price").click()
     olga.sees("Current subscriptions change at their next renewal")
     table = page.get_by_role("table", name="Prices of Priority support")
-    for said in ("$149.00", "$169.00", "Coming", "More people answer at night"):
-        expect(table).to_contain_text(said)
+    for text in ("$149.00", "$169.00", "Coming", "More people answer at night"):
+        expect(table).to_contain_text(text)
     olga.shot("prices-coming")
     assert judged(olga, "prices-coming", "light") == []
     other.bring_to_front()

@@ -13,17 +13,17 @@ ACME, GLOBEX, INITECH = (f"{TENANT}/t/{slug}" for slug in ("acme", "globex", "in
 
 def entering(someone: type[Newcomer], email: str, look: str = "light") -> Newcomer:
     width, dark = LOOKS[look]
-    who = someone(width=width, dark=dark)
-    who.enters(email)
-    return who
+    person = someone(width=width, dark=dark)
+    person.enters(email)
+    return person
 
 
-def why_of(who: Newcomer, label: str) -> str:
+def why_of(person: Newcomer, label: str) -> str:
     """What a closed control says to a screen reader."""
-    control = who.page.get_by_role("button", name=label).first
+    control = person.page.get_by_role("button", name=label).first
     expect(control).to_have_attribute("aria-disabled", "true")
-    said = control.get_attribute("aria-describedby")
-    return who.page.locator(f"[id='{said}']").first.inner_text()
+    description_id = control.get_attribute("aria-describedby")
+    return person.page.locator(f"[id='{description_id}']").first.inner_text()
 
 
 @pytest.mark.parametrize("look", PROMISED)

@@ -55,7 +55,9 @@ def test_a_part_that_is_killed_comes_back(house: House, someone: type[Newcomer])
     home = ann.founds("Ann Part", "ann@part.test", "Part")
     port = int(TENANT.rpartition(":")[2])
     listeners = [
-        one for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr.port == port
+        connection
+        for connection in psutil.net_connections("tcp")
+        if connection.status == "LISTEN" and connection.laddr.port == port
     ]
     assert len(listeners) == 1
     pid = listeners[0].pid
@@ -69,7 +71,7 @@ def test_a_part_that_is_killed_comes_back(house: House, someone: type[Newcomer])
 
 
 def test_a_taken_port_is_named_with_the_setting_that_moves_it(house: House) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "shared.cli", "up"],
         cwd=ROOT,
         env=house.env | {"BULKHEAD_DATA_DIR": str(ROOT / ".bulkhead" / "e2e-second")},
@@ -78,6 +80,6 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(house: House) -> N
         timeout=60,
         check=False,
     )
-    assert done.returncode == 2
-    assert re.search(r"port 3100 \(BULKHEAD_TENANT_URL\) is taken", done.stderr)
-    assert "BULKHEAD_TENANT_URL=http://localhost:4100" in done.stderr
+    assert process.returncode == 2
+    assert re.search(r"port 3100 \(BULKHEAD_TENANT_URL\) is taken", process.stderr)
+    assert "BULKHEAD_TENANT_URL=http://localhost:4100" in process.stderr

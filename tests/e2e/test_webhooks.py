@@ -128,9 +128,9 @@ def plant(eye: Any, tenant: str) -> None:
 
 def operating(someone: type[Newcomer], look: str = "light", email: str = "olga@bulkhead.test") -> Newcomer:
     width, dark = LOOKS[look]
-    who = someone(width=width, dark=dark)
-    who.operates(email)
-    return who
+    person = someone(width=width, dark=dark)
+    person.operates(email)
+    return person
 
 
 def gives_reason(page: Page) -> None:
@@ -139,12 +139,12 @@ def gives_reason(page: Page) -> None:
     form.get_by_role("button").click()
 
 
-def shown(who: Newcomer, name: str, look: str) -> list[str]:
+def shown(person: Newcomer, name: str, look: str) -> list[str]:
     """As `look_at`, of a page as it stands; all of it."""
-    who.page.wait_for_timeout(250)
-    who.shot(f"{name}-{look}")
-    who.page.screenshot(path=f".artifacts/shots/{name}-{look}-whole.png", full_page=True)
-    return judged(who, name, look)
+    person.page.wait_for_timeout(250)
+    person.shot(f"{name}-{look}")
+    person.page.screenshot(path=f".artifacts/shots/{name}-{look}-whole.png", full_page=True)
+    return judged(person, name, look)
 
 
 @pytest.mark.parametrize("look", PROMISED)

@@ -25,7 +25,7 @@ def opens(olga: Newcomer, tenant: str) -> Page:
 
 def asks(page: Page, person: str, action: str, plan: str = "") -> None:
     page.get_by_label("Person").select_option(
-        label=next(one for one in options(page, "person") if person in one)
+        label=next(option for option in options(page, "person") if person in option)
     )
     page.get_by_label("Action").select_option(action)
     if plan:
@@ -34,7 +34,7 @@ def asks(page: Page, person: str, action: str, plan: str = "") -> None:
 
 
 def options(page: Page, id: str) -> list[str]:
-    return [said.strip() for said in page.locator(f"#{id} option").all_text_contents()]
+    return [text.strip() for text in page.locator(f"#{id} option").all_text_contents()]
 
 
 def rights(page: Page, tenant: str) -> None:
@@ -138,7 +138,7 @@ def test_support_sees_and_may_not_change(someone: type[Newcomer]) -> None:
 def test_a_link_that_asks_for_what_cannot_be_answered_says_so(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
-    for query, said in {
+    for query, message in {
         "tenant=nonsense": "contains no valid tenant",
         "tenant=ten_nobody&action=member:invite": "There is no such tenant.",
         "action=member:fly": "an unknown action",
@@ -146,7 +146,7 @@ def test_a_link_that_asks_for_what_cannot_be_answered_says_so(someone: type[Newc
         "plan=" + "x" * 500: "too long",
     }.items():
         olga.page.goto(f"{ADMIN}/access?{query}")
-        olga.sees(re.compile(re.escape(said)))
+        olga.sees(re.compile(re.escape(message)))
         expect(olga.page.get_by_role("searchbox", name=re.compile("Search by tenant"))).to_be_visible()
 
 

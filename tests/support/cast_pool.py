@@ -27,13 +27,13 @@ from (select now() - max(created_at) as age from user_session) newest
 """
 
 
-def build(name: str, wanted: int) -> casts.Pool:
+def build(name: str, cast_count: int) -> casts.Pool:
     """As `database.build`, with casts in the database that no test has used.
 
     The pool is empty when there is no template and fewer than FEWEST are wanted; it may be smaller than wanted.
     """
     with database.building() as (connection, template):
-        source = _find(connection, template, wanted)
+        source = _find(connection, template, cast_count)
         database.clone(connection, source or template, name)
     database.use(name)
     if not source:
@@ -55,7 +55,7 @@ def fingerprint(template: str) -> str:
     return digest.hexdigest()[:8]
 
 
-def _find(connection: psycopg.Connection, template: str, wanted: int) -> str:
+def _find(connection: psycopg.Connection, template: str, cast_count: int) -> str:
     """The name of a database, "" when there is none and too few casts are wanted to make one."""
     name = f"{NAME}{fingerprint(template)}"
     row = connection.execute(
@@ -63,12 +63,12 @@ def _find(connection: psycopg.Connection, template: str, wanted: int) -> str:
     ).fetchone()
     about = json.loads(row[0]) if row and row[0] else {"casts": 0, "built_at": 0}
     is_young = time.time() - about["built_at"] < OLDEST
-    wanted = min(wanted, MOST)
-    if is_young and about["casts"] >= wanted * 0.8:
+    cast_count = min(cast_count, MOST)
+    if is_young and about["casts"] >= cast_count * 0.8:
         return name
-    if wanted < FEWEST:
+    if cast_count < FEWEST:
         return name if is_young else ""
-    _build(connection, template, name=name, count=wanted)
+    _build(connection, template, name=name, count=cast_count)
     return name
 
 

@@ -127,9 +127,9 @@ def _decode_user(fields: dict[str, Any]) -> User:
 
 
 async def _fill(count: int) -> None:
-    given = settings().database_url
-    assert given is not None
-    with psycopg.connect(given.get_secret_value(), autocommit=True) as connection:
+    database_url = settings().database_url
+    assert database_url is not None
+    with psycopg.connect(database_url.get_secret_value(), autocommit=True) as connection:
         for _ in range(count):
             await rate_limits.clear_counts()
             record = await create()

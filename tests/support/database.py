@@ -27,10 +27,10 @@ def revision() -> str:
 
 def admin_url(name: str = "postgres") -> str:
     """Of a superuser: the test server's own, or what DATABASE_URL names."""
-    given = settings().database_url
+    database_url = settings().database_url
     base = make_url(
-        given.get_secret_value()
-        if given
+        database_url.get_secret_value()
+        if database_url
         else EmbeddedPostgres(settings().absolute_data_dir / "postgres").url()
     )
     return base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)

@@ -63,17 +63,17 @@ def list_scripts() -> list[Script]:
 
 def describe_migrations(name: str) -> dict[str, Migration]:
     """By revision. Runs every migration, through alembic/env.py, in the empty database of that name."""
-    found = {}
+    migrations = {}
     with connect_as_owner(name) as connection:
         for script in list_scripts():
             with statements(connection) as executed:
                 upgrade(connection, script.revision)
-            found[script.revision] = Migration(
+            migrations[script.revision] = Migration(
                 file=digest(Path(script.path).read_bytes()),
                 sql=digest("\n;\n".join(executed)),
                 schema=describe_schema(connection),
             )
-    return found
+    return migrations
 
 
 def upgrade(connection: sa.Connection, revision: str) -> None:

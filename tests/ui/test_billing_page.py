@@ -52,7 +52,7 @@ async def subscribed(seller: MemoryProvider, person: Person, *, seats: int = 3) 
 async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvider) -> None:
     await cast.gil.gets("free")
     page = await billing(cast.gil)
-    shown = {one.name: one for one in page.plans}
+    shown = {plan.name: plan for plan in page.plans}
     assert list(shown) == ["Starter", "Pro", "Business", "Enterprise"]
     assert (shown["Starter"].price_text, shown["Starter"].price_unit) == ("$29", "a month")
     assert shown["Starter"].is_suggested
@@ -62,8 +62,8 @@ async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvi
     assert (shown["Enterprise"].price_text, shown["Enterprise"].action_label) == ("Custom pricing", "")
     assert page.saving == "2 months free"
     await does(page, "choose_period", "year")
-    assert {one.name: one.price_text for one in page.plans}["Starter"] == "$290"
-    assert [one.refusal for one in page.addons] == [
+    assert {plan.name: plan.price_text for plan in page.plans}["Starter"] == "$290"
+    assert [addon.refusal for addon in page.addons] == [
         "Add-ons belong to a subscription. Choose a plan first."
     ] * 2
 
@@ -74,7 +74,7 @@ async def test_a_double_click_leads_to_one_order(cast: Cast, seller: MemoryProvi
     await does(page, "choose_plan", PRO)
     sent = [str(await does(page, "start_checkout", {"seats": "2"})) for _ in range(2)]
     (url,) = list(seller.carts)[before:]
-    assert all("window.location.assign" in one and url in one for one in sent)
+    assert all("window.location.assign" in event and url in event for event in sent)
 
 
 async def test_who_comes_back_sees_it_turn(cast: Cast, seller: MemoryProvider) -> None:
@@ -144,7 +144,7 @@ async def test_a_stale_tab_is_shown_the_sum_anew(
     assert "no longer fresh" in str(await does(page, "confirm_change", {}))
     monkeypatch.undo()
     await does(page, "confirm_change", {})
-    assert [one.count for one in page.addons] == [1, 0]
+    assert [addon.count for addon in page.addons] == [1, 0]
 
 
 async def test_another_number_than_the_one_shown_is_not_confirmed(cast: Cast, seller: MemoryProvider) -> None:

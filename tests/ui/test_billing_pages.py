@@ -33,10 +33,10 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 @pytest.fixture
 async def till() -> Any:
-    one = Till()
-    provider_registry.register(PLATFORM, one)
+    provider = Till()
+    provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
-    yield one
+    yield provider
     async with db.transaction() as session:  # the next test's provider does not know these customers
         connection = await session.connection()
         await connection.execute(text("update billing_inbox set status = 'ignored' where status <> 'done'"))
@@ -57,8 +57,8 @@ async def pays(cast: Cast, till: Till) -> str:
     return customer
 
 
-async def tab(cast: Cast, who: Operating | None = None) -> Any:
-    page = (who or cast.olga).opens(TenantBillingState, path=f"/tenants/{cast.acme}")
+async def tab(cast: Cast, operator: Operating | None = None) -> Any:
+    page = (operator or cast.olga).opens(TenantBillingState, path=f"/tenants/{cast.acme}")
     await does(page, "load", REASON)
     return page
 
@@ -67,8 +67,8 @@ async def dead(customer: str, count: int = 1) -> list[str]:
     ids = await events.store_webhooks(customer, count)
     async with db.transaction() as session:
         connection = await session.connection()
-        said = "update billing_inbox set status = 'dead', error = 'ValueError' where customer_id = :id"
-        await connection.execute(text(said), {"id": customer})
+        statement = "update billing_inbox set status = 'dead', error = 'ValueError' where customer_id = :id"
+        await connection.execute(text(statement), {"id": customer})
     return ids
 
 
@@ -81,14 +81,14 @@ async def test_the_list_counts_narrows_and_leads_to_each(cast: Cast, till: Till)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
     await does(page, "load")
     assert int(page.dead) >= 1
-    assert "customer.subscription.updated" in [one.type for one in page.types]
+    assert "customer.subscription.updated" in [event_type.type for event_type in page.types]
     await does(page, "apply_filter", {"type": "", "customer": customer, "event": ""})
     (row,) = page.rows
     assert (row.tenant, row.status, row.tone, row.error) == ("Acme", "Dead", "bad", "ValueError")
     assert addresses.parse_webhook_path(row.href) == (PLATFORM, event)
     await does(page, "choose_tab", "dead")
     assert (page.tab, page.filtered) == ("dead", False)
-    assert {one.status for one in page.rows} == {"Dead"}
+    assert {row.status for row in page.rows} == {"Dead"}
     for name, wrong in (("choose_status", "lost"), ("choose_tab", 7), ("open_dialog", "fly")):
         with pytest.raises(Invalid):
             await does(page, name, wrong)
@@ -115,8 +115,12 @@ async def test_a_paused_account_is_on_every_page_until_it_is_resumed(cast: Cast,
     page = cast.olga.opens(WebhooksState, path="/webhooks")
     await does(page, "load")
     frame = await page.get_state(Shell)
-    assert [(one.paused, one.reason) for one in frame.troubles] == [(True, processing.KEY_REFUSED_ERROR)]
-    assert [(one.state, one.is_paused) for one in page.accounts if one.id == PLATFORM] == [("Paused", True)]
+    assert [(trouble.paused, trouble.reason) for trouble in frame.troubles] == [
+        (True, processing.KEY_REFUSED_ERROR)
+    ]
+    assert [(account.state, account.is_paused) for account in page.accounts if account.id == PLATFORM] == [
+        ("Paused", True)
+    ]
     await does(page, "open_dialog", "resume", PLATFORM)
     await does(page, "resume_account", {"reason": REASON})
     await does(page, "load")
@@ -136,7 +140,7 @@ async def test_a_provider_that_does_not_answer_is_on_every_page(cast: Cast, till
     page = cast.sam.opens(DriftState, path="/drift")
     await does(page, "load")
     frame = await page.get_state(Shell)
-    assert [one.paused for one in frame.troubles] == [False]
+    assert [trouble.paused for trouble in frame.troubles] == [False]
 
 
 async def test_one_webhook_tells_its_inside_for_a_reason_only(cast: Cast, till: Till) -> None:
@@ -162,9 +166,9 @@ async def test_one_webhook_tells_its_inside_for_a_reason_only(cast: Cast, till: 
 
 async def test_another_webhooks_page_keeps_nothing_of_the_last_one(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
-    one, other = await events.store_webhooks(customer, 2)
+    event, other = await events.store_webhooks(customer, 2)
     await processing.drain()
-    page = cast.olga.opens(WebhookState, path=addresses.webhook_url(PLATFORM, one))
+    page = cast.olga.opens(WebhookState, path=addresses.webhook_url(PLATFORM, event))
     await does(page, "load")
     await does(page, "start_visit", {"reason": REASON})
     page._shown_key = (PLATFORM, other)
@@ -189,14 +193,14 @@ async def test_a_webhook_that_is_not_there_is_not_found(cast: Cast) -> None:
 async def test_the_tab_shows_the_mapping_what_follows_and_what_was_given(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     page = await tab(cast)
-    assert [one.id for one in page.customers] == [customer]
+    assert [row.id for row in page.customers] == [customer]
     assert page.customers[0].href.startswith("http")
     assert (page.summary.access, page.summary.provider_status, page.summary.method) == (
         "Active",
         "Active",
         "Visa ending in 4242",
     )
-    assert [one.total for one in page.invoices] == ["$200.00"]
+    assert [invoice.total for invoice in page.invoices] == ["$200.00"]
     assert page.invoice_choices[1][0] == f"in_{customer[4:]}"
     form = {
         **{"kind": "refund", "amount": "25.50", "currency": "usd", "code": "duplicate_charge"},
@@ -272,9 +276,9 @@ async def test_the_page_of_a_tenant_brings_the_tab_with_its_reason(cast: Cast, t
     (asked,) = [await does(page, "choose_tab", "billing")]
     assert "load" in str(asked)
     assert REASON not in str(asked)
-    said, asked = await does(page, "start_visit", {"reason": REASON})
+    answer, asked = await does(page, "start_visit", {"reason": REASON})
     assert REASON in str(asked)
-    assert "You can view Acme" in str(said)
+    assert "You can view Acme" in str(answer)
     assert REASON not in str(await does(page, "end_visit"))
 
 

@@ -20,8 +20,8 @@ async def send(state: Any, name: str, *args: Any) -> Any:
     return await handler(state, *args)
 
 
-async def opened(who: Operating, key: str) -> Any:
-    state = who.opens(FlagPageState, path=f"/flags/{key}")
+async def opened(operator: Operating, key: str) -> Any:
+    state = operator.opens(FlagPageState, path=f"/flags/{key}")
     await send(state, "load")
     return state
 
@@ -35,7 +35,7 @@ async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "region", "values": ["eu", "us"]})
     page = await opened(cast.olga, key)
     await send(page, "edit_rules")
-    assert [one.text for one in page.draft_rules] == ["the region eu", "the region us"]
+    assert [rule.text for rule in page.draft_rules] == ["the region eu", "the region us"]
     await send(page, "remove_rule", "0")
     await send(page, "add_rule", {**PLAIN, "kind": "region", "value": "ap"})
     for percent in ("10", "15"):  # the second one replaces the first
@@ -45,7 +45,7 @@ async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
     assert page.dialog == "save"
     await send(page, "save_rules", {"reason": "Step by step"})
     assert (page.dialog, page.is_editing) == ("", False)
-    assert [one.text for one in page.rules] == [
+    assert [rule.text for rule in page.rules] == [
         "the regions ap, us",
         "15 % of all tenants",
         "tenants that try things first, from 1 December 2026, 09:00 UTC",
@@ -93,15 +93,15 @@ async def test_a_draft_of_an_old_version_is_not_saved(cast: Cast) -> None:
     await flag_fixtures.change_rules(cast, key, [{"kind": "beta"}])
     await send(page, "load")  # as the page does when it is told of the change
     assert page.is_draft_outdated
-    assert [one.text for one in page.draft_rules] == ["everyone"]
+    assert [rule.text for rule in page.draft_rules] == ["everyone"]
     with pytest.raises(Conflict, match="Somebody else"):
         await send(page, "save_rules", {"reason": "Too late"})
     assert await version(cast, key) == 3
 
 
 async def test_what_was_drafted_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
-    one, other = [await flag_fixtures.create_flag(cast, {"kind": "beta"}) for _ in range(2)]
-    page = await opened(cast.olga, one)
+    key, other = [await flag_fixtures.create_flag(cast, {"kind": "beta"}) for _ in range(2)]
+    page = await opened(cast.olga, key)
     await send(page, "edit_rules")
     await send(page, "add_rule", PLAIN)
     moved = cast.olga.opens(FlagPageState, path=f"/flags/{other}")
@@ -151,7 +151,7 @@ async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
     assert page.header.retired
     listed = cast.olga.opens(FlagsState, path="/flags")
     await send(listed, "load")
-    row = next(one for one in listed.rows if one.key == key)
+    row = next(row for row in listed.rows if row.key == key)
     assert (row.state, row.exposed) == ("Retired", "0")
 
 
@@ -165,8 +165,8 @@ async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> N
         await flag_admin.retire_flag(octx, key, "Done")
     page = cast.olga.opens(AuditPageState, path="/audit")
     await send(page, "choose_tab", "operators")
-    rows = [one for one in page.rows if one.subject == key]
-    assert [one.action_text for one in rows] == [
+    rows = [row for row in page.rows if row.subject == key]
+    assert [row.action_text for row in rows] == [
         "retired the flag",
         "moved the clean-up date of the flag",
         "revived the flag",
@@ -174,7 +174,7 @@ async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> N
         "changed the rules of the flag",
         "created the flag",
     ]
-    assert [(one.before, one.after) for one in rows[3].changes] == [("everyone", "nobody: killed")]
+    assert [(change.before, change.after) for change in rows[3].changes] == [("everyone", "nobody: killed")]
 
 
 async def test_nothing_is_asked_about_what_cannot_be_a_key(cast: Cast) -> None:

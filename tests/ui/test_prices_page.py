@@ -34,14 +34,14 @@ async def does(page: Any, name: str, *args: Any) -> Any:
     return await handler(page, *args)
 
 
-async def opened(who: Any) -> Any:
-    page = who.opens(PricesState, path="/prices")
+async def opened(operator: Any) -> Any:
+    page = operator.opens(PricesState, path="/prices")
     await does(page, "load")
     return page
 
 
 def shown(page: Any, version_id: str) -> Any:
-    return next(one for one in page.versions if one.id == version_id)
+    return next(version for version in page.versions if version.id == version_id)
 
 
 async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: RecordingProvider) -> None:
@@ -52,15 +52,18 @@ async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: Reco
     await does(page, "set_price", {**FORM, "effective_at": later.isoformat()})
     assert not page.is_dialog_open
     rows = shown(page, version.id).prices
-    assert [(one.cost, one.state, one.provider_status) for one in rows] == [
+    assert [(row.cost, row.state, row.provider_status) for row in rows] == [
         ("$29.00", "", "Not pushed"),
         ("$39.00", "Coming", "Not pushed"),
     ]
     assert rows[1].origin == "Olga: Costs have risen"
     await does(page, "set_price", {**FORM, "price": "31"})
-    one = shown(page, version.id)
-    assert [row.cost for row in one.prices] == ["$31.00", "$39.00"]
-    assert ([row.cost for row in one.past_prices], one.past_title) == (["$29.00"], "1 earlier price")
+    shown_version = shown(page, version.id)
+    assert [row.cost for row in shown_version.prices] == ["$31.00", "$39.00"]
+    assert ([row.cost for row in shown_version.past_prices], shown_version.past_title) == (
+        ["$29.00"],
+        "1 earlier price",
+    )
 
 
 async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: RecordingProvider) -> None:
@@ -73,7 +76,9 @@ async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: RecordingProv
     assert "1 differs" in str(await does(page, "compare_prices"))
     (row,) = shown(page, version.id).prices
     assert row.provider_status == "Differs"
-    assert [(one.name, one.before, one.after) for one in row.differences] == [("Amount", "$29.00", "$19.00")]
+    assert [(difference.name, difference.before, difference.after) for difference in row.differences] == [
+        ("Amount", "$29.00", "$19.00")
+    ]
     assert page.summary.differing == "1"
     assert page.summary.compared_at != ""
     await does(page, "push_prices")
@@ -127,7 +132,7 @@ async def test_what_cannot_be_meant_sets_no_price(
     with pytest.raises(Invalid):
         await does(page, "set_price", {**FORM, **wrong})
     assert page.is_dialog_open  # what was typed stays
-    assert [one.cost for one in shown(page, version.id).prices] == ["$29.00"]
+    assert [price.cost for price in shown(page, version.id).prices] == ["$29.00"]
 
 
 async def test_nobody_sets_a_price_of_nothing(cast: Cast, shelf: RecordingProvider) -> None:

@@ -46,7 +46,7 @@ async def test_the_tab_shows_what_is_there_and_follows_what_is_done(cast: Cast) 
     await does(page, "override_limit", form)
     (override,) = page.overrides
     assert (override.title, override.value) == ("Members", "2, warns only")
-    members = next(one for one in page.limits if one.key == "members")
+    members = next(limit for limit in page.limits if limit.key == "members")
     assert (members.value, members.used_text, members.tone) == ("2 seats", "3 in use", "bad")
     await does(page, "open_dialog", "end", override.id)
     await does(page, "end_exception", {"reason": REASON})
@@ -97,9 +97,9 @@ async def test_what_cannot_be_meant_names_its_field(
 
 async def test_rows_that_are_not_on_the_page_open_no_dialog(cast: Cast) -> None:
     page = await rights(cast)
-    for which, about in (("end", "ovr_other"), ("flag", "nothing"), ("trait", "mood"), ("fly", ""), (7, "")):
+    for dialog, about in (("end", "ovr_other"), ("flag", "nothing"), ("trait", "mood"), ("fly", ""), (7, "")):
         with pytest.raises(Invalid):
-            await does(page, "open_dialog", which, about)
+            await does(page, "open_dialog", dialog, about)
     assert page.dialog == ""
 
 

@@ -22,9 +22,9 @@ def test_every_text_can_be_read_on_its_ground(palette: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("palette", [theme.LIGHT, theme.DARK])
 def test_a_brand_is_readable_or_left_out(palette: dict[str, str]) -> None:
-    taken = [brand for colour in COLOURS if (brand := theme.brand_palette(colour, palette))]
-    assert 0 < len(taken) < len(COLOURS)
-    for brand in taken:
+    brands = [brand for colour in COLOURS if (brand := theme.brand_palette(colour, palette))]
+    assert 0 < len(brands) < len(COLOURS)
+    for brand in brands:
         painted = palette | brand
         assert theme.contrast_ratio(painted["on-accent"], painted["accent"]) >= 4.5
         assert theme.contrast_ratio(painted["on-accent"], painted["accent-hover"]) >= 4.5
@@ -34,7 +34,7 @@ def test_a_brand_is_readable_or_left_out(palette: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("colour", "said"),
+    ("colour", "verdict"),
     [
         ("", "standard colour is in use"),
         ("#0f766e", "on light and on dark"),
@@ -42,8 +42,8 @@ def test_a_brand_is_readable_or_left_out(palette: dict[str, str]) -> None:
         ("#facc15", "Used on dark pages"),
     ],
 )
-def test_the_verdict_says_where_a_colour_is_used(colour: str, said: str) -> None:
-    assert said in theme.describe_contrast(colour)
+def test_the_verdict_says_where_a_colour_is_used(colour: str, verdict: str) -> None:
+    assert verdict in theme.describe_contrast(colour)
 
 
 def test_where_light_takes_the_brand_and_dark_cannot_dark_keeps_ours() -> None:

@@ -37,12 +37,12 @@ m = r.role == p.role && r.act == p.act && (p.cleans == "yes" || ((p.writes == "n
 
 
 class House:
-    def __init__(self, said: dict[str, Any]) -> None:
-        self.roles: dict[str, list[str]] = said["roles"]  # permissions
-        self.actions: dict[str, dict[str, Any]] = said["actions"]
-        self.plans: dict[str, list[str]] = said["plans"]  # features
+    def __init__(self, message: dict[str, Any]) -> None:
+        self.roles: dict[str, list[str]] = message["roles"]  # permissions
+        self.actions: dict[str, dict[str, Any]] = message["actions"]
+        self.plans: dict[str, list[str]] = message["plans"]  # features
         self.tenants: dict[str, tuple[str, str, str]] = {
-            key: tuple(one) for key, one in said["tenants"].items()
+            key: tuple(tenant) for key, tenant in message["tenants"].items()
         }  # type: ignore[misc]
 
     def granted(self) -> list[tuple[str, str]]:
@@ -60,9 +60,9 @@ class Lines(persist.Adapter):
     def __init__(self, house: House) -> None:
         self._lines = [f"g, {plan}, {feature}" for plan, has in house.plans.items() for feature in has]
         for role, name in house.granted():
-            one = house.actions[name]
-            words = ("yes" if one["writes"] else "no", "yes" if one["allowed_when_unpaid"] else "no")
-            self._lines.append(f"p, {role}, {name}, {one['feature'] or 'none'}, {words[0]}, {words[1]}")
+            action = house.actions[name]
+            words = ("yes" if action["writes"] else "no", "yes" if action["allowed_when_unpaid"] else "no")
+            self._lines.append(f"p, {role}, {name}, {action['feature'] or 'none'}, {words[0]}, {words[1]}")
 
     def load_policy(self, model: Any) -> None:
         for line in self._lines:
@@ -100,7 +100,7 @@ def with_cedar(house: House) -> Ask:
         return ", ".join(f'Action::"{name}"' for name in names)
 
     names, actions = list(house.actions), house.actions
-    writing = [one for one in names if actions[one]["writes"] and not actions[one]["allowed_when_unpaid"]]
+    writing = [name for name in names if actions[name]["writes"] and not actions[name]["allowed_when_unpaid"]]
     text = [
         f'permit (principal == Role::"{role}", action in [{listed([a for r, a in house.granted() if r == role])}], resource);'
         for role in house.roles
@@ -108,7 +108,7 @@ def with_cedar(house: House) -> Ask:
     text.append(
         f'forbid (principal, action in [{listed(writing)}], resource) when {{ resource.status == "read_only" }};'
     )
-    for feature in sorted({one["feature"] for one in actions.values()} - {""}):
+    for feature in sorted({action["feature"] for action in actions.values()} - {""}):
         needing = [
             a for a in names if actions[a]["feature"] == feature and not actions[a]["allowed_when_unpaid"]
         ]
@@ -149,11 +149,11 @@ def with_openfeature(house: House) -> Ask:
 
     def flag(action: dict[str, Any]) -> InMemoryFlag[bool]:
         def evaluate(flag: InMemoryFlag[bool], context: EvaluationContext) -> FlagResolutionDetails[bool]:
-            told, feature = context.attributes, action["feature"]
-            on = action["permission"] in roles[told["role"]]  # type: ignore[index]
+            attributes, feature = context.attributes, action["feature"]
+            on = action["permission"] in roles[attributes["role"]]  # type: ignore[index]
             if on and not action["allowed_when_unpaid"]:
-                on = not (action["writes"] and told["status"] == "read_only") and (
-                    not feature or feature in plans[told["plan"]]  # type: ignore[index]
+                on = not (action["writes"] and attributes["status"] == "read_only") and (
+                    not feature or feature in plans[attributes["plan"]]  # type: ignore[index]
                 )
             return FlagResolutionDetails(on, reason=Reason.TARGETING_MATCH, variant="on" if on else "off")
 
@@ -181,9 +181,9 @@ ENGINES: dict[str, Callable[[House], Ask]] = {
 def timed(ask: Ask, requests: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The first tenth warms up."""
     warm = max(1, len(requests) // 10)
-    answers = [ask(*one) for one in requests[:warm]]
+    answers = [ask(*request) for request in requests[:warm]]
     began = time.process_time_ns()
-    answers += [ask(*one) for one in requests[warm:]]
+    answers += [ask(*request) for request in requests[warm:]]
     return {"cpu": (time.process_time_ns() - began) / (len(requests) - warm), "answers": answers}
 
 
@@ -191,11 +191,11 @@ def main() -> None:
     house = House(json.loads(sys.stdin.readline()))
     engines: dict[str, Ask] = {}
     for line in sys.stdin:
-        said = json.loads(line)
+        message = json.loads(line)
         try:
-            name = said["engine"]
+            name = message["engine"]
             ask = engines.get(name) or engines.setdefault(name, ENGINES[name](house))
-            answer = timed(ask, [tuple(one) for one in said["requests"]])
+            answer = timed(ask, [tuple(request) for request in message["requests"]])
         except Exception as problem:  # the row says so
             answer = {"problem": f"{type(problem).__name__}: {problem}"}
         print(json.dumps(answer), flush=True)

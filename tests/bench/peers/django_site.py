@@ -58,12 +58,12 @@ def fragment(request: HttpRequest) -> HttpResponse:
 
 
 def _rows(request: HttpRequest) -> Any:
-    found = table.rows(
+    rows = table.rows(
         request.COOKIES.get(table.COOKIE, ""),
         request.GET.get("query", ""),
         descending=bool(request.GET.get("descending")),
     )
-    return ROWS.render(Context({"rows": found}))
+    return ROWS.render(Context({"rows": rows}))
 
 
 urlpatterns = [path("", page), path("rows", fragment)]

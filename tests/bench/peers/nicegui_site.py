@@ -28,9 +28,9 @@ class List:
 async def page(request: Request) -> None:
     cookie = request.cookies.get(table.COOKIE, "")
     ui.label("Members").classes("text-h5")
-    found = await _rows(cookie)
+    rows = await _rows(cookie)
     find = ui.input("Search members").props(f'debounce={table.DEBOUNCE} type="search"')
-    members = List(cookie, ui.table(columns=COLUMNS, rows=found, row_key="email", pagination=0))
+    members = List(cookie, ui.table(columns=COLUMNS, rows=rows, row_key="email", pagination=0))
     find.on_value_change(lambda event: members.search(event.value))
 
 

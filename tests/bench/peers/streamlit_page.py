@@ -6,5 +6,5 @@ from tests.bench.peers import table
 
 st.title("Members")
 query = st.text_input("Search members")
-found = table.rows(st.context.cookies.get(table.COOKIE, ""), query)
-st.table([dict(zip(table.HEADINGS, row, strict=True)) for row in found])
+rows = table.rows(st.context.cookies.get(table.COOKIE, ""), query)
+st.table([dict(zip(table.HEADINGS, row, strict=True)) for row in rows])

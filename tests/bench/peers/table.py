@@ -43,37 +43,37 @@ class NotSignedIn(Exception):
 
 @cache
 def pool() -> ConnectionPool[Any]:
-    given: ConnectionPool[Any] = ConnectionPool(
+    connection_pool: ConnectionPool[Any] = ConnectionPool(
         os.environ["BENCH_DATABASE"],
         min_size=2,
         max_size=10,
         kwargs={"row_factory": namedtuple_row},
         open=True,
     )
-    given.wait()
-    return given
+    connection_pool.wait()
+    return connection_pool
 
 
 def rows(cookie: str, query: str = "", *, descending: bool = False) -> list[Row]:
     """`cookie`: the value of COOKIE. Raises NotSignedIn."""
     tenant = os.environ["BENCH_TENANT"]
     with pool().connection() as connection:
-        found = connection.execute(SESSION, [hashlib.sha256(cookie.encode()).hexdigest()]).fetchone()
-        if found is None:
+        session = connection.execute(SESSION, [hashlib.sha256(cookie.encode()).hexdigest()]).fetchone()
+        if session is None:
             raise NotSignedIn
         connection.execute("select set_config('app.tenant_id', %s, true)", [tenant])
-        if connection.execute(MEMBERSHIP, [tenant, found.user_id]).fetchone() is None:
+        if connection.execute(MEMBERSHIP, [tenant, session.user_id]).fetchone() is None:
             raise NotSignedIn
         statement = LIST.format(direction="desc" if descending else "asc")
         listed = connection.execute(statement, {"tenant": tenant, "query": query.strip()}).fetchall()
     return [
         Row(
-            one.name,
-            one.email,
-            one.role.capitalize(),
-            one.state.capitalize(),
-            f"{one.seen_at:%-d %b %Y %H:%M}" if one.seen_at else "Never",
-            f"{one.created_at:%-d %b %Y}",
+            member.name,
+            member.email,
+            member.role.capitalize(),
+            member.state.capitalize(),
+            f"{member.seen_at:%-d %b %Y %H:%M}" if member.seen_at else "Never",
+            f"{member.created_at:%-d %b %Y}",
         )
-        for one in listed
+        for member in listed
     ]

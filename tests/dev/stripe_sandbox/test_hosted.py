@@ -478,7 +478,7 @@ async def test_the_look_is_served_with_the_pages(sandbox_server: RunningSandbox)
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "said"),
+    ("amount", "currency", "text"),
     [
         (0, "usd", "$0.00"),
         (123456789, "usd", "$1,234,567.89"),
@@ -487,10 +487,10 @@ async def test_the_look_is_served_with_the_pages(sandbox_server: RunningSandbox)
         (1, "chf", "CHF 0.01"),
     ],
 )
-def test_money(amount: int, currency: str, said: str) -> None:
-    assert formatting.format_money(amount, currency) == said
+def test_money(amount: int, currency: str, text: str) -> None:
+    assert formatting.format_money(amount, currency) == text
 
 
-@pytest.mark.parametrize(("exact", "said"), [("0.5", "$0.005"), ("2000", "$20.00"), ("0.0125", "$0.000125")])
-def test_parts_of_a_cent_are_kept(exact: str, said: str) -> None:
-    assert formatting.format_unit_price({"unit_amount_decimal": exact, "currency": "usd"}) == said
+@pytest.mark.parametrize(("exact", "text"), [("0.5", "$0.005"), ("2000", "$20.00"), ("0.0125", "$0.000125")])
+def test_parts_of_a_cent_are_kept(exact: str, text: str) -> None:
+    assert formatting.format_unit_price({"unit_amount_decimal": exact, "currency": "usd"}) == text

@@ -153,7 +153,7 @@ def test_money_ends_at_the_right_edge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "headline"),
     [
         ("open", "$20.00 due"),
         ("void", "$20.00, not collected"),
@@ -161,12 +161,12 @@ def test_money_ends_at_the_right_edge() -> None:
         ("uncollectible", "$20.00, not collected"),
     ],
 )
-def test_the_headline_says_how_it_stands(status: str, said: str) -> None:
+def test_the_headline_says_how_it_stands(status: str, headline: str) -> None:
     paid = status == "paid"
     invoice_object = build_invoice(
         build_line(0), status=status, amount_paid=2000 * paid, amount_remaining=2000 * (not paid)
     )
-    assert said in extract_texts(invoice_pdf.render_pdf(invoice_object, "Bulkhead"))[0]
+    assert headline in extract_texts(invoice_pdf.render_pdf(invoice_object, "Bulkhead"))[0]
 
 
 def test_what_takes_from_the_total_is_shown_and_adds_up() -> None:

@@ -33,8 +33,8 @@ class Event(NamedTuple):
 
 
 class World(NamedTuple):
-    there: int = 0  # version at the provider; an event's payload is the version that caused it
-    here: int = 0
+    remote_version: int = 0  # version at the provider; an event's payload is the version that caused it
+    local_version: int = 0
     guard: int = 0  # ticket, or `created`, of what was written last
     tickets: int = 0
     lock: int = -1  # event whose worker holds the customer
@@ -72,15 +72,17 @@ def check_strategy(strategy: Strategy, *, changes: int = CHANGES, crashes: int =
     loses = LOSING_PHASES.get(strategy, ())
 
     def steps(world: World) -> Iterator[World]:
-        if world.there < changes:
-            yield world.with_event(world.there, Event(SENT))._replace(there=world.there + 1)
+        if world.remote_version < changes:
+            yield world.with_event(world.remote_version, Event(SENT))._replace(
+                remote_version=world.remote_version + 1
+            )
         for event_index, event in enumerate(world.events):
             yield from strategy(world, event_index)
             if event.phase in (TICKETED, FETCHED, ACKED) and world.crashes < crashes:
                 yield crash_worker(world, event_index, lost=event.phase in loses)
 
     start = World(events=(Event(),) * changes)
-    return explore_states(start, steps, lambda world: world.here == changes)
+    return explore_states(start, steps, lambda world: world.local_version == changes)
 
 
 def crash_worker(world: World, event_index: int, *, lost: bool) -> World:
@@ -112,7 +114,7 @@ def _apply_payload(world: World, event_index: int, counts: Callable[[int, int], 
     elif event.phase == STORED:
         finished = world.with_event(event_index, Event(DONE))
         yield (
-            finished._replace(here=event_index + 1, guard=created)
+            finished._replace(local_version=event_index + 1, guard=created)
             if counts(created, world.guard)
             else finished
         )
@@ -154,7 +156,7 @@ def no_guard(world: World, event_index: int) -> Iterator[World]:
     elif event.phase == STORED:
         yield _fetch_version(world, event_index, event)
     elif event.phase == FETCHED:
-        yield world.with_event(event_index, Event(DONE))._replace(here=event.seen)
+        yield world.with_event(event_index, Event(DONE))._replace(local_version=event.seen)
 
 
 def lock_before_the_fetch(world: World, event_index: int) -> Iterator[World]:
@@ -167,7 +169,7 @@ def lock_before_the_fetch(world: World, event_index: int) -> Iterator[World]:
     elif event.phase == TICKETED:
         yield _fetch_version(world, event_index, event)
     elif event.phase == FETCHED:
-        yield world.with_event(event_index, Event(DONE))._replace(here=event.seen, lock=-1)
+        yield world.with_event(event_index, Event(DONE))._replace(local_version=event.seen, lock=-1)
 
 
 def mark_before_the_work(world: World, event_index: int) -> Iterator[World]:
@@ -191,13 +193,17 @@ def _take_ticket(world: World, event_index: int, event: Event) -> World:
 
 
 def _fetch_version(world: World, event_index: int, event: Event) -> World:
-    return world.with_event(event_index, Event(FETCHED, event.ticket, world.there))
+    return world.with_event(event_index, Event(FETCHED, event.ticket, world.remote_version))
 
 
 def _write_version(world: World, event_index: int, event: Event) -> World:
     """Won or lost, it is done."""
     finished = world.with_event(event_index, Event(DONE))
-    return finished._replace(here=event.seen, guard=event.ticket) if world.guard < event.ticket else finished
+    return (
+        finished._replace(local_version=event.seen, guard=event.ticket)
+        if world.guard < event.ticket
+        else finished
+    )
 
 
 LOSING_PHASES: dict[Strategy, tuple[int, ...]] = {
@@ -229,8 +235,8 @@ class SharedFetch(NamedTuple):
 
 
 class SharedWorld(NamedTuple):
-    there: int = 0
-    here: int = 0
+    remote_version: int = 0
+    local_version: int = 0
     guard: int = 0
     tickets: int = 0
     crashes: int = 0
@@ -243,8 +249,10 @@ def check_coalesced(*, marks_all: bool, changes: int = CHANGES, crashes: int = 1
     """A worker takes whatever waits. `marks_all`: and marks what waits when it is done, not what it took."""
 
     def steps(world: SharedWorld) -> Iterator[SharedWorld]:
-        if world.there < changes:
-            yield world._replace(there=world.there + 1, sent=world.sent | {world.there})
+        if world.remote_version < changes:
+            yield world._replace(
+                remote_version=world.remote_version + 1, sent=world.sent | {world.remote_version}
+            )
         for event_number in world.sent:
             yield world._replace(sent=world.sent - {event_number}, pending=world.pending | {event_number})
         if world.pending:
@@ -259,13 +267,13 @@ def check_coalesced(*, marks_all: bool, changes: int = CHANGES, crashes: int = 1
                 tickets = world.tickets + 1
                 yield world._replace(looks=other_looks | {look._replace(ticket=tickets)}, tickets=tickets)
             elif look.seen < 0:
-                yield world._replace(looks=other_looks | {look._replace(seen=world.there)})
+                yield world._replace(looks=other_looks | {look._replace(seen=world.remote_version)})
             else:
                 after = world._replace(looks=other_looks, pending=frozenset() if marks_all else world.pending)
                 is_newer = world.guard < look.ticket
-                yield after._replace(here=look.seen, guard=look.ticket) if is_newer else after
+                yield after._replace(local_version=look.seen, guard=look.ticket) if is_newer else after
 
-    return explore_states(SharedWorld(), steps, lambda world: world.here == changes)
+    return explore_states(SharedWorld(), steps, lambda world: world.local_version == changes)
 
 
 # ── two customers of one tenant ──────────────────────────────────────────────────────────────────────────────────
@@ -281,9 +289,12 @@ class CustomerEvent(NamedTuple):
 
 
 class TwoCustomerWorld(NamedTuple):
-    there: tuple[int, int] = (0, 0)
+    remote_versions: tuple[int, int] = (0, 0)
     mirror: tuple[int, int] = (0, 0)
-    given: tuple[int, int] = (0, 0)  # what follows for the tenant was worked out from these versions
+    applied_versions: tuple[int, int] = (
+        0,
+        0,
+    )  # what follows for the tenant was worked out from these versions
     guard: tuple[int, int] = (0, 0)
     tickets: int = 0
     crashes: int = 0
@@ -295,12 +306,14 @@ def check_two_customers(*, tenant_locked: bool, changes: int = 2, crashes: int =
 
     def steps(world: TwoCustomerWorld) -> Iterator[TwoCustomerWorld]:
         for customer_index in (0, 1):
-            if world.there[customer_index] < changes:
-                provider_versions = _with_value(world.there, customer_index, world.there[customer_index] + 1)
+            if world.remote_versions[customer_index] < changes:
+                provider_versions = _with_value(
+                    world.remote_versions, customer_index, world.remote_versions[customer_index] + 1
+                )
                 yield _with_visit(
-                    world._replace(there=provider_versions),
+                    world._replace(remote_versions=provider_versions),
                     customer_index,
-                    world.there[customer_index],
+                    world.remote_versions[customer_index],
                     CustomerEvent(SENT),
                 )
             for event_index, visit in enumerate(world.visits[customer_index]):
@@ -327,7 +340,7 @@ def check_two_customers(*, tenant_locked: bool, changes: int = 2, crashes: int =
                 world,
                 customer_index,
                 event_index,
-                CustomerEvent(FETCHED, visit.ticket, world.there[customer_index]),
+                CustomerEvent(FETCHED, visit.ticket, world.remote_versions[customer_index]),
             )
         elif visit.phase == FETCHED and visit.other < 0:
             if any(own_visit.other >= 0 for own_visit in world.visits[customer_index]) or (
@@ -345,11 +358,11 @@ def check_two_customers(*, tenant_locked: bool, changes: int = 2, crashes: int =
             yield _with_visit(world, customer_index, event_index, CustomerEvent(DONE))._replace(
                 mirror=_with_value(world.mirror, customer_index, visit.seen),
                 guard=_with_value(world.guard, customer_index, visit.ticket),
-                given=applied_versions,
+                applied_versions=applied_versions,
             )
 
     start = TwoCustomerWorld(visits=((CustomerEvent(),) * changes, (CustomerEvent(),) * changes))
-    return explore_states(start, steps, lambda world: world.given == (changes, changes))
+    return explore_states(start, steps, lambda world: world.applied_versions == (changes, changes))
 
 
 def _with_value(pair: tuple[int, int], index: int, value: int) -> tuple[int, int]:
