@@ -1,7 +1,7 @@
 """The built-in roles of both realms: which permissions, and who stands above whom."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.access.permissions import OPERATOR_PREFIX, Permission
 from shared.core import registry
@@ -66,7 +66,7 @@ def _give_permissions(module: Module) -> None:
         roles = OPERATOR_ROLES if permission.startswith(OPERATOR_PREFIX) else ROLES
         for key in (OWNER, *role_keys):
             role = roles[key]
-            roles[key] = replace(role, permissions=role.permissions | {str(permission)})
+            roles[key] = Role(role.key, role.name, role.sentence, role.permissions | {str(permission)})
 
 
 def list_permissions() -> list[str]:

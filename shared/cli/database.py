@@ -101,6 +101,8 @@ def _revision(connection: Connection) -> str | None:
 
 def _admin_url() -> str | None:
     """None where DATABASE_URL logs in as bulkhead_owner: then somebody else has made roles and database."""
+    if (server := embedded_server()) is not None:
+        return server.url()  # its database is still to be made
     database_url = settings().database_url
     assert database_url is not None
     url = make_url(database_url.get_secret_value()).set(drivername="postgresql")

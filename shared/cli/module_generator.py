@@ -3,7 +3,10 @@
 The templates are the files of the example module `projects`. The first line of each is its path.
 """
 
+import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,8 @@ from shared.core.config import ConfigurationError
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "module_template" / "files"
 NAME_PATTERN = re.compile(r"[a-z]{3,20}s")
+MODULE_LINE = re.compile(r'    "[a-z_]+",$')
+IMPORT_LINE = re.compile(r"from shared\.")
 LAYERS_MARK = '"ui | web", "backoffice", '
 
 
@@ -43,6 +48,7 @@ def write_module(name: str, root: Path = ROOT) -> list[str]:
         path = root / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.text)
+    _format_files([file.path for file in files if file.path.endswith(".py")], root)
     return [*(file.path for file in files), *_edit_lists(name, root)]
 
 
@@ -75,9 +81,17 @@ def _next_revision(root: Path) -> int:
     return max(numbers) + 1
 
 
+def _format_files(paths: list[str], root: Path) -> None:
+    """Imports and line breaks depend on the name. Ruff is there where `make check` was run once."""
+    if importlib.util.find_spec("ruff") is not None:
+        for command in (["check", "--select", "I", "--fix"], ["format"]):
+            run_ruff = [sys.executable, "-m", "ruff", *command, "--quiet", "--no-cache", *paths]
+            subprocess.run(run_ruff, cwd=root, check=True)
+
+
 def _edit_lists(name: str, root: Path) -> list[str]:
     """The list of modules, the navigation of the tenant app and the layers of the import contract."""
-    _edit(root / "shared/modules.py", lambda lines: _add_sorted(lines, f'    "{name}",', prefix='    "'))
+    _edit(root / "shared/modules.py", lambda lines: _add_sorted(lines, f'    "{name}",', like=MODULE_LINE))
     _edit(root / "tenant_app/nav.py", lambda lines: _add_navigation(lines, name))
     _edit(root / "pyproject.toml", lambda lines: _add_layer(lines, name))
     return ["shared/modules.py", "tenant_app/nav.py", "pyproject.toml"]
@@ -87,9 +101,9 @@ def _edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     path.write_text("\n".join(change(path.read_text().split("\n"))))
 
 
-def _add_sorted(lines: list[str], line: str, *, prefix: str) -> list[str]:
-    """Into the alphabetical lines that begin with `prefix`."""
-    places = [place for place, known in enumerate(lines) if known.startswith(prefix)]
+def _add_sorted(lines: list[str], line: str, *, like: re.Pattern[str]) -> list[str]:
+    """Into the alphabetical lines that match `like`."""
+    places = [place for place, known in enumerate(lines) if like.match(known)]
     place = next((place for place in places if lines[place] > line), places[-1] + 1)
     return [*lines[:place], line, *lines[place:]]
 
@@ -97,7 +111,7 @@ def _add_sorted(lines: list[str], line: str, *, prefix: str) -> list[str]:
 def _add_navigation(lines: list[str], name: str) -> list[str]:
     action = f"{name.removesuffix('s').upper()}_READ"
     imported = f"from shared.{name}.actions import {action}"
-    lines = _add_sorted(lines, imported, prefix="from shared.")
+    lines = _add_sorted(lines, imported, like=IMPORT_LINE)
     place = next(place for place, line in enumerate(lines) if 'NavLink("Roles"' in line)
     link = f'NavLink("{name.capitalize()}", page_href("{name}"), "folder", visible=is_allowed({action})),'
     return [*lines[:place], f"        {link}", *lines[place:]]

@@ -23,8 +23,9 @@ def _word(annotation: Any) -> str:
 
 def _form(handler: Any) -> type[Form]:
     """Raises AssertionError for a handler that takes a form and reads none: nothing would check what it gets."""
-    names = re.findall(r"(\w+)\.read\(", inspect.getsource(handler))
+    names = re.findall(r"(\w+)(\(\))?\.read\(", inspect.getsource(handler))
     assert names, f"{handler.__qualname__} takes a form and does not read it strictly"
-    kind = handler.__globals__[names[0]]
+    name, is_built = names[0]  # a form whose fields the manifests decide is built by a function
+    kind = handler.__globals__[name]() if is_built else handler.__globals__[name]
     assert issubclass(kind, Form)
     return kind

@@ -255,9 +255,10 @@ async def _own_plan(cookie: str, tenant_id: str) -> None:
         draft = await catalog_drafts.create_plan(octx, "plan", key, "Own plan", "", for_tenant=tenant_id)
         confirmed = plan_content.compute_digest(draft, await catalog_drafts.lock_catalog(octx), False, None)
         why = "Ticket 4474"
-        await catalog_drafts.publish(
-            octx, draft.id, draft.revision, why, None, moves=False, confirmed_digest=confirmed
+        request = catalog_drafts.PublishRequest(
+            revision=draft.revision, reason=why, moves=False, confirmed_digest=confirmed
         )
+        await catalog_drafts.publish(octx, draft.id, request)
 
 
 async def _declined(cookie: str, slug: str) -> None:

@@ -203,6 +203,6 @@ async def test_the_last_owner_stays(cast: Cast) -> None:
                 await operators.set_role(octx, other, "support", reason="alone")
             await operators.disable(octx, ada_id, reason="nobody left")
 
-    with pytest.raises(Conflict, match="at least one owner"):
+    with pytest.raises(Conflict, match="last owner can't be removed"):
         await leave_nobody()
     assert others <= await enabled_owners()

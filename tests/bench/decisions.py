@@ -174,7 +174,7 @@ def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
     }
 
     def ask(tenant_id: str, action: Action, used: int | None) -> DecisionTrace:
-        entitlements = Entitlements(facts[tenant_id], known)
+        entitlements = Entitlements(facts[tenant_id], catalog)
         return trace_decision(
             EvaluationInputs(action, standings[tenant_id], entitlements, provider, used=used)
         )

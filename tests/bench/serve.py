@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.cli import parent_watch
 from shared.core.context import Ctx
+from shared.core.paging import Page
 from shared.tenancy import members
 from tests.bench import nonce, sockets
 from tests.bench.people import PAGE
@@ -19,7 +20,7 @@ serving: Any = importlib.import_module("shared.cli.serve")  # its package has a 
 _list, _run = members.list_members, serving.run_server
 
 
-async def _fifty(ctx: Ctx, **how: Any) -> members.MemberPage:
+async def _fifty(ctx: Ctx, **how: Any) -> Page[members.Member]:
     return await _list(ctx, **how | {"limit": most if ctx.slug == slug else PAGE})
 
 

@@ -25,14 +25,14 @@ def test_olga_finds_a_tenant_looks_inside_suspends_and_restores_it(someone: type
 
     olga.page.get_by_role("tab", name="Members").click()
     expect(olga.page.get_by_role("table", name="Members")).to_have_count(0)  # not without a reason
-    olga.page.get_by_test_id("reason-form").get_by_label("Reason").fill(REASON)
+    olga.page.get_by_test_id("reason-form").get_by_label("Reason", exact=True).fill(REASON)
     olga.page.get_by_role("button", name="Open", exact=True).click()
     expect(olga.page.get_by_role("table", name="Members")).to_contain_text("ann@watched.test")
     olga.shot("operator-members")
 
     olga.page.get_by_test_id("suspend").click()
     dialog = olga.page.get_by_role("dialog")
-    dialog.get_by_label("Reason").fill("Card testing, ticket 4472")
+    dialog.get_by_label("Reason", exact=True).fill("Card testing, ticket 4472")
     dialog.get_by_label(re.compile("to confirm")).fill("Watched")
     olga.shot("operator-suspend")
     dialog.get_by_role("button", name="Suspend").click()
@@ -47,7 +47,7 @@ def test_olga_finds_a_tenant_looks_inside_suspends_and_restores_it(someone: type
 
     olga.page.get_by_test_id("restore").click()
     dialog = olga.page.get_by_role("dialog")
-    dialog.get_by_label("Reason").fill("It was a mistake")
+    dialog.get_by_label("Reason", exact=True).fill("It was a mistake")
     dialog.get_by_label(re.compile("to confirm")).fill("Watched")
     dialog.get_by_role("button", name="Restore").click()
     expect(olga.page.get_by_test_id("suspend")).to_be_visible()
@@ -73,7 +73,7 @@ def test_reading_across_tenants_needs_a_reason_and_leaves_a_line(someone: type[N
     olga = someone()
     olga.operates("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/audit")
-    olga.page.get_by_label("Reason").fill("Who changed roles yesterday, ticket 4473")
+    olga.page.get_by_label("Reason", exact=True).fill("Who changed roles yesterday, ticket 4473")
     olga.page.get_by_role("button", name="Read across tenants").click()
     olga.page.get_by_label("Actor").fill("Ann Keller")
     olga.page.get_by_role("button", name="Filter").click()
@@ -108,7 +108,7 @@ def test_olga_changes_what_sam_may_do_and_back(someone: type[Newcomer]) -> None:
         olga.page.get_by_role("menuitem", name="Change role").click()
         dialog = olga.page.get_by_role("dialog")
         dialog.get_by_role("radio", name=role).check()
-        dialog.get_by_label("Reason").fill("Covers for billing this week")
+        dialog.get_by_label("Reason", exact=True).fill("Covers for billing this week")
         dialog.get_by_role("button", name="Change role").click()
         expect(row).to_contain_text(role)
     olga.shot("operators")

@@ -57,7 +57,7 @@ def test_ann_builds_a_team_and_max_leaves_it(someone: type[Newcomer]) -> None:
     answer = max_.page.goto(f"{home}/home")
     assert answer is not None
     assert answer.status == 403
-    max_.sees("Ask an owner of Journey & Söhne to let you in again.")
+    max_.sees("Contact an owner of Journey & Söhne to restore it.")
 
     ann.page.goto(f"{home}/audit")
     trail = ann.page.locator("main")

@@ -45,7 +45,7 @@ def test_a_price_that_comes_stands_beside_the_one_in_force(someone: type[Newcome
     page.get_by_role("button", name="Set price of Priority support").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Price", exact=True).fill("a lot")
-    dialog.get_by_label("Reason").fill("More people answer at night")
+    dialog.get_by_label("Reason", exact=True).fill("More people answer at night")
     dialog.get_by_role("button", name="Set price").click()
     olga.sees("is not an amount in USD")
     dialog.get_by_label("Price", exact=True).fill("169.00")

@@ -158,7 +158,7 @@ async def test_nobody_joins_a_suspended_tenant_until_it_is_restored(cast: Cast) 
         assert caught.value.next_step
     page = await browser().get("/invitations/accept", params={"token": token})
     assert page.status_code == 403
-    assert "is suspended, so you can't join" in page.text
+    assert "is suspended, so you can&#39;t join" in page.text
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
     assert await invitations.accept(token, zoe.user.id) == cast.ann.slug

@@ -70,7 +70,7 @@ class FlagPageState(PageState):
         """From the address: a wish. Raises NotFound for what cannot be a key."""
         key = self.router.url.path.strip("/").partition("/")[2]
         if flag_admin.KEY_PATTERN.fullmatch(key) is None:
-            raise NotFound("This flag doesn't exist.", "Choose one from the list.")
+            raise NotFound("There is no such flag.", "Choose one from the list.")
         return key
 
     def _shown_key(self) -> str:
