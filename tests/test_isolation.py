@@ -17,7 +17,7 @@ import pytest
 from shared.jobs import worker
 from shared.web import admin_http, tenant_http
 from tests.attack import __main__, mutants, mutations, services
-from tests.attack.calls import FLOORS, NOT_CALLED
+from tests.attack.calls import FLOORS, NOT_CALLED, SPECIAL, find
 from tests.support import database_catalog, source
 
 pytestmark = pytest.mark.xdist_group("attack")
@@ -128,6 +128,12 @@ def _taking_a_context() -> Iterator[str]:
             named = any(full == prefix or full.startswith(f"{prefix}.") for prefix in NOT_CALLED)
             if isinstance(first, ast.Name) and first.id in ("Ctx", "OperatorCtx") and not named:
                 yield full
+
+
+def test_special_arguments_name_parameters_of_existing_functions() -> None:
+    """A renamed function would fall back to an argument that means something else, and hide a missing filter."""
+    parameters = {f"{call.name}.{parameter}" for call in find() for parameter in call.parameters}
+    assert SPECIAL.keys() <= parameters
 
 
 def test_every_job_was_run_with_ids_of_the_other_tenant(attack_record: dict[str, Any]) -> None:

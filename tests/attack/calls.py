@@ -91,8 +91,8 @@ def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
     """Rows are named by ids of `tenant`. Raises KeyError for a parameter of which nobody said what it is."""
     values = {}
     for name, parameter in call.parameters.items():
-        if (special := f"{call.name}.{name}") in _SPECIAL:
-            values[name] = _SPECIAL[special](world, tenant)
+        if (special := f"{call.name}.{name}") in SPECIAL:
+            values[name] = SPECIAL[special](world, tenant)
             continue
         if name in CLAIMED or name not in _HONEST:
             if parameter.default is inspect.Parameter.empty or name in CLAIMED:
@@ -128,7 +128,7 @@ def _cursors(world: World, tenant: str) -> list[str]:
     ]
 
 
-_SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
+SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,
@@ -137,7 +137,7 @@ _SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.role_repository.list_user_ids_with_role.role": lambda *_: "admin",
     "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
-    "backoffice.history_repository.get_role.key": lambda world, tenant: world.own_role(tenant),
+    "backoffice.history_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "about": lambda *_: "in_attack",

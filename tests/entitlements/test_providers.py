@@ -15,7 +15,13 @@ from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvid
 from shared.backoffice import tenant_access
 from shared.entitlements import catalog, rights_cache
 from shared.entitlements.catalog import Catalog
-from shared.entitlements.flag_evaluation import FlagProvider, FlagTarget, RuleProvider, evaluate_rules
+from shared.entitlements.flag_evaluation import (
+    FlagFinding,
+    FlagProvider,
+    FlagTarget,
+    RuleProvider,
+    evaluate_rules,
+)
 from shared.entitlements.models import FlagRow, FlagVersion
 from shared.entitlements.openfeature import OpenFeatureProvider
 from tests.conftest import Cast
@@ -132,12 +138,12 @@ def test_on_for_those_a_rule_is_about(
     assert provider.evaluate(FLAG, other, NOW).is_on is False
 
 
-def test_every_answer_says_why_and_from_where(serve: Any) -> None:
+def test_evaluate_names_its_finding_and_source(serve: Any) -> None:
     provider = serve(known({"kind": "everyone"}))
     for asked in (target(), target(own=False)):
-        found = provider.evaluate(FLAG, asked, NOW)
-        assert found.explanation.endswith(".")
-        assert found.source_id
+        evaluation = provider.evaluate(FLAG, asked, NOW)
+        assert isinstance(evaluation.finding, FlagFinding)
+        assert evaluation.source_id
 
 
 def test_nothing_is_on_without_a_rule_or_behind_the_switches(serve: Any) -> None:

@@ -84,6 +84,6 @@ async def test_not_without_a_right_a_reason_or_a_person(cast: Cast, act: Any) ->
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
             await act(octx, cast.max.email, reason=" ")
-    with pytest.raises(NotFound, match="No account uses this address"):
+    with pytest.raises(NotFound, match="No account has this email address"):
         async with cast.olga.octx() as octx:
             await act(octx, "nobody@acme.test", reason="stolen")

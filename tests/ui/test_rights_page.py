@@ -187,7 +187,7 @@ async def test_the_form_goes_into_the_address(cast: Cast) -> None:
         with pytest.raises(Invalid):
             await does(page, "ask_question", form | wrong)
     await does(page, "choose_comparison", True)
-    with pytest.raises(Invalid, match="Two times need an earlier one"):
+    with pytest.raises(Invalid, match="Choose an earlier time to compare"):
         await does(page, "ask_question", form)
 
 

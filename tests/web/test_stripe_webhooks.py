@@ -144,7 +144,7 @@ async def test_a_genuine_one_is_kept_as_it_came_and_waits(address: Address) -> N
     answer = await address.post(body)
     assert (answer.status_code, answer.content) == (200, b"")
     assert kept(name) == [
-        Kept("platform", "customer.subscription.updated", "cus_1", "pending", body, done=False)
+        Kept("platform", "customer.subscription.updated", "cus_1", "pending", body, processed=False)
     ]
     assert counted("stored") == before + 1
 
@@ -166,7 +166,7 @@ async def test_what_is_about_no_customer_or_does_not_concern_us_is_kept_and_need
         assert (await address.post(body)).status_code == 200
     for kind, body in bodies.items():
         (row,) = kept(json.loads(body)["id"])
-        assert (row.status, row.done) == ("ignored", True), kind
+        assert (row.status, row.processed) == ("ignored", True), kind
 
 
 async def test_fifty_times_the_same_at_once_is_one(address: Address) -> None:

@@ -144,9 +144,9 @@ class TenantBillingState(PageState):
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
-    async def open_dialog(self, dialog_name: str, row_id: str = "") -> None:
-        """Opens a dialog. `about`: id of an adjustment, where it is about one."""
-        name = parse_choice(dialog_name, DIALOGS)
+    async def open_dialog(self, dialog: str, row_id: str = "") -> None:
+        """`row_id`: id of an adjustment, where the dialog is about one."""
+        name = parse_choice(dialog, DIALOGS)
         if name == "adjust":
             self._draft_id = new_id("adj")
         elif name == "again":

@@ -115,9 +115,9 @@ class TenantRightsState(PageState):
 
     @rx.event
     @needs(actions.OP_RIGHTS_EXPLAIN)
-    async def open_dialog(self, dialog_name: str, row_id: str = "") -> None:
-        """Opens a dialog. `about`: id or key of a row, where it is about one."""
-        name = parse_choice(dialog_name, DIALOGS)
+    async def open_dialog(self, dialog: str, row_id: str = "") -> None:
+        """`row_id`: id or key of a row, where the dialog is about one."""
+        name = parse_choice(dialog, DIALOGS)
         self.subject = DialogSubject()
         if name == "end":
             exception = next(

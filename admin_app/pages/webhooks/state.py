@@ -158,12 +158,12 @@ class WebhooksState(PageState):
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
-    async def open_dialog(self, dialog: str, account_id: str = "") -> None:
-        """`about`: id of an account, where the dialog is about one."""
+    async def open_dialog(self, dialog: str, row_id: str = "") -> None:
+        """`row_id`: id of an account, where the dialog is about one."""
         name = parse_choice(dialog, DIALOGS)
         if name == "resume":
-            self._account_id = parse_choice(account_id, [account.id for account in self.accounts])
-            self.account = next(account.name for account in self.accounts if account.id == account_id)
+            self._account_id = parse_choice(row_id, [account.id for account in self.accounts])
+            self.account = next(account.name for account in self.accounts if account.id == row_id)
         self.dialog = name
 
     @rx.event
