@@ -25,7 +25,7 @@ from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
 from shared.tenancy import entry_repository as repository
 from shared.tenancy import roles
-from shared.tenancy.models import Membership, MembershipState, Tenant, TenantState
+from shared.tenancy.models import Membership, MembershipState, RoleRow, Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
 NOT_FOUND_STEP = "Check the address or choose one of your organisations."
@@ -61,10 +61,32 @@ class Principal:
     rights: Rights = NO_RIGHTS
     ended_message: str = ""  # for a former member
     ended_step: str = ""  # what a former member can do
+    admission: "TenantAdmission | OperatorAdmission | None" = field(default=None, repr=False)
 
     @property
     def actor_id(self) -> str:
         return self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class TenantAdmission:
+    """What `authenticate` read about an active member, so that the handler of the same event need not read it again."""
+
+    tenant_id: str
+    slug: str
+    tenant_name: str
+    tenant_state: str  # effective for this person
+    actor: Actor
+    role: Role
+    rights: Rights
+    session_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAdmission:
+    actor: Actor
+    role: str
+    session_hash: str = field(repr=False)
 
 
 class Authenticator(Protocol):
@@ -90,24 +112,26 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
         await db.set_user(session, user.id)
         membership_row = await repository.get_membership_by_slug(session, user.id, slug)
         if membership_row is not None:
-            membership, tenant, role, epoch = membership_row
-            if (ended := _build_ended_refusal(membership, tenant)) is not None:
+            if (ended := _build_ended_refusal(*membership_row[:2])) is not None:
                 raise ended
-            await db.set_tenant(session, tenant.id)
-            ctx = await _build_ctx(
-                session,
-                tenant,
-                Actor("user", user.id, user.name),
-                roles.build_role(role),
-                epoch=epoch,
-                session_hash=user_session.session_hash,
-                verified=_is_verified(user),
-            )
+            ctx = _build_admitted_ctx(session, await _admit(session, user_session, membership_row))
             decisions.set_context(ctx)
             yield ctx
             return
     await _record_cross_tenant_attempt(user_session.subject_id, slug)
     raise NotFound(NOT_FOUND_MESSAGE, NOT_FOUND_STEP)
+
+
+@asynccontextmanager
+async def enter_admitted(admission: TenantAdmission) -> AsyncIterator[Ctx]:
+    """Enter with what `authenticate` read a moment before, at the beginning of the same event."""
+    async with (
+        decision_counts.counting_decisions() as decisions,
+        db.transaction(tenant_id=admission.tenant_id) as session,
+    ):
+        ctx = _build_admitted_ctx(session, admission)
+        decisions.set_context(ctx)
+        yield ctx
 
 
 @asynccontextmanager
@@ -172,8 +196,16 @@ async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
         operator_session = await sessions.find(session, realms.OPERATOR, cookies)
         if operator_session is None or operator_session.person.disabled_at is not None:
             raise NotSignedIn
-        operator: Operator = operator_session.person
-        yield _build_operator_ctx(session, operator, operator_session.session_hash)
+        yield _build_operator_ctx(
+            session, _admit_operator(operator_session.person, operator_session.session_hash)
+        )
+
+
+@asynccontextmanager
+async def enter_admitted_operator(admission: OperatorAdmission) -> AsyncIterator[OperatorCtx]:
+    """Enter with what `authenticate_operator` read a moment before, at the beginning of the same event."""
+    async with db.transaction("operator") as session:
+        yield _build_operator_ctx(session, admission)
 
 
 async def enter_operator_account(session: AsyncSession, operator_id: str, session_hash: str) -> OperatorCtx:
@@ -181,7 +213,7 @@ async def enter_operator_account(session: AsyncSession, operator_id: str, sessio
     operator = await repository.get_operator(session, operator_id)
     if operator is None or operator.disabled_at is not None:
         raise NotSignedIn
-    return _build_operator_ctx(session, operator, session_hash)
+    return _build_operator_ctx(session, _admit_operator(operator, session_hash))
 
 
 @asynccontextmanager
@@ -274,24 +306,25 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
         await db.set_user(session, user.id)
         membership_row = await repository.get_membership_by_slug(session, user.id, slug)
         if membership_row is not None:
-            membership, tenant, role, epoch = membership_row
-            ended, rights = _build_ended_refusal(membership, tenant), NO_RIGHTS
-            if ended is None:
-                await db.set_tenant(session, tenant.id)
-                state = _get_effective_state(tenant, verified=_is_verified(user))
-                rights = await rights_cache.get_rights(
-                    session, tenant.id, tenant.rights_version, epoch, state
+            membership, tenant = membership_row[:2]
+            if (ended := _build_ended_refusal(membership, tenant)) is not None:
+                return Principal(
+                    user_session.session_hash,
+                    user.id,
+                    tenant_id=tenant.id,
+                    ended_message=ended.detail,
+                    ended_step=ended.next_step,
                 )
-                if touches and _is_seen_outdated(membership):
-                    await repository.touch_membership(session, tenant.id, user.id, SEEN_UPDATE_INTERVAL)
+            admission = await _admit(session, user_session, membership_row)
+            if touches and _is_seen_outdated(membership):
+                await repository.touch_membership(session, tenant.id, user.id, SEEN_UPDATE_INTERVAL)
             return Principal(
                 user_session.session_hash,
                 user.id,
-                frozenset() if ended else roles.build_role(role).permissions,
+                admission.role.permissions,
                 tenant.id,
-                rights,
-                ended.detail if ended else "",
-                ended.next_step if ended else "",
+                admission.rights,
+                admission=admission,
             )
     await _record_cross_tenant_attempt(user.id, slug)
     return signed_in_user
@@ -306,7 +339,10 @@ async def authenticate_operator(cookies: str, *, touches: bool = True) -> Princi
         if touches:
             await sessions.touch(session, realms.OPERATOR, operator_session)
         return Principal(
-            operator_session.session_hash, operator.id, OPERATOR_ROLES[operator.role].permissions
+            operator_session.session_hash,
+            operator.id,
+            OPERATOR_ROLES[operator.role].permissions,
+            admission=_admit_operator(operator, operator_session.session_hash),
         )
 
 
@@ -345,30 +381,62 @@ async def _build_ctx(
     state = _get_effective_state(tenant, verified=verified)
     if epoch is None:
         epoch = await repository.get_epoch(session)
-    return Ctx(
-        tenant_id=tenant.id,
-        slug=tenant.slug,
-        tenant_name=tenant.name,
-        tenant_state=state,
-        actor=actor,
-        role=role.key,
-        role_name=role.name,
-        permissions=role.permissions,
-        rights=await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state),
-        request_id=request_id or log.new_request_id(),
-        session=session,
-        session_hash=session_hash,
+    rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
+    admission = TenantAdmission(tenant.id, tenant.slug, tenant.name, state, actor, role, rights, session_hash)
+    return _build_admitted_ctx(session, admission, request_id)
+
+
+async def _admit(
+    session: AsyncSession,
+    user_session: sessions.LiveSession,
+    membership_row: tuple[Membership, Tenant, RoleRow, int],
+) -> TenantAdmission:
+    """The transaction belongs to the tenant afterwards. The membership is active."""
+    _, tenant, role, epoch = membership_row
+    user: User = user_session.person
+    await db.set_tenant(session, tenant.id)
+    state = _get_effective_state(tenant, verified=_is_verified(user))
+    return TenantAdmission(
+        tenant.id,
+        tenant.slug,
+        tenant.name,
+        state,
+        Actor("user", user.id, user.name),
+        roles.build_role(role),
+        await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state),
+        user_session.session_hash,
     )
 
 
-def _build_operator_ctx(session: AsyncSession, operator: Operator, session_hash: str) -> OperatorCtx:
+def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, request_id: str = "") -> Ctx:
+    return Ctx(
+        tenant_id=admission.tenant_id,
+        slug=admission.slug,
+        tenant_name=admission.tenant_name,
+        tenant_state=admission.tenant_state,
+        actor=admission.actor,
+        role=admission.role.key,
+        role_name=admission.role.name,
+        permissions=admission.role.permissions,
+        rights=admission.rights,
+        request_id=request_id or log.new_request_id(),
+        session=session,
+        session_hash=admission.session_hash,
+    )
+
+
+def _admit_operator(operator: Operator, session_hash: str) -> OperatorAdmission:
+    return OperatorAdmission(Actor("operator", operator.id, operator.name), operator.role, session_hash)
+
+
+def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> OperatorCtx:
     return OperatorCtx(
-        actor=Actor("operator", operator.id, operator.name),
-        role=operator.role,
-        permissions=OPERATOR_ROLES[operator.role].permissions,
+        actor=admission.actor,
+        role=admission.role,
+        permissions=OPERATOR_ROLES[admission.role].permissions,
         request_id=log.new_request_id(),
         session=session,
-        session_hash=session_hash,
+        session_hash=admission.session_hash,
     )
 
 

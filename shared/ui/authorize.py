@@ -22,7 +22,7 @@ from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
 from shared.ui.live_updates import LiveUpdates
-from shared.ui.states import refusal_toast, slug_from_path
+from shared.ui.states import EventAdmission, refusal_toast, set_event_admission, slug_from_path
 
 STATE_PREFIX = "reflex___state____state."
 PAGE_LOAD_EVENTS = {
@@ -138,7 +138,9 @@ class AuthorizeMiddleware(rx.Middleware):
         admission = await state.get_state(Admission)
         path, is_framework_event = admission.router.url.path, event.name in FRAMEWORK_EVENTS
         slug, touches = slug_from_path(path), self._is_user_action(event, admission._path, path)
-        principal = await self._authenticate(admission.router.headers.cookie, slug, touches=touches)
+        cookies = admission.router.headers.cookie
+        principal = await self._authenticate(cookies, slug, touches=touches)
+        set_event_admission(EventAdmission(cookies, slug, principal.admission if principal else None))
         is_foreign = await _bind_owner(admission, f"{principal.session_hash}/{slug}" if principal else "")
         if admission._path != path:
             admission._path = path

@@ -1,7 +1,8 @@
 """Base states of both apps: the only way from an event into the domain."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -15,6 +16,31 @@ from shared.tenancy import entry
 def slug_from_path(path: str) -> str:
     """The tenant a page names, `/t/<slug>/…`; "" for other pages."""
     return path.removeprefix("/t/").partition("/")[0] if path.startswith("/t/") else ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventAdmission:
+    """Whom the middleware has just authenticated for this event, and by which cookies at which address."""
+
+    cookies: str
+    slug: str
+    admission: entry.TenantAdmission | entry.OperatorAdmission | None
+
+
+# Reflex runs every event in a task of its own, so one event never sees another one's.
+_event_admission: ContextVar[EventAdmission | None] = ContextVar("event_admission", default=None)
+
+
+def set_event_admission(admission: EventAdmission) -> None:
+    """For the next `_ctx()` of this event. Replaces what the event that started this one may have left."""
+    _event_admission.set(admission)
+
+
+def _take_admission(cookies: str, slug: str) -> entry.TenantAdmission | entry.OperatorAdmission | None:
+    """Once per event: a second transaction, such as one after a call to the provider, authenticates again."""
+    admitted = _event_admission.get()
+    _event_admission.set(None)
+    return admitted.admission if admitted and (admitted.cookies, admitted.slug) == (cookies, slug) else None
 
 
 class SessionState(rx.State):
@@ -36,23 +62,25 @@ class TenantState(SessionState):
         """The tenant the page asks for: a wish of the browser, no proof."""
         return slug_from_path(self.router.url.path)
 
-    @asynccontextmanager
-    async def _ctx(self) -> AsyncIterator[Ctx]:
+    def _ctx(self) -> AbstractAsyncContextManager[Ctx]:
         """One event, one transaction: commits at the end, rolls back on any error.
 
-        Session, membership and role are read anew, so a revoked right ends here.
+        Session, membership and role are read once per event, so a revoked right ends with the next event.
         """
-        async with entry.enter_tenant(self._cookies(), self._slug()) as ctx:
-            yield ctx
+        admission = _take_admission(self._cookies(), self._slug())
+        if isinstance(admission, entry.TenantAdmission):
+            return entry.enter_admitted(admission)
+        return entry.enter_tenant(self._cookies(), self._slug())
 
 
 class OperatorState(SessionState):
     """Base of every page state in admin_app: another realm, another cookie, no tenant."""
 
-    @asynccontextmanager
-    async def _ctx(self) -> AsyncIterator[OperatorCtx]:
-        async with entry.enter_operator(self._cookies()) as ctx:
-            yield ctx
+    def _ctx(self) -> AbstractAsyncContextManager[OperatorCtx]:
+        admission = _take_admission(self._cookies(), slug_from_path(self.router.url.path))
+        if isinstance(admission, entry.OperatorAdmission):
+            return entry.enter_admitted_operator(admission)
+        return entry.enter_operator(self._cookies())
 
 
 def show_refusal(exception: Exception) -> EventSpec:
