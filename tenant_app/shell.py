@@ -9,13 +9,14 @@ import reflex as rx
 
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import Action
+from shared.core import live_events
 from shared.core.context import Ctx
 from shared.tenancy import entry, notifications, plan_notice, tenants
 from shared.tenancy.entry import UserTenant
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.controls import disabled_button
-from shared.ui.live_updates import LiveUpdates
+from shared.ui.live_updates import LiveUpdates, get_tab_key
 from shared.ui.menus import OrganisationLink
 from shared.ui.states import TenantState
 from shared.ui.tables import initials_of
@@ -48,12 +49,12 @@ class Shell(TenantState):
     @needs(actions.HOME_READ)
     async def refresh(self) -> None:
         """Fills the frame of a page that this role can't open."""
-        places = await entry.list_user_tenants(self._cookies())
         async with self._ctx() as ctx:
             frame_data = await _read_frame(ctx)
-        self._fill(ctx, frame_data, places)
+        self._fill(ctx, frame_data, await entry.list_actor_tenants(ctx))
 
-    def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant]) -> None:
+    def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
+        """`places`: None leaves the list of organisations as it is."""
         branding, unread, self.notice = frame_data
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, first_letter(ctx.tenant_name)
         self.logo_url = f"/t/{ctx.slug}/logo?v={branding.logo_digest[:12]}" if branding.logo_digest else ""
@@ -67,6 +68,8 @@ class Shell(TenantState):
         )
         self.hidden_actions = sorted(policy.hidden_actions(ctx))
         self.unread = str(unread) if unread else ""
+        if places is None:
+            return
         self.organisations = [
             OrganisationLink(
                 place.name,
@@ -85,13 +88,31 @@ class PageState(TenantState):
     @asynccontextmanager
     async def _open_page(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
         """Begins every load. It watches before it reads, so that no commit is missed."""
-        places = await entry.list_user_tenants(self._cookies())
         async with self._ctx() as ctx:
             live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
             frame_data = await _read_frame(ctx)
             yield ctx
         shell = await self.get_state(Shell)
-        shell._fill(ctx, frame_data, places)
+        shell._fill(ctx, frame_data, await entry.list_actor_tenants(ctx))
+
+    @asynccontextmanager
+    async def _change_page(self) -> AsyncIterator[Ctx]:
+        """For a handler that changes something and shows the page anew: the commit does not load this tab again.
+
+        Whatever the page's load shows has to be read inside, after the change.
+        """
+        async with self._quiet_ctx() as ctx:
+            yield ctx
+            frame_data = await _read_frame(ctx)
+        shell = await self.get_state(Shell)
+        shell._fill(ctx, frame_data)
+
+    @asynccontextmanager
+    async def _quiet_ctx(self) -> AsyncIterator[Ctx]:
+        """A context whose commit does not load this tab again, for a handler that answers with the page's load."""
+        async with self._ctx() as ctx:
+            live_events.skip_tab(ctx.session, get_tab_key(self.router.session.session_id))
+            yield ctx
 
 
 async def _read_frame(ctx: Ctx) -> FrameData:

@@ -9,6 +9,12 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 CHANNEL = "bulkhead_live"
+TAB_KEY = "live_events.tab_key"  # in `session.info`: of the tab whose handler shows the change itself
+
+
+def skip_tab(session: AsyncSession, tab_key: str) -> None:
+    """What this transaction says to pages is not meant for that tab: its handler answers with the new state."""
+    session.info[TAB_KEY] = tab_key
 
 
 async def _notify(session: AsyncSession, *words: str) -> None:
@@ -20,7 +26,8 @@ async def _notify(session: AsyncSession, *words: str) -> None:
 
 async def refresh_pages(session: AsyncSession, tenant_id: str, topic: str) -> None:
     """Pages of this tenant that show the topic load again. Operators watch the tenant "*"."""
-    await _notify(session, "page", tenant_id, topic)
+    tab_key = session.info.get(TAB_KEY, "")
+    await _notify(session, "page", tenant_id, topic, *([tab_key] if tab_key else []))
 
 
 async def end_session(session: AsyncSession, session_hash: str) -> None:

@@ -358,13 +358,21 @@ async def list_user_tenants(cookies: str) -> list[UserTenant]:
         if user_session is None:
             raise NotSignedIn
         await db.set_user(session, user_session.subject_id)
-        return [
-            UserTenant(tenant.slug, tenant.name, roles.build_role(role), tenant.state.value)
-            for membership, tenant, role in await repository.list_memberships_with_roles(
-                session, user_session.subject_id
-            )
-            if membership.state is MembershipState.ACTIVE and tenant.state is not TenantState.DELETED
-        ]
+        return await _list_user_tenants(session, user_session.subject_id)
+
+
+async def list_actor_tenants(ctx: Ctx) -> list[UserTenant]:
+    """As `list_user_tenants`, for the person of a context, in a transaction of its own."""
+    async with db.transaction(user_id=ctx.actor_id) as session:
+        return await _list_user_tenants(session, ctx.actor_id)
+
+
+async def _list_user_tenants(session: AsyncSession, user_id: str) -> list[UserTenant]:
+    return [
+        UserTenant(tenant.slug, tenant.name, roles.build_role(role), tenant.state.value)
+        for membership, tenant, role in await repository.list_memberships_with_roles(session, user_id)
+        if membership.state is MembershipState.ACTIVE and tenant.state is not TenantState.DELETED
+    ]
 
 
 async def _build_ctx(

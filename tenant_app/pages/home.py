@@ -131,18 +131,16 @@ class HomeState(PageState):
     @rx.event
     @needs(actions.CHECKLIST_WRITE)
     async def complete_item(self, key: str) -> EventSpec:
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await onboarding_checklist.complete_item(ctx, parse_choice(key, CHECKLIST_ITEMS))
-            items = await onboarding_checklist.list_items(ctx)
-        self.items = [checklist_item_row(item) for item in items if item.key in CHECKLIST_ITEMS]
-        ticked = sum(item.is_done for item in self.items)
-        self.progress_text, self.finished = f"{ticked} of {len(self.items)}", ticked == len(self.items)
+            page_data = await self._read(ctx)
+        self._show(ctx, *page_data)
         return rx.toast.success("Marked as done.")
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def retry_provisioning(self) -> list[Any]:
-        async with self._ctx() as ctx:
+        async with self._quiet_ctx() as ctx:
             await provisioning.retry(ctx)
         return [HomeState.load, rx.toast.success("Retrying.", description="Updates automatically.")]
 

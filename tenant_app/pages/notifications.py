@@ -68,14 +68,14 @@ class NotificationsState(PageState):
     @rx.event
     @needs(actions.NOTIFICATION_READ)
     async def mark_read(self, notification_id: str) -> Any:
-        async with self._ctx() as ctx:
+        async with self._quiet_ctx() as ctx:
             await notifications.mark_read(ctx, parse_id("ntf", notification_id))
         return NotificationsState.load
 
     @rx.event
     @needs(actions.NOTIFICATION_READ)
     async def choose_payment_mails(self, enabled: bool) -> Any:
-        async with self._ctx() as ctx:
+        async with self._quiet_ctx() as ctx:
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled is True)
         return NotificationsState.load
 

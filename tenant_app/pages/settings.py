@@ -101,7 +101,7 @@ class SettingsState(PageState):
     @needs(actions.SETTINGS_WRITE)
     async def save_colour(self, payload: dict[str, Any]) -> list[Any]:
         form = ColourForm.read(payload)
-        async with self._ctx() as ctx:
+        async with self._quiet_ctx() as ctx:
             await tenants.set_colour(ctx, form.colour)
         self._preview_colour(form.colour.lower())
         self.colour = self.colour_draft
@@ -110,7 +110,7 @@ class SettingsState(PageState):
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def clear_colour(self) -> list[Any]:
-        async with self._ctx() as ctx:
+        async with self._quiet_ctx() as ctx:
             await tenants.set_colour(ctx, "")
         self._preview_colour("")
         self.colour = ""
@@ -119,7 +119,7 @@ class SettingsState(PageState):
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def remove_logo(self) -> list[Any]:
-        async with self._ctx() as ctx:
+        async with self._quiet_ctx() as ctx:
             await logos.remove(ctx)
         return [
             SettingsState.load,

@@ -43,3 +43,12 @@ async def test_the_bell_of_one_person_rings_once(cast: Cast, listening: psycopg.
         async with cast.ann.ctx() as ctx:
             await notifications.add(ctx, cast.max.user_id, "news", "T", "B", dedupe="same")
     assert await heard(listening) == [f"page {cast.acme} person:{cast.max.user_id}"]
+
+
+async def test_notice_names_the_tab_that_shows_the_change_itself(
+    cast: Cast, listening: psycopg.AsyncConnection
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        live_events.skip_tab(ctx.session, "0123abcd")
+        await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
+    assert await heard(listening) == [f"page {cast.acme} members 0123abcd"]

@@ -159,7 +159,7 @@ class MembersState(ListState, PageState):
     @needs(actions.MEMBER_INVITE)
     async def invite_member(self, payload: dict[str, Any]) -> EventSpec:
         form = InviteForm.read(payload)
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             invitation = await invitations.invite(ctx, form.email, form.role)
             page_data = await self._read(ctx)
         return self._finish(page_data, f"Invited {invitation.email}.", "We’ve emailed them a link.")
@@ -167,7 +167,7 @@ class MembersState(ListState, PageState):
     @rx.event
     @needs(actions.MEMBER_INVITE)
     async def resend_invitation(self, invitation_id: str) -> EventSpec:
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             invitation = await invitations.resend(ctx, parse_id("inv", invitation_id))
             page_data = await self._read(ctx)
         return self._finish(page_data, f"Sent {invitation.email} a new link.", "The old one no longer works.")
@@ -175,7 +175,7 @@ class MembersState(ListState, PageState):
     @rx.event
     @needs(actions.INVITATION_REVOKE)
     async def revoke_invitation(self, invitation_id: str) -> EventSpec:
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await invitations.revoke(ctx, parse_id("inv", invitation_id))
             page_data = await self._read(ctx)
         return self._finish(
@@ -186,7 +186,7 @@ class MembersState(ListState, PageState):
     @needs(actions.MEMBER_SET_ROLE)
     async def change_role(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = MemberRoleForm.read(payload), self.subject
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await members.set_role(ctx, parse_id("mem", subject.id), form.role)
             page_data = await self._read(ctx)
         return self._finish(page_data, f"Changed the role of {subject.name}.", "Takes effect immediately.")
@@ -196,7 +196,7 @@ class MembersState(ListState, PageState):
     async def deactivate_member(self, payload: dict[str, Any]) -> EventSpec:
         EmptyForm.read(payload)
         subject = self.subject
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await members.deactivate(ctx, parse_id("mem", subject.id))
             page_data = await self._read(ctx)
         return self._finish(
@@ -206,7 +206,7 @@ class MembersState(ListState, PageState):
     @rx.event
     @needs(actions.MEMBER_DEACTIVATE)
     async def reactivate_member(self, membership_id: str) -> EventSpec:
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await members.reactivate(ctx, parse_id("mem", membership_id))
             page_data = await self._read(ctx)
         return self._finish(page_data, "Reactivated.", "They have access again, with their previous role.")
@@ -216,7 +216,7 @@ class MembersState(ListState, PageState):
     async def remove_member(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = ConfirmForm.read(payload), self.subject
         form.check(subject.name)
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await members.remove(ctx, parse_id("mem", subject.id))
             page_data = await self._read(ctx)
         return self._finish(

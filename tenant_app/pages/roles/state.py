@@ -118,7 +118,7 @@ class RolesState(PageState):
     @needs(actions.ROLE_CREATE)
     async def create_role(self, payload: dict[str, Any]) -> EventSpec:
         form = role_form().read(payload)
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             role = await roles.create(ctx, form.name, form.sentence, form.selected_permissions())
             role_usages = await roles.list_role_usage(ctx)
         return self._finish(ctx, role_usages, f"Created {role.name}.", "Assign it on the Members page.")
@@ -127,7 +127,7 @@ class RolesState(PageState):
     @needs(actions.ROLE_CHANGE)
     async def change_role(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = role_form().read(payload), self.subject
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             role_id = parse_id("rol", subject.key)
             # What this page has no words for yet is no box in the form, and stays.
             unlisted = (await roles.get_permissions(ctx, role_id) or frozenset()) - set(
@@ -147,7 +147,7 @@ class RolesState(PageState):
     async def delete_role(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = ConfirmForm.read(payload), self.subject
         form.check(subject.name)
-        async with self._ctx() as ctx:
+        async with self._change_page() as ctx:
             await roles.delete(ctx, parse_id("rol", subject.key))
             role_usages = await roles.list_role_usage(ctx)
         return self._finish(ctx, role_usages, f"Deleted {subject.name}.", "Its name is free again.")
