@@ -54,8 +54,14 @@ SQL_WORDS = re.compile(
 BUILDERS = {"select", "insert", "update", "delete", "text"}
 # Named here on purpose; each looks a row up by a key it was given and returns no more than the caller may have.
 SECURITY_DEFINER = {
-    *("audit_chain", "customer_place", "customers_unseen", "keep_customer_place", "keep_user_place"),
-    "note_security_event",
+    *(
+        "audit_chain",
+        "find_customer_tenant",
+        "list_unsynced_customers",
+        "record_customer_tenant",
+        "record_user_tenant",
+    ),
+    "record_security_event",
 }
 
 
@@ -209,7 +215,7 @@ def test_every_tenant_table_forces_row_security(name: str) -> None:
     forced = {row[0] for row in rows}
     assert (
         database_catalog.list_tenant_tables(name)
-        | {"plan", "plan_version", "price", "tenant", "user_place", "platform_key"}
+        | {"plan", "plan_version", "price", "tenant", "user_tenant", "platform_key"}
     ) - forced == set()
 
 
@@ -248,8 +254,8 @@ def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> Non
         ("price", "offered"),
         ("role", "own_roles"),
         ("tenant", "own_tenants"),
-        ("user_place", "kept_by_trigger"),
-        ("user_place", "own_places"),
+        ("user_tenant", "kept_by_trigger"),
+        ("user_tenant", "own_tenants"),
     }
 
 

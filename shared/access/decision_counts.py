@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.access import decision_counts_repository
 from shared.access.actions import Action
-from shared.access.models import DecisionTally
+from shared.access.models import DecisionCount
 from shared.access.refusal_codes import ALLOWED_REASONS
 from shared.core import db, log
 from shared.core.context import Ctx, Rights
@@ -147,7 +147,7 @@ async def write_counts(tenant_id: str, *, force: bool = False) -> None:
 
 async def list_refusals(
     ctx: Ctx, *, action: str = "", request_id: str = "", limit: int = 50
-) -> Sequence[DecisionTally]:
+) -> Sequence[DecisionCount]:
     """What was refused to this tenant, newest first; errors of ours too. For services that were asked for their right."""
     return await decision_counts_repository.list_refusals(
         ctx, sorted(ALLOWED_REASONS), action=action, request_id=request_id, limit=limit

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access.models import DecisionTally
+from shared.access.models import DecisionCount
 from shared.core.context import Ctx
 from shared.core.ids import new_id
 
@@ -33,8 +33,8 @@ async def add_counts(
         # In one order, so that two processes that write at once never wait for each other in a circle.
         for (hour, actor, action, reason, plan), (count, at, request) in sorted(counts.items())
     ]
-    statement = insert(DecisionTally).values(rows)
-    tally, new = DecisionTally, statement.excluded
+    statement = insert(DecisionCount).values(rows)
+    tally, new = DecisionCount, statement.excluded
     update = statement.on_conflict_do_update(
         index_elements=["tenant_id", "hour", "actor_id", "action", "reason", "plan"],
         set_={
@@ -47,22 +47,22 @@ async def add_counts(
 
 
 async def delete_counts(session: AsyncSession, tenant_id: str, before: datetime) -> None:
-    statement = delete(DecisionTally).where(col(DecisionTally.tenant_id) == tenant_id)
-    await session.exec(statement.where(col(DecisionTally.hour) < before))
+    statement = delete(DecisionCount).where(col(DecisionCount.tenant_id) == tenant_id)
+    await session.exec(statement.where(col(DecisionCount.hour) < before))
 
 
 async def list_refusals(
     ctx: Ctx, allowed_reasons: Sequence[str], *, action: str = "", request_id: str = "", limit: int
-) -> Sequence[DecisionTally]:
+) -> Sequence[DecisionCount]:
     """Newest first; also errors."""
     statement = (
-        select(DecisionTally)
-        .where(DecisionTally.tenant_id == ctx.tenant_id)
-        .where(col(DecisionTally.reason).not_in(allowed_reasons))
+        select(DecisionCount)
+        .where(DecisionCount.tenant_id == ctx.tenant_id)
+        .where(col(DecisionCount.reason).not_in(allowed_reasons))
     )
     if action:
-        statement = statement.where(DecisionTally.action == action)
+        statement = statement.where(DecisionCount.action == action)
     if request_id:
-        statement = statement.where(DecisionTally.request_id == request_id)
-    statement = statement.order_by(col(DecisionTally.at).desc(), col(DecisionTally.id)).limit(limit)
+        statement = statement.where(DecisionCount.request_id == request_id)
+    statement = statement.order_by(col(DecisionCount.at).desc(), col(DecisionCount.id)).limit(limit)
     return (await ctx.session.exec(statement)).all()

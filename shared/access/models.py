@@ -8,10 +8,10 @@ from shared.core.db import TenantRow, timestamptz
 from shared.core.ids import new_id
 
 
-class DecisionTally(TenantRow, table=True):
+class DecisionCount(TenantRow, table=True):
     """`request_id` and `at` are of the last one. Reason "error": a bug of ours, with "" for the action."""
 
-    __tablename__ = "decision_tally"
+    __tablename__ = "decision_count"
 
     id: str = Field(default_factory=lambda: new_id("dec"), primary_key=True)
     hour: datetime = Field(sa_type=timestamptz())

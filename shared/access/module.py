@@ -5,6 +5,6 @@ from shared.core.registry import Module, TableContract
 
 MODULE = Module(
     name="access",
-    models=[models.DecisionTally],
-    tables={models.DecisionTally: TableContract(export=False, retention="30 days", personal=("actor_id",))},
+    models=[models.DecisionCount],
+    tables={models.DecisionCount: TableContract(export=False, retention="30 days", personal=("actor_id",))},
 )

@@ -111,7 +111,7 @@ async def check_operator_chain(session: AsyncSession) -> tuple[int, int | None]:
 async def record_security_event(session: AsyncSession, *values: str) -> None:
     connection = await session.connection()
     parameters = dict(zip("abcde", values, strict=True))
-    await connection.execute(text("select note_security_event(:a, :b, :c, :d, :e)"), parameters)
+    await connection.execute(text("select record_security_event(:a, :b, :c, :d, :e)"), parameters)
 
 
 async def list_security_events(

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access.decision_counts import ERROR_REASON
-from shared.access.models import DecisionTally
+from shared.access.models import DecisionCount
 from shared.access.refusal_codes import Reason
 from shared.entitlements.history import EntitlementHistory, build_histories, group_by_tenant
 from shared.entitlements.models import (
@@ -80,7 +80,7 @@ async def sum_decisions(
     session: AsyncSession, since: datetime, guarded_actions: Collection[str]
 ) -> dict[str, DecisionTotals]:
     """By tenant. `guarded`: names of the actions that ask for the flag."""
-    kind = DecisionTally
+    kind = DecisionCount
     error = col(kind.reason) == ERROR_REASON
     off = and_(col(kind.reason) == Reason.FLAG_OFF.value, col(kind.action).in_(guarded_actions))
     counts = [

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access.models import DecisionTally
+from shared.access.models import DecisionCount
 from shared.entitlements.models import Plan, PlanVersion, TenantAddon, TenantPlan, TimedRow
 from shared.identity.models import User
 from shared.tenancy.models import (
@@ -95,7 +95,7 @@ async def count_custom_roles(session: AsyncSession) -> dict[str, int]:
 
 async def sum_decision_counts(session: AsyncSession, since: datetime) -> Sequence[tuple[str, str, str, int]]:
     """Tenant, action, reason, how often."""
-    tally = DecisionTally
+    tally = DecisionCount
     statement = (
         columns(col(tally.tenant_id), col(tally.action), col(tally.reason), func.sum(col(tally.count)))
         .where(col(tally.hour) >= since)

@@ -60,7 +60,7 @@ class BillingDetails:
 
     @property
     def schedule(self) -> dict[str, Any]:
-        return self.snapshot.course if self.snapshot else {}
+        return self.snapshot.schedule if self.snapshot else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,19 +19,19 @@ from shared.core.errors import Invalid
 from shared.tenancy.models import Tenant
 
 OPEN_CONDITION = "status in ('pending', 'working', 'parked')"
-STATUS_COUNTS = text("select status, count(*) from billing_inbox group by 1 order by 1")
+STATUS_COUNTS = text("select status, count(*) from inbound_webhook group by 1 order by 1")
 # Parked ones wait for somebody else and are no delay of ours.
 OLDEST_WAIT = text("""
     select coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0)
-    from billing_inbox where status in ('pending', 'working')
+    from inbound_webhook where status in ('pending', 'working')
 """)
 P95_DURATION = text("""
     select percentile_cont(0.95) within group (order by extract(epoch from done_at - received_at)), count(*)
-    from billing_inbox where status = 'done' and received_at > clock_timestamp() - interval '1 hour'
+    from inbound_webhook where status = 'done' and received_at > clock_timestamp() - interval '1 hour'
 """)
 FAILING_TYPES = text("""
     select type, count(*) filter (where status = 'dead'), count(*) filter (where status <> 'dead')
-    from billing_inbox where status = 'dead' or (status in ('pending', 'working') and error <> '')
+    from inbound_webhook where status = 'dead' or (status in ('pending', 'working') and error <> '')
     group by 1 order by count(*) desc, 1 limit :most
 """)
 ACCOUNT_STATUSES = text(f"""
@@ -39,20 +39,20 @@ ACCOUNT_STATUSES = text(f"""
         count(b.event_id) filter (where b.status <> 'dead'), count(b.event_id) filter (where b.status = 'dead'),
         min(b.received_at) filter (where b.{OPEN_CONDITION} and starts_with(b.error, :down))
     from provider_account a
-    left join billing_inbox b on b.account_id = a.id and (b.{OPEN_CONDITION} or b.status = 'dead')
+    left join inbound_webhook b on b.account_id = a.id and (b.{OPEN_CONDITION} or b.status = 'dead')
     group by a.id order by a.id <> 'platform', a.id
 """)  # noqa: S608  our own words
 ACCOUNT_PROBLEMS = text(f"""
     select a.name, a.paused_at is not null, a.pause_reason, coalesce(a.paused_at, (
-        select min(b.received_at) from billing_inbox b
+        select min(b.received_at) from inbound_webhook b
         where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down)))
     from provider_account a
     where a.paused_at is not null or exists (
-        select 1 from billing_inbox b where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down))
+        select 1 from inbound_webhook b where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down))
     order by a.id <> 'platform', a.id
 """)  # noqa: S608
 REPLAY_DEAD = text("""
-    update billing_inbox set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
+    update inbound_webhook set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
     where status = 'dead' and customer_id <> '' and (:type = '' or type = :type)
     returning event_id
 """)

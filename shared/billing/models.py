@@ -38,7 +38,7 @@ class ProviderAccount(SQLModel, table=True):
 class InboundWebhook(SQLModel, table=True):
     """One webhook as it came. The app's database role may not read `payload`."""
 
-    __tablename__ = "billing_inbox"
+    __tablename__ = "inbound_webhook"
 
     account_id: str = Field(primary_key=True)
     event_id: str = Field(primary_key=True)
@@ -162,12 +162,12 @@ class BillingInvoice(TenantRow, table=True):
 
 
 class BillingSnapshot(TenantRow, table=True):
-    """What followed last from a tenant's subscriptions. `course`: `standing.Course` as JSON."""
+    """What followed last from a tenant's subscriptions. `schedule`: an `access_schedule.AccessSchedule` as JSON."""
 
-    __tablename__ = "billing_standing"
+    __tablename__ = "billing_snapshot"
 
     id: str = Field(default="standing", primary_key=True)
-    course: dict[str, Any] = Field(sa_type=JSONB)
+    schedule: dict[str, Any] = Field(sa_type=JSONB)
     status: str  # of the subscription that counts, in the provider's word; "" without one
     method: str = ""  # how they pay, as in "Visa ending in 4242"
     balance: int = Field(default=0, sa_type=BigInteger)  # credit is negative, as at the provider

@@ -33,7 +33,9 @@ DatabaseRole = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
 # What came in cannot be held: a character that is none, half a surrogate pair, a number beyond every column.
 UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
-RECORD_MISSING_TENANT = sa.text("select note_security_event(:id, 'missing_tenant_context', :role, :what, '')")
+RECORD_MISSING_TENANT = sa.text(
+    "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
+)
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 
 

@@ -36,7 +36,7 @@ async def get_membership_by_slug(
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
     """All memberships of this user. Needs `db.set_user`."""
-    tenant_ids = select(func.unnest(func.user_places())).scalar_subquery()
+    tenant_ids = select(func.unnest(func.list_user_tenants())).scalar_subquery()
     statement = (
         select(Membership, Tenant)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)
@@ -51,7 +51,7 @@ async def list_memberships_with_roles(
     session: AsyncSession, user_id: str
 ) -> Sequence[tuple[Membership, Tenant, RoleRow]]:
     """All memberships of this user with their roles. Needs `db.set_user`."""
-    tenant_ids = select(func.unnest(func.user_places())).scalar_subquery()
+    tenant_ids = select(func.unnest(func.list_user_tenants())).scalar_subquery()
     statement = (
         select(Membership, Tenant, RoleRow)
         .join(Tenant, col(Tenant.id) == Membership.tenant_id)

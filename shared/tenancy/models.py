@@ -171,12 +171,12 @@ class Notification(TenantRow, table=True):
 class MailPreference(TenantRow, table=True):
     """Whether a member receives one kind of email. Without a row they do."""
 
-    __tablename__ = "mail_choice"
+    __tablename__ = "mail_preference"
 
     id: str = Field(default_factory=lambda: new_id("mch"), primary_key=True)
     user_id: str = Field(foreign_key="user.id")
     kind: str
-    wanted: bool
+    enabled: bool
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 

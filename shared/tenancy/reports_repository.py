@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, Text, func, text
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlmodel import col, select
 
-from shared.access.models import DecisionTally
+from shared.access.models import DecisionCount
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 
@@ -75,18 +75,18 @@ async def list_refusals(
     ctx: Ctx, since: datetime, excluded_reasons: Sequence[str], limit: int
 ) -> Sequence[tuple[str, str, int, int, datetime]]:
     """(reason, action, count, number of people, time of the last one), most frequent first."""
-    count = func.sum(col(DecisionTally.count)).label("count")
-    group_columns = (col(DecisionTally.reason), col(DecisionTally.action))
+    count = func.sum(col(DecisionCount.count)).label("count")
+    group_columns = (col(DecisionCount.reason), col(DecisionCount.action))
     statement: Any = (
         select(  # type: ignore[call-overload]
             *group_columns,
             count,
-            func.count(col(DecisionTally.actor_id).distinct()),
-            func.max(col(DecisionTally.at)),
+            func.count(col(DecisionCount.actor_id).distinct()),
+            func.max(col(DecisionCount.at)),
         )
-        .where(DecisionTally.tenant_id == ctx.tenant_id)
-        .where(col(DecisionTally.at) >= since)
-        .where(col(DecisionTally.reason).not_in(excluded_reasons))
+        .where(DecisionCount.tenant_id == ctx.tenant_id)
+        .where(col(DecisionCount.at) >= since)
+        .where(col(DecisionCount.reason).not_in(excluded_reasons))
         .group_by(*group_columns)
         .order_by(count.desc(), *group_columns)
         .limit(limit)

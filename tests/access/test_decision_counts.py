@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from shared.access import actions, decision_counts, decision_counts_repository, policy
-from shared.access.models import DecisionTally
+from shared.access.models import DecisionCount
 from shared.access.refusal_codes import ALLOWED_REASONS
 from shared.backoffice import tenant_access
 from shared.core import db
@@ -37,10 +37,10 @@ def nothing_counted() -> Iterator[None]:
     decision_counts._pending.clear()
 
 
-async def tallies(tenant_id: str) -> Sequence[DecisionTally]:
+async def tallies(tenant_id: str) -> Sequence[DecisionCount]:
     await decision_counts.flush()
     async with db.transaction(tenant_id=tenant_id) as session:
-        return (await session.exec(select(DecisionTally).order_by(DecisionTally.action))).all()
+        return (await session.exec(select(DecisionCount).order_by(DecisionCount.action))).all()
 
 
 async def refuse_max(cast: Cast) -> str:
@@ -97,7 +97,7 @@ async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_stat
         db.event.remove(engine, "before_cursor_execute", note)
     (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
     assert row.count == 10_000
-    written = [one for one in statements if "INSERT INTO decision_tally" in one]
+    written = [one for one in statements if "INSERT INTO decision_count" in one]
     assert 1 <= len(written) <= 10, len(written)
     assert len(statements) <= 40
 
@@ -164,4 +164,4 @@ async def test_what_is_older_than_90_days_goes_with_the_next_write_and_nothing_y
     assert {one.action for one in await tallies(cast.acme)} >= {"old:89", "member:invite"}
     assert not {one.action for one in await tallies(cast.acme)} & {"old:91", "old:400"}
     async with db.transaction(tenant_id=cast.globex) as session:  # nobody has written there since
-        assert len((await session.exec(select(DecisionTally.action))).all()) >= 3
+        assert len((await session.exec(select(DecisionCount.action))).all()) >= 3

@@ -94,7 +94,7 @@ def known(customer_id: str) -> CustomerState:
         held = eye.execute("select * from billing_subscription where customer_id = %s", of).fetchall()
         bills = eye.execute("select * from billing_invoice where customer_id = %s", of).fetchall()
         standing = eye.execute(
-            "select s.* from billing_standing s join billing_customer c using (tenant_id) where c.id = %s", of
+            "select s.* from billing_snapshot s join billing_customer c using (tenant_id) where c.id = %s", of
         ).fetchone()
     return CustomerState(
         customer_id,

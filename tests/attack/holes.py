@@ -264,7 +264,7 @@ IN_DATABASE: dict[str, str] = {
         alter table membership add constraint hole_key unique (id);
         alter table invitation add constraint hole foreign key (membership_id) references membership (id);
     """,
-    "a payload for the app": "grant select on billing_inbox to bulkhead_app",
+    "a payload for the app": "grant select on inbound_webhook to bulkhead_app",
     "a price for everybody": "alter policy offered on price using (true)",
     "whose a customer is, for everybody": "grant select on customer_sync to bulkhead_app",
     "the app owns a table": "alter table role owner to bulkhead_app; alter table role no force row level security",

@@ -16,7 +16,7 @@ KIND = "tables"
 PUBLIC_KEYS = {("tenant", "slug")}  # an address is a public name: that it is taken may be known
 NO_RIGHT = "42501"  # what row security answers to a row that it does not let in, too
 BOTH: tuple[db.DatabaseRole, ...] = ("app", "operator")
-WITHOUT_TENANT = ("billing_inbox", "customer_sync", "price", "provider_account", "billing_customer")
+WITHOUT_TENANT = ("inbound_webhook", "customer_sync", "price", "provider_account", "billing_customer")
 READING = ("select", "select without a filter")  # what a reason is for
 Row = dict[str, Any]
 
@@ -100,21 +100,26 @@ def of_nobody(world: World, report: Report) -> None:
     """What belongs to no tenant and knows of some: what a webhook carried, whose a customer is, a price for one."""
     customer = world.claims("customer_id", world.globex)[0]
     with world.eye() as eye:
-        carried = eye.execute("select 1 from billing_inbox where customer_id = %s", [customer]).fetchall()
+        carried = eye.execute("select 1 from inbound_webhook where customer_id = %s", [customer]).fetchall()
         priced = eye.execute("select id from price where for_tenant = %s", [world.globex]).fetchall()
-    report.control(KIND, "billing_inbox: something of Globex came", works=bool(carried))
+    report.control(KIND, "inbound_webhook: something of Globex came", works=bool(carried))
     sees = refused("app", sql.SQL("select 1 from price where for_tenant = %s"), [world.globex], world.globex)
     report.control(KIND, "price: Globex sees its own", works=bool(priced) and not sees)
     price = priced[0]["id"]
     tries: list[tuple[str, str, list[Any], tuple[db.DatabaseRole, ...]]] = [
-        ("select payload from billing_inbox where customer_id = %s", "read", [customer], ("app",)),
-        ("select * from billing_inbox where customer_id = %s", "read whole", [customer], ("app",)),
-        ("update billing_inbox set payload = '' where customer_id = %s", "forge", [customer], BOTH),
-        ("update billing_inbox set customer_id = '' where customer_id = %s", "turn away", [customer], BOTH),
-        ("delete from billing_inbox where customer_id = %s", "lose", [customer], BOTH),
-        ("select place from customer_sync where customer_id = %s", "whose", [customer], BOTH),
-        ("select 1 from customer_sync where place = %s", "which", [world.globex], BOTH),
-        ("update customer_sync set place = %s where customer_id = %s", "take", [world.acme, customer], BOTH),
+        ("select payload from inbound_webhook where customer_id = %s", "read", [customer], ("app",)),
+        ("select * from inbound_webhook where customer_id = %s", "read whole", [customer], ("app",)),
+        ("update inbound_webhook set payload = '' where customer_id = %s", "forge", [customer], BOTH),
+        ("update inbound_webhook set customer_id = '' where customer_id = %s", "turn away", [customer], BOTH),
+        ("delete from inbound_webhook where customer_id = %s", "lose", [customer], BOTH),
+        ("select owning_tenant_id from customer_sync where customer_id = %s", "whose", [customer], BOTH),
+        ("select 1 from customer_sync where owning_tenant_id = %s", "which", [world.globex], BOTH),
+        (
+            "update customer_sync set owning_tenant_id = %s where customer_id = %s",
+            "take",
+            [world.acme, customer],
+            BOTH,
+        ),
         ("delete from customer_sync where customer_id = %s", "forget", [customer], BOTH),
         ("select 1 from price where for_tenant = %s", "look at", [world.globex], ("app",)),
         ("select 1 from price where id = %s", "look at by name", [price], ("app",)),

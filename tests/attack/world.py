@@ -37,7 +37,7 @@ COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
 OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"seen_at"}  # changes by looking
-COUNTED = {"decision_tally"}  # grows by being refused
+COUNTED = {"decision_count"}  # grows by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),

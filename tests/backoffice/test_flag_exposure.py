@@ -207,7 +207,7 @@ async def test_what_was_decided_long_ago_does_not_count(cast: Cast) -> None:
     assert row.recent_decisions.errors == 3
     async with db.transaction(tenant_id=cast.acme) as session:
         connection = await session.connection()
-        earlier = sa.text("update decision_tally set hour = hour - interval '8 days' where tenant_id = :id")
+        earlier = sa.text("update decision_count set hour = hour - interval '8 days' where tenant_id = :id")
         await connection.execute(earlier, {"id": cast.acme})
     (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
     assert row.recent_decisions == (0, 0, 0)

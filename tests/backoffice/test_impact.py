@@ -316,11 +316,11 @@ def few(members: int) -> dict[str, Limit]:
 def tallied(cast: Cast, lines: list[tuple[str, str, int, int]]) -> None:
     """Action, reason, count, days ago: of Acme."""
     with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
-        connection.execute("delete from decision_tally where tenant_id = %s", [cast.acme])
+        connection.execute("delete from decision_count where tenant_id = %s", [cast.acme])
         for action, reason, count, days in lines:
             at = now() - timedelta(days=days)
             connection.execute(
-                "insert into decision_tally values (%s, %s, %s, '', %s, %s, 'own', %s, %s, 'req_x')",
+                "insert into decision_count values (%s, %s, %s, '', %s, %s, 'own', %s, %s, 'req_x')",
                 [cast.acme, new_id("dec"), at, action, reason, count, at],
             )
 
@@ -542,7 +542,7 @@ BULK = (
     "  case when k = 3 then 'revoked' else 'pending' end, 1, 'usr_x', 'Seed',"
     "  now() + case when k = 2 then interval '-1 day' else interval '5 days' end, now()"
     " from made, generate_series(1, 3) k where n % 3 = 0 and n % 2 = 0",
-    "insert into decision_tally (tenant_id, id, hour, actor_id, action, reason, plan, count, at, request_id)"
+    "insert into decision_count (tenant_id, id, hour, actor_id, action, reason, plan, count, at, request_id)"
     " select id, 'dec_' || k || id, date_trunc('hour', now() - k * interval '7 days'), '',"
     "  (array['member:export', 'audit:export', 'member:invite', 'report:read', 'member:export'])[k],"
     "  (array['allowed', 'allowed', 'not_in_plan', 'limit_reached', 'missing_permission', 'billing_grace'])[1 + (n / 4) % 6],"
@@ -566,7 +566,7 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
             ).fetchall()
         )
         tallies = connection.execute(
-            "select tenant_id, action, reason, count from decision_tally where hour >= now() - interval '30 days'"
+            "select tenant_id, action, reason, count from decision_count where hour >= now() - interval '30 days'"
         ).fetchall()
     told: dict[str, list[tuple[str, str, int]]] = {}
     for tenant_id, action, reason, count in tallies:

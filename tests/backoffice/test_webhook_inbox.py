@@ -34,7 +34,7 @@ async def stripe() -> AsyncIterator[scripted_provider.FakeProvider]:
     yield one
     async with db.transaction() as session:  # the next test's provider does not know these customers
         connection = await session.connection()
-        await connection.execute(text("update billing_inbox set status = 'ignored' where status <> 'done'"))
+        await connection.execute(text("update inbound_webhook set status = 'ignored' where status <> 'done'"))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def set_rows(customer: str, **values: Any) -> None:
         connection = await session.connection()
         said = ", ".join(f"{name} = :{name}" for name in values)
         await connection.execute(
-            text(f"update billing_inbox set {said} where customer_id = :customer"),
+            text(f"update inbound_webhook set {said} where customer_id = :customer"),
             values | {"customer": customer},
         )
 
@@ -276,7 +276,7 @@ async def test_the_pulse_counts_what_waits_failed_and_took_long(
     async with db.transaction() as session:
         connection = await session.connection()
         await connection.execute(
-            text("update billing_inbox set done_at = received_at + interval '4 seconds'")
+            text("update inbound_webhook set done_at = received_at + interval '4 seconds'")
         )
     (dead,) = await events.store_webhooks(customer)
     await set_rows(customer, status="done")
@@ -284,7 +284,7 @@ async def test_the_pulse_counts_what_waits_failed_and_took_long(
         connection = await session.connection()
         await connection.execute(
             text(
-                "update billing_inbox set status = 'dead', done_at = null, error = 'x' where event_id = :id"
+                "update inbound_webhook set status = 'dead', done_at = null, error = 'x' where event_id = :id"
             ),
             {"id": dead},
         )

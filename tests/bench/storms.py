@@ -58,10 +58,10 @@ FULL = Size(
 TINY = Size(connections=4, requests=dict.fromkeys(TURNS, 40), killed_in=100, killed_after=20)
 DUPLICATES, FORGED = {"storm": 0.5, "storm@90": 0.9, "single-storm": 0.5}, 0.1
 PORTS = {"ours": 3310, "noop": 3311, "single": 3312, "sdk": 3313, "orm": 3314, "edge": 3315, "bare": 3316}
-TABLES = dict.fromkeys(("ours", "single", "sdk", "bare"), "billing_inbox") | {"orm": "peer_inbox"}
+TABLES = dict.fromkeys(("ours", "single", "sdk", "bare"), "inbound_webhook") | {"orm": "peer_inbox"}
 ALL = "all"  # sides in one process, each below a path of its own
 PEER = """
-create table peer_inbox (like billing_inbox including all);
+create table peer_inbox (like inbound_webhook including all);
 grant select, insert on peer_inbox to bulkhead_app
 """
 ROWS = {  # ours, and what it is compared with; in rows that are faster the other way round

@@ -144,7 +144,7 @@ async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, 
 
 async def _standing(ctx: Ctx) -> dict[str, object] | None:
     row = await repository.get_billing_snapshot(ctx)
-    return (row.course or None) if row else None
+    return (row.schedule or None) if row else None
 
 
 @pytest.mark.usefixtures("priced")

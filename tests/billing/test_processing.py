@@ -27,7 +27,7 @@ async def stripe(schema: str) -> scripted_provider.FakeProvider:
     provider = scripted_provider.FakeProvider()
     provider_registry.register(PLATFORM, provider)
     async with db.transaction("owner") as session:
-        await (await session.connection()).execute(text("truncate billing_inbox"))
+        await (await session.connection()).execute(text("truncate inbound_webhook"))
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     return provider
 
@@ -55,7 +55,7 @@ async def claim(most: int = 8, lease: float = 60) -> list[WebhookClaim]:
 async def rows(customer: str) -> list[tuple[str, int, str]]:
     async with db.transaction() as session:
         inbox_rows = await (await session.connection()).execute(
-            text("select status, attempts, error from billing_inbox where customer_id = :customer"),
+            text("select status, attempts, error from inbound_webhook where customer_id = :customer"),
             {"customer": customer},
         )
         return [(row[0], row[1], row[2]) for row in inbox_rows.all()]
@@ -214,15 +214,15 @@ async def test_who_does_not_answer_is_asked_less_and_less_and_nothing_dies_of_it
     assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
     async with db.transaction("owner") as session:
         connection = await session.connection()
-        await connection.execute(text("alter table billing_inbox disable trigger keep_received"))
+        await connection.execute(text("alter table inbound_webhook disable trigger keep_received"))
         await connection.execute(
-            text("update billing_inbox set received_at = received_at - interval '20 seconds'")
+            text("update inbound_webhook set received_at = received_at - interval '20 seconds'")
         )
-        await connection.execute(text("alter table billing_inbox enable trigger keep_received"))
+        await connection.execute(text("alter table inbound_webhook enable trigger keep_received"))
     await processing.drain()
     async with db.transaction() as session:
         delays = await (await session.connection()).execute(
-            text("select extract(epoch from due_at - clock_timestamp()) from billing_inbox")
+            text("select extract(epoch from due_at - clock_timestamp()) from inbound_webhook")
         )
         assert 15 < float(delays.scalar_one()) <= 30
 

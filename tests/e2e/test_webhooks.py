@@ -84,7 +84,7 @@ def plant(eye: Any, tenant: str) -> None:
         **{"later": [later], "version": "", "seats": 3, "addons": [], "trial_ends_at": None, "alerts": []},
     }
     add(
-        "billing_standing", tenant_id=tenant, id="standing", course=json.dumps(course), status="past_due",
+        "billing_snapshot", tenant_id=tenant, id="standing", schedule=json.dumps(course), status="past_due",
         method="Visa ending in 0341", balance=-1_500, currency="usd", ticket=41, changed_at=at - day,
     )  # fmt: skip
     add(
@@ -119,7 +119,7 @@ def plant(eye: Any, tenant: str) -> None:
     }
     for number, (event, (kind, status, whose, tries, error, due_at)) in enumerate(rows.items()):
         add(
-            "billing_inbox", account_id="platform", event_id=event, type=kind, livemode=False,
+            "inbound_webhook", account_id="platform", event_id=event, type=kind, livemode=False,
             api_version="2026-10-28.endive", created_at=at, customer_id=whose, payload=payload,
             received_at=at - number * timedelta(minutes=7), status=status, attempts=tries, error=error,
             due_at=due_at, done_at=at + timedelta(seconds=2) if status == "done" else None,

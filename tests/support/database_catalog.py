@@ -12,7 +12,7 @@ APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 # Global on purpose: read before a tenant is known, or about no tenant. Everything else carries tenant_id.
 GLOBAL_TABLES = {
     "alembic_version",
-    "billing_inbox",
+    "inbound_webhook",
     "customer_sync",
     "entitlement_epoch",
     "flag",
@@ -40,7 +40,7 @@ GLOBAL_TABLES = {
     "user",
     "user_challenge",
     "user_credential",
-    "user_place",
+    "user_tenant",
     "user_recovery_code",
     "user_session",
     "user_token",

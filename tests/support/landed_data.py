@@ -11,7 +11,13 @@ from tests.support import database
 DUMP = Path(__file__).parents[1] / "data" / "made_at_6f945b5.sql.gz"
 MASTER_KEYS = "1:a2V5IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZyE="  # under which its secrets are sealed
 # Tables that a later migration renamed: old name to new name.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "billing_inbox": "inbound_webhook",
+    "billing_standing": "billing_snapshot",
+    "decision_tally": "decision_count",
+    "mail_choice": "mail_preference",
+    "user_place": "user_tenant",
+}
 
 
 class PresentNames(dict[str, str]):

@@ -39,7 +39,7 @@ async def till() -> Any:
     yield provider
     async with db.transaction() as session:  # the next test's provider does not know these customers
         connection = await session.connection()
-        await connection.execute(text("update billing_inbox set status = 'ignored' where status <> 'done'"))
+        await connection.execute(text("update inbound_webhook set status = 'ignored' where status <> 'done'"))
 
 
 async def does(page: Any, name: str, *payload: Any) -> Any:
@@ -67,7 +67,7 @@ async def dead(customer: str, count: int = 1) -> list[str]:
     ids = await events.store_webhooks(customer, count)
     async with db.transaction() as session:
         connection = await session.connection()
-        statement = "update billing_inbox set status = 'dead', error = 'ValueError' where customer_id = :id"
+        statement = "update inbound_webhook set status = 'dead', error = 'ValueError' where customer_id = :id"
         await connection.execute(text(statement), {"id": customer})
     return ids
 

@@ -93,7 +93,7 @@ def kept(event_id: str) -> list[Kept]:
     """As a superuser: of every account."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         rows = connection.execute(
-            "select account_id, type, customer_id, status, payload, done_at is not null from billing_inbox"
+            "select account_id, type, customer_id, status, payload, done_at is not null from inbound_webhook"
             " where event_id = %s order by account_id",
             [event_id],
         ).fetchall()
@@ -102,7 +102,7 @@ def kept(event_id: str) -> list[Kept]:
 
 def all_kept() -> int:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        row = connection.execute("select count(*) from billing_inbox").fetchone()
+        row = connection.execute("select count(*) from inbound_webhook").fetchone()
     assert row is not None
     return int(row[0])
 
@@ -486,7 +486,7 @@ async def test_a_statement_that_hangs_is_given_up(address: Address, monkeypatch:
     monkeypatch.setattr(ingest, "STORE_TIMEOUT_S", 0.5)
     body = build_body()
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        connection.execute("lock table billing_inbox in exclusive mode")
+        connection.execute("lock table inbound_webhook in exclusive mode")
         answer = await address.post(body)
         assert (answer.status_code, answer.json()["reason"]) == (503, "not_stored")
     assert kept(json.loads(body)["id"]) == []
@@ -500,12 +500,12 @@ async def test_the_app_cannot_read_what_came(address: Address) -> None:
     await address.post(build_body())
     async with db.transaction() as session:
         assert (
-            await (await session.connection()).execute(text("select event_id from billing_inbox"))
+            await (await session.connection()).execute(text("select event_id from inbound_webhook"))
         ).first()
     for query in (
-        "select payload from billing_inbox",
-        "select * from billing_inbox",
-        "update billing_inbox set payload = ''",
+        "select payload from inbound_webhook",
+        "select * from inbound_webhook",
+        "update inbound_webhook set payload = ''",
     ):
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with db.transaction() as session:
@@ -516,7 +516,7 @@ async def test_nobody_deletes_what_came_before_its_time(address: Address) -> Non
     await address.post(build_body())
     with pytest.raises(ProgrammingError, match="what was received is kept"):
         async with db.transaction() as session:
-            await (await session.connection()).execute(text("delete from billing_inbox"))
+            await (await session.connection()).execute(text("delete from inbound_webhook"))
 
 
 async def test_the_worker_is_told_after_the_commit_and_only_of_work(address: Address) -> None:

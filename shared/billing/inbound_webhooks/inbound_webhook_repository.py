@@ -22,24 +22,24 @@ DUE_CONDITION = """(
 # however much came for one of them: a flood for one is one piece of work, and is not begun twice at once.
 CLAIM_WEBHOOKS = text(f"""
     with waiting as (
-        select i.account_id, i.customer_id, min(i.received_at) as first from billing_inbox i
+        select i.account_id, i.customer_id, min(i.received_at) as first from inbound_webhook i
         join provider_account a on a.id = i.account_id and a.paused_at is null
         where {DUE_CONDITION} and (i.account_id, i.customer_id) not in (
             select * from unnest(cast(:busy_accounts as text[]), cast(:busy_customers as text[]))
         )
         group by 1, 2
     ), busy as (
-        select account_id, count(distinct customer_id) as number from billing_inbox
+        select account_id, count(distinct customer_id) as number from inbound_webhook
         where status = 'working' and leased_until >= clock_timestamp() group by 1
     ), due as (
         select account_id, customer_id from waiting left join busy using (account_id)
         order by coalesce(number, 0) + row_number() over (partition by account_id order by first, customer_id), first
         limit :most
     ), taken as (
-        select i.account_id, i.event_id from billing_inbox i join due using (account_id, customer_id)
+        select i.account_id, i.event_id from inbound_webhook i join due using (account_id, customer_id)
         where {DUE_CONDITION} for update of i skip locked
     )
-    update billing_inbox b set status = 'working', claim = :claim, attempts = b.attempts + 1,
+    update inbound_webhook b set status = 'working', claim = :claim, attempts = b.attempts + 1,
         leased_until = clock_timestamp() + cast(:lease as interval)
     from taken t where b.account_id = t.account_id and b.event_id = t.event_id
     returning b.account_id, b.customer_id, b.event_id, b.attempts,
@@ -49,24 +49,24 @@ CLAIM_CONDITION = (
     "claim = :claim and account_id = :account_id and customer_id = :customer_id and status = 'working'"
 )
 MARK_PROCESSED = text(f"""
-    update billing_inbox set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {CLAIM_CONDITION}
+    update inbound_webhook set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {CLAIM_CONDITION}
     returning event_id
 """)  # noqa: S608
 MARK_IGNORED = text(f"""
-    update billing_inbox set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = :why where {CLAIM_CONDITION}
+    update inbound_webhook set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = :why where {CLAIM_CONDITION}
 """)  # noqa: S608
 # `counts`: whether the try was one. Who is down, or asked too often, is not the fault of what came.
 RELEASE_WEBHOOKS = text(f"""
-    update billing_inbox set
+    update inbound_webhook set
         status = case when :counts and attempts >= :most then 'dead' else :back end,
         attempts = case when :counts then attempts else attempts - 1 end,
         due_at = clock_timestamp() + cast(:wait as interval), leased_until = null, error = left(:error, 500)
     where {CLAIM_CONDITION}
 """)  # noqa: S608
-CUSTOMER_TENANT = text("select customer_place(:account_id, :customer_id)")
+CUSTOMER_TENANT = text("select find_customer_tenant(:account_id, :customer_id)")
 NEXT_TICKET = text("select nextval('billing_ticket')")
 REPLAY_WEBHOOK = text("""
-    update billing_inbox set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
+    update inbound_webhook set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
     where account_id = :account_id and event_id = :event_id and status in ('dead', 'parked', 'done', 'ignored')
     returning customer_id
 """)
@@ -77,9 +77,9 @@ LOCK_CUSTOMER = text("""
     where s.ticket < excluded.ticket returning 1
 """)
 DELETE_OLD_WEBHOOKS = text("""
-    delete from billing_inbox where status in ('done', 'ignored') and received_at < clock_timestamp() - interval '60 days'
+    delete from inbound_webhook where status in ('done', 'ignored') and received_at < clock_timestamp() - interval '60 days'
 """)
-STALE_CUSTOMERS = text("select account, customer, tenant from customers_unseen(:since, :most)")
+STALE_CUSTOMERS = text("select account, customer, tenant from list_unsynced_customers(:since, :most)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ CHANNEL = "bulkhead_inbox"  # says that there is work; when it is missed, a swee
 # `%b`: binary, or each payload would be written as twice as much text. The notice goes out with the commit.
 INSERT_WEBHOOKS = """
 with stored as (
-    insert into billing_inbox (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload,
+    insert into inbound_webhook (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload,
         status, done_at)
     select account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status,
         case when status = 'ignored' then clock_timestamp() end

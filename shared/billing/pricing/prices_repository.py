@@ -112,7 +112,7 @@ async def _upsert(session: AsyncSession, account_id: str, price_id: str, values:
 
 async def list_all_customers(session: AsyncSession) -> Sequence[tuple[str, str, str]]:
     """Account, customer and tenant of everybody who ever came to pay."""
-    statement = sa.text("select account, customer, tenant from customers_unseen('infinity', null)")
+    statement = sa.text("select account, customer, tenant from list_unsynced_customers('infinity', null)")
     connection = await session.connection()
     return [(row[0], row[1], row[2]) for row in await connection.execute(statement)]
 

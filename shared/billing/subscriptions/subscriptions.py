@@ -97,7 +97,7 @@ def sum_recurring_amount(lines: tuple[OrderLine, ...], prices_by_id: Mapping[str
 async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
     """None where none gives anything."""
     billing_snapshot = await repository.get_billing_snapshot(ctx)
-    subscription_id = billing_snapshot.course.get("subscription", "") if billing_snapshot else ""
+    subscription_id = billing_snapshot.schedule.get("subscription", "") if billing_snapshot else ""
     if not billing_snapshot or not subscription_id or not is_live_status(billing_snapshot.status):
         return None
     row = await repository.get_subscription(ctx, subscription_id)

@@ -64,7 +64,7 @@ async def apply_customer_state(
     differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
     snapshot = await repository.get_billing_snapshot(ctx)
     changes = [*differences, *_compare_customer(snapshot, state)]
-    previous_json = snapshot.course if snapshot else {}
+    previous_json = snapshot.schedule if snapshot else {}
     at = now()
     subscriptions = [
         provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
@@ -161,10 +161,10 @@ async def _save_snapshot(
     ticket: int,
     at: datetime,
 ) -> None:
-    row = row or BillingSnapshot(tenant_id=ctx.tenant_id, course={}, status="", ticket=ticket)
-    if row.course != schedule_json:
+    row = row or BillingSnapshot(tenant_id=ctx.tenant_id, schedule={}, status="", ticket=ticket)
+    if row.schedule != schedule_json:
         row.changed_at = at
-    row.course, row.status = schedule_json, schedule.provider_status if schedule else ""
+    row.schedule, row.status = schedule_json, schedule.provider_status if schedule else ""
     row.alert = "; ".join(schedule.alerts) if schedule else ""
     row.method, row.balance, row.currency, row.ticket = state.method, state.balance, state.currency, ticket
     ctx.session.add(row)

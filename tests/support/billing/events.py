@@ -32,7 +32,7 @@ async def count_by_status(customer: str) -> dict[str, int]:
     async with db.transaction() as session:
         connection = await session.connection()
         result = await connection.execute(
-            text("select status, count(*) from billing_inbox where customer_id = :customer group by 1"),
+            text("select status, count(*) from inbound_webhook where customer_id = :customer group by 1"),
             {"customer": customer},
         )
         return {row[0]: row[1] for row in result.all()}
@@ -45,7 +45,7 @@ async def make_webhooks_due(customer: str, *, parked_only: bool = False) -> None
         connection = await session.connection()
         await connection.execute(
             text(
-                "update billing_inbox set due_at = clock_timestamp()"
+                "update inbound_webhook set due_at = clock_timestamp()"
                 " where customer_id = :customer and status = any(:waiting)"
             ),
             {"customer": customer, "waiting": waiting},

@@ -265,7 +265,7 @@ class CrashRun:
             with suppress(psycopg.Error):
                 with psycopg.connect(self.database_url(), autocommit=True) as connection:
                     connection.execute(
-                        "insert into billing_inbox (account_id, event_id, type, livemode, created_at, customer_id, payload)"
+                        "insert into inbound_webhook (account_id, event_id, type, livemode, created_at, customer_id, payload)"
                         " values ('platform', %s, 'customer.subscription.updated', false, now(), %s, '{}')"
                         " on conflict do nothing",
                         [event_id, customer],
@@ -318,13 +318,13 @@ class CrashRun:
             self.reap_workers(healthy=False)
             with psycopg.connect(self.database_url(), autocommit=True) as connection:
                 unsettled = connection.execute(
-                    "select status, count(*) from billing_inbox where status not in ('done') group by 1"
+                    "select status, count(*) from inbound_webhook where status not in ('done') group by 1"
                 ).fetchall()
                 if not unsettled:
                     return
                 # What failed while the database was away would wait; here nobody does.
                 connection.execute(
-                    "update billing_inbox set due_at = now() where status in ('pending', 'parked')"
+                    "update inbound_webhook set due_at = now() where status in ('pending', 'parked')"
                 )
             time.sleep(0.1)
         raise AssertionError(f"seed {self.seed}: not settled: {unsettled}")
@@ -404,8 +404,8 @@ async def _verify_outcome(
             )
             row = await repository.get_billing_snapshot(ctx)
             expected = histories.compute_outcome({customer: {subscription.id: subscription for subscription in truths[customer]}}, now(), await prices.get_catalog_prices(ctx.session))  # fmt: skip
-            assert (row.course or None if row else None) == expected, (
-                f"{customer}: {row and row.course}, not {expected}"
+            assert (row.schedule or None if row else None) == expected, (
+                f"{customer}: {row and row.schedule}, not {expected}"
             )
             for at in access_reference.list_change_times(truths[customer], now() + TEST_GRACE):
                 has, expected = (

@@ -85,7 +85,7 @@ async def wait_until_drained() -> float:
     while True:
         async with db.transaction() as session:
             result = await (await session.connection()).execute(
-                text("select count(*) from billing_inbox where status not in ('done', 'ignored')")
+                text("select count(*) from inbound_webhook where status not in ('done', 'ignored')")
             )
             if not (remaining := result.scalar_one()):
                 return time.monotonic() - started_at

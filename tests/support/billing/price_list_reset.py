@@ -11,7 +11,7 @@ CLEAN_SQL = """
     delete from price where created_by <> 'Bulkhead';
     delete from provider_account where id <> 'platform';
     update provider_account set paused_at = null, pause_reason = '', external_id = '';
-    delete from billing_inbox;
+    delete from inbound_webhook;
     set session_replication_role = origin;
     update plan set retired_at = now() where created_by <> 'Bulkhead' and retired_at is null;
 """
