@@ -23,7 +23,7 @@ LINE = re.compile(r"\S+ +[\d.-]+ +(-|\([\d.]+-[\d.]+\)) +[<>]= [\d.]+ +(pass|fai
 GOOD, BAD = [0.9, 1.0, 1.3] * 3, [2.0, 30.0, 400.0] * 3
 
 
-def said(row: Result, control: Result) -> list[str]:
+def list_verdicts(row: Result, control: Result) -> list[str]:
     return [line[63:] for line in lines([row, control])]
 
 
@@ -38,21 +38,24 @@ def test_the_layout_is_the_published_one() -> None:
 
 
 def test_the_median_decides() -> None:
-    assert said(Result(ROW, GOOD), Result(CONTROL, BAD)) == ["pass", "fail  control"]
-    assert said(Result(ROW, BAD), Result(CONTROL, BAD)) == ["fail", "fail  control"]
+    assert list_verdicts(Result(ROW, GOOD), Result(CONTROL, BAD)) == ["pass", "fail  control"]
+    assert list_verdicts(Result(ROW, BAD), Result(CONTROL, BAD)) == ["fail", "fail  control"]
 
 
 def test_a_control_that_passes_takes_its_row_with_it() -> None:
     results = [Result(ROW, GOOD), Result(CONTROL, GOOD)]
-    assert said(*results) == ["fail  control passed", "pass  control"]
+    assert list_verdicts(*results) == ["fail  control passed", "pass  control"]
     assert not is_sound(results)
 
 
 def test_nothing_passes_unmeasured_unchecked_or_in_too_few_rounds() -> None:
     unmeasured = Result(CONTROL, reason="ours does not start")
-    assert said(Result(ROW), Result(CONTROL, BAD))[0] == "fail  not measured"
-    assert said(Result(ROW, GOOD), unmeasured) == ["fail  control not measured", "fail  ours does not start"]
-    assert said(Result(ROW, GOOD[: ROUNDS - 1]), Result(CONTROL, BAD))[0] == "fail  only 8 rounds"
+    assert list_verdicts(Result(ROW), Result(CONTROL, BAD))[0] == "fail  not measured"
+    assert list_verdicts(Result(ROW, GOOD), unmeasured) == [
+        "fail  control not measured",
+        "fail  ours does not start",
+    ]
+    assert list_verdicts(Result(ROW, GOOD[: ROUNDS - 1]), Result(CONTROL, BAD))[0] == "fail  only 8 rounds"
     assert not is_sound([Result(ROW, GOOD), unmeasured])
 
 

@@ -90,8 +90,8 @@ def test_every_writing_action_says_how_it_is_recorded() -> None:
     assert writing - recorded.keys() == {
         actions.SETTINGS_SETUP.name
     }  # setting up is not finished: no event yet
-    known = AUDIT_TEXTS.keys() | set(OperatorAuditAction)
-    assert {event for events in recorded.values() for event in events} <= known
+    declared_events = AUDIT_TEXTS.keys() | set(OperatorAuditAction)
+    assert {event for events in recorded.values() for event in events} <= declared_events
 
 
 def test_no_task_name_is_declared_twice() -> None:

@@ -52,9 +52,9 @@ async def refuse_max(cast: Cast) -> str:
 
 async def test_a_refusal_says_who_what_why_on_which_plan_and_in_which_request(cast: Cast) -> None:
     decision_counts._pending.clear()
-    before = {one.id for one in await tallies(cast.acme)}
+    before = {tally.id for tally in await tallies(cast.acme)}
     request_id = await refuse_max(cast)
-    (row,) = [one for one in await tallies(cast.acme) if one.id not in before]
+    (row,) = [tally for tally in await tallies(cast.acme) if tally.id not in before]
     assert (row.actor_id, row.action, row.reason) == (cast.max.user_id, "member:invite", "missing_permission")
     assert (row.plan, row.count, row.request_id) == ("business", 1, request_id)
     assert row.hour == row.at.replace(minute=0, second=0, microsecond=0)
@@ -66,7 +66,7 @@ async def test_what_the_gate_refuses_is_counted_too(cast: Cast) -> None:
     tree: Any = state._get_root_state()
     name = Event.from_event_type(EvidenceState.invite)[0].name
     assert await gate.preprocess(app=None, state=tree, event=Event(name=name)) is not None  # type: ignore[arg-type]
-    (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
+    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert (row.actor_id, row.action, row.plan) == (cast.max.user_id, "member:invite", "business")
     assert row.request_id.startswith("req_")
 
@@ -74,8 +74,8 @@ async def test_what_the_gate_refuses_is_counted_too(cast: Cast) -> None:
 async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_statements(cast: Cast) -> None:
     statements: list[str] = []
 
-    def note(*given: Any) -> None:
-        statements.append(given[2])
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
 
     async with cast.max.ctx() as ctx:
         pass
@@ -95,23 +95,23 @@ async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_stat
         await decision_counts.flush()
     finally:
         db.event.remove(engine, "before_cursor_execute", note)
-    (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
+    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert row.count == 10_000
-    written = [one for one in statements if "INSERT INTO decision_count" in one]
+    written = [statement for statement in statements if "INSERT INTO decision_count" in statement]
     assert 1 <= len(written) <= 10, len(written)
     assert len(statements) <= 40
 
 
 async def test_what_is_allowed_is_counted_where_something_could_have_refused_it(cast: Cast) -> None:
-    before = {(one.action, one.count) for one in await tallies(cast.acme)}
+    before = {(tally.action, tally.count) for tally in await tallies(cast.acme)}
     async with cast.ann.ctx() as ctx:
         await members.list_members(ctx)
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    after = [one for one in await tallies(cast.acme) if (one.action, one.count) not in before]
+    after = [tally for tally in await tallies(cast.acme) if (tally.action, tally.count) not in before]
     (invited,) = after
     assert (invited.action, invited.reason, invited.actor_id) == ("member:invite", "allowed", "")
-    known = sum(count for action, count in before if action == "member:invite")
-    assert invited.count == known + 1, "asked twice, once more under the lock: one decision"
+    count_before = sum(count for action, count in before if action == "member:invite")
+    assert invited.count == count_before + 1, "asked twice, once more under the lock: one decision"
 
 
 async def test_what_is_refused_under_the_lock_was_not_allowed_before_it(cast: Cast) -> None:
@@ -120,7 +120,9 @@ async def test_what_is_refused_under_the_lock_was_not_allowed_before_it(cast: Ca
         await tenant_access.override_limit(octx, cast.acme, "members", 3, "Trying it", ends_at=until)
 
     async def counted() -> dict[str, int]:
-        return {one.reason: one.count for one in await tallies(cast.acme) if one.action == "member:invite"}
+        return {
+            tally.reason: tally.count for tally in await tallies(cast.acme) if tally.action == "member:invite"
+        }
 
     before = await counted()
     with pytest.raises(Refused, match="limit_reached"):
@@ -133,7 +135,7 @@ async def test_a_bug_counts_as_an_error_and_what_somebody_typed_wrong_as_nothing
     with pytest.raises(ZeroDivisionError):
         async with cast.ann.ctx() as ctx:
             raise ZeroDivisionError
-    (row,) = [one for one in await tallies(cast.acme) if one.reason == "error"]
+    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason == "error"]
     assert (row.action, row.actor_id, row.count, row.request_id) == ("", "", 1, ctx.request_id)
 
 
@@ -148,7 +150,7 @@ async def test_what_could_not_be_written_is_written_later(
         await refuse_max(cast)
         await refuse_max(cast)
         await decision_counts.flush()
-    (row,) = [one for one in await tallies(cast.acme) if one.reason not in ALLOWED_REASONS]
+    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert row.count == 2
 
 
@@ -161,7 +163,7 @@ async def test_what_is_older_than_90_days_goes_with_the_next_write_and_nothing_y
             async with db.transaction(tenant_id=tenant_id) as session:
                 await decision_counts_repository.add_counts(session, tenant_id, {line: (3, at, "req_old")})
     await refuse_max(cast)
-    assert {one.action for one in await tallies(cast.acme)} >= {"old:89", "member:invite"}
-    assert not {one.action for one in await tallies(cast.acme)} & {"old:91", "old:400"}
+    assert {tally.action for tally in await tallies(cast.acme)} >= {"old:89", "member:invite"}
+    assert not {tally.action for tally in await tallies(cast.acme)} & {"old:91", "old:400"}
     async with db.transaction(tenant_id=cast.globex) as session:  # nobody has written there since
         assert len((await session.exec(select(DecisionCount.action))).all()) >= 3

@@ -39,11 +39,11 @@ class Somebody:
 @pytest.mark.parametrize("reason", REFUSED_BY_REASON)
 def test_every_reason_has_a_sentence_and_a_next_step(reason: str) -> None:
     for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()):
-        who = None if isinstance(action, OperatorAction) else Somebody(frozenset(), RIGHTS)
+        caller = None if isinstance(action, OperatorAction) else Somebody(frozenset(), RIGHTS)
         if reason == Reason.LIMIT_REACHED and not (isinstance(action, Action) and action.limit):
             continue
         refused = refusal_messages.build_refusal(
-            reason, action, who, used=5, obstacle="Three people hold it."
+            reason, action, caller, used=5, obstacle="Three people hold it."
         )
         assert refused.reason == reason
         assert refused.detail.endswith(".")
@@ -56,8 +56,8 @@ async def test_refused_means_before_any_statement(cast: Cast) -> None:
     async with cast.max.ctx() as ctx, cast.sam.octx() as octx:
         counted: list[str] = []
 
-        def count(*given: object) -> None:
-            counted.append(str(given[2]))
+        def count(*arguments: object) -> None:
+            counted.append(str(arguments[2]))
 
         watched = [db.engine("app").sync_engine, db.engine("operator").sync_engine]
         for engine in watched:

@@ -49,7 +49,7 @@ class Shop(FakeProvider):
         return f"cus_{tenant_id.removeprefix('ten_')}"
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
-        return self.state.get(customer_id) or known(customer_id)
+        return self.state.get(customer_id) or load_customer_state(customer_id)
 
     async def create_checkout(self, order: CheckoutOrder) -> str:
         return f"{PAGE}/{order.customer_id}"
@@ -85,7 +85,7 @@ class Shop(FakeProvider):
         return RemotePrice(f"there_{tag.id}", tag, active=True)
 
 
-def known(customer_id: str) -> CustomerState:
+def load_customer_state(customer_id: str) -> CustomerState:
     """As it was seen last, whosever it is."""
     from tests.attack.world import World
 

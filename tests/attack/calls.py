@@ -211,7 +211,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "slug": lambda *_: "another-slug",
     "sort": lambda *_: "name",
     "stages": lambda *_: [AccessStage("active", "As paid")],
-    "state": lambda world, tenant: billed.known(world.claims("customer_id", tenant)[0]),
+    "state": lambda world, tenant: billed.load_customer_state(world.claims("customer_id", tenant)[0]),
     "status": lambda *_: "grace",
     "table": lambda *_: TenantOverride,
     "starts": lambda *_: [now()],

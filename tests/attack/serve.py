@@ -17,7 +17,7 @@ UNKNOWN = 0.1  # seconds in which nothing is answered to an event without a hand
 PAGE = "<!doctype html><title>A page of the app</title>"  # the compiled ones hold no data either
 
 
-def load(app_name: str, holes: list[str]) -> Any:
+def load(app_name: str, hole_names: list[str]) -> Any:
     """The app, whose import registers its handlers; then the holes are opened in it."""
     os.environ |= {
         "BULKHEAD_APP": app_name,
@@ -32,12 +32,11 @@ def load(app_name: str, holes: list[str]) -> Any:
         from admin_app.admin_app import app
     from shared.billing import provider_registry
     from shared.billing.models import PLATFORM
-    from tests.attack import billed
-    from tests.attack import holes as known
+    from tests.attack import billed, holes
 
     provider_registry.register(PLATFORM, billed.Shop())
-    for hole in holes:
-        known.IN_APPS[hole]()
+    for hole in hole_names:
+        holes.IN_APPS[hole]()
     return app
 
 

@@ -307,7 +307,7 @@ async def several(cast: Cast) -> str:
     return request_id
 
 
-async def found(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
+async def search_events(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
     async with cast.ann.ctx() as ctx:
         page = await audit_reader.list_events(ctx, audit_log.AuditFilter(**criteria), limit=100)
     return [(event.action, event.actor_name) for event in page.events]
@@ -316,23 +316,25 @@ async def found(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
 async def test_by_actor_action_object_and_request(cast: Cast) -> None:
     request_id = await several(cast)
     branded = ("tenant.branded", "Adam")
-    assert await found(cast, request_id=request_id) == [branded]
-    assert await found(cast, action="tenant.branded") == [branded]
-    assert await found(cast, actor="adAM", action="tenant.") == [branded, ("tenant.renamed", "Adam")]
-    assert await found(cast, actor=cast.ann.user_id, action="tenant.renamed") == [("tenant.renamed", "Ann")]
-    assert await found(cast, actor="Olga") == [("operator.looked", "Olga")]
-    assert len(await found(cast, object_id=cast.acme)) >= 4
-    assert await found(cast, action="%.") == []
-    assert await found(cast, actor="%") == []
+    assert await search_events(cast, request_id=request_id) == [branded]
+    assert await search_events(cast, action="tenant.branded") == [branded]
+    assert await search_events(cast, actor="adAM", action="tenant.") == [branded, ("tenant.renamed", "Adam")]
+    assert await search_events(cast, actor=cast.ann.user_id, action="tenant.renamed") == [
+        ("tenant.renamed", "Ann")
+    ]
+    assert await search_events(cast, actor="Olga") == [("operator.looked", "Olga")]
+    assert len(await search_events(cast, object_id=cast.acme)) >= 4
+    assert await search_events(cast, action="%.") == []
+    assert await search_events(cast, actor="%") == []
 
 
 async def test_by_time_from_included_to_not_included(cast: Cast) -> None:
     await several(cast)
     async with cast.ann.ctx() as ctx:
         newest, second = (await audit_reader.list_events(ctx, limit=2)).events
-    assert await found(cast, since=newest.at) == [(newest.action, newest.actor_name)]
-    assert (await found(cast, until=newest.at))[0] == (second.action, second.actor_name)
-    assert await found(cast, since=newest.at, until=newest.at) == []
+    assert await search_events(cast, since=newest.at) == [(newest.action, newest.actor_name)]
+    assert (await search_events(cast, until=newest.at))[0] == (second.action, second.actor_name)
+    assert await search_events(cast, since=newest.at, until=newest.at) == []
 
 
 async def test_pages_put_together_are_the_trail_newest_first(cast: Cast) -> None:

@@ -44,19 +44,19 @@ class Till(scripted_provider.FakeProvider):
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
         return self._once(key, invoice_id, amount)
 
-    def _once(self, key: str, *what: Any) -> str:
+    def _once(self, key: str, *call: Any) -> str:
         self.asked += 1
         if self.refuse is not None:
             raise self.refuse
-        assert self.happened.setdefault(key, what) == what
+        assert self.happened.setdefault(key, call) == call
         return f"txn_{key}"
 
 
 @pytest.fixture
 async def till() -> Till:
-    one = Till()
-    provider_registry.register(PLATFORM, one)
-    return one
+    provider = Till()
+    provider_registry.register(PLATFORM, provider)
+    return provider
 
 
 def paid(number: str, amount: int = 20_000, currency: str = "usd") -> Invoice:
@@ -73,9 +73,9 @@ async def customer_of(cast: Cast, till: Till, *invoices: Invoice, currency: str 
     return customer
 
 
-async def gives(who: Operating, tenant: str, amount: int = 1_500, **changed: Any) -> str:
+async def gives(operator: Operating, tenant: str, amount: int = 1_500, **changed: Any) -> str:
     values = {"kind": "credit", "currency": "usd", "code": "outage_credit", "reason": REASON} | changed
-    async with who.octx() as octx:
+    async with operator.octx() as octx:
         return await adjustments.request_adjustment(octx, tenant, amount=amount, **values)
 
 
@@ -139,17 +139,17 @@ async def test_who_is_suspended_gets_it_too_and_no_transaction_waits_for_the_pro
 
     async def looked(*args: Any) -> str:
         with psycopg.connect(admin_url(schema)) as eye:
-            found = eye.execute(
+            count = eye.execute(
                 "select count(*) from pg_stat_activity where datname = current_database()"
                 " and application_name = 'bulkhead-app' and state = 'idle in transaction'"
             ).fetchone()
-        open_.extend(found or ())
+        open_.extend(count or ())
         return await credit(*args)
 
     monkeypatch.setattr(till, "add_credit", looked)
     await workers.run_due_jobs()
     assert (open_, list(till.happened)) == ([0], [made])
-    assert [one.state for one in await rows(cast)] == ["done"]
+    assert [row.state for row in await rows(cast)] == ["done"]
 
 
 async def test_a_debit_is_owed_on_top(cast: Cast, till: Till) -> None:
@@ -190,9 +190,9 @@ async def test_who_may_give_how_much(cast: Cast, till: Till) -> None:
     bill = Operating(await factories.create_operator("Bill", "billing"))
     most = adjustments.LARGE_AMOUNT * 100
     await gives(bill, cast.acme, most)
-    for who, amount in ((bill, most + 1), (cast.sam, 1)):
+    for operator, amount in ((bill, most + 1), (cast.sam, 1)):
         with pytest.raises(Refused, match="missing_permission"):
-            await gives(who, cast.acme, amount)
+            await gives(operator, cast.acme, amount)
     engineer = Operating(await factories.create_operator("Enno", "engineer"))
     with pytest.raises(Refused):
         await gives(engineer, cast.acme, 1)
@@ -225,10 +225,10 @@ async def test_two_at_once_do_not_give_back_more_than_was_paid(cast: Cast, till:
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
     async with cast.olga.octx() as octx:  # or the line of the first look would let one in after the other
         await tenant_billing.get_billing_details(octx, cast.acme, REASON)
-    done = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(gives(cast.olga, cast.acme, 15_000, **about) for _ in range(4)), return_exceptions=True
     )
-    assert len([one for one in done if isinstance(one, str)]) == 1
+    assert len([outcome for outcome in outcomes if isinstance(outcome, str)]) == 1
     assert sum(row.amount for row in await rows(cast)) == 15_000
 
 

@@ -30,15 +30,15 @@ def a_key() -> str:
     return f"k{new_id('x')[2:]}"[:30]
 
 
-async def made(who: Operating, kind: str = "plan", *, for_tenant: str | None = None) -> PlanVersion:
-    async with who.octx() as octx:
+async def made(operator: Operating, kind: str = "plan", *, for_tenant: str | None = None) -> PlanVersion:
+    async with operator.octx() as octx:
         return await catalog_drafts.create_plan(
             octx, kind, a_key(), "Startup", "For a first team.", for_tenant=for_tenant
         )
 
 
-async def saved(who: Operating, draft: PlanVersion, content: PlanContent = PLENTY) -> PlanVersion:
-    async with who.octx() as octx:
+async def saved(operator: Operating, draft: PlanVersion, content: PlanContent = PLENTY) -> PlanVersion:
+    async with operator.octx() as octx:
         return await catalog_drafts.save_draft(octx, draft.id, draft.revision, content)
 
 
@@ -60,15 +60,15 @@ async def publish(
     return await catalog_drafts.publish(octx, draft.id, request)
 
 
-async def published(who: Operating, *, for_tenant: str | None = None, kind: str = "plan") -> PlanVersion:
+async def published(operator: Operating, *, for_tenant: str | None = None, kind: str = "plan") -> PlanVersion:
     content = PLENTY if kind == "plan" else PlanContent(limits={"members": Limit(5)})
-    draft = await saved(who, await made(who, kind, for_tenant=for_tenant), content)
-    async with who.octx() as octx:
+    draft = await saved(operator, await made(operator, kind, for_tenant=for_tenant), content)
+    async with operator.octx() as octx:
         return await publish(octx, draft)
 
 
-async def newest_line(who: Operating) -> Any:
-    async with who.octx() as octx:
+async def newest_line(operator: Operating) -> Any:
+    async with operator.octx() as octx:
         (event,) = await audit_log.list_operator_events(octx, limit=1)
         return event
 
@@ -99,8 +99,8 @@ async def test_what_is_saved_is_published_and_stays_in_the_trail_with_before_and
     assert event.details["after"]["Members"] == "7 seats"
     assert "CSV export" not in event.details["before"]
     async with cast.olga.octx() as octx:
-        done = await publish(octx, draft, moves=False)
-    assert (done.status, done.published_by, done.moves, done.reason) == (
+        version = await publish(octx, draft, moves=False)
+    assert (version.status, version.published_by, version.moves, version.reason) == (
         "published",
         "Olga",
         False,
@@ -137,8 +137,8 @@ async def test_the_list_has_versions_and_the_open_draft(cast: Cast) -> None:
         second = await catalog_drafts.open_draft(octx, first.plan_id)
     async with cast.sam.octx() as octx:
         stock = await catalog_drafts.list_catalog(octx)
-    (item,) = [one for one in stock.items if one.plan.id == first.plan_id]
-    assert [one.id for one in item.published] == [first.id]
+    (item,) = [entry for entry in stock.items if entry.plan.id == first.plan_id]
+    assert [version.id for version in item.published] == [first.id]
     assert item.draft is not None
     assert item.draft.id == second.id
     assert "role_editor" in [flag.key for flag in stock.flags]
@@ -164,15 +164,15 @@ async def test_who_saves_over_anothers_change_is_told_whose_it_is(cast: Cast) ->
 
 async def test_saving_twice_by_a_double_click_is_once(cast: Cast) -> None:
     draft = await made(cast.olga)
-    one, other = await asyncio.gather(saved(cast.olga, draft), saved(cast.olga, draft))
-    assert one.revision == other.revision == 2
+    first, second = await asyncio.gather(saved(cast.olga, draft), saved(cast.olga, draft))
+    assert first.revision == second.revision == 2
 
 
 async def test_of_two_who_save_at_once_one_is_refused(cast: Cast) -> None:
     draft = await made(cast.olga)
     tries = (saved(cast.olga, draft, PlanContent(days, limits=ROOMY)) for days in range(1, 6))
-    done = await asyncio.gather(*tries, return_exceptions=True)
-    assert sorted(type(one).__name__ for one in done) == ["Conflict"] * 4 + ["PlanVersion"]
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 4 + ["PlanVersion"]
 
 
 async def test_of_two_who_open_or_publish_at_once_one_is_refused(cast: Cast) -> None:
@@ -182,16 +182,16 @@ async def test_of_two_who_open_or_publish_at_once_one_is_refused(cast: Cast) -> 
         async with cast.olga.octx() as octx:
             return await catalog_drafts.open_draft(octx, first.plan_id)
 
-    done = await asyncio.gather(*(opens() for _ in range(4)), return_exceptions=True)
-    (draft,) = [one for one in done if isinstance(one, PlanVersion)]
-    assert [type(one) for one in done].count(Conflict) == 3
+    outcomes = await asyncio.gather(*(opens() for _ in range(4)), return_exceptions=True)
+    (draft,) = [outcome for outcome in outcomes if isinstance(outcome, PlanVersion)]
+    assert [type(outcome) for outcome in outcomes].count(Conflict) == 3
 
     async def publishes() -> PlanVersion:
         async with cast.olga.octx() as octx:
             return await publish(octx, draft)
 
-    done = await asyncio.gather(*(publishes() for _ in range(3)), return_exceptions=True)
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Conflict", "PlanVersion"]
+    outcomes = await asyncio.gather(*(publishes() for _ in range(3)), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "PlanVersion"]
 
 
 async def test_one_key_once_also_at_once(cast: Cast) -> None:
@@ -201,8 +201,8 @@ async def test_one_key_once_also_at_once(cast: Cast) -> None:
         async with cast.olga.octx() as octx:
             return await catalog_drafts.create_plan(octx, "plan", key, "Same", "")
 
-    done = await asyncio.gather(*(creates() for _ in range(3)), return_exceptions=True)
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Conflict", "PlanVersion"]
+    outcomes = await asyncio.gather(*(creates() for _ in range(3)), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "PlanVersion"]
 
 
 # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,7 +235,7 @@ async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
 
 async def test_of_two_plans_published_at_once_the_second_was_not_looked_at_with_the_first(cast: Cast) -> None:
     """Both were looked at in the same catalogue; who comes second would publish into another one."""
-    one, other = [await saved(cast.olga, await made(cast.olga)) for _ in range(2)]
+    first, second = [await saved(cast.olga, await made(cast.olga)) for _ in range(2)]
     async with cast.olga.octx() as octx:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
     ready = asyncio.Barrier(2)
@@ -245,8 +245,8 @@ async def test_of_two_plans_published_at_once_the_second_was_not_looked_at_with_
             await ready.wait()
             return await publish(octx, draft, confirmed=plan_content.compute_digest(draft, epoch, True, None))
 
-    done = await asyncio.gather(publishes(one), publishes(other), return_exceptions=True)
-    assert sorted(type(each).__name__ for each in done) == ["Conflict", "PlanVersion"]
+    outcomes = await asyncio.gather(publishes(first), publishes(second), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in outcomes) == ["Conflict", "PlanVersion"]
 
 
 async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
@@ -262,11 +262,13 @@ async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
 
 
 async def test_a_published_version_never_changes(cast: Cast) -> None:
-    done = await published(cast.olga)
+    version = await published(cast.olga)
     for act in (
-        lambda octx: catalog_drafts.save_draft(octx, done.id, done.revision, PlanContent(1, limits=ROOMY)),
-        lambda octx: catalog_drafts.discard_draft(octx, done.id, done.revision),
-        lambda octx: publish(octx, done),
+        lambda octx: catalog_drafts.save_draft(
+            octx, version.id, version.revision, PlanContent(1, limits=ROOMY)
+        ),
+        lambda octx: catalog_drafts.discard_draft(octx, version.id, version.revision),
+        lambda octx: publish(octx, version),
     ):
         with pytest.raises(Conflict, match="Olga has published"):
             async with cast.olga.octx() as octx:
@@ -277,7 +279,7 @@ async def test_a_published_version_never_changes(cast: Cast) -> None:
     ):
         with pytest.raises(sa.exc.DBAPIError, match="does not change"):
             async with db.transaction("operator") as session:
-                await (await session.connection()).execute(sa.text(statement), {"id": done.id})
+                await (await session.connection()).execute(sa.text(statement), {"id": version.id})
 
 
 async def test_who_has_a_plan_moves_at_the_date_or_stays(cast: Cast) -> None:
@@ -309,25 +311,29 @@ async def test_who_has_a_plan_moves_at_the_date_or_stays(cast: Cast) -> None:
 
 
 async def test_what_is_retired_is_offered_no_more_and_kept_by_who_has_it(cast: Cast) -> None:
-    done = await published(cast.olga, for_tenant=cast.acme)
+    version = await published(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
-        await tenant_access.assign_plan(octx, cast.acme, done.id, "As agreed")
+        await tenant_access.assign_plan(octx, cast.acme, version.id, "As agreed")
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
-            await catalog_drafts.retire_plan(octx, done.plan_id, " ")
+            await catalog_drafts.retire_plan(octx, version.plan_id, " ")
     async with cast.olga.octx() as octx:
-        await catalog_drafts.retire_plan(octx, done.plan_id, "Nobody buys it")
+        await catalog_drafts.retire_plan(octx, version.plan_id, "Nobody buys it")
     event = await newest_line(cast.olga)
-    assert (event.action, event.reason, event.object_id) == ("plan.retired", "Nobody buys it", done.plan_id)
+    assert (event.action, event.reason, event.object_id) == (
+        "plan.retired",
+        "Nobody buys it",
+        version.plan_id,
+    )
     async with cast.ann.ctx() as ctx:
-        assert ctx.rights.plan_version == done.id
+        assert ctx.rights.plan_version == version.id
     async with cast.olga.octx() as octx:
-        assert done.id not in [
-            one.id for one in (await tenant_access.get_tenant_access(octx, cast.acme)).offers
+        assert version.id not in [
+            offer.id for offer in (await tenant_access.get_tenant_access(octx, cast.acme)).offers
         ]
     for act in (
-        lambda octx: catalog_drafts.retire_plan(octx, done.plan_id, "Again"),
-        lambda octx: catalog_drafts.open_draft(octx, done.plan_id),
+        lambda octx: catalog_drafts.retire_plan(octx, version.plan_id, "Again"),
+        lambda octx: catalog_drafts.open_draft(octx, version.plan_id),
     ):
         with pytest.raises(Conflict, match="retired"):
             async with cast.olga.octx() as octx:
@@ -355,7 +361,10 @@ async def test_what_everybody_falls_back_to_and_what_has_a_draft_is_not_retired(
         (PlanContent(limits={**ROOMY, "members": Limit(1.5)}), "members"),  # type: ignore[arg-type]
         (PlanContent(limits={**ROOMY, "members": Limit(True)}), "members"),
         (PlanContent(limits={**ROOMY, "members": Limit(5, hard="no")}), "members"),  # type: ignore[arg-type]
-        (PlanContent(limits={one: Limit(1) for one in ROOMY if one != "roles"}), "roles"),
+        (
+            PlanContent(limits={limit_name: Limit(1) for limit_name in ROOMY if limit_name != "roles"}),
+            "roles",
+        ),
         (PlanContent(limits={**ROOMY, "rockets": Limit(5)}), "rockets"),
         (PlanContent(features=frozenset({"rockets"}), limits=ROOMY), "rockets"),
         (PlanContent(flags=frozenset({"rockets"}), limits=ROOMY), "rockets"),
@@ -458,14 +467,14 @@ async def test_two_tenants_each_have_a_plan_of_that_name_and_see_their_own(cast:
             )
             draft = await catalog_drafts.save_draft(octx, draft.id, draft.revision, PLENTY)
             versions[tenant] = (await publish(octx, draft)).id
-    for person, own, other in (
+    for person, own_version, other in (
         (cast.ann, versions[cast.acme], versions[cast.globex]),
         (cast.gil, versions[cast.globex], versions[cast.acme]),
     ):
         async with person.ctx() as ctx:
             connection = await ctx.session.connection()
             seen = {row.id for row in await connection.execute(sa.text("select id from plan_version"))}
-            assert own in seen
+            assert own_version in seen
             assert other not in seen
             assert "plv_pro_1" in seen
             named = await connection.execute(
@@ -473,11 +482,13 @@ async def test_two_tenants_each_have_a_plan_of_that_name_and_see_their_own(cast:
             )
             assert [row.for_tenant for row in named] == [ctx.tenant_id]
             _, catalogue = await assignments.get_snapshot(ctx)
-            assert own in catalogue.offers
+            assert own_version in catalogue.offers
             assert other not in catalogue.offers
         async with cast.olga.octx() as octx:
-            offered = {one.id for one in (await tenant_access.get_tenant_access(octx, ctx.tenant_id)).offers}
-            assert {own, "plv_pro_1"} <= offered
+            offered = {
+                offer.id for offer in (await tenant_access.get_tenant_access(octx, ctx.tenant_id)).offers
+            }
+            assert {own_version, "plv_pro_1"} <= offered
             assert other not in offered
         with pytest.raises(NotFound):
             async with cast.olga.octx() as octx:
@@ -492,10 +503,10 @@ async def test_what_is_given_at_a_lower_floor_is_checked_there_too(cast: Cast) -
     version = await published(cast.olga, for_tenant=cast.globex)
     async with cast.gil.ctx() as ctx:
         _, catalogue = await assignments.get_snapshot(ctx)
-        theirs = catalogue.offers[version.id]
+        offer = catalogue.offers[version.id]
     with pytest.raises(Invalid, match="no plan of this organisation"):
         async with cast.ann.ctx() as ctx:
-            await assignments.assign_plan(ctx, theirs, "By mistake")
+            await assignments.assign_plan(ctx, offer, "By mistake")
 
 
 @pytest.mark.parametrize(

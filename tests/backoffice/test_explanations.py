@@ -68,9 +68,9 @@ async def test_the_plan_of_then(cast: Cast) -> None:
     assert (reason_of(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
     assert today.detail == "Free does not include CSV export."
 
-    found = await compares(cast, cast.ann.user_id, "member:export", then)
-    (changed,) = [one for one in found.changes if one.after.layer is Layer.PLAN]
-    assert [one.after.layer for one in found.changes] == [Layer.PLAN, Layer.TRIAL]
+    comparison = await compares(cast, cast.ann.user_id, "member:export", then)
+    (changed,) = [change for change in comparison.changes if change.after.layer is Layer.PLAN]
+    assert [change.after.layer for change in comparison.changes] == [Layer.PLAN, Layer.TRIAL]
     cause = changed.causes[0]
     assert cause.source_id.startswith("tpl_")
     assert (cause.actor_name, cause.reason) == ("Olga", REASON)
@@ -87,8 +87,8 @@ async def test_the_role_of_then(cast: Cast) -> None:
         await members.set_role(ctx, await membership_of(cast.max, ctx), "admin")
     assert reason_of(await asks(cast, cast.max.user_id, "audit:read", then)) == Reason.MISSING_PERMISSION
     assert reason_of(await asks(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
-    found = await compares(cast, cast.max.user_id, "audit:read", then)
-    (changed,) = found.changes
+    comparison = await compares(cast, cast.max.user_id, "audit:read", then)
+    (changed,) = comparison.changes
     assert changed.after.layer is Layer.PERMISSION
     assert changed.causes[0].source_id == changed.after.source_id
     assert (changed.causes[0].text, changed.causes[0].actor_name) == ("Max became Admin.", "Ann")
@@ -110,11 +110,11 @@ async def test_suspended_and_restored(cast: Cast) -> None:
         assert reason_of(await asks(cast, cast.ann.user_id, "member:invite", at)) == expected
     closed = await compares(cast, cast.ann.user_id, "member:invite", open_, shut)
     (changed,) = closed.changes
-    assert [(one.source_id, one.actor_name, one.reason) for one in changed.causes] == [
+    assert [(cause.source_id, cause.actor_name, cause.reason) for cause in changed.causes] == [
         (changed.after.source_id, "Olga", "Card testing")
     ]
     both = await compares(cast, cast.ann.user_id, "member:invite", open_)
-    assert [one.reason for one in both.changes[0].causes] == ["It was a mistake", "Card testing"]
+    assert [cause.reason for cause in both.changes[0].causes] == ["It was a mistake", "Card testing"]
 
 
 async def test_an_override_that_has_run_out(cast: Cast) -> None:
@@ -126,10 +126,10 @@ async def test_an_override_that_has_run_out(cast: Cast) -> None:
     assert (reason_of(answer), answer.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.OVERRIDE)
     await asyncio.sleep((until - now()).total_seconds() + 0.01)
     assert reason_of(await asks(cast, cast.ann.user_id, "member:export", until)) == Reason.ALLOWED
-    found = await compares(cast, cast.ann.user_id, "member:export", inside)
-    assert reason_of(found.after) == Reason.ALLOWED
+    comparison = await compares(cast, cast.ann.user_id, "member:export", inside)
+    assert reason_of(comparison.after) == Reason.ALLOWED
     # The plan was overruled and is not any more: it found the same, and is not named.
-    (changed,) = found.changes
+    (changed,) = comparison.changes
     (cause,) = changed.causes
     assert (cause.source_id, cause.at, cause.actor_name) == (answer.trace.lines[5].source_id, until, "")
     assert cause.text == "The override of CSV export ended as foreseen."
@@ -145,12 +145,15 @@ async def test_an_override_that_somebody_ended(cast: Cast) -> None:
         )
     full = now()
     async with cast.olga.octx() as octx:
-        known = await tenant_access.get_tenant_access(octx, cast.acme)
-        row = next(one for one in known.overrides if one.name == "members")
+        access = await tenant_access.get_tenant_access(octx, cast.acme)
+        row = next(override for override in access.overrides if override.name == "members")
         await tenant_access.end_assignment(octx, cast.acme, row.id, "They pay for more")
-    found = await compares(cast, cast.ann.user_id, "member:invite", full)
-    assert (reason_of(found.before), reason_of(found.after)) == (Reason.LIMIT_REACHED, Reason.ALLOWED)
-    (changed,) = found.changes
+    comparison = await compares(cast, cast.ann.user_id, "member:invite", full)
+    assert (reason_of(comparison.before), reason_of(comparison.after)) == (
+        Reason.LIMIT_REACHED,
+        Reason.ALLOWED,
+    )
+    (changed,) = comparison.changes
     cause = changed.causes[0]
     assert (cause.source_id, cause.actor_name, cause.reason) == (row.id, "Olga", "They pay for more")
 
@@ -174,9 +177,9 @@ async def test_seats_then_and_now(cast: Cast) -> None:
     )
     assert before.startswith("3 of 100 in use.")
     assert after.startswith("4 of 100 in use.")
-    found = await compares(cast, cast.ann.user_id, "member:invite", then)
-    (changed,) = found.changes
-    assert {(one.text, one.actor_name) for one in changed.causes} == {
+    comparison = await compares(cast, cast.ann.user_id, "member:invite", then)
+    (changed,) = comparison.changes
+    assert {(cause.text, cause.actor_name) for cause in changed.causes} == {
         ("yan@acme.test was invited.", "Ann"),
         ("Max was removed.", "Ann"),
         ("zoe@acme.test was invited.", "Ann"),
@@ -191,17 +194,19 @@ async def test_billing_trial_and_flags_then_and_now(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "active", "Paid")
         await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Trying it")
-    found = await compares(cast, cast.ann.user_id, "role:create", start, owing)
-    assert [one.causes[0].reason for one in found.changes] == ["Did not pay"]
-    assert found.changes[0].causes[0].source_id == found.changes[0].after.source_id
-    found = await compares(cast, cast.ann.user_id, "role:create", owing)
-    assert {one.after.layer: [cause.reason for cause in one.causes] for one in found.changes} == {
+    comparison = await compares(cast, cast.ann.user_id, "role:create", start, owing)
+    assert [change.causes[0].reason for change in comparison.changes] == ["Did not pay"]
+    assert comparison.changes[0].causes[0].source_id == comparison.changes[0].after.source_id
+    comparison = await compares(cast, cast.ann.user_id, "role:create", owing)
+    assert {
+        change.after.layer: [cause.reason for cause in change.causes] for change in comparison.changes
+    } == {
         Layer.BILLING: ["Paid"],
         Layer.FLAG: [
             "Trying it"
         ],  # once: that an earlier word made room for this one is no change of its own
     }
-    assert reason_of(found.after) == Reason.FLAG_OFF
+    assert reason_of(comparison.after) == Reason.FLAG_OFF
 
 
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,8 +236,8 @@ async def test_somebody_who_joined_later_had_no_role(cast: Cast) -> None:
         explain.describe_line(early.trace.lines[0], early.trace.inputs)
         == "This person has no role, so home:read is missing."
     )
-    found = await compares(cast, zoe.user.id, "home:read", then)
-    assert found.changes[0].causes[-1].text == "Zoe joined as Viewer."
+    comparison = await compares(cast, zoe.user.id, "home:read", then)
+    assert comparison.changes[0].causes[-1].text == "Zoe joined as Viewer."
 
 
 async def test_a_role_that_was_changed_later_was_what_it_was(cast: Cast) -> None:
@@ -245,11 +250,11 @@ async def test_a_role_that_was_changed_later_was_what_it_was(cast: Cast) -> None
     await own_role(cast, [Permission.HOME_READ, Permission.AUDIT_READ], key)
     assert reason_of(await asks(cast, cast.max.user_id, "audit:read", then)) == Reason.MISSING_PERMISSION
     assert reason_of(await asks(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
-    found = await compares(cast, cast.max.user_id, "audit:read", then)
-    (changed,) = found.changes
+    comparison = await compares(cast, cast.max.user_id, "audit:read", then)
+    (changed,) = comparison.changes
     assert changed.before.source_id.startswith("mbc_")
     assert changed.after.source_id.startswith("rlc_")
-    assert [one.source_id for one in changed.causes] == [changed.after.source_id]
+    assert [cause.source_id for cause in changed.causes] == [changed.after.source_id]
 
 
 async def test_nobody_has_no_role_and_strangers_are_not_found(cast: Cast) -> None:
@@ -275,8 +280,8 @@ async def test_an_address_that_is_not_verified_shuts_as_an_unverified_organisati
     await verified(cast.adam, now())
     assert reason_of(await asks(cast, cast.adam.user_id, "member:invite")) == Reason.ALLOWED
     assert reason_of(await asks(cast, cast.adam.user_id, "member:invite", then)) == Reason.TENANT_UNVERIFIED
-    found = await compares(cast, cast.adam.user_id, "member:invite", then)
-    assert found.changes[0].causes[0].text == "Adam verified their address."
+    comparison = await compares(cast, cast.adam.user_id, "member:invite", then)
+    assert comparison.changes[0].causes[0].text == "Adam verified their address."
 
 
 # ── what might be ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -287,11 +292,16 @@ async def test_as_if_on_another_plan_is_what_it_would_be(cast: Cast, plan: str) 
     zed = await factories.create_account("Zed")
     tenant = await factories.create_tenant(zed, "Supposing", "free")
     names = ("role:create", "member:export", "report:read", "audit:read", "member:invite")
-    supposed = [reason_of(await asks(cast, zed.user.id, one, plan=plan, tenant=tenant.id)) for one in names]
+    supposed = [
+        reason_of(await asks(cast, zed.user.id, action_name, plan=plan, tenant=tenant.id))
+        for action_name in names
+    ]
     if plan != "free":
         async with cast.olga.octx() as octx:
             await tenant_access.assign_plan(octx, tenant.id, f"plv_{plan}_1", REASON)
-    assert supposed == [reason_of(await asks(cast, zed.user.id, one, tenant=tenant.id)) for one in names]
+    assert supposed == [
+        reason_of(await asks(cast, zed.user.id, action_name, tenant=tenant.id)) for action_name in names
+    ]
 
 
 async def test_an_addon_is_no_plan(cast: Cast) -> None:
@@ -325,7 +335,7 @@ async def test_it_asks_for_the_right_and_leaves_a_look(cast: Cast) -> None:
     await asks(cast, cast.ann.user_id, "home:read")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
-    assert explanations.VISIT_REASON in {one.reason for one in looked}
+    assert explanations.VISIT_REASON in {event.reason for event in looked}
 
 
 async def test_nobody_asks_without_the_right(cast: Cast) -> None:
@@ -345,9 +355,9 @@ async def test_nobody_asks_without_the_right(cast: Cast) -> None:
 async def test_a_large_tenant_is_searched_and_never_listed_whole(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         few = await explanations.list_choices(octx, cast.acme)
-        assert ([one.name for one in few.people], few.has_more) == (["Adam", "Ann", "Max"], False)
-        one = await explanations.list_choices(octx, cast.acme, cast.max.email[:8].upper())
-        assert [each.name for each in one.people] == ["Max"]
+        assert ([person.name for person in few.people], few.has_more) == (["Adam", "Ann", "Max"], False)
+        filtered = await explanations.list_choices(octx, cast.acme, cast.max.email[:8].upper())
+        assert [each.name for each in filtered.people] == ["Max"]
         kept = await explanations.list_choices(
             octx, cast.acme, "nobody is called that", include_user_id=cast.ann.user_id
         )
@@ -359,8 +369,8 @@ async def test_a_large_tenant_is_searched_and_never_listed_whole(cast: Cast) -> 
 async def test_no_more_than_fifty_are_offered(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanations, "MAX_PEOPLE", 2)
     async with cast.olga.octx() as octx:
-        found = await explanations.list_choices(octx, cast.acme, include_user_id=cast.max.user_id)
-    assert ([one.name for one in found.people], found.has_more) == (["Max", "Adam", "Ann"], True)
+        choices = await explanations.list_choices(octx, cast.acme, include_user_id=cast.max.user_id)
+    assert ([person.name for person in choices.people], choices.has_more) == (["Max", "Adam", "Ann"], True)
 
 
 # ── what was refused ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -373,20 +383,24 @@ async def test_a_refusal_leads_to_the_same_answer(cast: Cast) -> None:
                 await invitations.invite(ctx, "zoe@acme.test", "viewer")
     await flushed()
     async with cast.sam.octx() as octx:
-        (one,) = await recent_refusals.list_recent(octx, cast.acme)
+        (refusal,) = await recent_refusals.list_recent(octx, cast.acme)
         assert await recent_refusals.list_recent(octx, cast.globex) == []
-        assert await recent_refusals.list_recent(octx, cast.acme, request_id=one.request_id) == [one]
+        assert await recent_refusals.list_recent(octx, cast.acme, request_id=refusal.request_id) == [refusal]
         assert await recent_refusals.list_recent(octx, cast.acme, request_id="req_other") == []
         assert await recent_refusals.list_recent(octx, cast.acme, action="audit:read") == []
-    assert (one.person_name, one.user_id, one.action, one.count) == (
+    assert (refusal.person_name, refusal.user_id, refusal.action, refusal.count) == (
         "Max",
         cast.max.user_id,
         "member:invite",
         3,
     )
-    assert (one.reason, one.plan, one.action_text) == ("missing_permission", "Business", "invite people")
-    answer = await asks(cast, one.user_id, one.action, one.at)
-    assert reason_of(answer) == one.reason
+    assert (refusal.reason, refusal.plan, refusal.action_text) == (
+        "missing_permission",
+        "Business",
+        "invite people",
+    )
+    answer = await asks(cast, refusal.user_id, refusal.action, refusal.at)
+    assert reason_of(answer) == refusal.reason
 
 
 async def test_refusals_of_what_does_not_exist_are_refused_in_a_sentence(cast: Cast) -> None:
@@ -420,20 +434,20 @@ async def verified(person: Person, at: datetime | None) -> None:
 
 
 async def member(ctx: Ctx, person: Person) -> Membership:
-    found = await ctx.session.exec(
+    result = await ctx.session.exec(
         select(Membership).where(Membership.tenant_id == ctx.tenant_id, Membership.user_id == person.user_id)
     )
-    return found.one()
+    return result.one()
 
 
 async def own_role(cast: Cast, permissions: list[Permission], key: str = "") -> str:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
-        found = (
+        existing = (
             await ctx.session.exec(
                 select(RoleRow).where(RoleRow.tenant_id == ctx.tenant_id, RoleRow.key == key)
             )
         ).first()
-        row = found or RoleRow(tenant_id=cast.acme, key="rol_readers", name="Readers", builtin=False)
-        row.permissions = [one.value for one in permissions]
+        row = existing or RoleRow(tenant_id=cast.acme, key="rol_readers", name="Readers", builtin=False)
+        row.permissions = [permission.value for permission in permissions]
         ctx.session.add(row)
         return row.key

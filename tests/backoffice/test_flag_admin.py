@@ -25,10 +25,15 @@ def fresh() -> str:
     return f"try_{new_id('x')[-10:]}"
 
 
-async def create(cast: Cast, key: str, **said: Any) -> flag_admin.FlagSummary:
-    known = {"title": "Trying it", "sentence": "Something new.", "owner": "Access team", "cleanup_by": AHEAD}
+async def create(cast: Cast, key: str, **changes: Any) -> flag_admin.FlagSummary:
+    defaults = {
+        "title": "Trying it",
+        "sentence": "Something new.",
+        "owner": "Access team",
+        "cleanup_by": AHEAD,
+    }
     async with cast.olga.octx() as octx:
-        return await flag_admin.create_flag(octx, key, **{**known, "reason": "To try it", **said})
+        return await flag_admin.create_flag(octx, key, **{**defaults, "reason": "To try it", **changes})
 
 
 async def newest(cast: Cast, key: str) -> flag_admin.FlagSummary:
@@ -62,7 +67,7 @@ async def test_a_new_flag_is_off_for_everybody_and_stands_in_the_trail(cast: Cas
 
 
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("changes", "field"),
     [
         ({"owner": "  "}, "owner"),
         ({"owner": "x" * 61}, "owner"),
@@ -75,10 +80,12 @@ async def test_a_new_flag_is_off_for_everybody_and_stands_in_the_trail(cast: Cas
         ({"reason": " "}, "reason"),
     ],
 )
-async def test_a_flag_without_what_it_needs_is_not_made(cast: Cast, said: dict[str, Any], field: str) -> None:
+async def test_a_flag_without_what_it_needs_is_not_made(
+    cast: Cast, changes: dict[str, Any], field: str
+) -> None:
     key = fresh()
     with pytest.raises(Invalid) as caught:
-        await create(cast, key, **said)
+        await create(cast, key, **changes)
     assert caught.value.fields.keys() == {field}
     assert caught.value.next_step
     with pytest.raises(NotFound):
@@ -93,8 +100,8 @@ async def test_a_key_is_a_plain_word(cast: Cast, key: str) -> None:
 
 async def test_a_key_is_used_once_also_by_two_at_a_time(cast: Cast) -> None:
     key = fresh()
-    done = await asyncio.gather(create(cast, key), create(cast, key), return_exceptions=True)
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "FlagSummary"]
+    outcomes = await asyncio.gather(create(cast, key), create(cast, key), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "FlagSummary"]
     with pytest.raises(Conflict):
         await create(cast, key)
 
@@ -121,10 +128,10 @@ NOON, LATER = "2026-12-01T12:00:00+00:00", "2026-12-02T12:00:00+00:00"
     ],
 )
 def test_what_a_rule_may_say(rule: dict[str, Any]) -> None:
-    (found,) = flag_rules.parse_rules([rule], PLANS)
-    assert found.keys() == rule.keys()
-    assert flag_rules.parse_rules([found], PLANS) == [found]  # what is stored can be read again
-    assert flag_rules.describe_rule(found)
+    (parsed,) = flag_rules.parse_rules([rule], PLANS)
+    assert parsed.keys() == rule.keys()
+    assert flag_rules.parse_rules([parsed], PLANS) == [parsed]  # what is stored can be read again
+    assert flag_rules.describe_rule(parsed)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +171,10 @@ def test_what_a_rule_may_not_say(rule: Any) -> None:
     assert "\n" not in caught.value.detail
 
 
-@pytest.mark.parametrize("wanted", [None, "everyone", {"kind": "everyone"}, EVERYONE * 2, EVERYONE * 51])
-def test_what_is_no_list_of_rules(wanted: Any) -> None:
+@pytest.mark.parametrize("raw_rules", [None, "everyone", {"kind": "everyone"}, EVERYONE * 2, EVERYONE * 51])
+def test_what_is_no_list_of_rules(raw_rules: Any) -> None:
     with pytest.raises(Invalid):
-        flag_rules.parse_rules(wanted, PLANS)
+        flag_rules.parse_rules(raw_rules, PLANS)
 
 
 def test_one_rule_per_value_and_back_again_means_the_same() -> None:
@@ -177,7 +184,7 @@ def test_one_rule_per_value_and_back_again_means_the_same() -> None:
         {"kind": "region", "values": ["ap"]},
     ]
     apart = flag_rules.split_rules(stored)
-    assert [one.get("values") for one in apart] == [["eu"], ["us"], None, ["ap"]]
+    assert [rule.get("values") for rule in apart] == [["eu"], ["us"], None, ["ap"]]
     assert flag_rules.merge_rules(apart) == stored
 
 
@@ -189,13 +196,13 @@ async def test_a_change_adds_a_version_and_overwrites_none(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Too early for everyone")
     async with cast.olga.octx() as octx:
-        found = await flag_admin.get_flag(octx, key)
-    assert [(one.number, one.rules) for one in found.versions] == [
+        details = await flag_admin.get_flag(octx, key)
+    assert [(version.number, version.rules) for version in details.versions] == [
         (3, [{"kind": "beta"}]),
         (2, EVERYONE),
         (1, []),
     ]
-    assert (found.versions[0].created_by, found.versions[0].reason) == ("Olga", "Too early for everyone")
+    assert (details.versions[0].created_by, details.versions[0].reason) == ("Olga", "Too early for everyone")
     line = await last_line(cast, key)
     assert line.action == "flag.rules_changed"
     assert line.details == {
@@ -221,20 +228,20 @@ async def test_of_two_who_change_it_at_once_one_wins_and_the_other_is_told(cast:
         async with cast.olga.octx() as octx:
             return await flag_admin.change_rules(octx, key, 2, [{"kind": kind}], f"For {kind}")
 
-    done = await asyncio.gather(*(change(kind) for kind in ("beta", "internal")), return_exceptions=True)
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "FlagVersion"]
+    outcomes = await asyncio.gather(*(change(kind) for kind in ("beta", "internal")), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "FlagVersion"]
     async with cast.olga.octx() as octx:
         versions = (await flag_admin.get_flag(octx, key)).versions
-    assert [one.number for one in versions] == [3, 2, 1]
-    assert versions[0] in done
+    assert [version.number for version in versions] == [3, 2, 1]
+    assert versions[0] in outcomes
 
 
 async def test_wrong_rules_and_the_same_rules_change_nothing(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
-    for wanted, kind in (([{"kind": "plan", "values": ["gold"]}], Invalid), (EVERYONE, Conflict)):
+    for new_rules, kind in (([{"kind": "plan", "values": ["gold"]}], Invalid), (EVERYONE, Conflict)):
         with pytest.raises(kind):
             async with cast.olga.octx() as octx:
-                await flag_admin.change_rules(octx, key, 2, wanted, "Try")
+                await flag_admin.change_rules(octx, key, 2, new_rules, "Try")
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
             await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "  ")
@@ -269,9 +276,9 @@ async def test_killing_is_not_stopped_by_somebody_who_has_just_changed_it(cast: 
         async with cast.olga.octx() as octx:
             await flag_admin.kill_flag(octx, key, "It breaks things")
 
-    done = await asyncio.gather(change(), kill(), return_exceptions=True)
-    assert done[1] is None
-    assert isinstance(done[0], Conflict | None)
+    outcomes = await asyncio.gather(change(), kill(), return_exceptions=True)
+    assert outcomes[1] is None
+    assert isinstance(outcomes[0], Conflict | None)
     assert (await newest(cast, key)).version.killed
 
 
@@ -290,7 +297,7 @@ async def test_reviving_asks_for_the_version_that_was_read(cast: Cast) -> None:
 async def test_the_date_moves_with_a_reason_and_only_ahead(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     was = (await newest(cast, key)).row.cleanup_by
-    wanted = was + timedelta(days=30)
+    new_date = was + timedelta(days=30)
 
     async def move(was: date, to: date | None, reason: str = "Needs another month") -> None:
         async with cast.olga.octx() as octx:
@@ -300,14 +307,14 @@ async def test_the_date_moves_with_a_reason_and_only_ahead(cast: Cast) -> None:
         with pytest.raises(Invalid, match="lies ahead"):
             await move(was, day)
     with pytest.raises(Invalid, match="reason"):
-        await move(was, wanted, "")
-    await move(was, wanted)
+        await move(was, new_date, "")
+    await move(was, new_date)
     line = await last_line(cast, key)
-    days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": wanted.isoformat()}}
+    days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": new_date.isoformat()}}
     assert line.details == days
     with pytest.raises(Conflict, match="Somebody else"):
-        await move(was, wanted + timedelta(days=1))
-    assert (await newest(cast, key)).row.cleanup_by == wanted
+        await move(was, new_date + timedelta(days=1))
+    assert (await newest(cast, key)).row.cleanup_by == new_date
 
 
 async def test_a_flag_that_the_code_asks_for_is_not_retired(
@@ -346,17 +353,17 @@ async def test_stale_flags_come_first_and_retired_ones_last(
         await flag_admin.change_cleanup_date(octx, open_, AHEAD, AHEAD + timedelta(days=9), "Later")
     monkeypatch.setattr(flag_admin, "now", lambda: now() + timedelta(days=33))
     async with cast.olga.octx() as octx:
-        found = [(one.key, one.is_overdue) for one in await flag_admin.list_flags(octx)]
-    assert (late, True) in found
-    assert (open_, False) in found
-    assert (gone, False) in found
-    assert found.index((late, True)) < found.index((open_, False)) < found.index((gone, False))
+        listed = [(summary.key, summary.is_overdue) for summary in await flag_admin.list_flags(octx)]
+    assert (late, True) in listed
+    assert (open_, False) in listed
+    assert (gone, False) in listed
+    assert listed.index((late, True)) < listed.index((open_, False)) < listed.index((gone, False))
 
 
 async def test_support_looks_and_changes_nothing(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with cast.sam.octx() as octx:
-        assert key in {one.key for one in await flag_admin.list_flags(octx)}
+        assert key in {summary.key for summary in await flag_admin.list_flags(octx)}
         assert (await flag_admin.get_flag(octx, key)).flag.key == key
     for change in (
         lambda octx: flag_admin.create_flag(octx, fresh(), "T", "S", "O", AHEAD, "R"),

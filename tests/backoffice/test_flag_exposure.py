@@ -49,12 +49,12 @@ async def everyone_on(cast: Cast, key: str, pages: int = 100) -> list[flag_expos
 
 
 async def ids_on(cast: Cast, key: str) -> set[str]:
-    return {one.tenant_id for one in await everyone_on(cast, key)}
+    return {row.tenant_id for row in await everyone_on(cast, key)}
 
 
-async def simulate(cast: Cast, key: str, wanted: Any) -> flag_exposure.RulesImpact:
+async def simulate(cast: Cast, key: str, raw_rules: Any) -> flag_exposure.RulesImpact:
     async with cast.olga.octx() as octx:
-        return await flag_exposure.simulate_rules(octx, key, wanted)
+        return await flag_exposure.simulate_rules(octx, key, raw_rules)
 
 
 async def in_europe(cast: Cast, *tenants: str) -> None:
@@ -65,15 +65,15 @@ async def in_europe(cast: Cast, *tenants: str) -> None:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    found: list[str] = []
+    executed: list[str] = []
 
     def note(*args: Any) -> None:
-        found.append(args[2])
+        executed.append(args[2])
 
     engine = db.engine("operator").sync_engine
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
-        yield found
+        yield executed
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
 
@@ -81,16 +81,16 @@ def statements() -> Iterator[list[str]]:
 async def test_who_is_exposed_and_why_page_by_page(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
-    found = await reach(cast, key)
-    (row,) = [one for one in found.rows if one.tenant_id == cast.acme]
+    exposure = await reach(cast, key)
+    (row,) = [row for row in exposure.rows if row.tenant_id == cast.acme]
     assert (row.name, row.plan, row.explanation) == ("Acme", "Business", "On for the region eu.")
-    assert cast.globex not in {one.tenant_id for one in found.rows}
-    assert found.exposed.tenants + found.others.tenants == found.total_tenants
+    assert cast.globex not in {row.tenant_id for row in exposure.rows}
+    assert exposure.exposed.tenants + exposure.others.tenants == exposure.total_tenants
     await flag_fixtures.change_rules(cast, key, EVERYONE)
     whole = await everyone_on(cast, key, pages=3)
-    assert len(whole) == found.total_tenants
-    assert [one.name.lower() for one in whole] == sorted(one.name.lower() for one in whole)
-    assert len({one.tenant_id for one in whole}) == len(whole)
+    assert len(whole) == exposure.total_tenants
+    assert [row.name.lower() for row in whole] == sorted(row.name.lower() for row in whole)
+    assert len({row.tenant_id for row in whole}) == len(whole)
 
 
 @pytest.mark.parametrize("required", ["", "custom_roles"])
@@ -109,24 +109,24 @@ async def test_it_says_what_every_tenant_is_told_itself(cast: Cast, required: st
         await tenant_access.override_feature(
             octx, cast.globex, "custom_roles", True, "As a gift", ends_at=soon
         )
-    for wanted in (
+    for raw_rules in (
         EVERYONE,
         REGION,
         [{"kind": "plan", "values": ["pro", "enterprise"]}],
         [{"kind": "percentage", "percent": 50.0}, {"kind": "allowed"}],
     ):
-        expected = await simulate(cast, key, wanted)
-        await flag_fixtures.change_rules(cast, key, wanted)
-        told = set()
+        expected = await simulate(cast, key, raw_rules)
+        await flag_fixtures.change_rules(cast, key, raw_rules)
+        enabled_tenants = set()
         for person in people:
             async with person.ctx() as ctx:
                 if key in ctx.rights.flags:
-                    told.add(ctx.tenant_id)
+                    enabled_tenants.add(ctx.tenant_id)
                 mine = ctx.tenant_id
-            assert (mine in await ids_on(cast, key)) == (mine in told), (wanted, person.slug)
-        found = await reach(cast, key)
-        assert found.exposed.tenants == expected.after
-        assert (found.unentitled_tenants > 0) <= bool(required)
+            assert (mine in await ids_on(cast, key)) == (mine in enabled_tenants), (raw_rules, person.slug)
+        exposure = await reach(cast, key)
+        assert exposure.exposed.tenants == expected.after
+        assert (exposure.unentitled_tenants > 0) <= bool(required)
 
 
 async def test_after_a_kill_nobody_is_exposed(cast: Cast) -> None:
@@ -134,9 +134,9 @@ async def test_after_a_kill_nobody_is_exposed(cast: Cast) -> None:
     before = await reach(cast, key)
     assert before.exposed.tenants == before.total_tenants > 0
     async with flag_fixtures.flag_killed(cast, key):
-        found = await reach(cast, key)
-        assert (found.exposed.tenants, list(found.rows), found.after) == (0, [], "")
-        assert found.others.tenants == found.total_tenants
+        exposure = await reach(cast, key)
+        assert (exposure.exposed.tenants, list(exposure.rows), exposure.after) == (0, [], "")
+        assert exposure.others.tenants == exposure.total_tenants
         async with cast.olga.octx() as octx:
             assert (await flag_exposure.count_exposed_tenants(octx)).enabled_tenants[key] == 0
     assert (await reach(cast, key)).exposed.tenants == before.total_tenants
@@ -146,10 +146,13 @@ async def test_counts_of_all_flags_agree_with_each(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     keys = [await flag_fixtures.create_flag(cast, *rules) for rules in ((), EVERYONE, REGION)]
     async with cast.olga.octx() as octx:
-        found = await flag_exposure.count_exposed_tenants(octx)
+        totals = await flag_exposure.count_exposed_tenants(octx)
     for key in keys:
-        one = await reach(cast, key)
-        assert (found.enabled_tenants[key], found.total_tenants) == (one.exposed.tenants, one.total_tenants)
+        exposure = await reach(cast, key)
+        assert (totals.enabled_tenants[key], totals.total_tenants) == (
+            exposure.exposed.tenants,
+            exposure.total_tenants,
+        )
 
 
 async def test_a_deleted_tenant_is_nobody(cast: Cast) -> None:
@@ -192,7 +195,7 @@ async def test_errors_of_those_it_is_on_for_stand_beside_those_of_the_others(cas
     assert after.exposed.errors - before.exposed.errors == 1
     assert after.others.decisions - before.others.decisions == 5
     assert after.others.errors - before.others.errors == 2
-    (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
+    (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions.errors == 1
     assert flag_exposure.ErrorRate(1, 4, 1).errors_per_thousand == 250.0
     assert flag_exposure.ErrorRate(1, 0, 0).errors_per_thousand is None
@@ -203,13 +206,13 @@ async def test_errors_of_those_it_is_on_for_stand_beside_those_of_the_others(cas
 async def test_what_was_decided_long_ago_does_not_count(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     await decide(cast.ann, 3, errors=3)
-    (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
+    (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions.errors == 3
     async with db.transaction(tenant_id=cast.acme) as session:
         connection = await session.connection()
         earlier = sa.text("update decision_count set hour = hour - interval '8 days' where tenant_id = :id")
         await connection.execute(earlier, {"id": cast.acme})
-    (row,) = [one for one in await everyone_on(cast, key) if one.tenant_id == cast.acme]
+    (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions == (0, 0, 0)
 
 
@@ -299,8 +302,8 @@ async def test_looking_across_tenants_is_kept_with_its_reason(cast: Cast) -> Non
     await simulate(cast, key, EVERYONE)
     async with cast.olga.octx() as octx:
         lines = await tenant_directory.list_operator_events(octx, limit=100)
-    said = {line.reason for line in lines if line.action == "tenants.read_across"}
-    assert {flag_exposure.FLAG_REASON, flag_exposure.SIMULATION_REASON} <= said
+    reasons = {line.reason for line in lines if line.action == "tenants.read_across"}
+    assert {flag_exposure.FLAG_REASON, flag_exposure.SIMULATION_REASON} <= reasons
 
 
 async def test_as_many_statements_for_many_tenants_as_for_few(cast: Cast) -> None:

@@ -53,9 +53,9 @@ OWNER = ROLES["owner"].permissions
 CSV = "exports.csv"
 
 
-async def draft_of(who: Operating, plan_id: str, **changed: Any) -> tuple[str, int]:
+async def draft_of(operator: Operating, plan_id: str, **changed: Any) -> tuple[str, int]:
     """Id and revision of a new draft of a plan, with these parts of its content changed."""
-    async with who.octx() as octx:
+    async with operator.octx() as octx:
         draft = await catalog_drafts.open_draft(octx, plan_id)
         was = plan_content.from_version(draft)
         parts = {
@@ -70,8 +70,8 @@ async def draft_of(who: Operating, plan_id: str, **changed: Any) -> tuple[str, i
         return saved.id, saved.revision
 
 
-async def look(who: Operating, draft: tuple[str, int], *, moves: bool = True) -> impact.DraftImpact:
-    async with who.octx() as octx:
+async def look(operator: Operating, draft: tuple[str, int], *, moves: bool = True) -> impact.DraftImpact:
+    async with operator.octx() as octx:
         return await catalog_drafts.simulate_draft(octx, *draft, moves=moves)
 
 
@@ -83,8 +83,8 @@ async def publish(
     await catalog_drafts.publish(octx, version_id, request)
 
 
-async def discard(who: Operating, draft: tuple[str, int]) -> None:
-    async with who.octx() as octx:
+async def discard(operator: Operating, draft: tuple[str, int]) -> None:
+    async with operator.octx() as octx:
         await catalog_drafts.discard_draft(octx, *draft)
 
 
@@ -103,7 +103,7 @@ async def limits_of(plan: str) -> dict[str, Limit]:
 
 
 def names(lines: Iterable[EntitlementChange]) -> dict[tuple[str, str], set[str]]:
-    return {(one.target, one.name): {each.id for each in one.tenants} for one in lines}
+    return {(line.target, line.name): {each.id for each in line.tenants} for line in lines}
 
 
 # ── few tenants, every kind of effect ────────────────────────────────────────────────────────────────────────────
@@ -126,7 +126,7 @@ async def test_who_gains_loses_and_goes_over_a_limit(cast: Cast) -> None:
     assert names(report.losses) == {("feature", "audit_log"): acme, ("limit", "members"): acme}
     (over,) = report.exceeded_limits
     assert (over.name, over.before, over.after, over.tenant_count) == ("members", Limit(10), Limit(3), 1)
-    assert [(one.id, one.usage) for one in over.tenants] == [(cast.acme, 4)]
+    assert [(tenant.id, tenant.usage) for tenant in over.tenants] == [(cast.acme, 4)]
     assert (report.gaining_tenants, report.losing_tenants, report.exceeding_tenants) == (1, 1, 1)
 
 
@@ -163,9 +163,9 @@ async def test_an_addon_counts_as_often_as_it_was_bought(cast: Cast) -> None:
         cast.olga, "pln_extra_seats", features=frozenset({"sso"}), limits={"members": Limit(20)}
     )
     report = (await look(cast.olga, draft)).report
-    (seats,) = [one for one in report.gains if one.target == "limit" and one.before == Limit(130)]
+    (seats,) = [line for line in report.gains if line.target == "limit" and line.before == Limit(130)]
     assert (seats.name, seats.after) == ("members", Limit(160))
-    assert cast.acme in names([one for one in report.gains if one.name == "sso"])["feature", "sso"]
+    assert cast.acme in names([line for line in report.gains if line.name == "sso"])["feature", "sso"]
     await discard(cast.olga, draft)
 
 
@@ -204,7 +204,8 @@ async def test_decisions_that_would_flip_either_way(cast: Cast) -> None:
     )
     report = (await look(cast.olga, draft)).report
     assert {
-        (one.action, one.reason, one.is_allowed): one.decision_count for one in report.decision_changes
+        (change.action, change.reason, change.is_allowed): change.decision_count
+        for change in report.decision_changes
     } == {
         ("member:export", "not_in_plan", False): 5,
         ("audit:read", "not_in_plan", True): 13,
@@ -222,7 +223,7 @@ async def test_looking_changes_nothing_and_says_so_in_the_trail(cast: Cast) -> N
         assert CSV in ctx.rights.features
     async with cast.olga.octx() as octx:
         events = await audit_log.list_operator_events(octx, limit=20)
-    assert [one.reason for one in events if one.action == "tenants.read_across"].count(
+    assert [event.reason for event in events if event.action == "tenants.read_across"].count(
         impact.DRAFT_IMPACT_REASON
     ) <= 1
 
@@ -389,7 +390,7 @@ async def test_very_many_tenants_and_a_plan_without_its_export(olga_apart: Opera
     assert summed(report.gains) == truth.gains
     assert summed(report.losses) == truth.losses
     assert (
-        Counter({one.name: 0 for one in report.exceeded_limits}) + counted(report.exceeded_limits)
+        Counter({line.name: 0 for line in report.exceeded_limits}) + counted(report.exceeded_limits)
         == truth.over
     )
     assert flips(report.decision_changes) == truth.flips
@@ -398,7 +399,7 @@ async def test_very_many_tenants_and_a_plan_without_its_export(olga_apart: Opera
     assert report.exceeding_tenants > 0
     assert report.newly_refused > 0
     assert report.newly_allowed > 0
-    assert all(len(one.tenants) <= 50 for one in (*report.gains, *report.losses, *report.exceeded_limits))
+    assert all(len(line.tenants) <= 50 for line in (*report.gains, *report.losses, *report.exceeded_limits))
 
     # Published: real decisions of real tenants are what the report said.
     before = {name: await decisions(person) for name, person in people.items()}
@@ -416,21 +417,23 @@ async def test_very_many_tenants_and_a_plan_without_its_export(olga_apart: Opera
 
 
 def summed(lines: Iterable[EntitlementChange]) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    for one in lines:
-        found[one.target, one.name] += one.tenant_count
-    return found
+    totals: Counter[tuple[str, str]] = Counter()
+    for line in lines:
+        totals[line.target, line.name] += line.tenant_count
+    return totals
 
 
 def counted(lines: Iterable[EntitlementChange]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for one in lines:
-        found[one.name] += one.tenant_count
-    return found
+    totals: Counter[str] = Counter()
+    for line in lines:
+        totals[line.name] += line.tenant_count
+    return totals
 
 
 def flips(lines: Iterable[DecisionChange]) -> Counter[tuple[str, str, bool]]:
-    return Counter({(one.action, one.reason, one.is_allowed): one.decision_count for one in lines})
+    return Counter(
+        {(change.action, change.reason, change.is_allowed): change.decision_count for change in lines}
+    )
 
 
 async def person_on(plan: str) -> Person:
@@ -441,14 +444,14 @@ async def person_on(plan: str) -> Person:
 
 async def decisions(person: Person) -> dict[str, tuple[str, int | None]]:
     """Reason and limit of members, as the tenant's own door and gate have it."""
-    found: dict[str, tuple[str, int | None]] = {}
+    answers: dict[str, tuple[str, int | None]] = {}
     async with person.ctx() as ctx:
         seats = await members_of(ctx.tenant_id)
         for name in ("member:export", "audit:export", "member:invite", "report:read"):
             action = ACTIONS[name]
             decided = decide(ctx, action, used=seats if action.limit else None)
-            found[name] = (decided.reason.value, ctx.rights.limits["members"].amount)
-    return found
+            answers[name] = (decided.reason.value, ctx.rights.limits["members"].amount)
+    return answers
 
 
 async def members_of(tenant_id: str) -> int:
@@ -461,7 +464,7 @@ async def members_of(tenant_id: str) -> int:
     return int(row[0])
 
 
-async def sampled(who: Operating, report: ImpactReport) -> list[str]:
+async def sampled(operator: Operating, report: ImpactReport) -> list[str]:
     """Tenants for whom entering gives something else than was foreseen: those that were named, and a hundred others."""
     with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
         rows = connection.execute(
@@ -471,11 +474,13 @@ async def sampled(who: Operating, report: ImpactReport) -> list[str]:
             " and p.trial_ends_at is null order by md5(t.id) limit 100"
         ).fetchall()
     sells = ("plv_business_1", "plv_enterprise_1")
-    foreseen = {one: version in sells if value is None else bool(value) for one, version, value in rows}
-    (lost,) = [one for one in report.losses if one.name == CSV]
-    foreseen |= {one.id: False for one in lost.tenants}
+    foreseen = {
+        tenant_id: version in sells if value is None else bool(value) for tenant_id, version, value in rows
+    }
+    (lost,) = [line for line in report.losses if line.name == CSV]
+    foreseen |= {tenant.id: False for tenant in lost.tenants}
     wrong = []
-    async with who.octx() as octx:
+    async with operator.octx() as octx:
         for tenant_id, has in foreseen.items():
             async with entry.enter_as_operator(octx, tenant_id, "Sample of a test") as ctx:
                 if (CSV in ctx.rights.features) != has:
@@ -550,10 +555,10 @@ BULK = (
 )
 
 
-async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Oracle:
+async def by_loops(operator: Operating, draft: tuple[str, int], at: datetime) -> Oracle:
     """What each tenant has with the draft is said by hand: its plan's content replaced, everything else as it is."""
     truth = Oracle()
-    async with who.octx() as octx:
+    async with operator.octx() as octx:
         _, row = await catalog_drafts.get_draft(octx, draft[0])
         content = plan_content.from_version(row)
         replaced = row.plan_id
@@ -568,21 +573,23 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
         tallies = connection.execute(
             "select tenant_id, action, reason, count from decision_count where hour >= now() - interval '30 days'"
         ).fetchall()
-    told: dict[str, list[tuple[str, str, int]]] = {}
+    tallies_by_tenant: dict[str, list[tuple[str, str, int]]] = {}
     for tenant_id, action, reason, count in tallies:
-        told.setdefault(tenant_id, []).append((action, reason, count))
+        tallies_by_tenant.setdefault(tenant_id, []).append((action, reason, count))
     async with db.transaction() as session:
         catalogue = await rights_cache.get_catalog(session)
-    provider, known = rights_cache.get_provider(catalogue), histories(tenants)
+    provider, history_by_tenant = rights_cache.get_provider(catalogue), histories(tenants)
     for tenant_id, state in tenants:
-        facts = known[tenant_id].snapshot_at(catalogue, at)
+        facts = history_by_tenant[tenant_id].snapshot_at(catalogue, at)
         standing = AccessSubject("Somebody", "Owner", frozenset(Permission), state=state)
         new = with_content(facts, replaced, content)
         if new is None:
             continue
-        old_entitlements, new_entitlements = (Entitlements(one, catalogue) for one in (facts, new))
+        old_entitlements, new_entitlements = (Entitlements(snapshot, catalogue) for snapshot in (facts, new))
         for name in FEATURES:
-            had, has = (one.feature(name).included for one in (old_entitlements, new_entitlements))
+            had, has = (
+                entitlements.feature(name).included for entitlements in (old_entitlements, new_entitlements)
+            )
             if has and not had:
                 truth.gains["feature", name] += 1
                 truth.gaining.add(tenant_id)
@@ -591,8 +598,10 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
                 truth.losing.add(tenant_id)
         used = {"members": seats.get(tenant_id, 0), "roles": roles.get(tenant_id, 0)}
         for name in LIMITS:
-            had_, has_ = (one.limit(name).limit for one in (old_entitlements, new_entitlements))
-            room = [10**12 if one.amount is None else one.amount for one in (had_, has_)]
+            had_, has_ = (
+                entitlements.limit(name).limit for entitlements in (old_entitlements, new_entitlements)
+            )
+            room = [10**12 if limit.amount is None else limit.amount for limit in (had_, has_)]
             if room[1] > room[0]:
                 truth.gains["limit", name] += 1
                 truth.gaining.add(tenant_id)
@@ -601,19 +610,23 @@ async def by_loops(who: Operating, draft: tuple[str, int], at: datetime) -> Orac
                 truth.losing.add(tenant_id)
             if name in used and room[1] < used[name] <= room[0]:
                 truth.over[name] += 1
-        for action_name, reason, count in told.get(tenant_id, []):
+        for action_name, reason, count in tallies_by_tenant.get(tenant_id, []):
             action = ACTIONS[action_name]
-            one, other = (
+            old_decision, new_decision = (
                 trace_decision(
                     EvaluationInputs(action, standing, each, provider, used=used.get(action.limit))
                 ).decision
                 for each in (old_entitlements, new_entitlements)
             )
             allowed = reason in ("allowed", "billing_grace", "limit_warned")
-            if reason == "missing_permission" or one.allowed == other.allowed or one.allowed != allowed:
+            if (
+                reason == "missing_permission"
+                or old_decision.allowed == new_decision.allowed
+                or old_decision.allowed != allowed
+            ):
                 continue
-            why = one.reason if other.allowed else other.reason
-            truth.flips[action_name, why.value, other.allowed] += count
+            why = old_decision.reason if new_decision.allowed else new_decision.reason
+            truth.flips[action_name, why.value, new_decision.allowed] += count
     return truth
 
 
@@ -636,14 +649,16 @@ def histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHistory]:
         "flags": TenantFlag,
         "traits": TenantTrait,
     }
-    found: dict[str, dict[str, list[TimedRow]]] = {one: {name: [] for name in kinds} for one, _ in tenants}
+    rows_by_tenant: dict[str, dict[str, list[TimedRow]]] = {
+        tenant_id: {name: [] for name in kinds} for tenant_id, _ in tenants
+    }
     with psycopg.connect(admin_url(database_name()), autocommit=True, row_factory=dict_row) as connection:
         for name, kind in kinds.items():
             statement = sql.SQL("select * from {}").format(sql.Identifier(str(kind.__tablename__)))
             for row in connection.execute(statement).fetchall():
-                if row["tenant_id"] in found:
-                    found[row["tenant_id"]][name].append(kind(**row))
-    return {tenant_id: EntitlementHistory(tenant_id, **rows) for tenant_id, rows in found.items()}  # type: ignore[arg-type]
+                if row["tenant_id"] in rows_by_tenant:
+                    rows_by_tenant[row["tenant_id"]][name].append(kind(**row))
+    return {tenant_id: EntitlementHistory(tenant_id, **rows) for tenant_id, rows in rows_by_tenant.items()}  # type: ignore[arg-type]
 
 
 def with_content(

@@ -92,13 +92,13 @@ async def test_it_counts_at_once_and_stands_in_the_trail_with_reason_and_name(ca
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_only_that_tenant_changes(cast: Cast, verb: str) -> None:
-    before, told = await facts_of(cast, cast.globex), await lines(cast, LINES[verb][0], cast.globex)
+    before, lines_before = await facts_of(cast, cast.globex), await lines(cast, LINES[verb][0], cast.globex)
     await does(cast, verb)
     after = await facts_of(cast, cast.globex)
     assert (after.offer, after.addons, after.billing_status) == (before.offer, [], before.billing_status)
     assert (after.overrides, after.traits) == ({}, {})
-    assert {key: one.enabled for key, one in after.flag_overrides.items()} == {"role_editor": True}
-    assert len(await lines(cast, LINES[verb][0], cast.globex)) == len(told)
+    assert {key: override.enabled for key, override in after.flag_overrides.items()} == {"role_editor": True}
+    assert len(await lines(cast, LINES[verb][0], cast.globex)) == len(lines_before)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -109,7 +109,7 @@ async def test_support_may_not(cast: Cast, verb: str) -> None:
     facts = await facts_of(cast)
     assert (facts.offer.key, facts.addons, facts.overrides) == ("business", [], {})
     assert (facts.billing_status, facts.traits) == ("active", {})
-    assert [one for one in await lines(cast, LINES[verb][0]) if one.reason == REASON] == []
+    assert [line for line in await lines(cast, LINES[verb][0]) if line.reason == REASON] == []
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -198,8 +198,8 @@ async def test_it_is_ended_once(cast: Cast) -> None:
     with pytest.raises(Conflict):
         async with cast.olga.octx() as octx:
             await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
-    told = await lines(cast, "override.ended")
-    assert [(one.object_id, one.reason, one.before["members"]) for one in told] == [(row.id, REASON, 7)]
+    ended = await lines(cast, "override.ended")
+    assert [(line.object_id, line.reason, line.before["members"]) for line in ended] == [(row.id, REASON, 7)]
 
 
 async def test_nothing_is_ended_of_another_tenant_or_by_support(cast: Cast) -> None:
@@ -318,16 +318,16 @@ async def test_what_is_effective_names_its_sources_and_what_is_in_use(cast: Cast
     await does(cast, "limit")
     await does(cast, "addon")
     async with cast.sam.octx() as octx:
-        known = await tenant_access.get_tenant_access(octx, cast.acme)
-    assert known.limits["members"].limit.amount == 7
-    assert known.limits["members"].source_id.startswith("ovr_")
-    assert "10 more seats version 1" in explain.describe_limit_chain(known.limits["members"])
-    assert known.features["sso"].included is False
-    assert known.usage == {"members": 3, "roles": 0}
-    assert known.owner_id == cast.ann.user_id
-    flags = {one.key: (one.is_on, one.override) for one in known.flags}
+        access = await tenant_access.get_tenant_access(octx, cast.acme)
+    assert access.limits["members"].limit.amount == 7
+    assert access.limits["members"].source_id.startswith("ovr_")
+    assert "10 more seats version 1" in explain.describe_limit_chain(access.limits["members"])
+    assert access.features["sso"].included is False
+    assert access.usage == {"members": 3, "roles": 0}
+    assert access.owner_id == cast.ann.user_id
+    flags = {flag.key: (flag.is_on, flag.override) for flag in access.flags}
     assert flags["role_editor"] == (True, True)
-    assert {offer.kind for offer in known.offers} == {"plan", "addon"}
+    assert {offer.kind for offer in access.offers} == {"plan", "addon"}
     assert (await lines(cast, "operator.looked"))[0].tenant_id == cast.acme
 
 

@@ -24,10 +24,10 @@ REASON = "Ticket 4471, are they paid"
 
 @pytest.fixture
 async def stripe() -> scripted_provider.FakeProvider:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
-    return one
+    return provider
 
 
 @pytest.fixture
@@ -55,22 +55,24 @@ async def test_the_mapping_what_is_known_and_what_follows(
 ) -> None:
     customer = await pays(cast.acme, stripe, f"in_{new_id('x')[-8:]}")
     async with cast.sam.octx() as octx:
-        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
-    assert [one.id for one in known.customers] == [customer]
-    assert customer in known.synced_at
-    assert known.snapshot is not None
-    assert (known.snapshot.method, known.schedule["status"], known.schedule["word"]) == (
+        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    assert [row.id for row in details.customers] == [customer]
+    assert customer in details.synced_at
+    assert details.snapshot is not None
+    assert (details.snapshot.method, details.schedule["status"], details.schedule["word"]) == (
         "Visa ending in 4242",
         "active",
         "active",
     )
-    assert [(one.status, one.customer_id) for one in known.subscriptions] == [("active", customer)]
-    assert [one.total for one in known.invoices] == [20_000]
-    (event,) = known.events
+    assert [(subscription.status, subscription.customer_id) for subscription in details.subscriptions] == [
+        ("active", customer)
+    ]
+    assert [invoice.total for invoice in details.invoices] == [20_000]
+    (event,) = details.events
     assert (event.cause, event.recalculated, event.next["status"]) == ("return", True, "active")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
-    assert (REASON, "Sam") in [(one.reason, one.actor_name) for one in looks]
+    assert (REASON, "Sam") in [(look.reason, look.actor_name) for look in looks]
 
 
 async def test_the_mapping_leads_to_the_providers_own_page(
@@ -78,14 +80,14 @@ async def test_the_mapping_leads_to_the_providers_own_page(
 ) -> None:
     customer = await pays(cast.acme, stripe)
     async with cast.olga.octx() as octx:
-        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
-    assert known.provider_urls == {
+        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    assert details.provider_urls == {
         customer: tenant_billing.sandbox_controls_url()
     }  # of the stand-in, while it stands for the provider
     monkeypatch.setattr(tenant_billing, "sandbox_controls_url", lambda: "")
     async with cast.olga.octx() as octx:
-        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
-    assert known.provider_urls == {customer: f"https://dashboard.stripe.com/test/customers/{customer}"}
+        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+    assert details.provider_urls == {customer: f"https://dashboard.stripe.com/test/customers/{customer}"}
 
 
 async def test_without_a_reason_or_a_tenant_nobody_looks(cast: Cast) -> None:
@@ -112,22 +114,22 @@ async def test_what_no_webhook_said_is_found_repaired_and_told(
     async with entry.enter_job(cast.acme, tenant_billing.RECONCILE_TASK, "req_test") as ctx:
         await tasks.TASKS[tenant_billing.RECONCILE_TASK](ctx, customer_id=customer, run_id=run_id)
     async with cast.olga.octx() as octx:
-        known = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
         runs = await tenant_billing.list_reconcile_runs(octx, 100)
         listed = await tenant_billing.list_drift(octx, limit=100)
-    (drift,) = known.drift
+    (drift,) = details.drift
     assert (drift.repaired, drift.run_id) == (True, run_id)
     assert {"what": f"sub_{customer[4:]}.status", "ours": "active", "theirs": "unpaid"} in drift.differences
-    assert known.schedule["status"] == "read_only"
-    run = next(one for one in runs if one.id == run_id)
+    assert details.schedule["status"] == "read_only"
+    run = next(row for row in runs if row.id == run_id)
     assert (run.checked, run.drifted, run.failed, run.by_name) == (1, 1, 0, "Olga")
     assert run.finished_at is not None
-    assert (drift.id, "Acme") in [(one.drift.id, one.tenant_name) for one in listed.rows]
+    assert (drift.id, "Acme") in [(row.drift.id, row.tenant_name) for row in listed.rows]
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         asked = (
             await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.reconcile_asked"))
         ).events
-    assert [(one.reason, one.object_id) for one in asked] == [(REASON, customer)]
+    assert [(event.reason, event.object_id) for event in asked] == [(REASON, customer)]
 
 
 async def test_support_compares_nothing_and_nobody_what_is_not_there(cast: Cast) -> None:
@@ -146,13 +148,18 @@ async def test_invoices_of_all_with_their_tenant(
     await pays(cast.globex, stripe, "in_bbb1")
     async with entry.enter_platform("Olga") as octx:
         page = await tenant_billing.list_invoices(octx, REASON, limit=3)
-        rest = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.after)
-        assert rest.after == ""
-        found = {(one.invoice.id, one.tenant_name) for one in (*page.rows, *rest.rows)}
-        assert found == {("in_aaa1", "Acme"), ("in_aaa2", "Acme"), ("in_aaa3", "Acme"), ("in_bbb1", "Globex")}
+        next_page = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.after)
+        assert next_page.after == ""
+        listed = {(row.invoice.id, row.tenant_name) for row in (*page.rows, *next_page.rows)}
+        assert listed == {
+            ("in_aaa1", "Acme"),
+            ("in_aaa2", "Acme"),
+            ("in_aaa3", "Acme"),
+            ("in_bbb1", "Globex"),
+        }
         for query in ("globex", "in_bbb1", "a-bbb1", cast.globex):
             rows = (await tenant_billing.list_invoices(octx, REASON, query=query)).rows
-            assert [one.invoice.id for one in rows] == ["in_bbb1"], query
+            assert [row.invoice.id for row in rows] == ["in_bbb1"], query
         assert (await tenant_billing.list_invoices(octx, REASON, "open")).rows == []
         for wrong in ({"status": "lost"}, {"query": "x" * 201}, {"after": "yesterday"}):
             with pytest.raises(Invalid):

@@ -36,7 +36,7 @@ async def several(word: str) -> list[str]:
         tenant = await session.get(Tenant, made[2].id)
         assert tenant is not None
         tenant.state = TenantState.PENDING_VERIFICATION
-    return [one.id for one in made]
+    return [tenant.id for tenant in made]
 
 
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -62,11 +62,11 @@ async def test_no_part_of_an_address_and_no_name_finds_a_person(cast: Cast) -> N
                 row.id for row in (await tenant_directory.search_tenants(octx, part)).rows
             ], part
         rows = (await tenant_directory.search_tenants(octx, "", limit=100)).rows
-        told = "".join(
+        text = "".join(
             str(row) for row in [*rows, *(await tenant_directory.search_tenants(octx, cast.acme)).rows]
         )
-        told += str(await tenant_directory.get_tenant(octx, cast.acme))
-    assert not [one for one in (cast.ann, cast.adam, cast.max, cast.gil) if one.email in told]
+        text += str(await tenant_directory.get_tenant(octx, cast.acme))
+    assert not [person for person in (cast.ann, cast.adam, cast.max, cast.gil) if person.email in text]
 
 
 async def test_an_address_that_finds_somebody_stands_in_the_operators_trail(cast: Cast) -> None:
@@ -74,12 +74,14 @@ async def test_an_address_that_finds_somebody_stands_in_the_operators_trail(cast
     for asked in (cast.max.email, cast.max.email.upper(), cast.gil.email, cast.carl.email, "acme"):
         async with cast.sam.octx() as octx:
             await tenant_directory.search_tenants(octx, asked)
-            own = octx.actor_id
+            operator_id = octx.actor_id
     async with cast.olga.octx() as octx:
         events = await tenant_directory.list_operator_events(octx, limit=100)
     asked_for = {cast.max.email, cast.gil.email, cast.carl.email}
-    kept = [one for one in events if one.details.get("query") in asked_for and one.actor_id == own]
-    assert [(one.action, one.details["query"]) for one in kept] == [
+    kept = [
+        event for event in events if event.details.get("query") in asked_for and event.actor_id == operator_id
+    ]
+    assert [(event.action, event.details["query"]) for event in kept] == [
         ("tenants.read_across", cast.gil.email),
         ("tenants.read_across", cast.max.email),
     ]
@@ -90,8 +92,8 @@ async def test_a_former_member_finds_it_too(cast: Cast) -> None:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         await members.remove(ctx, row.id)
     async with cast.sam.octx() as octx:
-        (found,) = (await tenant_directory.search_tenants(octx, cast.max.email)).rows
-    assert (found.id, found.members) == (cast.acme, 2)
+        (tenant,) = (await tenant_directory.search_tenants(octx, cast.max.email)).rows
+    assert (tenant.id, tenant.members) == (cast.acme, 2)
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -146,13 +148,13 @@ async def test_reading_the_list_stands_in_the_operators_trail_once(cast: Cast) -
             await tenant_directory.search_tenants(octx, "acme")
     async with cast.olga.octx() as octx:
         events = [
-            one
-            for one in await tenant_directory.list_operator_events(octx, limit=100)
-            if one.actor_name == "Sam"
+            event
+            for event in await tenant_directory.list_operator_events(octx, limit=100)
+            if event.actor_name == "Sam"
         ]
-        found = [one for one in events if one.reason == tenant_directory.LIST_REASON]
+        reads = [event for event in events if event.reason == tenant_directory.LIST_REASON]
     async with cast.sam.octx() as octx:
-        assert len([one for one in found if one.actor_id == octx.actor_id]) == 1
+        assert len([event for event in reads if event.actor_id == octx.actor_id]) == 1
 
 
 # ── looking into one ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +188,7 @@ async def test_members_are_shown_page_by_page_former_ones_last(cast: Cast) -> No
     async with cast.sam.octx() as octx:
         for _ in range(3):
             page = await tenant_directory.list_members(octx, cast.acme, REASON, after=after, limit=1)
-            shown += [(one.name, one.state.value) for one in page.rows]
+            shown += [(member.name, member.state.value) for member in page.rows]
             after = page.after
         assert after == ""
     assert shown == [("Ann", "active"), ("Max", "active"), ("Adam", "removed")]
@@ -235,10 +237,10 @@ async def test_restored_means_as_before(cast: Cast, before: TenantState) -> None
         async with cast.olga.octx() as octx:
             await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
     async with cast.olga.octx() as octx:
-        found = await tenant_directory.get_tenant(octx, cast.acme)
-        assert (found.state, found.state_reason) == (before, "")
+        details = await tenant_directory.get_tenant(octx, cast.acme)
+        assert (details.state, details.state_reason) == (before, "")
         page = await tenant_directory.list_events(octx, cast.acme, REASON, limit=5)
-    restored = next(one for one in page.events if one.action == "tenant.restored")
+    restored = next(event for event in page.events if event.action == "tenant.restored")
     assert (restored.before, restored.after, restored.reason) == (
         {"state": "suspended"},
         {"state": before.value},
@@ -318,9 +320,9 @@ async def test_who_suspends(role: str, cast: Cast) -> None:
 
 async def test_the_overview_counts_states_and_names_who_stands_still(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        found = await tenant_directory.get_overview(octx)
-        assert found.tenants_by_state[TenantState.ACTIVE] >= 2
-        steps = {one.key: one for one in await tenant_directory.list_provisioning_steps(octx, cast.acme)}
+        overview = await tenant_directory.get_overview(octx)
+        assert overview.tenants_by_state[TenantState.ACTIVE] >= 2
+        steps = {step.key: step for step in await tenant_directory.list_provisioning_steps(octx, cast.acme)}
     assert list(steps) == [step.key for step in provisioning.STEPS]
     assert (steps["roles"].state, steps["settings"].state) == ("done", "waiting")
     assert steps["settings"].title == "Settings and data key"
@@ -344,24 +346,24 @@ async def test_attempts_at_other_tenants_are_counted_for_operators(cast: Cast) -
             async with cast.gil.ctx(cast.ann.slug):
                 pytest.fail("got in")
     async with cast.sam.octx() as octx:
-        found = await tenant_directory.get_security_overview(octx)
-    mine = [one for one in found.events if one.actor_id == cast.gil.user_id]
-    assert [(one.kind, one.subject, one.count) for one in mine] == [
+        overview = await tenant_directory.get_security_overview(octx)
+    mine = [event for event in overview.events if event.actor_id == cast.gil.user_id]
+    assert [(event.kind, event.subject, event.count) for event in mine] == [
         ("cross_tenant_attempt", cast.ann.slug[:60], 3)
     ]
-    assert found.counts["cross_tenant_attempt"] >= 3
+    assert overview.counts["cross_tenant_attempt"] >= 3
 
 
 async def test_the_queue_is_listed_by_status_with_the_names_of_tenants(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        found = await tenant_directory.list_jobs(octx, "waiting", limit=100)
-        assert {job.status for job in found.page.jobs} == {"waiting"}
-        assert found.tenant_names[cast.acme] == "Acme"
+        listing = await tenant_directory.list_jobs(octx, "waiting", limit=100)
+        assert {job.status for job in listing.page.jobs} == {"waiting"}
+        assert listing.tenant_names[cast.acme] == "Acme"
         with pytest.raises(Invalid, match="no such status"):
             await tenant_directory.list_jobs(octx, "lost")
-        one = await tenant_directory.list_jobs(octx, limit=1)
-        two = await tenant_directory.list_jobs(octx, limit=1, after=one.page.next_cursor)
-        assert two.page.jobs[0].id < one.page.jobs[0].id
+        first = await tenant_directory.list_jobs(octx, limit=1)
+        second = await tenant_directory.list_jobs(octx, limit=1, after=first.page.next_cursor)
+        assert second.page.jobs[0].id < first.page.jobs[0].id
         with pytest.raises(Invalid):
             await tenant_directory.list_jobs(octx, after=10**30)
 
@@ -372,5 +374,9 @@ async def test_a_role_of_the_tenants_own_is_named(cast: Cast) -> None:
         (max_,) = (await members.list_members(ctx, query="max")).rows
         await members.set_role(ctx, max_.id, role.key)
     async with cast.olga.octx() as octx:
-        found = await tenant_directory.list_members(octx, cast.acme, "Ticket 4471")
-    assert {one.name: one.role for one in found.rows} == {"Ann": "Owner", "Adam": "Admin", "Max": "Recruiter"}
+        listing = await tenant_directory.list_members(octx, cast.acme, "Ticket 4471")
+    assert {member.name: member.role for member in listing.rows} == {
+        "Ann": "Owner",
+        "Adam": "Admin",
+        "Max": "Recruiter",
+    }

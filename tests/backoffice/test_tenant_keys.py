@@ -24,7 +24,7 @@ from tests.support import factories
 NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
 
 
-def given(*master_keys: str) -> None:
+def set_master_keys(*master_keys: str) -> None:
     os.environ["BULKHEAD_MASTER_KEYS"] = ",".join(master_keys)
     settings.cache_clear()
 
@@ -33,16 +33,16 @@ def given(*master_keys: str) -> None:
 async def older(cast: Cast) -> AsyncIterator[str]:
     """The master keys before number 7 came, and two tenants with data keys. Afterwards all is under them again."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
-    known = ",".join(
+    old_keys = ",".join(
         f"{number}:{base64.b64encode(key).decode()}" for number, key in settings().load_master_keys().items()
     )
     for person in (cast.ann, cast.gil):
         async with person.ctx() as ctx:
             assert await provisioning.run_next_step(ctx) == "settings"
-    yield known
-    given(known, NEW)
+    yield old_keys
+    set_master_keys(old_keys, NEW)
     await keys.rotate_keys()
-    os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
+    os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else set_master_keys(before)
     settings.cache_clear()
 
 
@@ -62,11 +62,11 @@ async def platform_keys() -> dict[str, int]:
 async def test_every_key_is_wrapped_anew_and_stays_the_key_it_was(cast: Cast, older: str) -> None:
     before = {tenant: (await dek(tenant))[1] for tenant in (cast.acme, cast.globex)}
     sealed = crypto.seal(before[cast.acme], b"secret", cast.acme, "t.c", "row")
-    given(NEW, older)
-    said = await keys.rotate_keys()
-    assert "all are under key 7 now" in said
-    assert f"needs {older.partition(':')[0]} for 7 more days, for links in mails" in said
-    given(NEW)  # the old one is gone for good
+    set_master_keys(NEW, older)
+    report = await keys.rotate_keys()
+    assert "all are under key 7 now" in report
+    assert f"needs {older.partition(':')[0]} for 7 more days, for links in mails" in report
+    set_master_keys(NEW)  # the old one is gone for good
     for tenant, key in before.items():
         assert await dek(tenant) == (7, key)
     assert crypto.open_sealed((await dek(cast.acme))[1], sealed, cast.acme, "t.c", "row") == b"secret"
@@ -77,7 +77,7 @@ async def test_a_link_from_before_works_until_it_expires_and_the_old_key_stays_t
 ) -> None:
     async with cast.ann.ctx() as ctx:
         link = invitations.build_link(await invitations.invite(ctx, f"zoe.{cast.acme}@acme.test", "member"))
-    given(NEW, older)
+    set_master_keys(NEW, older)
     await keys.rotate_keys()
     assert (await invitations.get_offer(link.partition("token=")[2])).tenant_name == "Acme"
     assert f"{invitations.LIFETIME.days} days" in (ROOT / "docs" / "settings.md").read_text()
@@ -89,9 +89,9 @@ async def test_second_factors_still_open(cast: Cast, older: str) -> None:
         await mfa.install_seed(session, USER, cast.ann.user_id, seed)
     async with db.transaction("operator") as session:
         assert await mfa.enrol(session, OPERATOR, await operator_id(cast))
-    given(NEW, older)
+    set_master_keys(NEW, older)
     await keys.rotate_keys()
-    given(NEW)
+    set_master_keys(NEW)
     assert set((await platform_keys()).values()) == {7}
     async with db.transaction() as session:
         assert await mfa.read_seed(session, USER, cast.ann.user_id) == seed
@@ -103,24 +103,24 @@ async def operator_id(cast: Cast) -> str:
 
 
 async def test_twice_is_once_and_stands_in_the_operators_trail(cast: Cast, older: str) -> None:
-    given(NEW, older)
+    set_master_keys(NEW, older)
     async with cast.olga.octx() as octx:
-        done = await tenant_keys.rotate_tenant_keys(octx, "yearly")
-    assert done >= 2
+        rewrapped = await tenant_keys.rotate_tenant_keys(octx, "yearly")
+    assert rewrapped >= 2
     async with cast.olga.octx() as octx:
         assert await tenant_keys.rotate_tenant_keys(octx, "yearly") == 0
         events = await audit_log.list_operator_events(octx)
-    (event,) = [one for one in events if one.action == "keys.rotated" and one.reason == "yearly"]
-    assert event.details == {"keys": done, "to": 7}
+    (event,) = [line for line in events if line.action == "keys.rotated" and line.reason == "yearly"]
+    assert event.details == {"keys": rewrapped, "to": 7}
 
 
 async def test_a_key_that_was_dropped_too_early_is_named_and_nothing_is_half_done(
     cast: Cast, older: str
 ) -> None:
-    given(NEW)
+    set_master_keys(NEW)
     with pytest.raises(ConfigurationError, match="lacks key"):
         await keys.rotate_keys()
-    given(older)
+    set_master_keys(older)
     assert (await dek(cast.acme))[0] != 7
 
 

@@ -28,10 +28,10 @@ REASON = "Ticket 4471, paid and still read-only"
 
 @pytest.fixture
 async def stripe() -> AsyncIterator[scripted_provider.FakeProvider]:
-    one = scripted_provider.FakeProvider()
-    provider_registry.register(PLATFORM, one)
+    provider = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
-    yield one
+    yield provider
     async with db.transaction() as session:  # the next test's provider does not know these customers
         connection = await session.connection()
         await connection.execute(text("update inbound_webhook set status = 'ignored' where status <> 'done'"))
@@ -53,9 +53,9 @@ async def customer_of(cast: Cast, stripe: scripted_provider.FakeProvider) -> str
 async def set_rows(customer: str, **values: Any) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
-        said = ", ".join(f"{name} = :{name}" for name in values)
+        assignments = ", ".join(f"{name} = :{name}" for name in values)
         await connection.execute(
-            text(f"update inbound_webhook set {said} where customer_id = :customer"),
+            text(f"update inbound_webhook set {assignments} where customer_id = :customer"),
             values | {"customer": customer},
         )
 
@@ -71,14 +71,14 @@ async def store(payload: bytes, customer: str = "", kind: str = "ping") -> str:
     return row.event_id
 
 
-async def listed(cast: Cast, **wanted: str) -> list[Any]:
+async def listed(cast: Cast, **criteria: str) -> list[Any]:
     async with cast.olga.octx() as octx:
-        return list((await webhook_inbox.list_webhooks(octx, WebhookFilter(**wanted))).rows)
+        return list((await webhook_inbox.list_webhooks(octx, WebhookFilter(**criteria))).rows)
 
 
 async def operator_lines(cast: Cast, action: str) -> list[Any]:
     async with cast.olga.octx() as octx:
-        return [one for one in await audit_log.list_operator_events(octx) if one.action == action]
+        return [line for line in await audit_log.list_operator_events(octx) if line.action == action]
 
 
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,7 +147,7 @@ async def test_inside_stands_what_it_carried_and_what_it_changed(
     assert (effect.previous["status"], effect.next["status"]) == ("", "active")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
-    assert REASON in [one.reason for one in looks]
+    assert REASON in [look.reason for look in looks]
 
 
 async def test_of_nobodys_the_operators_trail_says_who_looked(cast: Cast) -> None:
@@ -156,7 +156,7 @@ async def test_of_nobodys_the_operators_trail_says_who_looked(cast: Cast) -> Non
         inside = await webhook_inbox.read_content(octx, PLATFORM, event, f"{REASON} {event}")
     assert "no json" in inside.payload
     assert inside.effects == ()
-    assert f"{REASON} {event}" in [one.reason for one in await operator_lines(cast, "tenants.read_across")]
+    assert f"{REASON} {event}" in [line.reason for line in await operator_lines(cast, "tenants.read_across")]
 
 
 async def test_without_a_reason_nobody_looks_inside(
@@ -197,7 +197,7 @@ async def test_what_is_dead_is_replayed_and_done_once(
     await processing.drain()
     (row,) = await listed(cast, customer_id=customer)
     assert (row.status, row.error, stripe.fetch_count - looked) == ("done", "", 1)
-    line = next(one for one in await operator_lines(cast, "webhook.replayed") if one.object_id == event)
+    line = next(row for row in await operator_lines(cast, "webhook.replayed") if row.object_id == event)
     assert (line.reason, line.details["was"]) == (REASON, "dead")
 
 
@@ -292,18 +292,18 @@ async def test_the_pulse_counts_what_waits_failed_and_took_long(
     await events.store_webhooks(customer, 2)
     await processing.drain()
     async with entry.enter_platform("Olga") as octx:
-        known, troubles = (
+        health, troubles = (
             await webhook_inbox.get_inbox_status(octx),
             await webhook_inbox.list_account_problems(octx),
         )
-    assert (known.counts["dead"], known.counts["done"], known.backlog) == (1, 3, 2)
-    assert known.oldest_s > 0
-    assert known.p95_s == pytest.approx(4, abs=0.01)
-    assert known.failing_types == [("customer.subscription.updated", 1, 2)]
-    (account,) = known.accounts
+    assert (health.counts["dead"], health.counts["done"], health.backlog) == (1, 3, 2)
+    assert health.oldest_s > 0
+    assert health.p95_s == pytest.approx(4, abs=0.01)
+    assert health.failing_types == [("customer.subscription.updated", 1, 2)]
+    (account,) = health.accounts
     assert (account.id, account.waiting, account.dead, account.paused_at) == (PLATFORM, 2, 1, None)
     assert account.unreachable_since is not None
-    assert [(one.account_name, one.is_paused) for one in troubles] == [("Bulkhead", False)]
+    assert [(trouble.account_name, trouble.is_paused) for trouble in troubles] == [("Bulkhead", False)]
     stripe.failure = None
     await events.make_webhooks_due(customer)
     await processing.drain()

@@ -110,7 +110,7 @@ class Said:
     passes: bool
 
 
-def ours(people: Population, size: int) -> Side:
+def build_bulkhead_side(people: Population, size: int) -> Side:
     askers = people.askers
 
     def run(requests: Sequence[Request]) -> None:
@@ -264,12 +264,12 @@ def sides(mixed: Population, same: Population, size: Size) -> dict[str, Side]:
     sides = {}
     for place, number in size.tenants.items():
         sides |= {
-            f"ours{place}": ours(mixed, number),
+            f"ours{place}": build_bulkhead_side(mixed, number),
             f"bare3{place}": bare3(mixed, number, tenants, granted),
             f"dataclass{place}": dataclasses(mixed, number),
         }
     for place in ("", "@100k"):
-        sides |= {f"ours-same{place}": ours(same, size.tenants[place])}
+        sides |= {f"ours-same{place}": build_bulkhead_side(same, size.tenants[place])}
         sides |= {f"dataclass-same{place}": dataclasses(same, size.tenants[place])}
     number = size.tenants[""]
     trace, sentences = [traced(mixed, number, asked=size.traced, read=read) for read in (False, True)]

@@ -16,7 +16,7 @@ class Goal:
     faster: bool = False
 
     @property
-    def said(self) -> str:
+    def bound_text(self) -> str:
         return f"{'>=' if self.faster else '<='} {self.bound}"
 
     def is_met(self, ratio: float) -> bool:

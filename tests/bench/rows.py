@@ -96,7 +96,7 @@ def _line(result: Result, verdict: str) -> str:
     if result.ratios:
         middle = _number(median(result.ratios))
         spread = f"({_number(min(result.ratios))}-{_number(max(result.ratios))})"
-    return f"{result.goal.name + ' ':<31}{middle:<6}{spread:<15}{result.goal.said:<11}{verdict}"
+    return f"{result.goal.name + ' ':<31}{middle:<6}{spread:<15}{result.goal.bound_text:<11}{verdict}"
 
 
 def _number(value: float) -> str:

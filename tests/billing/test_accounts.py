@@ -51,7 +51,7 @@ async def added(cast: Cast, **changed: Any) -> str:
     return address.rpartition("/")[2]
 
 
-async def found(token: str) -> accounts.AccountCredentials:
+async def load_credentials(token: str) -> accounts.AccountCredentials:
     async with db.transaction() as session:
         account = await accounts.find_by_token(session, token)
     assert account is not None
@@ -79,7 +79,7 @@ async def test_a_further_one_is_found_by_its_address_and_nothing_of_it_is_kept_i
 ) -> None:
     mine = key("live")
     token = await added(cast, key=mine)
-    account = await found(token)
+    account = await load_credentials(token)
     assert (account.key, account.secrets, account.livemode) == (mine, (SECRET,), True)
     assert not account.is_paused
     assert not account.is_platform
@@ -98,7 +98,7 @@ async def test_an_address_that_is_nobodys(token: str) -> None:
 
 
 async def test_what_was_sealed_for_one_does_not_open_for_another(cast: Cast) -> None:
-    account, other = [await found(await added(cast)) for _ in range(2)]
+    account, other = [await load_credentials(await added(cast)) for _ in range(2)]
     other_seal = seal_of(other.id)
     moved(seal_of(account.id), other.id)
     with pytest.raises(crypto.DecryptionError):
@@ -122,7 +122,7 @@ def moved(seal: list[Any], account_id: str) -> None:
 
 async def test_a_key_sells_through_one_account(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = key()
-    account = await found(await added(cast, key=mine))
+    account = await load_credentials(await added(cast, key=mine))
     with pytest.raises(Conflict, match=account.id):
         await added(cast, key=f" {mine}\n")
     platforms = key()
@@ -170,11 +170,11 @@ async def test_only_owners_of_the_platform_may(cast: Cast) -> None:
 
 async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast) -> None:
     token = await added(cast)
-    account = await found(token)
+    account = await load_credentials(token)
     newer = "whsec_a_newer_one"
     async with cast.olga.octx() as octx:
         await provider_accounts.set_secrets(octx, account.id, [newer, SECRET], reason="Rolled")
-    changed = await found(token)
+    changed = await load_credentials(token)
     assert (changed.secrets, changed.key) == ((newer, SECRET), account.key)
     async with cast.olga.octx() as octx:
         events = [
@@ -193,15 +193,15 @@ async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast)
 
 async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(cast: Cast) -> None:
     token = await added(cast)
-    account = await found(token)
+    account = await load_credentials(token)
     for why in ("the key was revoked", "again"):
         async with db.transaction() as session:
             await accounts.pause(session, account.id, why)
-    assert (await found(token)).is_paused
+    assert (await load_credentials(token)).is_paused
     assert row_of(account.id)["pause_reason"] == "the key was revoked"
     async with cast.olga.octx() as octx:
         await provider_accounts.unpause(octx, account.id, reason="There is a new key")
-    assert not (await found(token)).is_paused
+    assert not (await load_credentials(token)).is_paused
     async with cast.olga.octx() as octx:
         newest = next(
             event for event in await audit_log.list_operator_events(octx) if event.object_id == account.id
@@ -210,7 +210,7 @@ async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(
 
 
 async def test_the_apps_role_may_pause_one_and_change_nothing_else_of_it(cast: Cast) -> None:
-    account = await found(await added(cast))
+    account = await load_credentials(await added(cast))
     for change in ("livemode = true", "token_hash = 'x'", "sealed = 'x'", "name = 'x'"):
         statement = text(f"update provider_account set {change} where id = :id")
         with pytest.raises(ProgrammingError, match="permission denied"):
@@ -218,7 +218,7 @@ async def test_the_apps_role_may_pause_one_and_change_nothing_else_of_it(cast: C
                 await (await session.connection()).execute(statement, {"id": account.id})
 
 
-def given(*master_keys: str) -> None:
+def set_master_keys(*master_keys: str) -> None:
     os.environ["BULKHEAD_MASTER_KEYS"] = ",".join(master_keys)
     settings.cache_clear()
 
@@ -232,19 +232,19 @@ async def older() -> AsyncIterator[str]:
         for number, master_key in settings().load_master_keys().items()
     )
     yield old_keys
-    given(old_keys, NEW)
+    set_master_keys(old_keys, NEW)
     await keys.rotate_keys()
-    os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else given(before)
+    os.environ.pop("BULKHEAD_MASTER_KEYS") if before is None else set_master_keys(before)
     settings.cache_clear()
 
 
 async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) -> None:
     token = await added(cast)
-    account = await found(token)
-    given(NEW, older)
+    account = await load_credentials(token)
+    set_master_keys(NEW, older)
     await keys.rotate_keys()
-    given(NEW)  # the old one is gone for good
-    assert await found(token) == account
+    set_master_keys(NEW)  # the old one is gone for good
+    assert await load_credentials(token) == account
     assert row_of(account.id)["kek_id"] == 7
     async with cast.olga.octx() as octx:
         assert await provider_accounts.rewrap_keys(octx, "again") == 0
@@ -253,15 +253,15 @@ async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) ->
 async def test_from_the_command_line(cast: Cast) -> None:
     output = await stripe_accounts.add("Third business", key(), [SECRET], "It sells too")
     token = output.rpartition("/")[2]
-    account = await found(token)
+    account = await load_credentials(token)
     assert "shown once" in output
     output = await stripe_accounts.set_secrets(account.id, ["whsec_a_newer_one", SECRET], "Rolled")
     assert "newest alone" in output
-    assert (await found(token)).secrets == ("whsec_a_newer_one", SECRET)
+    assert (await load_credentials(token)).secrets == ("whsec_a_newer_one", SECRET)
     async with db.transaction() as session:
         await accounts.pause(session, account.id, "refused")
     await stripe_accounts.unpause(account.id, "It is good again")
-    assert not (await found(token)).is_paused
+    assert not (await load_credentials(token)).is_paused
 
 
 async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(

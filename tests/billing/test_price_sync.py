@@ -25,13 +25,13 @@ async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
         yield shelf
 
 
-async def there(price_id: str) -> ProviderPrice | None:
+async def load_provider_price(price_id: str) -> ProviderPrice | None:
     async with db.transaction() as session:
         return await session.get(ProviderPrice, (PLATFORM, price_id))
 
 
 async def drift(price_id: str) -> dict[str, Any]:
-    row = await there(price_id)
+    row = await load_provider_price(price_id)
     assert row is not None
     assert row.checked_at is not None
     return row.drift
@@ -50,7 +50,7 @@ async def test_what_is_sold_or_will_be_is_pushed_once(cast: Cast, shelf: Recordi
     assert first.failures == ()
     assert {coming.id, now_.id, "prc_pro_metered_year"} <= shelf.prices.keys()
     assert past.id not in shelf.prices  # nobody can buy it any more
-    row = await there(coming.id)
+    row = await load_provider_price(coming.id)
     assert row is not None
     assert (row.external_id, row.pushed_at is not None) == (shelf.prices[coming.id].external_id, True)
     tag = shelf.prices["prc_pro_metered_month"].tag
@@ -134,7 +134,10 @@ async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: Recordin
     assert await drift("prc_starter_flat_month") != {}
     assert (await price_sync.push_prices("operator", repair=True)).failures == ()
     assert await drift("prc_starter_flat_month") == {}
-    row, there_now = await there("prc_starter_flat_month"), shelf.prices["prc_starter_flat_month"]
+    row, there_now = (
+        await load_provider_price("prc_starter_flat_month"),
+        shelf.prices["prc_starter_flat_month"],
+    )
     assert row is not None
     assert row.external_id == there_now.external_id
     assert there_now.tag is not None

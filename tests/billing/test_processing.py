@@ -61,7 +61,7 @@ async def rows(customer: str) -> list[tuple[str, int, str]]:
         return [(row[0], row[1], row[2]) for row in inbox_rows.all()]
 
 
-async def told(cast: Cast) -> list[str]:
+async def list_recorded_webhooks(cast: Cast) -> list[str]:
     """Every webhook that some line of the tenant's history names, as often as it does."""
     async with db.transaction(tenant_id=cast.acme) as session:
         return sorted(
@@ -113,7 +113,7 @@ async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
     assert stripe.fetch_count == 2
-    assert len(await told(cast)) == 6
+    assert len(await list_recorded_webhooks(cast)) == 6
 
 
 async def test_fifty_workers_take_a_webhook_once(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
@@ -146,7 +146,7 @@ async def test_who_took_too_long_tells_nothing_that_another_one_tells(
     (late,) = await claim(lease=0)
     (prompt,) = await claim()
     await asyncio.gather(processing.process(late), processing.process(prompt))
-    assert await told(cast) == sorted(ids)
+    assert await list_recorded_webhooks(cast) == sorted(ids)
 
 
 async def test_what_kills_its_workers_is_put_aside(
@@ -187,7 +187,7 @@ async def test_poison_is_dead_after_its_tries_and_done_once_when_replayed(
     await processing.drain()
     await processing.drain()
     assert [row[0] for row in await rows(customer)] == ["done"]
-    assert await told(cast) == [event_id]
+    assert await list_recorded_webhooks(cast) == [event_id]
 
 
 async def test_one_poisoned_customer_does_not_hold_up_another(

@@ -18,11 +18,11 @@ async def _times(pace: RateLimiter, count: int) -> list[float]:
     """Seconds until each turn came, in order."""
     began, times = time.monotonic(), []
 
-    async def one() -> None:
+    async def wait_for_turn() -> None:
         await pace.acquire()
         times.append(time.monotonic() - began)
 
-    await asyncio.gather(*(one() for _ in range(count)))
+    await asyncio.gather(*(wait_for_turn() for _ in range(count)))
     return times
 
 

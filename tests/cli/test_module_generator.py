@@ -27,10 +27,10 @@ def tree(tmp_path: Path) -> Path:
 def run(tree: Path, *command: str) -> None:
     """In the copy, with the tools of this environment."""
     tools = Path(sys.executable).parent
-    done = subprocess.run(
+    completed = subprocess.run(
         [tools / command[0], *command[1:]], cwd=tree, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
+    assert completed.returncode == 0, f"{command}\n{completed.stdout[-4000:]}\n{completed.stderr[-2000:]}"
 
 
 def test_guide_is_written_from_the_templates() -> None:

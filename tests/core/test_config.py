@@ -46,7 +46,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     settings.cache_clear()
 
 
-def given(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
+def set_environment(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
     for name, value in changed.items():
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
     settings.cache_clear()
@@ -58,13 +58,13 @@ def test_nothing_set_is_development(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_a_name_that_we_do_not_know_is_refused(environment: pytest.MonkeyPatch) -> None:
-    given(environment, BULKHEAD_TENANT_ULR="https://app.example.com", BULKHEAD_X="")
+    set_environment(environment, BULKHEAD_TENANT_ULR="https://app.example.com", BULKHEAD_X="")
     with pytest.raises(ConfigurationError, match=r"BULKHEAD_TENANT_ULR, BULKHEAD_X; see docs/settings\.md"):
         settings()
 
 
 def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
-    given(environment, **SOUND)
+    set_environment(environment, **SOUND)
     assert settings().is_production
     assert settings().find_production_problems() == []
 
@@ -93,14 +93,14 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
 def test_production_names_each_trap(
     environment: pytest.MonkeyPatch, name: str, value: str | None, message: str
 ) -> None:
-    given(environment, **SOUND)
-    given(environment, **{name: value})
+    set_environment(environment, **SOUND)
+    set_environment(environment, **{name: value})
     with pytest.raises(ConfigurationError, match=message):
         settings()
 
 
 def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -> None:
-    given(environment, BULKHEAD_ENV="prod")
+    set_environment(environment, BULKHEAD_ENV="prod")
     with pytest.raises(ConfigurationError) as caught:
         settings()
     for name in (
@@ -131,14 +131,14 @@ def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -
 )
 @pytest.mark.parametrize("name", ["BULKHEAD_TENANT_URL", "BULKHEAD_ADMIN_URL", "BULKHEAD_SANDBOX_URL"])
 def test_an_origin_is_an_origin(environment: pytest.MonkeyPatch, name: str, url: str) -> None:
-    given(environment, **{name: url})
+    set_environment(environment, **{name: url})
     with pytest.raises(ConfigurationError, match=name):
         settings()
 
 
 def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch) -> None:
     for key in ("sk_live_1", "rk_live_1"):
-        given(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
+        set_environment(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
         with pytest.raises(ConfigurationError, match="a live key must not be shown"):
             settings()
 
@@ -146,7 +146,7 @@ def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch
 @pytest.mark.parametrize("key", [" sk_live_1", "rk_live_1\n"])
 def test_a_key_is_taken_without_what_stands_around_it(environment: pytest.MonkeyPatch, key: str) -> None:
     """Of a live one that is taken for none, every webhook would be refused as of the other mode."""
-    given(environment, STRIPE_SECRET_KEY=key)
+    set_environment(environment, STRIPE_SECRET_KEY=key)
     assert settings().stripe_key == key.strip()
     assert accounts.get_platform_account().livemode
 
@@ -155,14 +155,14 @@ def test_a_key_is_taken_without_what_stands_around_it(environment: pytest.Monkey
 def test_what_is_no_secret_key_is_refused_and_not_said_again(
     environment: pytest.MonkeyPatch, key: str
 ) -> None:
-    given(environment, STRIPE_SECRET_KEY=key)
+    set_environment(environment, STRIPE_SECRET_KEY=key)
     with pytest.raises(ConfigurationError, match="must be a secret key") as refused:
         settings()
     assert key not in str(refused.value)
 
 
 def test_a_key_of_ones_own_speaks_to_stripe_itself(environment: pytest.MonkeyPatch) -> None:
-    given(environment, STRIPE_SECRET_KEY="sk_test_1")
+    set_environment(environment, STRIPE_SECRET_KEY="sk_test_1")
     assert (settings().stripe_base, settings().stripe_secrets) == (None, ())
 
 
@@ -172,12 +172,12 @@ def test_without_a_key_development_speaks_to_the_stand_in(environment: pytest.Mo
 
 
 def test_two_secrets_while_one_is_replaced(environment: pytest.MonkeyPatch) -> None:
-    given(environment, STRIPE_WEBHOOK_SECRETS="whsec_new, whsec_old")
+    set_environment(environment, STRIPE_WEBHOOK_SECRETS="whsec_new, whsec_old")
     assert settings().stripe_secrets == ("whsec_new", "whsec_old")
 
 
 def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.MonkeyPatch) -> None:
-    given(environment, BULKHEAD_ADMIN_URL="http://localhost:3000/")
+    set_environment(environment, BULKHEAD_ADMIN_URL="http://localhost:3000/")
     with pytest.raises(ConfigurationError, match="must differ"):
         settings()
 
@@ -199,17 +199,17 @@ def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.Mo
     ],
 )
 def test_master_keys_are_a_list_of_numbers_and_32_bytes(environment: pytest.MonkeyPatch, keys: str) -> None:
-    given(environment, BULKHEAD_MASTER_KEYS=keys)
+    set_environment(environment, BULKHEAD_MASTER_KEYS=keys)
     with pytest.raises(ConfigurationError, match="BULKHEAD_MASTER_KEYS must be a list"):
         settings().load_master_keys()
 
 
 def test_master_keys_keep_their_order_newest_first(environment: pytest.MonkeyPatch) -> None:
-    given(environment, **SOUND)
+    set_environment(environment, **SOUND)
     assert list(settings().load_master_keys()) == [2, 1]
 
 
 def test_settings_do_not_show_secrets(environment: pytest.MonkeyPatch) -> None:
-    given(environment, **SOUND)
+    set_environment(environment, **SOUND)
     for secret in (KEY, "admin:secret"):
         assert secret not in repr(settings())

@@ -23,8 +23,8 @@ async def test_what_a_refused_request_read_first_can_be_used_by_the_next(cast: C
     await refused(cast.ann)
     assert await flag_fixtures.has_flag(cast.ann, key)
     async with cast.gil.ctx() as ctx:
-        known, catalogue = await assignments.get_snapshot(ctx)
-        assert known.offer.key == "business"
+        snapshot, catalogue = await assignments.get_snapshot(ctx)
+        assert snapshot.offer.key == "business"
         assert catalogue.flags[key].flag.title == "Trying it"
 
 

@@ -86,15 +86,15 @@ async def test_a_rule_is_about_those_it_names_and_nobody_else(cast: Cast, kind: 
 
 async def test_everyone_is_everyone_and_nobody_is_on_without_a_rule(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
-    assert [await flag_fixtures.has_flag(one, key) for one in (cast.ann, cast.gil)] == [False, False]
+    assert [await flag_fixtures.has_flag(person, key) for person in (cast.ann, cast.gil)] == [False, False]
     await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}])
-    assert [await flag_fixtures.has_flag(one, key) for one in (cast.ann, cast.gil)] == [True, True]
+    assert [await flag_fixtures.has_flag(person, key) for person in (cast.ann, cast.gil)] == [True, True]
 
 
 @pytest.mark.parametrize("kind", ["cohort", "industry", "region"])
 async def test_another_value_of_the_same_trait_is_not_meant(cast: Cast, kind: str) -> None:
     rule, _ = RULES[kind]
-    other = next(one for one in assignments.TRAITS[kind] if one not in rule["values"])
+    other = next(value for value in assignments.TRAITS[kind] if value not in rule["values"])
     await trait(kind, other)(cast, "")
     assert not await flag_fixtures.has_flag(cast.ann, await flag_fixtures.create_flag(cast, rule))
 
@@ -146,7 +146,7 @@ IDS = [new_id("ten") for _ in range(2_000)]
 
 def share(flag: str, percent: float) -> set[str]:
     rule = {"kind": "percentage", "percent": percent}
-    return {one for one in IDS if is_match(rule, flag, Asked(one, "free", {}, {}))}
+    return {tenant_id for tenant_id in IDS if is_match(rule, flag, Asked(tenant_id, "free", {}, {}))}
 
 
 @pytest.mark.parametrize("flag", ["role_editor", "another_one"])
@@ -162,7 +162,7 @@ def test_raising_the_share_adds_tenants_and_lowering_it_gives_the_same_ones_back
 
 def test_every_step_of_the_share_holds_the_one_before() -> None:
     steps = [share("role_editor", percent) for percent in (0, 0.5, 1, 2, 5, 15, 15.01, 30, 50, 99.9, 100)]
-    assert all(one <= other for one, other in pairwise(steps))
+    assert all(smaller <= larger for smaller, larger in pairwise(steps))
 
 
 def test_the_first_tenants_of_one_flag_are_not_those_of_another() -> None:
@@ -171,7 +171,10 @@ def test_the_first_tenants_of_one_flag_are_not_those_of_another() -> None:
 
 def test_a_tenants_place_never_moves() -> None:
     """Written down once: another way of computing it would turn features off for those who have them."""
-    assert [compute_bucket("role_editor", one) for one in ("ten_acme", "ten_globex")] == [9_798, 189]
+    assert [compute_bucket("role_editor", tenant_id) for tenant_id in ("ten_acme", "ten_globex")] == [
+        9_798,
+        189,
+    ]
 
 
 async def test_a_share_is_decided_as_it_is_computed(cast: Cast) -> None:
@@ -249,8 +252,8 @@ async def another_process(person: Person) -> AsyncIterator[Any]:
 
     async def ask() -> tuple[str, float]:
         pipe.write(b"now\n")
-        said = (await asyncio.wait_for(answers.readline(), 30)).decode().split()
-        return said[0], float(said[1])
+        words = (await asyncio.wait_for(answers.readline(), 30)).decode().split()
+        return words[0], float(words[1])
 
     try:
         yield ask
@@ -264,17 +267,17 @@ async def another_process(person: Person) -> AsyncIterator[Any]:
 
 
 async def test_the_kill_switch_counts_in_every_process_from_the_commit_on(cast: Cast) -> None:
-    async with another_process(cast.ann) as one, another_process(cast.ann) as other:
-        for ask in (one, other, one, other):
+    async with another_process(cast.ann) as first, another_process(cast.ann) as second:
+        for ask in (first, second, first, second):
             assert (await ask())[0] == Reason.ALLOWED  # and now they hold it in memory
         async with flag_fixtures.flag_killed(cast, "role_editor"):
             committed = time.monotonic()
-            for ask in (one, other):
+            for ask in (first, second):
                 reason, knew = await ask()
                 assert reason == Reason.FLAG_OFF  # the very first answer after it
                 assert knew - committed < AT_ONCE
                 print(f"off {knew - committed:.4f} s after the commit")
-        for ask in (one, other):
+        for ask in (first, second):
             assert (await ask())[0] == Reason.ALLOWED
 
 
@@ -300,11 +303,11 @@ async def test_what_another_machine_wrote_counts_though_its_clock_is_ahead(
     """Of a flag that it killed, and of an override that it ended: nobody waits for their own clock."""
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with cast.ann.ctx() as ctx:
-        known = await rights_cache.get_catalog(ctx.session)
-    written = known.flags[key].versions[-1].created_at
+        catalogue = await rights_cache.get_catalog(ctx.session)
+    written = catalogue.flags[key].versions[-1].created_at
     history, early = EntitlementHistory(cast.acme), written - timedelta(seconds=2)
-    assert known.flags[key].version_at(early) is None
-    assert history.settled_time(known, early) >= written
+    assert catalogue.flags[key].version_at(early) is None
+    assert history.settled_time(catalogue, early) >= written
 
     later = now() + timedelta(days=1)
     async with cast.olga.octx() as octx:
@@ -330,8 +333,8 @@ def test_the_newest_version_of_a_flag_counts_also_where_an_older_one_has_a_later
         )
         for number, off in ((1, -60), (2, 2), (3, -1))
     ]
-    found = FlagRollout(row, versions).version_at(at + timedelta(seconds=2))
-    assert found is versions[2]
+    version = FlagRollout(row, versions).version_at(at + timedelta(seconds=2))
+    assert version is versions[2]
 
 
 # ── the registry ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,9 +347,9 @@ def test_no_flag_outlives_its_date_in_the_code() -> None:
 
 def test_the_date_of_a_flag_is_looked_at() -> None:
     day = date(2026, 3, 31)
-    one = Flag("old", "Old", "Something old.", "Access team", day)
-    assert list_expired(day, [one]) == []
-    assert list_expired(day + timedelta(days=1), [one]) == [one]
+    flag = Flag("old", "Old", "Something old.", "Access team", day)
+    assert list_expired(day, [flag]) == []
+    assert list_expired(day + timedelta(days=1), [flag]) == [flag]
 
 
 async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(cast: Cast) -> None:
@@ -356,13 +359,13 @@ async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(
     async with cast.ann.ctx() as ctx:
         kept = (await rights_cache.get_catalog(ctx.session)).flags
     assert FLAGS.keys() <= kept.keys()
-    for key, one in FLAGS.items():
-        assert one.owner
-        assert one.sentence
-        assert one.required_feature in FEATURES or not one.required_feature
-        assert kept[key].flag.required_feature == one.required_feature, key
+    for key, flag in FLAGS.items():
+        assert flag.owner
+        assert flag.sentence
+        assert flag.required_feature in FEATURES or not flag.required_feature
+        assert kept[key].flag.required_feature == flag.required_feature, key
         assert kept[key].flag.retired_at is None, key
-    assert [one.key for one in flags._ALL] == sorted(FLAGS)
+    assert [flag.key for flag in flags._ALL] == sorted(FLAGS)
 
 
 # ── what setting up seeds ────────────────────────────────────────────────────────────────────────────────────────
@@ -374,12 +377,12 @@ async def test_a_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -
     person = Person(zoe, (await factories.create_tenant(zoe, "Harbour", plan)).slug)
     async with person.ctx() as ctx:
         offer = await factories.get_offer(ctx, plan)
-        known, _ = await assignments.get_snapshot(ctx)
+        snapshot, _ = await assignments.get_snapshot(ctx)
         await assignments.seed_flags(ctx)  # once more, as setting up does
         again, _ = await assignments.get_snapshot(ctx)
-    assert {flag for flag, row in known.flag_overrides.items() if row.enabled} == offer.flags
+    assert {flag for flag, row in snapshot.flag_overrides.items() if row.enabled} == offer.flags
     assert [row.id for row in again.flag_overrides.values()] == [
-        row.id for row in known.flag_overrides.values()
+        row.id for row in snapshot.flag_overrides.values()
     ]
     async with person.ctx() as ctx:
         assert offer.flags <= ctx.rights.flags

@@ -44,17 +44,17 @@ async def invite(person: Person, email: str, barrier: asyncio.Barrier) -> str:
 async def both(cast: Cast) -> list[str]:
     barrier = asyncio.Barrier(2)
     await rate_limits.clear_counts()
-    said = await asyncio.gather(
+    outcomes = await asyncio.gather(
         invite(cast.ann, "zoe@acme.test", barrier), invite(cast.adam, "zac@acme.test", barrier)
     )
-    return sorted(said)
+    return sorted(outcomes)
 
 
 async def free_again(cast: Cast) -> int:
     async with cast.ann.ctx() as ctx:
         pending = await list_pending_invitations(ctx)
-        for one in pending:
-            await invitations.revoke(ctx, one.id)
+        for invitation in pending:
+            await invitations.revoke(ctx, invitation.id)
     return len(pending)
 
 
@@ -71,9 +71,9 @@ def without_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     counted = asyncio.Barrier(2)
 
     async def take(ctx: Ctx, _: object) -> set[str]:
-        taken = await member_repository.list_seat_emails(ctx)
+        emails = await member_repository.list_seat_emails(ctx)
         await counted.wait()
-        return taken
+        return emails
 
     with monkeypatch.context() as patch:
         patch.setattr(seats, "reserve", take)

@@ -113,7 +113,7 @@ class World:
 
     def catalogue(self) -> catalog.Catalog:
         rules = [] if self.flag in ("nobody", "killed") else [{"kind": self.flag}]
-        said = FlagVersion(
+        version = FlagVersion(
             id="flv_1",
             flag_id=FLAG.id,
             number=1,
@@ -123,23 +123,33 @@ class World:
             created_by="Olga",
             reason="Test",
         )
-        return catalog.build_catalog(1, PLANS, VERSIONS, [FLAG], [said])
+        return catalog.build_catalog(1, PLANS, VERSIONS, [FLAG], [version])
 
     def history(self) -> EntitlementHistory:
         trial_ends = {"": None, "running": NOW + DAY, "ended": NOW - DAY}[self.trial]
-        plan = TenantPlan(**known("tpl_1"), plan_version_id=f"plv_{self.plan}", trial_ends_at=trial_ends)
-        addon = [TenantAddon(**known("tad_1"), plan_version_id=f"plv_{self.addon}")] if self.addon else []
+        plan = TenantPlan(**row_fields("tpl_1"), plan_version_id=f"plv_{self.plan}", trial_ends_at=trial_ends)
+        addon = (
+            [TenantAddon(**row_fields("tad_1"), plan_version_id=f"plv_{self.addon}")] if self.addon else []
+        )
         overrides = []
         if self.override is not None:
             overrides.append(
-                TenantOverride(**known("ovr_1"), target="feature", name="custom_roles", value=self.override)
+                TenantOverride(
+                    **row_fields("ovr_1"), target="feature", name="custom_roles", value=self.override
+                )
             )
         if self.own_limit is not None:
             value = {"amount": self.own_limit[0], "hard": self.own_limit[1]}
-            overrides.append(TenantOverride(**known("ovr_2"), target="limit", name="roles", value=value))
-        billing = [TenantBilling(**known("tbl_1"), status=self.billing)] if self.billing != "active" else []
-        own = self.own_flag
-        flags = [] if own is None else [TenantFlag(**known("tfl_1"), flag="role_editor", enabled=own)]
+            overrides.append(TenantOverride(**row_fields("ovr_2"), target="limit", name="roles", value=value))
+        billing = (
+            [TenantBilling(**row_fields("tbl_1"), status=self.billing)] if self.billing != "active" else []
+        )
+        own_flag = self.own_flag
+        flags = (
+            []
+            if own_flag is None
+            else [TenantFlag(**row_fields("tfl_1"), flag="role_editor", enabled=own_flag)]
+        )
         return EntitlementHistory(TENANT, [plan], addon, overrides, billing, flags)
 
     def facts(self) -> EntitlementSnapshot:
@@ -175,13 +185,13 @@ class Asker:
     rights: Rights
 
 
-def known(id: str, **other: Any) -> dict[str, Any]:
+def row_fields(id: str, **other: Any) -> dict[str, Any]:
     return {"tenant_id": TENANT, "id": id, "starts_at": START, "by_name": "Olga", "reason": "Test"} | other
 
 
-def changed_layers(one: DecisionTrace, other: DecisionTrace) -> set[str]:
+def changed_layers(trace: DecisionTrace, other: DecisionTrace) -> set[str]:
     """That found something else, or in another row."""
-    return {before.layer.value for before, _ in explain.compare_traces(one, other)}
+    return {before.layer.value for before, _ in explain.compare_traces(trace, other)}
 
 
 # ── one layer at a time ──────────────────────────────────────────────────────────────────────────────────────────
@@ -326,7 +336,9 @@ def decided_at(history: EntitlementHistory, at: datetime, used: int = 3) -> Reas
 
 
 def on(plan: str = "big", **parts: Any) -> EntitlementHistory:
-    row = TenantPlan(**known("tpl_1"), plan_version_id=f"plv_{plan}", trial_ends_at=parts.pop("trial", None))
+    row = TenantPlan(
+        **row_fields("tpl_1"), plan_version_id=f"plv_{plan}", trial_ends_at=parts.pop("trial", None)
+    )
     return EntitlementHistory(TENANT, [row], **parts)
 
 
@@ -338,7 +350,7 @@ def test_a_trial_ends_by_the_clock() -> None:
 
 
 def test_a_plan_that_is_given_afterwards_ends_the_trial() -> None:
-    later = TenantPlan(**known("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
+    later = TenantPlan(**row_fields("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
     history = EntitlementHistory(TENANT, [*on(trial=NOW).assignments, later])
     assert decided_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
     assert decided_at(history, NOW + DAY) == Reason.ALLOWED
@@ -346,7 +358,7 @@ def test_a_plan_that_is_given_afterwards_ends_the_trial() -> None:
 
 def test_an_addon_raises_at_once_and_ends_when_it_ends() -> None:
     addon = TenantAddon(
-        **known("tad_1", starts_at=NOW, ends_at=NOW + DAY), plan_version_id="plv_five_more", quantity=2
+        **row_fields("tad_1", starts_at=NOW, ends_at=NOW + DAY), plan_version_id="plv_five_more", quantity=2
     )
     history = on(addons=[addon])
     answers = [
@@ -365,7 +377,7 @@ def test_an_addon_raises_at_once_and_ends_when_it_ends() -> None:
 
 def test_an_override_counts_until_it_ends_and_the_latest_one_wins() -> None:
     def row(id: str, value: bool, **other: Any) -> TenantOverride:
-        return TenantOverride(**known(id, **other), target="feature", name="custom_roles", value=value)
+        return TenantOverride(**row_fields(id, **other), target="feature", name="custom_roles", value=value)
 
     off = row("ovr_1", False, starts_at=NOW, ends_at=NOW + 2 * DAY)
     again = row("ovr_2", True, starts_at=NOW + DAY, ends_at=NOW + 3 * DAY)
@@ -384,7 +396,7 @@ def test_an_override_counts_until_it_ends_and_the_latest_one_wins() -> None:
 def test_what_is_foreseen_for_the_bill_comes_by_itself() -> None:
     steps = [("grace", NOW, NOW + 7 * DAY), ("read_only", NOW + 7 * DAY, None)]
     billing = [
-        TenantBilling(**known(f"tbl_{place}", starts_at=since, ends_at=until), status=status)
+        TenantBilling(**row_fields(f"tbl_{place}", starts_at=since, ends_at=until), status=status)
         for place, (status, since, until) in enumerate(steps)
     ]
     history = on(billing=billing)

@@ -206,8 +206,8 @@ def version_sold_before_it_is_in_effect() -> Mutation:
 
 
 def kill_switch_ignored() -> Mutation:
-    def evaluate_rules(rollout: Any, source: str, rules: Any, _: bool, *rest: Any) -> Any:
-        return original_rules(rollout, source, rules, False, *rest)
+    def evaluate_rules(rollout: Any, source: str, rules: Any, _: bool, *others: Any) -> Any:
+        return original_rules(rollout, source, rules, False, *others)
 
     return flag_evaluation, "evaluate_rules", evaluate_rules
 

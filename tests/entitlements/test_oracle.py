@@ -50,37 +50,48 @@ def drawn(chance: Random, questions: int = QUESTIONS) -> Case:
     tenant = drawing.draw_tenant(world)
     plain = [drawing.draw_action() for _ in range(8)]
     asked = [drawing.draw_question(plain[number % len(plain)]) for number in range(questions)]
-    return Case(world, tenant, {one["name"]: random_entitlements.build_action(one) for one in plain}, asked)
+    return Case(
+        world,
+        tenant,
+        {plain_action["name"]: random_entitlements.build_action(plain_action) for plain_action in plain},
+        asked,
+    )
 
 
 def check(case: Case) -> None:
     """Everything that is asked about one tenant gets one answer from all three."""
     catalogue = random_entitlements.build_catalog(case.world)
     history = random_entitlements.build_history(case.world, case.tenant)
-    own = history.extend_catalog(catalogue)
-    known = dict(ACTIONS)
+    catalog_with_offers = history.extend_catalog(catalogue)
+    actions_before = dict(ACTIONS)
     ACTIONS.clear()
     ACTIONS.update(case.actions)
     try:
         for question in case.questions:
-            facts = history.snapshot_at(own, question["at"])
-            _check_answer(case, question, facts, own)
-            _check_rights(case, question["at"], facts, own)
+            facts = history.snapshot_at(catalog_with_offers, question["at"])
+            _check_answer(case, question, facts, catalog_with_offers)
+            _check_rights(case, question["at"], facts, catalog_with_offers)
         _check_until(case)
     finally:
         ACTIONS.clear()
-        ACTIONS.update(known)
+        ACTIONS.update(actions_before)
 
 
-def _check_answer(case: Case, question: PlainDict, facts: EntitlementSnapshot, own: Catalog) -> None:
+def _check_answer(
+    case: Case, question: PlainDict, facts: EntitlementSnapshot, catalog_with_offers: Catalog
+) -> None:
     expected = oracle.decide_naively(case.world, case.tenant, question)
     action, used, obstacle = case.actions[question["action"]["name"]], question["used"], question["obstacle"]
-    rights = compiled_rights.compile_rights(facts, own, RuleProvider(own), question["state"])
+    rights = compiled_rights.compile_rights(
+        facts, catalog_with_offers, RuleProvider(catalog_with_offers), question["state"]
+    )
     decided = decide(Asker(question["held"], rights), action, used=used, obstacle=obstacle)
     standing = AccessSubject("Ann", "Owner", question["held"], state=question["state"])
-    provider = RuleProvider(own)
+    provider = RuleProvider(catalog_with_offers)
     trace = trace_decision(
-        EvaluationInputs(action, standing, Entitlements(facts, own), provider, used=used, obstacle=obstacle)
+        EvaluationInputs(
+            action, standing, Entitlements(facts, catalog_with_offers), provider, used=used, obstacle=obstacle
+        )
     )
     assert decided.reason == expected, (question, decided, trace)
     assert trace.decision == decided, (question, trace)
@@ -89,8 +100,10 @@ def _check_answer(case: Case, question: PlainDict, facts: EntitlementSnapshot, o
     asked[expected] += 1
 
 
-def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, own: Catalog) -> None:
-    rights = compiled_rights.compile_rights(facts, own, RuleProvider(own), "active")
+def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, catalog_with_offers: Catalog) -> None:
+    rights = compiled_rights.compile_rights(
+        facts, catalog_with_offers, RuleProvider(catalog_with_offers), "active"
+    )
     assert rights.features == oracle.list_features(case.world, case.tenant, at)
     assert rights.flags == oracle.list_flags(case.world, case.tenant, at)
     for name, (amount, hard) in oracle.compute_limits(case.world, case.tenant, at).items():
@@ -119,17 +132,17 @@ def _check_until(case: Case) -> None:
 
 
 def _as_of(case: Case, at: datetime) -> tuple[PlainDict, PlainDict]:
-    def known(moment: datetime | None) -> datetime | None:
+    def hide_later(moment: datetime | None) -> datetime | None:
         return moment if moment is None or moment <= at else None
 
     flags = {
         name: flag
-        | {"versions": [one for one in flag["versions"] if known(one["created_at"])]}
-        | {"retired_at": known(flag["retired_at"])}
+        | {"versions": [version for version in flag["versions"] if hide_later(version["created_at"])]}
+        | {"retired_at": hide_later(flag["retired_at"])}
         for name, flag in case.world["flags"].items()
     }
     tenant = {
-        name: [row | {"closed_at": known(row["closed_at"])} for row in rows] if name != "id" else rows
+        name: [row | {"closed_at": hide_later(row["closed_at"])} for row in rows] if name != "id" else rows
         for name, rows in case.tenant.items()
     }
     return case.world | {"flags": flags}, tenant

@@ -36,17 +36,19 @@ FLAG = "tried"
 class Theirs(InMemoryProvider):
     """The SDK's own, with targeting that knows the context it is handed and nothing else of ours."""
 
-    def __init__(self, known: Catalog) -> None:
-        self.known = known
-        super().__init__({key: self._flag(key) for key in known.flags})
+    def __init__(self, catalogue: Catalog) -> None:
+        self.catalogue = catalogue
+        super().__init__({key: self._flag(key) for key in catalogue.flags})
 
     def _flag(self, key: str) -> InMemoryFlag[bool]:
         def targeted(flag: InMemoryFlag[bool], asked: EvaluationContext) -> FlagResolutionDetails[bool]:
-            said: dict[str, Any] = dict(asked.attributes)
-            own = {"yes": True, "no": False}.get(said.pop("own"))
-            plan, at = said.pop("plan"), said.pop("at")
-            target = FlagTarget(str(asked.targeting_key), plan, said, {} if own is None else {key: own})
-            rollout = self.known.flags[key]
+            attributes: dict[str, Any] = dict(asked.attributes)
+            is_allowed = {"yes": True, "no": False}.get(attributes.pop("own"))
+            plan, at = attributes.pop("plan"), attributes.pop("at")
+            target = FlagTarget(
+                str(asked.targeting_key), plan, attributes, {} if is_allowed is None else {key: is_allowed}
+            )
+            rollout = self.catalogue.flags[key]
             version = rollout.version_at(at)
             assert version is not None
             on = evaluate_rules(rollout, version.id, version.rules, version.killed, target, at).is_on
@@ -67,7 +69,7 @@ class Worse(Theirs):
         raise RuntimeError("a hook")
 
 
-def known(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -> Catalog:
+def build_catalog(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -> Catalog:
     row = FlagRow(
         key=FLAG,
         title="Tried",
@@ -90,9 +92,9 @@ def known(*rules: dict[str, Any], killed: bool = False, retired: bool = False) -
 
 
 def target(
-    tenant: str = "ten_acme", plan: str = "business", own: bool | None = None, **traits: str
+    tenant: str = "ten_acme", plan: str = "business", is_allowed: bool | None = None, **traits: str
 ) -> FlagTarget:
-    return FlagTarget(tenant, plan, traits, {} if own is None else {FLAG: own})
+    return FlagTarget(tenant, plan, traits, {} if is_allowed is None else {FLAG: is_allowed})
 
 
 @pytest.fixture(autouse=True)
@@ -106,21 +108,21 @@ def left_as_it_was() -> Iterator[None]:
 def serve(request: pytest.FixtureRequest) -> Any:
     """A provider of these flags."""
 
-    def ours(of: Catalog) -> FlagProvider:
+    def rule_provider(of: Catalog) -> FlagProvider:
         return RuleProvider(of)
 
     def openfeature(of: Catalog) -> FlagProvider:
         api.set_provider_and_wait(Theirs(of), DOMAIN)
         return OpenFeatureProvider(api.get_client(DOMAIN))
 
-    return {"ours": ours, "openfeature": openfeature}[request.param]
+    return {"ours": rule_provider, "openfeature": openfeature}[request.param]
 
 
 CASES: Sequence[tuple[dict[str, Any], FlagTarget, FlagTarget]] = (  # a rule, whom it is about, and whom not
-    ({"kind": "allowed"}, target(own=True), target()),
+    ({"kind": "allowed"}, target(is_allowed=True), target()),
     ({"kind": "beta"}, target(beta="yes"), target(internal="yes")),
     ({"kind": "cohort", "values": ["small"]}, target(cohort="small"), target(cohort="enterprise")),
-    ({"kind": "everyone"}, target(), target(own=False)),
+    ({"kind": "everyone"}, target(), target(is_allowed=False)),
     ({"kind": "industry", "values": ["finance", "health"]}, target(industry="health"), target(region="eu")),
     ({"kind": "internal"}, target(internal="yes"), target()),
     ({"kind": "percentage", "percent": 50}, target("ten_acme"), target("ten_b")),
@@ -133,14 +135,14 @@ CASES: Sequence[tuple[dict[str, Any], FlagTarget, FlagTarget]] = (  # a rule, wh
 def test_on_for_those_a_rule_is_about(
     serve: Any, rule: dict[str, Any], meant: FlagTarget, other: FlagTarget
 ) -> None:
-    provider = serve(known(rule))
+    provider = serve(build_catalog(rule))
     assert provider.evaluate(FLAG, meant, NOW).is_on is True
     assert provider.evaluate(FLAG, other, NOW).is_on is False
 
 
 def test_evaluate_names_its_finding_and_source(serve: Any) -> None:
-    provider = serve(known({"kind": "everyone"}))
-    for asked in (target(), target(own=False)):
+    provider = serve(build_catalog({"kind": "everyone"}))
+    for asked in (target(), target(is_allowed=False)):
         evaluation = provider.evaluate(FLAG, asked, NOW)
         assert isinstance(evaluation.finding, FlagFinding)
         assert evaluation.source_id
@@ -148,17 +150,17 @@ def test_evaluate_names_its_finding_and_source(serve: Any) -> None:
 
 def test_nothing_is_on_without_a_rule_or_behind_the_switches(serve: Any) -> None:
     everyone = {"kind": "everyone"}
-    for of in (known(), known(everyone, killed=True), known(everyone, retired=True)):
-        assert serve(of).evaluate(FLAG, target(own=True), NOW).is_on is False
+    for of in (build_catalog(), build_catalog(everyone, killed=True), build_catalog(everyone, retired=True)):
+        assert serve(of).evaluate(FLAG, target(is_allowed=True), NOW).is_on is False
 
 
 def test_an_unknown_flag_is_off(serve: Any) -> None:
-    assert serve(known({"kind": "everyone"})).evaluate("nothing", target(), NOW).is_on is False
+    assert serve(build_catalog({"kind": "everyone"})).evaluate("nothing", target(), NOW).is_on is False
 
 
 def test_a_rule_counts_within_its_time_only(serve: Any) -> None:
     provider = serve(
-        known({"kind": "everyone", "starts_at": NOW.isoformat(), "ends_at": (NOW + HOUR).isoformat()})
+        build_catalog({"kind": "everyone", "starts_at": NOW.isoformat(), "ends_at": (NOW + HOUR).isoformat()})
     )
     times = (NOW - HOUR / 60, NOW, NOW + HOUR / 2, NOW + HOUR)
     assert [provider.evaluate(FLAG, target(), at).is_on for at in times] == [False, True, True, False]
@@ -168,14 +170,14 @@ def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
     ids = [f"ten_{number}" for number in range(400)]
 
     def share(percent: float) -> set[str]:
-        provider = serve(known({"kind": "percentage", "percent": percent}))
-        return {one for one in ids if provider.evaluate(FLAG, target(one), NOW).is_on}
+        provider = serve(build_catalog({"kind": "percentage", "percent": percent}))
+        return {tenant_id for tenant_id in ids if provider.evaluate(FLAG, target(tenant_id), NOW).is_on}
 
     first, more, again = share(15), share(30), share(15)
     assert first == again
     assert first < more
-    rules = RuleProvider(known({"kind": "percentage", "percent": 15}))
-    assert first == {one for one in ids if rules.evaluate(FLAG, target(one), NOW).is_on}
+    rules = RuleProvider(build_catalog({"kind": "percentage", "percent": 15}))
+    assert first == {tenant_id for tenant_id in ids if rules.evaluate(FLAG, target(tenant_id), NOW).is_on}
 
 
 # ── what is OpenFeature's alone ──────────────────────────────────────────────────────────────────────────────────
@@ -183,11 +185,11 @@ def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
 
 @pytest.mark.parametrize("kind", [Broken, Worse])
 def test_what_raises_is_off(kind: Any) -> None:
-    of = known({"kind": "everyone"})
+    of = build_catalog({"kind": "everyone"})
     api.set_provider_and_wait(kind({}) if kind is Broken else kind(of), DOMAIN)
-    found = OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
-    assert found.is_on is False
-    assert found.source_id == "openfeature"
+    evaluation = OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
+    assert evaluation.is_on is False
+    assert evaluation.source_id == "openfeature"
 
 
 def test_a_value_of_another_type_is_off() -> None:
@@ -244,10 +246,10 @@ async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
     compile_ = rights_cache.compiled_rights.compile_rights
 
     def slowly(*args: Any) -> Any:
-        found = compile_(*args)
+        compiled = compile_(*args)
         provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
         rights_cache.invalidate_evaluations()
-        return found
+        return compiled
 
     monkeypatch.setattr(rights_cache.compiled_rights, "compile_rights", slowly)
     assert not await flag_fixtures.has_flag(cast.ann, key)

@@ -51,15 +51,15 @@ async def stale(cast: Cast, how: str, changes: int) -> int:
         others = [await stack.enter_async_context(asking(how)) for _ in range(PROCESSES)]
 
         async def ask() -> list[str]:
-            whom = {"cookie": cast.ann.cookie, "slug": cast.ann.slug}
-            return list(await asyncio.gather(*(one.says("reason", **whom) for one in others)))
+            identity = {"cookie": cast.ann.cookie, "slug": cast.ann.slug}
+            return list(await asyncio.gather(*(process.says("reason", **identity) for process in others)))
 
         await ask()
         for _ in range(changes):
             on = chance.random() < 0.5
             await switch(cast, on)
             expected = Reason.ALLOWED if on else Reason.NOT_IN_PLAN
-            wrong += sum(said != expected for said in await ask())
+            wrong += sum(answer != expected for answer in await ask())
     return wrong
 
 
@@ -122,10 +122,10 @@ async def test_what_the_clock_alone_changes_changes_without_any_event(
         timedelta(hours=25): (Reason.ALLOWED, Reason.BILLING_READ_ONLY),
     }
     began = now()
-    for later, said in expected.items():
+    for later, expected_reasons in expected.items():
         monkeypatch.setattr(rights_cache, "now", lambda later=later: began + later + timedelta(seconds=1))
-        found = (await reason_of(cast.ann), await reason_of(cast.ann, actions.MEMBER_INVITE))
-        assert found == said, later
+        reasons = (await reason_of(cast.ann), await reason_of(cast.ann, actions.MEMBER_INVITE))
+        assert reasons == expected_reasons, later
 
 
 async def test_a_new_version_that_replaces_the_old_one_is_seen_at_the_next_entry(cast: Cast) -> None:

@@ -53,14 +53,14 @@ class Logged:
 
 async def log(house: House) -> Logged:
     """Decisions as they are really made, with what is really used."""
-    since, found = now(), {}
+    since, decisions = now(), {}
     for person in house.people:
         async with person.ctx() as ctx:
             seats = len(await member_repository.list_seat_emails(ctx))
             used = {"members": seats, "roles": 0}
             for action in ACTIONS.values():
-                found[person.user_id, action.name] = decide(ctx, action, used=used.get(action.limit))
-    return Logged(house, since, now(), found)
+                decisions[person.user_id, action.name] = decide(ctx, action, used=used.get(action.limit))
+    return Logged(house, since, now(), decisions)
 
 
 async def change(chance: Random, cast: Cast, house: House) -> None:
@@ -70,9 +70,11 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
     if kind == 0 and house.others:
         async with house.owner.ctx() as ctx:
             other = chance.choice(house.others)
-            found = await member_repository.get_membership_of_user(ctx, other.user_id)
-            assert found is not None
-            await members.set_role(ctx, found.id, chance.choice(("admin", "billing", "member", "viewer")))
+            membership = await member_repository.get_membership_of_user(ctx, other.user_id)
+            assert membership is not None
+            await members.set_role(
+                ctx, membership.id, chance.choice(("admin", "billing", "member", "viewer"))
+            )
         return
     if kind == 1:
         async with house.owner.ctx() as ctx:
@@ -97,7 +99,9 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
         elif kind == 5:
             effective = await tenant_access.get_tenant_access(octx, tenant)
             plans = [
-                one for one in effective.offers if one.kind == "plan" and one != effective.snapshot.offer
+                offer
+                for offer in effective.offers
+                if offer.kind == "plan" and offer != effective.snapshot.offer
             ]
             await tenant_access.assign_plan(
                 octx, tenant, chance.choice(plans).id, LOOK, trial_days=chance.choice((0, 0, 14))
@@ -110,7 +114,7 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
             await tenant_directory.suspend_tenant(octx, tenant, LOOK)
         else:
             effective = await tenant_access.get_tenant_access(octx, tenant)
-            addon = next(one for one in effective.offers if one.key == "extra_seats")
+            addon = next(offer for offer in effective.offers if offer.key == "extra_seats")
             if effective.addons:
                 await tenant_access.end_assignment(octx, tenant, effective.addons[0][0].id, LOOK)
             else:
@@ -147,18 +151,22 @@ async def test_answers_about_the_past_are_what_was_decided_then(
     cast: Cast, houses: tuple[House, House]
 ) -> None:
     chance = Random(20261124)
-    logged = [one for house in houses for one in await lived(chance, cast, house)]
-    reasons = {decision.reason for one in logged for decision in one.decisions.values()}
+    logged = [entry for house in houses for entry in await lived(chance, cast, house)]
+    reasons = {decision.reason for entry in logged for decision in entry.decisions.values()}
     assert len(reasons) >= 7, reasons
     for house in houses:
-        mine = [one for one in logged if one.house == house]
+        mine = [entry for entry in logged if entry.house == house]
         async with cast.olga.octx() as octx, entry.enter_as_operator(octx, house.tenant_id, LOOK) as ctx:
             for _ in range(size("entitlements.time_travel_questions") // len(houses)):
                 then = chance.choice(mine)
                 at = then.since + (then.until - then.since) * chance.random()
                 user_id, action = chance.choice(list(then.decisions))
-                said = await explanations.explain_in_tenant(ctx, user_id, ACTIONS[action], at=at)
-                assert said.trace.decision == then.decisions[user_id, action], (at, user_id, said.trace)
+                explanation = await explanations.explain_in_tenant(ctx, user_id, ACTIONS[action], at=at)
+                assert explanation.trace.decision == then.decisions[user_id, action], (
+                    at,
+                    user_id,
+                    explanation.trace,
+                )
 
 
 # ── two times ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,9 +206,9 @@ async def be_suspended(cast: Cast) -> None:
 
 async def get_a_smaller_role(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
-        found = await member_repository.get_membership_of_user(ctx, cast.adam.user_id)
-        assert found is not None
-        await members.set_role(ctx, found.id, "viewer")
+        membership = await member_repository.get_membership_of_user(ctx, cast.adam.user_id)
+        assert membership is not None
+        await members.set_role(ctx, membership.id, "viewer")
 
 
 async def get_a_smaller_plan(cast: Cast) -> None:
@@ -232,13 +240,13 @@ async def test_two_times_differ_by_the_row_that_did_it(
     await did(cast)
     row = await newest(cast, kind, order)
     async with cast.olga.octx() as octx:
-        found = await explanations.compare_access(octx, cast.acme, cast.adam.user_id, asked.name, before)
-    changed = {one.after.layer: one.after.source_id for one in found.changes}
+        comparison = await explanations.compare_access(octx, cast.acme, cast.adam.user_id, asked.name, before)
+    changed = {change.after.layer: change.after.source_id for change in comparison.changes}
     assert row in changed.values()
     assert layer in changed
     if kind is not TenantPlan:  # which gives features, limits and a trial at once
         assert set(changed) <= {layer, Layer.PLAN if layer is Layer.OVERRIDE else layer}
         assert changed[layer] == row
-    assert found.before.trace.decision.allowed
+    assert comparison.before.trace.decision.allowed
     if did is not get_more_roles:
-        assert found.after.trace.decided_by == layer
+        assert comparison.after.trace.decided_by == layer

@@ -13,7 +13,7 @@ from tests.conftest import Cast
 from tests.support import factories
 
 
-async def found(cookie: str) -> LiveSession | None:
+async def find_session(cookie: str) -> LiveSession | None:
     async with db.transaction() as session:
         return await sessions.find(session, USER, cookie)
 
@@ -33,7 +33,7 @@ async def age(cookie: str, column: str, by: timedelta) -> None:
 async def test_only_the_hash_is_kept(cast: Cast) -> None:
     token = cast.ann.cookie.partition("=")[2]
     assert len(token) >= 43
-    session = await found(cast.ann.cookie)
+    session = await find_session(cast.ann.cookie)
     assert session is not None
     assert session.session_hash == crypto.hash_token(token) != token
 
@@ -41,16 +41,16 @@ async def test_only_the_hash_is_kept(cast: Cast) -> None:
 @pytest.mark.parametrize(("column", "alive", "dead"), [("idle_expires_at", 23, 25), ("expires_at", 700, 721)])
 async def test_it_ends_by_either_clock(cast: Cast, column: str, alive: int, dead: int) -> None:
     await age(cast.ann.cookie, column, timedelta(hours=alive))
-    assert await found(cast.ann.cookie) is not None
+    assert await find_session(cast.ann.cookie) is not None
     await age(cast.ann.cookie, column, timedelta(hours=dead - alive))
-    assert await found(cast.ann.cookie) is None
+    assert await find_session(cast.ann.cookie) is None
 
 
 async def test_use_moves_the_idle_clock_once_a_minute_and_never_past_the_end(cast: Cast) -> None:
     await age(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
     await age(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
     await age(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
-    session_now = await found(cast.ann.cookie)
+    session_now = await find_session(cast.ann.cookie)
     assert session_now is not None
     async with db.transaction() as session:
         await sessions.touch(session, USER, session_now)
@@ -63,31 +63,31 @@ async def test_use_moves_the_idle_clock_once_a_minute_and_never_past_the_end(cas
 
 
 async def test_a_new_one_takes_the_place_of_the_old(cast: Cast) -> None:
-    before = await found(cast.ann.cookie)
+    before = await find_session(cast.ann.cookie)
     assert before is not None
     async with db.transaction() as session:
         token = await sessions.start(session, USER, cast.ann.user_id, replaced_hash=before.session_hash)
-    assert await found(cast.ann.cookie) is None
-    assert await found(f"{USER.session_cookie}={token}") is not None
+    assert await find_session(cast.ann.cookie) is None
+    assert await find_session(f"{USER.session_cookie}={token}") is not None
 
 
 async def test_nobody_ends_a_device_of_somebody_else(cast: Cast) -> None:
-    gils = await found(cast.gil.cookie)
+    gils = await find_session(cast.gil.cookie)
     assert gils is not None
     async with db.transaction() as session:
         assert await sessions.end_by_id(session, USER, cast.ann.user_id, gils.session_id) == ""
-    assert await found(cast.gil.cookie) is not None
+    assert await find_session(cast.gil.cookie) is not None
 
 
 async def test_ending_all_spares_the_one_that_asks(cast: Cast) -> None:
     other = await factories.sign_in(cast.ann.account.user)
-    mine = await found(cast.ann.cookie)
+    mine = await find_session(cast.ann.cookie)
     assert mine is not None
     async with db.transaction() as session:
         await sessions.end_all(session, USER, cast.ann.user_id, mine.session_hash)
-    assert await found(other) is None
-    assert await found(cast.ann.cookie) is not None
-    assert await found(cast.gil.cookie) is not None
+    assert await find_session(other) is None
+    assert await find_session(cast.ann.cookie) is not None
+    assert await find_session(cast.gil.cookie) is not None
 
 
 async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None:
@@ -95,14 +95,14 @@ async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None
     async with db.transaction("operator") as session:
         assert await sessions.find(session, OPERATOR, f"{OPERATOR.session_cookie}={user}") is None
         assert await sessions.find(session, OPERATOR, cast.ann.cookie) is None
-    assert await found(f"{USER.session_cookie}={operator}") is None
-    assert await found(cast.olga.cookie) is None
+    assert await find_session(f"{USER.session_cookie}={operator}") is None
+    assert await find_session(cast.olga.cookie) is None
 
 
 async def test_two_cookies_of_one_name_are_none(cast: Cast) -> None:
-    assert await found(f"{cast.ann.cookie}; {USER.session_cookie}=another") is None
-    assert await found(f"theme=dark; {cast.ann.cookie}; x=1") is not None
-    assert await found(f"x{cast.ann.cookie}") is None
+    assert await find_session(f"{cast.ann.cookie}; {USER.session_cookie}=another") is None
+    assert await find_session(f"theme=dark; {cast.ann.cookie}; x=1") is not None
+    assert await find_session(f"x{cast.ann.cookie}") is None
 
 
 async def test_a_disabled_person_has_no_session(cast: Cast) -> None:
@@ -111,4 +111,4 @@ async def test_a_disabled_person_has_no_session(cast: Cast) -> None:
         await connection.execute(
             text('update "user" set disabled_at = now() where id = :id'), {"id": cast.ann.user_id}
         )
-    assert await found(cast.ann.cookie) is None
+    assert await find_session(cast.ann.cookie) is None

@@ -30,7 +30,7 @@ async def tell(person: Person, key: str, task: str = "tests.tell") -> None:
         await queue.put(ctx, task, user_id=ctx.actor_id, key=key)
 
 
-async def told(person: Person) -> list[str]:
+async def list_notified_keys(person: Person) -> list[str]:
     async with person.ctx() as ctx:
         return [notification.dedupe for notification in await notifications.list_my_notifications(ctx)]
 
@@ -83,7 +83,7 @@ async def test_what_was_promised_to_a_tenant_that_is_deleted_is_skipped(
     await set_state(cast.acme, TenantState.DELETED)
     await workers.run_until_done(empty)
     await set_state(cast.acme, TenantState.ACTIVE)
-    assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
+    assert (await list_notified_keys(cast.ann), await list_notified_keys(cast.gil)) == ([], ["globex"])
     assert workers.list_jobs(empty) == []
     assert "tenant_deleted" in capsys.readouterr().out
 
@@ -99,9 +99,9 @@ async def test_what_was_promised_before_a_suspension_waits_and_is_done_when_it_e
     assert "tenant_suspended" in capsys.readouterr().out
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
-    assert (await told(cast.ann), await told(cast.gil)) == ([], ["globex"])
+    assert (await list_notified_keys(cast.ann), await list_notified_keys(cast.gil)) == ([], ["globex"])
     await workers.run_until_done(empty)
-    assert await told(cast.ann) == ["acme"]
+    assert await list_notified_keys(cast.ann) == ["acme"]
 
 
 async def test_a_refusal_inside_of_a_job_is_a_failure_and_not_success(cast: Cast, empty: str) -> None:
@@ -143,7 +143,7 @@ async def test_what_fails_is_tried_again_and_its_effect_is_there_once(
     await tell(cast.ann, "late", "tests.tell_late")
     await workers.run_until_done(empty)
     assert example_tasks.attempts_by_key["late"] == 3
-    assert await told(cast.ann) == ["late"]
+    assert await list_notified_keys(cast.ann) == ["late"]
     assert workers.list_jobs(empty) == []
 
 
@@ -154,7 +154,7 @@ async def test_what_always_fails_is_kept_as_failed_and_leaves_nothing(
     await tell(cast.ann, "late", "tests.tell_late")
     await tell(cast.ann, "after")  # of the same tenant: it does not wait for ever
     await workers.run_until_done(empty)
-    assert await told(cast.ann) == ["after"]
+    assert await list_notified_keys(cast.ann) == ["after"]
     assert workers.list_jobs(empty) == [("tests.tell_late", "failed")]
 
 
@@ -165,7 +165,7 @@ async def test_a_job_of_a_killed_worker_goes_to_the_next_and_has_its_effect_once
     await tell(cast.ann, "one")
     await workers.run_until_killed(f"task:tests.tell:{when}")
     assert workers.list_jobs(empty) == [("tests.tell", "doing")]
-    assert await told(cast.ann) == (["one"] if when == "committed" else [])
+    assert await list_notified_keys(cast.ann) == (["one"] if when == "committed" else [])
     await workers.run_until_done(empty)
-    assert await told(cast.ann) == ["one"]
+    assert await list_notified_keys(cast.ann) == ["one"]
     assert workers.list_jobs(empty) == []

@@ -65,14 +65,14 @@ async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_re
     for owner in (cast.ann, cast.gil):  # something new in both tenants: the list begins with the newest
         await owner.gets("pro")
     async with somebody.octx() as octx:
-        found = await tenant_directory.list_all_events(
+        listing = await tenant_directory.list_all_events(
             octx, "looking for a pattern", audit_log.AuditFilter(), limit=100
         )
-        assert {cast.acme, cast.globex} <= {event.tenant_id for event in found.page.events}
-        one = await tenant_directory.list_all_events(
+        assert {cast.acme, cast.globex} <= {event.tenant_id for event in listing.page.events}
+        globex_listing = await tenant_directory.list_all_events(
             octx, "looking for a pattern", audit_log.AuditFilter(tenant_id=cast.globex)
         )
-        assert {event.tenant_id for event in one.page.events} == {cast.globex}
+        assert {event.tenant_id for event in globex_listing.page.events} == {cast.globex}
     async with somebody.octx() as octx:
         operator_events = [
             event for event in await audit_log.list_operator_events(octx) if event.actor_id == octx.actor_id

@@ -7,7 +7,7 @@ from shared.tenancy import audit_reader, invitations, onboarding_checklist
 from tests.conftest import Cast, Person
 
 
-async def done(person: Person) -> set[str]:
+async def list_done_keys(person: Person) -> set[str]:
     async with person.ctx() as ctx:
         return {item.key for item in await onboarding_checklist.list_items(ctx) if item.done_at}
 
@@ -37,15 +37,15 @@ async def test_ticking_twice_is_ticking_once(cast: Cast) -> None:
         assert actions.count("checklist.completed") == 1
         (item,) = [item for item in await onboarding_checklist.list_items(ctx) if item.done_at]
         assert item.done_by == "Adam"
-    assert await done(cast.gil) == set()
+    assert await list_done_keys(cast.gil) == set()
 
 
 async def test_inviting_ticks_its_own_item(cast: Cast) -> None:
     await listed(cast)
     async with cast.adam.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "member")
-    assert await done(cast.ann) == {"invite_members"}
-    assert await done(cast.gil) == set()
+    assert await list_done_keys(cast.ann) == {"invite_members"}
+    assert await list_done_keys(cast.gil) == set()
 
 
 async def test_an_item_that_is_not_on_the_list_and_a_person_who_may_not(cast: Cast) -> None:

@@ -16,7 +16,7 @@ async def read(person: Person) -> plan_notice.PlanNotice | None:
         return await plan_notice.get_notice(ctx)
 
 
-async def said(person: Person) -> str:
+async def get_notice_text(person: Person) -> str:
     notice = await read(person)
     return f"{notice.tone}: {notice.text} {notice.detail} {notice.next_step}" if notice else ""
 
@@ -49,7 +49,7 @@ async def test_a_grace_period_says_until_when_and_to_each_what_they_can_do(cast:
 async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=9)
-    assert await said(cast.gil) == (
+    assert await get_notice_text(cast.gil) == (
         "accent: 9 days left in your Pro trial. After that you'll be on Free."
         " Choose a larger plan under Billing."
     )
@@ -60,7 +60,7 @@ async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
     ):
         async with cast.gil.ctx() as ctx:
             await assignments.set_billing_status(ctx, status, "Test")
-        assert word in await said(cast.gil)
+        assert word in await get_notice_text(cast.gil)
 
 
 async def test_a_trial_that_has_ended_says_what_remains(cast: Cast) -> None:
@@ -70,14 +70,16 @@ async def test_a_trial_that_has_ended_says_what_remains(cast: Cast) -> None:
         )
         row.trial_ends_at = now() - timedelta(seconds=1)
     rights_cache.invalidate(cast.globex)
-    assert (await said(cast.gil)).startswith("warn: Your Pro trial has ended. You've moved to Free")
+    assert (await get_notice_text(cast.gil)).startswith(
+        "warn: Your Pro trial has ended. You've moved to Free"
+    )
 
 
 async def test_more_than_a_soft_limit_warns_and_a_hard_one_closes_the_button(cast: Cast) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 2, "Fewer", ends_at=soon, hard=False)
-    assert (await said(cast.ann)).startswith("warn: 3 seats are in use; Business includes 2.")
+    assert (await get_notice_text(cast.ann)).startswith("warn: 3 seats are in use; Business includes 2.")
     async with cast.ann.ctx() as ctx:
         assert refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=3) == ""
         await invitations.invite(ctx, "zoe@acme.test", "viewer")

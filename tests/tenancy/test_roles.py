@@ -176,7 +176,7 @@ async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
     foreign_role, unknown = await made(cast.gil, "Theirs"), "rol_unknown"
     max_id = await id_of(cast.max, cast.ann)
 
-    async def said(act: Callable[[Ctx, str], Awaitable[object]]) -> list[str]:
+    async def collect_refusals(act: Callable[[Ctx, str], Awaitable[object]]) -> list[str]:
         results = []
         for role in (foreign_role, unknown):
             with pytest.raises(DomainError) as caught:
@@ -191,7 +191,7 @@ async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
         lambda ctx, role: members.set_role(ctx, max_id, role),
         lambda ctx, role: invitations.invite(ctx, "zoe@acme.test", role),
     ):
-        foreign_message, other = await said(act)
+        foreign_message, other = await collect_refusals(act)
         assert foreign_message == other
     async with cast.gil.ctx() as ctx:
         assert (await roles.get(ctx, foreign_role)) is not None

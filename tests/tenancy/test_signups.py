@@ -43,7 +43,7 @@ async def link_of(user_id: str) -> str:
         return tokens.build_link(await tokens.issue(session, user_id, "verify")).partition("token=")[2]
 
 
-async def found(person: User, name: str) -> Tenant:
+async def create_tenant(person: User, name: str) -> Tenant:
     async with db.transaction() as session:
         return await signups.create_tenant(session, person, name)
 
@@ -78,12 +78,12 @@ async def test_jobs_that_overtake_each_other_leave_the_last_password_and_every_t
     second = await signups.sign_up(email, PASSWORD, "Zoe Lind", "Pier")
     both = asyncio.Barrier(2)
 
-    async def found(sign_up_id: str) -> None:
+    async def complete_sign_up(sign_up_id: str) -> None:
         async with db.transaction() as session:
             await both.wait()
             await signups.complete_sign_up(session, sign_up_id)
 
-    await asyncio.gather(found(second), found(first))
+    await asyncio.gather(complete_sign_up(second), complete_sign_up(first))
     await found_again(first)
     user = await account(email)
     assert (user.name, user.sign_up_id) == ("Zoe Lind", second)
@@ -261,21 +261,24 @@ async def test_a_double_click_founds_once_and_a_second_name_founds_again(cast: C
 
     async def click() -> Any:
         await both.wait()
-        return await found(cast.carl.account.user, "Yard")
+        return await create_tenant(cast.carl.account.user, "Yard")
 
     first, second = await asyncio.gather(click(), click())
     assert first.id == second.id
-    other = await found(cast.carl.account.user, "Yard Two")
+    other = await create_tenant(cast.carl.account.user, "Yard Two")
     assert {tenant.id for tenant in await tenants_of(cast.carl.user_id)} == {first.id, other.id}
 
 
 async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: Cast) -> None:
     name = f"Yard {new_id('x')[-8:]}"
-    carls, gils = await found(cast.carl.account.user, name), await found(cast.gil.account.user, name)
+    carls, gils = (
+        await create_tenant(cast.carl.account.user, name),
+        await create_tenant(cast.gil.account.user, name),
+    )
     assert carls.id != gils.id
 
 
 async def test_founding_needs_a_proven_address() -> None:
     zoe = await factories.create_account("Zoe", verified=False)
     with pytest.raises(Conflict, match="isn't verified yet"):
-        await found(zoe.user, "Harbour")
+        await create_tenant(zoe.user, "Harbour")

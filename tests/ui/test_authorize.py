@@ -93,7 +93,7 @@ async def answer(
     return await middleware.preprocess(app=None, state=tree, event=Event(name=name))  # type: ignore[arg-type]
 
 
-def said(update: StateUpdate | None) -> str:
+def get_event_text(update: StateUpdate | None) -> str:
     assert update is not None
     return json.dumps([str(event) for event in update.events])
 
@@ -104,15 +104,15 @@ async def test_who_may_comes_through() -> None:
 
 async def test_a_refused_click_is_told_why_and_what_next() -> None:
     update = await answer(tab(), VIEWER, ToyState.invite)
-    assert "You may not invite people." in said(update)
-    assert "Ask an owner or admin" in said(update)
+    assert "You may not invite people." in get_event_text(update)
+    assert "Ask an owner or admin" in get_event_text(update)
 
 
 async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame() -> None:
     tree = tab()
     billing = replace(OWNER, permissions=frozenset({"home:read"}))
     update = await answer(tree, billing, ToyState.load, frame=ToyState.load_broken)
-    assert "load_broken" in said(update)
+    assert "load_broken" in get_event_text(update)
     assert (await tree.get_state(Admission)).refusal == "You may not see who works here."
 
 
@@ -139,11 +139,11 @@ async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: st
 
 async def test_without_a_session_the_page_is_loaded_anew() -> None:
     for event in (ToyState.invite, ToyState.load, authorize.STATE_PREFIX + "hydrate"):
-        assert "location.reload" in said(await answer(tab(), None, event))
+        assert "location.reload" in get_event_text(await answer(tab(), None, event))
 
 
 async def test_the_slug_of_others_and_one_that_is_nobodys_look_alike() -> None:
-    assert "Page not found." in said(await answer(tab(), STRANGER, ToyState.invite))
+    assert "Page not found." in get_event_text(await answer(tab(), STRANGER, ToyState.invite))
 
 
 async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
@@ -151,7 +151,7 @@ async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
     await answer(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
     update = await answer(tree, REMOVED, ToyState.invite)
-    assert "Ann removed you from Acme." in said(update)
+    assert "Ann removed you from Acme." in get_event_text(update)
     assert (await tree.get_state(ToyState)).rows == []
     assert (await tree.get_state(Admission)).refusal == "Ann removed you from Acme."
 
@@ -176,7 +176,7 @@ async def test_a_tree_serves_one_session_and_one_tenant(other: Principal, path: 
     await answer(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
     tree.router = tab(path).router
-    assert "location.reload" in said(await answer(tree, other, ToyState.invite))
+    assert "location.reload" in get_event_text(await answer(tree, other, ToyState.invite))
     assert (await tree.get_state(ToyState)).rows == []
 
 
@@ -195,12 +195,12 @@ async def test_a_new_page_load_of_another_session_starts_empty() -> None:
 
 async def test_a_handler_that_names_no_action_is_refused_for_everybody() -> None:
     update = await answer(tab(), OWNER, "reflex___state____state.setvar")
-    assert "This action is not available on this page." in said(update)
+    assert "This action is not available on this page." in get_event_text(update)
 
 
 async def test_suspension_stops_every_handler() -> None:
     update = await answer(tab(), replace(OWNER, rights=SUSPENDED), ToyState.invite)
-    assert "This organisation is suspended." in said(update)
+    assert "This organisation is suspended." in get_event_text(update)
 
 
 async def test_trouble_of_a_load_stands_on_the_page() -> None:

@@ -295,7 +295,7 @@ async def test_the_secrets_of_a_further_account_change_at_once(address: Address)
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 200
     async with entry.enter_platform("test") as octx:
-        (account,) = {one.account for one in kept(json.loads(body)["id"])}
+        (account,) = {row.account for row in kept(json.loads(body)["id"])}
         await provider_accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 400
