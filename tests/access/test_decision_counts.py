@@ -50,7 +50,7 @@ async def refuse_max(cast: Cast) -> str:
     return ctx.request_id
 
 
-async def test_a_refusal_says_who_what_why_on_which_plan_and_in_which_request(cast: Cast) -> None:
+async def test_refusal_is_counted_with_actor_action_reason_plan_and_request(cast: Cast) -> None:
     decision_counts._pending.clear()
     before = {tally.id for tally in await tallies(cast.acme)}
     request_id = await refuse_max(cast)
@@ -60,7 +60,7 @@ async def test_a_refusal_says_who_what_why_on_which_plan_and_in_which_request(ca
     assert row.hour == row.at.replace(minute=0, second=0, microsecond=0)
 
 
-async def test_what_the_gate_refuses_is_counted_too(cast: Cast) -> None:
+async def test_refusal_by_the_page_middleware_is_counted(cast: Cast) -> None:
     state = cast.max.opens(EvidenceState)
     gate = AuthorizeMiddleware(entry.authenticate, LiveUpdates("app"))
     tree: Any = state._get_root_state()
@@ -71,7 +71,7 @@ async def test_what_the_gate_refuses_is_counted_too(cast: Cast) -> None:
     assert row.request_id.startswith("req_")
 
 
-async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_statements(cast: Cast) -> None:
+async def test_many_equal_refusals_are_stored_as_one_row_in_few_statements(cast: Cast) -> None:
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -102,7 +102,7 @@ async def test_a_flood_of_refusals_is_one_row_with_the_right_number_and_few_stat
     assert len(statements) <= 40
 
 
-async def test_what_is_allowed_is_counted_where_something_could_have_refused_it(cast: Cast) -> None:
+async def test_allowed_decision_is_counted_when_a_limit_could_have_refused_it(cast: Cast) -> None:
     before = {(tally.action, tally.count) for tally in await tallies(cast.acme)}
     async with cast.ann.ctx() as ctx:
         await members.list_members(ctx)
@@ -114,7 +114,7 @@ async def test_what_is_allowed_is_counted_where_something_could_have_refused_it(
     assert invited.count == count_before + 1, "asked twice, once more under the lock: one decision"
 
 
-async def test_what_is_refused_under_the_lock_was_not_allowed_before_it(cast: Cast) -> None:
+async def test_decision_refused_under_the_lock_is_not_counted_as_allowed(cast: Cast) -> None:
     until = now() + timedelta(days=1)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 3, "Trying it", ends_at=until)
@@ -131,7 +131,7 @@ async def test_what_is_refused_under_the_lock_was_not_allowed_before_it(cast: Ca
     assert await counted() == {**before, "limit_reached": 1}
 
 
-async def test_a_bug_counts_as_an_error_and_what_somebody_typed_wrong_as_nothing(cast: Cast) -> None:
+async def test_unexpected_exception_is_counted_as_an_error(cast: Cast) -> None:
     with pytest.raises(ZeroDivisionError):
         async with cast.ann.ctx() as ctx:
             raise ZeroDivisionError
@@ -139,7 +139,7 @@ async def test_a_bug_counts_as_an_error_and_what_somebody_typed_wrong_as_nothing
     assert (row.action, row.actor_id, row.count, row.request_id) == ("", "", 1, ctx.request_id)
 
 
-async def test_what_could_not_be_written_is_written_later(
+async def test_counts_are_written_later_when_the_first_write_fails(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any) -> None:
@@ -154,7 +154,7 @@ async def test_what_could_not_be_written_is_written_later(
     assert row.count == 2
 
 
-async def test_what_is_older_than_90_days_goes_with_the_next_write_and_nothing_younger(cast: Cast) -> None:
+async def test_counts_older_than_the_retention_are_deleted_with_the_next_write(cast: Cast) -> None:
     hour = now().replace(minute=0, second=0, microsecond=0)
     for days in (89, 91, 400):
         at = hour - timedelta(days=days)

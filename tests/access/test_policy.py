@@ -37,7 +37,7 @@ class Somebody:
 
 
 @pytest.mark.parametrize("reason", REFUSED_BY_REASON)
-def test_every_reason_has_a_sentence_and_a_next_step(reason: str) -> None:
+def test_refusal_has_a_sentence_and_a_next_step_for_every_reason(reason: str) -> None:
     for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()):
         caller = None if isinstance(action, OperatorAction) else Somebody(frozenset(), RIGHTS)
         if reason == Reason.LIMIT_REACHED and not (isinstance(action, Action) and action.limit):
@@ -51,7 +51,7 @@ def test_every_reason_has_a_sentence_and_a_next_step(reason: str) -> None:
         assert refused.http_status == (402 if reason in PAYING_HELPS else 403)
 
 
-async def test_refused_means_before_any_statement(cast: Cast) -> None:
+async def test_service_call_without_permission_executes_no_statement(cast: Cast) -> None:
     """Asking a service without the right costs no query: nothing is learned, nothing can be slow."""
     async with cast.max.ctx() as ctx, cast.sam.octx() as octx:
         counted: list[str] = []

@@ -68,23 +68,23 @@ def may_do(role: Role, actions: dict[str, Action] | dict[str, OperatorAction]) -
     return allowed & PLATFORM_ACTIONS
 
 
-def test_what_is_published_is_what_is_decided() -> None:
+def test_published_roles_page_matches_the_registries() -> None:
     assert PAGE.read_text() == roles_doc.render_page(), (
         "write it again: .venv/bin/bulkhead docs roles > docs/roles.md"
     )
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_do_exactly_this(role: str) -> None:
+def test_tenant_role_may_do_exactly_the_expected_actions(role: str) -> None:
     assert may_do(ROLES[role], ACTIONS) == EXPECTED[role]
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
-def test_each_operator_may_do_exactly_this(role: str) -> None:
+def test_operator_role_may_do_exactly_the_expected_actions(role: str) -> None:
     assert may_do(OPERATOR_ROLES[role], OPERATOR_ACTIONS) == EXPECTED_OPERATORS[role]
 
 
-def test_every_permission_is_somebodys_and_no_realm_holds_the_others() -> None:
+def test_owner_roles_hold_every_permission_of_their_realm_and_none_of_the_other() -> None:
     declared = {str(permission) for module in registry.list_modules() for permission in module.permissions}
     of_operators = {permission for permission in declared if permission.startswith(OPERATOR_PREFIX)}
     assert ROLES["owner"].permissions == declared - of_operators >= frozenset(Permission)
@@ -93,14 +93,14 @@ def test_every_permission_is_somebodys_and_no_realm_holds_the_others() -> None:
         assert role.permissions <= ROLES["owner"].permissions
 
 
-def test_registries_are_alphabetical_and_named_like_their_constants() -> None:
+def test_registries_are_sorted_by_name() -> None:
     for names in ([permission.value for permission in Permission], list(ACTIONS), list(OPERATOR_ACTIONS)):
         assert names == sorted(names)
 
 
 @pytest.mark.parametrize("granter", ROLES)
 @pytest.mark.parametrize("role", ROLES)
-def test_nobody_grants_above_themselves(granter: str, role: str) -> None:
+def test_role_is_grantable_only_by_roles_with_all_its_permissions(granter: str, role: str) -> None:
     expected = ROLES[role].permissions <= ROLES[granter].permissions
     assert can_grant(ROLES[granter].permissions, ROLES[role].permissions) is expected
     assert can_grant(ROLES["owner"].permissions, ROLES[role].permissions)

@@ -45,7 +45,7 @@ async def rename(person: Person, *names: str) -> None:
 # ── what a row says ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_row_says_who_what_when_and_from_what_to_what(cast: Cast) -> None:
+async def test_event_names_actor_action_object_request_and_both_values(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         await members.set_role(ctx, row.id, "viewer")
@@ -63,7 +63,7 @@ async def test_a_row_says_who_what_when_and_from_what_to_what(cast: Cast) -> Non
     assert abs(db.now() - event.at) < timedelta(seconds=30)
 
 
-async def test_a_name_in_the_trail_stays_when_the_person_changes_theirs(cast: Cast) -> None:
+async def test_event_keeps_the_actor_name_when_the_person_is_renamed(cast: Cast) -> None:
     await rename(cast.adam, "Acme Works")
     async with db.transaction() as session:
         connection = await session.connection()
@@ -74,8 +74,8 @@ async def test_a_name_in_the_trail_stays_when_the_person_changes_theirs(cast: Ca
         assert (await audit_reader.list_events(ctx, limit=1)).events[0].actor_name == "Adam"
 
 
-async def test_number_time_and_hash_are_the_databases_own(cast: Cast) -> None:
-    """Whatever a client supplies is overwritten."""
+async def test_number_time_and_hash_of_an_event_are_set_by_the_database(cast: Cast) -> None:
+    """Values that a client supplies are overwritten."""
     async with cast.ann.ctx() as ctx:
         audit_log.record(ctx, "checklist.completed", "brand")
         (row,) = [row for row in ctx.session.new if isinstance(row, audit_log.AuditEvent)]
@@ -91,7 +91,7 @@ async def test_number_time_and_hash_are_the_databases_own(cast: Cast) -> None:
     assert (await verified(cast.ann)).is_intact
 
 
-async def test_an_action_that_is_not_registered_is_a_bug(cast: Cast) -> None:
+async def test_recording_an_unregistered_action_raises(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         with pytest.raises(ValueError, match="is in the audit texts of no manifest"):
             audit_log.record(ctx, "tenant.painted", ctx.tenant_id)
@@ -101,7 +101,7 @@ async def test_an_action_that_is_not_registered_is_a_bug(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("action", sorted(REASON_REQUIRED))
-async def test_a_privileged_act_without_a_reason_is_refused(cast: Cast, action: AuditAction) -> None:
+async def test_privileged_action_without_a_reason_is_refused(cast: Cast, action: AuditAction) -> None:
     async with cast.ann.ctx() as ctx:
         for reason in ("", " \n"):
             with pytest.raises(Invalid, match="Enter a reason"):
@@ -123,17 +123,17 @@ def recorded() -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [AuditAction, OperatorAuditAction])
-def test_every_action_is_recorded_by_some_service(
+def test_every_audit_action_is_recorded_by_some_service(
     kind: type[AuditAction] | type[OperatorAuditAction],
 ) -> None:
     assert {action.value for action in kind} - recorded() == set()
 
 
-def test_every_action_has_words_on_the_operators_page() -> None:
+def test_every_operator_audit_action_has_a_text() -> None:
     assert set(labels.OPERATOR_AUDIT_TEXTS) == set(OperatorAuditAction)
 
 
-def test_actions_are_alphabetical_nouns_and_past_verbs() -> None:
+def test_audit_actions_are_sorted_and_named_like_their_values() -> None:
     for kind in (AuditAction, OperatorAuditAction):
         assert [action.value for action in kind] == sorted(action.value for action in kind)
         assert [action.name for action in kind] == [action.value.replace(".", "_").upper() for action in kind]
@@ -147,10 +147,10 @@ CHANGES = ("update {} set reason = 'nothing happened'", "delete from {}", "trunc
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("table", ["audit_event", "operator_event"])
 @pytest.mark.parametrize("role", ["app", "operator", "owner"])
-async def test_the_database_refuses_to_change_or_drop_a_line(
+async def test_app_roles_cannot_change_or_delete_audit_events(
     cast: Cast, role: db.DatabaseRole, table: str, change: str
 ) -> None:
-    """The owner, whom row security and grants do not stop, is stopped by the triggers; a superuser too."""
+    """Row security and grants do not stop the owner of the tables; the triggers do."""
     async with await psycopg.AsyncConnection.connect(db.login_url(role)) as connection:
         await connection.execute("select set_config('app.tenant_id', %s, true)", [cast.acme])
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -159,7 +159,7 @@ async def test_the_database_refuses_to_change_or_drop_a_line(
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("table", ["audit_event", "operator_event"])
-async def test_nor_for_a_superuser_who_leaves_the_triggers_on(
+async def test_superuser_cannot_change_audit_events_while_triggers_are_on(
     cast: Cast, schema: str, table: str, change: str
 ) -> None:
     async with cast.olga.octx() as octx, entry.read_across_tenants(octx, "so that there is a line"):
@@ -169,7 +169,7 @@ async def test_nor_for_a_superuser_who_leaves_the_triggers_on(
         connection.execute(change.format(table))  # type: ignore[arg-type]
 
 
-async def test_the_head_of_the_chain_is_the_triggers_alone(cast: Cast) -> None:
+async def test_chain_head_cannot_be_changed_by_the_app_role(cast: Cast) -> None:
     for statement in (
         "update audit_head set seq = 0",
         "delete from audit_head",
@@ -200,7 +200,7 @@ FORGED: dict[str, LiteralString] = {
 
 
 @pytest.mark.parametrize("column", FORGED)
-async def test_a_changed_row_is_named(cast: Cast, schema: str, column: str) -> None:
+async def test_verification_names_the_changed_event(cast: Cast, schema: str, column: str) -> None:
     await rename(cast.ann, "One", "Two", "Three")
     before = await verified(cast.ann)
     assert before.is_intact
@@ -213,7 +213,9 @@ async def test_a_changed_row_is_named(cast: Cast, schema: str, column: str) -> N
     assert (await verified(cast.gil)).is_intact
 
 
-async def test_a_row_with_a_hash_that_fits_is_named_by_the_next_one(cast: Cast, schema: str) -> None:
+async def test_verification_names_the_next_event_when_the_hash_was_recomputed(
+    cast: Cast, schema: str
+) -> None:
     await rename(cast.ann, "One", "Two")
     last = (await verified(cast.ann)).checked_count
     as_superuser(
@@ -231,7 +233,9 @@ async def test_a_row_with_a_hash_that_fits_is_named_by_the_next_one(cast: Cast, 
     assert (await verified(cast.ann)).broken_at == last
 
 
-async def test_a_missing_row_shows_in_the_middle_and_at_the_end(cast: Cast, schema: str) -> None:
+async def test_verification_finds_deleted_events_in_the_middle_and_at_the_end(
+    cast: Cast, schema: str
+) -> None:
     await rename(cast.ann, "One", "Two", "Three")
     last = (await verified(cast.ann)).checked_count
     gone: LiteralString = "delete from audit_event where tenant_id = %s and seq = %s"
@@ -242,12 +246,12 @@ async def test_a_missing_row_shows_in_the_middle_and_at_the_end(cast: Cast, sche
     assert (await verified(cast.ann)).broken_at == 3
 
 
-async def test_a_whole_trail_that_is_gone_is_missed(cast: Cast, schema: str) -> None:
+async def test_verification_fails_when_the_whole_log_was_deleted(cast: Cast, schema: str) -> None:
     as_superuser(schema, "delete from audit_event where tenant_id = %s", cast.acme)
     assert not (await verified(cast.ann)).is_intact
 
 
-async def test_two_rows_that_changed_places_are_noticed(cast: Cast, schema: str) -> None:
+async def test_verification_fails_when_two_events_were_swapped(cast: Cast, schema: str) -> None:
     await rename(cast.ann, "One", "Two")
     last = (await verified(cast.ann)).checked_count
     for old, new in ((last, -1), (last - 1, last), (-1, last - 1)):
@@ -261,7 +265,7 @@ async def test_two_rows_that_changed_places_are_noticed(cast: Cast, schema: str)
     assert not (await verified(cast.ann)).is_intact
 
 
-async def test_writers_at_once_keep_one_chain_each_tenant_its_own(cast: Cast) -> None:
+async def test_concurrent_writers_keep_one_intact_chain_per_tenant(cast: Cast) -> None:
     before = (await verified(cast.ann)).checked_count
     everybody = asyncio.Barrier(12)
 
@@ -279,7 +283,7 @@ async def test_writers_at_once_keep_one_chain_each_tenant_its_own(cast: Cast) ->
     assert (await verified(cast.gil)).is_intact
 
 
-async def test_a_rollback_leaves_no_gap(cast: Cast) -> None:
+async def test_rollback_leaves_no_gap_in_the_chain(cast: Cast) -> None:
     async def change_mind() -> None:
         async with cast.ann.ctx() as ctx:
             await tenants.rename(ctx, "Never")
@@ -313,7 +317,7 @@ async def search_events(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
     return [(event.action, event.actor_name) for event in page.events]
 
 
-async def test_by_actor_action_object_and_request(cast: Cast) -> None:
+async def test_events_are_filtered_by_actor_action_object_and_request(cast: Cast) -> None:
     request_id = await several(cast)
     branded = ("tenant.branded", "Adam")
     assert await search_events(cast, request_id=request_id) == [branded]
@@ -328,7 +332,7 @@ async def test_by_actor_action_object_and_request(cast: Cast) -> None:
     assert await search_events(cast, actor="%") == []
 
 
-async def test_by_time_from_included_to_not_included(cast: Cast) -> None:
+async def test_events_are_filtered_by_time_with_an_exclusive_end(cast: Cast) -> None:
     await several(cast)
     async with cast.ann.ctx() as ctx:
         newest, second = (await audit_reader.list_events(ctx, limit=2)).events
@@ -337,7 +341,7 @@ async def test_by_time_from_included_to_not_included(cast: Cast) -> None:
     assert await search_events(cast, since=newest.at, until=newest.at) == []
 
 
-async def test_pages_put_together_are_the_trail_newest_first(cast: Cast) -> None:
+async def test_pages_of_events_add_up_to_the_whole_log_newest_first(cast: Cast) -> None:
     await several(cast)
     async with cast.ann.ctx() as ctx:
         whole = (await audit_reader.list_events(ctx, limit=100)).events
@@ -355,7 +359,7 @@ async def test_pages_put_together_are_the_trail_newest_first(cast: Cast) -> None
 @pytest.mark.parametrize(
     "after", ["x", "a b c", "2020-01-01 x", "\x00 \x00 \x00", "2020-01-01T00:00:00+00:00 ten_x \ud800"]
 )
-async def test_a_page_that_we_did_not_offer(cast: Cast, after: str) -> None:
+async def test_event_list_with_an_unknown_cursor_is_refused(cast: Cast, after: str) -> None:
     with pytest.raises(Invalid):
         async with cast.ann.ctx() as ctx:
             await audit_reader.list_events(ctx, after=after)
@@ -364,7 +368,7 @@ async def test_a_page_that_we_did_not_offer(cast: Cast, after: str) -> None:
 # ── the operators' own ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_operators_leave_lines_too_with_a_reason(cast: Cast) -> None:
+async def test_operator_event_requires_a_reason(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         for reason in ("", "  "):
             with pytest.raises(Invalid, match="Enter a reason"):
@@ -393,7 +397,7 @@ async def write_operators_lines(cast: Cast, count: int) -> None:
     await asyncio.gather(*(write(number) for number in range(count)))
 
 
-async def test_their_writers_at_once_keep_one_chain(cast: Cast) -> None:
+async def test_concurrent_operator_events_keep_one_intact_chain(cast: Cast) -> None:
     before = await operators_chain(cast)
     await write_operators_lines(cast, 6)
     after = await operators_chain(cast)
@@ -415,7 +419,7 @@ def put_back(schema: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("put_back")
 @pytest.mark.parametrize("bend", ["update operator_event set reason = 'x'", "delete from operator_event"])
-async def test_their_trail_cannot_be_bent_unnoticed_either(
+async def test_verification_finds_changes_in_the_operator_log(
     cast: Cast, schema: str, bend: LiteralString
 ) -> None:
     await write_operators_lines(cast, 3)
@@ -425,8 +429,8 @@ async def test_their_trail_cannot_be_bent_unnoticed_either(
     assert verification.broken_at == (last if bend.startswith("delete") else last - 1)
 
 
-async def test_a_context_of_a_tenant_is_asked_for_by_name(cast: Cast) -> None:
-    """A line of one tenant cannot be written from inside of another."""
+async def test_event_of_another_tenant_is_refused_inside_a_context(cast: Cast) -> None:
+    """An event of one tenant cannot be written from the context of another."""
     async with cast.ann.ctx() as ctx:
         acme: Ctx = ctx
     with pytest.raises(Exception, match="another tenant"):

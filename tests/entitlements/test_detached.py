@@ -16,7 +16,7 @@ async def refused(person: Person) -> None:
             policy.require(ctx, actions.MEMBER_INVITE, used=10_000)
 
 
-async def test_what_a_refused_request_read_first_can_be_used_by_the_next(cast: Cast) -> None:
+async def test_catalogue_read_by_a_refused_request_serves_the_next(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}])  # so that everything is read anew
     rights_cache.invalidate()
@@ -28,7 +28,7 @@ async def test_what_a_refused_request_read_first_can_be_used_by_the_next(cast: C
         assert catalogue.flags[key].flag.title == "Trying it"
 
 
-async def test_the_same_tenant_in_another_state_is_read_from_what_is_kept(cast: Cast) -> None:
+async def test_rights_of_another_tenant_state_are_computed_from_the_cache(cast: Cast) -> None:
     rights_cache.invalidate(cast.acme)
     await refused(cast.ann)
     kept = rights_cache._cache[cast.acme]

@@ -34,7 +34,7 @@ async def said_by_page(person: Person) -> str:
     return shell.refusals.get("role:create", "") or page.create_obstacle
 
 
-async def test_the_same_action_is_refused_for_five_causes_with_five_reasons(cast: Cast) -> None:
+async def test_action_is_refused_for_each_cause_with_its_own_reason(cast: Cast) -> None:
     tenant, soon = cast.acme, now() + timedelta(days=1)
     assert await reason_of(cast.ann) == Reason.ALLOWED
     assert (await said_by_why(cast, cast.ann)).trace.decision.allowed

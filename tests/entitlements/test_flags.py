@@ -70,12 +70,12 @@ RULES: dict[str, tuple[dict[str, Any], Any]] = {  # kind: a rule, and what makes
 }
 
 
-def test_every_kind_that_is_about_some_tenants_is_tried() -> None:
+def test_every_rule_kind_about_some_tenants_has_a_case() -> None:
     assert RULES.keys() | {"everyone", "percentage"} == RULE_KINDS.keys()
 
 
 @pytest.mark.parametrize("kind", RULES)
-async def test_a_rule_is_about_those_it_names_and_nobody_else(cast: Cast, kind: str) -> None:
+async def test_rule_matches_only_the_tenants_it_names(cast: Cast, kind: str) -> None:
     rule, make = RULES[kind]
     key = await flag_fixtures.create_flag(cast, rule)
     assert not await flag_fixtures.has_flag(cast.ann, key)
@@ -84,7 +84,7 @@ async def test_a_rule_is_about_those_it_names_and_nobody_else(cast: Cast, kind: 
     assert not await flag_fixtures.has_flag(cast.gil, key)
 
 
-async def test_everyone_is_everyone_and_nobody_is_on_without_a_rule(cast: Cast) -> None:
+async def test_flag_is_off_without_a_rule_and_on_for_everyone(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     assert [await flag_fixtures.has_flag(person, key) for person in (cast.ann, cast.gil)] == [False, False]
     await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}])
@@ -92,14 +92,14 @@ async def test_everyone_is_everyone_and_nobody_is_on_without_a_rule(cast: Cast) 
 
 
 @pytest.mark.parametrize("kind", ["cohort", "industry", "region"])
-async def test_another_value_of_the_same_trait_is_not_meant(cast: Cast, kind: str) -> None:
+async def test_rule_ignores_another_value_of_its_trait(cast: Cast, kind: str) -> None:
     rule, _ = RULES[kind]
     other = next(value for value in assignments.TRAITS[kind] if value not in rule["values"])
     await trait(kind, other)(cast, "")
     assert not await flag_fixtures.has_flag(cast.ann, await flag_fixtures.create_flag(cast, rule))
 
 
-async def test_a_tenants_own_no_counts_against_every_rule(cast: Cast) -> None:
+async def test_flag_override_off_wins_over_every_rule(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
@@ -107,13 +107,13 @@ async def test_a_tenants_own_no_counts_against_every_rule(cast: Cast) -> None:
     assert await flag_fixtures.has_flag(cast.gil, key)
 
 
-async def test_a_tenants_own_yes_needs_a_rule_that_asks_for_it(cast: Cast) -> None:
+async def test_flag_override_on_requires_a_rule_for_overrides(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "internal"})
     await let_in(cast, key)
     assert not await flag_fixtures.has_flag(cast.ann, key)
 
 
-async def test_a_rule_counts_within_its_time_only(cast: Cast) -> None:
+async def test_rule_applies_within_its_time_only(cast: Cast) -> None:
     def rule(since: timedelta, until: timedelta) -> dict[str, Any]:
         return {"kind": "everyone", "starts_at": now() + since, "ends_at": now() + until}
 
@@ -126,7 +126,7 @@ async def test_a_rule_counts_within_its_time_only(cast: Cast) -> None:
     assert not await flag_fixtures.has_flag(cast.ann, key)
 
 
-async def test_the_clock_alone_turns_a_rule_on_and_off_again(cast: Cast) -> None:
+async def test_rule_starts_and_ends_by_the_clock_alone(cast: Cast) -> None:
     moment = timedelta(seconds=0.4)
     begins = now() + moment
     key = await flag_fixtures.create_flag(
@@ -150,7 +150,7 @@ def share(flag: str, percent: float) -> set[str]:
 
 
 @pytest.mark.parametrize("flag", ["role_editor", "another_one"])
-def test_raising_the_share_adds_tenants_and_lowering_it_gives_the_same_ones_back(flag: str) -> None:
+def test_raised_percentage_adds_tenants_and_lowering_it_restores_the_same(flag: str) -> None:
     first, more, again = share(flag, 15), share(flag, 30), share(flag, 15)
     assert first == again
     assert first < more
@@ -160,24 +160,24 @@ def test_raising_the_share_adds_tenants_and_lowering_it_gives_the_same_ones_back
     assert share(flag, 100) == set(IDS)
 
 
-def test_every_step_of_the_share_holds_the_one_before() -> None:
+def test_larger_percentage_contains_every_smaller_one() -> None:
     steps = [share("role_editor", percent) for percent in (0, 0.5, 1, 2, 5, 15, 15.01, 30, 50, 99.9, 100)]
     assert all(smaller <= larger for smaller, larger in pairwise(steps))
 
 
-def test_the_first_tenants_of_one_flag_are_not_those_of_another() -> None:
+def test_percentage_picks_other_tenants_for_another_flag() -> None:
     assert len(share("role_editor", 15) & share("another_one", 15)) < 0.3 * len(share("role_editor", 15))
 
 
-def test_a_tenants_place_never_moves() -> None:
-    """Written down once: another way of computing it would turn features off for those who have them."""
+def test_tenant_bucket_is_stable() -> None:
+    """Recorded once: another computation would turn features off for tenants that have them."""
     assert [compute_bucket("role_editor", tenant_id) for tenant_id in ("ten_acme", "ten_globex")] == [
         9_798,
         189,
     ]
 
 
-async def test_a_share_is_decided_as_it_is_computed(cast: Cast) -> None:
+async def test_percentage_rule_decides_by_the_bucket(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     place = compute_bucket(key, cast.acme) / 100
     await flag_fixtures.change_rules(cast, key, [{"kind": "percentage", "percent": round(place, 2)}])
@@ -189,7 +189,7 @@ async def test_a_share_is_decided_as_it_is_computed(cast: Cast) -> None:
 # ── what a flag requires ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_flag_that_is_on_gives_nothing_that_the_plan_does_not(cast: Cast) -> None:
+async def test_flag_does_not_grant_a_feature_outside_the_plan(cast: Cast) -> None:
     await cast.gil.gets("starter")
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, cast.globex, "role_editor", True, "A first customer")
@@ -203,10 +203,10 @@ async def test_a_flag_that_is_on_gives_nothing_that_the_plan_does_not(cast: Cast
     assert asked.trace.decision.reason == Reason.NOT_IN_PLAN
 
 
-async def test_a_flag_may_require_another_feature_than_its_action(
+async def test_flag_may_require_another_feature_than_its_action(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`api_access` is no part of what roles need, but of what this flag does."""
+    """`api_access` is not required for roles, but for this flag."""
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"}, required_feature="api_access")
     guarded = actions.Action(
         "role:create", actions.ROLE_CREATE.permission, "create roles", True, "custom_roles", "roles", key
@@ -266,7 +266,7 @@ async def another_process(person: Person) -> AsyncIterator[Any]:
             await child.wait()
 
 
-async def test_the_kill_switch_counts_in_every_process_from_the_commit_on(cast: Cast) -> None:
+async def test_killed_flag_is_off_in_every_process_after_the_commit(cast: Cast) -> None:
     async with another_process(cast.ann) as first, another_process(cast.ann) as second:
         for ask in (first, second, first, second):
             assert (await ask())[0] == Reason.ALLOWED  # and now they hold it in memory
@@ -281,7 +281,7 @@ async def test_the_kill_switch_counts_in_every_process_from_the_commit_on(cast: 
             assert (await ask())[0] == Reason.ALLOWED
 
 
-async def test_a_kill_that_is_rolled_back_never_was(cast: Cast) -> None:
+async def test_kill_that_is_rolled_back_has_no_effect(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
 
     class Undo(Exception):
@@ -297,10 +297,10 @@ async def test_a_kill_that_is_rolled_back_never_was(cast: Cast) -> None:
     assert await flag_fixtures.has_flag(cast.ann, key)
 
 
-async def test_what_another_machine_wrote_counts_though_its_clock_is_ahead(
+async def test_change_by_a_machine_with_a_fast_clock_takes_effect_at_once(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a flag that it killed, and of an override that it ended: nobody waits for their own clock."""
+    """A killed flag and an ended override: no machine waits for its own clock."""
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with cast.ann.ctx() as ctx:
         catalogue = await rights_cache.get_catalog(ctx.session)
@@ -323,8 +323,8 @@ async def test_what_another_machine_wrote_counts_though_its_clock_is_ahead(
         assert "sso" not in ctx.rights.features
 
 
-def test_the_newest_version_of_a_flag_counts_also_where_an_older_one_has_a_later_time() -> None:
-    """Two machines wrote them, and the first one's clock was ahead."""
+def test_newest_flag_version_wins_over_a_later_timestamp() -> None:
+    """Two machines wrote the versions, and the clock of the first was ahead."""
     at = datetime(2026, 11, 24, 9, tzinfo=UTC)
     row = FlagRow(key="k", title="K", sentence="", owner="X", cleanup_by=date(2027, 1, 1), created_by="X")
     versions = [
@@ -340,19 +340,19 @@ def test_the_newest_version_of_a_flag_counts_also_where_an_older_one_has_a_later
 # ── the registry ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_flag_outlives_its_date_in_the_code() -> None:
+def test_flags_in_the_code_are_within_their_cleanup_date() -> None:
     late = list_expired(datetime.now(UTC).date())
     assert late == [], "take them out of the code, or agree on a later date with their owners"
 
 
-def test_the_date_of_a_flag_is_looked_at() -> None:
+def test_flag_past_its_cleanup_date_is_listed_as_expired() -> None:
     day = date(2026, 3, 31)
     flag = Flag("old", "Old", "Something old.", "Access team", day)
     assert list_expired(day, [flag]) == []
     assert list_expired(day + timedelta(days=1), [flag]) == [flag]
 
 
-async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(cast: Cast) -> None:
+async def test_flag_of_an_action_is_declared_in_code_and_database(cast: Cast) -> None:
     asked = {action.flag for action in ACTIONS.values() if action.flag}
     assert asked
     assert asked <= FLAGS.keys()
@@ -372,7 +372,7 @@ async def test_every_flag_that_an_action_asks_for_is_known_to_code_and_database(
 
 
 @pytest.mark.parametrize("plan", ["free", "starter", "pro", "business", "enterprise"])
-async def test_a_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -> None:
+async def test_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -> None:
     zoe = await factories.create_account("Zoe")
     person = Person(zoe, (await factories.create_tenant(zoe, "Harbour", plan)).slug)
     async with person.ctx() as ctx:
@@ -389,7 +389,7 @@ async def test_a_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -
     assert (plan in ("business", "enterprise")) == ("role_editor" in offer.flags)
 
 
-async def test_what_an_operator_switched_off_is_not_seeded_again(cast: Cast) -> None:
+async def test_flag_override_off_survives_a_plan_change(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Not with them")
     await cast.ann.gets("enterprise")
@@ -398,7 +398,7 @@ async def test_what_an_operator_switched_off_is_not_seeded_again(cast: Cast) -> 
         assert decide(ctx, actions.ROLE_CREATE, used=0).reason == Reason.FLAG_OFF
 
 
-async def test_the_database_takes_no_flag_without_an_owner_or_a_date(schema: str) -> None:
+async def test_flag_without_owner_or_date_is_refused_by_the_database(schema: str) -> None:
     import psycopg
 
     line = "insert into flag (id, key, title, sentence, owner, cleanup_by, created_by) values (%s, 'a', 'A', '', %s, %s, 'x')"

@@ -58,7 +58,7 @@ async def free_again(cast: Cast) -> int:
     return len(pending)
 
 
-async def test_two_at_once_never_get_it_both_and_never_neither(cast: Cast) -> None:
+async def test_last_seat_goes_to_exactly_one_of_two_invitations(cast: Cast) -> None:
     await allow(cast, SEATS)
     for run in range(size("entitlements.last_seat_races")):
         assert await both(cast) == ["invited", Reason.LIMIT_REACHED], run
@@ -80,14 +80,14 @@ def without_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-async def test_without_the_lock_both_would_have_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_last_seat_goes_to_both_without_the_lock(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     await allow(cast, SEATS)
     with without_lock(monkeypatch):
         assert await both(cast) == ["invited", "invited"]
     assert await free_again(cast) == 2
 
 
-async def test_a_hard_limit_says_how_much_is_used_and_allowed(cast: Cast) -> None:
+async def test_hard_limit_is_refused_with_usage_and_amount(cast: Cast) -> None:
     await allow(cast, 3)
     with pytest.raises(Refused, match=r"All 3 seats are in use \(3 of 3\)") as caught:
         async with cast.ann.ctx() as ctx:
@@ -96,7 +96,7 @@ async def test_a_hard_limit_says_how_much_is_used_and_allowed(cast: Cast) -> Non
     assert caught.value.next_step.startswith("Remove a member or revoke an invitation")
 
 
-async def test_a_soft_limit_warns_and_allows(cast: Cast) -> None:
+async def test_soft_limit_warns_and_allows(cast: Cast) -> None:
     await allow(cast, 3, hard=False)
     async with cast.ann.ctx() as ctx:
         assert policy.require(ctx, actions.MEMBER_INVITE, used=2).reason is Reason.ALLOWED

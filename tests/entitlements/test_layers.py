@@ -234,7 +234,7 @@ ONE: dict[
 
 
 @pytest.mark.parametrize("case", ONE)
-def test_one_layer_at_a_time(case: str) -> None:
+def test_single_layer_decides_with_its_reason(case: str) -> None:
     change, reason, layer, layers = ONE[case]
     base, world = World(), World(**change)
     trace = world.trace()
@@ -244,8 +244,8 @@ def test_one_layer_at_a_time(case: str) -> None:
     assert changed_layers(base.trace(), trace) == layers
 
 
-def test_one_answer_overrules_another_and_both_are_shown() -> None:
-    """An override has the last word over plan and add-ons; an add-on over the plan."""
+def test_overruled_layer_is_shown_beside_the_ruling_one() -> None:
+    """An override wins over plan and add-ons, an add-on over the plan."""
 
     def verdicts(**change: Any) -> list[Verdict]:
         lines = {line.layer: line.verdict for line in World(**change).trace().lines}
@@ -275,7 +275,7 @@ REFUSING: list[tuple[dict[str, Any], Reason]] = [  # each says no; of two, the e
 
 
 @pytest.mark.parametrize("first", range(len(REFUSING)))
-def test_of_two_that_refuse_the_earlier_one_decides(first: int) -> None:
+def test_earlier_of_two_refusing_layers_decides(first: int) -> None:
     change, reason = REFUSING[first]
     for later, _ in REFUSING[first + 1 :]:
         world = World(**{**later, **change})
@@ -283,7 +283,7 @@ def test_of_two_that_refuse_the_earlier_one_decides(first: int) -> None:
         assert world.trace().decision.reason == reason, (change, later)
 
 
-def test_whatever_holds_at_once_decision_and_trace_agree() -> None:
+def test_decision_and_trace_agree_for_every_combination() -> None:
     every: dict[str, list[Any]] = {
         "may": [True, False],
         "state": ["active", "suspended", "pending_verification"],
@@ -307,8 +307,8 @@ def test_whatever_holds_at_once_decision_and_trace_agree() -> None:
 @pytest.mark.parametrize(
     "action", [actions.MEMBER_EXPORT, actions.MEMBER_REMOVE, actions.ROLE_DELETE, actions.SETTINGS_SETUP]
 )
-def test_the_same_for_actions_that_need_less(action: Action) -> None:
-    """Cleaning up goes on whatever the plan and the bill say; setting up goes on before the address is verified."""
+def test_decision_and_trace_agree_for_actions_that_need_less(action: Action) -> None:
+    """Cleaning up is allowed whatever plan and bill say, setting up before the address is verified."""
     for state, billing, trial in product(
         ("active", "suspended", "pending_verification"),
         ("active", "grace", "read_only", "none"),
@@ -342,21 +342,21 @@ def on(plan: str = "big", **parts: Any) -> EntitlementHistory:
     return EntitlementHistory(TENANT, [row], **parts)
 
 
-def test_a_trial_ends_by_the_clock() -> None:
+def test_trial_ends_by_the_clock() -> None:
     history = on(trial=NOW)
     assert decided_at(history, NOW - TICK) == Reason.ALLOWED
     assert decided_at(history, NOW) == Reason.TRIAL_ENDED
     assert history.next_change(World().catalogue(), NOW - TICK) == NOW  # until when an answer may be kept
 
 
-def test_a_plan_that_is_given_afterwards_ends_the_trial() -> None:
+def test_plan_assigned_later_ends_the_trial() -> None:
     later = TenantPlan(**row_fields("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
     history = EntitlementHistory(TENANT, [*on(trial=NOW).assignments, later])
     assert decided_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
     assert decided_at(history, NOW + DAY) == Reason.ALLOWED
 
 
-def test_an_addon_raises_at_once_and_ends_when_it_ends() -> None:
+def test_addon_raises_the_limit_until_it_ends() -> None:
     addon = TenantAddon(
         **row_fields("tad_1", starts_at=NOW, ends_at=NOW + DAY), plan_version_id="plv_five_more", quantity=2
     )
@@ -375,7 +375,7 @@ def test_an_addon_raises_at_once_and_ends_when_it_ends() -> None:
     assert decided_at(history, NOW + DAY / 2 - TICK, 20) == Reason.ALLOWED
 
 
-def test_an_override_counts_until_it_ends_and_the_latest_one_wins() -> None:
+def test_override_applies_until_it_ends_and_the_latest_wins() -> None:
     def row(id: str, value: bool, **other: Any) -> TenantOverride:
         return TenantOverride(**row_fields(id, **other), target="feature", name="custom_roles", value=value)
 
@@ -393,7 +393,7 @@ def test_an_override_counts_until_it_ends_and_the_latest_one_wins() -> None:
     assert decided_at(history, NOW + DAY + DAY / 2) == Reason.NOT_IN_PLAN  # the earlier one counts still
 
 
-def test_what_is_foreseen_for_the_bill_comes_by_itself() -> None:
+def test_scheduled_billing_status_starts_by_the_clock() -> None:
     steps = [("grace", NOW, NOW + 7 * DAY), ("read_only", NOW + 7 * DAY, None)]
     billing = [
         TenantBilling(**row_fields(f"tbl_{place}", starts_at=since, ends_at=until), status=status)
@@ -408,7 +408,7 @@ def test_what_is_foreseen_for_the_bill_comes_by_itself() -> None:
     ]
 
 
-def test_a_soft_limit_warns_at_any_height_and_a_hard_one_refuses_at_its_own() -> None:
+def test_soft_limit_warns_and_hard_limit_refuses_above_it() -> None:
     soft = on("soft")
     assert [decided_at(soft, NOW, used) for used in (19, 20, 10_000)] == [
         Reason.ALLOWED,

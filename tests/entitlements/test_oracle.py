@@ -167,7 +167,7 @@ def property_of(examples: int, **options: Any) -> Callable[[], None]:
     return cast("Callable[[], None]", agree)
 
 
-def test_decide_explain_and_the_oracle_agree() -> None:
+def test_decide_explain_and_oracle_agree_for_random_tenants() -> None:
     asked.clear()
     tenants = size("entitlements.oracle_tenants")
     property_of(tenants, derandomize=not is_full())()  # few that change would miss a rare reason now and then

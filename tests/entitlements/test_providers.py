@@ -132,7 +132,7 @@ CASES: Sequence[tuple[dict[str, Any], FlagTarget, FlagTarget]] = (  # a rule, wh
 
 
 @pytest.mark.parametrize(("rule", "meant", "other"), CASES, ids=[case[0]["kind"] for case in CASES])
-def test_on_for_those_a_rule_is_about(
+def test_flag_is_on_only_for_targets_of_its_rule(
     serve: Any, rule: dict[str, Any], meant: FlagTarget, other: FlagTarget
 ) -> None:
     provider = serve(build_catalog(rule))
@@ -140,7 +140,7 @@ def test_on_for_those_a_rule_is_about(
     assert provider.evaluate(FLAG, other, NOW).is_on is False
 
 
-def test_evaluate_names_its_finding_and_source(serve: Any) -> None:
+def test_evaluation_names_its_finding_and_source(serve: Any) -> None:
     provider = serve(build_catalog({"kind": "everyone"}))
     for asked in (target(), target(is_allowed=False)):
         evaluation = provider.evaluate(FLAG, asked, NOW)
@@ -148,17 +148,17 @@ def test_evaluate_names_its_finding_and_source(serve: Any) -> None:
         assert evaluation.source_id
 
 
-def test_nothing_is_on_without_a_rule_or_behind_the_switches(serve: Any) -> None:
+def test_flag_is_off_without_a_rule_killed_or_retired(serve: Any) -> None:
     everyone = {"kind": "everyone"}
     for of in (build_catalog(), build_catalog(everyone, killed=True), build_catalog(everyone, retired=True)):
         assert serve(of).evaluate(FLAG, target(is_allowed=True), NOW).is_on is False
 
 
-def test_an_unknown_flag_is_off(serve: Any) -> None:
+def test_unknown_flag_is_off(serve: Any) -> None:
     assert serve(build_catalog({"kind": "everyone"})).evaluate("nothing", target(), NOW).is_on is False
 
 
-def test_a_rule_counts_within_its_time_only(serve: Any) -> None:
+def test_rule_applies_within_its_time_only(serve: Any) -> None:
     provider = serve(
         build_catalog({"kind": "everyone", "starts_at": NOW.isoformat(), "ends_at": (NOW + HOUR).isoformat()})
     )
@@ -166,7 +166,7 @@ def test_a_rule_counts_within_its_time_only(serve: Any) -> None:
     assert [provider.evaluate(FLAG, target(), at).is_on for at in times] == [False, True, True, False]
 
 
-def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
+def test_percentage_rule_picks_the_same_tenants_in_every_provider(serve: Any) -> None:
     ids = [f"ten_{number}" for number in range(400)]
 
     def share(percent: float) -> set[str]:
@@ -184,7 +184,7 @@ def test_the_same_share_and_the_same_tenants(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [Broken, Worse])
-def test_what_raises_is_off(kind: Any) -> None:
+def test_provider_that_raises_means_off(kind: Any) -> None:
     of = build_catalog({"kind": "everyone"})
     api.set_provider_and_wait(kind({}) if kind is Broken else kind(of), DOMAIN)
     evaluation = OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
@@ -192,16 +192,16 @@ def test_what_raises_is_off(kind: Any) -> None:
     assert evaluation.source_id == "openfeature"
 
 
-def test_a_value_of_another_type_is_off() -> None:
+def test_provider_value_of_another_type_means_off() -> None:
     api.set_provider_and_wait(InMemoryProvider({FLAG: InMemoryFlag("a", {"a": "yes"})}), DOMAIN)
     assert OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW).is_on is False
 
 
-def test_without_any_provider_everything_is_off() -> None:
+def test_missing_provider_means_off() -> None:
     assert OpenFeatureProvider(api.get_client("nobody")).evaluate(FLAG, target(), NOW).is_on is False
 
 
-async def test_another_provider_decides_from_here_on_and_the_switches_stay_ours(cast: Cast) -> None:
+async def test_replaced_provider_decides_and_kill_switch_still_wins(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     assert not await flag_fixtures.has_flag(cast.ann, key)
     always = InMemoryProvider({key: InMemoryFlag("on", {"on": True})})
@@ -218,7 +218,7 @@ async def test_another_provider_decides_from_here_on_and_the_switches_stay_ours(
     assert not await flag_fixtures.has_flag(cast.gil, key)
 
 
-async def test_what_is_kept_is_forgotten_when_the_provider_says_that_its_rules_changed(cast: Cast) -> None:
+async def test_cached_rights_are_dropped_when_the_provider_changes(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     provider = InMemoryProvider({key: InMemoryFlag("off", {"on": True, "off": False})})
     api.set_provider_and_wait(provider, DOMAIN)
@@ -234,10 +234,10 @@ async def test_what_is_kept_is_forgotten_when_the_provider_says_that_its_rules_c
     assert await flag_fixtures.has_flag(cast.ann, key)
 
 
-async def test_what_was_being_read_when_everything_was_forgotten_is_not_kept(
+async def test_rights_compiled_during_a_provider_change_are_not_cached(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rules change while a tenant is read: the answer from before must not outlive it."""
+    """The rules change while a tenant is read: the earlier answer must not be kept."""
     key = await flag_fixtures.create_flag(cast)
     flags = {key: InMemoryFlag("off", {"on": True, "off": False})}
     provider = InMemoryProvider(flags)

@@ -63,11 +63,11 @@ async def stale(cast: Cast, how: str, changes: int) -> int:
     return wrong
 
 
-async def test_a_change_is_seen_by_three_other_processes_at_once(cast: Cast) -> None:
+async def test_change_is_visible_to_other_processes_at_once(cast: Cast) -> None:
     assert await stale(cast, "deaf", size("entitlements.changes_seen_elsewhere")) == 0
 
 
-async def test_rights_that_are_kept_for_a_time_would_be_stale(cast: Cast) -> None:
+async def test_rights_cached_for_a_fixed_time_become_stale(cast: Cast) -> None:
     assert await stale(cast, "60", 6) > 0
 
 
@@ -86,7 +86,7 @@ async def looked_at_inside(ctx: Ctx) -> Rights:
     )
 
 
-async def test_a_change_that_was_rolled_back_leaves_nothing_behind(cast: Cast) -> None:
+async def test_rolled_back_change_leaves_nothing_in_the_cache(cast: Cast) -> None:
     end = now() + TOMORROW
 
     async def change_mind() -> None:
@@ -106,7 +106,7 @@ async def test_a_change_that_was_rolled_back_leaves_nothing_behind(cast: Cast) -
             assert ctx.rights.limits["members"] == Limit(7)
 
 
-async def test_what_the_clock_alone_changes_changes_without_any_event(
+async def test_scheduled_change_takes_effect_without_an_event(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await switch(cast, False)
@@ -128,7 +128,7 @@ async def test_what_the_clock_alone_changes_changes_without_any_event(
         assert reasons == expected_reasons, later
 
 
-async def test_a_new_version_that_replaces_the_old_one_is_seen_at_the_next_entry(cast: Cast) -> None:
+async def test_replacing_plan_version_is_visible_at_the_next_entry(cast: Cast) -> None:
     plan = Plan(key="acme", name="Acme", sentence="", for_tenant=cast.acme, created_by="Olga")
 
     async def publish(number: int, features: list[str]) -> str:
@@ -163,7 +163,7 @@ async def test_a_new_version_that_replaces_the_old_one_is_seen_at_the_next_entry
     assert await reason_of(cast.gil) == others
 
 
-async def test_a_notice_frees_what_is_kept_of_that_tenant_or_of_all(cast: Cast) -> None:
+async def test_invalidation_drops_one_tenant_or_all(cast: Cast) -> None:
     await reason_of(cast.ann)
     await reason_of(cast.gil)
     rights_cache.invalidate(cast.acme)
@@ -174,7 +174,7 @@ async def test_a_notice_frees_what_is_kept_of_that_tenant_or_of_all(cast: Cast) 
     assert await reason_of(cast.ann) == Reason.ALLOWED
 
 
-async def test_only_so_many_tenants_are_kept(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cache_holds_a_limited_number_of_tenants(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     rights_cache.invalidate()
     monkeypatch.setattr(rights_cache, "MAX_TENANTS", 1)
     for person in (cast.ann, cast.gil, cast.ann):
@@ -189,7 +189,7 @@ async def test_only_so_many_tenants_are_kept(cast: Cast, monkeypatch: pytest.Mon
 # ── shared by tenants ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_tenants_with_the_same_facts_share_one_object(cast: Cast) -> None:
+async def test_tenants_with_equal_facts_share_one_rights_object(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx, cast.gil.ctx() as other:
         assert ctx.rights is other.rights
     await switch(cast, False)
@@ -198,7 +198,7 @@ async def test_tenants_with_the_same_facts_share_one_object(cast: Cast) -> None:
         assert "exports.csv" in other.rights.features
 
 
-async def test_nobody_can_write_into_it(cast: Cast) -> None:
+async def test_cached_rights_are_immutable(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         rights: Any = ctx.rights
     for column in dataclasses.fields(rights):

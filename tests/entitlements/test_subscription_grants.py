@@ -19,7 +19,7 @@ async def version(ctx: Ctx, key: str) -> str:
     return (await factories.get_offer(ctx, key)).id
 
 
-async def test_plan_and_seats_and_status_follow_and_twice_is_once(cast: Cast) -> None:
+async def test_subscription_sets_plan_seats_and_status_once(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         pro = await version(ctx, "pro")
         assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro, seats=7)
@@ -29,7 +29,7 @@ async def test_plan_and_seats_and_status_follow_and_twice_is_once(cast: Cast) ->
         assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro, seats=8)
 
 
-async def test_more_seats_than_the_plan_has_are_not_given(cast: Cast) -> None:
+async def test_seats_above_the_plan_are_not_granted(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await subscription_grants.apply_subscription(
             ctx, PAID, version_id=await version(ctx, "pro"), seats=90
@@ -38,7 +38,7 @@ async def test_more_seats_than_the_plan_has_are_not_given(cast: Cast) -> None:
         assert ctx.rights.limits["members"].amount == 25
 
 
-async def test_what_is_foreseen_comes_by_the_clock_and_goes_when_it_no_longer_holds(cast: Cast) -> None:
+async def test_scheduled_stages_start_by_the_clock_and_are_removed_when_paid(cast: Cast) -> None:
     later = now() + timedelta(days=7)
     async with cast.ann.ctx() as ctx:
         pro = await version(ctx, "pro")
@@ -54,7 +54,7 @@ async def test_what_is_foreseen_comes_by_the_clock_and_goes_when_it_no_longer_ho
         assert history.snapshot_at(catalogue, later).billing_status == "active"
 
 
-async def test_an_addon_is_there_at_once_and_one_given_up_until_its_end(cast: Cast) -> None:
+async def test_addon_is_granted_at_once_and_kept_until_its_end(cast: Cast) -> None:
     ends = now() + timedelta(days=3)
     async with cast.ann.ctx() as ctx:
         pro, seats = await version(ctx, "pro"), await version(ctx, "extra_seats")
@@ -75,7 +75,7 @@ async def test_an_addon_is_there_at_once_and_one_given_up_until_its_end(cast: Ca
         assert (await assignments.get_snapshot(ctx))[0].addons == []
 
 
-async def test_what_an_operator_gave_is_not_taken(cast: Cast) -> None:
+async def test_addon_given_by_an_operator_is_kept(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         offer = await factories.get_offer(ctx, "support")
         await assignments.add_addon(ctx, offer, 1, "A present")
@@ -83,7 +83,7 @@ async def test_what_an_operator_gave_is_not_taken(cast: Cast) -> None:
         assert [has.key for _, has in (await assignments.get_snapshot(ctx))[0].addons] == ["support"]
 
 
-async def test_nobody_writes_over_a_living_subscription(cast: Cast) -> None:
+async def test_plan_of_a_live_subscription_cannot_be_assigned(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await subscription_grants.apply_subscription(ctx, PAID, version_id=await version(ctx, "pro"))
         offer = (await rights_cache.get_catalog(ctx.session)).find_offer("starter", now())
@@ -99,7 +99,7 @@ async def test_nobody_writes_over_a_living_subscription(cast: Cast) -> None:
         assert (ctx.rights.plan, ctx.rights.billing_status) == ("starter", "active")
 
 
-async def test_a_version_that_nobody_knows_leaves_the_plan(cast: Cast) -> None:
+async def test_unknown_plan_version_leaves_the_plan(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         before = ctx.rights.plan
         await subscription_grants.apply_subscription(ctx, PAID, version_id="plv_unknown")

@@ -147,7 +147,7 @@ async def houses(cast: Cast) -> tuple[House, House]:
     )
 
 
-async def test_answers_about_the_past_are_what_was_decided_then(
+async def test_explanation_of_the_past_equals_the_decision_of_that_time(
     cast: Cast, houses: tuple[House, House]
 ) -> None:
     chance = Random(20261124)
@@ -232,7 +232,7 @@ async def get_more_roles(cast: Cast) -> None:
         (get_a_smaller_plan, Layer.PLAN, TenantPlan, "starts_at"),
     ],
 )
-async def test_two_times_differ_by_the_row_that_did_it(
+async def test_comparison_of_two_times_names_the_row_that_changed(
     cast: Cast, did: Did, layer: Layer, kind: type, order: str
 ) -> None:
     asked: Action = actions.ROLE_CREATE
