@@ -99,7 +99,7 @@ async def carry_out(cast: Cast, adjustment_id: str) -> None:
         await tasks.TASKS[adjustments.TASK](ctx, adjustment_id=adjustment_id)
 
 
-async def test_a_credit_is_a_row_and_a_line_and_then_the_providers(cast: Cast, till: Till) -> None:
+async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(cast: Cast, till: Till) -> None:
     customer = await customer_of(cast, till)
     made = await gives(cast.olga, cast.acme)
     (row,) = await rows(cast)
@@ -125,7 +125,7 @@ async def test_a_credit_is_a_row_and_a_line_and_then_the_providers(cast: Cast, t
     assert len(await lines(cast)) == 1
 
 
-async def test_who_is_suspended_gets_it_too_and_no_transaction_waits_for_the_provider(
+async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transaction(
     cast: Cast, till: Till, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await customer_of(cast, till)
@@ -152,7 +152,7 @@ async def test_who_is_suspended_gets_it_too_and_no_transaction_waits_for_the_pro
     assert [row.state for row in await rows(cast)] == ["done"]
 
 
-async def test_a_debit_is_owed_on_top(cast: Cast, till: Till) -> None:
+async def test_debit_is_booked_as_a_negative_credit(cast: Cast, till: Till) -> None:
     customer = await customer_of(cast, till)
     made = await gives(cast.olga, cast.acme, kind="debit", code="contract")
     await carry_out(cast, made)
@@ -175,7 +175,7 @@ async def test_a_debit_is_owed_on_top(cast: Cast, till: Till) -> None:
         ({"kind": "refund"}, "invoice"),
     ],
 )
-async def test_what_cannot_be_meant_leaves_nothing(
+async def test_invalid_adjustment_is_refused_and_leaves_nothing(
     cast: Cast, till: Till, changed: dict[str, Any], field_: str
 ) -> None:
     await customer_of(cast, till)
@@ -185,7 +185,7 @@ async def test_what_cannot_be_meant_leaves_nothing(
     assert (await rows(cast), await lines(cast)) == ([], [])
 
 
-async def test_who_may_give_how_much(cast: Cast, till: Till) -> None:
+async def test_adjustment_is_limited_by_the_operator_role(cast: Cast, till: Till) -> None:
     await customer_of(cast, till)
     bill = Operating(await factories.create_operator("Bill", "billing"))
     most = adjustments.LARGE_AMOUNT * 100
@@ -200,7 +200,7 @@ async def test_who_may_give_how_much(cast: Cast, till: Till) -> None:
     assert [row.amount for row in await rows(cast)] == [most + 1, most]
 
 
-async def test_of_an_invoice_no_more_is_given_back_than_was_paid(cast: Cast, till: Till) -> None:
+async def test_refund_is_refused_above_what_was_paid(cast: Cast, till: Till) -> None:
     invoice = paid(f"in_{new_id('x')[-8:]}")
     await customer_of(cast, till, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
@@ -219,7 +219,7 @@ async def test_of_an_invoice_no_more_is_given_back_than_was_paid(cast: Cast, til
     await gives(cast.olga, cast.acme, 20_000, **about)  # what failed was not given
 
 
-async def test_two_at_once_do_not_give_back_more_than_was_paid(cast: Cast, till: Till) -> None:
+async def test_concurrent_refunds_never_exceed_what_was_paid(cast: Cast, till: Till) -> None:
     invoice = paid(f"in_{new_id('x')[-8:]}")
     await customer_of(cast, till, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
@@ -232,7 +232,7 @@ async def test_two_at_once_do_not_give_back_more_than_was_paid(cast: Cast, till:
     assert sum(row.amount for row in await rows(cast)) == 15_000
 
 
-async def test_a_form_sent_twice_is_one(cast: Cast, till: Till) -> None:
+async def test_adjustment_sent_twice_is_stored_once(cast: Cast, till: Till) -> None:
     await customer_of(cast, till)
     mine = new_id("adj")
     assert await gives(cast.olga, cast.acme, adjustment_id=mine) == mine
@@ -241,7 +241,9 @@ async def test_a_form_sent_twice_is_one(cast: Cast, till: Till) -> None:
     assert len(await rows(cast)) == 1
 
 
-async def test_who_does_not_answer_is_asked_again_with_the_same_key(cast: Cast, till: Till) -> None:
+async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down(
+    cast: Cast, till: Till
+) -> None:
     await customer_of(cast, till)
     made = await gives(cast.olga, cast.acme)
     till.refuse = ProviderDown("no answer")
@@ -260,14 +262,14 @@ async def test_who_does_not_answer_is_asked_again_with_the_same_key(cast: Cast, 
                 await adjustments.retry_adjustment(octx, cast.acme, wrong, REASON)
 
 
-async def test_who_is_no_customer_yet_gets_nothing(cast: Cast, till: Till) -> None:
+async def test_adjustment_is_refused_for_a_tenant_without_a_customer(cast: Cast, till: Till) -> None:
     with pytest.raises(Conflict, match="no customer"):
         await gives(cast.olga, cast.globex)
     with pytest.raises(NotFound):
         await gives(cast.olga, "ten_nobody")
 
 
-async def test_an_invoice_of_another_tenant_is_none(cast: Cast, till: Till) -> None:
+async def test_refund_of_another_tenants_invoice_is_not_found(cast: Cast, till: Till) -> None:
     invoice = paid(f"in_{new_id('x')[-8:]}")
     await customer_of(cast, till, invoice)
     other = await customers.ensure(cast.globex)

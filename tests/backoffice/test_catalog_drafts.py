@@ -76,7 +76,7 @@ async def newest_line(operator: Operating) -> Any:
 # ── a draft ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_plan_begins_as_a_draft_that_nobody_is_offered(cast: Cast) -> None:
+async def test_new_plan_is_a_draft_that_no_tenant_is_offered(cast: Cast) -> None:
     draft = await made(cast.olga)
     assert (draft.number, draft.status, draft.revision) == (1, "draft", 1)
     event = await newest_line(cast.olga)
@@ -87,7 +87,7 @@ async def test_a_plan_begins_as_a_draft_that_nobody_is_offered(cast: Cast) -> No
         assert draft.plan_id not in [offer.plan_id for offer in catalogue.list_offers(now())]
 
 
-async def test_what_is_saved_is_published_and_stays_in_the_trail_with_before_and_after(cast: Cast) -> None:
+async def test_saved_draft_is_published_and_audited_with_before_and_after(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
     assert (draft.revision, plan_content.from_version(draft)) == (2, PLENTY)
     event = await newest_line(cast.olga)
@@ -115,7 +115,7 @@ async def test_what_is_saved_is_published_and_stays_in_the_trail_with_before_and
     )
 
 
-async def test_a_draft_begins_with_the_newest_version_and_there_is_one(cast: Cast) -> None:
+async def test_draft_starts_from_the_newest_version_and_only_one_can_be_open(cast: Cast) -> None:
     first = await published(cast.olga)
     async with cast.olga.octx() as octx:
         second = await catalog_drafts.open_draft(octx, first.plan_id)
@@ -131,7 +131,7 @@ async def test_a_draft_begins_with_the_newest_version_and_there_is_one(cast: Cas
             await catalog_drafts.get_draft(octx, second.id)
 
 
-async def test_the_list_has_versions_and_the_open_draft(cast: Cast) -> None:
+async def test_catalog_lists_published_versions_and_the_open_draft(cast: Cast) -> None:
     first = await published(cast.olga)
     async with cast.olga.octx() as octx:
         second = await catalog_drafts.open_draft(octx, first.plan_id)
@@ -147,7 +147,7 @@ async def test_the_list_has_versions_and_the_open_draft(cast: Cast) -> None:
 # ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_saves_over_anothers_change_is_told_whose_it_is(cast: Cast) -> None:
+async def test_saving_over_another_operators_change_is_refused_with_their_name(cast: Cast) -> None:
     draft = await made(cast.olga)
     rosa = Operating(await factories.create_operator("Rosa", "billing"))
     await saved(rosa, draft)
@@ -162,20 +162,20 @@ async def test_who_saves_over_anothers_change_is_told_whose_it_is(cast: Cast) ->
                 await act(octx, draft.id, draft.revision)
 
 
-async def test_saving_twice_by_a_double_click_is_once(cast: Cast) -> None:
+async def test_same_content_saved_twice_at_once_makes_one_revision(cast: Cast) -> None:
     draft = await made(cast.olga)
     first, second = await asyncio.gather(saved(cast.olga, draft), saved(cast.olga, draft))
     assert first.revision == second.revision == 2
 
 
-async def test_of_two_who_save_at_once_one_is_refused(cast: Cast) -> None:
+async def test_concurrent_saves_of_a_draft_succeed_once(cast: Cast) -> None:
     draft = await made(cast.olga)
     tries = (saved(cast.olga, draft, PlanContent(days, limits=ROOMY)) for days in range(1, 6))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 4 + ["PlanVersion"]
 
 
-async def test_of_two_who_open_or_publish_at_once_one_is_refused(cast: Cast) -> None:
+async def test_concurrent_opening_and_publishing_of_a_draft_succeed_once(cast: Cast) -> None:
     first = await published(cast.olga)
 
     async def opens() -> PlanVersion:
@@ -194,7 +194,7 @@ async def test_of_two_who_open_or_publish_at_once_one_is_refused(cast: Cast) -> 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "PlanVersion"]
 
 
-async def test_one_key_once_also_at_once(cast: Cast) -> None:
+async def test_concurrent_creation_of_a_plan_key_succeeds_once(cast: Cast) -> None:
     key = a_key()
 
     async def creates() -> PlanVersion:
@@ -208,7 +208,7 @@ async def test_one_key_once_also_at_once(cast: Cast) -> None:
 # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
+async def test_publishing_is_refused_when_the_impact_was_not_previewed(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
     async with cast.olga.octx() as octx:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
@@ -233,8 +233,8 @@ async def test_publishing_wants_the_effect_that_was_seen(cast: Cast) -> None:
         assert (await publish(octx, changed)).status == "published"
 
 
-async def test_of_two_plans_published_at_once_the_second_was_not_looked_at_with_the_first(cast: Cast) -> None:
-    """Both were looked at in the same catalogue; who comes second would publish into another one."""
+async def test_second_of_two_concurrent_publications_is_refused(cast: Cast) -> None:
+    """Both were previewed in the same catalogue; the second would be published into another one."""
     first, second = [await saved(cast.olga, await made(cast.olga)) for _ in range(2)]
     async with cast.olga.octx() as octx:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
@@ -249,7 +249,7 @@ async def test_of_two_plans_published_at_once_the_second_was_not_looked_at_with_
     assert sorted(type(each).__name__ for each in outcomes) == ["Conflict", "PlanVersion"]
 
 
-async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
+async def test_publishing_is_refused_for_a_past_date_and_without_a_reason(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
     for at in (now() - timedelta(seconds=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)):  # noqa: DTZ001
         with pytest.raises(Invalid, match="past"):
@@ -261,7 +261,7 @@ async def test_not_in_the_past_and_not_without_a_reason(cast: Cast) -> None:
                 await publish(octx, draft, reason=reason)
 
 
-async def test_a_published_version_never_changes(cast: Cast) -> None:
+async def test_published_version_cannot_be_changed(cast: Cast) -> None:
     version = await published(cast.olga)
     for act in (
         lambda octx: catalog_drafts.save_draft(
@@ -282,7 +282,7 @@ async def test_a_published_version_never_changes(cast: Cast) -> None:
                 await (await session.connection()).execute(sa.text(statement), {"id": version.id})
 
 
-async def test_who_has_a_plan_moves_at_the_date_or_stays(cast: Cast) -> None:
+async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
     first = await published(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, first.id, "As agreed")
@@ -310,7 +310,7 @@ async def test_who_has_a_plan_moves_at_the_date_or_stays(cast: Cast) -> None:
     assert await members() == 10
 
 
-async def test_what_is_retired_is_offered_no_more_and_kept_by_who_has_it(cast: Cast) -> None:
+async def test_retired_plan_is_offered_no_more_and_kept_by_its_tenants(cast: Cast) -> None:
     version = await published(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, version.id, "As agreed")
@@ -340,7 +340,7 @@ async def test_what_is_retired_is_offered_no_more_and_kept_by_who_has_it(cast: C
                 await act(octx)
 
 
-async def test_what_everybody_falls_back_to_and_what_has_a_draft_is_not_retired(cast: Cast) -> None:
+async def test_fallback_plan_and_plan_with_an_open_draft_cannot_be_retired(cast: Cast) -> None:
     draft = await made(cast.olga)
     with pytest.raises(Conflict, match="draft of Startup is open"):
         async with cast.olga.octx() as octx:
@@ -373,9 +373,7 @@ async def test_what_everybody_falls_back_to_and_what_has_a_draft_is_not_retired(
         (PlanContent(True, limits=ROOMY), "trial_days"),
     ],
 )
-async def test_a_draft_that_cannot_be_meant_is_refused_by_its_field(
-    cast: Cast, content: PlanContent, field: str
-) -> None:
+async def test_invalid_draft_is_refused_with_its_field(cast: Cast, content: PlanContent, field: str) -> None:
     draft = await made(cast.olga)
     with pytest.raises(Invalid) as caught:
         await saved(cast.olga, draft, content)
@@ -384,7 +382,7 @@ async def test_a_draft_that_cannot_be_meant_is_refused_by_its_field(
         assert (await catalog_drafts.get_draft(octx, draft.id))[1].revision == 1
 
 
-async def test_an_addon_only_adds(cast: Cast) -> None:
+async def test_addon_may_only_add(cast: Cast) -> None:
     draft = await made(cast.olga, "addon")
     for content in (
         PlanContent(limits={"members": Limit(0)}),
@@ -417,7 +415,9 @@ async def test_an_addon_only_adds(cast: Cast) -> None:
         ({"kind": "bundle"}, "kind"),
     ],
 )
-async def test_a_plan_needs_words(cast: Cast, changed: dict[str, str], field: str | None) -> None:
+async def test_plan_with_invalid_texts_is_refused_with_the_field(
+    cast: Cast, changed: dict[str, str], field: str | None
+) -> None:
     words = {"kind": "plan", "key": a_key(), "name": "Team", "sentence": ""} | changed
     if field is None:  # surrounding space is no mistake
         async with cast.olga.octx() as octx:
@@ -430,13 +430,13 @@ async def test_a_plan_needs_words(cast: Cast, changed: dict[str, str], field: st
     assert list(caught.value.fields) == [field]
 
 
-async def test_a_plan_for_a_tenant_that_does_not_exist(cast: Cast) -> None:
+async def test_plan_for_an_unknown_tenant_is_refused(cast: Cast) -> None:
     with pytest.raises(NotFound, match="no such tenant"):
         async with cast.olga.octx() as octx:
             await catalog_drafts.create_plan(octx, "plan", a_key(), "Startup", "", for_tenant=new_id("ten"))
 
 
-async def test_support_reads_and_changes_nothing(cast: Cast) -> None:
+async def test_support_reads_the_catalog_and_cannot_change_it(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
     for act in (
         lambda octx: catalog_drafts.create_plan(octx, "plan", a_key(), "Mine", ""),
@@ -457,8 +457,8 @@ async def test_support_reads_and_changes_nothing(cast: Cast) -> None:
 # ── plans for one tenant, plans for everybody ────────────────────────────────────────────────────────────────────
 
 
-async def test_two_tenants_each_have_a_plan_of_that_name_and_see_their_own(cast: Cast) -> None:
-    """Same key, same name; each sees its own and what is offered to everybody, by row security and in the catalogue."""
+async def test_plans_of_two_tenants_with_the_same_key_stay_apart(cast: Cast) -> None:
+    """Each tenant sees its own plan and the public ones, by row security and in the catalogue."""
     key, versions = a_key(), {}
     for tenant in (cast.acme, cast.globex):
         async with cast.olga.octx() as octx:
@@ -498,8 +498,8 @@ async def test_two_tenants_each_have_a_plan_of_that_name_and_see_their_own(cast:
         assert {row.for_tenant for row in rows} == {None}
 
 
-async def test_what_is_given_at_a_lower_floor_is_checked_there_too(cast: Cast) -> None:
-    """Also where somebody hands over the version itself, past the catalogue."""
+async def test_assigning_another_tenants_plan_is_refused_by_the_service(cast: Cast) -> None:
+    """The catalogue does not list it; here the version itself is handed over."""
     version = await published(cast.olga, for_tenant=cast.globex)
     async with cast.gil.ctx() as ctx:
         _, catalogue = await assignments.get_snapshot(ctx)
@@ -525,14 +525,14 @@ async def test_what_is_given_at_a_lower_floor_is_checked_there_too(cast: Cast) -
         " values ('flv_mine', 'flg_role_editor', 99, '[]', 'Me', 'Why not')",
     ],
 )
-async def test_no_tenant_edits_what_is_offered_to_everybody(cast: Cast, statement: str) -> None:
-    """With the role of the tenants' app, in a transaction of a tenant whose owner asks."""
+async def test_tenant_app_cannot_change_the_public_catalog(cast: Cast, statement: str) -> None:
+    """With the database role of the tenants' app, in a transaction of an owner."""
     with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
         async with cast.ann.ctx() as ctx:
             await (await ctx.session.connection()).execute(sa.text(statement))
 
 
-async def test_drafts_are_the_operators_alone(cast: Cast) -> None:
+async def test_draft_for_a_tenant_is_invisible_to_that_tenant(cast: Cast) -> None:
     draft = await made(cast.olga, for_tenant=cast.acme)
     async with cast.ann.ctx() as ctx:
         statement = sa.text("select count(*) from plan_version where id = :id")

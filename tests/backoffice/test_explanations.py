@@ -59,7 +59,7 @@ async def membership_of(person: Person, ctx: Ctx) -> str:
 # ── past times ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_plan_of_then(cast: Cast) -> None:
+async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) -> None:
     then = now()
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, "plv_free_1", REASON)
@@ -81,7 +81,7 @@ async def test_the_plan_of_then(cast: Cast) -> None:
     assert {event.request_id for event in page.events} == {cause.request_id}
 
 
-async def test_the_role_of_then(cast: Cast) -> None:
+async def test_explanation_of_the_past_uses_the_role_of_that_time(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
         await members.set_role(ctx, await membership_of(cast.max, ctx), "admin")
@@ -95,7 +95,7 @@ async def test_the_role_of_then(cast: Cast) -> None:
     assert changed.causes[0].request_id
 
 
-async def test_suspended_and_restored(cast: Cast) -> None:
+async def test_comparison_names_suspension_and_restoration_as_causes(cast: Cast) -> None:
     open_ = now()
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "Card testing")
@@ -117,7 +117,7 @@ async def test_suspended_and_restored(cast: Cast) -> None:
     assert [cause.reason for cause in both.changes[0].causes] == ["It was a mistake", "Card testing"]
 
 
-async def test_an_override_that_has_run_out(cast: Cast) -> None:
+async def test_comparison_names_an_expired_override(cast: Cast) -> None:
     until = now() + timedelta(seconds=0.5)
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, REASON, ends_at=until)
@@ -135,7 +135,7 @@ async def test_an_override_that_has_run_out(cast: Cast) -> None:
     assert cause.text == "The override of CSV export ended as foreseen."
 
 
-async def test_an_override_that_somebody_ended(cast: Cast) -> None:
+async def test_comparison_names_an_override_that_was_ended(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
             octx, cast.acme, "sso", True, REASON, ends_at=now() + timedelta(days=1)
@@ -158,7 +158,7 @@ async def test_an_override_that_somebody_ended(cast: Cast) -> None:
     assert (cause.source_id, cause.actor_name, cause.reason) == (row.id, "Olga", "They pay for more")
 
 
-async def test_seats_then_and_now(cast: Cast) -> None:
+async def test_comparison_counts_seats_at_both_times(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
@@ -186,7 +186,7 @@ async def test_seats_then_and_now(cast: Cast) -> None:
     }
 
 
-async def test_billing_trial_and_flags_then_and_now(cast: Cast) -> None:
+async def test_comparison_names_changes_of_billing_trial_and_flags(cast: Cast) -> None:
     start = now()
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")
@@ -212,7 +212,7 @@ async def test_billing_trial_and_flags_then_and_now(cast: Cast) -> None:
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_somebody_removed_or_deactivated_is_told_what_they_read(cast: Cast) -> None:
+async def test_explanation_for_a_former_member_is_the_text_they_read(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
         await members.deactivate(ctx, await membership_of(cast.max, ctx))
@@ -228,7 +228,7 @@ async def test_somebody_removed_or_deactivated_is_told_what_they_read(cast: Cast
         assert answer.trace.lines[0].source_id.startswith("mbc_")
 
 
-async def test_somebody_who_joined_later_had_no_role(cast: Cast) -> None:
+async def test_explanation_before_joining_finds_no_role(cast: Cast) -> None:
     zoe, then = await factories.create_account("Zoe"), now()
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "viewer")
     early = await asks(cast, zoe.user.id, "home:read", then)
@@ -240,7 +240,7 @@ async def test_somebody_who_joined_later_had_no_role(cast: Cast) -> None:
     assert comparison.changes[0].causes[-1].text == "Zoe joined as Viewer."
 
 
-async def test_a_role_that_was_changed_later_was_what_it_was(cast: Cast) -> None:
+async def test_explanation_of_the_past_uses_the_permissions_the_role_had(cast: Cast) -> None:
     key = await own_role(cast, [Permission.HOME_READ])
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
         max_ = await member(ctx, cast.max)
@@ -257,7 +257,7 @@ async def test_a_role_that_was_changed_later_was_what_it_was(cast: Cast) -> None
     assert [cause.source_id for cause in changed.causes] == [changed.after.source_id]
 
 
-async def test_nobody_has_no_role_and_strangers_are_not_found(cast: Cast) -> None:
+async def test_explanation_without_a_person_finds_no_role_and_for_strangers_fails(cast: Cast) -> None:
     nobody = await asks(cast, "", "home:read")
     assert (reason_of(nobody), nobody.person_name) == (
         Reason.MISSING_PERMISSION,
@@ -268,7 +268,7 @@ async def test_nobody_has_no_role_and_strangers_are_not_found(cast: Cast) -> Non
             await asks(cast, stranger, "home:read")
 
 
-async def test_an_address_that_is_not_verified_shuts_as_an_unverified_organisation_does(cast: Cast) -> None:
+async def test_explanation_for_an_unverified_address_is_the_one_of_an_unverified_tenant(cast: Cast) -> None:
     then = now()
     await verified(cast.adam, None)
     answer = await asks(cast, cast.adam.user_id, "member:invite")
@@ -288,7 +288,7 @@ async def test_an_address_that_is_not_verified_shuts_as_an_unverified_organisati
 
 
 @pytest.mark.parametrize("plan", ["free", "starter", "pro", "business", "enterprise"])
-async def test_as_if_on_another_plan_is_what_it_would_be(cast: Cast, plan: str) -> None:
+async def test_explanation_for_another_plan_equals_the_decision_on_that_plan(cast: Cast, plan: str) -> None:
     zed = await factories.create_account("Zed")
     tenant = await factories.create_tenant(zed, "Supposing", "free")
     names = ("role:create", "member:export", "report:read", "audit:read", "member:invite")
@@ -304,7 +304,7 @@ async def test_as_if_on_another_plan_is_what_it_would_be(cast: Cast, plan: str) 
     ]
 
 
-async def test_an_addon_is_no_plan(cast: Cast) -> None:
+async def test_explanation_for_an_unknown_plan_or_an_addon_is_refused(cast: Cast) -> None:
     for plan in ("extra_seats", "nothing", "x" * 500):
         with pytest.raises(Invalid, match="no such plan"):
             await asks(cast, cast.ann.user_id, "home:read", plan=plan)
@@ -313,7 +313,7 @@ async def test_an_addon_is_no_plan(cast: Cast) -> None:
 # ── what cannot be asked ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_cannot_be_answered_says_so(cast: Cast) -> None:
+async def test_explanation_for_an_impossible_question_is_refused(cast: Cast) -> None:
     soon, long_ago = now() + timedelta(minutes=1), datetime(1, 1, 1, tzinfo=UTC)
     expected: list[tuple[type[DomainError], datetime | None, str]] = [
         (Invalid, soon, cast.acme),
@@ -331,14 +331,14 @@ async def test_what_cannot_be_answered_says_so(cast: Cast) -> None:
         await compares(cast, cast.ann.user_id, "home:read", soon)
 
 
-async def test_it_asks_for_the_right_and_leaves_a_look(cast: Cast) -> None:
+async def test_explanation_is_recorded_in_the_audit_log_of_the_tenant(cast: Cast) -> None:
     await asks(cast, cast.ann.user_id, "home:read")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
     assert explanations.VISIT_REASON in {event.reason for event in looked}
 
 
-async def test_nobody_asks_without_the_right(cast: Cast) -> None:
+async def test_explanation_is_refused_without_permission(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         nobody = dataclasses.replace(octx, permissions=octx.permissions - {OperatorPermission.RIGHTS_EXPLAIN})
         for call in (
@@ -352,7 +352,7 @@ async def test_nobody_asks_without_the_right(cast: Cast) -> None:
                 await call
 
 
-async def test_a_large_tenant_is_searched_and_never_listed_whole(cast: Cast) -> None:
+async def test_people_to_choose_from_are_searched_by_address(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         few = await explanations.list_choices(octx, cast.acme)
         assert ([person.name for person in few.people], few.has_more) == (["Adam", "Ann", "Max"], False)
@@ -366,7 +366,7 @@ async def test_a_large_tenant_is_searched_and_never_listed_whole(cast: Cast) -> 
         assert list(none.people) == []
 
 
-async def test_no_more_than_fifty_are_offered(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_people_to_choose_from_are_limited(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanations, "MAX_PEOPLE", 2)
     async with cast.olga.octx() as octx:
         choices = await explanations.list_choices(octx, cast.acme, include_user_id=cast.max.user_id)
@@ -376,7 +376,7 @@ async def test_no_more_than_fifty_are_offered(cast: Cast, monkeypatch: pytest.Mo
 # ── what was refused ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_refusal_leads_to_the_same_answer(cast: Cast) -> None:
+async def test_recorded_refusal_is_explained_with_the_same_reason(cast: Cast) -> None:
     for _ in range(3):
         with pytest.raises(Refused):
             async with cast.max.ctx() as ctx:
@@ -403,7 +403,7 @@ async def test_a_refusal_leads_to_the_same_answer(cast: Cast) -> None:
     assert reason_of(answer) == refusal.reason
 
 
-async def test_refusals_of_what_does_not_exist_are_refused_in_a_sentence(cast: Cast) -> None:
+async def test_recent_refusals_are_refused_for_an_unknown_action_or_request(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         for action, request in (("home:burn", ""), ("", "x" * 500), ("", "req_\0")):
             with pytest.raises(Invalid):

@@ -50,7 +50,7 @@ async def last_line(cast: Cast, key: str) -> Any:
 # ── making one ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_new_flag_is_off_for_everybody_and_stands_in_the_trail(cast: Cast) -> None:
+async def test_new_flag_is_off_and_recorded_in_the_audit_log(cast: Cast) -> None:
     key = fresh()
     made = await create(cast, key, required_feature="api_access")
     assert (made.version.number, made.version.rules, made.version.killed) == (1, [], False)
@@ -80,7 +80,7 @@ async def test_a_new_flag_is_off_for_everybody_and_stands_in_the_trail(cast: Cas
         ({"reason": " "}, "reason"),
     ],
 )
-async def test_a_flag_without_what_it_needs_is_not_made(
+async def test_flag_creation_is_refused_when_a_field_is_missing(
     cast: Cast, changes: dict[str, Any], field: str
 ) -> None:
     key = fresh()
@@ -93,12 +93,12 @@ async def test_a_flag_without_what_it_needs_is_not_made(
 
 
 @pytest.mark.parametrize("key", ["", "Upper", "1st", "with-dash", "x" * 41, "a b", "drop;"])
-async def test_a_key_is_a_plain_word(cast: Cast, key: str) -> None:
+async def test_flag_creation_is_refused_for_an_invalid_key(cast: Cast, key: str) -> None:
     with pytest.raises(Invalid, match="key"):
         await create(cast, key)
 
 
-async def test_a_key_is_used_once_also_by_two_at_a_time(cast: Cast) -> None:
+async def test_concurrent_creation_of_a_flag_key_succeeds_once(cast: Cast) -> None:
     key = fresh()
     outcomes = await asyncio.gather(create(cast, key), create(cast, key), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "FlagSummary"]
@@ -127,7 +127,7 @@ NOON, LATER = "2026-12-01T12:00:00+00:00", "2026-12-02T12:00:00+00:00"
         {"kind": "percentage", "percent": 0.01},
     ],
 )
-def test_what_a_rule_may_say(rule: dict[str, Any]) -> None:
+def test_valid_rule_is_parsed_and_described(rule: dict[str, Any]) -> None:
     (parsed,) = flag_rules.parse_rules([rule], PLANS)
     assert parsed.keys() == rule.keys()
     assert flag_rules.parse_rules([parsed], PLANS) == [parsed]  # what is stored can be read again
@@ -165,19 +165,19 @@ def test_what_a_rule_may_say(rule: dict[str, Any]) -> None:
         None,
     ],
 )
-def test_what_a_rule_may_not_say(rule: Any) -> None:
+def test_invalid_rule_is_refused_with_its_number(rule: Any) -> None:
     with pytest.raises(Invalid, match="Rule 2") as caught:
         flag_rules.parse_rules([{"kind": "internal"}, rule], PLANS)
     assert "\n" not in caught.value.detail
 
 
 @pytest.mark.parametrize("raw_rules", [None, "everyone", {"kind": "everyone"}, EVERYONE * 2, EVERYONE * 51])
-def test_what_is_no_list_of_rules(raw_rules: Any) -> None:
+def test_invalid_list_of_rules_is_refused(raw_rules: Any) -> None:
     with pytest.raises(Invalid):
         flag_rules.parse_rules(raw_rules, PLANS)
 
 
-def test_one_rule_per_value_and_back_again_means_the_same() -> None:
+def test_rules_split_by_value_merge_into_the_same_rules() -> None:
     stored = [
         {"kind": "region", "values": ["eu", "us"], "starts_at": NOON},
         {"kind": "everyone"},
@@ -191,7 +191,7 @@ def test_one_rule_per_value_and_back_again_means_the_same() -> None:
 # ── changing, killing, cleaning up ───────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_change_adds_a_version_and_overwrites_none(cast: Cast) -> None:
+async def test_rule_change_adds_a_version(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with cast.olga.octx() as octx:
         await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Too early for everyone")
@@ -212,7 +212,7 @@ async def test_a_change_adds_a_version_and_overwrites_none(cast: Cast) -> None:
     }
 
 
-async def test_who_read_an_older_version_changes_nothing(cast: Cast) -> None:
+async def test_rule_change_from_an_older_version_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     for number in (1, 3, 0):
         with pytest.raises(Conflict, match="Somebody else"):
@@ -221,7 +221,7 @@ async def test_who_read_an_older_version_changes_nothing(cast: Cast) -> None:
     assert (await newest(cast, key)).version.number == 2
 
 
-async def test_of_two_who_change_it_at_once_one_wins_and_the_other_is_told(cast: Cast) -> None:
+async def test_concurrent_rule_changes_succeed_once(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
 
     async def change(kind: str) -> object:
@@ -236,7 +236,7 @@ async def test_of_two_who_change_it_at_once_one_wins_and_the_other_is_told(cast:
     assert versions[0] in outcomes
 
 
-async def test_wrong_rules_and_the_same_rules_change_nothing(cast: Cast) -> None:
+async def test_rule_change_is_refused_for_invalid_or_equal_rules(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     for new_rules, kind in (([{"kind": "plan", "values": ["gold"]}], Invalid), (EVERYONE, Conflict)):
         with pytest.raises(kind):
@@ -248,7 +248,7 @@ async def test_wrong_rules_and_the_same_rules_change_nothing(cast: Cast) -> None
     assert (await newest(cast, key)).version.number == 2
 
 
-async def test_killing_keeps_the_rules_for_reviving(cast: Cast) -> None:
+async def test_killed_flag_keeps_its_rules_for_revival(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with flag_fixtures.flag_killed(cast, key):
         assert not await flag_fixtures.has_flag(cast.ann, key)
@@ -266,7 +266,7 @@ async def test_killing_keeps_the_rules_for_reviving(cast: Cast) -> None:
     assert (await last_line(cast, key)).action == "flag.revived"
 
 
-async def test_killing_is_not_stopped_by_somebody_who_has_just_changed_it(cast: Cast) -> None:
+async def test_kill_succeeds_beside_a_concurrent_rule_change(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
 
     async def change() -> None:
@@ -282,7 +282,7 @@ async def test_killing_is_not_stopped_by_somebody_who_has_just_changed_it(cast: 
     assert (await newest(cast, key)).version.killed
 
 
-async def test_reviving_asks_for_the_version_that_was_read(cast: Cast) -> None:
+async def test_revival_from_an_older_version_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     with pytest.raises(Conflict, match="not killed"):
         async with cast.olga.octx() as octx:
@@ -294,7 +294,7 @@ async def test_reviving_asks_for_the_version_that_was_read(cast: Cast) -> None:
         assert (await newest(cast, key)).version.killed
 
 
-async def test_the_date_moves_with_a_reason_and_only_ahead(cast: Cast) -> None:
+async def test_cleanup_date_moves_only_ahead_and_with_a_reason(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     was = (await newest(cast, key)).row.cleanup_by
     new_date = was + timedelta(days=30)
@@ -317,7 +317,7 @@ async def test_the_date_moves_with_a_reason_and_only_ahead(cast: Cast) -> None:
     assert (await newest(cast, key)).row.cleanup_by == new_date
 
 
-async def test_a_flag_that_the_code_asks_for_is_not_retired(
+async def test_flag_cannot_be_retired_while_the_code_uses_it(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
@@ -344,7 +344,7 @@ async def test_a_flag_that_the_code_asks_for_is_not_retired(
         await create(cast, key)
 
 
-async def test_stale_flags_come_first_and_retired_ones_last(
+async def test_flags_are_listed_overdue_first_and_retired_last(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_, gone, late = [await flag_fixtures.create_flag(cast) for _ in range(3)]
@@ -360,7 +360,7 @@ async def test_stale_flags_come_first_and_retired_ones_last(
     assert listed.index((late, True)) < listed.index((open_, False)) < listed.index((gone, False))
 
 
-async def test_support_looks_and_changes_nothing(cast: Cast) -> None:
+async def test_support_reads_flags_and_cannot_change_them(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with cast.sam.octx() as octx:
         assert key in {summary.key for summary in await flag_admin.list_flags(octx)}
@@ -379,7 +379,7 @@ async def test_support_looks_and_changes_nothing(cast: Cast) -> None:
     assert (await newest(cast, key)).version.number == 2
 
 
-async def test_what_is_not_there_is_not_found(cast: Cast) -> None:
+async def test_unknown_flag_is_not_found(cast: Cast) -> None:
     for ask in (
         lambda octx: flag_admin.get_flag(octx, "nothing"),
         lambda octx: flag_admin.kill_flag(octx, "nothing", "R"),

@@ -78,7 +78,7 @@ def statements() -> Iterator[list[str]]:
         sa.event.remove(engine, "before_cursor_execute", note)
 
 
-async def test_who_is_exposed_and_why_page_by_page(cast: Cast) -> None:
+async def test_exposed_tenants_are_listed_by_page_with_an_explanation(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
     exposure = await reach(cast, key)
@@ -94,8 +94,8 @@ async def test_who_is_exposed_and_why_page_by_page(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("required", ["", "custom_roles"])
-async def test_it_says_what_every_tenant_is_told_itself(cast: Cast, required: str) -> None:
-    """Plans, traits, own words and shares: the bulk reading and the decisions of tenants never differ."""
+async def test_exposure_equals_the_decisions_of_every_tenant(cast: Cast, required: str) -> None:
+    """Plans, traits, overrides and shares: the bulk query and the decisions of tenants never differ."""
     await cast.gil.gets("starter")
     people = [cast.ann, cast.gil]
     for name, plan in (("Free", "free"), ("Pro", "pro"), ("Big", "enterprise")):
@@ -129,7 +129,7 @@ async def test_it_says_what_every_tenant_is_told_itself(cast: Cast, required: st
         assert (exposure.unentitled_tenants > 0) <= bool(required)
 
 
-async def test_after_a_kill_nobody_is_exposed(cast: Cast) -> None:
+async def test_killed_flag_exposes_no_tenant(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     before = await reach(cast, key)
     assert before.exposed.tenants == before.total_tenants > 0
@@ -142,7 +142,7 @@ async def test_after_a_kill_nobody_is_exposed(cast: Cast) -> None:
     assert (await reach(cast, key)).exposed.tenants == before.total_tenants
 
 
-async def test_counts_of_all_flags_agree_with_each(cast: Cast) -> None:
+async def test_exposure_counts_of_all_flags_equal_those_of_each(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     keys = [await flag_fixtures.create_flag(cast, *rules) for rules in ((), EVERYONE, REGION)]
     async with cast.olga.octx() as octx:
@@ -155,7 +155,7 @@ async def test_counts_of_all_flags_agree_with_each(cast: Cast) -> None:
         )
 
 
-async def test_a_deleted_tenant_is_nobody(cast: Cast) -> None:
+async def test_deleted_tenant_is_not_counted(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     before = await reach(cast, key)
     async with db.transaction("owner", tenant_id=cast.globex) as session:
@@ -183,7 +183,7 @@ async def decide(person: Person, times: int, *, errors: int = 0) -> None:
     await decision_counts.flush()
 
 
-async def test_errors_of_those_it_is_on_for_stand_beside_those_of_the_others(cast: Cast) -> None:
+async def test_errors_are_counted_apart_for_exposed_tenants_and_others(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
     await decision_counts.flush()
@@ -203,7 +203,7 @@ async def test_errors_of_those_it_is_on_for_stand_beside_those_of_the_others(cas
         assert (await reach(cast, key)).others.errors == after.exposed.errors + after.others.errors
 
 
-async def test_what_was_decided_long_ago_does_not_count(cast: Cast) -> None:
+async def test_decisions_older_than_a_week_are_not_counted(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     await decide(cast.ann, 3, errors=3)
     (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
@@ -216,7 +216,7 @@ async def test_what_was_decided_long_ago_does_not_count(cast: Cast) -> None:
     assert row.recent_decisions == (0, 0, 0)
 
 
-async def test_how_often_the_flag_itself_refused(cast: Cast) -> None:
+async def test_refusals_by_the_flag_are_counted(cast: Cast) -> None:
     before = (await reach(cast, "role_editor")).refusals
     other = await flag_fixtures.create_flag(cast)
     async with cast.olga.octx() as octx:
@@ -236,7 +236,7 @@ async def test_how_often_the_flag_itself_refused(cast: Cast) -> None:
 # ── before it is saved ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_effect_of_other_rules_is_known_before_they_are_saved(cast: Cast) -> None:
+async def test_simulation_shows_the_effect_of_rules_before_they_are_saved(cast: Cast) -> None:
     zoe = await factories.create_account("Zoe")
     third = await factories.create_tenant(zoe, "Harbour", "pro")
     await in_europe(cast, cast.acme, cast.globex)
@@ -259,14 +259,14 @@ async def test_the_effect_of_other_rules_is_known_before_they_are_saved(cast: Ca
     assert (nobody.after, len(nobody.losses)) == (0, before.exposed.tenants)
 
 
-async def test_the_effect_of_reviving_counts_from_nobody(cast: Cast) -> None:
+async def test_simulation_of_a_revival_starts_from_no_tenant(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with flag_fixtures.flag_killed(cast, key):
         effect = await simulate(cast, key, EVERYONE)
     assert (effect.before, effect.after) == (0, effect.total_tenants)
 
 
-async def test_wrong_rules_have_no_effect_to_show(cast: Cast) -> None:
+async def test_simulation_of_invalid_rules_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     with pytest.raises(Invalid, match="Rule 1"):
         await simulate(cast, key, [{"kind": "plan", "values": ["gold"]}])
@@ -275,7 +275,7 @@ async def test_wrong_rules_have_no_effect_to_show(cast: Cast) -> None:
 # ── who may, at what cost, and what remains of it ────────────────────────────────────────────────────────────────
 
 
-async def test_an_unknown_flag_is_not_found_and_no_operator_without_the_right_looks(cast: Cast) -> None:
+async def test_exposure_is_refused_for_an_unknown_flag_and_without_permission(cast: Cast) -> None:
     import dataclasses
 
     for ask in (
@@ -296,7 +296,7 @@ async def test_an_unknown_flag_is_not_found_and_no_operator_without_the_right_lo
                 await refused(dataclasses.replace(octx, permissions=frozenset()))
 
 
-async def test_looking_across_tenants_is_kept_with_its_reason(cast: Cast) -> None:
+async def test_exposure_and_simulation_are_recorded_with_their_reasons(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     await reach(cast, key)
     await simulate(cast, key, EVERYONE)
@@ -306,7 +306,7 @@ async def test_looking_across_tenants_is_kept_with_its_reason(cast: Cast) -> Non
     assert {flag_exposure.FLAG_REASON, flag_exposure.SIMULATION_REASON} <= reasons
 
 
-async def test_as_many_statements_for_many_tenants_as_for_few(cast: Cast) -> None:
+async def test_exposure_takes_the_same_number_of_statements_for_more_tenants(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     await reach(cast, key)
     with statements() as few:

@@ -109,7 +109,7 @@ def names(lines: Iterable[EntitlementChange]) -> dict[tuple[str, str], set[str]]
 # ── few tenants, every kind of effect ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_gains_loses_and_goes_over_a_limit(cast: Cast) -> None:
+async def test_impact_names_tenants_that_gain_lose_or_exceed_a_limit(cast: Cast) -> None:
     """Acme has three members and one open invitation, on a plan of its own."""
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "nina@acme.test", "member")
@@ -130,14 +130,14 @@ async def test_who_gains_loses_and_goes_over_a_limit(cast: Cast) -> None:
     assert (report.gaining_tenants, report.losing_tenants, report.exceeding_tenants) == (1, 1, 1)
 
 
-async def test_who_is_over_already_is_no_news(cast: Cast) -> None:
+async def test_impact_omits_tenants_already_over_the_limit(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(limits={**roomy(), "members": Limit(2)}))
     report = (await look(cast.olga, await draft_of(cast.olga, plan, limits=few(1)))).report
     assert report.losing_tenants == 1
     assert report.exceeded_limits == []
 
 
-async def test_when_nobody_moves_nobody_changes(cast: Cast) -> None:
+async def test_impact_is_empty_when_nobody_moves(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset({"audit_log"}), roomy()))
     draft = await draft_of(cast.olga, plan, features=frozenset(), limits=few(1))
     assert not (await look(cast.olga, draft)).report.is_empty
@@ -146,8 +146,8 @@ async def test_when_nobody_moves_nobody_changes(cast: Cast) -> None:
     assert report.compared_tenants > 1
 
 
-async def test_of_the_plan_that_remains_when_nobody_pays_a_version_counts_without_moving(cast: Cast) -> None:
-    """What remains is always the newest version, so here somebody changes although nobody moves."""
+async def test_impact_of_the_fallback_plan_shows_without_moving_anybody(cast: Cast) -> None:
+    """Tenants fall back to the newest version, so this tenant changes although nobody is moved."""
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "none", "Stopped paying")
     draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log", "api_access"}))
@@ -156,7 +156,7 @@ async def test_of_the_plan_that_remains_when_nobody_pays_a_version_counts_withou
     await discard(cast.olga, draft)
 
 
-async def test_an_addon_counts_as_often_as_it_was_bought(cast: Cast) -> None:
+async def test_impact_multiplies_an_addon_by_its_quantity(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 3, "Bought")
     draft = await draft_of(
@@ -169,7 +169,7 @@ async def test_an_addon_counts_as_often_as_it_was_bought(cast: Cast) -> None:
     await discard(cast.olga, draft)
 
 
-async def test_an_override_keeps_what_the_plan_takes(cast: Cast) -> None:
+async def test_impact_is_empty_for_a_feature_kept_by_an_override(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
     assert (await look(cast.olga, draft)).report.losing_tenants == 1
@@ -185,7 +185,7 @@ async def test_an_override_keeps_what_the_plan_takes(cast: Cast) -> None:
     assert later.report.losing_tenants == 1
 
 
-async def test_decisions_that_would_flip_either_way(cast: Cast) -> None:
+async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), {**roomy(), "members": Limit(3)}))
     tallied(
         cast,
@@ -214,7 +214,7 @@ async def test_decisions_that_would_flip_either_way(cast: Cast) -> None:
     assert (report.newly_refused, report.newly_allowed) == (5, 30)
 
 
-async def test_looking_changes_nothing_and_says_so_in_the_trail(cast: Cast) -> None:
+async def test_impact_preview_changes_nothing_and_is_recorded(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
     first, second = await look(cast.olga, draft), await look(cast.olga, draft)
@@ -228,8 +228,8 @@ async def test_looking_changes_nothing_and_says_so_in_the_trail(cast: Cast) -> N
     ) <= 1
 
 
-async def test_a_draft_that_changes_is_looked_at_anew_each_time(cast: Cast) -> None:
-    """Under one id it has had several contents: none of them may be remembered for another."""
+async def test_impact_is_computed_anew_after_a_draft_changes(cast: Cast) -> None:
+    """One draft id has several contents; the impact of one must not be reused for another."""
     plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
     version, revision = await draft_of(cast.olga, plan, features=frozenset())
     assert (await look(cast.olga, (version, revision))).report.losing_tenants == 1
@@ -243,7 +243,7 @@ async def test_a_draft_that_changes_is_looked_at_anew_each_time(cast: Cast) -> N
         await look(cast.olga, (version, revision))
 
 
-async def test_publishing_leaves_the_numbers_in_the_trail_and_does_what_was_said(cast: Cast) -> None:
+async def test_publication_records_the_previewed_numbers(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
     seen = await look(cast.olga, draft)
@@ -261,7 +261,7 @@ async def test_publishing_leaves_the_numbers_in_the_trail_and_does_what_was_said
         assert CSV not in ctx.rights.features
 
 
-async def test_who_may_look_and_who_may_publish(cast: Cast) -> None:
+async def test_impact_is_readable_by_support_and_publication_is_not_allowed(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset(), roomy()))
     draft = await draft_of(cast.olga, plan, trial_days=3)
     seen = await look(cast.sam, draft)  # support reads
@@ -275,7 +275,7 @@ async def test_who_may_look_and_who_may_publish(cast: Cast) -> None:
             )
 
 
-async def test_how_many_have_which_version(cast: Cast) -> None:
+async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
     plan = await own_plan(cast, PlanContent(0, frozenset(), roomy()))
     async with cast.sam.octx() as octx:
         before = (await impact.count_tenants_by_version(octx)).tenants_by_version
@@ -352,7 +352,7 @@ async def olga_apart(schema: str) -> AsyncIterator[Operating]:
         yield Operating(await factories.create_operator("Olga"))
 
 
-async def test_very_many_tenants_and_a_plan_without_its_export(olga_apart: Operating) -> None:
+async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(olga_apart: Operating) -> None:
     olga = olga_apart
     many = size("tenancy.blast_radius_tenants")
     seeded(many * 51 // 50)  # some of them are deleted

@@ -25,7 +25,7 @@ def address() -> str:
     return f"{new_id('x')[2:]}@bulkhead.test"
 
 
-async def test_a_new_one_signs_in_with_the_password_that_was_shown(cast: Cast) -> None:
+async def test_new_operator_signs_in_with_the_shown_password(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, address(), "support", "Sue")
         assert (await audit_log.list_operator_events(octx))[0].action == "operator.created"
@@ -33,13 +33,13 @@ async def test_a_new_one_signs_in_with_the_password_that_was_shown(cast: Cast) -
     assert await sign_in.check_password(OPERATOR, made.operator.email, "wrong") is None
 
 
-async def test_support_makes_nobody(cast: Cast) -> None:
+async def test_operator_creation_is_refused_for_support(cast: Cast) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
             await operators.create(octx, address(), "owner", "Eve")
 
 
-async def test_an_address_once_and_a_known_role(cast: Cast) -> None:
+async def test_operator_creation_is_refused_for_a_used_address_or_an_unknown_role(cast: Cast) -> None:
     email = address()
     async with cast.olga.octx() as octx:
         await operators.create(octx, email, "support", "Sue")
@@ -49,7 +49,7 @@ async def test_an_address_once_and_a_known_role(cast: Cast) -> None:
             await operators.create(octx, address(), "king", "Sue")
 
 
-async def test_disabled_means_signed_out_and_not_in_again(cast: Cast) -> None:
+async def test_disabled_operator_cannot_sign_in_until_enabled(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, address(), "support", "Sue")
         await operators.disable(octx, made.operator.id, reason="left")
@@ -75,7 +75,7 @@ async def somebody_with_a_factor(cast: Cast) -> tuple[operators.OperatorAccess, 
         )
 
 
-async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -> None:
+async def test_access_reset_replaces_the_password_and_removes_the_second_factor(cast: Cast) -> None:
     made, cookie, challenge = await somebody_with_a_factor(cast)
     async with cast.olga.octx() as octx:
         again = await operators.reset_access(octx, made.operator.id, reason="lost her phone")
@@ -96,7 +96,7 @@ async def test_reset_means_a_new_password_no_factor_and_signed_out(cast: Cast) -
         assert await mfa.enrol(session, OPERATOR, made.operator.id)  # as at the first sign-in
 
 
-async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebody(cast: Cast) -> None:
+async def test_access_reset_is_refused_for_oneself_and_without_permission_or_reason(cast: Cast) -> None:
     made, cookie, _ = await somebody_with_a_factor(cast)
     async with cast.olga.octx() as octx:
         with pytest.raises(Conflict, match="your own access"):
@@ -112,7 +112,7 @@ async def test_nobody_resets_themselves_nor_without_the_right_a_reason_or_somebo
     assert await entry.authenticate_operator(cookie) is not None
 
 
-async def test_from_the_command_line_too(cast: Cast) -> None:
+async def test_access_reset_works_from_the_command_line(cast: Cast) -> None:
     made, cookie, _ = await somebody_with_a_factor(cast)
     output = await command.reset_access(made.operator.email.upper())
     assert await entry.authenticate_operator(cookie) is None
@@ -122,7 +122,7 @@ async def test_from_the_command_line_too(cast: Cast) -> None:
         await command.reset_access("nobody@bulkhead.test")
 
 
-async def test_who_changes_devices_is_told_a_way_that_exists(cast: Cast) -> None:
+async def test_second_factor_change_names_the_owner_as_next_step(cast: Cast) -> None:
     made, _, _ = await somebody_with_a_factor(cast)
     async with db.transaction("operator") as session:
         for way in (mfa.enrol, mfa.disable):
@@ -162,8 +162,8 @@ async def enabled_owners() -> set[str]:
 
 
 @pytest.mark.parametrize("take", TAKE)
-async def test_of_two_owners_who_take_each_others_rights_one_stays(cast: Cast, take: str) -> None:
-    """Both came in as owners, before either wrote a row."""
+async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: str) -> None:
+    """Both entered as owners before either wrote a row."""
     ada, bob, ada_id, bob_id = await two_owners()
     inside = asyncio.Barrier(2)
 
@@ -183,7 +183,9 @@ async def test_of_two_owners_who_take_each_others_rights_one_stays(cast: Cast, t
 
 @pytest.mark.parametrize("use", USE)
 @pytest.mark.parametrize("take", TAKE)
-async def test_whoever_lost_the_right_on_the_way_uses_it_no_more(cast: Cast, take: str, use: str) -> None:
+async def test_operator_action_is_refused_after_the_role_was_taken_away(
+    cast: Cast, take: str, use: str
+) -> None:
     ada, bob, ada_id, bob_id = await two_owners()
     async with ada.octx() as late:
         async with bob.octx() as octx:
@@ -193,7 +195,7 @@ async def test_whoever_lost_the_right_on_the_way_uses_it_no_more(cast: Cast, tak
     assert bob_id in await enabled_owners()
 
 
-async def test_the_last_owner_stays(cast: Cast) -> None:
+async def test_last_owner_cannot_be_removed(cast: Cast) -> None:
     ada, _, ada_id, _ = await two_owners()
     others = await enabled_owners() - {ada_id}
 

@@ -81,7 +81,7 @@ async def lines(cast: Cast, action: str, tenant: str = "") -> list[Any]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_it_counts_at_once_and_stands_in_the_trail_with_reason_and_name(cast: Cast, verb: str) -> None:
+async def test_access_change_takes_effect_and_is_audited_with_its_reason(cast: Cast, verb: str) -> None:
     await does(cast, verb)
     assert COUNTS[verb](await facts_of(cast))
     action, after = LINES[verb]
@@ -91,7 +91,7 @@ async def test_it_counts_at_once_and_stands_in_the_trail_with_reason_and_name(ca
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_only_that_tenant_changes(cast: Cast, verb: str) -> None:
+async def test_access_change_leaves_other_tenants_alone(cast: Cast, verb: str) -> None:
     before, lines_before = await facts_of(cast, cast.globex), await lines(cast, LINES[verb][0], cast.globex)
     await does(cast, verb)
     after = await facts_of(cast, cast.globex)
@@ -102,7 +102,7 @@ async def test_only_that_tenant_changes(cast: Cast, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_support_may_not(cast: Cast, verb: str) -> None:
+async def test_access_change_is_refused_for_support(cast: Cast, verb: str) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
             await VERBS[verb](octx, cast.acme, REASON)
@@ -113,7 +113,7 @@ async def test_support_may_not(cast: Cast, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_tenant_that_does_not_exist_is_not_found(cast: Cast, verb: str) -> None:
+async def test_access_change_for_an_unknown_tenant_is_not_found(cast: Cast, verb: str) -> None:
     for stranger in ("ten_nobody", "", "Acme"):
         with pytest.raises(NotFound):
             async with cast.olga.octx() as octx:
@@ -122,14 +122,14 @@ async def test_a_tenant_that_does_not_exist_is_not_found(cast: Cast, verb: str) 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 301])
 @pytest.mark.parametrize("verb", VERBS)
-async def test_without_a_reason_nothing_happens(cast: Cast, verb: str, reason: str) -> None:
+async def test_access_change_without_a_reason_is_refused(cast: Cast, verb: str, reason: str) -> None:
     with pytest.raises(Invalid) as caught:
         await does(cast, verb, reason=reason)
     assert "reason" in caught.value.fields
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_nothing_of_a_deleted_tenant_changes(cast: Cast, verb: str) -> None:
+async def test_access_change_for_a_deleted_tenant_is_refused(cast: Cast, verb: str) -> None:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "It is gone") as ctx:
         tenant: Tenant = await lock_tenant(ctx)
         tenant.state = TenantState.DELETED
@@ -142,7 +142,7 @@ async def test_nothing_of_a_deleted_tenant_changes(cast: Cast, verb: str) -> Non
 
 
 @pytest.mark.parametrize("target", ["feature", "limit"])
-async def test_an_override_cannot_end_before_it_begins(cast: Cast, target: str) -> None:
+async def test_override_ending_in_the_past_is_refused(cast: Cast, target: str) -> None:
     past = now() - timedelta(seconds=1)
     calls: dict[str, Callable[[OperatorCtx], Awaitable[None]]] = {
         "feature": lambda octx: tenant_access.override_feature(
@@ -159,7 +159,7 @@ async def test_an_override_cannot_end_before_it_begins(cast: Cast, target: str) 
 
 
 @pytest.mark.parametrize("amount", [-1, 1_000_000_001])
-async def test_a_limit_is_a_number_that_can_be_meant(cast: Cast, amount: int) -> None:
+async def test_limit_override_with_an_impossible_amount_is_refused(cast: Cast, amount: int) -> None:
     with pytest.raises(Invalid) as caught:
         async with cast.olga.octx() as octx:
             await tenant_access.override_limit(
@@ -169,7 +169,7 @@ async def test_a_limit_is_a_number_that_can_be_meant(cast: Cast, amount: int) ->
 
 
 @pytest.mark.parametrize("name", ["flying", "", "members\0", "exports"])
-async def test_what_no_plan_knows_is_not_overridden(cast: Cast, name: str) -> None:
+async def test_override_of_an_unknown_name_is_refused(cast: Cast, name: str) -> None:
     with pytest.raises(Invalid) as caught:
         async with cast.olga.octx() as octx:
             await tenant_access.override_feature(octx, cast.acme, name, True, REASON, ends_at=now() + SOON)
@@ -180,7 +180,7 @@ async def test_what_no_plan_knows_is_not_overridden(cast: Cast, name: str) -> No
     assert "name" in caught.value.fields
 
 
-async def test_an_override_ends_by_the_clock_and_nobody_has_to_do_anything(cast: Cast) -> None:
+async def test_override_ends_at_its_time(cast: Cast) -> None:
     until = now() + timedelta(hours=1)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", None, REASON, ends_at=until)
@@ -189,7 +189,7 @@ async def test_an_override_ends_by_the_clock_and_nobody_has_to_do_anything(cast:
     assert (await facts_of(cast, at=until)).overrides == {}
 
 
-async def test_it_is_ended_once(cast: Cast) -> None:
+async def test_override_can_be_ended_once(cast: Cast) -> None:
     await does(cast, "limit")
     row = (await facts_of(cast)).overrides["limit", "members"]
     async with cast.olga.octx() as octx:
@@ -202,7 +202,7 @@ async def test_it_is_ended_once(cast: Cast) -> None:
     assert [(line.object_id, line.reason, line.before["members"]) for line in ended] == [(row.id, REASON, 7)]
 
 
-async def test_nothing_is_ended_of_another_tenant_or_by_support(cast: Cast) -> None:
+async def test_assignment_is_not_ended_for_another_tenant_or_by_support(cast: Cast) -> None:
     await does(cast, "addon")
     ((row, _),) = (await facts_of(cast)).addons
     for tenant, id in ((cast.globex, row.id), (cast.acme, "ovr_nobody"), (cast.acme, "")):
@@ -219,7 +219,7 @@ async def test_nothing_is_ended_of_another_tenant_or_by_support(cast: Cast) -> N
     assert (await lines(cast, "addon.ended"))[0].reason == REASON
 
 
-async def test_one_that_has_run_out_is_not_ended_again(cast: Cast) -> None:
+async def test_expired_override_cannot_be_ended(cast: Cast) -> None:
     past = now() - timedelta(hours=1)
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "An old one") as ctx:
         row = TenantOverride(
@@ -242,8 +242,8 @@ async def test_one_that_has_run_out_is_not_ended_again(cast: Cast) -> None:
 # ── plans and add-ons ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_addon_is_had_once_in_the_number_that_is_needed(cast: Cast) -> None:
-    """A double click buys once."""
+async def test_addon_cannot_be_added_twice(cast: Cast) -> None:
+    """A double click adds it once."""
     async with cast.olga.octx() as octx:
         await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
     with pytest.raises(Conflict, match="has 10 more seats already"):
@@ -253,7 +253,7 @@ async def test_an_addon_is_had_once_in_the_number_that_is_needed(cast: Cast) -> 
         assert ctx.rights.limits["members"].amount == 120
 
 
-async def test_a_plan_is_one_that_is_offered(cast: Cast) -> None:
+async def test_plan_assignment_is_refused_for_unknown_unsuitable_or_current_plans(cast: Cast) -> None:
     for version, kind in (("plv_nobody", NotFound), ("plv_extra_seats_1", Invalid)):
         with pytest.raises(kind):
             async with cast.olga.octx() as octx:
@@ -267,7 +267,7 @@ async def test_a_plan_is_one_that_is_offered(cast: Cast) -> None:
     assert "trial_days" in caught.value.fields
 
 
-async def test_a_retired_plan_is_not_given_any_more(cast: Cast) -> None:
+async def test_plan_assignment_is_refused_for_a_retired_plan(cast: Cast) -> None:
     async def retires_and_gives(octx: OperatorCtx) -> None:
         plan = await octx.session.get(Plan, "pln_starter")
         assert plan is not None
@@ -281,7 +281,7 @@ async def test_a_retired_plan_is_not_given_any_more(cast: Cast) -> None:
             await retires_and_gives(octx)
 
 
-async def test_an_addon_is_bought_at_least_once_and_ends_after_it_begins(cast: Cast) -> None:
+async def test_addon_with_an_invalid_quantity_or_end_is_refused(cast: Cast) -> None:
     past = now() - timedelta(days=1)
     for version, quantity, until, field in (
         ("plv_extra_seats_1", 0, None, "quantity"),
@@ -297,7 +297,7 @@ async def test_an_addon_is_bought_at_least_once_and_ends_after_it_begins(cast: C
             await tenant_access.add_addon(octx, cast.acme, "plv_pro_1", 1, REASON)
 
 
-async def test_unknown_statuses_flags_and_traits_are_refused(cast: Cast) -> None:
+async def test_unknown_statuses_traits_and_flags_are_refused(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         for call in (
             tenant_access.set_billing_status(octx, cast.acme, "paid", REASON),
@@ -314,7 +314,7 @@ async def test_unknown_statuses_flags_and_traits_are_refused(cast: Cast) -> None
 # ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_is_effective_names_its_sources_and_what_is_in_use(cast: Cast) -> None:
+async def test_tenant_access_names_sources_and_usage(cast: Cast) -> None:
     await does(cast, "limit")
     await does(cast, "addon")
     async with cast.sam.octx() as octx:
@@ -331,7 +331,7 @@ async def test_what_is_effective_names_its_sources_and_what_is_in_use(cast: Cast
     assert (await lines(cast, "operator.looked"))[0].tenant_id == cast.acme
 
 
-async def test_two_who_set_a_trait_at_once_do_it_one_after_the_other(cast: Cast) -> None:
+async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
     async def sets(value: str) -> None:
         async with cast.olga.octx() as octx:
             await tenant_access.set_trait(octx, cast.acme, "region", value, REASON)

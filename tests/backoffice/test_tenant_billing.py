@@ -50,7 +50,7 @@ async def pays(tenant: str, stripe: scripted_provider.FakeProvider, *numbers: st
     return customer
 
 
-async def test_the_mapping_what_is_known_and_what_follows(
+async def test_billing_details_show_customer_access_and_invoices(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await pays(cast.acme, stripe, f"in_{new_id('x')[-8:]}")
@@ -75,7 +75,7 @@ async def test_the_mapping_what_is_known_and_what_follows(
     assert (REASON, "Sam") in [(look.reason, look.actor_name) for look in looks]
 
 
-async def test_the_mapping_leads_to_the_providers_own_page(
+async def test_billing_details_link_to_the_providers_page(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer = await pays(cast.acme, stripe)
@@ -90,7 +90,7 @@ async def test_the_mapping_leads_to_the_providers_own_page(
     assert details.provider_urls == {customer: f"https://dashboard.stripe.com/test/customers/{customer}"}
 
 
-async def test_without_a_reason_or_a_tenant_nobody_looks(cast: Cast) -> None:
+async def test_billing_details_are_refused_without_a_reason_or_tenant(cast: Cast) -> None:
     for reason in ("", " ", "x" * 301):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
@@ -103,7 +103,7 @@ async def test_without_a_reason_or_a_tenant_nobody_looks(cast: Cast) -> None:
             await tenant_billing.get_billing_details(octx, "ten_nobody", REASON)
 
 
-async def test_what_no_webhook_said_is_found_repaired_and_told(
+async def test_reconciliation_finds_and_repairs_a_missed_change(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await pays(cast.acme, stripe)
@@ -132,7 +132,7 @@ async def test_what_no_webhook_said_is_found_repaired_and_told(
     assert [(event.reason, event.object_id) for event in asked] == [(REASON, customer)]
 
 
-async def test_support_compares_nothing_and_nobody_what_is_not_there(cast: Cast) -> None:
+async def test_reconciliation_is_refused_for_support_and_without_a_customer(cast: Cast) -> None:
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
             await tenant_billing.request_reconcile(octx, cast.acme, REASON)
@@ -141,7 +141,7 @@ async def test_support_compares_nothing_and_nobody_what_is_not_there(cast: Cast)
             await tenant_billing.request_reconcile(octx, cast.acme, REASON)
 
 
-async def test_invoices_of_all_with_their_tenant(
+async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
     alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await pays(cast.acme, stripe, "in_aaa1", "in_aaa2", "in_aaa3")

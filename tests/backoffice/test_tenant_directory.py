@@ -42,7 +42,7 @@ async def several(word: str) -> list[str]:
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_found_by_name_address_id_and_by_the_whole_address_of_anybody_in_it(cast: Cast) -> None:
+async def test_tenant_is_found_by_name_id_and_a_members_whole_address(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         for query in (cast.acme, cast.ann.slug, f"  {cast.max.email.upper()} "):
             rows = (await tenant_directory.search_tenants(octx, query)).rows
@@ -54,7 +54,7 @@ async def test_found_by_name_address_id_and_by_the_whole_address_of_anybody_in_i
         assert await names(octx, "%") == []
 
 
-async def test_no_part_of_an_address_and_no_name_finds_a_person(cast: Cast) -> None:
+async def test_tenant_is_not_found_by_part_of_a_members_address(cast: Cast) -> None:
     email = cast.max.email
     async with cast.sam.octx() as octx:
         for part in ("@", email[1:], email[:-1], email.partition("@")[0], "@max.test", f"{email} {email}"):
@@ -69,8 +69,8 @@ async def test_no_part_of_an_address_and_no_name_finds_a_person(cast: Cast) -> N
     assert not [person for person in (cast.ann, cast.adam, cast.max, cast.gil) if person.email in text]
 
 
-async def test_an_address_that_finds_somebody_stands_in_the_operators_trail(cast: Cast) -> None:
-    """Each once, whatever was searched a moment before; what finds nobody tells nothing."""
+async def test_search_by_address_is_recorded_once_when_it_matches(cast: Cast) -> None:
+    """Each address is recorded once, however often it is searched; an address without a match is not."""
     for asked in (cast.max.email, cast.max.email.upper(), cast.gil.email, cast.carl.email, "acme"):
         async with cast.sam.octx() as octx:
             await tenant_directory.search_tenants(octx, asked)
@@ -87,7 +87,7 @@ async def test_an_address_that_finds_somebody_stands_in_the_operators_trail(cast
     ]
 
 
-async def test_a_former_member_finds_it_too(cast: Cast) -> None:
+async def test_tenant_is_found_by_the_address_of_a_former_member(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         await members.remove(ctx, row.id)
@@ -98,7 +98,7 @@ async def test_a_former_member_finds_it_too(cast: Cast) -> None:
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("sort", ["name", "created_at", "members"])
-async def test_pages_put_together_are_the_whole_list_in_order(
+async def test_pages_of_tenants_add_up_to_the_whole_list_in_order(
     cast: Cast, sort: str, descending: bool
 ) -> None:
     word = new_id("x")[-8:]
@@ -118,7 +118,7 @@ async def test_pages_put_together_are_the_whole_list_in_order(
     assert pieces == [row.id for row in whole.rows]
 
 
-async def test_the_list_is_narrowed_to_a_state(cast: Cast) -> None:
+async def test_tenants_are_filtered_by_state(cast: Cast) -> None:
     word = new_id("x")[-8:]
     await several(word)
     async with cast.sam.octx() as octx:
@@ -136,13 +136,13 @@ async def test_the_list_is_narrowed_to_a_state(cast: Cast) -> None:
         {"after": "ten_unknown"},
     ],
 )
-async def test_a_list_that_cannot_be_meant_is_refused(cast: Cast, asked: dict[str, str]) -> None:
+async def test_tenant_list_with_invalid_arguments_is_refused(cast: Cast, asked: dict[str, str]) -> None:
     async with cast.sam.octx() as octx:
         with pytest.raises(Invalid):
             await tenant_directory.search_tenants(octx, **asked)  # type: ignore[arg-type]
 
 
-async def test_reading_the_list_stands_in_the_operators_trail_once(cast: Cast) -> None:
+async def test_reading_the_tenant_list_is_recorded_once(cast: Cast) -> None:
     for _ in range(3):
         async with cast.sam.octx() as octx:
             await tenant_directory.search_tenants(octx, "acme")
@@ -160,7 +160,7 @@ async def test_reading_the_list_stands_in_the_operators_trail_once(cast: Cast) -
 # ── looking into one ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_members_and_trail_are_shown_for_a_reason_that_the_tenant_reads(cast: Cast) -> None:
+async def test_members_and_events_are_shown_for_a_reason_the_tenant_can_read(cast: Cast) -> None:
     for look in (tenant_directory.list_members, tenant_directory.list_events):
         with pytest.raises(Invalid, match="reason"):
             async with cast.sam.octx() as octx:
@@ -180,7 +180,7 @@ async def test_members_and_trail_are_shown_for_a_reason_that_the_tenant_reads(ca
     )
 
 
-async def test_members_are_shown_page_by_page_former_ones_last(cast: Cast) -> None:
+async def test_members_are_listed_by_page_former_ones_last(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=cast.adam.email)).rows
         await members.remove(ctx, row.id)
@@ -194,7 +194,7 @@ async def test_members_are_shown_page_by_page_former_ones_last(cast: Cast) -> No
     assert shown == [("Ann", "active"), ("Max", "active"), ("Adam", "removed")]
 
 
-async def test_a_tenant_that_does_not_exist(cast: Cast) -> None:
+async def test_unknown_tenant_is_not_found(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         with pytest.raises(NotFound):
             await tenant_directory.get_tenant(octx, "ten_unknown")
@@ -206,7 +206,7 @@ async def test_a_tenant_that_does_not_exist(cast: Cast) -> None:
 # ── suspending and restoring ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_suspended_members_are_told_so_at_their_next_step_and_others_work_on(cast: Cast) -> None:
+async def test_suspension_refuses_members_and_spares_other_tenants(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid since May")
         assert (await tenant_directory.get_tenant(octx, cast.acme)).state_reason == "Unpaid since May"
@@ -222,7 +222,7 @@ async def test_suspended_members_are_told_so_at_their_next_step_and_others_work_
 
 
 @pytest.mark.parametrize("before", [TenantState.ACTIVE, TenantState.PENDING_VERIFICATION])
-async def test_restored_means_as_before(cast: Cast, before: TenantState) -> None:
+async def test_restored_tenant_has_its_former_state(cast: Cast, before: TenantState) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         tenant = await session.get(Tenant, cast.acme)
         ann = await session.get(User, cast.ann.user_id)
@@ -248,7 +248,7 @@ async def test_restored_means_as_before(cast: Cast, before: TenantState) -> None
     )
 
 
-async def test_only_what_can_be_suspended_and_restored(cast: Cast) -> None:
+async def test_suspension_and_restoration_are_refused_in_the_wrong_state(cast: Cast) -> None:
     with pytest.raises(Conflict, match="not suspended"):
         async with cast.olga.octx() as octx:
             await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
@@ -263,7 +263,7 @@ async def test_only_what_can_be_suspended_and_restored(cast: Cast) -> None:
                 await verb(octx, cast.globex, "")
 
 
-async def test_what_waited_for_the_end_of_a_suspension_is_due_with_it(cast: Cast) -> None:
+async def test_jobs_delayed_by_a_suspension_are_due_after_restoration(cast: Cast) -> None:
     async def waiting(change: str = "") -> list[str]:
         async with db.transaction() as session:
             connection = await session.connection()
@@ -297,14 +297,14 @@ ACTS: dict[str, Callable[[OperatorCtx, str], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-async def test_support_looks_and_does_not_suspend(cast: Cast, act: str) -> None:
+async def test_suspension_is_refused_for_support(cast: Cast, act: str) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
             await ACTS[act](octx, cast.acme)
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
-async def test_who_suspends(role: str, cast: Cast) -> None:
+async def test_suspension_is_allowed_by_operator_role(role: str, cast: Cast) -> None:
     somebody = Operating(await factories.create_operator("Otto", role))
     if role == "support":
         with pytest.raises(Refused):
@@ -318,7 +318,7 @@ async def test_who_suspends(role: str, cast: Cast) -> None:
 # ── the rest of the overview ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_overview_counts_states_and_names_who_stands_still(cast: Cast) -> None:
+async def test_overview_counts_states_and_lists_provisioning_steps(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         overview = await tenant_directory.get_overview(octx)
         assert overview.tenants_by_state[TenantState.ACTIVE] >= 2
@@ -328,7 +328,7 @@ async def test_the_overview_counts_states_and_names_who_stands_still(cast: Cast)
     assert steps["settings"].title == "Settings and data key"
 
 
-async def test_setting_up_is_run_again_for_a_reason_until_it_is_done(cast: Cast) -> None:
+async def test_provisioning_is_resumed_with_a_reason_unless_suspended(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
         event = (await tenant_directory.list_events(octx, cast.acme, REASON, limit=1)).events[0]
@@ -340,7 +340,7 @@ async def test_setting_up_is_run_again_for_a_reason_until_it_is_done(cast: Cast)
             await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
 
 
-async def test_attempts_at_other_tenants_are_counted_for_operators(cast: Cast) -> None:
+async def test_cross_tenant_attempts_are_counted(cast: Cast) -> None:
     for _ in range(3):
         with pytest.raises(NotFound):
             async with cast.gil.ctx(cast.ann.slug):
@@ -354,7 +354,7 @@ async def test_attempts_at_other_tenants_are_counted_for_operators(cast: Cast) -
     assert overview.counts["cross_tenant_attempt"] >= 3
 
 
-async def test_the_queue_is_listed_by_status_with_the_names_of_tenants(cast: Cast) -> None:
+async def test_jobs_are_listed_by_status_with_tenant_names(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         listing = await tenant_directory.list_jobs(octx, "waiting", limit=100)
         assert {job.status for job in listing.page.jobs} == {"waiting"}
@@ -368,7 +368,7 @@ async def test_the_queue_is_listed_by_status_with_the_names_of_tenants(cast: Cas
             await tenant_directory.list_jobs(octx, after=10**30)
 
 
-async def test_a_role_of_the_tenants_own_is_named(cast: Cast) -> None:
+async def test_custom_role_of_a_member_is_named(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         role = await roles.create(ctx, "Recruiter", "", set())
         (max_,) = (await members.list_members(ctx, query="max")).rows

@@ -59,7 +59,7 @@ async def platform_keys() -> dict[str, int]:
         return {row[0]: row[1] for row in rows}
 
 
-async def test_every_key_is_wrapped_anew_and_stays_the_key_it_was(cast: Cast, older: str) -> None:
+async def test_rotation_rewraps_every_data_key_without_changing_it(cast: Cast, older: str) -> None:
     before = {tenant: (await dek(tenant))[1] for tenant in (cast.acme, cast.globex)}
     sealed = crypto.seal(before[cast.acme], b"secret", cast.acme, "t.c", "row")
     set_master_keys(NEW, older)
@@ -72,9 +72,7 @@ async def test_every_key_is_wrapped_anew_and_stays_the_key_it_was(cast: Cast, ol
     assert crypto.open_sealed((await dek(cast.acme))[1], sealed, cast.acme, "t.c", "row") == b"secret"
 
 
-async def test_a_link_from_before_works_until_it_expires_and_the_old_key_stays_that_long(
-    cast: Cast, older: str
-) -> None:
+async def test_old_link_works_after_rotation_until_it_expires(cast: Cast, older: str) -> None:
     async with cast.ann.ctx() as ctx:
         link = invitations.build_link(await invitations.invite(ctx, f"zoe.{cast.acme}@acme.test", "member"))
     set_master_keys(NEW, older)
@@ -83,7 +81,7 @@ async def test_a_link_from_before_works_until_it_expires_and_the_old_key_stays_t
     assert f"{invitations.LIFETIME.days} days" in (ROOT / "docs" / "settings.md").read_text()
 
 
-async def test_second_factors_still_open(cast: Cast, older: str) -> None:
+async def test_second_factors_can_be_read_after_rotation(cast: Cast, older: str) -> None:
     seed = pyotp.random_base32()
     async with db.transaction() as session:
         await mfa.install_seed(session, USER, cast.ann.user_id, seed)
@@ -102,7 +100,7 @@ async def operator_id(cast: Cast) -> str:
         return octx.actor_id
 
 
-async def test_twice_is_once_and_stands_in_the_operators_trail(cast: Cast, older: str) -> None:
+async def test_rotation_repeated_changes_nothing_and_is_recorded_once(cast: Cast, older: str) -> None:
     set_master_keys(NEW, older)
     async with cast.olga.octx() as octx:
         rewrapped = await tenant_keys.rotate_tenant_keys(octx, "yearly")
@@ -114,9 +112,7 @@ async def test_twice_is_once_and_stands_in_the_operators_trail(cast: Cast, older
     assert event.details == {"keys": rewrapped, "to": 7}
 
 
-async def test_a_key_that_was_dropped_too_early_is_named_and_nothing_is_half_done(
-    cast: Cast, older: str
-) -> None:
+async def test_rotation_is_refused_when_an_old_master_key_is_missing(cast: Cast, older: str) -> None:
     set_master_keys(NEW)
     with pytest.raises(ConfigurationError, match="lacks key"):
         await keys.rotate_keys()
@@ -124,7 +120,7 @@ async def test_a_key_that_was_dropped_too_early_is_named_and_nothing_is_half_don
     assert (await dek(cast.acme))[0] != 7
 
 
-async def test_only_owners_of_the_platform_and_with_a_reason(cast: Cast) -> None:
+async def test_rotation_is_refused_without_permission_or_reason(cast: Cast) -> None:
     for somebody in (cast.sam, Operating(await factories.create_operator("Eve", "engineer"))):
         with pytest.raises(Refused, match="missing_permission"):
             async with somebody.octx() as octx:

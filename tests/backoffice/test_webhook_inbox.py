@@ -84,7 +84,7 @@ async def operator_lines(cast: Cast, action: str) -> list[Any]:
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_row_names_its_tenant_and_how_it_stands(
+async def test_webhook_row_shows_tenant_status_and_attempts(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
@@ -97,7 +97,7 @@ async def test_a_row_names_its_tenant_and_how_it_stands(
     assert row.done_at >= row.received_at
 
 
-async def test_it_is_narrowed_and_turned_page_by_page(
+async def test_webhooks_are_filtered_and_listed_by_page(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
@@ -131,7 +131,7 @@ async def test_it_is_narrowed_and_turned_page_by_page(
             await webhook_inbox.list_webhooks(octx, after="yesterday")
 
 
-async def test_inside_stands_what_it_carried_and_what_it_changed(
+async def test_webhook_content_shows_redacted_payload_and_effects(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
@@ -150,7 +150,7 @@ async def test_inside_stands_what_it_carried_and_what_it_changed(
     assert REASON in [look.reason for look in looks]
 
 
-async def test_of_nobodys_the_operators_trail_says_who_looked(cast: Cast) -> None:
+async def test_reading_a_webhook_without_a_customer_is_recorded(cast: Cast) -> None:
     event = await store(b"\xff no json")
     async with cast.olga.octx() as octx:
         inside = await webhook_inbox.read_content(octx, PLATFORM, event, f"{REASON} {event}")
@@ -159,7 +159,7 @@ async def test_of_nobodys_the_operators_trail_says_who_looked(cast: Cast) -> Non
     assert f"{REASON} {event}" in [line.reason for line in await operator_lines(cast, "tenants.read_across")]
 
 
-async def test_without_a_reason_nobody_looks_inside(
+async def test_webhook_content_is_refused_without_a_reason(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     mine, nobodys = await store(b"{}", await customer_of(cast, stripe)), await store(b"{}")
@@ -175,7 +175,7 @@ async def test_without_a_reason_nobody_looks_inside(
 # ── once more ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_is_dead_is_replayed_and_done_once(
+async def test_dead_webhook_is_replayed_and_processed_once(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
@@ -202,7 +202,7 @@ async def test_what_is_dead_is_replayed_and_done_once(
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
-async def test_without_a_reason_nothing_is_replayed(
+async def test_replay_is_refused_without_a_reason(
     cast: Cast, stripe: scripted_provider.FakeProvider, reason: str
 ) -> None:
     customer = await customer_of(cast, stripe)
@@ -218,7 +218,7 @@ async def test_without_a_reason_nothing_is_replayed(
     assert await events.count_by_status(customer) == {"dead": 1}
 
 
-async def test_support_looks_and_does_not_replay(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_replay_is_refused_for_support(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     customer = await customer_of(cast, stripe)
     (event,) = await events.store_webhooks(customer)
     await set_rows(customer, status="dead")
@@ -234,14 +234,14 @@ async def test_support_looks_and_does_not_replay(cast: Cast, stripe: scripted_pr
     assert await events.count_by_status(customer) == {"dead": 1}
 
 
-async def test_of_what_concerns_nobody_nothing_can_follow(cast: Cast) -> None:
+async def test_replay_is_refused_for_a_webhook_without_a_customer(cast: Cast) -> None:
     event = await store(b"{}")
     with pytest.raises(Conflict, match="about no customer"):
         async with cast.olga.octx() as octx:
             await webhook_inbox.replay(octx, PLATFORM, event, REASON)
 
 
-async def test_all_of_the_dead_or_of_one_type(
+async def test_dead_webhooks_are_replayed_all_or_by_type(
     alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
@@ -264,7 +264,7 @@ async def test_all_of_the_dead_or_of_one_type(
 # ── how the inbox stands ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_pulse_counts_what_waits_failed_and_took_long(
+async def test_inbox_status_counts_backlog_failures_and_processing_time(
     alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     async with entry.enter_platform("Olga") as octx:
@@ -311,7 +311,7 @@ async def test_the_pulse_counts_what_waits_failed_and_took_long(
         assert await webhook_inbox.list_account_problems(octx) == []
 
 
-async def test_a_refused_key_is_a_trouble_until_somebody_sees_to_it(
+async def test_refused_api_key_is_listed_as_an_account_problem(
     alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
