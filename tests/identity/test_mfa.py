@@ -31,7 +31,7 @@ async def challenge(user_id: str) -> str:
         return await mfa.start_challenge(session, USER, user_id)
 
 
-async def test_enrolling_takes_a_right_code_and_gives_ten_recovery_codes(cast: Cast) -> None:
+async def test_enrolment_requires_a_correct_code_and_returns_recovery_codes(cast: Cast) -> None:
     async with db.transaction() as session:
         seed = await mfa.enrol(session, USER, cast.ann.user_id)
         assert seed == await mfa.enrol(session, USER, cast.ann.user_id)  # a reload shows the same picture
@@ -44,7 +44,7 @@ async def test_enrolling_takes_a_right_code_and_gives_ten_recovery_codes(cast: C
             await mfa.enrol(session, USER, cast.ann.user_id)
 
 
-async def test_a_step_is_accepted_once_also_by_two_at_the_same_time(cast: Cast) -> None:
+async def test_code_is_accepted_once_by_concurrent_challenges(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     code = pyotp.TOTP(seed).now()
     tokens = [await challenge(cast.ann.user_id) for _ in range(4)]
@@ -52,7 +52,7 @@ async def test_a_step_is_accepted_once_also_by_two_at_the_same_time(cast: Cast) 
     assert sorted(answer.is_correct for answer in answers) == [False, False, False, True]
 
 
-async def test_an_older_step_is_void_after_a_newer_one(cast: Cast) -> None:
+async def test_code_of_an_older_step_is_refused_after_a_newer_one(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     totp, moment = pyotp.TOTP(seed), time.time()
     async with db.transaction() as session:
@@ -64,7 +64,7 @@ async def test_an_older_step_is_void_after_a_newer_one(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("away", [-120, -90, 90, 120])
-async def test_clocks_may_differ_by_one_step_only(cast: Cast, away: int) -> None:
+async def test_code_more_than_one_step_away_is_refused(cast: Cast, away: int) -> None:
     seed, _ = await on(cast.ann.user_id)
     async with db.transaction() as session:
         assert not await mfa.verify_code(
@@ -72,7 +72,7 @@ async def test_clocks_may_differ_by_one_step_only(cast: Cast, away: int) -> None
         )
 
 
-async def test_a_recovery_code_works_once_for_its_owner_only(cast: Cast) -> None:
+async def test_recovery_code_works_once_and_for_its_owner_only(cast: Cast) -> None:
     _, codes = await on(cast.ann.user_id)
     await on(cast.gil.user_id)
     async with db.transaction() as session:
@@ -82,7 +82,7 @@ async def test_a_recovery_code_works_once_for_its_owner_only(cast: Cast) -> None
         assert await mfa.count_recovery_codes(session, USER, cast.ann.user_id) == 9
 
 
-async def test_recovery_codes_are_not_kept(cast: Cast) -> None:
+async def test_recovery_codes_are_stored_as_hashes(cast: Cast) -> None:
     _, codes = await on(cast.ann.user_id)
     async with db.transaction() as session:
         connection = await session.connection()
@@ -91,7 +91,7 @@ async def test_recovery_codes_are_not_kept(cast: Cast) -> None:
     assert not any(form in row for form in plain for row in kept)
 
 
-async def test_five_wrong_codes_end_the_challenge(cast: Cast) -> None:
+async def test_challenge_ends_after_too_many_wrong_codes(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     token = await challenge(cast.ann.user_id)
     answers = [await answer(token, "000000") for _ in range(5)]
@@ -99,14 +99,14 @@ async def test_five_wrong_codes_end_the_challenge(cast: Cast) -> None:
     assert not (await answer(token, pyotp.TOTP(seed).now())).is_correct
 
 
-async def test_guesses_in_parallel_are_not_more_guesses(cast: Cast) -> None:
+async def test_concurrent_guesses_do_not_exceed_the_attempts(cast: Cast) -> None:
     await on(cast.ann.user_id)
     token = await challenge(cast.ann.user_id)
     answers = await asyncio.gather(*(answer(token, f"{number:06}") for number in range(12)))
     assert sum(answer.subject_id != "" for answer in answers) == 5
 
 
-async def test_a_seed_opens_for_its_owner_only(cast: Cast) -> None:
+async def test_sealed_seed_opens_for_its_owner_only(cast: Cast) -> None:
     seed, _ = await on(cast.ann.user_id)
     await on(cast.gil.user_id)
     async with db.transaction() as session:
@@ -122,7 +122,7 @@ async def test_a_seed_opens_for_its_owner_only(cast: Cast) -> None:
             await mfa.read_seed(session, USER, cast.gil.user_id)
 
 
-async def test_operators_cannot_go_without() -> None:
+async def test_second_factor_cannot_be_disabled_by_operators() -> None:
     async with db.transaction("operator") as session:
         with pytest.raises(Conflict):
             await mfa.disable(session, OPERATOR, "opr_nobody")

@@ -22,12 +22,12 @@ GOOD = "seven lanterns over quiet water"
         ("bulkhead lanterns over quiet water", "Remove “bulkhead”"),
     ],
 )
-async def test_a_weak_one_is_refused_in_a_sentence(password: str, message: str) -> None:
+async def test_weak_password_is_refused_with_a_message(password: str, message: str) -> None:
     (problem,) = await passwords.find_problems(password, ["Zoe Harbour", "zoe@harbour.test"])
     assert message in problem
 
 
-async def test_a_good_one_passes_also_a_very_long_one() -> None:
+async def test_strong_password_is_accepted_in_any_length_and_script() -> None:
     for password in (
         GOOD,
         GOOD * 20,
@@ -37,7 +37,7 @@ async def test_a_good_one_passes_also_a_very_long_one() -> None:
         assert await passwords.find_problems(password, ["Ann", "ann@acme.test"]) == []
 
 
-async def test_a_hash_verifies_its_password_and_no_other() -> None:
+async def test_password_hash_verifies_only_its_password() -> None:
     made = await passwords.hash_password(GOOD)
     assert "m=19456,t=2,p=1" in made
     assert not passwords.is_outdated(made)
@@ -47,19 +47,19 @@ async def test_a_hash_verifies_its_password_and_no_other() -> None:
     assert not await passwords.verify_password("not a hash", GOOD)
 
 
-async def test_the_same_characters_typed_elsewhere_are_the_same_password() -> None:
+async def test_password_in_another_unicode_form_is_the_same() -> None:
     made = await passwords.hash_password("caf\u00e9 at the end of the pier")
     assert await passwords.verify_password(made, "cafe\u0301 at the end of the pier")
 
 
-async def test_odd_input_is_wrong_and_nothing_worse() -> None:
+async def test_odd_password_input_is_refused() -> None:
     made = await passwords.hash_password(GOOD)
     for odd in ("", "\x00", "\ud800", "x" * 100_000):
         assert not await passwords.verify_password(made, odd)
 
 
-async def test_a_missing_account_costs_what_a_wrong_password_costs() -> None:
-    """Interleaved, so that what else the machine does falls on both."""
+async def test_missing_account_takes_as_long_as_a_wrong_password() -> None:
+    """Both are measured in turns, so that other load on the machine affects both."""
     made = await passwords.hash_password(GOOD)
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(15):

@@ -30,7 +30,7 @@ async def age(cookie: str, column: str, by: timedelta) -> None:
         )
 
 
-async def test_only_the_hash_is_kept(cast: Cast) -> None:
+async def test_session_token_is_stored_as_a_hash(cast: Cast) -> None:
     token = cast.ann.cookie.partition("=")[2]
     assert len(token) >= 43
     session = await find_session(cast.ann.cookie)
@@ -39,14 +39,14 @@ async def test_only_the_hash_is_kept(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(("column", "alive", "dead"), [("idle_expires_at", 23, 25), ("expires_at", 700, 721)])
-async def test_it_ends_by_either_clock(cast: Cast, column: str, alive: int, dead: int) -> None:
+async def test_session_ends_by_idle_time_or_by_age(cast: Cast, column: str, alive: int, dead: int) -> None:
     await age(cast.ann.cookie, column, timedelta(hours=alive))
     assert await find_session(cast.ann.cookie) is not None
     await age(cast.ann.cookie, column, timedelta(hours=dead - alive))
     assert await find_session(cast.ann.cookie) is None
 
 
-async def test_use_moves_the_idle_clock_once_a_minute_and_never_past_the_end(cast: Cast) -> None:
+async def test_session_use_extends_the_idle_time_within_its_maximum_age(cast: Cast) -> None:
     await age(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
     await age(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
     await age(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
@@ -62,7 +62,7 @@ async def test_use_moves_the_idle_clock_once_a_minute_and_never_past_the_end(cas
         assert rows.scalar_one() is True
 
 
-async def test_a_new_one_takes_the_place_of_the_old(cast: Cast) -> None:
+async def test_new_session_replaces_the_old_one(cast: Cast) -> None:
     before = await find_session(cast.ann.cookie)
     assert before is not None
     async with db.transaction() as session:
@@ -71,7 +71,7 @@ async def test_a_new_one_takes_the_place_of_the_old(cast: Cast) -> None:
     assert await find_session(f"{USER.session_cookie}={token}") is not None
 
 
-async def test_nobody_ends_a_device_of_somebody_else(cast: Cast) -> None:
+async def test_session_of_another_person_cannot_be_ended(cast: Cast) -> None:
     gils = await find_session(cast.gil.cookie)
     assert gils is not None
     async with db.transaction() as session:
@@ -79,7 +79,7 @@ async def test_nobody_ends_a_device_of_somebody_else(cast: Cast) -> None:
     assert await find_session(cast.gil.cookie) is not None
 
 
-async def test_ending_all_spares_the_one_that_asks(cast: Cast) -> None:
+async def test_ending_all_sessions_spares_the_current_one(cast: Cast) -> None:
     other = await factories.sign_in(cast.ann.account.user)
     mine = await find_session(cast.ann.cookie)
     assert mine is not None
@@ -90,7 +90,7 @@ async def test_ending_all_spares_the_one_that_asks(cast: Cast) -> None:
     assert await find_session(cast.gil.cookie) is not None
 
 
-async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None:
+async def test_session_cookie_of_one_realm_is_unknown_in_the_other(cast: Cast) -> None:
     user, operator = (cookie.partition("=")[2] for cookie in (cast.ann.cookie, cast.olga.cookie))
     async with db.transaction("operator") as session:
         assert await sessions.find(session, OPERATOR, f"{OPERATOR.session_cookie}={user}") is None
@@ -99,13 +99,13 @@ async def test_a_cookie_of_one_realm_is_nothing_in_the_other(cast: Cast) -> None
     assert await find_session(cast.olga.cookie) is None
 
 
-async def test_two_cookies_of_one_name_are_none(cast: Cast) -> None:
+async def test_cookie_header_with_two_session_cookies_is_refused(cast: Cast) -> None:
     assert await find_session(f"{cast.ann.cookie}; {USER.session_cookie}=another") is None
     assert await find_session(f"theme=dark; {cast.ann.cookie}; x=1") is not None
     assert await find_session(f"x{cast.ann.cookie}") is None
 
 
-async def test_a_disabled_person_has_no_session(cast: Cast) -> None:
+async def test_disabled_person_has_no_session(cast: Cast) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
         await connection.execute(

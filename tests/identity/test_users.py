@@ -28,7 +28,7 @@ async def knows_password(person: Person) -> bool:
     return await sign_in.check_password(USER, person.email, factories.PASSWORD) is not None
 
 
-async def test_disabled_means_out_everywhere_and_not_in_again_by_any_way(cast: Cast, empty: str) -> None:
+async def test_disabled_account_is_signed_out_and_cannot_sign_in_by_any_way(cast: Cast, empty: str) -> None:
     async with db.transaction() as session:
         challenge = await mfa.start_challenge(session, USER, cast.max.user_id)
         links = {
@@ -50,8 +50,8 @@ async def test_disabled_means_out_everywhere_and_not_in_again_by_any_way(cast: C
         assert cast.max.email in [row.email for row in (await members.list_members(ctx)).rows]
 
 
-async def test_enabled_means_as_before_but_signed_out(cast: Cast, empty: str) -> None:
-    """Promised in this order and done in this order, although both wait for a worker."""
+async def test_enabled_account_has_its_password_and_roles_but_no_session(cast: Cast, empty: str) -> None:
+    """Both jobs wait for a worker and run in the order in which they were enqueued."""
     await command.disable(cast.max.email, "stolen")
     await command.enable(cast.max.email, "it is theirs again")
     await workers.run_until_done(empty)
@@ -61,7 +61,7 @@ async def test_enabled_means_as_before_but_signed_out(cast: Cast, empty: str) ->
         assert ctx.role == "member"
 
 
-async def test_both_stand_in_the_operators_trail(cast: Cast) -> None:
+async def test_disabling_and_enabling_an_account_are_audited(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await user_accounts.disable(octx, cast.max.email, reason="stolen")
         await user_accounts.enable(octx, cast.max.email, reason="theirs")
@@ -77,7 +77,7 @@ async def test_both_stand_in_the_operators_trail(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("act", [user_accounts.disable, user_accounts.enable])
-async def test_not_without_a_right_a_reason_or_a_person(cast: Cast, act: Any) -> None:
+async def test_account_change_is_refused_without_permission_reason_or_account(cast: Cast, act: Any) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
             await act(octx, cast.max.email, reason="why not")

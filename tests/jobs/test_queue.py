@@ -18,14 +18,14 @@ async def empty(schema: str, cast: Cast) -> str:
     return schema
 
 
-async def test_a_job_appears_with_the_commit(cast: Cast, empty: str) -> None:
+async def test_job_is_visible_after_the_commit(cast: Cast, empty: str) -> None:
     async with cast.ann.ctx() as ctx:
         await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
         assert workers.list_jobs(empty) == []
     assert workers.list_jobs(empty) == [("tests.tell", "todo")]
 
 
-async def test_and_not_without_it(cast: Cast, empty: str) -> None:
+async def test_job_is_absent_after_a_rollback(cast: Cast, empty: str) -> None:
     async def change_mind() -> None:
         async with cast.ann.ctx() as ctx:
             await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
@@ -36,7 +36,7 @@ async def test_and_not_without_it(cast: Cast, empty: str) -> None:
     assert workers.list_jobs(empty) == []
 
 
-async def test_every_job_names_its_tenant_and_the_request_that_caused_it(cast: Cast, empty: str) -> None:
+async def test_job_names_its_tenant_and_the_causing_request(cast: Cast, empty: str) -> None:
     async with cast.ann.ctx() as ctx:
         await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="one")
     async with db.transaction() as session:
@@ -52,7 +52,7 @@ async def test_every_job_names_its_tenant_and_the_request_that_caused_it(cast: C
     assert (row.lock, row.queue_name) == (cast.acme, queue.QUEUE)
 
 
-async def test_without_a_tenant_python_refuses(empty: str) -> None:
+async def test_job_without_a_tenant_is_refused_by_the_queue(empty: str) -> None:
     async with db.transaction() as session:
         with pytest.raises(NoTenant):
             await queue.put_platform_job(session, "tenancy.provision")
@@ -60,7 +60,7 @@ async def test_without_a_tenant_python_refuses(empty: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["app", "operator"])
-async def test_without_a_tenant_the_database_refuses_too(empty: str, role: db.DatabaseRole) -> None:
+async def test_job_without_a_tenant_is_refused_by_the_database(empty: str, role: db.DatabaseRole) -> None:
     async with await psycopg.AsyncConnection.connect(db.login_url(role)) as connection:
         with pytest.raises(psycopg.errors.CheckViolation, match="job_names_its_tenant"):
             await connection.execute(
@@ -68,7 +68,7 @@ async def test_without_a_tenant_the_database_refuses_too(empty: str, role: db.Da
             )
 
 
-async def test_an_operators_visit_promises_work_of_that_tenant(cast: Cast, empty: str) -> None:
+async def test_job_enqueued_during_an_operator_visit_belongs_to_the_tenant(cast: Cast, empty: str) -> None:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.globex, "ticket 7") as ctx:
         await queue.put(ctx, "tests.tell", user_id=cast.gil.user_id, key="one")
     async with cast.olga.octx() as octx, entry.read_across_tenants(octx, "looking at jobs") as session:

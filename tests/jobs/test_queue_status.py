@@ -26,7 +26,7 @@ async def six(schema: str) -> list[int]:
         return [row[0] for row in connection.execute("select id from procrastinate_jobs order by id desc")]
 
 
-async def test_counts_and_lists_agree(six: list[int]) -> None:
+async def test_job_counts_equal_the_lists_by_status(six: list[int]) -> None:
     async with db.transaction("operator") as session:
         counts = await queue_status.count_by_status(session)
         assert counts == {"waiting": 1, "retrying": 1, "running": 1, "failed": 2}
@@ -36,7 +36,7 @@ async def test_counts_and_lists_agree(six: list[int]) -> None:
             assert len(page.jobs) == counts[status]
 
 
-async def test_pages_put_together_are_the_list_without_what_is_done(six: list[int]) -> None:
+async def test_pages_of_jobs_add_up_to_all_unfinished_jobs(six: list[int]) -> None:
     shown, after = [], None
     async with db.transaction("operator") as session:
         for _ in range(4):

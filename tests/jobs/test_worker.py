@@ -35,7 +35,7 @@ async def list_notified_keys(person: Person) -> list[str]:
         return [notification.dedupe for notification in await notifications.list_my_notifications(ctx)]
 
 
-async def test_each_job_sees_its_own_tenant_also_in_turns_on_one_worker(cast: Cast, empty: str) -> None:
+async def test_job_sees_only_its_own_tenant_on_a_shared_worker(cast: Cast, empty: str) -> None:
     async with cast.ann.ctx() as ctx:
         await onboarding_checklist.add_items(ctx)
     requests = {}
@@ -58,10 +58,10 @@ async def test_each_job_sees_its_own_tenant_also_in_turns_on_one_worker(cast: Ca
 
 
 @pytest.mark.parametrize("tenant_id", ["", "usr_x", "%", "ten_", None])
-async def test_a_job_that_names_no_tenant_does_not_inherit_one(
+async def test_job_without_a_tenant_does_not_inherit_the_previous_one(
     cast: Cast, empty: str, tenant_id: str | None
 ) -> None:
-    """The job before it on the same worker had one."""
+    """The job before it on the same worker had a tenant."""
     work = worker._wrap_tenant_handler("tests.see", example_tasks.record_view, entry.enter_job)
     await work(None, tenant_id=cast.acme, request_id="req_1", key="before")
     arguments = {} if tenant_id is None else {"tenant_id": tenant_id}
@@ -70,12 +70,12 @@ async def test_a_job_that_names_no_tenant_does_not_inherit_one(
     assert set(example_tasks.views_by_key) == {"before"}
 
 
-async def test_a_task_of_the_platform_has_a_name_of_the_platform() -> None:
+async def test_platform_task_with_a_tenant_name_is_refused() -> None:
     with pytest.raises(NoTenant, match="has no tenant"):
         worker.build_app({}, {"tenancy.everything": example_tasks.notify_user}, entry.enter_job)
 
 
-async def test_what_was_promised_to_a_tenant_that_is_deleted_is_skipped(
+async def test_job_of_a_deleted_tenant_is_skipped(
     cast: Cast, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await tell(cast.ann, "acme")
@@ -88,7 +88,7 @@ async def test_what_was_promised_to_a_tenant_that_is_deleted_is_skipped(
     assert "tenant_deleted" in capsys.readouterr().out
 
 
-async def test_what_was_promised_before_a_suspension_waits_and_is_done_when_it_ends(
+async def test_job_of_a_suspended_tenant_runs_after_its_restoration(
     cast: Cast, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await tell(cast.ann, "acme")
@@ -104,7 +104,7 @@ async def test_what_was_promised_before_a_suspension_waits_and_is_done_when_it_e
     assert await list_notified_keys(cast.ann) == ["acme"]
 
 
-async def test_a_refusal_inside_of_a_job_is_a_failure_and_not_success(cast: Cast, empty: str) -> None:
+async def test_job_that_is_refused_fails(cast: Cast, empty: str) -> None:
     async def refuse(ctx: entry.Ctx) -> None:
         raise Refused("Nobody may do this.")
 
@@ -113,9 +113,7 @@ async def test_a_refusal_inside_of_a_job_is_a_failure_and_not_success(cast: Cast
         await work(None, tenant_id=cast.acme, request_id="req_1")
 
 
-async def test_jobs_of_one_tenant_run_one_after_another_and_tenants_do_not_wait(
-    cast: Cast, empty: str
-) -> None:
+async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cast, empty: str) -> None:
     running, most, both = {"ten": 0}, {"one": 0, "all": 0}, asyncio.Event()
 
     async def busy(ctx: entry.Ctx, *, key: str) -> None:
@@ -136,7 +134,7 @@ async def test_jobs_of_one_tenant_run_one_after_another_and_tenants_do_not_wait(
     assert most == {"one": 1, "all": 2}
 
 
-async def test_what_fails_is_tried_again_and_its_effect_is_there_once(
+async def test_failing_job_is_retried_and_takes_effect_once(
     cast: Cast, empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=6, wait=0))
@@ -147,7 +145,7 @@ async def test_what_fails_is_tried_again_and_its_effect_is_there_once(
     assert workers.list_jobs(empty) == []
 
 
-async def test_what_always_fails_is_kept_as_failed_and_leaves_nothing(
+async def test_job_that_always_fails_is_marked_failed_without_effect(
     cast: Cast, empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=1, wait=0))
@@ -159,9 +157,7 @@ async def test_what_always_fails_is_kept_as_failed_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("when", workers.CRASH_MOMENTS)
-async def test_a_job_of_a_killed_worker_goes_to_the_next_and_has_its_effect_once(
-    cast: Cast, empty: str, when: str
-) -> None:
+async def test_job_of_a_killed_worker_takes_effect_once(cast: Cast, empty: str, when: str) -> None:
     await tell(cast.ann, "one")
     await workers.run_until_killed(f"task:tests.tell:{when}")
     assert workers.list_jobs(empty) == [("tests.tell", "doing")]

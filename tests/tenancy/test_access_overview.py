@@ -20,7 +20,7 @@ async def read(person: Person) -> access_overview.AccessOverview:
         return await access_overview.get_access_overview(ctx)
 
 
-async def test_what_is_told_is_what_decides(cast: Cast) -> None:
+async def test_overview_shows_the_rights_that_decide(cast: Cast) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, "A pause", ends_at=soon)
@@ -34,14 +34,14 @@ async def test_what_is_told_is_what_decides(cast: Cast) -> None:
     assert overview.plan == "Business version 1"
 
 
-async def test_use_is_counted_as_the_limit_counts_it(cast: Cast) -> None:
+async def test_overview_counts_usage_as_the_limit_does(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
         await roles.create(ctx, "One", "", set())
     assert (await read(cast.ann)).usage == {"members": 4, "roles": 1}
 
 
-async def test_what_ends_by_itself_is_told_beforehand_in_its_order(cast: Cast) -> None:
+async def test_scheduled_ends_are_listed_in_order(cast: Cast) -> None:
     first, second = now() + timedelta(days=3), now() + timedelta(days=5)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=second)
@@ -53,7 +53,7 @@ async def test_what_ends_by_itself_is_told_beforehand_in_its_order(cast: Cast) -
     ]
 
 
-async def test_the_end_of_a_trial_and_a_later_status_are_told_with_what_they_take(cast: Cast) -> None:
+async def test_end_of_trial_and_later_status_are_listed_with_what_they_take(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=4)
         await assignments.set_billing_status(ctx, "grace", "Overdue")
@@ -76,11 +76,11 @@ async def test_the_end_of_a_trial_and_a_later_status_are_told_with_what_they_tak
     assert not overview.trial_ended
 
 
-async def test_nothing_ahead_is_nothing(cast: Cast) -> None:
+async def test_scheduled_changes_are_empty_when_nothing_ends(cast: Cast) -> None:
     assert (await read(cast.ann)).scheduled_changes == []
 
 
-async def test_a_member_may_not_read_it_and_nobody_reads_anothers(cast: Cast) -> None:
+async def test_overview_is_refused_for_members_and_shows_only_the_own_tenant(cast: Cast) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         await read(cast.max)
     await cast.gil.gets("starter")

@@ -15,7 +15,7 @@ from tests.support import factories
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_owners_and_admins_read_it_and_others_do_not(cast: Cast, role: str) -> None:
+async def test_audit_log_is_readable_for_owners_and_admins_only(cast: Cast, role: str) -> None:
     zoe = await factories.create_account("Zoe")
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, role)
     async with Person(zoe, cast.ann.slug).ctx() as ctx:
@@ -27,7 +27,7 @@ async def test_owners_and_admins_read_it_and_others_do_not(cast: Cast, role: str
                 await ask(ctx)
 
 
-async def test_one_tenant_never_reads_another(cast: Cast) -> None:
+async def test_audit_log_never_shows_another_tenant(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await tenants.rename(ctx, "Acme Works")
     async with cast.gil.ctx() as ctx:
@@ -35,8 +35,8 @@ async def test_one_tenant_never_reads_another(cast: Cast) -> None:
         assert {event.tenant_id for event in page.events} == {cast.globex}
 
 
-async def test_the_plan_says_how_far_back_it_looks(cast: Cast) -> None:
-    """With no day at all nothing is shown; nothing is deleted, so a larger plan shows it again."""
+async def test_audit_log_reaches_back_as_far_as_the_plan_allows(cast: Cast) -> None:
+    """Zero days show nothing. Nothing is deleted, so a larger plan shows the events again."""
     until = now() + timedelta(days=1)
     for days, seen in ((0, False), (30, True), (None, True), (1_000_000_000, True)):
         async with cast.olga.octx() as octx:
@@ -49,9 +49,7 @@ async def test_the_plan_says_how_far_back_it_looks(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
-async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_reason(
-    role: str, cast: Cast
-) -> None:
+async def test_events_of_all_tenants_require_an_operator_role_and_a_reason(role: str, cast: Cast) -> None:
     somebody = Operating(await factories.create_operator("Otto", role))
     if role not in ("owner", "engineer"):
         with pytest.raises(Refused, match="missing_permission"):
@@ -82,8 +80,8 @@ async def test_all_trails_are_for_owners_and_engineers_of_the_platform_with_a_re
     ]
 
 
-async def test_the_line_of_looking_stays_when_the_reading_fails(cast: Cast) -> None:
-    """Nothing is read without its line: both are in one transaction."""
+async def test_reading_across_tenants_is_recorded_with_its_reason(cast: Cast) -> None:
+    """The read and its event are in one transaction."""
     async with cast.olga.octx() as octx:
         async with entry.read_across_tenants(octx, "a reason of this test"):
             pass

@@ -39,7 +39,7 @@ async def attempts(user_id: str) -> int:
 # ── a session ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_session_enters_as_its_person_with_the_rights_of_their_role(cast: Cast) -> None:
+async def test_member_enters_with_the_permissions_of_their_role(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         assert (ctx.tenant_id, ctx.slug, ctx.tenant_name, ctx.tenant_state) == (
             cast.acme,
@@ -67,8 +67,8 @@ async def count_statements(act: Callable[[], Awaitable[Any]]) -> int:
     return len(statements)
 
 
-async def test_entry_of_a_recently_seen_member_reads_session_and_user_together(cast: Cast) -> None:
-    """Session with user, scope of the user, membership, scope of the tenant. It was 6 and 5 with a user of its own."""
+async def test_entry_of_a_recently_seen_member_takes_few_statements(cast: Cast) -> None:
+    """Four statements: the session with its user, the scope of the user, the membership, the scope of the tenant."""
 
     async def enter() -> None:
         async with cast.adam.ctx():
@@ -82,7 +82,7 @@ async def test_entry_of_a_recently_seen_member_reads_session_and_user_together(c
     assert await count_statements(enter) == 4
 
 
-async def test_a_context_cannot_be_changed_and_does_not_show_its_session(cast: Cast) -> None:
+async def test_context_is_immutable_and_hides_its_session(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx, cast.olga.octx() as octx:
         for context in (ctx, octx):
             for name in ("role", "permissions", "session"):
@@ -94,7 +94,7 @@ async def test_a_context_cannot_be_changed_and_does_not_show_its_session(cast: C
             ctx.rights.limits["members"] = None  # type: ignore[index]
 
 
-async def test_two_tenants_of_one_person_are_two_roles(cast: Cast) -> None:
+async def test_person_has_a_separate_role_in_each_tenant(cast: Cast) -> None:
     await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
     async with cast.ann.ctx() as acme, cast.ann.ctx(cast.gil.slug) as globex:
         assert (acme.role, globex.role) == ("owner", "viewer")
@@ -102,9 +102,7 @@ async def test_two_tenants_of_one_person_are_two_roles(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("slug", SIDEWAYS)
-async def test_an_address_that_is_nobodys_and_one_that_is_somebodys_answer_alike(
-    cast: Cast, slug: str
-) -> None:
+async def test_unknown_tenant_and_foreign_tenant_get_the_same_answer(cast: Cast, slug: str) -> None:
     messages = []
     for wish in (slug or "-", cast.ann.slug):
         with pytest.raises(NotFound) as caught:
@@ -116,7 +114,7 @@ async def test_an_address_that_is_nobodys_and_one_that_is_somebodys_answer_alike
 
 
 @pytest.mark.parametrize("slug", SIDEWAYS)
-async def test_looking_first_gives_the_same_nothing(cast: Cast, slug: str) -> None:
+async def test_authentication_for_a_foreign_tenant_grants_no_permission(cast: Cast, slug: str) -> None:
     principal = await entry.authenticate(cast.gil.cookie, slug)
     assert principal is not None
     assert (principal.user_id, principal.tenant_id, principal.permissions) == (
@@ -126,7 +124,7 @@ async def test_looking_first_gives_the_same_nothing(cast: Cast, slug: str) -> No
     )
 
 
-async def test_no_cookie_a_made_up_one_and_one_that_ended_are_nobody(cast: Cast) -> None:
+async def test_entry_is_refused_without_a_live_session(cast: Cast) -> None:
     name = cast.ann.cookie.partition("=")[0]
     for cookie in ("", "theme=dark", f"{name}=", f"{name}=made-up", cast.ann.cookie[:-1]):
         assert await entry.authenticate(cookie, cast.ann.slug) is None
@@ -137,7 +135,7 @@ async def test_no_cookie_a_made_up_one_and_one_that_ended_are_nobody(cast: Cast)
             await entry.list_user_tenants(cookie)
 
 
-async def test_a_former_member_is_told_by_whom_and_when(cast: Cast) -> None:
+async def test_former_member_reads_who_ended_the_membership_and_when(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         await members.remove(ctx, row.id)
@@ -154,7 +152,7 @@ async def test_a_former_member_is_told_by_whom_and_when(cast: Cast) -> None:
     assert await attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
 
 
-async def test_an_unverified_person_works_nowhere(cast: Cast) -> None:
+async def test_member_with_an_unverified_address_is_refused(cast: Cast) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
         await connection.execute(
@@ -173,7 +171,7 @@ async def test_an_unverified_person_works_nowhere(cast: Cast) -> None:
         (TenantState.DELETED, "tenant_deleted"),
     ],
 )
-async def test_the_state_of_the_tenant_is_above_every_role(
+async def test_owner_is_refused_by_the_state_of_the_tenant(
     cast: Cast, state: TenantState, reason: str
 ) -> None:
     await set_state(cast.acme, state)
@@ -188,7 +186,7 @@ async def test_the_state_of_the_tenant_is_above_every_role(
 # ── the other realm ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_operator_is_nobody_in_the_tenants_app_and_the_reverse(cast: Cast) -> None:
+async def test_session_of_one_realm_is_refused_in_the_other(cast: Cast) -> None:
     assert await entry.authenticate(cast.olga.cookie, cast.ann.slug) is None
     with pytest.raises(NotSignedIn):
         async with entry.enter_tenant(cast.olga.cookie, cast.ann.slug):
@@ -199,7 +197,7 @@ async def test_an_operator_is_nobody_in_the_tenants_app_and_the_reverse(cast: Ca
             pytest.fail("got in")
 
 
-async def test_nor_does_the_token_under_the_other_realms_name_help(cast: Cast) -> None:
+async def test_token_of_one_realm_is_refused_under_the_others_cookie_name(cast: Cast) -> None:
     user, operator = cast.ann.cookie, cast.olga.cookie
     swapped = user.partition("=")[0] + "=" + operator.partition("=")[2]
     assert await entry.authenticate(swapped, cast.ann.slug) is None
@@ -208,7 +206,9 @@ async def test_nor_does_the_token_under_the_other_realms_name_help(cast: Cast) -
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
-async def test_an_operator_enters_with_the_rights_of_their_role_and_no_tenant(role: str, cast: Cast) -> None:
+async def test_operator_enters_with_the_permissions_of_their_role_and_no_tenant(
+    role: str, cast: Cast
+) -> None:
     cookie = await factories.create_operator("Otto", role)
     async with entry.enter_operator(cookie) as octx:
         assert (octx.role, octx.permissions) == (role, OPERATOR_ROLES[role].permissions)
@@ -235,7 +235,7 @@ async def seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
 
 
 @pytest.mark.parametrize("realm", ["user", "operator"])
-async def test_a_look_without_a_person_moves_no_clock(cast: Cast, realm: str) -> None:
+async def test_authentication_without_touch_leaves_the_idle_time(cast: Cast, realm: str) -> None:
     cookie = cast.ann.cookie if realm == "user" else await factories.create_operator("Otto")
 
     async def look(*, touches: bool) -> None:
@@ -254,7 +254,7 @@ async def test_a_look_without_a_person_moves_no_clock(cast: Cast, realm: str) ->
 # ── a job ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_job_enters_as_itself(cast: Cast) -> None:
+async def test_job_enters_under_its_own_name(cast: Cast) -> None:
     async with entry.enter_job(cast.acme, "tenancy.provision", "req_of_the_cause") as ctx:
         assert (ctx.tenant_id, ctx.actor.type, ctx.actor.id) == (cast.acme, "job", "tenancy.provision")
         assert (ctx.request_id, ctx.session_hash) == ("req_of_the_cause", "")
@@ -268,7 +268,7 @@ async def test_a_job_enters_as_itself(cast: Cast) -> None:
         (None, "tenant_deleted"),
     ],
 )
-async def test_a_job_of_a_tenant_that_may_not_work_is_refused(
+async def test_job_is_refused_when_its_tenant_may_not_work(
     cast: Cast, state: TenantState | None, reason: str
 ) -> None:
     if state:
@@ -281,7 +281,7 @@ async def test_a_job_of_a_tenant_that_may_not_work_is_refused(
 # ── an invitation, a founder ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_holds_a_link_has_no_right_but_to_answer_it(cast: Cast) -> None:
+async def test_invitation_context_has_no_permission(cast: Cast) -> None:
     async with entry.enter_invitation(cast.acme, entry.Actor("user", cast.carl.user_id, "Carl")) as ctx:
         assert (ctx.role, ctx.permissions) == ("", frozenset())
         for ask in (members.list_members, audit_reader.list_events):
@@ -289,7 +289,7 @@ async def test_who_holds_a_link_has_no_right_but_to_answer_it(cast: Cast) -> Non
                 await ask(ctx)
 
 
-async def test_a_link_into_a_deleted_tenant_leads_nowhere(cast: Cast) -> None:
+async def test_invitation_of_a_deleted_tenant_is_not_found(cast: Cast) -> None:
     await set_state(cast.acme, TenantState.DELETED)
     for tenant_id in (cast.acme, "ten_unknown"):
         with pytest.raises(NotFound, match="no longer exists"):
@@ -301,7 +301,7 @@ async def test_a_link_into_a_deleted_tenant_leads_nowhere(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 301, "\x00", "\ud800"])
-async def test_no_visit_and_no_look_across_without_a_reason(cast: Cast, reason: str) -> None:
+async def test_operator_visit_without_a_reason_is_refused(cast: Cast, reason: str) -> None:
     for door in (
         lambda octx: entry.enter_as_operator(octx, cast.acme, reason),
         lambda octx: entry.read_across_tenants(octx, reason),
@@ -311,7 +311,7 @@ async def test_no_visit_and_no_look_across_without_a_reason(cast: Cast, reason: 
                 await octx.session.flush()
 
 
-async def test_a_visit_leaves_one_line_per_reason_in_the_tenants_own_trail(cast: Cast) -> None:
+async def test_operator_visit_is_recorded_once_per_reason(cast: Cast) -> None:
     for reason in ("ticket 7", "ticket  7 ", "ticket 8"):
         async with cast.sam.octx() as octx, entry.enter_as_operator(octx, cast.acme, reason) as ctx:
             assert (ctx.actor.type, ctx.actor.name, ctx.role) == ("operator", "Sam", "operator:support")
@@ -328,14 +328,14 @@ async def test_a_visit_leaves_one_line_per_reason_in_the_tenants_own_trail(cast:
     ]
 
 
-async def test_a_visitor_changes_nothing(cast: Cast) -> None:
+async def test_operator_visit_cannot_change_the_tenant(cast: Cast) -> None:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "ticket 7") as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         with pytest.raises(Refused, match="missing_permission"):
             await members.remove(ctx, row.id)
 
 
-async def test_after_a_visit_the_operator_is_outside_again(cast: Cast) -> None:
+async def test_tenant_context_is_closed_after_an_operator_visit(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         async with entry.enter_as_operator(octx, cast.acme, "ticket 7") as ctx:
             await members.list_members(ctx)
@@ -343,20 +343,20 @@ async def test_after_a_visit_the_operator_is_outside_again(cast: Cast) -> None:
             await members.list_members(ctx)
 
 
-async def test_a_visit_to_nothing_is_not_found(cast: Cast) -> None:
+async def test_operator_visit_to_an_unknown_tenant_is_not_found(cast: Cast) -> None:
     for unknown in ("ten_unknown", "", "x"):
         with pytest.raises(NotFound, match="no such tenant"):
             async with cast.olga.octx() as octx, entry.enter_as_operator(octx, unknown, "ticket 7"):
                 pytest.fail("got in")
 
 
-async def test_the_two_kinds_of_context_are_two_types() -> None:
-    """The type checker refuses one for the other; so does a service at run time, for want of a tenant."""
+async def test_tenant_and_operator_contexts_are_unrelated_types() -> None:
+    """The type checker refuses one for the other; at run time a service fails for lack of a tenant."""
     assert not issubclass(OperatorCtx, Ctx)
     assert not issubclass(Ctx, OperatorCtx)
 
 
-async def test_a_tenants_context_opens_nothing_of_the_directory(cast: Cast) -> None:
+async def test_operator_directory_is_refused_for_a_tenant_context(cast: Cast) -> None:
     calls: list[Any] = [
         tenant_directory.get_overview,
         tenant_directory.search_tenants,

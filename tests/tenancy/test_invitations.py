@@ -32,7 +32,7 @@ async def test_invite_normalises_the_email_and_leaves_an_event(cast: Cast) -> No
         assert await last_action(ctx) == "invitation.created"
 
 
-async def test_an_email_holds_one_seat(cast: Cast) -> None:
+async def test_invite_is_refused_for_a_member_or_an_invited_address(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "member")
         for email in ("zoe@acme.test", cast.max.email):
@@ -53,7 +53,7 @@ async def test_revoke_works_once_and_leaves_an_event(cast: Cast) -> None:
             await invitations.revoke(ctx, zoe.id)
 
 
-async def test_another_tenant_gets_the_answer_for_an_unknown_id(cast: Cast) -> None:
+async def test_revoke_of_another_tenants_invitation_is_not_found(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         zoe = await invitations.invite(ctx, "zoe@acme.test", "member")
 
@@ -65,15 +65,15 @@ async def test_another_tenant_gets_the_answer_for_an_unknown_id(cast: Cast) -> N
 
 
 @pytest.mark.parametrize(("inviter", "role"), [("max", "member"), ("adam", "owner"), ("ann", "nonsense")])
-async def test_nobody_hands_out_more_than_they_hold(cast: Cast, inviter: str, role: str) -> None:
-    """Refused before anything is read: no hint that Ann is a member."""
+async def test_invite_is_refused_for_a_role_above_the_inviter(cast: Cast, inviter: str, role: str) -> None:
+    """Refused before anything is read: the answer does not reveal that Ann is a member."""
     person: Person = getattr(cast, inviter)
     with pytest.raises(Refused, match="missing_permission"):
         async with person.ctx() as ctx:
             await invitations.invite(ctx, cast.ann.email, role)
 
 
-async def test_two_invitations_cannot_share_the_last_seat(cast: Cast) -> None:
+async def test_concurrent_invitations_share_no_last_seat(cast: Cast) -> None:
     both_inside = asyncio.Barrier(2)
     await cast.ann.gets("free")
 
@@ -92,7 +92,7 @@ async def test_two_invitations_cannot_share_the_last_seat(cast: Cast) -> None:
     assert sorted(results) == ["invited", "limit_reached"]
 
 
-async def test_a_link_is_for_one_address_and_one_use(cast: Cast) -> None:
+async def test_invitation_link_works_once_and_for_its_address_only(cast: Cast) -> None:
     zoe = await factories.create_account("Zoe")
     async with cast.ann.ctx() as ctx:
         link = invitations.build_link(await invitations.invite(ctx, zoe.user.email, "viewer"))
@@ -109,7 +109,7 @@ async def test_a_link_is_for_one_address_and_one_use(cast: Cast) -> None:
         await invitations.accept(token[:-1] + ("a" if token[-1] != "a" else "b"), zoe.user.id)
 
 
-async def test_sending_again_kills_the_old_link(cast: Cast) -> None:
+async def test_resend_invalidates_the_old_link(cast: Cast) -> None:
     zoe = await factories.create_account("Zoe")
     async with cast.ann.ctx() as ctx:
         invitation = await invitations.invite(ctx, zoe.user.email, "viewer")
@@ -122,7 +122,7 @@ async def test_sending_again_kills_the_old_link(cast: Cast) -> None:
     assert await invitations.accept(new, zoe.user.id) == cast.ann.slug
 
 
-async def test_somebody_who_was_removed_can_be_invited_again(cast: Cast) -> None:
+async def test_removed_member_can_be_invited_again(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
         await members.remove(ctx, row.id)
@@ -138,13 +138,13 @@ async def test_somebody_who_was_removed_can_be_invited_again(cast: Cast) -> None
 @pytest.mark.parametrize(
     "email", ["", "no-at-sign", "a" * 10_000 + "@acme.test", "nul\x00@acme.test", "a b@acme.test"]
 )
-async def test_an_address_that_cannot_be_one(cast: Cast, email: str) -> None:
+async def test_invite_is_refused_for_an_invalid_address(cast: Cast, email: str) -> None:
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid):
             await invitations.invite(ctx, email, "member")
 
 
-async def test_nobody_joins_a_suspended_tenant_until_it_is_restored(cast: Cast) -> None:
+async def test_invitation_to_a_suspended_tenant_waits_for_its_restoration(cast: Cast) -> None:
     zoe = await factories.create_account("Zoe")
     async with cast.ann.ctx() as ctx:
         link = invitations.build_link(await invitations.invite(ctx, zoe.user.email, "member"))

@@ -58,7 +58,7 @@ def text_bomb() -> bytes:
 @pytest.mark.parametrize(
     ("kind", "mode"), [("PNG", "RGBA"), ("PNG", "1"), ("PNG", "P"), ("JPEG", "CMYK"), ("WEBP", "RGB")]
 )
-async def test_what_is_kept_is_a_small_png_of_our_own(cast: Cast, kind: str, mode: str) -> None:
+async def test_logo_is_stored_as_a_small_png(cast: Cast, kind: str, mode: str) -> None:
     async with cast.adam.ctx() as ctx:
         await logos.save(ctx, await logos.redraw_image(picture(kind, (2000, 500), mode)))
         kept = await logos.get(ctx)
@@ -67,7 +67,7 @@ async def test_what_is_kept_is_a_small_png_of_our_own(cast: Cast, kind: str, mod
         assert (image.format, image.size) == ("PNG", (256, 64))
 
 
-async def test_nothing_of_the_file_survives_but_its_pixels(cast: Cast) -> None:
+async def test_logo_keeps_nothing_of_the_file_but_its_pixels(cast: Cast) -> None:
     output, metadata = io.BytesIO(), PngImagePlugin.PngInfo()
     metadata.add_text("Comment", "<script>evil()</script>")
     Image.new("RGB", (10, 10)).save(output, "PNG", pnginfo=metadata)
@@ -79,8 +79,8 @@ async def test_nothing_of_the_file_survives_but_its_pixels(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("side", [256, 600])
-async def test_a_picture_of_noise_fits_too(cast: Cast, side: int) -> None:
-    """As a PNG it is larger than its pixels, and the table has a limit."""
+async def test_logo_made_of_noise_fits_the_column(cast: Cast, side: int) -> None:
+    """As a PNG, noise is larger than its pixels, and the table has a limit."""
     async with cast.adam.ctx() as ctx:
         await logos.save(ctx, await logos.redraw_image(noise(side)))
         kept = await logos.get(ctx)
@@ -109,7 +109,7 @@ async def test_a_picture_of_noise_fits_too(cast: Cast, side: int) -> None:
     ],
     ids=range(12),
 )
-async def test_what_is_no_logo_is_refused_in_a_sentence(uploaded: bytes, message: str) -> None:
+async def test_invalid_logo_is_refused_with_a_message(uploaded: bytes, message: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in production, where a warning stops nothing
         with pytest.raises(Invalid, match=message):
@@ -122,7 +122,7 @@ async def test_what_is_no_logo_is_refused_in_a_sentence(uploaded: bytes, message
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
     st.floats(0.3, 1),
 )
-def test_a_damaged_picture_is_drawn_or_refused_and_never_a_bug(
+def test_damaged_image_is_redrawn_or_refused(
     whole: bytes, damage: list[tuple[float, int]], kept: float
 ) -> None:
     spoilt = bytearray(whole)
@@ -136,7 +136,7 @@ def test_a_damaged_picture_is_drawn_or_refused_and_never_a_bug(
             pass
 
 
-async def test_a_logo_comes_and_goes_with_its_lines(cast: Cast) -> None:
+async def test_saving_and_removing_a_logo_are_audited(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await logos.remove(ctx)  # there is none: no event
         await logos.save(ctx, await logos.redraw_image(picture()))
@@ -148,7 +148,7 @@ async def test_a_logo_comes_and_goes_with_its_lines(cast: Cast) -> None:
         assert (await tenants.get_branding(ctx)).logo_digest == ""
 
 
-async def test_uploads_are_counted(cast: Cast) -> None:
+async def test_uploads_are_rate_limited(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         for _ in range(30):
             await logos.require_upload(ctx)
@@ -156,7 +156,7 @@ async def test_uploads_are_counted(cast: Cast) -> None:
             await logos.require_upload(ctx)
 
 
-async def test_while_pictures_are_drawn_nobody_waits_for_a_connection(cast: Cast) -> None:
+async def test_redrawing_images_holds_no_database_connection(cast: Cast) -> None:
     """As many at once as there are connections, each as large as is allowed."""
     out = io.BytesIO()
     Image.new("RGB", (2_000, 2_000)).save(out, "PNG")
@@ -172,7 +172,7 @@ async def test_while_pictures_are_drawn_nobody_waits_for_a_connection(cast: Cast
     await asyncio.gather(*drawing, return_exceptions=True)
 
 
-async def test_a_logo_that_is_kept_is_its_tenants_and_gives_way_to_the_next(cast: Cast) -> None:
+async def test_cached_logo_is_replaced_by_the_next_and_stays_in_its_tenant(cast: Cast) -> None:
     first, second = await logos.redraw_image(picture()), await logos.redraw_image(picture(size=(30, 30)))
     async with cast.adam.ctx() as ctx:
         await logos.save(ctx, first)

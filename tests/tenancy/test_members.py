@@ -88,7 +88,7 @@ async def owners(person: Person) -> set[str]:
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_everybody_of_the_tenant_and_nobody_else(cast: Cast) -> None:
+async def test_members_of_the_own_tenant_are_listed(cast: Cast) -> None:
     async with cast.max.ctx() as ctx:
         page = await members.list_members(ctx)
     assert [(row.name, row.role) for row in page.rows] == [
@@ -102,7 +102,7 @@ async def test_everybody_of_the_tenant_and_nobody_else(cast: Cast) -> None:
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("sort", SORTS)
-async def test_pages_put_together_are_the_whole_list_in_order(
+async def test_pages_of_members_add_up_to_the_whole_list_in_order(
     cast: Cast, sort: str, descending: bool
 ) -> None:
     await crowd(cast)
@@ -119,7 +119,7 @@ async def test_pages_put_together_are_the_whole_list_in_order(
     assert pieces == [row.id for row in whole.rows]
 
 
-async def test_a_list_turned_round_is_the_same_list(cast: Cast) -> None:
+async def test_descending_list_is_the_reverse_of_the_ascending_one(cast: Cast) -> None:
     await crowd(cast)
     async with cast.max.ctx() as ctx:
         for sort in SORTS:
@@ -128,13 +128,13 @@ async def test_a_list_turned_round_is_the_same_list(cast: Cast) -> None:
             assert [row.id for row in down.rows] == up[::-1]
 
 
-async def test_roles_sort_from_the_most_to_the_least(cast: Cast) -> None:
+async def test_members_sorted_by_role_start_with_the_owner(cast: Cast) -> None:
     async with cast.max.ctx() as ctx:
         page = await members.list_members(ctx, sort="role")
     assert [row.role for row in page.rows] == ["owner", "admin", "member"]
 
 
-async def test_a_search_looks_into_names_and_addresses_and_takes_no_pattern(cast: Cast) -> None:
+async def test_search_matches_names_and_addresses_literally(cast: Cast) -> None:
     await crowd(cast)
     async with cast.max.ctx() as ctx:
 
@@ -147,7 +147,7 @@ async def test_a_search_looks_into_names_and_addresses_and_takes_no_pattern(cast
         assert await names("%") == []
 
 
-async def test_a_page_can_be_narrowed_to_a_role(cast: Cast) -> None:
+async def test_members_are_filtered_by_role(cast: Cast) -> None:
     await crowd(cast)
     async with cast.max.ctx() as ctx:
         page = await members.list_members(ctx, role="billing", limit=2)
@@ -157,14 +157,14 @@ async def test_a_page_can_be_narrowed_to_a_role(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("after", ["x", "mem_unknown", "[1e999, 1]", "[" * 3000, '["a", "\x00"]', "\ud800"])
-async def test_a_cursor_that_we_did_not_give_is_no_page(cast: Cast, after: str) -> None:
+async def test_list_with_an_invalid_cursor_is_refused(cast: Cast, after: str) -> None:
     for sort in SORTS:
         with pytest.raises(Invalid):
             async with cast.max.ctx() as ctx:
                 await members.list_members(ctx, sort=sort, after=after)
 
 
-async def test_a_cursor_of_another_tenant_is_no_page_either(cast: Cast) -> None:
+async def test_list_with_a_cursor_of_another_tenant_is_refused(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         (gil,) = (await members.list_members(ctx)).rows
     async with cast.max.ctx() as ctx:
@@ -172,7 +172,7 @@ async def test_a_cursor_of_another_tenant_is_no_page_either(cast: Cast) -> None:
             await members.list_members(ctx, after=gil.id)
 
 
-async def test_a_column_that_does_not_exist_is_refused(cast: Cast) -> None:
+async def test_list_sorted_by_an_unknown_column_is_refused(cast: Cast) -> None:
     async with cast.max.ctx() as ctx:
         with pytest.raises(Invalid, match="can't be sorted"):
             await members.list_members(ctx, sort="password")
@@ -181,7 +181,7 @@ async def test_a_column_that_does_not_exist_is_refused(cast: Cast) -> None:
 # ── roles ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_new_role_counts_at_once_and_leaves_before_and_after(cast: Cast) -> None:
+async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> None:
     max_id = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.set_role(ctx, max_id, "viewer")
@@ -194,7 +194,7 @@ async def test_a_new_role_counts_at_once_and_leaves_before_and_after(cast: Cast)
     assert (event.actor_id, event.actor_name, event.details["member"]) == (cast.adam.user_id, "Adam", "Max")
 
 
-async def test_the_same_role_again_is_no_change(cast: Cast) -> None:
+async def test_role_change_to_the_same_role_leaves_no_event(cast: Cast) -> None:
     max_id = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
@@ -205,7 +205,7 @@ async def test_the_same_role_again_is_no_change(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("member_name", "role"), [("ann", "member"), ("max", "owner"), ("max", "billing"), ("max", "king")]
 )
-async def test_an_admin_neither_touches_an_owner_nor_gives_what_they_lack(
+async def test_role_change_by_an_admin_is_refused_above_their_permissions(
     cast: Cast, member_name: str, role: str
 ) -> None:
     target = await id_of(cast, getattr(cast, member_name))
@@ -224,7 +224,7 @@ VERBS: dict[str, Callable[[Ctx, str], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_member_may_do_none_of_it(cast: Cast, verb: str) -> None:
+async def test_member_changes_are_refused_for_a_member(cast: Cast, verb: str) -> None:
     target = await id_of(cast, cast.adam)
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.max.ctx() as ctx:
@@ -232,7 +232,7 @@ async def test_a_member_may_do_none_of_it(cast: Cast, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "transfer"])
-async def test_an_admin_may_do_none_of_it_to_an_owner(cast: Cast, verb: str) -> None:
+async def test_member_changes_of_an_owner_are_refused_for_an_admin(cast: Cast, verb: str) -> None:
     target = await id_of(cast, cast.ann)
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.adam.ctx() as ctx:
@@ -240,7 +240,7 @@ async def test_an_admin_may_do_none_of_it_to_an_owner(cast: Cast, verb: str) -> 
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_another_tenants_member_is_an_unknown_one(cast: Cast, verb: str) -> None:
+async def test_member_changes_of_another_tenant_are_not_found(cast: Cast, verb: str) -> None:
     stranger = await id_of(cast, cast.adam)
     messages = []
     for target in (stranger, "mem_unknown"):
@@ -251,7 +251,7 @@ async def test_another_tenants_member_is_an_unknown_one(cast: Cast, verb: str) -
     assert messages[0] == messages[1]
 
 
-async def test_ownership_is_not_given_as_a_role(cast: Cast) -> None:
+async def test_owner_role_cannot_be_assigned(cast: Cast) -> None:
     target = await id_of(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="assigned as a role"):
@@ -262,7 +262,7 @@ async def test_ownership_is_not_given_as_a_role(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("verb", ["set_role", "deactivate", "remove"])
-async def test_the_last_owner_stays(cast: Cast, verb: str) -> None:
+async def test_last_owner_cannot_be_removed_or_demoted(cast: Cast, verb: str) -> None:
     target = await id_of(cast, cast.ann)
     with pytest.raises(Conflict, match="last_owner"):
         async with cast.ann.ctx() as ctx:
@@ -273,10 +273,10 @@ async def test_the_last_owner_stays(cast: Cast, verb: str) -> None:
     ("first", "second"), list(combinations_with_replacement(["set_role", "deactivate", "remove"], 2))
 )
 @pytest.mark.parametrize("themselves", [True, False])
-async def test_two_owners_who_leave_at_once_leave_one(
+async def test_one_owner_remains_when_two_leave_at_once(
     cast: Cast, first: str, second: str, themselves: bool
 ) -> None:
-    """Each ends their own ownership, or the other's: then the second is no owner any more when its turn comes."""
+    """Each ends their own ownership, or the other's. In the second case the later one is no longer an owner."""
     bob = await second_owner(cast)
     ids = [await id_of(cast, cast.ann), await id_of(cast, bob)]
     barrier = asyncio.Barrier(2)
@@ -290,7 +290,7 @@ async def test_two_owners_who_leave_at_once_leave_one(
 
 
 @pytest.mark.parametrize("verb", ["deactivate", "remove"])
-async def test_of_two_admins_who_remove_each_other_one_stays(cast: Cast, verb: str) -> None:
+async def test_one_admin_remains_when_two_remove_each_other(cast: Cast, verb: str) -> None:
     bea = await factories.create_account("Bea")
     await factories.join_tenant(cast.ann.account, cast.ann.slug, bea, "admin")
     other = Person(bea, cast.ann.slug)
@@ -303,7 +303,7 @@ async def test_of_two_admins_who_remove_each_other_one_stays(cast: Cast, verb: s
     assert sorted(results) == ["done", "missing_permission"]
 
 
-async def test_an_admin_who_was_removed_a_moment_ago_invites_nobody(cast: Cast) -> None:
+async def test_invite_is_refused_for_an_admin_removed_meanwhile(cast: Cast) -> None:
     adam = await id_of(cast, cast.adam)
     inside, gone = asyncio.Event(), asyncio.Event()
 
@@ -325,7 +325,7 @@ async def test_an_admin_who_was_removed_a_moment_ago_invites_nobody(cast: Cast) 
     assert await inviting == "missing_permission"
 
 
-async def test_handing_over_and_leaving_at_once_leave_an_owner(cast: Cast) -> None:
+async def test_owner_remains_when_one_transfers_and_one_leaves(cast: Cast) -> None:
     bob = await second_owner(cast)
     adam, bobs = await id_of(cast, cast.adam), await id_of(cast, bob)
     barrier = asyncio.Barrier(2)
@@ -340,7 +340,7 @@ async def test_handing_over_and_leaving_at_once_leave_an_owner(cast: Cast) -> No
 # ── handing over ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_ownership_is_handed_over_by_the_tenants_name(cast: Cast) -> None:
+async def test_ownership_transfer_requires_the_tenant_name(cast: Cast) -> None:
     adam = await id_of(cast, cast.adam)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="doesn't match"):
@@ -358,7 +358,7 @@ async def test_ownership_is_handed_over_by_the_tenants_name(cast: Cast) -> None:
         assert ctx.role == "admin"
 
 
-async def test_it_goes_to_another_active_member_only(cast: Cast) -> None:
+async def test_ownership_transfer_requires_another_active_member(cast: Cast) -> None:
     ann, max_ = await id_of(cast, cast.ann), await id_of(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         await members.deactivate(ctx, max_)
@@ -368,8 +368,8 @@ async def test_it_goes_to_another_active_member_only(cast: Cast) -> None:
                 await members.transfer_ownership(ctx, heir, "Acme")
 
 
-async def test_ownership_is_handed_over_once_also_from_two_tabs(cast: Cast) -> None:
-    """The second waited with the rights of an owner, and is none any more when its turn comes."""
+async def test_concurrent_ownership_transfers_succeed_once(cast: Cast) -> None:
+    """The second waited with the permissions of an owner and has lost them when it continues."""
     adam, max_ = await id_of(cast, cast.adam), await id_of(cast, cast.max)
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
@@ -385,7 +385,7 @@ async def test_ownership_is_handed_over_once_also_from_two_tabs(cast: Cast) -> N
 # ── leaving and coming back ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_deactivated_means_out_and_reactivated_means_in_again(cast: Cast) -> None:
+async def test_deactivated_member_is_locked_out_until_reactivated(cast: Cast) -> None:
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
@@ -402,7 +402,7 @@ async def test_deactivated_means_out_and_reactivated_means_in_again(cast: Cast) 
         assert ctx.role == "member"
 
 
-async def test_removed_means_gone_from_the_list_and_not_to_be_reactivated(cast: Cast) -> None:
+async def test_removed_member_leaves_the_list_and_cannot_be_reactivated(cast: Cast) -> None:
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.remove(ctx, max_)
@@ -416,7 +416,7 @@ async def test_removed_means_gone_from_the_list_and_not_to_be_reactivated(cast: 
             pytest.fail("got in")
 
 
-async def test_whoever_left_is_told_once_by_mail(cast: Cast) -> None:
+async def test_departure_is_announced_once_by_mail(cast: Cast) -> None:
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
@@ -433,7 +433,7 @@ async def test_whoever_left_is_told_once_by_mail(cast: Cast) -> None:
 # ── seats: five in the free plan, of which Acme uses three ───────────────────────────────────────────────────────
 
 
-async def test_seats_are_active_members_and_open_invitations(cast: Cast) -> None:
+async def test_seats_count_active_members_and_pending_invitations(cast: Cast) -> None:
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         assert await members.count_seats(ctx) == 3
@@ -443,7 +443,7 @@ async def test_seats_are_active_members_and_open_invitations(cast: Cast) -> None
         assert await members.count_seats(ctx) == 3
 
 
-async def test_coming_back_needs_a_seat(cast: Cast) -> None:
+async def test_reactivation_is_refused_when_no_seat_is_left(cast: Cast) -> None:
     await cast.ann.gets("free")
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
@@ -456,7 +456,7 @@ async def test_coming_back_needs_a_seat(cast: Cast) -> None:
     assert "All 5 seats are in use (5 of 5)" in caught.value.detail
 
 
-async def test_inviting_and_coming_back_cannot_share_the_last_seat(cast: Cast) -> None:
+async def test_concurrent_invitation_and_reactivation_share_no_last_seat(cast: Cast) -> None:
     await cast.ann.gets("free")
     max_ = await id_of(cast, cast.max)
     async with cast.adam.ctx() as ctx:
@@ -477,8 +477,8 @@ async def test_inviting_and_coming_back_cannot_share_the_last_seat(cast: Cast) -
         assert await members.count_seats(ctx) == 5
 
 
-async def test_a_demoted_admin_does_not_finish_what_they_began(cast: Cast) -> None:
-    """Rights are read when the transaction begins: the next one has the new ones."""
+async def test_demoted_admin_cannot_remove_members(cast: Cast) -> None:
+    """Permissions are read when the transaction begins, so the next transaction has the new ones."""
     adam, max_ = await id_of(cast, cast.adam), await id_of(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         await members.set_role(ctx, adam, "member")
@@ -487,8 +487,8 @@ async def test_a_demoted_admin_does_not_finish_what_they_began(cast: Cast) -> No
             await members.remove(ctx, max_)
 
 
-async def test_taking_rights_away_does_not_wait_for_a_payment(cast: Cast) -> None:
-    """Or a role that somebody holds could not be deleted while nothing else may be changed."""
+async def test_role_reduction_is_allowed_while_billing_is_read_only(cast: Cast) -> None:
+    """Otherwise a role in use could not be deleted while nothing else may change."""
     max_ = await id_of(cast, cast.max)
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")

@@ -19,12 +19,12 @@ async def titles(person: Person, slug: str = "") -> tuple[list[str], int]:
         return [notification.dedupe for notification in listed], await notifications.count_unread(ctx)
 
 
-async def test_newest_first_and_told_once(cast: Cast) -> None:
+async def test_notifications_are_listed_newest_first_and_stored_once_per_key(cast: Cast) -> None:
     assert [await tell(cast, cast.max, key) for key in ("one", "two", "one")] == [True, True, False]
     assert await titles(cast.max) == (["two", "one"], 2)
 
 
-async def test_nobody_elses_in_the_same_tenant(cast: Cast) -> None:
+async def test_notifications_are_private_to_one_member(cast: Cast) -> None:
     await tell(cast, cast.max, "one")
     assert await titles(cast.ann) == ([], 0)
     async with cast.max.ctx() as ctx:
@@ -36,7 +36,7 @@ async def test_nobody_elses_in_the_same_tenant(cast: Cast) -> None:
     assert await titles(cast.max) == (["one"], 1)
 
 
-async def test_nor_ones_own_in_another_tenant(cast: Cast) -> None:
+async def test_notifications_of_a_person_stay_in_their_tenant(cast: Cast) -> None:
     await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
     await tell(cast, cast.ann, "same")
     assert await tell(cast, cast.ann, "same", by=cast.gil)  # the key is the tenant's own
@@ -48,7 +48,7 @@ async def test_nor_ones_own_in_another_tenant(cast: Cast) -> None:
     assert await titles(cast.ann, cast.gil.slug) == (["same"], 1)
 
 
-async def test_read_stays_read_and_keeps_its_time(cast: Cast) -> None:
+async def test_notification_marked_read_twice_keeps_its_first_time(cast: Cast) -> None:
     await tell(cast, cast.max, "one")
     times = []
     for _ in range(2):
@@ -60,7 +60,7 @@ async def test_read_stays_read_and_keeps_its_time(cast: Cast) -> None:
     assert times[0] == times[1] is not None
 
 
-async def test_somebody_who_is_no_member_cannot_be_told(cast: Cast) -> None:
-    """The reference carries the tenant: a person of another one does not exist in this one."""
+async def test_notification_for_a_stranger_is_refused_by_the_database(cast: Cast) -> None:
+    """The foreign key includes the tenant, so a person of another tenant does not exist here."""
     with pytest.raises(Exception, match="foreign key"):
         await tell(cast, cast.gil, "one")

@@ -19,7 +19,7 @@ async def listed(cast: Cast) -> None:
             await onboarding_checklist.add_items(ctx)  # a step of the setting-up may run twice
 
 
-async def test_every_item_once_in_order(cast: Cast) -> None:
+async def test_checklist_lists_every_item_once_in_order(cast: Cast) -> None:
     await listed(cast)
     async with cast.max.ctx() as ctx:
         assert [item.key for item in await onboarding_checklist.list_items(ctx)] == list(
@@ -27,7 +27,7 @@ async def test_every_item_once_in_order(cast: Cast) -> None:
         )
 
 
-async def test_ticking_twice_is_ticking_once(cast: Cast) -> None:
+async def test_completing_an_item_twice_is_audited_once(cast: Cast) -> None:
     await listed(cast)
     async with cast.adam.ctx() as ctx:
         await onboarding_checklist.complete_item(ctx, "review_roles")
@@ -40,7 +40,7 @@ async def test_ticking_twice_is_ticking_once(cast: Cast) -> None:
     assert await list_done_keys(cast.gil) == set()
 
 
-async def test_inviting_ticks_its_own_item(cast: Cast) -> None:
+async def test_invite_completes_its_checklist_item(cast: Cast) -> None:
     await listed(cast)
     async with cast.adam.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "member")
@@ -48,7 +48,7 @@ async def test_inviting_ticks_its_own_item(cast: Cast) -> None:
     assert await list_done_keys(cast.gil) == set()
 
 
-async def test_an_item_that_is_not_on_the_list_and_a_person_who_may_not(cast: Cast) -> None:
+async def test_completing_is_refused_for_an_unknown_item_and_a_member(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         with pytest.raises(NotFound):
             await onboarding_checklist.complete_item(ctx, "\x00")

@@ -21,11 +21,11 @@ async def get_notice_text(person: Person) -> str:
     return f"{notice.tone}: {notice.text} {notice.detail} {notice.next_step}" if notice else ""
 
 
-async def test_all_is_well_and_nothing_is_said(cast: Cast) -> None:
+async def test_notice_is_absent_when_nothing_is_wrong(cast: Cast) -> None:
     assert await read(cast.ann) is None
 
 
-async def test_a_grace_period_says_until_when_and_to_each_what_they_can_do(cast: Cast) -> None:
+async def test_notice_in_the_grace_period_names_the_end_and_a_next_step(cast: Cast) -> None:
     ends = now() + timedelta(days=6)
     async with cast.ann.ctx() as ctx:
         await assignments.set_billing_status(ctx, "grace", "Overdue")
@@ -46,7 +46,7 @@ async def test_a_grace_period_says_until_when_and_to_each_what_they_can_do(cast:
         assert (await rights_cache.get_outlook(ctx)).billing_until == ends
 
 
-async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
+async def test_notice_shows_the_most_severe_problem(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=9)
     assert await get_notice_text(cast.gil) == (
@@ -63,7 +63,7 @@ async def test_what_is_worse_stands_before_what_is_less(cast: Cast) -> None:
         assert word in await get_notice_text(cast.gil)
 
 
-async def test_a_trial_that_has_ended_says_what_remains(cast: Cast) -> None:
+async def test_notice_after_a_trial_names_the_remaining_plan(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         row = await assignments.assign_plan(
             ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=1
@@ -75,7 +75,7 @@ async def test_a_trial_that_has_ended_says_what_remains(cast: Cast) -> None:
     )
 
 
-async def test_more_than_a_soft_limit_warns_and_a_hard_one_closes_the_button(cast: Cast) -> None:
+async def test_notice_warns_above_a_soft_limit_and_button_closes_at_a_hard_one(cast: Cast) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 2, "Fewer", ends_at=soon, hard=False)
@@ -92,7 +92,7 @@ async def test_more_than_a_soft_limit_warns_and_a_hard_one_closes_the_button(cas
         )
 
 
-async def test_read_only_refuses_every_action_that_writes_with_words_and_leaves_cleaning_up(
+async def test_read_only_tenant_is_refused_every_writing_action_except_cleanup(
     cast: Cast,
 ) -> None:
     async with cast.ann.ctx() as ctx:

@@ -68,7 +68,7 @@ async def a_tenant() -> tuple[Person, str]:
     return Person(zoe, tenant.slug), tenant.id
 
 
-async def test_a_tenant_can_be_entered_as_soon_as_it_is_founded(schema: str) -> None:
+async def test_new_tenant_can_be_entered_before_provisioning_ends(schema: str) -> None:
     zoe, tenant_id = await a_tenant()
     assert [key for key, state in (await states(zoe)).items() if state == "done"] == ["roles", "owner"]
     async with db.transaction(tenant_id=tenant_id) as session:
@@ -77,7 +77,7 @@ async def test_a_tenant_can_be_entered_as_soon_as_it_is_founded(schema: str) -> 
         assert set(keys.scalars()) == set(ROLES)
 
 
-async def test_the_worker_finishes_it(schema: str) -> None:
+async def test_worker_completes_provisioning(schema: str) -> None:
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
     async with run_mailbox() as box:
@@ -96,8 +96,8 @@ DEATHS = [
 
 
 @pytest.mark.parametrize(("key", "when"), DEATHS)
-async def test_a_worker_that_is_killed_leaves_it_to_the_next(schema: str, key: str, when: str) -> None:
-    """Before, inside and just after each step, which is also between any two."""
+async def test_provisioning_is_resumed_after_a_worker_was_killed(schema: str, key: str, when: str) -> None:
+    """The worker dies before, inside and just after each step."""
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
     async with run_mailbox() as box:
@@ -109,7 +109,7 @@ async def test_a_worker_that_is_killed_leaves_it_to_the_next(schema: str, key: s
     await finished_once(zoe, tenant_id, box)
 
 
-async def test_two_workers_at_once_do_each_step_once(schema: str) -> None:
+async def test_concurrent_workers_run_each_provisioning_step_once(schema: str) -> None:
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
     async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
@@ -119,10 +119,10 @@ async def test_two_workers_at_once_do_each_step_once(schema: str) -> None:
     await finished_once(zoe, tenant_id, box)
 
 
-async def test_a_step_that_fails_says_so_and_is_tried_again(
+async def test_failed_step_is_shown_and_retried(
     schema: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No mailbox listens: the welcome mail cannot be sent."""
+    """No mailbox listens, so the welcome mail cannot be sent."""
     workers.clear_queue(schema)
     zoe, tenant_id = await a_tenant()
     async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
@@ -151,7 +151,7 @@ async def test_a_step_that_fails_says_so_and_is_tried_again(
     await finished_once(zoe, tenant_id, box)
 
 
-async def test_nobody_is_welcomed_before_the_address_is_proven(schema: str) -> None:
+async def test_welcome_mail_waits_for_the_verified_address(schema: str) -> None:
     workers.clear_queue(schema)
     email = f"zoe.{schema[-6:]}.{id(object())}@harbour.test"
     await signups.sign_up(email, "seven lanterns over quiet water", "Zoe", "Harbour")
@@ -171,7 +171,9 @@ async def test_nobody_is_welcomed_before_the_address_is_proven(schema: str) -> N
     assert len([mail for mail in box.mails if mail.id.startswith("welcome-")]) == 1
 
 
-async def test_trying_again_is_for_admins_and_does_nothing_when_all_is_done(schema: str, cast: Cast) -> None:
+async def test_retry_is_refused_for_members_and_changes_nothing_when_complete(
+    schema: str, cast: Cast
+) -> None:
     async with cast.max.ctx() as ctx:
         with pytest.raises(Refused, match="missing_permission"):
             await provisioning.retry(ctx)

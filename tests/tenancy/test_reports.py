@@ -37,7 +37,7 @@ async def once_were(cast: Cast, *changes: tuple[str, int, str]) -> None:
             )
 
 
-async def test_seats_are_people_and_invitations_at_the_end_of_each_week(cast: Cast) -> None:
+async def test_report_counts_seats_at_the_end_of_each_week(cast: Cast) -> None:
     await once_were(cast, ("zoe", 40, "active"), ("zoe", 20, "removed"), ("kim", 33, "active"))
     async with cast.ann.ctx() as ctx:
         invited = await invitations.invite(ctx, "yan@acme.test", "viewer")
@@ -62,7 +62,7 @@ async def test_seats_are_people_and_invitations_at_the_end_of_each_week(cast: Ca
     assert {week.active_members for week in after_zoe_left} <= {1}
 
 
-async def test_who_comes_back_has_joined_again_and_a_new_role_is_neither(cast: Cast) -> None:
+async def test_report_counts_a_reactivation_as_joining_and_no_role_change(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         (max_,) = (await members.list_members(ctx, query="max")).rows
         await members.set_role(ctx, max_.id, "viewer")
@@ -72,7 +72,7 @@ async def test_who_comes_back_has_joined_again_and_a_new_role_is_neither(cast: C
     assert (this_week.joined, this_week.left, this_week.active_members) == (4, 1, 3)
 
 
-async def test_changes_are_counted_by_person_and_refusals_by_reason(cast: Cast) -> None:
+async def test_report_counts_changes_by_person_and_refusals_by_reason(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await roles.create(ctx, "One", "", set())
         await roles.create(ctx, "Two", "", set())
@@ -105,7 +105,7 @@ async def test_changes_are_counted_by_person_and_refusals_by_reason(cast: Cast) 
     }
 
 
-async def test_nothing_of_another_tenant_is_counted(cast: Cast) -> None:
+async def test_report_counts_nothing_of_another_tenant(cast: Cast) -> None:
     with pytest.raises(Refused):
         async with cast.max.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
@@ -116,7 +116,7 @@ async def test_nothing_of_another_tenant_is_counted(cast: Cast) -> None:
     assert report.refusals == []
 
 
-async def test_reports_need_the_plan_and_the_permission(cast: Cast) -> None:
+async def test_report_is_refused_without_permission_or_plan(cast: Cast) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         await read(cast.max)
     await cast.ann.gets("starter")

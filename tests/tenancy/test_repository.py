@@ -6,8 +6,8 @@ from shared.tenancy import member_repository
 from tests.conftest import Cast
 
 
-async def test_a_person_is_found_through_a_membership_only(cast: Cast) -> None:
-    """People are in a table of everybody's."""
+async def test_user_is_found_only_through_a_membership(cast: Cast) -> None:
+    """The table of users is global and has no row policy."""
     async with cast.ann.ctx() as ctx:
         assert (await member_repository.get_user(ctx, cast.max.user_id)).name == "Max"
         with pytest.raises(AssertionError):

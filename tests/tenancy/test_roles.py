@@ -47,7 +47,7 @@ async def reason(person: Person, act: Callable[[Ctx], Awaitable[object]]) -> str
 # ── what a role gives ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_role_gives_what_it_says_and_nothing_else(cast: Cast) -> None:
+async def test_custom_role_grants_exactly_its_permissions(cast: Cast) -> None:
     role = await made(cast.ann)
     await give(cast, role)
     async with cast.max.ctx() as ctx:
@@ -63,8 +63,8 @@ async def test_a_role_gives_what_it_says_and_nothing_else(cast: Cast) -> None:
     assert [row.name for row in rows] == ["Max"]
 
 
-async def test_own_roles_sort_by_name_below_the_built_in_ones(cast: Cast) -> None:
-    """Their keys are ids, which come in the order in which they were made."""
+async def test_custom_roles_sort_by_name_after_the_builtin_ones(cast: Cast) -> None:
+    """Their keys are ids, which sort by time of creation."""
     for name in ("Zookeeper", "auditor"):
         person = await factories.create_account(name)
         await factories.join_tenant(cast.ann.account, cast.ann.slug, person, await made(cast.ann, name))
@@ -76,7 +76,7 @@ async def test_own_roles_sort_by_name_below_the_built_in_ones(cast: Cast) -> Non
     assert [row.id for row in (*first.rows, *next_page.rows)] == [row.id for row in up.rows]
 
 
-async def test_a_change_counts_at_once_and_leaves_before_and_after(cast: Cast) -> None:
+async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> None:
     role = await made(cast.ann)
     await give(cast, role)
     async with cast.ann.ctx() as ctx:
@@ -95,7 +95,7 @@ async def test_a_change_counts_at_once_and_leaves_before_and_after(cast: Cast) -
     assert event.after["permissions"] == sorted({P.MEMBER_READ, *REQUIRED_PERMISSIONS})
 
 
-async def test_the_same_again_is_no_change(cast: Cast) -> None:
+async def test_role_change_without_a_difference_leaves_no_event(cast: Cast) -> None:
     role = await made(cast.ann)
     async with cast.ann.ctx() as ctx:
         before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
@@ -106,7 +106,7 @@ async def test_the_same_again_is_no_change(cast: Cast) -> None:
 # ── never more than one may ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_nobody_makes_a_role_above_their_own(cast: Cast) -> None:
+async def test_role_creation_above_the_own_permissions_is_refused(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         held = ctx.permissions
     for above in set(P) - held - {P.OWNER_TRANSFER}:
@@ -117,7 +117,7 @@ async def test_nobody_makes_a_role_above_their_own(cast: Cast) -> None:
     assert await reason(cast.adam, lambda ctx: roles.create(ctx, "As I am", "", held)) == "done"
 
 
-async def test_nobody_changes_deletes_or_gives_a_role_above_their_own(cast: Cast) -> None:
+async def test_role_above_the_own_permissions_cannot_be_changed_deleted_or_assigned(cast: Cast) -> None:
     payer = await made(cast.ann, "Payer", P.BILLING_READ)
     max_id = await id_of(cast.max, cast.ann)
     for act in (
@@ -135,7 +135,7 @@ async def test_nobody_changes_deletes_or_gives_a_role_above_their_own(cast: Cast
         assert await reason(cast.adam, act) == "missing_permission"
 
 
-async def test_the_holder_of_a_role_cannot_add_to_it(cast: Cast) -> None:
+async def test_role_holder_cannot_extend_their_own_role(cast: Cast) -> None:
     editor = await made(cast.ann, "Editor", P.ROLE_READ, P.ROLE_WRITE)
     await give(cast, editor)
     wider = {P.ROLE_READ, P.ROLE_WRITE, P.MEMBER_WRITE}
@@ -147,7 +147,7 @@ async def test_the_holder_of_a_role_cannot_add_to_it(cast: Cast) -> None:
     assert await reason(cast.max, lambda ctx: roles.create(ctx, "Reader", "", {P.ROLE_READ})) == "done"
 
 
-async def test_handing_over_the_organisation_is_in_no_role_not_even_by_an_owner(cast: Cast) -> None:
+async def test_ownership_transfer_is_refused_as_permission_of_a_role(cast: Cast) -> None:
     with pytest.raises(Invalid, match="Only owners"):
         await made(cast.ann, "Heir", P.OWNER_TRANSFER)
     role = await made(cast.ann)
@@ -156,13 +156,13 @@ async def test_handing_over_the_organisation_is_in_no_role_not_even_by_an_owner(
             await roles.change(ctx, role, "Heir", "", {P.OWNER_TRANSFER})
 
 
-async def test_a_permission_that_does_not_exist_is_refused(cast: Cast) -> None:
+async def test_role_with_an_unknown_permission_is_refused(cast: Cast) -> None:
     for unknown in ("operator:tenant:read", "member:*", "", "MEMBER_READ"):
         with pytest.raises(Invalid, match="no such permission"):
             await made(cast.ann, "Odd", unknown)
 
 
-async def test_a_member_may_not_touch_roles_at_all(cast: Cast) -> None:
+async def test_role_changes_are_refused_for_a_member(cast: Cast) -> None:
     role = await made(cast.ann)
     for act in (
         lambda ctx: roles.create(ctx, "Mine", "", set()),
@@ -172,7 +172,7 @@ async def test_a_member_may_not_touch_roles_at_all(cast: Cast) -> None:
         assert await reason(cast.max, act) == "missing_permission"
 
 
-async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
+async def test_role_of_another_tenant_gets_the_answer_for_an_unknown_role(cast: Cast) -> None:
     foreign_role, unknown = await made(cast.gil, "Theirs"), "rol_unknown"
     max_id = await id_of(cast.max, cast.ann)
 
@@ -198,7 +198,7 @@ async def test_a_role_of_another_tenant_is_an_unknown_one(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("key", ["admin", "owner", "viewer"])
-async def test_built_in_roles_stay_as_they_are(cast: Cast, key: str) -> None:
+async def test_builtin_role_cannot_be_changed_or_deleted(cast: Cast, key: str) -> None:
     async with cast.ann.ctx() as ctx:
         with pytest.raises(NotFound):
             await roles.change(ctx, key, "Mine", "", set())
@@ -210,7 +210,7 @@ async def test_built_in_roles_stay_as_they_are(cast: Cast, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Owner", "  ADMIN ", "viewer", "recruiter", " RECRUITER"])
-async def test_a_name_is_there_once_in_whatever_case(cast: Cast, name: str) -> None:
+async def test_role_name_is_refused_when_taken_in_any_case(cast: Cast, name: str) -> None:
     await made(cast.ann)
     with pytest.raises(Conflict, match="already"):
         await made(cast.ann, name)
@@ -220,7 +220,7 @@ async def test_a_name_is_there_once_in_whatever_case(cast: Cast, name: str) -> N
             await roles.change(ctx, other, name, "", set())
 
 
-async def test_a_name_is_free_again_after_deletion_and_elsewhere_from_the_start(cast: Cast) -> None:
+async def test_role_name_is_free_after_deletion_and_in_other_tenants(cast: Cast) -> None:
     role = await made(cast.ann)
     await made(cast.gil)
     async with cast.ann.ctx() as ctx:
@@ -229,7 +229,7 @@ async def test_a_name_is_free_again_after_deletion_and_elsewhere_from_the_start(
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 61, "bell\a", "\u2028x\ud800"])
-async def test_a_name_that_cannot_be_one_is_refused_in_words(cast: Cast, name: str) -> None:
+async def test_role_with_an_invalid_name_is_refused(cast: Cast, name: str) -> None:
     with pytest.raises(Invalid) as caught:
         await made(cast.ann, name)
     assert "name" in caught.value.fields
@@ -238,13 +238,13 @@ async def test_a_name_that_cannot_be_one_is_refused_in_words(cast: Cast, name: s
 # ── plan, limit, downgrade ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_plan_has_to_include_it(cast: Cast) -> None:
+async def test_role_creation_is_refused_without_the_feature(cast: Cast) -> None:
     await cast.gil.gets("starter")
     with pytest.raises(Refused, match="not_in_plan"):
         await made(cast.gil)
 
 
-async def test_after_a_downgrade_roles_work_and_may_go_but_not_change(cast: Cast) -> None:
+async def test_role_after_a_downgrade_works_but_cannot_be_changed(cast: Cast) -> None:
     kept, gone = await made(cast.ann), await made(cast.ann, "Unused")
     await give(cast, kept)
     await cast.ann.gets("starter")
@@ -260,7 +260,7 @@ async def test_after_a_downgrade_roles_work_and_may_go_but_not_change(cast: Cast
     await give(cast, kept, cast.adam)  # and may be given still
 
 
-async def test_the_last_free_role_is_made_once(cast: Cast) -> None:
+async def test_concurrent_creations_share_no_last_role(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await assignments.override_limit(ctx, "roles", 1, "Test", ends_at=now().replace(year=2090))
     barrier = asyncio.Barrier(2)
@@ -279,7 +279,7 @@ async def test_the_last_free_role_is_made_once(cast: Cast) -> None:
 # ── a role that somebody needs stays ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_role_that_is_held_or_promised_stays_and_says_by_how_many(cast: Cast) -> None:
+async def test_role_in_use_cannot_be_deleted_and_names_the_number(cast: Cast) -> None:
     role = await made(cast.ann)
     await give(cast, role)
     async with cast.ann.ctx() as ctx:
@@ -304,7 +304,7 @@ async def test_a_role_that_is_held_or_promised_stays_and_says_by_how_many(cast: 
         assert (await audit_reader.list_events(ctx, limit=1)).events[0].action == "role.deleted"
 
 
-async def test_a_deleted_role_cannot_be_given_or_deleted_again(cast: Cast) -> None:
+async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> None:
     role = await made(cast.ann)
     async with cast.ann.ctx() as ctx:
         await roles.delete(ctx, role)
@@ -318,7 +318,7 @@ async def test_a_deleted_role_cannot_be_given_or_deleted_again(cast: Cast) -> No
         assert await reason(cast.ann, act) == expected
 
 
-async def test_an_expired_invitation_holds_no_role_and_cannot_be_sent_again_for_a_deleted_one(
+async def test_expired_invitation_does_not_block_role_deletion_and_cannot_be_resent(
     cast: Cast,
 ) -> None:
     role = await made(cast.ann)
@@ -334,8 +334,8 @@ async def test_an_expired_invitation_holds_no_role_and_cannot_be_sent_again_for_
 
 
 @pytest.mark.parametrize("give_by", ["set_role", "invite"])
-async def test_a_role_is_not_deleted_while_somebody_is_given_it(cast: Cast, give_by: str) -> None:
-    """Either it is given and stays, or it is gone and not given: never a holder of a role that is no more."""
+async def test_role_is_never_deleted_while_it_is_assigned_concurrently(cast: Cast, give_by: str) -> None:
+    """Either the role is assigned and stays, or it is deleted and not assigned."""
     max_id = await id_of(cast.max, cast.ann)
     for round_ in range(4):
         role, barrier = await made(cast.ann, f"Role {round_}"), asyncio.Barrier(2)
@@ -355,8 +355,8 @@ async def test_a_role_is_not_deleted_while_somebody_is_given_it(cast: Cast, give
         assert tuple(results) in {("done", "object_state"), ("missing_permission", "done")}
 
 
-async def test_who_waits_with_a_role_that_is_cut_meanwhile_gives_nothing_of_it(cast: Cast) -> None:
-    """Max has entered with the right to invite; before his turn comes, Ann takes it out of his role."""
+async def test_invite_is_refused_when_the_inviters_role_was_cut_meanwhile(cast: Cast) -> None:
+    """Max has entered with the permission to invite; Ann removes it from his role before he continues."""
     role = await made(cast.ann)
     await give(cast, role)
     inside, cut = asyncio.Event(), asyncio.Event()
@@ -376,8 +376,8 @@ async def test_who_waits_with_a_role_that_is_cut_meanwhile_gives_nothing_of_it(c
     assert refused == "missing_permission"
 
 
-async def test_a_role_that_grew_while_one_waited_is_not_given(cast: Cast) -> None:
-    """Adam may give it as it was when he chose it, not as it has become."""
+async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -> None:
+    """Adam may assign the role as it was when he chose it, not as it has become."""
     role, max_id = await made(cast.ann), await id_of(cast.max, cast.ann)
     inside, grown = asyncio.Event(), asyncio.Event()
 
@@ -400,7 +400,7 @@ async def test_a_role_that_grew_while_one_waited_is_not_given(cast: Cast) -> Non
     assert refused == "missing_permission"
 
 
-async def test_how_many_hold_each_is_told_by_role(cast: Cast) -> None:
+async def test_role_usage_counts_members_and_invitations(cast: Cast) -> None:
     role = await made(cast.ann)
     await give(cast, role)
     async with cast.max.ctx() as ctx:

@@ -48,7 +48,7 @@ async def create_tenant(person: User, name: str) -> Tenant:
         return await signups.create_tenant(session, person, name)
 
 
-async def test_signing_up_makes_an_owner_who_waits_for_the_mail() -> None:
+async def test_sign_up_creates_an_owner_who_is_refused_until_verified() -> None:
     email = address()
     await signups.sign_up(f" {email.upper()} ", PASSWORD, "Zoe", "Harbour  Ltd")
     user = await account(email)
@@ -61,7 +61,7 @@ async def test_signing_up_makes_an_owner_who_waits_for_the_mail() -> None:
             await members.list_members(ctx)
 
 
-async def test_two_sign_ups_at_once_make_one_person_and_one_tenant() -> None:
+async def test_concurrent_equal_sign_ups_create_one_person_and_one_tenant() -> None:
     email, both = address(), asyncio.Barrier(2)
 
     async def sign_up() -> None:
@@ -72,7 +72,7 @@ async def test_two_sign_ups_at_once_make_one_person_and_one_tenant() -> None:
     assert len(await tenants_of((await account(email)).id)) == 1
 
 
-async def test_jobs_that_overtake_each_other_leave_the_last_password_and_every_tenant() -> None:
+async def test_sign_ups_completed_out_of_order_keep_the_last_password_and_every_tenant() -> None:
     email, other = address(), "eleven marble staircases turn"
     first = await signups.sign_up(email, other, "Zoe", "Harbour")
     second = await signups.sign_up(email, PASSWORD, "Zoe Lind", "Pier")
@@ -97,7 +97,7 @@ async def found_again(sign_up_id: str) -> None:
         await signups.complete_sign_up(session, sign_up_id)
 
 
-async def test_a_sign_up_that_no_job_found_in_a_day_is_forgotten() -> None:
+async def test_sign_up_older_than_a_day_is_deleted() -> None:
     email = address()
     old = await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     async with db.transaction("owner") as session:
@@ -110,7 +110,7 @@ async def test_a_sign_up_that_no_job_found_in_a_day_is_forgotten() -> None:
         assert await users.get_by_email(session, email) is None
 
 
-async def test_two_people_may_call_their_tenants_the_same() -> None:
+async def test_concurrent_sign_ups_with_the_same_tenant_name_get_different_slugs() -> None:
     name = f"Harbour {new_id('x')[-8:]}"
     emails = [address(), address()]
     both = asyncio.Barrier(2)
@@ -124,7 +124,7 @@ async def test_two_people_may_call_their_tenants_the_same() -> None:
     assert len(slugs) == 2
 
 
-async def test_signing_up_again_before_the_mail_keeps_the_tenant_and_adds_another_by_name() -> None:
+async def test_repeated_sign_up_adds_tenants_by_name() -> None:
     email = address()
     for organisation in ("Harbour", "Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
@@ -135,7 +135,7 @@ async def test_signing_up_again_before_the_mail_keeps_the_tenant_and_adds_anothe
     ]
 
 
-async def test_one_proof_opens_all_that_waited_for_it() -> None:
+async def test_verification_activates_every_waiting_tenant() -> None:
     email = address()
     for organisation in ("Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
@@ -153,7 +153,7 @@ async def test_one_proof_opens_all_that_waited_for_it() -> None:
         assert actions.count("tenant.verified") == 1
 
 
-async def test_a_link_opened_twice_at_once_works_once() -> None:
+async def test_verification_link_opened_twice_at_once_works_once() -> None:
     email = address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     token, both = await link_of((await account(email)).id), asyncio.Barrier(2)
@@ -169,7 +169,7 @@ async def test_a_link_opened_twice_at_once_works_once() -> None:
     assert sorted(await asyncio.gather(verify(), verify())) == ["used", "verified"]
 
 
-async def test_a_suspension_in_flight_is_not_undone_by_the_proof(cast: Cast) -> None:
+async def test_verification_does_not_undo_a_concurrent_suspension(cast: Cast) -> None:
     email = address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await account(email)
@@ -185,7 +185,7 @@ async def test_a_suspension_in_flight_is_not_undone_by_the_proof(cast: Cast) -> 
 
 
 @pytest.mark.parametrize("verified", ["while suspended", "after it was restored"])
-async def test_a_tenant_suspended_while_it_waited_opens_in_the_end(cast: Cast, verified: str) -> None:
+async def test_tenant_suspended_before_verification_opens_after_both(cast: Cast, verified: str) -> None:
     email = address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await account(email)
@@ -203,7 +203,7 @@ async def test_a_tenant_suspended_while_it_waited_opens_in_the_end(cast: Cast, v
     assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.ACTIVE]
 
 
-async def test_the_proof_waits_for_a_restoration_in_flight(cast: Cast) -> None:
+async def test_verification_waits_for_a_concurrent_restoration(cast: Cast) -> None:
     email = address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await account(email)
@@ -220,7 +220,7 @@ async def test_the_proof_waits_for_a_restoration_in_flight(cast: Cast) -> None:
     assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.ACTIVE]
 
 
-async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Cast) -> None:
+async def test_accepted_invitation_verifies_the_address_for_the_own_tenant(cast: Cast) -> None:
     email = address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await account(email)
@@ -235,13 +235,13 @@ async def test_an_invitation_proves_the_address_for_ones_own_tenant_too(cast: Ca
     assert actions.count("tenant.verified") == 1
 
 
-async def test_an_address_that_has_an_account_founds_nothing(cast: Cast) -> None:
+async def test_sign_up_with_an_existing_account_creates_no_tenant(cast: Cast) -> None:
     await signups.sign_up(cast.carl.email, PASSWORD, "Carl", "Takeover")
     await factories.run_sign_ups()
     assert await tenants_of(cast.carl.user_id) == []
 
 
-async def test_everything_that_is_wrong_is_said_at_once() -> None:
+async def test_sign_up_names_every_invalid_field() -> None:
     with pytest.raises(Invalid) as caught:
         await signups.sign_up("no", PASSWORD, "\x00", "")
     assert set(caught.value.fields) == {"email", "name", "organisation"}
@@ -250,13 +250,13 @@ async def test_everything_that_is_wrong_is_said_at_once() -> None:
 # ── more organisations of one person ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_one_person_owns_one_tenant_and_looks_at_another(cast: Cast) -> None:
+async def test_person_is_listed_in_every_tenant_with_their_role(cast: Cast) -> None:
     await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
     places = await entry.list_user_tenants(cast.ann.cookie)
     assert {(place.name, place.role.key) for place in places} == {("Acme", "owner"), ("Globex", "viewer")}
 
 
-async def test_a_double_click_founds_once_and_a_second_name_founds_again(cast: Cast) -> None:
+async def test_tenant_creation_is_idempotent_per_name(cast: Cast) -> None:
     both = asyncio.Barrier(2)
 
     async def click() -> Any:
@@ -269,7 +269,7 @@ async def test_a_double_click_founds_once_and_a_second_name_founds_again(cast: C
     assert {tenant.id for tenant in await tenants_of(cast.carl.user_id)} == {first.id, other.id}
 
 
-async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: Cast) -> None:
+async def test_tenant_creation_with_another_persons_name_makes_a_new_tenant(cast: Cast) -> None:
     name = f"Yard {new_id('x')[-8:]}"
     carls, gils = (
         await create_tenant(cast.carl.account.user, name),
@@ -278,7 +278,7 @@ async def test_another_persons_tenant_of_the_same_name_is_not_handed_out(cast: C
     assert carls.id != gils.id
 
 
-async def test_founding_needs_a_proven_address() -> None:
+async def test_tenant_creation_is_refused_for_an_unverified_address() -> None:
     zoe = await factories.create_account("Zoe", verified=False)
     with pytest.raises(Conflict, match="isn't verified yet"):
         await create_tenant(zoe.user, "Harbour")

@@ -11,7 +11,7 @@ from tests.conftest import Cast
 # ── name and address ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_new_name_is_kept_in_one_form_and_leaves_an_event(cast: Cast) -> None:
+async def test_rename_normalises_the_name_and_leaves_an_event(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await tenants.rename(ctx, "  Acme   Werke\tGmbH ")
         await tenants.rename(ctx, "Acme Werke GmbH")  # no change, no event
@@ -25,7 +25,7 @@ async def test_a_new_name_is_kept_in_one_form_and_leaves_an_event(cast: Cast) ->
 @pytest.mark.parametrize(
     "name", ["", " \n ", "nul\x00byte", "half \ud83d pair", "bell\a", "x" * 81, "x" * 10_000]
 )
-async def test_a_name_that_cannot_be_shown_is_refused_in_a_sentence(cast: Cast, name: str) -> None:
+async def test_rename_is_refused_for_an_invalid_name(cast: Cast, name: str) -> None:
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Invalid) as caught:
             await tenants.rename(ctx, name)
@@ -35,13 +35,13 @@ async def test_a_name_that_cannot_be_shown_is_refused_in_a_sentence(cast: Cast, 
 @pytest.mark.parametrize(
     "name", ["🚀🚀", "山田商店", "Ünïcörn & Söhne", "x", "x" * 80, "<script>alert(1)</script>"]
 )
-async def test_any_script_makes_a_name(cast: Cast, name: str) -> None:
+async def test_rename_accepts_any_script(cast: Cast, name: str) -> None:
     async with cast.adam.ctx() as ctx:
         await tenants.rename(ctx, name)
     assert [place.name for place in await entry.list_user_tenants(cast.adam.cookie)] == [name]
 
 
-async def test_a_new_address_leads_in_and_the_old_one_to_nothing(cast: Cast) -> None:
+async def test_slug_change_leads_to_the_tenant_and_frees_the_old_slug(cast: Cast) -> None:
     slug = f"works-{cast.acme[-10:]}"
     async with cast.adam.ctx() as ctx:
         assert await tenants.change_slug(ctx, f" {slug.upper()} ") == slug
@@ -53,7 +53,7 @@ async def test_a_new_address_leads_in_and_the_old_one_to_nothing(cast: Cast) -> 
             pytest.fail("got in")
 
 
-async def test_an_address_that_is_taken_says_so_and_changes_nothing(cast: Cast) -> None:
+async def test_slug_change_is_refused_for_a_taken_slug(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Conflict, match="slug_taken"):
             await tenants.change_slug(ctx, cast.gil.slug)
@@ -65,14 +65,14 @@ async def test_an_address_that_is_taken_says_so_and_changes_nothing(cast: Cast) 
 @pytest.mark.parametrize(
     "slug", ["admin", "sign-in", "ab", "-abc", "abc-", "a--b", "ä-b-c", "a b c", "x" * 41, "a\x00bc"]
 )
-async def test_an_address_that_is_none_or_reserved_is_refused(cast: Cast, slug: str) -> None:
+async def test_slug_change_is_refused_for_an_invalid_or_reserved_slug(cast: Cast, slug: str) -> None:
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Invalid):
             await tenants.change_slug(ctx, slug)
 
 
 @given(st.text(max_size=100), st.integers(0, 3))
-def test_what_is_suggested_is_always_a_free_form_of_address(name: str, attempt: int) -> None:
+def test_suggested_slug_is_always_valid(name: str, attempt: int) -> None:
     slug = naming.suggest_slug(name, attempt)
     assert naming.clean_slug(slug) == slug
 
@@ -80,7 +80,7 @@ def test_what_is_suggested_is_always_a_free_form_of_address(name: str, attempt: 
 # ── colour ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_colour_is_the_tenants_own_and_ticks_the_checklist(cast: Cast) -> None:
+async def test_colour_change_is_audited_and_completes_the_checklist_item(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await onboarding_checklist.add_items(ctx)
         await tenants.set_colour(ctx, " #AA0033 ")
@@ -98,7 +98,7 @@ async def test_a_colour_is_the_tenants_own_and_ticks_the_checklist(cast: Cast) -
 
 
 @pytest.mark.parametrize("colour", ["red", "#fff", "#gggggg", "#12345\x00", "#" + "1" * 10_000, "#١٢٣٤٥٦"])
-async def test_what_is_no_colour_is_refused(cast: Cast, colour: str) -> None:
+async def test_colour_change_is_refused_for_an_invalid_colour(cast: Cast, colour: str) -> None:
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Invalid, match="valid colour"):
             await tenants.set_colour(ctx, colour)
@@ -107,7 +107,7 @@ async def test_what_is_no_colour_is_refused(cast: Cast, colour: str) -> None:
 # ── who may ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_member_looks_and_changes_nothing(cast: Cast) -> None:
+async def test_settings_are_readable_and_not_changeable_for_a_member(cast: Cast) -> None:
     async with cast.max.ctx() as ctx:
         assert (await tenants.get_settings(ctx)).name == "Acme"
         for change in (
@@ -123,7 +123,7 @@ async def test_a_member_looks_and_changes_nothing(cast: Cast) -> None:
                 await change
 
 
-async def test_onboarding_is_finished_once(cast: Cast) -> None:
+async def test_onboarding_can_be_finished_twice(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         assert not (await tenants.get_settings(ctx)).is_onboarded
         await tenants.finish_onboarding(ctx)
