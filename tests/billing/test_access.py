@@ -58,7 +58,7 @@ def first_wrong(examples: int) -> str:
     return ""
 
 
-def test_as_the_table_says() -> None:
+def test_schedule_equals_the_published_table_for_random_subscriptions() -> None:
     assert not (problem := first_wrong(size("billing.access"))), problem
 
 
@@ -67,14 +67,14 @@ def sold(status: str = "active", price: str = PLUS, name: str = "sub_1", **chang
     return replace(Subscription(name, status, EPOCH, lines=(line,)), **changed)
 
 
-def test_who_pays_beside_a_trial_keeps_access_when_the_trial_ends() -> None:
+def test_paid_subscription_beside_a_trial_keeps_access_after_the_trial() -> None:
     trial = sold("trialing", trial_ends_at=EPOCH + DAY)
     schedule = access_schedule.schedule_for([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
     assert schedule is not None
     assert schedule.status_at(EPOCH + 2 * DAY) == "active"
 
 
-def test_a_trial_that_nobody_pays_for_ends_by_the_clock() -> None:
+def test_unpaid_trial_ends_by_the_clock() -> None:
     schedule = access_schedule.schedule_for([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
     assert schedule is not None
     assert schedule.trial_ends_at == EPOCH + DAY
@@ -84,7 +84,7 @@ def test_a_trial_that_nobody_pays_for_ends_by_the_clock() -> None:
     ]
 
 
-def test_another_contract_does_not_keep_a_cancelled_plan() -> None:
+def test_subscription_to_other_prices_does_not_keep_a_cancelled_plan() -> None:
     """The provider's account may sell more than our plans: a retainer, a training."""
     retainer = sold(price=access_reference.FOREIGN, name="sub_2")
     schedule = access_schedule.schedule_for([sold("canceled"), retainer], PRICED, EPOCH)
@@ -93,27 +93,27 @@ def test_another_contract_does_not_keep_a_cancelled_plan() -> None:
     assert "none of ours" in "".join(schedule.alerts)
 
 
-def test_a_price_of_their_own_keeps_who_pays() -> None:
-    """An operator put another price into the only subscription there is: they pay, so nothing is taken away."""
+def test_only_subscription_with_a_foreign_price_keeps_access() -> None:
+    """An operator put another price into the only subscription. The customer pays, so access stays."""
     schedule = access_schedule.schedule_for([sold(price=access_reference.FOREIGN)], PRICED, EPOCH)
     assert schedule is not None
     assert (schedule.status_at(EPOCH), schedule.version_id) == ("active", "")
 
 
-def test_a_word_that_nobody_knows_gives_nothing_to_who_had_nothing() -> None:
+def test_unknown_status_grants_nothing_without_previous_access() -> None:
     assert access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH) is None
 
 
 @pytest.mark.parametrize("last", ["active", "grace", "read_only", "none"])
-def test_a_word_that_nobody_knows_changes_nothing(last: access_schedule.AccessStatus) -> None:
+def test_unknown_status_keeps_the_previous_access(last: access_schedule.AccessStatus) -> None:
     schedule = access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH, previous_status=last)
     assert schedule is not None
     assert schedule.status_at(EPOCH) == last
     assert "unknown status frozen" in schedule.alerts[0]
 
 
-def test_of_an_addon_given_up_in_part_the_rest_goes_on() -> None:
-    """Five, of which two go on: the other three end with what is paid, and the two do not."""
+def test_partly_cancelled_addon_keeps_the_remaining_quantity() -> None:
+    """Five add-ons, of which two remain: the other three end with the paid period, the two do not."""
     plan = sold()
     kept = access_reference.CanceledAddon(EXTRA, 5, EPOCH + DAY)
     lines = (*plan.lines, replace(plan.lines[0], price_id=EXTRA, quantity=2))
@@ -122,7 +122,7 @@ def test_of_an_addon_given_up_in_part_the_rest_goes_on() -> None:
     assert schedule.addons == (ActiveAddon("ver_extra", 2), ActiveAddon("ver_extra", 3, EPOCH + DAY))
 
 
-def test_who_may_only_read_reads_with_the_addons_too() -> None:
+def test_read_only_tenant_keeps_its_addons() -> None:
     plan = sold("unpaid")
     schedule = access_schedule.schedule_for(
         [replace(plan, lines=(*plan.lines, replace(plan.lines[0], price_id=EXTRA)))], PRICED, EPOCH
@@ -285,6 +285,6 @@ def planted(module: Any, name: str, wrong: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_each_wrong_reading_of_the_table_is_noticed(mutant: Callable[[], Planted]) -> None:
+def test_wrong_reading_of_the_table_is_noticed(mutant: Callable[[], Planted]) -> None:
     with planted(*mutant()):
         assert first_wrong(OF_A_MUTANT)

@@ -9,10 +9,10 @@ from shared.billing.sync.access_schedule import ACCESS_TABLE
 DOCS = Path(__file__).parents[2] / "docs" / "billing.md"
 
 
-def test_the_published_table_is_the_one_in_the_code() -> None:
+def test_published_access_table_matches_the_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", DOCS.read_text(), re.MULTILINE)
     assert rows == [(status, row.description, row.access) for status, row in ACCESS_TABLE.items()]
 
 
-def test_every_status_of_the_provider_is_in_it() -> None:
+def test_access_table_covers_every_provider_status() -> None:
     assert set(ACCESS_TABLE) == set(STATUSES)

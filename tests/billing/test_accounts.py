@@ -66,7 +66,7 @@ def row_of(account_id: str) -> dict[str, Any]:
     return row
 
 
-async def test_the_platforms_is_what_the_settings_say() -> None:
+async def test_platform_account_comes_from_the_settings() -> None:
     async with db.transaction() as session:
         account = await accounts.get(session, PLATFORM)
     assert account == accounts.get_platform_account()
@@ -74,7 +74,7 @@ async def test_the_platforms_is_what_the_settings_say() -> None:
     assert account.is_platform
 
 
-async def test_a_further_one_is_found_by_its_address_and_nothing_of_it_is_kept_in_the_open(
+async def test_account_is_found_by_its_token_and_stored_sealed(
     cast: Cast,
 ) -> None:
     mine = key("live")
@@ -92,12 +92,12 @@ async def test_a_further_one_is_found_by_its_address_and_nothing_of_it_is_kept_i
 
 
 @pytest.mark.parametrize("token", ["", "x", "A" * 43, "é" * 43, "A" * 42 + "\0", "'" * 43])
-async def test_an_address_that_is_nobodys(token: str) -> None:
+async def test_unknown_token_finds_no_account(token: str) -> None:
     async with db.transaction() as session:
         assert await accounts.find_by_token(session, token) is None
 
 
-async def test_what_was_sealed_for_one_does_not_open_for_another(cast: Cast) -> None:
+async def test_sealed_credentials_do_not_open_for_another_account(cast: Cast) -> None:
     account, other = [await load_credentials(await added(cast)) for _ in range(2)]
     other_seal = seal_of(other.id)
     moved(seal_of(account.id), other.id)
@@ -120,7 +120,7 @@ def moved(seal: list[Any], account_id: str) -> None:
         connection.execute(change, [*seal, account_id])
 
 
-async def test_a_key_sells_through_one_account(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_account_with_a_used_key_is_refused(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = key()
     account = await load_credentials(await added(cast, key=mine))
     with pytest.raises(Conflict, match=account.id):
@@ -149,13 +149,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-async def test_what_cannot_be_meant(cast: Cast, wrong: dict[str, Any]) -> None:
+async def test_invalid_account_is_refused_with_a_next_step(cast: Cast, wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as caught:
         await added(cast, **wrong)
     assert caught.value.next_step
 
 
-async def test_only_owners_of_the_platform_may(cast: Cast) -> None:
+async def test_account_changes_are_refused_for_other_operator_roles(cast: Cast) -> None:
     engineer = Operating(await factories.create_operator("Eve", "engineer"))
     for somebody in (cast.sam, engineer, Operating(await factories.create_operator("Bo", "billing"))):
         for act in (
@@ -168,7 +168,7 @@ async def test_only_owners_of_the_platform_may(cast: Cast) -> None:
                     await act(octx)
 
 
-async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast) -> None:
+async def test_webhook_secrets_are_replaced_and_audited_without_their_values(cast: Cast) -> None:
     token = await added(cast)
     account = await load_credentials(token)
     newer = "whsec_a_newer_one"
@@ -191,7 +191,7 @@ async def test_its_secrets_change_and_the_trail_says_so_without_them(cast: Cast)
             await provider_accounts.set_secrets(octx, PLATFORM, [newer], reason="Those are settings")
 
 
-async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(cast: Cast) -> None:
+async def test_account_with_a_refused_key_is_paused_until_resumed(cast: Cast) -> None:
     token = await added(cast)
     account = await load_credentials(token)
     for why in ("the key was revoked", "again"):
@@ -209,7 +209,7 @@ async def test_one_whose_key_was_refused_is_paused_until_an_operator_has_looked(
     assert (newest.action, newest.details) == ("provider_account.unpaused", {"was": "the key was revoked"})
 
 
-async def test_the_apps_role_may_pause_one_and_change_nothing_else_of_it(cast: Cast) -> None:
+async def test_app_role_may_pause_an_account_and_nothing_else(cast: Cast) -> None:
     account = await load_credentials(await added(cast))
     for change in ("livemode = true", "token_hash = 'x'", "sealed = 'x'", "name = 'x'"):
         statement = text(f"update provider_account set {change} where id = :id")
@@ -238,7 +238,7 @@ async def older() -> AsyncIterator[str]:
     settings.cache_clear()
 
 
-async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) -> None:
+async def test_rotation_rewraps_account_credentials(cast: Cast, older: str) -> None:
     token = await added(cast)
     account = await load_credentials(token)
     set_master_keys(NEW, older)
@@ -250,7 +250,7 @@ async def test_a_new_master_key_takes_over_theirs_too(cast: Cast, older: str) ->
         assert await provider_accounts.rewrap_keys(octx, "again") == 0
 
 
-async def test_from_the_command_line(cast: Cast) -> None:
+async def test_accounts_are_managed_from_the_command_line(cast: Cast) -> None:
     output = await stripe_accounts.add("Third business", key(), [SECRET], "It sells too")
     token = output.rpartition("/")[2]
     account = await load_credentials(token)
@@ -264,7 +264,7 @@ async def test_from_the_command_line(cast: Cast) -> None:
     assert not (await load_credentials(token)).is_paused
 
 
-async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
+async def test_account_with_another_accounts_key_is_paused(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = scripted_provider.FakeProvider()
@@ -290,7 +290,7 @@ async def test_a_key_of_another_account_is_not_asked_until_somebody_has_looked(
         assert await prices_repository.list_all_customers(session) != []
 
 
-async def test_a_provider_that_is_silent_is_no_other_account(
+async def test_silent_provider_does_not_pause_the_account(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = scripted_provider.FakeProvider()

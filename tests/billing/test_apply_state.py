@@ -37,7 +37,7 @@ def subscribed(status: str = "active", **changed: object) -> Subscription:
     return replace(base, **changed)  # type: ignore[arg-type]
 
 
-async def test_a_webhook_gives_what_was_bought(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_webhook_grants_the_bought_plan(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
     stripe.state[customer] = CustomerState(
@@ -50,7 +50,7 @@ async def test_a_webhook_gives_what_was_bought(cast: Cast, stripe: scripted_prov
     assert await events.count_by_status(customer) == {"done": 3}
 
 
-async def test_a_cancelled_one_gives_nothing_more(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_cancelled_subscription_ends_access(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
     for status, access in (
@@ -68,7 +68,7 @@ async def test_a_cancelled_one_gives_nothing_more(cast: Cast, stripe: scripted_p
             assert ctx.rights.billing_status == access
 
 
-async def test_a_credit_and_another_card_are_told_and_seen_by_open_pages(
+async def test_credit_and_new_card_are_recorded_and_announced_to_open_pages(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant_id = await scripted_provider.get_tenant_id(cast.ann)
@@ -96,7 +96,9 @@ async def test_a_credit_and_another_card_are_told_and_seen_by_open_pages(
     assert (event.previous["method"], event.next["method"]) == ("Visa ending in 0341", "Visa ending in 4242")
 
 
-async def test_who_is_down_costs_nothing_but_time(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_webhook_is_processed_after_the_provider_was_down(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
@@ -110,7 +112,7 @@ async def test_who_is_down_costs_nothing_but_time(cast: Cast, stripe: scripted_p
     assert await events.count_by_status(customer) == {"done": 2}
 
 
-async def test_what_nobody_knows_waits_for_who_does(
+async def test_webhook_of_an_unknown_customer_waits_until_it_is_known(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
@@ -126,10 +128,8 @@ async def test_what_nobody_knows_waits_for_who_does(
         assert ctx.rights.plan == "pro"
 
 
-async def test_sums_have_as_many_digits_as_there_are(
-    cast: Cast, stripe: scripted_provider.FakeProvider
-) -> None:
-    """A thousand dollars are more than 2,147,483,647 of the smallest unit in some currencies."""
+async def test_large_amounts_are_stored(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+    """A thousand dollars exceed 2,147,483,647 of the smallest unit in some currencies."""
     customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
     bill = Invoice(
         *("in_much", "A-1", "open", "idr", 9_000_000_000, 9_000_000_000, 0, 1, None, START, None, None),
@@ -142,10 +142,10 @@ async def test_sums_have_as_many_digits_as_there_are(
         assert (await session.exec(select(BillingSnapshot))).one().balance == -3_000_000_000
 
 
-async def test_what_another_organisation_has_is_not_written(
+async def test_customer_of_another_tenant_is_not_written(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    """Nor does it count as a look at that customer."""
+    """The attempt does not count as a sync of that customer either."""
     globex_customer = await customers.ensure(cast.globex)
     await customers.ensure(cast.acme)
     stripe.state[globex_customer] = CustomerState(

@@ -60,13 +60,13 @@ async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) 
     return await status(cast)
 
 
-async def test_an_old_look_that_comes_late_changes_nothing(
+async def test_late_result_of_an_old_fetch_is_discarded(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     assert await _old_look_is_late(cast, stripe) == "none"
 
 
-async def test_without_the_guard_it_gives_access_after_the_end(
+async def test_late_result_of_an_old_fetch_restores_access_without_the_guard(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def everybody(*_: Any) -> bool:
@@ -76,7 +76,7 @@ async def test_without_the_guard_it_gives_access_after_the_end(
     assert await _old_look_is_late(cast, stripe) == "active"
 
 
-async def test_with_the_ticket_after_the_fetch_too(
+async def test_late_result_of_an_old_fetch_restores_access_with_a_ticket_taken_late(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was = inbound_webhook_repository.lock_customer_if_newest
@@ -139,22 +139,22 @@ async def _two_customers_end_at_once(
     return await status(cast)
 
 
-async def test_two_customers_of_one_tenant_that_end_at_once(
+async def test_access_ends_when_two_customers_of_a_tenant_end_at_once(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=True) == "none"
 
 
-async def test_without_the_tenants_lock_each_believes_in_the_other(
+async def test_access_remains_for_two_customers_ending_at_once_without_the_lock(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=False) == "active"
 
 
-async def test_what_was_not_written_is_not_done(
+async def test_webhook_stays_pending_when_its_transaction_fails(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mark, the mirror and what follows are one transaction: it fails at its very end."""
+    """The mark, the records and the grants are one transaction, which fails at its very end."""
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
     await events.store_webhooks(customer)

@@ -203,7 +203,7 @@ def _as_cast(world: World) -> Any:
     return type("Sellers", (), {"olga": world.operator})
 
 
-async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
+async def test_invoices_of_three_plans_equal_the_amounts_computed_by_hand(world: World) -> None:
     seat, use, hybrid = (world.buyers[name] for name in ("seat", "usage", "hybrid"))
     await seat.buys(seats=5)
     await use.buys()
@@ -247,7 +247,7 @@ async def test_three_plans_over_three_periods_to_the_cent(world: World) -> None:
     ]
 
 
-async def test_what_is_archived_at_the_provider_is_seen_and_sold_again(world: World) -> None:
+async def test_price_archived_at_the_provider_is_noticed_and_restored(world: World) -> None:
     async with db.transaction() as session:
         provider_prices = await repository.get_provider_prices_by_id(session, PLATFORM)
     world.account.objects["price"][provider_prices["prc_starter_flat_month"].external_id]["active"] = False

@@ -23,20 +23,24 @@ async def stripe() -> scripted_provider.FakeProvider:
     return provider
 
 
-async def test_twenty_at_once_make_one(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_concurrent_requests_create_one_customer(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     customer_ids = await asyncio.gather(*(customers.ensure(cast.acme) for _ in range(20)))
     assert len(set(customer_ids)) == 1
     assert len(stripe.customers_by_key) == 1
 
 
-async def test_a_customer_is_one_tenants_only(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_customer_cannot_belong_to_two_tenants(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     customer = await customers.ensure(cast.acme)
     with pytest.raises(IntegrityError):
         async with db.transaction(tenant_id=cast.globex) as session:
             session.add(BillingCustomer(tenant_id=cast.globex, id=customer))
 
 
-async def test_a_tenant_has_one_customer_in_an_account(
+async def test_tenant_cannot_have_two_customers_in_an_account(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await customers.ensure(cast.acme)
@@ -45,7 +49,7 @@ async def test_a_tenant_has_one_customer_in_an_account(
             session.add(BillingCustomer(tenant_id=cast.acme, id="cus_another"))
 
 
-async def test_setting_up_a_tenant_makes_it_and_does_not_wait_for_it(
+async def test_provisioning_creates_the_customer_without_waiting_for_the_provider(
     schema: str, stripe: scripted_provider.FakeProvider
 ) -> None:
     workers.clear_queue(schema)

@@ -59,7 +59,7 @@ def kinds(
     ]
 
 
-def test_a_failed_payment_is_told_at_once_and_reminded_of_twice_and_then_access_ends() -> None:
+def test_failed_payment_is_announced_reminded_of_and_followed_by_the_end() -> None:
     sent_messages: list[tuple[str, str]] = []
     messages_by_day = []
     for days in (0, 1, 3, 4, 6, 6.9, 7, 8):
@@ -74,15 +74,15 @@ def test_a_failed_payment_is_told_at_once_and_reminded_of_twice_and_then_access_
     ]
 
 
-def test_who_hears_late_hears_the_last_word_only() -> None:
+def test_late_message_is_only_the_latest_one() -> None:
     assert kinds(OVERDUE, 6.5) == ["payment_reminder_6"]
 
 
-def test_what_is_long_past_is_not_told() -> None:
+def test_long_past_events_are_not_announced() -> None:
     assert kinds(OVERDUE, 30) == []
 
 
-def test_a_payment_stops_it_and_is_thanked_for_once() -> None:
+def test_payment_ends_reminders_and_is_acknowledged_once() -> None:
     paid = subscribed("active")
     failed = ("payment_failed", "in_1")
     assert kinds(paid, 3, failed, status="paid") == ["payment_recovered"]
@@ -93,20 +93,20 @@ def test_a_payment_stops_it_and_is_thanked_for_once() -> None:
 @pytest.mark.parametrize(
     ("currency", "title"), [("usd", "A payment of $29.00 failed"), ("jpy", "A payment of ¥2,900 failed")]
 )
-def test_amounts_are_written_as_everywhere_else(currency: str, title: str) -> None:
+def test_message_amount_is_formatted_by_currency(currency: str, title: str) -> None:
     owed = invoice()
     owed.currency = currency
     assert [word.title for word in dunning.list_due_messages([OVERDUE], [owed], (), T)] == [title]
 
 
-def test_a_cancellation_stops_it() -> None:
+def test_cancellation_ends_reminders() -> None:
     ended = replace(OVERDUE, status="canceled", ended_at=T + 2 * DAY)
     assert kinds(ended, 3, ("payment_failed", "in_1")) == ["subscription_ended"]
     assert kinds(ended, 3, ("payment_failed", "in_1"), ("subscription_ended", "sub_1")) == []
     assert kinds(ended, 20) == [], "long past"
 
 
-def test_when_all_tries_are_used_up() -> None:
+def test_exhausted_payment_attempts_are_announced() -> None:
     assert kinds(replace(OVERDUE, status="unpaid"), 14) == ["tries_used_up"]
 
 
@@ -120,20 +120,20 @@ def test_when_all_tries_are_used_up() -> None:
         (0, True, []),
     ],
 )
-def test_the_end_of_a_trial(days: float, pays: bool, kind: list[str]) -> None:
+def test_end_of_trial_is_announced_in_time(days: float, pays: bool, kind: list[str]) -> None:
     trial = replace(subscribed("trialing"), trial_ends_at=T, pays=pays, after_trial="cancel")
     assert kinds(trial, days) == kind
 
 
-def test_an_end_that_is_foreseen_is_confirmed() -> None:
+def test_scheduled_end_is_confirmed() -> None:
     assert kinds(subscribed("active", cancel_at=T + 9 * DAY), 0) == ["subscription_ends"]
 
 
-def test_a_first_payment_that_is_open() -> None:
+def test_open_first_payment_is_announced() -> None:
     assert kinds(subscribed("incomplete"), 0) == ["first_payment_open"]
 
 
-def test_it_comes_back_when_the_clock_makes_the_next_thing_due() -> None:
+def test_next_due_time_is_when_the_next_message_is_due() -> None:
     assert dunning.next_due_time([OVERDUE], T + DAY) == T + 3 * DAY
     assert dunning.next_due_time([OVERDUE], T + 8 * DAY) is None
     trial = replace(subscribed("trialing"), trial_ends_at=T + 9 * DAY)
@@ -172,7 +172,7 @@ def bill(status: str, subscription: Subscription) -> Invoice:
     )
 
 
-async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast, schema: str) -> None:
+async def test_message_reaches_members_who_may_pay_once_in_app_and_by_mail(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
     bob = await factories.create_account("Bob")
     await factories.join_tenant(cast.ann.account, cast.ann.slug, bob, "billing")
@@ -215,14 +215,14 @@ async def test_those_who_may_pay_hear_it_in_the_app_and_by_mail_once(cast: Cast,
         ]
 
 
-def test_an_amount_has_the_digits_of_its_currency() -> None:
+def test_message_amount_without_decimals_is_formatted() -> None:
     owed = invoice()
     owed.currency = "jpy"
     (word,) = dunning.list_due_messages([OVERDUE], [owed], [], T)
     assert word.title == "A payment of ¥2,900 failed"
 
 
-async def test_an_address_that_takes_no_mail_keeps_nobody_else_from_hearing_it(
+async def test_refused_mail_address_does_not_stop_other_recipients(
     cast: Cast, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers.clear_queue(schema)
@@ -257,7 +257,7 @@ async def test_an_address_that_takes_no_mail_keeps_nobody_else_from_hearing_it(
     assert ahead, "the reminder is promised all the same"
 
 
-async def test_who_declined_these_mails_reads_it_in_the_app(cast: Cast, schema: str) -> None:
+async def test_member_who_declined_mails_is_notified_in_the_app(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
     bob = Person(await factories.create_account("Bob"), cast.ann.slug)
     await factories.join_tenant(cast.ann.account, cast.ann.slug, bob.account, "billing")
@@ -285,7 +285,7 @@ async def test_who_declined_these_mails_reads_it_in_the_app(cast: Cast, schema: 
         assert (await mail_preferences.list_my_preferences(ctx))["payments"].enabled
 
 
-async def test_owners_and_those_who_get_none_have_no_choice(cast: Cast) -> None:
+async def test_mail_preference_cannot_be_changed_by_owners_and_non_payers(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         assert (await mail_preferences.list_my_preferences(ctx))["payments"].locked_reason
         with pytest.raises(Conflict, match="Owners always"):
@@ -296,7 +296,7 @@ async def test_owners_and_those_who_get_none_have_no_choice(cast: Cast) -> None:
         assert await mail_preferences.list_my_preferences(ctx) == {}
 
 
-async def test_the_reminder_is_a_job_of_its_own_time_and_holds_up_nobody(cast: Cast, schema: str) -> None:
+async def test_reminder_is_a_scheduled_job_that_blocks_no_other(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
     stripe = scripted_provider.FakeProvider()
     provider_registry.register(PLATFORM, stripe)

@@ -9,11 +9,11 @@ from tests.support.sizes import size
 OF_A_MUTANT = 4_000
 
 
-def test_every_history_ends_where_the_provider_is() -> None:
+def test_history_ends_in_the_providers_state_for_every_seed() -> None:
     assert [seed for seed in range(size("billing.histories")) if histories.ends_wrong(seed)] == []
 
 
-def test_what_was_lost_is_found_by_asking() -> None:
+def test_lost_webhooks_are_repaired_by_reconciliation() -> None:
     assert [
         seed
         for seed in range(size("billing.histories_with_losses"))
@@ -21,12 +21,12 @@ def test_what_was_lost_is_found_by_asking() -> None:
     ] == []
 
 
-def test_without_asking_it_is_not() -> None:
+def test_lost_webhooks_stay_lost_without_reconciliation() -> None:
     assert any(histories.ends_wrong(seed, loses=True, reconciles=False) for seed in range(100))
 
 
 @pytest.mark.parametrize("strategy", WRONG_STRATEGIES)
-def test_each_wrong_strategy_is_caught(strategy: type[TenantModel]) -> None:
+def test_wrong_strategy_is_caught_by_some_history(strategy: type[TenantModel]) -> None:
     assert (
         next((seed for seed in range(OF_A_MUTANT) if histories.ends_wrong(seed, strategy)), None) is not None
     )

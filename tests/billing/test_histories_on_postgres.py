@@ -105,7 +105,7 @@ async def other_account(schema: str) -> str:
 
 @pytest.mark.usefixtures("priced")
 @pytest.mark.parametrize("loses", [False, True])
-async def test_what_a_tenant_may_use_is_what_the_table_says(other_account: str, loses: bool) -> None:
+async def test_access_after_random_histories_equals_the_table(other_account: str, loses: bool) -> None:
     ann = await factories.create_account("Ann")
     for seed in range(size("billing.histories_on_postgres") // 2):
         tenant = await factories.create_tenant(ann, f"Acme {seed}")
@@ -148,8 +148,8 @@ async def _standing(ctx: Ctx) -> dict[str, object] | None:
 
 
 @pytest.mark.usefixtures("priced")
-async def test_drawn_worlds_give_what_the_table_says_at_every_turn() -> None:
-    """Worlds in which more is foreseen than the histories come to: on real rows, and at times that are yet to come."""
+async def test_access_in_random_worlds_equals_the_table_at_every_change() -> None:
+    """These worlds schedule more changes than the histories do: real rows, and times in the future."""
     ann = await factories.create_account("Ann")
     provider = scripted_provider.FakeProvider()
     provider_registry.register(PLATFORM, provider)

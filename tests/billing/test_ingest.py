@@ -41,7 +41,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-async def test_those_who_come_together_share_a_statement(statements: list[int]) -> None:
+async def test_concurrent_webhooks_share_statements(statements: list[int]) -> None:
     made = WebhookBatcher()
     assert all(await asyncio.gather(*(made.add(row()) for _ in range(300))))
     assert sum(statements) == 300
@@ -51,9 +51,7 @@ async def test_those_who_come_together_share_a_statement(statements: list[int]) 
     assert made.pending_bytes == 0
 
 
-async def test_a_statement_carries_no_more_than_so_many_bytes(
-    statements: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_statement_is_limited_in_bytes(statements: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "MAX_BATCH_BYTES", 1_000)
     made = WebhookBatcher()
     assert all(await asyncio.gather(*(made.add(row(payload=b"x" * 400)) for _ in range(7))))
@@ -61,15 +59,15 @@ async def test_a_statement_carries_no_more_than_so_many_bytes(
     assert statements[:4] == [2, 2, 2, 1]
 
 
-async def test_the_same_in_one_statement_is_new_once() -> None:
+async def test_duplicate_webhooks_in_one_statement_are_new_once() -> None:
     made, name = WebhookBatcher(), new_id("evt")
     answers = await asyncio.gather(*(made.add(row(name)) for _ in range(20)))
     assert answers == [True] + [False] * 19
     assert await made.add(row(name)) is False
 
 
-async def test_two_statements_with_the_same_events_do_not_wait_for_each_other_for_ever(schema: str) -> None:
-    """Each has begun, and both wait for a third that gives way: whatever order they were handed in."""
+async def test_two_statements_with_the_same_events_do_not_deadlock(schema: str) -> None:
+    """Both have begun and wait for a third that rolls back, whatever order their rows came in."""
     names = sorted(new_id("evt") for _ in range(3))
     rows = [row(name) for name in names]
     third = await psycopg.AsyncConnection.connect(db.login_url("app"))
@@ -93,7 +91,7 @@ async def blocked(schema: str, number: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_what_the_database_does_not_take_takes_nobody_with_it() -> None:
+async def test_refused_row_does_not_fail_the_others_of_its_statement() -> None:
     made = WebhookBatcher()
     rows = [row(), row(account="pac_nobody"), row(), row(status="whatever"), row("evt_\0"), row()]
     answers = await asyncio.gather(*(made.add(webhook) for webhook in rows), return_exceptions=True)
@@ -102,7 +100,7 @@ async def test_what_the_database_does_not_take_takes_nobody_with_it() -> None:
     assert {type(answers[place]) for place in (1, 3, 4)} == {WebhookNotStored}
 
 
-async def test_who_stops_waiting_breaks_nothing_for_the_others() -> None:
+async def test_cancelled_request_does_not_fail_the_others() -> None:
     made, names = WebhookBatcher(), [new_id("evt") for _ in range(10)]
     tasks = [asyncio.create_task(made.add(row(name))) for name in names]
     await asyncio.sleep(0)
@@ -114,7 +112,7 @@ async def test_who_stops_waiting_breaks_nothing_for_the_others() -> None:
     assert [await made.add(row(name)) for name in names] == [False] * 10, "and theirs were kept all the same"
 
 
-async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_works(
+async def test_failed_statement_fails_its_requests_and_the_next_one_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = repository.insert_webhooks
@@ -130,7 +128,7 @@ async def test_a_failed_statement_is_no_promise_to_anybody_and_the_next_one_work
     assert all(await asyncio.gather(*(made.add(webhook) for webhook in rows)))
 
 
-async def test_too_much_at_once_is_refused_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_webhooks_above_the_pending_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "MAX_PENDING_BYTES", 1_000)
     made = WebhookBatcher()
     answers = await asyncio.gather(
@@ -141,10 +139,10 @@ async def test_too_much_at_once_is_refused_before_it_is_too_much(monkeypatch: py
     assert await made.add(row())
 
 
-async def test_who_comes_just_when_the_last_statement_is_done_starts_another_one(
+async def test_webhook_arriving_at_the_end_of_a_flush_starts_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A flusher that has looked for the last time counts no more, even if its task has not quite ended."""
+    """A flusher that has looked for the last time is finished, even if its task has not quite ended."""
 
     @asynccontextmanager
     async def at_once() -> AsyncIterator[None]:

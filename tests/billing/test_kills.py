@@ -10,7 +10,7 @@ from tests.support.sizes import size
 ROOT = Path(__file__).parents[2]
 
 
-async def test_workers_that_die_lose_nothing_and_do_nothing_twice(schema: str) -> None:
+async def test_killed_workers_lose_nothing_and_repeat_nothing(schema: str) -> None:
     deaths, operations = size("billing.deaths"), size("billing.operations_among_deaths")
     command = ["-m", "tests.support.billing.kills", "--seeds", "1"]
     command += ["--deaths", str(deaths), "--operations", str(operations)]

@@ -29,7 +29,7 @@ async def stripe(schema: str) -> scripted_provider.FakeProvider:
     return provider
 
 
-async def test_while_a_look_hangs_its_tenant_works_on(
+async def test_tenant_keeps_working_while_a_fetch_hangs(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customers.ensure(cast.acme)
@@ -50,7 +50,7 @@ async def test_while_a_look_hangs_its_tenant_works_on(
     assert await events.count_by_status(customer) == {"done": 1}
 
 
-async def test_what_waited_while_nobody_answered_is_done_after(
+async def test_webhooks_received_during_an_outage_are_processed_after_it(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     paths = [await customers.ensure(tenant) for tenant in (cast.acme, cast.globex)]

@@ -37,7 +37,7 @@ async def drift(price_id: str) -> dict[str, Any]:
     return row.drift
 
 
-async def test_what_is_sold_or_will_be_is_pushed_once(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_current_and_future_prices_are_pushed_once(cast: Cast, shelf: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast)
     coming = await sold_plans.set_price(
         cast, version.id, amount=3_900, effective_at=now() + timedelta(days=3)
@@ -63,7 +63,7 @@ async def test_what_is_sold_or_will_be_is_pushed_once(cast: Cast, shelf: Recordi
     assert (again.count, shelf.call_count) == (0, calls)
 
 
-async def test_an_account_that_does_not_answer_is_asked_again_later(
+async def test_push_is_retried_later_when_the_account_does_not_answer(
     cast: Cast, shelf: RecordingProvider
 ) -> None:
     shelf.is_down = True
@@ -95,7 +95,7 @@ async def test_an_account_that_does_not_answer_is_asked_again_later(
         ),
     ],
 )
-async def test_what_somebody_changes_there_is_shown(
+async def test_change_at_the_provider_is_shown_as_drift(
     cast: Cast, shelf: RecordingProvider, painted: dict[str, Any], shown: dict[str, list[str]]
 ) -> None:
     await price_sync.push_prices()
@@ -115,7 +115,7 @@ _was: dict[str, Any] = {
 }
 
 
-async def test_what_is_gone_there_or_is_another_one_is_shown(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_missing_or_replaced_price_is_shown_as_drift(cast: Cast, shelf: RecordingProvider) -> None:
     await price_sync.push_prices()
     monthly_price, other = shelf.prices["prc_starter_flat_month"], shelf.prices["prc_starter_flat_year"]
     del shelf.prices["prc_starter_flat_month"]
@@ -126,7 +126,7 @@ async def test_what_is_gone_there_or_is_another_one_is_shown(cast: Cast, shelf: 
     assert (await drift("prc_starter_flat_month"))["Price"] == [monthly_price.external_id, other.external_id]
 
 
-async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_drift_is_repaired_only_by_an_operator(cast: Cast, shelf: RecordingProvider) -> None:
     await price_sync.push_prices()
     shelf.edit_price("prc_starter_flat_month", amount=1_900)
     await price_sync.compare_prices()
@@ -145,9 +145,7 @@ async def test_only_a_person_puts_right_what_differs(cast: Cast, shelf: Recordin
     assert (await price_sync.compare_prices()).drifted_count == 0
 
 
-async def test_what_one_tenant_is_offered_is_pushed_by_operators(
-    cast: Cast, shelf: RecordingProvider
-) -> None:
+async def test_price_for_one_tenant_is_pushed_by_operators(cast: Cast, shelf: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast, for_tenant=cast.acme)
     await price_sync.push_prices()
     async with db.transaction("operator") as session:
@@ -166,14 +164,14 @@ async def test_what_one_tenant_is_offered_is_pushed_by_operators(
         ] == [shelf.prices[price.id].external_id]
 
 
-async def test_who_may_not_change_the_catalogue_pushes_and_compares_nothing(cast: Cast) -> None:
+async def test_push_and_comparison_are_refused_without_permission(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         for ask in (price_admin.request_push, price_admin.request_compare):
             with pytest.raises(Refused, match="change plans"):
                 await ask(octx)
 
 
-async def test_a_round_that_fails_ends_no_other() -> None:
+async def test_failed_sync_run_does_not_end_the_next() -> None:
     async def breaks() -> None:
         raise ValueError("a bug")
 

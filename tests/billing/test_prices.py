@@ -33,7 +33,7 @@ async def held(at: datetime) -> dict[tuple[str, str], prices.PlanPrices]:
 # ── the first list ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_first_price_list(cast: Cast) -> None:
+async def test_first_price_list_is_the_published_one(cast: Cast) -> None:
     sold_by_period = await held(now())
     price_texts = {
         (version.removeprefix("plv_").removesuffix("_1"), period): listed
@@ -67,7 +67,7 @@ async def test_the_first_price_list(cast: Cast) -> None:
     assert await held(FIRST - timedelta(seconds=1)) == {}
 
 
-async def test_what_a_price_stands_for(cast: Cast) -> None:
+async def test_catalog_price_names_its_version_and_kind(cast: Cast) -> None:
     async with db.transaction() as session:
         catalog_prices = await prices.get_catalog_prices(session)
     assert catalog_prices["prc_pro_seat_month"] == ("plv_pro_1", False, True, 2)
@@ -77,7 +77,7 @@ async def test_what_a_price_stands_for(cast: Cast) -> None:
 # ── effective dates ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_change_next_month_holds_next_month_and_history_shows_both(cast: Cast) -> None:
+async def test_scheduled_price_applies_from_its_date_and_history_shows_both(cast: Cast) -> None:
     version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=30)
     made = await sold_plans.set_price(
         cast, version.id, amount=3_900, effective_at=later, reason="Costs have risen"
@@ -104,7 +104,7 @@ async def test_a_change_next_month_holds_next_month_and_history_shows_both(cast:
     assert event.details["after"] == {"Base, monthly": "$39.00"}
 
 
-async def test_a_price_from_now_on_holds_from_now_on(cast: Cast) -> None:
+async def test_immediate_price_applies_from_now_on(cast: Cast) -> None:
     version = await sold_plans.publish_with_prices(
         cast, {"amount": 2_900}, {"amount": 29_000, "period": "year"}
     )
@@ -119,7 +119,7 @@ async def test_a_price_from_now_on_holds_from_now_on(cast: Cast) -> None:
     assert (await held(before))[version.id, "month"].all_prices[0].amount == 2_900
 
 
-async def test_a_part_that_is_new_is_asked_for_beside_the_others(cast: Cast) -> None:
+async def test_price_of_a_new_part_is_added_to_the_others(cast: Cast) -> None:
     version = await sold_plans.publish_with_prices(cast)
     await sold_plans.set_price(cast, version.id, kind="metered", meter="api_calls", tiers=FREE)
     assert [price.kind for price in (await held(now()))[version.id, "month"].all_prices] == [
@@ -130,7 +130,7 @@ async def test_a_part_that_is_new_is_asked_for_beside_the_others(cast: Cast) -> 
 
 @pytest.mark.parametrize("role", ["app", "operator"])
 @pytest.mark.parametrize("change", ["update price set amount = 1", "delete from price"])
-async def test_a_price_never_changes(cast: Cast, role: db.DatabaseRole, change: str) -> None:
+async def test_stored_price_cannot_be_changed(cast: Cast, role: db.DatabaseRole, change: str) -> None:
     with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
         async with db.transaction(role) as session:
             await (await session.connection()).exec_driver_sql(change)
@@ -167,7 +167,7 @@ async def test_a_price_never_changes(cast: Cast, role: db.DatabaseRole, change: 
         ({"reason": "x" * 301}, "at most 300"),
     ],
 )
-async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any], message: str) -> None:
+async def test_invalid_price_is_refused(cast: Cast, wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         await sold_plans.set_price(
             cast, "plv_starter_1", **({"amount": 100} | wrong if "tiers" not in wrong else wrong)
@@ -175,7 +175,7 @@ async def test_what_cannot_be_meant_is_refused(cast: Cast, wrong: dict[str, Any]
     assert len(await _ids("plv_starter_1")) == 2
 
 
-async def test_what_is_not_sold_has_no_price(cast: Cast) -> None:
+async def test_price_of_a_version_that_is_not_sold_is_refused(cast: Cast) -> None:
     draft = await saved(cast.olga, await made(cast.olga))
     gone = await sold_plans.publish_with_prices(cast)
     async with cast.olga.octx() as octx:
@@ -192,7 +192,7 @@ async def test_what_is_not_sold_has_no_price(cast: Cast) -> None:
             await sold_plans.set_price(cast, "plv_support_1", kind=kind, amount=1, meter=meter)
 
 
-async def test_a_version_is_sold_in_one_currency(cast: Cast) -> None:
+async def test_second_currency_of_a_version_is_refused(cast: Cast) -> None:
     with pytest.raises(Conflict, match="sold in USD"):
         await sold_plans.set_price(cast, "plv_starter_1", amount=100, currency="eur")
     yen = await published(cast.olga)
@@ -202,12 +202,12 @@ async def test_a_version_is_sold_in_one_currency(cast: Cast) -> None:
     )
 
 
-async def test_the_same_price_again_is_no_change(cast: Cast) -> None:
+async def test_unchanged_price_is_refused(cast: Cast) -> None:
     with pytest.raises(Conflict, match="costs that already"):
         await sold_plans.set_price(cast, "plv_starter_1", amount=2_900)
 
 
-async def test_of_two_prices_from_the_same_time_on_there_is_one(cast: Cast) -> None:
+async def test_concurrent_prices_for_the_same_time_succeed_once(cast: Cast) -> None:
     version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=10)
     outcomes = await asyncio.gather(
         *(
@@ -219,14 +219,14 @@ async def test_of_two_prices_from_the_same_time_on_there_is_one(cast: Cast) -> N
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "Price"]
 
 
-async def test_only_who_may_change_the_catalogue_sets_a_price(cast: Cast) -> None:
+async def test_price_change_is_refused_without_permission(cast: Cast) -> None:
     with pytest.raises(Refused, match="change plans"):
         async with cast.sam.octx() as octx:
             await price_admin.set_price(octx, "plv_starter_1", "month", "flat", amount=1, reason="Cheap")
     assert len(await _ids("plv_starter_1")) == 2
 
 
-async def test_what_one_tenant_was_offered_nobody_else_reads(cast: Cast) -> None:
+async def test_price_for_one_tenant_is_invisible_to_others(cast: Cast) -> None:
     tenant_version = await published(cast.olga, for_tenant=cast.acme)
     price = await sold_plans.set_price(cast, tenant_version.id, amount=12_345)
     assert price.for_tenant == cast.acme
@@ -239,7 +239,7 @@ async def test_what_one_tenant_was_offered_nobody_else_reads(cast: Cast) -> None
 # ── an order ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_order_is_made_of_the_prices_in_force(cast: Cast) -> None:
+async def test_order_uses_the_prices_in_force(cast: Cast) -> None:
     seat, metered = {"kind": "seat", "amount": 1_500}, {"kind": "metered", "meter": "api_calls", "amount": 2}
     version, later = (
         await sold_plans.publish_with_prices(cast, {"amount": 19_900}, seat, metered),
@@ -264,7 +264,7 @@ async def test_an_order_is_made_of_the_prices_in_force(cast: Cast) -> None:
     assert ahead[1].price_id == new.id
 
 
-async def test_what_is_not_sold_cannot_be_ordered(cast: Cast) -> None:
+async def test_order_is_refused_for_what_is_not_sold(cast: Cast) -> None:
     shop, version = await sold_plans.add_account(cast), await sold_plans.publish_with_prices(cast)
     async with db.transaction() as session:
         with pytest.raises(Conflict, match="on its way"):  # nothing has been pushed

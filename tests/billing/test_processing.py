@@ -72,7 +72,7 @@ async def list_recorded_webhooks(cast: Cast) -> list[str]:
 # ── taking turns ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_flood_of_one_account_does_not_hold_up_another(
+async def test_many_webhooks_of_one_account_do_not_block_another(
     stripe: scripted_provider.FakeProvider, other_account: str
 ) -> None:
     await scripted_provider.add_account(other_account)
@@ -82,7 +82,7 @@ async def test_a_flood_of_one_account_does_not_hold_up_another(
     assert "cus_quiet" in {job.customer_id for job in await claim(most=2)}
 
 
-async def test_an_account_that_keeps_us_waiting_has_had_its_turns(
+async def test_slow_account_yields_its_place_to_others(
     stripe: scripted_provider.FakeProvider, other_account: str
 ) -> None:
     await scripted_provider.add_account(other_account)
@@ -94,10 +94,10 @@ async def test_an_account_that_keeps_us_waiting_has_had_its_turns(
     assert {job.account_id for job in await claim(most=4)} == {PLATFORM}
 
 
-async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
+async def test_worker_fetches_a_customer_once_at_a_time(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    """Or a noisy one takes every place there is, for looks that the next one makes useless."""
+    """Otherwise one busy customer takes every place, for fetches that the next one makes useless."""
     customer = await bought(cast, stripe)
     stripe.gate = asyncio.Event()
     working = asyncio.create_task(processing.run(max_concurrency=3))
@@ -116,7 +116,9 @@ async def test_a_customer_is_not_looked_at_twice_at_once_by_a_worker(
     assert len(await list_recorded_webhooks(cast)) == 6
 
 
-async def test_fifty_workers_take_a_webhook_once(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
+async def test_webhook_is_claimed_by_one_of_many_workers(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
     customer = await bought(cast, stripe)
     ids = await events.store_webhooks(customer, 5)
     jobs = [
@@ -128,7 +130,7 @@ async def test_fifty_workers_take_a_webhook_once(cast: Cast, stripe: scripted_pr
 # ── workers that die ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_a_dead_worker_held_is_taken_up(
+async def test_webhook_claimed_by_a_dead_worker_is_claimed_again(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await bought(cast, stripe)
@@ -138,7 +140,7 @@ async def test_what_a_dead_worker_held_is_taken_up(
     assert [row[0] for row in await rows(customer)] == ["done"]
 
 
-async def test_who_took_too_long_tells_nothing_that_another_one_tells(
+async def test_late_worker_does_not_record_webhooks_that_another_recorded(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await bought(cast, stripe)
@@ -149,10 +151,10 @@ async def test_who_took_too_long_tells_nothing_that_another_one_tells(
     assert await list_recorded_webhooks(cast) == sorted(ids)
 
 
-async def test_what_kills_its_workers_is_put_aside(
+async def test_webhook_that_kills_its_workers_is_set_aside(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    """Nobody lives to count those tries but the next one who takes it."""
+    """No worker lives to count these attempts, so the next claim counts them."""
     customer = await bought(cast, stripe)
     await events.store_webhooks(customer)
     for _ in range(processing.MAX_WORKER_DEATHS):
@@ -166,7 +168,7 @@ async def test_what_kills_its_workers_is_put_aside(
 # ── poison ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_poison_is_dead_after_its_tries_and_done_once_when_replayed(
+async def test_failing_webhook_is_dead_after_its_attempts_and_processed_once_when_replayed(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await bought(cast, stripe)
@@ -190,7 +192,7 @@ async def test_poison_is_dead_after_its_tries_and_done_once_when_replayed(
     assert await list_recorded_webhooks(cast) == [event_id]
 
 
-async def test_one_poisoned_customer_does_not_hold_up_another(
+async def test_failing_customer_does_not_block_another(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await events.store_webhooks(
@@ -202,7 +204,7 @@ async def test_one_poisoned_customer_does_not_hold_up_another(
     assert [row[0] for row in await rows(customer)] == ["done"]
 
 
-async def test_who_does_not_answer_is_asked_less_and_less_and_nothing_dies_of_it(
+async def test_silent_provider_is_asked_at_growing_intervals_and_nothing_dies(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await bought(cast, stripe)
@@ -227,7 +229,7 @@ async def test_who_does_not_answer_is_asked_less_and_less_and_nothing_dies_of_it
         assert 15 < float(delays.scalar_one()) <= 30
 
 
-async def test_our_own_database_being_away_is_no_fault_of_what_came(
+async def test_database_outage_does_not_count_as_an_attempt(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await bought(cast, stripe)
@@ -239,7 +241,7 @@ async def test_our_own_database_being_away_is_no_fault_of_what_came(
     assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
 
 
-async def test_a_key_that_is_refused_stops_the_account_and_loses_nothing(
+async def test_refused_key_pauses_the_account_and_keeps_its_webhooks(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await bought(cast, stripe)
@@ -260,10 +262,10 @@ async def test_a_key_that_is_refused_stops_the_account_and_loses_nothing(
 # ── a customer that nobody knows yet ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_who_becomes_known_while_we_find_that_nobody_knows_them(
+async def test_customer_known_during_processing_does_not_park_its_webhooks(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    """Between the question and the parking; nobody would wake what is parked after that."""
+    """It becomes known between the look-up and the parking; nothing would wake the webhooks later."""
     stripe.next_id = f"cus_{new_id('x')[-8:]}"
     stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
     await events.store_webhooks(stripe.next_id)
@@ -277,7 +279,7 @@ async def test_who_becomes_known_while_we_find_that_nobody_knows_them(
 
 
 @pytest.mark.parametrize("tries", [processing.MAX_ATTEMPTS + 1, processing.MAX_PARKED_ATTEMPTS])
-async def test_who_becomes_known_late_has_all_tries_before_them(
+async def test_customer_known_late_has_all_attempts_left(
     cast: Cast, stripe: scripted_provider.FakeProvider, tries: int
 ) -> None:
     stripe.next_id = f"cus_{new_id('x')[-8:]}"

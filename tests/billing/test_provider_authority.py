@@ -62,7 +62,7 @@ def ended() -> Subscription:
     return replace(sold("canceled"), ended_at=now() - timedelta(minutes=1))
 
 
-async def test_what_an_operator_gave_after_the_end_stays(
+async def test_plan_given_by_an_operator_after_the_end_stays(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await look(cast, stripe, sold())
@@ -75,7 +75,7 @@ async def test_what_an_operator_gave_after_the_end_stays(
         assert await standing(cast) == ("business", "active")
 
 
-async def test_what_an_operator_foresaw_after_the_end_stays(
+async def test_status_scheduled_by_an_operator_after_the_end_stays(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await look(cast, stripe, sold())
@@ -90,17 +90,17 @@ async def test_what_an_operator_foresaw_after_the_end_stays(
     assert history.snapshot_at(catalogue, later).billing_status == "active"
 
 
-async def test_a_subscription_that_ended_unseen_ends_what_was_given_before(
+async def test_subscription_that_ended_unseen_ends_what_was_given_before(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    """As if it had been seen alive: what is true in the end does not depend on which webhooks came."""
+    """The result is the same as if the subscription had been seen alive, whichever webhooks came."""
     async with cast.ann.ctx() as ctx:
         await assignments.set_billing_status(ctx, "active", "Before")
     await look(cast, stripe, replace(sold("canceled"), ended_at=now() + timedelta(seconds=1)))
     assert (await standing(cast))[1] == "none"
 
 
-async def test_a_machine_whose_clock_is_ahead_does_not_have_the_last_word(
+async def test_machine_with_a_fast_clock_does_not_win(
     cast: Cast, stripe: scripted_provider.FakeProvider, schema: str
 ) -> None:
     await look(cast, stripe, sold())
@@ -119,7 +119,7 @@ async def test_a_machine_whose_clock_is_ahead_does_not_have_the_last_word(
     assert await standing(cast) == ("business", "grace")
 
 
-async def test_a_turn_that_came_while_we_waited_is_not_forgotten(cast: Cast) -> None:
+async def test_scheduled_change_due_while_waiting_is_kept(cast: Cast) -> None:
     due = now() - timedelta(milliseconds=5)
     async with cast.ann.ctx() as ctx:
         stages = [
@@ -130,7 +130,7 @@ async def test_a_turn_that_came_while_we_waited_is_not_forgotten(cast: Cast) -> 
     assert (await standing(cast))[1] == "none"
 
 
-async def test_a_word_that_nobody_knows_gives_no_plan_to_who_has_none(
+async def test_unknown_status_grants_no_plan_to_a_free_tenant(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await cast.ann.gets("free")
@@ -138,9 +138,7 @@ async def test_a_word_that_nobody_knows_gives_no_plan_to_who_has_none(
     assert (await standing(cast))[0] == "free"
 
 
-async def test_a_word_that_nobody_knows_leaves_what_there_is(
-    cast: Cast, stripe: scripted_provider.FakeProvider
-) -> None:
+async def test_unknown_status_leaves_the_access(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
     overdue = replace(sold("past_due"), failed_since=now() - timedelta(days=8))
     for before, access in ((sold(), "active"), (overdue, "read_only"), (ended(), "none")):
         await look(cast, stripe, before)
@@ -148,7 +146,7 @@ async def test_a_word_that_nobody_knows_leaves_what_there_is(
         assert (await standing(cast))[1] == access
 
 
-async def test_what_ended_by_the_clock_is_not_given_back_by_an_unknown_word(
+async def test_unknown_status_does_not_restore_what_ended_by_the_clock(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await look(cast, stripe, replace(sold(), cancel_at=now() + timedelta(seconds=1)))
@@ -157,7 +155,7 @@ async def test_what_ended_by_the_clock_is_not_given_back_by_an_unknown_word(
     assert (await standing(cast))[1] == "none"
 
 
-async def test_a_paid_addon_is_not_ended_by_hand_and_comes_back_if_it_was(
+async def test_paid_addon_cannot_be_ended_by_hand_and_is_restored(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     plan = sold()
@@ -179,7 +177,7 @@ async def test_a_paid_addon_is_not_ended_by_hand_and_comes_back_if_it_was(
     ]
 
 
-async def test_of_an_addon_given_up_in_part_the_rest_goes_on(
+async def test_partly_cancelled_addon_keeps_the_remaining_quantity(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     until = now().replace(microsecond=0) + timedelta(days=4)
@@ -198,7 +196,7 @@ async def test_of_an_addon_given_up_in_part_the_rest_goes_on(
     assert sum(row.quantity for row, _ in history.snapshot_at(catalogue, until).addons) == 2
 
 
-async def test_a_trial_ends_by_the_clock_and_nobody_has_to_say_so(
+async def test_trial_ends_by_the_clock_without_a_webhook(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     await look(cast, stripe, sold("trialing", trial_ends_at=now() + timedelta(days=1)))

@@ -81,11 +81,11 @@ async def shop(world: ProviderWorld) -> Shop:
     )
 
 
-async def test_the_same_account_every_time(world: ProviderWorld) -> None:
+async def test_account_id_is_stable(world: ProviderWorld) -> None:
     assert await world.provider.get_account_id() == await world.provider.get_account_id() != ""
 
 
-async def test_one_customer_for_a_tenant(shop: Shop) -> None:
+async def test_create_customer_returns_the_same_customer_for_a_tenant(shop: Shop) -> None:
     ask = shop.provider.create_customer
     assert await ask("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme") == shop.customer
     assert await ask("ten_acme", "Acme", "ann@acme.test", "much later, the key forgotten") == shop.customer
@@ -93,7 +93,7 @@ async def test_one_customer_for_a_tenant(shop: Shop) -> None:
     assert await ask("ten_globex", "Globex", "ann@acme.test", "cus:ten_globex") != shop.customer
 
 
-async def test_asked_for_a_customer_twice_at_once(world: ProviderWorld) -> None:
+async def test_concurrent_create_customer_makes_one_customer(world: ProviderWorld) -> None:
     ask = world.provider.create_customer
     customer_ids = await asyncio.gather(
         *(ask("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme") for _ in range(5))
@@ -101,18 +101,18 @@ async def test_asked_for_a_customer_twice_at_once(world: ProviderWorld) -> None:
     assert len(set(customer_ids)) == 1
 
 
-async def test_a_new_customer_has_nothing(shop: Shop) -> None:
+async def test_new_customer_has_no_subscription_and_no_invoice(shop: Shop) -> None:
     state = await shop.provider.fetch_customer(shop.customer)
     assert (state.id, state.deleted, state.balance) == (shop.customer, False, 0)
     assert (state.subscriptions, state.invoices, state.method) == ((), (), "")
 
 
-async def test_nobody_knows_this_customer(world: ProviderWorld) -> None:
+async def test_unknown_customer_is_refused(world: ProviderWorld) -> None:
     with pytest.raises(ProviderRefused):
         await world.provider.fetch_customer("cus_nobody")
 
 
-async def test_a_deleted_customer_says_so(shop: Shop) -> None:
+async def test_deleted_customer_is_reported_as_deleted(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
     shop.world.delete_customer(shop.customer)
     state = await shop.provider.fetch_customer(shop.customer)
@@ -121,7 +121,7 @@ async def test_a_deleted_customer_says_so(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("tag", [FLAT, SEAT, SEAT_YEAR, CALLS], ids=lambda tag: tag.id)
-async def test_a_price_comes_back_as_it_was_pushed(world: ProviderWorld, tag: PriceTag) -> None:
+async def test_price_is_read_as_it_was_pushed(world: ProviderWorld, tag: PriceTag) -> None:
     assert (await world.provider.read_price(tag)).tag is None
     external_price_id = await world.provider.push_price(tag)
     remote_price = await world.provider.read_price(tag)
@@ -129,7 +129,7 @@ async def test_a_price_comes_back_as_it_was_pushed(world: ProviderWorld, tag: Pr
     assert await world.provider.push_price(tag) == external_price_id
 
 
-async def test_a_price_that_is_not_as_it_should_be_shows_and_is_put_right(world: ProviderWorld) -> None:
+async def test_changed_price_is_reported_and_repaired_by_a_push(world: ProviderWorld) -> None:
     external_price_id = await world.provider.push_price(FLAT)
     world.stop_selling(external_price_id)
     assert not (await world.provider.read_price(FLAT)).active
@@ -142,15 +142,15 @@ async def test_a_price_that_is_not_as_it_should_be_shows_and_is_put_right(world:
     assert (await world.provider.read_price(renamed)).tag == renamed
 
 
-async def test_somebody_else_changed_the_amount(world: ProviderWorld) -> None:
-    """What is pushed is what is sold from then on, even where a price cannot be changed."""
+async def test_price_with_another_amount_is_replaced_by_a_push(world: ProviderWorld) -> None:
+    """What was pushed last is what is sold, even where a price cannot be changed."""
     await world.provider.push_price(replace(SEAT, amount=1))
     assert (await world.provider.read_price(SEAT)).tag == replace(SEAT, amount=1)
     external_price_id = await world.provider.push_price(SEAT)
     assert await world.provider.read_price(SEAT) == RemotePrice(external_price_id, SEAT, active=True)
 
 
-async def test_ordered_and_paid(shop: Shop) -> None:
+async def test_checkout_is_created_once_and_paid(shop: Shop) -> None:
     lines = [await shop.line(SEAT, 3), await shop.line(SUPPORT), await shop.line(CALLS)]
     order = shop.order(*lines)
     url = await shop.provider.create_checkout(order)
@@ -187,12 +187,12 @@ async def test_ordered_and_paid(shop: Shop) -> None:
     assert (await shop.provider.create_portal(shop.customer, "http://localhost:3000")).startswith("http")
 
 
-async def test_what_is_not_sold_cannot_be_ordered(shop: Shop) -> None:
+async def test_checkout_is_refused_for_an_unknown_price(shop: Shop) -> None:
     with pytest.raises(ProviderRefused):
         await shop.provider.create_checkout(shop.order(OrderLine("prc_none", "price_none", 1)))
 
 
-async def test_a_trial_without_a_card_ends_by_itself(shop: Shop) -> None:
+async def test_trial_without_a_card_ends_by_itself(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(SEAT, 2), trial=14, card=None)
     assert (subscription.status, subscription.pays, subscription.after_trial) == ("trialing", False, "cancel")
     assert subscription.trial_ends_at == shop.world.now + 14 * DAY
@@ -202,7 +202,7 @@ async def test_a_trial_without_a_card_ends_by_itself(shop: Shop) -> None:
     assert subscription.ended_at == subscription.trial_ends_at
 
 
-async def test_a_trial_with_a_card_goes_on(shop: Shop) -> None:
+async def test_trial_with_a_card_becomes_active(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(SEAT, 2), trial=14)
     assert (subscription.status, subscription.pays) == ("trialing", True)
     shop.world.advance(14 * DAY + A_WHILE)
@@ -211,7 +211,7 @@ async def test_a_trial_with_a_card_goes_on(shop: Shop) -> None:
     assert 4000 in [bill.paid for bill in state.invoices]
 
 
-async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop) -> None:
+async def test_previewed_change_is_billed_as_shown(shop: Shop) -> None:
     seat, calls = await shop.line(SEAT, 3), await shop.line(CALLS)
     subscription = await shop.subscribe(seat, calls)
     shop.world.advance(10 * DAY)
@@ -237,7 +237,7 @@ async def test_what_was_shown_before_a_change_is_what_is_billed_after(shop: Shop
     assert [line.amount for line in newest.lines if line.proration] in ([-4000, 6667], [6667, -4000])
 
 
-async def test_what_an_earlier_change_left_open_is_told_apart_from_the_next_one(shop: Shop) -> None:
+async def test_preview_separates_open_amounts_of_an_earlier_change(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
     subscription = await shop.subscribe(seat)
     shop.world.advance(10 * DAY)
@@ -255,7 +255,7 @@ async def test_what_an_earlier_change_left_open_is_told_apart_from_the_next_one(
     assert len([line for line in shown.lines if line.proration]) == 4
 
 
-async def test_the_same_change_a_day_later_is_another(shop: Shop) -> None:
+async def test_equal_changes_at_different_times_are_separate(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
     subscription = await shop.subscribe(seat)
     for key, quantity in (("change_1", 5), ("change_2", 3), ("change_3", 5)):
@@ -264,7 +264,7 @@ async def test_the_same_change_a_day_later_is_another(shop: Shop) -> None:
         assert _quantities(await shop.only()) == {SEAT.id: quantity}
 
 
-async def test_a_change_in_a_trial(shop: Shop) -> None:
+async def test_change_during_a_trial_costs_nothing_now(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
     subscription = await shop.subscribe(seat, trial=14)
     shop.world.advance(3 * DAY)
@@ -278,7 +278,7 @@ async def test_a_change_in_a_trial(shop: Shop) -> None:
     assert _quantities(await shop.only()) == {SEAT.id: 4}
 
 
-async def test_without_proration_it_costs_from_the_next_period_on(shop: Shop) -> None:
+async def test_change_without_proration_costs_from_the_next_period_on(shop: Shop) -> None:
     seat = await shop.line(SEAT, 5)
     subscription = await shop.subscribe(seat)
     shop.world.advance(10 * DAY)
@@ -292,7 +292,7 @@ async def test_without_proration_it_costs_from_the_next_period_on(shop: Shop) ->
     assert [line.amount for line in newest.lines] == [4000]
 
 
-async def test_another_plan_takes_the_place_of_the_first(shop: Shop) -> None:
+async def test_plan_change_replaces_the_lines_of_the_subscription(shop: Shop) -> None:
     flat, seat, calls = await shop.line(FLAT), await shop.line(SEAT, 4), await shop.line(CALLS)
     subscription = await shop.subscribe(flat)
     await shop.provider.change_subscription(
@@ -303,7 +303,7 @@ async def test_another_plan_takes_the_place_of_the_first(shop: Shop) -> None:
     assert _quantities(changed) == {SEAT.id: 4, CALLS.id: 0}
 
 
-async def test_from_months_to_years(shop: Shop) -> None:
+async def test_change_from_month_to_year_bills_the_year_at_once(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(SEAT, 2))
     shop.world.advance(10 * DAY)
     yearly = [await shop.line(SEAT_YEAR, 2)]
@@ -322,7 +322,7 @@ async def test_from_months_to_years(shop: Shop) -> None:
     assert (newest.total, newest.status) == (shown.due, "paid")
 
 
-async def test_what_is_given_up_and_paid_for_is_remembered(shop: Shop) -> None:
+async def test_cancelled_addon_is_remembered_until_its_end(shop: Shop) -> None:
     seat, support = await shop.line(SEAT, 1), await shop.line(SUPPORT)
     subscription = await shop.subscribe(seat, support)
     kept = CanceledAddon(SUPPORT.id, 1, shop.world.now + MONTH)
@@ -338,7 +338,7 @@ async def test_what_is_given_up_and_paid_for_is_remembered(shop: Shop) -> None:
     assert (await shop.only()).kept == ()
 
 
-async def test_given_up_at_the_end_and_taken_back(shop: Shop) -> None:
+async def test_cancellation_at_period_end_can_be_taken_back(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(FLAT))
     for key in ("cancel_1", "cancel_1", "cancel_2"):
         await shop.provider.cancel_subscription(subscription.id, at_period_end=True, key=key)
@@ -353,7 +353,7 @@ async def test_given_up_at_the_end_and_taken_back(shop: Shop) -> None:
     assert (over.status, over.ended_at) == ("canceled", over.cancel_at)
 
 
-async def test_given_up_at_once(shop: Shop) -> None:
+async def test_immediate_cancellation_ends_the_subscription(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(FLAT))
     shop.world.advance(DAY)
     for key in ("cancel_1", "cancel_1", "cancel_2"):
@@ -362,7 +362,7 @@ async def test_given_up_at_once(shop: Shop) -> None:
     assert (over.status, over.ended_at) == ("canceled", shop.world.now)
 
 
-async def test_a_renewal_fails_and_a_new_card_pays_it(shop: Shop) -> None:
+async def test_failed_renewal_is_paid_by_a_new_card(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT), card=False)
     began = shop.world.now
     shop.world.advance(MONTH + A_WHILE)
@@ -379,7 +379,7 @@ async def test_a_renewal_fails_and_a_new_card_pays_it(shop: Shop) -> None:
     assert {bill.status for bill in state.invoices} == {"paid"}
 
 
-async def test_credit_counts_once_and_pays_the_next_bill(shop: Shop) -> None:
+async def test_credit_is_booked_once_and_pays_the_next_invoice(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
     entry = await shop.provider.add_credit(shop.customer, 500, "usd", "An hour of outage", "adj_1")
     assert await shop.provider.add_credit(shop.customer, 500, "usd", "An hour of outage", "adj_1") == entry
@@ -394,7 +394,7 @@ async def test_credit_counts_once_and_pays_the_next_bill(shop: Shop) -> None:
     assert (await shop.provider.fetch_customer(shop.customer)).balance == 0
 
 
-async def test_a_part_comes_back(shop: Shop) -> None:
+async def test_partial_refund_is_booked_once(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
     (bill,) = (await shop.provider.fetch_customer(shop.customer)).invoices
     back = await shop.provider.refund_invoice(bill.id, 1000, "adj_1")
@@ -408,7 +408,7 @@ async def test_a_part_comes_back(shop: Shop) -> None:
     )
 
 
-async def test_usage_counts_once_and_is_billed_after_the_period(shop: Shop) -> None:
+async def test_usage_is_counted_once_and_billed_after_the_period(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT), await shop.line(CALLS))
     shop.world.advance(DAY)
     for identifier, quantity in (("u1", 100), ("u2", 30), ("u2", 30), ("u1", 100)):
@@ -421,7 +421,7 @@ async def test_usage_counts_once_and_is_billed_after_the_period(shop: Shop) -> N
 
 
 @pytest.mark.parametrize("verb", ["preview", "change", "cancel", "resume"])
-async def test_nobody_knows_this_subscription(shop: Shop, verb: str) -> None:
+async def test_unknown_subscription_is_refused_by_every_call(shop: Shop, verb: str) -> None:
     ask: Provider = shop.provider
     calls = {
         "preview": lambda: ask.preview_change(shop.customer, "sub_none", []),
@@ -437,6 +437,6 @@ def _quantities(subscription: Subscription) -> dict[str, int]:
     return {line.price_id: line.quantity for line in subscription.lines}
 
 
-def test_both_are_providers() -> None:
+def test_gateways_satisfy_the_provider_protocol() -> None:
     providers: list[Provider] = [StripeGateway("sk_test_1"), provider_scenarios.MemoryWorld().provider]
     assert len(providers) == 2

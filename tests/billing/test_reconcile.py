@@ -53,7 +53,7 @@ async def _run(cause: str = "operator") -> ReconcileRun:
     return run
 
 
-async def test_a_lost_webhook_is_repaired_and_told(
+async def test_reconciliation_repairs_and_records_a_lost_webhook(
     acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
@@ -78,7 +78,7 @@ async def test_a_lost_webhook_is_repaired_and_told(
     assert values_by_difference["sub_1.status"] == ("active", "canceled")
 
 
-async def test_where_nothing_differs_nothing_is_written(
+async def test_reconciliation_writes_nothing_without_a_difference(
     acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
@@ -93,7 +93,7 @@ async def test_where_nothing_differs_nothing_is_written(
     assert len(await _drifts(await scripted_provider.get_tenant_id(acme))) == 1
 
 
-async def test_what_the_provider_no_longer_knows_has_ended(
+async def test_reconciliation_ends_access_of_a_deleted_customer(
     acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
@@ -106,7 +106,7 @@ async def test_what_the_provider_no_longer_knows_has_ended(
         assert ctx.rights.billing_status == "none"
 
 
-async def test_who_cannot_be_asked_is_counted_and_does_not_stop_the_others(
+async def test_reconciliation_counts_failures_and_continues(
     acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
     await customers.ensure(await scripted_provider.get_tenant_id(acme))
@@ -117,12 +117,12 @@ async def test_who_cannot_be_asked_is_counted_and_does_not_stop_the_others(
     assert run.failed > 0
 
 
-async def test_of_an_hour_there_is_one_run(acme: Person) -> None:
+async def test_hourly_reconciliation_begins_once(acme: Person) -> None:
     begun = await asyncio.gather(*(reconcile._begin_hourly_run() for _ in range(8)))
     assert len([run for run in begun if run]) == 1
 
 
-async def test_the_schedule_looks_at_those_who_were_not_looked_at_for_a_day(
+async def test_scheduled_reconciliation_takes_customers_not_seen_for_a_day(
     acme: Person, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
@@ -139,7 +139,7 @@ async def test_the_schedule_looks_at_those_who_were_not_looked_at_for_a_day(
     assert stripe.fetch_count > looks
 
 
-async def test_asking_for_it_is_a_right_and_needs_a_reason(cast: Cast) -> None:
+async def test_reconciliation_request_is_refused_without_permission_or_reason(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         assert await tenant_billing.request_run(octx, "A customer says that they paid")
     with pytest.raises(Refused):

@@ -90,9 +90,7 @@ async def dearer(cast: Cast, version_id: str, part: Mapping[str, Any], at: datet
     return price
 
 
-async def test_what_is_paid_in_advance_is_exchanged_once_the_price_is_in_force(
-    cast: Cast, shelf: RecordingProvider
-) -> None:
+async def test_advance_price_is_exchanged_once_it_is_in_force(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     subscription = await subscribed(cast, shelf, version.id, begun)
     old = held(shelf, subscription)
@@ -112,10 +110,10 @@ async def test_what_is_paid_in_advance_is_exchanged_once_the_price_is_in_force(
     )
 
 
-async def test_a_renewal_between_two_rounds_is_at_the_price_of_its_time(
+async def test_renewal_between_two_runs_uses_the_price_of_its_time(
     cast: Cast, shelf: RecordingProvider
 ) -> None:
-    """The price changes a minute before the renewal, and the next round is an hour later."""
+    """The price changes a minute before the renewal, and the next run is an hour later."""
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     subscription = await subscribed(cast, shelf, version.id, begun)
     new = await dearer(cast, version.id, SEAT, begun + 30 * DAY - timedelta(minutes=1))
@@ -123,7 +121,7 @@ async def test_a_renewal_between_two_rounds_is_at_the_price_of_its_time(
     assert held(shelf, subscription) == {"seat": new.id}
 
 
-async def test_a_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     subscription = await subscribed(cast, shelf, version.id, begun)
     old = held(shelf, subscription)
@@ -132,7 +130,7 @@ async def test_a_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: Re
     assert held(shelf, subscription) == old
 
 
-async def test_what_is_metered_is_exchanged_in_the_first_period_that_begins_under_the_new_price(
+async def test_metered_price_is_exchanged_in_the_first_period_under_the_new_price(
     cast: Cast, shelf: RecordingProvider
 ) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT, CALLS), now()
@@ -147,7 +145,9 @@ async def test_what_is_metered_is_exchanged_in_the_first_period_that_begins_unde
     assert [line.quantity for line in lines] == [5, None]
 
 
-async def test_what_else_is_in_a_subscription_stays(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_repricing_keeps_the_other_items_of_a_subscription(
+    cast: Cast, shelf: RecordingProvider
+) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     subscription = await subscribed(cast, shelf, version.id, begun)
     foreign = SubscriptionItem("si_foreign", "", "price_foreign", 3, begun, begun + 30 * DAY)
@@ -162,7 +162,7 @@ async def test_what_else_is_in_a_subscription_stays(cast: Cast, shelf: Recording
     assert remote_subscription.kept == kept
 
 
-async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_repricing_leaves_ended_subscriptions_alone(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     subscription = await subscribed(cast, shelf, version.id, begun, status="canceled")
     await sold_plans.set_price(cast, version.id, effective_at=begun + DAY, **{**SEAT, "amount": 2_500})
@@ -176,7 +176,7 @@ async def test_what_has_ended_or_is_not_there_yet_is_left_alone(cast: Cast, shel
     assert await repricing.reprice_subscriptions(begun + DAY) == 1
 
 
-async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_two_workers_request_the_same_exchange(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
     subscription = await subscribed(cast, shelf, version.id, begun)
     await dearer(cast, version.id, SEAT, begun + DAY)
@@ -187,7 +187,7 @@ async def test_two_workers_ask_for_the_same_exchange(cast: Cast, shelf: Recordin
     assert first == second  # with one key, which the provider takes for one
 
 
-async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT, for_tenant=cast.acme), now()
     subscription = await subscribed(cast, shelf, version.id, begun)
     new = await dearer(cast, version.id, SEAT, begun + DAY)
@@ -195,7 +195,7 @@ async def test_a_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf
     assert held(shelf, subscription) == {"seat": new.id}
 
 
-async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
+async def test_failing_customer_does_not_block_repricing_of_others(
     cast: Cast, shelf: RecordingProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tenant in (cast.acme, cast.globex):

@@ -73,9 +73,7 @@ async def room(person: Person) -> int | None:
         return ctx.rights.limits["members"].amount
 
 
-async def test_a_plan_is_there_when_the_provider_says_so_and_not_before(
-    cast: Cast, seller: MemoryProvider
-) -> None:
+async def test_plan_is_granted_after_payment_and_not_before(cast: Cast, seller: MemoryProvider) -> None:
     await cast.gil.gets("free")
     url = await orders(cast.gil, PRO, seats=4)
     await shared_provider.return_from_provider(cast.gil)
@@ -90,21 +88,21 @@ async def test_a_plan_is_there_when_the_provider_says_so_and_not_before(
     assert (held.seats, held.period, held.snapshot.status) == (4, "month", "trialing")
 
 
-async def test_a_double_click_is_one_order(cast: Cast, seller: MemoryProvider) -> None:
+async def test_order_sent_twice_is_one_checkout(cast: Cast, seller: MemoryProvider) -> None:
     before = len(seller.carts)
     assert await orders(cast.gil, PRO) == await orders(cast.gil, PRO)
     assert len(seller.carts) == before + 1
     assert await orders(cast.gil, PRO, seats=5) != await orders(cast.gil, PRO)
 
 
-async def test_nobody_buys_a_second_subscription(cast: Cast, seller: MemoryProvider) -> None:
+async def test_order_is_refused_beside_a_live_subscription(cast: Cast, seller: MemoryProvider) -> None:
     await subscribes(seller, cast.gil)
     with pytest.raises(Conflict, match="subscription already") as caught:
         await orders(cast.gil, STARTER)
     assert "Change its plan" in caught.value.next_step
 
 
-async def test_a_trial_is_given_once(cast: Cast, seller: MemoryProvider) -> None:
+async def test_trial_is_given_once(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
     await seller.cancel_subscription(deal, at_period_end=False, key="x")
     await shared_provider.return_from_provider(cast.gil)
@@ -124,7 +122,7 @@ async def test_a_trial_is_given_once(cast: Cast, seller: MemoryProvider) -> None
         (PRO, "month", 2, Conflict),  # three people are there
     ],
 )
-async def test_what_cannot_be_ordered(
+async def test_invalid_order_is_refused(
     cast: Cast, seller: MemoryProvider, version: str, period: str, seats: int, refusal: type[Exception]
 ) -> None:
     with pytest.raises(refusal):
@@ -132,7 +130,7 @@ async def test_what_cannot_be_ordered(
     assert "checkout" not in seller.calls[-1:]
 
 
-async def test_a_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider) -> None:
+async def test_confirmed_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
     shown = await offered(cast.gil, ChangeRequest(version_id=BUSINESS, seats=3))
     assert shown.change.new_amount == 19_900 + 3 * 1_500
@@ -144,7 +142,7 @@ async def test_a_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider)
         assert ctx.rights.plan == "business"
 
 
-async def test_a_confirmation_sent_again_changes_nothing_more(cast: Cast, seller: MemoryProvider) -> None:
+async def test_confirmation_sent_twice_changes_nothing_more(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
     shown = await offered(cast.gil, ChangeRequest(seats=5))
     assert await confirms(cast.gil, shown)
@@ -155,7 +153,7 @@ async def test_a_confirmation_sent_again_changes_nothing_more(cast: Cast, seller
     assert seller.deals[deal].pending == pending
 
 
-async def test_a_sum_that_no_longer_holds_is_shown_anew(
+async def test_outdated_quote_is_refused(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subscribes(seller, cast.gil)
@@ -171,7 +169,7 @@ async def test_a_sum_that_no_longer_holds_is_shown_anew(
     assert late.value.reason == changes.QUOTE_OUTDATED
 
 
-async def test_seats_do_not_fall_below_those_in_use(cast: Cast, seller: MemoryProvider) -> None:
+async def test_seats_cannot_fall_below_those_in_use(cast: Cast, seller: MemoryProvider) -> None:
     await subscribes(seller, cast.ann, seats=5)
     with pytest.raises(Conflict, match="3 are in use") as caught:
         await offered(cast.ann, ChangeRequest(seats=2))
@@ -180,7 +178,7 @@ async def test_seats_do_not_fall_below_those_in_use(cast: Cast, seller: MemoryPr
     assert await room(cast.ann) == 3
 
 
-async def test_an_add_on_counts_at_once_and_stays_until_it_is_paid_for(
+async def test_addon_is_granted_at_once_and_kept_until_its_paid_end(
     cast: Cast, seller: MemoryProvider
 ) -> None:
     deal = await subscribes(seller, cast.gil, STARTER)
@@ -205,7 +203,7 @@ async def test_an_add_on_counts_at_once_and_stays_until_it_is_paid_for(
     assert seller.deals[deal].notes == ()
 
 
-async def test_cancelled_with_the_period_and_taken_back(cast: Cast, seller: MemoryProvider) -> None:
+async def test_cancellation_at_period_end_can_be_taken_back(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
     for _ in range(2):  # another time is another act
         async with cast.gil.ctx() as ctx:
@@ -224,9 +222,7 @@ async def test_cancelled_with_the_period_and_taken_back(cast: Cast, seller: Memo
         assert seller.deals[deal].stops is None
 
 
-async def test_a_provider_that_is_down_leaves_everything_as_it_was(
-    cast: Cast, seller: MemoryProvider
-) -> None:
+async def test_change_is_refused_when_the_provider_is_down(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
     shown = await offered(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="change")
@@ -241,7 +237,9 @@ async def test_a_provider_that_is_down_leaves_everything_as_it_was(
         await confirms(cast.gil, await offered(cast.gil, ChangeRequest(seats=7)))
 
 
-async def test_a_lost_look_is_said_and_the_webhook_brings_it(cast: Cast, seller: MemoryProvider) -> None:
+async def test_change_confirmed_without_an_answer_is_applied_by_the_next_sync(
+    cast: Cast, seller: MemoryProvider
+) -> None:
     await subscribes(seller, cast.gil)
     shown = await offered(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="fetch")
@@ -250,7 +248,7 @@ async def test_a_lost_look_is_said_and_the_webhook_brings_it(cast: Cast, seller:
     assert (await sees(cast.gil)).subscription.seats == 6  # type: ignore[union-attr]
 
 
-async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvider) -> None:
+async def test_invoices_are_listed_for_the_own_tenant_by_page(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribes(seller, cast.gil)
     for _ in range(3):
         seller.advance(timedelta(days=31))
@@ -273,7 +271,7 @@ async def test_invoices_are_those_of_the_tenant(cast: Cast, seller: MemoryProvid
 
 
 @pytest.mark.parametrize("person_name", ["adam", "max"])
-async def test_who_may_not_pay_is_refused_before_anything_is_read(
+async def test_billing_actions_are_refused_without_permission_before_any_read(
     cast: Cast, seller: MemoryProvider, person_name: str
 ) -> None:
     person: Person = getattr(cast, person_name)
@@ -297,7 +295,7 @@ async def test_who_may_not_pay_is_refused_before_anything_is_read(
     assert seller.calls == []
 
 
-async def test_the_portal_knows_the_way_back(cast: Cast, seller: MemoryProvider) -> None:
+async def test_portal_returns_to_the_billing_page(cast: Cast, seller: MemoryProvider) -> None:
     async with cast.gil.ctx() as ctx:
         visit = await portal.prepare(ctx)
     assert visit.return_url.endswith(f"/t/{cast.gil.slug}/billing?back=portal")

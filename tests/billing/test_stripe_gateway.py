@@ -52,13 +52,15 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-async def test_who_stands_behind_the_key(gateway: StripeGateway, stub_server: StubServer) -> None:
+async def test_account_id_is_fetched_with_key_and_api_version(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
     assert await gateway.get_account_id() == "acct_1"
     assert stub_server.requests[0][2]["authorization"] == f"Bearer {KEY}"
     assert stub_server.requests[0][2]["stripe-version"] == stripe.api_version
 
 
-def test_all_four_addresses_move_together() -> None:
+def test_stand_in_address_replaces_every_address_of_the_sdk() -> None:
     gateway = StripeGateway(KEY, "http://stand-in.test")
     moved = gateway._client._requestor._options.base_addresses
     assert set(moved.values()) == {"http://stand-in.test"}
@@ -66,12 +68,12 @@ def test_all_four_addresses_move_together() -> None:
 
 
 @pytest.mark.parametrize("key", ["sk_live_1", "rk_live_1", "whatever"])
-def test_no_live_key_is_shown_to_a_stand_in(key: str) -> None:
+def test_live_key_is_refused_for_a_stand_in(key: str) -> None:
     with pytest.raises(ValueError, match="stand-in"):
         StripeGateway(key, "http://stand-in.test")
 
 
-async def test_a_fault_of_theirs_is_tried_again_under_one_key(
+async def test_server_error_is_retried_with_the_same_idempotency_key(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
     stub_server.responses = [NOTHING, build_error(500, kind="api_error"), build_error(503, kind="api_error")]
@@ -83,7 +85,7 @@ async def test_a_fault_of_theirs_is_tried_again_under_one_key(
     assert len(slept) == 2
 
 
-async def test_a_fault_that_stays_is_told(
+async def test_lasting_server_error_is_reported_as_down(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
     stub_server.responses = [build_error(500, kind="api_error")] * 3
@@ -92,7 +94,7 @@ async def test_a_fault_that_stays_is_told(
     assert len(stub_server.requests) == 3
 
 
-async def test_what_was_lost_on_the_way_is_asked_again(
+async def test_timed_out_request_is_retried(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "ATTEMPT_TIMEOUT_S", 0.1)
@@ -101,7 +103,7 @@ async def test_what_was_lost_on_the_way_is_asked_again(
     assert len(stub_server.requests) == 2
 
 
-async def test_nobody_waits_longer_than_for_the_longest_call(
+async def test_call_is_limited_in_time(
     gateway: StripeGateway, stub_server: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errors, "MAX_CALL_S", 0.2)
@@ -115,14 +117,14 @@ async def test_nobody_waits_longer_than_for_the_longest_call(
     assert provider.MAX_CALL_S <= 25
 
 
-async def test_nobody_there(slept: list[float]) -> None:
+async def test_unreachable_provider_is_reported_as_down(slept: list[float]) -> None:
     gateway = StripeGateway(KEY, "http://127.0.0.1:1")
     with pytest.raises(ProviderDown):
         await gateway.get_account_id()
     await gateway.close()
 
 
-async def test_asked_too_often_waits_as_told(
+async def test_rate_limited_request_waits_for_the_given_time(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
     stub_server.responses = [build_error(429, "rate_limit", retry_after="0.2")]
@@ -132,7 +134,7 @@ async def test_asked_too_often_waits_as_told(
     assert time.monotonic() - began >= 0.19  # whoever else would ask waits as well
 
 
-async def test_asked_too_often_for_long_is_told_with_how_long(
+async def test_rate_limit_with_a_long_wait_is_reported_with_its_time(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
     stub_server.responses = [build_error(429, "rate_limit", retry_after="30")]
@@ -145,7 +147,7 @@ async def test_asked_too_often_for_long_is_told_with_how_long(
     assert len(stub_server.requests) == 1
 
 
-async def test_asked_too_often_three_times(
+async def test_repeated_rate_limit_is_reported_as_busy(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float]
 ) -> None:
     stub_server.responses = [build_error(429, "rate_limit", retry_after="0.01")] * 3
@@ -154,7 +156,7 @@ async def test_asked_too_often_three_times(
     assert len(stub_server.requests) == 3
 
 
-async def test_without_a_word_the_pause_grows(
+async def test_rate_limit_without_a_time_backs_off(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: None)
@@ -164,14 +166,16 @@ async def test_without_a_word_the_pause_grows(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_key_that_is_not_taken(gateway: StripeGateway, stub_server: StubServer, status: int) -> None:
+async def test_refused_key_is_reported(gateway: StripeGateway, stub_server: StubServer, status: int) -> None:
     stub_server.responses = [build_error(status, "api_key_expired", "Expired API Key provided.")]
     with pytest.raises(KeyRefused):
         await gateway.get_account_id()
     assert len(stub_server.requests) == 1
 
 
-async def test_a_declined_card_says_so(gateway: StripeGateway, stub_server: StubServer) -> None:
+async def test_declined_card_is_reported_with_its_message(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
     stub_server.responses = [
         NOTHING,
         build_error(402, "card_declined", "Your card was declined.", kind="card_error"),
@@ -195,7 +199,7 @@ async def test_a_declined_card_says_so(gateway: StripeGateway, stub_server: Stub
         ),
     ],
 )
-async def test_what_is_no_answer_is_worth_another_try(
+async def test_unreadable_answer_is_reported_as_down(
     gateway: StripeGateway, stub_server: StubServer, answer: StubResponse
 ) -> None:
     stub_server.responses = [answer]
@@ -212,7 +216,7 @@ async def test_what_is_no_answer_is_worth_another_try(
         build_error(501, "", "Not built", kind="api_error", stripe_should_retry="false"),
     ],
 )
-async def test_a_no_is_told_at_once(
+async def test_client_error_is_refused_without_a_retry(
     gateway: StripeGateway, stub_server: StubServer, answer: StubResponse
 ) -> None:
     stub_server.responses = [answer]
@@ -221,14 +225,16 @@ async def test_a_no_is_told_at_once(
     assert len(stub_server.requests) == 1
 
 
-async def test_who_was_never_here_is_not_deleted(gateway: StripeGateway, stub_server: StubServer) -> None:
-    """A key of another account must not take everybody's access away."""
+async def test_missing_customer_is_refused_and_not_reported_as_deleted(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    """Otherwise a key of another account would end everybody's access."""
     stub_server.responses = [build_error(404, "resource_missing", "No such customer: 'cus_1'")]
     with pytest.raises(ProviderRefused):
         await gateway.fetch_customer("cus_1")
 
 
-async def test_after_some_failures_nobody_waits(
+async def test_circuit_breaker_refuses_after_failures_and_recovers(
     gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway._transport._circuit_breaker, "_cooldown", 0.2)
@@ -249,14 +255,16 @@ async def test_after_some_failures_nobody_waits(
     assert await gateway.get_account_id() == "acct_1"
 
 
-async def test_every_request_takes_its_turn(gateway: StripeGateway, stub_server: StubServer) -> None:
+async def test_requests_are_rate_limited(gateway: StripeGateway, stub_server: StubServer) -> None:
     gateway._transport._rate_limiter = RateLimiter("one", rate=50, burst=2)
     began = time.monotonic()
     await asyncio.gather(*(gateway.get_account_id() for _ in range(8)))
     assert time.monotonic() - began > 0.11  # the last of eight waits for six others
 
 
-async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, stub_server: StubServer) -> None:
+async def test_event_loop_keeps_running_while_stripe_is_slow(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
     stub_server.responses = [StubResponse(delay_s=0.4)] * 3
     waiting = [asyncio.create_task(gateway.get_account_id()) for _ in range(3)]
     ticks, longest, last = 0, 0.0, time.monotonic()
@@ -268,12 +276,12 @@ async def test_the_loop_goes_on_while_stripe_is_slow(gateway: StripeGateway, stu
     assert longest < 0.3  # one blocking call alone would be 0.4
 
 
-async def test_no_call_of_the_sdk_can_block(gateway: StripeGateway) -> None:
+async def test_synchronous_sdk_call_raises(gateway: StripeGateway) -> None:
     with pytest.raises(NotImplementedError):
         gateway._client.v1.accounts.retrieve_current()
 
 
-async def test_one_gateway_for_an_account(stub_server: StubServer) -> None:
+async def test_gateway_is_shared_per_account(stub_server: StubServer) -> None:
     gateway = stripe_gateway.get_gateway(KEY, stub_server.url)
     assert stripe_gateway.get_gateway(KEY, stub_server.url) is gateway
     assert stripe_gateway.get_gateway("sk_test_other", stub_server.url) is not gateway
@@ -282,7 +290,9 @@ async def test_one_gateway_for_an_account(stub_server: StubServer) -> None:
     await stripe_gateway.close_gateways()
 
 
-async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, stub_server: StubServer) -> None:
+async def test_subscriptions_are_fetched_from_every_page(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
     many = [
         {"id": f"sub_{n:03}", "object": "subscription", "status": "canceled", "created": n}
         for n in range(250)
@@ -309,7 +319,7 @@ async def test_more_than_a_page_of_subscriptions(gateway: StripeGateway, stub_se
     ]
 
 
-async def test_the_newest_invoices_and_all_that_are_open(
+async def test_newest_and_all_open_invoices_are_fetched(
     gateway: StripeGateway, stub_server: StubServer
 ) -> None:
     def usual(request: Request) -> StubResponse:
@@ -341,9 +351,7 @@ def listing(data: list[object] | list[dict[str, object]], *, more: bool = False)
     return {"object": "list", "data": data, "has_more": more, "url": "/v1/some"}
 
 
-async def test_usage_that_is_known_already_is_a_success(
-    gateway: StripeGateway, stub_server: StubServer
-) -> None:
+async def test_duplicate_usage_report_is_a_success(gateway: StripeGateway, stub_server: StubServer) -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
     message = "An event already exists with identifier u1."
     stub_server.responses = [build_error(400, message=message, stripe_should_retry="false")]

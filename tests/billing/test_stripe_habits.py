@@ -39,7 +39,7 @@ async def customer(world: StripeWorld) -> str:
     return await world.provider.create_customer("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme")
 
 
-async def test_whose_customer_it_is_stands_in_its_metadata(
+async def test_stripe_customer_carries_the_tenant_in_its_metadata(
     sdk: stripe.StripeClient, customer: str, world: StripeWorld
 ) -> None:
     remote_customer = await sdk.v1.customers.retrieve_async(customer)
@@ -51,9 +51,7 @@ async def test_whose_customer_it_is_stands_in_its_metadata(
     assert len(world.account.list_objects("customer")) == 1
 
 
-async def test_a_trial_that_paused_goes_on(
-    world: StripeWorld, sdk: stripe.StripeClient, customer: str
-) -> None:
+async def test_paused_trial_is_resumed(world: StripeWorld, sdk: stripe.StripeClient, customer: str) -> None:
     price = await world.provider.push_price(FLAT)
     made = await sdk.v1.subscriptions.create_async(
         {
@@ -75,7 +73,7 @@ async def test_a_trial_that_paused_goes_on(
     assert subscription.status == "active"
 
 
-async def test_more_items_and_lines_than_stripe_shows_at_once(
+async def test_items_and_lines_beyond_the_first_page_are_fetched(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     tags = [replace(FLAT, id=f"prc_{n}", amount=n) for n in range(1, 13)]
@@ -91,7 +89,7 @@ async def test_more_items_and_lines_than_stripe_shows_at_once(
     assert sum(line.amount for line in bill.lines) == sum(tag.amount for tag in tags) == bill.total
 
 
-async def test_a_page_tells_whose_order_it_is(
+async def test_checkout_session_names_tenant_and_trial(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     price = await world.provider.push_price(FLAT)
@@ -107,10 +105,10 @@ async def test_a_page_tells_whose_order_it_is(
     assert remote_subscription.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
 
 
-async def test_a_retry_after_others_changed_it_changes_nothing(
+async def test_repeated_change_after_another_one_is_refused(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
-    """Only the last key is kept. An older one says no rather than do the old thing again."""
+    """Only the last key is stored. A request with an older key is refused rather than repeated."""
     price = await world.provider.push_price(SEAT)
     world.pay(await world.provider.create_checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
     (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
@@ -128,9 +126,7 @@ async def test_a_retry_after_others_changed_it_changes_nothing(
     assert (await world.provider.fetch_customer(customer)).subscriptions[0].lines[0].quantity == 7
 
 
-async def test_a_lookup_key_moves_to_the_price_that_is_right(
-    world: StripeWorld, sdk: stripe.StripeClient
-) -> None:
+async def test_lookup_key_moves_to_the_right_price(world: StripeWorld, sdk: stripe.StripeClient) -> None:
     external_price_id = await world.provider.push_price(SEAT)
     other = await sdk.v1.prices.create_async(
         {
@@ -150,9 +146,7 @@ async def test_a_lookup_key_moves_to_the_price_that_is_right(
     assert (await world.provider.read_price(SEAT)).tag == SEAT
 
 
-async def test_a_lookup_key_that_somebody_took_away_comes_back(
-    world: StripeWorld, sdk: stripe.StripeClient
-) -> None:
+async def test_removed_lookup_key_is_restored(world: StripeWorld, sdk: stripe.StripeClient) -> None:
     external_price_id = await world.provider.push_price(SEAT)
     await sdk.v1.prices.update_async(external_price_id, {"lookup_key": "", "active": False})
     assert (await world.provider.read_price(SEAT)).tag is None
@@ -165,7 +159,7 @@ async def test_a_lookup_key_that_somebody_took_away_comes_back(
     )
 
 
-async def test_one_meter_for_a_name_however_many_push_at_once(
+async def test_concurrent_pushes_create_one_meter_per_name(
     world: StripeWorld, sdk: stripe.StripeClient
 ) -> None:
     tags = [replace(CALLS, id=f"prc_{n}", product_id=f"plv_{n}") for n in range(4)]
@@ -176,11 +170,11 @@ async def test_one_meter_for_a_name_however_many_push_at_once(
     assert len(prices) == 4
 
 
-async def test_the_same_price_pushed_by_two_at_once_is_one(world: StripeWorld) -> None:
+async def test_concurrent_pushes_create_one_price(world: StripeWorld) -> None:
     assert len(set(await asyncio.gather(*(world.provider.push_price(SEAT) for _ in range(4))))) == 1
 
 
-async def test_accounts_do_not_see_each_other(
+async def test_stripe_accounts_are_separate(
     world: StripeWorld, stand_in: tuple[Sandbox, str], customer: str
 ) -> None:
     other = StripeGateway("sk_test_somebody_else", stand_in[1])

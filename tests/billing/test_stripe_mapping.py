@@ -120,7 +120,7 @@ def legacy(subscription: Raw, invoice: Raw) -> tuple[Raw, Raw]:
     return old, bill
 
 
-def test_the_whole_of_it() -> None:
+def test_customer_state_is_mapped_completely() -> None:
     state = mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
     assert (state.id, state.deleted, state.balance, state.currency) == ("cus_1", False, -200, "usd")
     assert state.method == "Visa ending in 4242"
@@ -155,7 +155,7 @@ def test_the_whole_of_it() -> None:
     ]
 
 
-def test_the_api_moves_its_fields_and_nothing_of_ours_changes() -> None:
+def test_customer_state_is_the_same_in_both_api_versions() -> None:
     old, bill = legacy(SUBSCRIPTION, INVOICE)
     assert "current_period_end" in old
     assert "current_period_end" not in old["items"]["data"][0]
@@ -164,18 +164,18 @@ def test_the_api_moves_its_fields_and_nothing_of_ours_changes() -> None:
     assert before == mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
 
 
-def test_what_ends_at_a_time_of_its_own() -> None:
+def test_cancel_at_with_its_own_time_is_mapped() -> None:
     subscription = mapping.to_subscription({**SUBSCRIPTION, "cancel_at": STARTS + 5})
     assert subscription.cancel_at == at(STARTS + 5)
 
 
-def test_items_of_different_periods_end_with_the_last() -> None:
+def test_cancel_at_period_end_is_the_last_end_of_its_items() -> None:
     other = copy.deepcopy(SUBSCRIPTION)
     other["items"]["data"][1]["current_period_end"] = ENDS + 9
     assert mapping.to_subscription(other).cancel_at == at(ENDS + 9)
 
 
-def test_a_word_that_nobody_knows_passes_through() -> None:
+def test_unknown_words_pass_through() -> None:
     strange = {
         **SUBSCRIPTION,
         "status": "hibernating",
@@ -187,7 +187,7 @@ def test_a_word_that_nobody_knows_passes_through() -> None:
 
 
 @pytest.mark.parametrize("shown", ["sub_1", {"id": "sub_1", "object": "subscription"}])
-def test_an_id_or_the_whole_object(shown: object) -> None:
+def test_subscription_of_an_invoice_is_read_from_id_or_object(shown: object) -> None:
     bill = {**INVOICE, "parent": {"subscription_details": {"subscription": shown}}}
     assert mapping.to_invoice(bill).subscription_id == "sub_1"
 
@@ -204,13 +204,13 @@ def test_an_id_or_the_whole_object(shown: object) -> None:
         ({"status": "open", "parent": None}, False),
     ],
 )
-def test_when_it_is_owed(invoice: Raw, owed: bool) -> None:
+def test_subscription_is_overdue_by_its_open_invoice(invoice: Raw, owed: bool) -> None:
     subscription = mapping.to_subscription(SUBSCRIPTION, [INVOICE | invoice])
     assert (subscription.failed_since is not None) == owed
 
 
-def test_who_pays_by_bill_has_the_days_of_grace_after_the_day_it_was_due() -> None:
-    """Nobody tries to charge anything, and the period began long before."""
+def test_invoice_sent_by_mail_has_its_grace_after_the_due_date() -> None:
+    """No card is charged, and the period began long before."""
     bill = {
         **INVOICE,
         "collection_method": "send_invoice",
@@ -228,13 +228,13 @@ def test_who_pays_by_bill_has_the_days_of_grace_after_the_day_it_was_due() -> No
     )
 
 
-def test_a_trial_that_is_paid_by_bill_does_not_end_for_want_of_a_card() -> None:
+def test_trial_paid_by_invoice_pays_without_a_card() -> None:
     trial = {**SUBSCRIPTION, "status": "trialing", "default_payment_method": None, "default_source": None}
     assert not mapping.to_subscription(trial).pays
     assert mapping.to_subscription({**trial, "collection_method": "send_invoice"}).pays
 
 
-def test_owed_since_the_first_of_several() -> None:
+def test_overdue_since_is_the_earliest_open_invoice() -> None:
     earlier = {**INVOICE, "id": "in_0", "status_transitions": {"finalized_at": None}, "created": STARTS - 5}
     subscription = mapping.to_subscription(SUBSCRIPTION, [INVOICE, earlier, INVOICE])
     assert subscription.failed_since == at(STARTS - 5)
@@ -250,7 +250,7 @@ def test_owed_since_the_first_of_several() -> None:
         ({}, {"invoice_settings": {"default_payment_method": "pm_1"}}, True),
     ],
 )
-def test_whether_there_is_a_way_to_pay(subscription: Raw, customer: Raw, pays: bool) -> None:
+def test_ability_to_pay_is_mapped(subscription: Raw, customer: Raw, pays: bool) -> None:
     state = mapping.to_customer_state(CUSTOMER | customer, [SUBSCRIPTION | subscription], [])
     assert state.subscriptions[0].pays == pays
 
@@ -271,12 +271,12 @@ def test_whether_there_is_a_way_to_pay(subscription: Raw, customer: Raw, pays: b
         ({}, ""),
     ],
 )
-def test_how_they_pay_in_words(method: Raw, text: str) -> None:
+def test_payment_method_is_described(method: Raw, text: str) -> None:
     customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": method}}
     assert mapping.to_customer_state(customer, [], []).method == text
 
 
-def test_the_method_of_the_newest_subscription_where_the_customer_has_none() -> None:
+def test_payment_method_falls_back_to_the_newest_subscription() -> None:
     visa = {"type": "card", "card": {"brand": "visa", "last4": "1111"}}
     subscriptions = [
         {**SUBSCRIPTION, "id": "sub_0", "created": 1, "default_payment_method": "pm_not_shown"},
@@ -289,11 +289,11 @@ def test_the_method_of_the_newest_subscription_where_the_customer_has_none() -> 
 @pytest.mark.parametrize(
     "value", ["", ":", "2", "2:", ":5", "-1:5", "two:5", "2:5:6", "²:5", "2: 5", None, 5]
 )
-def test_what_people_write_into_metadata_is_no_add_on(value: object) -> None:
+def test_foreign_metadata_is_no_cancelled_addon(value: object) -> None:
     assert mapping.to_subscription({**SUBSCRIPTION, "metadata": {"kept.prc_1": value}}).kept == ()
 
 
-def test_what_is_kept_is_written_and_what_was_kept_goes() -> None:
+def test_cancelled_addons_are_written_to_metadata_and_old_ones_removed() -> None:
     before = {"kept.prc_1": "1:5", "kept.prc_2": "2:6", "tenant_id": "ten_acme"}
     written = mapping.to_canceled_addon_metadata([CanceledAddon("prc_2", 3, at(7))], before)
     assert written == {"kept.prc_1": "", "kept.prc_2": "3:7"}
@@ -306,8 +306,8 @@ def test_what_is_kept_is_written_and_what_was_kept_goes() -> None:
     )
 
 
-def test_no_field_has_to_be_there() -> None:
-    """Every field of every object once as null and once gone: never a crash."""
+def test_missing_fields_never_raise() -> None:
+    """Every field of every object, once null and once absent."""
     for broken in _broken(CUSTOMER):
         mapping.to_customer_state(broken, [SUBSCRIPTION], [INVOICE])
     for broken in _broken(SUBSCRIPTION):
@@ -367,6 +367,8 @@ def item(id_: str, price: str, quantity: int | None = 1) -> Raw:
         ),
     ],
 )
-def test_from_items_to_lines(items: list[Raw], lines: list[tuple[str, int | None]], steps: list[Raw]) -> None:
+def test_item_updates_lead_from_items_to_order_lines(
+    items: list[Raw], lines: list[tuple[str, int | None]], steps: list[Raw]
+) -> None:
     order_lines = [OrderLine(f"prc_{price}", price, quantity) for price, quantity in lines]
     assert subscription_items.build_item_updates(items, order_lines) == steps

@@ -30,20 +30,20 @@ def _not_before(times: list[float], *, rate: float, burst: int) -> bool:
     return all(came >= (at - burst + 1) / rate - 0.002 for at, came in enumerate(times))
 
 
-async def test_a_burst_and_then_one_after_the_other() -> None:
+async def test_burst_is_followed_by_an_even_rate() -> None:
     times = await _times(RateLimiter("one", rate=100, burst=5), 40)
     assert _not_before(times, rate=100, burst=5)
     assert times[4] < 0.2 < times[-1]
 
 
-async def test_the_bucket_fills_again_but_not_beyond_its_size() -> None:
+async def test_bucket_refills_up_to_its_size() -> None:
     pace = RateLimiter("one", rate=50, burst=3)
     await _times(pace, 3)
     await asyncio.sleep(0.2)
     assert _not_before(await _times(pace, 10), rate=50, burst=3)
 
 
-async def test_who_would_wait_too_long_is_told() -> None:
+async def test_too_long_a_wait_is_reported_as_busy() -> None:
     pace = RateLimiter("one", rate=1, burst=1)
     pace.pause(rate_limit.MAX_QUEUE_S + 1)
     with pytest.raises(ProviderBusy) as raised:
@@ -65,7 +65,7 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("store")
-async def test_processes_that_share_a_store_share_the_pace() -> None:
+async def test_processes_with_a_shared_store_share_the_rate() -> None:
     first_limiter, second_limiter, other = (
         RateLimiter(name, rate=10_000, burst=1_000) for name in ("one", "one", "other")
     )
@@ -76,11 +76,11 @@ async def test_processes_that_share_a_store_share_the_pace() -> None:
     assert third[-1] < max(first[-1], second[-1])
 
 
-def test_the_rate_stays_below_what_stripe_takes() -> None:
+def test_rate_stays_below_the_limit_of_stripe() -> None:
     assert rate_limit.MAX_RATE + rate_limit.MAX_BURST <= 20
 
 
-async def test_the_circuit_opens_rests_and_tries_one() -> None:
+async def test_circuit_opens_after_failures_and_allows_one_trial() -> None:
     circuit = CircuitBreaker(failures=3, cooldown=0.1)
     for _ in range(2):
         circuit.check()

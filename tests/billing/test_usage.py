@@ -48,7 +48,7 @@ async def rows(cast: Cast) -> list[Any]:
         return list((await (await session.connection()).execute(columns.order_by("id"))).all())
 
 
-async def test_the_same_identifier_is_recorded_once_for_each_meter_and_tenant(cast: Cast) -> None:
+async def test_usage_is_recorded_once_per_identifier_meter_and_tenant(cast: Cast) -> None:
     outcomes = await asyncio.gather(*(used(cast.ann, "hour-1") for _ in range(4)))
     assert sorted(outcomes) == [False, False, False, True]
     assert await used(cast.ann, "hour-1", meter="usage_events")
@@ -60,12 +60,12 @@ async def test_the_same_identifier_is_recorded_once_for_each_meter_and_tenant(ca
     "wrong",
     [{"meter": "steps"}, {"quantity": 0}, {"quantity": -1}, {"identifier": ""}, {"identifier": "x" * 101}],
 )
-async def test_what_could_not_be_billed_is_refused(cast: Cast, wrong: dict[str, Any]) -> None:
+async def test_invalid_usage_is_refused(cast: Cast, wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="no usage"):
         await used(cast.ann, **{"identifier": "hour-1", **wrong})
 
 
-async def test_what_was_recorded_arrives_once(cast: Cast, shelf: RecordingProvider, customer: str) -> None:
+async def test_recorded_usage_is_reported_once(cast: Cast, shelf: RecordingProvider, customer: str) -> None:
     await used(cast.ann, "hour-1", 3)
     await used(cast.ann, "hour-2", 4)
     await used(cast.gil, "hour-1", 9)  # has no customer at the provider yet
@@ -76,7 +76,7 @@ async def test_what_was_recorded_arrives_once(cast: Cast, shelf: RecordingProvid
     assert (await usage.report(), shelf.call_count) == (0, calls)
 
 
-async def test_an_answer_that_is_lost_counts_nothing_twice(
+async def test_lost_answer_does_not_report_usage_twice(
     cast: Cast, shelf: RecordingProvider, customer: str
 ) -> None:
     await used(cast.ann, "hour-1", 3)
@@ -89,7 +89,7 @@ async def test_an_answer_that_is_lost_counts_nothing_twice(
     assert counted(shelf, customer) == [("api_calls", 3)]
 
 
-async def test_what_is_refused_holds_up_nothing_else(
+async def test_refused_usage_does_not_block_the_rest(
     cast: Cast, shelf: RecordingProvider, customer: str
 ) -> None:
     await used(cast.ann, "hour-1", 3)
@@ -102,7 +102,7 @@ async def test_what_is_refused_holds_up_nothing_else(
     assert counted(shelf, customer) == [("api_calls", 3), ("usage_events", 5)]
 
 
-async def test_what_was_tried_so_long_ago_that_the_provider_forgot_is_left_to_a_person(
+async def test_usage_older_than_the_identifier_lifetime_is_left_to_an_operator(
     cast: Cast, shelf: RecordingProvider, customer: str
 ) -> None:
     await used(cast.ann, "hour-1", 3)
@@ -116,7 +116,7 @@ async def test_what_was_tried_so_long_ago_that_the_provider_forgot_is_left_to_a_
     assert [row.reported_at for row in await rows(cast)] == [None]
 
 
-async def test_what_was_recorded_never_changes(cast: Cast) -> None:
+async def test_recorded_usage_cannot_be_changed(cast: Cast) -> None:
     await used(cast.ann, "hour-1")
     for change in ("update billing_usage set quantity = 1", "delete from billing_usage"):
         with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
@@ -124,7 +124,7 @@ async def test_what_was_recorded_never_changes(cast: Cast) -> None:
                 await (await session.connection()).exec_driver_sql(change)
 
 
-async def test_a_customer_with_whom_something_is_wrong_holds_up_no_other(
+async def test_failing_customer_does_not_block_usage_of_others(
     cast: Cast, shelf: RecordingProvider, customer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with db.transaction(tenant_id=cast.globex) as session:
