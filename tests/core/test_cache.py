@@ -14,13 +14,13 @@ PARTS = st.lists(st.text(max_size=8), max_size=3).map(tuple)
 
 
 @pytest.mark.parametrize("tenant_id", ["", "acme", "usr_1", "ten_", "ten_a:b", "ten_A", "t:ten_a", "ten_a\n"])
-def test_no_key_without_a_tenant(tenant_id: str) -> None:
+def test_cache_key_without_a_tenant_raises(tenant_id: str) -> None:
     with pytest.raises(NoTenant):
         CacheKey(tenant_id, CacheKind.LOGO)
 
 
 @pytest.mark.parametrize("kind", CacheKind)
-def test_every_key_begins_with_its_tenant(kind: CacheKind) -> None:
+def test_cache_key_begins_with_its_tenant(kind: CacheKind) -> None:
     assert str(CacheKey("ten_acme", kind, ("x",))).startswith("t:ten_acme:")
 
 
@@ -28,11 +28,11 @@ def test_every_key_begins_with_its_tenant(kind: CacheKind) -> None:
     st.tuples(st.sampled_from(["ten_a", "ten_a_b", "ten_b"]), st.sampled_from(CacheKind), PARTS),
     st.tuples(st.sampled_from(["ten_a", "ten_a_b", "ten_b"]), st.sampled_from(CacheKind), PARTS),
 )
-def test_two_keys_are_one_text_only_when_they_are_one_key(key_parts: tuple, other: tuple) -> None:  # type: ignore[type-arg]
+def test_cache_keys_have_equal_texts_only_when_equal(key_parts: tuple, other: tuple) -> None:  # type: ignore[type-arg]
     assert (str(CacheKey(*key_parts)) == str(CacheKey(*other))) is (key_parts == other)
 
 
-async def test_tenants_do_not_share_what_is_kept() -> None:
+async def test_cached_value_is_invisible_to_another_tenant() -> None:
     kept = MemoryCache()
     await kept.set(CacheKey("ten_a", CacheKind.LOGO), b"a")
     assert await kept.get(CacheKey("ten_a", CacheKind.LOGO)) == b"a"
@@ -41,7 +41,7 @@ async def test_tenants_do_not_share_what_is_kept() -> None:
     assert await kept.get(CacheKey("ten_a", CacheKind.LOGO)) is None
 
 
-async def test_it_is_kept_for_its_time_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cached_value_expires_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, began = MemoryCache(), time.monotonic()
     await kept.set(CacheKey("ten_a", CacheKind.LOGO), b"a")
     monkeypatch.setattr(time, "monotonic", lambda: began + CacheKind.LOGO.value - 1)
@@ -50,7 +50,7 @@ async def test_it_is_kept_for_its_time_and_no_longer(monkeypatch: pytest.MonkeyP
     assert await kept.get(CacheKey("ten_a", CacheKind.LOGO)) is None
 
 
-async def test_a_full_one_forgets_the_oldest() -> None:
+async def test_full_cache_drops_the_oldest_entry() -> None:
     kept = MemoryCache(max_entries=2)
     for name in ("ten_a", "ten_b", "ten_b", "ten_c"):
         await kept.set(CacheKey(name, CacheKind.LOGO), name.encode())
@@ -58,8 +58,8 @@ async def test_a_full_one_forgets_the_oldest() -> None:
     assert values == [None, b"ten_b", b"ten_c"]
 
 
-async def test_an_unreachable_store_is_a_miss_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every page asks it: waiting for it would stop them all."""
+async def test_unreachable_store_is_a_miss_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page asks the store: waiting for it would stop them all."""
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     settings.cache_clear()
     kept = get_cache.__wrapped__()

@@ -52,18 +52,18 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> N
     settings.cache_clear()
 
 
-def test_nothing_set_is_development(environment: pytest.MonkeyPatch) -> None:
+def test_empty_environment_means_development(environment: pytest.MonkeyPatch) -> None:
     assert not settings().is_production
     assert settings().tenant_url == "http://localhost:3000"
 
 
-def test_a_name_that_we_do_not_know_is_refused(environment: pytest.MonkeyPatch) -> None:
+def test_unknown_setting_is_refused(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, BULKHEAD_TENANT_ULR="https://app.example.com", BULKHEAD_X="")
     with pytest.raises(ConfigurationError, match=r"BULKHEAD_TENANT_ULR, BULKHEAD_X; see docs/settings\.md"):
         settings()
 
 
-def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
+def test_complete_production_settings_are_accepted(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, **SOUND)
     assert settings().is_production
     assert settings().find_production_problems() == []
@@ -90,7 +90,7 @@ def test_a_sound_production(environment: pytest.MonkeyPatch) -> None:
         ("STRIPE_WEBHOOK_SECRETS", f"whsec_1,{DEMO_STRIPE_SECRET}", "that of the stand-in"),
     ],
 )
-def test_production_names_each_trap(
+def test_production_refuses_each_development_value(
     environment: pytest.MonkeyPatch, name: str, value: str | None, message: str
 ) -> None:
     set_environment(environment, **SOUND)
@@ -99,7 +99,7 @@ def test_production_names_each_trap(
         settings()
 
 
-def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_production_names_every_missing_setting(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, BULKHEAD_ENV="prod")
     with pytest.raises(ConfigurationError) as caught:
         settings()
@@ -130,13 +130,15 @@ def test_production_names_all_of_them_at_once(environment: pytest.MonkeyPatch) -
     ],
 )
 @pytest.mark.parametrize("name", ["BULKHEAD_TENANT_URL", "BULKHEAD_ADMIN_URL", "BULKHEAD_SANDBOX_URL"])
-def test_an_origin_is_an_origin(environment: pytest.MonkeyPatch, name: str, url: str) -> None:
+def test_url_with_more_than_an_origin_is_refused(
+    environment: pytest.MonkeyPatch, name: str, url: str
+) -> None:
     set_environment(environment, **{name: url})
     with pytest.raises(ConfigurationError, match=name):
         settings()
 
 
-def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch) -> None:
+def test_live_key_is_refused_beside_a_stand_in(environment: pytest.MonkeyPatch) -> None:
     for key in ("sk_live_1", "rk_live_1"):
         set_environment(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
         with pytest.raises(ConfigurationError, match="a live key must not be shown"):
@@ -144,15 +146,15 @@ def test_a_live_key_is_never_shown_to_a_stand_in(environment: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("key", [" sk_live_1", "rk_live_1\n"])
-def test_a_key_is_taken_without_what_stands_around_it(environment: pytest.MonkeyPatch, key: str) -> None:
-    """Of a live one that is taken for none, every webhook would be refused as of the other mode."""
+def test_stripe_key_is_stripped(environment: pytest.MonkeyPatch, key: str) -> None:
+    """A live key that is not recognised would make every webhook look as if it were of the other mode."""
     set_environment(environment, STRIPE_SECRET_KEY=key)
     assert settings().stripe_key == key.strip()
     assert accounts.get_platform_account().livemode
 
 
 @pytest.mark.parametrize("key", ["pk_live_1", "whsec_1", "whatever", "sk_live_1 2", "sk_live_ü"])
-def test_what_is_no_secret_key_is_refused_and_not_said_again(
+def test_value_that_is_no_secret_key_is_refused_without_being_shown(
     environment: pytest.MonkeyPatch, key: str
 ) -> None:
     set_environment(environment, STRIPE_SECRET_KEY=key)
@@ -161,22 +163,22 @@ def test_what_is_no_secret_key_is_refused_and_not_said_again(
     assert key not in str(refused.value)
 
 
-def test_a_key_of_ones_own_speaks_to_stripe_itself(environment: pytest.MonkeyPatch) -> None:
+def test_own_test_key_is_used_with_stripe_itself(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, STRIPE_SECRET_KEY="sk_test_1")
     assert (settings().stripe_base, settings().stripe_secrets) == (None, ())
 
 
-def test_without_a_key_development_speaks_to_the_stand_in(environment: pytest.MonkeyPatch) -> None:
+def test_development_without_a_key_uses_the_stand_in(environment: pytest.MonkeyPatch) -> None:
     assert settings().stripe_base == f"{settings().sandbox_url}/stripe"
     assert (settings().stripe_key, settings().stripe_secrets) == (DEMO_STRIPE_KEY, (DEMO_STRIPE_SECRET,))
 
 
-def test_two_secrets_while_one_is_replaced(environment: pytest.MonkeyPatch) -> None:
+def test_webhook_secrets_may_be_two_during_a_replacement(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, STRIPE_WEBHOOK_SECRETS="whsec_new, whsec_old")
     assert settings().stripe_secrets == ("whsec_new", "whsec_old")
 
 
-def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.MonkeyPatch) -> None:
+def test_equal_origins_of_both_apps_are_refused(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, BULKHEAD_ADMIN_URL="http://localhost:3000/")
     with pytest.raises(ConfigurationError, match="must differ"):
         settings()
@@ -198,18 +200,18 @@ def test_two_apps_on_one_origin_are_refused_in_a_sentence(environment: pytest.Mo
         f"1:{KEY},2:",
     ],
 )
-def test_master_keys_are_a_list_of_numbers_and_32_bytes(environment: pytest.MonkeyPatch, keys: str) -> None:
+def test_malformed_master_keys_are_refused(environment: pytest.MonkeyPatch, keys: str) -> None:
     set_environment(environment, BULKHEAD_MASTER_KEYS=keys)
     with pytest.raises(ConfigurationError, match="BULKHEAD_MASTER_KEYS must be a list"):
         settings().load_master_keys()
 
 
-def test_master_keys_keep_their_order_newest_first(environment: pytest.MonkeyPatch) -> None:
+def test_master_keys_keep_their_order(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, **SOUND)
     assert list(settings().load_master_keys()) == [2, 1]
 
 
-def test_settings_do_not_show_secrets(environment: pytest.MonkeyPatch) -> None:
+def test_settings_hide_their_secrets(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, **SOUND)
     for secret in (KEY, "admin:secret"):
         assert secret not in repr(settings())

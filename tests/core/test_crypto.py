@@ -29,14 +29,14 @@ def master(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 @given(st.binary(max_size=300))
-def test_what_was_sealed_opens_in_its_place(plain: bytes) -> None:
+def test_sealed_bytes_open_in_their_own_place(plain: bytes) -> None:
     blob = crypto.seal(DEK, plain, *PLACE)
     assert crypto.open_sealed(DEK, blob, *PLACE) == plain
     assert blob != crypto.seal(DEK, plain, *PLACE)
 
 
 @pytest.mark.parametrize("part", range(3), ids=["tenant", "field", "row"])
-def test_and_in_no_other(part: int) -> None:
+def test_sealed_bytes_do_not_open_in_another_place(part: int) -> None:
     blob = crypto.seal(DEK, b"secret", *PLACE)
     moved = [*PLACE]
     moved[part] += "x"
@@ -44,7 +44,7 @@ def test_and_in_no_other(part: int) -> None:
         crypto.open_sealed(DEK, blob, *moved)
 
 
-def test_nor_with_another_key_nor_changed_anywhere() -> None:
+def test_sealed_bytes_do_not_open_with_another_key_or_when_changed() -> None:
     blob = crypto.seal(DEK, b"secret", *PLACE)
     with pytest.raises(crypto.DecryptionError):
         crypto.open_sealed(b"e" * 32, blob, *PLACE)
@@ -55,17 +55,17 @@ def test_nor_with_another_key_nor_changed_anywhere() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_what_we_did_not_seal_does_not_open(blob: bytes) -> None:
+def test_foreign_bytes_do_not_open(blob: bytes) -> None:
     with pytest.raises(crypto.DecryptionError):
         crypto.open_sealed(DEK, blob, *PLACE)
 
 
-def test_places_cannot_be_written_into_one_another() -> None:
+def test_place_with_a_separator_is_refused() -> None:
     with pytest.raises(ValueError, match="separator"):
         crypto.seal(DEK, b"secret", "ten_acme|secret.sealed", "x", "row_1")
 
 
-def test_a_data_key_moves_to_the_newest_master_key_and_stays_itself(master: pytest.MonkeyPatch) -> None:
+def test_data_key_is_rewrapped_without_changing(master: pytest.MonkeyPatch) -> None:
     old = crypto.new_dek()
     plain = crypto.unwrap_dek(old)
     master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
@@ -80,7 +80,9 @@ def test_a_data_key_moves_to_the_newest_master_key_and_stays_itself(master: pyte
         crypto.unwrap_dek(old)
 
 
-def test_another_master_key_of_the_same_number_is_noticed(master: pytest.MonkeyPatch) -> None:
+def test_data_key_does_not_open_with_another_master_key_of_the_same_number(
+    master: pytest.MonkeyPatch,
+) -> None:
     made = crypto.new_dek()
     master.setenv("BULKHEAD_MASTER_KEYS", "1:" + base64.b64encode(os.urandom(32)).decode())
     settings.cache_clear()
@@ -88,7 +90,7 @@ def test_another_master_key_of_the_same_number_is_noticed(master: pytest.MonkeyP
         crypto.unwrap_dek(made)
 
 
-def test_a_link_is_for_one_purpose_and_for_what_it_names(master: pytest.MonkeyPatch) -> None:
+def test_signed_link_is_valid_for_its_purpose_and_content_only(master: pytest.MonkeyPatch) -> None:
     signed = crypto.sign("verify", "tok_1", "2")
     assert crypto.unsign("verify", signed, 2) == ("tok_1", "2")
     mac = signed.rpartition(".")[2]
@@ -106,7 +108,7 @@ def test_a_link_is_for_one_purpose_and_for_what_it_names(master: pytest.MonkeyPa
             crypto.unsign(purpose, text, count)
 
 
-def test_links_of_before_a_rotation_still_work(master: pytest.MonkeyPatch) -> None:
+def test_signed_link_is_valid_after_a_rotation(master: pytest.MonkeyPatch) -> None:
     signed = crypto.sign("verify", "tok_1")
     master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
     settings.cache_clear()
@@ -115,6 +117,6 @@ def test_links_of_before_a_rotation_still_work(master: pytest.MonkeyPatch) -> No
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_bad_signature_and_nothing_worse(text: str) -> None:
+def test_unsign_refuses_any_unsigned_text(text: str) -> None:
     with pytest.raises(crypto.BadSignature):
         crypto.unsign("verify", text, text.count("."))

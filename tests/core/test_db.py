@@ -54,7 +54,7 @@ def statements(table: type[db.TenantRow]) -> list[Any]:
 
 
 @pytest.mark.parametrize("table", TENANT_TABLES, ids=lambda table: table.__name__)
-async def test_a_tenants_table_without_a_tenant_raises(cast: Cast, table: type[db.TenantRow]) -> None:
+async def test_tenant_table_is_refused_without_a_tenant(cast: Cast, table: type[db.TenantRow]) -> None:
     async with db.transaction() as session:
         for statement in statements(table):
             with pytest.raises(NoTenant, match=str(table.__tablename__)):
@@ -63,10 +63,8 @@ async def test_a_tenants_table_without_a_tenant_raises(cast: Cast, table: type[d
             await session.get(table, (cast.acme, "x"))
 
 
-async def test_each_way_to_ask_finds_the_own_rows_only_also_without_row_security(
-    cast: Cast, schema: str
-) -> None:
-    """The filter in Python and the policies do not lean on each other."""
+async def test_query_of_every_shape_returns_own_rows_without_row_security(cast: Cast, schema: str) -> None:
+    """The filter in Python and the row policies do not depend on each other."""
     tables = ", ".join(("membership", "tenant"))
     toggled = "; ".join(f"alter table {table} {{0}} row level security" for table in tables.split(", "))
     with psycopg.connect(admin_url(schema), autocommit=True) as connection:
@@ -88,7 +86,7 @@ async def test_each_way_to_ask_finds_the_own_rows_only_also_without_row_security
             connection.execute(toggled.format("enable"))  # type: ignore[arg-type]
 
 
-async def test_a_forgotten_filter_finds_the_own_rows_only(cast: Cast) -> None:
+async def test_query_without_a_filter_returns_own_rows_only(cast: Cast) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         assert await members(session) == {cast.acme}
         connection = await session.connection()
@@ -96,7 +94,7 @@ async def test_a_forgotten_filter_finds_the_own_rows_only(cast: Cast) -> None:
         assert rows.scalars().all() == [cast.acme]
 
 
-async def test_nothing_is_left_for_the_next_who_gets_the_connection(cast: Cast, one_connection: None) -> None:
+async def test_connection_keeps_nothing_of_its_last_transaction(cast: Cast, one_connection: None) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         assert await members(session) == {cast.acme}
     async with db.transaction() as session:
@@ -108,7 +106,9 @@ async def test_nothing_is_left_for_the_next_who_gets_the_connection(cast: Cast, 
         assert await members(session) == {cast.globex}
 
 
-async def test_nor_after_an_error_nor_after_being_cancelled(cast: Cast, one_connection: None) -> None:
+async def test_connection_keeps_nothing_after_an_error_or_cancellation(
+    cast: Cast, one_connection: None
+) -> None:
     async def fail() -> None:
         async with db.transaction(tenant_id=cast.acme) as session:
             await (await session.connection()).execute(text("select 1 / 0"))
@@ -129,7 +129,9 @@ async def test_nor_after_an_error_nor_after_being_cancelled(cast: Cast, one_conn
         assert {value or "" for value in (await connection.execute(text(SETTINGS))).one()} == {""}
 
 
-async def test_tenants_in_turns_on_one_connection_see_themselves(cast: Cast, one_connection: None) -> None:
+async def test_tenants_in_turns_on_one_connection_see_their_own_rows(
+    cast: Cast, one_connection: None
+) -> None:
     async def look(tenant_id: str) -> set[str]:
         async with db.transaction(tenant_id=tenant_id) as session:
             return await members(session)
@@ -138,7 +140,7 @@ async def test_tenants_in_turns_on_one_connection_see_themselves(cast: Cast, one
     assert await asyncio.gather(*map(look, tenant_ids)) == [{tenant_id} for tenant_id in tenant_ids]
 
 
-async def test_entering_another_tenant_forgets_the_first(cast: Cast) -> None:
+async def test_changing_the_tenant_drops_the_rows_of_the_first(cast: Cast) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         (row,) = (await session.exec(select(Membership).where(Membership.role == "owner"))).all()
         await db.set_tenant(session, cast.globex)
@@ -150,7 +152,7 @@ async def test_entering_another_tenant_forgets_the_first(cast: Cast) -> None:
             await members(session)
 
 
-async def test_a_row_of_another_tenant_is_not_flushed(cast: Cast) -> None:
+async def test_flushing_a_row_of_another_tenant_is_refused(cast: Cast) -> None:
     for tenant_id in (cast.acme, ""):
         async with db.transaction(tenant_id=tenant_id) as session:
             session.add(ChecklistItem(tenant_id=cast.globex, key="x", position=1))
@@ -159,7 +161,7 @@ async def test_a_row_of_another_tenant_is_not_flushed(cast: Cast) -> None:
             session.expunge_all()
 
 
-async def test_nor_is_one_that_is_moved_to_another_tenant(cast: Cast) -> None:
+async def test_flushing_a_row_moved_to_another_tenant_is_refused(cast: Cast) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
         row = (await session.exec(select(Membership).limit(1))).one()
         row.tenant_id = cast.globex
@@ -168,7 +170,7 @@ async def test_nor_is_one_that_is_moved_to_another_tenant(cast: Cast) -> None:
         session.expunge_all()
 
 
-async def test_the_database_refuses_the_same_below_python(cast: Cast) -> None:
+async def test_database_refuses_rows_of_another_tenant_in_plain_sql(cast: Cast) -> None:
     for statement in (
         "insert into checklist_item (tenant_id, id, key, position) values (:other, 'chk_x', 'x', 1)",
         "update membership set tenant_id = :other",
@@ -178,7 +180,7 @@ async def test_the_database_refuses_the_same_below_python(cast: Cast) -> None:
                 await (await session.connection()).execute(text(statement), {"other": cast.globex})
 
 
-async def test_who_looks_as_a_person_sees_their_places_and_changes_nothing(cast: Cast) -> None:
+async def test_transaction_of_a_user_reads_own_memberships_and_changes_nothing(cast: Cast) -> None:
     async with db.transaction(user_id=cast.ann.user_id) as session:
         assert await members(session) == {cast.acme}
         assert {tenant.id for tenant in (await session.exec(select(Tenant))).all()} == {cast.acme}
@@ -197,7 +199,7 @@ async def test_who_looks_as_a_person_sees_their_places_and_changes_nothing(cast:
         session.expunge_all()
 
 
-async def test_a_reason_opens_rows_to_operators_only_and_to_read_only(cast: Cast) -> None:
+async def test_transaction_with_a_reason_is_read_only_and_for_operators(cast: Cast) -> None:
     async with db.transaction(reason="a test") as session:
         assert await members(session) == set()
     async with db.transaction("operator", reason="a test") as session:
@@ -207,7 +209,7 @@ async def test_a_reason_opens_rows_to_operators_only_and_to_read_only(cast: Cast
 
 
 @pytest.mark.parametrize("odd", ["\x00", "half \ud800 pair"])
-async def test_what_cannot_be_stored_is_refused_in_a_sentence(cast: Cast, odd: str) -> None:
+async def test_text_that_cannot_be_stored_is_refused(cast: Cast, odd: str) -> None:
     with pytest.raises(Invalid, match="cannot be stored"):
         async with db.transaction(tenant_id=cast.acme) as session:
             await session.get(Membership, (cast.acme, odd))

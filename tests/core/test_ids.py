@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shared.core.ids import is_id, new_id
 
 
-def test_later_is_larger_and_none_twice() -> None:
+def test_ids_are_unique_and_ordered_by_time() -> None:
     made = [new_id("usr") for _ in range(5_000)]
     assert len(set(made)) == len(made)
     assert [id_[:12] for id_ in made] == sorted(id_[:12] for id_ in made)
@@ -30,12 +30,12 @@ def test_later_is_larger_and_none_twice() -> None:
         "usr-a",
     ],
 )
-def test_what_is_no_id(text: str) -> None:
+def test_malformed_id_is_not_an_id(text: str) -> None:
     assert not is_id("usr", text)
 
 
 @given(st.text())
-def test_what_is_one_holds_nothing_that_needs_care(text: str) -> None:
+def test_valid_id_is_alphanumeric_ascii(text: str) -> None:
     if is_id("usr", f"usr_{text}"):
         assert text.replace("_", "").isalnum()
         assert text.isascii()

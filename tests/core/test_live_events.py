@@ -19,14 +19,14 @@ async def listening(schema: str) -> psycopg.AsyncConnection:  # type: ignore[mis
         yield connection
 
 
-async def test_a_page_is_told_after_the_commit(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+async def test_page_is_notified_after_the_commit(cast: Cast, listening: psycopg.AsyncConnection) -> None:
     async with cast.ann.ctx() as ctx:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
         assert await heard(listening) == []
     assert await heard(listening) == [f"page {cast.acme} members"]
 
 
-async def test_a_rollback_says_nothing(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+async def test_page_is_not_notified_after_a_rollback(cast: Cast, listening: psycopg.AsyncConnection) -> None:
     async def change_mind() -> None:
         async with cast.ann.ctx() as ctx:
             await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
@@ -38,7 +38,9 @@ async def test_a_rollback_says_nothing(cast: Cast, listening: psycopg.AsyncConne
     assert await heard(listening) == []
 
 
-async def test_the_bell_of_one_person_rings_once(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+async def test_duplicate_notification_notifies_the_person_once(
+    cast: Cast, listening: psycopg.AsyncConnection
+) -> None:
     for _ in range(2):
         async with cast.ann.ctx() as ctx:
             await notifications.add(ctx, cast.max.user_id, "news", "T", "B", dedupe="same")

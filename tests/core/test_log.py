@@ -33,9 +33,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     structlog.reset_defaults()
 
 
-async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
-    cast: Cast, lines: list[dict[str, Any]]
-) -> None:
+async def test_log_line_names_tenant_actor_and_request(cast: Cast, lines: list[dict[str, Any]]) -> None:
     async with cast.ann.ctx() as ctx, cast.olga.octx() as octx:
         log.bind_logger(ctx, "x").info("renamed", name="Acme")
         log.bind_logger(octx, "x").info("looked")
@@ -50,7 +48,7 @@ async def test_a_line_of_a_tenants_work_names_tenant_actor_and_request(
     assert first["timestamp"].endswith("Z")
 
 
-def test_a_line_of_nobodys_work_says_so(lines: list[dict[str, Any]]) -> None:
+def test_log_line_without_a_tenant_says_so(lines: list[dict[str, Any]]) -> None:
     log.get_logger("x").info("started")
     logging.getLogger("some.library").warning("slow")
     assert [line["tenant_id"] for line in lines] == ["-", "-"]
@@ -71,7 +69,7 @@ def test_a_line_of_nobodys_work_says_so(lines: list[dict[str, Any]]) -> None:
         "dek",
     ],
 )
-def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str, Any]], name: str) -> None:
+def test_log_hides_values_named_like_secrets_at_any_depth(lines: list[dict[str, Any]], name: str) -> None:
     log.get_logger("x").info(
         "event", **{name: SECRET}, deep=[{"a": {name: SECRET}}], pair=(SECRET[:0], {name: SECRET})
     )
@@ -89,7 +87,7 @@ def test_what_is_named_like_a_secret_is_hidden_at_any_depth(lines: list[dict[str
         f"https://x/?password={SECRET}",
     ],
 )
-def test_secrets_inside_of_texts_are_hidden_too(lines: list[dict[str, Any]], message: str) -> None:
+def test_log_hides_secrets_inside_texts(lines: list[dict[str, Any]], message: str) -> None:
     log.get_logger("x").info(message, where=message, many=[message])
     logging.getLogger("another.library").warning("they say: %s", message)
     for line in lines:
@@ -97,7 +95,7 @@ def test_secrets_inside_of_texts_are_hidden_too(lines: list[dict[str, Any]], mes
         assert log.HIDDEN in json.dumps(line)
 
 
-def test_a_bug_is_reported_with_its_traceback_under_an_id_and_without_secrets(
+def test_bug_is_logged_with_its_traceback_and_an_id_but_no_secret(
     lines: list[dict[str, Any]],
 ) -> None:
     try:
@@ -110,5 +108,5 @@ def test_a_bug_is_reported_with_its_traceback_under_an_id_and_without_secrets(
     assert SECRET not in json.dumps(line)
 
 
-def test_a_given_request_id_is_kept() -> None:
+def test_bug_report_keeps_the_given_request_id() -> None:
     assert log.report_bug(ZeroDivisionError("x"), request_id="req_given") == "req_given"

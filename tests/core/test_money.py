@@ -18,7 +18,7 @@ from shared.core.errors import Invalid
         (7, "xyz", "XYZ 7"),
     ],
 )
-def test_an_amount_is_said_with_its_currency(amount: int, currency: str, text: str) -> None:
+def test_amount_is_formatted_with_its_currency(amount: int, currency: str, text: str) -> None:
     assert money.format_amount(amount, currency) == text
 
 
@@ -32,7 +32,7 @@ def test_an_amount_is_said_with_its_currency(amount: int, currency: str, text: s
         ("50,000", "jpy", 50_000),
     ],
 )
-def test_what_somebody_types_is_read_exactly(text: str, currency: str, amount: int) -> None:
+def test_typed_amount_is_parsed_exactly(text: str, currency: str, amount: int) -> None:
     assert money.parse_amount(text, currency) == amount
     assert money.parse_amount(money.format_number(amount, currency), currency) == amount
 
@@ -40,17 +40,17 @@ def test_what_somebody_types_is_read_exactly(text: str, currency: str, amount: i
 @pytest.mark.parametrize(
     "text", ["", "-1", "1.005", "1,00", "29 USD", "1e3", "٣", "0x10", "1.", ".5", "9" * 13]
 )
-def test_what_would_have_to_be_guessed_or_rounded_is_refused(text: str) -> None:
+def test_ambiguous_amount_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="not an amount"):
         money.parse_amount(text, "usd")
 
 
-def test_there_is_no_smaller_unit_than_a_yen() -> None:
+def test_amount_with_decimals_is_refused_in_yen() -> None:
     with pytest.raises(Invalid):
         money.parse_amount("100.50", "jpy")
 
 
-def test_a_currency_that_we_do_not_know_is_refused() -> None:
+def test_unknown_currency_is_refused() -> None:
     for unknown in ("", "xyz", "USD"):
         with pytest.raises(Invalid, match="not a currency"):
             money.require_currency(unknown)

@@ -19,7 +19,7 @@ async def outcome(limit: RateLimit, *key: str) -> str:
     return "counted"
 
 
-async def test_one_too_many_is_refused_with_the_time_to_wait() -> None:
+async def test_limit_is_refused_with_the_time_to_wait() -> None:
     for _ in range(3):
         await enforce_rate_limit(RateLimit.FORGOT_ACCOUNT, "ann")
     with pytest.raises(Refused, match="rate_limited") as caught:
@@ -30,7 +30,7 @@ async def test_one_too_many_is_refused_with_the_time_to_wait() -> None:
     assert "asked for a reset too often" in caught.value.detail
 
 
-async def test_names_and_keys_are_counted_apart() -> None:
+async def test_limits_and_keys_are_counted_separately() -> None:
     for _ in range(3):
         await enforce_rate_limit(RateLimit.FORGOT_ACCOUNT, "ann")
     assert await outcome(RateLimit.FORGOT_ACCOUNT, "gil") == "counted"
@@ -38,18 +38,18 @@ async def test_names_and_keys_are_counted_apart() -> None:
     assert await outcome(RateLimit.FORGOT_ACCOUNT, "ann") == "rate_limited"
 
 
-async def test_hits_at_once_are_not_more_hits() -> None:
+async def test_concurrent_hits_do_not_exceed_the_limit() -> None:
     outcomes = await asyncio.gather(*(outcome(RateLimit.SIGN_IN_ACCOUNT, "ann") for _ in range(40)))
     assert outcomes.count("counted") == 10
 
 
 @pytest.mark.parametrize("limit", RateLimit)
-def test_every_rule_can_be_read(limit: RateLimit) -> None:
+def test_every_limit_can_be_parsed(limit: RateLimit) -> None:
     assert limit.parsed.amount > 0
 
 
-def test_no_two_of_them_are_one() -> None:
-    """Members of an enum with one value are one member: their counts would be shared."""
+def test_limits_have_distinct_values() -> None:
+    """Members of an enum with equal values are one member: their counts would be shared."""
     assert len(RateLimit) == len(RateLimit.__members__)
 
 
@@ -61,7 +61,7 @@ def outcome_here(key: str) -> str:
     return "counted"
 
 
-def test_what_a_process_counts_for_itself_begins_anew_with_every_window(
+def test_local_count_restarts_with_every_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at, most = 1_000.0, RateLimit.WEBHOOK_ACCOUNT.parsed.amount
@@ -87,7 +87,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unreachable")
-async def test_a_store_that_cannot_be_reached_is_a_no() -> None:
+async def test_unreachable_store_refuses() -> None:
     with pytest.raises(Refused, match="rate_limited") as caught:
         await enforce_rate_limit(RateLimit.SIGN_IN_ACCOUNT, "ann")
     assert caught.value.retry_after == 60

@@ -29,14 +29,14 @@ SHAPES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_without_a_tenant_no_statement_reaches_a_table_of_tenants(shape: str) -> None:
+async def test_statement_of_every_shape_is_refused_without_a_tenant(shape: str) -> None:
     async with db.transaction() as session:
         with pytest.raises(NoTenant):
             await session.exec(SHAPES[shape]())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_inside_a_tenant_every_statement_names_it(cast: Cast, shape: str) -> None:
+async def test_statement_of_every_shape_names_the_tenant(cast: Cast, shape: str) -> None:
     statements: list[str] = []
 
     def hear(connection: Any, cursor: Any, statement: str, *arguments: Any) -> None:
@@ -52,12 +52,12 @@ async def test_inside_a_tenant_every_statement_names_it(cast: Cast, shape: str) 
     assert "tenant_id = %(" in statements[-1]
 
 
-async def test_a_table_without_tenants_needs_none(cast: Cast) -> None:
+async def test_global_table_needs_no_tenant(cast: Cast) -> None:
     async with db.transaction() as session:
         assert (await session.exec(select(User).where(User.id == cast.ann.user_id))).one()
 
 
-async def test_a_statement_that_forgot_its_tenant_is_counted_for_the_operators(cast: Cast) -> None:
+async def test_statement_without_a_tenant_is_counted_for_operators(cast: Cast) -> None:
     async def counted() -> int:
         async with cast.olga.octx() as octx:
             overview = await tenant_directory.get_security_overview(octx)

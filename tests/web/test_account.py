@@ -114,14 +114,12 @@ LINES: dict[str, tuple[Act, str]] = {  # of every form of the page; "" where not
 }
 
 
-def test_every_form_is_one_of_these() -> None:
+def test_every_account_form_has_a_case() -> None:
     assert {route.path for route in account.ROUTES if "POST" in (route.methods or ())} == set(LINES)
 
 
 @pytest.mark.parametrize("path", LINES)
-async def test_what_an_operator_does_to_their_account_stands_in_the_trail(
-    account: Account, path: str
-) -> None:
+async def test_operator_account_change_is_recorded_in_the_audit_log(account: Account, path: str) -> None:
     act, action = LINES[path]
     details = await act(account)
     events = [(event.action, event.object_id, event.details) for event in await account.lines()]
@@ -129,10 +127,10 @@ async def test_what_an_operator_does_to_their_account_stands_in_the_trail(
 
 
 @pytest.mark.parametrize("path", [path for path, (_, action) in LINES.items() if action])
-async def test_without_its_line_nothing_is_changed(
+async def test_operator_account_change_is_rolled_back_without_its_event(
     account: Account, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line and what it is about are one transaction; here the line fails, after it."""
+    """The event and the change are one transaction; here the event fails, after the change."""
     async with db.transaction("operator") as session:
         person = await repository.get_person(session, OPERATOR, account.operator_id)
         credential = await repository.get_credential(session, OPERATOR, account.operator_id)

@@ -44,7 +44,7 @@ async def rename(person: Person, name: str) -> None:
         session.add(user)
 
 
-async def test_the_trail_as_far_back_as_the_page_shows_it_and_not_where_it_shows_none(cast: Cast) -> None:
+async def test_audit_export_reaches_back_as_far_as_the_page(cast: Cast) -> None:
     until = now() + timedelta(days=1)
     assert len(rows(await export(cast.ann, "audit"))) > 1
     async with cast.olga.octx() as octx:
@@ -57,7 +57,7 @@ async def test_the_trail_as_far_back_as_the_page_shows_it_and_not_where_it_shows
     assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
 
 
-async def test_members_as_on_the_page_with_a_name_for_every_role(cast: Cast) -> None:
+async def test_member_export_equals_the_page_and_names_every_role(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         role = await roles.create(ctx, "Recruiter", "", set())
         (max_,) = (await members.list_members(ctx, query="max")).rows
@@ -77,7 +77,7 @@ async def test_members_as_on_the_page_with_a_name_for_every_role(cast: Cast) -> 
     assert [row[1] for row in narrowed] == [cast.adam.email]
 
 
-async def test_an_export_leaves_a_line_with_what_was_asked_for(cast: Cast) -> None:
+async def test_export_is_audited_with_its_filters(cast: Cast) -> None:
     await export(cast.max, "members", query="adam", role="admin")
     await export(cast.adam, "audit", action="invitation.", since="2026-01-01")
     async with cast.ann.ctx() as ctx:
@@ -88,7 +88,7 @@ async def test_an_export_leaves_a_line_with_what_was_asked_for(cast: Cast) -> No
     assert audit.details == {"action_filter": "invitation.", "since_filter": "2026-01-01"}
 
 
-async def test_the_trail_as_filtered_newest_first(cast: Cast) -> None:
+async def test_audit_export_is_filtered_and_newest_first(cast: Cast) -> None:
     head, *lines = rows(await export(cast.ann, "audit", action="invitation.accepted", actor="adam"))
     assert tuple(head) == route.EVENT_COLUMNS
     assert [(row[2], row[4]) for row in lines] == [("Adam", "invitation.accepted")]
@@ -97,7 +97,7 @@ async def test_the_trail_as_filtered_newest_first(cast: Cast) -> None:
     assert numbers == sorted(numbers, reverse=True)
 
 
-async def test_no_cell_begins_like_a_formula(cast: Cast) -> None:
+async def test_exported_cell_never_begins_like_a_formula(cast: Cast) -> None:
     for evil in ("=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "＝1+1"):
         await rename(cast.max, evil)
         _, *lines = rows(await export(cast.ann, "members", query=cast.max.email))
@@ -105,7 +105,7 @@ async def test_no_cell_begins_like_a_formula(cast: Cast) -> None:
 
 
 @given(st.text())
-def test_a_cell_keeps_its_text_and_runs_nothing(text: str) -> None:
+def test_escaped_cell_keeps_its_text_and_is_no_formula(text: str) -> None:
     lines = route.escape_cell(text)
     assert lines.removeprefix("'") == text.removeprefix("'")
     assert not lines.startswith(route.FORMULA_PREFIXES)
@@ -114,7 +114,7 @@ def test_a_cell_keeps_its_text_and_runs_nothing(text: str) -> None:
     assert row == [lines, "next"]
 
 
-async def test_a_long_list_comes_in_steps_whole_and_ends_at_the_cap(
+async def test_long_export_is_read_in_batches_up_to_the_limit(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = [await factories.create_account("Crowd") for _ in range(9)]
@@ -131,10 +131,8 @@ async def test_a_long_list_comes_in_steps_whole_and_ends_at_the_cap(
     assert lines[-1] == [route.TRUNCATED_TEXT]
 
 
-async def test_who_loses_the_right_meanwhile_gets_no_more(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file says that it is not complete, instead of ending as if it were whole."""
+async def test_export_stops_when_the_permission_is_lost(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file says that it is incomplete, instead of ending as if it were whole."""
     monkeypatch.setattr(exports, "BATCH_SIZE", 1)
     (max_id,) = await ids(cast, "max")
     steps, removed = exports.list_member_batch, list[str]()
@@ -157,7 +155,7 @@ async def ids(cast: Cast, query: str) -> list[str]:
         return [row.id for row in (await members.list_members(ctx, query=query)).rows]
 
 
-async def test_a_plan_without_it_refuses_as_a_page_and_as_a_problem(cast: Cast) -> None:
+async def test_export_outside_the_plan_is_refused_as_page_and_as_problem(cast: Cast) -> None:
     await cast.ann.gets("starter")
     for name in ("members", "audit"):
         page = await export(cast.ann, name)
@@ -172,13 +170,13 @@ async def test_a_plan_without_it_refuses_as_a_page_and_as_a_problem(cast: Cast) 
     assert not {"member.exported", "audit.exported"} & set(actions)
 
 
-async def test_a_member_exports_people_and_not_the_trail(cast: Cast) -> None:
+async def test_member_may_export_members_and_not_the_audit_log(cast: Cast) -> None:
     assert (await export(cast.max, "members")).status_code == 200
     answer = await export(cast.max, "audit", headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (403, "missing_permission")
 
 
-async def test_another_tenants_list_is_an_unknown_one(cast: Cast) -> None:
+async def test_export_of_another_tenant_gets_the_answer_for_an_unknown_one(cast: Cast) -> None:
     for name in ("members", "audit"):
         foreign_answer = await export(cast.gil, name, slug=cast.ann.slug, headers=JSON)
         unknown = await export(cast.gil, name, slug="nowhere-at-all", headers=JSON)
@@ -197,21 +195,21 @@ async def test_another_tenants_list_is_an_unknown_one(cast: Cast) -> None:
         ("audit", {"actor": "x" * 121}),
     ],
 )
-async def test_a_filter_that_cannot_be_meant_is_refused(
+async def test_export_with_an_invalid_filter_is_refused(
     cast: Cast, name: str, fields: dict[str, str]
 ) -> None:
     answer = await export(cast.ann, name, headers=JSON, **fields)
     assert (answer.status_code, answer.json()["reason"]) == (422, "invalid")
 
 
-async def test_no_link_and_no_other_site_exports(cast: Cast) -> None:
+async def test_export_is_refused_for_a_link_and_a_foreign_origin(cast: Cast) -> None:
     async with browser(cookie=cast.ann.cookie) as client:
         assert (await client.get(f"/t/{cast.ann.slug}/members.csv", headers=JSON)).status_code == 405
     foreign = await export(cast.ann, "members", headers={"origin": "https://evil.test"})
     assert foreign.status_code == 403
 
 
-async def test_exporting_has_a_pace(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_export_is_rate_limited(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(60):
         await export(cast.ann, "members", query="nobody")
     answer = await export(cast.ann, "members", headers=JSON)

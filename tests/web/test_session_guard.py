@@ -104,7 +104,7 @@ class House:
         return (await self.ask(path, kind="websocket", cookie=cookie, query=query, **more)).socket
 
 
-async def test_a_live_session_from_our_own_page_gets_its_socket(cast: Cast) -> None:
+async def test_socket_opens_for_a_live_session_and_own_origin(cast: Cast) -> None:
     assert await House().socket(cast.ann.cookie) == "accepted"
     assert await House(ADMIN).socket(cast.olga.cookie) == "accepted"
 
@@ -114,11 +114,11 @@ async def test_a_live_session_from_our_own_page_gets_its_socket(cast: Cast) -> N
     [None, "null", "http://evil.test", "https://localhost:3000", "http://localhost:3001", "http://localhost:3000.evil.test",
      "http://LOCALHOST:3000", "http://localhost:3000/", "http://127.0.0.1:3000"],
 )  # fmt: skip
-async def test_no_socket_from_elsewhere(cast: Cast, origin: str | None) -> None:
+async def test_socket_is_refused_for_a_foreign_origin(cast: Cast, origin: str | None) -> None:
     assert await House().socket(cast.ann.cookie, origin=origin) == "4403"
 
 
-async def test_no_socket_without_a_live_session_of_this_realm(cast: Cast) -> None:
+async def test_socket_is_refused_without_a_live_session_of_the_realm(cast: Cast) -> None:
     house, token = House(), cast.ann.cookie.partition("=")[2]
     for cookie in ("", "x=1", cast.ann.cookie + "x", cast.olga.cookie, f"__Host-bulkhead-admin={token}"):
         assert await house.socket(cookie) == "4403"
@@ -128,11 +128,11 @@ async def test_no_socket_without_a_live_session_of_this_realm(cast: Cast) -> Non
 
 
 @pytest.mark.parametrize("token", ["", "short", "x" * 200, "a b c d e f g h", "é" * 20, "../../../../etc"])
-async def test_no_socket_without_a_token_that_could_be_one(cast: Cast, token: str) -> None:
+async def test_socket_is_refused_for_a_malformed_token(cast: Cast, token: str) -> None:
     assert await House().socket(cast.ann.cookie, token=token) == "4403"
 
 
-async def test_no_other_socket_and_no_polling(cast: Cast) -> None:
+async def test_socket_on_another_path_and_polling_are_refused(cast: Cast) -> None:
     house = House()
     assert await house.socket(cast.ann.cookie, path="/other") == "4403"
     assert await house.socket(cast.ann.cookie, path="/_upload") == "4403"
@@ -147,7 +147,7 @@ async def test_no_other_socket_and_no_polling(cast: Cast) -> None:
         assert polled.status == 403
 
 
-async def test_a_token_belongs_to_the_session_that_brought_it_first(cast: Cast) -> None:
+async def test_client_token_belongs_to_its_first_session(cast: Cast) -> None:
     house = House()
     assert await house.socket(cast.ann.cookie) == "accepted"
     assert await house.socket(cast.gil.cookie) == "4403"
@@ -156,7 +156,7 @@ async def test_a_token_belongs_to_the_session_that_brought_it_first(cast: Cast) 
     assert await house.socket(cast.gil.cookie) == "accepted"
 
 
-async def test_an_upload_needs_the_cookie_of_the_tab_it_writes_to(cast: Cast) -> None:
+async def test_upload_requires_the_session_of_the_client_token(cast: Cast) -> None:
     house = House()
     await house.socket(cast.ann.cookie)
     for cookie, status in (("", 403), (cast.gil.cookie, 403), (cast.ann.cookie, 200)):
@@ -168,7 +168,7 @@ async def test_an_upload_needs_the_cookie_of_the_tab_it_writes_to(cast: Cast) ->
     assert (await house.ask("/_upload/secret.txt", cookie=cast.ann.cookie)).status == 403
 
 
-async def test_pages_need_a_session_and_come_back_afterwards(cast: Cast) -> None:
+async def test_page_without_a_session_leads_to_sign_in_and_back(cast: Cast) -> None:
     house = House()
     answer = await house.ask(f"/t/{cast.ann.slug}/home")
     assert (answer.status, answer.headers["location"]) == (303, f"/sign-in?next=/t/{cast.ann.slug}/home")
@@ -178,7 +178,7 @@ async def test_pages_need_a_session_and_come_back_afterwards(cast: Cast) -> None
     assert (await House(ADMIN).ask("/tenants", cookie=cast.olga.cookie)).body == REACHED
 
 
-async def test_webhooks_are_called_at_the_tenants_app_and_looked_at_in_the_operators(cast: Cast) -> None:
+async def test_webhook_routes_are_open_in_the_tenant_app_only(cast: Cast) -> None:
     for path in ("/webhooks/stripe", "/webhooks/stripe/token"):
         assert (await House().ask(path, method="POST", origin="https://stripe.test")).body == REACHED
         forged = await House(ADMIN).ask(
@@ -191,7 +191,7 @@ async def test_webhooks_are_called_at_the_tenants_app_and_looked_at_in_the_opera
         assert olga.body == REACHED
 
 
-async def test_other_peoples_and_nobodys_organisation_are_the_same_page(cast: Cast) -> None:
+async def test_foreign_and_unknown_tenants_get_the_same_page(cast: Cast) -> None:
     house = House()
     answers = [
         await house.ask(f"/t/{slug}/home", cookie=cast.ann.cookie)
@@ -203,7 +203,7 @@ async def test_other_peoples_and_nobodys_organisation_are_the_same_page(cast: Ca
     assert all(answer == stripped[0] for answer in stripped)
 
 
-async def test_whoever_was_removed_is_told_by_whom(cast: Cast) -> None:
+async def test_removed_member_reads_who_removed_them(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         listed = await members.list_members(ctx)
         (max_,) = [row for row in listed.rows if row.email == cast.max.email]
@@ -215,7 +215,7 @@ async def test_whoever_was_removed_is_told_by_whom(cast: Cast) -> None:
     assert b'"reason":"membership_ended"' in json.body
 
 
-async def test_a_suspended_organisation_says_so(cast: Cast) -> None:
+async def test_suspended_tenant_is_refused_with_its_state(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "unpaid for a year")
     answer = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
@@ -223,7 +223,7 @@ async def test_a_suspended_organisation_says_so(cast: Cast) -> None:
     assert b"suspended" in answer.body
 
 
-async def test_compiled_files_are_for_everybody_and_nothing_under_an_organisation_is(cast: Cast) -> None:
+async def test_compiled_files_are_public_and_tenant_paths_are_not(cast: Cast) -> None:
     house = House()
     for path in ("/assets/root-1.js", "/look.css", "/favicon.svg", "/fonts/inter.woff2"):
         assert (await house.ask(path, accept="*/*")).body == REACHED
@@ -232,7 +232,7 @@ async def test_compiled_files_are_for_everybody_and_nothing_under_an_organisatio
 
 
 @pytest.mark.parametrize("path", ["/_all_routes", "/_health", "/auth-codespace", "/ping"])
-async def test_what_reflex_tells_about_itself_is_closed(path: str) -> None:
+async def test_reflex_internal_paths_are_closed(path: str) -> None:
     assert (await House().ask(path)).status == 404
 
 
@@ -251,14 +251,14 @@ async def test_what_reflex_tells_about_itself_is_closed(path: str) -> None:
         ("/" + "x" * 5000, b""),
     ],
 )
-async def test_a_path_has_one_spelling(cast: Cast, path: str, raw: bytes) -> None:
+async def test_path_in_another_spelling_is_not_found(cast: Cast, path: str, raw: bytes) -> None:
     answer = await House().ask(path, raw=raw, cookie=cast.ann.cookie)
     assert answer.status == 404
     assert answer.body != REACHED
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_changes_come_from_our_own_pages_only(cast: Cast, method: str) -> None:
+async def test_form_from_a_foreign_origin_is_refused(cast: Cast, method: str) -> None:
     house = House()
     path = "/auth/sign-in"
     for origin in ("http://evil.test", "null", house.site.origin + "/", None):
@@ -273,7 +273,7 @@ async def test_changes_come_from_our_own_pages_only(cast: Cast, method: str) -> 
     assert (await house.ask(path, method=method, origin=None, sec_fetch_site="same-origin")).status == 200
 
 
-async def test_every_answer_carries_an_id_and_the_headers(cast: Cast) -> None:
+async def test_every_answer_has_a_request_id_and_security_headers(cast: Cast) -> None:
     house, seen = House(), set()
     for path in ("/", "/t/x/home", "/ping", "/look.css", "/_upload"):
         answer = await house.ask(path)
@@ -288,7 +288,7 @@ async def test_every_answer_carries_an_id_and_the_headers(cast: Cast) -> None:
     assert page.headers["cache-control"] == "no-store"
 
 
-async def test_a_token_that_is_claimed_by_two_at_once_goes_to_one(cast: Cast) -> None:
+async def test_client_token_claimed_by_two_at_once_goes_to_one(cast: Cast) -> None:
     async def live(_: str) -> bool:
         await asyncio.sleep(0.01)
         return False
@@ -306,8 +306,8 @@ async def end(cookie: str) -> None:
         await sessions.end(session, USER, live_session.session_hash)
 
 
-async def test_a_page_moves_the_idle_clock_and_a_socket_does_not(cast: Cast) -> None:
-    """It connects again by itself, whoever sits before the tab."""
+async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Cast) -> None:
+    """A socket reconnects by itself, whether or not a person is there."""
     house, digest = House(), crypto.hash_token(cast.ann.cookie.partition("=")[2])
 
     async def seen(*, earlier: timedelta = timedelta()) -> datetime:

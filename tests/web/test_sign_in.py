@@ -22,7 +22,7 @@ def form(email: str, password: str = factories.PASSWORD, **more: str) -> dict[st
     return {"email": email, "password": password, **more}
 
 
-async def test_a_right_password_leads_where_one_wanted_to_go(cast: Cast) -> None:
+async def test_sign_in_leads_to_the_requested_page(cast: Cast) -> None:
     client = browser()
     refused = await client.get(f"/t/{cast.ann.slug}/members?q=max")
     assert refused.headers["location"] == f"/sign-in?next=/t/{cast.ann.slug}/members%3Fq%3Dmax"
@@ -37,7 +37,7 @@ async def test_a_right_password_leads_where_one_wanted_to_go(cast: Cast) -> None
     assert (await client.get("/account")).status_code == 200
 
 
-async def test_known_and_unknown_addresses_get_the_same_answer(cast: Cast) -> None:
+async def test_sign_in_answers_alike_for_known_and_unknown_addresses(cast: Cast) -> None:
     known_answer = await browser().post("/auth/sign-in", data=form(cast.ann.email, "wrong"))
     unknown = await browser().post("/auth/sign-in", data=form("nobody@acme.test", "wrong"))
     assert shape(known_answer) == shape(unknown)
@@ -47,8 +47,8 @@ async def test_known_and_unknown_addresses_get_the_same_answer(cast: Cast) -> No
     assert "wrong" not in known_answer.text.replace('id="wrong"', "")
 
 
-async def test_and_for_the_same_work(cast: Cast) -> None:
-    """Of the processor, threads included: how long one waits depends on what else the machine does."""
+async def test_sign_in_costs_the_same_for_known_and_unknown_addresses(cast: Cast) -> None:
+    """Measured in processor time of all threads, because waiting time depends on the load of the machine."""
     times: dict[bool, list[float]] = {True: [], False: []}
     client = browser()
     for number in range(9):
@@ -70,7 +70,7 @@ def behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
 
 
-async def test_a_stranger_who_guesses_does_not_lock_the_person_out(cast: Cast, behind_a_proxy: None) -> None:
+async def test_guessing_stranger_does_not_lock_the_account(cast: Cast, behind_a_proxy: None) -> None:
     client = browser()
 
     async def tries(address: str, password: str) -> int:
@@ -83,8 +83,8 @@ async def test_a_stranger_who_guesses_does_not_lock_the_person_out(cast: Cast, b
     assert await tries("2001:db8:0:2::1", factories.PASSWORD) == 303
 
 
-async def test_a_session_given_in_advance_is_not_taken_over(cast: Cast) -> None:
-    """Fixation: whoever planted a token before the sign-in holds nothing after it."""
+async def test_sign_in_replaces_a_planted_session(cast: Cast) -> None:
+    """Session fixation: whoever planted a token before the sign-in holds nothing after it."""
     client = browser(cookie=f"{USER.session_cookie}=planted-by-somebody-else-000000000000000000")
     await client.post("/auth/sign-in", data=form(cast.ann.email))
     client = browser(cookie=cast.ann.cookie)
@@ -94,7 +94,7 @@ async def test_a_session_given_in_advance_is_not_taken_over(cast: Cast) -> None:
     assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 303
 
 
-async def test_signing_out_ends_the_row_and_is_harmless_twice(cast: Cast) -> None:
+async def test_sign_out_twice_ends_the_session_once(cast: Cast) -> None:
     client = browser(cookie=cast.ann.cookie)
     for _ in range(2):
         answer = await client.post("/auth/sign-out")
@@ -115,7 +115,7 @@ async def test_signing_out_ends_the_row_and_is_harmless_twice(cast: Cast) -> Non
         "",
     ],
 )
-async def test_next_stays_here(cast: Cast, target: str) -> None:
+async def test_sign_in_ignores_a_foreign_next_address(cast: Cast, target: str) -> None:
     answer = await browser().post("/auth/sign-in", data=form(cast.ann.email, next=target))
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert (await browser(cookie=cast.ann.cookie).get("/sign-in", params={"next": target})).headers[
@@ -123,7 +123,7 @@ async def test_next_stays_here(cast: Cast, target: str) -> None:
     ] == "/"
 
 
-async def test_guessing_is_slowed_per_account_known_or_not(cast: Cast) -> None:
+async def test_sign_in_attempts_are_limited_per_address_known_or_not(cast: Cast) -> None:
     answers = []
     for email in (cast.ann.email, "nobody@acme.test"):
         client = browser()
@@ -144,7 +144,7 @@ async def factor(user_id: str) -> str:
     return seed
 
 
-async def test_with_a_factor_the_password_alone_opens_nothing(cast: Cast) -> None:
+async def test_sign_in_with_a_second_factor_requires_the_code(cast: Cast) -> None:
     seed, client = await factor(cast.ann.user_id), browser()
     answer = await client.post("/auth/sign-in", data=form(cast.ann.email, next="/account"))
     assert answer.headers["location"] == "/mfa?next=/account"
@@ -162,7 +162,7 @@ async def test_with_a_factor_the_password_alone_opens_nothing(cast: Cast) -> Non
     assert "already used" in alerts(replayed)
 
 
-async def test_the_fifth_wrong_code_sends_back_to_the_password(cast: Cast) -> None:
+async def test_too_many_wrong_codes_lead_back_to_the_password(cast: Cast) -> None:
     seed, client = await factor(cast.ann.user_id), browser()
     await client.post("/auth/sign-in", data=form(cast.ann.email))
     for left in (
@@ -182,7 +182,7 @@ async def test_the_fifth_wrong_code_sends_back_to_the_password(cast: Cast) -> No
     assert session_of(client) == ""
 
 
-async def test_an_operator_enrols_before_anything_else(cast: Cast) -> None:
+async def test_new_operator_must_enrol_a_second_factor_first(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         from shared.backoffice import operators
 
@@ -201,7 +201,7 @@ async def test_an_operator_enrols_before_anything_else(cast: Cast) -> None:
     assert (await client.get("/account")).status_code == 200
 
 
-async def test_the_realms_do_not_meet(cast: Cast) -> None:
+async def test_session_of_one_realm_is_refused_in_the_other(cast: Cast) -> None:
     user, operator = (cookie.partition("=")[2] for cookie in (cast.ann.cookie, cast.olga.cookie))
     for name in (USER.session_cookie, OPERATOR.session_cookie):
         assert (await browser(cookie=f"{name}={operator}").get("/account")).status_code == 303
@@ -213,7 +213,7 @@ async def test_the_realms_do_not_meet(cast: Cast) -> None:
         assert (await browser(operators=True, cookie=cast.olga.cookie).get(path)).status_code == 404
 
 
-async def test_a_program_gets_a_problem_and_no_page(cast: Cast) -> None:
+async def test_sign_in_answers_a_program_with_a_problem(cast: Cast) -> None:
     client = browser()
     client.headers["accept"] = "application/json"
     answer = await client.post("/auth/sign-in", data=form(cast.ann.email, "wrong"))

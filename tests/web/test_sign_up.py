@@ -33,7 +33,7 @@ async def jobs(task: str) -> list[dict[str, str]]:
         return list(rows.scalars().all())
 
 
-async def test_sign_up_verify_and_go_on_in_the_same_browser() -> None:
+async def test_verification_in_the_same_browser_signs_in() -> None:
     email, client = address(), browser()
     answer = await client.post("/auth/sign-up", data=sign_up_form(email))
     assert (answer.status_code, answer.headers["location"]) == (303, "/verify")
@@ -70,7 +70,7 @@ async def chooses(client: httpx.AsyncClient, email: str, password: str) -> None:
     assert chosen.headers["location"] == "/sign-in?notice=reset"
 
 
-async def test_in_another_browser_one_chooses_a_password_first() -> None:
+async def test_verification_in_another_browser_requires_a_new_password() -> None:
     email, laptop, phone = address(), browser(), browser()
     await laptop.post("/auth/sign-up", data=sign_up_form(email))
     await factories.run_sign_ups()
@@ -82,8 +82,8 @@ async def test_in_another_browser_one_chooses_a_password_first() -> None:
 
 
 @pytest.mark.parametrize("first", ["theirs", "mine"])
-async def test_whoever_signs_up_with_my_address_gets_in_by_nothing(first: str) -> None:
-    """Neither who came before me nor who came between my sign-up and my click."""
+async def test_stranger_with_my_address_gets_no_access(first: str) -> None:
+    """Neither a stranger who signed up before me nor one between my sign-up and my click."""
     email, mine, other_browser = address(), browser(), browser()
     forms = {"theirs": (other_browser, STRANGERS), "mine": (mine, PASSWORD)}
     for browser_name in ("theirs", "mine") if first == "theirs" else ("mine", "theirs"):
@@ -103,14 +103,14 @@ async def test_whoever_signs_up_with_my_address_gets_in_by_nothing(first: str) -
     assert (await other_browser.get("/account")).status_code == 303
 
 
-async def test_a_strangers_sign_up_alone_is_nothing_to_who_clicks() -> None:
+async def test_password_of_a_strangers_sign_up_is_void_after_verification() -> None:
     email, other_browser, mine = address(), browser(), browser()
     await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
     await chooses(mine, email, OWN)
     assert not await enters(email, STRANGERS)
 
 
-async def test_nor_does_a_factor_of_theirs_lock_me_out() -> None:
+async def test_second_factor_of_a_stranger_is_void_after_verification() -> None:
     for way in ("verify", "reset"):
         email, other_browser = address(), browser()
         await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
@@ -129,7 +129,7 @@ async def test_nor_does_a_factor_of_theirs_lock_me_out() -> None:
         assert answer.headers["location"] == "/"
 
 
-async def test_the_password_of_the_mailboxs_owner_is_not_asked_for_twice() -> None:
+async def test_password_chosen_by_reset_is_not_asked_for_at_verification() -> None:
     """Reset first, then verified: both links came to the mailbox."""
     email = address()
     await browser().post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
@@ -140,7 +140,7 @@ async def test_the_password_of_the_mailboxs_owner_is_not_asked_for_twice() -> No
     assert await enters(email, OWN)
 
 
-async def test_a_password_changed_before_the_proof_is_still_a_strangers() -> None:
+async def test_password_changed_before_verification_is_void() -> None:
     email, other_browser, other = address(), browser(), "copper kettles sing at midnight"
     await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
     await factories.run_sign_ups()
@@ -151,8 +151,8 @@ async def test_a_password_changed_before_the_proof_is_still_a_strangers() -> Non
     assert not await enters(email, other)
 
 
-async def test_what_a_stranger_sent_before_the_proof_and_arrives_after_it_is_void() -> None:
-    """A request that looked before the account changed hands must not act after it."""
+async def test_strangers_request_arriving_after_verification_is_void() -> None:
+    """A request that was checked before the account changed hands must not act afterwards."""
     email, other_browser, again = address(), browser(), browser()
     await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
     await factories.run_sign_ups()
@@ -178,7 +178,7 @@ async def test_what_a_stranger_sent_before_the_proof_and_arrives_after_it_is_voi
     assert (await other_browser.get("/account")).status_code == 303
 
 
-async def test_twice_in_one_browser_the_last_password_counts() -> None:
+async def test_second_sign_up_in_one_browser_replaces_the_password() -> None:
     email, client = address(), browser()
     for password in (PASSWORD, OWN):
         await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
@@ -187,7 +187,7 @@ async def test_twice_in_one_browser_the_last_password_counts() -> None:
     assert (await enters(email, PASSWORD), await enters(email, OWN)) == (False, True)
 
 
-async def test_the_link_sent_again_is_of_the_same_sign_up() -> None:
+async def test_resent_link_verifies_the_same_sign_up() -> None:
     email, client = address(), browser()
     await client.post("/auth/sign-up", data=sign_up_form(email))
     old = await link_of(email, "verify")
@@ -200,7 +200,7 @@ async def test_the_link_sent_again_is_of_the_same_sign_up() -> None:
     assert await enters(email, PASSWORD)
 
 
-async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(cast: Cast) -> None:
+async def test_sign_up_answers_alike_for_known_and_unknown_addresses_with_different_mails(cast: Cast) -> None:
     client_known, client_new, new = browser(), browser(), address()
     before = len(await jobs("platform.send_account_exists"))
     known_answer = await client_known.post("/auth/sign-up", data=sign_up_form(cast.ann.email))
@@ -219,8 +219,8 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_another_mail(
     assert signed_in.status_code == 303  # the password given with the second sign-up changed nothing
 
 
-async def test_the_browser_waits_for_the_same_work(cast: Cast) -> None:
-    """Statement by statement: under load, one more of them could be measured."""
+async def test_sign_up_executes_the_same_statements_for_known_and_unknown_addresses(cast: Cast) -> None:
+    """Under load, one more statement could be measured."""
     results: list[list[str]] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -238,8 +238,8 @@ async def test_the_browser_waits_for_the_same_work(cast: Cast) -> None:
     assert results[0]
 
 
-async def test_and_costs_about_the_same(cast: Cast) -> None:
-    """Of the processor, which a busy machine does not change as it does the clock; the least is the least disturbed."""
+async def test_sign_up_costs_the_same_for_known_and_unknown_addresses(cast: Cast) -> None:
+    """Measured in processor time, which a busy machine does not change; the minimum is the least disturbed."""
     costs: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(4):  # more of them for one address would be refused
         for is_known in (True, False):
@@ -251,7 +251,7 @@ async def test_and_costs_about_the_same(cast: Cast) -> None:
     assert 0.7 < min(costs[True]) / min(costs[False]) < 1.4
 
 
-async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:
+async def test_later_sign_up_takes_over_an_unverified_account() -> None:
     """Nobody can lie in wait under an address that is not theirs."""
     email = address()
     await browser().post("/auth/sign-up", data=sign_up_form(email, password="the one who lay in wait first"))
@@ -269,7 +269,7 @@ async def test_whoever_signs_up_again_before_verifying_takes_it_over() -> None:
     assert answer.status_code == 401
 
 
-async def test_without_verifying_no_page_of_the_organisation_opens() -> None:
+async def test_unverified_person_opens_no_page_of_the_tenant() -> None:
     email, client = address(), browser()
     await client.post("/auth/sign-up", data=sign_up_form(email))
     await factories.run_sign_ups()
@@ -299,7 +299,9 @@ async def test_without_verifying_no_page_of_the_organisation_opens() -> None:
         ({"password": PASSWORD + "\x00"}, "unsupported character"),
     ],
 )
-async def test_what_is_wrong_is_said_and_what_was_typed_stays(changed: dict[str, str], message: str) -> None:
+async def test_invalid_sign_up_is_refused_and_keeps_the_typed_values(
+    changed: dict[str, str], message: str
+) -> None:
     answer = await browser().post("/auth/sign-up", data=sign_up_form(address()) | changed)
     assert answer.status_code == 422
     assert message in alerts(answer)
@@ -309,7 +311,7 @@ async def test_what_is_wrong_is_said_and_what_was_typed_stays(changed: dict[str,
     assert PASSWORD not in answer.text
 
 
-async def test_an_organisation_may_be_an_emoji() -> None:
+async def test_sign_up_accepts_emoji_as_tenant_name() -> None:
     email, client = address(), browser()
     answer = await client.post("/auth/sign-up", data=sign_up_form(email, organisation="🚢", name="Zoë 🌊"))
     assert answer.status_code == 303
@@ -317,7 +319,7 @@ async def test_an_organisation_may_be_an_emoji() -> None:
     assert "🚢" in (await client.get("/organisations")).text
 
 
-async def test_what_people_type_is_text_and_not_markup() -> None:
+async def test_sign_up_form_escapes_typed_markup() -> None:
     evil = '"><script>alert(1)</script>'
     answer = await browser().post("/auth/sign-up", data=sign_up_form(evil, name=evil, organisation=evil))
     assert "<script" not in answer.text
@@ -325,14 +327,14 @@ async def test_what_people_type_is_text_and_not_markup() -> None:
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
-async def test_a_newer_link_replaces_the_older(cast: Cast) -> None:
+async def test_newer_reset_link_replaces_the_older(cast: Cast) -> None:
     first = await link_of(cast.ann.email, "reset")
     second = await link_of(cast.ann.email, "reset")
     assert (await browser().get("/reset", params={"token": first})).status_code == 422
     assert (await browser().get("/reset", params={"token": second})).status_code == 200
 
 
-async def test_a_link_is_for_one_purpose(cast: Cast) -> None:
+async def test_reset_link_is_valid_for_its_purpose_only(cast: Cast) -> None:
     token = await link_of(cast.ann.email, "reset")
     assert (await browser().post("/auth/verify", data={"token": token})).status_code != 200
     for bad in ("", "x", token + "x", token[:-1], "." * 50, "é", token.replace("tok_", "tok_0")):
@@ -340,7 +342,7 @@ async def test_a_link_is_for_one_purpose(cast: Cast) -> None:
         assert answer.status_code == 422
 
 
-async def test_forgetting_says_the_same_to_everybody_and_only_asks_a_job(cast: Cast) -> None:
+async def test_forgot_password_answers_alike_and_enqueues_a_job(cast: Cast) -> None:
     before = len(await jobs("platform.request_reset"))
     known_answer = await browser().post("/auth/forgot", data={"email": cast.ann.email})
     unknown = await browser().post("/auth/forgot", data={"email": "nobody@acme.test"})
@@ -349,7 +351,7 @@ async def test_forgetting_says_the_same_to_everybody_and_only_asks_a_job(cast: C
     assert len(await jobs("platform.request_reset")) == before + 2
 
 
-async def test_a_reset_changes_the_password_once_and_signs_out_everywhere(cast: Cast) -> None:
+async def test_reset_changes_the_password_once_and_ends_all_sessions(cast: Cast) -> None:
     token, new = await link_of(cast.ann.email, "reset"), "eleven marble staircases turn"
     weak = await browser().post("/auth/reset", data={"token": token, "password": "short"})
     assert weak.status_code == 422
@@ -368,7 +370,7 @@ async def test_a_reset_changes_the_password_once_and_signs_out_everywhere(cast: 
         assert answer.status_code == status
 
 
-async def test_an_expired_link_does_nothing(cast: Cast) -> None:
+async def test_expired_reset_link_is_refused(cast: Cast) -> None:
     token = await link_of(cast.ann.email, "reset")
     async with db.transaction() as session:
         connection = await session.connection()
@@ -381,7 +383,7 @@ async def test_an_expired_link_does_nothing(cast: Cast) -> None:
     assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 200
 
 
-async def test_asking_again_for_a_mail_is_limited_and_only_for_the_address_that_waits() -> None:
+async def test_resend_is_limited_and_for_the_waiting_address_only() -> None:
     email, client = address(), browser()
     assert (await browser().post("/auth/resend", data={"email": email})).headers["location"] == "/sign-in"
     await client.post("/auth/sign-up", data=sign_up_form(email))
@@ -392,7 +394,7 @@ async def test_asking_again_for_a_mail_is_limited_and_only_for_the_address_that_
     assert {job["email"] for job in asked} == {email}
 
 
-async def test_signing_up_is_no_way_to_fill_somebodys_mailbox(cast: Cast) -> None:
+async def test_sign_ups_are_limited_per_address(cast: Cast) -> None:
     shapes = []
     for email in (cast.ann.email, address()):
         wrong = await browser().post("/auth/sign-up", data=sign_up_form(email, password="short"))
@@ -404,7 +406,7 @@ async def test_signing_up_is_no_way_to_fill_somebodys_mailbox(cast: Cast) -> Non
     assert shapes[0] == shapes[1]
 
 
-async def test_two_sign_ups_at_once_are_one_account() -> None:
+async def test_concurrent_sign_ups_create_one_account() -> None:
     email = address()
     answers = await asyncio.gather(
         *(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3))

@@ -138,7 +138,7 @@ def named(event_id: str, **changed: Any) -> bytes:
     return build_body(id=event_id, **changed)
 
 
-async def test_a_genuine_one_is_kept_as_it_came_and_waits(address: Address) -> None:
+async def test_signed_webhook_is_stored_unchanged_and_pending(address: Address) -> None:
     name, before = new_id("evt"), counted("stored")
     body = b" " + named(name) + b"\n"
     answer = await address.post(body)
@@ -149,7 +149,7 @@ async def test_a_genuine_one_is_kept_as_it_came_and_waits(address: Address) -> N
     assert counted("stored") == before + 1
 
 
-async def test_what_is_about_no_customer_or_does_not_concern_us_is_kept_and_needs_no_work(
+async def test_webhook_without_a_customer_or_relevance_is_stored_as_done(
     address: Address,
 ) -> None:
     bodies = {
@@ -169,7 +169,7 @@ async def test_what_is_about_no_customer_or_does_not_concern_us_is_kept_and_need
         assert (row.status, row.processed) == ("ignored", True), kind
 
 
-async def test_fifty_times_the_same_at_once_is_one(address: Address) -> None:
+async def test_webhook_sent_many_times_at_once_is_stored_once(address: Address) -> None:
     name = new_id("evt")
     body, before = named(name), (counted("stored"), counted("duplicate"))
     header = build_signature(body)
@@ -179,7 +179,7 @@ async def test_fifty_times_the_same_at_once_is_one(address: Address) -> None:
     assert (counted("stored"), counted("duplicate")) == (before[0] + 1, before[1] + 49)
 
 
-async def test_the_same_events_at_once_in_any_order_wait_for_nobody_for_ever(address: Address) -> None:
+async def test_concurrent_batches_of_the_same_webhooks_do_not_deadlock(address: Address) -> None:
     """Two statements that take the same rows in different orders would lock each other out."""
     bodies = [named(new_id("evt")) for _ in range(40)]
     orders = [bodies, bodies[::-1], bodies[20:] + bodies[:20]]
@@ -187,7 +187,7 @@ async def test_the_same_events_at_once_in_any_order_wait_for_nobody_for_ever(add
     assert Counter(answer.status_code for answer in answers) == {200: 120}
 
 
-async def test_the_same_id_from_two_accounts_is_two_events(address: Address) -> None:
+async def test_same_event_id_from_two_accounts_is_two_webhooks(address: Address) -> None:
     path, secret = await further()
     name = new_id("evt")
     body = named(name)
@@ -199,7 +199,7 @@ async def test_the_same_id_from_two_accounts_is_two_events(address: Address) -> 
     assert len({row.account for row in rows}) == 2
 
 
-async def test_each_account_believes_its_own_secret_only(address: Address) -> None:
+async def test_webhook_signed_with_another_accounts_secret_is_refused(address: Address) -> None:
     path, secret = await further()
     name, before = new_id("evt"), all_kept()
     body = named(name)
@@ -224,7 +224,9 @@ FORGED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
-async def test_what_was_not_signed_for_us_just_now_is_refused_alike(address: Address, forge: Any) -> None:
+async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
+    address: Address, forge: Any
+) -> None:
     body, before, refused = build_body(), all_kept(), counted("not_genuine")
     answer = await address.client.post(PATH, content=body, headers={"stripe-signature": forge(body)})
     assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
@@ -257,16 +259,14 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-async def test_signed_and_no_event(address: Address, body: bytes) -> None:
+async def test_signed_body_that_is_no_event_is_refused(address: Address, body: bytes) -> None:
     before = all_kept()
     answer = await address.post(body)
     assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
     assert all_kept() == before
 
 
-async def test_live_events_do_not_come_to_a_test_account_nor_the_other_way_round(
-    address: Address, environment: Any
-) -> None:
+async def test_webhook_of_the_other_mode_is_refused(address: Address, environment: Any) -> None:
     live, test, before = build_body(livemode=True), build_body(livemode=False), all_kept()
     answer = await address.post(live)
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
@@ -277,9 +277,7 @@ async def test_live_events_do_not_come_to_a_test_account_nor_the_other_way_round
     assert (await address.post(live, build_signature(live, "whsec_live"))).status_code == 200
 
 
-async def test_while_a_secret_is_replaced_both_are_good_and_then_only_the_new_one(
-    address: Address, environment: Any
-) -> None:
+async def test_both_secrets_are_accepted_during_a_replacement(address: Address, environment: Any) -> None:
     environment(STRIPE_WEBHOOK_SECRETS="whsec_new,whsec_old")
     for by in (("whsec_old",), ("whsec_new",), ("whsec_old", "whsec_new")):
         body = build_body()
@@ -290,7 +288,7 @@ async def test_while_a_secret_is_replaced_both_are_good_and_then_only_the_new_on
     assert (await address.post(body, build_signature(body, "whsec_new"))).status_code == 200
 
 
-async def test_the_secrets_of_a_further_account_change_at_once(address: Address) -> None:
+async def test_changed_secrets_of_a_further_account_take_effect_at_once(address: Address) -> None:
     path, old = await further()
     body = build_body()
     assert (await address.post(body, build_signature(body, old), path)).status_code == 200
@@ -302,7 +300,7 @@ async def test_the_secrets_of_a_further_account_change_at_once(address: Address)
     assert (await address.post(body, build_signature(body, "whsec_brand_new"), path)).status_code == 200
 
 
-async def test_without_a_secret_the_address_is_closed_and_says_so(address: Address, environment: Any) -> None:
+async def test_webhook_route_without_a_secret_is_unavailable(address: Address, environment: Any) -> None:
     environment(STRIPE_SECRET_KEY="sk_test_somebody")
     before = all_kept()
     for signed in (None, "", build_signature(build_body(), "")):
@@ -319,7 +317,7 @@ def bare(answer: httpx.Response) -> tuple[Any, ...]:
     return answer.status_code, sorted(headers), answer.text.replace(request_id, "")
 
 
-async def test_an_address_that_is_nobodys_is_as_any_that_is_not_there(address: Address) -> None:
+async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(address: Address) -> None:
     path, _ = await further()
     nothing = bare(await address.post(build_body(), path="/webhooks/nothing/at-all"))
     assert nothing[0] == 404
@@ -334,7 +332,7 @@ async def test_an_address_that_is_nobodys_is_as_any_that_is_not_there(address: A
         assert bare(await address.client.get(tried)) == nothing, "and nobody looks at it"
 
 
-async def test_a_cookie_and_a_foreign_origin_change_nothing(address: Address) -> None:
+async def test_webhook_ignores_cookie_and_foreign_origin(address: Address) -> None:
     answer = await address.post(
         build_body(), origin="https://evil.test", cookie="theme=dark", accept="text/html"
     )
@@ -347,7 +345,7 @@ async def test_a_cookie_and_a_foreign_origin_change_nothing(address: Address) ->
 # ── bodies that are too much ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_largest_is_taken_and_one_byte_more_is_not(address: Address) -> None:
+async def test_webhook_of_the_largest_size_is_accepted_and_one_byte_more_refused(address: Address) -> None:
     base, name = len(build_body(more="")), new_id("evt")
     fill = stripe_webhooks.MAX_BODY_BYTES - len(named(name, more=""))
     largest = named(name, more="x" * fill)
@@ -362,12 +360,12 @@ async def test_the_largest_is_taken_and_one_byte_more_is_not(address: Address) -
     assert all_kept() == before
 
 
-async def test_one_that_only_says_that_it_is_huge_is_not_waited_for(address: Address) -> None:
+async def test_webhook_that_announces_too_large_a_body_is_refused_at_once(address: Address) -> None:
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {10**15}\r\n\r\n".encode()
     assert (await address.writes(head)).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_one_without_a_length_is_counted_while_it_comes(address: Address) -> None:
+async def test_webhook_without_a_length_is_refused_above_the_limit(address: Address) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 50_000
@@ -376,7 +374,7 @@ async def test_one_without_a_length_is_counted_while_it_comes(address: Address) 
     assert answer.status_code == 413
 
 
-async def test_a_length_that_is_none_or_wrong(address: Address) -> None:
+async def test_webhook_with_an_invalid_length_is_refused(address: Address) -> None:
     before = all_kept()
     for length in ("-1", "x", "1e3", "5, 6"):
         head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
@@ -384,7 +382,7 @@ async def test_a_length_that_is_none_or_wrong(address: Address) -> None:
     assert all_kept() == before
 
 
-async def test_a_slow_body_is_given_up(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_webhook_body_times_out(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.3)
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
     status_line = await address.writes(head, b"{", b" ", b" ", wait=0.15)
@@ -392,7 +390,7 @@ async def test_a_slow_body_is_given_up(address: Address, monkeypatch: pytest.Mon
     assert b'"reason":"too_slow"' in status_line
 
 
-async def test_whoever_hangs_up_half_way_has_sent_nothing(address: Address) -> None:
+async def test_webhook_cut_off_half_way_is_not_stored(address: Address) -> None:
     body, before, cut = build_body(), all_kept(), counted("cut_off")
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nstripe-signature: {build_signature(body)}\r\ncontent-length: {len(body)}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", address.port)
@@ -411,7 +409,7 @@ async def test_whoever_hangs_up_half_way_has_sent_nothing(address: Address) -> N
 # ── too often, and when the database does not take it ────────────────────────────────────────────────────────────
 
 
-async def test_one_account_too_often_is_told_when_and_stops_nobody_else(
+async def test_account_above_its_rate_limit_is_refused_and_others_are_not(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, secret = await further()
@@ -429,7 +427,7 @@ async def test_one_account_too_often_is_told_when_and_stops_nobody_else(
     assert (await address.post(bodies[3])).status_code == 200, "sent again it is kept"
 
 
-async def test_a_paused_account_keeps_what_comes(address: Address) -> None:
+async def test_webhook_of_a_paused_account_is_stored(address: Address) -> None:
     path, secret = await further()
     body = build_body()
     assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
@@ -441,7 +439,7 @@ async def test_a_paused_account_keeps_what_comes(address: Address) -> None:
     assert len(kept(json.loads(body)["id"])) == 1
 
 
-async def test_an_address_is_a_secret_of_who_sends_and_stands_in_no_log(address: Address) -> None:
+async def test_webhook_token_is_logged_nowhere(address: Address) -> None:
     path, secret = await further()
     body, log_output = build_body(), io.StringIO()
     with redirect_stdout(log_output):
@@ -468,7 +466,7 @@ async def unreachable() -> AsyncIterator[None]:
             await db.engine("app").dispose()  # what pages had is dead too
 
 
-async def test_while_the_database_is_away_nothing_is_promised_and_sent_again_nothing_is_lost(
+async def test_webhook_is_unavailable_without_the_database_and_stored_when_resent(
     address: Address,
 ) -> None:
     bodies = [build_body() for _ in range(12)]
@@ -482,7 +480,9 @@ async def test_while_the_database_is_away_nothing_is_promised_and_sent_again_not
     assert [len(kept(json.loads(body)["id"])) for body in bodies] == [1] * 12
 
 
-async def test_a_statement_that_hangs_is_given_up(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_webhook_times_out_when_its_statement_hangs(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ingest, "STORE_TIMEOUT_S", 0.5)
     body = build_body()
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
@@ -496,7 +496,7 @@ async def test_a_statement_that_hangs_is_given_up(address: Address, monkeypatch:
 # ── who reads it, and who hears of it ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_app_cannot_read_what_came(address: Address) -> None:
+async def test_app_role_cannot_read_or_change_webhook_payloads(address: Address) -> None:
     await address.post(build_body())
     async with db.transaction() as session:
         assert (
@@ -512,14 +512,14 @@ async def test_the_app_cannot_read_what_came(address: Address) -> None:
                 await (await session.connection()).execute(text(query))
 
 
-async def test_nobody_deletes_what_came_before_its_time(address: Address) -> None:
+async def test_fresh_webhook_cannot_be_deleted(address: Address) -> None:
     await address.post(build_body())
     with pytest.raises(ProgrammingError, match="what was received is kept"):
         async with db.transaction() as session:
             await (await session.connection()).execute(text("delete from inbound_webhook"))
 
 
-async def test_the_worker_is_told_after_the_commit_and_only_of_work(address: Address) -> None:
+async def test_worker_is_notified_after_the_commit_of_a_pending_webhook(address: Address) -> None:
     async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as listener:
         await listener.execute(f"listen {ingest.CHANNEL}")
         await address.post(build_body_about({"object": "price", "id": "price_1"}, type="price.created"))
@@ -530,5 +530,5 @@ async def test_the_worker_is_told_after_the_commit_and_only_of_work(address: Add
     assert [notification.payload for notification in heard] == [""]
 
 
-def test_the_secret_of_the_stand_in_is_no_secret_of_production() -> None:
+def test_stand_in_secret_is_the_default_of_development() -> None:
     assert settings().stripe_secrets == (DEMO_STRIPE_SECRET,)

@@ -43,7 +43,7 @@ async def two(schema: str) -> AsyncIterator[Two]:
         yield Two(first, second, {short(name): name for name in names})
 
 
-async def test_signed_in_on_one_and_clicking_on_the_other(two: Two, cast: Cast) -> None:
+async def test_session_started_on_one_process_works_on_the_other(two: Two, cast: Cast) -> None:
     form = {"email": cast.ann.email, "password": factories.PASSWORD}
     answer = await two.first.ask("POST", "/auth/sign-in", data=form)
     assert answer.status_code == 303
@@ -61,7 +61,9 @@ async def test_signed_in_on_one_and_clicking_on_the_other(two: Two, cast: Cast) 
         assert cast.adam.email in held
 
 
-async def test_a_token_held_by_a_session_on_one_is_nobody_elses_on_the_other(two: Two, cast: Cast) -> None:
+async def test_client_token_claimed_on_one_process_is_refused_to_others_on_the_other(
+    two: Two, cast: Cast
+) -> None:
     async with two.first.socket(cast.ann.cookie) as tab:
         assert not await two.second.opens(cast.gil.cookie, token=tab.token)
         assert await two.second.opens(cast.ann.cookie, token=tab.token)
@@ -71,7 +73,7 @@ async def test_a_token_held_by_a_session_on_one_is_nobody_elses_on_the_other(two
     assert answer.status_code == 403
 
 
-async def test_a_session_ended_on_one_loses_its_socket_on_the_other(two: Two, cast: Cast) -> None:
+async def test_session_ended_on_one_process_loses_its_socket_on_the_other(two: Two, cast: Cast) -> None:
     path = f"/t/{cast.max.slug}/members"
     async with two.second.socket(cast.max.cookie) as tab:
         assert cast.ann.email in await tab.send(two.of_members("load"), {}, path)
@@ -94,7 +96,7 @@ async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
     return answer
 
 
-async def test_ten_guesses_are_ten_wherever_they_are_made(two: Two, cast: Cast) -> None:
+async def test_sign_in_attempts_are_counted_across_processes(two: Two, cast: Cast) -> None:
     answers = []
     for number in range(11):
         process = two.first if number % 2 else two.second
@@ -103,7 +105,7 @@ async def test_ten_guesses_are_ten_wherever_they_are_made(two: Two, cast: Cast) 
     assert answers == [401] * 10 + [429]
 
 
-async def test_both_are_ready_and_say_so(two: Two) -> None:
+async def test_both_processes_report_ready(two: Two) -> None:
     for process in (two.first, two.second):
         answer = await process.ask("GET", "/readyz")
         assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
