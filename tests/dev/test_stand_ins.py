@@ -38,7 +38,7 @@ async def run_stand_ins() -> AsyncIterator[str]:
         yield origin
 
 
-async def test_the_home_page_lists_what_stands_in() -> None:
+async def test_home_page_lists_the_stand_ins() -> None:
     async with run_stand_ins() as origin, httpx.AsyncClient(trust_env=False, base_url=origin) as http:
         page = await http.get("/")
         assert page.status_code == 200
@@ -50,7 +50,7 @@ async def test_the_home_page_lists_what_stands_in() -> None:
         assert unknown.status_code == 501
 
 
-async def test_what_stripe_knows_outlives_a_restart() -> None:
+async def test_stripe_objects_survive_a_restart() -> None:
     def client(origin: str) -> stripe.StripeClient:
         bases = dict.fromkeys(("api", "connect", "files", "meter_events"), f"{origin}/stripe")
         return stripe.StripeClient("sk_test_bulkhead_demo", base_addresses=bases)

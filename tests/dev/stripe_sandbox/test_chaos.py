@@ -11,11 +11,11 @@ def plan_events(chaos: Chaos, events: int = 200) -> list[list[PlannedDelivery]]:
     return [chaos.plan_deliveries() for _ in range(events)]
 
 
-def test_without_chaos_everything_goes_out_once_and_at_once() -> None:
+def test_deliveries_without_chaos_go_out_once_and_at_once() -> None:
     assert plan_events(Chaos(), 50) == [[PlannedDelivery("pending", 0)]] * 50
 
 
-def test_the_same_seed_tells_the_same_story_and_another_one_another() -> None:
+def test_deliveries_repeat_for_the_same_seed_only() -> None:
     wild = {"drop": 0.2, "duplicate": 0.3, "shuffle_s": 5.0}
     assert plan_events(Chaos(seed=7, **wild)) == plan_events(Chaos(seed=7, **wild))
     assert plan_events(Chaos(seed=7, **wild)) != plan_events(Chaos(seed=8, **wild))
@@ -24,21 +24,21 @@ def test_the_same_seed_tells_the_same_story_and_another_one_another() -> None:
     )
 
 
-def test_one_knob_leaves_the_luck_of_the_others_alone() -> None:
+def test_one_setting_leaves_the_random_choices_of_others_unchanged() -> None:
     def lost(chaos: Chaos) -> list[bool]:
         return [fates[0].state == "dropped" for fates in plan_events(chaos)]
 
     assert lost(Chaos(seed=3, drop=0.3)) == lost(Chaos(seed=3, drop=0.3, duplicate=0.5, shuffle_s=2))
 
 
-def test_chances_are_what_they_say() -> None:
+def test_probabilities_are_respected() -> None:
     count_by_copies = Counter(len(fates) for fates in plan_events(Chaos(seed=1, duplicate=0.25), 4000))
     assert count_by_copies[2] / 4000 == pytest.approx(0.25, abs=0.03)
     count_by_state = Counter(fates[0].state for fates in plan_events(Chaos(seed=1, drop=0.1), 4000))
     assert count_by_state["dropped"] / 4000 == pytest.approx(0.1, abs=0.02)
 
 
-def test_the_next_so_many_are_counted_down() -> None:
+def test_counted_settings_apply_to_the_next_deliveries_only() -> None:
     assert [len(fates) for fates in plan_events(Chaos(duplicate_next=2), 4)] == [2, 2, 1, 1]
     assert [delivery.state for (delivery,) in plan_events(Chaos(drop_next=1), 3)] == [
         "dropped",
@@ -47,19 +47,19 @@ def test_the_next_so_many_are_counted_down() -> None:
     ]
 
 
-def test_delays_add_to_the_time_in_which_deliveries_overtake_each_other() -> None:
+def test_delay_is_added_to_the_shuffle_time() -> None:
     waits = [delivery.wait_s for (delivery,) in plan_events(Chaos(seed=2, delay_s=1, shuffle_s=4))]
     assert all(1 <= wait < 5 for wait in waits)
     assert waits != sorted(waits)
     assert len(set(waits)) == len(waits)
 
 
-def test_copies_take_ways_of_their_own() -> None:
+def test_duplicates_have_separate_delays() -> None:
     first, second = Chaos(seed=2, shuffle_s=4, duplicate=1).plan_deliveries()
     assert first.wait_s != second.wait_s
 
 
-def test_held_ones_go_out_in_the_order_that_is_asked_for() -> None:
+def test_held_deliveries_are_released_in_the_requested_order() -> None:
     chaos, held = Chaos(seed=1, hold=True), list("abcdefgh")
     assert chaos.plan_deliveries() == [PlannedDelivery("held", 0)]
     assert chaos.order_deliveries(held, "kept") == held

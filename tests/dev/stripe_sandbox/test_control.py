@@ -47,7 +47,7 @@ async def fetch_page(sandbox_server: RunningSandbox, **query: str) -> httpx.Resp
     )
 
 
-async def test_the_page_shows_the_demos_account_unless_told(shared_server: RunningSandbox) -> None:
+async def test_control_page_shows_the_demo_account_by_default(shared_server: RunningSandbox) -> None:
     endpoint = shared_server.add_endpoint("http://127.0.0.1:9/hook")
     page = await shared_server.http.get(f"{shared_server.url}/_control")
     assert page.status_code == 200
@@ -65,12 +65,12 @@ async def test_the_page_shows_the_demos_account_unless_told(shared_server: Runni
         )
 
 
-async def test_a_look_makes_no_account(sandbox_server: RunningSandbox) -> None:
+async def test_reading_the_status_creates_no_account(sandbox_server: RunningSandbox) -> None:
     await fetch_status(sandbox_server, "sk_test_nobody")
     assert "sk_test_nobody" not in sandbox_server.sandbox.accounts
 
 
-async def test_time_moves_for_one_account_alone_and_only_forward(sandbox_server: RunningSandbox) -> None:
+async def test_advance_moves_one_account_forward_only(sandbox_server: RunningSandbox) -> None:
     before = (await fetch_status(sandbox_server))["now"]
     new_status = await sandbox_server.apply_control("advance", days=30, seconds=5)
     assert new_status["now"] - before == pytest.approx(30 * DAY + 5, abs=3)
@@ -83,7 +83,9 @@ async def test_time_moves_for_one_account_alone_and_only_forward(sandbox_server:
     assert other_status["now"] == pytest.approx(before + 400 * DAY, abs=3)
 
 
-async def test_a_form_does_the_same_and_comes_back_to_its_account(sandbox_server: RunningSandbox) -> None:
+async def test_control_form_has_the_same_effect_and_returns_to_its_account(
+    sandbox_server: RunningSandbox,
+) -> None:
     page = await submit_form(sandbox_server, "advance", days="2", seconds="", clock="")
     assert page.status_code == 200
     assert page.history[0].status_code == 303
@@ -92,7 +94,7 @@ async def test_a_form_does_the_same_and_comes_back_to_its_account(sandbox_server
     assert sandbox_server.sandbox.get_account(DEMO_KEY).settings["offset"] == 0
 
 
-async def test_chaos_by_form_is_set_and_what_is_left_out_is_off(sandbox_server: RunningSandbox) -> None:
+async def test_chaos_form_sets_given_values_and_resets_others(sandbox_server: RunningSandbox) -> None:
     await submit_form(sandbox_server, "chaos", hold="true", duplicate="0.5", seed="9", drop_next="2")
     assert (await fetch_status(sandbox_server))["chaos"] == {
         **dict.fromkeys(("delay_s", "shuffle_s", "drop"), 0),
@@ -117,7 +119,7 @@ async def test_chaos_by_form_is_set_and_what_is_left_out_is_off(sandbox_server: 
         ("renew", {}),
     ],
 )
-async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+async def test_invalid_control_form_is_refused_and_changes_nothing(
     sandbox_server: RunningSandbox, lever: str, fields: dict[str, str]
 ) -> None:
     before, accounts = await fetch_status(sandbox_server), list(sandbox_server.sandbox.accounts)
@@ -144,7 +146,7 @@ async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
         ("roll", {"endpoint": "we_unknown"}),
     ],
 )
-async def test_what_is_not_there_is_said(
+async def test_unknown_object_is_reported(
     sandbox_server: RunningSandbox, lever: str, fields: dict[str, Any]
 ) -> None:
     response = await sandbox_server.http.post(f"{sandbox_server.url}/_control/{lever}", json=fields)
@@ -152,7 +154,7 @@ async def test_what_is_not_there_is_said(
     assert "unknown" in response.json()["error"]
 
 
-async def test_an_unknown_lever_and_a_broken_body(sandbox_server: RunningSandbox) -> None:
+async def test_unknown_control_and_malformed_body_are_refused(sandbox_server: RunningSandbox) -> None:
     assert (
         await sandbox_server.http.post(f"{sandbox_server.url}/_control/explode", json={})
     ).status_code == 404
@@ -164,7 +166,7 @@ async def test_an_unknown_lever_and_a_broken_body(sandbox_server: RunningSandbox
     assert list_response.status_code == 422
 
 
-async def test_nothing_that_is_typed_comes_back_as_markup(sandbox_server: RunningSandbox) -> None:
+async def test_control_page_escapes_typed_markup(sandbox_server: RunningSandbox) -> None:
     bad = '"><script>alert(1)</script>'
     for page in (
         await submit_form(sandbox_server, "fail", kind=bad),
@@ -177,7 +179,7 @@ async def test_nothing_that_is_typed_comes_back_as_markup(sandbox_server: Runnin
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
-async def test_the_next_requests_fail_as_told_and_then_no_more(sandbox_server: RunningSandbox) -> None:
+async def test_planted_faults_fail_the_given_number_of_requests(sandbox_server: RunningSandbox) -> None:
     client = sandbox_server.build_client()
     await sandbox_server.apply_control("fail", kind="429", times=2)
     for _ in range(2):
@@ -194,7 +196,7 @@ async def test_the_next_requests_fail_as_told_and_then_no_more(sandbox_server: R
     await sandbox_server.call_sdk(client.v1.products.list)
 
 
-async def test_lost_answers_were_done(sandbox_server: RunningSandbox) -> None:
+async def test_request_with_a_lost_answer_was_executed(sandbox_server: RunningSandbox) -> None:
     client = sandbox_server.build_client()
     await sandbox_server.apply_control("fail", kind="lost")
     with pytest.raises(stripe.APIError):
@@ -208,7 +210,7 @@ async def test_lost_answers_were_done(sandbox_server: RunningSandbox) -> None:
     assert len((await sandbox_server.call_sdk(client.v1.customers.list)).data) == 1
 
 
-async def test_a_stopped_stripe_refuses_one_account_until_it_is_over_or_mended(
+async def test_stopped_account_refuses_requests_until_its_end_or_repair(
     sandbox_server: RunningSandbox,
 ) -> None:
     client, other = sandbox_server.build_client(), sandbox_server.with_new_key().build_client()
@@ -235,7 +237,7 @@ async def test_a_stopped_stripe_refuses_one_account_until_it_is_over_or_mended(
     assert await answers()
 
 
-async def test_mending_sends_what_waited_for_it(sandbox_server: RunningSandbox) -> None:
+async def test_repair_sends_the_waiting_deliveries(sandbox_server: RunningSandbox) -> None:
     async with run_receiver() as receiver:
         sandbox_server.add_endpoint(receiver.url)
         await sandbox_server.apply_control("stop", seconds=600)
@@ -244,7 +246,7 @@ async def test_mending_sends_what_waited_for_it(sandbox_server: RunningSandbox) 
         await receiver.wait_for(1)
 
 
-async def test_the_page_lists_deliveries_and_sends_one_again(sandbox_server: RunningSandbox) -> None:
+async def test_control_page_lists_and_resends_deliveries(sandbox_server: RunningSandbox) -> None:
     async with run_receiver() as receiver:
         endpoint = sandbox_server.add_endpoint(receiver.url)
         event = sandbox_server.emit_event()
@@ -261,7 +263,7 @@ async def test_the_page_lists_deliveries_and_sends_one_again(sandbox_server: Run
         assert len((await fetch_status(sandbox_server))["deliveries"]) == 2
 
 
-async def test_retries_by_form(sandbox_server: RunningSandbox) -> None:
+async def test_retry_gaps_are_set_by_form(sandbox_server: RunningSandbox) -> None:
     page = await submit_form(sandbox_server, "network", gaps="0.5, 2 8")
     assert 'value="0.5, 2.0, 8.0"' in page.text
     assert sandbox_server.account.settings["delivery_gaps"] == [0.5, 2, 8]

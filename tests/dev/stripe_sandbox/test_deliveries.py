@@ -58,7 +58,7 @@ async def wait_for_state(sandbox_server: RunningSandbox, state: str, count: int 
     ]
 
 
-async def test_an_event_arrives_as_stripe_sends_it(
+async def test_delivered_event_verifies_with_the_sdk(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     endpoint = sandbox_server.add_endpoint(receiver.url)
@@ -77,7 +77,7 @@ async def test_an_event_arrives_as_stripe_sends_it(
     assert sandbox_server.account.get("event", event["id"])["pending_webhooks"] == 0
 
 
-async def test_the_secret_of_another_endpoint_does_not_open_it(
+async def test_delivered_event_is_refused_with_another_endpoints_secret(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url)
@@ -87,7 +87,7 @@ async def test_the_secret_of_another_endpoint_does_not_open_it(
         receiver.verify_events("whsec_of_somebody_else")
 
 
-async def test_only_what_was_asked_for_and_only_while_it_is_enabled(
+async def test_event_is_delivered_to_enabled_endpoints_of_its_type(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url, "invoice.paid", "customer.deleted")
@@ -100,7 +100,7 @@ async def test_only_what_was_asked_for_and_only_while_it_is_enabled(
     assert len(sandbox_server.deliveries.list_deliveries(sandbox_server.account)) == 1
 
 
-async def test_the_version_is_the_endpoints(
+async def test_event_has_the_api_version_of_its_endpoint(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url)["api_version"] = "2020-08-27"
@@ -109,7 +109,7 @@ async def test_the_version_is_the_endpoints(
     assert json.loads(receiver.received[0].body)["api_version"] == "2020-08-27"
 
 
-async def test_two_endpoints_and_two_accounts_do_not_mix(
+async def test_events_of_two_endpoints_and_accounts_stay_apart(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     async with run_receiver() as other_receiver:
@@ -127,7 +127,7 @@ async def test_two_endpoints_and_two_accounts_do_not_mix(
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 429, 500, 503])
-async def test_what_is_not_taken_is_sent_again_the_same(
+async def test_refused_delivery_is_repeated_unchanged(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver, status: int
 ) -> None:
     endpoint = sandbox_server.add_endpoint(receiver.url)
@@ -141,7 +141,7 @@ async def test_what_is_not_taken_is_sent_again_the_same(
     assert len(receiver.verify_events(endpoint["_secret"])) == 3, "each with a signature of its own time"
 
 
-async def test_the_gaps_grow_and_then_it_gives_up(
+async def test_delivery_fails_after_growing_gaps(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url)
@@ -155,7 +155,7 @@ async def test_the_gaps_grow_and_then_it_gives_up(
     assert sorted(deliveries.RETRY_GAPS_S) == list(deliveries.RETRY_GAPS_S)
 
 
-async def test_an_endpoint_that_is_silent_or_not_there(
+async def test_delivery_to_a_silent_or_missing_endpoint_fails(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url)
@@ -173,7 +173,7 @@ async def test_an_endpoint_that_is_silent_or_not_there(
     assert delivery["attempts"][0]["problem"].startswith("ReadTimeout")
 
 
-async def test_one_slow_endpoint_does_not_hold_up_another(
+async def test_slow_endpoint_does_not_delay_another(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     await sandbox_server.apply_control("network", gaps=QUICK_GAPS, timeout_s=60)
@@ -209,9 +209,7 @@ async def test_both_secrets_sign_while_one_is_rolled(
         receiver.verify_events(old)
 
 
-async def test_resend_once_more_at_once_past_all_chaos(
-    sandbox_server: RunningSandbox, receiver: WebhookReceiver
-) -> None:
+async def test_resent_event_ignores_chaos(sandbox_server: RunningSandbox, receiver: WebhookReceiver) -> None:
     endpoint = sandbox_server.add_endpoint(receiver.url)
     await sandbox_server.apply_control("chaos", drop=1)
     event = sandbox_server.emit_event()
@@ -223,7 +221,9 @@ async def test_resend_once_more_at_once_past_all_chaos(
     assert receiver.verify_events(endpoint["_secret"])[0].id == event["id"]
 
 
-async def test_held_then_released_reversed(sandbox_server: RunningSandbox, receiver: WebhookReceiver) -> None:
+async def test_held_deliveries_are_released_in_reverse(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
     sandbox_server.add_endpoint(receiver.url)
     await sandbox_server.apply_control("chaos", hold=True)
     kinds = [f"customer.{word}" for word in ("created", "updated", "deleted")]
@@ -236,7 +236,7 @@ async def test_held_then_released_reversed(sandbox_server: RunningSandbox, recei
     assert receiver.list_types() == [kinds[0], kinds[2], kinds[1]]
 
 
-async def test_one_accounts_release_leaves_anothers_held(
+async def test_release_of_one_account_leaves_another_held(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     other = sandbox_server.with_new_key()
@@ -249,7 +249,7 @@ async def test_one_accounts_release_leaves_anothers_held(
     await wait_for_state(other, "held")
 
 
-async def test_released_but_refused_is_tried_again(
+async def test_released_delivery_that_is_refused_is_retried(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url)
@@ -261,7 +261,9 @@ async def test_released_but_refused_is_tried_again(
     assert len(delivery["attempts"]) == 2
 
 
-async def test_twice_late_and_out_of_order(sandbox_server: RunningSandbox, receiver: WebhookReceiver) -> None:
+async def test_chaotic_deliveries_arrive_duplicated_late_and_out_of_order(
+    sandbox_server: RunningSandbox, receiver: WebhookReceiver
+) -> None:
     sandbox_server.add_endpoint(receiver.url)
     await sandbox_server.apply_control("chaos", seed=5, duplicate_next=2, shuffle_s=0.2)
     params = [sandbox_server.emit_event()["id"] for _ in range(12)]
@@ -271,8 +273,10 @@ async def test_twice_late_and_out_of_order(sandbox_server: RunningSandbox, recei
     assert received_ids != sorted(received_ids, key=params.index)
 
 
-async def test_a_restart_loses_nothing(receiver: WebhookReceiver, tmp_path: Path) -> None:
-    """What was pending, what was waiting for its next try, and what was held."""
+async def test_restart_keeps_pending_retried_and_held_deliveries(
+    receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    """One is pending, one waits for its next attempt, and one is held."""
     store = tmp_path / "stripe.sqlite"
     async with run_sandbox(store) as first:
         await first.apply_control("network", gaps=[60])
@@ -294,7 +298,7 @@ async def test_a_restart_loses_nothing(receiver: WebhookReceiver, tmp_path: Path
         await wait_for_state(second, "delivered", 2)
 
 
-async def test_a_stopped_stripe_sends_nothing_and_then_everything(
+async def test_stopped_account_delivers_everything_after_its_end(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver
 ) -> None:
     sandbox_server.add_endpoint(receiver.url)
@@ -306,7 +310,7 @@ async def test_a_stopped_stripe_sends_nothing_and_then_everything(
     await receiver.wait_for(1)
 
 
-async def test_the_log_forgets_only_what_is_finished(
+async def test_delivery_log_drops_only_finished_deliveries(
     sandbox_server: RunningSandbox, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "MAX_FINISHED", 5)

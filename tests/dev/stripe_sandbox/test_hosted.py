@@ -107,7 +107,7 @@ def extract_text(page: httpx.Response) -> str:
 # Checkout
 
 
-async def test_the_page_says_what_is_bought_and_what_is_due(merchant: HostedMerchant) -> None:
+async def test_checkout_page_shows_items_and_amount_due(merchant: HostedMerchant) -> None:
     page = await merchant.get_page(str((await merchant.create_session()).url))
     assert page.status_code == 200
     for part in (
@@ -123,7 +123,7 @@ async def test_the_page_says_what_is_bought_and_what_is_due(merchant: HostedMerc
     assert 'value="ann@acme.test"' in page.text
 
 
-async def test_a_card_that_pays_goes_to_the_success_address(merchant: HostedMerchant) -> None:
+async def test_accepted_card_leads_to_the_success_address(merchant: HostedMerchant) -> None:
     session = await merchant.create_session()
     response = await merchant.submit_card(session)
     assert (response.status_code, response.headers["location"]) == (303, f"{BACK_URL}?paid={session.id}")
@@ -132,7 +132,7 @@ async def test_a_card_that_pays_goes_to_the_success_address(merchant: HostedMerc
     assert (subscription.status, subscription["items"].data[0].quantity) == ("active", 3)
 
 
-async def test_a_declined_card_stays_on_the_page_and_another_may_pay(merchant: HostedMerchant) -> None:
+async def test_declined_card_stays_on_the_page_and_another_may_pay(merchant: HostedMerchant) -> None:
     session = await merchant.create_session()
     for card, message in (
         (DECLINED_CARD, "Your card was declined."),
@@ -148,7 +148,7 @@ async def test_a_declined_card_stays_on_the_page_and_another_may_pay(merchant: H
     assert (await merchant.submit_card(session)).status_code == 303
 
 
-async def test_a_trial_costs_nothing_today_and_takes_a_card_that_fails_later(
+async def test_trial_checkout_costs_nothing_and_accepts_a_card_that_fails_later(
     merchant: HostedMerchant,
 ) -> None:
     session = await merchant.create_session(subscription_data={"trial_period_days": 14})
@@ -167,7 +167,7 @@ async def test_a_trial_costs_nothing_today_and_takes_a_card_that_fails_later(
     assert (await merchant.list_subscriptions())[0].status == "past_due"
 
 
-async def test_a_trial_without_a_card_where_the_session_allows_it(merchant: HostedMerchant) -> None:
+async def test_trial_checkout_without_a_card_is_offered_when_allowed(merchant: HostedMerchant) -> None:
     session = await merchant.create_session(subscription_data={"trial_period_days": 14})
     assert "without a card" not in (await merchant.get_page(str(session.url))).text
     refused_response = await merchant.server.http.post(str(session.url), data={"without": "card"})
@@ -183,7 +183,7 @@ async def test_a_trial_without_a_card_where_the_session_allows_it(merchant: Host
     assert (await merchant.list_subscriptions())[0].status == "trialing"
 
 
-async def test_use_is_said_to_be_billed_afterwards(merchant: HostedMerchant) -> None:
+async def test_checkout_page_names_usage_as_billed_later(merchant: HostedMerchant) -> None:
     client = merchant.client
     meter = await merchant.server.call_sdk(
         client.v1.billing.meters.create,
@@ -206,7 +206,7 @@ async def test_use_is_said_to_be_billed_afterwards(merchant: HostedMerchant) -> 
     assert "Due today $20.00" in page
 
 
-async def test_a_session_that_is_over_says_so_and_charges_nothing(merchant: HostedMerchant) -> None:
+async def test_finished_checkout_says_so_and_charges_nothing(merchant: HostedMerchant) -> None:
     paid_session = await merchant.create_session()
     address = str(paid_session.url)
     await merchant.submit_card(paid_session)
@@ -224,19 +224,19 @@ async def test_a_session_that_is_over_says_so_and_charges_nothing(merchant: Host
     assert (await merchant.submit_card(expired_session)).status_code == 409
 
 
-async def test_a_session_expires_by_its_clock(merchant: HostedMerchant) -> None:
+async def test_checkout_expires_by_its_clock(merchant: HostedMerchant) -> None:
     session = await merchant.create_session()
     await merchant.server.apply_control("advance", days=2)
     assert (await merchant.get_page(str(session.url))).status_code == 410
 
 
-async def test_whoever_looks_sees_what_fell_due_meanwhile(merchant: HostedMerchant) -> None:
+async def test_page_request_applies_what_became_due(merchant: HostedMerchant) -> None:
     session = await merchant.create_session()
     merchant.server.account.settings["offset"] += 2 * 86_400
     assert (await merchant.get_page(str(session.url))).status_code == 410
 
 
-async def test_setup_saves_a_card_and_charges_nothing(merchant: HostedMerchant) -> None:
+async def test_setup_checkout_saves_a_card_and_charges_nothing(merchant: HostedMerchant) -> None:
     session = await merchant.create_session(mode="setup", line_items=None, currency="usd")
     page = extract_text(await merchant.get_page(str(session.url)))
     assert "Save a payment method" in page
@@ -251,7 +251,7 @@ async def test_setup_saves_a_card_and_charges_nothing(merchant: HostedMerchant) 
     assert await merchant.list_invoices() == []
 
 
-async def test_pages_that_are_not_there(merchant: HostedMerchant) -> None:
+async def test_unknown_page_is_not_found(merchant: HostedMerchant) -> None:
     for path in ("c/cs_test_nothing", "p/bps_nothing", "i/in_nothing", "i/in_nothing/pdf"):
         page = await merchant.get_page(f"{merchant.server.url}/{path}")
         assert page.status_code == 404
@@ -265,7 +265,7 @@ async def test_pages_that_are_not_there(merchant: HostedMerchant) -> None:
 # Portal
 
 
-async def test_the_portal_shows_the_plan_the_card_and_the_invoices(merchant: HostedMerchant) -> None:
+async def test_portal_shows_plan_card_and_invoices(merchant: HostedMerchant) -> None:
     await merchant.subscribe()
     page = await merchant.get_page(await merchant.create_portal_url())
     for part in (
@@ -283,14 +283,14 @@ async def test_the_portal_shows_the_plan_the_card_and_the_invoices(merchant: Hos
     assert f'href="{BACK_URL}?portal"' in page.text
 
 
-async def test_an_empty_portal_says_what_to_do(merchant: HostedMerchant) -> None:
+async def test_empty_portal_names_the_next_step(merchant: HostedMerchant) -> None:
     page = extract_text(await merchant.get_page(await merchant.create_portal_url()))
     assert "No subscription. Choose a plan" in page
     assert "No invoice yet." in page
     assert "No payment method" in page
 
 
-async def test_cancel_asks_first_ends_at_the_period_and_can_be_taken_back(merchant: HostedMerchant) -> None:
+async def test_portal_cancellation_is_confirmed_and_can_be_taken_back(merchant: HostedMerchant) -> None:
     subscription = await merchant.subscribe()
     portal = await merchant.create_portal_url()
     page = await merchant.get_page(f"{portal}?cancel={subscription.id}")
@@ -312,7 +312,7 @@ async def test_cancel_asks_first_ends_at_the_period_and_can_be_taken_back(mercha
     assert 'role="alert"' in response.text
 
 
-async def test_the_portal_offers_what_its_configuration_does(merchant: HostedMerchant) -> None:
+async def test_portal_offers_what_its_configuration_allows(merchant: HostedMerchant) -> None:
     subscription = await merchant.subscribe()
     disabled = {"enabled": False}
     features = {
@@ -349,7 +349,7 @@ async def test_the_portal_offers_what_its_configuration_does(merchant: HostedMer
     assert (await merchant.list_subscriptions())[0].status == "canceled"
 
 
-async def test_a_new_card_pays_what_is_open(merchant: HostedMerchant) -> None:
+async def test_new_card_pays_open_invoices(merchant: HostedMerchant) -> None:
     await merchant.subscribe()
     await merchant.server.apply_control(
         "replace-card", customer=merchant.customer.id, card="4000000000000341"
@@ -370,7 +370,7 @@ async def test_a_new_card_pays_what_is_open(merchant: HostedMerchant) -> None:
     assert (await merchant.list_subscriptions())[0].status == "active"
 
 
-async def test_the_next_charge_fails_once_whatever_the_card(merchant: HostedMerchant) -> None:
+async def test_planted_failure_declines_the_next_charge_once(merchant: HostedMerchant) -> None:
     await merchant.subscribe()
     await merchant.server.apply_control("fail-renewal", customer=merchant.customer.id)
     await merchant.server.apply_control("renew", customer=merchant.customer.id)
@@ -379,7 +379,7 @@ async def test_the_next_charge_fails_once_whatever_the_card(merchant: HostedMerc
     assert (await merchant.list_subscriptions())[0].status == "active"
 
 
-async def test_nobody_cancels_anothers_subscription_in_their_portal(merchant: HostedMerchant) -> None:
+async def test_portal_refuses_to_cancel_another_customers_subscription(merchant: HostedMerchant) -> None:
     subscription = await merchant.subscribe()
     other_merchant = HostedMerchant(merchant.server)
     await other_merchant.set_up()
@@ -393,7 +393,7 @@ async def test_nobody_cancels_anothers_subscription_in_their_portal(merchant: Ho
     assert (await merchant.list_subscriptions())[0].cancel_at_period_end is False
 
 
-async def test_the_portal_of_a_deleted_customer_is_closed(merchant: HostedMerchant) -> None:
+async def test_portal_of_a_deleted_customer_is_closed(merchant: HostedMerchant) -> None:
     portal = await merchant.create_portal_url()
     await merchant.server.call_sdk(merchant.client.v1.customers.delete, merchant.customer.id)
     assert (await merchant.get_page(portal)).status_code == 404
@@ -403,7 +403,7 @@ async def test_the_portal_of_a_deleted_customer_is_closed(merchant: HostedMercha
 # Invoices
 
 
-async def test_an_invoice_as_page_and_as_pdf(merchant: HostedMerchant) -> None:
+async def test_invoice_is_shown_as_page_and_pdf(merchant: HostedMerchant) -> None:
     await merchant.subscribe()
     [invoice] = await merchant.list_invoices()
     page = await merchant.get_page(str(invoice.hosted_invoice_url))
@@ -418,7 +418,7 @@ async def test_an_invoice_as_page_and_as_pdf(merchant: HostedMerchant) -> None:
     assert {str(invoice.number), "$60.00 paid", "Acme", "ann@acme.test"} < set(pdf_texts)
 
 
-async def test_an_open_invoice_can_be_paid_where_it_is_shown(merchant: HostedMerchant) -> None:
+async def test_open_invoice_can_be_paid_on_its_page(merchant: HostedMerchant) -> None:
     await merchant.subscribe()
     await merchant.server.apply_control("fail-renewal", customer=merchant.customer.id)
     await merchant.server.apply_control("renew", customer=merchant.customer.id)
@@ -441,7 +441,7 @@ async def test_an_open_invoice_can_be_paid_where_it_is_shown(merchant: HostedMer
 # What nobody may do to a page
 
 
-async def test_nothing_that_was_typed_or_named_comes_back_as_markup(sandbox_server: RunningSandbox) -> None:
+async def test_hosted_pages_escape_typed_markup(sandbox_server: RunningSandbox) -> None:
     merchant = HostedMerchant(sandbox_server)
     await merchant.set_up(name=f"Plan {MARKUP}")
     await sandbox_server.call_sdk(merchant.client.v1.customers.update, merchant.customer.id, {"name": MARKUP})
@@ -463,12 +463,12 @@ async def test_nothing_that_was_typed_or_named_comes_back_as_markup(sandbox_serv
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.test", ""])
-def test_browsers_are_sent_to_addresses_only(address: str) -> None:
+def test_redirect_is_allowed_to_web_addresses_only(address: str) -> None:
     assert formatting.allow_web_url(address) == ""
     assert formatting.allow_web_url(BACK_URL) == BACK_URL
 
 
-async def test_the_look_is_served_with_the_pages(sandbox_server: RunningSandbox) -> None:
+async def test_style_sheet_is_served_with_the_pages(sandbox_server: RunningSandbox) -> None:
     sheet = await sandbox_server.http.get(f"{sandbox_server.url}/_look.css")
     assert sheet.headers["content-type"].startswith("text/css")
     assert (await sandbox_server.http.get(f"{sandbox_server.url}/_font.woff2")).status_code == 200
@@ -487,10 +487,10 @@ async def test_the_look_is_served_with_the_pages(sandbox_server: RunningSandbox)
         (1, "chf", "CHF 0.01"),
     ],
 )
-def test_money(amount: int, currency: str, text: str) -> None:
+def test_money_is_formatted_by_currency(amount: int, currency: str, text: str) -> None:
     assert formatting.format_money(amount, currency) == text
 
 
 @pytest.mark.parametrize(("exact", "text"), [("0.5", "$0.005"), ("2000", "$20.00"), ("0.0125", "$0.000125")])
-def test_parts_of_a_cent_are_kept(exact: str, text: str) -> None:
+def test_unit_price_keeps_fractions_of_a_cent(exact: str, text: str) -> None:
     assert formatting.format_unit_price({"unit_amount_decimal": exact, "currency": "usd"}) == text

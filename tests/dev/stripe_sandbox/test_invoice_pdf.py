@@ -78,7 +78,7 @@ def extract_texts(raw: bytes) -> list[list[str]]:
     return pages
 
 
-def test_an_invoice_says_from_whom_to_whom_for_what_and_how_much() -> None:
+def test_invoice_names_seller_buyer_items_and_amounts() -> None:
     credit_line = build_line(1, amount=-1050, description="Unused time on Starter", quantity=1)
     [page] = extract_texts(
         invoice_pdf.render_pdf(
@@ -100,7 +100,7 @@ def test_an_invoice_says_from_whom_to_whom_for_what_and_how_much() -> None:
     assert invoice_pdf.TEST_NOTICE in page
 
 
-def test_many_lines_go_on_over_pages_and_none_is_lost() -> None:
+def test_long_invoice_continues_on_further_pages() -> None:
     pages = extract_texts(
         invoice_pdf.render_pdf(build_invoice(*(build_line(number) for number in range(39))), "Bulkhead")
     )
@@ -120,7 +120,7 @@ def test_many_lines_go_on_over_pages_and_none_is_lost() -> None:
         invoice_pdf.LINES_ON_FIRST_PAGE + invoice_pdf.LINES_ON_LATER_PAGES,
     ],
 )
-def test_nothing_is_written_below_the_edge(count: int) -> None:
+def test_long_invoice_writes_nothing_below_the_margin(count: int) -> None:
     full = build_invoice(
         *(build_line(at) for at in range(count)),
         amount_paid=1,
@@ -134,7 +134,7 @@ def test_nothing_is_written_below_the_edge(count: int) -> None:
     assert min(y for y in heights if y != 40) > 60
 
 
-def test_long_and_strange_words_stay_in_their_column() -> None:
+def test_long_description_stays_in_its_column() -> None:
     endless = "Seats for a very long name " * 20 + "日本\n"
     [page] = extract_texts(
         invoice_pdf.render_pdf(build_invoice(build_line(0, description=endless)), "Bulkhead")
@@ -144,7 +144,7 @@ def test_long_and_strange_words_stay_in_their_column() -> None:
     assert pdf.measure_width(shortened, 10) < 300
 
 
-def test_money_ends_at_the_right_edge() -> None:
+def test_amounts_are_right_aligned() -> None:
     page = pdf.PdfPage()
     page.draw_right_aligned(500, 10, "$1,234.50")
     x = float(re.search(rb"Tf ([\d.]+)", page.commands[0])[1])  # type: ignore[index]
@@ -161,7 +161,7 @@ def test_money_ends_at_the_right_edge() -> None:
         ("uncollectible", "$20.00, not collected"),
     ],
 )
-def test_the_headline_says_how_it_stands(status: str, headline: str) -> None:
+def test_headline_names_the_status(status: str, headline: str) -> None:
     paid = status == "paid"
     invoice_object = build_invoice(
         build_line(0), status=status, amount_paid=2000 * paid, amount_remaining=2000 * (not paid)
@@ -169,7 +169,7 @@ def test_the_headline_says_how_it_stands(status: str, headline: str) -> None:
     assert headline in extract_texts(invoice_pdf.render_pdf(invoice_object, "Bulkhead"))[0]
 
 
-def test_what_takes_from_the_total_is_shown_and_adds_up() -> None:
+def test_deductions_are_listed_and_add_up() -> None:
     invoice_object = build_invoice(
         build_line(0), total_discount_amounts=[{"amount": 500, "discount": "di_1"}]
     )

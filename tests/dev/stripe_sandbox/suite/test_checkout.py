@@ -17,7 +17,7 @@ def create_session(merchant: SdkMerchant, **more: Any) -> Any:
     return merchant.v1.checkout.sessions.create({**params, **more})
 
 
-def test_paid_at_once_by_somebody_new(merchant: SdkMerchant, account: Account) -> None:
+def test_checkout_by_a_new_customer_is_paid_at_once(merchant: SdkMerchant, account: Account) -> None:
     session = create_session(
         merchant, customer_email="ann@acme.test", client_reference_id="ten_1", metadata={"a": "b"}
     )
@@ -43,14 +43,16 @@ def test_paid_at_once_by_somebody_new(merchant: SdkMerchant, account: Account) -
         checkout.pay_with_card(account, session.id, "4242424242424242")
 
 
-def test_a_second_tab_makes_a_second_subscription(merchant: SdkMerchant, account: Account) -> None:
+def test_checkout_in_a_second_tab_creates_a_second_subscription(
+    merchant: SdkMerchant, account: Account
+) -> None:
     customer = merchant.create_customer(card=None)
     for session in [create_session(merchant, customer=customer.id) for _ in range(2)]:
         assert checkout.pay_with_card(account, session.id, "4242424242424242").paid
     assert len(merchant.v1.subscriptions.list({"customer": customer.id}).data) == 2
 
 
-def test_sessions_expire(merchant: SdkMerchant, account: Account) -> None:
+def test_checkout_session_expires(merchant: SdkMerchant, account: Account) -> None:
     abandoned, expired = create_session(merchant), create_session(merchant)
     assert merchant.v1.checkout.sessions.expire(expired.id).status == "expired"
     with pytest.raises(stripe.InvalidRequestError):
@@ -62,7 +64,9 @@ def test_sessions_expire(merchant: SdkMerchant, account: Account) -> None:
         checkout.pay_with_card(account, abandoned.id, "4242424242424242")
 
 
-def test_no_card_where_none_is_needed(merchant: SdkMerchant, account: Account) -> None:
+def test_checkout_without_a_card_is_completed_when_none_is_required(
+    merchant: SdkMerchant, account: Account
+) -> None:
     session = create_session(
         merchant, payment_method_collection="if_required", subscription_data={"trial_period_days": 7}
     )
@@ -72,7 +76,7 @@ def test_no_card_where_none_is_needed(merchant: SdkMerchant, account: Account) -
     assert not checkout.complete_without_card(account, needed.id).paid
 
 
-def test_a_card_can_be_set_up(merchant: SdkMerchant, account: Account) -> None:
+def test_setup_session_saves_a_card(merchant: SdkMerchant, account: Account) -> None:
     customer = merchant.create_customer(card=None)
     session = merchant.v1.checkout.sessions.create(
         {"mode": "setup", "currency": "usd", "customer": customer.id, "success_url": "https://acme.test"}
@@ -83,7 +87,7 @@ def test_a_card_can_be_set_up(merchant: SdkMerchant, account: Account) -> None:
     assert merchant.v1.customers.payment_methods.list(customer.id).data[0].customer == customer.id
 
 
-def test_a_discount(merchant: SdkMerchant, account: Account) -> None:
+def test_checkout_applies_a_discount(merchant: SdkMerchant, account: Account) -> None:
     coupon = merchant.v1.coupons.create({"percent_off": 50, "duration": "once"})
     session = create_session(merchant, discounts=[{"coupon": coupon.id}])
     assert (session.amount_subtotal, session.amount_total) == (6000, 3000)
@@ -96,19 +100,21 @@ def test_a_discount(merchant: SdkMerchant, account: Account) -> None:
     "wrong",
     [{"line_items": []}, {"customer": "cus_none"}, {"line_items": [{"price": "price_none", "quantity": 1}]}],
 )
-def test_what_cannot_be_sold(merchant: SdkMerchant, wrong: dict[str, Any]) -> None:
+def test_checkout_is_refused_for_invalid_items(merchant: SdkMerchant, wrong: dict[str, Any]) -> None:
     with pytest.raises(stripe.InvalidRequestError):
         create_session(merchant, **wrong)
 
 
-def test_metered_prices_have_no_quantity_and_others_do(merchant: SdkMerchant) -> None:
+def test_checkout_quantity_is_refused_for_metered_and_required_for_other_prices(
+    merchant: SdkMerchant,
+) -> None:
     metered, flat = merchant.create_metered_price(merchant.create_meter()), merchant.create_price()
     for item in ({"price": metered.id, "quantity": 1}, {"price": flat.id}):
         with pytest.raises(stripe.InvalidRequestError):
             create_session(merchant, line_items=[item])
 
 
-def test_the_portal_cancels_as_configured(merchant: SdkMerchant, account: Account) -> None:
+def test_portal_cancels_as_configured(merchant: SdkMerchant, account: Account) -> None:
     customer = merchant.create_customer()
     session = merchant.v1.billing_portal.sessions.create(
         {"customer": customer.id, "return_url": "https://acme.test"}
@@ -125,7 +131,7 @@ def test_the_portal_cancels_as_configured(merchant: SdkMerchant, account: Accoun
         portal.cancel_subscription(account, subscription.id)
 
 
-def test_a_card_that_is_refused_replaces_nothing(merchant: SdkMerchant, account: Account) -> None:
+def test_declined_card_replaces_nothing(merchant: SdkMerchant, account: Account) -> None:
     customer = merchant.create_customer()
     method_id = merchant.v1.customers.retrieve(customer.id).invoice_settings.default_payment_method
     with pytest.raises(ApiError, match="declined"):

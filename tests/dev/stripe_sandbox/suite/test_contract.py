@@ -57,10 +57,10 @@ ALL_KINDS = {
 }
 
 
-def test_no_kind_of_object_breaks_the_contract(
+def test_objects_of_every_kind_satisfy_the_contract(
     merchant: SdkMerchant, account: Account, sandbox_server: ThreadedSandbox
 ) -> None:
-    """One of everything, asked for by itself, in its list, and as the subject of its event."""
+    """One of everything, retrieved, listed, and as the subject of its event."""
     sandbox_server.checker.kinds.clear()
     v1 = merchant.v1
     v1.accounts.retrieve_current()
@@ -121,7 +121,7 @@ def test_no_kind_of_object_breaks_the_contract(
     assert sandbox_server.checker.problems == []
 
 
-def test_every_skeleton_is_legal() -> None:
+def test_skeleton_of_every_kind_is_valid() -> None:
     problems_by_kind = {}
     for kind in load_classes():
         body = build_skeleton(kind)
@@ -154,7 +154,7 @@ ANSWER_MUTANTS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("mutant", ANSWER_MUTANTS)
-def test_a_wrong_answer_is_caught(merchant: SdkMerchant, mutant: str) -> None:
+def test_wrong_answer_is_caught(merchant: SdkMerchant, mutant: str) -> None:
     subscription = merchant.subscribe(
         merchant.create_customer(), merchant.create_price(), metadata={"a": "1"}
     )
@@ -166,8 +166,8 @@ def test_a_wrong_answer_is_caught(merchant: SdkMerchant, mutant: str) -> None:
     assert find_violations({**build_skeleton("event"), "data": {"object": body}})
 
 
-def test_the_judge_of_this_suite_sees_it_too() -> None:
-    """Wrong on the wire, left as the skeleton made it, or not implemented: the test that met it fails."""
+def test_wrong_answer_is_noticed_by_the_checker_of_the_suite() -> None:
+    """An answer that is wrong, left as the skeleton or not implemented fails the test that met it."""
     judge = ContractChecker(app=None)
     judge.check_response("GET /v1/x", 200, {"object": "customer", "id": 7, "created": 1, "livemode": False})
     judge.check_response("GET /v1/x", 200, build_skeleton("customer"))
@@ -201,21 +201,21 @@ REQUEST_MUTANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("mutant", REQUEST_MUTANTS)
-def test_a_wrong_request_is_caught(mutant: str) -> None:
+def test_wrong_request_is_caught(mutant: str) -> None:
     name, params = REQUEST_MUTANTS[mutant]
     assert len(find_errors(params, find_params_type(name))) == 1
 
 
-def test_every_route_is_held_to_the_types(merchant: SdkMerchant) -> None:
-    """Whatever it is: what Stripe does not know is refused, by name."""
+def test_unknown_parameter_is_refused_by_every_route(merchant: SdkMerchant) -> None:
+    """Stripe refuses it by name, whatever it is."""
     for route in routes.ROUTES:
         with pytest.raises(Exception, match="unknown parameter") as excinfo:
             route.read_params({"surely_unknown": "1"})
         assert getattr(excinfo.value, "status", 0) == 400
 
 
-def test_what_is_implemented_exists() -> None:
-    """A misspelled name in a route's own list would be a parameter that is never taken."""
+def test_accepted_parameters_exist_in_the_sdk() -> None:
+    """A misspelled name in the list of a route would be a parameter that is never read."""
     unknown = [
         f"{route.method} {route.path.pattern} {path}"
         for route in routes.ROUTES
@@ -234,7 +234,7 @@ def _is_known_path(hint: Any, path: list[str]) -> bool:
 
 
 @pytest.mark.skipif(bool(REAL_KEY), reason="what the stand-in refuses to guess")
-def test_what_stripe_knows_and_we_do_not_is_501_and_not_tried_again(
+def test_unimplemented_parameter_answers_501_and_is_not_retried(
     sandbox_server: ThreadedSandbox, key: str
 ) -> None:
     client = sandbox_server.build_client(key, max_network_retries=2)

@@ -5,7 +5,9 @@ from shared.dev.stripe_sandbox.store import Account
 from tests.dev.stripe_sandbox.suite.stand import SdkMerchant, to_timestamp
 
 
-def test_the_life_of_a_customer(merchant: SdkMerchant, account: Account) -> None:
+def test_customer_from_sign_up_to_deletion_is_billed_correctly(
+    merchant: SdkMerchant, account: Account
+) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer = merchant.create_customer(clock, card=None)
     meter = merchant.create_meter()

@@ -11,7 +11,7 @@ def create_paid_invoice(merchant: SdkMerchant, amount: int = 2000) -> object:
     return merchant.v1.invoices.retrieve(subscription.latest_invoice, {"expand": ["payments"]})
 
 
-def test_made_by_hand_finalized_and_paid(merchant: SdkMerchant) -> None:
+def test_manual_invoice_is_finalized_and_paid(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     merchant.v1.invoice_items.create(
         {"customer": customer.id, "amount": 700, "currency": "usd", "description": "Onboarding"}
@@ -32,7 +32,7 @@ def test_made_by_hand_finalized_and_paid(merchant: SdkMerchant) -> None:
     assert excinfo.value.code == "invoice_already_paid"
 
 
-def test_void_uncollectible_or_paid_elsewhere(merchant: SdkMerchant) -> None:
+def test_open_invoice_is_voided_written_off_or_paid_out_of_band(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
 
     def opened() -> str:
@@ -54,7 +54,7 @@ def test_void_uncollectible_or_paid_elsewhere(merchant: SdkMerchant) -> None:
         merchant.v1.invoices.void_invoice(third)
 
 
-def test_a_draft_can_be_deleted_and_its_items_wait_again(merchant: SdkMerchant) -> None:
+def test_deleted_draft_releases_its_items(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     item = merchant.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
     invoice = merchant.v1.invoices.create(
@@ -66,7 +66,7 @@ def test_a_draft_can_be_deleted_and_its_items_wait_again(merchant: SdkMerchant) 
     assert merchant.v1.invoice_items.delete(item.id).deleted
 
 
-def test_refunds_go_as_far_as_the_charge(merchant: SdkMerchant) -> None:
+def test_refunds_are_limited_to_the_charge(merchant: SdkMerchant) -> None:
     intent = create_paid_invoice(merchant).payments.data[0].payment.payment_intent  # type: ignore[attr-defined]
     refund = merchant.v1.refunds.create(
         {"payment_intent": intent, "amount": 500, "reason": "requested_by_customer"}
@@ -84,7 +84,7 @@ def test_refunds_go_as_far_as_the_charge(merchant: SdkMerchant) -> None:
     assert merchant.list_event_types(refund) == ["refund.created"]
 
 
-def test_credit_notes_after_payment(merchant: SdkMerchant) -> None:
+def test_credit_note_after_payment_returns_money(merchant: SdkMerchant) -> None:
     invoice = create_paid_invoice(merchant)
     params = {"invoice": invoice.id, "amount": 900}  # type: ignore[attr-defined]
     with pytest.raises(stripe.InvalidRequestError, match="must equal"):
@@ -103,7 +103,7 @@ def test_credit_notes_after_payment(merchant: SdkMerchant) -> None:
     ] == [note.id]
 
 
-def test_credit_notes_before_payment(merchant: SdkMerchant) -> None:
+def test_credit_note_before_payment_reduces_the_amount_due(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
     subscription = merchant.subscribe(customer, merchant.create_price(2000))
     line = merchant.v1.invoices.retrieve(subscription.latest_invoice).lines.data[0]
@@ -119,7 +119,7 @@ def test_credit_notes_before_payment(merchant: SdkMerchant) -> None:
     assert merchant.reload_subscription(subscription).status == "active"
 
 
-def test_credit_and_debt_of_a_customer(merchant: SdkMerchant) -> None:
+def test_customer_balance_is_applied_to_invoices(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     transaction = merchant.v1.customers.balance_transactions.create(
         customer.id, {"amount": -1500, "currency": "usd", "description": "Goodwill"}
@@ -151,7 +151,9 @@ def test_credit_and_debt_of_a_customer(merchant: SdkMerchant) -> None:
         ({"amount_off": 5000, "currency": "usd", "duration": "once"}, [0, 2000, 2000]),
     ],
 )
-def test_coupons(merchant: SdkMerchant, coupon: dict[str, object], billed: list[int]) -> None:
+def test_coupon_reduces_invoices_for_its_duration(
+    merchant: SdkMerchant, coupon: dict[str, object], billed: list[int]
+) -> None:
     clock = merchant.create_clock("2025-01-01")
     created_coupon = merchant.v1.coupons.create(coupon)
     subscription = merchant.subscribe(

@@ -9,7 +9,9 @@ from shared.dev.stripe_sandbox.store import Account
 from tests.dev.stripe_sandbox.suite.stand import DAY, SdkMerchant, ThreadedSandbox, to_timestamp
 
 
-def test_an_identifier_counts_once(sandbox_server: ThreadedSandbox, merchant: SdkMerchant, key: str) -> None:
+def test_usage_event_is_counted_once_per_identifier(
+    sandbox_server: ThreadedSandbox, merchant: SdkMerchant, key: str
+) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     params = {
@@ -26,7 +28,7 @@ def test_an_identifier_counts_once(sandbox_server: ThreadedSandbox, merchant: Sd
     assert totals == [5.0]
 
 
-def test_a_replay_after_its_day_counts_again(merchant: SdkMerchant, account: Account) -> None:
+def test_usage_event_replayed_after_a_day_counts_again(merchant: SdkMerchant, account: Account) -> None:
     customer, meter = merchant.create_customer(), merchant.create_meter()
     timestamp = int(time.time()) - 60
     params = {
@@ -47,7 +49,9 @@ def test_a_replay_after_its_day_counts_again(merchant: SdkMerchant, account: Acc
 @pytest.mark.parametrize(
     ("offset", "code"), [(-35 * DAY - 60, "timestamp_too_far_in_past"), (400, "timestamp_in_future")]
 )
-def test_too_old_or_too_early(merchant: SdkMerchant, offset: int, code: str) -> None:
+def test_usage_event_too_old_or_in_the_future_is_refused(
+    merchant: SdkMerchant, offset: int, code: str
+) -> None:
     customer, meter = merchant.create_customer(), merchant.create_meter()
     with pytest.raises(stripe.InvalidRequestError) as excinfo:
         merchant.report_usage(meter, customer, 1, int(time.time()) + offset)
@@ -57,7 +61,7 @@ def test_too_old_or_too_early(merchant: SdkMerchant, offset: int, code: str) -> 
 
 
 @pytest.mark.parametrize(("formula", "result"), [("sum", 12), ("count", 3), ("last", 2)])
-def test_formulas(merchant: SdkMerchant, formula: str, result: int) -> None:
+def test_usage_is_aggregated_by_formula(merchant: SdkMerchant, formula: str, result: int) -> None:
     clock = merchant.create_clock("2025-01-10")
     customer, meter = merchant.create_customer(clock), merchant.create_meter(formula)
     for value, when in ((7, "2025-01-02 10:00"), (2, "2025-01-03 08:00"), (3, "2025-01-02 11:00")):
@@ -66,7 +70,7 @@ def test_formulas(merchant: SdkMerchant, formula: str, result: int) -> None:
     assert _list_totals(merchant, meter, customer, "2025-01-01", "2025-01-04") == [result]
 
 
-def test_by_the_hour(merchant: SdkMerchant) -> None:
+def test_usage_is_summarized_by_hour(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-10")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     for value, when in ((1, "2025-01-02 10:10"), (2, "2025-01-02 10:50"), (4, "2025-01-02 11:00")):
@@ -85,7 +89,7 @@ def test_by_the_hour(merchant: SdkMerchant) -> None:
     ]
 
 
-def test_late_use_is_billed_until_the_draft_is_final(merchant: SdkMerchant) -> None:
+def test_late_usage_is_billed_until_the_draft_is_final(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     subscription = merchant.subscribe(customer, merchant.create_metered_price(meter, 100))
@@ -104,7 +108,9 @@ def test_late_use_is_billed_until_the_draft_is_final(merchant: SdkMerchant) -> N
     assert merchant.reload_subscription(subscription).latest_invoice.total == 900
 
 
-def test_what_is_wrong_inside_is_taken_and_counts_nothing(merchant: SdkMerchant, account: Account) -> None:
+def test_usage_event_with_invalid_payload_is_accepted_and_not_counted(
+    merchant: SdkMerchant, account: Account
+) -> None:
     customer, meter = merchant.create_customer(), merchant.create_meter()
     for payload in (
         {"stripe_customer_id": "cus_unknown", "value": "1"},
@@ -123,7 +129,7 @@ def test_what_is_wrong_inside_is_taken_and_counts_nothing(merchant: SdkMerchant,
     ]
 
 
-def test_a_meter_lives_and_rests(merchant: SdkMerchant) -> None:
+def test_meter_is_updated_deactivated_and_reactivated(merchant: SdkMerchant) -> None:
     meter = merchant.create_meter()
     assert (
         merchant.v1.billing.meters.update(meter.id, {"display_name": "Requests"}).display_name == "Requests"

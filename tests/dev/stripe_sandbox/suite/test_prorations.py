@@ -40,7 +40,7 @@ def get_item_id(subscription: Any, number: int = 0) -> str:
         (2000, 2, "2025-01-31 23:59:59", 90, 0, 0),  # a second costs 0.07 cents
     ],
 )
-def test_seats(
+def test_changed_quantity_is_prorated_to_the_second(
     merchant: SdkMerchant, amount: int, seats: int, until: str, then: int, credit: int, charge: int
 ) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(amount), seats), until=until)
@@ -55,7 +55,7 @@ def test_seats(
     assert all(invoice_item.proration for invoice_item in invoice_items)
 
 
-def test_pending_prorations_wait_for_the_next_invoice(merchant: SdkMerchant) -> None:
+def test_pending_prorations_are_billed_with_the_next_invoice(merchant: SdkMerchant) -> None:
     clock, subscription = start_subscription(merchant, (merchant.create_price(2000), 3))
     merchant.v1.subscriptions.update(
         subscription.id, {"items": [{"id": get_item_id(subscription), "quantity": 5}]}
@@ -74,7 +74,7 @@ def test_pending_prorations_wait_for_the_next_invoice(merchant: SdkMerchant) -> 
     assert line.pricing.price_details.price == subscription["items"].data[0].price.id
 
 
-def test_billed_at_once_or_not_at_all(merchant: SdkMerchant) -> None:
+def test_proration_is_billed_at_once_or_not_at_all(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(2000), 3))
     increase = {"items": [{"id": get_item_id(subscription), "quantity": 4}]}
     preview = merchant.v1.invoices.create_preview(
@@ -97,7 +97,7 @@ def test_billed_at_once_or_not_at_all(merchant: SdkMerchant) -> None:
     assert merchant.v1.invoice_items.list({"customer": subscription.customer, "pending": True}).data == []
 
 
-def test_credit_is_for_what_was_charged(merchant: SdkMerchant) -> None:
+def test_credit_is_limited_to_what_was_charged(merchant: SdkMerchant) -> None:
     """After a change without proration, the rest of the period was paid at the old quantity."""
     _, subscription = start_subscription(merchant, (merchant.create_price(2000), 3))
     increase = {"items": [{"id": get_item_id(subscription), "quantity": 10}]}
@@ -111,7 +111,7 @@ def test_credit_is_for_what_was_charged(merchant: SdkMerchant) -> None:
     assert [invoice_item.amount for invoice_item in invoice_items] == [-3000, 1000]
 
 
-def test_less_leaves_credit_for_later_invoices(merchant: SdkMerchant) -> None:
+def test_reduced_quantity_leaves_credit_for_later_invoices(merchant: SdkMerchant) -> None:
     clock, subscription = start_subscription(merchant, (merchant.create_price(2000), 5))
     change = {
         "items": [{"id": get_item_id(subscription), "quantity": 1}],
@@ -128,7 +128,7 @@ def test_less_leaves_credit_for_later_invoices(merchant: SdkMerchant) -> None:
     assert [transaction.amount for transaction in transactions] == [2000, -4000]
 
 
-def test_another_price_of_the_same_interval(merchant: SdkMerchant) -> None:
+def test_changed_price_of_the_same_interval_is_prorated(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(1000), 2))
     dearer_price = merchant.create_price(3000)
     change = {"items": [{"id": get_item_id(subscription), "price": dearer_price.id, "quantity": 2}]}
@@ -142,7 +142,7 @@ def test_another_price_of_the_same_interval(merchant: SdkMerchant) -> None:
     assert merchant.v1.subscriptions.update(subscription.id, change)["items"].data[0].quantity == 1
 
 
-def test_from_month_to_year_a_new_period_begins(merchant: SdkMerchant) -> None:
+def test_change_from_month_to_year_starts_a_new_period(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(2000), 3))
     change = {
         "items": [
@@ -165,7 +165,7 @@ def test_from_month_to_year_a_new_period_begins(merchant: SdkMerchant) -> None:
     assert invoice.amount_paid == 57_000
 
 
-def test_from_free_to_paid_a_new_period_begins(merchant: SdkMerchant) -> None:
+def test_change_from_free_to_paid_starts_a_new_period(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, merchant.create_price(0))
     change = {"items": [{"id": get_item_id(subscription), "price": merchant.create_price(900).id}]}
     subscription = merchant.v1.subscriptions.update(subscription.id, change)
@@ -173,14 +173,14 @@ def test_from_free_to_paid_a_new_period_begins(merchant: SdkMerchant) -> None:
     assert merchant.reload_subscription(subscription).latest_invoice.amount_paid == 900
 
 
-def test_the_anchor_can_be_moved_here(merchant: SdkMerchant) -> None:
+def test_billing_anchor_moved_to_now_starts_a_new_period(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(2000), 1))
     merchant.v1.subscriptions.update(subscription.id, {"billing_cycle_anchor": {"type": "now"}})
     invoice = merchant.reload_subscription(subscription).latest_invoice
     assert merchant.list_lines(invoice) == [(1, 2000), (1, -1000)]
 
 
-def test_an_anchor_in_the_future_makes_a_first_part(merchant: SdkMerchant) -> None:
+def test_billing_anchor_in_the_future_prorates_the_first_period(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock(HALF)
     customer, price = merchant.create_customer(clock), merchant.create_price(2000)
     anchor = to_timestamp("2025-02-01")
@@ -193,7 +193,7 @@ def test_an_anchor_in_the_future_makes_a_first_part(merchant: SdkMerchant) -> No
     assert merchant.reload_subscription(free).latest_invoice.amount_paid == 2000
 
 
-def test_items_come_and_go(merchant: SdkMerchant) -> None:
+def test_added_and_removed_items_are_prorated(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(2000), 1))
     addon = merchant.v1.subscription_items.create(
         {"subscription": subscription.id, "price": merchant.create_price(500).id, "quantity": 2}
@@ -208,7 +208,7 @@ def test_items_come_and_go(merchant: SdkMerchant) -> None:
         merchant.v1.subscription_items.delete(get_item_id(subscription))
 
 
-def test_use_of_an_item_that_goes_is_billed(merchant: SdkMerchant) -> None:
+def test_usage_of_a_removed_item_is_billed(merchant: SdkMerchant) -> None:
     clock, subscription = start_subscription(merchant, (merchant.create_price(2000), 1), until="2025-01-02")
     meter = merchant.create_meter()
     customer = merchant.v1.customers.retrieve(subscription.customer)
@@ -228,7 +228,7 @@ def test_use_of_an_item_that_goes_is_billed(merchant: SdkMerchant) -> None:
     ]
 
 
-def test_a_metered_item_counts_from_when_it_was_added(merchant: SdkMerchant) -> None:
+def test_added_metered_item_counts_from_its_start(merchant: SdkMerchant) -> None:
     clock, subscription = start_subscription(merchant, (merchant.create_price(2000), 1), until="2025-01-05")
     meter = merchant.create_meter()
     customer = merchant.v1.customers.retrieve(subscription.customer)
@@ -243,7 +243,7 @@ def test_a_metered_item_counts_from_when_it_was_added(merchant: SdkMerchant) -> 
     assert invoice.lines.data[1].period.start == to_timestamp("2025-01-05")
 
 
-def test_previews_show_what_would_be_and_leave_no_trace(merchant: SdkMerchant, account: Account) -> None:
+def test_preview_shows_the_amounts_and_changes_nothing(merchant: SdkMerchant, account: Account) -> None:
     clock, subscription = start_subscription(merchant, (merchant.create_price(2000), 3), until="2025-01-10")
     customer, meter = subscription.customer, merchant.create_meter()
     merchant.v1.subscription_items.create(
@@ -285,7 +285,7 @@ def test_previews_show_what_would_be_and_leave_no_trace(merchant: SdkMerchant, a
     assert {kind: account.objects[kind] for kind in objects_before} == objects_before
 
 
-def test_a_proration_date_fixes_the_preview(merchant: SdkMerchant) -> None:
+def test_proration_date_fixes_the_preview(merchant: SdkMerchant) -> None:
     clock, subscription = start_subscription(merchant, (merchant.create_price(2000), 3))
     details = {
         "items": [{"id": get_item_id(subscription), "quantity": 5}],
@@ -302,7 +302,7 @@ def test_a_proration_date_fixes_the_preview(merchant: SdkMerchant) -> None:
     assert merchant.reload_subscription(subscription).latest_invoice.amount_paid == preview.amount_due == 2000
 
 
-def test_months_and_years_together(merchant: SdkMerchant) -> None:
+def test_items_of_different_intervals_are_billed_together(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock(START)
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     subscription = merchant.subscribe(
@@ -318,7 +318,7 @@ def test_months_and_years_together(merchant: SdkMerchant) -> None:
     assert period_ends == [to_timestamp("2026-01-01"), to_timestamp("2025-03-01")]
 
 
-def test_what_is_there_is_refused_without_a_trace(merchant: SdkMerchant) -> None:
+def test_refused_item_change_leaves_the_subscription_unchanged(merchant: SdkMerchant) -> None:
     _, subscription = start_subscription(merchant, (merchant.create_price(2000), 1))
     merchant.set_card(merchant.v1.customers.retrieve(subscription.customer), "pm_card_chargeCustomerFail")
     change = {

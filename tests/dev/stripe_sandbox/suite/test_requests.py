@@ -10,13 +10,13 @@ from tests.dev.stripe_sandbox.suite.stand import SdkMerchant, ThreadedSandbox
 
 
 @pytest.mark.parametrize("key", ["sk_live_1", "rk_live_1", "pk_test_1", "whatever"])
-def test_only_test_keys_are_let_in(sandbox_server: ThreadedSandbox, key: str) -> None:
+def test_request_is_refused_without_a_test_key(sandbox_server: ThreadedSandbox, key: str) -> None:
     with pytest.raises(stripe.AuthenticationError) as excinfo:
         sandbox_server.build_client(key).v1.customers.list()
     assert excinfo.value.http_status == 401
 
 
-def test_an_account_per_key(sandbox_server: ThreadedSandbox) -> None:
+def test_accounts_are_separate_per_key(sandbox_server: ThreadedSandbox) -> None:
     first, second = (
         sandbox_server.build_client("sk_test_isolation_a").v1,
         sandbox_server.build_client("sk_test_isolation_b").v1,
@@ -30,7 +30,7 @@ def test_an_account_per_key(sandbox_server: ThreadedSandbox) -> None:
     assert second.events.list().data == []
 
 
-def test_errors_have_stripes_shape(merchant: SdkMerchant) -> None:
+def test_errors_have_the_shape_of_stripe(merchant: SdkMerchant) -> None:
     with pytest.raises(stripe.InvalidRequestError) as excinfo:
         merchant.v1.customers.create({"nmae": "Acme"})
     error = excinfo.value
@@ -68,7 +68,7 @@ def test_lists_are_paged_by_cursor(merchant: SdkMerchant) -> None:
             merchant.v1.products.list(bad_params)
 
 
-def test_a_full_page_that_is_the_last_says_so(merchant: SdkMerchant) -> None:
+def test_full_last_page_has_no_more(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     for _ in range(2):
         merchant.set_card(customer, "pm_card_visa")
@@ -76,7 +76,7 @@ def test_a_full_page_that_is_the_last_says_so(merchant: SdkMerchant) -> None:
     assert (len(methods.data), methods.has_more) == (3, False)
 
 
-def test_long_lists_inside_of_objects_are_cut(merchant: SdkMerchant) -> None:
+def test_nested_lists_are_limited(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     for number in range(12):
         merchant.v1.invoice_items.create({"customer": customer.id, "amount": 100 + number, "currency": "usd"})
@@ -88,7 +88,7 @@ def test_long_lists_inside_of_objects_are_cut(merchant: SdkMerchant) -> None:
     assert invoice.total == 12 * 100 + 66
 
 
-def test_expansion(merchant: SdkMerchant) -> None:
+def test_expanded_fields_contain_objects(merchant: SdkMerchant) -> None:
     subscription = merchant.subscribe(merchant.create_customer(), merchant.create_price())
     expanded = merchant.v1.subscriptions.retrieve(
         subscription.id,
@@ -118,7 +118,7 @@ def test_metadata_is_merged(merchant: SdkMerchant) -> None:
     assert merchant.v1.customers.update(customer.id, {"metadata": ""}).metadata.to_dict() == {}
 
 
-def test_the_same_key_gets_the_same_answer(merchant: SdkMerchant) -> None:
+def test_idempotency_key_returns_the_same_answer(merchant: SdkMerchant) -> None:
     options: Any = {"idempotency_key": f"k-{merchant.v1.accounts.retrieve_current().id}-{id(merchant)}"}
     first = merchant.v1.customers.create({"name": "Acme"}, options)
     second = merchant.v1.customers.create({"name": "Acme"}, options)
@@ -133,7 +133,7 @@ def test_the_same_key_gets_the_same_answer(merchant: SdkMerchant) -> None:
     assert created[0].request.idempotency_key == options["idempotency_key"]
 
 
-def test_an_error_is_replayed_too_but_not_a_malformed_request(merchant: SdkMerchant) -> None:
+def test_error_is_replayed_for_its_key_but_not_for_a_malformed_request(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer(card=None)
     price, base = merchant.create_price(), f"e-{customer.id}"
     params = {"customer": customer.id, "items": [{"price": price.id}]}
@@ -148,7 +148,9 @@ def test_an_error_is_replayed_too_but_not_a_malformed_request(merchant: SdkMerch
     assert merchant.v1.subscriptions.create(params, {"idempotency_key": f"{base}-3"}).status == "active"
 
 
-def test_a_lost_answer_is_not_done_twice(sandbox_server: ThreadedSandbox, account: Account, key: str) -> None:
+def test_request_with_a_lost_answer_is_executed_once(
+    sandbox_server: ThreadedSandbox, account: Account, key: str
+) -> None:
     account.faults.append(Fault("lost", times=2, path="/v1/customers"))
     customer = sandbox_server.build_client(key, max_network_retries=2).v1.customers.create({"name": "Once"})
     assert customer.last_response.headers["idempotent-replayed"] == "true"
@@ -166,7 +168,7 @@ def test_a_lost_answer_is_not_done_twice(sandbox_server: ThreadedSandbox, accoun
         ("timeout", stripe.APIConnectionError, None),
     ],
 )
-def test_faults_on_demand(
+def test_planted_fault_fails_the_next_request(
     sandbox_server: ThreadedSandbox, account: Account, key: str, kind: str, error: Any, status: int
 ) -> None:
     account.faults.append(Fault(kind, times=1, path="/v1/customers", seconds=0.3))

@@ -11,7 +11,7 @@ from shared.dev.stripe_sandbox.store import Account
 from tests.dev.stripe_sandbox.suite.stand import DAY, SdkMerchant, to_timestamp
 
 
-def test_a_paid_first_period_makes_it_active(merchant: SdkMerchant) -> None:
+def test_subscription_is_active_when_the_first_invoice_is_paid(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer(merchant.create_clock("2025-01-01"))
     subscription = merchant.subscribe(customer, (merchant.create_price(), 3), metadata={"tenant": "a"})
     assert subscription.status == "active"
@@ -41,14 +41,14 @@ def test_a_paid_first_period_makes_it_active(merchant: SdkMerchant) -> None:
     ]
 
 
-def test_without_a_card_it_does_not_begin(merchant: SdkMerchant) -> None:
+def test_subscription_without_a_card_is_refused(merchant: SdkMerchant) -> None:
     customer, price = merchant.create_customer(card=None), merchant.create_price()
     with pytest.raises(stripe.InvalidRequestError, match="no attached payment source"):
         merchant.subscribe(customer, price)
     assert merchant.v1.subscriptions.list({"customer": customer.id, "status": "all"}).data == []
 
 
-def test_a_first_payment_that_fails_leaves_23_hours(merchant: SdkMerchant) -> None:
+def test_incomplete_subscription_expires_after_the_payment_window(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer = merchant.create_customer(clock, card="pm_card_chargeCustomerFail")
     subscription = merchant.subscribe(customer, merchant.create_price())
@@ -61,7 +61,7 @@ def test_a_first_payment_that_fails_leaves_23_hours(merchant: SdkMerchant) -> No
     assert merchant.v1.subscriptions.list({"customer": customer.id}).data == []
 
 
-def test_an_incomplete_one_becomes_active_when_its_invoice_is_paid(merchant: SdkMerchant) -> None:
+def test_incomplete_subscription_is_active_when_its_invoice_is_paid(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
     subscription = merchant.subscribe(customer, merchant.create_price())
     invoice = merchant.reload_subscription(subscription).latest_invoice
@@ -73,7 +73,7 @@ def test_an_incomplete_one_becomes_active_when_its_invoice_is_paid(merchant: Sdk
     assert merchant.reload_subscription(subscription).status == "active"
 
 
-def test_default_incomplete_waits_and_error_if_incomplete_changes_nothing(merchant: SdkMerchant) -> None:
+def test_payment_behavior_decides_whether_a_subscription_starts_incomplete(merchant: SdkMerchant) -> None:
     customer, price = merchant.create_customer(card=None), merchant.create_price()
     incomplete_subscription = merchant.subscribe(customer, price, payment_behavior="default_incomplete")
     secret = merchant.v1.subscriptions.retrieve(
@@ -94,7 +94,9 @@ def test_default_incomplete_waits_and_error_if_incomplete_changes_nothing(mercha
         ("2024-01-30 00:00", ["2024-02-29 00:00", "2024-03-30 00:00", "2024-04-30 00:00"]),
     ],
 )
-def test_months_are_calendar_months(merchant: SdkMerchant, start: str, boundaries: list[str]) -> None:
+def test_monthly_periods_follow_the_calendar(
+    merchant: SdkMerchant, start: str, boundaries: list[str]
+) -> None:
     clock = merchant.create_clock(start)
     subscription = merchant.subscribe(merchant.create_customer(clock), merchant.create_price())
     for boundary, following in pairwise(boundaries):
@@ -109,14 +111,14 @@ def test_months_are_calendar_months(merchant: SdkMerchant, start: str, boundarie
         assert subscription.latest_invoice.status == "paid"
 
 
-def test_a_year_from_a_leap_day(merchant: SdkMerchant) -> None:
+def test_yearly_period_from_a_leap_day_ends_in_february(merchant: SdkMerchant) -> None:
     subscription = merchant.subscribe(
         merchant.create_customer(merchant.create_clock("2024-02-29")), merchant.create_price(interval="year")
     )
     assert subscription["items"].data[0].current_period_end == to_timestamp("2025-02-28")
 
 
-def test_a_renewal_waits_an_hour(merchant: SdkMerchant) -> None:
+def test_renewal_invoice_stays_a_draft_for_an_hour(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     subscription = merchant.subscribe(merchant.create_customer(clock), merchant.create_price())
     merchant.advance_clock(clock, "2025-02-01 00:10")
@@ -127,7 +129,9 @@ def test_a_renewal_waits_an_hour(merchant: SdkMerchant) -> None:
     assert merchant.v1.invoices.retrieve(invoice.id).status == "paid"
 
 
-def test_dunning_until_unpaid_and_back(merchant: SdkMerchant, account: Account) -> None:
+def test_failed_renewals_make_the_subscription_unpaid_until_paid(
+    merchant: SdkMerchant, account: Account
+) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer = merchant.create_customer(clock)
     subscription = merchant.subscribe(customer, merchant.create_price())
@@ -155,7 +159,7 @@ def test_dunning_until_unpaid_and_back(merchant: SdkMerchant, account: Account) 
     assert not merchant.v1.customers.retrieve(customer.id).delinquent
 
 
-def test_dunning_may_end_in_a_cancellation(merchant: SdkMerchant, account: Account) -> None:
+def test_failed_renewals_may_cancel_the_subscription(merchant: SdkMerchant, account: Account) -> None:
     account.settings.update(retry_days=[1], after_retries="canceled")
     clock = merchant.create_clock("2025-01-01")
     customer = merchant.create_customer(clock)
@@ -170,7 +174,9 @@ def test_dunning_may_end_in_a_cancellation(merchant: SdkMerchant, account: Accou
 @pytest.mark.parametrize(
     ("otherwise", "status"), [("pause", "paused"), ("cancel", "canceled"), (None, "active")]
 )
-def test_a_trial_without_card(merchant: SdkMerchant, otherwise: str | None, status: str) -> None:
+def test_trial_without_a_card_ends_as_configured(
+    merchant: SdkMerchant, otherwise: str | None, status: str
+) -> None:
     clock = merchant.create_clock("2025-01-01")
     settings = (
         {"trial_settings": {"end_behavior": {"missing_payment_method": otherwise}}} if otherwise else {}
@@ -204,7 +210,7 @@ def create_paused_subscription(merchant: SdkMerchant) -> tuple[Any, Any, Any]:
     return clock, customer, subscription
 
 
-def test_a_paused_one_resumes_when_its_new_invoice_is_paid(merchant: SdkMerchant) -> None:
+def test_paused_subscription_resumes_when_its_new_invoice_is_paid(merchant: SdkMerchant) -> None:
     _, customer, subscription = create_paused_subscription(merchant)
     merchant.set_card(customer, "pm_card_visa")
     assert merchant.v1.subscriptions.resume(subscription.id).status == "paused"  # nobody has tried yet
@@ -217,7 +223,7 @@ def test_a_paused_one_resumes_when_its_new_invoice_is_paid(merchant: SdkMerchant
     assert "customer.subscription.resumed" in merchant.list_event_types(subscription)
 
 
-def test_a_payment_that_fails_resumes_it_past_due(merchant: SdkMerchant) -> None:
+def test_paused_subscription_resumes_as_past_due_when_the_payment_fails(merchant: SdkMerchant) -> None:
     _, customer, subscription = create_paused_subscription(merchant)
     merchant.set_card(customer, "pm_card_chargeCustomerFail")
     merchant.v1.subscriptions.resume(subscription.id)
@@ -227,7 +233,7 @@ def test_a_payment_that_fails_resumes_it_past_due(merchant: SdkMerchant) -> None
     assert (subscription.status, subscription.latest_invoice.next_payment_attempt) == ("past_due", None)
 
 
-def test_it_stays_paused_until_a_payment_succeeds_if_that_is_asked_for(merchant: SdkMerchant) -> None:
+def test_paused_subscription_stays_paused_until_a_payment_succeeds_when_asked(merchant: SdkMerchant) -> None:
     clock, customer, subscription = create_paused_subscription(merchant)
     merchant.set_card(customer, "pm_card_chargeCustomerFail")
     options = {"payment_behavior": "resume_on_payment_success"}
@@ -237,7 +243,7 @@ def test_it_stays_paused_until_a_payment_succeeds_if_that_is_asked_for(merchant:
     assert merchant.reload_subscription(subscription).status == "active"
 
 
-def test_nobody_tries_and_it_stays_paused(merchant: SdkMerchant) -> None:
+def test_paused_subscription_stays_paused_when_nobody_pays(merchant: SdkMerchant) -> None:
     clock, customer, subscription = create_paused_subscription(merchant)
     merchant.set_card(customer, "pm_card_visa")
     merchant.v1.subscriptions.resume(subscription.id)
@@ -248,7 +254,7 @@ def test_nobody_tries_and_it_stays_paused(merchant: SdkMerchant) -> None:
     assert merchant.reload_subscription(subscription).status == "active"
 
 
-def test_a_trial_ended_early_is_charged_at_once(merchant: SdkMerchant) -> None:
+def test_trial_ended_early_is_charged_at_once(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     subscription = merchant.subscribe(
         merchant.create_customer(clock), merchant.create_price(), trial_end=to_timestamp("2025-02-01")
@@ -261,7 +267,7 @@ def test_a_trial_ended_early_is_charged_at_once(merchant: SdkMerchant) -> None:
     assert subscription["items"].data[0].current_period_end == to_timestamp("2025-02-10")
 
 
-def test_a_trial_is_made_longer(merchant: SdkMerchant) -> None:
+def test_trial_end_can_be_postponed(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     subscription = merchant.subscribe(
         merchant.create_customer(clock), merchant.create_price(), trial_period_days=10
@@ -274,7 +280,7 @@ def test_a_trial_is_made_longer(merchant: SdkMerchant) -> None:
     assert merchant.reload_subscription(subscription).status == "trialing"
 
 
-def test_it_ends_now_or_with_its_period(merchant: SdkMerchant) -> None:
+def test_subscription_is_cancelled_now_or_at_period_end(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer, price = merchant.create_customer(clock), merchant.create_price()
     canceled_now, canceled_later, canceled_at_period_end = [
@@ -302,7 +308,7 @@ def test_it_ends_now_or_with_its_period(merchant: SdkMerchant) -> None:
     assert merchant.list_event_types(canceled_later)[-1] == "customer.subscription.deleted"
 
 
-def test_canceled_with_credit_for_the_rest(merchant: SdkMerchant) -> None:
+def test_cancellation_with_proration_credits_the_rest(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     subscription = merchant.subscribe(
@@ -316,7 +322,7 @@ def test_canceled_with_credit_for_the_rest(merchant: SdkMerchant) -> None:
     assert (invoice.amount_due, invoice.ending_balance) == (0, -750)
 
 
-def test_canceled_now_its_waiting_prorations_are_forgotten(merchant: SdkMerchant) -> None:
+def test_cancellation_drops_pending_prorations(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer = merchant.create_customer(clock)
     subscription = merchant.subscribe(customer, merchant.create_price(2000))
@@ -330,7 +336,7 @@ def test_canceled_now_its_waiting_prorations_are_forgotten(merchant: SdkMerchant
     assert [pending_item.id for pending_item in pending_items] == [by_hand.id]
 
 
-def test_a_refused_change_leaves_everything_as_it_was(merchant: SdkMerchant) -> None:
+def test_refused_update_leaves_the_subscription_unchanged(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     subscription = merchant.subscribe(
         merchant.create_customer(clock), merchant.create_price(), metadata={"a": "1"}
@@ -353,7 +359,7 @@ def test_a_refused_change_leaves_everything_as_it_was(merchant: SdkMerchant) -> 
     assert (reloaded["items"].data[0].quantity, reloaded.metadata.a) == (1, "1")
 
 
-def test_metered_use_is_billed_when_it_ends_at_the_period(merchant: SdkMerchant) -> None:
+def test_metered_usage_is_billed_when_the_subscription_ends(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     subscription = merchant.subscribe(customer, merchant.create_metered_price(meter, 100))
@@ -369,9 +375,7 @@ def test_metered_use_is_billed_when_it_ends_at_the_period(merchant: SdkMerchant)
     ("behavior", "status"),
     [("keep_as_draft", "draft"), ("void", "void"), ("mark_uncollectible", "uncollectible")],
 )
-def test_collection_can_pause_without_changing_the_status(
-    merchant: SdkMerchant, behavior: str, status: str
-) -> None:
+def test_paused_collection_keeps_the_status(merchant: SdkMerchant, behavior: str, status: str) -> None:
     clock = merchant.create_clock("2025-01-01")
     subscription = merchant.subscribe(merchant.create_customer(clock), merchant.create_price())
     pause = {"behavior": behavior, "resumes_at": to_timestamp("2025-02-20")}
@@ -384,7 +388,7 @@ def test_collection_can_pause_without_changing_the_status(
     assert (subscription.pause_collection, subscription.latest_invoice.status) == (None, "paid")
 
 
-def test_lists_hide_what_has_ended_unless_asked(merchant: SdkMerchant) -> None:
+def test_lists_omit_ended_subscriptions_unless_asked(merchant: SdkMerchant) -> None:
     customer, price = merchant.create_customer(), merchant.create_price()
     ended, running = merchant.subscribe(customer, price), merchant.subscribe(customer, price)
     merchant.v1.subscriptions.cancel(ended.id)
@@ -400,7 +404,7 @@ def test_lists_hide_what_has_ended_unless_asked(merchant: SdkMerchant) -> None:
     assert ids(status="canceled") == ids(status="ended") == [ended.id]
 
 
-def test_a_deleted_customer_leaves_a_stub_and_ended_subscriptions(merchant: SdkMerchant) -> None:
+def test_deleted_customer_leaves_a_stub_and_ended_subscriptions(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     subscription = merchant.subscribe(customer, merchant.create_price())
     assert merchant.v1.customers.delete(customer.id).deleted
@@ -413,7 +417,7 @@ def test_a_deleted_customer_leaves_a_stub_and_ended_subscriptions(merchant: SdkM
     ]
 
 
-def test_updates_say_what_was_before(merchant: SdkMerchant) -> None:
+def test_update_event_contains_the_previous_values(merchant: SdkMerchant) -> None:
     subscription = merchant.subscribe(
         merchant.create_customer(), merchant.create_price(), metadata={"a": "1", "b": "2"}
     )

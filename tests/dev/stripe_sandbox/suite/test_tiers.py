@@ -41,7 +41,9 @@ FEE = [{"up_to": 10, "unit_amount": 0, "flat_amount": 900}, {"up_to": "inf", "un
         (FEE, "volume", 1010, 253),  # 252.5
     ],
 )
-def test_quantities(tiers: list[Any], mode: str, used: int, amount: int) -> None:
+def test_tiered_quantity_costs_the_computed_amount(
+    tiers: list[Any], mode: str, used: int, amount: int
+) -> None:
     account = Sandbox().get_account("sk_test_tiers")
     recurring = {"interval": "month"}
     params = {
@@ -59,7 +61,7 @@ def test_quantities(tiers: list[Any], mode: str, used: int, amount: int) -> None
 @pytest.mark.parametrize(
     ("mode", "lines"), [("graduated", [(100, 500), (400, 1200)]), ("volume", [(500, 1500)])]
 )
-def test_metered_tiers_on_an_invoice(merchant: SdkMerchant, mode: str, lines: list[Any]) -> None:
+def test_metered_tiers_are_listed_on_the_invoice(merchant: SdkMerchant, mode: str, lines: list[Any]) -> None:
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     price = merchant.create_metered_price(meter, billing_scheme="tiered", tiers_mode=mode, tiers=GRADUATED)
@@ -71,7 +73,7 @@ def test_metered_tiers_on_an_invoice(merchant: SdkMerchant, mode: str, lines: li
     assert invoice.amount_paid == sum(amount for _, amount in lines)
 
 
-def test_seats_by_tiers(merchant: SdkMerchant) -> None:
+def test_seats_are_priced_by_tiers(merchant: SdkMerchant) -> None:
     tiers = [{"up_to": 5, "flat_amount": 5000}, {"up_to": "inf", "unit_amount": 800}]
     recurring = {"interval": "month"}
     price = merchant.v1.prices.create(
@@ -92,14 +94,14 @@ def test_seats_by_tiers(merchant: SdkMerchant) -> None:
     assert [tier.up_to for tier in reloaded.tiers] == [5, None]
 
 
-def test_packages(merchant: SdkMerchant) -> None:
+def test_packages_are_rounded_up(merchant: SdkMerchant) -> None:
     price = merchant.create_price(100, transform_quantity={"divide_by": 10, "round": "up"})
     subscription = merchant.subscribe(merchant.create_customer(), (price, 21))
     assert merchant.reload_subscription(subscription).latest_invoice.amount_paid == 300
 
 
-def test_three_plans_over_three_periods_with_a_change_in_the_middle(merchant: SdkMerchant) -> None:
-    """Seats, use, and both; January has 31 days, February 28, March 31."""
+def test_three_plans_over_three_periods_cost_the_computed_amounts(merchant: SdkMerchant) -> None:
+    """Seats, usage, and both; January has 31 days, February 28, March 31."""
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     seat, call = merchant.create_price(1500), merchant.create_metered_price(meter, 2)

@@ -25,7 +25,7 @@ def start_trial(account: Account) -> str:
     return str(subscriptions.start_subscription(account, params)["id"])
 
 
-def test_a_restart_loses_nothing_and_catches_up(tmp_path: Path) -> None:
+def test_restarted_sandbox_catches_up(tmp_path: Path) -> None:
     now = to_timestamp("2025-01-01")
     sandbox = Sandbox(tmp_path / "stripe.db", clock=lambda: now)
     id_ = start_trial(sandbox.get_account("sk_test_1"))
@@ -52,7 +52,7 @@ def test_a_restart_loses_nothing_and_catches_up(tmp_path: Path) -> None:
     assert reloaded[1] == subscription
 
 
-def test_the_whole_account_can_be_moved(merchant: SdkMerchant, account: Account) -> None:
+def test_account_clock_moves_every_subscription(merchant: SdkMerchant, account: Account) -> None:
     subscription = merchant.subscribe(merchant.create_customer(), merchant.create_price())
     other_subscription = merchant.subscribe(
         merchant.create_customer(merchant.create_clock("2025-01-01")), merchant.create_price()
@@ -67,8 +67,8 @@ def test_the_whole_account_can_be_moved(merchant: SdkMerchant, account: Account)
         timeline.advance_account(account, -1)
 
 
-def test_what_was_just_changed_is_due_as_well(merchant: SdkMerchant, account: Account) -> None:
-    """No request comes between the change and the levers that move time."""
+def test_object_changed_just_now_is_due_as_well(merchant: SdkMerchant, account: Account) -> None:
+    """No request comes between the change and the call that moves time."""
     clock = merchant.create_clock("2025-01-01")
     subscription = merchant.subscribe(merchant.create_customer(clock), merchant.create_price())
     timeline.advance_clock(account, clock.id, to_timestamp("2025-02-01 02:00"))
@@ -76,7 +76,7 @@ def test_what_was_just_changed_is_due_as_well(merchant: SdkMerchant, account: Ac
     assert item["current_period_start"] == to_timestamp("2025-02-01")
 
 
-def test_what_time_does_was_asked_by_nobody(merchant: SdkMerchant, account: Account) -> None:
+def test_event_caused_by_time_has_no_request(merchant: SdkMerchant, account: Account) -> None:
     subscription = merchant.subscribe(merchant.create_customer(), merchant.create_price(interval="week"))
     account.settings["offset"] += 8 * DAY
     account.put(account.settings)
@@ -88,7 +88,7 @@ def test_what_time_does_was_asked_by_nobody(merchant: SdkMerchant, account: Acco
     assert created.request.id.startswith("req_")
 
 
-def test_clocks_go_forward_and_not_too_far(merchant: SdkMerchant) -> None:
+def test_advance_of_a_test_clock_is_forward_and_limited(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock("2025-01-01")
     merchant.subscribe(merchant.create_customer(clock), merchant.create_price())
     for bad_time in ("2025-01-01", "2024-12-31", "2025-03-02"):
@@ -101,7 +101,7 @@ def test_clocks_go_forward_and_not_too_far(merchant: SdkMerchant) -> None:
     assert answer.status_details.advancing.target_frozen_time == to_timestamp("2025-03-01")
 
 
-def test_a_clock_takes_its_customers_with_it(merchant: SdkMerchant) -> None:
+def test_deleted_test_clock_deletes_its_customers(merchant: SdkMerchant) -> None:
     clock = merchant.create_clock()
     customer = merchant.create_customer(clock)
     assert merchant.v1.test_helpers.test_clocks.delete(clock.id).deleted
@@ -121,7 +121,7 @@ def test_events_are_listed_for_thirty_days(merchant: SdkMerchant, account: Accou
         merchant.v1.events.retrieve(event.id)
 
 
-def test_an_event_keeps_the_object_as_it_was(merchant: SdkMerchant) -> None:
+def test_event_keeps_the_object_as_it_was(merchant: SdkMerchant) -> None:
     product = merchant.v1.products.create({"name": "Seats"})
     merchant.v1.products.update(product.id, {"name": "Places", "active": False})
     updated, created = merchant.v1.events.list({"type": "product.*", "limit": 2}).data
@@ -129,7 +129,7 @@ def test_an_event_keeps_the_object_as_it_was(merchant: SdkMerchant) -> None:
     assert updated.data.to_dict()["previous_attributes"]["name"] == "Seats"
 
 
-def test_webhook_endpoints(merchant: SdkMerchant) -> None:
+def test_webhook_endpoint_is_created_updated_and_deleted(merchant: SdkMerchant) -> None:
     endpoint = merchant.v1.webhook_endpoints.create(
         {
             "url": "https://acme.test/hook",
@@ -151,7 +151,7 @@ def test_webhook_endpoints(merchant: SdkMerchant) -> None:
     ]
 
 
-def test_prices_of_a_catalogue(merchant: SdkMerchant) -> None:
+def test_lookup_key_moves_only_when_transferred(merchant: SdkMerchant) -> None:
     key = f"seat_{merchant.v1.products.create({'name': 'x'}).id}"
     first = merchant.create_price(lookup_key=key, nickname="v1")
     with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
