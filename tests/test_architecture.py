@@ -65,15 +65,15 @@ SECURITY_DEFINER = {
 }
 
 
-def test_the_import_contracts_hold() -> None:
+def test_import_contracts_hold() -> None:
     process = subprocess.run(
         [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stdout
 
 
-def test_only_the_door_makes_contexts() -> None:
-    """Also not by `replace`, and also not by reaching for the class under another name."""
+def test_contexts_are_created_only_by_entry() -> None:
+    """Neither by `replace` nor by importing the class under another name."""
     strangers = [
         f"{path}:{line} calls {name}"
         for path, tree in source.load_trees().items()
@@ -98,7 +98,7 @@ def test_only_the_door_makes_contexts() -> None:
     assert strangers + renamed == []
 
 
-def test_sql_lives_in_repositories() -> None:
+def test_sql_is_written_only_in_repositories() -> None:
     violations = []
     for path, tree in source.load_trees().items():
         if path.endswith(("repository.py", "/models.py")) or path.startswith(SPEAK_SQL):
@@ -117,7 +117,7 @@ def test_sql_lives_in_repositories() -> None:
     assert violations == []
 
 
-def test_a_repository_is_private_to_its_module() -> None:
+def test_repositories_are_imported_only_by_their_module() -> None:
     violations = []
     for path, tree in source.load_trees().items():
         home = ".".join(path.split("/")[:2])  # a module's parts share its repositories
@@ -128,8 +128,8 @@ def test_a_repository_is_private_to_its_module() -> None:
     assert violations == []
 
 
-def test_nobody_outside_the_decision_compares_role_plan_feature_or_flag() -> None:
-    """Asking is `decide`, by the name of an action. Comparing the role of a row (the last owner) is the row's business."""
+def test_role_plan_feature_and_flag_are_compared_only_by_decisions() -> None:
+    """Other code asks `decide` by the name of an action. A row's own role may be compared, as for the last owner."""
     violations = [
         f"{path}:{node.lineno} {ast.unparse(node)}"
         for path, tree in source.load_trees().items()
@@ -149,8 +149,8 @@ def _is_an_actors(value: ast.expr) -> bool:
     return isinstance(value, ast.Name) and value.id in ("ctx", "octx", "principal", "rights", "who")
 
 
-def test_functions_of_operators_are_in_backoffice() -> None:
-    """Pages, `log` and the machinery of the apps receive a context; they are no services."""
+def test_functions_with_an_operator_context_are_in_backoffice() -> None:
+    """Pages, `log` and the middleware receive a context, but they are no services."""
     misplaced = [
         f"{path}:{node.lineno} {node.name}"
         for path, tree in source.load_trees().items()
@@ -164,8 +164,8 @@ def test_functions_of_operators_are_in_backoffice() -> None:
     assert misplaced == []
 
 
-def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:
-    """One of its ways in checks nothing, the others let any time to come through; all of them build its objects."""
+def test_webhooks_are_verified_by_our_code_and_never_by_the_sdk() -> None:
+    """One of the SDK's functions checks nothing, the others accept any time in the future; all build its objects."""
     violations = [
         f"{path}:{node.lineno} {name}"
         for path, tree in source.load_trees().items()
@@ -183,7 +183,7 @@ def test_webhooks_are_opened_by_us_and_never_by_the_sdk() -> None:
     assert violations == []
 
 
-def test_every_setting_is_documented_and_no_other() -> None:
+def test_settings_and_their_documentation_name_the_same() -> None:
     page = ROOT / "docs" / "settings.md"
     written = set(re.findall(r"^\| `([A-Z_]+)", page.read_text(), re.MULTILINE))
     setting_names = {str(field.alias) for field in Settings.model_fields.values()}
@@ -199,7 +199,7 @@ def name(schema: str) -> str:
     return schema
 
 
-def test_every_table_is_of_a_tenant_or_named_as_global(name: str) -> None:
+def test_every_table_has_a_tenant_or_is_listed_as_global(name: str) -> None:
     tenant_tables = database_catalog.list_tenant_tables(name)
     assert tenant_tables == database_catalog.list_registered_tables()
     assert (
@@ -207,7 +207,7 @@ def test_every_table_is_of_a_tenant_or_named_as_global(name: str) -> None:
     )
 
 
-def test_every_tenant_table_forces_row_security(name: str) -> None:
+def test_tenant_tables_force_row_security(name: str) -> None:
     rows = database_catalog.run_query(
         "select relname from pg_class where relkind in ('r', 'p') and relrowsecurity and relforcerowsecurity",
         name=name,
@@ -219,7 +219,7 @@ def test_every_tenant_table_forces_row_security(name: str) -> None:
     ) - forced == set()
 
 
-def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> None:
+def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     rows = database_catalog.run_query(
         "select tablename, policyname, cmd, roles::text[], qual, with_check from pg_policies where schemaname = 'public'",
         name=name,
@@ -259,7 +259,7 @@ def test_every_tenant_table_has_both_policies_and_no_wider_one(name: str) -> Non
     }
 
 
-def test_keys_and_references_carry_the_tenant(name: str) -> None:
+def test_keys_and_references_include_the_tenant(name: str) -> None:
     tables = database_catalog.list_tenant_tables(name)
     for table in tables:
         assert ("tenant_id", "id") in database_catalog.list_unique_keys(table, name), table
@@ -268,7 +268,7 @@ def test_keys_and_references_carry_the_tenant(name: str) -> None:
                 assert reference.columns[0] == reference.target_columns[0] == "tenant_id", (table, reference)
 
 
-def test_no_view_reads_with_its_owners_rights(name: str) -> None:
+def test_views_read_with_the_rights_of_the_caller(name: str) -> None:
     rows = database_catalog.run_query(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and (relkind = 'm' or relkind = 'v'"
         " and not coalesce(reloptions @> array['security_invoker=true'], false))",
@@ -277,7 +277,7 @@ def test_no_view_reads_with_its_owners_rights(name: str) -> None:
     assert rows == []
 
 
-def test_only_known_functions_run_with_their_owners_rights(name: str) -> None:
+def test_security_definer_functions_are_the_listed_ones(name: str) -> None:
     rows = database_catalog.run_query(
         "select p.proname, pg_get_userbyid(p.proowner), coalesce(p.proconfig::text, '') from pg_proc p"
         " where p.prosecdef and p.pronamespace = 'public'::regnamespace",
@@ -288,7 +288,7 @@ def test_only_known_functions_run_with_their_owners_rights(name: str) -> None:
     assert [row[0] for row in rows if "search_path" not in row[2]] == []
 
 
-def test_our_roles_may_not_pass_by_row_security(name: str) -> None:
+def test_database_roles_cannot_bypass_row_security(name: str) -> None:
     rows = database_catalog.run_query(
         "select rolname from pg_roles where rolname like 'bulkhead%%'"
         " and (rolsuper or rolbypassrls or rolcreatedb or rolcreaterole or rolreplication)",
@@ -303,7 +303,7 @@ def test_our_roles_may_not_pass_by_row_security(name: str) -> None:
     assert members == []
 
 
-def test_neither_app_owns_truncates_or_creates_anything(name: str) -> None:
+def test_app_roles_own_truncate_and_create_nothing(name: str) -> None:
     rows = database_catalog.run_query(
         "select c.relname, r.rolname from pg_class c, pg_roles r where c.relnamespace = 'public'::regnamespace"
         " and c.relkind in ('r', 'p') and r.rolname in ('bulkhead_app', 'bulkhead_operator')"
@@ -322,7 +322,7 @@ def test_neither_app_owns_truncates_or_creates_anything(name: str) -> None:
         assert created == (False,)
 
 
-def test_the_realms_cannot_reach_each_others_people(name: str) -> None:
+def test_app_roles_cannot_read_people_of_the_other_realm(name: str) -> None:
     rows = database_catalog.run_query(
         "select r.rolname, c.relname from pg_class c, pg_roles r where c.relnamespace = 'public'::regnamespace"
         " and c.relkind in ('r', 'p') and has_any_column_privilege(r.oid, c.oid, 'select, insert, update')"

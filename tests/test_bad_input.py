@@ -196,26 +196,26 @@ async def operating(cast: Cast, verb: Callable[[OperatorCtx, Cast, str], Awaitab
 
 
 @pytest.mark.parametrize("verb", MEMBER)
-async def test_inside_a_tenant(cast: Cast, verb: str) -> None:
+async def test_odd_text_is_answered_or_refused_in_a_tenant(cast: Cast, verb: str) -> None:
     for text in ODD:
         await rate_limits.clear_counts()
         await answered(inside(cast, MEMBER[verb], text))
 
 
 @pytest.mark.parametrize("verb", OPERATORS)
-async def test_by_operators(cast: Cast, verb: str) -> None:
+async def test_odd_text_is_answered_or_refused_for_operators(cast: Cast, verb: str) -> None:
     for text in ODD:
         await answered(operating(cast, OPERATORS[verb], text))
 
 
 @pytest.mark.parametrize("verb", OUTSIDE)
-async def test_before_anybody_is_known(cast: Cast, verb: str) -> None:
+async def test_odd_text_is_answered_or_refused_before_sign_in(cast: Cast, verb: str) -> None:
     odd = ODD if "sign" not in verb else ODD[:12]  # hashing takes its time
     for text in odd:
         await answered(OUTSIDE[verb](cast, text))
 
 
-async def test_setting_up_does_not_mind_a_reason_of_any_kind(cast: Cast) -> None:
+async def test_odd_reason_is_accepted_by_provisioning(cast: Cast) -> None:
     async def resume(ctx: Ctx, text: str) -> None:
         await provisioning.resume(ctx, text)
 
@@ -230,7 +230,7 @@ ANY = st.text(st.characters(exclude_categories=[]), max_size=400)
 
 @settings(max_examples=size("fuzz.texts"))
 @given(ANY)
-def test_texts_are_cleaned_or_refused(text: str) -> None:
+def test_cleaned_text_is_stable_or_refused(text: str) -> None:
     for clean in (
         email_addresses.parse_address,
         users.clean_name,
@@ -249,7 +249,7 @@ def test_texts_are_cleaned_or_refused(text: str) -> None:
 
 @settings(max_examples=size("fuzz.passwords"), deadline=None)
 @given(ANY)
-def test_any_password_is_judged_in_sentences(text: str) -> None:
+def test_password_problems_are_sentences_for_any_text(text: str) -> None:
     for problem in asyncio.run(passwords.find_problems(text, ["Zoe", "zoe@harbour.test"])):
         assert problem.endswith(".")
 
@@ -259,7 +259,7 @@ def test_any_password_is_judged_in_sentences(text: str) -> None:
     st.binary(max_size=300),
     st.sampled_from([forms.FORM_TYPE, forms.MULTIPART_TYPE, "text/plain", "", "\xff;;"]),
 )
-def test_any_body_is_read_or_refused(body: bytes, kind: str) -> None:
+def test_request_body_is_read_or_refused(body: bytes, kind: str) -> None:
     state: dict[str, Any] = {}
 
     async def send() -> dict[str, Any]:

@@ -27,7 +27,7 @@ def list_verdicts(row: Result, control: Result) -> list[str]:
     return [line[63:] for line in lines([row, control])]
 
 
-def test_the_layout_is_the_published_one() -> None:
+def test_line_layout_is_the_published_one() -> None:
     assert lines([Result(ROW, GOOD), Result(CONTROL, BAD)]) == [
         "list/rls                       1.00  (0.90-1.30)    <= 1.1     pass",
         "list/rls!scan                  30.0  (2.00-400)     <= 1.1     fail  control",
@@ -37,18 +37,18 @@ def test_the_layout_is_the_published_one() -> None:
     ]
 
 
-def test_the_median_decides() -> None:
+def test_median_decides_the_verdict() -> None:
     assert list_verdicts(Result(ROW, GOOD), Result(CONTROL, BAD)) == ["pass", "fail  control"]
     assert list_verdicts(Result(ROW, BAD), Result(CONTROL, BAD)) == ["fail", "fail  control"]
 
 
-def test_a_control_that_passes_takes_its_row_with_it() -> None:
+def test_control_that_passes_fails_its_row() -> None:
     results = [Result(ROW, GOOD), Result(CONTROL, GOOD)]
     assert list_verdicts(*results) == ["fail  control passed", "pass  control"]
     assert not is_sound(results)
 
 
-def test_nothing_passes_unmeasured_unchecked_or_in_too_few_rounds() -> None:
+def test_row_fails_when_unmeasured_unchecked_or_measured_too_rarely() -> None:
     unmeasured = Result(CONTROL, reason="ours does not start")
     assert list_verdicts(Result(ROW), Result(CONTROL, BAD))[0] == "fail  not measured"
     assert list_verdicts(Result(ROW, GOOD), unmeasured) == [
@@ -59,11 +59,11 @@ def test_nothing_passes_unmeasured_unchecked_or_in_too_few_rounds() -> None:
     assert not is_sound([Result(ROW, GOOD), unmeasured])
 
 
-def test_a_missed_goal_is_no_unsound_run() -> None:
+def test_missed_goal_leaves_the_run_sound() -> None:
     assert is_sound([Result(ROW, BAD), Result(CONTROL, BAD)])
 
 
-def test_every_row_has_a_control_with_its_goal_right_below() -> None:
+def test_every_row_has_a_control_with_its_goal_below() -> None:
     rows = [goal for goal in GOALS if not goal.control_of]
     for goal in rows:
         below = GOALS[GOALS.index(goal) + 1]
@@ -73,12 +73,12 @@ def test_every_row_has_a_control_with_its_goal_right_below() -> None:
 
 
 def test_every_row_can_be_measured() -> None:
-    """At its tiny size, without the peers: their environment takes minutes to install."""
+    """At its tiny size and without the peers: their environment takes minutes to install."""
     assert tiny.unmeasured(*(part for part in PARTS if part != "pages")) == []
 
 
 @pytest.mark.long
-def test_every_row_of_decisions_can_be_measured_beside_the_peers() -> None:
+def test_decision_rows_can_be_measured_beside_the_peers() -> None:
     assert tiny.unmeasured("decisions", peers=True) == []
 
 
@@ -86,7 +86,7 @@ def test_every_row_belongs_to_one_part() -> None:
     assert all(sum(goal.name.startswith(part.prefixes) for part in PARTS.values()) == 1 for goal in GOALS)
 
 
-def test_a_part_that_raises_costs_its_own_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_part_that_raises_fails_only_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(options: Options) -> Any:
         raise TypeError("missing an argument\nand more")
 
@@ -104,7 +104,7 @@ def test_a_part_that_raises_costs_its_own_rows_only(monkeypatch: pytest.MonkeyPa
     assert measured.measured
 
 
-def test_a_tiny_run_says_what_was_measured_and_judges_nothing() -> None:
+def test_tiny_run_lists_measurements_without_judging() -> None:
     results = [Result(ROW, BAD), Result(CONTROL, GOOD), Result(ROW, reason="no Chromium")]
     assert [line[63:] for line in lines(results, judged=False)] == [
         "measured",
@@ -115,7 +115,7 @@ def test_a_tiny_run_says_what_was_measured_and_judges_nothing() -> None:
     assert not is_sound(results, judged=False)
 
 
-def test_a_child_that_ends_is_quoted() -> None:
+def test_output_of_a_failed_child_is_quoted() -> None:
     async def ask() -> None:
         command, pipe = (
             "import sys; print('first', file=sys.stderr); sys.exit('no database')",
@@ -136,7 +136,7 @@ def test_a_child_that_ends_is_quoted() -> None:
         assert with_last_line("ended", nothing) == "ended"
 
 
-def test_figures() -> None:
+def test_statistics_are_computed_from_the_samples() -> None:
     assert p95(list(range(1, 101))) == 95
     assert p95([3.0, 1.0, 2.0]) == 3.0
     assert without_warm_up([9, 1, 2]) == [1, 2]
@@ -147,7 +147,7 @@ def test_figures() -> None:
     assert (reason(KeyError("one")), reason(KeyError())) == ("KeyError: 'one'", "KeyError")
 
 
-def test_each_surname_fills_a_page_and_is_part_of_no_other_name() -> None:
+def test_surname_fills_a_page_and_is_part_of_no_other_name() -> None:
     assert len(set(FIRST)) * len(set(LAST)) == len(FIRST) * len(LAST) == MEMBERS
     names = [name_part.lower() for name_part in (*FIRST, *LAST)]
     assert all([last.lower() in name for name in names].count(True) == 1 for last in LAST)

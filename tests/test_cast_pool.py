@@ -41,7 +41,7 @@ async def test_stored_cast_is_the_same_cast() -> None:
         assert inspect(again.accounts[name].user).detached
 
 
-async def test_everybody_of_a_cast_is_where_they_belong(cast: Cast) -> None:
+async def test_people_of_a_cast_enter_their_own_tenant(cast: Cast) -> None:
     entered = {}
     for name in ("ann", "adam", "max", "gil"):
         async with getattr(cast, name).ctx() as ctx:
@@ -54,7 +54,7 @@ async def test_everybody_of_a_cast_is_where_they_belong(cast: Cast) -> None:
     }
 
 
-async def test_sessions_of_an_old_pool_are_as_if_just_begun(schema: str) -> None:
+async def test_sessions_of_an_old_pool_start_anew(schema: str) -> None:
     async with own_database(schema, "ages"):
         account = await factories.create_account("Ann")
         with psycopg.connect(admin_url(f"{schema}_ages")) as connection:

@@ -49,24 +49,24 @@ def attack_record() -> dict[str, Any]:
     return record
 
 
-def test_nothing_passes(attack_record: dict[str, Any]) -> None:
+def test_attack_on_the_product_finds_nothing(attack_record: dict[str, Any]) -> None:
     assert attack_record["clean"]
     assert attack_record["passed"] == attack_record["void"] == attack_record["unknown"] == []
 
 
-def test_every_kind_was_tried_beside_a_control(attack_record: dict[str, Any]) -> None:
+def test_every_kind_of_attack_was_tried_beside_a_control(attack_record: dict[str, Any]) -> None:
     assert attack_record["attempts"].keys() == KINDS
     assert {kind for kind, count in attack_record["controls"].items() if count} == KINDS
 
 
-def test_every_table_of_tenants_was_attacked(attack_record: dict[str, Any], schema: str) -> None:
+def test_every_tenant_table_was_attacked(attack_record: dict[str, Any], schema: str) -> None:
     tables = database_catalog.list_tenant_tables(schema) | {"tenant"}
     assert set(attack_record["covered"]["tables"]) == tables
     assert attack_record["attempts"]["tables"] > 40 * len(tables)
 
 
-def test_every_handler_was_called(attack_record: dict[str, Any]) -> None:
-    """As the source has them: every public method of a state is an endpoint, decorated or not."""
+def test_every_handler_was_attacked(attack_record: dict[str, Any]) -> None:
+    """As the source lists them: every public method of a state is an endpoint, decorated or not."""
     assert set(attack_record["covered"]["handlers"]) == set(_handlers())
     assert attack_record["attempts"]["handlers"] > 12 * len(attack_record["covered"]["handlers"])
 
@@ -97,7 +97,7 @@ def _public_methods(definition: ast.ClassDef) -> Iterator[str]:
             yield node.name
 
 
-def test_every_route_and_page_was_asked(attack_record: dict[str, Any]) -> None:
+def test_every_route_and_page_was_attacked(attack_record: dict[str, Any]) -> None:
     pages = {
         f"{path.partition('_app/')[0]} GET {route}"
         for path in source.load_trees()
@@ -108,7 +108,7 @@ def test_every_route_and_page_was_asked(attack_record: dict[str, Any]) -> None:
     assert attack_record["attempts"]["routes"] > 10 * len(attack_record["covered"]["routes"])
 
 
-def test_every_service_was_called_without_the_right(attack_record: dict[str, Any]) -> None:
+def test_every_service_was_called_without_permission(attack_record: dict[str, Any]) -> None:
     services_ = set(_taking_a_context())
     assert set(attack_record["covered"]["services"]) == services_ - services.ASKED_BEFORE.keys()
 
@@ -144,7 +144,7 @@ PLANTED = ("planted handler", "planted route", "planted table", "mark")
 SAMPLE = 6
 
 
-def test_planted_holes_and_a_sample_of_removed_guards_are_caught() -> None:
+def test_planted_holes_and_sampled_removals_are_caught() -> None:
     result = run("--mutate", *PLANTED, "--sample", str(SAMPLE))
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     assert re.search(r"^the sample has the seed \d+$", result.stdout, re.MULTILINE), result.stdout
@@ -189,6 +189,6 @@ def test_attack_does_not_start_when_arguments_ask_for_none(
 
 
 def test_filter_is_reported_when_no_row_depends_on_it() -> None:
-    """A filter that a statement carries is one case; a filter that no call executes is the other."""
+    """Either no row depends on a filter that is executed, or no call executes the filter."""
     marked = mutants.Mutants(["a", "b", "c"], executed_by={"a": {"x"}, "b": {"x"}}, decisive={"a"})
     assert marked.blind() == {"b": mutants.WITHOUT_ROWS, "c": mutants.NOT_EXECUTED}

@@ -64,7 +64,7 @@ def test_every_named_permission_action_and_event_type_is_in_a_manifest() -> None
     assert set(AuditAction) <= AUDIT_TEXTS.keys()
 
 
-def test_every_action_asks_for_a_permission_of_a_manifest() -> None:
+def test_every_action_requires_a_permission_of_a_manifest() -> None:
     permissions = {str(permission) for module in MODULES for permission in module.permissions}
     asked = {str(action.permission) for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values())}
     assert asked <= permissions
@@ -84,7 +84,7 @@ def test_surfaces_are_the_pages_of_both_apps() -> None:
     assert surfaces.keys() == routes
 
 
-def test_every_writing_action_says_how_it_is_recorded() -> None:
+def test_every_writing_action_names_its_audit_events() -> None:
     recorded = {name: events for module in MODULES for name, events in module.recorded.items()}
     writing = {action.name for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()) if action.writes}
     assert writing - recorded.keys() == {
@@ -94,7 +94,7 @@ def test_every_writing_action_says_how_it_is_recorded() -> None:
     assert {event for events in recorded.values() for event in events} <= declared_events
 
 
-def test_no_task_name_is_declared_twice() -> None:
+def test_task_names_are_unique() -> None:
     names = [task for module in MODULES for task in module.tasks]
     assert len(names) == len(set(names))
 

@@ -113,7 +113,7 @@ def left(name: str) -> set[str]:
     }
 
 
-def test_up_down_and_up_on_an_empty_database(name: str) -> None:
+def test_migrations_run_up_down_and_up_on_an_empty_database(name: str) -> None:
     up(name)
     before = database_catalog.run_query(SHAPE, name=name)
     down(name)
@@ -123,7 +123,7 @@ def test_up_down_and_up_on_an_empty_database(name: str) -> None:
         assert database_catalog.run_query(SHAPE, name=name) == before
 
 
-def test_down_and_up_with_the_demo_in_it(name: str) -> None:
+def test_migrations_run_down_and_up_with_demo_data(name: str) -> None:
     up(name)
     for _ in range(2):  # who is there is not made again
         run(name, "-m", "shared.cli", "seed")
@@ -136,7 +136,7 @@ def test_down_and_up_with_the_demo_in_it(name: str) -> None:
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
-def test_landed_migrations_are_what_they_were(name: str) -> None:
+def test_landed_migrations_are_unchanged(name: str) -> None:
     landed = landed_migrations.read_landed()["migrations"]
     migrations = landed_migrations.describe_migrations(name)
     assert landed.keys() >= {"0001", "0002", "0003"}
@@ -145,7 +145,7 @@ def test_landed_migrations_are_what_they_were(name: str) -> None:
         assert not changed, f"migration {revision} has another {', '.join(changed)}.{WHAT_TO_DO}"
 
 
-def test_frozen_files_are_what_they_were() -> None:
+def test_frozen_files_are_unchanged() -> None:
     frozen = landed_migrations.read_landed()["frozen"]
     digests = landed_migrations.digest_frozen_files()
     changed = [file for file in frozen if digests.get(file) != frozen[file]]
@@ -153,7 +153,7 @@ def test_frozen_files_are_what_they_were() -> None:
     assert digests.keys() == frozen.keys(), "run python -m tests.support.landed_migrations"
 
 
-def test_migrations_make_the_queue_schema_of_the_installed_procrastinate() -> None:
+def test_migrations_create_the_schema_of_the_installed_procrastinate() -> None:
     recorded = landed_migrations.read_landed()["queue_schema"]
     assert landed_migrations.digest_queue_schema() == recorded, NEW_QUEUE_SCHEMA
 
@@ -180,13 +180,13 @@ def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
         require_published(connection, "0003")
 
 
-async def test_two_who_migrate_at_once_wait_for_each_other(name: str) -> None:
+async def test_concurrent_migrations_wait_for_each_other(name: str) -> None:
     await asyncio.gather(asyncio.to_thread(up, name), asyncio.to_thread(up, name))
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
-def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
-    """A column that only one of them has is found when somebody first needs it, so here."""
+def test_models_and_tables_have_the_same_columns(schema: str) -> None:
+    """A column that only one of them has would otherwise be found when somebody first needs it."""
     import shared.audit.models
     import shared.billing.models
     import shared.identity.models
@@ -204,7 +204,7 @@ def test_the_models_and_the_tables_have_the_same_columns(schema: str) -> None:
         assert required_in_models == required_in_database, table.name
 
 
-def test_the_seed_refuses_production(name: str) -> None:
+def test_seed_is_refused_in_production(name: str) -> None:
     environment = {**os.environ, "BULKHEAD_ENV": "prod", "DATABASE_URL": database.admin_url(name)}
     process = subprocess.run(
         [sys.executable, "-m", "shared.cli", "seed"],

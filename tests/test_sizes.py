@@ -39,7 +39,7 @@ def test_chosen_size_is_given(monkeypatch: pytest.MonkeyPatch, long: bool, expec
     assert all(size(name) == getattr(SIZES[name], expected) for name in SIZES)
 
 
-def test_size_that_is_not_in_the_table_is_refused() -> None:
+def test_size_outside_the_table_is_refused() -> None:
     with pytest.raises(KeyError):
         size("nobody.knows")
 

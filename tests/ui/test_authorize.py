@@ -98,17 +98,17 @@ def get_event_text(update: StateUpdate | None) -> str:
     return json.dumps([str(event) for event in update.events])
 
 
-async def test_who_may_comes_through() -> None:
+async def test_allowed_event_reaches_its_handler() -> None:
     assert await answer(tab(), OWNER, ToyState.invite) is None
 
 
-async def test_a_refused_click_is_told_why_and_what_next() -> None:
+async def test_refused_click_is_explained_with_a_next_step() -> None:
     update = await answer(tab(), VIEWER, ToyState.invite)
     assert "You may not invite people." in get_event_text(update)
     assert "Ask an owner or admin" in get_event_text(update)
 
 
-async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame() -> None:
+async def test_refused_page_shows_the_refusal_and_loads_its_frame() -> None:
     tree = tab()
     billing = replace(OWNER, permissions=frozenset({"home:read"}))
     update = await answer(tree, billing, ToyState.load, frame=ToyState.load_broken)
@@ -117,7 +117,7 @@ async def test_a_refused_page_says_so_in_place_of_its_content_and_gets_its_frame
 
 
 @pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
-async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: str) -> None:
+async def test_page_outside_the_plan_names_feature_and_plans(reason: str) -> None:
     words = {"advanced_reports": RefusalWording("Advanced reports", "Business and Enterprise")}
     unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, wording=words)
     tree = tab("/t/acme/reports")
@@ -137,16 +137,16 @@ async def test_a_page_that_is_not_in_the_plan_says_what_one_would_get(reason: st
     assert (admission.refusal, admission.upsell.feature) == ("You may not open the advanced reports.", "")
 
 
-async def test_without_a_session_the_page_is_loaded_anew() -> None:
+async def test_event_without_a_session_reloads_the_page() -> None:
     for event in (ToyState.invite, ToyState.load, authorize.STATE_PREFIX + "hydrate"):
         assert "location.reload" in get_event_text(await answer(tab(), None, event))
 
 
-async def test_the_slug_of_others_and_one_that_is_nobodys_look_alike() -> None:
+async def test_event_for_a_foreign_tenant_is_not_found() -> None:
     assert "Page not found." in get_event_text(await answer(tab(), STRANGER, ToyState.invite))
 
 
-async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
+async def test_removed_member_is_told_and_loses_the_state() -> None:
     tree = tab()
     await answer(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
@@ -159,7 +159,7 @@ async def test_a_person_who_was_removed_is_told_and_keeps_nothing() -> None:
 @pytest.mark.parametrize(
     "boot", [authorize.STATE_PREFIX + "hydrate", authorize.STATE_PREFIX + "hydrate_and_load"]
 )
-async def test_hydrating_sends_nothing_of_before_to_a_person_who_was_removed(boot: str) -> None:
+async def test_hydration_sends_no_old_state_to_a_removed_member(boot: str) -> None:
     tree = tab()
     await answer(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
@@ -171,7 +171,7 @@ async def test_hydrating_sends_nothing_of_before_to_a_person_who_was_removed(boo
     ("other", "path"),
     [(replace(OWNER, session_hash="hash-gil"), "/t/acme/members"), (OWNER, "/t/globex/members")],
 )
-async def test_a_tree_serves_one_session_and_one_tenant(other: Principal, path: str) -> None:
+async def test_state_is_dropped_when_session_or_tenant_change(other: Principal, path: str) -> None:
     tree = tab()
     await answer(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
@@ -180,7 +180,7 @@ async def test_a_tree_serves_one_session_and_one_tenant(other: Principal, path: 
     assert (await tree.get_state(ToyState)).rows == []
 
 
-async def test_a_new_page_load_of_another_session_starts_empty() -> None:
+async def test_page_load_of_another_session_starts_with_empty_state() -> None:
     tree = tab()
     await answer(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
@@ -193,17 +193,17 @@ async def test_a_new_page_load_of_another_session_starts_empty() -> None:
     assert (await tree.get_state(ToyState)).rows == []
 
 
-async def test_a_handler_that_names_no_action_is_refused_for_everybody() -> None:
+async def test_handler_without_an_action_is_refused() -> None:
     update = await answer(tab(), OWNER, "reflex___state____state.setvar")
     assert "This action is not available on this page." in get_event_text(update)
 
 
-async def test_suspension_stops_every_handler() -> None:
+async def test_suspension_refuses_every_handler() -> None:
     update = await answer(tab(), replace(OWNER, rights=SUSPENDED), ToyState.invite)
     assert "This organisation is suspended." in get_event_text(update)
 
 
-async def test_trouble_of_a_load_stands_on_the_page() -> None:
+async def test_error_during_a_load_is_shown_on_the_page() -> None:
     tree = tab()
     toy, admission = await tree.get_state(ToyState), await tree.get_state(Admission)
     await ToyState.event_handlers["load_broken"].fn(toy)
@@ -224,8 +224,8 @@ async def moves(tree: State, handler: Any) -> bool:
     return CLOCK[-1]
 
 
-async def test_what_comes_without_a_person_does_not_move_the_idle_clock() -> None:
-    """A commit of others asks open pages to load; a broken network makes them boot."""
+async def test_automatic_event_does_not_extend_the_idle_time() -> None:
+    """Commits of others make open pages load; a broken network makes them hydrate."""
     tree = tab()
     for by_itself in (*sorted(authorize.FRAMEWORK_EVENTS), ToyState.load, ToyState.fill_frame):
         assert not await moves(tree, by_itself), by_itself
@@ -233,8 +233,8 @@ async def test_what_comes_without_a_person_does_not_move_the_idle_clock() -> Non
 
 
 @pytest.mark.parametrize("boot", sorted(authorize.PAGE_LOAD_EVENTS))
-async def test_a_link_that_was_followed_does(boot: str) -> None:
-    """It is no HTTP request. Booting again on the same page is nobody's doing."""
+async def test_followed_link_extends_the_idle_time(boot: str) -> None:
+    """Following a link is no HTTP request. Hydrating again on the same page is no action of a person."""
     tree = tab("/t/acme/members")
     assert [await moves(tree, boot) for _ in range(2)] == [False, False]
     tree.router = tab("/t/acme/settings").router

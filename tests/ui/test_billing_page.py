@@ -49,7 +49,7 @@ async def subscribed(seller: MemoryProvider, person: Person, *, seats: int = 3) 
     return page
 
 
-async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvider) -> None:
+async def test_plans_show_price_and_contents(cast: Cast, seller: MemoryProvider) -> None:
     await cast.gil.gets("free")
     page = await billing(cast.gil)
     shown = {plan.name: plan for plan in page.plans}
@@ -68,7 +68,7 @@ async def test_plans_say_what_they_cost_and_give(cast: Cast, seller: MemoryProvi
     ] * 2
 
 
-async def test_a_double_click_leads_to_one_order(cast: Cast, seller: MemoryProvider) -> None:
+async def test_double_click_starts_one_checkout(cast: Cast, seller: MemoryProvider) -> None:
     page = await billing(cast.gil)
     before = len(seller.carts)
     await does(page, "choose_plan", PRO)
@@ -77,7 +77,7 @@ async def test_a_double_click_leads_to_one_order(cast: Cast, seller: MemoryProvi
     assert all("window.location.assign" in event and url in event for event in sent)
 
 
-async def test_who_comes_back_sees_it_turn(cast: Cast, seller: MemoryProvider) -> None:
+async def test_return_from_checkout_shows_the_activation(cast: Cast, seller: MemoryProvider) -> None:
     page = await billing(cast.gil)
     await does(page, "choose_plan", PRO)
     await does(page, "start_checkout", {"seats": "2"})
@@ -92,7 +92,9 @@ async def test_who_comes_back_sees_it_turn(cast: Cast, seller: MemoryProvider) -
     assert (back.next_label, back.method) == ("After the trial", "Card on file")
 
 
-async def test_a_change_is_shown_confirmed_and_not_repeated(cast: Cast, seller: MemoryProvider) -> None:
+async def test_plan_change_is_previewed_confirmed_and_not_repeated(
+    cast: Cast, seller: MemoryProvider
+) -> None:
     page = await subscribed(seller, cast.gil)
     await does(page, "choose_plan", BUSINESS)
     assert (page.dialog, page.seats, page.total_label) == ("change", "3", "Added to the next invoice")
@@ -107,9 +109,7 @@ async def test_a_change_is_shown_confirmed_and_not_repeated(cast: Cast, seller: 
         await does(page, "confirm_change", {})
 
 
-async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
-    cast: Cast, seller: MemoryProvider
-) -> None:
+async def test_second_change_shows_only_its_own_amount(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
     for seats in (5, 6):
         seller.advance(timedelta(days=3))
@@ -120,9 +120,7 @@ async def test_a_change_shows_its_own_sum_and_not_that_of_the_one_before(
         assert page.dialog == ""
 
 
-async def test_who_gives_up_an_addon_is_not_told_that_it_is_there_now(
-    cast: Cast, seller: MemoryProvider
-) -> None:
+async def test_removed_addon_is_not_announced_as_available(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
     await does(page, "preview_add_addon", SEATS)
     assert "New features are available" in str(await does(page, "confirm_change", {}))
@@ -130,7 +128,7 @@ async def test_who_gives_up_an_addon_is_not_told_that_it_is_there_now(
     assert "No charge now" in str(await does(page, "confirm_change", {}))
 
 
-async def test_a_stale_tab_is_shown_the_sum_anew(
+async def test_outdated_preview_is_shown_again_instead_of_confirmed(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, other = await subscribed(seller, cast.gil), await billing(cast.gil)
@@ -147,7 +145,9 @@ async def test_a_stale_tab_is_shown_the_sum_anew(
     assert [addon.count for addon in page.addons] == [1, 0]
 
 
-async def test_another_number_than_the_one_shown_is_not_confirmed(cast: Cast, seller: MemoryProvider) -> None:
+async def test_number_other_than_the_previewed_one_is_not_confirmed(
+    cast: Cast, seller: MemoryProvider
+) -> None:
     page = await subscribed(seller, cast.gil)
     await does(page, "open_seats_dialog")
     assert "Nothing has been charged" in str(await does(page, "confirm_change", {"seats": "9"}))
@@ -156,7 +156,7 @@ async def test_another_number_than_the_one_shown_is_not_confirmed(cast: Cast, se
     assert page.seats_bought == 9
 
 
-async def test_an_obstacle_stands_in_the_dialog(cast: Cast, seller: MemoryProvider) -> None:
+async def test_invalid_number_of_seats_is_explained_in_the_dialog(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.ann)
     await does(page, "open_seats_dialog")
     for wrong in (0.0, -1.0, 2.5, float("nan"), 1e12, "many", None):
@@ -178,7 +178,7 @@ async def test_an_obstacle_stands_in_the_dialog(cast: Cast, seller: MemoryProvid
     assert "does not answer" in page.problem
 
 
-async def test_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None:
+async def test_subscription_is_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None:
     page = await subscribed(seller, cast.gil)
     await does(page, "open_cancel_dialog")
     with pytest.raises(Invalid):
@@ -190,7 +190,7 @@ async def test_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None
     assert page.ends_at == ""
 
 
-async def test_invoices_of_others_do_not_exist(cast: Cast, seller: MemoryProvider) -> None:
+async def test_invoice_of_another_tenant_is_not_found(cast: Cast, seller: MemoryProvider) -> None:
     gil = await subscribed(seller, cast.gil)
     assert gil.invoice_rows
     await does(gil, "show_invoice", gil.invoice_rows[0].id)
@@ -205,7 +205,7 @@ async def test_invoices_of_others_do_not_exist(cast: Cast, seller: MemoryProvide
             await does(ann, "show_invoice", forged)
 
 
-async def test_a_change_of_one_tenant_is_not_confirmed_in_another(cast: Cast, seller: MemoryProvider) -> None:
+async def test_quote_of_another_tenant_is_not_confirmed(cast: Cast, seller: MemoryProvider) -> None:
     gil, ann = await subscribed(seller, cast.gil), await subscribed(seller, cast.ann, seats=5)
     await does(gil, "open_seats_dialog")
     await does(gil, "preview_seats", 4)
@@ -215,7 +215,7 @@ async def test_a_change_of_one_tenant_is_not_confirmed_in_another(cast: Cast, se
 
 
 @pytest.mark.parametrize("forged", [PRO[:3], "plv_nobody", 7, None, ["x"]])
-async def test_plans_that_are_not_on_the_page_are_not_chosen(
+async def test_plan_that_is_not_on_the_page_is_refused(
     cast: Cast, seller: MemoryProvider, forged: Any
 ) -> None:
     page = await billing(cast.gil)
@@ -227,7 +227,7 @@ async def test_plans_that_are_not_on_the_page_are_not_chosen(
     assert page.dialog == ""
 
 
-async def test_a_lesser_role_sees_and_does_nothing(cast: Cast, seller: MemoryProvider) -> None:
+async def test_billing_page_is_refused_for_a_member(cast: Cast, seller: MemoryProvider) -> None:
     page = opens(BillingState, cast.max.cookie, f"/t/{cast.max.slug}/billing")
     await does(page, "load")
     assert not page.loaded
@@ -241,7 +241,7 @@ async def test_a_lesser_role_sees_and_does_nothing(cast: Cast, seller: MemoryPro
             await does(page, name, *payload)
 
 
-async def test_a_provider_that_is_down_is_said(cast: Cast, seller: MemoryProvider) -> None:
+async def test_provider_outage_is_explained(cast: Cast, seller: MemoryProvider) -> None:
     page = await billing(cast.gil)
     seller.fail_next(ProviderDown("no answer"), verb="portal")
     with pytest.raises(Conflict, match="does not answer"):

@@ -75,7 +75,7 @@ async def dead(customer: str, count: int = 1) -> list[str]:
 # ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_list_counts_narrows_and_leads_to_each(cast: Cast, till: Till) -> None:
+async def test_webhooks_page_counts_filters_and_links(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     (event,) = await dead(customer)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
@@ -98,7 +98,7 @@ async def test_the_list_counts_narrows_and_leads_to_each(cast: Cast, till: Till)
         await does(page, "apply_filter", {"type": "", "customer": "", "event": "", "payload": "x"})
 
 
-async def test_without_a_reason_dead_letters_stay_dead(cast: Cast, till: Till) -> None:
+async def test_replay_of_dead_webhooks_requires_a_reason(cast: Cast, till: Till) -> None:
     await dead(await pays(cast, till), 2)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
     await does(page, "load")
@@ -109,7 +109,7 @@ async def test_without_a_reason_dead_letters_stay_dead(cast: Cast, till: Till) -
     assert (page.dialog, page.dead) == ("", "0")
 
 
-async def test_a_paused_account_is_on_every_page_until_it_is_resumed(cast: Cast, till: Till) -> None:
+async def test_paused_account_is_shown_on_every_page_until_resumed(cast: Cast, till: Till) -> None:
     async with db.transaction() as session:
         await processing.accounts.pause(session, PLATFORM, processing.KEY_REFUSED_ERROR)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
@@ -132,7 +132,7 @@ async def test_a_paused_account_is_on_every_page_until_it_is_resumed(cast: Cast,
         await does(sam, "resume_account", {"reason": REASON})
 
 
-async def test_a_provider_that_does_not_answer_is_on_every_page(cast: Cast, till: Till) -> None:
+async def test_provider_outage_is_shown_on_every_page(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     await events.store_webhooks(customer)
     till.failure = ProviderDown("no answer")
@@ -143,7 +143,7 @@ async def test_a_provider_that_does_not_answer_is_on_every_page(cast: Cast, till
     assert [trouble.paused for trouble in frame.troubles] == [False]
 
 
-async def test_one_webhook_tells_its_inside_for_a_reason_only(cast: Cast, till: Till) -> None:
+async def test_webhook_content_is_shown_for_a_reason(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     (event,) = await events.store_webhooks(customer)
     await processing.drain()
@@ -164,7 +164,7 @@ async def test_one_webhook_tells_its_inside_for_a_reason_only(cast: Cast, till: 
     assert (page.payload, page.effects, page.reason) == ("", [], "")
 
 
-async def test_another_webhooks_page_keeps_nothing_of_the_last_one(cast: Cast, till: Till) -> None:
+async def test_webhook_page_keeps_nothing_of_the_previous_webhook(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     event, other = await events.store_webhooks(customer, 2)
     await processing.drain()
@@ -178,7 +178,7 @@ async def test_another_webhooks_page_keeps_nothing_of_the_last_one(cast: Cast, t
     assert (page.is_visit_open, page.payload, page.effects) == (False, "", [])
 
 
-async def test_a_webhook_that_is_not_there_is_not_found(cast: Cast) -> None:
+async def test_unknown_webhook_is_not_found(cast: Cast) -> None:
     page = cast.olga.opens(WebhookState, path="/webhooks/platform/evt_none")
     await does(page, "load")  # says so on the page itself
     assert not page.loaded
@@ -190,7 +190,7 @@ async def test_a_webhook_that_is_not_there_is_not_found(cast: Cast) -> None:
 # ── a tenant's tab ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_tab_shows_the_mapping_what_follows_and_what_was_given(cast: Cast, till: Till) -> None:
+async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     page = await tab(cast)
     assert [row.id for row in page.customers] == [customer]
@@ -228,7 +228,7 @@ async def test_the_tab_shows_the_mapping_what_follows_and_what_was_given(cast: C
         ({"tenant_id": "ten_x"}, "tenant_id"),
     ],
 )
-async def test_what_cannot_be_meant_names_its_field(
+async def test_invalid_adjustment_names_its_field(
     cast: Cast, till: Till, changed: dict[str, str], field: str
 ) -> None:
     await pays(cast, till)
@@ -243,7 +243,7 @@ async def test_what_cannot_be_meant_names_its_field(
     assert page.adjustments == []
 
 
-async def test_support_sees_the_tab_and_gives_nothing(cast: Cast, till: Till) -> None:
+async def test_billing_tab_is_read_only_for_support(cast: Cast, till: Till) -> None:
     await pays(cast, till)
     page = await tab(cast, cast.sam)
     assert page.loaded
@@ -256,7 +256,7 @@ async def test_support_sees_the_tab_and_gives_nothing(cast: Cast, till: Till) ->
             await does(page, name, payload)
 
 
-async def test_without_a_reason_the_tab_is_empty_and_forgets(cast: Cast, till: Till) -> None:
+async def test_billing_tab_without_a_reason_is_empty(cast: Cast, till: Till) -> None:
     await pays(cast, till)
     page = await tab(cast)
     await does(page, "load", "")
@@ -269,7 +269,7 @@ async def test_without_a_reason_the_tab_is_empty_and_forgets(cast: Cast, till: T
         assert not page.loaded
 
 
-async def test_the_page_of_a_tenant_brings_the_tab_with_its_reason(cast: Cast, till: Till) -> None:
+async def test_tenant_page_loads_the_billing_tab_with_its_reason(cast: Cast, till: Till) -> None:
     await pays(cast, till)
     page = cast.olga.opens(TenantPageState, path=f"/tenants/{cast.acme}")
     await does(page, "load")
@@ -285,7 +285,7 @@ async def test_the_page_of_a_tenant_brings_the_tab_with_its_reason(cast: Cast, t
 # ── across tenants ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_invoices_of_everybody_for_a_reason(cast: Cast, till: Till) -> None:
+async def test_invoices_of_all_tenants_require_a_reason(cast: Cast, till: Till) -> None:
     customer = await pays(cast, till)
     page = cast.olga.opens(InvoicesState, path="/invoices")
     await does(page, "load")
@@ -306,7 +306,7 @@ async def test_invoices_of_everybody_for_a_reason(cast: Cast, till: Till) -> Non
     assert page.rows == []
 
 
-async def test_everybody_is_compared_for_a_reason(cast: Cast) -> None:
+async def test_comparison_of_all_tenants_requires_a_reason(cast: Cast) -> None:
     page = cast.olga.opens(DriftState, path="/drift")
     await does(page, "load")
     with pytest.raises(Invalid):

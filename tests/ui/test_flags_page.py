@@ -31,7 +31,7 @@ async def version(cast: Cast, key: str) -> int:
         return (await flag_admin.get_flag(octx, key)).flag.version.number
 
 
-async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
+async def test_rules_are_drafted_simulated_and_saved(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "region", "values": ["eu", "us"]})
     page = await opened(cast.olga, key)
     await send(page, "edit_rules")
@@ -69,7 +69,7 @@ async def test_rules_are_drafted_weighed_and_saved(cast: Cast) -> None:
         {"percent": 5},
     ],
 )
-async def test_a_rule_that_cannot_be_meant_changes_no_draft(cast: Cast, wrong: dict[str, Any]) -> None:
+async def test_invalid_rule_leaves_the_draft_unchanged(cast: Cast, wrong: dict[str, Any]) -> None:
     page = await opened(cast.olga, await flag_fixtures.create_flag(cast))
     await send(page, "edit_rules")
     with pytest.raises(Invalid):
@@ -78,7 +78,7 @@ async def test_a_rule_that_cannot_be_meant_changes_no_draft(cast: Cast, wrong: d
 
 
 @pytest.mark.parametrize("place", ["1", "-1", "x", "", 0, None, [0]])
-async def test_only_a_rule_that_stands_there_is_removed(cast: Cast, place: Any) -> None:
+async def test_removing_a_rule_outside_the_draft_is_refused(cast: Cast, place: Any) -> None:
     page = await opened(cast.olga, await flag_fixtures.create_flag(cast, {"kind": "everyone"}))
     await send(page, "edit_rules")
     with pytest.raises(Invalid):
@@ -86,7 +86,7 @@ async def test_only_a_rule_that_stands_there_is_removed(cast: Cast, place: Any) 
     assert len(page.draft_rules) == 1
 
 
-async def test_a_draft_of_an_old_version_is_not_saved(cast: Cast) -> None:
+async def test_draft_of_an_older_version_is_not_saved(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     page = await opened(cast.olga, key)
     await send(page, "edit_rules")
@@ -99,7 +99,7 @@ async def test_a_draft_of_an_old_version_is_not_saved(cast: Cast) -> None:
     assert await version(cast, key) == 3
 
 
-async def test_what_was_drafted_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
+async def test_draft_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
     key, other = [await flag_fixtures.create_flag(cast, {"kind": "beta"}) for _ in range(2)]
     page = await opened(cast.olga, key)
     await send(page, "edit_rules")
@@ -119,7 +119,7 @@ async def test_what_was_drafted_for_one_flag_is_not_saved_for_another(cast: Cast
     assert await version(cast, other) == 2
 
 
-async def test_switches_ask_for_the_key_exactly(cast: Cast) -> None:
+async def test_kill_revive_and_retire_require_the_exact_key(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     page = await opened(cast.olga, key)
     for confirm in ("", key[:-1], key.upper(), "Trying it"):
@@ -139,7 +139,7 @@ async def test_switches_ask_for_the_key_exactly(cast: Cast) -> None:
     assert not page.header.killed
 
 
-async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
+async def test_cleanup_date_is_moved_and_flag_retired(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     page = await opened(cast.olga, key)
     for day in ("", "soon", "2020-01-01"):
@@ -155,7 +155,7 @@ async def test_the_date_moves_and_a_flag_is_retired(cast: Cast) -> None:
     assert (row.state, row.exposed) == ("Retired", "0")
 
 
-async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> None:
+async def test_operator_audit_log_shows_every_change_of_a_flag(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with flag_fixtures.flag_killed(cast, key):
         pass
@@ -177,7 +177,7 @@ async def test_the_operators_trail_shows_every_change_of_a_flag(cast: Cast) -> N
     assert [(change.before, change.after) for change in rows[3].changes] == [("everyone", "nobody: killed")]
 
 
-async def test_nothing_is_asked_about_what_cannot_be_a_key(cast: Cast) -> None:
+async def test_page_with_an_invalid_key_is_not_found(cast: Cast) -> None:
     for path in ("Not-a-key", "", "a/b", "x" * 41):
         page = cast.olga.opens(FlagPageState, path=f"/flags/{path}")
         for name, args in (
@@ -190,7 +190,7 @@ async def test_nothing_is_asked_about_what_cannot_be_a_key(cast: Cast) -> None:
                     await send(page, name, *args)
 
 
-async def test_support_changes_nothing_behind_the_page_either(cast: Cast) -> None:
+async def test_flag_handlers_are_refused_for_support(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     page = await opened(cast.sam, key)
     await send(page, "edit_rules")

@@ -28,7 +28,7 @@ class Sample(Form):
     note: str = ""
 
 
-def test_a_form_is_read_and_trimmed() -> None:
+def test_form_is_read_and_stripped() -> None:
     assert Sample.read({"email": "  ann@acme.test "}) == Sample(email="ann@acme.test")
 
 
@@ -48,7 +48,7 @@ def test_a_form_is_read_and_trimmed() -> None:
         ({"email": "ann@acme.test", "note": "x" * (MAX_LENGTH + 1)}, "note"),
     ],
 )
-def test_a_form_is_refused_with_the_field(payload: dict[str, object], field: str) -> None:
+def test_invalid_form_is_refused_with_the_field(payload: dict[str, object], field: str) -> None:
     with pytest.raises(Invalid) as refusal:
         Sample.read(payload)
     assert list(refusal.value.fields) == [field]
@@ -61,7 +61,7 @@ def test_a_form_is_refused_with_the_field(payload: dict[str, object], field: str
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_anything_else_is_refused_and_never_a_bug(payload: object) -> None:
+def test_payload_of_any_shape_is_accepted_or_refused(payload: object) -> None:
     with pytest.raises(Invalid):
         Sample.read(payload)
     with pytest.raises(Invalid):
@@ -70,14 +70,14 @@ def test_anything_else_is_refused_and_never_a_bug(payload: object) -> None:
         parse_choice(payload, ("name", "role"))
 
 
-def test_arguments_that_can_be_meant() -> None:
+def test_valid_arguments_are_parsed() -> None:
     assert parse_id("mem", "mem_acme_max") == "mem_acme_max"
     assert parse_choice("role", ("name", "role")) == "role"
     assert parse_line("  ann ") == "ann"
 
 
 @pytest.mark.parametrize("query", ["x" * 201, "a\0b", 3, None, ["a"]])
-def test_a_search_is_one_line_of_text(query: object) -> None:
+def test_search_text_of_several_lines_is_refused(query: object) -> None:
     with pytest.raises(Invalid):
         parse_line(query)
 

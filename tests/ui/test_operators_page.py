@@ -10,7 +10,7 @@ from shared.identity.realms import OPERATOR
 from tests.conftest import Cast
 
 
-async def test_a_new_password_goes_to_the_browser_and_stays_in_no_state(cast: Cast) -> None:
+async def test_new_password_is_sent_to_the_browser_and_not_stored_in_state(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, f"{new_id('x')[2:]}@bulkhead.test", "support", "Sue")
         subject = operator_row(octx, made.operator)

@@ -44,7 +44,7 @@ def shown(page: Any, version_id: str) -> Any:
     return next(version for version in page.versions if version.id == version_id)
 
 
-async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, shelf: RecordingProvider) -> None:
     version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=20)
     page = await opened(cast.olga)
     await does(page, "open_dialog", version.id)
@@ -66,7 +66,7 @@ async def test_a_price_is_set_and_shown_before_and_after(cast: Cast, shelf: Reco
     )
 
 
-async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_status_at_the_provider_is_shown(cast: Cast, shelf: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast)
     page = await opened(cast.olga)
     assert "Pushed" in str(await does(page, "push_prices"))
@@ -87,13 +87,13 @@ async def test_how_prices_stand_at_the_provider(cast: Cast, shelf: RecordingProv
     assert "does not answer" in str(await does(page, "compare_prices"))
 
 
-async def test_what_is_free_or_agreed_in_person_has_no_price(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_free_and_enterprise_plans_have_no_price(cast: Cast, shelf: RecordingProvider) -> None:
     page = await opened(cast.olga)
     for key in ("free", "enterprise"):
         assert shown(page, f"plv_{key}_1").prices == []
 
 
-def test_what_is_typed_becomes_a_price() -> None:
+def test_price_form_is_parsed() -> None:
     def meant(**typed: str) -> dict[str, Any]:
         return forms.parse_price_form(forms.PriceForm.read({**FORM, **typed}))
 
@@ -123,7 +123,7 @@ def test_what_is_typed_becomes_a_price() -> None:
         {"version_id": "plv_pro_1"},
     ],
 )
-async def test_what_cannot_be_meant_sets_no_price(
+async def test_invalid_price_form_sets_no_price(
     cast: Cast, shelf: RecordingProvider, wrong: dict[str, str]
 ) -> None:
     version = await sold_plans.publish_with_prices(cast)
@@ -135,7 +135,7 @@ async def test_what_cannot_be_meant_sets_no_price(
     assert [price.cost for price in shown(page, version.id).prices] == ["$29.00"]
 
 
-async def test_nobody_sets_a_price_of_nothing(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_of_an_unknown_version_is_refused(cast: Cast, shelf: RecordingProvider) -> None:
     page = await opened(cast.olga)
     for wrong in ("", "prc_x", "ten_x", None, 7):
         with pytest.raises(Invalid):
@@ -146,7 +146,7 @@ async def test_nobody_sets_a_price_of_nothing(cast: Cast, shelf: RecordingProvid
         await does(page, "set_price", FORM)
 
 
-async def test_support_sees_prices_and_changes_none(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_prices_page_is_read_only_for_support(cast: Cast, shelf: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast)
     page = await opened(cast.sam)
     page.selected_version = shown(page, version.id)

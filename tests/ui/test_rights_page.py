@@ -39,7 +39,7 @@ def until(days: int) -> str:
     return (now() + timedelta(days=days)).isoformat()
 
 
-async def test_the_tab_shows_what_is_there_and_follows_what_is_done(cast: Cast) -> None:
+async def test_access_tab_shows_overrides_and_updates_after_a_change(cast: Cast) -> None:
     page = await rights(cast)
     assert (page.name, page.summary.plan, page.summary.billing) == ("Acme", "Business version 1", "Active")
     form = {"name": "members", "kind": "soft", "amount": "2", "until": until(3), "reason": REASON}
@@ -53,7 +53,7 @@ async def test_the_tab_shows_what_is_there_and_follows_what_is_done(cast: Cast) 
     assert (page.overrides, page.dialog) == ([], "")
 
 
-async def test_a_plan_is_changed_only_of_the_tenant_that_was_named(cast: Cast) -> None:
+async def test_plan_change_requires_the_name_of_the_tenant(cast: Cast) -> None:
     page = await rights(cast)
     form = {"version": "plv_pro_1", "trial_days": "0", "reason": REASON, "confirm": "Globex"}
     with pytest.raises(Invalid) as caught:
@@ -85,9 +85,7 @@ async def test_a_plan_is_changed_only_of_the_tenant_that_was_named(cast: Cast) -
          "trial_days"),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_meant_names_its_field(
-    cast: Cast, name: str, form: dict[str, str], field: str
-) -> None:
+async def test_invalid_form_names_its_field(cast: Cast, name: str, form: dict[str, str], field: str) -> None:
     page = await rights(cast)
     with pytest.raises(Invalid) as caught:
         await does(page, name, form)
@@ -95,7 +93,7 @@ async def test_what_cannot_be_meant_names_its_field(
     assert page.overrides == page.addons == []
 
 
-async def test_rows_that_are_not_on_the_page_open_no_dialog(cast: Cast) -> None:
+async def test_dialog_for_an_unknown_row_is_refused(cast: Cast) -> None:
     page = await rights(cast)
     for dialog, about in (("end", "ovr_other"), ("flag", "nothing"), ("trait", "mood"), ("fly", ""), (7, "")):
         with pytest.raises(Invalid):
@@ -103,14 +101,14 @@ async def test_rows_that_are_not_on_the_page_open_no_dialog(cast: Cast) -> None:
     assert page.dialog == ""
 
 
-async def test_a_page_that_shows_another_tenant_by_now_changes_nothing(cast: Cast) -> None:
+async def test_change_is_refused_when_the_page_shows_another_tenant(cast: Cast) -> None:
     page = await rights(cast)
     page._shown_tenant_id = cast.globex
     with pytest.raises(Invalid, match="another tenant"):
         await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
 
 
-async def test_support_may_look_and_the_service_refuses_the_rest(cast: Cast) -> None:
+async def test_access_tab_is_read_only_for_support(cast: Cast) -> None:
     page = opens(TenantRightsState, cast.sam.cookie, f"/tenants/{cast.acme}")
     await does(page, "load")
     assert page.features
@@ -121,7 +119,7 @@ async def test_support_may_look_and_the_service_refuses_the_rest(cast: Cast) -> 
         await does(page, "set_trait", {"value": "eu", "reason": REASON})
 
 
-async def test_a_link_asks_at_once_and_its_permalink_says_when(cast: Cast) -> None:
+async def test_explanation_link_answers_at_once_and_offers_a_permalink(cast: Cast) -> None:
     page = asked(cast, f"tenant={cast.acme}&person={cast.max.user_id}&action=audit:read&utm_source=mail")
     await does(page, "load")
     assert (page.problem, page.title) == ("", "Max: read the audit trail")
@@ -136,7 +134,7 @@ async def test_a_link_asks_at_once_and_its_permalink_says_when(cast: Cast) -> No
     assert again.answer == page.answer
 
 
-async def test_two_times_in_an_address_are_compared(cast: Cast) -> None:
+async def test_explanation_link_with_two_times_compares_them(cast: Cast) -> None:
     before = now().isoformat().replace("+", "%2B")
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "read_only", REASON)
@@ -168,7 +166,7 @@ async def test_two_times_in_an_address_are_compared(cast: Cast) -> None:
         "plan=" + "x" * 2_000,
     ],
 )
-async def test_a_link_that_cannot_be_answered_says_so_and_the_page_stands(cast: Cast, query: str) -> None:
+async def test_invalid_explanation_link_shows_the_problem(cast: Cast, query: str) -> None:
     page = asked(cast, query.replace("{acme}", cast.acme).replace("{gil}", cast.gil.user_id))
     await does(page, "load")
     assert page.loaded
@@ -177,7 +175,7 @@ async def test_a_link_that_cannot_be_answered_says_so_and_the_page_stands(cast: 
     assert not page.has_answer
 
 
-async def test_the_form_goes_into_the_address(cast: Cast) -> None:
+async def test_explanation_form_becomes_part_of_the_address(cast: Cast) -> None:
     page = asked(cast, f"tenant={cast.acme}")
     await does(page, "load")
     form = {"person": cast.ann.user_id, "action": "member:invite", "at": "", "plan": "free"}
@@ -191,7 +189,7 @@ async def test_the_form_goes_into_the_address(cast: Cast) -> None:
         await does(page, "ask_question", form)
 
 
-async def test_people_and_requests_are_searched_for_in_this_tenant_alone(cast: Cast) -> None:
+async def test_people_and_requests_are_searched_in_one_tenant(cast: Cast) -> None:
     page = asked(cast, f"tenant={cast.acme}")
     await does(page, "load")
     await does(page, "search_people", cast.max.email)

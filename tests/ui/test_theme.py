@@ -11,7 +11,7 @@ COLOURS = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in itertools.product(range(0, 2
 
 
 @pytest.mark.parametrize("palette", PALETTES)
-def test_every_text_can_be_read_on_its_ground(palette: dict[str, str]) -> None:
+def test_every_text_colour_has_enough_contrast(palette: dict[str, str]) -> None:
     weak = [
         pair
         for pair in theme.CONTRAST_PAIRS
@@ -21,7 +21,7 @@ def test_every_text_can_be_read_on_its_ground(palette: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("palette", [theme.LIGHT, theme.DARK])
-def test_a_brand_is_readable_or_left_out(palette: dict[str, str]) -> None:
+def test_brand_colour_is_readable_or_left_out(palette: dict[str, str]) -> None:
     brands = [brand for colour in COLOURS if (brand := theme.brand_palette(colour, palette))]
     assert 0 < len(brands) < len(COLOURS)
     for brand in brands:
@@ -42,15 +42,15 @@ def test_a_brand_is_readable_or_left_out(palette: dict[str, str]) -> None:
         ("#facc15", "Used on dark pages"),
     ],
 )
-def test_the_verdict_says_where_a_colour_is_used(colour: str, verdict: str) -> None:
+def test_contrast_description_says_where_a_colour_is_used(colour: str, verdict: str) -> None:
     assert verdict in theme.describe_contrast(colour)
 
 
-def test_where_light_takes_the_brand_and_dark_cannot_dark_keeps_ours() -> None:
+def test_dark_theme_keeps_its_accent_when_the_brand_is_too_dark() -> None:
     dark = theme.brand_css("#1e3a8a").splitlines()[1]
     assert f"--accent: {theme.DARK['accent']};" in dark
 
 
 @pytest.mark.parametrize("text", ["#fff", "red", "#12345g", "#123456;}", None, 7, ["#123456"]])
-def test_what_is_no_colour(text: object) -> None:
+def test_malformed_colour_is_refused(text: object) -> None:
     assert not theme.is_colour(text)
