@@ -174,7 +174,7 @@ async def _request_reset(email: str) -> None:
         await users.request_reset(session, email)
 
 
-async def answered(call: Awaitable[Any]) -> None:
+async def check_answer(call: Awaitable[Any]) -> None:
     message = ""
     try:
         await call
@@ -185,12 +185,14 @@ async def answered(call: Awaitable[Any]) -> None:
     assert len(message) < 600
 
 
-async def inside(cast: Cast, verb: Callable[[Ctx, str], Awaitable[Any]], text: str) -> None:
+async def call_in_tenant(cast: Cast, verb: Callable[[Ctx, str], Awaitable[Any]], text: str) -> None:
     async with cast.ann.ctx() as ctx:
         await verb(ctx, text)
 
 
-async def operating(cast: Cast, verb: Callable[[OperatorCtx, Cast, str], Awaitable[Any]], text: str) -> None:
+async def call_as_operator(
+    cast: Cast, verb: Callable[[OperatorCtx, Cast, str], Awaitable[Any]], text: str
+) -> None:
     async with cast.olga.octx() as octx:
         await verb(octx, cast, text)
 
@@ -199,20 +201,20 @@ async def operating(cast: Cast, verb: Callable[[OperatorCtx, Cast, str], Awaitab
 async def test_odd_text_is_answered_or_refused_in_a_tenant(cast: Cast, verb: str) -> None:
     for text in ODD:
         await rate_limits.clear_counts()
-        await answered(inside(cast, MEMBER[verb], text))
+        await check_answer(call_in_tenant(cast, MEMBER[verb], text))
 
 
 @pytest.mark.parametrize("verb", OPERATORS)
 async def test_odd_text_is_answered_or_refused_for_operators(cast: Cast, verb: str) -> None:
     for text in ODD:
-        await answered(operating(cast, OPERATORS[verb], text))
+        await check_answer(call_as_operator(cast, OPERATORS[verb], text))
 
 
 @pytest.mark.parametrize("verb", OUTSIDE)
 async def test_odd_text_is_answered_or_refused_before_sign_in(cast: Cast, verb: str) -> None:
     odd = ODD if "sign" not in verb else ODD[:12]  # hashing takes its time
     for text in odd:
-        await answered(OUTSIDE[verb](cast, text))
+        await check_answer(OUTSIDE[verb](cast, text))
 
 
 async def test_odd_reason_is_accepted_by_provisioning(cast: Cast) -> None:
@@ -220,7 +222,7 @@ async def test_odd_reason_is_accepted_by_provisioning(cast: Cast) -> None:
         await provisioning.resume(ctx, text)
 
     for text in ODD:
-        await answered(inside(cast, resume, text))
+        await check_answer(call_in_tenant(cast, resume, text))
 
 
 # ── generated ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,4 +272,4 @@ def test_request_body_is_read_or_refused(body: bytes, kind: str) -> None:
     for read in (forms.read, forms.read_logo):
         state.clear()
         scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-        asyncio.run(answered(read(Request(scope | {"state": state}, send))))  # type: ignore[operator]
+        asyncio.run(check_answer(read(Request(scope | {"state": state}, send))))  # type: ignore[operator]

@@ -33,7 +33,7 @@ ROUTES = {  # before an app hangs Reflex below them
 }
 
 
-def run(*arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]:
+def run_attack(*arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.attack", *arguments]
     return subprocess.run(
         command, cwd=source.ROOT, capture_output=True, text=True, check=False, timeout=timeout
@@ -43,7 +43,7 @@ def run(*arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def attack_record() -> dict[str, Any]:
     RECORD.unlink(missing_ok=True)
-    process = run()
+    process = run_attack()
     assert process.returncode == 0, process.stdout[-6000:] + process.stderr[-3000:]
     record: dict[str, Any] = json.loads(RECORD.read_text())
     return record
@@ -145,7 +145,7 @@ SAMPLE = 6
 
 
 def test_planted_holes_and_sampled_removals_are_caught() -> None:
-    result = run("--mutate", *PLANTED, "--sample", str(SAMPLE))
+    result = run_attack("--mutate", *PLANTED, "--sample", str(SAMPLE))
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     assert re.search(r"^the sample has the seed \d+$", result.stdout, re.MULTILINE), result.stdout
     # Once in each app: found without a mark. It is not twice, because the gate refuses it to the owner as well.
@@ -156,7 +156,7 @@ def test_planted_holes_and_sampled_removals_are_caught() -> None:
 
 @pytest.mark.long
 def test_every_removed_guard_is_caught() -> None:
-    result = run("--mutate", timeout=3 * 3600)
+    result = run_attack("--mutate", timeout=3 * 3600)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-3000:]
     assert f"{len(mutations.find())} of {len(mutations.find())} removals caught" in result.stdout
 

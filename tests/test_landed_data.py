@@ -78,7 +78,7 @@ class Upgraded:
 
 
 @pytest.fixture(scope="module")
-async def upgraded(schema: str) -> AsyncIterator[Upgraded]:
+async def upgraded_database(schema: str) -> AsyncIterator[Upgraded]:
     """The database that 6f945b5 made, migrated to the newest revision; this process works in it."""
     name = f"{schema}_landed"
     landed_data.restore(name)
@@ -114,13 +114,15 @@ async def _sign_in(email: str) -> str:
     return f"{USER.session_cookie}={opened.token}"
 
 
-def test_upgrade_keeps_every_row(upgraded: Upgraded) -> None:
-    expected = {landed_data.RENAMED.get(table, table): count for table, count in upgraded.rows_before.items()}
+def test_upgrade_keeps_every_row(upgraded_database: Upgraded) -> None:
+    expected = {
+        landed_data.RENAMED.get(table, table): count for table, count in upgraded_database.rows_before.items()
+    }
     assert sum(expected.values()) > 300
-    assert {table: upgraded.rows_after.get(table) for table in expected} == expected
+    assert {table: upgraded_database.rows_after.get(table) for table in expected} == expected
 
 
-async def test_person_signs_in_and_finds_their_organisation(upgraded: Upgraded) -> None:
+async def test_person_signs_in_and_finds_their_organisation(upgraded_database: Upgraded) -> None:
     cookie = await _sign_in("ann@acme.test")
     async with entry.enter_tenant(cookie, "acme") as ctx:
         assert ctx.permissions == ROLES["owner"].permissions
@@ -128,16 +130,18 @@ async def test_person_signs_in_and_finds_their_organisation(upgraded: Upgraded) 
         assert ctx.rights.limits["members"].amount == 40  # by an override
 
 
-async def test_custom_role_gives_the_permissions_that_were_stored(upgraded: Upgraded) -> None:
+async def test_custom_role_gives_the_permissions_that_were_stored(upgraded_database: Upgraded) -> None:
     cookie = await _sign_in("max@acme.test")
     query = "select permissions from {role} where not builtin and deleted_at is null"
-    stored = database_catalog.run_query(query.format_map(landed_data.PresentNames()), name=upgraded.name)
+    stored = database_catalog.run_query(
+        query.format_map(landed_data.PresentNames()), name=upgraded_database.name
+    )
     async with entry.enter_tenant(cookie, "acme") as ctx:
         assert ctx.permissions == set(stored[0][0])
         assert len(ctx.permissions) > 10
 
 
-async def test_audit_chain_of_a_tenant_verifies(upgraded: Upgraded) -> None:
+async def test_audit_chain_of_a_tenant_verifies(upgraded_database: Upgraded) -> None:
     cookie = await _sign_in("ann@acme.test")
     async with entry.enter_tenant(cookie, "acme") as ctx:
         verification = await audit_reader.verify_audit_log(ctx)
@@ -145,21 +149,21 @@ async def test_audit_chain_of_a_tenant_verifies(upgraded: Upgraded) -> None:
     assert verification.checked_count > 30
 
 
-async def test_audit_chain_of_operators_verifies(upgraded: Upgraded) -> None:
+async def test_audit_chain_of_operators_verifies(upgraded_database: Upgraded) -> None:
     async with entry.enter_platform("tests") as octx:
         verification = await audit_log.verify_operator_chain(octx)
     assert verification.is_intact
     assert verification.checked_count > 5
 
 
-async def test_sealed_second_factor_opens(upgraded: Upgraded) -> None:
+async def test_sealed_second_factor_opens(upgraded_database: Upgraded) -> None:
     async with db.transaction() as session:
         adam = await users.get_by_email(session, "adam@acme.test")
         assert adam is not None
         assert await mfa.read_seed(session, USER, adam.id) == "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
-async def test_rules_of_flags_are_valid_today(upgraded: Upgraded) -> None:
+async def test_rules_of_flags_are_valid_today(upgraded_database: Upgraded) -> None:
     async with entry.enter_platform("tests") as octx:
         versions = (await octx.session.exec(select(FlagVersion))).all()
         for version in versions:
@@ -168,9 +172,11 @@ async def test_rules_of_flags_are_valid_today(upgraded: Upgraded) -> None:
 
 
 @pytest.mark.parametrize("kind", STORED_WORDS)
-def test_stored_words_are_known(upgraded: Upgraded, kind: str) -> None:
+def test_stored_words_are_known(upgraded_database: Upgraded, kind: str) -> None:
     query, known_words = STORED_WORDS[kind]
-    rows = database_catalog.run_query(query.format_map(landed_data.PresentNames()), name=upgraded.name)
+    rows = database_catalog.run_query(
+        query.format_map(landed_data.PresentNames()), name=upgraded_database.name
+    )
     assert rows, f"no {kind} are stored, so nothing was compared"
     unknown = {word for (word,) in rows} - set(known_words)
     assert not unknown, f"{kind} that are stored and that the code does not know: {sorted(unknown)}"

@@ -65,12 +65,12 @@ def name() -> Iterator[str]:
     database.drop(made)
 
 
-def run(name: str, *command: str) -> None:
-    process = attempt(name, *command)
+def run_checked(name: str, *command: str) -> None:
+    process = run_command(name, *command)
     assert process.returncode == 0, process.stderr[-2000:]
 
 
-def attempt(name: str, *command: str) -> subprocess.CompletedProcess[str]:
+def run_command(name: str, *command: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: settings and engines of this one stay where they are."""
     return subprocess.run(
         [sys.executable, *command],
@@ -82,12 +82,12 @@ def attempt(name: str, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def up(name: str) -> None:
-    run(name, "-m", "shared.cli", "migrate")
+def migrate_up(name: str) -> None:
+    run_checked(name, "-m", "shared.cli", "migrate")
 
 
-def down(name: str) -> None:
-    run(name, "-c", "import sys; from tests.test_migrations import downgrade; downgrade()")
+def migrate_down(name: str) -> None:
+    run_checked(name, "-c", "import sys; from tests.test_migrations import downgrade; downgrade()")
 
 
 def downgrade() -> None:
@@ -106,7 +106,7 @@ def execute(statement: LiteralString, *, name: str) -> None:
         connection.execute(statement)
 
 
-def left(name: str) -> set[str]:
+def list_leftovers(name: str) -> set[str]:
     return {row[0] for row in database_catalog.run_query(LEFT, name=name)} - {
         "alembic_version",
         "alembic_version_pkc",
@@ -114,25 +114,25 @@ def left(name: str) -> set[str]:
 
 
 def test_migrations_run_up_down_and_up_on_an_empty_database(name: str) -> None:
-    up(name)
+    migrate_up(name)
     before = database_catalog.run_query(SHAPE, name=name)
-    down(name)
-    assert left(name) == set()
+    migrate_down(name)
+    assert list_leftovers(name) == set()
     for _ in range(2):  # up again changes nothing
-        up(name)
+        migrate_up(name)
         assert database_catalog.run_query(SHAPE, name=name) == before
 
 
 def test_migrations_run_down_and_up_with_demo_data(name: str) -> None:
-    up(name)
+    migrate_up(name)
     for _ in range(2):  # who is there is not made again
-        run(name, "-m", "shared.cli", "seed")
+        run_checked(name, "-m", "shared.cli", "seed")
         assert (
             len(database_catalog.run_query("select 1 from membership where state = 'active'", name=name)) == 6
         )
-    down(name)
-    assert left(name) == set()
-    up(name)
+    migrate_down(name)
+    assert list_leftovers(name) == set()
+    migrate_up(name)
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
@@ -159,14 +159,14 @@ def test_migrations_create_the_schema_of_the_installed_procrastinate() -> None:
 
 
 def test_landed_migrations_execute_no_live_code(name: str) -> None:
-    run(name, "-c", WITHOUT_LIVE_CODE)
+    run_checked(name, "-c", WITHOUT_LIVE_CODE)
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
 def test_migrate_refuses_data_of_an_unpublished_migration(name: str) -> None:
     landed_data.restore(name)
     execute("alter table mail_choice drop column changed_at", name=name)
-    process = attempt(name, "-m", "shared.cli", "migrate")
+    process = run_command(name, "-m", "shared.cli", "migrate")
     assert process.returncode == 2
     assert "made by an unpublished version of migration 0003" in process.stderr
     assert "differ from the published migration: table mail_choice." in process.stderr
@@ -181,7 +181,7 @@ def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
 
 
 async def test_concurrent_migrations_wait_for_each_other(name: str) -> None:
-    await asyncio.gather(asyncio.to_thread(up, name), asyncio.to_thread(up, name))
+    await asyncio.gather(asyncio.to_thread(migrate_up, name), asyncio.to_thread(migrate_up, name))
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 

@@ -31,13 +31,13 @@ class EvidenceState(SessionState):
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted() -> Iterator[None]:
+def no_pending_counts() -> Iterator[None]:
     decision_counts._pending.clear()
     yield
     decision_counts._pending.clear()
 
 
-async def tallies(tenant_id: str) -> Sequence[DecisionCount]:
+async def list_tallies(tenant_id: str) -> Sequence[DecisionCount]:
     await decision_counts.flush()
     async with db.transaction(tenant_id=tenant_id) as session:
         return (await session.exec(select(DecisionCount).order_by(DecisionCount.action))).all()
@@ -52,9 +52,9 @@ async def refuse_max(cast: Cast) -> str:
 
 async def test_refusal_is_counted_with_actor_action_reason_plan_and_request(cast: Cast) -> None:
     decision_counts._pending.clear()
-    before = {tally.id for tally in await tallies(cast.acme)}
+    before = {tally.id for tally in await list_tallies(cast.acme)}
     request_id = await refuse_max(cast)
-    (row,) = [tally for tally in await tallies(cast.acme) if tally.id not in before]
+    (row,) = [tally for tally in await list_tallies(cast.acme) if tally.id not in before]
     assert (row.actor_id, row.action, row.reason) == (cast.max.user_id, "member:invite", "missing_permission")
     assert (row.plan, row.count, row.request_id) == ("business", 1, request_id)
     assert row.hour == row.at.replace(minute=0, second=0, microsecond=0)
@@ -66,7 +66,7 @@ async def test_refusal_by_the_page_middleware_is_counted(cast: Cast) -> None:
     tree: Any = state._get_root_state()
     name = Event.from_event_type(EvidenceState.invite)[0].name
     assert await gate.preprocess(app=None, state=tree, event=Event(name=name)) is not None  # type: ignore[arg-type]
-    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
+    (row,) = [tally for tally in await list_tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert (row.actor_id, row.action, row.plan) == (cast.max.user_id, "member:invite", "business")
     assert row.request_id.startswith("req_")
 
@@ -95,7 +95,7 @@ async def test_many_equal_refusals_are_stored_as_one_row_in_few_statements(cast:
         await decision_counts.flush()
     finally:
         db.event.remove(engine, "before_cursor_execute", note)
-    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
+    (row,) = [tally for tally in await list_tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert row.count == 10_000
     written = [statement for statement in statements if "INSERT INTO decision_count" in statement]
     assert 1 <= len(written) <= 10, len(written)
@@ -103,11 +103,11 @@ async def test_many_equal_refusals_are_stored_as_one_row_in_few_statements(cast:
 
 
 async def test_allowed_decision_is_counted_when_a_limit_could_have_refused_it(cast: Cast) -> None:
-    before = {(tally.action, tally.count) for tally in await tallies(cast.acme)}
+    before = {(tally.action, tally.count) for tally in await list_tallies(cast.acme)}
     async with cast.ann.ctx() as ctx:
         await members.list_members(ctx)
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    after = [tally for tally in await tallies(cast.acme) if (tally.action, tally.count) not in before]
+    after = [tally for tally in await list_tallies(cast.acme) if (tally.action, tally.count) not in before]
     (invited,) = after
     assert (invited.action, invited.reason, invited.actor_id) == ("member:invite", "allowed", "")
     count_before = sum(count for action, count in before if action == "member:invite")
@@ -121,7 +121,9 @@ async def test_decision_refused_under_the_lock_is_not_counted_as_allowed(cast: C
 
     async def counted() -> dict[str, int]:
         return {
-            tally.reason: tally.count for tally in await tallies(cast.acme) if tally.action == "member:invite"
+            tally.reason: tally.count
+            for tally in await list_tallies(cast.acme)
+            if tally.action == "member:invite"
         }
 
     before = await counted()
@@ -135,7 +137,7 @@ async def test_unexpected_exception_is_counted_as_an_error(cast: Cast) -> None:
     with pytest.raises(ZeroDivisionError):
         async with cast.ann.ctx() as ctx:
             raise ZeroDivisionError
-    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason == "error"]
+    (row,) = [tally for tally in await list_tallies(cast.acme) if tally.reason == "error"]
     assert (row.action, row.actor_id, row.count, row.request_id) == ("", "", 1, ctx.request_id)
 
 
@@ -150,7 +152,7 @@ async def test_counts_are_written_later_when_the_first_write_fails(
         await refuse_max(cast)
         await refuse_max(cast)
         await decision_counts.flush()
-    (row,) = [tally for tally in await tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
+    (row,) = [tally for tally in await list_tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert row.count == 2
 
 
@@ -163,7 +165,7 @@ async def test_counts_older_than_the_retention_are_deleted_with_the_next_write(c
             async with db.transaction(tenant_id=tenant_id) as session:
                 await decision_counts_repository.add_counts(session, tenant_id, {line: (3, at, "req_old")})
     await refuse_max(cast)
-    assert {tally.action for tally in await tallies(cast.acme)} >= {"old:89", "member:invite"}
-    assert not {tally.action for tally in await tallies(cast.acme)} & {"old:91", "old:400"}
+    assert {tally.action for tally in await list_tallies(cast.acme)} >= {"old:89", "member:invite"}
+    assert not {tally.action for tally in await list_tallies(cast.acme)} & {"old:91", "old:400"}
     async with db.transaction(tenant_id=cast.globex) as session:  # nobody has written there since
         assert len((await session.exec(select(DecisionCount.action))).all()) >= 3

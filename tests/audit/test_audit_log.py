@@ -31,12 +31,12 @@ def as_superuser(name: str, statement: LiteralString, *values: Any) -> None:
         assert connection.execute(statement, values).rowcount > 0
 
 
-async def verified(person: Person) -> audit_log.ChainVerification:
+async def verify_audit_log(person: Person) -> audit_log.ChainVerification:
     async with person.ctx() as ctx:
         return await audit_reader.verify_audit_log(ctx)
 
 
-async def rename(person: Person, *names: str) -> None:
+async def rename_tenant(person: Person, *names: str) -> None:
     for name in names:
         async with person.ctx() as ctx:
             await tenants.rename(ctx, name)
@@ -64,7 +64,7 @@ async def test_event_names_actor_action_object_request_and_both_values(cast: Cas
 
 
 async def test_event_keeps_the_actor_name_when_the_person_is_renamed(cast: Cast) -> None:
-    await rename(cast.adam, "Acme Works")
+    await rename_tenant(cast.adam, "Acme Works")
     async with db.transaction() as session:
         connection = await session.connection()
         await connection.execute(
@@ -88,7 +88,7 @@ async def test_number_time_and_hash_of_an_event_are_set_by_the_database(cast: Ca
     assert event.at is not None
     assert event.at > db.now() - timedelta(minutes=1)
     assert len(event.hash or b"") == hashlib.sha256().digest_size
-    assert (await verified(cast.ann)).is_intact
+    assert (await verify_audit_log(cast.ann)).is_intact
 
 
 async def test_recording_an_unregistered_action_raises(cast: Cast) -> None:
@@ -109,7 +109,7 @@ async def test_privileged_action_without_a_reason_is_refused(cast: Cast, action:
 
 
 @cache
-def recorded() -> set[str]:
+def list_strings_in_calls() -> set[str]:
     """Every word that the source hands to some function; that only writers of the trail get these is their shape."""
     return {
         argument.value
@@ -126,7 +126,7 @@ def recorded() -> set[str]:
 def test_every_audit_action_is_recorded_by_some_service(
     kind: type[AuditAction] | type[OperatorAuditAction],
 ) -> None:
-    assert {action.value for action in kind} - recorded() == set()
+    assert {action.value for action in kind} - list_strings_in_calls() == set()
 
 
 def test_every_operator_audit_action_has_a_text() -> None:
@@ -201,23 +201,23 @@ FORGED: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize("column", FORGED)
 async def test_verification_names_the_changed_event(cast: Cast, schema: str, column: str) -> None:
-    await rename(cast.ann, "One", "Two", "Three")
-    before = await verified(cast.ann)
+    await rename_tenant(cast.ann, "One", "Two", "Three")
+    before = await verify_audit_log(cast.ann)
     assert before.is_intact
     broken = before.checked_count - 1
     statement = f"update audit_event set {column} = {FORGED[column]} where tenant_id = %s and seq = %s"
     as_superuser(schema, statement, cast.acme, broken)  # type: ignore[arg-type]
-    verification = await verified(cast.ann)
+    verification = await verify_audit_log(cast.ann)
     assert (verification.is_intact, verification.broken_at) == (False, broken)
     assert "changed" in verification.explanation
-    assert (await verified(cast.gil)).is_intact
+    assert (await verify_audit_log(cast.gil)).is_intact
 
 
 async def test_verification_names_the_next_event_when_the_hash_was_recomputed(
     cast: Cast, schema: str
 ) -> None:
-    await rename(cast.ann, "One", "Two")
-    last = (await verified(cast.ann)).checked_count
+    await rename_tenant(cast.ann, "One", "Two")
+    last = (await verify_audit_log(cast.ann)).checked_count
     as_superuser(
         schema,
         "update audit_event e set reason = 'x' where tenant_id = %s and seq = %s",
@@ -230,30 +230,30 @@ async def test_verification_names_the_next_event_when_the_hash_was_recomputed(
         cast.acme,
         last - 1,
     )
-    assert (await verified(cast.ann)).broken_at == last
+    assert (await verify_audit_log(cast.ann)).broken_at == last
 
 
 async def test_verification_finds_deleted_events_in_the_middle_and_at_the_end(
     cast: Cast, schema: str
 ) -> None:
-    await rename(cast.ann, "One", "Two", "Three")
-    last = (await verified(cast.ann)).checked_count
+    await rename_tenant(cast.ann, "One", "Two", "Three")
+    last = (await verify_audit_log(cast.ann)).checked_count
     gone: LiteralString = "delete from audit_event where tenant_id = %s and seq = %s"
     as_superuser(schema, gone, cast.acme, last)
-    verification = await verified(cast.ann)
+    verification = await verify_audit_log(cast.ann)
     assert (verification.broken_at, verification.explanation) == (last, "Events at the end are missing.")
     as_superuser(schema, gone, cast.acme, 2)
-    assert (await verified(cast.ann)).broken_at == 3
+    assert (await verify_audit_log(cast.ann)).broken_at == 3
 
 
 async def test_verification_fails_when_the_whole_log_was_deleted(cast: Cast, schema: str) -> None:
     as_superuser(schema, "delete from audit_event where tenant_id = %s", cast.acme)
-    assert not (await verified(cast.ann)).is_intact
+    assert not (await verify_audit_log(cast.ann)).is_intact
 
 
 async def test_verification_fails_when_two_events_were_swapped(cast: Cast, schema: str) -> None:
-    await rename(cast.ann, "One", "Two")
-    last = (await verified(cast.ann)).checked_count
+    await rename_tenant(cast.ann, "One", "Two")
+    last = (await verify_audit_log(cast.ann)).checked_count
     for old, new in ((last, -1), (last - 1, last), (-1, last - 1)):
         as_superuser(
             schema,
@@ -262,11 +262,11 @@ async def test_verification_fails_when_two_events_were_swapped(cast: Cast, schem
             cast.acme,
             old,
         )
-    assert not (await verified(cast.ann)).is_intact
+    assert not (await verify_audit_log(cast.ann)).is_intact
 
 
 async def test_concurrent_writers_keep_one_intact_chain_per_tenant(cast: Cast) -> None:
-    before = (await verified(cast.ann)).checked_count
+    before = (await verify_audit_log(cast.ann)).checked_count
     everybody = asyncio.Barrier(12)
 
     async def write(person: Person, number: int) -> None:
@@ -278,9 +278,9 @@ async def test_concurrent_writers_keep_one_intact_chain_per_tenant(cast: Cast) -
 
     people = (cast.ann, cast.adam, cast.max, cast.gil)
     await asyncio.gather(*(write(people[number % 4], number) for number in range(12)))
-    verification = await verified(cast.ann)
+    verification = await verify_audit_log(cast.ann)
     assert (verification.is_intact, verification.checked_count) == (True, before + 27)
-    assert (await verified(cast.gil)).is_intact
+    assert (await verify_audit_log(cast.gil)).is_intact
 
 
 async def test_rollback_leaves_no_gap_in_the_chain(cast: Cast) -> None:
@@ -292,17 +292,17 @@ async def test_rollback_leaves_no_gap_in_the_chain(cast: Cast) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await change_mind()
-    await rename(cast.ann, "After all")
-    assert (await verified(cast.ann)).is_intact
+    await rename_tenant(cast.ann, "After all")
+    assert (await verify_audit_log(cast.ann)).is_intact
 
 
 # ── finding in it ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def several(cast: Cast) -> str:
+async def create_events(cast: Cast) -> str:
     """By Ann, Adam and an operator. Returns the request id of Adam's second line."""
-    await rename(cast.ann, "One")
-    await rename(cast.adam, "Two")
+    await rename_tenant(cast.ann, "One")
+    await rename_tenant(cast.adam, "Two")
     async with cast.adam.ctx() as ctx:
         await tenants.set_colour(ctx, "#112233")
         request_id = ctx.request_id
@@ -318,7 +318,7 @@ async def search_events(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
 
 
 async def test_events_are_filtered_by_actor_action_object_and_request(cast: Cast) -> None:
-    request_id = await several(cast)
+    request_id = await create_events(cast)
     branded = ("tenant.branded", "Adam")
     assert await search_events(cast, request_id=request_id) == [branded]
     assert await search_events(cast, action="tenant.branded") == [branded]
@@ -333,7 +333,7 @@ async def test_events_are_filtered_by_actor_action_object_and_request(cast: Cast
 
 
 async def test_events_are_filtered_by_time_with_an_exclusive_end(cast: Cast) -> None:
-    await several(cast)
+    await create_events(cast)
     async with cast.ann.ctx() as ctx:
         newest, second = (await audit_reader.list_events(ctx, limit=2)).events
     assert await search_events(cast, since=newest.at) == [(newest.action, newest.actor_name)]
@@ -342,7 +342,7 @@ async def test_events_are_filtered_by_time_with_an_exclusive_end(cast: Cast) -> 
 
 
 async def test_pages_of_events_add_up_to_the_whole_log_newest_first(cast: Cast) -> None:
-    await several(cast)
+    await create_events(cast)
     async with cast.ann.ctx() as ctx:
         whole = (await audit_reader.list_events(ctx, limit=100)).events
         pieces, after = [], ""
@@ -405,7 +405,7 @@ async def test_concurrent_operator_events_keep_one_intact_chain(cast: Cast) -> N
 
 
 @pytest.fixture
-def put_back(schema: str) -> Iterator[None]:
+def restored_operator_log(schema: str) -> Iterator[None]:
     """The platform has one chain for all tests of a process: what is bent here is bent back."""
     kept = "create table kept as table operator_event"
     with psycopg.connect(admin_url(schema), autocommit=True) as connection:
@@ -417,7 +417,7 @@ def put_back(schema: str) -> Iterator[None]:
         connection.execute("drop table kept")
 
 
-@pytest.mark.usefixtures("put_back")
+@pytest.mark.usefixtures("restored_operator_log")
 @pytest.mark.parametrize("bend", ["update operator_event set reason = 'x'", "delete from operator_event"])
 async def test_verification_finds_changes_in_the_operator_log(
     cast: Cast, schema: str, bend: LiteralString

@@ -53,40 +53,40 @@ class Till(scripted_provider.FakeProvider):
 
 
 @pytest.fixture
-async def till() -> Till:
+async def provider() -> Till:
     provider = Till()
     provider_registry.register(PLATFORM, provider)
     return provider
 
 
-def paid(number: str, amount: int = 20_000, currency: str = "usd") -> Invoice:
+def build_paid_invoice(number: str, amount: int = 20_000, currency: str = "usd") -> Invoice:
     return Invoice(
         number, f"A-{number[-4:]}", "paid", currency, amount, 0, amount, 1, None, now(), None, None,
         "https://pay.test", "https://pay.test/pdf", "",
     )  # fmt: skip
 
 
-async def customer_of(cast: Cast, till: Till, *invoices: Invoice, currency: str = "usd") -> str:
+async def customer_of(cast: Cast, provider: Till, *invoices: Invoice, currency: str = "usd") -> str:
     customer = await customers.ensure(cast.acme)
-    till.state[customer] = CustomerState(customer, currency=currency, invoices=invoices)
+    provider.state[customer] = CustomerState(customer, currency=currency, invoices=invoices)
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="return")
     return customer
 
 
-async def gives(operator: Operating, tenant: str, amount: int = 1_500, **changed: Any) -> str:
+async def request_adjustment(operator: Operating, tenant: str, amount: int = 1_500, **changed: Any) -> str:
     values = {"kind": "credit", "currency": "usd", "code": "outage_credit", "reason": REASON} | changed
     async with operator.octx() as octx:
         return await adjustments.request_adjustment(octx, tenant, amount=amount, **values)
 
 
-async def rows(cast: Cast, tenant: str = "") -> list[BillingAdjustment]:
+async def list_adjustments(cast: Cast, tenant: str = "") -> list[BillingAdjustment]:
     async with cast.olga.octx() as octx:
         return list(
             (await tenant_billing.get_billing_details(octx, tenant or cast.acme, "Looking")).adjustments
         )
 
 
-async def lines(cast: Cast) -> list[Any]:
+async def list_adjustment_events(cast: Cast) -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         return list(
             (await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.adjusted"))).events
@@ -99,10 +99,12 @@ async def carry_out(cast: Cast, adjustment_id: str) -> None:
         await tasks.TASKS[adjustments.TASK](ctx, adjustment_id=adjustment_id)
 
 
-async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(cast: Cast, till: Till) -> None:
-    customer = await customer_of(cast, till)
-    made = await gives(cast.olga, cast.acme)
-    (row,) = await rows(cast)
+async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(
+    cast: Cast, provider: Till
+) -> None:
+    customer = await customer_of(cast, provider)
+    made = await request_adjustment(cast.olga, cast.acme)
+    (row,) = await list_adjustments(cast)
     assert (row.id, row.kind, row.amount, row.state, row.by_name) == (
         made,
         "credit",
@@ -110,32 +112,32 @@ async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(cast:
         "requested",
         "Olga",
     )
-    (line,) = await lines(cast)
+    (line,) = await list_adjustment_events(cast)
     assert (line.reason, line.object_id, line.after) == (
         REASON,
         made,
         {"credit": "$15.00", "why": "For an outage"},
     )
-    assert till.happened == {}
+    assert provider.happened == {}
     for _ in range(2):
         await carry_out(cast, made)
-    assert till.happened == {made: (customer, 1_500, "usd", "For an outage")}
-    (row,) = await rows(cast)
-    assert (row.state, row.external_id, till.asked) == ("done", f"txn_{made}", 1)
-    assert len(await lines(cast)) == 1
+    assert provider.happened == {made: (customer, 1_500, "usd", "For an outage")}
+    (row,) = await list_adjustments(cast)
+    assert (row.state, row.external_id, provider.asked) == ("done", f"txn_{made}", 1)
+    assert len(await list_adjustment_events(cast)) == 1
 
 
 async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transaction(
-    cast: Cast, till: Till, schema: str, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, provider: Till, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await customer_of(cast, till)
+    await customer_of(cast, provider)
     workers.clear_queue(schema)
     async with cast.ann.ctx() as ctx:  # what is before it in the queue sleeps as long as the tenant does
         await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="before")
-    made = await gives(cast.olga, cast.acme)
+    made = await request_adjustment(cast.olga, cast.acme)
     await set_state(cast.acme, TenantState.SUSPENDED)
     open_: list[int] = []
-    credit = till.add_credit
+    credit = provider.add_credit
 
     async def looked(*args: Any) -> str:
         with psycopg.connect(admin_url(schema)) as eye:
@@ -146,17 +148,17 @@ async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transactio
         open_.extend(count or ())
         return await credit(*args)
 
-    monkeypatch.setattr(till, "add_credit", looked)
+    monkeypatch.setattr(provider, "add_credit", looked)
     await workers.run_due_jobs()
-    assert (open_, list(till.happened)) == ([0], [made])
-    assert [row.state for row in await rows(cast)] == ["done"]
+    assert (open_, list(provider.happened)) == ([0], [made])
+    assert [row.state for row in await list_adjustments(cast)] == ["done"]
 
 
-async def test_debit_is_booked_as_a_negative_credit(cast: Cast, till: Till) -> None:
-    customer = await customer_of(cast, till)
-    made = await gives(cast.olga, cast.acme, kind="debit", code="contract")
+async def test_debit_is_booked_as_a_negative_credit(cast: Cast, provider: Till) -> None:
+    customer = await customer_of(cast, provider)
+    made = await request_adjustment(cast.olga, cast.acme, kind="debit", code="contract")
     await carry_out(cast, made)
-    assert till.happened[made][:2] == (customer, -1_500)
+    assert provider.happened[made][:2] == (customer, -1_500)
 
 
 @pytest.mark.parametrize(
@@ -176,104 +178,104 @@ async def test_debit_is_booked_as_a_negative_credit(cast: Cast, till: Till) -> N
     ],
 )
 async def test_invalid_adjustment_is_refused_and_leaves_nothing(
-    cast: Cast, till: Till, changed: dict[str, Any], field_: str
+    cast: Cast, provider: Till, changed: dict[str, Any], field_: str
 ) -> None:
-    await customer_of(cast, till)
+    await customer_of(cast, provider)
     with pytest.raises(Invalid) as caught:
-        await gives(cast.olga, cast.acme, **changed)
+        await request_adjustment(cast.olga, cast.acme, **changed)
     assert field_ in caught.value.fields
-    assert (await rows(cast), await lines(cast)) == ([], [])
+    assert (await list_adjustments(cast), await list_adjustment_events(cast)) == ([], [])
 
 
-async def test_adjustment_is_limited_by_the_operator_role(cast: Cast, till: Till) -> None:
-    await customer_of(cast, till)
+async def test_adjustment_is_limited_by_the_operator_role(cast: Cast, provider: Till) -> None:
+    await customer_of(cast, provider)
     bill = Operating(await factories.create_operator("Bill", "billing"))
     most = adjustments.LARGE_AMOUNT * 100
-    await gives(bill, cast.acme, most)
+    await request_adjustment(bill, cast.acme, most)
     for operator, amount in ((bill, most + 1), (cast.sam, 1)):
         with pytest.raises(Refused, match="missing_permission"):
-            await gives(operator, cast.acme, amount)
+            await request_adjustment(operator, cast.acme, amount)
     engineer = Operating(await factories.create_operator("Enno", "engineer"))
     with pytest.raises(Refused):
-        await gives(engineer, cast.acme, 1)
-    await gives(cast.olga, cast.acme, most + 1)
-    assert [row.amount for row in await rows(cast)] == [most + 1, most]
+        await request_adjustment(engineer, cast.acme, 1)
+    await request_adjustment(cast.olga, cast.acme, most + 1)
+    assert [row.amount for row in await list_adjustments(cast)] == [most + 1, most]
 
 
-async def test_refund_is_refused_above_what_was_paid(cast: Cast, till: Till) -> None:
-    invoice = paid(f"in_{new_id('x')[-8:]}")
-    await customer_of(cast, till, invoice)
+async def test_refund_is_refused_above_what_was_paid(cast: Cast, provider: Till) -> None:
+    invoice = build_paid_invoice(f"in_{new_id('x')[-8:]}")
+    await customer_of(cast, provider, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
-    first = await gives(cast.olga, cast.acme, 15_000, **about)
+    first = await request_adjustment(cast.olga, cast.acme, 15_000, **about)
     with pytest.raises(Conflict, match=r"\$50\.00 can still be given back"):
-        await gives(cast.olga, cast.acme, 5_001, **about)
+        await request_adjustment(cast.olga, cast.acme, 5_001, **about)
     with pytest.raises(Invalid):
-        await gives(cast.olga, cast.acme, 5_000, **about | {"currency": "eur"})
+        await request_adjustment(cast.olga, cast.acme, 5_000, **about | {"currency": "eur"})
     with pytest.raises(NotFound):
-        await gives(cast.olga, cast.acme, 5_000, **about | {"invoice_id": "in_other"})
-    till.refuse = ProviderRefused("This charge is disputed.")
+        await request_adjustment(cast.olga, cast.acme, 5_000, **about | {"invoice_id": "in_other"})
+    provider.refuse = ProviderRefused("This charge is disputed.")
     await carry_out(cast, first)
-    (row,) = await rows(cast)
+    (row,) = await list_adjustments(cast)
     assert (row.state, row.error) == ("failed", "This charge is disputed.")
-    till.refuse = None
-    await gives(cast.olga, cast.acme, 20_000, **about)  # what failed was not given
+    provider.refuse = None
+    await request_adjustment(cast.olga, cast.acme, 20_000, **about)  # what failed was not given
 
 
-async def test_concurrent_refunds_never_exceed_what_was_paid(cast: Cast, till: Till) -> None:
-    invoice = paid(f"in_{new_id('x')[-8:]}")
-    await customer_of(cast, till, invoice)
+async def test_concurrent_refunds_never_exceed_what_was_paid(cast: Cast, provider: Till) -> None:
+    invoice = build_paid_invoice(f"in_{new_id('x')[-8:]}")
+    await customer_of(cast, provider, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
     async with cast.olga.octx() as octx:  # or the line of the first look would let one in after the other
         await tenant_billing.get_billing_details(octx, cast.acme, REASON)
     outcomes = await asyncio.gather(
-        *(gives(cast.olga, cast.acme, 15_000, **about) for _ in range(4)), return_exceptions=True
+        *(request_adjustment(cast.olga, cast.acme, 15_000, **about) for _ in range(4)), return_exceptions=True
     )
     assert len([outcome for outcome in outcomes if isinstance(outcome, str)]) == 1
-    assert sum(row.amount for row in await rows(cast)) == 15_000
+    assert sum(row.amount for row in await list_adjustments(cast)) == 15_000
 
 
-async def test_adjustment_sent_twice_is_stored_once(cast: Cast, till: Till) -> None:
-    await customer_of(cast, till)
+async def test_adjustment_sent_twice_is_stored_once(cast: Cast, provider: Till) -> None:
+    await customer_of(cast, provider)
     mine = new_id("adj")
-    assert await gives(cast.olga, cast.acme, adjustment_id=mine) == mine
+    assert await request_adjustment(cast.olga, cast.acme, adjustment_id=mine) == mine
     with pytest.raises(Conflict, match="asked for already"):
-        await gives(cast.olga, cast.acme, adjustment_id=mine)
-    assert len(await rows(cast)) == 1
+        await request_adjustment(cast.olga, cast.acme, adjustment_id=mine)
+    assert len(await list_adjustments(cast)) == 1
 
 
 async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down(
-    cast: Cast, till: Till
+    cast: Cast, provider: Till
 ) -> None:
-    await customer_of(cast, till)
-    made = await gives(cast.olga, cast.acme)
-    till.refuse = ProviderDown("no answer")
+    await customer_of(cast, provider)
+    made = await request_adjustment(cast.olga, cast.acme)
+    provider.refuse = ProviderDown("no answer")
     with pytest.raises(ProviderDown):
         await adjustments.execute_adjustment(cast.acme, made, "req_test")
-    (row,) = await rows(cast)
+    (row,) = await list_adjustments(cast)
     assert row.state == "requested"
     async with cast.olga.octx() as octx:
         await adjustments.retry_adjustment(octx, cast.acme, made, REASON)
-    till.refuse = None
+    provider.refuse = None
     await carry_out(cast, made)
-    assert list(till.happened) == [made]
+    assert list(provider.happened) == [made]
     for wrong, problem in ((made, Conflict), ("adj_none", NotFound)):
         with pytest.raises(problem):
             async with cast.olga.octx() as octx:
                 await adjustments.retry_adjustment(octx, cast.acme, wrong, REASON)
 
 
-async def test_adjustment_is_refused_for_a_tenant_without_a_customer(cast: Cast, till: Till) -> None:
+async def test_adjustment_is_refused_for_a_tenant_without_a_customer(cast: Cast, provider: Till) -> None:
     with pytest.raises(Conflict, match="no customer"):
-        await gives(cast.olga, cast.globex)
+        await request_adjustment(cast.olga, cast.globex)
     with pytest.raises(NotFound):
-        await gives(cast.olga, "ten_nobody")
+        await request_adjustment(cast.olga, "ten_nobody")
 
 
-async def test_refund_of_another_tenants_invoice_is_not_found(cast: Cast, till: Till) -> None:
-    invoice = paid(f"in_{new_id('x')[-8:]}")
-    await customer_of(cast, till, invoice)
+async def test_refund_of_another_tenants_invoice_is_not_found(cast: Cast, provider: Till) -> None:
+    invoice = build_paid_invoice(f"in_{new_id('x')[-8:]}")
+    await customer_of(cast, provider, invoice)
     other = await customers.ensure(cast.globex)
-    till.state[other] = CustomerState(other, currency="usd")
+    provider.state[other] = CustomerState(other, currency="usd")
     await customer_sync.sync_customer(PLATFORM, other, cast.globex, cause="return")
     with pytest.raises(NotFound):
-        await gives(cast.olga, cast.globex, 100, kind="refund", invoice_id=invoice.id)
+        await request_adjustment(cast.olga, cast.globex, 100, kind="refund", invoice_id=invoice.id)

@@ -26,23 +26,25 @@ ROOMY: Mapping[str, Limit] = {name: Limit(7) for name in LIMITS}
 PLENTY = PlanContent(14, frozenset({"audit_log"}), ROOMY)
 
 
-def a_key() -> str:
+def new_key() -> str:
     return f"k{new_id('x')[2:]}"[:30]
 
 
-async def made(operator: Operating, kind: str = "plan", *, for_tenant: str | None = None) -> PlanVersion:
+async def create_draft(
+    operator: Operating, kind: str = "plan", *, for_tenant: str | None = None
+) -> PlanVersion:
     async with operator.octx() as octx:
         return await catalog_drafts.create_plan(
-            octx, kind, a_key(), "Startup", "For a first team.", for_tenant=for_tenant
+            octx, kind, new_key(), "Startup", "For a first team.", for_tenant=for_tenant
         )
 
 
-async def saved(operator: Operating, draft: PlanVersion, content: PlanContent = PLENTY) -> PlanVersion:
+async def save_draft(operator: Operating, draft: PlanVersion, content: PlanContent = PLENTY) -> PlanVersion:
     async with operator.octx() as octx:
         return await catalog_drafts.save_draft(octx, draft.id, draft.revision, content)
 
 
-async def publish(
+async def publish_draft(
     octx: OperatorCtx,
     draft: PlanVersion,
     *,
@@ -60,14 +62,16 @@ async def publish(
     return await catalog_drafts.publish(octx, draft.id, request)
 
 
-async def published(operator: Operating, *, for_tenant: str | None = None, kind: str = "plan") -> PlanVersion:
+async def publish_new_plan(
+    operator: Operating, *, for_tenant: str | None = None, kind: str = "plan"
+) -> PlanVersion:
     content = PLENTY if kind == "plan" else PlanContent(limits={"members": Limit(5)})
-    draft = await saved(operator, await made(operator, kind, for_tenant=for_tenant), content)
+    draft = await save_draft(operator, await create_draft(operator, kind, for_tenant=for_tenant), content)
     async with operator.octx() as octx:
-        return await publish(octx, draft)
+        return await publish_draft(octx, draft)
 
 
-async def newest_line(operator: Operating) -> Any:
+async def get_newest_event(operator: Operating) -> Any:
     async with operator.octx() as octx:
         (event,) = await audit_log.list_operator_events(octx, limit=1)
         return event
@@ -77,9 +81,9 @@ async def newest_line(operator: Operating) -> Any:
 
 
 async def test_new_plan_is_a_draft_that_no_tenant_is_offered(cast: Cast) -> None:
-    draft = await made(cast.olga)
+    draft = await create_draft(cast.olga)
     assert (draft.number, draft.status, draft.revision) == (1, "draft", 1)
-    event = await newest_line(cast.olga)
+    event = await get_newest_event(cast.olga)
     assert (event.action, event.details["name"]) == ("plan.created", "Startup")
     async with cast.ann.ctx() as ctx:
         _, catalogue = await assignments.get_snapshot(ctx)
@@ -88,9 +92,9 @@ async def test_new_plan_is_a_draft_that_no_tenant_is_offered(cast: Cast) -> None
 
 
 async def test_saved_draft_is_published_and_audited_with_before_and_after(cast: Cast) -> None:
-    draft = await saved(cast.olga, await made(cast.olga))
+    draft = await save_draft(cast.olga, await create_draft(cast.olga))
     assert (draft.revision, plan_content.from_version(draft)) == (2, PLENTY)
-    event = await newest_line(cast.olga)
+    event = await get_newest_event(cast.olga)
     assert event.action == "draft.saved"
     assert (event.details["before"]["Audit trail"], event.details["after"]["Audit trail"]) == (
         "not included",
@@ -99,7 +103,7 @@ async def test_saved_draft_is_published_and_audited_with_before_and_after(cast: 
     assert event.details["after"]["Members"] == "7 seats"
     assert "CSV export" not in event.details["before"]
     async with cast.olga.octx() as octx:
-        version = await publish(octx, draft, moves=False)
+        version = await publish_draft(octx, draft, moves=False)
     assert (version.status, version.published_by, version.moves, version.reason) == (
         "published",
         "Olga",
@@ -109,14 +113,14 @@ async def test_saved_draft_is_published_and_audited_with_before_and_after(cast: 
     async with cast.ann.ctx() as ctx:
         _, catalogue = await assignments.get_snapshot(ctx)
         assert catalogue.offers[draft.id].limits["members"] == Limit(7)
-    event = await newest_line(cast.olga)
+    event = await get_newest_event(cast.olga)
     assert (event.action, event.reason, event.details["existing_tenants"]) == (
         *("draft.published", "As agreed", "stay"),
     )
 
 
 async def test_draft_starts_from_the_newest_version_and_only_one_can_be_open(cast: Cast) -> None:
-    first = await published(cast.olga)
+    first = await publish_new_plan(cast.olga)
     async with cast.olga.octx() as octx:
         second = await catalog_drafts.open_draft(octx, first.plan_id)
     assert (second.number, plan_content.from_version(second)) == (2, PLENTY)
@@ -125,14 +129,14 @@ async def test_draft_starts_from_the_newest_version_and_only_one_can_be_open(cas
             await catalog_drafts.open_draft(octx, first.plan_id)
     async with cast.olga.octx() as octx:
         await catalog_drafts.discard_draft(octx, second.id, second.revision)
-    assert (await newest_line(cast.olga)).action == "draft.discarded"
+    assert (await get_newest_event(cast.olga)).action == "draft.discarded"
     with pytest.raises(NotFound):
         async with cast.olga.octx() as octx:
             await catalog_drafts.get_draft(octx, second.id)
 
 
 async def test_catalog_lists_published_versions_and_the_open_draft(cast: Cast) -> None:
-    first = await published(cast.olga)
+    first = await publish_new_plan(cast.olga)
     async with cast.olga.octx() as octx:
         second = await catalog_drafts.open_draft(octx, first.plan_id)
     async with cast.sam.octx() as octx:
@@ -148,11 +152,11 @@ async def test_catalog_lists_published_versions_and_the_open_draft(cast: Cast) -
 
 
 async def test_saving_over_another_operators_change_is_refused_with_their_name(cast: Cast) -> None:
-    draft = await made(cast.olga)
+    draft = await create_draft(cast.olga)
     rosa = Operating(await factories.create_operator("Rosa", "billing"))
-    await saved(rosa, draft)
+    await save_draft(rosa, draft)
     with pytest.raises(Conflict, match="Rosa has changed this draft"):
-        await saved(cast.olga, draft, PlanContent(limits=ROOMY))
+        await save_draft(cast.olga, draft, PlanContent(limits=ROOMY))
     async with cast.olga.octx() as octx:
         _, now_ = await catalog_drafts.get_draft(octx, draft.id)
     assert plan_content.from_version(now_) == PLENTY
@@ -163,20 +167,20 @@ async def test_saving_over_another_operators_change_is_refused_with_their_name(c
 
 
 async def test_same_content_saved_twice_at_once_makes_one_revision(cast: Cast) -> None:
-    draft = await made(cast.olga)
-    first, second = await asyncio.gather(saved(cast.olga, draft), saved(cast.olga, draft))
+    draft = await create_draft(cast.olga)
+    first, second = await asyncio.gather(save_draft(cast.olga, draft), save_draft(cast.olga, draft))
     assert first.revision == second.revision == 2
 
 
 async def test_concurrent_saves_of_a_draft_succeed_once(cast: Cast) -> None:
-    draft = await made(cast.olga)
-    tries = (saved(cast.olga, draft, PlanContent(days, limits=ROOMY)) for days in range(1, 6))
+    draft = await create_draft(cast.olga)
+    tries = (save_draft(cast.olga, draft, PlanContent(days, limits=ROOMY)) for days in range(1, 6))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 4 + ["PlanVersion"]
 
 
 async def test_concurrent_opening_and_publishing_of_a_draft_succeed_once(cast: Cast) -> None:
-    first = await published(cast.olga)
+    first = await publish_new_plan(cast.olga)
 
     async def opens() -> PlanVersion:
         async with cast.olga.octx() as octx:
@@ -188,14 +192,14 @@ async def test_concurrent_opening_and_publishing_of_a_draft_succeed_once(cast: C
 
     async def publishes() -> PlanVersion:
         async with cast.olga.octx() as octx:
-            return await publish(octx, draft)
+            return await publish_draft(octx, draft)
 
     outcomes = await asyncio.gather(*(publishes() for _ in range(3)), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "PlanVersion"]
 
 
 async def test_concurrent_creation_of_a_plan_key_succeeds_once(cast: Cast) -> None:
-    key = a_key()
+    key = new_key()
 
     async def creates() -> PlanVersion:
         async with cast.olga.octx() as octx:
@@ -209,33 +213,33 @@ async def test_concurrent_creation_of_a_plan_key_succeeds_once(cast: Cast) -> No
 
 
 async def test_publishing_is_refused_when_the_impact_was_not_previewed(cast: Cast) -> None:
-    draft = await saved(cast.olga, await made(cast.olga))
+    draft = await save_draft(cast.olga, await create_draft(cast.olga))
     async with cast.olga.octx() as octx:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
     seen = plan_content.compute_digest(draft, epoch, True, None)
     for confirmed, moves in (("", True), ("0" * 64, True), (seen, False)):
         with pytest.raises(Conflict, match="you previewed the impact"):
             async with cast.olga.octx() as octx:
-                await publish(octx, draft, confirmed=confirmed, moves=moves)
+                await publish_draft(octx, draft, confirmed=confirmed, moves=moves)
     soon = now() + timedelta(days=3)
     with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
-            await publish(octx, draft, confirmed=seen, at=soon)
-    await published(cast.olga)  # something else changes what everybody is offered
+            await publish_draft(octx, draft, confirmed=seen, at=soon)
+    await publish_new_plan(cast.olga)  # something else changes what everybody is offered
     with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
-            await publish(octx, draft, confirmed=seen)
-    changed = await saved(cast.olga, draft, PlanContent(1, limits=ROOMY))
+            await publish_draft(octx, draft, confirmed=seen)
+    changed = await save_draft(cast.olga, draft, PlanContent(1, limits=ROOMY))
     with pytest.raises(Conflict, match="Olga has changed this draft"):
         async with cast.olga.octx() as octx:
-            await publish(octx, draft)
+            await publish_draft(octx, draft)
     async with cast.olga.octx() as octx:
-        assert (await publish(octx, changed)).status == "published"
+        assert (await publish_draft(octx, changed)).status == "published"
 
 
 async def test_second_of_two_concurrent_publications_is_refused(cast: Cast) -> None:
     """Both were previewed in the same catalogue; the second would be published into another one."""
-    first, second = [await saved(cast.olga, await made(cast.olga)) for _ in range(2)]
+    first, second = [await save_draft(cast.olga, await create_draft(cast.olga)) for _ in range(2)]
     async with cast.olga.octx() as octx:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
     ready = asyncio.Barrier(2)
@@ -243,32 +247,34 @@ async def test_second_of_two_concurrent_publications_is_refused(cast: Cast) -> N
     async def publishes(draft: PlanVersion) -> PlanVersion:
         async with cast.olga.octx() as octx:
             await ready.wait()
-            return await publish(octx, draft, confirmed=plan_content.compute_digest(draft, epoch, True, None))
+            return await publish_draft(
+                octx, draft, confirmed=plan_content.compute_digest(draft, epoch, True, None)
+            )
 
     outcomes = await asyncio.gather(publishes(first), publishes(second), return_exceptions=True)
     assert sorted(type(each).__name__ for each in outcomes) == ["Conflict", "PlanVersion"]
 
 
 async def test_publishing_is_refused_for_a_past_date_and_without_a_reason(cast: Cast) -> None:
-    draft = await saved(cast.olga, await made(cast.olga))
+    draft = await save_draft(cast.olga, await create_draft(cast.olga))
     for at in (now() - timedelta(seconds=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)):  # noqa: DTZ001
         with pytest.raises(Invalid, match="past"):
             async with cast.olga.octx() as octx:
-                await publish(octx, draft, at=at)
+                await publish_draft(octx, draft, at=at)
     for reason in ("", "  \n", "x" * 301):
         with pytest.raises(Invalid, match="reason"):
             async with cast.olga.octx() as octx:
-                await publish(octx, draft, reason=reason)
+                await publish_draft(octx, draft, reason=reason)
 
 
 async def test_published_version_cannot_be_changed(cast: Cast) -> None:
-    version = await published(cast.olga)
+    version = await publish_new_plan(cast.olga)
     for act in (
         lambda octx: catalog_drafts.save_draft(
             octx, version.id, version.revision, PlanContent(1, limits=ROOMY)
         ),
         lambda octx: catalog_drafts.discard_draft(octx, version.id, version.revision),
-        lambda octx: publish(octx, version),
+        lambda octx: publish_draft(octx, version),
     ):
         with pytest.raises(Conflict, match="Olga has published"):
             async with cast.olga.octx() as octx:
@@ -283,7 +289,7 @@ async def test_published_version_cannot_be_changed(cast: Cast) -> None:
 
 
 async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
-    first = await published(cast.olga, for_tenant=cast.acme)
+    first = await publish_new_plan(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, first.id, "As agreed")
 
@@ -292,7 +298,7 @@ async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
             draft = await catalog_drafts.open_draft(octx, first.plan_id)
             more = PlanContent(14, frozenset(), {**ROOMY, "members": Limit(members)})
             draft = await catalog_drafts.save_draft(octx, draft.id, draft.revision, more)
-            await publish(octx, draft, moves=moves, at=at)
+            await publish_draft(octx, draft, moves=moves, at=at)
 
     async def members(at: datetime | None = None) -> int | None:
         async with cast.ann.ctx() as ctx:
@@ -311,7 +317,7 @@ async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
 
 
 async def test_retired_plan_is_offered_no_more_and_kept_by_its_tenants(cast: Cast) -> None:
-    version = await published(cast.olga, for_tenant=cast.acme)
+    version = await publish_new_plan(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, version.id, "As agreed")
     with pytest.raises(Invalid, match="reason"):
@@ -319,7 +325,7 @@ async def test_retired_plan_is_offered_no_more_and_kept_by_its_tenants(cast: Cas
             await catalog_drafts.retire_plan(octx, version.plan_id, " ")
     async with cast.olga.octx() as octx:
         await catalog_drafts.retire_plan(octx, version.plan_id, "Nobody buys it")
-    event = await newest_line(cast.olga)
+    event = await get_newest_event(cast.olga)
     assert (event.action, event.reason, event.object_id) == (
         "plan.retired",
         "Nobody buys it",
@@ -341,7 +347,7 @@ async def test_retired_plan_is_offered_no_more_and_kept_by_its_tenants(cast: Cas
 
 
 async def test_fallback_plan_and_plan_with_an_open_draft_cannot_be_retired(cast: Cast) -> None:
-    draft = await made(cast.olga)
+    draft = await create_draft(cast.olga)
     with pytest.raises(Conflict, match="draft of Startup is open"):
         async with cast.olga.octx() as octx:
             await catalog_drafts.retire_plan(octx, draft.plan_id, "Never mind")
@@ -374,29 +380,29 @@ async def test_fallback_plan_and_plan_with_an_open_draft_cannot_be_retired(cast:
     ],
 )
 async def test_invalid_draft_is_refused_with_its_field(cast: Cast, content: PlanContent, field: str) -> None:
-    draft = await made(cast.olga)
+    draft = await create_draft(cast.olga)
     with pytest.raises(Invalid) as caught:
-        await saved(cast.olga, draft, content)
+        await save_draft(cast.olga, draft, content)
     assert list(caught.value.fields) == [field]
     async with cast.olga.octx() as octx:
         assert (await catalog_drafts.get_draft(octx, draft.id))[1].revision == 1
 
 
 async def test_addon_may_only_add(cast: Cast) -> None:
-    draft = await made(cast.olga, "addon")
+    draft = await create_draft(cast.olga, "addon")
     for content in (
         PlanContent(limits={"members": Limit(0)}),
         PlanContent(14, limits={"members": Limit(5)}),
         PlanContent(flags=frozenset({"role_editor"})),
     ):
         with pytest.raises(Invalid):
-            await saved(cast.olga, draft, content)
+            await save_draft(cast.olga, draft, content)
     with pytest.raises(Invalid, match="adds nothing"):
         async with cast.olga.octx() as octx:
-            await publish(octx, draft)
-    draft = await saved(cast.olga, draft, PlanContent(limits={"members": Limit(5)}))
+            await publish_draft(octx, draft)
+    draft = await save_draft(cast.olga, draft, PlanContent(limits={"members": Limit(5)}))
     async with cast.olga.octx() as octx:
-        await publish(octx, draft)
+        await publish_draft(octx, draft)
         await tenant_access.add_addon(octx, cast.acme, draft.id, 2, "Bought")
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.limits["members"] == Limit(110)
@@ -418,10 +424,10 @@ async def test_addon_may_only_add(cast: Cast) -> None:
 async def test_plan_with_invalid_texts_is_refused_with_the_field(
     cast: Cast, changed: dict[str, str], field: str | None
 ) -> None:
-    words = {"kind": "plan", "key": a_key(), "name": "Team", "sentence": ""} | changed
+    words = {"kind": "plan", "key": new_key(), "name": "Team", "sentence": ""} | changed
     if field is None:  # surrounding space is no mistake
         async with cast.olga.octx() as octx:
-            made_ = await catalog_drafts.create_plan(octx, **{**words, "key": f" {a_key()}\n"})
+            made_ = await catalog_drafts.create_plan(octx, **{**words, "key": f" {new_key()}\n"})
         assert made_.number == 1
         return
     with pytest.raises(Invalid) as caught:
@@ -433,19 +439,19 @@ async def test_plan_with_invalid_texts_is_refused_with_the_field(
 async def test_plan_for_an_unknown_tenant_is_refused(cast: Cast) -> None:
     with pytest.raises(NotFound, match="no such tenant"):
         async with cast.olga.octx() as octx:
-            await catalog_drafts.create_plan(octx, "plan", a_key(), "Startup", "", for_tenant=new_id("ten"))
+            await catalog_drafts.create_plan(octx, "plan", new_key(), "Startup", "", for_tenant=new_id("ten"))
 
 
 async def test_support_reads_the_catalog_and_cannot_change_it(cast: Cast) -> None:
-    draft = await saved(cast.olga, await made(cast.olga))
+    draft = await save_draft(cast.olga, await create_draft(cast.olga))
     for act in (
-        lambda octx: catalog_drafts.create_plan(octx, "plan", a_key(), "Mine", ""),
+        lambda octx: catalog_drafts.create_plan(octx, "plan", new_key(), "Mine", ""),
         lambda octx: catalog_drafts.open_draft(octx, "pln_pro"),
         lambda octx: catalog_drafts.save_draft(octx, draft.id, draft.revision, PLENTY),
         lambda octx: catalog_drafts.discard_draft(octx, draft.id, draft.revision),
         lambda octx: catalog_drafts.retire_plan(octx, "pln_pro", "So"),
         lambda octx: catalog_drafts.lock_catalog(octx),
-        lambda octx: publish(octx, draft),
+        lambda octx: publish_draft(octx, draft),
     ):
         with pytest.raises(Refused, match="missing_permission"):
             async with cast.sam.octx() as octx:
@@ -459,14 +465,14 @@ async def test_support_reads_the_catalog_and_cannot_change_it(cast: Cast) -> Non
 
 async def test_plans_of_two_tenants_with_the_same_key_stay_apart(cast: Cast) -> None:
     """Each tenant sees its own plan and the public ones, by row security and in the catalogue."""
-    key, versions = a_key(), {}
+    key, versions = new_key(), {}
     for tenant in (cast.acme, cast.globex):
         async with cast.olga.octx() as octx:
             draft = await catalog_drafts.create_plan(
                 octx, "plan", key, "Startup", "Yours alone.", for_tenant=tenant
             )
             draft = await catalog_drafts.save_draft(octx, draft.id, draft.revision, PLENTY)
-            versions[tenant] = (await publish(octx, draft)).id
+            versions[tenant] = (await publish_draft(octx, draft)).id
     for person, own_version, other in (
         (cast.ann, versions[cast.acme], versions[cast.globex]),
         (cast.gil, versions[cast.globex], versions[cast.acme]),
@@ -500,7 +506,7 @@ async def test_plans_of_two_tenants_with_the_same_key_stay_apart(cast: Cast) -> 
 
 async def test_assigning_another_tenants_plan_is_refused_by_the_service(cast: Cast) -> None:
     """The catalogue does not list it; here the version itself is handed over."""
-    version = await published(cast.olga, for_tenant=cast.globex)
+    version = await publish_new_plan(cast.olga, for_tenant=cast.globex)
     async with cast.gil.ctx() as ctx:
         _, catalogue = await assignments.get_snapshot(ctx)
         offer = catalogue.offers[version.id]
@@ -533,7 +539,7 @@ async def test_tenant_app_cannot_change_the_public_catalog(cast: Cast, statement
 
 
 async def test_draft_for_a_tenant_is_invisible_to_that_tenant(cast: Cast) -> None:
-    draft = await made(cast.olga, for_tenant=cast.acme)
+    draft = await create_draft(cast.olga, for_tenant=cast.acme)
     async with cast.ann.ctx() as ctx:
         statement = sa.text("select count(*) from plan_version where id = :id")
         rows = await (await ctx.session.connection()).execute(statement, {"id": draft.id})

@@ -29,14 +29,14 @@ from tests.support import factories
 REASON = "Ticket 4471, as agreed"
 
 
-async def asks(
+async def explain_access(
     cast: Cast, person: str, action: str, at: datetime | None = None, plan: str = "", tenant: str = ""
 ) -> Explanation:
     async with cast.olga.octx() as octx:
         return await explanations.explain_access(octx, tenant or cast.acme, person, action, at=at, plan=plan)
 
 
-async def compares(
+async def compare_access(
     cast: Cast, person: str, action: str, before: datetime, after: datetime | None = None
 ) -> ExplanationComparison:
     async with cast.olga.octx() as octx:
@@ -63,12 +63,12 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
     then = now()
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, "plv_free_1", REASON)
-    assert reason_of(await asks(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
-    today = await asks(cast, cast.ann.user_id, "member:export")
+    assert reason_of(await explain_access(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
+    today = await explain_access(cast, cast.ann.user_id, "member:export")
     assert (reason_of(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
     assert today.detail == "Free does not include CSV export."
 
-    comparison = await compares(cast, cast.ann.user_id, "member:export", then)
+    comparison = await compare_access(cast, cast.ann.user_id, "member:export", then)
     (changed,) = [change for change in comparison.changes if change.after.layer is Layer.PLAN]
     assert [change.after.layer for change in comparison.changes] == [Layer.PLAN, Layer.TRIAL]
     cause = changed.causes[0]
@@ -85,9 +85,12 @@ async def test_explanation_of_the_past_uses_the_role_of_that_time(cast: Cast) ->
     then = now()
     async with cast.ann.ctx() as ctx:
         await members.set_role(ctx, await membership_of(cast.max, ctx), "admin")
-    assert reason_of(await asks(cast, cast.max.user_id, "audit:read", then)) == Reason.MISSING_PERMISSION
-    assert reason_of(await asks(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
-    comparison = await compares(cast, cast.max.user_id, "audit:read", then)
+    assert (
+        reason_of(await explain_access(cast, cast.max.user_id, "audit:read", then))
+        == Reason.MISSING_PERMISSION
+    )
+    assert reason_of(await explain_access(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
+    comparison = await compare_access(cast, cast.max.user_id, "audit:read", then)
     (changed,) = comparison.changes
     assert changed.after.layer is Layer.PERMISSION
     assert changed.causes[0].source_id == changed.after.source_id
@@ -107,13 +110,13 @@ async def test_comparison_names_suspension_and_restoration_as_causes(cast: Cast)
         (shut, Reason.TENANT_SUSPENDED),
         (None, Reason.ALLOWED),
     ):
-        assert reason_of(await asks(cast, cast.ann.user_id, "member:invite", at)) == expected
-    closed = await compares(cast, cast.ann.user_id, "member:invite", open_, shut)
+        assert reason_of(await explain_access(cast, cast.ann.user_id, "member:invite", at)) == expected
+    closed = await compare_access(cast, cast.ann.user_id, "member:invite", open_, shut)
     (changed,) = closed.changes
     assert [(cause.source_id, cause.actor_name, cause.reason) for cause in changed.causes] == [
         (changed.after.source_id, "Olga", "Card testing")
     ]
-    both = await compares(cast, cast.ann.user_id, "member:invite", open_)
+    both = await compare_access(cast, cast.ann.user_id, "member:invite", open_)
     assert [cause.reason for cause in both.changes[0].causes] == ["It was a mistake", "Card testing"]
 
 
@@ -122,11 +125,11 @@ async def test_comparison_names_an_expired_override(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, REASON, ends_at=until)
     inside = now()
-    answer = await asks(cast, cast.ann.user_id, "member:export", inside)
+    answer = await explain_access(cast, cast.ann.user_id, "member:export", inside)
     assert (reason_of(answer), answer.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.OVERRIDE)
     await asyncio.sleep((until - now()).total_seconds() + 0.01)
-    assert reason_of(await asks(cast, cast.ann.user_id, "member:export", until)) == Reason.ALLOWED
-    comparison = await compares(cast, cast.ann.user_id, "member:export", inside)
+    assert reason_of(await explain_access(cast, cast.ann.user_id, "member:export", until)) == Reason.ALLOWED
+    comparison = await compare_access(cast, cast.ann.user_id, "member:export", inside)
     assert reason_of(comparison.after) == Reason.ALLOWED
     # The plan was overruled and is not any more: it found the same, and is not named.
     (changed,) = comparison.changes
@@ -148,7 +151,7 @@ async def test_comparison_names_an_override_that_was_ended(cast: Cast) -> None:
         access = await tenant_access.get_tenant_access(octx, cast.acme)
         row = next(override for override in access.overrides if override.name == "members")
         await tenant_access.end_assignment(octx, cast.acme, row.id, "They pay for more")
-    comparison = await compares(cast, cast.ann.user_id, "member:invite", full)
+    comparison = await compare_access(cast, cast.ann.user_id, "member:invite", full)
     assert (reason_of(comparison.before), reason_of(comparison.after)) == (
         Reason.LIMIT_REACHED,
         Reason.ALLOWED,
@@ -171,13 +174,13 @@ async def test_comparison_counts_seats_at_both_times(cast: Cast) -> None:
             if line.layer is Layer.LIMIT
         )
         for answer in (
-            await asks(cast, cast.ann.user_id, "member:invite", then),
-            await asks(cast, cast.ann.user_id, "member:invite"),
+            await explain_access(cast, cast.ann.user_id, "member:invite", then),
+            await explain_access(cast, cast.ann.user_id, "member:invite"),
         )
     )
     assert before.startswith("3 of 100 in use.")
     assert after.startswith("4 of 100 in use.")
-    comparison = await compares(cast, cast.ann.user_id, "member:invite", then)
+    comparison = await compare_access(cast, cast.ann.user_id, "member:invite", then)
     (changed,) = comparison.changes
     assert {(cause.text, cause.actor_name) for cause in changed.causes} == {
         ("yan@acme.test was invited.", "Ann"),
@@ -194,10 +197,10 @@ async def test_comparison_names_changes_of_billing_trial_and_flags(cast: Cast) -
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "active", "Paid")
         await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Trying it")
-    comparison = await compares(cast, cast.ann.user_id, "role:create", start, owing)
+    comparison = await compare_access(cast, cast.ann.user_id, "role:create", start, owing)
     assert [change.causes[0].reason for change in comparison.changes] == ["Did not pay"]
     assert comparison.changes[0].causes[0].source_id == comparison.changes[0].after.source_id
-    comparison = await compares(cast, cast.ann.user_id, "role:create", owing)
+    comparison = await compare_access(cast, cast.ann.user_id, "role:create", owing)
     assert {
         change.after.layer: [cause.reason for cause in change.causes] for change in comparison.changes
     } == {
@@ -218,8 +221,8 @@ async def test_explanation_for_a_former_member_is_the_text_they_read(cast: Cast)
         await members.deactivate(ctx, await membership_of(cast.max, ctx))
         await members.remove(ctx, await membership_of(cast.adam, ctx))
     for person, word in ((cast.max, "deactivated"), (cast.adam, "removed")):
-        assert reason_of(await asks(cast, person.user_id, "home:read", then)) == Reason.ALLOWED
-        answer = await asks(cast, person.user_id, "home:read")
+        assert reason_of(await explain_access(cast, person.user_id, "home:read", then)) == Reason.ALLOWED
+        answer = await explain_access(cast, person.user_id, "home:read")
         assert (reason_of(answer), answer.detail) == (Reason.MISSING_PERMISSION, f"You were {word}.")
         assert (
             explain.describe_line(answer.trace.lines[0], answer.trace.inputs)
@@ -231,26 +234,29 @@ async def test_explanation_for_a_former_member_is_the_text_they_read(cast: Cast)
 async def test_explanation_before_joining_finds_no_role(cast: Cast) -> None:
     zoe, then = await factories.create_account("Zoe"), now()
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "viewer")
-    early = await asks(cast, zoe.user.id, "home:read", then)
+    early = await explain_access(cast, zoe.user.id, "home:read", then)
     assert (
         explain.describe_line(early.trace.lines[0], early.trace.inputs)
         == "This person has no role, so home:read is missing."
     )
-    comparison = await compares(cast, zoe.user.id, "home:read", then)
+    comparison = await compare_access(cast, zoe.user.id, "home:read", then)
     assert comparison.changes[0].causes[-1].text == "Zoe joined as Viewer."
 
 
 async def test_explanation_of_the_past_uses_the_permissions_the_role_had(cast: Cast) -> None:
     key = await own_role(cast, [Permission.HOME_READ])
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
-        max_ = await member(ctx, cast.max)
+        max_ = await get_membership(ctx, cast.max)
         max_.role = key
         ctx.session.add(max_)
     then = now()
     await own_role(cast, [Permission.HOME_READ, Permission.AUDIT_READ], key)
-    assert reason_of(await asks(cast, cast.max.user_id, "audit:read", then)) == Reason.MISSING_PERMISSION
-    assert reason_of(await asks(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
-    comparison = await compares(cast, cast.max.user_id, "audit:read", then)
+    assert (
+        reason_of(await explain_access(cast, cast.max.user_id, "audit:read", then))
+        == Reason.MISSING_PERMISSION
+    )
+    assert reason_of(await explain_access(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
+    comparison = await compare_access(cast, cast.max.user_id, "audit:read", then)
     (changed,) = comparison.changes
     assert changed.before.source_id.startswith("mbc_")
     assert changed.after.source_id.startswith("rlc_")
@@ -258,29 +264,32 @@ async def test_explanation_of_the_past_uses_the_permissions_the_role_had(cast: C
 
 
 async def test_explanation_without_a_person_finds_no_role_and_for_strangers_fails(cast: Cast) -> None:
-    nobody = await asks(cast, "", "home:read")
+    nobody = await explain_access(cast, "", "home:read")
     assert (reason_of(nobody), nobody.person_name) == (
         Reason.MISSING_PERMISSION,
         explanations.PERSON_WITHOUT_ROLE,
     )
     for stranger in (cast.gil.user_id, cast.carl.user_id, "usr_nobody"):
         with pytest.raises(NotFound, match="no such person"):
-            await asks(cast, stranger, "home:read")
+            await explain_access(cast, stranger, "home:read")
 
 
 async def test_explanation_for_an_unverified_address_is_the_one_of_an_unverified_tenant(cast: Cast) -> None:
     then = now()
-    await verified(cast.adam, None)
-    answer = await asks(cast, cast.adam.user_id, "member:invite")
+    await set_verified_at(cast.adam, None)
+    answer = await explain_access(cast, cast.adam.user_id, "member:invite")
     assert (reason_of(answer), answer.trace.decided_by) == (Reason.TENANT_UNVERIFIED, Layer.TENANT)
     with pytest.raises(Refused, match="tenant_unverified") as caught:
         async with cast.adam.ctx() as ctx:
             policy.require(ctx, actions.MEMBER_INVITE, used=0)
     assert answer.detail == caught.value.detail
-    await verified(cast.adam, now())
-    assert reason_of(await asks(cast, cast.adam.user_id, "member:invite")) == Reason.ALLOWED
-    assert reason_of(await asks(cast, cast.adam.user_id, "member:invite", then)) == Reason.TENANT_UNVERIFIED
-    comparison = await compares(cast, cast.adam.user_id, "member:invite", then)
+    await set_verified_at(cast.adam, now())
+    assert reason_of(await explain_access(cast, cast.adam.user_id, "member:invite")) == Reason.ALLOWED
+    assert (
+        reason_of(await explain_access(cast, cast.adam.user_id, "member:invite", then))
+        == Reason.TENANT_UNVERIFIED
+    )
+    comparison = await compare_access(cast, cast.adam.user_id, "member:invite", then)
     assert comparison.changes[0].causes[0].text == "Adam verified their address."
 
 
@@ -293,21 +302,22 @@ async def test_explanation_for_another_plan_equals_the_decision_on_that_plan(cas
     tenant = await factories.create_tenant(zed, "Supposing", "free")
     names = ("role:create", "member:export", "report:read", "audit:read", "member:invite")
     supposed = [
-        reason_of(await asks(cast, zed.user.id, action_name, plan=plan, tenant=tenant.id))
+        reason_of(await explain_access(cast, zed.user.id, action_name, plan=plan, tenant=tenant.id))
         for action_name in names
     ]
     if plan != "free":
         async with cast.olga.octx() as octx:
             await tenant_access.assign_plan(octx, tenant.id, f"plv_{plan}_1", REASON)
     assert supposed == [
-        reason_of(await asks(cast, zed.user.id, action_name, tenant=tenant.id)) for action_name in names
+        reason_of(await explain_access(cast, zed.user.id, action_name, tenant=tenant.id))
+        for action_name in names
     ]
 
 
 async def test_explanation_for_an_unknown_plan_or_an_addon_is_refused(cast: Cast) -> None:
     for plan in ("extra_seats", "nothing", "x" * 500):
         with pytest.raises(Invalid, match="no such plan"):
-            await asks(cast, cast.ann.user_id, "home:read", plan=plan)
+            await explain_access(cast, cast.ann.user_id, "home:read", plan=plan)
 
 
 # ── what cannot be asked ─────────────────────────────────────────────────────────────────────────────────────────
@@ -322,17 +332,17 @@ async def test_explanation_for_an_impossible_question_is_refused(cast: Cast) -> 
     ]
     for kind, at, tenant in expected:
         with pytest.raises(kind):
-            await asks(cast, cast.ann.user_id, "home:read", at, tenant=tenant)
+            await explain_access(cast, cast.ann.user_id, "home:read", at, tenant=tenant)
     with pytest.raises(Invalid, match="no such action"):
-        await asks(cast, cast.ann.user_id, "home:burn")
+        await explain_access(cast, cast.ann.user_id, "home:burn")
     with pytest.raises(Invalid, match="before the second"):
-        await compares(cast, cast.ann.user_id, "home:read", now(), now() - timedelta(seconds=1))
+        await compare_access(cast, cast.ann.user_id, "home:read", now(), now() - timedelta(seconds=1))
     with pytest.raises(Invalid, match="still to come"):
-        await compares(cast, cast.ann.user_id, "home:read", soon)
+        await compare_access(cast, cast.ann.user_id, "home:read", soon)
 
 
 async def test_explanation_is_recorded_in_the_audit_log_of_the_tenant(cast: Cast) -> None:
-    await asks(cast, cast.ann.user_id, "home:read")
+    await explain_access(cast, cast.ann.user_id, "home:read")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
     assert explanations.VISIT_REASON in {event.reason for event in looked}
@@ -381,7 +391,7 @@ async def test_recorded_refusal_is_explained_with_the_same_reason(cast: Cast) ->
         with pytest.raises(Refused):
             async with cast.max.ctx() as ctx:
                 await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    await flushed()
+    await flush_counts()
     async with cast.sam.octx() as octx:
         (refusal,) = await recent_refusals.list_recent(octx, cast.acme)
         assert await recent_refusals.list_recent(octx, cast.globex) == []
@@ -399,7 +409,7 @@ async def test_recorded_refusal_is_explained_with_the_same_reason(cast: Cast) ->
         "Business",
         "invite people",
     )
-    answer = await asks(cast, refusal.user_id, refusal.action, refusal.at)
+    answer = await explain_access(cast, refusal.user_id, refusal.action, refusal.at)
     assert reason_of(answer) == refusal.reason
 
 
@@ -416,16 +426,16 @@ async def test_recent_refusals_are_refused_for_an_unknown_action_or_request(cast
 
 
 @pytest.fixture(autouse=True)
-async def nothing_counted() -> AsyncIterator[None]:
+async def no_pending_counts() -> AsyncIterator[None]:
     yield
-    await flushed()
+    await flush_counts()
 
 
-async def flushed() -> None:
+async def flush_counts() -> None:
     await decision_counts.flush()
 
 
-async def verified(person: Person, at: datetime | None) -> None:
+async def set_verified_at(person: Person, at: datetime | None) -> None:
     async with db.transaction() as session:
         user = await session.get(User, person.user_id)
         assert user is not None
@@ -433,7 +443,7 @@ async def verified(person: Person, at: datetime | None) -> None:
         session.add(user)
 
 
-async def member(ctx: Ctx, person: Person) -> Membership:
+async def get_membership(ctx: Ctx, person: Person) -> Membership:
     result = await ctx.session.exec(
         select(Membership).where(Membership.tenant_id == ctx.tenant_id, Membership.user_id == person.user_id)
     )

@@ -21,11 +21,11 @@ TODAY = now().date()
 AHEAD = TODAY + timedelta(days=30)
 
 
-def fresh() -> str:
+def new_key() -> str:
     return f"try_{new_id('x')[-10:]}"
 
 
-async def create(cast: Cast, key: str, **changes: Any) -> flag_admin.FlagSummary:
+async def create_flag(cast: Cast, key: str, **changes: Any) -> flag_admin.FlagSummary:
     defaults = {
         "title": "Trying it",
         "sentence": "Something new.",
@@ -36,12 +36,12 @@ async def create(cast: Cast, key: str, **changes: Any) -> flag_admin.FlagSummary
         return await flag_admin.create_flag(octx, key, **{**defaults, "reason": "To try it", **changes})
 
 
-async def newest(cast: Cast, key: str) -> flag_admin.FlagSummary:
+async def get_newest(cast: Cast, key: str) -> flag_admin.FlagSummary:
     async with cast.olga.octx() as octx:
         return (await flag_admin.get_flag(octx, key)).flag
 
 
-async def last_line(cast: Cast, key: str) -> Any:
+async def get_last_event(cast: Cast, key: str) -> Any:
     async with cast.olga.octx() as octx:
         lines = await audit_log.list_operator_events(octx, limit=100)
     return next(line for line in lines if line.object_id == key)
@@ -51,12 +51,12 @@ async def last_line(cast: Cast, key: str) -> Any:
 
 
 async def test_new_flag_is_off_and_recorded_in_the_audit_log(cast: Cast) -> None:
-    key = fresh()
-    made = await create(cast, key, required_feature="api_access")
+    key = new_key()
+    made = await create_flag(cast, key, required_feature="api_access")
     assert (made.version.number, made.version.rules, made.version.killed) == (1, [], False)
     assert not made.is_overdue
     assert not made.is_in_code
-    line = await last_line(cast, key)
+    line = await get_last_event(cast, key)
     assert (line.action, line.reason) == ("flag.created", "To try it")
     assert line.details == {
         "owner": "Access team",
@@ -83,27 +83,27 @@ async def test_new_flag_is_off_and_recorded_in_the_audit_log(cast: Cast) -> None
 async def test_flag_creation_is_refused_when_a_field_is_missing(
     cast: Cast, changes: dict[str, Any], field: str
 ) -> None:
-    key = fresh()
+    key = new_key()
     with pytest.raises(Invalid) as caught:
-        await create(cast, key, **changes)
+        await create_flag(cast, key, **changes)
     assert caught.value.fields.keys() == {field}
     assert caught.value.next_step
     with pytest.raises(NotFound):
-        await newest(cast, key)
+        await get_newest(cast, key)
 
 
 @pytest.mark.parametrize("key", ["", "Upper", "1st", "with-dash", "x" * 41, "a b", "drop;"])
 async def test_flag_creation_is_refused_for_an_invalid_key(cast: Cast, key: str) -> None:
     with pytest.raises(Invalid, match="key"):
-        await create(cast, key)
+        await create_flag(cast, key)
 
 
 async def test_concurrent_creation_of_a_flag_key_succeeds_once(cast: Cast) -> None:
-    key = fresh()
-    outcomes = await asyncio.gather(create(cast, key), create(cast, key), return_exceptions=True)
+    key = new_key()
+    outcomes = await asyncio.gather(create_flag(cast, key), create_flag(cast, key), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "FlagSummary"]
     with pytest.raises(Conflict):
-        await create(cast, key)
+        await create_flag(cast, key)
 
 
 # ── rules ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +203,7 @@ async def test_rule_change_adds_a_version(cast: Cast) -> None:
         (1, []),
     ]
     assert (details.versions[0].created_by, details.versions[0].reason) == ("Olga", "Too early for everyone")
-    line = await last_line(cast, key)
+    line = await get_last_event(cast, key)
     assert line.action == "flag.rules_changed"
     assert line.details == {
         "version": 3,
@@ -218,7 +218,7 @@ async def test_rule_change_from_an_older_version_is_refused(cast: Cast) -> None:
         with pytest.raises(Conflict, match="Somebody else"):
             async with cast.olga.octx() as octx:
                 await flag_admin.change_rules(octx, key, number, [{"kind": "beta"}], "Stale")
-    assert (await newest(cast, key)).version.number == 2
+    assert (await get_newest(cast, key)).version.number == 2
 
 
 async def test_concurrent_rule_changes_succeed_once(cast: Cast) -> None:
@@ -245,16 +245,16 @@ async def test_rule_change_is_refused_for_invalid_or_equal_rules(cast: Cast) -> 
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
             await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "  ")
-    assert (await newest(cast, key)).version.number == 2
+    assert (await get_newest(cast, key)).version.number == 2
 
 
 async def test_killed_flag_keeps_its_rules_for_revival(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with flag_fixtures.flag_killed(cast, key):
         assert not await flag_fixtures.has_flag(cast.ann, key)
-        killed = await newest(cast, key)
+        killed = await get_newest(cast, key)
         assert (killed.version.killed, killed.version.rules) == (True, EVERYONE)
-        line = await last_line(cast, key)
+        line = await get_last_event(cast, key)
         assert (line.action, line.reason) == ("flag.killed", "It breaks things")
         with pytest.raises(Conflict, match="killed already"):
             async with cast.olga.octx() as octx:
@@ -263,7 +263,7 @@ async def test_killed_flag_keeps_its_rules_for_revival(cast: Cast) -> None:
         await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}, {"kind": "beta"}])
         assert not await flag_fixtures.has_flag(cast.ann, key)
     assert await flag_fixtures.has_flag(cast.ann, key)
-    assert (await last_line(cast, key)).action == "flag.revived"
+    assert (await get_last_event(cast, key)).action == "flag.revived"
 
 
 async def test_kill_succeeds_beside_a_concurrent_rule_change(cast: Cast) -> None:
@@ -279,7 +279,7 @@ async def test_kill_succeeds_beside_a_concurrent_rule_change(cast: Cast) -> None
     outcomes = await asyncio.gather(change(), kill(), return_exceptions=True)
     assert outcomes[1] is None
     assert isinstance(outcomes[0], Conflict | None)
-    assert (await newest(cast, key)).version.killed
+    assert (await get_newest(cast, key)).version.killed
 
 
 async def test_revival_from_an_older_version_is_refused(cast: Cast) -> None:
@@ -291,12 +291,12 @@ async def test_revival_from_an_older_version_is_refused(cast: Cast) -> None:
         with pytest.raises(Conflict, match="Somebody else"):
             async with cast.olga.octx() as octx:
                 await flag_admin.revive_flag(octx, key, 2, "From an old page")
-        assert (await newest(cast, key)).version.killed
+        assert (await get_newest(cast, key)).version.killed
 
 
 async def test_cleanup_date_moves_only_ahead_and_with_a_reason(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
-    was = (await newest(cast, key)).row.cleanup_by
+    was = (await get_newest(cast, key)).row.cleanup_by
     new_date = was + timedelta(days=30)
 
     async def move(was: date, to: date | None, reason: str = "Needs another month") -> None:
@@ -309,12 +309,12 @@ async def test_cleanup_date_moves_only_ahead_and_with_a_reason(cast: Cast) -> No
     with pytest.raises(Invalid, match="reason"):
         await move(was, new_date, "")
     await move(was, new_date)
-    line = await last_line(cast, key)
+    line = await get_last_event(cast, key)
     days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": new_date.isoformat()}}
     assert line.details == days
     with pytest.raises(Conflict, match="Somebody else"):
         await move(was, new_date + timedelta(days=1))
-    assert (await newest(cast, key)).row.cleanup_by == new_date
+    assert (await get_newest(cast, key)).row.cleanup_by == new_date
 
 
 async def test_flag_cannot_be_retired_while_the_code_uses_it(
@@ -329,7 +329,7 @@ async def test_flag_cannot_be_retired_while_the_code_uses_it(
     async with cast.olga.octx() as octx:
         await flag_admin.retire_flag(octx, key, "Done")
     assert not await flag_fixtures.has_flag(cast.ann, key)
-    assert (await last_line(cast, key)).action == "flag.retired"
+    assert (await get_last_event(cast, key)).action == "flag.retired"
     for again in (
         lambda octx: flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Late"),
         lambda octx: flag_admin.kill_flag(octx, key, "Late"),
@@ -341,7 +341,7 @@ async def test_flag_cannot_be_retired_while_the_code_uses_it(
             async with cast.olga.octx() as octx:
                 await again(octx)
     with pytest.raises(Conflict, match="already"):
-        await create(cast, key)
+        await create_flag(cast, key)
 
 
 async def test_flags_are_listed_overdue_first_and_retired_last(
@@ -366,7 +366,7 @@ async def test_support_reads_flags_and_cannot_change_them(cast: Cast) -> None:
         assert key in {summary.key for summary in await flag_admin.list_flags(octx)}
         assert (await flag_admin.get_flag(octx, key)).flag.key == key
     for change in (
-        lambda octx: flag_admin.create_flag(octx, fresh(), "T", "S", "O", AHEAD, "R"),
+        lambda octx: flag_admin.create_flag(octx, new_key(), "T", "S", "O", AHEAD, "R"),
         lambda octx: flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "R"),
         lambda octx: flag_admin.kill_flag(octx, key, "R"),
         lambda octx: flag_admin.revive_flag(octx, key, 2, "R"),
@@ -376,7 +376,7 @@ async def test_support_reads_flags_and_cannot_change_them(cast: Cast) -> None:
         with pytest.raises(Refused, match="change flags"):
             async with cast.sam.octx() as octx:
                 await change(octx)
-    assert (await newest(cast, key)).version.number == 2
+    assert (await get_newest(cast, key)).version.number == 2
 
 
 async def test_unknown_flag_is_not_found(cast: Cast) -> None:

@@ -22,19 +22,19 @@ REGION = [{"kind": "region", "values": ["eu"]}]
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def few(schema: str) -> AsyncIterator[None]:
+async def separate_database(schema: str) -> AsyncIterator[None]:
     async with own_database(schema, "exposure"):
         yield
 
 
 @pytest.fixture(scope="module")
-async def operators(few: None) -> tuple[Operating, Operating]:
+async def operators(separate_database: None) -> tuple[Operating, Operating]:
     return Operating(await factories.create_operator("Olga")), Operating(
         await factories.create_operator("Sam", "support")
     )
 
 
-async def reach(cast: Cast, key: str, **page: Any) -> flag_exposure.FlagReach:
+async def get_reach(cast: Cast, key: str, **page: Any) -> flag_exposure.FlagReach:
     async with cast.olga.octx() as octx:
         return await flag_exposure.get_flag_reach(octx, key, **page)
 
@@ -42,17 +42,17 @@ async def reach(cast: Cast, key: str, **page: Any) -> flag_exposure.FlagReach:
 async def everyone_on(cast: Cast, key: str, pages: int = 100) -> list[flag_exposure.ExposedTenant]:
     rows, after = [], ""
     while True:
-        page = await reach(cast, key, after=after, limit=pages)
+        page = await get_reach(cast, key, after=after, limit=pages)
         rows += page.rows
         if not (after := page.after):
             return rows
 
 
-async def ids_on(cast: Cast, key: str) -> set[str]:
+async def list_enabled_ids(cast: Cast, key: str) -> set[str]:
     return {row.tenant_id for row in await everyone_on(cast, key)}
 
 
-async def simulate(cast: Cast, key: str, raw_rules: Any) -> flag_exposure.RulesImpact:
+async def simulate_rules(cast: Cast, key: str, raw_rules: Any) -> flag_exposure.RulesImpact:
     async with cast.olga.octx() as octx:
         return await flag_exposure.simulate_rules(octx, key, raw_rules)
 
@@ -64,7 +64,7 @@ async def in_europe(cast: Cast, *tenants: str) -> None:
 
 
 @contextmanager
-def statements() -> Iterator[list[str]]:
+def recorded_statements() -> Iterator[list[str]]:
     executed: list[str] = []
 
     def note(*args: Any) -> None:
@@ -81,7 +81,7 @@ def statements() -> Iterator[list[str]]:
 async def test_exposed_tenants_are_listed_by_page_with_an_explanation(cast: Cast) -> None:
     await in_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
-    exposure = await reach(cast, key)
+    exposure = await get_reach(cast, key)
     (row,) = [row for row in exposure.rows if row.tenant_id == cast.acme]
     assert (row.name, row.plan, row.explanation) == ("Acme", "Business", "On for the region eu.")
     assert cast.globex not in {row.tenant_id for row in exposure.rows}
@@ -115,7 +115,7 @@ async def test_exposure_equals_the_decisions_of_every_tenant(cast: Cast, require
         [{"kind": "plan", "values": ["pro", "enterprise"]}],
         [{"kind": "percentage", "percent": 50.0}, {"kind": "allowed"}],
     ):
-        expected = await simulate(cast, key, raw_rules)
+        expected = await simulate_rules(cast, key, raw_rules)
         await flag_fixtures.change_rules(cast, key, raw_rules)
         enabled_tenants = set()
         for person in people:
@@ -123,23 +123,26 @@ async def test_exposure_equals_the_decisions_of_every_tenant(cast: Cast, require
                 if key in ctx.rights.flags:
                     enabled_tenants.add(ctx.tenant_id)
                 mine = ctx.tenant_id
-            assert (mine in await ids_on(cast, key)) == (mine in enabled_tenants), (raw_rules, person.slug)
-        exposure = await reach(cast, key)
+            assert (mine in await list_enabled_ids(cast, key)) == (mine in enabled_tenants), (
+                raw_rules,
+                person.slug,
+            )
+        exposure = await get_reach(cast, key)
         assert exposure.exposed.tenants == expected.after
         assert (exposure.unentitled_tenants > 0) <= bool(required)
 
 
 async def test_killed_flag_exposes_no_tenant(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
-    before = await reach(cast, key)
+    before = await get_reach(cast, key)
     assert before.exposed.tenants == before.total_tenants > 0
     async with flag_fixtures.flag_killed(cast, key):
-        exposure = await reach(cast, key)
+        exposure = await get_reach(cast, key)
         assert (exposure.exposed.tenants, list(exposure.rows), exposure.after) == (0, [], "")
         assert exposure.others.tenants == exposure.total_tenants
         async with cast.olga.octx() as octx:
             assert (await flag_exposure.count_exposed_tenants(octx)).enabled_tenants[key] == 0
-    assert (await reach(cast, key)).exposed.tenants == before.total_tenants
+    assert (await get_reach(cast, key)).exposed.tenants == before.total_tenants
 
 
 async def test_exposure_counts_of_all_flags_equal_those_of_each(cast: Cast) -> None:
@@ -148,7 +151,7 @@ async def test_exposure_counts_of_all_flags_equal_those_of_each(cast: Cast) -> N
     async with cast.olga.octx() as octx:
         totals = await flag_exposure.count_exposed_tenants(octx)
     for key in keys:
-        exposure = await reach(cast, key)
+        exposure = await get_reach(cast, key)
         assert (totals.enabled_tenants[key], totals.total_tenants) == (
             exposure.exposed.tenants,
             exposure.total_tenants,
@@ -157,20 +160,20 @@ async def test_exposure_counts_of_all_flags_equal_those_of_each(cast: Cast) -> N
 
 async def test_deleted_tenant_is_not_counted(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
-    before = await reach(cast, key)
+    before = await get_reach(cast, key)
     async with db.transaction("owner", tenant_id=cast.globex) as session:
         connection = await session.connection()
         await connection.execute(
             sa.text("update tenant set state = 'deleted' where id = :id"), {"id": cast.globex}
         )
-    assert (await reach(cast, key)).total_tenants == before.total_tenants - 1
-    assert cast.globex not in await ids_on(cast, key)
+    assert (await get_reach(cast, key)).total_tenants == before.total_tenants - 1
+    assert cast.globex not in await list_enabled_ids(cast, key)
 
 
 # ── how they fare ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def decide(person: Person, times: int, *, errors: int = 0) -> None:
+async def record_decisions(person: Person, times: int, *, errors: int = 0) -> None:
     """Decisions with an outcome, and bugs of ours beside them, as people cause them."""
     for number in range(times):
         try:
@@ -187,10 +190,10 @@ async def test_errors_are_counted_apart_for_exposed_tenants_and_others(cast: Cas
     await in_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
     await decision_counts.flush()
-    before = await reach(cast, key)
-    await decide(cast.ann, 4, errors=1)
-    await decide(cast.gil, 5, errors=2)
-    after = await reach(cast, key)
+    before = await get_reach(cast, key)
+    await record_decisions(cast.ann, 4, errors=1)
+    await record_decisions(cast.gil, 5, errors=2)
+    after = await get_reach(cast, key)
     assert after.exposed.decisions - before.exposed.decisions == 4
     assert after.exposed.errors - before.exposed.errors == 1
     assert after.others.decisions - before.others.decisions == 5
@@ -200,12 +203,12 @@ async def test_errors_are_counted_apart_for_exposed_tenants_and_others(cast: Cas
     assert flag_exposure.ErrorRate(1, 4, 1).errors_per_thousand == 250.0
     assert flag_exposure.ErrorRate(1, 0, 0).errors_per_thousand is None
     async with flag_fixtures.flag_killed(cast, key):
-        assert (await reach(cast, key)).others.errors == after.exposed.errors + after.others.errors
+        assert (await get_reach(cast, key)).others.errors == after.exposed.errors + after.others.errors
 
 
 async def test_decisions_older_than_a_week_are_not_counted(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
-    await decide(cast.ann, 3, errors=3)
+    await record_decisions(cast.ann, 3, errors=3)
     (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions.errors == 3
     async with db.transaction(tenant_id=cast.acme) as session:
@@ -217,7 +220,7 @@ async def test_decisions_older_than_a_week_are_not_counted(cast: Cast) -> None:
 
 
 async def test_refusals_by_the_flag_are_counted(cast: Cast) -> None:
-    before = (await reach(cast, "role_editor")).refusals
+    before = (await get_reach(cast, "role_editor")).refusals
     other = await flag_fixtures.create_flag(cast)
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Not with them")
@@ -229,8 +232,8 @@ async def test_refusals_by_the_flag_are_counted(cast: Cast) -> None:
         async with cast.max.ctx() as ctx:
             flag_exposure.policy.require(ctx, flag_exposure.actions.ROLE_CREATE, used=0)
     await decision_counts.flush()
-    assert (await reach(cast, "role_editor")).refusals - before == 2
-    assert (await reach(cast, other)).refusals == 0
+    assert (await get_reach(cast, "role_editor")).refusals - before == 2
+    assert (await get_reach(cast, other)).refusals == 0
 
 
 # ── before it is saved ───────────────────────────────────────────────────────────────────────────────────────────
@@ -243,8 +246,8 @@ async def test_simulation_shows_the_effect_of_rules_before_they_are_saved(cast: 
     async with cast.olga.octx() as octx:
         await tenant_access.set_trait(octx, third.id, "beta", "yes", "They asked")
     key = await flag_fixtures.create_flag(cast, *REGION)
-    before = await reach(cast, key)
-    effect = await simulate(cast, key, [{"kind": "beta"}])
+    before = await get_reach(cast, key)
+    effect = await simulate_rules(cast, key, [{"kind": "beta"}])
     assert (effect.total_tenants, effect.before) == (before.total_tenants, before.exposed.tenants)
     assert {"Acme", "Globex"} <= set(effect.losses)
     assert "Harbour" in effect.gains
@@ -252,24 +255,24 @@ async def test_simulation_shows_the_effect_of_rules_before_they_are_saved(cast: 
     # Looking changed nothing.
     async with cast.olga.octx() as octx:
         assert (await flag_admin.get_flag(octx, key)).flag.version.number == 2
-    assert (await reach(cast, key)).exposed.tenants == before.exposed.tenants
-    nothing = await simulate(cast, key, REGION)
+    assert (await get_reach(cast, key)).exposed.tenants == before.exposed.tenants
+    nothing = await simulate_rules(cast, key, REGION)
     assert (list(nothing.gains), list(nothing.losses), nothing.after) == ([], [], nothing.before)
-    nobody = await simulate(cast, key, [])
+    nobody = await simulate_rules(cast, key, [])
     assert (nobody.after, len(nobody.losses)) == (0, before.exposed.tenants)
 
 
 async def test_simulation_of_a_revival_starts_from_no_tenant(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with flag_fixtures.flag_killed(cast, key):
-        effect = await simulate(cast, key, EVERYONE)
+        effect = await simulate_rules(cast, key, EVERYONE)
     assert (effect.before, effect.after) == (0, effect.total_tenants)
 
 
 async def test_simulation_of_invalid_rules_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
     with pytest.raises(Invalid, match="Rule 1"):
-        await simulate(cast, key, [{"kind": "plan", "values": ["gold"]}])
+        await simulate_rules(cast, key, [{"kind": "plan", "values": ["gold"]}])
 
 
 # ── who may, at what cost, and what remains of it ────────────────────────────────────────────────────────────────
@@ -298,8 +301,8 @@ async def test_exposure_is_refused_for_an_unknown_flag_and_without_permission(ca
 
 async def test_exposure_and_simulation_are_recorded_with_their_reasons(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
-    await reach(cast, key)
-    await simulate(cast, key, EVERYONE)
+    await get_reach(cast, key)
+    await simulate_rules(cast, key, EVERYONE)
     async with cast.olga.octx() as octx:
         lines = await tenant_directory.list_operator_events(octx, limit=100)
     reasons = {line.reason for line in lines if line.action == "tenants.read_across"}
@@ -308,12 +311,12 @@ async def test_exposure_and_simulation_are_recorded_with_their_reasons(cast: Cas
 
 async def test_exposure_takes_the_same_number_of_statements_for_more_tenants(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
-    await reach(cast, key)
-    with statements() as few:
-        await reach(cast, key)
+    await get_reach(cast, key)
+    with recorded_statements() as few:
+        await get_reach(cast, key)
     for number in range(5):
         account = await factories.create_account("Zoe")
         await factories.create_tenant(account, f"Harbour {number}")
-    with statements() as many:
-        await reach(cast, key)
+    with recorded_statements() as many:
+        await get_reach(cast, key)
     assert len(many) == len(few)

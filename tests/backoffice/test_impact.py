@@ -70,12 +70,14 @@ async def draft_of(operator: Operating, plan_id: str, **changed: Any) -> tuple[s
         return saved.id, saved.revision
 
 
-async def look(operator: Operating, draft: tuple[str, int], *, moves: bool = True) -> impact.DraftImpact:
+async def preview_draft(
+    operator: Operating, draft: tuple[str, int], *, moves: bool = True
+) -> impact.DraftImpact:
     async with operator.octx() as octx:
         return await catalog_drafts.simulate_draft(octx, *draft, moves=moves)
 
 
-async def publish(
+async def publish_draft(
     octx: OperatorCtx, draft: tuple[str, int], reason: str, *, moves: bool, digest: str
 ) -> None:
     version_id, revision = draft
@@ -83,7 +85,7 @@ async def publish(
     await catalog_drafts.publish(octx, version_id, request)
 
 
-async def discard(operator: Operating, draft: tuple[str, int]) -> None:
+async def discard_draft(operator: Operating, draft: tuple[str, int]) -> None:
     async with operator.octx() as octx:
         await catalog_drafts.discard_draft(octx, *draft)
 
@@ -102,7 +104,7 @@ async def limits_of(plan: str) -> dict[str, Limit]:
         return dict(offer.limits)
 
 
-def names(lines: Iterable[EntitlementChange]) -> dict[tuple[str, str], set[str]]:
+def map_tenant_ids(lines: Iterable[EntitlementChange]) -> dict[tuple[str, str], set[str]]:
     return {(line.target, line.name): {each.id for each in line.tenants} for line in lines}
 
 
@@ -113,17 +115,19 @@ async def test_impact_names_tenants_that_gain_lose_or_exceed_a_limit(cast: Cast)
     """Acme has three members and one open invitation, on a plan of its own."""
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "nina@acme.test", "member")
-    plan = await own_plan(cast, PlanContent(0, frozenset({"audit_log"}), {**roomy(), "members": Limit(10)}))
+    plan = await own_plan(
+        cast, PlanContent(0, frozenset({"audit_log"}), {**build_limits(), "members": Limit(10)})
+    )
     draft = await draft_of(
         cast.olga,
         plan,
         features=frozenset({"sso"}),
-        limits={**roomy(), "members": Limit(3), "api_keys": Limit(None)},
+        limits={**build_limits(), "members": Limit(3), "api_keys": Limit(None)},
     )
-    report = (await look(cast.olga, draft)).report
+    report = (await preview_draft(cast.olga, draft)).report
     acme = {cast.acme}
-    assert names(report.gains) == {("feature", "sso"): acme, ("limit", "api_keys"): acme}
-    assert names(report.losses) == {("feature", "audit_log"): acme, ("limit", "members"): acme}
+    assert map_tenant_ids(report.gains) == {("feature", "sso"): acme, ("limit", "api_keys"): acme}
+    assert map_tenant_ids(report.losses) == {("feature", "audit_log"): acme, ("limit", "members"): acme}
     (over,) = report.exceeded_limits
     assert (over.name, over.before, over.after, over.tenant_count) == ("members", Limit(10), Limit(3), 1)
     assert [(tenant.id, tenant.usage) for tenant in over.tenants] == [(cast.acme, 4)]
@@ -131,17 +135,19 @@ async def test_impact_names_tenants_that_gain_lose_or_exceed_a_limit(cast: Cast)
 
 
 async def test_impact_omits_tenants_already_over_the_limit(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(limits={**roomy(), "members": Limit(2)}))
-    report = (await look(cast.olga, await draft_of(cast.olga, plan, limits=few(1)))).report
+    plan = await own_plan(cast, PlanContent(limits={**build_limits(), "members": Limit(2)}))
+    report = (
+        await preview_draft(cast.olga, await draft_of(cast.olga, plan, limits=build_limits_with_members(1)))
+    ).report
     assert report.losing_tenants == 1
     assert report.exceeded_limits == []
 
 
 async def test_impact_is_empty_when_nobody_moves(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({"audit_log"}), roomy()))
-    draft = await draft_of(cast.olga, plan, features=frozenset(), limits=few(1))
-    assert not (await look(cast.olga, draft)).report.is_empty
-    report = (await look(cast.olga, draft, moves=False)).report
+    plan = await own_plan(cast, PlanContent(0, frozenset({"audit_log"}), build_limits()))
+    draft = await draft_of(cast.olga, plan, features=frozenset(), limits=build_limits_with_members(1))
+    assert not (await preview_draft(cast.olga, draft)).report.is_empty
+    report = (await preview_draft(cast.olga, draft, moves=False)).report
     assert report.is_empty
     assert report.compared_tenants > 1
 
@@ -151,9 +157,9 @@ async def test_impact_of_the_fallback_plan_shows_without_moving_anybody(cast: Ca
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "none", "Stopped paying")
     draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log", "api_access"}))
-    report = (await look(cast.olga, draft, moves=False)).report
-    assert cast.acme in names(report.gains)["feature", "api_access"]
-    await discard(cast.olga, draft)
+    report = (await preview_draft(cast.olga, draft, moves=False)).report
+    assert cast.acme in map_tenant_ids(report.gains)["feature", "api_access"]
+    await discard_draft(cast.olga, draft)
 
 
 async def test_impact_multiplies_an_addon_by_its_quantity(cast: Cast) -> None:
@@ -162,22 +168,24 @@ async def test_impact_multiplies_an_addon_by_its_quantity(cast: Cast) -> None:
     draft = await draft_of(
         cast.olga, "pln_extra_seats", features=frozenset({"sso"}), limits={"members": Limit(20)}
     )
-    report = (await look(cast.olga, draft)).report
+    report = (await preview_draft(cast.olga, draft)).report
     (seats,) = [line for line in report.gains if line.target == "limit" and line.before == Limit(130)]
     assert (seats.name, seats.after) == ("members", Limit(160))
-    assert cast.acme in names([line for line in report.gains if line.name == "sso"])["feature", "sso"]
-    await discard(cast.olga, draft)
+    assert (
+        cast.acme in map_tenant_ids([line for line in report.gains if line.name == "sso"])["feature", "sso"]
+    )
+    await discard_draft(cast.olga, draft)
 
 
 async def test_impact_is_empty_for_a_feature_kept_by_an_override(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
+    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
-    assert (await look(cast.olga, draft)).report.losing_tenants == 1
+    assert (await preview_draft(cast.olga, draft)).report.losing_tenants == 1
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
             octx, cast.acme, CSV, True, "Promised", ends_at=now() + timedelta(days=9)
         )
-    assert (await look(cast.olga, draft)).report.is_empty
+    assert (await preview_draft(cast.olga, draft)).report.is_empty
     async with cast.olga.octx() as octx:  # by then the override has ended
         later = await catalog_drafts.simulate_draft(
             octx, *draft, moves=True, effective_at=now() + timedelta(days=10)
@@ -186,8 +194,8 @@ async def test_impact_is_empty_for_a_feature_kept_by_an_override(cast: Cast) -> 
 
 
 async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), {**roomy(), "members": Limit(3)}))
-    tallied(
+    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), {**build_limits(), "members": Limit(3)}))
+    store_tallies(
         cast,
         [
             ("member:export", "allowed", 5, 1),
@@ -200,9 +208,9 @@ async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> N
         ],
     )
     draft = await draft_of(
-        cast.olga, plan, features=frozenset({"audit_log"}), limits={**roomy(), "members": Limit(30)}
+        cast.olga, plan, features=frozenset({"audit_log"}), limits={**build_limits(), "members": Limit(30)}
     )
-    report = (await look(cast.olga, draft)).report
+    report = (await preview_draft(cast.olga, draft)).report
     assert {
         (change.action, change.reason, change.is_allowed): change.decision_count
         for change in report.decision_changes
@@ -215,9 +223,9 @@ async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> N
 
 
 async def test_impact_preview_changes_nothing_and_is_recorded(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
+    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
-    first, second = await look(cast.olga, draft), await look(cast.olga, draft)
+    first, second = await preview_draft(cast.olga, draft), await preview_draft(cast.olga, draft)
     assert first.digest == second.digest
     async with cast.ann.ctx() as ctx:
         assert CSV in ctx.rights.features
@@ -230,28 +238,28 @@ async def test_impact_preview_changes_nothing_and_is_recorded(cast: Cast) -> Non
 
 async def test_impact_is_computed_anew_after_a_draft_changes(cast: Cast) -> None:
     """One draft id has several contents; the impact of one must not be reused for another."""
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
+    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
     version, revision = await draft_of(cast.olga, plan, features=frozenset())
-    assert (await look(cast.olga, (version, revision))).report.losing_tenants == 1
+    assert (await preview_draft(cast.olga, (version, revision))).report.losing_tenants == 1
     async with cast.olga.octx() as octx:
         saved = await catalog_drafts.save_draft(
-            octx, version, revision, PlanContent(0, frozenset({CSV, "sso"}), roomy())
+            octx, version, revision, PlanContent(0, frozenset({CSV, "sso"}), build_limits())
         )
-    report = (await look(cast.olga, (version, saved.revision))).report
-    assert (report.losing_tenants, names(report.gains)) == (0, {("feature", "sso"): {cast.acme}})
+    report = (await preview_draft(cast.olga, (version, saved.revision))).report
+    assert (report.losing_tenants, map_tenant_ids(report.gains)) == (0, {("feature", "sso"): {cast.acme}})
     with pytest.raises(Conflict, match="has changed"):
-        await look(cast.olga, (version, revision))
+        await preview_draft(cast.olga, (version, revision))
 
 
 async def test_publication_records_the_previewed_numbers(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), roomy()))
+    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
     draft = await draft_of(cast.olga, plan, features=frozenset())
-    seen = await look(cast.olga, draft)
+    seen = await preview_draft(cast.olga, draft)
     with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
-            await publish(octx, draft, "As agreed", moves=False, digest=seen.digest)
+            await publish_draft(octx, draft, "As agreed", moves=False, digest=seen.digest)
     async with cast.olga.octx() as octx:
-        await publish(octx, draft, "As agreed", moves=True, digest=seen.digest)
+        await publish_draft(octx, draft, "As agreed", moves=True, digest=seen.digest)
     async with cast.olga.octx() as octx:
         (event,) = await audit_log.list_operator_events(octx, limit=1)
     assert (event.action, event.reason) == ("draft.published", "As agreed")
@@ -262,12 +270,12 @@ async def test_publication_records_the_previewed_numbers(cast: Cast) -> None:
 
 
 async def test_impact_is_readable_by_support_and_publication_is_not_allowed(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset(), roomy()))
+    plan = await own_plan(cast, PlanContent(0, frozenset(), build_limits()))
     draft = await draft_of(cast.olga, plan, trial_days=3)
-    seen = await look(cast.sam, draft)  # support reads
+    seen = await preview_draft(cast.sam, draft)  # support reads
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
-            await publish(octx, draft, "So", moves=True, digest=seen.digest)
+            await publish_draft(octx, draft, "So", moves=True, digest=seen.digest)
     with pytest.raises(Invalid, match="past"):
         async with cast.olga.octx() as octx:
             await catalog_drafts.simulate_draft(
@@ -276,13 +284,13 @@ async def test_impact_is_readable_by_support_and_publication_is_not_allowed(cast
 
 
 async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset(), roomy()))
+    plan = await own_plan(cast, PlanContent(0, frozenset(), build_limits()))
     async with cast.sam.octx() as octx:
         before = (await impact.count_tenants_by_version(octx)).tenants_by_version
     draft = await draft_of(cast.olga, plan, trial_days=3)
-    seen = await look(cast.olga, draft)
+    seen = await preview_draft(cast.olga, draft)
     async with cast.olga.octx() as octx:
-        await publish(octx, draft, "So", moves=True, digest=seen.digest)
+        await publish_draft(octx, draft, "So", moves=True, digest=seen.digest)
         await tenant_access.add_addon(octx, cast.globex, "plv_support_1", 2, "Bought")
     async with cast.sam.octx() as octx:
         holders = await impact.count_tenants_by_version(octx)
@@ -301,20 +309,20 @@ async def own_plan(cast: Cast, content: PlanContent) -> str:
         saved = await catalog_drafts.save_draft(octx, draft.id, draft.revision, content)
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
         digest = plan_content.compute_digest(saved, epoch, True, None)
-        await publish(octx, (saved.id, saved.revision), "As agreed", moves=True, digest=digest)
+        await publish_draft(octx, (saved.id, saved.revision), "As agreed", moves=True, digest=digest)
         await tenant_access.assign_plan(octx, cast.acme, saved.id, "As agreed")
         return saved.plan_id
 
 
-def roomy() -> dict[str, Limit]:
+def build_limits() -> dict[str, Limit]:
     return {name: Limit(50) for name in LIMITS}
 
 
-def few(members: int) -> dict[str, Limit]:
-    return {**roomy(), "members": Limit(members)}
+def build_limits_with_members(members: int) -> dict[str, Limit]:
+    return {**build_limits(), "members": Limit(members)}
 
 
-def tallied(cast: Cast, lines: list[tuple[str, str, int, int]]) -> None:
+def store_tallies(cast: Cast, lines: list[tuple[str, str, int, int]]) -> None:
     """Action, reason, count, days ago: of Acme."""
     with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
         connection.execute("delete from decision_count where tenant_id = %s", [cast.acme])
@@ -346,16 +354,18 @@ class Oracle:
 
 
 @pytest.fixture
-async def olga_apart(schema: str) -> AsyncIterator[Operating]:
+async def olga_in_separate_database(schema: str) -> AsyncIterator[Operating]:
     """An operator of a database of its own: very many tenants and another Pro are nothing for the other tests."""
     async with own_database(schema, "radius"):
         yield Operating(await factories.create_operator("Olga"))
 
 
-async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(olga_apart: Operating) -> None:
-    olga = olga_apart
+async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(
+    olga_in_separate_database: Operating,
+) -> None:
+    olga = olga_in_separate_database
     many = size("tenancy.blast_radius_tenants")
-    seeded(many * 51 // 50)  # some of them are deleted
+    seed_tenants(many * 51 // 50)  # some of them are deleted
     people = {plan: await person_on(plan) for plan in ("pro", "business", "starter")}
     over_seats = await person_on("pro")
     for n in range(5):
@@ -378,7 +388,7 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(olga_apart
     )
     rights_cache.invalidate()
     began = time.perf_counter()
-    seen = await look(olga, draft)
+    seen = await preview_draft(olga, draft)
     seconds = time.perf_counter() - began
     report = seen.report
     print(f"\nblast radius of {report.compared_tenants:,} tenants: {seconds:.2f} s")
@@ -387,13 +397,13 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(olga_apart
     assert seconds < 15  # on a busy machine; alone it takes about two
 
     truth = await by_loops(olga, draft, seen.at)
-    assert summed(report.gains) == truth.gains
-    assert summed(report.losses) == truth.losses
+    assert sum_by_entitlement(report.gains) == truth.gains
+    assert sum_by_entitlement(report.losses) == truth.losses
     assert (
-        Counter({line.name: 0 for line in report.exceeded_limits}) + counted(report.exceeded_limits)
+        Counter({line.name: 0 for line in report.exceeded_limits}) + sum_by_name(report.exceeded_limits)
         == truth.over
     )
-    assert flips(report.decision_changes) == truth.flips
+    assert sum_decision_changes(report.decision_changes) == truth.flips
     assert (report.losing_tenants, report.gaining_tenants) == (len(truth.losing), len(truth.gaining))
     assert report.losing_tenants > many / 10
     assert report.exceeding_tenants > 0
@@ -402,10 +412,10 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(olga_apart
     assert all(len(line.tenants) <= 50 for line in (*report.gains, *report.losses, *report.exceeded_limits))
 
     # Published: real decisions of real tenants are what the report said.
-    before = {name: await decisions(person) for name, person in people.items()}
+    before = {name: await list_decisions(person) for name, person in people.items()}
     async with olga.octx() as octx:
-        await publish(octx, draft, "No longer sold", moves=True, digest=seen.digest)
-    after = {name: await decisions(person) for name, person in people.items()}
+        await publish_draft(octx, draft, "No longer sold", moves=True, digest=seen.digest)
+    after = {name: await list_decisions(person) for name, person in people.items()}
     assert before["pro"]["member:export"] == ("allowed", 25)
     assert after["pro"]["member:export"] == ("not_in_plan", 4)
     assert after["kept"]["member:export"] == ("allowed", 4)
@@ -413,24 +423,24 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(olga_apart
         assert after[plan] == before[plan]
     assert before["over"]["member:invite"] == ("allowed", 25)
     assert after["over"]["member:invite"] == ("limit_reached", 4)
-    assert await sampled(olga, report) == []
+    assert await list_wrongly_predicted(olga, report) == []
 
 
-def summed(lines: Iterable[EntitlementChange]) -> Counter[tuple[str, str]]:
+def sum_by_entitlement(lines: Iterable[EntitlementChange]) -> Counter[tuple[str, str]]:
     totals: Counter[tuple[str, str]] = Counter()
     for line in lines:
         totals[line.target, line.name] += line.tenant_count
     return totals
 
 
-def counted(lines: Iterable[EntitlementChange]) -> Counter[str]:
+def sum_by_name(lines: Iterable[EntitlementChange]) -> Counter[str]:
     totals: Counter[str] = Counter()
     for line in lines:
         totals[line.name] += line.tenant_count
     return totals
 
 
-def flips(lines: Iterable[DecisionChange]) -> Counter[tuple[str, str, bool]]:
+def sum_decision_changes(lines: Iterable[DecisionChange]) -> Counter[tuple[str, str, bool]]:
     return Counter(
         {(change.action, change.reason, change.is_allowed): change.decision_count for change in lines}
     )
@@ -442,7 +452,7 @@ async def person_on(plan: str) -> Person:
     return Person(account, tenant.slug)
 
 
-async def decisions(person: Person) -> dict[str, tuple[str, int | None]]:
+async def list_decisions(person: Person) -> dict[str, tuple[str, int | None]]:
     """Reason and limit of members, as the tenant's own door and gate have it."""
     answers: dict[str, tuple[str, int | None]] = {}
     async with person.ctx() as ctx:
@@ -464,7 +474,7 @@ async def members_of(tenant_id: str) -> int:
     return int(row[0])
 
 
-async def sampled(operator: Operating, report: ImpactReport) -> list[str]:
+async def list_wrongly_predicted(operator: Operating, report: ImpactReport) -> list[str]:
     """Tenants for whom entering gives something else than was foreseen: those that were named, and a hundred others."""
     with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
         rows = connection.execute(
@@ -488,7 +498,7 @@ async def sampled(operator: Operating, report: ImpactReport) -> list[str]:
     return wrong
 
 
-def seeded(count: int) -> None:
+def seed_tenants(count: int) -> None:
     """Tenants in bulk, by a superuser: plans, trials, debts, overrides, add-ons, people, decisions, all kinds mixed."""
     mark = secrets.token_hex(4)
     with psycopg.connect(admin_url(database_name())) as connection:
@@ -578,7 +588,7 @@ async def by_loops(operator: Operating, draft: tuple[str, int], at: datetime) ->
         tallies_by_tenant.setdefault(tenant_id, []).append((action, reason, count))
     async with db.transaction() as session:
         catalogue = await rights_cache.get_catalog(session)
-    provider, history_by_tenant = rights_cache.get_provider(catalogue), histories(tenants)
+    provider, history_by_tenant = rights_cache.get_provider(catalogue), load_histories(tenants)
     for tenant_id, state in tenants:
         facts = history_by_tenant[tenant_id].snapshot_at(catalogue, at)
         standing = AccessSubject("Somebody", "Owner", frozenset(Permission), state=state)
@@ -639,7 +649,7 @@ group by 1
 """
 
 
-def histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHistory]:
+def load_histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHistory]:
     """All that was ever written about each, row by row."""
     kinds: dict[str, type[TimedRow]] = {
         "assignments": TenantPlan,

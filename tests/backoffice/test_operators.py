@@ -21,13 +21,13 @@ from tests.conftest import Cast, Operating
 from tests.support import factories
 
 
-def address() -> str:
+def new_address() -> str:
     return f"{new_id('x')[2:]}@bulkhead.test"
 
 
 async def test_new_operator_signs_in_with_the_shown_password(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        made = await operators.create(octx, address(), "support", "Sue")
+        made = await operators.create(octx, new_address(), "support", "Sue")
         assert (await audit_log.list_operator_events(octx))[0].action == "operator.created"
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is not None
     assert await sign_in.check_password(OPERATOR, made.operator.email, "wrong") is None
@@ -36,22 +36,22 @@ async def test_new_operator_signs_in_with_the_shown_password(cast: Cast) -> None
 async def test_operator_creation_is_refused_for_support(cast: Cast) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
-            await operators.create(octx, address(), "owner", "Eve")
+            await operators.create(octx, new_address(), "owner", "Eve")
 
 
 async def test_operator_creation_is_refused_for_a_used_address_or_an_unknown_role(cast: Cast) -> None:
-    email = address()
+    email = new_address()
     async with cast.olga.octx() as octx:
         await operators.create(octx, email, "support", "Sue")
         with pytest.raises(Conflict, match="already"):
             await operators.create(octx, email.upper(), "support", "Sue")
         with pytest.raises(Invalid, match="There is no role"):
-            await operators.create(octx, address(), "king", "Sue")
+            await operators.create(octx, new_address(), "king", "Sue")
 
 
 async def test_disabled_operator_cannot_sign_in_until_enabled(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        made = await operators.create(octx, address(), "support", "Sue")
+        made = await operators.create(octx, new_address(), "support", "Sue")
         await operators.disable(octx, made.operator.id, reason="left")
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
     async with cast.olga.octx() as octx:
@@ -65,7 +65,7 @@ async def test_disabled_operator_cannot_sign_in_until_enabled(cast: Cast) -> Non
 async def somebody_with_a_factor(cast: Cast) -> tuple[operators.OperatorAccess, str, str]:
     """With a session, and a sign-in that waits for its code: the cookie of the one, the token of the other."""
     async with cast.olga.octx() as octx:
-        made = await operators.create(octx, address(), "support", "Sue")
+        made = await operators.create(octx, new_address(), "support", "Sue")
         await mfa.install_seed(octx.session, OPERATOR, made.operator.id, pyotp.random_base32())
         token = await sessions.start(octx.session, OPERATOR, made.operator.id, "password+totp")
         return (
@@ -142,7 +142,7 @@ USE: dict[str, Act] = {  # one's own
     **TAKE,
     "resetting": lambda octx, other: operators.reset_access(octx, other, reason="second"),
     "enabling": lambda octx, other: operators.enable(octx, other, reason="second"),
-    "creating": lambda octx, _: operators.create(octx, address(), "owner", "Eve"),
+    "creating": lambda octx, _: operators.create(octx, new_address(), "owner", "Eve"),
 }
 
 

@@ -62,7 +62,7 @@ COUNTS: dict[str, Callable[[EntitlementSnapshot], bool]] = {
 }
 
 
-async def does(cast: Cast, verb: str, tenant: str = "", reason: str = REASON) -> None:
+async def change_access(cast: Cast, verb: str, tenant: str = "", reason: str = REASON) -> None:
     async with cast.olga.octx() as octx:
         await VERBS[verb](octx, tenant or cast.acme, reason)
 
@@ -72,7 +72,7 @@ async def facts_of(cast: Cast, tenant: str = "", at: datetime | None = None) -> 
         return (await assignments.get_snapshot(ctx, at))[0]
 
 
-async def lines(cast: Cast, action: str, tenant: str = "") -> list[Any]:
+async def list_events(cast: Cast, action: str, tenant: str = "") -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, tenant or cast.acme, "Looking") as ctx:
         return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).events)
 
@@ -82,23 +82,26 @@ async def lines(cast: Cast, action: str, tenant: str = "") -> list[Any]:
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_access_change_takes_effect_and_is_audited_with_its_reason(cast: Cast, verb: str) -> None:
-    await does(cast, verb)
+    await change_access(cast, verb)
     assert COUNTS[verb](await facts_of(cast))
     action, after = LINES[verb]
-    event = (await lines(cast, action))[0]
+    event = (await list_events(cast, action))[0]
     assert (event.reason, event.actor_name, event.actor_type) == (REASON, "Olga", "operator")
     assert after.items() <= event.after.items()
 
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_access_change_leaves_other_tenants_alone(cast: Cast, verb: str) -> None:
-    before, lines_before = await facts_of(cast, cast.globex), await lines(cast, LINES[verb][0], cast.globex)
-    await does(cast, verb)
+    before, lines_before = (
+        await facts_of(cast, cast.globex),
+        await list_events(cast, LINES[verb][0], cast.globex),
+    )
+    await change_access(cast, verb)
     after = await facts_of(cast, cast.globex)
     assert (after.offer, after.addons, after.billing_status) == (before.offer, [], before.billing_status)
     assert (after.overrides, after.traits) == ({}, {})
     assert {key: override.enabled for key, override in after.flag_overrides.items()} == {"role_editor": True}
-    assert len(await lines(cast, LINES[verb][0], cast.globex)) == len(lines_before)
+    assert len(await list_events(cast, LINES[verb][0], cast.globex)) == len(lines_before)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -109,7 +112,7 @@ async def test_access_change_is_refused_for_support(cast: Cast, verb: str) -> No
     facts = await facts_of(cast)
     assert (facts.offer.key, facts.addons, facts.overrides) == ("business", [], {})
     assert (facts.billing_status, facts.traits) == ("active", {})
-    assert [line for line in await lines(cast, LINES[verb][0]) if line.reason == REASON] == []
+    assert [line for line in await list_events(cast, LINES[verb][0]) if line.reason == REASON] == []
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -124,7 +127,7 @@ async def test_access_change_for_an_unknown_tenant_is_not_found(cast: Cast, verb
 @pytest.mark.parametrize("verb", VERBS)
 async def test_access_change_without_a_reason_is_refused(cast: Cast, verb: str, reason: str) -> None:
     with pytest.raises(Invalid) as caught:
-        await does(cast, verb, reason=reason)
+        await change_access(cast, verb, reason=reason)
     assert "reason" in caught.value.fields
 
 
@@ -135,7 +138,7 @@ async def test_access_change_for_a_deleted_tenant_is_refused(cast: Cast, verb: s
         tenant.state = TenantState.DELETED
         ctx.session.add(tenant)
     with pytest.raises(Conflict, match="has been deleted"):
-        await does(cast, verb)
+        await change_access(cast, verb)
 
 
 # ── overrides ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +193,7 @@ async def test_override_ends_at_its_time(cast: Cast) -> None:
 
 
 async def test_override_can_be_ended_once(cast: Cast) -> None:
-    await does(cast, "limit")
+    await change_access(cast, "limit")
     row = (await facts_of(cast)).overrides["limit", "members"]
     async with cast.olga.octx() as octx:
         await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
@@ -198,12 +201,12 @@ async def test_override_can_be_ended_once(cast: Cast) -> None:
     with pytest.raises(Conflict):
         async with cast.olga.octx() as octx:
             await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
-    ended = await lines(cast, "override.ended")
+    ended = await list_events(cast, "override.ended")
     assert [(line.object_id, line.reason, line.before["members"]) for line in ended] == [(row.id, REASON, 7)]
 
 
 async def test_assignment_is_not_ended_for_another_tenant_or_by_support(cast: Cast) -> None:
-    await does(cast, "addon")
+    await change_access(cast, "addon")
     ((row, _),) = (await facts_of(cast)).addons
     for tenant, id in ((cast.globex, row.id), (cast.acme, "ovr_nobody"), (cast.acme, "")):
         with pytest.raises(NotFound):
@@ -216,7 +219,7 @@ async def test_assignment_is_not_ended_for_another_tenant_or_by_support(cast: Ca
     async with cast.olga.octx() as octx:
         await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
     assert (await facts_of(cast)).addons == []
-    assert (await lines(cast, "addon.ended"))[0].reason == REASON
+    assert (await list_events(cast, "addon.ended"))[0].reason == REASON
 
 
 async def test_expired_override_cannot_be_ended(cast: Cast) -> None:
@@ -315,8 +318,8 @@ async def test_unknown_statuses_traits_and_flags_are_refused(cast: Cast) -> None
 
 
 async def test_tenant_access_names_sources_and_usage(cast: Cast) -> None:
-    await does(cast, "limit")
-    await does(cast, "addon")
+    await change_access(cast, "limit")
+    await change_access(cast, "addon")
     async with cast.sam.octx() as octx:
         access = await tenant_access.get_tenant_access(octx, cast.acme)
     assert access.limits["members"].limit.amount == 7
@@ -328,7 +331,7 @@ async def test_tenant_access_names_sources_and_usage(cast: Cast) -> None:
     flags = {flag.key: (flag.is_on, flag.override) for flag in access.flags}
     assert flags["role_editor"] == (True, True)
     assert {offer.kind for offer in access.offers} == {"plan", "addon"}
-    assert (await lines(cast, "operator.looked"))[0].tenant_id == cast.acme
+    assert (await list_events(cast, "operator.looked"))[0].tenant_id == cast.acme
 
 
 async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
@@ -338,5 +341,5 @@ async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
 
     await sets("eu")  # so that the look stands in the trail: writing it would make the others wait by itself
     await asyncio.gather(*(sets(value) for value in ("us", "ap", "eu", "us")))
-    assert len(await lines(cast, "trait.set")) == 5
+    assert len(await list_events(cast, "trait.set")) == 5
     assert set((await facts_of(cast)).traits) == {"region"}

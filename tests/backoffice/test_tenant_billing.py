@@ -14,8 +14,8 @@ from shared.billing.sync import customer_sync
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.tenancy import entry
-from tests.backoffice.test_adjustments import paid
-from tests.billing.test_apply_state import subscribed
+from tests.backoffice.test_adjustments import build_paid_invoice
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, own_database
 from tests.support.billing import scripted_provider
 
@@ -31,20 +31,20 @@ async def stripe() -> scripted_provider.FakeProvider:
 
 
 @pytest.fixture
-async def alone(schema: str) -> AsyncIterator[None]:
+async def separate_database(schema: str) -> AsyncIterator[None]:
     """Where the lists hold nobody else's."""
     async with own_database(schema, "billingdesk"):
         yield
 
 
-async def pays(tenant: str, stripe: scripted_provider.FakeProvider, *numbers: str) -> str:
+async def subscribe_tenant(tenant: str, stripe: scripted_provider.FakeProvider, *numbers: str) -> str:
     customer = await customers.ensure(tenant)
     stripe.state[customer] = CustomerState(
         customer,
         method="Visa ending in 4242",
         currency="usd",
-        subscriptions=(replace(subscribed(), id=f"sub_{customer[4:]}"),),
-        invoices=tuple(paid(number) for number in numbers),
+        subscriptions=(replace(build_subscription(), id=f"sub_{customer[4:]}"),),
+        invoices=tuple(build_paid_invoice(number) for number in numbers),
     )
     await customer_sync.sync_customer(PLATFORM, customer, tenant, cause="return")
     return customer
@@ -53,7 +53,7 @@ async def pays(tenant: str, stripe: scripted_provider.FakeProvider, *numbers: st
 async def test_billing_details_show_customer_access_and_invoices(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await pays(cast.acme, stripe, f"in_{new_id('x')[-8:]}")
+    customer = await subscribe_tenant(cast.acme, stripe, f"in_{new_id('x')[-8:]}")
     async with cast.sam.octx() as octx:
         details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
     assert [row.id for row in details.customers] == [customer]
@@ -78,7 +78,7 @@ async def test_billing_details_show_customer_access_and_invoices(
 async def test_billing_details_link_to_the_providers_page(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    customer = await pays(cast.acme, stripe)
+    customer = await subscribe_tenant(cast.acme, stripe)
     async with cast.olga.octx() as octx:
         details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
     assert details.provider_urls == {
@@ -106,7 +106,7 @@ async def test_billing_details_are_refused_without_a_reason_or_tenant(cast: Cast
 async def test_reconciliation_finds_and_repairs_a_missed_change(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await pays(cast.acme, stripe)
+    customer = await subscribe_tenant(cast.acme, stripe)
     was = stripe.state[customer]
     stripe.state[customer] = replace(was, subscriptions=(replace(was.subscriptions[0], status="unpaid"),))
     async with cast.olga.octx() as octx:
@@ -142,10 +142,10 @@ async def test_reconciliation_is_refused_for_support_and_without_a_customer(cast
 
 
 async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
-    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+    separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    await pays(cast.acme, stripe, "in_aaa1", "in_aaa2", "in_aaa3")
-    await pays(cast.globex, stripe, "in_bbb1")
+    await subscribe_tenant(cast.acme, stripe, "in_aaa1", "in_aaa2", "in_aaa3")
+    await subscribe_tenant(cast.globex, stripe, "in_bbb1")
     async with entry.enter_platform("Olga") as octx:
         page = await tenant_billing.list_invoices(octx, REASON, limit=3)
         next_page = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.after)

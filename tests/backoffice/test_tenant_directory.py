@@ -21,11 +21,11 @@ from tests.support import factories
 REASON = "ticket 7: cannot sign in"
 
 
-async def names(octx: OperatorCtx, query: str, **options: Any) -> list[str]:
+async def search_names(octx: OperatorCtx, query: str, **options: Any) -> list[str]:
     return [row.name for row in (await tenant_directory.search_tenants(octx, query, **options)).rows]
 
 
-async def several(word: str) -> list[str]:
+async def create_tenants(word: str) -> list[str]:
     """Five tenants whose names hold the word, in different states; also where lower case is a matter of opinion."""
     founder = await factories.create_account("Fay")
     made = [
@@ -50,8 +50,8 @@ async def test_tenant_is_found_by_name_id_and_a_members_whole_address(cast: Cast
         (row,) = (await tenant_directory.search_tenants(octx, cast.max.email)).rows
         assert row.matched_member == f"Max <{cast.max.email}>"
         assert (row.owner, row.members, row.pending_invitations) == ("Ann", 3, 0)
-        assert await names(octx, f"{cast.carl.email}") == []
-        assert await names(octx, "%") == []
+        assert await search_names(octx, f"{cast.carl.email}") == []
+        assert await search_names(octx, "%") == []
 
 
 async def test_tenant_is_not_found_by_part_of_a_members_address(cast: Cast) -> None:
@@ -102,7 +102,7 @@ async def test_pages_of_tenants_add_up_to_the_whole_list_in_order(
     cast: Cast, sort: str, descending: bool
 ) -> None:
     word = new_id("x")[-8:]
-    made = await several(word)
+    made = await create_tenants(word)
     async with cast.sam.octx() as octx:
         whole = await tenant_directory.search_tenants(octx, word, sort=sort, descending=descending)
         pieces, after = [], ""
@@ -120,10 +120,10 @@ async def test_pages_of_tenants_add_up_to_the_whole_list_in_order(
 
 async def test_tenants_are_filtered_by_state(cast: Cast) -> None:
     word = new_id("x")[-8:]
-    await several(word)
+    await create_tenants(word)
     async with cast.sam.octx() as octx:
-        assert await names(octx, word, state="pending_verification") == [f"Zed {word}"]
-        assert len(await names(octx, word, state="active")) == 4
+        assert await search_names(octx, word, state="pending_verification") == [f"Zed {word}"]
+        assert len(await search_names(octx, word, state="active")) == 4
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def set_master_keys(*master_keys: str) -> None:
 
 
 @pytest.fixture
-async def older(cast: Cast) -> AsyncIterator[str]:
+async def old_master_keys(cast: Cast) -> AsyncIterator[str]:
     """The master keys before number 7 came, and two tenants with data keys. Afterwards all is under them again."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
     old_keys = ",".join(
@@ -46,7 +46,7 @@ async def older(cast: Cast) -> AsyncIterator[str]:
     settings.cache_clear()
 
 
-async def dek(tenant_id: str) -> tuple[int, bytes]:
+async def load_data_key(tenant_id: str) -> tuple[int, bytes]:
     async with db.transaction(tenant_id=tenant_id) as session:
         row = await session.get_one(TenantKey, (tenant_id, "dek"))
     return row.kek_id, crypto.unwrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
@@ -59,35 +59,37 @@ async def platform_keys() -> dict[str, int]:
         return {row[0]: row[1] for row in rows}
 
 
-async def test_rotation_rewraps_every_data_key_without_changing_it(cast: Cast, older: str) -> None:
-    before = {tenant: (await dek(tenant))[1] for tenant in (cast.acme, cast.globex)}
+async def test_rotation_rewraps_every_data_key_without_changing_it(cast: Cast, old_master_keys: str) -> None:
+    before = {tenant: (await load_data_key(tenant))[1] for tenant in (cast.acme, cast.globex)}
     sealed = crypto.seal(before[cast.acme], b"secret", cast.acme, "t.c", "row")
-    set_master_keys(NEW, older)
+    set_master_keys(NEW, old_master_keys)
     report = await keys.rotate_keys()
     assert "all are under key 7 now" in report
-    assert f"needs {older.partition(':')[0]} for 7 more days, for links in mails" in report
+    assert f"needs {old_master_keys.partition(':')[0]} for 7 more days, for links in mails" in report
     set_master_keys(NEW)  # the old one is gone for good
     for tenant, key in before.items():
-        assert await dek(tenant) == (7, key)
-    assert crypto.open_sealed((await dek(cast.acme))[1], sealed, cast.acme, "t.c", "row") == b"secret"
+        assert await load_data_key(tenant) == (7, key)
+    assert (
+        crypto.open_sealed((await load_data_key(cast.acme))[1], sealed, cast.acme, "t.c", "row") == b"secret"
+    )
 
 
-async def test_old_link_works_after_rotation_until_it_expires(cast: Cast, older: str) -> None:
+async def test_old_link_works_after_rotation_until_it_expires(cast: Cast, old_master_keys: str) -> None:
     async with cast.ann.ctx() as ctx:
         link = invitations.build_link(await invitations.invite(ctx, f"zoe.{cast.acme}@acme.test", "member"))
-    set_master_keys(NEW, older)
+    set_master_keys(NEW, old_master_keys)
     await keys.rotate_keys()
     assert (await invitations.get_offer(link.partition("token=")[2])).tenant_name == "Acme"
     assert f"{invitations.LIFETIME.days} days" in (ROOT / "docs" / "settings.md").read_text()
 
 
-async def test_second_factors_can_be_read_after_rotation(cast: Cast, older: str) -> None:
+async def test_second_factors_can_be_read_after_rotation(cast: Cast, old_master_keys: str) -> None:
     seed = pyotp.random_base32()
     async with db.transaction() as session:
         await mfa.install_seed(session, USER, cast.ann.user_id, seed)
     async with db.transaction("operator") as session:
         assert await mfa.enrol(session, OPERATOR, await operator_id(cast))
-    set_master_keys(NEW, older)
+    set_master_keys(NEW, old_master_keys)
     await keys.rotate_keys()
     set_master_keys(NEW)
     assert set((await platform_keys()).values()) == {7}
@@ -100,8 +102,10 @@ async def operator_id(cast: Cast) -> str:
         return octx.actor_id
 
 
-async def test_rotation_repeated_changes_nothing_and_is_recorded_once(cast: Cast, older: str) -> None:
-    set_master_keys(NEW, older)
+async def test_rotation_repeated_changes_nothing_and_is_recorded_once(
+    cast: Cast, old_master_keys: str
+) -> None:
+    set_master_keys(NEW, old_master_keys)
     async with cast.olga.octx() as octx:
         rewrapped = await tenant_keys.rotate_tenant_keys(octx, "yearly")
     assert rewrapped >= 2
@@ -112,12 +116,14 @@ async def test_rotation_repeated_changes_nothing_and_is_recorded_once(cast: Cast
     assert event.details == {"keys": rewrapped, "to": 7}
 
 
-async def test_rotation_is_refused_when_an_old_master_key_is_missing(cast: Cast, older: str) -> None:
+async def test_rotation_is_refused_when_an_old_master_key_is_missing(
+    cast: Cast, old_master_keys: str
+) -> None:
     set_master_keys(NEW)
     with pytest.raises(ConfigurationError, match="lacks key"):
         await keys.rotate_keys()
-    set_master_keys(older)
-    assert (await dek(cast.acme))[0] != 7
+    set_master_keys(old_master_keys)
+    assert (await load_data_key(cast.acme))[0] != 7
 
 
 async def test_rotation_is_refused_without_permission_or_reason(cast: Cast) -> None:

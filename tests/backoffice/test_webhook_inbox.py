@@ -19,7 +19,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.tenancy import entry
-from tests.billing.test_apply_state import subscribed
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, own_database
 from tests.support.billing import events, scripted_provider
 
@@ -38,7 +38,7 @@ async def stripe() -> AsyncIterator[scripted_provider.FakeProvider]:
 
 
 @pytest.fixture
-async def alone(schema: str) -> AsyncIterator[None]:
+async def separate_database(schema: str) -> AsyncIterator[None]:
     """Where it is counted what there is."""
     async with own_database(schema, "webhooks"):
         yield
@@ -46,7 +46,7 @@ async def alone(schema: str) -> AsyncIterator[None]:
 
 async def customer_of(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
     customer = await customers.ensure(cast.acme)
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     return customer
 
 
@@ -60,7 +60,7 @@ async def set_rows(customer: str, **values: Any) -> None:
         )
 
 
-async def store(payload: bytes, customer: str = "", kind: str = "ping") -> str:
+async def store_webhook(payload: bytes, customer: str = "", kind: str = "ping") -> str:
     row = InboundWebhook(
         account_id=PLATFORM, event_id=new_id("evt"), type=kind, livemode=False, created_at=now(),
         customer_id=customer, payload=payload,
@@ -71,7 +71,7 @@ async def store(payload: bytes, customer: str = "", kind: str = "ping") -> str:
     return row.event_id
 
 
-async def listed(cast: Cast, **criteria: str) -> list[Any]:
+async def list_webhooks(cast: Cast, **criteria: str) -> list[Any]:
     async with cast.olga.octx() as octx:
         return list((await webhook_inbox.list_webhooks(octx, WebhookFilter(**criteria))).rows)
 
@@ -89,10 +89,10 @@ async def test_webhook_row_shows_tenant_status_and_attempts(
 ) -> None:
     customer = await customer_of(cast, stripe)
     (event,) = await events.store_webhooks(customer)
-    (row,) = await listed(cast, customer_id=customer)
+    (row,) = await list_webhooks(cast, customer_id=customer)
     assert (row.event_id, row.status, row.tenant_id, row.tenant_name) == (event, "pending", cast.acme, "Acme")
     await processing.drain()
-    (row,) = await listed(cast, customer_id=customer)
+    (row,) = await list_webhooks(cast, customer_id=customer)
     assert (row.status, row.attempts, row.error) == ("done", 1, "")
     assert row.done_at >= row.received_at
 
@@ -114,10 +114,10 @@ async def test_webhooks_are_filtered_and_listed_by_page(
             if not after:
                 break
     assert (set(seen), len(seen)) == (ids, 5)
-    assert len(await listed(cast, customer_id=customer, type="customer.")) == 5
-    assert await listed(cast, customer_id=customer, type="invoice.") == []
-    assert await listed(cast, customer_id=customer, status="dead") == []
-    assert len(await listed(cast, event_id=seen[0])) == 1
+    assert len(await list_webhooks(cast, customer_id=customer, type="customer.")) == 5
+    assert await list_webhooks(cast, customer_id=customer, type="invoice.") == []
+    assert await list_webhooks(cast, customer_id=customer, status="dead") == []
+    assert len(await list_webhooks(cast, event_id=seen[0])) == 1
     for wrong in (
         WebhookFilter(status="lost"),
         WebhookFilter(type="x" * 300),
@@ -135,7 +135,9 @@ async def test_webhook_content_shows_redacted_payload_and_effects(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
-    event = await store(b'{"id": "x", "client_secret": "pi_1_secret_2", "n": [{"secret": "y"}]}', customer)
+    event = await store_webhook(
+        b'{"id": "x", "client_secret": "pi_1_secret_2", "n": [{"secret": "y"}]}', customer
+    )
     await processing.drain()
     async with cast.olga.octx() as octx:
         inside = await webhook_inbox.read_content(octx, PLATFORM, event, REASON)
@@ -151,7 +153,7 @@ async def test_webhook_content_shows_redacted_payload_and_effects(
 
 
 async def test_reading_a_webhook_without_a_customer_is_recorded(cast: Cast) -> None:
-    event = await store(b"\xff no json")
+    event = await store_webhook(b"\xff no json")
     async with cast.olga.octx() as octx:
         inside = await webhook_inbox.read_content(octx, PLATFORM, event, f"{REASON} {event}")
     assert "no json" in inside.payload
@@ -162,7 +164,7 @@ async def test_reading_a_webhook_without_a_customer_is_recorded(cast: Cast) -> N
 async def test_webhook_content_is_refused_without_a_reason(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    mine, nobodys = await store(b"{}", await customer_of(cast, stripe)), await store(b"{}")
+    mine, nobodys = await store_webhook(b"{}", await customer_of(cast, stripe)), await store_webhook(b"{}")
     for event in (mine, nobodys):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
@@ -184,7 +186,7 @@ async def test_dead_webhook_is_replayed_and_processed_once(
     for _ in range(processing.MAX_ATTEMPTS):
         await events.make_webhooks_due(customer)
         await processing.drain()
-    (row,) = await listed(cast, customer_id=customer)
+    (row,) = await list_webhooks(cast, customer_id=customer)
     assert (row.status, row.attempts) == ("dead", processing.MAX_ATTEMPTS)
     assert "ValueError" in row.error
     stripe.failure, looked = None, stripe.fetch_count
@@ -195,7 +197,7 @@ async def test_dead_webhook_is_replayed_and_processed_once(
             await webhook_inbox.replay(octx, PLATFORM, event, REASON)
     await processing.drain()
     await processing.drain()
-    (row,) = await listed(cast, customer_id=customer)
+    (row,) = await list_webhooks(cast, customer_id=customer)
     assert (row.status, row.error, stripe.fetch_count - looked) == ("done", "", 1)
     line = next(row for row in await operator_lines(cast, "webhook.replayed") if row.object_id == event)
     assert (line.reason, line.details["was"]) == (REASON, "dead")
@@ -235,18 +237,18 @@ async def test_replay_is_refused_for_support(cast: Cast, stripe: scripted_provid
 
 
 async def test_replay_is_refused_for_a_webhook_without_a_customer(cast: Cast) -> None:
-    event = await store(b"{}")
+    event = await store_webhook(b"{}")
     with pytest.raises(Conflict, match="about no customer"):
         async with cast.olga.octx() as octx:
             await webhook_inbox.replay(octx, PLATFORM, event, REASON)
 
 
 async def test_dead_webhooks_are_replayed_all_or_by_type(
-    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+    separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
     await events.store_webhooks(customer, 2)
-    other = await store(b"{}", customer, "invoice.paid")
+    other = await store_webhook(b"{}", customer, "invoice.paid")
     await set_rows(customer, status="dead", attempts=8, error="ValueError")
     async with entry.enter_platform("Olga") as octx:
         assert await webhook_inbox.replay_dead(octx, REASON, type="invoice.paid") == 1
@@ -265,7 +267,7 @@ async def test_dead_webhooks_are_replayed_all_or_by_type(
 
 
 async def test_inbox_status_counts_backlog_failures_and_processing_time(
-    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+    separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     async with entry.enter_platform("Olga") as octx:
         still = await webhook_inbox.get_inbox_status(octx)
@@ -312,7 +314,7 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
 
 
 async def test_refused_api_key_is_listed_as_an_account_problem(
-    alone: None, cast: Cast, stripe: scripted_provider.FakeProvider
+    separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customer_of(cast, stripe)
     stripe.failure = KeyRefused("no")

@@ -62,20 +62,26 @@ def test_schedule_equals_the_published_table_for_random_subscriptions() -> None:
     assert not (problem := first_wrong(size("billing.access"))), problem
 
 
-def sold(status: str = "active", price: str = PLUS, name: str = "sub_1", **changed: Any) -> Subscription:
+def build_subscription(
+    status: str = "active", price: str = PLUS, name: str = "sub_1", **changed: Any
+) -> Subscription:
     line = SubscriptionItem("si_1", price, "price_x", 1, EPOCH, EPOCH + 30 * DAY)
     return replace(Subscription(name, status, EPOCH, lines=(line,)), **changed)
 
 
 def test_paid_subscription_beside_a_trial_keeps_access_after_the_trial() -> None:
-    trial = sold("trialing", trial_ends_at=EPOCH + DAY)
-    schedule = access_schedule.schedule_for([trial, sold(price=BASIC, name="sub_2")], PRICED, EPOCH)
+    trial = build_subscription("trialing", trial_ends_at=EPOCH + DAY)
+    schedule = access_schedule.schedule_for(
+        [trial, build_subscription(price=BASIC, name="sub_2")], PRICED, EPOCH
+    )
     assert schedule is not None
     assert schedule.status_at(EPOCH + 2 * DAY) == "active"
 
 
 def test_unpaid_trial_ends_by_the_clock() -> None:
-    schedule = access_schedule.schedule_for([sold("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH)
+    schedule = access_schedule.schedule_for(
+        [build_subscription("trialing", trial_ends_at=EPOCH + DAY)], PRICED, EPOCH
+    )
     assert schedule is not None
     assert schedule.trial_ends_at == EPOCH + DAY
     assert [schedule.status_at(EPOCH + DAY - access_reference.TICK), schedule.status_at(EPOCH + DAY)] == [
@@ -86,8 +92,8 @@ def test_unpaid_trial_ends_by_the_clock() -> None:
 
 def test_subscription_to_other_prices_does_not_keep_a_cancelled_plan() -> None:
     """The provider's account may sell more than our plans: a retainer, a training."""
-    retainer = sold(price=access_reference.FOREIGN, name="sub_2")
-    schedule = access_schedule.schedule_for([sold("canceled"), retainer], PRICED, EPOCH)
+    retainer = build_subscription(price=access_reference.FOREIGN, name="sub_2")
+    schedule = access_schedule.schedule_for([build_subscription("canceled"), retainer], PRICED, EPOCH)
     assert schedule is not None
     assert schedule.status_at(EPOCH) == "none"
     assert "none of ours" in "".join(schedule.alerts)
@@ -95,18 +101,22 @@ def test_subscription_to_other_prices_does_not_keep_a_cancelled_plan() -> None:
 
 def test_only_subscription_with_a_foreign_price_keeps_access() -> None:
     """An operator put another price into the only subscription. The customer pays, so access stays."""
-    schedule = access_schedule.schedule_for([sold(price=access_reference.FOREIGN)], PRICED, EPOCH)
+    schedule = access_schedule.schedule_for(
+        [build_subscription(price=access_reference.FOREIGN)], PRICED, EPOCH
+    )
     assert schedule is not None
     assert (schedule.status_at(EPOCH), schedule.version_id) == ("active", "")
 
 
 def test_unknown_status_grants_nothing_without_previous_access() -> None:
-    assert access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH) is None
+    assert access_schedule.schedule_for([build_subscription("frozen")], PRICED, EPOCH) is None
 
 
 @pytest.mark.parametrize("last", ["active", "grace", "read_only", "none"])
 def test_unknown_status_keeps_the_previous_access(last: access_schedule.AccessStatus) -> None:
-    schedule = access_schedule.schedule_for([sold("frozen")], PRICED, EPOCH, previous_status=last)
+    schedule = access_schedule.schedule_for(
+        [build_subscription("frozen")], PRICED, EPOCH, previous_status=last
+    )
     assert schedule is not None
     assert schedule.status_at(EPOCH) == last
     assert "unknown status frozen" in schedule.alerts[0]
@@ -114,7 +124,7 @@ def test_unknown_status_keeps_the_previous_access(last: access_schedule.AccessSt
 
 def test_partly_cancelled_addon_keeps_the_remaining_quantity() -> None:
     """Five add-ons, of which two remain: the other three end with the paid period, the two do not."""
-    plan = sold()
+    plan = build_subscription()
     kept = access_reference.CanceledAddon(EXTRA, 5, EPOCH + DAY)
     lines = (*plan.lines, replace(plan.lines[0], price_id=EXTRA, quantity=2))
     schedule = access_schedule.schedule_for([replace(plan, lines=lines, kept=(kept,))], PRICED, EPOCH)
@@ -123,7 +133,7 @@ def test_partly_cancelled_addon_keeps_the_remaining_quantity() -> None:
 
 
 def test_read_only_tenant_keeps_its_addons() -> None:
-    plan = sold("unpaid")
+    plan = build_subscription("unpaid")
     schedule = access_schedule.schedule_for(
         [replace(plan, lines=(*plan.lines, replace(plan.lines[0], price_id=EXTRA)))], PRICED, EPOCH
     )
@@ -275,7 +285,7 @@ MUTANTS = (
 
 
 @contextmanager
-def planted(module: Any, name: str, wrong: Any) -> Iterator[None]:
+def replaced_attribute(module: Any, name: str, wrong: Any) -> Iterator[None]:
     was = getattr(module, name)
     setattr(module, name, wrong)
     try:
@@ -286,5 +296,5 @@ def planted(module: Any, name: str, wrong: Any) -> Iterator[None]:
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_reading_of_the_table_is_noticed(mutant: Callable[[], Planted]) -> None:
-    with planted(*mutant()):
+    with replaced_attribute(*mutant()):
         assert first_wrong(OF_A_MUTANT)

@@ -30,15 +30,15 @@ NEW = "7:" + base64.b64encode(os.urandom(32)).decode()
 SECRET = "whsec_of_the_second_business"
 
 
-def key(mode: str = "test") -> str:
+def new_key(mode: str = "test") -> str:
     return f"sk_{mode}_{new_id('x')}"
 
 
-async def added(cast: Cast, **changed: Any) -> str:
+async def add_account(cast: Cast, **changed: Any) -> str:
     """The token in the address."""
     values = {
         "name": "Second business",
-        "key": key(),
+        "key": new_key(),
         "secrets": [SECRET],
         "reason": "It sells too",
         **changed,
@@ -77,8 +77,8 @@ async def test_platform_account_comes_from_the_settings() -> None:
 async def test_account_is_found_by_its_token_and_stored_sealed(
     cast: Cast,
 ) -> None:
-    mine = key("live")
-    token = await added(cast, key=mine)
+    mine = new_key("live")
+    token = await add_account(cast, key=mine)
     account = await load_credentials(token)
     assert (account.key, account.secrets, account.livemode) == (mine, (SECRET,), True)
     assert not account.is_paused
@@ -98,13 +98,13 @@ async def test_unknown_token_finds_no_account(token: str) -> None:
 
 
 async def test_sealed_credentials_do_not_open_for_another_account(cast: Cast) -> None:
-    account, other = [await load_credentials(await added(cast)) for _ in range(2)]
+    account, other = [await load_credentials(await add_account(cast)) for _ in range(2)]
     other_seal = seal_of(other.id)
-    moved(seal_of(account.id), other.id)
+    set_seal(seal_of(account.id), other.id)
     with pytest.raises(crypto.DecryptionError):
         async with db.transaction() as session:
             await accounts.get(session, other.id)
-    moved(other_seal, other.id)
+    set_seal(other_seal, other.id)
     async with db.transaction() as session:
         assert await accounts.get(session, other.id) == other
 
@@ -114,22 +114,22 @@ def seal_of(account_id: str) -> list[Any]:
     return [row[name] for name in ("sealed", "kek_id", "wrapped")]
 
 
-def moved(seal: list[Any], account_id: str) -> None:
+def set_seal(seal: list[Any], account_id: str) -> None:
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         change = "update provider_account set sealed = %s, kek_id = %s, wrapped = %s where id = %s"
         connection.execute(change, [*seal, account_id])
 
 
 async def test_account_with_a_used_key_is_refused(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = key()
-    account = await load_credentials(await added(cast, key=mine))
+    mine = new_key()
+    account = await load_credentials(await add_account(cast, key=mine))
     with pytest.raises(Conflict, match=account.id):
-        await added(cast, key=f" {mine}\n")
-    platforms = key()
+        await add_account(cast, key=f" {mine}\n")
+    platforms = new_key()
     monkeypatch.setenv("STRIPE_SECRET_KEY", platforms)
     settings.cache_clear()
     with pytest.raises(Conflict, match=PLATFORM):
-        await added(cast, key=platforms)
+        await add_account(cast, key=platforms)
     monkeypatch.undo()
     settings.cache_clear()
 
@@ -151,7 +151,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 async def test_invalid_account_is_refused_with_a_next_step(cast: Cast, wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as caught:
-        await added(cast, **wrong)
+        await add_account(cast, **wrong)
     assert caught.value.next_step
 
 
@@ -159,7 +159,7 @@ async def test_account_changes_are_refused_for_other_operator_roles(cast: Cast) 
     engineer = Operating(await factories.create_operator("Eve", "engineer"))
     for somebody in (cast.sam, engineer, Operating(await factories.create_operator("Bo", "billing"))):
         for act in (
-            lambda octx: provider_accounts.add(octx, "Mine", key(), [SECRET], reason="why not"),
+            lambda octx: provider_accounts.add(octx, "Mine", new_key(), [SECRET], reason="why not"),
             lambda octx: provider_accounts.set_secrets(octx, PLATFORM, [SECRET], reason="why not"),
             lambda octx: provider_accounts.unpause(octx, PLATFORM, reason="why not"),
         ):
@@ -169,7 +169,7 @@ async def test_account_changes_are_refused_for_other_operator_roles(cast: Cast) 
 
 
 async def test_webhook_secrets_are_replaced_and_audited_without_their_values(cast: Cast) -> None:
-    token = await added(cast)
+    token = await add_account(cast)
     account = await load_credentials(token)
     newer = "whsec_a_newer_one"
     async with cast.olga.octx() as octx:
@@ -192,7 +192,7 @@ async def test_webhook_secrets_are_replaced_and_audited_without_their_values(cas
 
 
 async def test_account_with_a_refused_key_is_paused_until_resumed(cast: Cast) -> None:
-    token = await added(cast)
+    token = await add_account(cast)
     account = await load_credentials(token)
     for why in ("the key was revoked", "again"):
         async with db.transaction() as session:
@@ -210,7 +210,7 @@ async def test_account_with_a_refused_key_is_paused_until_resumed(cast: Cast) ->
 
 
 async def test_app_role_may_pause_an_account_and_nothing_else(cast: Cast) -> None:
-    account = await load_credentials(await added(cast))
+    account = await load_credentials(await add_account(cast))
     for change in ("livemode = true", "token_hash = 'x'", "sealed = 'x'", "name = 'x'"):
         statement = text(f"update provider_account set {change} where id = :id")
         with pytest.raises(ProgrammingError, match="permission denied"):
@@ -224,7 +224,7 @@ def set_master_keys(*master_keys: str) -> None:
 
 
 @pytest.fixture
-async def older() -> AsyncIterator[str]:
+async def old_master_keys() -> AsyncIterator[str]:
     """The master keys before number 7 came. Afterwards all is under them again."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
     old_keys = ",".join(
@@ -238,10 +238,10 @@ async def older() -> AsyncIterator[str]:
     settings.cache_clear()
 
 
-async def test_rotation_rewraps_account_credentials(cast: Cast, older: str) -> None:
-    token = await added(cast)
+async def test_rotation_rewraps_account_credentials(cast: Cast, old_master_keys: str) -> None:
+    token = await add_account(cast)
     account = await load_credentials(token)
-    set_master_keys(NEW, older)
+    set_master_keys(NEW, old_master_keys)
     await keys.rotate_keys()
     set_master_keys(NEW)  # the old one is gone for good
     assert await load_credentials(token) == account
@@ -251,7 +251,7 @@ async def test_rotation_rewraps_account_credentials(cast: Cast, older: str) -> N
 
 
 async def test_accounts_are_managed_from_the_command_line(cast: Cast) -> None:
-    output = await stripe_accounts.add("Third business", key(), [SECRET], "It sells too")
+    output = await stripe_accounts.add("Third business", new_key(), [SECRET], "It sells too")
     token = output.rpartition("/")[2]
     account = await load_credentials(token)
     assert "shown once" in output

@@ -29,7 +29,7 @@ async def stripe() -> scripted_provider.FakeProvider:
     return provider
 
 
-def subscribed(status: str = "active", **changed: object) -> Subscription:
+def build_subscription(status: str = "active", **changed: object) -> Subscription:
     line = SubscriptionItem(
         "si_1", scripted_provider.PRO_FLAT, "price_x", 1, START, START + timedelta(days=30)
     )
@@ -41,7 +41,7 @@ async def test_webhook_grants_the_bought_plan(cast: Cast, stripe: scripted_provi
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
     stripe.state[customer] = CustomerState(
-        customer, method="Visa ending in 4242", subscriptions=(subscribed(),)
+        customer, method="Visa ending in 4242", subscriptions=(build_subscription(),)
     )
     await events.store_webhooks(customer, 3)
     assert await processing.drain() == 1
@@ -60,7 +60,7 @@ async def test_cancelled_subscription_ends_access(cast: Cast, stripe: scripted_p
         ("canceled", "none"),
     ):
         stripe.state[customer] = CustomerState(
-            customer, subscriptions=(subscribed(status, failed_since=START),)
+            customer, subscriptions=(build_subscription(status, failed_since=START),)
         )
         await events.store_webhooks(customer, 1)
         await processing.drain()
@@ -101,7 +101,7 @@ async def test_webhook_is_processed_after_the_provider_was_down(
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(cast.ann))
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     await events.store_webhooks(customer, 2)
     stripe.failure = ProviderDown("no answer")
     await processing.drain()
@@ -118,7 +118,7 @@ async def test_webhook_of_an_unknown_customer_waits_until_it_is_known(
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     tenant_id = await scripted_provider.get_tenant_id(cast.ann)
     stripe.next_id = f"cus_{new_id('x')[-8:]}"
-    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(build_subscription(),))
     await events.store_webhooks(stripe.next_id, 1)
     await processing.drain()
     assert await events.count_by_status(stripe.next_id) == {"parked": 1}

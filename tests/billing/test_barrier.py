@@ -16,8 +16,8 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.tenancy import tenants
-from tests.billing.test_apply_state import subscribed
-from tests.billing.test_processing import claim
+from tests.billing.test_apply_state import build_subscription
+from tests.billing.test_processing import claim_webhooks
 from tests.conftest import Cast
 from tests.support.billing import events, scripted_provider
 
@@ -32,7 +32,7 @@ async def stripe(schema: str) -> scripted_provider.FakeProvider:
     return provider
 
 
-async def status(cast: Cast) -> str:
+async def get_billing_status(cast: Cast) -> str:
     async with cast.ann.ctx() as ctx:
         return ctx.rights.billing_status
 
@@ -40,24 +40,24 @@ async def status(cast: Cast) -> str:
 async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
     """Worker 1 sees `active` and stops; it is cancelled; worker 2 sees that and writes; worker 1 goes on."""
     customer = await customers.ensure(cast.acme)
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     await events.store_webhooks(customer)
-    first = next(job for job in await claim() if job.customer_id == customer)
+    first = next(job for job in await claim_webhooks() if job.customer_id == customer)
     stripe.gate = gate = asyncio.Event()
     old = asyncio.create_task(processing.process(first))
     await stripe.has_fetched.wait()
     stripe.gate = None
     stripe.state[customer] = CustomerState(
-        customer, subscriptions=(replace(subscribed("canceled"), ended_at=now()),)
+        customer, subscriptions=(replace(build_subscription("canceled"), ended_at=now()),)
     )
     await events.store_webhooks(customer)
-    second = next(job for job in await claim() if job.customer_id == customer)
+    second = next(job for job in await claim_webhooks() if job.customer_id == customer)
     await processing.process(second)
-    assert await status(cast) == "none"
+    assert await get_billing_status(cast) == "none"
     gate.set()
     await old
     assert await events.count_by_status(customer) == {"done": 2}
-    return await status(cast)
+    return await get_billing_status(cast)
 
 
 async def test_late_result_of_an_old_fetch_is_discarded(
@@ -90,7 +90,7 @@ async def test_late_result_of_an_old_fetch_restores_access_with_a_ticket_taken_l
     assert await _old_look_is_late(cast, stripe) == "active"
 
 
-async def nobody(_: Any) -> None: ...
+async def do_nothing(_: Any) -> None: ...
 
 
 async def _two_customers_end_at_once(
@@ -107,7 +107,7 @@ async def _two_customers_end_at_once(
 
     def both(word: str) -> None:
         for _, customer, name in paths:
-            sold = replace(subscribed(word), id=name, ended_at=None if word == "active" else now())
+            sold = replace(build_subscription(word), id=name, ended_at=None if word == "active" else now())
             stripe.state[customer] = CustomerState(customer, subscriptions=(sold,))
 
     async def look(account: str, customer: str, _: str) -> None:
@@ -116,7 +116,7 @@ async def _two_customers_end_at_once(
     both("active")
     for path in paths:
         await look(*path)
-    assert await status(cast) == "active"
+    assert await get_billing_status(cast) == "active"
     met, was = asyncio.Barrier(2), provider_records.write_records
 
     async def write(ctx: Any, *arguments: Any) -> Any:
@@ -130,13 +130,13 @@ async def _two_customers_end_at_once(
 
     monkeypatch.setattr(provider_records, "write_records", write)
     if not locked:
-        monkeypatch.setattr(tenants, "lock", nobody)
+        monkeypatch.setattr(tenants, "lock", do_nothing)
     both("canceled")
     await asyncio.gather(*(look(*path) for path in paths))
     async with db.transaction(tenant_id=cast.acme) as session:
         words = [row.status for row in (await session.exec(select(BillingSubscription))).all()]
     assert words == ["canceled", "canceled"]
-    return await status(cast)
+    return await get_billing_status(cast)
 
 
 async def test_access_ends_when_two_customers_of_a_tenant_end_at_once(
@@ -156,9 +156,9 @@ async def test_webhook_stays_pending_when_its_transaction_fails(
 ) -> None:
     """The mark, the records and the grants are one transaction, which fails at its very end."""
     customer = await customers.ensure(cast.acme)
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     await events.store_webhooks(customer)
-    before = await status(cast)
+    before = await get_billing_status(cast)
     was = provider_records.write_records
 
     async def broken(*arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
 from shared.jobs import mail
 from shared.tenancy import mail_preferences, notifications
-from tests.billing.test_apply_state import subscribed
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Person
 from tests.support import factories, workers
 from tests.support.billing import events, scripted_provider
@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 T = now().replace(microsecond=0)
 
 
-def invoice(status: str = "open") -> BillingInvoice:
+def build_invoice_row(status: str = "open") -> BillingInvoice:
     return BillingInvoice(
         tenant_id="ten_x",
         id="in_1",
@@ -45,16 +45,16 @@ def invoice(status: str = "open") -> BillingInvoice:
     )
 
 
-OVERDUE = subscribed("past_due", failed_since=T)
+OVERDUE = build_subscription("past_due", failed_since=T)
 
 
-def kinds(
+def list_message_kinds(
     subscription: Subscription, at_days: float, *sent_messages: tuple[str, str], status: str = "open"
 ) -> list[str]:
     return [
         word.kind
         for word in dunning.list_due_messages(
-            [subscription], [invoice(status)], sent_messages, T + at_days * DAY
+            [subscription], [build_invoice_row(status)], sent_messages, T + at_days * DAY
         )
     ]
 
@@ -63,7 +63,7 @@ def test_failed_payment_is_announced_reminded_of_and_followed_by_the_end() -> No
     sent_messages: list[tuple[str, str]] = []
     messages_by_day = []
     for days in (0, 1, 3, 4, 6, 6.9, 7, 8):
-        new_kinds = kinds(OVERDUE, days, *sent_messages)
+        new_kinds = list_message_kinds(OVERDUE, days, *sent_messages)
         sent_messages += [(kind, "in_1") for kind in new_kinds]
         messages_by_day += [(days, kind) for kind in new_kinds]
     assert messages_by_day == [
@@ -75,39 +75,39 @@ def test_failed_payment_is_announced_reminded_of_and_followed_by_the_end() -> No
 
 
 def test_late_message_is_only_the_latest_one() -> None:
-    assert kinds(OVERDUE, 6.5) == ["payment_reminder_6"]
+    assert list_message_kinds(OVERDUE, 6.5) == ["payment_reminder_6"]
 
 
 def test_long_past_events_are_not_announced() -> None:
-    assert kinds(OVERDUE, 30) == []
+    assert list_message_kinds(OVERDUE, 30) == []
 
 
 def test_payment_ends_reminders_and_is_acknowledged_once() -> None:
-    paid = subscribed("active")
+    paid = build_subscription("active")
     failed = ("payment_failed", "in_1")
-    assert kinds(paid, 3, failed, status="paid") == ["payment_recovered"]
-    assert kinds(paid, 3, failed, ("payment_recovered", "in_1"), status="paid") == []
-    assert kinds(paid, 3, status="paid") == [], "nobody was told that it failed"
+    assert list_message_kinds(paid, 3, failed, status="paid") == ["payment_recovered"]
+    assert list_message_kinds(paid, 3, failed, ("payment_recovered", "in_1"), status="paid") == []
+    assert list_message_kinds(paid, 3, status="paid") == [], "nobody was told that it failed"
 
 
 @pytest.mark.parametrize(
     ("currency", "title"), [("usd", "A payment of $29.00 failed"), ("jpy", "A payment of ¥2,900 failed")]
 )
 def test_message_amount_is_formatted_by_currency(currency: str, title: str) -> None:
-    owed = invoice()
+    owed = build_invoice_row()
     owed.currency = currency
     assert [word.title for word in dunning.list_due_messages([OVERDUE], [owed], (), T)] == [title]
 
 
 def test_cancellation_ends_reminders() -> None:
     ended = replace(OVERDUE, status="canceled", ended_at=T + 2 * DAY)
-    assert kinds(ended, 3, ("payment_failed", "in_1")) == ["subscription_ended"]
-    assert kinds(ended, 3, ("payment_failed", "in_1"), ("subscription_ended", "sub_1")) == []
-    assert kinds(ended, 20) == [], "long past"
+    assert list_message_kinds(ended, 3, ("payment_failed", "in_1")) == ["subscription_ended"]
+    assert list_message_kinds(ended, 3, ("payment_failed", "in_1"), ("subscription_ended", "sub_1")) == []
+    assert list_message_kinds(ended, 20) == [], "long past"
 
 
 def test_exhausted_payment_attempts_are_announced() -> None:
-    assert kinds(replace(OVERDUE, status="unpaid"), 14) == ["tries_used_up"]
+    assert list_message_kinds(replace(OVERDUE, status="unpaid"), 14) == ["tries_used_up"]
 
 
 @pytest.mark.parametrize(
@@ -121,24 +121,24 @@ def test_exhausted_payment_attempts_are_announced() -> None:
     ],
 )
 def test_end_of_trial_is_announced_in_time(days: float, pays: bool, kind: list[str]) -> None:
-    trial = replace(subscribed("trialing"), trial_ends_at=T, pays=pays, after_trial="cancel")
-    assert kinds(trial, days) == kind
+    trial = replace(build_subscription("trialing"), trial_ends_at=T, pays=pays, after_trial="cancel")
+    assert list_message_kinds(trial, days) == kind
 
 
 def test_scheduled_end_is_confirmed() -> None:
-    assert kinds(subscribed("active", cancel_at=T + 9 * DAY), 0) == ["subscription_ends"]
+    assert list_message_kinds(build_subscription("active", cancel_at=T + 9 * DAY), 0) == ["subscription_ends"]
 
 
 def test_open_first_payment_is_announced() -> None:
-    assert kinds(subscribed("incomplete"), 0) == ["first_payment_open"]
+    assert list_message_kinds(build_subscription("incomplete"), 0) == ["first_payment_open"]
 
 
 def test_next_due_time_is_when_the_next_message_is_due() -> None:
     assert dunning.next_due_time([OVERDUE], T + DAY) == T + 3 * DAY
     assert dunning.next_due_time([OVERDUE], T + 8 * DAY) is None
-    trial = replace(subscribed("trialing"), trial_ends_at=T + 9 * DAY)
+    trial = replace(build_subscription("trialing"), trial_ends_at=T + 9 * DAY)
     assert dunning.next_due_time([trial], T) == T + 6 * DAY
-    assert dunning.next_due_time([subscribed("active")], T) is None
+    assert dunning.next_due_time([build_subscription("active")], T) is None
 
 
 def _try_again(name: str) -> None:
@@ -149,7 +149,7 @@ def _try_again(name: str) -> None:
         )
 
 
-def bill(status: str, subscription: Subscription) -> Invoice:
+def build_invoice(status: str, subscription: Subscription) -> Invoice:
     due = 2900 if status == "open" else 0
     return Invoice(
         *(
@@ -181,7 +181,7 @@ async def test_message_reaches_members_who_may_pay_once_in_app_and_by_mail(cast:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
-        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+        customer, subscriptions=(OVERDUE,), invoices=(build_invoice("open", OVERDUE),)
     )
     async with run_mailbox() as box:
         for _ in range(3):
@@ -191,9 +191,9 @@ async def test_message_reaches_members_who_may_pay_once_in_app_and_by_mail(cast:
         failed = [mail for mail in box.mails if "payment of $29.00 failed" in mail.subject]
         assert sorted(mail.to for mail in failed) == sorted([cast.ann.email, bob.user.email])
         assert "/billing" in failed[0].text
-        paid = subscribed("active")
+        paid = build_subscription("active")
         stripe.state[customer] = CustomerState(
-            customer, subscriptions=(paid,), invoices=(bill("paid", paid),)
+            customer, subscriptions=(paid,), invoices=(build_invoice("paid", paid),)
         )
         await events.store_webhooks(customer)
         await processing.drain()
@@ -216,7 +216,7 @@ async def test_message_reaches_members_who_may_pay_once_in_app_and_by_mail(cast:
 
 
 def test_message_amount_without_decimals_is_formatted() -> None:
-    owed = invoice()
+    owed = build_invoice_row()
     owed.currency = "jpy"
     (word,) = dunning.list_due_messages([OVERDUE], [owed], [], T)
     assert word.title == "A payment of ¥2,900 failed"
@@ -232,7 +232,7 @@ async def test_refused_mail_address_does_not_stop_other_recipients(
     provider_registry.register(PLATFORM, stripe)
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
-        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+        customer, subscriptions=(OVERDUE,), invoices=(build_invoice("open", OVERDUE),)
     )
     sent: list[str] = []
 
@@ -269,7 +269,7 @@ async def test_member_who_declined_mails_is_notified_in_the_app(cast: Cast, sche
     provider_registry.register(PLATFORM, stripe)
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
-        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+        customer, subscriptions=(OVERDUE,), invoices=(build_invoice("open", OVERDUE),)
     )
     async with run_mailbox() as box:
         await events.store_webhooks(customer)
@@ -302,11 +302,11 @@ async def test_reminder_is_a_scheduled_job_that_blocks_no_other(cast: Cast, sche
     provider_registry.register(PLATFORM, stripe)
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(
-        customer, subscriptions=(OVERDUE,), invoices=(bill("open", OVERDUE),)
+        customer, subscriptions=(OVERDUE,), invoices=(build_invoice("open", OVERDUE),)
     )
     async with run_mailbox():
         for owed in (2900, 2800, 2700):  # three looks that found something new promise one reminder
-            changed = replace(bill("open", OVERDUE), due=owed)
+            changed = replace(build_invoice("open", OVERDUE), due=owed)
             stripe.state[customer] = CustomerState(customer, subscriptions=(OVERDUE,), invoices=(changed,))
             await events.store_webhooks(customer)
             await processing.drain()

@@ -18,7 +18,7 @@ from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
-from tests.billing.test_processing import claim
+from tests.billing.test_processing import claim_webhooks
 from tests.conftest import Person
 from tests.support import factories
 from tests.support.billing import access_reference, events, histories, scripted_provider
@@ -60,7 +60,7 @@ async def _play(tenant_id: str, provider: Told, accounts: Sequence[str], *, lose
             late.append(customer)
         elif fate != "lost":
             came += await events.store_webhooks(customer, 1 + (fate == "twice"), account=account_of[customer])
-        for work in await claim(lease=60):
+        for work in await claim_webhooks(lease=60):
             if dice.random() < 0.25:
                 await _dies(work)
             else:
@@ -86,7 +86,7 @@ async def _dies(work: inbound_webhook_repository.WebhookClaim) -> None:
 
 
 @pytest.fixture
-async def priced(schema: str) -> None:
+async def priced_plans(schema: str) -> None:
     for price, plan, kind in (
         (access_reference.BASIC, "starter", "flat"),
         (access_reference.PLUS, "pro", "flat"),
@@ -103,7 +103,7 @@ async def other_account(schema: str) -> str:
     return account
 
 
-@pytest.mark.usefixtures("priced")
+@pytest.mark.usefixtures("priced_plans")
 @pytest.mark.parametrize("loses", [False, True])
 async def test_access_after_random_histories_equals_the_table(other_account: str, loses: bool) -> None:
     ann = await factories.create_account("Ann")
@@ -147,7 +147,7 @@ async def _standing(ctx: Ctx) -> dict[str, object] | None:
     return (row.schedule or None) if row else None
 
 
-@pytest.mark.usefixtures("priced")
+@pytest.mark.usefixtures("priced_plans")
 async def test_access_in_random_worlds_equals_the_table_at_every_change() -> None:
     """These worlds schedule more changes than the histories do: real rows, and times in the future."""
     ann = await factories.create_account("Ann")

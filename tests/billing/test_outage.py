@@ -11,7 +11,7 @@ from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState, ProviderDown
 from shared.core import db
 from shared.tenancy import tenants
-from tests.billing.test_apply_state import subscribed
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast
 from tests.support.billing import events, scripted_provider
 
@@ -33,7 +33,7 @@ async def test_tenant_keeps_working_while_a_fetch_hangs(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     customer = await customers.ensure(cast.acme)
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     stripe.gate = asyncio.Event()
     await events.store_webhooks(customer)
     working = asyncio.create_task(processing.drain())
@@ -55,7 +55,7 @@ async def test_webhooks_received_during_an_outage_are_processed_after_it(
 ) -> None:
     paths = [await customers.ensure(tenant) for tenant in (cast.acme, cast.globex)]
     for customer in paths:
-        stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+        stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     stripe.failure = ProviderDown("no answer")
     working = asyncio.create_task(processing.run())
     try:

@@ -20,9 +20,9 @@ from tests.support.billing.priced_provider import RecordingProvider, install_rec
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
-    async with install_recording_provider() as shelf:
-        yield shelf
+async def provider(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as provider:
+        yield provider
 
 
 async def load_provider_price(price_id: str) -> ProviderPrice | None:
@@ -30,14 +30,14 @@ async def load_provider_price(price_id: str) -> ProviderPrice | None:
         return await session.get(ProviderPrice, (PLATFORM, price_id))
 
 
-async def drift(price_id: str) -> dict[str, Any]:
+async def load_drift(price_id: str) -> dict[str, Any]:
     row = await load_provider_price(price_id)
     assert row is not None
     assert row.checked_at is not None
     return row.drift
 
 
-async def test_current_and_future_prices_are_pushed_once(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_current_and_future_prices_are_pushed_once(cast: Cast, provider: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast)
     coming = await sold_plans.set_price(
         cast, version.id, amount=3_900, effective_at=now() + timedelta(days=3)
@@ -48,33 +48,33 @@ async def test_current_and_future_prices_are_pushed_once(cast: Cast, shelf: Reco
     )
     first = await price_sync.push_prices()
     assert first.failures == ()
-    assert {coming.id, now_.id, "prc_pro_metered_year"} <= shelf.prices.keys()
-    assert past.id not in shelf.prices  # nobody can buy it any more
+    assert {coming.id, now_.id, "prc_pro_metered_year"} <= provider.prices.keys()
+    assert past.id not in provider.prices  # nobody can buy it any more
     row = await load_provider_price(coming.id)
     assert row is not None
-    assert (row.external_id, row.pushed_at is not None) == (shelf.prices[coming.id].external_id, True)
-    tag = shelf.prices["prc_pro_metered_month"].tag
+    assert (row.external_id, row.pushed_at is not None) == (provider.prices[coming.id].external_id, True)
+    tag = provider.prices["prc_pro_metered_month"].tag
     assert tag is not None
     assert (tag.product_id, tag.product_name, tag.period, tag.kind, tag.meter) == (
         *("plv_pro_1", "Pro", "month", "metered", "api_calls"),
     )
     assert (tag.tiers, tag.tiers_mode) == (((100, 0, 0), (None, 10, 0)), "graduated")
-    calls, again = shelf.call_count, await price_sync.push_prices()
-    assert (again.count, shelf.call_count) == (0, calls)
+    calls, again = provider.call_count, await price_sync.push_prices()
+    assert (again.count, provider.call_count) == (0, calls)
 
 
 async def test_push_is_retried_later_when_the_account_does_not_answer(
-    cast: Cast, shelf: RecordingProvider
+    cast: Cast, provider: RecordingProvider
 ) -> None:
-    shelf.is_down = True
+    provider.is_down = True
     silent = await price_sync.push_prices()
-    assert (shelf.call_count, silent.failures) == (1, ("The payment provider does not answer now.",))
-    shelf.is_down = False
-    shelf.refused_ids.add("prc_starter_flat_month")
+    assert (provider.call_count, silent.failures) == (1, ("The payment provider does not answer now.",))
+    provider.is_down = False
+    provider.refused_ids.add("prc_starter_flat_month")
     some = await price_sync.push_prices()
     assert some.failures == ("Starter, Base, monthly: That is not possible.",)
-    assert "prc_support_flat_year" in shelf.prices  # one that is refused holds up no other
-    shelf.refused_ids.clear()
+    assert "prc_support_flat_year" in provider.prices  # one that is refused holds up no other
+    provider.refused_ids.clear()
     assert (await price_sync.push_prices()).count == 1
 
 
@@ -96,17 +96,17 @@ async def test_push_is_retried_later_when_the_account_does_not_answer(
     ],
 )
 async def test_change_at_the_provider_is_shown_as_drift(
-    cast: Cast, shelf: RecordingProvider, painted: dict[str, Any], shown: dict[str, list[str]]
+    cast: Cast, provider: RecordingProvider, painted: dict[str, Any], shown: dict[str, list[str]]
 ) -> None:
     await price_sync.push_prices()
     assert (await price_sync.compare_prices()).drifted_count == 0
-    assert await drift("prc_starter_flat_month") == {}
-    shelf.edit_price("prc_starter_flat_month", **painted)
+    assert await load_drift("prc_starter_flat_month") == {}
+    provider.edit_price("prc_starter_flat_month", **painted)
     assert (await price_sync.compare_prices()).drifted_count == 1
-    assert await drift("prc_starter_flat_month") == shown
-    shelf.edit_price("prc_starter_flat_month", **{name: _was[name] for name in painted})
+    assert await load_drift("prc_starter_flat_month") == shown
+    provider.edit_price("prc_starter_flat_month", **{name: _was[name] for name in painted})
     assert (await price_sync.compare_prices()).drifted_count == 0
-    assert await drift("prc_starter_flat_month") == {}
+    assert await load_drift("prc_starter_flat_month") == {}
 
 
 _was: dict[str, Any] = {
@@ -115,28 +115,31 @@ _was: dict[str, Any] = {
 }
 
 
-async def test_missing_or_replaced_price_is_shown_as_drift(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_missing_or_replaced_price_is_shown_as_drift(cast: Cast, provider: RecordingProvider) -> None:
     await price_sync.push_prices()
-    monthly_price, other = shelf.prices["prc_starter_flat_month"], shelf.prices["prc_starter_flat_year"]
-    del shelf.prices["prc_starter_flat_month"]
+    monthly_price, other = provider.prices["prc_starter_flat_month"], provider.prices["prc_starter_flat_year"]
+    del provider.prices["prc_starter_flat_month"]
     await price_sync.compare_prices()
-    assert await drift("prc_starter_flat_month") == {"Price": [monthly_price.external_id, "gone"]}
-    shelf.prices["prc_starter_flat_month"] = other
+    assert await load_drift("prc_starter_flat_month") == {"Price": [monthly_price.external_id, "gone"]}
+    provider.prices["prc_starter_flat_month"] = other
     await price_sync.compare_prices()
-    assert (await drift("prc_starter_flat_month"))["Price"] == [monthly_price.external_id, other.external_id]
+    assert (await load_drift("prc_starter_flat_month"))["Price"] == [
+        monthly_price.external_id,
+        other.external_id,
+    ]
 
 
-async def test_drift_is_repaired_only_by_an_operator(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_drift_is_repaired_only_by_an_operator(cast: Cast, provider: RecordingProvider) -> None:
     await price_sync.push_prices()
-    shelf.edit_price("prc_starter_flat_month", amount=1_900)
+    provider.edit_price("prc_starter_flat_month", amount=1_900)
     await price_sync.compare_prices()
     assert (await price_sync.push_prices()).count == 0
-    assert await drift("prc_starter_flat_month") != {}
+    assert await load_drift("prc_starter_flat_month") != {}
     assert (await price_sync.push_prices("operator", repair=True)).failures == ()
-    assert await drift("prc_starter_flat_month") == {}
+    assert await load_drift("prc_starter_flat_month") == {}
     row, there_now = (
         await load_provider_price("prc_starter_flat_month"),
-        shelf.prices["prc_starter_flat_month"],
+        provider.prices["prc_starter_flat_month"],
     )
     assert row is not None
     assert row.external_id == there_now.external_id
@@ -145,23 +148,23 @@ async def test_drift_is_repaired_only_by_an_operator(cast: Cast, shelf: Recordin
     assert (await price_sync.compare_prices()).drifted_count == 0
 
 
-async def test_price_for_one_tenant_is_pushed_by_operators(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_for_one_tenant_is_pushed_by_operators(cast: Cast, provider: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast, for_tenant=cast.acme)
     await price_sync.push_prices()
     async with db.transaction("operator") as session:
         (price,) = await repository.list_version_prices(session, [version.id])
-    assert price.id not in shelf.prices  # the worker does not see it
+    assert price.id not in provider.prices  # the worker does not see it
     async with cast.olga.octx() as octx:
         await price_admin.request_push(octx)
     await price_sync.push_prices("operator")
-    assert price.id in shelf.prices
+    assert price.id in provider.prices
     async with cast.olga.octx() as octx:
         (event,) = await audit_log.list_operator_events(octx, limit=1)
         assert event.action == "prices.pushed"
         assert [
             provider_price.external_id
             for provider_price in (await price_admin.list_price_history(octx)).provider_prices[price.id]
-        ] == [shelf.prices[price.id].external_id]
+        ] == [provider.prices[price.id].external_id]
 
 
 async def test_push_and_comparison_are_refused_without_permission(cast: Cast) -> None:
@@ -176,8 +179,8 @@ async def test_failed_sync_run_does_not_end_the_next() -> None:
         raise ValueError("a bug")
 
     assert not await price_sync._run_job("push", breaks)
-    assert await price_sync._run_job("push", _nothing)
+    assert await price_sync._run_job("push", _do_nothing)
 
 
-async def _nothing() -> None:
+async def _do_nothing() -> None:
     pass

@@ -17,7 +17,7 @@ from shared.billing.provider import OrderLine
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from tests.backoffice.test_catalog_drafts import made, published, saved
+from tests.backoffice.test_catalog_drafts import create_draft, publish_new_plan, save_draft
 from tests.conftest import Cast
 from tests.support.billing import sold_plans
 
@@ -25,7 +25,7 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 FREE = (Tier(100, 0), Tier(None, 10))
 
 
-async def held(at: datetime) -> dict[tuple[str, str], prices.PlanPrices]:
+async def load_plan_prices(at: datetime) -> dict[tuple[str, str], prices.PlanPrices]:
     async with db.transaction() as session:
         return await prices.get_plan_prices(session, at)
 
@@ -34,7 +34,7 @@ async def held(at: datetime) -> dict[tuple[str, str], prices.PlanPrices]:
 
 
 async def test_first_price_list_is_the_published_one(cast: Cast) -> None:
-    sold_by_period = await held(now())
+    sold_by_period = await load_plan_prices(now())
     price_texts = {
         (version.removeprefix("plv_").removesuffix("_1"), period): listed
         for (version, period), parts in sold_by_period.items()
@@ -64,7 +64,7 @@ async def test_first_price_list_is_the_published_one(cast: Cast) -> None:
         ("support", "month"): ["$149.00"],
         ("support", "year"): ["$1,490.00"],
     }
-    assert await held(FIRST - timedelta(seconds=1)) == {}
+    assert await load_plan_prices(FIRST - timedelta(seconds=1)) == {}
 
 
 async def test_catalog_price_names_its_version_and_kind(cast: Cast) -> None:
@@ -83,11 +83,11 @@ async def test_scheduled_price_applies_from_its_date_and_history_shows_both(cast
         cast, version.id, amount=3_900, effective_at=later, reason="Costs have risen"
     )
     key = (version.id, "month")
-    assert [price.amount for price in (await held(now()))[key].all_prices] == [2_900]
-    assert [price.amount for price in (await held(later - timedelta(microseconds=1)))[key].all_prices] == [
-        2_900
-    ]
-    assert [price.id for price in (await held(later))[key].all_prices] == [made.id]
+    assert [price.amount for price in (await load_plan_prices(now()))[key].all_prices] == [2_900]
+    assert [
+        price.amount for price in (await load_plan_prices(later - timedelta(microseconds=1)))[key].all_prices
+    ] == [2_900]
+    assert [price.id for price in (await load_plan_prices(later))[key].all_prices] == [made.id]
     async with cast.sam.octx() as octx:
         listed = await price_admin.list_price_history(octx)
         mine = next(
@@ -111,18 +111,18 @@ async def test_immediate_price_applies_from_now_on(cast: Cast) -> None:
     before = now()
     made = await sold_plans.set_price(cast, version.id, amount=3_100)
     assert before <= made.effective_at <= now()
-    sold_by_period = await held(now())
+    sold_by_period = await load_plan_prices(now())
     assert [sold_by_period[version.id, period].all_prices[0].amount for period in prices.PERIODS] == [
         3_100,
         29_000,
     ]
-    assert (await held(before))[version.id, "month"].all_prices[0].amount == 2_900
+    assert (await load_plan_prices(before))[version.id, "month"].all_prices[0].amount == 2_900
 
 
 async def test_price_of_a_new_part_is_added_to_the_others(cast: Cast) -> None:
     version = await sold_plans.publish_with_prices(cast)
     await sold_plans.set_price(cast, version.id, kind="metered", meter="api_calls", tiers=FREE)
-    assert [price.kind for price in (await held(now()))[version.id, "month"].all_prices] == [
+    assert [price.kind for price in (await load_plan_prices(now()))[version.id, "month"].all_prices] == [
         "flat",
         "metered",
     ]
@@ -172,11 +172,11 @@ async def test_invalid_price_is_refused(cast: Cast, wrong: dict[str, Any], messa
         await sold_plans.set_price(
             cast, "plv_starter_1", **({"amount": 100} | wrong if "tiers" not in wrong else wrong)
         )
-    assert len(await _ids("plv_starter_1")) == 2
+    assert len(await _list_price_ids("plv_starter_1")) == 2
 
 
 async def test_price_of_a_version_that_is_not_sold_is_refused(cast: Cast) -> None:
-    draft = await saved(cast.olga, await made(cast.olga))
+    draft = await save_draft(cast.olga, await create_draft(cast.olga))
     gone = await sold_plans.publish_with_prices(cast)
     async with cast.olga.octx() as octx:
         await catalog_drafts.retire_plan(octx, gone.plan_id, "Nobody wants it")
@@ -195,7 +195,7 @@ async def test_price_of_a_version_that_is_not_sold_is_refused(cast: Cast) -> Non
 async def test_second_currency_of_a_version_is_refused(cast: Cast) -> None:
     with pytest.raises(Conflict, match="sold in USD"):
         await sold_plans.set_price(cast, "plv_starter_1", amount=100, currency="eur")
-    yen = await published(cast.olga)
+    yen = await publish_new_plan(cast.olga)
     assert (
         prices.format_price(await sold_plans.set_price(cast, yen.id, amount=5_000, currency="jpy"))
         == "¥5,000"
@@ -223,11 +223,11 @@ async def test_price_change_is_refused_without_permission(cast: Cast) -> None:
     with pytest.raises(Refused, match="change plans"):
         async with cast.sam.octx() as octx:
             await price_admin.set_price(octx, "plv_starter_1", "month", "flat", amount=1, reason="Cheap")
-    assert len(await _ids("plv_starter_1")) == 2
+    assert len(await _list_price_ids("plv_starter_1")) == 2
 
 
 async def test_price_for_one_tenant_is_invisible_to_others(cast: Cast) -> None:
-    tenant_version = await published(cast.olga, for_tenant=cast.acme)
+    tenant_version = await publish_new_plan(cast.olga, for_tenant=cast.acme)
     price = await sold_plans.set_price(cast, tenant_version.id, amount=12_345)
     assert price.for_tenant == cast.acme
     for tenant_id, seen in ((cast.acme, True), (cast.globex, False), ("", False)):
@@ -285,7 +285,7 @@ async def test_order_is_refused_for_what_is_not_sold(cast: Cast) -> None:
                 await prices.build_order_lines(session, shop, version_id, period, seats=seats, addons=addons)
 
 
-async def _ids(version_id: str) -> list[str]:
+async def _list_price_ids(version_id: str) -> list[str]:
     async with db.transaction() as session:
         return [price.id for price in await repository.list_version_prices(session, [version_id])]
 

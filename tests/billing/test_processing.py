@@ -16,7 +16,7 @@ from shared.billing.models import PLATFORM, BillingEvent
 from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
 from shared.core import db
 from shared.core.ids import new_id
-from tests.billing.test_apply_state import subscribed
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast
 from tests.support.billing import events, scripted_provider
 
@@ -39,20 +39,20 @@ def other_account() -> Iterator[str]:
     provider_registry._providers.pop(account, None)
 
 
-async def bought(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
+async def create_subscribed_customer(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
     customer = await customers.ensure(cast.acme)
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     return customer
 
 
-async def claim(most: int = 8, lease: float = 60) -> list[WebhookClaim]:
+async def claim_webhooks(most: int = 8, lease: float = 60) -> list[WebhookClaim]:
     async with db.transaction() as session:
         return await inbound_webhook_repository.claim_webhooks(
             session, new_id("clm"), most, timedelta(seconds=lease)
         )
 
 
-async def rows(customer: str) -> list[tuple[str, int, str]]:
+async def list_webhook_rows(customer: str) -> list[tuple[str, int, str]]:
     async with db.transaction() as session:
         inbox_rows = await (await session.connection()).execute(
             text("select status, attempts, error from inbound_webhook where customer_id = :customer"),
@@ -79,7 +79,7 @@ async def test_many_webhooks_of_one_account_do_not_block_another(
     for number in range(20):
         await events.store_webhooks(f"cus_flood{number}", 2)
     await events.store_webhooks("cus_quiet", account=other_account)
-    assert "cus_quiet" in {job.customer_id for job in await claim(most=2)}
+    assert "cus_quiet" in {job.customer_id for job in await claim_webhooks(most=2)}
 
 
 async def test_slow_account_yields_its_place_to_others(
@@ -88,17 +88,17 @@ async def test_slow_account_yields_its_place_to_others(
     await scripted_provider.add_account(other_account)
     for number in range(8):
         await events.store_webhooks(f"cus_slow{number}", account=other_account)
-    assert len(await claim(most=4)) == 4, "four of its looks hang"
+    assert len(await claim_webhooks(most=4)) == 4, "four of its looks hang"
     for number in range(4):
         await events.store_webhooks(f"cus_quick{number}")
-    assert {job.account_id for job in await claim(most=4)} == {PLATFORM}
+    assert {job.account_id for job in await claim_webhooks(most=4)} == {PLATFORM}
 
 
 async def test_worker_fetches_a_customer_once_at_a_time(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     """Otherwise one busy customer takes every place, for fetches that the next one makes useless."""
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     stripe.gate = asyncio.Event()
     working = asyncio.create_task(processing.run(max_concurrency=3))
     try:
@@ -119,10 +119,12 @@ async def test_worker_fetches_a_customer_once_at_a_time(
 async def test_webhook_is_claimed_by_one_of_many_workers(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     ids = await events.store_webhooks(customer, 5)
     jobs = [
-        job for claimed_jobs in await asyncio.gather(*(claim() for _ in range(15))) for job in claimed_jobs
+        job
+        for claimed_jobs in await asyncio.gather(*(claim_webhooks() for _ in range(15)))
+        for job in claimed_jobs
     ]
     assert sorted(event_id for work in jobs for event_id in work.event_ids) == sorted(ids)
 
@@ -133,20 +135,20 @@ async def test_webhook_is_claimed_by_one_of_many_workers(
 async def test_webhook_claimed_by_a_dead_worker_is_claimed_again(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
-    await claim(lease=0)
+    await claim_webhooks(lease=0)
     await processing.drain()
-    assert [row[0] for row in await rows(customer)] == ["done"]
+    assert [row[0] for row in await list_webhook_rows(customer)] == ["done"]
 
 
 async def test_late_worker_does_not_record_webhooks_that_another_recorded(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     ids = await events.store_webhooks(customer, 2)
-    (late,) = await claim(lease=0)
-    (prompt,) = await claim()
+    (late,) = await claim_webhooks(lease=0)
+    (prompt,) = await claim_webhooks()
     await asyncio.gather(processing.process(late), processing.process(prompt))
     assert await list_recorded_webhooks(cast) == sorted(ids)
 
@@ -155,12 +157,12 @@ async def test_webhook_that_kills_its_workers_is_set_aside(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
     """No worker lives to count these attempts, so the next claim counts them."""
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
     for _ in range(processing.MAX_WORKER_DEATHS):
-        await claim(lease=0)
+        await claim_webhooks(lease=0)
     await processing.drain()
-    ((status, _, error),) = await rows(customer)
+    ((status, _, error),) = await list_webhook_rows(customer)
     assert (status, stripe.fetch_count) == ("dead", 0)
     assert "workers died" in error
 
@@ -171,14 +173,14 @@ async def test_webhook_that_kills_its_workers_is_set_aside(
 async def test_failing_webhook_is_dead_after_its_attempts_and_processed_once_when_replayed(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     (event_id,) = await events.store_webhooks(customer)
     stripe.failure = ValueError("what nobody foresaw")
     for number in range(processing.MAX_ATTEMPTS):
-        assert [row[:2] for row in await rows(customer)] == [("pending", number)]
+        assert [row[:2] for row in await list_webhook_rows(customer)] == [("pending", number)]
         await processing.drain()
         await events.make_webhooks_due(customer)
-    ((status, attempts, error),) = await rows(customer)
+    ((status, attempts, error),) = await list_webhook_rows(customer)
     assert (status, attempts) == ("dead", processing.MAX_ATTEMPTS)
     assert "ValueError, see" in error
     await processing.drain()
@@ -188,7 +190,7 @@ async def test_failing_webhook_is_dead_after_its_attempts_and_processed_once_whe
         assert await inbound_webhook_repository.replay_webhook(session, PLATFORM, event_id)
     await processing.drain()
     await processing.drain()
-    assert [row[0] for row in await rows(customer)] == ["done"]
+    assert [row[0] for row in await list_webhook_rows(customer)] == ["done"]
     assert await list_recorded_webhooks(cast) == [event_id]
 
 
@@ -198,22 +200,22 @@ async def test_failing_customer_does_not_block_another(
     await events.store_webhooks(
         await customers.ensure(cast.globex)
     )  # of which the provider says nothing: a KeyError of ours
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
     await processing.drain()
-    assert [row[0] for row in await rows(customer)] == ["done"]
+    assert [row[0] for row in await list_webhook_rows(customer)] == ["done"]
 
 
 async def test_silent_provider_is_asked_at_growing_intervals_and_nothing_dies(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
     stripe.failure = ProviderDown("no answer")
     for _ in range(processing.MAX_WORKER_DEATHS + 2):
         await processing.drain()
         await events.make_webhooks_due(customer)
-    assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
+    assert [row[:2] for row in await list_webhook_rows(customer)] == [("pending", 0)]
     async with db.transaction("owner") as session:
         connection = await session.connection()
         await connection.execute(text("alter table inbound_webhook disable trigger keep_received"))
@@ -232,31 +234,31 @@ async def test_silent_provider_is_asked_at_growing_intervals_and_nothing_dies(
 async def test_database_outage_does_not_count_as_an_attempt(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
     stripe.failure = OperationalError("select 1", {}, Exception("the server closed the connection"))
     for _ in range(processing.MAX_ATTEMPTS + 1):
         await processing.drain()
         await events.make_webhooks_due(customer)
-    assert [row[:2] for row in await rows(customer)] == [("pending", 0)]
+    assert [row[:2] for row in await list_webhook_rows(customer)] == [("pending", 0)]
 
 
 async def test_refused_key_pauses_the_account_and_keeps_its_webhooks(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await bought(cast, stripe)
+    customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
     stripe.failure = KeyRefused("revoked")
     try:
         await processing.drain()
         await events.make_webhooks_due(customer)
-        assert await claim() == []
+        assert await claim_webhooks() == []
     finally:
         async with db.transaction("operator") as session:
             await (await session.connection()).execute(text("update provider_account set paused_at = null"))
     stripe.failure = None
     await processing.drain()
-    assert [row[0] for row in await rows(customer)] == ["done"]
+    assert [row[0] for row in await list_webhook_rows(customer)] == ["done"]
 
 
 # ── a customer that nobody knows yet ─────────────────────────────────────────────────────────────────────────────
@@ -267,15 +269,15 @@ async def test_customer_known_during_processing_does_not_park_its_webhooks(
 ) -> None:
     """It becomes known between the look-up and the parking; nothing would wake the webhooks later."""
     stripe.next_id = f"cus_{new_id('x')[-8:]}"
-    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(build_subscription(),))
     await events.store_webhooks(stripe.next_id)
-    (work,) = await claim()
+    (work,) = await claim_webhooks()
     await customers.ensure(cast.acme)
     await processing._release_claim(
         work, processing.MAX_PARKED_DELAY, "No organisation has this customer", is_parked=True
     )
     await processing.drain()
-    assert [row[0] for row in await rows(stripe.next_id)] == ["done"]
+    assert [row[0] for row in await list_webhook_rows(stripe.next_id)] == ["done"]
 
 
 @pytest.mark.parametrize("tries", [processing.MAX_ATTEMPTS + 1, processing.MAX_PARKED_ATTEMPTS])
@@ -283,7 +285,7 @@ async def test_customer_known_late_has_all_attempts_left(
     cast: Cast, stripe: scripted_provider.FakeProvider, tries: int
 ) -> None:
     stripe.next_id = f"cus_{new_id('x')[-8:]}"
-    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(subscribed(),))
+    stripe.state[stripe.next_id] = CustomerState(stripe.next_id, subscriptions=(build_subscription(),))
     await events.store_webhooks(stripe.next_id)
     for _ in range(tries):
         await processing.drain()
@@ -291,4 +293,4 @@ async def test_customer_known_late_has_all_attempts_left(
     await customers.ensure(cast.acme)
     stripe.failure = ValueError("once")
     await processing.drain()
-    assert [row[:2] for row in await rows(stripe.next_id)] == [("pending", 1)]
+    assert [row[:2] for row in await list_webhook_rows(stripe.next_id)] == [("pending", 1)]

@@ -16,7 +16,7 @@ from shared.billing.sync import reconcile
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from tests.billing.test_apply_state import subscribed
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Person, own_database
 from tests.support import factories
 from tests.support.billing import scripted_provider
@@ -58,7 +58,7 @@ async def test_reconciliation_repairs_and_records_a_lost_webhook(
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     assert (await _run()).drifted >= 1
     async with acme.ctx() as ctx:
         assert ctx.rights.plan == "pro"
@@ -66,7 +66,7 @@ async def test_reconciliation_repairs_and_records_a_lost_webhook(
         difference["what"]
         for difference in (await _drifts(await scripted_provider.get_tenant_id(acme)))[0].differences
     ] == ["sub_1"]
-    ended = replace(subscribed("canceled"), ended_at=now())
+    ended = replace(build_subscription("canceled"), ended_at=now())
     stripe.state[customer] = CustomerState(customer, subscriptions=(ended,))
     await _run()
     async with acme.ctx() as ctx:
@@ -83,7 +83,7 @@ async def test_reconciliation_writes_nothing_without_a_difference(
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     await _run()
     async with acme.ctx() as ctx:
         before = ctx.rights
@@ -98,7 +98,7 @@ async def test_reconciliation_ends_access_of_a_deleted_customer(
 ) -> None:
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     customer = await customers.ensure(await scripted_provider.get_tenant_id(acme))
-    stripe.state[customer] = CustomerState(customer, subscriptions=(subscribed(),))
+    stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     await _run()
     stripe.state[customer] = CustomerState(customer, deleted=True)
     await _run()

@@ -24,13 +24,13 @@ CALLS = {"kind": "metered", "meter": "api_calls", "amount": 10}
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
-    async with install_recording_provider() as shelf:
-        yield shelf
+async def provider(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as provider:
+        yield provider
 
 
-async def subscribed(
-    cast: Cast, shelf: RecordingProvider, version_id: str, since: datetime, *, status: str = "active"
+async def subscribe_acme(
+    cast: Cast, provider: RecordingProvider, version_id: str, since: datetime, *, status: str = "active"
 ) -> Subscription:
     """Acme, to every monthly part, with 5 seats; a period of 30 days that began then."""
     await price_sync.push_prices("operator")
@@ -40,7 +40,7 @@ async def subscribed(
             SubscriptionItem(
                 f"si_{price.kind}",
                 price.id,
-                shelf.prices[price.id].external_id,
+                provider.prices[price.id].external_id,
                 {"flat": 1, "seat": 5, "metered": 0}[price.kind],
                 since,
                 since + 30 * DAY,
@@ -63,43 +63,47 @@ async def subscribed(
                 ticket=1,
             )
         )
-    shelf.subscriptions[subscription.id] = subscription
+    provider.subscriptions[subscription.id] = subscription
     return subscription
 
 
-def held(shelf: RecordingProvider, subscription: Subscription) -> dict[str, str]:
+def map_prices_by_kind(provider: RecordingProvider, subscription: Subscription) -> dict[str, str]:
     """Kind to price, as the provider has it."""
-    return {line.id.removeprefix("si_"): line.price_id for line in shelf.subscriptions[subscription.id].lines}
+    return {
+        line.id.removeprefix("si_"): line.price_id for line in provider.subscriptions[subscription.id].lines
+    }
 
 
-def renewed(shelf: RecordingProvider, subscription: Subscription) -> None:
+def renew_subscription(provider: RecordingProvider, subscription: Subscription) -> None:
     """The next period of 30 days begins."""
-    remote_subscription = shelf.subscriptions[subscription.id]
+    remote_subscription = provider.subscriptions[subscription.id]
     lines = tuple(
         dataclasses.replace(line, starts_at=line.ends_at, ends_at=line.ends_at + 30 * DAY)
         for line in remote_subscription.lines
         if line.ends_at is not None
     )
-    shelf.subscriptions[subscription.id] = dataclasses.replace(remote_subscription, lines=lines)
+    provider.subscriptions[subscription.id] = dataclasses.replace(remote_subscription, lines=lines)
 
 
-async def dearer(cast: Cast, version_id: str, part: Mapping[str, Any], at: datetime) -> Price:
+async def raise_price(cast: Cast, version_id: str, part: Mapping[str, Any], at: datetime) -> Price:
     more = {**part, "amount": part["amount"] + 100}
     price = await sold_plans.set_price(cast, version_id, effective_at=at, **more)
     await price_sync.push_prices("operator")
     return price
 
 
-async def test_advance_price_is_exchanged_once_it_is_in_force(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_advance_price_is_exchanged_once_it_is_in_force(
+    cast: Cast, provider: RecordingProvider
+) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
-    old = held(shelf, subscription)
-    new = await dearer(cast, version.id, SEAT, begun + 10 * DAY)
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
+    old = map_prices_by_kind(provider, subscription)
+    new = await raise_price(cast, version.id, SEAT, begun + 10 * DAY)
     assert await repricing.reprice_subscriptions(begun + 9 * DAY) == 0
-    assert held(shelf, subscription) == old
+    assert map_prices_by_kind(provider, subscription) == old
     assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 1
-    assert held(shelf, subscription) == {"seat": new.id}
-    assert shelf.subscriptions[subscription.id].lines[0].quantity == 5
+    assert map_prices_by_kind(provider, subscription) == {"seat": new.id}
+    assert provider.subscriptions[subscription.id].lines[0].quantity == 5
     assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 0  # nothing is left to do
     async with cast.ann.ctx() as ctx:
         event = (await audit_log.list_events(ctx, limit=1)).events[0]
@@ -111,92 +115,92 @@ async def test_advance_price_is_exchanged_once_it_is_in_force(cast: Cast, shelf:
 
 
 async def test_renewal_between_two_runs_uses_the_price_of_its_time(
-    cast: Cast, shelf: RecordingProvider
+    cast: Cast, provider: RecordingProvider
 ) -> None:
     """The price changes a minute before the renewal, and the next run is an hour later."""
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
-    new = await dearer(cast, version.id, SEAT, begun + 30 * DAY - timedelta(minutes=1))
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
+    new = await raise_price(cast, version.id, SEAT, begun + 30 * DAY - timedelta(minutes=1))
     assert await repricing.reprice_subscriptions(begun + 30 * DAY - timedelta(minutes=30)) == 1
-    assert held(shelf, subscription) == {"seat": new.id}
+    assert map_prices_by_kind(provider, subscription) == {"seat": new.id}
 
 
-async def test_renewal_before_the_change_keeps_its_price(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_renewal_before_the_change_keeps_its_price(cast: Cast, provider: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
-    old = held(shelf, subscription)
-    await dearer(cast, version.id, SEAT, begun + 30 * DAY + timedelta(minutes=1))
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
+    old = map_prices_by_kind(provider, subscription)
+    await raise_price(cast, version.id, SEAT, begun + 30 * DAY + timedelta(minutes=1))
     assert await repricing.reprice_subscriptions(begun + 30 * DAY - timedelta(minutes=30)) == 0
-    assert held(shelf, subscription) == old
+    assert map_prices_by_kind(provider, subscription) == old
 
 
 async def test_metered_price_is_exchanged_in_the_first_period_under_the_new_price(
-    cast: Cast, shelf: RecordingProvider
+    cast: Cast, provider: RecordingProvider
 ) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT, CALLS), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
-    old = held(shelf, subscription)
-    new = await dearer(cast, version.id, CALLS, begun + 10 * DAY)
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
+    old = map_prices_by_kind(provider, subscription)
+    new = await raise_price(cast, version.id, CALLS, begun + 10 * DAY)
     assert await repricing.reprice_subscriptions(begun + 20 * DAY) == 0  # this period began under the old one
-    renewed(shelf, subscription)
+    renew_subscription(provider, subscription)
     assert await repricing.reprice_subscriptions(begun + 30 * DAY + timedelta(hours=1)) == 1
-    assert held(shelf, subscription) == {**old, "metered": new.id}
-    ((_, lines, _),) = shelf.changes
+    assert map_prices_by_kind(provider, subscription) == {**old, "metered": new.id}
+    ((_, lines, _),) = provider.changes
     assert [line.quantity for line in lines] == [5, None]
 
 
 async def test_repricing_keeps_the_other_items_of_a_subscription(
-    cast: Cast, shelf: RecordingProvider
+    cast: Cast, provider: RecordingProvider
 ) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
     foreign = SubscriptionItem("si_foreign", "", "price_foreign", 3, begun, begun + 30 * DAY)
     kept = (CanceledAddon("prc_support_flat_month", 1, begun + 30 * DAY),)
-    shelf.subscriptions[subscription.id] = dataclasses.replace(
+    provider.subscriptions[subscription.id] = dataclasses.replace(
         subscription, lines=(*subscription.lines, foreign), kept=kept
     )
-    await dearer(cast, version.id, SEAT, begun + DAY)
+    await raise_price(cast, version.id, SEAT, begun + DAY)
     assert await repricing.reprice_subscriptions(begun + DAY) == 1
-    remote_subscription = shelf.subscriptions[subscription.id]
+    remote_subscription = provider.subscriptions[subscription.id]
     assert remote_subscription.lines[1] == foreign
     assert remote_subscription.kept == kept
 
 
-async def test_repricing_leaves_ended_subscriptions_alone(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_repricing_leaves_ended_subscriptions_alone(cast: Cast, provider: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    subscription = await subscribed(cast, shelf, version.id, begun, status="canceled")
+    subscription = await subscribe_acme(cast, provider, version.id, begun, status="canceled")
     await sold_plans.set_price(cast, version.id, effective_at=begun + DAY, **{**SEAT, "amount": 2_500})
     assert await repricing.reprice_subscriptions(begun + DAY) == 0  # it has ended
-    shelf.subscriptions[subscription.id] = dataclasses.replace(subscription, status="active")
+    provider.subscriptions[subscription.id] = dataclasses.replace(subscription, status="active")
     assert await repricing.reprice_subscriptions(begun + DAY) == 0  # the new price is not at the provider
-    shelf.is_down = True
+    provider.is_down = True
     assert await repricing.reprice_subscriptions(begun + DAY) == 0
-    shelf.is_down = False
+    provider.is_down = False
     await price_sync.push_prices("operator")
     assert await repricing.reprice_subscriptions(begun + DAY) == 1
 
 
-async def test_two_workers_request_the_same_exchange(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_two_workers_request_the_same_exchange(cast: Cast, provider: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
-    await dearer(cast, version.id, SEAT, begun + DAY)
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
+    await raise_price(cast, version.id, SEAT, begun + DAY)
     await repricing.reprice_subscriptions(begun + DAY)
-    shelf.subscriptions[subscription.id] = subscription  # the other one has looked before
+    provider.subscriptions[subscription.id] = subscription  # the other one has looked before
     await repricing.reprice_subscriptions(begun + DAY)
-    first, second = shelf.changes
+    first, second = provider.changes
     assert first == second  # with one key, which the provider takes for one
 
 
-async def test_price_for_one_tenant_reaches_its_subscription(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_for_one_tenant_reaches_its_subscription(cast: Cast, provider: RecordingProvider) -> None:
     version, begun = await sold_plans.publish_with_prices(cast, SEAT, for_tenant=cast.acme), now()
-    subscription = await subscribed(cast, shelf, version.id, begun)
-    new = await dearer(cast, version.id, SEAT, begun + DAY)
+    subscription = await subscribe_acme(cast, provider, version.id, begun)
+    new = await raise_price(cast, version.id, SEAT, begun + DAY)
     assert await repricing.reprice_subscriptions(begun + DAY) == 1
-    assert held(shelf, subscription) == {"seat": new.id}
+    assert map_prices_by_kind(provider, subscription) == {"seat": new.id}
 
 
 async def test_failing_customer_does_not_block_repricing_of_others(
-    cast: Cast, shelf: RecordingProvider, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, provider: RecordingProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tenant in (cast.acme, cast.globex):
         async with db.transaction(tenant_id=tenant) as session:

@@ -32,17 +32,17 @@ async def seller() -> AsyncIterator[MemoryProvider]:
     shared_provider.remove_provider()
 
 
-async def orders(person: Person, version_id: str, period: str = "month", *, seats: int = 3) -> str:
+async def start_checkout(person: Person, version_id: str, period: str = "month", *, seats: int = 3) -> str:
     async with person.ctx() as ctx:
         order = await checkout.prepare(ctx, version_id, period, seats=seats)
     return await checkout.submit(order)
 
 
-async def subscribes(
+async def subscribe_person(
     seller: MemoryProvider, person: Person, version_id: str = PRO, period: str = "month", *, seats: int = 3
 ) -> str:
     """Past the trial: the first period is paid."""
-    deal = seller.pay(await orders(person, version_id, period, seats=seats))
+    deal = seller.pay(await start_checkout(person, version_id, period, seats=seats))
     if seller.deals[deal].state == "trial":
         seller.deals[deal].ends = seller.clock
         seller.deals[deal].trial_until = seller.clock
@@ -51,31 +51,31 @@ async def subscribes(
     return deal
 
 
-async def sees(person: Person) -> overview.BillingOverview:
+async def get_overview(person: Person) -> overview.BillingOverview:
     async with person.ctx() as ctx:
         return await overview.get_overview(ctx)
 
 
-async def offered(person: Person, wish: ChangeRequest) -> changes.Quote:
+async def quote_change(person: Person, wish: ChangeRequest) -> changes.Quote:
     async with person.ctx() as ctx:
         change = await changes.plan_change(ctx, wish)
     return await changes.quote_change(change)
 
 
-async def confirms(person: Person, shown: changes.Quote) -> bool:
+async def confirm_change(person: Person, shown: changes.Quote) -> bool:
     async with person.ctx() as ctx:
         await changes.prepare(ctx, shown)
     return await changes.submit(shown)
 
 
-async def room(person: Person) -> int | None:
+async def get_seat_limit(person: Person) -> int | None:
     async with person.ctx() as ctx:
         return ctx.rights.limits["members"].amount
 
 
 async def test_plan_is_granted_after_payment_and_not_before(cast: Cast, seller: MemoryProvider) -> None:
     await cast.gil.gets("free")
-    url = await orders(cast.gil, PRO, seats=4)
+    url = await start_checkout(cast.gil, PRO, seats=4)
     await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         assert ctx.rights.plan == "free"
@@ -83,31 +83,31 @@ async def test_plan_is_granted_after_payment_and_not_before(cast: Cast, seller: 
     await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("pro", 4)
-    held = (await sees(cast.gil)).subscription
+    held = (await get_overview(cast.gil)).subscription
     assert held is not None
     assert (held.seats, held.period, held.snapshot.status) == (4, "month", "trialing")
 
 
 async def test_order_sent_twice_is_one_checkout(cast: Cast, seller: MemoryProvider) -> None:
     before = len(seller.carts)
-    assert await orders(cast.gil, PRO) == await orders(cast.gil, PRO)
+    assert await start_checkout(cast.gil, PRO) == await start_checkout(cast.gil, PRO)
     assert len(seller.carts) == before + 1
-    assert await orders(cast.gil, PRO, seats=5) != await orders(cast.gil, PRO)
+    assert await start_checkout(cast.gil, PRO, seats=5) != await start_checkout(cast.gil, PRO)
 
 
 async def test_order_is_refused_beside_a_live_subscription(cast: Cast, seller: MemoryProvider) -> None:
-    await subscribes(seller, cast.gil)
+    await subscribe_person(seller, cast.gil)
     with pytest.raises(Conflict, match="subscription already") as caught:
-        await orders(cast.gil, STARTER)
+        await start_checkout(cast.gil, STARTER)
     assert "Change its plan" in caught.value.next_step
 
 
 async def test_trial_is_given_once(cast: Cast, seller: MemoryProvider) -> None:
-    deal = await subscribes(seller, cast.gil)
+    deal = await subscribe_person(seller, cast.gil)
     await seller.cancel_subscription(deal, at_period_end=False, key="x")
     await shared_provider.return_from_provider(cast.gil)
-    assert (await sees(cast.gil)).ended_at is not None
-    assert seller.carts[await orders(cast.gil, PRO)].trial_days == 0
+    assert (await get_overview(cast.gil)).ended_at is not None
+    assert seller.carts[await start_checkout(cast.gil, PRO)].trial_days == 0
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ async def test_invalid_order_is_refused(
     cast: Cast, seller: MemoryProvider, version: str, period: str, seats: int, refusal: type[Exception]
 ) -> None:
     with pytest.raises(refusal):
-        await orders(cast.ann, version, period, seats=seats)
+        await start_checkout(cast.ann, version, period, seats=seats)
     assert "checkout" not in seller.calls[-1:]
 
 
 async def test_confirmed_change_costs_what_was_shown(cast: Cast, seller: MemoryProvider) -> None:
-    deal = await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, ChangeRequest(version_id=BUSINESS, seats=3))
+    deal = await subscribe_person(seller, cast.gil)
+    shown = await quote_change(cast.gil, ChangeRequest(version_id=BUSINESS, seats=3))
     assert shown.change.new_amount == 19_900 + 3 * 1_500
     assert sum(line.amount for line in shown.preview.lines if line.proration) > 0
-    assert await confirms(cast.gil, shown)
+    assert await confirm_change(cast.gil, shown)
     pending = sum(line.amount for line in seller.deals[deal].pending)
     assert pending == sum(line.amount for line in shown.preview.lines if line.proration)
     async with cast.gil.ctx() as ctx:
@@ -143,12 +143,12 @@ async def test_confirmed_change_costs_what_was_shown(cast: Cast, seller: MemoryP
 
 
 async def test_confirmation_sent_twice_changes_nothing_more(cast: Cast, seller: MemoryProvider) -> None:
-    deal = await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, ChangeRequest(seats=5))
-    assert await confirms(cast.gil, shown)
+    deal = await subscribe_person(seller, cast.gil)
+    shown = await quote_change(cast.gil, ChangeRequest(seats=5))
+    assert await confirm_change(cast.gil, shown)
     pending = list(seller.deals[deal].pending)
     with pytest.raises(Conflict):
-        await confirms(cast.gil, shown)
+        await confirm_change(cast.gil, shown)
     await changes.submit(shown)  # as after an answer that never came
     assert seller.deals[deal].pending == pending
 
@@ -156,55 +156,57 @@ async def test_confirmation_sent_twice_changes_nothing_more(cast: Cast, seller: 
 async def test_outdated_quote_is_refused(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await subscribes(seller, cast.gil)
-    first = await offered(cast.gil, ChangeRequest(seats=5))
-    assert await confirms(cast.gil, await offered(cast.gil, ChangeRequest(seats=4)))
+    await subscribe_person(seller, cast.gil)
+    first = await quote_change(cast.gil, ChangeRequest(seats=5))
+    assert await confirm_change(cast.gil, await quote_change(cast.gil, ChangeRequest(seats=4)))
     with pytest.raises(Conflict) as caught:
-        await confirms(cast.gil, first)
+        await confirm_change(cast.gil, first)
     assert caught.value.reason == changes.QUOTE_OUTDATED
-    again = await offered(cast.gil, ChangeRequest(seats=5))
+    again = await quote_change(cast.gil, ChangeRequest(seats=5))
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
     with pytest.raises(Conflict) as late:
-        await confirms(cast.gil, again)
+        await confirm_change(cast.gil, again)
     assert late.value.reason == changes.QUOTE_OUTDATED
 
 
 async def test_seats_cannot_fall_below_those_in_use(cast: Cast, seller: MemoryProvider) -> None:
-    await subscribes(seller, cast.ann, seats=5)
+    await subscribe_person(seller, cast.ann, seats=5)
     with pytest.raises(Conflict, match="3 are in use") as caught:
-        await offered(cast.ann, ChangeRequest(seats=2))
+        await quote_change(cast.ann, ChangeRequest(seats=2))
     assert caught.value.next_step == "Remove 1 member or invitation first."
-    assert await confirms(cast.ann, await offered(cast.ann, ChangeRequest(seats=3)))
-    assert await room(cast.ann) == 3
+    assert await confirm_change(cast.ann, await quote_change(cast.ann, ChangeRequest(seats=3)))
+    assert await get_seat_limit(cast.ann) == 3
 
 
 async def test_addon_is_granted_at_once_and_kept_until_its_paid_end(
     cast: Cast, seller: MemoryProvider
 ) -> None:
-    deal = await subscribes(seller, cast.gil, STARTER)
-    assert await confirms(cast.gil, await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1)))
-    assert await room(cast.gil) == 20
-    shown = await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=0))
+    deal = await subscribe_person(seller, cast.gil, STARTER)
+    assert await confirm_change(
+        cast.gil, await quote_change(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1))
+    )
+    assert await get_seat_limit(cast.gil) == 20
+    shown = await quote_change(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=0))
     assert (shown.change.prorate, shown.preview.lines) == (False, ())
     before = list(seller.deals[deal].pending)
-    assert await confirms(cast.gil, shown)
+    assert await confirm_change(cast.gil, shown)
     assert seller.deals[deal].pending == before
-    assert await room(cast.gil) == 20  # it falls at the period's end
+    assert await get_seat_limit(cast.gil) == 20  # it falls at the period's end
     (kept,) = seller.deals[deal].notes
     assert kept.until == seller.deals[deal].ends
     async with cast.gil.ctx() as ctx:
         snapshot, _ = await assignments.get_snapshot(ctx)
         assert [row.ends_at for row, _ in snapshot.addons] == [kept.until]
 
-    back = await offered(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1))
+    back = await quote_change(cast.gil, ChangeRequest(addon_id=SEATS, addon_quantity=1))
     assert back.change.prorate is False
-    assert await confirms(cast.gil, back)
+    assert await confirm_change(cast.gil, back)
     assert seller.deals[deal].pending == before  # paid for already
     assert seller.deals[deal].notes == ()
 
 
 async def test_cancellation_at_period_end_can_be_taken_back(cast: Cast, seller: MemoryProvider) -> None:
-    deal = await subscribes(seller, cast.gil)
+    deal = await subscribe_person(seller, cast.gil)
     for _ in range(2):  # another time is another act
         async with cast.gil.ctx() as ctx:
             ending = await cancellation.prepare_cancel(ctx, "unused", "We were too few")
@@ -215,7 +217,7 @@ async def test_cancellation_at_period_end_can_be_taken_back(cast: Cast, seller: 
             with pytest.raises(Conflict):
                 await cancellation.prepare_cancel(ctx, "unused")
         with pytest.raises(Conflict, match="cancelled"):
-            await offered(cast.gil, ChangeRequest(seats=9))
+            await quote_change(cast.gil, ChangeRequest(seats=9))
         async with cast.gil.ctx() as ctx:
             resumed = await cancellation.prepare_resume(ctx)
         assert await cancellation.submit(resumed)
@@ -223,33 +225,33 @@ async def test_cancellation_at_period_end_can_be_taken_back(cast: Cast, seller: 
 
 
 async def test_change_is_refused_when_the_provider_is_down(cast: Cast, seller: MemoryProvider) -> None:
-    deal = await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, ChangeRequest(seats=6))
+    deal = await subscribe_person(seller, cast.gil)
+    shown = await quote_change(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="change")
     with pytest.raises(Conflict, match="does not answer") as caught:
-        await confirms(cast.gil, shown)
+        await confirm_change(cast.gil, shown)
     assert "Try again" in caught.value.next_step
-    assert (await sees(cast.gil)).subscription.seats == 3  # type: ignore[union-attr]
-    assert await confirms(cast.gil, shown)  # the same once more
+    assert (await get_overview(cast.gil)).subscription.seats == 3  # type: ignore[union-attr]
+    assert await confirm_change(cast.gil, shown)  # the same once more
     assert seller.deals[deal].positions[0].count == 6
     seller.fail_next(ProviderRefused("Your card was declined.", "card_declined"), verb="change")
     with pytest.raises(Conflict, match=r"Your card was declined\."):
-        await confirms(cast.gil, await offered(cast.gil, ChangeRequest(seats=7)))
+        await confirm_change(cast.gil, await quote_change(cast.gil, ChangeRequest(seats=7)))
 
 
 async def test_change_confirmed_without_an_answer_is_applied_by_the_next_sync(
     cast: Cast, seller: MemoryProvider
 ) -> None:
-    await subscribes(seller, cast.gil)
-    shown = await offered(cast.gil, ChangeRequest(seats=6))
+    await subscribe_person(seller, cast.gil)
+    shown = await quote_change(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="fetch")
-    assert await confirms(cast.gil, shown) is False
+    assert await confirm_change(cast.gil, shown) is False
     assert await shared_provider.return_from_provider(cast.gil)
-    assert (await sees(cast.gil)).subscription.seats == 6  # type: ignore[union-attr]
+    assert (await get_overview(cast.gil)).subscription.seats == 6  # type: ignore[union-attr]
 
 
 async def test_invoices_are_listed_for_the_own_tenant_by_page(cast: Cast, seller: MemoryProvider) -> None:
-    deal = await subscribes(seller, cast.gil)
+    deal = await subscribe_person(seller, cast.gil)
     for _ in range(3):
         seller.advance(timedelta(days=31))
     await shared_provider.return_from_provider(cast.gil)

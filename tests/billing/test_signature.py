@@ -14,20 +14,20 @@ OURS, OTHER, OLD = "whsec_ours", "whsec_other", "whsec_old"
 SUBSCRIPTION = {"object": "subscription", "id": "sub_1"}
 
 
-def judged(body: bytes, header: str | None, secrets: tuple[str, ...] = (OURS,)) -> WebhookEvent | None:
+def verify_body(body: bytes, header: str | None, secrets: tuple[str, ...] = (OURS,)) -> WebhookEvent | None:
     try:
         return verify_event(body, header, secrets, NOW)
     except InvalidWebhook:
         return None
 
 
-def signed(body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float) -> WebhookEvent | None:
+def verify_signed_body(body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float) -> WebhookEvent | None:
     """Signed by us, just now unless said otherwise."""
-    return judged(body, build_signature(body, OURS, at=NOW, **how), secrets)
+    return verify_body(body, build_signature(body, OURS, at=NOW, **how), secrets)
 
 
 def test_signed_webhook_is_parsed() -> None:
-    event = signed(build_body(id="evt_1"))
+    event = verify_signed_body(build_body(id="evt_1"))
     assert event is not None
     assert (event.id, event.type, event.livemode) == ("evt_1", "customer.subscription.updated", False)
     assert (event.customer_id, event.api_version) == ("cus_1", "2026-10-28.endive")
@@ -35,12 +35,12 @@ def test_signed_webhook_is_parsed() -> None:
 
 @pytest.mark.parametrize("ago", [0, 299, 300, -299, -300])
 def test_signature_within_the_tolerance_is_accepted(ago: float) -> None:
-    assert signed(build_body(), ago=ago)
+    assert verify_signed_body(build_body(), ago=ago)
 
 
 @pytest.mark.parametrize("ago", [301, 24 * 3600, -301, -24 * 3600, -10 * 365 * 24 * 3600])
 def test_signature_too_old_or_in_the_future_is_refused(ago: float) -> None:
-    assert signed(build_body(), ago=ago) is None
+    assert verify_signed_body(build_body(), ago=ago) is None
 
 
 BODY = build_body()
@@ -70,33 +70,33 @@ HEADERS = {
 
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 def test_malformed_signature_is_refused(header: str | None) -> None:
-    assert judged(BODY, header) is None
+    assert verify_body(BODY, header) is None
 
 
 def test_one_valid_signature_among_several_is_accepted() -> None:
-    assert judged(BODY, f"t={STAMP},v1={'0' * 64},v1={GOOD},v0=x")
-    assert judged(BODY, f"t=1,t={STAMP},v1={GOOD}"), "the last time counts, and is what was signed"
+    assert verify_body(BODY, f"t={STAMP},v1={'0' * 64},v1={GOOD},v0=x")
+    assert verify_body(BODY, f"t=1,t={STAMP},v1={GOOD}"), "the last time counts, and is what was signed"
 
 
 def test_both_secrets_are_accepted_during_a_replacement() -> None:
     both = (OURS, OLD)
-    assert signed(BODY, both)
-    assert judged(BODY, build_signature(BODY, OLD, at=NOW), both)
-    assert judged(BODY, build_signature(BODY, OLD, OURS, at=NOW), both)
-    assert judged(BODY, build_signature(BODY, OLD, at=NOW)) is None
+    assert verify_signed_body(BODY, both)
+    assert verify_body(BODY, build_signature(BODY, OLD, at=NOW), both)
+    assert verify_body(BODY, build_signature(BODY, OLD, OURS, at=NOW), both)
+    assert verify_body(BODY, build_signature(BODY, OLD, at=NOW)) is None
 
 
 def test_missing_or_empty_secret_accepts_nothing() -> None:
-    assert judged(BODY, build_signature(BODY, "", at=NOW), ()) is None
-    assert judged(BODY, build_signature(BODY, "", at=NOW), ("",)) is None
-    assert signed(BODY, ("", OURS))
+    assert verify_body(BODY, build_signature(BODY, "", at=NOW), ()) is None
+    assert verify_body(BODY, build_signature(BODY, "", at=NOW), ("",)) is None
+    assert verify_signed_body(BODY, ("", OURS))
 
 
 def test_reformatted_body_is_refused() -> None:
     header = build_signature(BODY, OURS, at=NOW)
-    assert judged(json.dumps(json.loads(BODY), indent=1).encode(), header) is None
-    assert judged(BODY + b"\n", header) is None
-    assert judged(BODY.replace(b"cus_1", b"cus_2"), header) is None
+    assert verify_body(json.dumps(json.loads(BODY), indent=1).encode(), header) is None
+    assert verify_body(BODY + b"\n", header) is None
+    assert verify_body(BODY.replace(b"cus_1", b"cus_2"), header) is None
 
 
 BODIES: dict[str, bytes] = {
@@ -138,7 +138,7 @@ BODIES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_signed_body_that_is_no_event_is_refused(body: bytes) -> None:
-    assert signed(body) is None
+    assert verify_signed_body(body) is None
 
 
 CUSTOMERS: dict[str, tuple[bytes, str]] = {
@@ -158,17 +158,17 @@ CUSTOMERS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("body", "customer"), CUSTOMERS.values(), ids=CUSTOMERS)
 def test_customer_is_read_from_the_event(body: bytes, customer: str) -> None:
-    event = signed(body)
+    event = verify_signed_body(body)
     assert event is not None
     assert event.customer_id == customer
 
 
 def test_event_with_unknown_or_duplicate_fields_is_accepted() -> None:
     twice = b'{"id": "evt_first", ' + build_body(id="evt_last")[1:]
-    assert (event := signed(twice)) is not None
+    assert (event := verify_signed_body(twice)) is not None
     assert event.id == "evt_last"
-    assert signed(build_body(more={"unknown": [1, 2]}))
-    assert (event := signed(build_body(api_version=None))) is not None
+    assert verify_signed_body(build_body(more={"unknown": [1, 2]}))
+    assert (event := verify_signed_body(build_body(api_version=None))) is not None
     assert event.api_version is None
 
 
@@ -178,5 +178,5 @@ def test_sdk_accepts_what_our_check_refuses() -> None:
     to_come, empty = build_signature(BODY, OURS, ago=-(10**9)), build_signature(b"{}", OURS)
     assert construct(BODY, to_come, OURS)
     assert construct(b"{}", empty, OURS)
-    assert judged(BODY, to_come) is None
-    assert judged(b"{}", build_signature(b"{}", OURS, at=NOW)) is None
+    assert verify_body(BODY, to_come) is None
+    assert verify_body(b"{}", build_signature(b"{}", OURS, at=NOW)) is None

@@ -41,7 +41,7 @@ async def gateway(stub_server: StubServer) -> AsyncIterator[StripeGateway]:
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def recorded_sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses between tries, which nobody has to sit through here."""
     pauses: list[float] = []
 
@@ -74,7 +74,7 @@ def test_live_key_is_refused_for_a_stand_in(key: str) -> None:
 
 
 async def test_server_error_is_retried_with_the_same_idempotency_key(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, recorded_sleeps: list[float]
 ) -> None:
     stub_server.responses = [NOTHING, build_error(500, kind="api_error"), build_error(503, kind="api_error")]
     stub_server.default_response = lambda _: StubResponse(
@@ -82,11 +82,11 @@ async def test_server_error_is_retried_with_the_same_idempotency_key(
     )
     assert await gateway.add_credit("cus_1", 500, "usd", "Sorry", "adj_1") == "cbtxn_1"
     assert [headers["idempotency-key"] for _, _, headers in stub_server.requests[1:]] == ["adj_1"] * 3
-    assert len(slept) == 2
+    assert len(recorded_sleeps) == 2
 
 
 async def test_lasting_server_error_is_reported_as_down(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, recorded_sleeps: list[float]
 ) -> None:
     stub_server.responses = [build_error(500, kind="api_error")] * 3
     with pytest.raises(ProviderDown):
@@ -95,7 +95,10 @@ async def test_lasting_server_error_is_reported_as_down(
 
 
 async def test_timed_out_request_is_retried(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway,
+    stub_server: StubServer,
+    recorded_sleeps: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "ATTEMPT_TIMEOUT_S", 0.1)
     stub_server.responses = [StubResponse(delay_s=0.3)]
@@ -117,7 +120,7 @@ async def test_call_is_limited_in_time(
     assert provider.MAX_CALL_S <= 25
 
 
-async def test_unreachable_provider_is_reported_as_down(slept: list[float]) -> None:
+async def test_unreachable_provider_is_reported_as_down(recorded_sleeps: list[float]) -> None:
     gateway = StripeGateway(KEY, "http://127.0.0.1:1")
     with pytest.raises(ProviderDown):
         await gateway.get_account_id()
@@ -125,17 +128,17 @@ async def test_unreachable_provider_is_reported_as_down(slept: list[float]) -> N
 
 
 async def test_rate_limited_request_waits_for_the_given_time(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, recorded_sleeps: list[float]
 ) -> None:
     stub_server.responses = [build_error(429, "rate_limit", retry_after="0.2")]
     began = time.monotonic()
     assert await gateway.get_account_id() == "acct_1"
-    assert slept == [0.2]
+    assert recorded_sleeps == [0.2]
     assert time.monotonic() - began >= 0.19  # whoever else would ask waits as well
 
 
 async def test_rate_limit_with_a_long_wait_is_reported_with_its_time(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, recorded_sleeps: list[float]
 ) -> None:
     stub_server.responses = [build_error(429, "rate_limit", retry_after="30")]
     with pytest.raises(ProviderBusy) as raised:
@@ -148,7 +151,7 @@ async def test_rate_limit_with_a_long_wait_is_reported_with_its_time(
 
 
 async def test_repeated_rate_limit_is_reported_as_busy(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float]
+    gateway: StripeGateway, stub_server: StubServer, recorded_sleeps: list[float]
 ) -> None:
     stub_server.responses = [build_error(429, "rate_limit", retry_after="0.01")] * 3
     with pytest.raises(ProviderBusy):
@@ -157,12 +160,15 @@ async def test_repeated_rate_limit_is_reported_as_busy(
 
 
 async def test_rate_limit_without_a_time_backs_off(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway,
+    stub_server: StubServer,
+    recorded_sleeps: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: None)
     stub_server.responses = [build_error(429, "lock_timeout")] * 2
     await gateway.get_account_id()
-    assert 0.25 <= slept[0] <= 0.5 <= slept[1] <= 1.0
+    assert 0.25 <= recorded_sleeps[0] <= 0.5 <= recorded_sleeps[1] <= 1.0
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -235,7 +241,10 @@ async def test_missing_customer_is_refused_and_not_reported_as_deleted(
 
 
 async def test_circuit_breaker_refuses_after_failures_and_recovers(
-    gateway: StripeGateway, stub_server: StubServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    gateway: StripeGateway,
+    stub_server: StubServer,
+    recorded_sleeps: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gateway._transport._circuit_breaker, "_cooldown", 0.2)
     stub_server.default_response = lambda _: build_error(500, kind="api_error")
@@ -308,9 +317,9 @@ async def test_subscriptions_are_fetched_from_every_page(
             start = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
             page = many[start : start + int(query["limit"])]
             return StubResponse(
-                body=listing(page, more=start + len(page) < len(many)) | {"url": "/v1/subscriptions"}
+                body=build_list(page, more=start + len(page) < len(many)) | {"url": "/v1/subscriptions"}
             )
-        return StubResponse(body=listing([]))
+        return StubResponse(body=build_list([]))
 
     stub_server.default_response = usual
     state = await gateway.fetch_customer("cus_1")
@@ -327,12 +336,14 @@ async def test_newest_and_all_open_invoices_are_fetched(
         if path.endswith("/cus_1"):
             return StubResponse(body={"id": "cus_1", "object": "customer"})
         if path.endswith("/lines"):
-            return StubResponse(body=listing([{"id": "il_2", "object": "line_item", "amount": 2}]))
+            return StubResponse(body=build_list([{"id": "il_2", "object": "line_item", "amount": 2}]))
         if not path.endswith("/invoices"):
-            return StubResponse(body=listing([]))
+            return StubResponse(body=build_list([]))
         if query.get("status") == "open":
-            return StubResponse(body=listing([bill("in_1"), bill("in_old")]))
-        return StubResponse(body=listing([bill("in_2", more=True), bill("in_1")], more=True))
+            return StubResponse(body=build_list([build_invoice("in_1"), build_invoice("in_old")]))
+        return StubResponse(
+            body=build_list([build_invoice("in_2", more=True), build_invoice("in_1")], more=True)
+        )
 
     stub_server.default_response = usual
     state = await gateway.fetch_customer("cus_1")
@@ -343,11 +354,11 @@ async def test_newest_and_all_open_invoices_are_fetched(
     assert not [path for _, path, _ in stub_server.requests if "search" in path]
 
 
-def bill(id_: str, *, more: bool = False) -> dict[str, object]:
-    return {"id": id_, "object": "invoice", "status": "open", "lines": listing([], more=more)}
+def build_invoice(id_: str, *, more: bool = False) -> dict[str, object]:
+    return {"id": id_, "object": "invoice", "status": "open", "lines": build_list([], more=more)}
 
 
-def listing(data: list[object] | list[dict[str, object]], *, more: bool = False) -> dict[str, object]:
+def build_list(data: list[object] | list[dict[str, object]], *, more: bool = False) -> dict[str, object]:
     return {"object": "list", "data": data, "has_more": more, "url": "/v1/some"}
 
 

@@ -108,7 +108,7 @@ CUSTOMER: Raw = {
 }
 
 
-def legacy(subscription: Raw, invoice: Raw) -> tuple[Raw, Raw]:
+def to_old_api(subscription: Raw, invoice: Raw) -> tuple[Raw, Raw]:
     """As the API said it before 2025-03-31: periods of the subscription, and what a bill belongs to on top."""
     old, bill = copy.deepcopy(subscription), copy.deepcopy(invoice)
     for item in old["items"]["data"]:
@@ -156,7 +156,7 @@ def test_customer_state_is_mapped_completely() -> None:
 
 
 def test_customer_state_is_the_same_in_both_api_versions() -> None:
-    old, bill = legacy(SUBSCRIPTION, INVOICE)
+    old, bill = to_old_api(SUBSCRIPTION, INVOICE)
     assert "current_period_end" in old
     assert "current_period_end" not in old["items"]["data"][0]
     assert "parent" not in bill
@@ -312,7 +312,7 @@ def test_missing_fields_never_raise() -> None:
         mapping.to_customer_state(broken, [SUBSCRIPTION], [INVOICE])
     for broken in _broken(SUBSCRIPTION):
         mapping.to_customer_state(CUSTOMER, [broken], [INVOICE])
-        mapping.to_customer_state(CUSTOMER, [legacy(SUBSCRIPTION, INVOICE)[0], broken], [INVOICE])
+        mapping.to_customer_state(CUSTOMER, [to_old_api(SUBSCRIPTION, INVOICE)[0], broken], [INVOICE])
     for broken in _broken(INVOICE):
         mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [broken])
 
@@ -341,7 +341,7 @@ def _paths(raw: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _paths(value, (*at, key))
 
 
-def item(id_: str, price: str, quantity: int | None = 1) -> Raw:
+def build_item(id_: str, price: str, quantity: int | None = 1) -> Raw:
     usage = "metered" if quantity is None else "licensed"
     return {"id": id_, "quantity": quantity, "price": {"id": price, "recurring": {"usage_type": usage}}}
 
@@ -349,19 +349,19 @@ def item(id_: str, price: str, quantity: int | None = 1) -> Raw:
 @pytest.mark.parametrize(
     ("items", "lines", "steps"),
     [
-        ([item("si_1", "a", 2)], [("a", 2)], []),
-        ([item("si_1", "a", 2)], [("a", 3)], [{"id": "si_1", "quantity": 3}]),
-        ([item("si_1", "a", 2)], [("b", 3)], [{"id": "si_1", "price": "b", "quantity": 3}]),
-        ([item("si_1", "a", 2)], [("a", 2), ("b", 1)], [{"price": "b", "quantity": 1}]),
-        ([item("si_1", "a"), item("si_2", "b")], [("a", 1)], [{"id": "si_2", "deleted": True}]),
-        ([item("si_1", "u", None)], [("u", None)], []),
+        ([build_item("si_1", "a", 2)], [("a", 2)], []),
+        ([build_item("si_1", "a", 2)], [("a", 3)], [{"id": "si_1", "quantity": 3}]),
+        ([build_item("si_1", "a", 2)], [("b", 3)], [{"id": "si_1", "price": "b", "quantity": 3}]),
+        ([build_item("si_1", "a", 2)], [("a", 2), ("b", 1)], [{"price": "b", "quantity": 1}]),
+        ([build_item("si_1", "a"), build_item("si_2", "b")], [("a", 1)], [{"id": "si_2", "deleted": True}]),
+        ([build_item("si_1", "u", None)], [("u", None)], []),
         (
-            [item("si_1", "u", None)],
+            [build_item("si_1", "u", None)],
             [("a", 1)],
             [{"price": "a", "quantity": 1}, {"id": "si_1", "deleted": True}],
         ),
         (
-            [item("si_1", "u", None), item("si_2", "a")],
+            [build_item("si_1", "u", None), build_item("si_2", "a")],
             [("b", 4), ("v", None)],
             [{"id": "si_2", "price": "b", "quantity": 4}, {"id": "si_1", "price": "v"}],
         ),

@@ -19,9 +19,9 @@ from tests.support.billing.priced_provider import RecordingProvider, install_rec
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
-    async with install_recording_provider() as shelf:
-        yield shelf
+async def provider(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as provider:
+        yield provider
 
 
 @pytest.fixture
@@ -32,28 +32,30 @@ async def customer(cast: Cast) -> str:
     return row.id
 
 
-async def used(person: Person, identifier: str, quantity: int = 3, meter: str = "api_calls") -> bool:
+async def record_usage(person: Person, identifier: str, quantity: int = 3, meter: str = "api_calls") -> bool:
     async with person.ctx() as ctx:
         return await usage.record(ctx, meter, quantity, now(), identifier)
 
 
-def counted(shelf: RecordingProvider, customer: str) -> list[tuple[str, int]]:
+def list_reported_usage(provider: RecordingProvider, customer: str) -> list[tuple[str, int]]:
     """Of this customer: other tests' leave theirs behind."""
-    return sorted((meter, quantity) for whose, meter, quantity in shelf.usage.values() if whose == customer)
+    return sorted(
+        (meter, quantity) for whose, meter, quantity in provider.usage.values() if whose == customer
+    )
 
 
-async def rows(cast: Cast) -> list[Any]:
+async def list_usage_rows(cast: Cast) -> list[Any]:
     async with db.transaction(tenant_id=cast.acme) as session:
         columns = sa.select(BillingUsage.id, BillingUsage.quantity, BillingUsage.reported_at)  # type: ignore[call-overload]
         return list((await (await session.connection()).execute(columns.order_by("id"))).all())
 
 
 async def test_usage_is_recorded_once_per_identifier_meter_and_tenant(cast: Cast) -> None:
-    outcomes = await asyncio.gather(*(used(cast.ann, "hour-1") for _ in range(4)))
+    outcomes = await asyncio.gather(*(record_usage(cast.ann, "hour-1") for _ in range(4)))
     assert sorted(outcomes) == [False, False, False, True]
-    assert await used(cast.ann, "hour-1", meter="usage_events")
-    assert await used(cast.gil, "hour-1")
-    assert [row.quantity for row in await rows(cast)] == [3, 3]
+    assert await record_usage(cast.ann, "hour-1", meter="usage_events")
+    assert await record_usage(cast.gil, "hour-1")
+    assert [row.quantity for row in await list_usage_rows(cast)] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -62,62 +64,64 @@ async def test_usage_is_recorded_once_per_identifier_meter_and_tenant(cast: Cast
 )
 async def test_invalid_usage_is_refused(cast: Cast, wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="no usage"):
-        await used(cast.ann, **{"identifier": "hour-1", **wrong})
+        await record_usage(cast.ann, **{"identifier": "hour-1", **wrong})
 
 
-async def test_recorded_usage_is_reported_once(cast: Cast, shelf: RecordingProvider, customer: str) -> None:
-    await used(cast.ann, "hour-1", 3)
-    await used(cast.ann, "hour-2", 4)
-    await used(cast.gil, "hour-1", 9)  # has no customer at the provider yet
+async def test_recorded_usage_is_reported_once(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    await record_usage(cast.ann, "hour-1", 3)
+    await record_usage(cast.ann, "hour-2", 4)
+    await record_usage(cast.gil, "hour-1", 9)  # has no customer at the provider yet
     await usage.report()
-    assert counted(shelf, customer) == [("api_calls", 3), ("api_calls", 4)]
-    assert all(row.reported_at is not None for row in await rows(cast))
-    calls = shelf.call_count
-    assert (await usage.report(), shelf.call_count) == (0, calls)
+    assert list_reported_usage(provider, customer) == [("api_calls", 3), ("api_calls", 4)]
+    assert all(row.reported_at is not None for row in await list_usage_rows(cast))
+    calls = provider.call_count
+    assert (await usage.report(), provider.call_count) == (0, calls)
 
 
 async def test_lost_answer_does_not_report_usage_twice(
-    cast: Cast, shelf: RecordingProvider, customer: str
+    cast: Cast, provider: RecordingProvider, customer: str
 ) -> None:
-    await used(cast.ann, "hour-1", 3)
-    shelf.loses_answers = True
+    await record_usage(cast.ann, "hour-1", 3)
+    provider.loses_answers = True
     await usage.report()
-    assert [row.reported_at for row in await rows(cast)] == [None]
-    shelf.loses_answers = False
+    assert [row.reported_at for row in await list_usage_rows(cast)] == [None]
+    provider.loses_answers = False
     await usage.report()
-    assert [row.reported_at is None for row in await rows(cast)] == [False]
-    assert counted(shelf, customer) == [("api_calls", 3)]
+    assert [row.reported_at is None for row in await list_usage_rows(cast)] == [False]
+    assert list_reported_usage(provider, customer) == [("api_calls", 3)]
 
 
 async def test_refused_usage_does_not_block_the_rest(
-    cast: Cast, shelf: RecordingProvider, customer: str
+    cast: Cast, provider: RecordingProvider, customer: str
 ) -> None:
-    await used(cast.ann, "hour-1", 3)
-    await used(cast.ann, "hour-1", 5, meter="usage_events")
-    shelf.refused_ids.add("api_calls")
+    await record_usage(cast.ann, "hour-1", 3)
+    await record_usage(cast.ann, "hour-1", 5, meter="usage_events")
+    provider.refused_ids.add("api_calls")
     await usage.report()
-    assert counted(shelf, customer) == [("usage_events", 5)]
-    shelf.refused_ids.clear()
+    assert list_reported_usage(provider, customer) == [("usage_events", 5)]
+    provider.refused_ids.clear()
     await usage.report()
-    assert counted(shelf, customer) == [("api_calls", 3), ("usage_events", 5)]
+    assert list_reported_usage(provider, customer) == [("api_calls", 3), ("usage_events", 5)]
 
 
 async def test_usage_older_than_the_identifier_lifetime_is_left_to_an_operator(
-    cast: Cast, shelf: RecordingProvider, customer: str
+    cast: Cast, provider: RecordingProvider, customer: str
 ) -> None:
-    await used(cast.ann, "hour-1", 3)
-    shelf.loses_answers = True
+    await record_usage(cast.ann, "hour-1", 3)
+    provider.loses_answers = True
     await usage.report()
     async with db.transaction(tenant_id=cast.acme) as session:
         tried = now() - usage.IDENTIFIER_LIFETIME - timedelta(minutes=1)
         await (await session.connection()).execute(sa.update(BillingUsage).values(tried_at=tried))
-    shelf.loses_answers = False
+    provider.loses_answers = False
     await usage.report()
-    assert [row.reported_at for row in await rows(cast)] == [None]
+    assert [row.reported_at for row in await list_usage_rows(cast)] == [None]
 
 
 async def test_recorded_usage_cannot_be_changed(cast: Cast) -> None:
-    await used(cast.ann, "hour-1")
+    await record_usage(cast.ann, "hour-1")
     for change in ("update billing_usage set quantity = 1", "delete from billing_usage"):
         with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
             async with db.transaction(tenant_id=cast.acme) as session:
@@ -125,11 +129,11 @@ async def test_recorded_usage_cannot_be_changed(cast: Cast) -> None:
 
 
 async def test_failing_customer_does_not_block_usage_of_others(
-    cast: Cast, shelf: RecordingProvider, customer: str, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, provider: RecordingProvider, customer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with db.transaction(tenant_id=cast.globex) as session:
         session.add(BillingCustomer(tenant_id=cast.globex, id=new_id("cus"), account_id=PLATFORM))
-    await used(cast.ann, "hour-1", 3)
+    await record_usage(cast.ann, "hour-1", 3)
     asked: list[str] = []
 
     async def wrong(account_id: str, customer_id: str, tenant_id: str) -> int:

@@ -15,7 +15,7 @@ COPIED = ("admin_app", "alembic", "docs", "shared", "tenant_app", "tests")
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def source_tree(tmp_path: Path) -> Path:
     """A copy of the source, without data and environments."""
     for folder in COPIED:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -24,11 +24,11 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(tree: Path, *command: str) -> None:
+def run(source_tree: Path, *command: str) -> None:
     """In the copy, with the tools of this environment."""
     tools = Path(sys.executable).parent
     completed = subprocess.run(
-        [tools / command[0], *command[1:]], cwd=tree, capture_output=True, text=True, check=False
+        [tools / command[0], *command[1:]], cwd=source_tree, capture_output=True, text=True, check=False
     )
     assert completed.returncode == 0, f"{command}\n{completed.stdout[-4000:]}\n{completed.stderr[-2000:]}"
 
@@ -42,35 +42,37 @@ def test_guide_is_written_from_the_templates() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Projects", "project", "../projects", "tenancys/x"])
-def test_new_module_is_refused_for_a_name_that_is_no_plural(tree: Path, name: str) -> None:
+def test_new_module_is_refused_for_a_name_that_is_no_plural(source_tree: Path, name: str) -> None:
     with pytest.raises(ConfigurationError):
-        module_generator.write_module(name, tree)
+        module_generator.write_module(name, source_tree)
 
 
-def test_new_module_is_refused_when_the_module_exists(tree: Path) -> None:
-    module_generator.write_module("projects", tree)
+def test_new_module_is_refused_when_the_module_exists(source_tree: Path) -> None:
+    module_generator.write_module("projects", source_tree)
     with pytest.raises(ConfigurationError, match="exists"):
-        module_generator.write_module("projects", tree)
+        module_generator.write_module("projects", source_tree)
 
 
 @pytest.mark.parametrize("name", ["projects", "widgets"])
-def test_new_module_edits_three_files_and_passes_the_linters(tree: Path, name: str) -> None:
-    before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
-    module_generator.write_module(name, tree)
-    edited = {str(path.relative_to(tree)) for path, content in before.items() if path.read_bytes() != content}
+def test_new_module_edits_three_files_and_passes_the_linters(source_tree: Path, name: str) -> None:
+    before = {path: path.read_bytes() for path in source_tree.rglob("*") if path.is_file()}
+    module_generator.write_module(name, source_tree)
+    edited = {
+        str(path.relative_to(source_tree)) for path, content in before.items() if path.read_bytes() != content
+    }
     assert edited == {"shared/modules.py", "tenant_app/nav.py", "pyproject.toml"}
-    run(tree, "ruff", "check", "--no-cache", ".")
-    run(tree, "ruff", "format", "--no-cache", "--check", ".")
-    run(tree, "lint-imports", "--no-cache")
+    run(source_tree, "ruff", "check", "--no-cache", ".")
+    run(source_tree, "ruff", "format", "--no-cache", "--check", ".")
+    run(source_tree, "lint-imports", "--no-cache")
 
 
 @pytest.mark.long
-def test_new_module_passes_types_tests_and_attacks(tree: Path) -> None:
+def test_new_module_passes_types_tests_and_attacks(source_tree: Path) -> None:
     """The whole of what docs/adding-a-module.md promises, in the copy."""
-    module_generator.write_module("projects", tree)
-    run(tree, "mypy", f"--cache-dir={tree}/.mypy_cache")
+    module_generator.write_module("projects", source_tree)
+    run(source_tree, "mypy", f"--cache-dir={source_tree}/.mypy_cache")
     run(
-        tree,
+        source_tree,
         "python",
         "-m",
         "pytest",
@@ -81,4 +83,4 @@ def test_new_module_passes_types_tests_and_attacks(tree: Path) -> None:
         "tests/projects",
         "tests/test_manifests.py",
     )
-    run(tree, "python", "-m", "tests.attack")
+    run(source_tree, "python", "-m", "tests.attack")

@@ -15,13 +15,13 @@ PLACE = ("ten_acme", "secret.sealed", "row_1")
 DEK = b"d" * 32
 
 
-def keys(*numbers: int) -> str:
+def build_master_keys(*numbers: int) -> str:
     return ",".join(f"{number}:{base64.b64encode(bytes([number]) * 32).decode()}" for number in numbers)
 
 
 @pytest.fixture
-def master(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    monkeypatch.setenv("BULKHEAD_MASTER_KEYS", keys(1))
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    monkeypatch.setenv("BULKHEAD_MASTER_KEYS", build_master_keys(1))
     settings.cache_clear()
     yield monkeypatch
     monkeypatch.undo()
@@ -65,15 +65,15 @@ def test_place_with_a_separator_is_refused() -> None:
         crypto.seal(DEK, b"secret", "ten_acme|secret.sealed", "x", "row_1")
 
 
-def test_data_key_is_rewrapped_without_changing(master: pytest.MonkeyPatch) -> None:
+def test_data_key_is_rewrapped_without_changing(environment: pytest.MonkeyPatch) -> None:
     old = crypto.new_dek()
     plain = crypto.unwrap_dek(old)
-    master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
+    environment.setenv("BULKHEAD_MASTER_KEYS", build_master_keys(2, 1))
     settings.cache_clear()
     new = crypto.rewrap_dek(old)
     assert (old.kek_id, new.kek_id) == (1, 2)
     assert crypto.unwrap_dek(new) == crypto.unwrap_dek(old) == plain
-    master.setenv("BULKHEAD_MASTER_KEYS", keys(2))
+    environment.setenv("BULKHEAD_MASTER_KEYS", build_master_keys(2))
     settings.cache_clear()
     assert crypto.unwrap_dek(new) == plain
     with pytest.raises(ConfigurationError, match="lacks key 1"):
@@ -81,16 +81,16 @@ def test_data_key_is_rewrapped_without_changing(master: pytest.MonkeyPatch) -> N
 
 
 def test_data_key_does_not_open_with_another_master_key_of_the_same_number(
-    master: pytest.MonkeyPatch,
+    environment: pytest.MonkeyPatch,
 ) -> None:
     made = crypto.new_dek()
-    master.setenv("BULKHEAD_MASTER_KEYS", "1:" + base64.b64encode(os.urandom(32)).decode())
+    environment.setenv("BULKHEAD_MASTER_KEYS", "1:" + base64.b64encode(os.urandom(32)).decode())
     settings.cache_clear()
     with pytest.raises(crypto.DecryptionError):
         crypto.unwrap_dek(made)
 
 
-def test_signed_link_is_valid_for_its_purpose_and_content_only(master: pytest.MonkeyPatch) -> None:
+def test_signed_link_is_valid_for_its_purpose_and_content_only(environment: pytest.MonkeyPatch) -> None:
     signed = crypto.sign("verify", "tok_1", "2")
     assert crypto.unsign("verify", signed, 2) == ("tok_1", "2")
     mac = signed.rpartition(".")[2]
@@ -108,9 +108,9 @@ def test_signed_link_is_valid_for_its_purpose_and_content_only(master: pytest.Mo
             crypto.unsign(purpose, text, count)
 
 
-def test_signed_link_is_valid_after_a_rotation(master: pytest.MonkeyPatch) -> None:
+def test_signed_link_is_valid_after_a_rotation(environment: pytest.MonkeyPatch) -> None:
     signed = crypto.sign("verify", "tok_1")
-    master.setenv("BULKHEAD_MASTER_KEYS", keys(2, 1))
+    environment.setenv("BULKHEAD_MASTER_KEYS", build_master_keys(2, 1))
     settings.cache_clear()
     assert crypto.unsign("verify", signed, 1) == ("tok_1",)
     assert crypto.sign("verify", "tok_1") != signed

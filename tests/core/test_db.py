@@ -33,11 +33,11 @@ async def one_connection(schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     await small.dispose()
 
 
-async def members(session: db.AsyncSession) -> set[str]:
+async def list_member_tenants(session: db.AsyncSession) -> set[str]:
     return set((await session.exec(select(Membership.tenant_id))).all())
 
 
-def statements(table: type[db.TenantRow]) -> list[Any]:
+def build_statements(table: type[db.TenantRow]) -> list[Any]:
     """Ways to ask: for rows, a column, a count; by joining, and inside of another question."""
     of_it = table.tenant_id == Tenant.id
     return [
@@ -56,7 +56,7 @@ def statements(table: type[db.TenantRow]) -> list[Any]:
 @pytest.mark.parametrize("table", TENANT_TABLES, ids=lambda table: table.__name__)
 async def test_tenant_table_is_refused_without_a_tenant(cast: Cast, table: type[db.TenantRow]) -> None:
     async with db.transaction() as session:
-        for statement in statements(table):
+        for statement in build_statements(table):
             with pytest.raises(NoTenant, match=str(table.__tablename__)):
                 await session.exec(statement)
         with pytest.raises(NoTenant):
@@ -71,7 +71,7 @@ async def test_query_of_every_shape_returns_own_rows_without_row_security(cast: 
         connection.execute(toggled.format("disable"))  # type: ignore[arg-type]
         try:
             async with db.transaction(tenant_id=cast.globex) as session:
-                rows, column, count, join, inside, among, alias, *_ = statements(Membership)
+                rows, column, count, join, inside, among, alias, *_ = build_statements(Membership)
                 assert {membership.tenant_id for membership in await session.exec(rows)} == {cast.globex}
                 assert set(await session.exec(column)) == {cast.globex}
                 assert (await session.exec(count)).one() == 1
@@ -88,7 +88,7 @@ async def test_query_of_every_shape_returns_own_rows_without_row_security(cast: 
 
 async def test_query_without_a_filter_returns_own_rows_only(cast: Cast) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
-        assert await members(session) == {cast.acme}
+        assert await list_member_tenants(session) == {cast.acme}
         connection = await session.connection()
         rows = await connection.execute(text("select distinct tenant_id from membership"))
         assert rows.scalars().all() == [cast.acme]
@@ -96,14 +96,14 @@ async def test_query_without_a_filter_returns_own_rows_only(cast: Cast) -> None:
 
 async def test_connection_keeps_nothing_of_its_last_transaction(cast: Cast, one_connection: None) -> None:
     async with db.transaction(tenant_id=cast.acme) as session:
-        assert await members(session) == {cast.acme}
+        assert await list_member_tenants(session) == {cast.acme}
     async with db.transaction() as session:
         connection = await session.connection()
         row = (await connection.execute(text(SETTINGS))).one()
         assert {value or "" for value in row} == {""}
         assert (await connection.execute(text("select count(*) from membership"))).scalar_one() == 0
     async with db.transaction(tenant_id=cast.globex) as session:
-        assert await members(session) == {cast.globex}
+        assert await list_member_tenants(session) == {cast.globex}
 
 
 async def test_connection_keeps_nothing_after_an_error_or_cancellation(
@@ -134,7 +134,7 @@ async def test_tenants_in_turns_on_one_connection_see_their_own_rows(
 ) -> None:
     async def look(tenant_id: str) -> set[str]:
         async with db.transaction(tenant_id=tenant_id) as session:
-            return await members(session)
+            return await list_member_tenants(session)
 
     tenant_ids = [cast.acme, cast.globex] * 10
     assert await asyncio.gather(*map(look, tenant_ids)) == [{tenant_id} for tenant_id in tenant_ids]
@@ -145,11 +145,11 @@ async def test_changing_the_tenant_drops_the_rows_of_the_first(cast: Cast) -> No
         (row,) = (await session.exec(select(Membership).where(Membership.role == "owner"))).all()
         await db.set_tenant(session, cast.globex)
         assert row not in session
-        assert await members(session) == {cast.globex}
+        assert await list_member_tenants(session) == {cast.globex}
         assert await session.get(Membership, (cast.acme, row.id)) is None
         await db.clear_scope(session)
         with pytest.raises(NoTenant):
-            await members(session)
+            await list_member_tenants(session)
 
 
 async def test_flushing_a_row_of_another_tenant_is_refused(cast: Cast) -> None:
@@ -182,7 +182,7 @@ async def test_database_refuses_rows_of_another_tenant_in_plain_sql(cast: Cast) 
 
 async def test_transaction_of_a_user_reads_own_memberships_and_changes_nothing(cast: Cast) -> None:
     async with db.transaction(user_id=cast.ann.user_id) as session:
-        assert await members(session) == {cast.acme}
+        assert await list_member_tenants(session) == {cast.acme}
         assert {tenant.id for tenant in (await session.exec(select(Tenant))).all()} == {cast.acme}
         connection = await session.connection()
         for statement in (
@@ -201,9 +201,9 @@ async def test_transaction_of_a_user_reads_own_memberships_and_changes_nothing(c
 
 async def test_transaction_with_a_reason_is_read_only_and_for_operators(cast: Cast) -> None:
     async with db.transaction(reason="a test") as session:
-        assert await members(session) == set()
+        assert await list_member_tenants(session) == set()
     async with db.transaction("operator", reason="a test") as session:
-        assert {cast.acme, cast.globex} <= await members(session)
+        assert {cast.acme, cast.globex} <= await list_member_tenants(session)
         connection = await session.connection()
         assert (await connection.execute(text("update membership set role = 'viewer'"))).rowcount == 0
 

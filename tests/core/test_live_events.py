@@ -8,25 +8,25 @@ from shared.tenancy import notifications
 from tests.conftest import Cast
 
 
-async def heard(listening: psycopg.AsyncConnection) -> list[str]:
-    return [notification.payload async for notification in listening.notifies(timeout=0.3)]
+async def list_notifications(listener: psycopg.AsyncConnection) -> list[str]:
+    return [notification.payload async for notification in listener.notifies(timeout=0.3)]
 
 
 @pytest.fixture
-async def listening(schema: str) -> psycopg.AsyncConnection:  # type: ignore[misc]
+async def listener(schema: str) -> psycopg.AsyncConnection:  # type: ignore[misc]
     async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as connection:
         await connection.execute(f"listen {live_events.CHANNEL}")
         yield connection
 
 
-async def test_page_is_notified_after_the_commit(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+async def test_page_is_notified_after_the_commit(cast: Cast, listener: psycopg.AsyncConnection) -> None:
     async with cast.ann.ctx() as ctx:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
-        assert await heard(listening) == []
-    assert await heard(listening) == [f"page {cast.acme} members"]
+        assert await list_notifications(listener) == []
+    assert await list_notifications(listener) == [f"page {cast.acme} members"]
 
 
-async def test_page_is_not_notified_after_a_rollback(cast: Cast, listening: psycopg.AsyncConnection) -> None:
+async def test_page_is_not_notified_after_a_rollback(cast: Cast, listener: psycopg.AsyncConnection) -> None:
     async def change_mind() -> None:
         async with cast.ann.ctx() as ctx:
             await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
@@ -35,22 +35,22 @@ async def test_page_is_not_notified_after_a_rollback(cast: Cast, listening: psyc
 
     with pytest.raises(ZeroDivisionError):
         await change_mind()
-    assert await heard(listening) == []
+    assert await list_notifications(listener) == []
 
 
 async def test_duplicate_notification_notifies_the_person_once(
-    cast: Cast, listening: psycopg.AsyncConnection
+    cast: Cast, listener: psycopg.AsyncConnection
 ) -> None:
     for _ in range(2):
         async with cast.ann.ctx() as ctx:
             await notifications.add(ctx, cast.max.user_id, "news", "T", "B", dedupe="same")
-    assert await heard(listening) == [f"page {cast.acme} person:{cast.max.user_id}"]
+    assert await list_notifications(listener) == [f"page {cast.acme} person:{cast.max.user_id}"]
 
 
 async def test_notice_names_the_tab_that_shows_the_change_itself(
-    cast: Cast, listening: psycopg.AsyncConnection
+    cast: Cast, listener: psycopg.AsyncConnection
 ) -> None:
     async with cast.ann.ctx() as ctx:
         live_events.skip_tab(ctx.session, "0123abcd")
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
-    assert await heard(listening) == [f"page {cast.acme} members 0123abcd"]
+    assert await list_notifications(listener) == [f"page {cast.acme} members 0123abcd"]

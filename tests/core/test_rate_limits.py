@@ -11,7 +11,7 @@ from shared.core.errors import Refused
 from shared.core.rate_limits import RateLimit, enforce_local_rate_limit, enforce_rate_limit
 
 
-async def outcome(limit: RateLimit, *key: str) -> str:
+async def try_limit(limit: RateLimit, *key: str) -> str:
     try:
         await enforce_rate_limit(limit, *key)
     except Refused as refusal:
@@ -33,13 +33,13 @@ async def test_limit_is_refused_with_the_time_to_wait() -> None:
 async def test_limits_and_keys_are_counted_separately() -> None:
     for _ in range(3):
         await enforce_rate_limit(RateLimit.FORGOT_ACCOUNT, "ann")
-    assert await outcome(RateLimit.FORGOT_ACCOUNT, "gil") == "counted"
-    assert await outcome(RateLimit.RESEND_ACCOUNT, "ann") == "counted"
-    assert await outcome(RateLimit.FORGOT_ACCOUNT, "ann") == "rate_limited"
+    assert await try_limit(RateLimit.FORGOT_ACCOUNT, "gil") == "counted"
+    assert await try_limit(RateLimit.RESEND_ACCOUNT, "ann") == "counted"
+    assert await try_limit(RateLimit.FORGOT_ACCOUNT, "ann") == "rate_limited"
 
 
 async def test_concurrent_hits_do_not_exceed_the_limit() -> None:
-    outcomes = await asyncio.gather(*(outcome(RateLimit.SIGN_IN_ACCOUNT, "ann") for _ in range(40)))
+    outcomes = await asyncio.gather(*(try_limit(RateLimit.SIGN_IN_ACCOUNT, "ann") for _ in range(40)))
     assert outcomes.count("counted") == 10
 
 

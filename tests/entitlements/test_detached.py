@@ -9,7 +9,7 @@ from tests.conftest import Cast, Person
 from tests.support.entitlements import flag_fixtures
 
 
-async def refused(person: Person) -> None:
+async def cause_refusal(person: Person) -> None:
     """In a transaction that is rolled back, with all that it had read."""
     with pytest.raises(Refused):
         async with person.ctx() as ctx:
@@ -20,7 +20,7 @@ async def test_catalogue_read_by_a_refused_request_serves_the_next(cast: Cast) -
     key = await flag_fixtures.create_flag(cast)
     await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}])  # so that everything is read anew
     rights_cache.invalidate()
-    await refused(cast.ann)
+    await cause_refusal(cast.ann)
     assert await flag_fixtures.has_flag(cast.ann, key)
     async with cast.gil.ctx() as ctx:
         snapshot, catalogue = await assignments.get_snapshot(ctx)
@@ -30,6 +30,6 @@ async def test_catalogue_read_by_a_refused_request_serves_the_next(cast: Cast) -
 
 async def test_rights_of_another_tenant_state_are_computed_from_the_cache(cast: Cast) -> None:
     rights_cache.invalidate(cast.acme)
-    await refused(cast.ann)
+    await cause_refusal(cast.ann)
     kept = rights_cache._cache[cast.acme]
     assert rights_cache.compute_rights(kept.snapshot, kept.catalog, "suspended").verdicts

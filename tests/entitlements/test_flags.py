@@ -47,7 +47,7 @@ async def let_in(cast: Cast, key: str) -> None:
         await tenant_access.set_flag_override(octx, cast.acme, key, True, "A first customer")
 
 
-def trait(name: str, value: str) -> Any:
+def set_trait(name: str, value: str) -> Any:
     async def give(cast: Cast, key: str) -> None:
         async with cast.olga.octx() as octx:
             await tenant_access.set_trait(octx, cast.acme, name, value, "So that a rule is about it")
@@ -61,12 +61,12 @@ async def other_plan(cast: Cast, key: str) -> None:
 
 RULES: dict[str, tuple[dict[str, Any], Any]] = {  # kind: a rule, and what makes Acme one of those it is about
     "allowed": ({"kind": "allowed"}, let_in),
-    "beta": ({"kind": "beta"}, trait("beta", "yes")),
-    "cohort": ({"kind": "cohort", "values": ["mid_market"]}, trait("cohort", "mid_market")),
-    "industry": ({"kind": "industry", "values": ["finance", "health"]}, trait("industry", "health")),
-    "internal": ({"kind": "internal"}, trait("internal", "yes")),
+    "beta": ({"kind": "beta"}, set_trait("beta", "yes")),
+    "cohort": ({"kind": "cohort", "values": ["mid_market"]}, set_trait("cohort", "mid_market")),
+    "industry": ({"kind": "industry", "values": ["finance", "health"]}, set_trait("industry", "health")),
+    "internal": ({"kind": "internal"}, set_trait("internal", "yes")),
     "plan": ({"kind": "plan", "values": ["pro"]}, other_plan),
-    "region": ({"kind": "region", "values": ["eu"]}, trait("region", "eu")),
+    "region": ({"kind": "region", "values": ["eu"]}, set_trait("region", "eu")),
 }
 
 
@@ -95,7 +95,7 @@ async def test_flag_is_off_without_a_rule_and_on_for_everyone(cast: Cast) -> Non
 async def test_rule_ignores_another_value_of_its_trait(cast: Cast, kind: str) -> None:
     rule, _ = RULES[kind]
     other = next(value for value in assignments.TRAITS[kind] if value not in rule["values"])
-    await trait(kind, other)(cast, "")
+    await set_trait(kind, other)(cast, "")
     assert not await flag_fixtures.has_flag(cast.ann, await flag_fixtures.create_flag(cast, rule))
 
 
@@ -144,29 +144,34 @@ async def test_rule_starts_and_ends_by_the_clock_alone(cast: Cast) -> None:
 IDS = [new_id("ten") for _ in range(2_000)]
 
 
-def share(flag: str, percent: float) -> set[str]:
+def list_enabled_ids(flag: str, percent: float) -> set[str]:
     rule = {"kind": "percentage", "percent": percent}
     return {tenant_id for tenant_id in IDS if is_match(rule, flag, Asked(tenant_id, "free", {}, {}))}
 
 
 @pytest.mark.parametrize("flag", ["role_editor", "another_one"])
 def test_raised_percentage_adds_tenants_and_lowering_it_restores_the_same(flag: str) -> None:
-    first, more, again = share(flag, 15), share(flag, 30), share(flag, 15)
+    first, more, again = list_enabled_ids(flag, 15), list_enabled_ids(flag, 30), list_enabled_ids(flag, 15)
     assert first == again
     assert first < more
     assert abs(len(first) / len(IDS) - 0.15) < TOLERANCE
     assert abs(len(more) / len(IDS) - 0.30) < TOLERANCE
-    assert share(flag, 0) == set()
-    assert share(flag, 100) == set(IDS)
+    assert list_enabled_ids(flag, 0) == set()
+    assert list_enabled_ids(flag, 100) == set(IDS)
 
 
 def test_larger_percentage_contains_every_smaller_one() -> None:
-    steps = [share("role_editor", percent) for percent in (0, 0.5, 1, 2, 5, 15, 15.01, 30, 50, 99.9, 100)]
+    steps = [
+        list_enabled_ids("role_editor", percent)
+        for percent in (0, 0.5, 1, 2, 5, 15, 15.01, 30, 50, 99.9, 100)
+    ]
     assert all(smaller <= larger for smaller, larger in pairwise(steps))
 
 
 def test_percentage_picks_other_tenants_for_another_flag() -> None:
-    assert len(share("role_editor", 15) & share("another_one", 15)) < 0.3 * len(share("role_editor", 15))
+    assert len(list_enabled_ids("role_editor", 15) & list_enabled_ids("another_one", 15)) < 0.3 * len(
+        list_enabled_ids("role_editor", 15)
+    )
 
 
 def test_tenant_bucket_is_stable() -> None:

@@ -22,7 +22,7 @@ from tests.support.sizes import size
 SEATS = 4  # Ann, Adam, Max and one more
 
 
-async def allow(cast: Cast, amount: int, *, hard: bool = True) -> None:
+async def set_seat_limit(cast: Cast, amount: int, *, hard: bool = True) -> None:
     async with cast.olga.octx() as octx:
         end = now() + timedelta(days=1)
         await tenant_access.override_limit(
@@ -41,7 +41,7 @@ async def invite(person: Person, email: str, barrier: asyncio.Barrier) -> str:
     return "invited"
 
 
-async def both(cast: Cast) -> list[str]:
+async def invite_two_at_once(cast: Cast) -> list[str]:
     barrier = asyncio.Barrier(2)
     await rate_limits.clear_counts()
     outcomes = await asyncio.gather(
@@ -59,9 +59,9 @@ async def free_again(cast: Cast) -> int:
 
 
 async def test_last_seat_goes_to_exactly_one_of_two_invitations(cast: Cast) -> None:
-    await allow(cast, SEATS)
+    await set_seat_limit(cast, SEATS)
     for run in range(size("entitlements.last_seat_races")):
-        assert await both(cast) == ["invited", Reason.LIMIT_REACHED], run
+        assert await invite_two_at_once(cast) == ["invited", Reason.LIMIT_REACHED], run
         assert await free_again(cast) == 1
     await decision_counts.flush()
 
@@ -81,14 +81,14 @@ def without_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 async def test_last_seat_goes_to_both_without_the_lock(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    await allow(cast, SEATS)
+    await set_seat_limit(cast, SEATS)
     with without_lock(monkeypatch):
-        assert await both(cast) == ["invited", "invited"]
+        assert await invite_two_at_once(cast) == ["invited", "invited"]
     assert await free_again(cast) == 2
 
 
 async def test_hard_limit_is_refused_with_usage_and_amount(cast: Cast) -> None:
-    await allow(cast, 3)
+    await set_seat_limit(cast, 3)
     with pytest.raises(Refused, match=r"All 3 seats are in use \(3 of 3\)") as caught:
         async with cast.ann.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
@@ -97,7 +97,7 @@ async def test_hard_limit_is_refused_with_usage_and_amount(cast: Cast) -> None:
 
 
 async def test_soft_limit_warns_and_allows(cast: Cast) -> None:
-    await allow(cast, 3, hard=False)
+    await set_seat_limit(cast, 3, hard=False)
     async with cast.ann.ctx() as ctx:
         assert policy.require(ctx, actions.MEMBER_INVITE, used=2).reason is Reason.ALLOWED
         warned = policy.require(ctx, actions.MEMBER_INVITE, used=3)

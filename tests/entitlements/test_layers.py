@@ -335,7 +335,7 @@ def decided_at(history: EntitlementHistory, at: datetime, used: int = 3) -> Reas
     return decide(Asker(frozenset({"role:write"}), rights), actions.ROLE_CREATE, used=used).reason
 
 
-def on(plan: str = "big", **parts: Any) -> EntitlementHistory:
+def build_history(plan: str = "big", **parts: Any) -> EntitlementHistory:
     row = TenantPlan(
         **row_fields("tpl_1"), plan_version_id=f"plv_{plan}", trial_ends_at=parts.pop("trial", None)
     )
@@ -343,7 +343,7 @@ def on(plan: str = "big", **parts: Any) -> EntitlementHistory:
 
 
 def test_trial_ends_by_the_clock() -> None:
-    history = on(trial=NOW)
+    history = build_history(trial=NOW)
     assert decided_at(history, NOW - TICK) == Reason.ALLOWED
     assert decided_at(history, NOW) == Reason.TRIAL_ENDED
     assert history.next_change(World().catalogue(), NOW - TICK) == NOW  # until when an answer may be kept
@@ -351,7 +351,7 @@ def test_trial_ends_by_the_clock() -> None:
 
 def test_plan_assigned_later_ends_the_trial() -> None:
     later = TenantPlan(**row_fields("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
-    history = EntitlementHistory(TENANT, [*on(trial=NOW).assignments, later])
+    history = EntitlementHistory(TENANT, [*build_history(trial=NOW).assignments, later])
     assert decided_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
     assert decided_at(history, NOW + DAY) == Reason.ALLOWED
 
@@ -360,7 +360,7 @@ def test_addon_raises_the_limit_until_it_ends() -> None:
     addon = TenantAddon(
         **row_fields("tad_1", starts_at=NOW, ends_at=NOW + DAY), plan_version_id="plv_five_more", quantity=2
     )
-    history = on(addons=[addon])
+    history = build_history(addons=[addon])
     answers = [
         (NOW - TICK, 20, Reason.LIMIT_REACHED),
         (NOW, 20, Reason.ALLOWED),
@@ -381,7 +381,7 @@ def test_override_applies_until_it_ends_and_the_latest_wins() -> None:
 
     off = row("ovr_1", False, starts_at=NOW, ends_at=NOW + 2 * DAY)
     again = row("ovr_2", True, starts_at=NOW + DAY, ends_at=NOW + 3 * DAY)
-    history = on(overrides=[again, off])
+    history = build_history(overrides=[again, off])
     assert [decided_at(history, NOW + days * DAY) for days in (-1, 0, 1, 2, 3)] == [
         Reason.ALLOWED,
         Reason.NOT_IN_PLAN,
@@ -399,7 +399,7 @@ def test_scheduled_billing_status_starts_by_the_clock() -> None:
         TenantBilling(**row_fields(f"tbl_{place}", starts_at=since, ends_at=until), status=status)
         for place, (status, since, until) in enumerate(steps)
     ]
-    history = on(billing=billing)
+    history = build_history(billing=billing)
     assert [decided_at(history, NOW + days * DAY) for days in (-1, 0, 6, 7)] == [
         Reason.ALLOWED,
         Reason.BILLING_GRACE,
@@ -409,13 +409,13 @@ def test_scheduled_billing_status_starts_by_the_clock() -> None:
 
 
 def test_soft_limit_warns_and_hard_limit_refuses_above_it() -> None:
-    soft = on("soft")
+    soft = build_history("soft")
     assert [decided_at(soft, NOW, used) for used in (19, 20, 10_000)] == [
         Reason.ALLOWED,
         Reason.LIMIT_WARNED,
         Reason.LIMIT_WARNED,
     ]
-    assert [decided_at(on(), NOW, used) for used in (19, 20, 10_000)] == [
+    assert [decided_at(build_history(), NOW, used) for used in (19, 20, 10_000)] == [
         Reason.ALLOWED,
         Reason.LIMIT_REACHED,
         Reason.LIMIT_REACHED,

@@ -44,7 +44,7 @@ class Case:
     questions: list[PlainDict]
 
 
-def drawn(chance: Random, questions: int = QUESTIONS) -> Case:
+def draw_case(chance: Random, questions: int = QUESTIONS) -> Case:
     drawing = WorldGenerator(chance)
     world = drawing.draw_world()
     tenant = drawing.draw_tenant(world)
@@ -58,7 +58,7 @@ def drawn(chance: Random, questions: int = QUESTIONS) -> Case:
     )
 
 
-def check(case: Case) -> None:
+def check_case(case: Case) -> None:
     """Everything that is asked about one tenant gets one answer from all three."""
     catalogue = random_entitlements.build_catalog(case.world)
     history = random_entitlements.build_history(case.world, case.tenant)
@@ -162,7 +162,7 @@ def property_of(examples: int, **options: Any) -> Callable[[], None]:
     )
     @given(strategies.randoms(use_true_random=False))
     def agree(chance: Random) -> None:
-        check(drawn(chance))
+        check_case(draw_case(chance))
 
     return cast("Callable[[], None]", agree)
 

@@ -98,7 +98,7 @@ def target(
 
 
 @pytest.fixture(autouse=True)
-def left_as_it_was() -> Iterator[None]:
+def reset_providers() -> Iterator[None]:
     yield
     api.clear_providers()
     rights_cache.set_provider(None)

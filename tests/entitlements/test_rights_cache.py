@@ -34,7 +34,7 @@ async def reason_of(person: Person, action: actions.Action = actions.AUDIT_EXPOR
         return str(decide(ctx, action).reason)
 
 
-async def switch(cast: Cast, on: bool, feature: str = "exports.csv") -> None:
+async def switch_feature(cast: Cast, on: bool, feature: str = "exports.csv") -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
             octx, cast.acme, feature, on, "Trying it", ends_at=now() + TOMORROW
@@ -44,7 +44,7 @@ async def switch(cast: Cast, on: bool, feature: str = "exports.csv") -> None:
 # ── other processes ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def stale(cast: Cast, how: str, changes: int) -> int:
+async def count_stale_answers(cast: Cast, how: str, changes: int) -> int:
     """Wrong answers of three other processes, each asked right after every commit. They hear nothing of it."""
     wrong, chance = 0, Random(7)
     async with AsyncExitStack() as stack:
@@ -57,18 +57,18 @@ async def stale(cast: Cast, how: str, changes: int) -> int:
         await ask()
         for _ in range(changes):
             on = chance.random() < 0.5
-            await switch(cast, on)
+            await switch_feature(cast, on)
             expected = Reason.ALLOWED if on else Reason.NOT_IN_PLAN
             wrong += sum(answer != expected for answer in await ask())
     return wrong
 
 
 async def test_change_is_visible_to_other_processes_at_once(cast: Cast) -> None:
-    assert await stale(cast, "deaf", size("entitlements.changes_seen_elsewhere")) == 0
+    assert await count_stale_answers(cast, "deaf", size("entitlements.changes_seen_elsewhere")) == 0
 
 
 async def test_rights_cached_for_a_fixed_time_become_stale(cast: Cast) -> None:
-    assert await stale(cast, "60", 6) > 0
+    assert await count_stale_answers(cast, "60", 6) > 0
 
 
 # ── this process ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,7 +109,7 @@ async def test_rolled_back_change_leaves_nothing_in_the_cache(cast: Cast) -> Non
 async def test_scheduled_change_takes_effect_without_an_event(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await switch(cast, False)
+    await switch_feature(cast, False)
     assert await reason_of(cast.ann) == Reason.NOT_IN_PLAN
     async with cast.ann.ctx() as ctx:
         await assignments.set_billing_status(
@@ -192,7 +192,7 @@ async def test_cache_holds_a_limited_number_of_tenants(cast: Cast, monkeypatch: 
 async def test_tenants_with_equal_facts_share_one_rights_object(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx, cast.gil.ctx() as other:
         assert ctx.rights is other.rights
-    await switch(cast, False)
+    await switch_feature(cast, False)
     async with cast.ann.ctx() as ctx, cast.gil.ctx() as other:
         assert ctx.rights is not other.rights
         assert "exports.csv" in other.rights.features

@@ -15,13 +15,13 @@ from tests.support import factories
 PAID = [AccessStage("active", "Paid")]
 
 
-async def version(ctx: Ctx, key: str) -> str:
+async def find_version_id(ctx: Ctx, key: str) -> str:
     return (await factories.get_offer(ctx, key)).id
 
 
 async def test_subscription_sets_plan_seats_and_status_once(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
-        pro = await version(ctx, "pro")
+        pro = await find_version_id(ctx, "pro")
         assert await subscription_grants.apply_subscription(ctx, PAID, version_id=pro, seats=7)
     async with cast.ann.ctx() as ctx:
         assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("pro", 7)
@@ -32,7 +32,7 @@ async def test_subscription_sets_plan_seats_and_status_once(cast: Cast) -> None:
 async def test_seats_above_the_plan_are_not_granted(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await subscription_grants.apply_subscription(
-            ctx, PAID, version_id=await version(ctx, "pro"), seats=90
+            ctx, PAID, version_id=await find_version_id(ctx, "pro"), seats=90
         )
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.limits["members"].amount == 25
@@ -41,7 +41,7 @@ async def test_seats_above_the_plan_are_not_granted(cast: Cast) -> None:
 async def test_scheduled_stages_start_by_the_clock_and_are_removed_when_paid(cast: Cast) -> None:
     later = now() + timedelta(days=7)
     async with cast.ann.ctx() as ctx:
-        pro = await version(ctx, "pro")
+        pro = await find_version_id(ctx, "pro")
         owed = [AccessStage("grace", "A payment is overdue"), AccessStage("read_only", "7 days", later)]
         assert await subscription_grants.apply_subscription(ctx, owed, version_id=pro)
     async with cast.ann.ctx() as ctx:
@@ -57,7 +57,7 @@ async def test_scheduled_stages_start_by_the_clock_and_are_removed_when_paid(cas
 async def test_addon_is_granted_at_once_and_kept_until_its_end(cast: Cast) -> None:
     ends = now() + timedelta(days=3)
     async with cast.ann.ctx() as ctx:
-        pro, seats = await version(ctx, "pro"), await version(ctx, "extra_seats")
+        pro, seats = await find_version_id(ctx, "pro"), await find_version_id(ctx, "extra_seats")
         await subscription_grants.apply_subscription(
             ctx, PAID, version_id=pro, addons=[BoughtAddon(seats, 2)]
         )
@@ -79,13 +79,13 @@ async def test_addon_given_by_an_operator_is_kept(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         offer = await factories.get_offer(ctx, "support")
         await assignments.add_addon(ctx, offer, 1, "A present")
-        await subscription_grants.apply_subscription(ctx, PAID, version_id=await version(ctx, "pro"))
+        await subscription_grants.apply_subscription(ctx, PAID, version_id=await find_version_id(ctx, "pro"))
         assert [has.key for _, has in (await assignments.get_snapshot(ctx))[0].addons] == ["support"]
 
 
 async def test_plan_of_a_live_subscription_cannot_be_assigned(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
-        await subscription_grants.apply_subscription(ctx, PAID, version_id=await version(ctx, "pro"))
+        await subscription_grants.apply_subscription(ctx, PAID, version_id=await find_version_id(ctx, "pro"))
         offer = (await rights_cache.get_catalog(ctx.session)).find_offer("starter", now())
         assert offer is not None
         with pytest.raises(Conflict, match="follow its subscription"):

@@ -51,7 +51,7 @@ class Logged:
     decisions: dict[tuple[str, str], Decision]  # by person and action
 
 
-async def log(house: House) -> Logged:
+async def log_decisions(house: House) -> Logged:
     """Decisions as they are really made, with what is really used."""
     since, decisions = now(), {}
     for person in house.people:
@@ -63,7 +63,7 @@ async def log(house: House) -> Logged:
     return Logged(house, since, now(), decisions)
 
 
-async def change(chance: Random, cast: Cast, house: House) -> None:
+async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
     """One thing that somebody does, by the service that does it."""
     soon = now() + timedelta(days=chance.randrange(1, 30))
     kind = chance.randrange(9)
@@ -121,21 +121,21 @@ async def change(chance: Random, cast: Cast, house: House) -> None:
                 await tenant_access.add_addon(octx, tenant, addon.id, chance.randint(1, 3), LOOK)
 
 
-async def restore(cast: Cast, house: House) -> None:
+async def restore_tenant(cast: Cast, house: House) -> None:
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, house.tenant_id, LOOK)
 
 
-async def lived(chance: Random, cast: Cast, house: House) -> list[Logged]:
-    logged = [await log(house)]
+async def log_random_changes(chance: Random, cast: Cast, house: House) -> list[Logged]:
+    logged = [await log_decisions(house)]
     for _ in range(size("entitlements.time_travel_changes")):
-        await change(chance, cast, house)
-        logged.append(await log(house))
+        await make_random_change(chance, cast, house)
+        logged.append(await log_decisions(house))
         async with house.owner.ctx() as ctx:
             suspended = ctx.tenant_state == "suspended"
         if suspended:
-            await restore(cast, house)
-            logged.append(await log(house))
+            await restore_tenant(cast, house)
+            logged.append(await log_decisions(house))
     return logged
 
 
@@ -151,7 +151,7 @@ async def test_explanation_of_the_past_equals_the_decision_of_that_time(
     cast: Cast, houses: tuple[House, House]
 ) -> None:
     chance = Random(20261124)
-    logged = [entry for house in houses for entry in await lived(chance, cast, house)]
+    logged = [entry for house in houses for entry in await log_random_changes(chance, cast, house)]
     reasons = {decision.reason for entry in logged for decision in entry.decisions.values()}
     assert len(reasons) >= 7, reasons
     for house in houses:
@@ -172,7 +172,7 @@ async def test_explanation_of_the_past_equals_the_decision_of_that_time(
 # ── two times ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def newest(cast: Cast, kind: type, order: str) -> str:
+async def get_newest_id(cast: Cast, kind: type, order: str) -> str:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, LOOK) as ctx:
         rows = (await ctx.session.exec(select(kind).where(kind.tenant_id == cast.acme))).all()  # type: ignore[attr-defined]
         return str(max(rows, key=lambda row: getattr(row, order)).id)
@@ -194,7 +194,7 @@ async def lose_room(cast: Cast) -> None:
         await tenant_access.override_limit(octx, cast.acme, "roles", 0, LOOK, ends_at=now() + SOON)
 
 
-async def owe(cast: Cast) -> None:
+async def set_read_only(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "read_only", LOOK)
 
@@ -226,7 +226,7 @@ async def get_more_roles(cast: Cast) -> None:
         (lose_a_feature, Layer.OVERRIDE, TenantOverride, "starts_at"),
         (lose_room, Layer.LIMIT, TenantOverride, "starts_at"),
         (get_more_roles, Layer.LIMIT, TenantOverride, "starts_at"),
-        (owe, Layer.BILLING, TenantBilling, "starts_at"),
+        (set_read_only, Layer.BILLING, TenantBilling, "starts_at"),
         (be_suspended, Layer.TENANT, TenantStateChange, "at"),
         (get_a_smaller_role, Layer.PERMISSION, MembershipChange, "at"),
         (get_a_smaller_plan, Layer.PLAN, TenantPlan, "starts_at"),
@@ -238,7 +238,7 @@ async def test_comparison_of_two_times_names_the_row_that_changed(
     asked: Action = actions.ROLE_CREATE
     before = now()
     await did(cast)
-    row = await newest(cast, kind, order)
+    row = await get_newest_id(cast, kind, order)
     async with cast.olga.octx() as octx:
         comparison = await explanations.compare_access(octx, cast.acme, cast.adam.user_id, asked.name, before)
     changed = {change.after.layer: change.after.source_id for change in comparison.changes}

@@ -15,18 +15,18 @@ from shared.identity.realms import OPERATOR, USER
 from tests.conftest import Cast
 
 
-async def on(user_id: str) -> tuple[str, list[str]]:
+async def enable_second_factor(user_id: str) -> tuple[str, list[str]]:
     seed = pyotp.random_base32()
     async with db.transaction() as session:
         return seed, list(await mfa.install_seed(session, USER, user_id, seed))
 
 
-async def answer(token: str, code: str) -> mfa.ChallengeResult:
+async def answer_challenge(token: str, code: str) -> mfa.ChallengeResult:
     async with db.transaction() as session:
         return await mfa.answer_challenge(session, USER, token, code)
 
 
-async def challenge(user_id: str) -> str:
+async def start_challenge(user_id: str) -> str:
     async with db.transaction() as session:
         return await mfa.start_challenge(session, USER, user_id)
 
@@ -45,15 +45,15 @@ async def test_enrolment_requires_a_correct_code_and_returns_recovery_codes(cast
 
 
 async def test_code_is_accepted_once_by_concurrent_challenges(cast: Cast) -> None:
-    seed, _ = await on(cast.ann.user_id)
+    seed, _ = await enable_second_factor(cast.ann.user_id)
     code = pyotp.TOTP(seed).now()
-    tokens = [await challenge(cast.ann.user_id) for _ in range(4)]
-    answers = await asyncio.gather(*(answer(token, code) for token in tokens))
+    tokens = [await start_challenge(cast.ann.user_id) for _ in range(4)]
+    answers = await asyncio.gather(*(answer_challenge(token, code) for token in tokens))
     assert sorted(answer.is_correct for answer in answers) == [False, False, False, True]
 
 
 async def test_code_of_an_older_step_is_refused_after_a_newer_one(cast: Cast) -> None:
-    seed, _ = await on(cast.ann.user_id)
+    seed, _ = await enable_second_factor(cast.ann.user_id)
     totp, moment = pyotp.TOTP(seed), time.time()
     async with db.transaction() as session:
         assert await mfa.verify_code(session, USER, cast.ann.user_id, totp.at(moment))
@@ -65,7 +65,7 @@ async def test_code_of_an_older_step_is_refused_after_a_newer_one(cast: Cast) ->
 
 @pytest.mark.parametrize("away", [-120, -90, 90, 120])
 async def test_code_more_than_one_step_away_is_refused(cast: Cast, away: int) -> None:
-    seed, _ = await on(cast.ann.user_id)
+    seed, _ = await enable_second_factor(cast.ann.user_id)
     async with db.transaction() as session:
         assert not await mfa.verify_code(
             session, USER, cast.ann.user_id, pyotp.TOTP(seed).at(time.time() + away)
@@ -73,8 +73,8 @@ async def test_code_more_than_one_step_away_is_refused(cast: Cast, away: int) ->
 
 
 async def test_recovery_code_works_once_and_for_its_owner_only(cast: Cast) -> None:
-    _, codes = await on(cast.ann.user_id)
-    await on(cast.gil.user_id)
+    _, codes = await enable_second_factor(cast.ann.user_id)
+    await enable_second_factor(cast.gil.user_id)
     async with db.transaction() as session:
         assert not await mfa.verify_code(session, USER, cast.gil.user_id, codes[0])
         assert await mfa.verify_code(session, USER, cast.ann.user_id, codes[0].upper().replace("-", " "))
@@ -83,7 +83,7 @@ async def test_recovery_code_works_once_and_for_its_owner_only(cast: Cast) -> No
 
 
 async def test_recovery_codes_are_stored_as_hashes(cast: Cast) -> None:
-    _, codes = await on(cast.ann.user_id)
+    _, codes = await enable_second_factor(cast.ann.user_id)
     async with db.transaction() as session:
         connection = await session.connection()
         kept = (await connection.execute(text("select code_hash from user_recovery_code"))).scalars().all()
@@ -92,23 +92,23 @@ async def test_recovery_codes_are_stored_as_hashes(cast: Cast) -> None:
 
 
 async def test_challenge_ends_after_too_many_wrong_codes(cast: Cast) -> None:
-    seed, _ = await on(cast.ann.user_id)
-    token = await challenge(cast.ann.user_id)
-    answers = [await answer(token, "000000") for _ in range(5)]
+    seed, _ = await enable_second_factor(cast.ann.user_id)
+    token = await start_challenge(cast.ann.user_id)
+    answers = [await answer_challenge(token, "000000") for _ in range(5)]
     assert [answer.attempts_left for answer in answers] == [4, 3, 2, 1, 0]
-    assert not (await answer(token, pyotp.TOTP(seed).now())).is_correct
+    assert not (await answer_challenge(token, pyotp.TOTP(seed).now())).is_correct
 
 
 async def test_concurrent_guesses_do_not_exceed_the_attempts(cast: Cast) -> None:
-    await on(cast.ann.user_id)
-    token = await challenge(cast.ann.user_id)
-    answers = await asyncio.gather(*(answer(token, f"{number:06}") for number in range(12)))
+    await enable_second_factor(cast.ann.user_id)
+    token = await start_challenge(cast.ann.user_id)
+    answers = await asyncio.gather(*(answer_challenge(token, f"{number:06}") for number in range(12)))
     assert sum(answer.subject_id != "" for answer in answers) == 5
 
 
 async def test_sealed_seed_opens_for_its_owner_only(cast: Cast) -> None:
-    seed, _ = await on(cast.ann.user_id)
-    await on(cast.gil.user_id)
+    seed, _ = await enable_second_factor(cast.ann.user_id)
+    await enable_second_factor(cast.gil.user_id)
     async with db.transaction() as session:
         connection = await session.connection()
         sealed = "select sealed from user_totp where user_id = :id"

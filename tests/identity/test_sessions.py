@@ -18,7 +18,7 @@ async def find_session(cookie: str) -> LiveSession | None:
         return await sessions.find(session, USER, cookie)
 
 
-async def age(cookie: str, column: str, by: timedelta) -> None:
+async def age_session(cookie: str, column: str, by: timedelta) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
         token_hash = crypto.hash_token(cookie.partition("=")[2])
@@ -40,16 +40,16 @@ async def test_session_token_is_stored_as_a_hash(cast: Cast) -> None:
 
 @pytest.mark.parametrize(("column", "alive", "dead"), [("idle_expires_at", 23, 25), ("expires_at", 700, 721)])
 async def test_session_ends_by_idle_time_or_by_age(cast: Cast, column: str, alive: int, dead: int) -> None:
-    await age(cast.ann.cookie, column, timedelta(hours=alive))
+    await age_session(cast.ann.cookie, column, timedelta(hours=alive))
     assert await find_session(cast.ann.cookie) is not None
-    await age(cast.ann.cookie, column, timedelta(hours=dead - alive))
+    await age_session(cast.ann.cookie, column, timedelta(hours=dead - alive))
     assert await find_session(cast.ann.cookie) is None
 
 
 async def test_session_use_extends_the_idle_time_within_its_maximum_age(cast: Cast) -> None:
-    await age(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
-    await age(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
-    await age(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
+    await age_session(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
+    await age_session(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
+    await age_session(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
     session_now = await find_session(cast.ann.cookie)
     assert session_now is not None
     async with db.transaction() as session:

@@ -18,7 +18,7 @@ from tests.support import factories, workers
 
 
 @pytest.fixture
-async def empty(schema: str, cast: Cast) -> AsyncIterator[str]:
+async def empty_queue(schema: str, cast: Cast) -> AsyncIterator[str]:
     workers.clear_queue(schema)
     yield schema
     workers.clear_queue(schema)
@@ -28,7 +28,9 @@ async def knows_password(person: Person) -> bool:
     return await sign_in.check_password(USER, person.email, factories.PASSWORD) is not None
 
 
-async def test_disabled_account_is_signed_out_and_cannot_sign_in_by_any_way(cast: Cast, empty: str) -> None:
+async def test_disabled_account_is_signed_out_and_cannot_sign_in_by_any_way(
+    cast: Cast, empty_queue: str
+) -> None:
     async with db.transaction() as session:
         challenge = await mfa.start_challenge(session, USER, cast.max.user_id)
         links = {
@@ -37,7 +39,7 @@ async def test_disabled_account_is_signed_out_and_cannot_sign_in_by_any_way(cast
         }
     output = await command.disable(cast.max.email.upper(), "signs in from two continents")
     assert cast.max.email in output
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
 
     assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
     assert not await knows_password(cast.max)
@@ -50,11 +52,13 @@ async def test_disabled_account_is_signed_out_and_cannot_sign_in_by_any_way(cast
         assert cast.max.email in [row.email for row in (await members.list_members(ctx)).rows]
 
 
-async def test_enabled_account_has_its_password_and_roles_but_no_session(cast: Cast, empty: str) -> None:
+async def test_enabled_account_has_its_password_and_roles_but_no_session(
+    cast: Cast, empty_queue: str
+) -> None:
     """Both jobs wait for a worker and run in the order in which they were enqueued."""
     await command.disable(cast.max.email, "stolen")
     await command.enable(cast.max.email, "it is theirs again")
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
     assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
     assert await knows_password(cast.max)
     async with entry.enter_tenant(await factories.sign_in(cast.max.account.user), cast.max.slug) as ctx:

@@ -12,7 +12,7 @@ STATES = {"todo": (0, "waiting"), "doing": (0, "running"), "failed": (6, "failed
 
 
 @pytest.fixture
-async def six(schema: str) -> list[int]:
+async def job_ids(schema: str) -> list[int]:
     """One job in each status of the queue, and one that waits for its second try."""
     workers.clear_queue(schema)
     with psycopg.connect(admin_url(schema), autocommit=True) as connection:
@@ -26,7 +26,7 @@ async def six(schema: str) -> list[int]:
         return [row[0] for row in connection.execute("select id from procrastinate_jobs order by id desc")]
 
 
-async def test_job_counts_equal_the_lists_by_status(six: list[int]) -> None:
+async def test_job_counts_equal_the_lists_by_status(job_ids: list[int]) -> None:
     async with db.transaction("operator") as session:
         counts = await queue_status.count_by_status(session)
         assert counts == {"waiting": 1, "retrying": 1, "running": 1, "failed": 2}
@@ -36,7 +36,7 @@ async def test_job_counts_equal_the_lists_by_status(six: list[int]) -> None:
             assert len(page.jobs) == counts[status]
 
 
-async def test_pages_of_jobs_add_up_to_all_unfinished_jobs(six: list[int]) -> None:
+async def test_pages_of_jobs_add_up_to_all_unfinished_jobs(job_ids: list[int]) -> None:
     shown, after = [], None
     async with db.transaction("operator") as session:
         for _ in range(4):
@@ -45,4 +45,4 @@ async def test_pages_of_jobs_add_up_to_all_unfinished_jobs(six: list[int]) -> No
             after = page.next_cursor
             if after is None:
                 break
-    assert shown == six[1:]
+    assert shown == job_ids[1:]

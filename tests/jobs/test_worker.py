@@ -17,7 +17,7 @@ from tests.tenancy.test_entry import set_state
 
 
 @pytest.fixture
-async def empty(schema: str, cast: Cast) -> AsyncIterator[str]:
+async def empty_queue(schema: str, cast: Cast) -> AsyncIterator[str]:
     workers.clear_queue(schema)
     example_tasks.views_by_key.clear()
     example_tasks.attempts_by_key.clear()
@@ -25,7 +25,7 @@ async def empty(schema: str, cast: Cast) -> AsyncIterator[str]:
     workers.clear_queue(schema)
 
 
-async def tell(person: Person, key: str, task: str = "tests.tell") -> None:
+async def put_job(person: Person, key: str, task: str = "tests.tell") -> None:
     async with person.ctx() as ctx:
         await queue.put(ctx, task, user_id=ctx.actor_id, key=key)
 
@@ -35,7 +35,7 @@ async def list_notified_keys(person: Person) -> list[str]:
         return [notification.dedupe for notification in await notifications.list_my_notifications(ctx)]
 
 
-async def test_job_sees_only_its_own_tenant_on_a_shared_worker(cast: Cast, empty: str) -> None:
+async def test_job_sees_only_its_own_tenant_on_a_shared_worker(cast: Cast, empty_queue: str) -> None:
     async with cast.ann.ctx() as ctx:
         await onboarding_checklist.add_items(ctx)
     requests = {}
@@ -44,7 +44,7 @@ async def test_job_sees_only_its_own_tenant_on_a_shared_worker(cast: Cast, empty
         async with person.ctx() as ctx:
             await queue.put(ctx, "tests.see", key=str(round_number))
             requests[str(round_number)] = ctx.request_id
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
     acme = {cast.ann.email, cast.adam.email, cast.max.email}
     for round_number in range(6):
         tenant, members, items = ((cast.acme, acme, 3), (cast.globex, {cast.gil.email}, 0))[round_number % 2]
@@ -59,7 +59,7 @@ async def test_job_sees_only_its_own_tenant_on_a_shared_worker(cast: Cast, empty
 
 @pytest.mark.parametrize("tenant_id", ["", "usr_x", "%", "ten_", None])
 async def test_job_without_a_tenant_does_not_inherit_the_previous_one(
-    cast: Cast, empty: str, tenant_id: str | None
+    cast: Cast, empty_queue: str, tenant_id: str | None
 ) -> None:
     """The job before it on the same worker had a tenant."""
     work = worker._wrap_tenant_handler("tests.see", example_tasks.record_view, entry.enter_job)
@@ -76,35 +76,35 @@ async def test_platform_task_with_a_tenant_name_is_refused() -> None:
 
 
 async def test_job_of_a_deleted_tenant_is_skipped(
-    cast: Cast, empty: str, capsys: pytest.CaptureFixture[str]
+    cast: Cast, empty_queue: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await tell(cast.ann, "acme")
-    await tell(cast.gil, "globex")
+    await put_job(cast.ann, "acme")
+    await put_job(cast.gil, "globex")
     await set_state(cast.acme, TenantState.DELETED)
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
     await set_state(cast.acme, TenantState.ACTIVE)
     assert (await list_notified_keys(cast.ann), await list_notified_keys(cast.gil)) == ([], ["globex"])
-    assert workers.list_jobs(empty) == []
+    assert workers.list_jobs(empty_queue) == []
     assert "tenant_deleted" in capsys.readouterr().out
 
 
 async def test_job_of_a_suspended_tenant_runs_after_its_restoration(
-    cast: Cast, empty: str, capsys: pytest.CaptureFixture[str]
+    cast: Cast, empty_queue: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await tell(cast.ann, "acme")
-    await tell(cast.gil, "globex")
+    await put_job(cast.ann, "acme")
+    await put_job(cast.gil, "globex")
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
     assert "tenant_suspended" in capsys.readouterr().out
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
     assert (await list_notified_keys(cast.ann), await list_notified_keys(cast.gil)) == ([], ["globex"])
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
     assert await list_notified_keys(cast.ann) == ["acme"]
 
 
-async def test_job_that_is_refused_fails(cast: Cast, empty: str) -> None:
+async def test_job_that_is_refused_fails(cast: Cast, empty_queue: str) -> None:
     async def refuse(ctx: entry.Ctx) -> None:
         raise Refused("Nobody may do this.")
 
@@ -113,7 +113,7 @@ async def test_job_that_is_refused_fails(cast: Cast, empty: str) -> None:
         await work(None, tenant_id=cast.acme, request_id="req_1")
 
 
-async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cast, empty: str) -> None:
+async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cast, empty_queue: str) -> None:
     running, most, both = {"ten": 0}, {"one": 0, "all": 0}, asyncio.Event()
 
     async def busy(ctx: entry.Ctx, *, key: str) -> None:
@@ -135,33 +135,33 @@ async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cas
 
 
 async def test_failing_job_is_retried_and_takes_effect_once(
-    cast: Cast, empty: str, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, empty_queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=6, wait=0))
-    await tell(cast.ann, "late", "tests.tell_late")
-    await workers.run_until_done(empty)
+    await put_job(cast.ann, "late", "tests.tell_late")
+    await workers.run_until_done(empty_queue)
     assert example_tasks.attempts_by_key["late"] == 3
     assert await list_notified_keys(cast.ann) == ["late"]
-    assert workers.list_jobs(empty) == []
+    assert workers.list_jobs(empty_queue) == []
 
 
 async def test_job_that_always_fails_is_marked_failed_without_effect(
-    cast: Cast, empty: str, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, empty_queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RETRY", RetryStrategy(max_attempts=1, wait=0))
-    await tell(cast.ann, "late", "tests.tell_late")
-    await tell(cast.ann, "after")  # of the same tenant: it does not wait for ever
-    await workers.run_until_done(empty)
+    await put_job(cast.ann, "late", "tests.tell_late")
+    await put_job(cast.ann, "after")  # of the same tenant: it does not wait for ever
+    await workers.run_until_done(empty_queue)
     assert await list_notified_keys(cast.ann) == ["after"]
-    assert workers.list_jobs(empty) == [("tests.tell_late", "failed")]
+    assert workers.list_jobs(empty_queue) == [("tests.tell_late", "failed")]
 
 
 @pytest.mark.parametrize("when", workers.CRASH_MOMENTS)
-async def test_job_of_a_killed_worker_takes_effect_once(cast: Cast, empty: str, when: str) -> None:
-    await tell(cast.ann, "one")
+async def test_job_of_a_killed_worker_takes_effect_once(cast: Cast, empty_queue: str, when: str) -> None:
+    await put_job(cast.ann, "one")
     await workers.run_until_killed(f"task:tests.tell:{when}")
-    assert workers.list_jobs(empty) == [("tests.tell", "doing")]
+    assert workers.list_jobs(empty_queue) == [("tests.tell", "doing")]
     assert await list_notified_keys(cast.ann) == (["one"] if when == "committed" else [])
-    await workers.run_until_done(empty)
+    await workers.run_until_done(empty_queue)
     assert await list_notified_keys(cast.ann) == ["one"]
-    assert workers.list_jobs(empty) == []
+    assert workers.list_jobs(empty_queue) == []

@@ -15,7 +15,7 @@ from tests.conftest import Cast, Person
 from tests.support import factories
 
 
-async def read(person: Person) -> access_overview.AccessOverview:
+async def get_overview(person: Person) -> access_overview.AccessOverview:
     async with person.ctx() as ctx:
         return await access_overview.get_access_overview(ctx)
 
@@ -25,7 +25,7 @@ async def test_overview_shows_the_rights_that_decide(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, "A pause", ends_at=soon)
         await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=soon)
-    overview = await read(cast.ann)
+    overview = await get_overview(cast.ann)
     async with cast.ann.ctx() as ctx:
         assert {name for name, chain in overview.features.items() if chain.included} == ctx.rights.features
         assert {name: chain.limit for name, chain in overview.limits.items()} == dict(ctx.rights.limits)
@@ -38,7 +38,7 @@ async def test_overview_counts_usage_as_the_limit_does(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
         await roles.create(ctx, "One", "", set())
-    assert (await read(cast.ann)).usage == {"members": 4, "roles": 1}
+    assert (await get_overview(cast.ann)).usage == {"members": 4, "roles": 1}
 
 
 async def test_scheduled_ends_are_listed_in_order(cast: Cast) -> None:
@@ -46,7 +46,7 @@ async def test_scheduled_ends_are_listed_in_order(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=second)
         await tenant_access.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=first)
-    changes = (await read(cast.ann)).scheduled_changes
+    changes = (await get_overview(cast.ann)).scheduled_changes
     assert [(change.at, change.title, change.before, change.after) for change in changes] == [
         (first, "Single sign-on", "Included", "Not included"),
         (second, "Members", "7 seats", "100 seats"),
@@ -60,7 +60,7 @@ async def test_end_of_trial_and_later_status_are_listed_with_what_they_take(cast
         await assignments.set_billing_status(
             ctx, "read_only", "Still overdue", starts_at=now() + timedelta(days=2)
         )
-    overview = await read(cast.gil)
+    overview = await get_overview(cast.gil)
     change_texts = {
         (scheduled_change.title, scheduled_change.before, scheduled_change.after)
         for scheduled_change in overview.scheduled_changes
@@ -77,11 +77,11 @@ async def test_end_of_trial_and_later_status_are_listed_with_what_they_take(cast
 
 
 async def test_scheduled_changes_are_empty_when_nothing_ends(cast: Cast) -> None:
-    assert (await read(cast.ann)).scheduled_changes == []
+    assert (await get_overview(cast.ann)).scheduled_changes == []
 
 
 async def test_overview_is_refused_for_members_and_shows_only_the_own_tenant(cast: Cast) -> None:
     with pytest.raises(Refused, match="missing_permission"):
-        await read(cast.max)
+        await get_overview(cast.max)
     await cast.gil.gets("starter")
-    assert (await read(cast.gil)).plan == "Starter version 1"
+    assert (await get_overview(cast.gil)).plan == "Starter version 1"

@@ -29,7 +29,7 @@ async def set_state(tenant_id: str, state: TenantState) -> None:
         tenant.state = state
 
 
-async def attempts(user_id: str) -> int:
+async def count_attempts(user_id: str) -> int:
     async with db.transaction("operator") as session:
         connection = await session.connection()
         counted = text("select coalesce(sum(count), 0) from security_event where actor_id = :id")
@@ -110,7 +110,7 @@ async def test_unknown_tenant_and_foreign_tenant_get_the_same_answer(cast: Cast,
                 pytest.fail("got in")
         messages.append(caught.value.problem_details("req_x"))
     assert messages[0] == messages[1]
-    assert await attempts(cast.gil.user_id) == 2
+    assert await count_attempts(cast.gil.user_id) == 2
 
 
 @pytest.mark.parametrize("slug", SIDEWAYS)
@@ -149,7 +149,7 @@ async def test_former_member_reads_who_ended_the_membership_and_when(cast: Cast)
     assert principal is not None
     assert (principal.permissions, principal.ended_message) == (frozenset(), caught.value.detail)
     assert await entry.list_user_tenants(cast.max.cookie) == []
-    assert await attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
+    assert await count_attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
 
 
 async def test_member_with_an_unverified_address_is_refused(cast: Cast) -> None:

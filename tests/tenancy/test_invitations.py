@@ -15,7 +15,7 @@ from tests.support.http_visitor import browser
 # Acme starts with three members on a plan of five seats.
 
 
-async def pending(ctx: Ctx) -> list[str]:
+async def list_pending_emails(ctx: Ctx) -> list[str]:
     return [invitation.email for invitation in await invitations.list_pending(ctx)]
 
 
@@ -28,7 +28,7 @@ async def test_invite_normalises_the_email_and_leaves_an_event(cast: Cast) -> No
         await invitations.invite(ctx, " Zoe@Acme.test ", "member")
 
     async with cast.adam.ctx() as ctx:
-        assert await pending(ctx) == ["zoe@acme.test"]
+        assert await list_pending_emails(ctx) == ["zoe@acme.test"]
         assert await last_action(ctx) == "invitation.created"
 
 
@@ -47,7 +47,7 @@ async def test_revoke_works_once_and_leaves_an_event(cast: Cast) -> None:
         await invitations.revoke(ctx, zoe.id)
 
     async with cast.adam.ctx() as ctx:
-        assert await pending(ctx) == []
+        assert await list_pending_emails(ctx) == []
         assert await last_action(ctx) == "invitation.revoked"
         with pytest.raises(Conflict):
             await invitations.revoke(ctx, zoe.id)
@@ -58,7 +58,7 @@ async def test_revoke_of_another_tenants_invitation_is_not_found(cast: Cast) -> 
         zoe = await invitations.invite(ctx, "zoe@acme.test", "member")
 
     async with cast.gil.ctx() as ctx:
-        assert await pending(ctx) == []
+        assert await list_pending_emails(ctx) == []
         for unknown in (zoe.id, "inv_unknown"):
             with pytest.raises(NotFound, match="no longer exists"):
                 await invitations.revoke(ctx, unknown)
@@ -102,7 +102,7 @@ async def test_invitation_link_works_once_and_for_its_address_only(cast: Cast) -
         await invitations.accept(token, cast.gil.user_id)
     assert await invitations.accept(token, zoe.user.id) == cast.ann.slug
     async with cast.ann.ctx() as ctx:
-        assert await pending(ctx) == []
+        assert await list_pending_emails(ctx) == []
     with pytest.raises(Conflict, match="already_accepted"):
         await invitations.accept(token, zoe.user.id)
     with pytest.raises(NotFound):

@@ -19,20 +19,20 @@ from tests.conftest import Cast
 from tests.support.sizes import size
 
 
-def picture(kind: str = "PNG", size: tuple[int, int] = (40, 20), mode: str = "RGBA") -> bytes:
+def draw_picture(kind: str = "PNG", size: tuple[int, int] = (40, 20), mode: str = "RGBA") -> bytes:
     out = io.BytesIO()
     Image.new(mode, size).save(out, kind)
     return out.getvalue()
 
 
-def noise(side: int) -> bytes:
+def draw_noise(side: int) -> bytes:
     """What compresses worst: a PNG of it is as large as its pixels."""
     out = io.BytesIO()
     Image.frombytes("RGBA", (side, side), os.urandom(side * side * 4)).save(out, "PNG")
     return out.getvalue()
 
 
-def bomb(width: int, height: int) -> bytes:
+def build_decompression_bomb(width: int, height: int) -> bytes:
     """A PNG of a few hundred bytes that says it is huge."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -49,7 +49,7 @@ def bomb(width: int, height: int) -> bytes:
 
 def text_bomb() -> bytes:
     """A small picture with a comment that unpacks to 200 MB."""
-    plain = picture()
+    plain = draw_picture()
     body = b"c\0\0" + zlib.compress(b"\0" * 200_000_000, 1)
     chunk = struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
     return plain[:33] + chunk + plain[33:]
@@ -60,7 +60,7 @@ def text_bomb() -> bytes:
 )
 async def test_logo_is_stored_as_a_small_png(cast: Cast, kind: str, mode: str) -> None:
     async with cast.adam.ctx() as ctx:
-        await logos.save(ctx, await logos.redraw_image(picture(kind, (2000, 500), mode)))
+        await logos.save(ctx, await logos.redraw_image(draw_picture(kind, (2000, 500), mode)))
         kept = await logos.get(ctx)
     assert kept is not None
     with Image.open(io.BytesIO(kept)) as image:
@@ -71,7 +71,7 @@ async def test_logo_keeps_nothing_of_the_file_but_its_pixels(cast: Cast) -> None
     output, metadata = io.BytesIO(), PngImagePlugin.PngInfo()
     metadata.add_text("Comment", "<script>evil()</script>")
     Image.new("RGB", (10, 10)).save(output, "PNG", pnginfo=metadata)
-    for uploaded in (output.getvalue(), picture() + b"<?php evil() ?>"):
+    for uploaded in (output.getvalue(), draw_picture() + b"<?php evil() ?>"):
         assert b"evil" in uploaded
         async with cast.adam.ctx() as ctx:
             await logos.save(ctx, await logos.redraw_image(uploaded))
@@ -82,7 +82,7 @@ async def test_logo_keeps_nothing_of_the_file_but_its_pixels(cast: Cast) -> None
 async def test_logo_made_of_noise_fits_the_column(cast: Cast, side: int) -> None:
     """As a PNG, noise is larger than its pixels, and the table has a limit."""
     async with cast.adam.ctx() as ctx:
-        await logos.save(ctx, await logos.redraw_image(noise(side)))
+        await logos.save(ctx, await logos.redraw_image(draw_noise(side)))
         kept = await logos.get(ctx)
     assert kept is not None
     assert len(kept) <= 262_144
@@ -98,13 +98,13 @@ async def test_logo_made_of_noise_fits_the_column(cast: Cast, side: int) -> None
             "isn't a PNG, JPEG or WebP",
         ),
         (b"%PDF-1.7 ", "isn't a PNG, JPEG or WebP"),
-        (picture("GIF", mode="P"), "isn't a PNG, JPEG or WebP"),
-        (picture("BMP", mode="RGB"), "isn't a PNG, JPEG or WebP"),
-        (picture()[:50], "isn't a PNG, JPEG or WebP"),
-        (bomb(2_001, 2_000), "too many pixels"),
-        (bomb(12_000, 12_000), "too many pixels"),
-        (bomb(60_000, 60_000), "too many pixels"),
-        (bomb(2**31 - 1, 2**31 - 1), "too many pixels"),
+        (draw_picture("GIF", mode="P"), "isn't a PNG, JPEG or WebP"),
+        (draw_picture("BMP", mode="RGB"), "isn't a PNG, JPEG or WebP"),
+        (draw_picture()[:50], "isn't a PNG, JPEG or WebP"),
+        (build_decompression_bomb(2_001, 2_000), "too many pixels"),
+        (build_decompression_bomb(12_000, 12_000), "too many pixels"),
+        (build_decompression_bomb(60_000, 60_000), "too many pixels"),
+        (build_decompression_bomb(2**31 - 1, 2**31 - 1), "too many pixels"),
         (text_bomb(), "isn't a PNG, JPEG or WebP"),
     ],
     ids=range(12),
@@ -118,7 +118,9 @@ async def test_invalid_logo_is_refused_with_a_message(uploaded: bytes, message: 
 
 @settings(max_examples=size("fuzz.pictures"), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.sampled_from([picture("PNG"), picture("JPEG", mode="RGB"), picture("WEBP", mode="RGB")]),
+    st.sampled_from(
+        [draw_picture("PNG"), draw_picture("JPEG", mode="RGB"), draw_picture("WEBP", mode="RGB")]
+    ),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
     st.floats(0.3, 1),
 )
@@ -139,7 +141,7 @@ def test_damaged_image_is_redrawn_or_refused(
 async def test_saving_and_removing_a_logo_are_audited(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await logos.remove(ctx)  # there is none: no event
-        await logos.save(ctx, await logos.redraw_image(picture()))
+        await logos.save(ctx, await logos.redraw_image(draw_picture()))
         await logos.remove(ctx)
         actions = [event.action for event in (await audit_reader.list_events(ctx, limit=3)).events]
         assert actions[:2] == ["tenant.logo_removed", "tenant.logo_changed"]
@@ -173,7 +175,10 @@ async def test_redrawing_images_holds_no_database_connection(cast: Cast) -> None
 
 
 async def test_cached_logo_is_replaced_by_the_next_and_stays_in_its_tenant(cast: Cast) -> None:
-    first, second = await logos.redraw_image(picture()), await logos.redraw_image(picture(size=(30, 30)))
+    first, second = (
+        await logos.redraw_image(draw_picture()),
+        await logos.redraw_image(draw_picture(size=(30, 30))),
+    )
     async with cast.adam.ctx() as ctx:
         await logos.save(ctx, first)
         assert [await logos.get(ctx), await logos.get(ctx)] == [first.png, first.png]

@@ -43,7 +43,7 @@ async def id_of(cast: Cast, person: Person) -> str:
     return row.id
 
 
-async def crowd(cast: Cast) -> None:
+async def create_crowd(cast: Cast) -> None:
     """Rows as they come to be by joining, in one transaction: joining is tested elsewhere."""
     accounts = [await factories.create_account("Crowd") for _ in NAMES]
     async with db.transaction(tenant_id=cast.acme) as session:
@@ -68,7 +68,9 @@ async def second_owner(cast: Cast) -> Person:
     return Person(bob, cast.ann.slug)
 
 
-async def attempt(person: Person, act: Callable[[Ctx], Awaitable[None]], barrier: asyncio.Barrier) -> str:
+async def attempt_change(
+    person: Person, act: Callable[[Ctx], Awaitable[None]], barrier: asyncio.Barrier
+) -> str:
     """What came of it, "done" or the reason; both are inside before either acts."""
     try:
         async with person.ctx() as ctx:
@@ -79,7 +81,7 @@ async def attempt(person: Person, act: Callable[[Ctx], Awaitable[None]], barrier
     return "done"
 
 
-async def owners(person: Person) -> set[str]:
+async def list_owner_emails(person: Person) -> set[str]:
     async with person.ctx() as ctx:
         rows = (await members.list_members(ctx, role="owner")).rows
     return {row.email for row in rows if row.state == "active"}
@@ -105,7 +107,7 @@ async def test_members_of_the_own_tenant_are_listed(cast: Cast) -> None:
 async def test_pages_of_members_add_up_to_the_whole_list_in_order(
     cast: Cast, sort: str, descending: bool
 ) -> None:
-    await crowd(cast)
+    await create_crowd(cast)
     async with cast.max.ctx() as ctx:
         whole = await members.list_members(ctx, sort=sort, descending=descending, limit=100)
         pieces, after = [], ""
@@ -120,7 +122,7 @@ async def test_pages_of_members_add_up_to_the_whole_list_in_order(
 
 
 async def test_descending_list_is_the_reverse_of_the_ascending_one(cast: Cast) -> None:
-    await crowd(cast)
+    await create_crowd(cast)
     async with cast.max.ctx() as ctx:
         for sort in SORTS:
             up = [row.id for row in (await members.list_members(ctx, sort=sort, limit=100)).rows]
@@ -135,7 +137,7 @@ async def test_members_sorted_by_role_start_with_the_owner(cast: Cast) -> None:
 
 
 async def test_search_matches_names_and_addresses_literally(cast: Cast) -> None:
-    await crowd(cast)
+    await create_crowd(cast)
     async with cast.max.ctx() as ctx:
 
         async def names(query: str) -> list[str]:
@@ -148,7 +150,7 @@ async def test_search_matches_names_and_addresses_literally(cast: Cast) -> None:
 
 
 async def test_members_are_filtered_by_role(cast: Cast) -> None:
-    await crowd(cast)
+    await create_crowd(cast)
     async with cast.max.ctx() as ctx:
         page = await members.list_members(ctx, role="billing", limit=2)
         next_page = await members.list_members(ctx, role="billing", limit=100, after=page.next_cursor)
@@ -282,11 +284,11 @@ async def test_one_owner_remains_when_two_leave_at_once(
     barrier = asyncio.Barrier(2)
     targets = ids if themselves else ids[::-1]
     results = await asyncio.gather(
-        attempt(cast.ann, lambda ctx: VERBS[first](ctx, targets[0]), barrier),
-        attempt(bob, lambda ctx: VERBS[second](ctx, targets[1]), barrier),
+        attempt_change(cast.ann, lambda ctx: VERBS[first](ctx, targets[0]), barrier),
+        attempt_change(bob, lambda ctx: VERBS[second](ctx, targets[1]), barrier),
     )
     assert sorted(results) == ["done", "last_owner" if themselves else "missing_permission"]
-    assert len(await owners(cast.max)) == 1
+    assert len(await list_owner_emails(cast.max)) == 1
 
 
 @pytest.mark.parametrize("verb", ["deactivate", "remove"])
@@ -297,8 +299,8 @@ async def test_one_admin_remains_when_two_remove_each_other(cast: Cast, verb: st
     adam, beas = await id_of(cast, cast.adam), await id_of(cast, other)
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
-        attempt(cast.adam, lambda ctx: VERBS[verb](ctx, beas), barrier),
-        attempt(other, lambda ctx: VERBS[verb](ctx, adam), barrier),
+        attempt_change(cast.adam, lambda ctx: VERBS[verb](ctx, beas), barrier),
+        attempt_change(other, lambda ctx: VERBS[verb](ctx, adam), barrier),
     )
     assert sorted(results) == ["done", "missing_permission"]
 
@@ -330,11 +332,11 @@ async def test_owner_remains_when_one_transfers_and_one_leaves(cast: Cast) -> No
     adam, bobs = await id_of(cast, cast.adam), await id_of(cast, bob)
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
-        attempt(cast.ann, lambda ctx: members.transfer_ownership(ctx, adam, "Acme"), barrier),
-        attempt(bob, lambda ctx: members.set_role(ctx, bobs, "member"), barrier),
+        attempt_change(cast.ann, lambda ctx: members.transfer_ownership(ctx, adam, "Acme"), barrier),
+        attempt_change(bob, lambda ctx: members.set_role(ctx, bobs, "member"), barrier),
     )
     assert results == ["done", "done"]
-    assert await owners(cast.max) == {cast.adam.email}
+    assert await list_owner_emails(cast.max) == {cast.adam.email}
 
 
 # ── handing over ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -374,12 +376,14 @@ async def test_concurrent_ownership_transfers_succeed_once(cast: Cast) -> None:
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
         *(
-            attempt(cast.ann, lambda ctx, heir=heir: members.transfer_ownership(ctx, heir, "Acme"), barrier)
+            attempt_change(
+                cast.ann, lambda ctx, heir=heir: members.transfer_ownership(ctx, heir, "Acme"), barrier
+            )
             for heir in (adam, max_)
         )
     )
     assert sorted(results) == ["done", "missing_permission"]
-    assert len(await owners(cast.ann)) == 1
+    assert len(await list_owner_emails(cast.ann)) == 1
 
 
 # ── leaving and coming back ──────────────────────────────────────────────────────────────────────────────────────
@@ -469,8 +473,8 @@ async def test_concurrent_invitation_and_reactivation_share_no_last_seat(cast: C
 
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
-        attempt(cast.ann, invite, barrier),
-        attempt(cast.adam, lambda ctx: members.reactivate(ctx, max_), barrier),
+        attempt_change(cast.ann, invite, barrier),
+        attempt_change(cast.adam, lambda ctx: members.reactivate(ctx, max_), barrier),
     )
     assert sorted(results) == ["done", "limit_reached"]
     async with cast.ann.ctx() as ctx:

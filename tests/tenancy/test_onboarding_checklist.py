@@ -12,7 +12,7 @@ async def list_done_keys(person: Person) -> set[str]:
         return {item.key for item in await onboarding_checklist.list_items(ctx) if item.done_at}
 
 
-async def listed(cast: Cast) -> None:
+async def add_checklists(cast: Cast) -> None:
     for person in (cast.ann, cast.gil):
         async with person.ctx() as ctx:
             await onboarding_checklist.add_items(ctx)
@@ -20,7 +20,7 @@ async def listed(cast: Cast) -> None:
 
 
 async def test_checklist_lists_every_item_once_in_order(cast: Cast) -> None:
-    await listed(cast)
+    await add_checklists(cast)
     async with cast.max.ctx() as ctx:
         assert [item.key for item in await onboarding_checklist.list_items(ctx)] == list(
             onboarding_checklist.ITEM_KEYS
@@ -28,7 +28,7 @@ async def test_checklist_lists_every_item_once_in_order(cast: Cast) -> None:
 
 
 async def test_completing_an_item_twice_is_audited_once(cast: Cast) -> None:
-    await listed(cast)
+    await add_checklists(cast)
     async with cast.adam.ctx() as ctx:
         await onboarding_checklist.complete_item(ctx, "review_roles")
     async with cast.ann.ctx() as ctx:
@@ -41,7 +41,7 @@ async def test_completing_an_item_twice_is_audited_once(cast: Cast) -> None:
 
 
 async def test_invite_completes_its_checklist_item(cast: Cast) -> None:
-    await listed(cast)
+    await add_checklists(cast)
     async with cast.adam.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "member")
     assert await list_done_keys(cast.ann) == {"invite_members"}

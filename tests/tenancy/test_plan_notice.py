@@ -11,18 +11,18 @@ from tests.conftest import Cast, Person
 from tests.support import factories
 
 
-async def read(person: Person) -> plan_notice.PlanNotice | None:
+async def get_notice(person: Person) -> plan_notice.PlanNotice | None:
     async with person.ctx() as ctx:
         return await plan_notice.get_notice(ctx)
 
 
 async def get_notice_text(person: Person) -> str:
-    notice = await read(person)
+    notice = await get_notice(person)
     return f"{notice.tone}: {notice.text} {notice.detail} {notice.next_step}" if notice else ""
 
 
 async def test_notice_is_absent_when_nothing_is_wrong(cast: Cast) -> None:
-    assert await read(cast.ann) is None
+    assert await get_notice(cast.ann) is None
 
 
 async def test_notice_in_the_grace_period_names_the_end_and_a_next_step(cast: Cast) -> None:
@@ -30,14 +30,14 @@ async def test_notice_in_the_grace_period_names_the_end_and_a_next_step(cast: Ca
     async with cast.ann.ctx() as ctx:
         await assignments.set_billing_status(ctx, "grace", "Overdue")
         await assignments.set_billing_status(ctx, "read_only", "Still overdue", starts_at=ends)
-    notice = await read(cast.ann)
+    notice = await get_notice(cast.ann)
     assert notice is not None
     assert (notice.tone, notice.end_date, notice.next_step) == (
         "warn",
         ends.isoformat(),
         "Pay the open invoice.",
     )
-    notice = await read(cast.max)
+    notice = await get_notice(cast.max)
     assert notice is not None
     assert notice.next_step == "Ask an owner or billing contact to pay the open invoice."
     rights_cache.invalidate(cast.acme)  # nothing kept: read again, and the same
@@ -85,7 +85,7 @@ async def test_notice_warns_above_a_soft_limit_and_button_closes_at_a_hard_one(c
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 4, "Fewer", ends_at=soon)
-    assert await read(cast.ann) is None
+    assert await get_notice(cast.ann) is None
     async with cast.ann.ctx() as ctx:
         assert refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=4).startswith(
             "All 4 seats are in use (4 of 4)."

@@ -28,20 +28,20 @@ from tests.support.stand_in_mail import run_mailbox
 LATER = [step.key for step in provisioning.STEPS if not step.runs_on_creation]
 
 
-async def count(tenant_id: str, table: str) -> int:
+async def count_rows(tenant_id: str, table: str) -> int:
     async with db.transaction(tenant_id=tenant_id) as session:
         connection = await session.connection()
         counted = text(f"select count(*) from {table} where tenant_id = :id")
         return int((await connection.execute(counted, {"id": tenant_id})).scalar_one())
 
 
-async def states(person: Person) -> dict[str, str]:
+async def list_step_states(person: Person) -> dict[str, str]:
     async with person.ctx() as ctx:
         return {step.key: step.state for step in await provisioning.list_steps(ctx)}
 
 
-async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
-    assert await states(person) == {step.key: "done" for step in provisioning.STEPS}
+async def check_finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
+    assert await list_step_states(person) == {step.key: "done" for step in provisioning.STEPS}
     counts = {
         "role": len(ROLES),
         "membership": 1,
@@ -51,7 +51,7 @@ async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
         "notification": 1,
         "provisioning_step": len(provisioning.STEPS),
     }
-    assert {table: await count(tenant_id, table) for table in counts} == counts
+    assert {table: await count_rows(tenant_id, table) for table in counts} == counts
     welcomes = {mail.id for mail in box.mails if mail.to == person.email}
     assert welcomes == {f"welcome-{tenant_id}@bulkhead.test"}
     async with person.ctx() as ctx:
@@ -62,15 +62,18 @@ async def finished_once(person: Person, tenant_id: str, box: Mailbox) -> None:
         assert (await audit_reader.verify_audit_log(ctx)).is_intact
 
 
-async def a_tenant() -> tuple[Person, str]:
+async def create_tenant() -> tuple[Person, str]:
     zoe = await factories.create_account("Zoe")
     tenant = await factories.create_tenant(zoe, "Harbour")
     return Person(zoe, tenant.slug), tenant.id
 
 
 async def test_new_tenant_can_be_entered_before_provisioning_ends(schema: str) -> None:
-    zoe, tenant_id = await a_tenant()
-    assert [key for key, state in (await states(zoe)).items() if state == "done"] == ["roles", "owner"]
+    zoe, tenant_id = await create_tenant()
+    assert [key for key, state in (await list_step_states(zoe)).items() if state == "done"] == [
+        "roles",
+        "owner",
+    ]
     async with db.transaction(tenant_id=tenant_id) as session:
         connection = await session.connection()
         keys = await connection.execute(text("select key from role order by key"))
@@ -79,10 +82,10 @@ async def test_new_tenant_can_be_entered_before_provisioning_ends(schema: str) -
 
 async def test_worker_completes_provisioning(schema: str) -> None:
     workers.clear_queue(schema)
-    zoe, tenant_id = await a_tenant()
+    zoe, tenant_id = await create_tenant()
     async with run_mailbox() as box:
         await workers.run_until_done(schema)
-    await finished_once(zoe, tenant_id, box)
+    await check_finished_once(zoe, tenant_id, box)
 
 
 # `make test` kills one worker in each step, in turn before, inside and after it.
@@ -99,24 +102,24 @@ DEATHS = [
 async def test_provisioning_is_resumed_after_a_worker_was_killed(schema: str, key: str, when: str) -> None:
     """The worker dies before, inside and just after each step."""
     workers.clear_queue(schema)
-    zoe, tenant_id = await a_tenant()
+    zoe, tenant_id = await create_tenant()
     async with run_mailbox() as box:
         await workers.run_until_killed(f"step:{key}:{when}")
-        so_far = await states(zoe)
+        so_far = await list_step_states(zoe)
         reached = LATER.index(key) + (when == "committed")
         assert [so_far[step] for step in LATER] == ["done"] * reached + ["waiting"] * (len(LATER) - reached)
         await workers.run_until_done(schema)
-    await finished_once(zoe, tenant_id, box)
+    await check_finished_once(zoe, tenant_id, box)
 
 
 async def test_concurrent_workers_run_each_provisioning_step_once(schema: str) -> None:
     workers.clear_queue(schema)
-    zoe, tenant_id = await a_tenant()
+    zoe, tenant_id = await create_tenant()
     async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
         await provisioning.enqueue_waiting_steps(ctx)  # a second promise of the same
     async with run_mailbox() as box:
         await asyncio.gather(workers.run_until_done(schema), workers.run_until_done(schema))
-    await finished_once(zoe, tenant_id, box)
+    await check_finished_once(zoe, tenant_id, box)
 
 
 async def test_failed_step_is_shown_and_retried(
@@ -124,7 +127,7 @@ async def test_failed_step_is_shown_and_retried(
 ) -> None:
     """No mailbox listens, so the welcome mail cannot be sent."""
     workers.clear_queue(schema)
-    zoe, tenant_id = await a_tenant()
+    zoe, tenant_id = await create_tenant()
     async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
         while await provisioning.run_next_step(ctx) != LATER[LATER.index("welcome_mail") - 1]:
             pass
@@ -148,7 +151,7 @@ async def test_failed_step_is_shown_and_retried(
         await provisioning.retry(ctx)
     async with run_mailbox() as box:
         await workers.run_until_done(schema)
-    await finished_once(zoe, tenant_id, box)
+    await check_finished_once(zoe, tenant_id, box)
 
 
 async def test_welcome_mail_waits_for_the_verified_address(schema: str) -> None:
@@ -167,7 +170,7 @@ async def test_welcome_mail_waits_for_the_verified_address(schema: str) -> None:
         user = await factories.users.get(session, verified.user_id)
     assert user is not None
     zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), verified.slug)
-    assert set((await states(zoe)).values()) == {"done"}
+    assert set((await list_step_states(zoe)).values()) == {"done"}
     assert len([mail for mail in box.mails if mail.id.startswith("welcome-")]) == 1
 
 
@@ -178,7 +181,7 @@ async def test_retry_is_refused_for_members_and_changes_nothing_when_complete(
         with pytest.raises(Refused, match="missing_permission"):
             await provisioning.retry(ctx)
     workers.clear_queue(schema)
-    zoe, _ = await a_tenant()
+    zoe, _ = await create_tenant()
     async with run_mailbox():
         await workers.run_until_done(schema)
     async with zoe.ctx() as ctx:

@@ -16,7 +16,7 @@ from shared.tenancy import invitations, members, reports, roles
 from tests.conftest import Cast, Person
 
 
-async def read(person: Person) -> reports.ActivityReport:
+async def get_report(person: Person) -> reports.ActivityReport:
     async with person.ctx() as ctx:
         return await reports.get_report(ctx)
 
@@ -43,7 +43,7 @@ async def test_report_counts_seats_at_the_end_of_each_week(cast: Cast) -> None:
         invited = await invitations.invite(ctx, "yan@acme.test", "viewer")
         await invitations.invite(ctx, "xin@acme.test", "viewer")
         await invitations.revoke(ctx, invited.id)
-    report = await read(cast.ann)
+    report = await get_report(cast.ann)
     weeks = report.weeks
     assert len(weeks) == reports.WEEK_COUNT
     assert [week.starts_at.weekday() for week in weeks] == [0] * reports.WEEK_COUNT
@@ -68,7 +68,7 @@ async def test_report_counts_a_reactivation_as_joining_and_no_role_change(cast: 
         await members.set_role(ctx, max_.id, "viewer")
         await members.deactivate(ctx, max_.id)
         await members.reactivate(ctx, max_.id)
-    this_week = (await read(cast.ann)).weeks[-1]
+    this_week = (await get_report(cast.ann)).weeks[-1]
     assert (this_week.joined, this_week.left, this_week.active_members) == (4, 1, 3)
 
 
@@ -84,7 +84,7 @@ async def test_report_counts_changes_by_person_and_refusals_by_reason(cast: Cast
         async with cast.adam.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "owner")
     await decision_counts.flush()
-    report = await read(cast.ann)
+    report = await get_report(cast.ann)
     adam = next(top_actor for top_actor in report.top_actors if top_actor.id == cast.adam.user_id)
     assert (adam.name, adam.actor_type, adam.changes, adam.action_count) == (
         "Adam",
@@ -110,7 +110,7 @@ async def test_report_counts_nothing_of_another_tenant(cast: Cast) -> None:
         async with cast.max.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
     await decision_counts.flush()
-    report = await read(cast.gil)
+    report = await get_report(cast.gil)
     assert report.weeks[-1].seats == 1
     assert {top_actor.id for top_actor in report.top_actors} <= {cast.gil.user_id}
     assert report.refusals == []
@@ -118,8 +118,8 @@ async def test_report_counts_nothing_of_another_tenant(cast: Cast) -> None:
 
 async def test_report_is_refused_without_permission_or_plan(cast: Cast) -> None:
     with pytest.raises(Refused, match="missing_permission"):
-        await read(cast.max)
+        await get_report(cast.max)
     await cast.ann.gets("starter")
     with pytest.raises(Refused, match="not_in_plan") as caught:
-        await read(cast.ann)
+        await get_report(cast.ann)
     assert caught.value.plans == "Business and Enterprise"

@@ -18,7 +18,7 @@ from tests.support import factories
 INVITER = {P.MEMBER_READ, P.MEMBER_INVITE, P.ROLE_READ}
 
 
-async def made(person: Person, name: str = "Recruiter", *permissions: str) -> str:
+async def create_role(person: Person, name: str = "Recruiter", *permissions: str) -> str:
     async with person.ctx() as ctx:
         return (await roles.create(ctx, name, "Finds people.", permissions or INVITER)).key
 
@@ -29,13 +29,13 @@ async def id_of(person: Person, by: Person) -> str:
     return row.id
 
 
-async def give(cast: Cast, role: str, to: Person | None = None, by: Person | None = None) -> None:
+async def assign_role(cast: Cast, role: str, to: Person | None = None, by: Person | None = None) -> None:
     membership_id = await id_of(to or cast.max, cast.ann)
     async with (by or cast.ann).ctx() as ctx:
         await members.set_role(ctx, membership_id, role)
 
 
-async def reason(person: Person, act: Callable[[Ctx], Awaitable[object]]) -> str:
+async def get_refusal_reason(person: Person, act: Callable[[Ctx], Awaitable[object]]) -> str:
     try:
         async with person.ctx() as ctx:
             await act(ctx)
@@ -48,13 +48,15 @@ async def reason(person: Person, act: Callable[[Ctx], Awaitable[object]]) -> str
 
 
 async def test_custom_role_grants_exactly_its_permissions(cast: Cast) -> None:
-    role = await made(cast.ann)
-    await give(cast, role)
+    role = await create_role(cast.ann)
+    await assign_role(cast, role)
     async with cast.max.ctx() as ctx:
         assert (ctx.role, ctx.role_name) == (role, "Recruiter")
         assert ctx.permissions == INVITER | REQUIRED_PERMISSIONS
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    assert await reason(cast.max, lambda ctx: audit_reader.list_events(ctx)) == "missing_permission"
+    assert (
+        await get_refusal_reason(cast.max, lambda ctx: audit_reader.list_events(ctx)) == "missing_permission"
+    )
     async with cast.max.ctx() as ctx:
         assert [user_tenant.role.name for user_tenant in await entry.list_user_tenants(cast.max.cookie)] == [
             "Recruiter"
@@ -67,7 +69,9 @@ async def test_custom_roles_sort_by_name_after_the_builtin_ones(cast: Cast) -> N
     """Their keys are ids, which sort by time of creation."""
     for name in ("Zookeeper", "auditor"):
         person = await factories.create_account(name)
-        await factories.join_tenant(cast.ann.account, cast.ann.slug, person, await made(cast.ann, name))
+        await factories.join_tenant(
+            cast.ann.account, cast.ann.slug, person, await create_role(cast.ann, name)
+        )
     async with cast.ann.ctx() as ctx:
         up = await members.list_members(ctx, sort="role", limit=100)
         first = await members.list_members(ctx, sort="role", limit=4)
@@ -77,8 +81,8 @@ async def test_custom_roles_sort_by_name_after_the_builtin_ones(cast: Cast) -> N
 
 
 async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> None:
-    role = await made(cast.ann)
-    await give(cast, role)
+    role = await create_role(cast.ann)
+    await assign_role(cast, role)
     async with cast.ann.ctx() as ctx:
         await roles.change(ctx, role, "Greeter", "Says hello.", {P.MEMBER_READ})
     async with cast.max.ctx() as ctx:
@@ -96,7 +100,7 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
 
 
 async def test_role_change_without_a_difference_leaves_no_event(cast: Cast) -> None:
-    role = await made(cast.ann)
+    role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
         await roles.change(ctx, role, " Recruiter ", "Finds people.", INVITER)
@@ -111,14 +115,16 @@ async def test_role_creation_above_the_own_permissions_is_refused(cast: Cast) ->
         held = ctx.permissions
     for above in set(P) - held - {P.OWNER_TRANSFER}:
         assert (
-            await reason(cast.adam, lambda ctx, permission=above: roles.create(ctx, "More", "", {permission}))
+            await get_refusal_reason(
+                cast.adam, lambda ctx, permission=above: roles.create(ctx, "More", "", {permission})
+            )
             == "missing_permission"
         ), above
-    assert await reason(cast.adam, lambda ctx: roles.create(ctx, "As I am", "", held)) == "done"
+    assert await get_refusal_reason(cast.adam, lambda ctx: roles.create(ctx, "As I am", "", held)) == "done"
 
 
 async def test_role_above_the_own_permissions_cannot_be_changed_deleted_or_assigned(cast: Cast) -> None:
-    payer = await made(cast.ann, "Payer", P.BILLING_READ)
+    payer = await create_role(cast.ann, "Payer", P.BILLING_READ)
     max_id = await id_of(cast.max, cast.ann)
     for act in (
         lambda ctx: roles.change(ctx, payer, "Payer", "", {P.MEMBER_READ}),
@@ -126,31 +132,34 @@ async def test_role_above_the_own_permissions_cannot_be_changed_deleted_or_assig
         lambda ctx: members.set_role(ctx, max_id, payer),
         lambda ctx: invitations.invite(ctx, "zoe@acme.test", payer),
     ):
-        assert await reason(cast.adam, act) == "missing_permission"
-    await give(cast, payer)
+        assert await get_refusal_reason(cast.adam, act) == "missing_permission"
+    await assign_role(cast, payer)
     for act in (
         lambda ctx: members.set_role(ctx, max_id, "viewer"),
         lambda ctx: members.remove(ctx, max_id),
     ):
-        assert await reason(cast.adam, act) == "missing_permission"
+        assert await get_refusal_reason(cast.adam, act) == "missing_permission"
 
 
 async def test_role_holder_cannot_extend_their_own_role(cast: Cast) -> None:
-    editor = await made(cast.ann, "Editor", P.ROLE_READ, P.ROLE_WRITE)
-    await give(cast, editor)
+    editor = await create_role(cast.ann, "Editor", P.ROLE_READ, P.ROLE_WRITE)
+    await assign_role(cast, editor)
     wider = {P.ROLE_READ, P.ROLE_WRITE, P.MEMBER_WRITE}
     for act in (
         lambda ctx: roles.change(ctx, editor, "Editor", "", wider),
         lambda ctx: roles.create(ctx, "Helper", "", wider),
     ):
-        assert await reason(cast.max, act) == "missing_permission"
-    assert await reason(cast.max, lambda ctx: roles.create(ctx, "Reader", "", {P.ROLE_READ})) == "done"
+        assert await get_refusal_reason(cast.max, act) == "missing_permission"
+    assert (
+        await get_refusal_reason(cast.max, lambda ctx: roles.create(ctx, "Reader", "", {P.ROLE_READ}))
+        == "done"
+    )
 
 
 async def test_ownership_transfer_is_refused_as_permission_of_a_role(cast: Cast) -> None:
     with pytest.raises(Invalid, match="Only owners"):
-        await made(cast.ann, "Heir", P.OWNER_TRANSFER)
-    role = await made(cast.ann)
+        await create_role(cast.ann, "Heir", P.OWNER_TRANSFER)
+    role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="Only owners"):
             await roles.change(ctx, role, "Heir", "", {P.OWNER_TRANSFER})
@@ -159,21 +168,21 @@ async def test_ownership_transfer_is_refused_as_permission_of_a_role(cast: Cast)
 async def test_role_with_an_unknown_permission_is_refused(cast: Cast) -> None:
     for unknown in ("operator:tenant:read", "member:*", "", "MEMBER_READ"):
         with pytest.raises(Invalid, match="no such permission"):
-            await made(cast.ann, "Odd", unknown)
+            await create_role(cast.ann, "Odd", unknown)
 
 
 async def test_role_changes_are_refused_for_a_member(cast: Cast) -> None:
-    role = await made(cast.ann)
+    role = await create_role(cast.ann)
     for act in (
         lambda ctx: roles.create(ctx, "Mine", "", set()),
         lambda ctx: roles.change(ctx, role, "Mine", "", set()),
         lambda ctx: roles.delete(ctx, role),
     ):
-        assert await reason(cast.max, act) == "missing_permission"
+        assert await get_refusal_reason(cast.max, act) == "missing_permission"
 
 
 async def test_role_of_another_tenant_gets_the_answer_for_an_unknown_role(cast: Cast) -> None:
-    foreign_role, unknown = await made(cast.gil, "Theirs"), "rol_unknown"
+    foreign_role, unknown = await create_role(cast.gil, "Theirs"), "rol_unknown"
     max_id = await id_of(cast.max, cast.ann)
 
     async def collect_refusals(act: Callable[[Ctx, str], Awaitable[object]]) -> list[str]:
@@ -211,27 +220,27 @@ async def test_builtin_role_cannot_be_changed_or_deleted(cast: Cast, key: str) -
 
 @pytest.mark.parametrize("name", ["Owner", "  ADMIN ", "viewer", "recruiter", " RECRUITER"])
 async def test_role_name_is_refused_when_taken_in_any_case(cast: Cast, name: str) -> None:
-    await made(cast.ann)
+    await create_role(cast.ann)
     with pytest.raises(Conflict, match="already"):
-        await made(cast.ann, name)
-    other = await made(cast.ann, "Other")
+        await create_role(cast.ann, name)
+    other = await create_role(cast.ann, "Other")
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Conflict, match="already"):
             await roles.change(ctx, other, name, "", set())
 
 
 async def test_role_name_is_free_after_deletion_and_in_other_tenants(cast: Cast) -> None:
-    role = await made(cast.ann)
-    await made(cast.gil)
+    role = await create_role(cast.ann)
+    await create_role(cast.gil)
     async with cast.ann.ctx() as ctx:
         await roles.delete(ctx, role)
-    assert await made(cast.ann) != role
+    assert await create_role(cast.ann) != role
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 61, "bell\a", "\u2028x\ud800"])
 async def test_role_with_an_invalid_name_is_refused(cast: Cast, name: str) -> None:
     with pytest.raises(Invalid) as caught:
-        await made(cast.ann, name)
+        await create_role(cast.ann, name)
     assert "name" in caught.value.fields
 
 
@@ -241,12 +250,12 @@ async def test_role_with_an_invalid_name_is_refused(cast: Cast, name: str) -> No
 async def test_role_creation_is_refused_without_the_feature(cast: Cast) -> None:
     await cast.gil.gets("starter")
     with pytest.raises(Refused, match="not_in_plan"):
-        await made(cast.gil)
+        await create_role(cast.gil)
 
 
 async def test_role_after_a_downgrade_works_but_cannot_be_changed(cast: Cast) -> None:
-    kept, gone = await made(cast.ann), await made(cast.ann, "Unused")
-    await give(cast, kept)
+    kept, gone = await create_role(cast.ann), await create_role(cast.ann, "Unused")
+    await assign_role(cast, kept)
     await cast.ann.gets("starter")
     async with cast.max.ctx() as ctx:
         assert ctx.permissions >= INVITER
@@ -255,9 +264,9 @@ async def test_role_after_a_downgrade_works_but_cannot_be_changed(cast: Cast) ->
         lambda ctx: roles.create(ctx, "New", "", set()),
         lambda ctx: roles.change(ctx, kept, "New", "", set()),
     ):
-        assert await reason(cast.ann, act) == "not_in_plan"
-    assert await reason(cast.ann, lambda ctx: roles.delete(ctx, gone)) == "done"
-    await give(cast, kept, cast.adam)  # and may be given still
+        assert await get_refusal_reason(cast.ann, act) == "not_in_plan"
+    assert await get_refusal_reason(cast.ann, lambda ctx: roles.delete(ctx, gone)) == "done"
+    await assign_role(cast, kept, cast.adam)  # and may be given still
 
 
 async def test_concurrent_creations_share_no_last_role(cast: Cast) -> None:
@@ -270,7 +279,7 @@ async def test_concurrent_creations_share_no_last_role(cast: Cast) -> None:
             await barrier.wait()
             await roles.create(ctx, name, "", {P.MEMBER_READ})
 
-        return await reason(person, act)
+        return await get_refusal_reason(person, act)
 
     results = await asyncio.gather(attempt(cast.ann, "One"), attempt(cast.adam, "Two"))
     assert sorted(results) == ["done", "limit_reached"]
@@ -280,8 +289,8 @@ async def test_concurrent_creations_share_no_last_role(cast: Cast) -> None:
 
 
 async def test_role_in_use_cannot_be_deleted_and_names_the_number(cast: Cast) -> None:
-    role = await made(cast.ann)
-    await give(cast, role)
+    role = await create_role(cast.ann)
+    await assign_role(cast, role)
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", role)
     with pytest.raises(Refused, match="object_state") as caught:
@@ -305,7 +314,7 @@ async def test_role_in_use_cannot_be_deleted_and_names_the_number(cast: Cast) ->
 
 
 async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> None:
-    role = await made(cast.ann)
+    role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         await roles.delete(ctx, role)
     max_id = await id_of(cast.max, cast.ann)
@@ -315,13 +324,13 @@ async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> N
         (lambda ctx: roles.change(ctx, role, "Again", "", set()), "not_found"),
         (lambda ctx: roles.delete(ctx, role), "not_found"),
     ):
-        assert await reason(cast.ann, act) == expected
+        assert await get_refusal_reason(cast.ann, act) == expected
 
 
 async def test_expired_invitation_does_not_block_role_deletion_and_cannot_be_resent(
     cast: Cast,
 ) -> None:
-    role = await made(cast.ann)
+    role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         invitation = await invitations.invite(ctx, "zoe@acme.test", role)
         invitation.expires_at = now()
@@ -338,7 +347,7 @@ async def test_role_is_never_deleted_while_it_is_assigned_concurrently(cast: Cas
     """Either the role is assigned and stays, or it is deleted and not assigned."""
     max_id = await id_of(cast.max, cast.ann)
     for round_ in range(4):
-        role, barrier = await made(cast.ann, f"Role {round_}"), asyncio.Barrier(2)
+        role, barrier = await create_role(cast.ann, f"Role {round_}"), asyncio.Barrier(2)
 
         async def give_it(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
             await barrier.wait()
@@ -351,14 +360,16 @@ async def test_role_is_never_deleted_while_it_is_assigned_concurrently(cast: Cas
             await barrier.wait()
             await roles.delete(ctx, role)
 
-        results = await asyncio.gather(reason(cast.adam, give_it), reason(cast.ann, delete_it))
+        results = await asyncio.gather(
+            get_refusal_reason(cast.adam, give_it), get_refusal_reason(cast.ann, delete_it)
+        )
         assert tuple(results) in {("done", "object_state"), ("missing_permission", "done")}
 
 
 async def test_invite_is_refused_when_the_inviters_role_was_cut_meanwhile(cast: Cast) -> None:
     """Max has entered with the permission to invite; Ann removes it from his role before he continues."""
-    role = await made(cast.ann)
-    await give(cast, role)
+    role = await create_role(cast.ann)
+    await assign_role(cast, role)
     inside, cut = asyncio.Event(), asyncio.Event()
 
     async def late(ctx: Ctx) -> None:
@@ -372,13 +383,13 @@ async def test_invite_is_refused_when_the_inviters_role_was_cut_meanwhile(cast: 
             await roles.change(ctx, role, "Recruiter", "", {P.MEMBER_READ})
         cut.set()
 
-    refused, _ = await asyncio.gather(reason(cast.max, late), first())
+    refused, _ = await asyncio.gather(get_refusal_reason(cast.max, late), first())
     assert refused == "missing_permission"
 
 
 async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -> None:
     """Adam may assign the role as it was when he chose it, not as it has become."""
-    role, max_id = await made(cast.ann), await id_of(cast.max, cast.ann)
+    role, max_id = await create_role(cast.ann), await id_of(cast.max, cast.ann)
     inside, grown = asyncio.Event(), asyncio.Event()
 
     async def late(ctx: Ctx) -> None:
@@ -396,13 +407,13 @@ async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -
             await roles.change(ctx, role, "Recruiter", "", {P.BILLING_WRITE})
         grown.set()
 
-    refused, _ = await asyncio.gather(reason(cast.adam, late), first())
+    refused, _ = await asyncio.gather(get_refusal_reason(cast.adam, late), first())
     assert refused == "missing_permission"
 
 
 async def test_role_usage_counts_members_and_invitations(cast: Cast) -> None:
-    role = await made(cast.ann)
-    await give(cast, role)
+    role = await create_role(cast.ann)
+    await assign_role(cast, role)
     async with cast.max.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
         usages = {

@@ -21,11 +21,11 @@ from tests.support import factories
 PASSWORD = "seven lanterns over quiet water"
 
 
-def address() -> str:
+def new_address() -> str:
     return f"zoe.{new_id('x')[-10:]}@harbour.test"
 
 
-async def account(email: str) -> User:
+async def load_account(email: str) -> User:
     await factories.run_sign_ups()
     async with db.transaction() as session:
         user = await users.get_by_email(session, email)
@@ -49,9 +49,9 @@ async def create_tenant(person: User, name: str) -> Tenant:
 
 
 async def test_sign_up_creates_an_owner_who_is_refused_until_verified() -> None:
-    email = address()
+    email = new_address()
     await signups.sign_up(f" {email.upper()} ", PASSWORD, "Zoe", "Harbour  Ltd")
-    user = await account(email)
+    user = await load_account(email)
     (tenant,) = await tenants_of(user.id)
     assert (tenant.name, tenant.state) == ("Harbour Ltd", TenantState.PENDING_VERIFICATION)
     zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), tenant.slug)
@@ -62,18 +62,18 @@ async def test_sign_up_creates_an_owner_who_is_refused_until_verified() -> None:
 
 
 async def test_concurrent_equal_sign_ups_create_one_person_and_one_tenant() -> None:
-    email, both = address(), asyncio.Barrier(2)
+    email, both = new_address(), asyncio.Barrier(2)
 
     async def sign_up() -> None:
         await both.wait()
         await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
 
     await asyncio.gather(sign_up(), sign_up())
-    assert len(await tenants_of((await account(email)).id)) == 1
+    assert len(await tenants_of((await load_account(email)).id)) == 1
 
 
 async def test_sign_ups_completed_out_of_order_keep_the_last_password_and_every_tenant() -> None:
-    email, other = address(), "eleven marble staircases turn"
+    email, other = new_address(), "eleven marble staircases turn"
     first = await signups.sign_up(email, other, "Zoe", "Harbour")
     second = await signups.sign_up(email, PASSWORD, "Zoe Lind", "Pier")
     both = asyncio.Barrier(2)
@@ -84,27 +84,27 @@ async def test_sign_ups_completed_out_of_order_keep_the_last_password_and_every_
             await signups.complete_sign_up(session, sign_up_id)
 
     await asyncio.gather(complete_sign_up(second), complete_sign_up(first))
-    await found_again(first)
-    user = await account(email)
+    await complete_sign_up_again(first)
+    user = await load_account(email)
     assert (user.name, user.sign_up_id) == ("Zoe Lind", second)
     assert await sign_in.check_password(USER, email, PASSWORD) is not None
     assert await sign_in.check_password(USER, email, other) is None
     assert sorted(tenant.name for tenant in await tenants_of(user.id)) == ["Harbour", "Pier"]
 
 
-async def found_again(sign_up_id: str) -> None:
+async def complete_sign_up_again(sign_up_id: str) -> None:
     async with db.transaction() as session:
         await signups.complete_sign_up(session, sign_up_id)
 
 
 async def test_sign_up_older_than_a_day_is_deleted() -> None:
-    email = address()
+    email = new_address()
     old = await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     async with db.transaction("owner") as session:
         row = await session.get(SignUp, old)
         assert row is not None
         row.created_at -= timedelta(days=1)
-    await found_again("sup_any")
+    await complete_sign_up_again("sup_any")
     async with db.transaction() as session:
         assert await session.get(SignUp, old) is None
         assert await users.get_by_email(session, email) is None
@@ -112,7 +112,7 @@ async def test_sign_up_older_than_a_day_is_deleted() -> None:
 
 async def test_concurrent_sign_ups_with_the_same_tenant_name_get_different_slugs() -> None:
     name = f"Harbour {new_id('x')[-8:]}"
-    emails = [address(), address()]
+    emails = [new_address(), new_address()]
     both = asyncio.Barrier(2)
 
     async def sign_up(email: str) -> None:
@@ -120,26 +120,26 @@ async def test_concurrent_sign_ups_with_the_same_tenant_name_get_different_slugs
         await signups.sign_up(email, PASSWORD, "Zoe", name)
 
     await asyncio.gather(*(sign_up(email) for email in emails))
-    slugs = {(await tenants_of((await account(email)).id))[0].slug for email in emails}
+    slugs = {(await tenants_of((await load_account(email)).id))[0].slug for email in emails}
     assert len(slugs) == 2
 
 
 async def test_repeated_sign_up_adds_tenants_by_name() -> None:
-    email = address()
+    email = new_address()
     for organisation in ("Harbour", "Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
         await factories.run_sign_ups()
-    assert sorted(tenant.name for tenant in await tenants_of((await account(email)).id)) == [
+    assert sorted(tenant.name for tenant in await tenants_of((await load_account(email)).id)) == [
         "Harbour",
         "Pier",
     ]
 
 
 async def test_verification_activates_every_waiting_tenant() -> None:
-    email = address()
+    email = new_address()
     for organisation in ("Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
-    user = await account(email)
+    user = await load_account(email)
     verification = await signups.verify_email(await link_of(user.id), "")
     assert (verification.email, verification.user_id) == (email, user.id)
     opened = await tenants_of(user.id)
@@ -154,9 +154,9 @@ async def test_verification_activates_every_waiting_tenant() -> None:
 
 
 async def test_verification_link_opened_twice_at_once_works_once() -> None:
-    email = address()
+    email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
-    token, both = await link_of((await account(email)).id), asyncio.Barrier(2)
+    token, both = await link_of((await load_account(email)).id), asyncio.Barrier(2)
 
     async def verify() -> str:
         await both.wait()
@@ -170,9 +170,9 @@ async def test_verification_link_opened_twice_at_once_works_once() -> None:
 
 
 async def test_verification_does_not_undo_a_concurrent_suspension(cast: Cast) -> None:
-    email = address()
+    email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
-    user = await account(email)
+    user = await load_account(email)
     (tenant,) = await tenants_of(user.id)
     token = await link_of(user.id)
     async with cast.olga.octx() as octx:
@@ -186,9 +186,9 @@ async def test_verification_does_not_undo_a_concurrent_suspension(cast: Cast) ->
 
 @pytest.mark.parametrize("verified", ["while suspended", "after it was restored"])
 async def test_tenant_suspended_before_verification_opens_after_both(cast: Cast, verified: str) -> None:
-    email = address()
+    email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
-    user = await account(email)
+    user = await load_account(email)
     (tenant,) = await tenants_of(user.id)
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
@@ -204,9 +204,9 @@ async def test_tenant_suspended_before_verification_opens_after_both(cast: Cast,
 
 
 async def test_verification_waits_for_a_concurrent_restoration(cast: Cast) -> None:
-    email = address()
+    email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
-    user = await account(email)
+    user = await load_account(email)
     (tenant,) = await tenants_of(user.id)
     token = await link_of(user.id)
     async with cast.olga.octx() as octx:
@@ -221,9 +221,9 @@ async def test_verification_waits_for_a_concurrent_restoration(cast: Cast) -> No
 
 
 async def test_accepted_invitation_verifies_the_address_for_the_own_tenant(cast: Cast) -> None:
-    email = address()
+    email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
-    user = await account(email)
+    user = await load_account(email)
     zoe = factories.SignedInUser(user, await factories.sign_in(user))
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "member")
     states = {tenant.name: tenant.state for tenant in await tenants_of(user.id)}

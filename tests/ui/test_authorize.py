@@ -66,7 +66,7 @@ REMOVED = replace(
 CLOCK: list[bool] = []  # of each event that was let in: whether it moved the idle clock
 
 
-def tab(path: str = "/t/acme/members") -> State:
+def open_tab(path: str = "/t/acme/members") -> State:
     tree = State(_reflex_internal_init=True)  # type: ignore[call-arg]
     data = {
         "headers": {"cookie": "c=1", "origin": "http://localhost:3000"},
@@ -80,7 +80,7 @@ def tab(path: str = "/t/acme/members") -> State:
     return tree
 
 
-async def answer(
+async def send_event(
     tree: State, principal: Principal | None, handler: Any, frame: Any = None
 ) -> StateUpdate | None:
     async def peek(cookies: str, slug: str, *, touches: bool) -> Principal | None:
@@ -99,19 +99,19 @@ def get_event_text(update: StateUpdate | None) -> str:
 
 
 async def test_allowed_event_reaches_its_handler() -> None:
-    assert await answer(tab(), OWNER, ToyState.invite) is None
+    assert await send_event(open_tab(), OWNER, ToyState.invite) is None
 
 
 async def test_refused_click_is_explained_with_a_next_step() -> None:
-    update = await answer(tab(), VIEWER, ToyState.invite)
+    update = await send_event(open_tab(), VIEWER, ToyState.invite)
     assert "You may not invite people." in get_event_text(update)
     assert "Ask an owner or admin" in get_event_text(update)
 
 
 async def test_refused_page_shows_the_refusal_and_loads_its_frame() -> None:
-    tree = tab()
+    tree = open_tab()
     billing = replace(OWNER, permissions=frozenset({"home:read"}))
-    update = await answer(tree, billing, ToyState.load, frame=ToyState.load_broken)
+    update = await send_event(tree, billing, ToyState.load, frame=ToyState.load_broken)
     assert "load_broken" in get_event_text(update)
     assert (await tree.get_state(Admission)).refusal == "You may not see who works here."
 
@@ -120,9 +120,9 @@ async def test_refused_page_shows_the_refusal_and_loads_its_frame() -> None:
 async def test_page_outside_the_plan_names_feature_and_plans(reason: str) -> None:
     words = {"advanced_reports": RefusalWording("Advanced reports", "Business and Enterprise")}
     unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, wording=words)
-    tree = tab("/t/acme/reports")
+    tree = open_tab("/t/acme/reports")
     owner = replace(OWNER, rights=unpaid)
-    await answer(tree, owner, ToyState.load_reports, frame=ToyState.fill_frame)
+    await send_event(tree, owner, ToyState.load_reports, frame=ToyState.fill_frame)
     admission = await tree.get_state(Admission)
     assert admission.refusal
     upsell = admission.upsell
@@ -131,26 +131,26 @@ async def test_page_outside_the_plan_names_feature_and_plans(reason: str) -> Non
     assert upsell.points == list(FEATURES["advanced_reports"].highlights)
     assert upsell.next_step == "Choose a larger plan under Billing."
     member = replace(owner, permissions=owner.permissions - {"billing:write"})
-    await answer(tree, member, ToyState.load_reports, frame=ToyState.fill_frame)
+    await send_event(tree, member, ToyState.load_reports, frame=ToyState.fill_frame)
     assert admission.upsell.next_step == "Ask an owner for a larger plan."
-    await answer(tree, VIEWER, ToyState.load_reports, frame=ToyState.fill_frame)
+    await send_event(tree, VIEWER, ToyState.load_reports, frame=ToyState.fill_frame)
     assert (admission.refusal, admission.upsell.feature) == ("You may not open the advanced reports.", "")
 
 
 async def test_event_without_a_session_reloads_the_page() -> None:
     for event in (ToyState.invite, ToyState.load, authorize.STATE_PREFIX + "hydrate"):
-        assert "location.reload" in get_event_text(await answer(tab(), None, event))
+        assert "location.reload" in get_event_text(await send_event(open_tab(), None, event))
 
 
 async def test_event_for_a_foreign_tenant_is_not_found() -> None:
-    assert "Page not found." in get_event_text(await answer(tab(), STRANGER, ToyState.invite))
+    assert "Page not found." in get_event_text(await send_event(open_tab(), STRANGER, ToyState.invite))
 
 
 async def test_removed_member_is_told_and_loses_the_state() -> None:
-    tree = tab()
-    await answer(tree, OWNER, ToyState.invite)
+    tree = open_tab()
+    await send_event(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
-    update = await answer(tree, REMOVED, ToyState.invite)
+    update = await send_event(tree, REMOVED, ToyState.invite)
     assert "Ann removed you from Acme." in get_event_text(update)
     assert (await tree.get_state(ToyState)).rows == []
     assert (await tree.get_state(Admission)).refusal == "Ann removed you from Acme."
@@ -160,10 +160,10 @@ async def test_removed_member_is_told_and_loses_the_state() -> None:
     "boot", [authorize.STATE_PREFIX + "hydrate", authorize.STATE_PREFIX + "hydrate_and_load"]
 )
 async def test_hydration_sends_no_old_state_to_a_removed_member(boot: str) -> None:
-    tree = tab()
-    await answer(tree, OWNER, ToyState.invite)
+    tree = open_tab()
+    await send_event(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
-    assert await answer(tree, REMOVED, boot) is None
+    assert await send_event(tree, REMOVED, boot) is None
     assert (await tree.get_state(ToyState)).rows == []
 
 
@@ -172,20 +172,20 @@ async def test_hydration_sends_no_old_state_to_a_removed_member(boot: str) -> No
     [(replace(OWNER, session_hash="hash-gil"), "/t/acme/members"), (OWNER, "/t/globex/members")],
 )
 async def test_state_is_dropped_when_session_or_tenant_change(other: Principal, path: str) -> None:
-    tree = tab()
-    await answer(tree, OWNER, ToyState.invite)
+    tree = open_tab()
+    await send_event(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
-    tree.router = tab(path).router
-    assert "location.reload" in get_event_text(await answer(tree, other, ToyState.invite))
+    tree.router = open_tab(path).router
+    assert "location.reload" in get_event_text(await send_event(tree, other, ToyState.invite))
     assert (await tree.get_state(ToyState)).rows == []
 
 
 async def test_page_load_of_another_session_starts_with_empty_state() -> None:
-    tree = tab()
-    await answer(tree, OWNER, ToyState.invite)
+    tree = open_tab()
+    await send_event(tree, OWNER, ToyState.invite)
     (await tree.get_state(ToyState)).rows = ["of acme"]
     assert (
-        await answer(
+        await send_event(
             tree, replace(OWNER, session_hash="hash-gil"), authorize.STATE_PREFIX + "hydrate_and_load"
         )
         is None
@@ -194,17 +194,17 @@ async def test_page_load_of_another_session_starts_with_empty_state() -> None:
 
 
 async def test_handler_without_an_action_is_refused() -> None:
-    update = await answer(tab(), OWNER, "reflex___state____state.setvar")
+    update = await send_event(open_tab(), OWNER, "reflex___state____state.setvar")
     assert "This action is not available on this page." in get_event_text(update)
 
 
 async def test_suspension_refuses_every_handler() -> None:
-    update = await answer(tab(), replace(OWNER, rights=SUSPENDED), ToyState.invite)
+    update = await send_event(open_tab(), replace(OWNER, rights=SUSPENDED), ToyState.invite)
     assert "This organisation is suspended." in get_event_text(update)
 
 
 async def test_error_during_a_load_is_shown_on_the_page() -> None:
-    tree = tab()
+    tree = open_tab()
     toy, admission = await tree.get_state(ToyState), await tree.get_state(Admission)
     await ToyState.event_handlers["load_broken"].fn(toy)
     assert admission.error_id.startswith("req_")
@@ -218,24 +218,24 @@ async def test_error_during_a_load_is_shown_on_the_page() -> None:
     assert (admission.refusal, toy.rows) == ("", ["read"])
 
 
-async def moves(tree: State, handler: Any) -> bool:
+async def extends_idle_time(tree: State, handler: Any) -> bool:
     """Through the gate of an app with a frame of its own."""
-    await answer(tree, OWNER, handler, frame=ToyState.fill_frame)
+    await send_event(tree, OWNER, handler, frame=ToyState.fill_frame)
     return CLOCK[-1]
 
 
 async def test_automatic_event_does_not_extend_the_idle_time() -> None:
     """Commits of others make open pages load; a broken network makes them hydrate."""
-    tree = tab()
+    tree = open_tab()
     for by_itself in (*sorted(authorize.FRAMEWORK_EVENTS), ToyState.load, ToyState.fill_frame):
-        assert not await moves(tree, by_itself), by_itself
-    assert await moves(tree, ToyState.invite)
+        assert not await extends_idle_time(tree, by_itself), by_itself
+    assert await extends_idle_time(tree, ToyState.invite)
 
 
 @pytest.mark.parametrize("boot", sorted(authorize.PAGE_LOAD_EVENTS))
 async def test_followed_link_extends_the_idle_time(boot: str) -> None:
     """Following a link is no HTTP request. Hydrating again on the same page is no action of a person."""
-    tree = tab("/t/acme/members")
-    assert [await moves(tree, boot) for _ in range(2)] == [False, False]
-    tree.router = tab("/t/acme/settings").router
-    assert [await moves(tree, boot) for _ in range(2)] == [True, False]
+    tree = open_tab("/t/acme/members")
+    assert [await extends_idle_time(tree, boot) for _ in range(2)] == [False, False]
+    tree.router = open_tab("/t/acme/settings").router
+    assert [await extends_idle_time(tree, boot) for _ in range(2)] == [True, False]

@@ -25,33 +25,33 @@ async def seller() -> AsyncIterator[MemoryProvider]:
     shared_provider.remove_provider()
 
 
-async def does(page: Any, name: str, *payload: Any) -> Any:
+async def send_event(page: Any, name: str, *payload: Any) -> Any:
     return await type(page).event_handlers[name].fn(page, *payload)
 
 
-async def billing(person: Person, query: str = "") -> Any:
+async def open_billing_page(person: Person, query: str = "") -> Any:
     page = opens(BillingState, person.cookie, f"/t/{person.slug}/billing{query}")
-    await does(page, "load")
+    await send_event(page, "load")
     return page
 
 
-async def subscribed(seller: MemoryProvider, person: Person, *, seats: int = 3) -> Any:
-    page = await billing(person)
-    await does(page, "choose_plan", PRO)
+async def open_subscribed_page(seller: MemoryProvider, person: Person, *, seats: int = 3) -> Any:
+    page = await open_billing_page(person)
+    await send_event(page, "choose_plan", PRO)
     assert page.dialog == "order"
-    await does(page, "start_checkout", {"seats": str(seats)})
+    await send_event(page, "start_checkout", {"seats": str(seats)})
     deal = seller.pay(list(seller.carts)[-1])
     seller.deals[deal].ends = seller.deals[deal].trial_until = seller.clock
     seller.advance(timedelta(seconds=1))
     await shared_provider.return_from_provider(person)
-    await does(page, "load")
+    await send_event(page, "load")
     assert page.subscribed
     return page
 
 
 async def test_plans_show_price_and_contents(cast: Cast, seller: MemoryProvider) -> None:
     await cast.gil.gets("free")
-    page = await billing(cast.gil)
+    page = await open_billing_page(cast.gil)
     shown = {plan.name: plan for plan in page.plans}
     assert list(shown) == ["Starter", "Pro", "Business", "Enterprise"]
     assert (shown["Starter"].price_text, shown["Starter"].price_unit) == ("$29", "a month")
@@ -61,7 +61,7 @@ async def test_plans_show_price_and_contents(cast: Cast, seller: MemoryProvider)
     assert shown["Business"].price_note == "and $15 for each seat; $0.05 per 1,000 events above 5,000,000"
     assert (shown["Enterprise"].price_text, shown["Enterprise"].action_label) == ("Custom pricing", "")
     assert page.saving == "2 months free"
-    await does(page, "choose_period", "year")
+    await send_event(page, "choose_period", "year")
     assert {plan.name: plan.price_text for plan in page.plans}["Starter"] == "$290"
     assert [addon.refusal for addon in page.addons] == [
         "Add-ons belong to a subscription. Choose a plan first."
@@ -69,25 +69,25 @@ async def test_plans_show_price_and_contents(cast: Cast, seller: MemoryProvider)
 
 
 async def test_double_click_starts_one_checkout(cast: Cast, seller: MemoryProvider) -> None:
-    page = await billing(cast.gil)
+    page = await open_billing_page(cast.gil)
     before = len(seller.carts)
-    await does(page, "choose_plan", PRO)
-    sent = [str(await does(page, "start_checkout", {"seats": "2"})) for _ in range(2)]
+    await send_event(page, "choose_plan", PRO)
+    sent = [str(await send_event(page, "start_checkout", {"seats": "2"})) for _ in range(2)]
     (url,) = list(seller.carts)[before:]
     assert all("window.location.assign" in event and url in event for event in sent)
 
 
 async def test_return_from_checkout_shows_the_activation(cast: Cast, seller: MemoryProvider) -> None:
-    page = await billing(cast.gil)
-    await does(page, "choose_plan", PRO)
-    await does(page, "start_checkout", {"seats": "2"})
+    page = await open_billing_page(cast.gil)
+    await send_event(page, "choose_plan", PRO)
+    await send_event(page, "start_checkout", {"seats": "2"})
     url = list(seller.carts)[-1]
-    back = await billing(cast.gil, "?session=cs_forged")
+    back = await open_billing_page(cast.gil, "?session=cs_forged")
     assert back.activating == "waiting"
-    await does(back, "check_payment")
+    await send_event(back, "check_payment")
     assert (back.activating, back.plan) == ("waiting", "Business")  # an address proves nothing
     seller.pay(url)
-    await does(back, "check_payment")
+    await send_event(back, "check_payment")
     assert (back.activating, back.plan, back.seats_bought) == ("done", "Pro", 2)
     assert (back.next_label, back.method) == ("After the trial", "Card on file")
 
@@ -95,141 +95,144 @@ async def test_return_from_checkout_shows_the_activation(cast: Cast, seller: Mem
 async def test_plan_change_is_previewed_confirmed_and_not_repeated(
     cast: Cast, seller: MemoryProvider
 ) -> None:
-    page = await subscribed(seller, cast.gil)
-    await does(page, "choose_plan", BUSINESS)
+    page = await open_subscribed_page(seller, cast.gil)
+    await send_event(page, "choose_plan", BUSINESS)
     assert (page.dialog, page.seats, page.total_label) == ("change", "3", "Added to the next invoice")
     assert page.total.startswith("$")
     assert page.next_price == "$244.00 a month, plus usage"
-    await does(page, "preview_seats", 4.0)
+    await send_event(page, "preview_seats", 4.0)
     assert page.next_price == "$259.00 a month, plus usage"
-    await does(page, "confirm_change", {"seats": "4"})
+    await send_event(page, "confirm_change", {"seats": "4"})
     assert (page.dialog, page.plan, page.seats_bought) == ("", "Business", 4)
     page.asks_seats = False
     with pytest.raises(Invalid, match="nothing to confirm"):
-        await does(page, "confirm_change", {})
+        await send_event(page, "confirm_change", {})
 
 
 async def test_second_change_shows_only_its_own_amount(cast: Cast, seller: MemoryProvider) -> None:
-    page = await subscribed(seller, cast.gil)
+    page = await open_subscribed_page(seller, cast.gil)
     for seats in (5, 6):
         seller.advance(timedelta(days=3))
-        await does(page, "open_seats_dialog")
-        await does(page, "preview_seats", seats)
+        await send_event(page, "open_seats_dialog")
+        await send_event(page, "preview_seats", seats)
         assert len(page.lines) == 2, "what is taken back and what is added"
-        await does(page, "confirm_change", {"seats": str(seats)})
+        await send_event(page, "confirm_change", {"seats": str(seats)})
         assert page.dialog == ""
 
 
 async def test_removed_addon_is_not_announced_as_available(cast: Cast, seller: MemoryProvider) -> None:
-    page = await subscribed(seller, cast.gil)
-    await does(page, "preview_add_addon", SEATS)
-    assert "New features are available" in str(await does(page, "confirm_change", {}))
-    await does(page, "preview_remove_addon", SEATS)
-    assert "No charge now" in str(await does(page, "confirm_change", {}))
+    page = await open_subscribed_page(seller, cast.gil)
+    await send_event(page, "preview_add_addon", SEATS)
+    assert "New features are available" in str(await send_event(page, "confirm_change", {}))
+    await send_event(page, "preview_remove_addon", SEATS)
+    assert "No charge now" in str(await send_event(page, "confirm_change", {}))
 
 
 async def test_outdated_preview_is_shown_again_instead_of_confirmed(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, other = await subscribed(seller, cast.gil), await billing(cast.gil)
-    await does(page, "preview_add_addon", SEATS)
-    await does(other, "open_seats_dialog")
-    await does(other, "preview_seats", 6)
-    await does(other, "confirm_change", {"seats": "6"})
-    assert "has changed since" in str(await does(page, "confirm_change", {}))
+    page, other = await open_subscribed_page(seller, cast.gil), await open_billing_page(cast.gil)
+    await send_event(page, "preview_add_addon", SEATS)
+    await send_event(other, "open_seats_dialog")
+    await send_event(other, "preview_seats", 6)
+    await send_event(other, "confirm_change", {"seats": "6"})
+    assert "has changed since" in str(await send_event(page, "confirm_change", {}))
     assert (page.dialog, page.next_price) == ("change", "$210.00 a month, plus usage")
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
-    assert "no longer fresh" in str(await does(page, "confirm_change", {}))
+    assert "no longer fresh" in str(await send_event(page, "confirm_change", {}))
     monkeypatch.undo()
-    await does(page, "confirm_change", {})
+    await send_event(page, "confirm_change", {})
     assert [addon.count for addon in page.addons] == [1, 0]
 
 
 async def test_number_other_than_the_previewed_one_is_not_confirmed(
     cast: Cast, seller: MemoryProvider
 ) -> None:
-    page = await subscribed(seller, cast.gil)
-    await does(page, "open_seats_dialog")
-    assert "Nothing has been charged" in str(await does(page, "confirm_change", {"seats": "9"}))
+    page = await open_subscribed_page(seller, cast.gil)
+    await send_event(page, "open_seats_dialog")
+    assert "Nothing has been charged" in str(await send_event(page, "confirm_change", {"seats": "9"}))
     assert (page.dialog, page.seats_bought, page.seats) == ("change", 3, "9")
-    await does(page, "confirm_change", {"seats": "9"})
+    await send_event(page, "confirm_change", {"seats": "9"})
     assert page.seats_bought == 9
 
 
 async def test_invalid_number_of_seats_is_explained_in_the_dialog(cast: Cast, seller: MemoryProvider) -> None:
-    page = await subscribed(seller, cast.ann)
-    await does(page, "open_seats_dialog")
+    page = await open_subscribed_page(seller, cast.ann)
+    await send_event(page, "open_seats_dialog")
     for wrong in (0.0, -1.0, 2.5, float("nan"), 1e12, "many", None):
-        await does(page, "preview_seats", wrong)
+        await send_event(page, "preview_seats", wrong)
         assert "whole number" in page.problem
-    await does(page, "preview_seats", 2)
+    await send_event(page, "preview_seats", 2)
     assert (
         page.problem == "This leaves 2 seats in Pro, and 3 are in use. Remove 1 member or invitation first."
     )
-    await does(page, "preview_seats", 1)
+    await send_event(page, "preview_seats", 1)
     assert (
         page.problem == "This leaves 1 seat in Pro, and 3 are in use. Remove 2 members or invitations first."
     )
-    await does(page, "preview_seats", 26)
+    await send_event(page, "preview_seats", 26)
     assert "25 seats at most" in page.problem
     assert page.seats_bought == 3
     seller.fail_next(ProviderDown("no answer"), verb="preview")
-    await does(page, "preview_seats", 7)
+    await send_event(page, "preview_seats", 7)
     assert "does not answer" in page.problem
 
 
 async def test_subscription_is_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None:
-    page = await subscribed(seller, cast.gil)
-    await does(page, "open_cancel_dialog")
+    page = await open_subscribed_page(seller, cast.gil)
+    await send_event(page, "open_cancel_dialog")
     with pytest.raises(Invalid):
-        await does(page, "cancel_subscription", {"why": "because"})
-    await does(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})
+        await send_event(page, "cancel_subscription", {"why": "because"})
+    await send_event(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})
     assert (page.dialog, page.next_amount, page.next_note) == ("", "None", "No further charges")
     assert page.ends_at
-    await does(page, "resume_subscription")
+    await send_event(page, "resume_subscription")
     assert page.ends_at == ""
 
 
 async def test_invoice_of_another_tenant_is_not_found(cast: Cast, seller: MemoryProvider) -> None:
-    gil = await subscribed(seller, cast.gil)
+    gil = await open_subscribed_page(seller, cast.gil)
     assert gil.invoice_rows
-    await does(gil, "show_invoice", gil.invoice_rows[0].id)
+    await send_event(gil, "show_invoice", gil.invoice_rows[0].id)
     assert (gil.dialog, gil.invoice.id) == ("invoice", gil.invoice_rows[0].id)
-    ann = await billing(cast.ann)
+    ann = await open_billing_page(cast.ann)
     assert ann.invoice_rows == []
     for strange in (gil.invoice_rows[0].id, "in_nobody"):
         with pytest.raises(NotFound, match="no such invoice"):
-            await does(ann, "show_invoice", strange)
+            await send_event(ann, "show_invoice", strange)
     for forged in ("", "\0", 7, None, "x" * 300):
         with pytest.raises(Invalid):
-            await does(ann, "show_invoice", forged)
+            await send_event(ann, "show_invoice", forged)
 
 
 async def test_quote_of_another_tenant_is_not_confirmed(cast: Cast, seller: MemoryProvider) -> None:
-    gil, ann = await subscribed(seller, cast.gil), await subscribed(seller, cast.ann, seats=5)
-    await does(gil, "open_seats_dialog")
-    await does(gil, "preview_seats", 4)
+    gil, ann = (
+        await open_subscribed_page(seller, cast.gil),
+        await open_subscribed_page(seller, cast.ann, seats=5),
+    )
+    await send_event(gil, "open_seats_dialog")
+    await send_event(gil, "preview_seats", 4)
     ann._quote = gil._quote
     with pytest.raises(NotFound):
-        await does(ann, "confirm_change", {"seats": "4"})
+        await send_event(ann, "confirm_change", {"seats": "4"})
 
 
 @pytest.mark.parametrize("forged", [PRO[:3], "plv_nobody", 7, None, ["x"]])
 async def test_plan_that_is_not_on_the_page_is_refused(
     cast: Cast, seller: MemoryProvider, forged: Any
 ) -> None:
-    page = await billing(cast.gil)
+    page = await open_billing_page(cast.gil)
     for name in ("choose_plan", "preview_add_addon", "preview_remove_addon"):
         with pytest.raises(Invalid):
-            await does(page, name, forged)
+            await send_event(page, name, forged)
     with pytest.raises(Invalid):
-        await does(page, "choose_period", forged)
+        await send_event(page, "choose_period", forged)
     assert page.dialog == ""
 
 
 async def test_billing_page_is_refused_for_a_member(cast: Cast, seller: MemoryProvider) -> None:
     page = opens(BillingState, cast.max.cookie, f"/t/{cast.max.slug}/billing")
-    await does(page, "load")
+    await send_event(page, "load")
     assert not page.loaded
     for name, payload in (
         ("open_portal", ()),
@@ -238,12 +241,12 @@ async def test_billing_page_is_refused_for_a_member(cast: Cast, seller: MemoryPr
         ("cancel_subscription", ({"why": "other"},)),
     ):
         with pytest.raises(Refused):
-            await does(page, name, *payload)
+            await send_event(page, name, *payload)
 
 
 async def test_provider_outage_is_explained(cast: Cast, seller: MemoryProvider) -> None:
-    page = await billing(cast.gil)
+    page = await open_billing_page(cast.gil)
     seller.fail_next(ProviderDown("no answer"), verb="portal")
     with pytest.raises(Conflict, match="does not answer"):
-        await does(page, "open_portal")
-    assert "window.location.assign" in str(await does(page, "open_portal"))
+        await send_event(page, "open_portal")
+    assert "window.location.assign" in str(await send_event(page, "open_portal"))

@@ -21,8 +21,8 @@ from shared.billing.provider import CustomerState, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from tests.backoffice.test_adjustments import Till, paid
-from tests.billing.test_apply_state import subscribed
+from tests.backoffice.test_adjustments import Till, build_paid_invoice
+from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Operating
 from tests.support.billing import events, scripted_provider
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 
 @pytest.fixture
-async def till() -> Any:
+async def provider() -> Any:
     provider = Till()
     provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
@@ -42,28 +42,28 @@ async def till() -> Any:
         await connection.execute(text("update inbound_webhook set status = 'ignored' where status <> 'done'"))
 
 
-async def does(page: Any, name: str, *payload: Any) -> Any:
+async def send_event(page: Any, name: str, *payload: Any) -> Any:
     return await type(page).event_handlers[name].fn(page, *payload)
 
 
-async def pays(cast: Cast, till: Till) -> str:
+async def subscribe_acme(cast: Cast, provider: Till) -> str:
     customer = await customers.ensure(cast.acme)
-    line = replace(subscribed(), id=f"sub_{customer[4:]}")
-    bill = paid(f"in_{customer[4:]}")
-    till.state[customer] = CustomerState(
+    line = replace(build_subscription(), id=f"sub_{customer[4:]}")
+    bill = build_paid_invoice(f"in_{customer[4:]}")
+    provider.state[customer] = CustomerState(
         customer, method="Visa ending in 4242", currency="usd", subscriptions=(line,), invoices=(bill,)
     )
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="return")
     return customer
 
 
-async def tab(cast: Cast, operator: Operating | None = None) -> Any:
+async def open_billing_tab(cast: Cast, operator: Operating | None = None) -> Any:
     page = (operator or cast.olga).opens(TenantBillingState, path=f"/tenants/{cast.acme}")
-    await does(page, "load", REASON)
+    await send_event(page, "load", REASON)
     return page
 
 
-async def dead(customer: str, count: int = 1) -> list[str]:
+async def store_dead_webhooks(customer: str, count: int = 1) -> list[str]:
     ids = await events.store_webhooks(customer, count)
     async with db.transaction() as session:
         connection = await session.connection()
@@ -75,45 +75,45 @@ async def dead(customer: str, count: int = 1) -> list[str]:
 # ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_webhooks_page_counts_filters_and_links(cast: Cast, till: Till) -> None:
-    customer = await pays(cast, till)
-    (event,) = await dead(customer)
+async def test_webhooks_page_counts_filters_and_links(cast: Cast, provider: Till) -> None:
+    customer = await subscribe_acme(cast, provider)
+    (event,) = await store_dead_webhooks(customer)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
-    await does(page, "load")
+    await send_event(page, "load")
     assert int(page.dead) >= 1
     assert "customer.subscription.updated" in [event_type.type for event_type in page.types]
-    await does(page, "apply_filter", {"type": "", "customer": customer, "event": ""})
+    await send_event(page, "apply_filter", {"type": "", "customer": customer, "event": ""})
     (row,) = page.rows
     assert (row.tenant, row.status, row.tone, row.error) == ("Acme", "Dead", "bad", "ValueError")
     assert addresses.parse_webhook_path(row.href) == (PLATFORM, event)
-    await does(page, "choose_tab", "dead")
+    await send_event(page, "choose_tab", "dead")
     assert (page.tab, page.filtered) == ("dead", False)
     assert {row.status for row in page.rows} == {"Dead"}
     for name, wrong in (("choose_status", "lost"), ("choose_tab", 7), ("open_dialog", "fly")):
         with pytest.raises(Invalid):
-            await does(page, name, wrong)
+            await send_event(page, name, wrong)
     with pytest.raises(Invalid):
-        await does(page, "open_dialog", "resume", "pac_other")
+        await send_event(page, "open_dialog", "resume", "pac_other")
     with pytest.raises(Invalid):
-        await does(page, "apply_filter", {"type": "", "customer": "", "event": "", "payload": "x"})
+        await send_event(page, "apply_filter", {"type": "", "customer": "", "event": "", "payload": "x"})
 
 
-async def test_replay_of_dead_webhooks_requires_a_reason(cast: Cast, till: Till) -> None:
-    await dead(await pays(cast, till), 2)
+async def test_replay_of_dead_webhooks_requires_a_reason(cast: Cast, provider: Till) -> None:
+    await store_dead_webhooks(await subscribe_acme(cast, provider), 2)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
-    await does(page, "load")
+    await send_event(page, "load")
     with pytest.raises(Invalid):
-        await does(page, "replay_dead", {"type": "", "reason": " "})
-    await does(page, "open_dialog", "replay")
-    await does(page, "replay_dead", {"type": "", "reason": REASON})
+        await send_event(page, "replay_dead", {"type": "", "reason": " "})
+    await send_event(page, "open_dialog", "replay")
+    await send_event(page, "replay_dead", {"type": "", "reason": REASON})
     assert (page.dialog, page.dead) == ("", "0")
 
 
-async def test_paused_account_is_shown_on_every_page_until_resumed(cast: Cast, till: Till) -> None:
+async def test_paused_account_is_shown_on_every_page_until_resumed(cast: Cast, provider: Till) -> None:
     async with db.transaction() as session:
         await processing.accounts.pause(session, PLATFORM, processing.KEY_REFUSED_ERROR)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
-    await does(page, "load")
+    await send_event(page, "load")
     frame = await page.get_state(Shell)
     assert [(trouble.paused, trouble.reason) for trouble in frame.troubles] == [
         (True, processing.KEY_REFUSED_ERROR)
@@ -121,78 +121,78 @@ async def test_paused_account_is_shown_on_every_page_until_resumed(cast: Cast, t
     assert [(account.state, account.is_paused) for account in page.accounts if account.id == PLATFORM] == [
         ("Paused", True)
     ]
-    await does(page, "open_dialog", "resume", PLATFORM)
-    await does(page, "resume_account", {"reason": REASON})
-    await does(page, "load")
+    await send_event(page, "open_dialog", "resume", PLATFORM)
+    await send_event(page, "resume_account", {"reason": REASON})
+    await send_event(page, "load")
     assert frame.troubles == []
     sam = cast.sam.opens(WebhooksState, path="/webhooks")
-    await does(sam, "load")
-    await does(sam, "open_dialog", "resume", PLATFORM)
+    await send_event(sam, "load")
+    await send_event(sam, "open_dialog", "resume", PLATFORM)
     with pytest.raises(Refused):
-        await does(sam, "resume_account", {"reason": REASON})
+        await send_event(sam, "resume_account", {"reason": REASON})
 
 
-async def test_provider_outage_is_shown_on_every_page(cast: Cast, till: Till) -> None:
-    customer = await pays(cast, till)
+async def test_provider_outage_is_shown_on_every_page(cast: Cast, provider: Till) -> None:
+    customer = await subscribe_acme(cast, provider)
     await events.store_webhooks(customer)
-    till.failure = ProviderDown("no answer")
+    provider.failure = ProviderDown("no answer")
     await processing.drain()
     page = cast.sam.opens(DriftState, path="/drift")
-    await does(page, "load")
+    await send_event(page, "load")
     frame = await page.get_state(Shell)
     assert [trouble.paused for trouble in frame.troubles] == [False]
 
 
-async def test_webhook_content_is_shown_for_a_reason(cast: Cast, till: Till) -> None:
-    customer = await pays(cast, till)
+async def test_webhook_content_is_shown_for_a_reason(cast: Cast, provider: Till) -> None:
+    customer = await subscribe_acme(cast, provider)
     (event,) = await events.store_webhooks(customer)
     await processing.drain()
     page = cast.olga.opens(WebhookState, path=addresses.webhook_url(PLATFORM, event))
-    await does(page, "load")
+    await send_event(page, "load")
     assert (page.detail.status, page.detail.tenant, page.payload, page.effects) == ("Done", "Acme", "", [])
     with pytest.raises(Invalid):
-        await does(page, "start_visit", {"reason": ""})
+        await send_event(page, "start_visit", {"reason": ""})
     assert not page.is_visit_open
-    await does(page, "start_visit", {"reason": REASON})
+    await send_event(page, "start_visit", {"reason": REASON})
     assert (page.is_visit_open, page.payload) == (True, "{}")
     (effect,) = page.effects
     assert (effect.cause, effect.changes) == ("Webhook received", [])
-    await does(page, "load")
+    await send_event(page, "load")
     assert page.payload == "{}"
-    await does(page, "end_visit")
-    await does(page, "load")
+    await send_event(page, "end_visit")
+    await send_event(page, "load")
     assert (page.payload, page.effects, page.reason) == ("", [], "")
 
 
-async def test_webhook_page_keeps_nothing_of_the_previous_webhook(cast: Cast, till: Till) -> None:
-    customer = await pays(cast, till)
+async def test_webhook_page_keeps_nothing_of_the_previous_webhook(cast: Cast, provider: Till) -> None:
+    customer = await subscribe_acme(cast, provider)
     event, other = await events.store_webhooks(customer, 2)
     await processing.drain()
     page = cast.olga.opens(WebhookState, path=addresses.webhook_url(PLATFORM, event))
-    await does(page, "load")
-    await does(page, "start_visit", {"reason": REASON})
+    await send_event(page, "load")
+    await send_event(page, "start_visit", {"reason": REASON})
     page._shown_key = (PLATFORM, other)
     with pytest.raises(Invalid, match="another webhook"):
-        await does(page, "replay_webhook", {"reason": REASON})
-    await does(page, "load")
+        await send_event(page, "replay_webhook", {"reason": REASON})
+    await send_event(page, "load")
     assert (page.is_visit_open, page.payload, page.effects) == (False, "", [])
 
 
 async def test_unknown_webhook_is_not_found(cast: Cast) -> None:
     page = cast.olga.opens(WebhookState, path="/webhooks/platform/evt_none")
-    await does(page, "load")  # says so on the page itself
+    await send_event(page, "load")  # says so on the page itself
     assert not page.loaded
     page._shown_key = ("platform", "evt_none")
     with pytest.raises(NotFound):
-        await does(page, "replay_webhook", {"reason": REASON})
+        await send_event(page, "replay_webhook", {"reason": REASON})
 
 
 # ── a tenant's tab ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, till: Till) -> None:
-    customer = await pays(cast, till)
-    page = await tab(cast)
+async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, provider: Till) -> None:
+    customer = await subscribe_acme(cast, provider)
+    page = await open_billing_tab(cast)
     assert [row.id for row in page.customers] == [customer]
     assert page.customers[0].href.startswith("http")
     assert (page.summary.access, page.summary.provider_status, page.summary.method) == (
@@ -206,14 +206,14 @@ async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, til
         **{"kind": "refund", "amount": "25.50", "currency": "usd", "code": "duplicate_charge"},
         **{"invoice": f"in_{customer[4:]}", "reason": REASON, "confirm": "Acme"},
     }
-    await does(page, "open_dialog", "adjust")
-    await does(page, "adjust_balance", form)
+    await send_event(page, "open_dialog", "adjust")
+    await send_event(page, "adjust_balance", form)
     (row,) = page.adjustments
     assert (row.title, row.state, page.dialog) == ("Refund of $25.50", "Under way", "")
     with pytest.raises(Conflict):  # the same form once more
-        await does(page, "adjust_balance", form)
-    await does(page, "open_dialog", "again", row.id)
-    await does(page, "retry_adjustment", {"reason": REASON})
+        await send_event(page, "adjust_balance", form)
+    await send_event(page, "open_dialog", "again", row.id)
+    await send_event(page, "retry_adjustment", {"reason": REASON})
 
 
 @pytest.mark.parametrize(
@@ -229,23 +229,23 @@ async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, til
     ],
 )
 async def test_invalid_adjustment_names_its_field(
-    cast: Cast, till: Till, changed: dict[str, str], field: str
+    cast: Cast, provider: Till, changed: dict[str, str], field: str
 ) -> None:
-    await pays(cast, till)
-    page = await tab(cast)
+    await subscribe_acme(cast, provider)
+    page = await open_billing_tab(cast)
     form = {
         **{"kind": "credit", "amount": "5", "currency": "usd", "code": "goodwill", "invoice": ""},
         **{"reason": REASON, "confirm": "Acme"},
     }
     with pytest.raises(Invalid) as caught:
-        await does(page, "adjust_balance", form | changed)
+        await send_event(page, "adjust_balance", form | changed)
     assert field in caught.value.fields
     assert page.adjustments == []
 
 
-async def test_billing_tab_is_read_only_for_support(cast: Cast, till: Till) -> None:
-    await pays(cast, till)
-    page = await tab(cast, cast.sam)
+async def test_billing_tab_is_read_only_for_support(cast: Cast, provider: Till) -> None:
+    await subscribe_acme(cast, provider)
+    page = await open_billing_tab(cast, cast.sam)
     assert page.loaded
     form = {
         **{"kind": "credit", "amount": "5", "currency": "usd", "code": "goodwill", "invoice": ""},
@@ -253,68 +253,68 @@ async def test_billing_tab_is_read_only_for_support(cast: Cast, till: Till) -> N
     }
     for name, payload in (("adjust_balance", form), ("compare_customer", {"reason": REASON})):
         with pytest.raises(Refused):
-            await does(page, name, payload)
+            await send_event(page, name, payload)
 
 
-async def test_billing_tab_without_a_reason_is_empty(cast: Cast, till: Till) -> None:
-    await pays(cast, till)
-    page = await tab(cast)
-    await does(page, "load", "")
+async def test_billing_tab_without_a_reason_is_empty(cast: Cast, provider: Till) -> None:
+    await subscribe_acme(cast, provider)
+    page = await open_billing_tab(cast)
+    await send_event(page, "load", "")
     assert (page.loaded, page.customers, page.invoices, page.name) == (False, [], [], "")
     with pytest.raises(Invalid, match="another tenant"):
-        await does(page, "compare_customer", {"reason": REASON})
+        await send_event(page, "compare_customer", {"reason": REASON})
     for wrong in (7, None, "x" * 301, "\0"):
         with pytest.raises(Invalid):
-            await does(page, "load", wrong)
+            await send_event(page, "load", wrong)
         assert not page.loaded
 
 
-async def test_tenant_page_loads_the_billing_tab_with_its_reason(cast: Cast, till: Till) -> None:
-    await pays(cast, till)
+async def test_tenant_page_loads_the_billing_tab_with_its_reason(cast: Cast, provider: Till) -> None:
+    await subscribe_acme(cast, provider)
     page = cast.olga.opens(TenantPageState, path=f"/tenants/{cast.acme}")
-    await does(page, "load")
-    (asked,) = [await does(page, "choose_tab", "billing")]
+    await send_event(page, "load")
+    (asked,) = [await send_event(page, "choose_tab", "billing")]
     assert "load" in str(asked)
     assert REASON not in str(asked)
-    answer, asked = await does(page, "start_visit", {"reason": REASON})
+    answer, asked = await send_event(page, "start_visit", {"reason": REASON})
     assert REASON in str(asked)
     assert "You can view Acme" in str(answer)
-    assert REASON not in str(await does(page, "end_visit"))
+    assert REASON not in str(await send_event(page, "end_visit"))
 
 
 # ── across tenants ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_invoices_of_all_tenants_require_a_reason(cast: Cast, till: Till) -> None:
-    customer = await pays(cast, till)
+async def test_invoices_of_all_tenants_require_a_reason(cast: Cast, provider: Till) -> None:
+    customer = await subscribe_acme(cast, provider)
     page = cast.olga.opens(InvoicesState, path="/invoices")
-    await does(page, "load")
+    await send_event(page, "load")
     assert (page.loaded, page.is_visit_open, page.rows) == (True, False, [])
     with pytest.raises(Invalid):
-        await does(page, "start_visit", {"reason": ""})
-    await does(page, "start_visit", {"reason": REASON})
-    await does(page, "search_invoices", f"in_{customer[4:]}")
+        await send_event(page, "start_visit", {"reason": ""})
+    await send_event(page, "start_visit", {"reason": REASON})
+    await send_event(page, "search_invoices", f"in_{customer[4:]}")
     (row,) = page.rows
     assert (row.tenant, row.status, row.total) == ("Acme", "Paid", "$200.00")
-    await does(page, "choose_status", "open")
+    await send_event(page, "choose_status", "open")
     assert page.rows == []
     with pytest.raises(Invalid):
-        await does(page, "choose_status", "lost")
-    await does(page, "end_visit")
+        await send_event(page, "choose_status", "lost")
+    await send_event(page, "end_visit")
     assert (page.is_visit_open, page.rows) == (False, [])
-    await does(page, "search_invoices", "acme")
+    await send_event(page, "search_invoices", "acme")
     assert page.rows == []
 
 
 async def test_comparison_of_all_tenants_requires_a_reason(cast: Cast) -> None:
     page = cast.olga.opens(DriftState, path="/drift")
-    await does(page, "load")
+    await send_event(page, "load")
     with pytest.raises(Invalid):
-        await does(page, "start_comparison", {"reason": " "})
-    await does(page, "start_comparison", {"reason": REASON})
+        await send_event(page, "start_comparison", {"reason": " "})
+    await send_event(page, "start_comparison", {"reason": REASON})
     assert (page.runs[0].description, page.runs[0].state) == (f"Olga: {REASON}", "Running")
     sam = cast.sam.opens(DriftState, path="/drift")
-    await does(sam, "load")
+    await send_event(sam, "load")
     assert sam.runs
     with pytest.raises(Refused):
-        await does(sam, "start_comparison", {"reason": REASON})
+        await send_event(sam, "start_comparison", {"reason": REASON})

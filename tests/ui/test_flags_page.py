@@ -15,35 +15,35 @@ from tests.support.entitlements import flag_fixtures
 PLAIN = {"kind": "everyone", "value": "", "percent": "", "starts_at": "", "ends_at": ""}
 
 
-async def send(state: Any, name: str, *args: Any) -> Any:
+async def send_event(state: Any, name: str, *args: Any) -> Any:
     handler: Any = type(state).event_handlers[name].fn
     return await handler(state, *args)
 
 
-async def opened(operator: Operating, key: str) -> Any:
+async def open_flag_page(operator: Operating, key: str) -> Any:
     state = operator.opens(FlagPageState, path=f"/flags/{key}")
-    await send(state, "load")
+    await send_event(state, "load")
     return state
 
 
-async def version(cast: Cast, key: str) -> int:
+async def get_version_number(cast: Cast, key: str) -> int:
     async with cast.olga.octx() as octx:
         return (await flag_admin.get_flag(octx, key)).flag.version.number
 
 
 async def test_rules_are_drafted_simulated_and_saved(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "region", "values": ["eu", "us"]})
-    page = await opened(cast.olga, key)
-    await send(page, "edit_rules")
+    page = await open_flag_page(cast.olga, key)
+    await send_event(page, "edit_rules")
     assert [rule.text for rule in page.draft_rules] == ["the region eu", "the region us"]
-    await send(page, "remove_rule", "0")
-    await send(page, "add_rule", {**PLAIN, "kind": "region", "value": "ap"})
+    await send_event(page, "remove_rule", "0")
+    await send_event(page, "add_rule", {**PLAIN, "kind": "region", "value": "ap"})
     for percent in ("10", "15"):  # the second one replaces the first
-        await send(page, "add_rule", {**PLAIN, "kind": "percentage", "percent": percent})
-    await send(page, "add_rule", {**PLAIN, "kind": "beta", "starts_at": "2026-12-01T09:00"})
-    await send(page, "preview_rules")
+        await send_event(page, "add_rule", {**PLAIN, "kind": "percentage", "percent": percent})
+    await send_event(page, "add_rule", {**PLAIN, "kind": "beta", "starts_at": "2026-12-01T09:00"})
+    await send_event(page, "preview_rules")
     assert page.dialog == "save"
-    await send(page, "save_rules", {"reason": "Step by step"})
+    await send_event(page, "save_rules", {"reason": "Step by step"})
     assert (page.dialog, page.is_editing) == ("", False)
     assert [rule.text for rule in page.rules] == [
         "the regions ap, us",
@@ -70,40 +70,40 @@ async def test_rules_are_drafted_simulated_and_saved(cast: Cast) -> None:
     ],
 )
 async def test_invalid_rule_leaves_the_draft_unchanged(cast: Cast, wrong: dict[str, Any]) -> None:
-    page = await opened(cast.olga, await flag_fixtures.create_flag(cast))
-    await send(page, "edit_rules")
+    page = await open_flag_page(cast.olga, await flag_fixtures.create_flag(cast))
+    await send_event(page, "edit_rules")
     with pytest.raises(Invalid):
-        await send(page, "add_rule", PLAIN | wrong)
+        await send_event(page, "add_rule", PLAIN | wrong)
     assert page.draft_rules == []
 
 
 @pytest.mark.parametrize("place", ["1", "-1", "x", "", 0, None, [0]])
 async def test_removing_a_rule_outside_the_draft_is_refused(cast: Cast, place: Any) -> None:
-    page = await opened(cast.olga, await flag_fixtures.create_flag(cast, {"kind": "everyone"}))
-    await send(page, "edit_rules")
+    page = await open_flag_page(cast.olga, await flag_fixtures.create_flag(cast, {"kind": "everyone"}))
+    await send_event(page, "edit_rules")
     with pytest.raises(Invalid):
-        await send(page, "remove_rule", place)
+        await send_event(page, "remove_rule", place)
     assert len(page.draft_rules) == 1
 
 
 async def test_draft_of_an_older_version_is_not_saved(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
-    page = await opened(cast.olga, key)
-    await send(page, "edit_rules")
+    page = await open_flag_page(cast.olga, key)
+    await send_event(page, "edit_rules")
     await flag_fixtures.change_rules(cast, key, [{"kind": "beta"}])
-    await send(page, "load")  # as the page does when it is told of the change
+    await send_event(page, "load")  # as the page does when it is told of the change
     assert page.is_draft_outdated
     assert [rule.text for rule in page.draft_rules] == ["everyone"]
     with pytest.raises(Conflict, match="Somebody else"):
-        await send(page, "save_rules", {"reason": "Too late"})
-    assert await version(cast, key) == 3
+        await send_event(page, "save_rules", {"reason": "Too late"})
+    assert await get_version_number(cast, key) == 3
 
 
 async def test_draft_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
     key, other = [await flag_fixtures.create_flag(cast, {"kind": "beta"}) for _ in range(2)]
-    page = await opened(cast.olga, key)
-    await send(page, "edit_rules")
-    await send(page, "add_rule", PLAIN)
+    page = await open_flag_page(cast.olga, key)
+    await send_event(page, "edit_rules")
+    await send_event(page, "add_rule", PLAIN)
     moved = cast.olga.opens(FlagPageState, path=f"/flags/{other}")
     page.router = moved.router
     for name, args in (
@@ -113,44 +113,44 @@ async def test_draft_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
         ("move_cleanup", ({"reason": "Wrong page", "cleanup_by": "2030-01-01"},)),
     ):
         with pytest.raises(Conflict, match="The page has changed"):
-            await send(page, name, *args)
-    await send(page, "load")
+            await send_event(page, name, *args)
+    await send_event(page, "load")
     assert (page.header.key, page.is_editing, page.draft_rules) == (other, False, [])
-    assert await version(cast, other) == 2
+    assert await get_version_number(cast, other) == 2
 
 
 async def test_kill_revive_and_retire_require_the_exact_key(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
-    page = await opened(cast.olga, key)
+    page = await open_flag_page(cast.olga, key)
     for confirm in ("", key[:-1], key.upper(), "Trying it"):
         for switch in ("kill_flag", "revive_flag", "retire_flag"):
             with pytest.raises(Invalid, match="doesn't match the key"):
-                await send(page, switch, {"reason": "It breaks things", "confirm": confirm})
-    await send(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
+                await send_event(page, switch, {"reason": "It breaks things", "confirm": confirm})
+    await send_event(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
     assert page.header.killed
     assert page.header.killed_text == "By Olga: It breaks things"
     assert page.metrics.exposed.startswith("0 of ")
     assert page.exposed == []
     with pytest.raises(Conflict, match="killed already"):  # a second click
-        await send(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
-    await send(page, "open_dialog", "revive")
+        await send_event(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
+    await send_event(page, "open_dialog", "revive")
     assert (page.impact.before, page.dialog) == ("0", "revive")
-    await send(page, "revive_flag", {"reason": "Mended", "confirm": key})
+    await send_event(page, "revive_flag", {"reason": "Mended", "confirm": key})
     assert not page.header.killed
 
 
 async def test_cleanup_date_is_moved_and_flag_retired(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast)
-    page = await opened(cast.olga, key)
+    page = await open_flag_page(cast.olga, key)
     for day in ("", "soon", "2020-01-01"):
         with pytest.raises(Invalid):
-            await send(page, "move_cleanup", {"cleanup_by": day, "reason": "Longer"})
-    await send(page, "move_cleanup", {"cleanup_by": "2030-01-01", "reason": "Longer"})
+            await send_event(page, "move_cleanup", {"cleanup_by": day, "reason": "Longer"})
+    await send_event(page, "move_cleanup", {"cleanup_by": "2030-01-01", "reason": "Longer"})
     assert page.header.cleanup_by == "1 January 2030"
-    await send(page, "retire_flag", {"reason": "Done", "confirm": key})
+    await send_event(page, "retire_flag", {"reason": "Done", "confirm": key})
     assert page.header.retired
     listed = cast.olga.opens(FlagsState, path="/flags")
-    await send(listed, "load")
+    await send_event(listed, "load")
     row = next(row for row in listed.rows if row.key == key)
     assert (row.state, row.exposed) == ("Retired", "0")
 
@@ -164,7 +164,7 @@ async def test_operator_audit_log_shows_every_change_of_a_flag(cast: Cast) -> No
         await flag_admin.change_cleanup_date(octx, key, was, was.replace(year=2030), "Longer")
         await flag_admin.retire_flag(octx, key, "Done")
     page = cast.olga.opens(AuditPageState, path="/audit")
-    await send(page, "choose_tab", "operators")
+    await send_event(page, "choose_tab", "operators")
     rows = [row for row in page.rows if row.subject == key]
     assert [row.action_text for row in rows] == [
         "retired the flag",
@@ -187,13 +187,13 @@ async def test_page_with_an_invalid_key_is_not_found(cast: Cast) -> None:
         ):
             if name != "next_page":
                 with pytest.raises(NotFound):
-                    await send(page, name, *args)
+                    await send_event(page, name, *args)
 
 
 async def test_flag_handlers_are_refused_for_support(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
-    page = await opened(cast.sam, key)
-    await send(page, "edit_rules")
+    page = await open_flag_page(cast.sam, key)
+    await send_event(page, "edit_rules")
     for name, args in (
         ("save_rules", ({"reason": "R"},)),
         ("kill_flag", ({"reason": "R", "confirm": key},)),
@@ -201,5 +201,5 @@ async def test_flag_handlers_are_refused_for_support(cast: Cast) -> None:
         ("retire_flag", ({"reason": "R", "confirm": key},)),
     ):
         with pytest.raises(Refused, match="change flags"):
-            await send(page, name, *args)
-    assert await version(cast, key) == 2
+            await send_event(page, name, *args)
+    assert await get_version_number(cast, key) == 2

@@ -29,7 +29,7 @@ class EventListState(ListState, rx.State):
     reads: ClassVar[Action] = actions.AUDIT_READ
 
 
-async def call(state: Any, name: str) -> None:
+async def call_handler(state: Any, name: str) -> None:
     await type(state).event_handlers[name].fn(state)
 
 
@@ -55,22 +55,22 @@ def test_paging_handlers_carry_the_action_of_their_own_page() -> None:
 async def test_next_page_shows_the_rows_after_the_cursor() -> None:
     state = await load_letters()
     assert (state.has_previous, state.has_next, state.count_text) == (False, True, "2 letters")
-    await call(state, "next_page")
+    await call_handler(state, "next_page")
     assert state.letters == ["c"]
     assert (state.has_previous, state.has_next, state.count_text) == (True, False, "1 letter")
 
 
 async def test_next_page_on_the_last_page_changes_nothing() -> None:
     state = await load_letters()
-    await call(state, "next_page")
-    await call(state, "next_page")
+    await call_handler(state, "next_page")
+    await call_handler(state, "next_page")
     assert state.letters == ["c"]
 
 
 async def test_previous_page_returns_to_the_first_rows() -> None:
     state = await load_letters()
-    await call(state, "next_page")
-    await call(state, "previous_page")
+    await call_handler(state, "next_page")
+    await call_handler(state, "previous_page")
     assert state.letters == ["a", "b"]
     assert not state.has_previous
 
@@ -79,5 +79,5 @@ async def test_next_page_that_fails_leaves_the_list_where_it_was() -> None:
     state = await load_letters()
     state._fails = True
     with pytest.raises(Invalid):
-        await call(state, "next_page")
+        await call_handler(state, "next_page")
     assert state._cursors == []

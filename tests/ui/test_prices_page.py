@@ -24,41 +24,41 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 
 @pytest.fixture
-async def shelf(cast: Cast) -> AsyncIterator[RecordingProvider]:
-    async with install_recording_provider() as shelf:
-        yield shelf
+async def provider(cast: Cast) -> AsyncIterator[RecordingProvider]:
+    async with install_recording_provider() as provider:
+        yield provider
 
 
-async def does(page: Any, name: str, *args: Any) -> Any:
+async def send_event(page: Any, name: str, *args: Any) -> Any:
     handler: Any = type(page).event_handlers[name].fn
     return await handler(page, *args)
 
 
-async def opened(operator: Any) -> Any:
+async def open_prices_page(operator: Any) -> Any:
     page = operator.opens(PricesState, path="/prices")
-    await does(page, "load")
+    await send_event(page, "load")
     return page
 
 
-def shown(page: Any, version_id: str) -> Any:
+def find_version(page: Any, version_id: str) -> Any:
     return next(version for version in page.versions if version.id == version_id)
 
 
-async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, provider: RecordingProvider) -> None:
     version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=20)
-    page = await opened(cast.olga)
-    await does(page, "open_dialog", version.id)
+    page = await open_prices_page(cast.olga)
+    await send_event(page, "open_dialog", version.id)
     assert (page.is_dialog_open, page.selected_version.name) == (True, "Startup")
-    await does(page, "set_price", {**FORM, "effective_at": later.isoformat()})
+    await send_event(page, "set_price", {**FORM, "effective_at": later.isoformat()})
     assert not page.is_dialog_open
-    rows = shown(page, version.id).prices
+    rows = find_version(page, version.id).prices
     assert [(row.cost, row.state, row.provider_status) for row in rows] == [
         ("$29.00", "", "Not pushed"),
         ("$39.00", "Coming", "Not pushed"),
     ]
     assert rows[1].origin == "Olga: Costs have risen"
-    await does(page, "set_price", {**FORM, "price": "31"})
-    shown_version = shown(page, version.id)
+    await send_event(page, "set_price", {**FORM, "price": "31"})
+    shown_version = find_version(page, version.id)
     assert [row.cost for row in shown_version.prices] == ["$31.00", "$39.00"]
     assert ([row.cost for row in shown_version.past_prices], shown_version.past_title) == (
         ["$29.00"],
@@ -66,31 +66,31 @@ async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, shelf: Re
     )
 
 
-async def test_price_status_at_the_provider_is_shown(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_price_status_at_the_provider_is_shown(cast: Cast, provider: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast)
-    page = await opened(cast.olga)
-    assert "Pushed" in str(await does(page, "push_prices"))
-    (row,) = shown(page, version.id).prices
+    page = await open_prices_page(cast.olga)
+    assert "Pushed" in str(await send_event(page, "push_prices"))
+    (row,) = find_version(page, version.id).prices
     assert (row.provider_status, row.differences) == ("Pushed", [])
-    shelf.edit_price(row.id, amount=1_900)
-    assert "1 differs" in str(await does(page, "compare_prices"))
-    (row,) = shown(page, version.id).prices
+    provider.edit_price(row.id, amount=1_900)
+    assert "1 differs" in str(await send_event(page, "compare_prices"))
+    (row,) = find_version(page, version.id).prices
     assert row.provider_status == "Differs"
     assert [(difference.name, difference.before, difference.after) for difference in row.differences] == [
         ("Amount", "$29.00", "$19.00")
     ]
     assert page.summary.differing == "1"
     assert page.summary.compared_at != ""
-    await does(page, "push_prices")
+    await send_event(page, "push_prices")
     assert page.summary.differing == "0"
-    shelf.is_down = True
-    assert "does not answer" in str(await does(page, "compare_prices"))
+    provider.is_down = True
+    assert "does not answer" in str(await send_event(page, "compare_prices"))
 
 
-async def test_free_and_enterprise_plans_have_no_price(cast: Cast, shelf: RecordingProvider) -> None:
-    page = await opened(cast.olga)
+async def test_free_and_enterprise_plans_have_no_price(cast: Cast, provider: RecordingProvider) -> None:
+    page = await open_prices_page(cast.olga)
     for key in ("free", "enterprise"):
-        assert shown(page, f"plv_{key}_1").prices == []
+        assert find_version(page, f"plv_{key}_1").prices == []
 
 
 def test_price_form_is_parsed() -> None:
@@ -124,33 +124,33 @@ def test_price_form_is_parsed() -> None:
     ],
 )
 async def test_invalid_price_form_sets_no_price(
-    cast: Cast, shelf: RecordingProvider, wrong: dict[str, str]
+    cast: Cast, provider: RecordingProvider, wrong: dict[str, str]
 ) -> None:
     version = await sold_plans.publish_with_prices(cast)
-    page = await opened(cast.olga)
-    await does(page, "open_dialog", version.id)
+    page = await open_prices_page(cast.olga)
+    await send_event(page, "open_dialog", version.id)
     with pytest.raises(Invalid):
-        await does(page, "set_price", {**FORM, **wrong})
+        await send_event(page, "set_price", {**FORM, **wrong})
     assert page.is_dialog_open  # what was typed stays
-    assert [price.cost for price in shown(page, version.id).prices] == ["$29.00"]
+    assert [price.cost for price in find_version(page, version.id).prices] == ["$29.00"]
 
 
-async def test_price_of_an_unknown_version_is_refused(cast: Cast, shelf: RecordingProvider) -> None:
-    page = await opened(cast.olga)
+async def test_price_of_an_unknown_version_is_refused(cast: Cast, provider: RecordingProvider) -> None:
+    page = await open_prices_page(cast.olga)
     for wrong in ("", "prc_x", "ten_x", None, 7):
         with pytest.raises(Invalid):
-            await does(page, "open_dialog", wrong)
-    await does(page, "open_dialog", "plv_unknown")
+            await send_event(page, "open_dialog", wrong)
+    await send_event(page, "open_dialog", "plv_unknown")
     assert not page.is_dialog_open
     with pytest.raises((Invalid, Conflict)):
-        await does(page, "set_price", FORM)
+        await send_event(page, "set_price", FORM)
 
 
-async def test_prices_page_is_read_only_for_support(cast: Cast, shelf: RecordingProvider) -> None:
+async def test_prices_page_is_read_only_for_support(cast: Cast, provider: RecordingProvider) -> None:
     version = await sold_plans.publish_with_prices(cast)
-    page = await opened(cast.sam)
-    page.selected_version = shown(page, version.id)
+    page = await open_prices_page(cast.sam)
+    page.selected_version = find_version(page, version.id)
     for name, args in (("set_price", (FORM,)), ("push_prices", ()), ("compare_prices", ())):
         with pytest.raises(Refused, match="change plans"):
-            await does(page, name, *args)
-    assert shelf.call_count == 0
+            await send_event(page, name, *args)
+    assert provider.call_count == 0

@@ -17,52 +17,52 @@ from tests.conftest import Cast, opens
 REASON = "Ticket 4471, as agreed"
 
 
-def handler(page: type[Any], name: str) -> Any:
+def get_handler(page: type[Any], name: str) -> Any:
     return page.event_handlers[name].fn
 
 
-async def does(page: Any, name: str, *payload: Any) -> Any:
-    return await handler(type(page), name)(page, *payload)
+async def send_event(page: Any, name: str, *payload: Any) -> Any:
+    return await get_handler(type(page), name)(page, *payload)
 
 
-async def rights(cast: Cast, tenant: str = "") -> Any:
+async def open_access_tab(cast: Cast, tenant: str = "") -> Any:
     page = cast.olga.opens(TenantRightsState, path=f"/tenants/{tenant or cast.acme}")
-    await does(page, "load")
+    await send_event(page, "load")
     return page
 
 
-def asked(cast: Cast, query: str) -> Any:
+def open_access_page(cast: Cast, query: str) -> Any:
     return cast.olga.opens(AccessState, path=f"/access?{query}")
 
 
-def until(days: int) -> str:
+def format_time_in(days: int) -> str:
     return (now() + timedelta(days=days)).isoformat()
 
 
 async def test_access_tab_shows_overrides_and_updates_after_a_change(cast: Cast) -> None:
-    page = await rights(cast)
+    page = await open_access_tab(cast)
     assert (page.name, page.summary.plan, page.summary.billing) == ("Acme", "Business version 1", "Active")
-    form = {"name": "members", "kind": "soft", "amount": "2", "until": until(3), "reason": REASON}
-    await does(page, "override_limit", form)
+    form = {"name": "members", "kind": "soft", "amount": "2", "until": format_time_in(3), "reason": REASON}
+    await send_event(page, "override_limit", form)
     (override,) = page.overrides
     assert (override.title, override.value) == ("Members", "2, warns only")
     members = next(limit for limit in page.limits if limit.key == "members")
     assert (members.value, members.used_text, members.tone) == ("2 seats", "3 in use", "bad")
-    await does(page, "open_dialog", "end", override.id)
-    await does(page, "end_exception", {"reason": REASON})
+    await send_event(page, "open_dialog", "end", override.id)
+    await send_event(page, "end_exception", {"reason": REASON})
     assert (page.overrides, page.dialog) == ([], "")
 
 
 async def test_plan_change_requires_the_name_of_the_tenant(cast: Cast) -> None:
-    page = await rights(cast)
+    page = await open_access_tab(cast)
     form = {"version": "plv_pro_1", "trial_days": "0", "reason": REASON, "confirm": "Globex"}
     with pytest.raises(Invalid) as caught:
-        await does(page, "change_plan", form)
+        await send_event(page, "change_plan", form)
     assert "confirm" in caught.value.fields
-    await does(page, "change_plan", form | {"confirm": "Acme"})
+    await send_event(page, "change_plan", form | {"confirm": "Acme"})
     assert page.summary.plan == "Pro version 1"
     with pytest.raises(Invalid):
-        await does(page, "set_billing_status", {"status": "none", "reason": REASON, "confirm": ""})
+        await send_event(page, "set_billing_status", {"status": "none", "reason": REASON, "confirm": ""})
 
 
 @pytest.mark.parametrize(
@@ -86,51 +86,53 @@ async def test_plan_change_requires_the_name_of_the_tenant(cast: Cast) -> None:
     ],
 )  # fmt: skip
 async def test_invalid_form_names_its_field(cast: Cast, name: str, form: dict[str, str], field: str) -> None:
-    page = await rights(cast)
+    page = await open_access_tab(cast)
     with pytest.raises(Invalid) as caught:
-        await does(page, name, form)
+        await send_event(page, name, form)
     assert field in caught.value.fields
     assert page.overrides == page.addons == []
 
 
 async def test_dialog_for_an_unknown_row_is_refused(cast: Cast) -> None:
-    page = await rights(cast)
+    page = await open_access_tab(cast)
     for dialog, about in (("end", "ovr_other"), ("flag", "nothing"), ("trait", "mood"), ("fly", ""), (7, "")):
         with pytest.raises(Invalid):
-            await does(page, "open_dialog", dialog, about)
+            await send_event(page, "open_dialog", dialog, about)
     assert page.dialog == ""
 
 
 async def test_change_is_refused_when_the_page_shows_another_tenant(cast: Cast) -> None:
-    page = await rights(cast)
+    page = await open_access_tab(cast)
     page._shown_tenant_id = cast.globex
     with pytest.raises(Invalid, match="another tenant"):
-        await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
+        await send_event(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
 
 
 async def test_access_tab_is_read_only_for_support(cast: Cast) -> None:
     page = opens(TenantRightsState, cast.sam.cookie, f"/tenants/{cast.acme}")
-    await does(page, "load")
+    await send_event(page, "load")
     assert page.features
     with pytest.raises(Refused):
-        await does(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
-    await does(page, "open_dialog", "trait", "region")
+        await send_event(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
+    await send_event(page, "open_dialog", "trait", "region")
     with pytest.raises(Refused):
-        await does(page, "set_trait", {"value": "eu", "reason": REASON})
+        await send_event(page, "set_trait", {"value": "eu", "reason": REASON})
 
 
 async def test_explanation_link_answers_at_once_and_offers_a_permalink(cast: Cast) -> None:
-    page = asked(cast, f"tenant={cast.acme}&person={cast.max.user_id}&action=audit:read&utm_source=mail")
-    await does(page, "load")
+    page = open_access_page(
+        cast, f"tenant={cast.acme}&person={cast.max.user_id}&action=audit:read&utm_source=mail"
+    )
+    await send_event(page, "load")
     assert (page.problem, page.title) == ("", "Max: read the audit trail")
     assert page.answer.outcome.tone == "no"
     decides = [row for row in page.answer.rows if row.decides]
     assert [row.layer for row in decides] == ["permission"]
     assert TypeAdapter(list[TraceRow]).validate_python(page.answer.rows) == page.answer.rows
-    again = asked(cast, page.permalink.partition("?")[2])
+    again = open_access_page(cast, page.permalink.partition("?")[2])
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "none", REASON)
-    await does(again, "load")
+    await send_event(again, "load")
     assert again.answer == page.answer
 
 
@@ -139,8 +141,8 @@ async def test_explanation_link_with_two_times_compares_them(cast: Cast) -> None
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "read_only", REASON)
     question = f"tenant={cast.acme}&person={cast.ann.user_id}&action=member:invite&before={before}"
-    page = asked(cast, question)
-    await does(page, "load")
+    page = open_access_page(cast, question)
+    await send_event(page, "load")
     assert page.comparing
     (changed,) = page.changed_layers
     assert (changed.before.answer, changed.after.answer) == ("Yes", "No")
@@ -167,8 +169,8 @@ async def test_explanation_link_with_two_times_compares_them(cast: Cast) -> None
     ],
 )
 async def test_invalid_explanation_link_shows_the_problem(cast: Cast, query: str) -> None:
-    page = asked(cast, query.replace("{acme}", cast.acme).replace("{gil}", cast.gil.user_id))
-    await does(page, "load")
+    page = open_access_page(cast, query.replace("{acme}", cast.acme).replace("{gil}", cast.gil.user_id))
+    await send_event(page, "load")
     assert page.loaded
     assert page.problem
     assert page.problem_step
@@ -176,28 +178,28 @@ async def test_invalid_explanation_link_shows_the_problem(cast: Cast, query: str
 
 
 async def test_explanation_form_becomes_part_of_the_address(cast: Cast) -> None:
-    page = asked(cast, f"tenant={cast.acme}")
-    await does(page, "load")
+    page = open_access_page(cast, f"tenant={cast.acme}")
+    await send_event(page, "load")
     form = {"person": cast.ann.user_id, "action": "member:invite", "at": "", "plan": "free"}
-    moved = str(await does(page, "ask_question", form))
+    moved = str(await send_event(page, "ask_question", form))
     assert f"person={cast.ann.user_id}&action=member%3Ainvite&plan=free" in moved
     for wrong in ({"action": "fly"}, {"person": "ten_x"}, {"at": "now"}, {"tenant": cast.globex}):
         with pytest.raises(Invalid):
-            await does(page, "ask_question", form | wrong)
-    await does(page, "choose_comparison", True)
+            await send_event(page, "ask_question", form | wrong)
+    await send_event(page, "choose_comparison", True)
     with pytest.raises(Invalid, match="Choose an earlier time to compare"):
-        await does(page, "ask_question", form)
+        await send_event(page, "ask_question", form)
 
 
 async def test_people_and_requests_are_searched_in_one_tenant(cast: Cast) -> None:
-    page = asked(cast, f"tenant={cast.acme}")
-    await does(page, "load")
-    await does(page, "search_people", cast.max.email)
+    page = open_access_page(cast, f"tenant={cast.acme}")
+    await send_event(page, "load")
+    await send_event(page, "search_people", cast.max.email)
     assert [label for _, label in page.people[1:]] == [f"Max · {cast.max.email}"]
-    await does(page, "search_people", "Gil")
+    await send_event(page, "search_people", "Gil")
     assert len(page.people) == 1
-    await does(page, "search_requests", "req_nothing")
+    await send_event(page, "search_requests", "req_nothing")
     assert (page.refusal_rows, page.request) == ([], "req_nothing")
     page.tenant_id = "ten_nobody"
     with pytest.raises(NotFound):
-        await does(page, "search_requests", "req_nothing")
+        await send_event(page, "search_requests", "req_nothing")

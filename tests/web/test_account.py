@@ -57,7 +57,7 @@ async def own_account(cast: Cast) -> Account:
         return Account(cookie, octx.actor_id)
 
 
-async def rename(account: Account) -> dict[str, Any]:
+async def rename_operator(account: Account) -> dict[str, Any]:
     await account.post("/account/name", name="Otto Berg")
     return {"old": "Otto", "new": "Otto Berg"}
 
@@ -67,12 +67,12 @@ async def change_password(account: Account) -> dict[str, Any]:
     return {}
 
 
-async def enrol(account: Account) -> dict[str, Any]:
+async def start_enrolment(account: Account) -> dict[str, Any]:
     await account.post("/account/factor/enrol")
     return {}
 
 
-async def confirm(account: Account) -> dict[str, Any]:
+async def confirm_enrolment(account: Account) -> dict[str, Any]:
     await account.post("/account/factor", code=pyotp.TOTP(await account.seed(on=False)).now())
     return {}
 
@@ -104,10 +104,10 @@ async def end_others(account: Account) -> dict[str, Any]:
 Act = Callable[[Account], Awaitable[dict[str, Any]]]
 LINES: dict[str, tuple[Act, str]] = {  # of every form of the page; "" where nothing has changed yet
     "/account/codes": (new_codes, "factor.codes_renewed"),
-    "/account/factor": (confirm, "factor.enrolled"),
-    "/account/factor/enrol": (enrol, ""),
+    "/account/factor": (confirm_enrolment, "factor.enrolled"),
+    "/account/factor/enrol": (start_enrolment, ""),
     "/account/factor/off": (turn_off, ""),  # refused to operators
-    "/account/name": (rename, "operator.renamed"),
+    "/account/name": (rename_operator, "operator.renamed"),
     "/account/password": (change_password, "password.changed"),
     "/account/sessions/end": (end_a_device, "session.ended"),
     "/account/sessions/end-others": (end_others, "session.ended"),

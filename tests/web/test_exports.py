@@ -23,20 +23,20 @@ from tests.support.http_visitor import browser
 JSON = {"accept": "application/json"}
 
 
-async def export(
+async def request_export(
     person: Person, name: str, *, slug: str = "", headers: dict[str, str] | None = None, **fields: str
 ) -> httpx.Response:
     async with browser(cookie=person.cookie) as client:
         return await client.post(f"/t/{slug or person.slug}/{name}.csv", data=fields, headers=headers or {})
 
 
-def rows(answer: httpx.Response) -> list[list[str]]:
+def read_rows(answer: httpx.Response) -> list[list[str]]:
     assert answer.status_code == 200, answer.text
     assert answer.text.startswith("\ufeff")
     return list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"), newline="")))
 
 
-async def rename(person: Person, name: str) -> None:
+async def rename_person(person: Person, name: str) -> None:
     async with db.transaction() as session:
         user = await session.get(User, person.user_id)
         assert user is not None
@@ -46,14 +46,14 @@ async def rename(person: Person, name: str) -> None:
 
 async def test_audit_export_reaches_back_as_far_as_the_page(cast: Cast) -> None:
     until = now() + timedelta(days=1)
-    assert len(rows(await export(cast.ann, "audit"))) > 1
+    assert len(read_rows(await request_export(cast.ann, "audit"))) > 1
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "retention_days", 0, "Trying it", ends_at=until)
-    _, *shown = rows(await export(cast.ann, "audit"))
+    _, *shown = read_rows(await request_export(cast.ann, "audit"))
     assert len(shown) <= 1, "of this very export"
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, cast.acme, "audit_log", False, "Trying it", ends_at=until)
-    answer = await export(cast.ann, "audit", headers=JSON)
+    answer = await request_export(cast.ann, "audit", headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
 
 
@@ -62,8 +62,8 @@ async def test_member_export_equals_the_page_and_names_every_role(cast: Cast) ->
         role = await roles.create(ctx, "Recruiter", "", set())
         (max_,) = (await members.list_members(ctx, query="max")).rows
         await members.set_role(ctx, max_.id, role.key)
-    answer = await export(cast.ann, "members", sort="name", descending="yes")
-    head, *lines = rows(answer)
+    answer = await request_export(cast.ann, "members", sort="name", descending="yes")
+    head, *lines = read_rows(answer)
     assert tuple(head) == route.MEMBER_COLUMNS
     assert [(row[0], row[2], row[3]) for row in lines] == [
         ("Max", "Recruiter", "Active"),
@@ -73,13 +73,13 @@ async def test_member_export_equals_the_page_and_names_every_role(cast: Cast) ->
     assert "attachment" in answer.headers["content-disposition"]
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
-    _, *narrowed = rows(await export(cast.ann, "members", query="adam", role="admin"))
+    _, *narrowed = read_rows(await request_export(cast.ann, "members", query="adam", role="admin"))
     assert [row[1] for row in narrowed] == [cast.adam.email]
 
 
 async def test_export_is_audited_with_its_filters(cast: Cast) -> None:
-    await export(cast.max, "members", query="adam", role="admin")
-    await export(cast.adam, "audit", action="invitation.", since="2026-01-01")
+    await request_export(cast.max, "members", query="adam", role="admin")
+    await request_export(cast.adam, "audit", action="invitation.", since="2026-01-01")
     async with cast.ann.ctx() as ctx:
         audit, of_members = (await audit_reader.list_events(ctx, limit=2)).events
     assert (of_members.action, of_members.actor_id) == ("member.exported", cast.max.user_id)
@@ -89,18 +89,20 @@ async def test_export_is_audited_with_its_filters(cast: Cast) -> None:
 
 
 async def test_audit_export_is_filtered_and_newest_first(cast: Cast) -> None:
-    head, *lines = rows(await export(cast.ann, "audit", action="invitation.accepted", actor="adam"))
+    head, *lines = read_rows(
+        await request_export(cast.ann, "audit", action="invitation.accepted", actor="adam")
+    )
     assert tuple(head) == route.EVENT_COLUMNS
     assert [(row[2], row[4]) for row in lines] == [("Adam", "invitation.accepted")]
     assert cast.adam.email in lines[0][8]
-    numbers = [int(row[0]) for row in rows(await export(cast.ann, "audit"))[1:]]
+    numbers = [int(row[0]) for row in read_rows(await request_export(cast.ann, "audit"))[1:]]
     assert numbers == sorted(numbers, reverse=True)
 
 
 async def test_exported_cell_never_begins_like_a_formula(cast: Cast) -> None:
     for evil in ("=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "＝1+1"):
-        await rename(cast.max, evil)
-        _, *lines = rows(await export(cast.ann, "members", query=cast.max.email))
+        await rename_person(cast.max, evil)
+        _, *lines = read_rows(await request_export(cast.ann, "members", query=cast.max.email))
         assert lines[0][0] == f"'{evil}"
 
 
@@ -123,10 +125,10 @@ async def test_long_export_is_read_in_batches_up_to_the_limit(
             Membership(tenant_id=cast.acme, user_id=account.user.id, role="viewer") for account in people
         )
     monkeypatch.setattr(exports, "BATCH_SIZE", 5)
-    _, *lines = rows(await export(cast.ann, "members"))
+    _, *lines = read_rows(await request_export(cast.ann, "members"))
     assert len({row[1] for row in lines}) == len(lines) == 12
     monkeypatch.setattr(exports, "MAX_ROWS", 10)
-    _, *lines = rows(await export(cast.ann, "members"))
+    _, *lines = read_rows(await request_export(cast.ann, "members"))
     assert len(lines) == 11
     assert lines[-1] == [route.TRUNCATED_TEXT]
 
@@ -134,7 +136,7 @@ async def test_long_export_is_read_in_batches_up_to_the_limit(
 async def test_export_stops_when_the_permission_is_lost(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file says that it is incomplete, instead of ending as if it were whole."""
     monkeypatch.setattr(exports, "BATCH_SIZE", 1)
-    (max_id,) = await ids(cast, "max")
+    (max_id,) = await list_membership_ids(cast, "max")
     steps, removed = exports.list_member_batch, list[str]()
 
     async def and_then_removed(ctx: object, **arguments: object) -> object:
@@ -145,12 +147,12 @@ async def test_export_stops_when_the_permission_is_lost(cast: Cast, monkeypatch:
         return await steps(ctx, **arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(exports, "list_member_batch", and_then_removed)
-    _, *lines = rows(await export(cast.max, "members", descending="yes"))
+    _, *lines = read_rows(await request_export(cast.max, "members", descending="yes"))
     assert [row[0] for row in lines[:-1]] == ["Max", "Ann"]
     assert lines[-1][0].startswith(f"{route.INCOMPLETE_TEXT} Your access to Acme was removed by Ann")
 
 
-async def ids(cast: Cast, query: str) -> list[str]:
+async def list_membership_ids(cast: Cast, query: str) -> list[str]:
     async with cast.ann.ctx() as ctx:
         return [row.id for row in (await members.list_members(ctx, query=query)).rows]
 
@@ -158,11 +160,11 @@ async def ids(cast: Cast, query: str) -> list[str]:
 async def test_export_outside_the_plan_is_refused_as_page_and_as_problem(cast: Cast) -> None:
     await cast.ann.gets("starter")
     for name in ("members", "audit"):
-        page = await export(cast.ann, name)
+        page = await request_export(cast.ann, name)
         assert page.status_code == 402
         assert "Starter does not include CSV export." in page.text
         assert f"/t/{cast.ann.slug}/{name}" in page.text
-        problem = (await export(cast.ann, name, headers=JSON)).json()
+        problem = (await request_export(cast.ann, name, headers=JSON)).json()
         assert (problem["reason"], problem["status"]) == ("not_in_plan", 402)
         assert problem["next_step"] == "Pro, Business and Enterprise do. Choose a larger plan under Billing."
     async with cast.ann.ctx() as ctx:
@@ -171,15 +173,15 @@ async def test_export_outside_the_plan_is_refused_as_page_and_as_problem(cast: C
 
 
 async def test_member_may_export_members_and_not_the_audit_log(cast: Cast) -> None:
-    assert (await export(cast.max, "members")).status_code == 200
-    answer = await export(cast.max, "audit", headers=JSON)
+    assert (await request_export(cast.max, "members")).status_code == 200
+    answer = await request_export(cast.max, "audit", headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (403, "missing_permission")
 
 
 async def test_export_of_another_tenant_gets_the_answer_for_an_unknown_one(cast: Cast) -> None:
     for name in ("members", "audit"):
-        foreign_answer = await export(cast.gil, name, slug=cast.ann.slug, headers=JSON)
-        unknown = await export(cast.gil, name, slug="nowhere-at-all", headers=JSON)
+        foreign_answer = await request_export(cast.gil, name, slug=cast.ann.slug, headers=JSON)
+        unknown = await request_export(cast.gil, name, slug="nowhere-at-all", headers=JSON)
         assert foreign_answer.status_code == unknown.status_code == 404
         assert foreign_answer.json() | {"request_id": ""} == unknown.json() | {"request_id": ""}
 
@@ -198,19 +200,19 @@ async def test_export_of_another_tenant_gets_the_answer_for_an_unknown_one(cast:
 async def test_export_with_an_invalid_filter_is_refused(
     cast: Cast, name: str, fields: dict[str, str]
 ) -> None:
-    answer = await export(cast.ann, name, headers=JSON, **fields)
+    answer = await request_export(cast.ann, name, headers=JSON, **fields)
     assert (answer.status_code, answer.json()["reason"]) == (422, "invalid")
 
 
 async def test_export_is_refused_for_a_link_and_a_foreign_origin(cast: Cast) -> None:
     async with browser(cookie=cast.ann.cookie) as client:
         assert (await client.get(f"/t/{cast.ann.slug}/members.csv", headers=JSON)).status_code == 405
-    foreign = await export(cast.ann, "members", headers={"origin": "https://evil.test"})
+    foreign = await request_export(cast.ann, "members", headers={"origin": "https://evil.test"})
     assert foreign.status_code == 403
 
 
 async def test_export_is_rate_limited(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(60):
-        await export(cast.ann, "members", query="nobody")
-    answer = await export(cast.ann, "members", headers=JSON)
+        await request_export(cast.ann, "members", query="nobody")
+    answer = await request_export(cast.ann, "members", headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (429, "rate_limited")

@@ -34,7 +34,7 @@ class Answer:
     socket: str = ""  # "accepted" or the close code
 
 
-async def behind(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+async def answer_reached(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         return
@@ -47,7 +47,7 @@ class House:
     site: Site = TENANT
 
     def __post_init__(self) -> None:
-        self.guard = SessionGuard(behind, site=self.site)
+        self.guard = SessionGuard(answer_reached, site=self.site)
         self.app = RequestMiddleware(SameOriginMiddleware(self.guard, site=self.site), site=self.site)
 
     async def ask(
@@ -123,7 +123,7 @@ async def test_socket_is_refused_without_a_live_session_of_the_realm(cast: Cast)
     for cookie in ("", "x=1", cast.ann.cookie + "x", cast.olga.cookie, f"__Host-bulkhead-admin={token}"):
         assert await house.socket(cookie) == "4403"
     assert await House(ADMIN).socket(cast.ann.cookie) == "4403"
-    await end(cast.ann.cookie)
+    await end_session(cast.ann.cookie)
     assert await house.socket(cast.ann.cookie) == "4403"
 
 
@@ -152,7 +152,7 @@ async def test_client_token_belongs_to_its_first_session(cast: Cast) -> None:
     assert await house.socket(cast.ann.cookie) == "accepted"
     assert await house.socket(cast.gil.cookie) == "4403"
     assert await house.socket(cast.ann.cookie) == "accepted"
-    await end(cast.ann.cookie)
+    await end_session(cast.ann.cookie)
     assert await house.socket(cast.gil.cookie) == "accepted"
 
 
@@ -299,7 +299,7 @@ async def test_client_token_claimed_by_two_at_once_goes_to_one(cast: Cast) -> No
     assert sorted(claims) == [False] * 4 + [True]
 
 
-async def end(cookie: str) -> None:
+async def end_session(cookie: str) -> None:
     async with db.transaction() as session:
         live_session = await sessions.find(session, USER, cookie)
         assert live_session is not None

@@ -18,7 +18,7 @@ from tests.support.http_visitor import alerts, browser, session_of, shape
 WRONG = "Incorrect email or password."
 
 
-def form(email: str, password: str = factories.PASSWORD, **more: str) -> dict[str, str]:
+def sign_in_form(email: str, password: str = factories.PASSWORD, **more: str) -> dict[str, str]:
     return {"email": email, "password": password, **more}
 
 
@@ -28,7 +28,7 @@ async def test_sign_in_leads_to_the_requested_page(cast: Cast) -> None:
     assert refused.headers["location"] == f"/sign-in?next=/t/{cast.ann.slug}/members%3Fq%3Dmax"
     page = await client.get(refused.headers["location"])
     assert f'value="/t/{cast.ann.slug}/members?q=max"' in page.text
-    answer = await client.post("/auth/sign-in", data=form(cast.ann.email.upper(), next="/account"))
+    answer = await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email.upper(), next="/account"))
     assert (answer.status_code, answer.headers["location"]) == (303, "/account")
     cookie = answer.headers["set-cookie"]
     assert all(
@@ -38,8 +38,8 @@ async def test_sign_in_leads_to_the_requested_page(cast: Cast) -> None:
 
 
 async def test_sign_in_answers_alike_for_known_and_unknown_addresses(cast: Cast) -> None:
-    known_answer = await browser().post("/auth/sign-in", data=form(cast.ann.email, "wrong"))
-    unknown = await browser().post("/auth/sign-in", data=form("nobody@acme.test", "wrong"))
+    known_answer = await browser().post("/auth/sign-in", data=sign_in_form(cast.ann.email, "wrong"))
+    unknown = await browser().post("/auth/sign-in", data=sign_in_form("nobody@acme.test", "wrong"))
     assert shape(known_answer) == shape(unknown)
     assert known_answer.status_code == 401
     assert alerts(known_answer) == WRONG
@@ -55,7 +55,7 @@ async def test_sign_in_costs_the_same_for_known_and_unknown_addresses(cast: Cast
         for is_known in (True, False):
             began = time.process_time()
             email = cast.ann.email if is_known else f"nobody{number}@acme.test"
-            await client.post("/auth/sign-in", data=form(email, "wrong"))
+            await client.post("/auth/sign-in", data=sign_in_form(email, "wrong"))
             times[is_known].append(time.process_time() - began)
     known_time, unknown_time = (statistics.median(times[key]) for key in (True, False))
     assert 0.6 < known_time / unknown_time < 1.7
@@ -75,7 +75,9 @@ async def test_guessing_stranger_does_not_lock_the_account(cast: Cast, behind_a_
 
     async def tries(address: str, password: str) -> int:
         headers = {"x-forwarded-for": address}
-        answer = await client.post("/auth/sign-in", data=form(cast.ann.email, password), headers=headers)
+        answer = await client.post(
+            "/auth/sign-in", data=sign_in_form(cast.ann.email, password), headers=headers
+        )
         return answer.status_code
 
     stranger = [await tries(f"2001:db8:0:1::{number:x}", "a wrong password") for number in range(11)]
@@ -86,10 +88,10 @@ async def test_guessing_stranger_does_not_lock_the_account(cast: Cast, behind_a_
 async def test_sign_in_replaces_a_planted_session(cast: Cast) -> None:
     """Session fixation: whoever planted a token before the sign-in holds nothing after it."""
     client = browser(cookie=f"{USER.session_cookie}=planted-by-somebody-else-000000000000000000")
-    await client.post("/auth/sign-in", data=form(cast.ann.email))
+    await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email))
     client = browser(cookie=cast.ann.cookie)
     before = session_of(client)
-    await client.post("/auth/sign-in", data=form(cast.ann.email))
+    await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email))
     assert session_of(client) not in ("", before)
     assert (await browser(cookie=cast.ann.cookie).get("/account")).status_code == 303
 
@@ -116,7 +118,7 @@ async def test_sign_out_twice_ends_the_session_once(cast: Cast) -> None:
     ],
 )
 async def test_sign_in_ignores_a_foreign_next_address(cast: Cast, target: str) -> None:
-    answer = await browser().post("/auth/sign-in", data=form(cast.ann.email, next=target))
+    answer = await browser().post("/auth/sign-in", data=sign_in_form(cast.ann.email, next=target))
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert (await browser(cookie=cast.ann.cookie).get("/sign-in", params={"next": target})).headers[
         "location"
@@ -128,8 +130,8 @@ async def test_sign_in_attempts_are_limited_per_address_known_or_not(cast: Cast)
     for email in (cast.ann.email, "nobody@acme.test"):
         client = browser()
         for _ in range(10):
-            assert (await client.post("/auth/sign-in", data=form(email, "wrong"))).status_code == 401
-        answers.append(await client.post("/auth/sign-in", data=form(email)))
+            assert (await client.post("/auth/sign-in", data=sign_in_form(email, "wrong"))).status_code == 401
+        answers.append(await client.post("/auth/sign-in", data=sign_in_form(email)))
     assert [answer.status_code for answer in answers] == [429, 429]
     assert shape(answers[0])[0] == shape(answers[1])[0]
     assert "Try again in" in alerts(answers[0])
@@ -137,7 +139,7 @@ async def test_sign_in_attempts_are_limited_per_address_known_or_not(cast: Cast)
     assert cast.ann.email in answers[0].text
 
 
-async def factor(user_id: str) -> str:
+async def enable_second_factor(user_id: str) -> str:
     seed = pyotp.random_base32()
     async with db.transaction() as session:
         await mfa.install_seed(session, USER, user_id, seed)
@@ -145,8 +147,8 @@ async def factor(user_id: str) -> str:
 
 
 async def test_sign_in_with_a_second_factor_requires_the_code(cast: Cast) -> None:
-    seed, client = await factor(cast.ann.user_id), browser()
-    answer = await client.post("/auth/sign-in", data=form(cast.ann.email, next="/account"))
+    seed, client = await enable_second_factor(cast.ann.user_id), browser()
+    answer = await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email, next="/account"))
     assert answer.headers["location"] == "/mfa?next=/account"
     assert session_of(client) == ""
     assert (await client.get("/account")).status_code == 303
@@ -156,15 +158,15 @@ async def test_sign_in_with_a_second_factor_requires_the_code(cast: Cast) -> Non
     assert (await client.get("/account")).status_code == 200
 
     again = browser()
-    await again.post("/auth/sign-in", data=form(cast.ann.email))
+    await again.post("/auth/sign-in", data=sign_in_form(cast.ann.email))
     replayed = await again.post("/auth/mfa", data={"code": code})
     assert replayed.status_code == 401
     assert "already used" in alerts(replayed)
 
 
 async def test_too_many_wrong_codes_lead_back_to_the_password(cast: Cast) -> None:
-    seed, client = await factor(cast.ann.user_id), browser()
-    await client.post("/auth/sign-in", data=form(cast.ann.email))
+    seed, client = await enable_second_factor(cast.ann.user_id), browser()
+    await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email))
     for left in (
         "You have 4 tries left",
         "You have 3 tries left",
@@ -188,7 +190,7 @@ async def test_new_operator_must_enrol_a_second_factor_first(cast: Cast) -> None
 
         made = await operators.create(octx, f"new.{cast.acme}@bulkhead.test", "support", "New")
     client = browser(operators=True)
-    answer = await client.post("/auth/sign-in", data=form(made.operator.email, made.password))
+    answer = await client.post("/auth/sign-in", data=sign_in_form(made.operator.email, made.password))
     assert answer.headers["location"] == "/mfa"
     assert client.cookies.get(OPERATOR.session_cookie) is None
     for page in ("/account", "/tenants"):
@@ -207,7 +209,7 @@ async def test_session_of_one_realm_is_refused_in_the_other(cast: Cast) -> None:
         assert (await browser(cookie=f"{name}={operator}").get("/account")).status_code == 303
         assert (await browser(operators=True, cookie=f"{name}={user}").get("/account")).status_code == 303
     assert (await browser(operators=True, cookie=cast.olga.cookie).get("/account")).status_code == 200
-    answer = await browser(operators=True).post("/auth/sign-in", data=form(cast.ann.email))
+    answer = await browser(operators=True).post("/auth/sign-in", data=sign_in_form(cast.ann.email))
     assert answer.status_code == 401
     for path in ("/sign-up", "/forgot", "/metrics", "/organisations", "/onboarding"):
         assert (await browser(operators=True, cookie=cast.olga.cookie).get(path)).status_code == 404
@@ -216,7 +218,7 @@ async def test_session_of_one_realm_is_refused_in_the_other(cast: Cast) -> None:
 async def test_sign_in_answers_a_program_with_a_problem(cast: Cast) -> None:
     client = browser()
     client.headers["accept"] = "application/json"
-    answer = await client.post("/auth/sign-in", data=form(cast.ann.email, "wrong"))
+    answer = await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email, "wrong"))
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert (body["status"], body["reason"], body["detail"]) == (401, "wrong_password", WRONG)

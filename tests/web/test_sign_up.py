@@ -20,11 +20,11 @@ from tests.support.http_visitor import PASSWORD, alerts, browser, link_of, sessi
 OWN, STRANGERS = "eleven marble staircases turn", "the one who lay in wait first"
 
 
-def address() -> str:
+def new_address() -> str:
     return f"zoe.{new_id('x')[-10:]}@harbour.test"
 
 
-async def jobs(task: str) -> list[dict[str, str]]:
+async def list_jobs(task: str) -> list[dict[str, str]]:
     async with db.transaction() as session:
         connection = await session.connection()
         rows = await connection.execute(
@@ -34,7 +34,7 @@ async def jobs(task: str) -> list[dict[str, str]]:
 
 
 async def test_verification_in_the_same_browser_signs_in() -> None:
-    email, client = address(), browser()
+    email, client = new_address(), browser()
     answer = await client.post("/auth/sign-up", data=sign_up_form(email))
     assert (answer.status_code, answer.headers["location"]) == (303, "/verify")
     assert session_of(client) == ""
@@ -51,14 +51,14 @@ async def test_verification_in_the_same_browser_signs_in() -> None:
     assert again.headers["location"] == "/sign-in?notice=verified"
 
 
-async def enters(email: str, password: str) -> bool:
+async def can_sign_in(email: str, password: str) -> bool:
     await factories.run_sign_ups()
     answer = await browser().post("/auth/sign-in", data={"email": email, "password": password})
     assert answer.status_code in (303, 401)
     return answer.status_code == 303
 
 
-async def chooses(client: httpx.AsyncClient, email: str, password: str) -> None:
+async def choose_password(client: httpx.AsyncClient, email: str, password: str) -> None:
     """Opens the newest link in a browser whose sign-up did not choose the password."""
     verified = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
     assert verified.headers["location"].startswith("/reset?token=")
@@ -71,20 +71,20 @@ async def chooses(client: httpx.AsyncClient, email: str, password: str) -> None:
 
 
 async def test_verification_in_another_browser_requires_a_new_password() -> None:
-    email, laptop, phone = address(), browser(), browser()
+    email, laptop, phone = new_address(), browser(), browser()
     await laptop.post("/auth/sign-up", data=sign_up_form(email))
     await factories.run_sign_ups()
     await laptop.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
-    await chooses(phone, email, OWN)
+    await choose_password(phone, email, OWN)
     assert (await laptop.get("/account")).status_code == 303
-    assert not await enters(email, PASSWORD)
-    assert await enters(email, OWN)
+    assert not await can_sign_in(email, PASSWORD)
+    assert await can_sign_in(email, OWN)
 
 
 @pytest.mark.parametrize("first", ["theirs", "mine"])
 async def test_stranger_with_my_address_gets_no_access(first: str) -> None:
     """Neither a stranger who signed up before me nor one between my sign-up and my click."""
-    email, mine, other_browser = address(), browser(), browser()
+    email, mine, other_browser = new_address(), browser(), browser()
     forms = {"theirs": (other_browser, STRANGERS), "mine": (mine, PASSWORD)}
     for browser_name in ("theirs", "mine") if first == "theirs" else ("mine", "theirs"):
         client, password = forms[browser_name]
@@ -94,25 +94,25 @@ async def test_stranger_with_my_address_gets_no_access(first: str) -> None:
     if first == "theirs":
         verified = await mine.post("/auth/verify", data={"token": await link_of(email, "verify")})
         assert verified.headers["location"].startswith("/onboarding?t=")
-        assert await enters(email, PASSWORD)
+        assert await can_sign_in(email, PASSWORD)
     else:
-        await chooses(mine, email, OWN)
-        assert await enters(email, OWN)
-        assert not await enters(email, PASSWORD)
-    assert not await enters(email, STRANGERS)
+        await choose_password(mine, email, OWN)
+        assert await can_sign_in(email, OWN)
+        assert not await can_sign_in(email, PASSWORD)
+    assert not await can_sign_in(email, STRANGERS)
     assert (await other_browser.get("/account")).status_code == 303
 
 
 async def test_password_of_a_strangers_sign_up_is_void_after_verification() -> None:
-    email, other_browser, mine = address(), browser(), browser()
+    email, other_browser, mine = new_address(), browser(), browser()
     await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
-    await chooses(mine, email, OWN)
-    assert not await enters(email, STRANGERS)
+    await choose_password(mine, email, OWN)
+    assert not await can_sign_in(email, STRANGERS)
 
 
 async def test_second_factor_of_a_stranger_is_void_after_verification() -> None:
     for way in ("verify", "reset"):
-        email, other_browser = address(), browser()
+        email, other_browser = new_address(), browser()
         await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
         await factories.run_sign_ups()
         async with db.transaction() as session:
@@ -120,7 +120,7 @@ async def test_second_factor_of_a_stranger_is_void_after_verification() -> None:
             assert user is not None
             await mfa.install_seed(session, USER, user.id, pyotp.random_base32())
         if way == "verify":
-            await chooses(browser(), email, OWN)
+            await choose_password(browser(), email, OWN)
         else:
             token = await link_of(email, "reset")
             await browser().post("/auth/reset", data={"token": token, "password": OWN})
@@ -131,29 +131,29 @@ async def test_second_factor_of_a_stranger_is_void_after_verification() -> None:
 
 async def test_password_chosen_by_reset_is_not_asked_for_at_verification() -> None:
     """Reset first, then verified: both links came to the mailbox."""
-    email = address()
+    email = new_address()
     await browser().post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
     token = await link_of(email, "reset")
     await browser().post("/auth/reset", data={"token": token, "password": OWN})
     verified = await browser().post("/auth/verify", data={"token": await link_of(email, "verify")})
     assert verified.headers["location"] == "/sign-in?notice=verified"
-    assert await enters(email, OWN)
+    assert await can_sign_in(email, OWN)
 
 
 async def test_password_changed_before_verification_is_void() -> None:
-    email, other_browser, other = address(), browser(), "copper kettles sing at midnight"
+    email, other_browser, other = new_address(), browser(), "copper kettles sing at midnight"
     await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
     await factories.run_sign_ups()
     await other_browser.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
     await other_browser.post("/account/password", data={"current": STRANGERS, "password": other})
-    assert await enters(email, other)
-    await chooses(browser(), email, OWN)
-    assert not await enters(email, other)
+    assert await can_sign_in(email, other)
+    await choose_password(browser(), email, OWN)
+    assert not await can_sign_in(email, other)
 
 
 async def test_strangers_request_arriving_after_verification_is_void() -> None:
     """A request that was checked before the account changed hands must not act afterwards."""
-    email, other_browser, again = address(), browser(), browser()
+    email, other_browser, again = new_address(), browser(), browser()
     await other_browser.post("/auth/sign-up", data=sign_up_form(email, password=STRANGERS))
     await factories.run_sign_ups()
     await other_browser.post("/auth/sign-in", data={"email": email, "password": STRANGERS})
@@ -174,21 +174,21 @@ async def test_strangers_request_arriving_after_verification_is_void() -> None:
     assert (entered.status_code, session_of(again)) == (403, "")
     assert "Your password was just changed." in alerts(entered)
     assert proof.reset_token
-    assert not await enters(email, other)
+    assert not await can_sign_in(email, other)
     assert (await other_browser.get("/account")).status_code == 303
 
 
 async def test_second_sign_up_in_one_browser_replaces_the_password() -> None:
-    email, client = address(), browser()
+    email, client = new_address(), browser()
     for password in (PASSWORD, OWN):
         await client.post("/auth/sign-up", data=sign_up_form(email, password=password))
     verified = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
     assert verified.headers["location"].startswith("/onboarding?t=")
-    assert (await enters(email, PASSWORD), await enters(email, OWN)) == (False, True)
+    assert (await can_sign_in(email, PASSWORD), await can_sign_in(email, OWN)) == (False, True)
 
 
 async def test_resent_link_verifies_the_same_sign_up() -> None:
-    email, client = address(), browser()
+    email, client = new_address(), browser()
     await client.post("/auth/sign-up", data=sign_up_form(email))
     old = await link_of(email, "verify")
     assert (await client.post("/auth/resend")).headers["location"] == "/verify?notice=sent"
@@ -197,19 +197,19 @@ async def test_resent_link_verifies_the_same_sign_up() -> None:
     assert (await client.post("/auth/verify", data={"token": old})).status_code == 422
     verified = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
     assert verified.headers["location"].startswith("/onboarding?t=")
-    assert await enters(email, PASSWORD)
+    assert await can_sign_in(email, PASSWORD)
 
 
 async def test_sign_up_answers_alike_for_known_and_unknown_addresses_with_different_mails(cast: Cast) -> None:
-    client_known, client_new, new = browser(), browser(), address()
-    before = len(await jobs("platform.send_account_exists"))
+    client_known, client_new, new = browser(), browser(), new_address()
+    before = len(await list_jobs("platform.send_account_exists"))
     known_answer = await client_known.post("/auth/sign-up", data=sign_up_form(cast.ann.email))
     unknown = await client_new.post("/auth/sign-up", data=sign_up_form(new))
     assert shape(known_answer) == shape(unknown)
     pages = [await client.get("/verify") for client in (client_known, client_new)]
     assert pages[0].text.replace(cast.ann.email, "…") == pages[1].text.replace(new, "…")
     await factories.run_sign_ups()
-    assert [job["user_id"] for job in (await jobs("platform.send_account_exists"))[before:]] == [
+    assert [job["user_id"] for job in (await list_jobs("platform.send_account_exists"))[before:]] == [
         cast.ann.user_id
     ]
     await factories.run_sign_ups()
@@ -228,7 +228,7 @@ async def test_sign_up_executes_the_same_statements_for_known_and_unknown_addres
 
     event.listen(db.engine("app").sync_engine, "before_cursor_execute", note)
     try:
-        for email in (cast.ann.email, address()):
+        for email in (cast.ann.email, new_address()):
             results.append([])
             answer = await browser().post("/auth/sign-up", data=sign_up_form(email))
             assert answer.status_code == 303
@@ -245,7 +245,7 @@ async def test_sign_up_costs_the_same_for_known_and_unknown_addresses(cast: Cast
         for is_known in (True, False):
             began = time.process_time()
             await browser().post(
-                "/auth/sign-up", data=sign_up_form(cast.ann.email if is_known else address())
+                "/auth/sign-up", data=sign_up_form(cast.ann.email if is_known else new_address())
             )
             costs[is_known].append(time.process_time() - began)
     assert 0.7 < min(costs[True]) / min(costs[False]) < 1.4
@@ -253,7 +253,7 @@ async def test_sign_up_costs_the_same_for_known_and_unknown_addresses(cast: Cast
 
 async def test_later_sign_up_takes_over_an_unverified_account() -> None:
     """Nobody can lie in wait under an address that is not theirs."""
-    email = address()
+    email = new_address()
     await browser().post("/auth/sign-up", data=sign_up_form(email, password="the one who lay in wait first"))
     early = browser()
     await factories.run_sign_ups()
@@ -270,7 +270,7 @@ async def test_later_sign_up_takes_over_an_unverified_account() -> None:
 
 
 async def test_unverified_person_opens_no_page_of_the_tenant() -> None:
-    email, client = address(), browser()
+    email, client = new_address(), browser()
     await client.post("/auth/sign-up", data=sign_up_form(email))
     await factories.run_sign_ups()
     await client.post("/auth/sign-in", data={"email": email, "password": PASSWORD})
@@ -302,7 +302,7 @@ async def test_unverified_person_opens_no_page_of_the_tenant() -> None:
 async def test_invalid_sign_up_is_refused_and_keeps_the_typed_values(
     changed: dict[str, str], message: str
 ) -> None:
-    answer = await browser().post("/auth/sign-up", data=sign_up_form(address()) | changed)
+    answer = await browser().post("/auth/sign-up", data=sign_up_form(new_address()) | changed)
     assert answer.status_code == 422
     assert message in alerts(answer)
     assert (
@@ -312,7 +312,7 @@ async def test_invalid_sign_up_is_refused_and_keeps_the_typed_values(
 
 
 async def test_sign_up_accepts_emoji_as_tenant_name() -> None:
-    email, client = address(), browser()
+    email, client = new_address(), browser()
     answer = await client.post("/auth/sign-up", data=sign_up_form(email, organisation="🚢", name="Zoë 🌊"))
     assert answer.status_code == 303
     await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
@@ -343,12 +343,12 @@ async def test_reset_link_is_valid_for_its_purpose_only(cast: Cast) -> None:
 
 
 async def test_forgot_password_answers_alike_and_enqueues_a_job(cast: Cast) -> None:
-    before = len(await jobs("platform.request_reset"))
+    before = len(await list_jobs("platform.request_reset"))
     known_answer = await browser().post("/auth/forgot", data={"email": cast.ann.email})
     unknown = await browser().post("/auth/forgot", data={"email": "nobody@acme.test"})
     assert shape(known_answer) == shape(unknown)
     assert known_answer.headers["location"] == "/forgot/sent"
-    assert len(await jobs("platform.request_reset")) == before + 2
+    assert len(await list_jobs("platform.request_reset")) == before + 2
 
 
 async def test_reset_changes_the_password_once_and_ends_all_sessions(cast: Cast) -> None:
@@ -384,19 +384,19 @@ async def test_expired_reset_link_is_refused(cast: Cast) -> None:
 
 
 async def test_resend_is_limited_and_for_the_waiting_address_only() -> None:
-    email, client = address(), browser()
+    email, client = new_address(), browser()
     assert (await browser().post("/auth/resend", data={"email": email})).headers["location"] == "/sign-in"
     await client.post("/auth/sign-up", data=sign_up_form(email))
-    before = len(await jobs("platform.request_verification"))
+    before = len(await list_jobs("platform.request_verification"))
     answers = [await client.post("/auth/resend", data={"email": "victim@acme.test"}) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [303] * 5 + [429]
-    asked = (await jobs("platform.request_verification"))[before:]
+    asked = (await list_jobs("platform.request_verification"))[before:]
     assert {job["email"] for job in asked} == {email}
 
 
 async def test_sign_ups_are_limited_per_address(cast: Cast) -> None:
     shapes = []
-    for email in (cast.ann.email, address()):
+    for email in (cast.ann.email, new_address()):
         wrong = await browser().post("/auth/sign-up", data=sign_up_form(email, password="short"))
         assert wrong.status_code == 422  # no mail, so not counted
         answers = [await browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(6)]
@@ -407,7 +407,7 @@ async def test_sign_ups_are_limited_per_address(cast: Cast) -> None:
 
 
 async def test_concurrent_sign_ups_create_one_account() -> None:
-    email = address()
+    email = new_address()
     answers = await asyncio.gather(
         *(browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(3))
     )

@@ -63,7 +63,7 @@ class Address:
 
 
 @pytest.fixture(scope="module")
-async def address(schema: str) -> AsyncIterator[Address]:
+async def webhook_client(schema: str) -> AsyncIterator[Address]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -89,7 +89,7 @@ class Kept:
     processed: bool
 
 
-def kept(event_id: str) -> list[Kept]:
+def load_webhooks(event_id: str) -> list[Kept]:
     """As a superuser: of every account."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         rows = connection.execute(
@@ -107,7 +107,7 @@ def all_kept() -> int:
     return int(row[0])
 
 
-def counted(outcome: str, account: str = "platform") -> float:
+def count_outcomes(outcome: str, account: str = "platform") -> float:
     labels = {"account": account, "outcome": outcome}
     return REGISTRY.get_sample_value("bulkhead_webhooks_total", labels) or 0.0
 
@@ -126,7 +126,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
     settings.cache_clear()
 
 
-async def further(secret: str = "", key: str = "") -> tuple[str, str]:
+async def add_account(secret: str = "", key: str = "") -> tuple[str, str]:
     """Path and secret of an account that operators added."""
     secret, key = secret or f"whsec_{new_id('x')}", key or f"sk_test_{new_id('x')}"
     async with entry.enter_platform("test") as octx:
@@ -134,23 +134,23 @@ async def further(secret: str = "", key: str = "") -> tuple[str, str]:
     return made.removeprefix(settings().tenant_url), secret
 
 
-def named(event_id: str, **changed: Any) -> bytes:
+def build_body_with_id(event_id: str, **changed: Any) -> bytes:
     return build_body(id=event_id, **changed)
 
 
-async def test_signed_webhook_is_stored_unchanged_and_pending(address: Address) -> None:
-    name, before = new_id("evt"), counted("stored")
-    body = b" " + named(name) + b"\n"
-    answer = await address.post(body)
+async def test_signed_webhook_is_stored_unchanged_and_pending(webhook_client: Address) -> None:
+    name, before = new_id("evt"), count_outcomes("stored")
+    body = b" " + build_body_with_id(name) + b"\n"
+    answer = await webhook_client.post(body)
     assert (answer.status_code, answer.content) == (200, b"")
-    assert kept(name) == [
+    assert load_webhooks(name) == [
         Kept("platform", "customer.subscription.updated", "cus_1", "pending", body, processed=False)
     ]
-    assert counted("stored") == before + 1
+    assert count_outcomes("stored") == before + 1
 
 
 async def test_webhook_without_a_customer_or_relevance_is_stored_as_done(
-    address: Address,
+    webhook_client: Address,
 ) -> None:
     bodies = {
         "price": build_body_about({"object": "price", "id": "price_1"}, type="price.created"),
@@ -163,48 +163,48 @@ async def test_webhook_without_a_customer_or_relevance_is_stored_as_done(
         ),
     }
     for body in bodies.values():
-        assert (await address.post(body)).status_code == 200
+        assert (await webhook_client.post(body)).status_code == 200
     for kind, body in bodies.items():
-        (row,) = kept(json.loads(body)["id"])
+        (row,) = load_webhooks(json.loads(body)["id"])
         assert (row.status, row.processed) == ("ignored", True), kind
 
 
-async def test_webhook_sent_many_times_at_once_is_stored_once(address: Address) -> None:
+async def test_webhook_sent_many_times_at_once_is_stored_once(webhook_client: Address) -> None:
     name = new_id("evt")
-    body, before = named(name), (counted("stored"), counted("duplicate"))
+    body, before = build_body_with_id(name), (count_outcomes("stored"), count_outcomes("duplicate"))
     header = build_signature(body)
-    answers = await asyncio.gather(*(address.post(body, header) for _ in range(50)))
+    answers = await asyncio.gather(*(webhook_client.post(body, header) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
-    assert len(kept(name)) == 1
-    assert (counted("stored"), counted("duplicate")) == (before[0] + 1, before[1] + 49)
+    assert len(load_webhooks(name)) == 1
+    assert (count_outcomes("stored"), count_outcomes("duplicate")) == (before[0] + 1, before[1] + 49)
 
 
-async def test_concurrent_batches_of_the_same_webhooks_do_not_deadlock(address: Address) -> None:
+async def test_concurrent_batches_of_the_same_webhooks_do_not_deadlock(webhook_client: Address) -> None:
     """Two statements that take the same rows in different orders would lock each other out."""
-    bodies = [named(new_id("evt")) for _ in range(40)]
+    bodies = [build_body_with_id(new_id("evt")) for _ in range(40)]
     orders = [bodies, bodies[::-1], bodies[20:] + bodies[:20]]
-    answers = await asyncio.gather(*(address.post(body) for order in orders for body in order))
+    answers = await asyncio.gather(*(webhook_client.post(body) for order in orders for body in order))
     assert Counter(answer.status_code for answer in answers) == {200: 120}
 
 
-async def test_same_event_id_from_two_accounts_is_two_webhooks(address: Address) -> None:
-    path, secret = await further()
+async def test_same_event_id_from_two_accounts_is_two_webhooks(webhook_client: Address) -> None:
+    path, secret = await add_account()
     name = new_id("evt")
-    body = named(name)
-    assert (await address.post(body)).status_code == 200
-    assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
-    rows = kept(name)
+    body = build_body_with_id(name)
+    assert (await webhook_client.post(body)).status_code == 200
+    assert (await webhook_client.post(body, build_signature(body, secret), path)).status_code == 200
+    rows = load_webhooks(name)
     assert len(rows) == 2
     assert {row.status for row in rows} == {"pending"}
     assert len({row.account for row in rows}) == 2
 
 
-async def test_webhook_signed_with_another_accounts_secret_is_refused(address: Address) -> None:
-    path, secret = await further()
+async def test_webhook_signed_with_another_accounts_secret_is_refused(webhook_client: Address) -> None:
+    path, secret = await add_account()
     name, before = new_id("evt"), all_kept()
-    body = named(name)
+    body = build_body_with_id(name)
     for signed, where in ((build_signature(body, secret), PATH), (build_signature(body), path)):
-        answer = await address.post(body, signed, where)
+        answer = await webhook_client.post(body, signed, where)
         assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
     assert all_kept() == before
 
@@ -225,10 +225,10 @@ FORGED: dict[str, Any] = {
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
 async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
-    address: Address, forge: Any
+    webhook_client: Address, forge: Any
 ) -> None:
-    body, before, refused = build_body(), all_kept(), counted("not_genuine")
-    answer = await address.client.post(PATH, content=body, headers={"stripe-signature": forge(body)})
+    body, before, refused = build_body(), all_kept(), count_outcomes("not_genuine")
+    answer = await webhook_client.client.post(PATH, content=body, headers={"stripe-signature": forge(body)})
     assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
     problem = answer.json()
     assert problem.pop("request_id") == answer.headers["x-request-id"]
@@ -241,7 +241,7 @@ async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
         "next_step": "Check the endpoint's signing secret and the clock, and send the body unchanged.",
     }
     assert all_kept() == before
-    assert counted("not_genuine") == refused + 1
+    assert count_outcomes("not_genuine") == refused + 1
 
 
 MALFORMED = {
@@ -259,67 +259,73 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-async def test_signed_body_that_is_no_event_is_refused(address: Address, body: bytes) -> None:
+async def test_signed_body_that_is_no_event_is_refused(webhook_client: Address, body: bytes) -> None:
     before = all_kept()
-    answer = await address.post(body)
+    answer = await webhook_client.post(body)
     assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
     assert all_kept() == before
 
 
-async def test_webhook_of_the_other_mode_is_refused(address: Address, environment: Any) -> None:
+async def test_webhook_of_the_other_mode_is_refused(webhook_client: Address, environment: Any) -> None:
     live, test, before = build_body(livemode=True), build_body(livemode=False), all_kept()
-    answer = await address.post(live)
+    answer = await webhook_client.post(live)
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
     environment(STRIPE_SECRET_KEY="sk_live_somebody", STRIPE_WEBHOOK_SECRETS="whsec_live")
-    answer = await address.post(test, build_signature(test, "whsec_live"))
+    answer = await webhook_client.post(test, build_signature(test, "whsec_live"))
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
     assert all_kept() == before
-    assert (await address.post(live, build_signature(live, "whsec_live"))).status_code == 200
+    assert (await webhook_client.post(live, build_signature(live, "whsec_live"))).status_code == 200
 
 
-async def test_both_secrets_are_accepted_during_a_replacement(address: Address, environment: Any) -> None:
+async def test_both_secrets_are_accepted_during_a_replacement(
+    webhook_client: Address, environment: Any
+) -> None:
     environment(STRIPE_WEBHOOK_SECRETS="whsec_new,whsec_old")
     for by in (("whsec_old",), ("whsec_new",), ("whsec_old", "whsec_new")):
         body = build_body()
-        assert (await address.post(body, build_signature(body, *by))).status_code == 200
+        assert (await webhook_client.post(body, build_signature(body, *by))).status_code == 200
     environment(STRIPE_WEBHOOK_SECRETS="whsec_new")
     body = build_body()
-    assert (await address.post(body, build_signature(body, "whsec_old"))).status_code == 400
-    assert (await address.post(body, build_signature(body, "whsec_new"))).status_code == 200
+    assert (await webhook_client.post(body, build_signature(body, "whsec_old"))).status_code == 400
+    assert (await webhook_client.post(body, build_signature(body, "whsec_new"))).status_code == 200
 
 
-async def test_changed_secrets_of_a_further_account_take_effect_at_once(address: Address) -> None:
-    path, old = await further()
+async def test_changed_secrets_of_a_further_account_take_effect_at_once(webhook_client: Address) -> None:
+    path, old = await add_account()
     body = build_body()
-    assert (await address.post(body, build_signature(body, old), path)).status_code == 200
+    assert (await webhook_client.post(body, build_signature(body, old), path)).status_code == 200
     async with entry.enter_platform("test") as octx:
-        (account,) = {row.account for row in kept(json.loads(body)["id"])}
+        (account,) = {row.account for row in load_webhooks(json.loads(body)["id"])}
         await provider_accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
     body = build_body()
-    assert (await address.post(body, build_signature(body, old), path)).status_code == 400
-    assert (await address.post(body, build_signature(body, "whsec_brand_new"), path)).status_code == 200
+    assert (await webhook_client.post(body, build_signature(body, old), path)).status_code == 400
+    assert (
+        await webhook_client.post(body, build_signature(body, "whsec_brand_new"), path)
+    ).status_code == 200
 
 
-async def test_webhook_route_without_a_secret_is_unavailable(address: Address, environment: Any) -> None:
+async def test_webhook_route_without_a_secret_is_unavailable(
+    webhook_client: Address, environment: Any
+) -> None:
     environment(STRIPE_SECRET_KEY="sk_test_somebody")
     before = all_kept()
     for signed in (None, "", build_signature(build_body(), "")):
-        answer = await address.post(build_body(), signed)
+        answer = await webhook_client.post(build_body(), signed)
         assert (answer.status_code, answer.headers["content-type"]) == (503, JSON)
         assert answer.json()["reason"] == "webhooks_closed"
         assert "STRIPE_WEBHOOK_SECRETS" in answer.json()["next_step"]
     assert all_kept() == before
 
 
-def bare(answer: httpx.Response) -> tuple[Any, ...]:
+def strip_request_id(answer: httpx.Response) -> tuple[Any, ...]:
     request_id = answer.headers["x-request-id"]
     headers = [header for header in answer.headers.multi_items() if header[0] not in ("x-request-id", "date")]
     return answer.status_code, sorted(headers), answer.text.replace(request_id, "")
 
 
-async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(address: Address) -> None:
-    path, _ = await further()
-    nothing = bare(await address.post(build_body(), path="/webhooks/nothing/at-all"))
+async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(webhook_client: Address) -> None:
+    path, _ = await add_account()
+    nothing = strip_request_id(await webhook_client.post(build_body(), path="/webhooks/nothing/at-all"))
     assert nothing[0] == 404
     for tried in (
         f"{path[:-1]}{'a' if path[-1] != 'a' else 'b'}",
@@ -327,82 +333,86 @@ async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(address
         f"{path}/more",
         f"{PATH}/",
     ):
-        assert bare(await address.post(build_body(), path=tried)) == nothing, tried
+        assert strip_request_id(await webhook_client.post(build_body(), path=tried)) == nothing, tried
     for tried in (PATH, path):
-        assert bare(await address.client.get(tried)) == nothing, "and nobody looks at it"
+        assert strip_request_id(await webhook_client.client.get(tried)) == nothing, "and nobody looks at it"
 
 
-async def test_webhook_ignores_cookie_and_foreign_origin(address: Address) -> None:
-    answer = await address.post(
+async def test_webhook_ignores_cookie_and_foreign_origin(webhook_client: Address) -> None:
+    answer = await webhook_client.post(
         build_body(), origin="https://evil.test", cookie="theme=dark", accept="text/html"
     )
     assert answer.status_code == 200
     assert "set-cookie" not in answer.headers
-    answer = await address.post(build_body(), "", origin="https://evil.test", accept="text/html")
+    answer = await webhook_client.post(build_body(), "", origin="https://evil.test", accept="text/html")
     assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
 
 
 # ── bodies that are too much ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_webhook_of_the_largest_size_is_accepted_and_one_byte_more_refused(address: Address) -> None:
+async def test_webhook_of_the_largest_size_is_accepted_and_one_byte_more_refused(
+    webhook_client: Address,
+) -> None:
     base, name = len(build_body(more="")), new_id("evt")
-    fill = stripe_webhooks.MAX_BODY_BYTES - len(named(name, more=""))
-    largest = named(name, more="x" * fill)
+    fill = stripe_webhooks.MAX_BODY_BYTES - len(build_body_with_id(name, more=""))
+    largest = build_body_with_id(name, more="x" * fill)
     assert base
     assert len(largest) == stripe_webhooks.MAX_BODY_BYTES
-    assert (await address.post(largest)).status_code == 200
-    assert kept(name)[0].payload == largest
+    assert (await webhook_client.post(largest)).status_code == 200
+    assert load_webhooks(name)[0].payload == largest
     before = all_kept()
     for too_much in (largest + b" ", largest + b" " * 600_000):
-        answer = await address.post(too_much)
+        answer = await webhook_client.post(too_much)
         assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
     assert all_kept() == before
 
 
-async def test_webhook_that_announces_too_large_a_body_is_refused_at_once(address: Address) -> None:
+async def test_webhook_that_announces_too_large_a_body_is_refused_at_once(webhook_client: Address) -> None:
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {10**15}\r\n\r\n".encode()
-    assert (await address.writes(head)).startswith(b"HTTP/1.1 413 ")
+    assert (await webhook_client.writes(head)).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_webhook_without_a_length_is_refused_above_the_limit(address: Address) -> None:
+async def test_webhook_without_a_length_is_refused_above_the_limit(webhook_client: Address) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 50_000
 
-    answer = await address.client.post(PATH, content=endless(), headers={"stripe-signature": "t=1,v1=x"})
+    answer = await webhook_client.client.post(
+        PATH, content=endless(), headers={"stripe-signature": "t=1,v1=x"}
+    )
     assert answer.status_code == 413
 
 
-async def test_webhook_with_an_invalid_length_is_refused(address: Address) -> None:
+async def test_webhook_with_an_invalid_length_is_refused(webhook_client: Address) -> None:
     before = all_kept()
     for length in ("-1", "x", "1e3", "5, 6"):
         head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
-        assert (await address.writes(head)).startswith(b"HTTP/1.1 400 "), length
+        assert (await webhook_client.writes(head)).startswith(b"HTTP/1.1 400 "), length
     assert all_kept() == before
 
 
-async def test_slow_webhook_body_times_out(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_webhook_body_times_out(webhook_client: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.3)
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
-    status_line = await address.writes(head, b"{", b" ", b" ", wait=0.15)
+    status_line = await webhook_client.writes(head, b"{", b" ", b" ", wait=0.15)
     assert status_line.startswith(b"HTTP/1.1 408 ")
     assert b'"reason":"too_slow"' in status_line
 
 
-async def test_webhook_cut_off_half_way_is_not_stored(address: Address) -> None:
-    body, before, cut = build_body(), all_kept(), counted("cut_off")
+async def test_webhook_cut_off_half_way_is_not_stored(webhook_client: Address) -> None:
+    body, before, cut = build_body(), all_kept(), count_outcomes("cut_off")
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nstripe-signature: {build_signature(body)}\r\ncontent-length: {len(body)}\r\n\r\n"
-    _, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", webhook_client.port)
     writer.write(head.encode() + body[:-1])
     await writer.drain()
     await asyncio.sleep(0.1)
     writer.close()
     for _ in range(100):
-        if counted("cut_off") > cut:
+        if count_outcomes("cut_off") > cut:
             break
         await asyncio.sleep(0.02)
-    assert counted("cut_off") == cut + 1
+    assert count_outcomes("cut_off") == cut + 1
     assert all_kept() == before
 
 
@@ -410,47 +420,47 @@ async def test_webhook_cut_off_half_way_is_not_stored(address: Address) -> None:
 
 
 async def test_account_above_its_rate_limit_is_refused_and_others_are_not(
-    address: Address, monkeypatch: pytest.MonkeyPatch
+    webhook_client: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, secret = await further()
+    path, secret = await add_account()
     monkeypatch.setattr(rate_limits.RateLimit.WEBHOOK_ACCOUNT, "_value_", ("3/minute", "sent webhooks"))
-    forged = [await address.post(build_body(), "") for _ in range(5)]
+    forged = [await webhook_client.post(build_body(), "") for _ in range(5)]
     assert {answer.status_code for answer in forged} == {400}, "who cannot sign uses nothing up"
     bodies = [build_body() for _ in range(4)]
-    answers = [await address.post(body) for body in bodies]
+    answers = [await webhook_client.post(body) for body in bodies]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert 1 <= int(answers[3].headers["retry-after"]) <= 60
     assert answers[3].json()["reason"] == "rate_limited"
-    assert kept(json.loads(bodies[3])["id"]) == []
-    assert (await address.post(bodies[3], build_signature(bodies[3], secret), path)).status_code == 200
+    assert load_webhooks(json.loads(bodies[3])["id"]) == []
+    assert (await webhook_client.post(bodies[3], build_signature(bodies[3], secret), path)).status_code == 200
     await rate_limits.clear_counts()
-    assert (await address.post(bodies[3])).status_code == 200, "sent again it is kept"
+    assert (await webhook_client.post(bodies[3])).status_code == 200, "sent again it is kept"
 
 
-async def test_webhook_of_a_paused_account_is_stored(address: Address) -> None:
-    path, secret = await further()
+async def test_webhook_of_a_paused_account_is_stored(webhook_client: Address) -> None:
+    path, secret = await add_account()
     body = build_body()
-    assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
-    (row,) = kept(json.loads(body)["id"])
+    assert (await webhook_client.post(body, build_signature(body, secret), path)).status_code == 200
+    (row,) = load_webhooks(json.loads(body)["id"])
     async with db.transaction() as session:
         await accounts.pause(session, row.account, "the key was refused")
     body = build_body()
-    assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
-    assert len(kept(json.loads(body)["id"])) == 1
+    assert (await webhook_client.post(body, build_signature(body, secret), path)).status_code == 200
+    assert len(load_webhooks(json.loads(body)["id"])) == 1
 
 
-async def test_webhook_token_is_logged_nowhere(address: Address) -> None:
-    path, secret = await further()
+async def test_webhook_token_is_logged_nowhere(webhook_client: Address) -> None:
+    path, secret = await add_account()
     body, log_output = build_body(), io.StringIO()
     with redirect_stdout(log_output):
-        assert (await address.post(body, build_signature(body, secret), path)).status_code == 200
-        assert (await address.post(body, "", path)).status_code == 400
+        assert (await webhook_client.post(body, build_signature(body, secret), path)).status_code == 200
+        assert (await webhook_client.post(body, "", path)).status_code == 400
     assert "/webhooks/stripe/[hidden]" in log_output.getvalue()
     assert path.rpartition("/")[2] not in log_output.getvalue()
 
 
 @asynccontextmanager
-async def unreachable() -> AsyncIterator[None]:
+async def unreachable_database() -> AsyncIterator[None]:
     """Nobody new gets to the database, and those who were there are thrown out."""
     name = make_url(os.environ["DATABASE_URL"]).database
     with psycopg.connect(database.admin_url(), autocommit=True) as connection:
@@ -467,37 +477,37 @@ async def unreachable() -> AsyncIterator[None]:
 
 
 async def test_webhook_is_unavailable_without_the_database_and_stored_when_resent(
-    address: Address,
+    webhook_client: Address,
 ) -> None:
     bodies = [build_body() for _ in range(12)]
-    assert (await address.post(bodies[0])).status_code == 200
-    async with unreachable():
-        answers = await asyncio.gather(*(address.post(body) for body in bodies))
+    assert (await webhook_client.post(bodies[0])).status_code == 200
+    async with unreachable_database():
+        answers = await asyncio.gather(*(webhook_client.post(body) for body in bodies))
         assert {answer.status_code for answer in answers} == {503}
         assert {answer.json()["reason"] for answer in answers} == {"not_stored"}
-    answers = await asyncio.gather(*(address.post(body) for body in bodies))
+    answers = await asyncio.gather(*(webhook_client.post(body) for body in bodies))
     assert {answer.status_code for answer in answers} == {200}
-    assert [len(kept(json.loads(body)["id"])) for body in bodies] == [1] * 12
+    assert [len(load_webhooks(json.loads(body)["id"])) for body in bodies] == [1] * 12
 
 
 async def test_webhook_times_out_when_its_statement_hangs(
-    address: Address, monkeypatch: pytest.MonkeyPatch
+    webhook_client: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest, "STORE_TIMEOUT_S", 0.5)
     body = build_body()
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         connection.execute("lock table inbound_webhook in exclusive mode")
-        answer = await address.post(body)
+        answer = await webhook_client.post(body)
         assert (answer.status_code, answer.json()["reason"]) == (503, "not_stored")
-    assert kept(json.loads(body)["id"]) == []
-    assert (await address.post(body)).status_code == 200
+    assert load_webhooks(json.loads(body)["id"]) == []
+    assert (await webhook_client.post(body)).status_code == 200
 
 
 # ── who reads it, and who hears of it ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_app_role_cannot_read_or_change_webhook_payloads(address: Address) -> None:
-    await address.post(build_body())
+async def test_app_role_cannot_read_or_change_webhook_payloads(webhook_client: Address) -> None:
+    await webhook_client.post(build_body())
     async with db.transaction() as session:
         assert (
             await (await session.connection()).execute(text("select event_id from inbound_webhook"))
@@ -512,20 +522,22 @@ async def test_app_role_cannot_read_or_change_webhook_payloads(address: Address)
                 await (await session.connection()).execute(text(query))
 
 
-async def test_fresh_webhook_cannot_be_deleted(address: Address) -> None:
-    await address.post(build_body())
+async def test_fresh_webhook_cannot_be_deleted(webhook_client: Address) -> None:
+    await webhook_client.post(build_body())
     with pytest.raises(ProgrammingError, match="what was received is kept"):
         async with db.transaction() as session:
             await (await session.connection()).execute(text("delete from inbound_webhook"))
 
 
-async def test_worker_is_notified_after_the_commit_of_a_pending_webhook(address: Address) -> None:
+async def test_worker_is_notified_after_the_commit_of_a_pending_webhook(webhook_client: Address) -> None:
     async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as listener:
         await listener.execute(f"listen {ingest.CHANNEL}")
-        await address.post(build_body_about({"object": "price", "id": "price_1"}, type="price.created"))
+        await webhook_client.post(
+            build_body_about({"object": "price", "id": "price_1"}, type="price.created")
+        )
         body = build_body()
-        await address.post(body)
-        await address.post(body)
+        await webhook_client.post(body)
+        await webhook_client.post(body)
         heard = [answer async for answer in listener.notifies(timeout=1)]
     assert [notification.payload for notification in heard] == [""]
 

@@ -30,7 +30,7 @@ class Two:
 
 
 @pytest.fixture(scope="module")
-async def two(schema: str) -> AsyncIterator[Two]:
+async def processes(schema: str) -> AsyncIterator[Two]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(ValkeyServer())
         public, url = free_addresses(), f"redis://127.0.0.1:{store.port}/0"
@@ -43,48 +43,50 @@ async def two(schema: str) -> AsyncIterator[Two]:
         yield Two(first, second, {short(name): name for name in names})
 
 
-async def test_session_started_on_one_process_works_on_the_other(two: Two, cast: Cast) -> None:
+async def test_session_started_on_one_process_works_on_the_other(processes: Two, cast: Cast) -> None:
     form = {"email": cast.ann.email, "password": factories.PASSWORD}
-    answer = await two.first.ask("POST", "/auth/sign-in", data=form)
+    answer = await processes.first.ask("POST", "/auth/sign-in", data=form)
     assert answer.status_code == 303
     cookie = f"{USER.session_cookie}={answer.cookies[USER.session_cookie]}"
     path = f"/t/{cast.ann.slug}/members"
 
-    async with two.second.socket(cookie) as tab:
-        assert cast.max.email in await tab.send(two.of_members("load"), {}, path)
-        assert cast.max.email not in await tab.send(two.of_members("search_members"), {"query": "adam"}, path)
+    async with processes.second.socket(cookie) as tab:
+        assert cast.max.email in await tab.send(processes.of_members("load"), {}, path)
+        assert cast.max.email not in await tab.send(
+            processes.of_members("search_members"), {"query": "adam"}, path
+        )
         token = tab.token
     # The same tab, after a reconnect to the other process: what it searched for is still there.
-    async with two.first.socket(cookie, token=token) as tab:
+    async with processes.first.socket(cookie, token=token) as tab:
         held = await tab.send(HYDRATE, {}, path)
         assert '"adam"' in held
         assert cast.adam.email in held
 
 
 async def test_client_token_claimed_on_one_process_is_refused_to_others_on_the_other(
-    two: Two, cast: Cast
+    processes: Two, cast: Cast
 ) -> None:
-    async with two.first.socket(cast.ann.cookie) as tab:
-        assert not await two.second.opens(cast.gil.cookie, token=tab.token)
-        assert await two.second.opens(cast.ann.cookie, token=tab.token)
-    answer = await two.second.ask(
+    async with processes.first.socket(cast.ann.cookie) as tab:
+        assert not await processes.second.opens(cast.gil.cookie, token=tab.token)
+        assert await processes.second.opens(cast.ann.cookie, token=tab.token)
+    answer = await processes.second.ask(
         "POST", "/_upload", cast.gil.cookie, headers={"reflex-client-token": tab.token}, content=b""
     )
     assert answer.status_code == 403
 
 
-async def test_session_ended_on_one_process_loses_its_socket_on_the_other(two: Two, cast: Cast) -> None:
+async def test_session_ended_on_one_process_loses_its_socket_on_the_other(processes: Two, cast: Cast) -> None:
     path = f"/t/{cast.max.slug}/members"
-    async with two.second.socket(cast.max.cookie) as tab:
-        assert cast.ann.email in await tab.send(two.of_members("load"), {}, path)
-        answer = await two.first.ask("POST", "/auth/sign-out", cast.max.cookie, data={})
+    async with processes.second.socket(cast.max.cookie) as tab:
+        assert cast.ann.email in await tab.send(processes.of_members("load"), {}, path)
+        answer = await processes.first.ask("POST", "/auth/sign-out", cast.max.cookie, data={})
         assert answer.status_code == 303
         assert RELOAD in await what_comes(tab, WITHIN, until=RELOAD)
         # The transport stays until the client leaves it; it is deaf, and nothing comes any more.
         with suppress(ConnectionClosed):
-            await tab.wire.send(tab.packet(two.of_members("load"), {}, path))
+            await tab.wire.send(tab.packet(processes.of_members("load"), {}, path))
         assert cast.ann.email not in await what_comes(tab, 1)
-    assert not await two.second.opens(cast.max.cookie, token=tab.token)
+    assert not await processes.second.opens(cast.max.cookie, token=tab.token)
 
 
 async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
@@ -96,16 +98,16 @@ async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
     return answer
 
 
-async def test_sign_in_attempts_are_counted_across_processes(two: Two, cast: Cast) -> None:
+async def test_sign_in_attempts_are_counted_across_processes(processes: Two, cast: Cast) -> None:
     answers = []
     for number in range(11):
-        process = two.first if number % 2 else two.second
+        process = processes.first if number % 2 else processes.second
         form = {"email": cast.gil.email, "password": f"wrong password number {number}"}
         answers.append((await process.ask("POST", "/auth/sign-in", data=form)).status_code)
     assert answers == [401] * 10 + [429]
 
 
-async def test_both_processes_report_ready(two: Two) -> None:
-    for process in (two.first, two.second):
+async def test_both_processes_report_ready(processes: Two) -> None:
+    for process in (processes.first, processes.second):
         answer = await process.ask("GET", "/readyz")
         assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}

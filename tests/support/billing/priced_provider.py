@@ -105,8 +105,8 @@ class RecordingProvider:
 @asynccontextmanager
 async def install_recording_provider() -> AsyncIterator[RecordingProvider]:
     """As the provider behind the platform's account, until the test ends; those that other tests added are asked nothing."""
-    shelf, previous_providers = RecordingProvider(), dict(provider_registry._providers)
-    provider_registry.register(PLATFORM, cast("Any", shelf))
+    provider, previous_providers = RecordingProvider(), dict(provider_registry._providers)
+    provider_registry.register(PLATFORM, cast("Any", provider))
     async with db.transaction("operator") as session:
         for account in await repository.list_active_account_ids(session):
             if account != PLATFORM:
@@ -115,7 +115,7 @@ async def install_recording_provider() -> AsyncIterator[RecordingProvider]:
                 row.paused_at = now()
                 session.add(row)
     try:
-        yield shelf
+        yield provider
     finally:
         provider_registry._providers.clear()
         provider_registry._providers.update(previous_providers)

@@ -9,7 +9,7 @@ from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
 from shared.entitlements.models import PlanVersion
-from tests.backoffice.test_catalog_drafts import published
+from tests.backoffice.test_catalog_drafts import publish_new_plan
 from tests.conftest import Cast
 
 
@@ -17,7 +17,7 @@ async def publish_with_prices(
     cast: Cast, *parts: Mapping[str, Any], for_tenant: str | None = None
 ) -> PlanVersion:
     """A published version with these prices, a month at 29.00 where none are given."""
-    version = await published(cast.olga, for_tenant=for_tenant)
+    version = await publish_new_plan(cast.olga, for_tenant=for_tenant)
     for price_params in parts or ({"amount": 2_900},):
         await set_price(cast, version.id, **price_params)
     return version
