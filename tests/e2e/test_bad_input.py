@@ -35,7 +35,7 @@ def sign_up(person: Newcomer, **changed: str) -> APIResponse:
         ({"password": "passwordpassword"}, "Try a short sentence."),
     ],
 )
-def test_signing_up_with_nonsense_says_what_is_wrong(
+def test_invalid_sign_up_form_shows_the_problem(
     someone: type[Newcomer], changed: dict[str, str], message: str
 ) -> None:
     nora = someone()
@@ -44,7 +44,7 @@ def test_signing_up_with_nonsense_says_what_is_wrong(
     assert message in answer.text()
 
 
-def test_an_emoji_is_a_name_like_any_other(someone: type[Newcomer]) -> None:
+def test_tenant_name_may_be_an_emoji(someone: type[Newcomer]) -> None:
     ann = someone()
     ann.founds("Ann 🚀", "ann@emoji.test", "🚀 Rockets 🪐")
     ann.sees("🚀 Rockets 🪐")
@@ -52,7 +52,7 @@ def test_an_emoji_is_a_name_like_any_other(someone: type[Newcomer]) -> None:
     ann.shot("emoji")
 
 
-def test_an_address_that_is_taken_or_reserved_stays_in_the_form_with_its_reason(
+def test_refused_slug_stays_in_the_form_with_its_reason(
     someone: type[Newcomer],
 ) -> None:
     ann = someone()
@@ -82,7 +82,7 @@ def picture(kind: str = "PNG", side: int = 64) -> bytes:
     return out.getvalue()
 
 
-def test_a_logo_is_a_small_picture_or_is_refused(someone: type[Newcomer]) -> None:
+def test_logo_is_stored_as_a_small_picture_or_refused(someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Logo", "ann@logo.test", "Logo")
     for name, content, message in (
@@ -104,7 +104,7 @@ def test_a_logo_is_a_small_picture_or_is_refused(someone: type[Newcomer]) -> Non
     ann.shot("logo")
 
 
-def test_an_invitation_is_for_one_person_and_one_time(someone: type[Newcomer]) -> None:
+def test_invitation_link_works_once_for_one_person(someone: type[Newcomer]) -> None:
     ann, zoe, carl = someone(), someone(), someone()
     home = ann.founds("Ann Once", "ann@once.test", "Once")
     link = ann.invites(home, "zoe@once.test")
@@ -124,7 +124,7 @@ def test_an_invitation_is_for_one_person_and_one_time(someone: type[Newcomer]) -
     expect(ann.page.get_by_role("row", name=re.compile("Zoe Once"))).to_have_count(1)
 
 
-def test_a_double_click_does_it_once(someone: type[Newcomer]) -> None:
+def test_double_click_invites_once(someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Double", "ann@double.test", "Double")
     ann.page.goto(f"{home}/members")
@@ -147,7 +147,7 @@ def test_a_double_click_does_it_once(someone: type[Newcomer]) -> None:
     expect(ann.page.get_by_role("link", name="Twice")).to_have_count(1)
 
 
-def test_a_stale_tab_is_told_and_not_obeyed(someone: type[Newcomer]) -> None:
+def test_outdated_tab_is_told_that_the_member_is_gone(someone: type[Newcomer]) -> None:
     """Two tabs of Ann: what one removed, the other cannot change."""
     ann, zoe = someone(), someone()
     home = ann.founds("Ann Stale", "ann@stale.test", "Stale")

@@ -6,10 +6,10 @@ from tests.bench import tiny
 from tests.e2e.conftest import House
 
 
-def test_every_row_of_the_pages_can_be_measured(house: House) -> None:
+def test_page_rows_can_be_measured(house: House) -> None:
     assert tiny.unmeasured("pages") == []
 
 
 @pytest.mark.long
-def test_every_row_of_the_pages_can_be_measured_beside_the_peers(house: House) -> None:
+def test_page_rows_can_be_measured_beside_the_peers(house: House) -> None:
     assert tiny.unmeasured("pages", peers=True) == []

@@ -73,7 +73,7 @@ def shot(person: Newcomer, name: str) -> None:
     person.shot(f"billing-{name}")
 
 
-def test_from_signing_up_to_the_end_of_the_last_period(someone: type[Newcomer]) -> None:
+def test_subscription_from_sign_up_to_its_last_paid_period(someone: type[Newcomer]) -> None:
     nora = someone()
     home = nora.founds("Nora Lind", "nora@harbour.test", "Harbour")
     till = Till.of("nora@harbour.test")
@@ -155,7 +155,7 @@ def test_from_signing_up_to_the_end_of_the_last_period(someone: type[Newcomer]) 
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_every_look_of_the_billing_page(someone: type[Newcomer], look: str) -> None:
+def test_billing_page_is_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     gil = someone(width=width, dark=dark)
     gil.enters("gil@globex.test")
@@ -166,7 +166,7 @@ def test_every_look_of_the_billing_page(someone: type[Newcomer], look: str) -> N
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_every_look_of_a_subscription(someone: type[Newcomer], look: str) -> None:
+def test_subscription_page_is_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     """With seats, an add-on, a dialog with its sum, and an invoice."""
     width, dark = LOOKS[look]
     owner, email = someone(width=width, dark=dark), f"olof-{look}@quay.test"
@@ -207,7 +207,7 @@ def test_every_look_of_a_subscription(someone: type[Newcomer], look: str) -> Non
     assert wrong == []
 
 
-def test_who_may_not_pay_is_not_led_there(someone: type[Newcomer]) -> None:
+def test_billing_page_is_hidden_and_refused_without_permission(someone: type[Newcomer]) -> None:
     adam = someone()
     adam.enters("adam@acme.test")
     adam.page.goto(f"{TENANT}/t/acme/home")

@@ -34,7 +34,7 @@ def looks(page: Page) -> None:
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_a_draft_and_its_effect_in_every_look(someone: type[Newcomer], look: str) -> None:
+def test_draft_and_its_impact_are_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     olga = someone(width=width, dark=dark)
     olga.operates("olga@bulkhead.test")
@@ -75,7 +75,7 @@ def test_a_draft_and_its_effect_in_every_look(someone: type[Newcomer], look: str
     assert wrong == []
 
 
-def test_published_it_is_in_force_and_in_the_trail(someone: type[Newcomer]) -> None:
+def test_published_draft_is_in_force_and_audited(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     page = olga.page
@@ -104,7 +104,7 @@ def test_published_it_is_in_force_and_in_the_trail(someone: type[Newcomer]) -> N
     olga.shot("catalog-trail")
 
 
-def test_nobody_would_notice(someone: type[Newcomer]) -> None:
+def test_draft_without_a_difference_has_no_impact(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     opens(olga.page)
@@ -116,7 +116,7 @@ def test_nobody_would_notice(someone: type[Newcomer]) -> None:
     discards(olga.page)
 
 
-def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(someone: type[Newcomer]) -> None:
+def test_draft_saved_by_another_operator_is_shown_and_typed_values_stay(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     first = olga.page
@@ -157,7 +157,7 @@ def test_what_another_one_saves_meanwhile_is_shown_and_nothing_typed_is_lost(som
     expect(stale).to_contain_text("does not exist any more")
 
 
-def test_a_plan_for_one_tenant_begins_as_a_draft(someone: type[Newcomer]) -> None:
+def test_plan_for_one_tenant_starts_as_a_draft(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     page = olga.page
@@ -192,7 +192,7 @@ def test_a_plan_for_one_tenant_begins_as_a_draft(someone: type[Newcomer]) -> Non
     assert judged(olga, "catalog-addons", "light") == []
 
 
-def test_support_sees_the_catalogue_and_changes_nothing(someone: type[Newcomer]) -> None:
+def test_catalog_is_read_only_for_support(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")
     opens(sam.page)

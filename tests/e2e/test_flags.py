@@ -67,7 +67,7 @@ def switches(person: Newcomer, verb: str, key: str, reason: str) -> None:
     expect(dialog).to_have_count(0)
 
 
-def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer]) -> None:
+def test_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer]) -> None:
     olga, colleague = someone(), someone()
     olga.operates("olga@bulkhead.test")
     colleague.operates("olga@bulkhead.test")
@@ -137,7 +137,7 @@ def test_a_flag_from_its_first_tenants_to_the_kill_switch(someone: type[Newcomer
     olga.sees("killed the flag")
 
 
-def test_a_flag_needs_an_owner_and_a_day_that_lies_ahead(someone: type[Newcomer]) -> None:
+def test_flag_form_requires_an_owner_and_a_future_date(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/flags")
@@ -159,7 +159,7 @@ def test_a_flag_needs_an_owner_and_a_day_that_lies_ahead(someone: type[Newcomer]
     expect(dialog.get_by_label("Key")).to_have_value("yesterdays")
 
 
-def test_the_kill_switch_reaches_a_customers_open_organisation(someone: type[Newcomer]) -> None:
+def test_killed_flag_is_off_in_an_open_tenant_page(someone: type[Newcomer]) -> None:
     """Ann's next look is refused with the reason; nothing else of hers is."""
     olga, ann = someone(), someone()
     ann.signs_in("ann@acme.test")
@@ -182,7 +182,7 @@ def test_the_kill_switch_reaches_a_customers_open_organisation(someone: type[New
     expect(olga.page.get_by_test_id("exposed")).to_contain_text("Acme")
 
 
-def test_support_sees_flags_and_switches_none(someone: type[Newcomer]) -> None:
+def test_flags_are_read_only_for_support(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")
     sam.page.goto(f"{ADMIN}/flags")
@@ -205,7 +205,7 @@ def outlive(key: str) -> None:
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_both_pages_fit_and_can_be_used_by_everybody(someone: type[Newcomer], look: str) -> None:
+def test_flag_pages_are_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     olga = someone(width=width, dark=dark)
     olga.operates("olga@bulkhead.test")

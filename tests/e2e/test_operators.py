@@ -9,7 +9,7 @@ from tests.e2e.conftest import ADMIN, DEMO, TENANT, Newcomer
 REASON = "Ticket 4471, cannot sign in"
 
 
-def test_olga_finds_a_tenant_looks_inside_suspends_and_restores_it(someone: type[Newcomer]) -> None:
+def test_operator_finds_visits_suspends_and_restores_a_tenant(someone: type[Newcomer]) -> None:
     ann, olga = someone(), someone()
     home = ann.founds("Ann Watched", "ann@watched.test", "Watched")
     olga.operates("olga@bulkhead.test")
@@ -58,7 +58,7 @@ def test_olga_finds_a_tenant_looks_inside_suspends_and_restores_it(someone: type
     ann.shot("audit-of-operators")
 
 
-def test_support_may_look_and_not_suspend(someone: type[Newcomer]) -> None:
+def test_suspension_is_refused_for_support(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")
     sam.page.goto(f"{ADMIN}/tenants")
@@ -69,7 +69,7 @@ def test_support_may_look_and_not_suspend(someone: type[Newcomer]) -> None:
     sam.sees("You may not see operators.")
 
 
-def test_reading_across_tenants_needs_a_reason_and_leaves_a_line(someone: type[Newcomer]) -> None:
+def test_reading_across_tenants_requires_a_reason_and_is_audited(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/audit")
@@ -85,7 +85,7 @@ def test_reading_across_tenants_needs_a_reason_and_leaves_a_line(someone: type[N
     olga.sees("Operator audit log verified.")
 
 
-def test_neither_realm_knows_the_other(someone: type[Newcomer]) -> None:
+def test_session_of_one_realm_is_refused_in_the_other(someone: type[Newcomer]) -> None:
     ann, olga = someone(), someone()
     ann.signs_in("ann@acme.test")
     ann.page.wait_for_url("**/organisations")
@@ -98,7 +98,7 @@ def test_neither_realm_knows_the_other(someone: type[Newcomer]) -> None:
     olga.page.wait_for_url("**/sign-in**")
 
 
-def test_olga_changes_what_sam_may_do_and_back(someone: type[Newcomer]) -> None:
+def test_operator_role_is_changed_and_changed_back(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/operators")

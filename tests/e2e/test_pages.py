@@ -62,7 +62,7 @@ def judged(person: Newcomer, name: str, look: str) -> list[str]:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_every_page_fits_and_can_be_used_by_everybody(someone: type[Newcomer], look: str) -> None:
+def test_every_page_is_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     nobody, ann, olga = (someone(width=width, dark=dark) for _ in range(3))
     ann.signs_in("ann@acme.test")
@@ -77,7 +77,7 @@ def test_every_page_fits_and_can_be_used_by_everybody(someone: type[Newcomer], l
     assert wrong == []
 
 
-def test_the_judge_of_pages_sees_what_it_should(someone: type[Newcomer]) -> None:
+def test_page_checker_finds_planted_problems(someone: type[Newcomer]) -> None:
     nobody = someone(width=390)
     nobody.page.goto(DOORS["sign-in"])
     nobody.page.evaluate("document.querySelector('label').remove()")
@@ -87,7 +87,7 @@ def test_the_judge_of_pages_sees_what_it_should(someone: type[Newcomer]) -> None
     assert "label" in report
 
 
-def test_the_main_job_by_keyboard_alone(someone: type[Newcomer]) -> None:
+def test_main_task_can_be_done_by_keyboard(someone: type[Newcomer]) -> None:
     ann = someone()
     ann.page.goto(f"{TENANT}/sign-in")
     expect(ann.page.get_by_label("Email")).to_be_focused()
@@ -112,7 +112,7 @@ def test_the_main_job_by_keyboard_alone(someone: type[Newcomer]) -> None:
     expect(ann.page.get_by_test_id("invite")).to_be_focused()  # where it came from
 
 
-def test_a_title_per_page_and_no_secret_in_any_frame(someone: type[Newcomer]) -> None:
+def test_every_page_has_its_title_and_no_frame_carries_a_secret(someone: type[Newcomer]) -> None:
     ann = someone()
     frames: list[str] = []
     ann.page.on("websocket", lambda ws: ws.on("framereceived", lambda frame: frames.append(str(frame))))

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import TENANT, Newcomer
 
 
-def test_ann_builds_a_team_and_max_leaves_it(someone: type[Newcomer]) -> None:
+def test_owner_builds_a_team_and_a_member_leaves_it(someone: type[Newcomer]) -> None:
     ann, max_ = someone(), someone()
 
     ann.signs_up("Ann Journey", "ann@journey.test", "Journey & Söhne")

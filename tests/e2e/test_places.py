@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import TENANT, Newcomer
 
 
-def test_two_tabs_in_two_organisations_with_two_roles(someone: type[Newcomer]) -> None:
+def test_two_tabs_show_two_tenants_with_two_roles(someone: type[Newcomer]) -> None:
     ann = someone()
     ann.signs_in("ann@acme.test")
     ann.page.wait_for_url("**/organisations")
@@ -39,7 +39,7 @@ def test_two_tabs_in_two_organisations_with_two_roles(someone: type[Newcomer]) -
     ann.shot("not-for-this-role")
 
 
-def test_carl_belongs_to_nobody_and_gil_not_to_acme(someone: type[Newcomer]) -> None:
+def test_person_without_a_tenant_and_stranger_see_no_tenant(someone: type[Newcomer]) -> None:
     carl, gil = someone(), someone()
     carl.signs_in("carl@nowhere.test")
     carl.page.wait_for_url("**/organisations")
@@ -53,7 +53,7 @@ def test_carl_belongs_to_nobody_and_gil_not_to_acme(someone: type[Newcomer]) -> 
             person.sees("Page not found.")
 
 
-def test_a_brand_colour_shows_in_one_organisation_and_not_in_the_other(someone: type[Newcomer]) -> None:
+def test_brand_colour_is_shown_only_in_its_tenant(someone: type[Newcomer]) -> None:
     ann = someone()
     ann.founds("Ann Brand", "ann@brand.test", "Brand")
     home = ann.page.url.removesuffix("/home")

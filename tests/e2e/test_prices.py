@@ -13,7 +13,7 @@ def opens(page: Page) -> None:
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_the_price_list_in_every_look(someone: type[Newcomer], look: str) -> None:
+def test_price_list_is_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     olga = someone(width=width, dark=dark)
     olga.operates("olga@bulkhead.test")
@@ -34,7 +34,7 @@ def test_the_price_list_in_every_look(someone: type[Newcomer], look: str) -> Non
     assert wrong == []
 
 
-def test_a_price_that_comes_stands_beside_the_one_in_force(someone: type[Newcomer]) -> None:
+def test_scheduled_price_is_shown_beside_the_current_one(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     page = olga.page
@@ -82,7 +82,7 @@ def test_prices_are_pushed_and_compared(someone: type[Newcomer]) -> None:
     assert judged(olga, "prices-pushed", "light") == []
 
 
-def test_support_sees_prices_and_sets_none(someone: type[Newcomer]) -> None:
+def test_prices_are_read_only_for_support(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")
     opens(sam.page)

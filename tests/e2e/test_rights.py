@@ -27,7 +27,9 @@ def why_of(person: Newcomer, label: str) -> str:
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_every_look_of_what_the_plan_has_and_has_not(someone: type[Newcomer], look: str) -> None:
+def test_pages_inside_and_outside_the_plan_are_usable_in_every_look(
+    someone: type[Newcomer], look: str
+) -> None:
     gil, ann, ida = (
         entering(someone, f"{name}.test", look) for name in ("gil@globex", "ann@acme", "ida@initech")
     )
@@ -45,7 +47,7 @@ def test_every_look_of_what_the_plan_has_and_has_not(someone: type[Newcomer], lo
     assert wrong == []
 
 
-def test_a_starter_is_told_what_reports_are_and_a_business_has_them(someone: type[Newcomer]) -> None:
+def test_reports_are_offered_on_starter_and_shown_on_business(someone: type[Newcomer]) -> None:
     gil = entering(someone, "gil@globex.test")
     gil.page.goto(f"{GLOBEX}/home")
     reports = gil.page.get_by_role("navigation").get_by_role("link", name=re.compile("Reports"))
@@ -65,7 +67,7 @@ def test_a_starter_is_told_what_reports_are_and_a_business_has_them(someone: typ
     expect(ann.page.get_by_test_id("changers")).to_contain_text("Ann Keller")
 
 
-def test_a_closed_control_says_why_to_the_eye_and_to_a_screen_reader(someone: type[Newcomer]) -> None:
+def test_disabled_control_explains_itself_to_everybody(someone: type[Newcomer]) -> None:
     gil = entering(someone, "gil@globex.test")
     gil.page.goto(f"{GLOBEX}/members")
     expect(gil.page.get_by_role("table", name="Members")).to_be_visible()
@@ -77,7 +79,7 @@ def test_a_closed_control_says_why_to_the_eye_and_to_a_screen_reader(someone: ty
     assert "Starter does not include Custom roles." in why_of(gil, "New role")
 
 
-def test_a_role_is_made_given_changed_and_counts_at_once(someone: type[Newcomer]) -> None:
+def test_custom_role_takes_effect_at_once_when_assigned_or_changed(someone: type[Newcomer]) -> None:
     ann, max_ = entering(someone, "ann@acme.test"), entering(someone, "max@acme.test")
     max_.page.goto(f"{ACME}/members")
     expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
@@ -136,7 +138,7 @@ def test_a_role_is_made_given_changed_and_counts_at_once(someone: type[Newcomer]
     expect(listed).to_have_count(0)
 
 
-def test_a_list_comes_as_a_file_as_it_was_filtered(someone: type[Newcomer]) -> None:
+def test_member_list_is_exported_as_filtered(someone: type[Newcomer]) -> None:
     ann = entering(someone, "ann@acme.test")
     ann.page.goto(f"{ACME}/members")
     ann.page.get_by_label("Search members").fill("adam")
@@ -162,7 +164,7 @@ def test_a_list_comes_as_a_file_as_it_was_filtered(someone: type[Newcomer]) -> N
     assert len(lines) > 1
 
 
-def test_a_bill_that_is_overdue_stands_over_every_page(someone: type[Newcomer]) -> None:
+def test_overdue_invoice_is_announced_on_every_page(someone: type[Newcomer]) -> None:
     ida = entering(someone, "ida@initech.test")
     for name in ("home", "members", "settings"):
         ida.page.goto(f"{INITECH}/{name}")

@@ -9,7 +9,7 @@ from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
 WITHIN = 5.0  # seconds from revoking to the sign-in page
 
 
-def test_an_open_page_of_a_revoked_session_is_at_the_sign_in_within_five_seconds(
+def test_open_page_of_a_revoked_session_returns_to_sign_in(
     someone: type[Newcomer],
 ) -> None:
     desk, phone = someone(), someone(width=390)
@@ -30,7 +30,7 @@ def test_an_open_page_of_a_revoked_session_is_at_the_sign_in_within_five_seconds
     expect(desk.page.get_by_role("table", name="Members")).to_contain_text("Ann Devices")
 
 
-def test_signing_out_ends_the_other_tabs_too(someone: type[Newcomer]) -> None:
+def test_sign_out_ends_the_other_tabs(someone: type[Newcomer]) -> None:
     max_ = someone()
     max_.signs_in("max@acme.test")
     max_.page.wait_for_url("**/home**")
@@ -43,7 +43,7 @@ def test_signing_out_ends_the_other_tabs_too(someone: type[Newcomer]) -> None:
     other.wait_for_url("**/sign-in**", timeout=WITHIN * 1000)
 
 
-def test_two_step_sign_in_from_turning_on_to_a_recovery_code(someone: type[Newcomer]) -> None:
+def test_second_factor_from_enrolment_to_a_recovery_code(someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Factor", "ann@factor.test", "Factor")
     ann.page.goto(f"{TENANT}/account")
@@ -74,7 +74,7 @@ def test_two_step_sign_in_from_turning_on_to_a_recovery_code(someone: type[Newco
     thief.sees("Incorrect or already used code.")
 
 
-def test_a_wrong_code_five_times_leads_back_to_the_password(someone: type[Newcomer]) -> None:
+def test_too_many_wrong_codes_lead_back_to_the_password(someone: type[Newcomer]) -> None:
     somebody = someone()
     somebody.signs_in("sam@bulkhead.test", app=f"{somebody.house.admin}")
     for _ in range(5):

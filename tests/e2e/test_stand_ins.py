@@ -44,7 +44,7 @@ class Shop:
         return self.v1.billing_portal.sessions.create({"customer": self.customer.id, "return_url": BACK}).url
 
 
-def test_declined_then_paid_then_canceled_and_taken_back(someone: type[Newcomer]) -> None:
+def test_subscription_is_declined_paid_cancelled_and_resumed(someone: type[Newcomer]) -> None:
     ann, shop = someone(), Shop()
     ann.page.goto(shop.checkout())
     ann.page.get_by_label("Card number").fill("4000 0000 0000 0002")
@@ -64,7 +64,7 @@ def test_declined_then_paid_then_canceled_and_taken_back(someone: type[Newcomer]
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_every_page_can_be_read_by_everybody(someone: type[Newcomer], look: str) -> None:
+def test_hosted_pages_are_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     ann, shop = someone(width=width, dark=dark), Shop()
     ann.page.goto(shop.checkout())

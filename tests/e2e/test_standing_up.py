@@ -21,9 +21,7 @@ def gone(house: House, seconds: float = 20) -> list[str]:
     return house.processes()
 
 
-def test_ctrl_c_leaves_nothing_and_up_again_is_quick_and_has_lost_nothing(
-    house: House, someone: type[Newcomer]
-) -> None:
+def test_restart_after_ctrl_c_is_quick_and_loses_nothing(house: House, someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Lasting", "ann@lasting.test", "Lasting")
     assert house.processes()
@@ -36,7 +34,7 @@ def test_ctrl_c_leaves_nothing_and_up_again_is_quick_and_has_lost_nothing(
     ann.sees("Ann Lasting")
 
 
-def test_killed_without_warning_it_stands_up_again_whole(house: House, someone: type[Newcomer]) -> None:
+def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Killed", "ann@killed.test", "Killed")
     assert house.process is not None
@@ -50,7 +48,7 @@ def test_killed_without_warning_it_stands_up_again_whole(house: House, someone: 
     ann.sees("Ann Killed")
 
 
-def test_a_part_that_is_killed_comes_back(house: House, someone: type[Newcomer]) -> None:
+def test_killed_process_is_restarted(house: House, someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Part", "ann@part.test", "Part")
     port = int(TENANT.rpartition(":")[2])
@@ -70,7 +68,7 @@ def test_a_part_that_is_killed_comes_back(house: House, someone: type[Newcomer])
     ann.sees("Ann Part")
 
 
-def test_a_taken_port_is_named_with_the_setting_that_moves_it(house: House) -> None:
+def test_taken_port_is_named_with_its_setting(house: House) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "shared.cli", "up"],
         cwd=ROOT,

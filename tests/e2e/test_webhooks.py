@@ -148,7 +148,7 @@ def shown(person: Newcomer, name: str, look: str) -> list[str]:
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_every_look(someone: type[Newcomer], globex: str, look: str) -> None:
+def test_webhook_pages_are_usable_in_every_look(someone: type[Newcomer], globex: str, look: str) -> None:
     olga = operating(someone, look)
     page = olga.page
     wrong = look_at(olga, "operator-webhooks", f"{ADMIN}/webhooks", look)
@@ -178,7 +178,7 @@ def test_every_look(someone: type[Newcomer], globex: str, look: str) -> None:
     assert wrong == []
 
 
-def test_a_dead_letter_is_found_looked_into_and_replayed(someone: type[Newcomer], globex: str) -> None:
+def test_dead_webhook_is_found_read_and_replayed(someone: type[Newcomer], globex: str) -> None:
     olga = operating(someone)
     page = olga.page
     page.goto(f"{ADMIN}/webhooks")
@@ -204,7 +204,7 @@ def test_a_dead_letter_is_found_looked_into_and_replayed(someone: type[Newcomer]
     expect(page.get_by_test_id("events")).to_contain_text(f"replayed the webhook {DEAD}")
 
 
-def test_what_a_webhook_changed_is_seen_for_a_reason(someone: type[Newcomer], globex: str) -> None:
+def test_effects_of_a_webhook_are_shown_for_a_reason(someone: type[Newcomer], globex: str) -> None:
     olga = operating(someone)
     page = olga.page
     page.goto(f"{ADMIN}/webhooks/platform/{DONE}")
@@ -220,7 +220,7 @@ def test_what_a_webhook_changed_is_seen_for_a_reason(someone: type[Newcomer], gl
     expect(page.get_by_test_id("events")).to_contain_text(REASON)
 
 
-def test_money_is_given_with_a_code_a_reason_and_the_name(someone: type[Newcomer], globex: str) -> None:
+def test_adjustment_requires_code_reason_and_tenant_name(someone: type[Newcomer], globex: str) -> None:
     olga = operating(someone)
     page = olga.page
     page.goto(f"{ADMIN}/tenants/{globex}?tab=billing")
@@ -241,7 +241,7 @@ def test_money_is_given_with_a_code_a_reason_and_the_name(someone: type[Newcomer
     expect(listed).to_contain_text(REASON)
 
 
-def test_support_looks_and_is_told_why_it_may_not_change(someone: type[Newcomer], globex: str) -> None:
+def test_webhook_pages_are_read_only_for_support(someone: type[Newcomer], globex: str) -> None:
     sam = operating(someone, email="sam@bulkhead.test")
     page = sam.page
     page.goto(f"{ADMIN}/webhooks")

@@ -44,7 +44,7 @@ def rights(page: Page, tenant: str) -> None:
     expect(page.get_by_test_id("features")).to_be_visible()
 
 
-def test_from_a_refusal_to_the_layer_that_refused(someone: type[Newcomer]) -> None:
+def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> None:
     max_, olga = someone(), someone()
     max_.signs_in("max@acme.test")
     max_.page.wait_for_url("**/t/acme/home")
@@ -70,7 +70,7 @@ def test_from_a_refusal_to_the_layer_that_refused(someone: type[Newcomer]) -> No
     expect(answer.locator("[data-decides=true]")).to_contain_text("Does the plan include it?")
 
 
-def test_what_is_changed_on_the_tab_is_named_as_the_cause(someone: type[Newcomer]) -> None:
+def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     page = olga.page
@@ -126,7 +126,7 @@ def test_what_is_changed_on_the_tab_is_named_as_the_cause(someone: type[Newcomer
     expect(export).to_contain_text("No")
 
 
-def test_support_sees_and_may_not_change(someone: type[Newcomer]) -> None:
+def test_access_tab_is_read_only_for_support(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")
     rights(sam.page, "Acme")
@@ -135,7 +135,7 @@ def test_support_sees_and_may_not_change(someone: type[Newcomer]) -> None:
     sam.shot("operator-rights-support")
 
 
-def test_a_link_that_asks_for_what_cannot_be_answered_says_so(someone: type[Newcomer]) -> None:
+def test_unanswerable_explanation_link_shows_the_problem(someone: type[Newcomer]) -> None:
     olga = someone()
     olga.operates("olga@bulkhead.test")
     for query, message in {
@@ -151,7 +151,7 @@ def test_a_link_that_asks_for_what_cannot_be_answered_says_so(someone: type[Newc
 
 
 @pytest.mark.parametrize("look", PROMISED)
-def test_both_look_well_everywhere(someone: type[Newcomer], look: str) -> None:
+def test_access_pages_are_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     olga = someone(width=width, dark=dark)
     olga.operates("olga@bulkhead.test")
