@@ -1,4 +1,4 @@
-"""The promises of the house that no single module can keep: who may import, build, ask and own what."""
+"""Rules about imports, contexts, SQL, tables and database roles that no single module can keep."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Casts from the pool are like new ones, and no test gets another one's."""
+"""Casts from the pool equal new ones, and each is handed out once."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The schema goes up, down and up again, empty and with the demo in it, and leaves nothing behind."""
+"""Migrations up, down and up again, on an empty database and with demo data."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Variables and parameters have names that say what they hold; the share of vague ones may only fall."""
+"""Names of variables and parameters; the share of vague ones may only fall."""
 
 import ast
 import math

@@ -1,4 +1,4 @@
-"""What was decided is counted: who, what, why not, on which plan; a flood is one row, and a failed write is no loss."""
+"""Counts of decisions: their columns, many in one row, retention, and retries after a failed write."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The gate of every service says no in a sentence with a next step, before anything is read."""
+"""Permission checks of services: refusals have a sentence and a next step and execute no statement."""
 
 from dataclasses import dataclass
 

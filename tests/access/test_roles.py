@@ -1,4 +1,4 @@
-"""Roles × actions, generated from the registries and equal to what is published."""
+"""Roles and actions: the registries decide and equal the published page."""
 
 from pathlib import Path
 

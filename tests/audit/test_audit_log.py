@@ -1,4 +1,4 @@
-"""The trail: who did what to what, why, from what to what; one chain per tenant that nobody can bend unnoticed."""
+"""The audit log: contents of an event, append-only tables, one hash chain per tenant, filters and pages."""
 
 import ast
 import asyncio

@@ -1,4 +1,4 @@
-"""Money outside of the price list: with a reason or not at all, within what one may give, and once."""
+"""Credits, debits and refunds by operators: reason, limit per role, executed once."""
 
 import asyncio
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The catalogue as operators keep it: drafts that nobody overwrites unseen, versions that never change, plans for one."""
+"""Drafts and versions of plans: concurrent changes, publication, retirement, plans for one tenant."""
 
 import asyncio
 from collections.abc import Mapping

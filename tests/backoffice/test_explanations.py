@@ -1,4 +1,4 @@
-"""Why, at any time: the past is answered as it was, what might be as it would be, and a change is named."""
+"""Explanations of access: at past times, on another plan, and comparisons of two times with their causes."""
 
 import asyncio
 import dataclasses

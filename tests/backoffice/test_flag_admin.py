@@ -1,4 +1,4 @@
-"""Flags as operators keep them: what may be said about one, and that two who change it cannot both win."""
+"""Administration of feature flags: fields, rules, versions, concurrent changes, kill and revival."""
 
 import asyncio
 from datetime import date, timedelta

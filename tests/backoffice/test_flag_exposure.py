@@ -1,4 +1,4 @@
-"""Whom a flag is on for over all tenants: the same as every tenant's own decisions, and what a change would do."""
+"""Tenants exposed to a flag: equal to the decisions of each tenant, and simulated for changed rules."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What a draft would do, over all tenants: found in bulk, and found again by plain loops that share nothing with it."""
+"""The impact of a draft on all tenants: computed in bulk and compared with a count by plain loops."""
 
 import secrets
 import time

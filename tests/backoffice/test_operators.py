@@ -1,4 +1,4 @@
-"""Operators: made by who may, told once, never without an owner."""
+"""Operator accounts: creation, password shown once, access reset, last owner."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

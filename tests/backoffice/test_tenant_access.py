@@ -1,4 +1,4 @@
-"""What operators change about what a tenant may use: it counts, it is in the tenant's trail with the reason, and others stay as they are."""
+"""Changes of a tenant's access by operators: effect, audit event with reason, no effect on other tenants."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A tenant's billing for operators: what is known, why, since when; drift, comparisons and everybody's invoices."""
+"""A tenant's billing for operators: details, provider links, reconciliation, invoices of all tenants."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Tenants as operators see them: found by an address of somebody in them, looked into with a reason, suspended."""
+"""The tenant directory of operators: search, members, suspension, overview and jobs."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A new master key takes over every data key: old data opens, the old master key can go, nothing else changes."""
+"""Rotation of the master key: data keys are rewrapped, old data opens, the old key can be removed."""
 
 import base64
 import os

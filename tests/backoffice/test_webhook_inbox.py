@@ -1,4 +1,4 @@
-"""What operators see of webhooks and do with them: pages, effects, reasons, once more from the start."""
+"""Webhooks for operators: list, content, replay and status of the inbox."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Nobody's limits are asked for here but where they are the subject; and every test leaves the shop as it was."""
+"""Billing tests run without the Stripe rate limit and leave the price list as it was."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Access at any time is what the published table makes of the provider's truth: never more, never less."""
+"""The access schedule: equal to the published table for any subscriptions of the provider."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The published table is what the code does; the rest of the course is proven against an oracle elsewhere."""
+"""The published access table equals the one in the code; `test_access` compares schedules with an oracle."""
 
 import re
 from pathlib import Path

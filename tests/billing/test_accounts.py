@@ -1,4 +1,4 @@
-"""The accounts through which we sell: sealed, named by a token that is not kept, added by owners of the platform only."""
+"""Provider accounts: sealed credentials, tokens stored as hashes, managed by owners of the platform."""
 
 import base64
 import os

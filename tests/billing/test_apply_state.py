@@ -1,4 +1,4 @@
-"""A webhook asks for a look, and what follows from the look is written once, whatever came."""
+"""Applying a customer's state: a webhook triggers a fetch, and its consequences are written once."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Two looks that meet, on real Postgres, stopped where it hurts. Each time also without what makes it right."""
+"""Two concurrent fetches on real Postgres, stopped at their critical points; each also without its guard."""
 
 import asyncio
 from dataclasses import replace

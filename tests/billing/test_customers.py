@@ -1,4 +1,4 @@
-"""One customer at the provider for a tenant, whoever asks and however often; and nobody waits for it."""
+"""One customer at the provider per tenant, also for concurrent requests and while the provider is down."""
 
 import asyncio
 

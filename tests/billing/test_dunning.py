@@ -1,4 +1,4 @@
-"""Each thing is said once, while it is true, to those who may pay."""
+"""Billing messages: each is sent once, while it is true, to members who may pay."""
 
 from dataclasses import replace
 from datetime import timedelta

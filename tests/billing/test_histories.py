@@ -1,4 +1,4 @@
-"""Whatever comes, in whatever order, with whatever crashes: in the end we have what the provider has."""
+"""Random histories of webhooks and crashes end in the state of the provider."""
 
 import pytest
 

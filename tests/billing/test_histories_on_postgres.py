@@ -1,4 +1,4 @@
-"""The same histories through the real inbox and real tables, and what the tenant may use then, at every later time."""
+"""The same histories on real tables, and the access of the tenant at every later time."""
 
 import asyncio
 import random

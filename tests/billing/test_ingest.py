@@ -1,4 +1,4 @@
-"""Many requests, few statements: each answered once, truthfully, whatever happens to the others."""
+"""Batched storing of webhooks: few statements, and one true answer per request."""
 
 import asyncio
 import time

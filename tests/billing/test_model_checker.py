@@ -1,4 +1,4 @@
-"""Our order of steps is right in every interleaving; each order that others use goes wrong in one."""
+"""The order of our steps is right in every interleaving; each other order fails in one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A provider that does not answer keeps nobody from working: no transaction waits for it."""
+"""A provider that does not answer: tenants keep working, because no transaction waits for it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Prices at the provider: there once, and whoever changes them there is seen."""
+"""Prices at the provider: pushed once, compared, and repaired by operators."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The price list: what holds when, what cannot be meant, and that what was once said stays said."""
+"""The price list: validity in time, refused prices, immutability, order lines."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The inbox under worse conditions: floods, dead workers, poison, a customer whose tenant comes to be known."""
+"""Processing of webhooks: fairness, dead workers, failing webhooks, customers that become known late."""
 
 import asyncio
 from collections.abc import Iterator

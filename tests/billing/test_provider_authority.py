@@ -1,4 +1,4 @@
-"""Whose word counts: the subscription's while it lives, an operator's after it, and never an older one."""
+"""A live subscription decides; after its end, operators do; an older state never does."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What billing relies on, whoever takes the money: Stripe (its stand-in, over HTTP), and a merchant of record in memory."""
+"""The contract of every payment provider: the Stripe stand-in over HTTP and a provider in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What no webhook told is found by asking, repaired, and written down as a drift."""
+"""Reconciliation finds changes without a webhook, repairs them and records them as drift."""
 
 import asyncio
 from collections.abc import AsyncIterator

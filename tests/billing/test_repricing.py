@@ -1,4 +1,4 @@
-"""A price that has come into force reaches running subscriptions at their next renewal, and nobody before."""
+"""A new price reaches running subscriptions at their next renewal and not before."""
 
 import dataclasses
 from collections.abc import AsyncIterator, Mapping

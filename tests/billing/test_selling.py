@@ -1,4 +1,4 @@
-"""Subscribing, changing, adding, ending: prepared under the tenant's lock, asked of the provider outside of it."""
+"""Checkout, changes, add-ons and cancellation: prepared under the tenant's lock, submitted outside of it."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What is genuine and what is not: signed, forged and malformed bodies, each judged without a database."""
+"""Verification of webhook signatures, without a database."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What happens when Stripe is slow, busy, broken or gone: our words, in our time, and nothing twice."""
+"""The Stripe gateway when Stripe is slow, busy, broken or unreachable."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What only Stripe has: paused trials, lists cut after ten, lookup keys that move, meters that are made once."""
+"""Behaviour that only Stripe has: paused trials, nested lists of ten, moving lookup keys, unique meters."""
 
 import asyncio
 from collections.abc import AsyncIterator

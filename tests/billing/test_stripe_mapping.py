@@ -1,4 +1,4 @@
-"""From Stripe's objects to ours, in both generations of its API; and whatever is missing, null, whole or unknown."""
+"""Stripe's objects become ours, in both versions of its API; fields may be missing, null or unknown."""
 
 import copy
 from collections.abc import Iterator

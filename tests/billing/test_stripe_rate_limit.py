@@ -1,4 +1,4 @@
-"""At most so often, in order, among all processes; and not at all for a while after too many failures."""
+"""The rate limit of Stripe requests across processes, and the circuit breaker."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Usage as it was recorded: once in our books, once at the provider."""
+"""Metered usage: recorded once, and reported to the provider once."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A cache key cannot forget the tenant, and a cache may be empty but never wrong."""
+"""Cache keys include the tenant; a cache may miss but never returns a wrong value."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Settings that cannot be meant stop the start, each by its name; production refuses what belongs to development."""
+"""Invalid settings stop the start by name; production refuses values of development."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""Sealed bytes open in their own place only; links are good for their own purpose only."""
+"""Sealed bytes open only in their own place; signed links are valid only for their purpose."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""A transaction works for one tenant; nothing of it is left for the next, and mistakes are loud."""
+"""Transactions of one tenant: row filters, clean connections, and refused rows of other tenants."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Refusals as machines and people read them."""
+"""Errors as problem details."""
 
 import pytest
 

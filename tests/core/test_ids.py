@@ -1,4 +1,4 @@
-"""Ids: prefixed, ordered by time, and recognised strictly."""
+"""Ids: prefixed, ordered by time, strictly validated."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What open pages are told: after the commit, ids only, and nothing when there was none."""
+"""Notices for open pages: sent after the commit, with ids only."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""Money as people write and read it, to the smallest unit and in currencies without smaller ones."""
+"""Money is formatted and parsed exactly, also in currencies without decimals."""
 
 import pytest
 

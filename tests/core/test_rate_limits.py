@@ -1,4 +1,4 @@
-"""How often is too often: per name and key, with the time to wait; a store that does not answer is a no."""
+"""Rate limits per name and key; an unreachable store refuses."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The filter that a session adds to every statement, whatever shape it has. The policies would hide that it is missing."""
+"""The tenant filter of a session, for statements of every shape. The row policies would hide its absence."""
 
 from collections.abc import Callable
 from typing import Any

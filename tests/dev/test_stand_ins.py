@@ -1,4 +1,4 @@
-"""All stand-ins behind one port, as `make up` starts them, and again after a restart."""
+"""All stand-ins behind one port, as `make up` starts them, and after a restart."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

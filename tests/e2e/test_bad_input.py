@@ -1,4 +1,4 @@
-"""What people type, paste, upload and click twice: a sentence that says what is wrong, and nothing half done."""
+"""Invalid input, uploads and double clicks: explained in a sentence, and nothing is half done."""
 
 import io
 import re

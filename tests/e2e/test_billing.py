@@ -1,4 +1,4 @@
-"""Money, from signing up to the end of the last period that was paid: in a browser, with the stand-in's clock."""
+"""Billing from sign-up to the end of the last paid period, in a browser with the stand-in's clock."""
 
 import json
 import re

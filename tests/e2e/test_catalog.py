@@ -1,4 +1,4 @@
-"""The catalogue by hand: a draft is changed, what it would do is looked at, and it is published; by two at once, too."""
+"""The catalog pages: a draft is changed, previewed and published, also by two operators at once."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Flags as operators open them: made with an owner and a date, opened step by step, killed at once."""
+"""The flag pages: creation with owner and date, rollout in steps, kill switch."""
 
 import re
 from datetime import UTC, datetime, timedelta

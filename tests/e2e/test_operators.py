@@ -1,4 +1,4 @@
-"""Operators: another app, another realm. They find a tenant, look inside for a reason, suspend and restore it."""
+"""The operators' app: search, visit with a reason, suspension and restoration."""
 
 import re
 

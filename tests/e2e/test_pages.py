@@ -1,4 +1,4 @@
-"""Every page as people meet it: light, dark and on a phone, by eye, by keyboard and by screen reader."""
+"""Every page in light, dark and on a phone, by eye, keyboard and screen reader."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The main job, from the first mail to the last refusal, by two people in two browsers."""
+"""The main task of two people in two browsers, from the first mail to the last refusal."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""One person in several organisations, several tabs at once, and the look that each organisation has."""
+"""One person in several organisations and tabs, and the brand of each organisation."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The price list by hand: a new price beside the one in force, in every look that is promised."""
+"""The price list: a new price beside the current one, in every look."""
 
 import pytest
 from playwright.sync_api import Page, expect

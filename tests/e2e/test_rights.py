@@ -1,4 +1,4 @@
-"""What people meet of plan, role and bill: pages that are not in the plan, controls that say why, roles of their own."""
+"""Plan, role and bill in the pages: refused pages, disabled controls, custom roles."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Sessions end when they are ended: on the other device, in open pages, within seconds."""
+"""Ended sessions close on other devices and in open pages within seconds."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The pages that Stripe would host, as people meet them: in light and dark, on a phone, and through to the end."""
+"""The pages hosted by Stripe: light, dark, on a phone, from payment to cancellation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The one command: up again in seconds, down without a trace, and whole after a kill that nobody could prepare for."""
+"""`bulkhead up`: restarts in seconds, stops completely, and survives a kill."""
 
 import os
 import re

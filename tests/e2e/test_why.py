@@ -1,4 +1,4 @@
-"""Operators answer "why can't I": from a refusal to the layer that refused, and from there to what changes it."""
+"""Explanations for operators: from a refusal to the layer that refused, and to its cause."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a process remembers of the catalogue and of tenants outlives whoever happened to read it first."""
+"""Cached catalogue and rights outlive the request that read them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One action, refused for five causes with five reasons: the same in the page, from the service and from *Why?*."""
+"""One action refused for five causes: the page, the service and the explanation give the same reason."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Whom a flag is on for: every kind of rule, the share of all, what it requires, and how fast it is off."""
+"""Feature flags: rule kinds, percentages, required features, kill switch."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The last seat: two who want it at once, and what a hard and a soft limit say."""
+"""The last seat: concurrent invitations, hard and soft limits."""
 
 import asyncio
 from collections.abc import Iterator

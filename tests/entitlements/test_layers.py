@@ -1,4 +1,4 @@
-"""All layers of a decision, one at a time and together: what each answers, who has the last word, and from when to when.
+"""The layers of a decision, alone and together: their verdicts, their precedence and their times.
 
 No database: facts are what rows say, however they came about. Creating a role is asked about, because every layer
 bears on it.

@@ -1,4 +1,4 @@
-"""The property of `test_oracle` can fail: each rule of precedence is broken in one function, and the oracle notices."""
+"""The property of `test_oracle` can fail: each broken rule of precedence is noticed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

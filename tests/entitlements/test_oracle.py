@@ -1,4 +1,4 @@
-"""`decide`, `explain` and a naive oracle agree, whatever a tenant has and whenever it is asked."""
+"""`decide`, `explain` and a naive oracle agree for random tenants and times."""
 
 from collections import Counter
 from collections.abc import Callable

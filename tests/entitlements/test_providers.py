@@ -1,4 +1,4 @@
-"""What every provider of flags has to keep, asked of our own rules and of the same rules behind OpenFeature."""
+"""The contract of flag providers: our rules, and the same rules behind OpenFeature."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

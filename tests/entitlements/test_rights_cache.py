@@ -1,4 +1,4 @@
-"""What a process keeps of a tenant's rights is never older than the last commit, and nobody can write into it."""
+"""Cached rights are never older than the last commit, and immutable."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""What follows from a subscription is written where it differs, foreseen ahead, and left to it while it lives."""
+"""Grants of a subscription: written where they differ, scheduled ahead, protected while it lives."""
 
 from datetime import timedelta
 

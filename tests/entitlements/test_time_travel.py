@@ -1,4 +1,4 @@
-"""What was decided at a time is what *Why?* says about that time, and two times differ by the row that did it."""
+"""Explanations of past times equal the decisions of those times; comparisons name the changed row."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

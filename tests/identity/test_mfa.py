@@ -1,4 +1,4 @@
-"""Codes: each step once, each recovery code once, five wrong ones end the challenge. Seeds are sealed."""
+"""Second factors: each code works once, attempts are limited, seeds are sealed."""
 
 import asyncio
 import base64

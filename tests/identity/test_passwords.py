@@ -1,4 +1,4 @@
-"""Which passwords are worth having, and that a missing account costs what a wrong password costs."""
+"""Password rules and hashes; a missing account takes as long as a wrong password."""
 
 import statistics
 import time

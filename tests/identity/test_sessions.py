@@ -1,4 +1,4 @@
-"""A session's two clocks, its end, and that the realms do not meet."""
+"""Sessions: idle time, maximum age, ending, and separate realms."""
 
 from datetime import timedelta
 

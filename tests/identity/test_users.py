@@ -1,4 +1,4 @@
-"""An account that somebody else has got hold of: taken away everywhere at once, and given back."""
+"""Disabling and enabling an account by operators."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Promises of work: kept with the caller's commit and not without, never without a tenant."""
+"""Jobs are enqueued with the caller's commit and always name a tenant."""
 
 import psycopg
 import pytest

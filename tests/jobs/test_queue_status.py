@@ -1,4 +1,4 @@
-"""The queue as operators see it: counted and listed by what a person calls the status, newest first."""
+"""The queue for operators: counts and lists by status, newest first."""
 
 import psycopg
 import pytest

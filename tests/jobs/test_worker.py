@@ -1,4 +1,4 @@
-"""Running jobs: each in its own tenant and in no other, once in effect, also when a worker dies."""
+"""Workers: one tenant per job, one effect per job, also after a worker died."""
 
 import asyncio
 from collections.abc import AsyncIterator

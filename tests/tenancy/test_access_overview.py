@@ -1,4 +1,4 @@
-"""What a tenant is told about its rights is what decides, and what the calendar will do is known beforehand."""
+"""The access overview of a tenant: equal to the decisions, with scheduled changes."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Who may read the trail, and of whom."""
+"""Permission to read the audit log, and its limits."""
 
 from datetime import timedelta
 

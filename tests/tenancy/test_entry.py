@@ -1,4 +1,4 @@
-"""The doors: one test per way in, and what each of them refuses."""
+"""Every way to enter a tenant, and its refusals."""
 
 import dataclasses
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Each verb: it works and leaves an event; a stranger; a lesser role; a limit; a race."""
+"""Invitations: permission, events, links, limits and concurrent changes."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A tenant's logo: drawn again by us, outside of the tenant's transaction, or refused in a sentence."""
+"""Logos: redrawn outside of the tenant's transaction, or refused in a sentence."""
 
 import asyncio
 import io

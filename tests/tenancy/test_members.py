@@ -1,4 +1,4 @@
-"""Who works in a tenant: found page by page, never touched from below, never without an owner, never over the seats."""
+"""Members: lists, role changes, last owner, seats and concurrent changes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What one person in one tenant should know: told once, to nobody else, in no other tenant."""
+"""Notifications: stored once, for one person in one tenant."""
 
 import pytest
 

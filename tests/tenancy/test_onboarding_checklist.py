@@ -1,4 +1,4 @@
-"""First things to do: ticked once, by hand or by themselves, by who may, in one's own tenant."""
+"""The onboarding checklist: items are completed once, by hand or automatically."""
 
 import pytest
 

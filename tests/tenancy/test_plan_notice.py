@@ -1,4 +1,4 @@
-"""One sentence over every page about plan and bill, the worst there is, with a step for whoever reads it."""
+"""The notice about plan and bill on every page: the most severe problem with a next step."""
 
 from datetime import timedelta
 

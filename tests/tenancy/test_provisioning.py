@@ -1,4 +1,4 @@
-"""Setting up a tenant: whatever dies where, it is finished once and nothing is there twice."""
+"""Provisioning of a tenant: completed once, also when workers die."""
 
 import asyncio
 from collections import Counter

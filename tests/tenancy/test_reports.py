@@ -1,4 +1,4 @@
-"""Reports are sums of what is kept anyway: of this tenant, in these weeks, and nothing else."""
+"""Activity reports: sums of one tenant by week."""
 
 from datetime import timedelta
 from typing import Any

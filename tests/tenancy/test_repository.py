@@ -1,4 +1,4 @@
-"""What the policies cannot hide, because the table has none."""
+"""Tables without row policies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Roles of a tenant's own: never more than their maker may, never gone while somebody needs them, cut at once."""
+"""Custom roles: limited to their maker's permissions, protected while in use, effective at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

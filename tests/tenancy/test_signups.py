@@ -1,4 +1,4 @@
-"""How tenants come into being: once per wish, also when the wish arrives twice, and open only to who proved the address."""
+"""Sign-up: one tenant per request, also when repeated, opened by a verified address."""
 
 import asyncio
 from datetime import timedelta

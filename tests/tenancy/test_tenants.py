@@ -1,4 +1,4 @@
-"""A tenant's own name, address and colour: only by who may, only what can be shown, each with its line."""
+"""A tenant's name, address and colour: permission, validation and audit events."""
 
 import pytest
 from hypothesis import given

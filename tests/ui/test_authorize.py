@@ -1,4 +1,4 @@
-"""What happens to an event before its handler sees it. The principal is given; who finds it is tested elsewhere."""
+"""The middleware decides about every event before its handler. The principal is given by the test."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the billing page makes of a double click, a stale tab, a lesser role, another tenant, and forged arguments."""
+"""The billing page with double clicks, outdated tabs, lesser roles and forged arguments."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

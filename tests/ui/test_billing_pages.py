@@ -1,4 +1,4 @@
-"""What the operators' pages about billing make of what a browser sends: reasons, filters, rows that are not there."""
+"""The operators' billing pages: reasons, filters and unknown rows."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Before and after, in labels."""
+"""Changes shown as labels with old and new values."""
 
 from shared.ui.decision_trace import Change, list_changes
 

@@ -1,4 +1,4 @@
-"""What the pages of flags do with what no honest page sends, and with tabs that were open too long."""
+"""The flag pages with forged arguments and outdated tabs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a hostile browser would put into a form or an argument."""
+"""Forms and arguments from a hostile browser."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any

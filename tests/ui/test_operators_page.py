@@ -1,4 +1,4 @@
-"""What the operators' page does with a password that is shown once."""
+"""The operators page and a password that is shown once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the operators' page of prices shows, and what it makes of what a browser sends."""
+"""The price page of operators: shown prices and submitted forms."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the operators' pages about rights make of what a browser sends: forms, addresses, rows that are not there."""
+"""The access pages of operators: forms, addresses and unknown rows."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Colours that can be read, ours and those that a tenant brings."""
+"""Readable colours, our own and those of tenants."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A person's own account. What an operator does there stands in the operators' trail, or it did not happen."""
+"""A person's own account. An operator's change and its audit event are one transaction."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Lists as files: what the page shows, for whom the page shows it, and nothing that a spreadsheet would run."""
+"""CSV exports: contents and permission of the page, without formulas."""
 
 import csv
 import io

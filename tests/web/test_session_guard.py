@@ -1,4 +1,4 @@
-"""Who gets a socket, an upload, a page. What lies behind the guard is a stand-in that says that it was reached."""
+"""The guard of sockets, uploads and pages. The app behind it is a stand-in that answers REACHED."""
 
 import asyncio
 from collections.abc import MutableMapping

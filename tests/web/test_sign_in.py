@@ -1,4 +1,4 @@
-"""Signing in: by password, by code; never told whether an account exists; never with an old token."""
+"""Sign-in by password and code: equal answers for unknown accounts, no reused tokens."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Signing up, proving the address, forgetting the password: the same for known and unknown addresses."""
+"""Sign-up, verification and password reset: equal answers for known and unknown addresses."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Every nasty webhook over real HTTP: what is answered, what is kept, and what becomes of it."""
+"""Webhooks over real HTTP: answers, stored rows and their processing."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Two processes of the tenant app behind one address, sharing a Redis (here: Valkey): any of them may answer."""
+"""Two processes of the tenant app behind one address with a shared Redis (here: Valkey)."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What happens to deliveries on the way: repeatable, knob by knob."""
+"""Planned disturbances of deliveries: repeatable by seed and independent of each other."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The levers, by JSON as tests pull them and by form as people do."""
+"""The control page: by JSON for tests and by form for people."""
 
 from collections.abc import AsyncIterator
 from typing import Any

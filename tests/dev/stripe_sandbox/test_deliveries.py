@@ -1,4 +1,4 @@
-"""Events reach their endpoints over real HTTP: signed, tried again, kept over a restart; the SDK is the judge."""
+"""Deliveries of events over real HTTP: signed, retried, kept over a restart, verified by the SDK."""
 
 import json
 import time

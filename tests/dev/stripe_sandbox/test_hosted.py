@@ -1,4 +1,4 @@
-"""The hosted pages as a browser without script meets them: every honest status, and nothing that was typed as markup."""
+"""The hosted pages in a browser without scripts: statuses, payments, portal and escaped markup."""
 
 import re
 from collections.abc import AsyncIterator

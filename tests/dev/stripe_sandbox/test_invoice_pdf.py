@@ -1,4 +1,4 @@
-"""The PDF opens by its own cross-reference table, and says what the invoice says."""
+"""The PDF of an invoice: readable by its cross-reference table, with the contents of the invoice."""
 
 import re
 from typing import Any

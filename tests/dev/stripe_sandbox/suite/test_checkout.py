@@ -1,4 +1,4 @@
-"""Checkout and portal sessions, and what people do on their pages."""
+"""Checkout and portal sessions of the Stripe stand-in."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The layers that keep the stand-in honest, and the mutants that show that they look."""
+"""The contract checks of the Stripe stand-in, and wrong answers that they have to find."""
 
 from collections.abc import Callable
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""From sign-up to the end of a customer's life, with every amount."""
+"""A customer from sign-up to deletion, with every amount."""
 
 from shared.dev.stripe_sandbox import checkout, portal
 from shared.dev.stripe_sandbox.store import Account

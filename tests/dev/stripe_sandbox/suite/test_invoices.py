@@ -1,4 +1,4 @@
-"""Invoices by hand, credit notes, refunds, credit, coupons."""
+"""Manual invoices, credit notes, refunds, customer balance and coupons."""
 
 import pytest
 import stripe

@@ -1,4 +1,4 @@
-"""Reported use: once each, within its time, and summed up."""
+"""Usage events: counted once, within their time, aggregated by formula."""
 
 import time
 

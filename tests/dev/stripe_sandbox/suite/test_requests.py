@@ -1,4 +1,4 @@
-"""What holds for every request: keys, parameters, paging, expansion, idempotency, faults."""
+"""Every request: keys, parameters, paging, expansion, idempotency, planted faults."""
 
 from typing import Any
 

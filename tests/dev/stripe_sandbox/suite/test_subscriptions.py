@@ -1,4 +1,4 @@
-"""How subscriptions begin, stand and end."""
+"""Subscriptions: start, renewal, trial, pause, dunning and end."""
 
 from itertools import pairwise
 from typing import Any

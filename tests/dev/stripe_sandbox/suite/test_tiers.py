@@ -1,4 +1,4 @@
-"""What a quantity costs, tier by tier; computed by hand."""
+"""Tiered prices, compared with amounts computed by hand."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Time of the account, of test clocks, and of a stand-in that was off for a while."""
+"""The clock of an account, test clocks, and a stand-in that was stopped for a while."""
 
 from pathlib import Path
 
