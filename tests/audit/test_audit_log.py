@@ -24,7 +24,7 @@ from tests.support import source
 from tests.support.database import admin_url
 
 
-def as_superuser(name: str, statement: LiteralString, *values: Any) -> None:
+def execute_as_superuser(name: str, statement: LiteralString, *values: Any) -> None:
     """Past row security, grants and triggers: whoever holds the machine."""
     with psycopg.connect(admin_url(name)) as connection:
         connection.execute("set session_replication_role = replica")
@@ -206,7 +206,7 @@ async def test_verification_names_the_changed_event(cast: Cast, schema: str, col
     assert before.is_intact
     broken = before.checked_count - 1
     statement = f"update audit_event set {column} = {FORGED[column]} where tenant_id = %s and seq = %s"
-    as_superuser(schema, statement, cast.acme, broken)  # type: ignore[arg-type]
+    execute_as_superuser(schema, statement, cast.acme, broken)  # type: ignore[arg-type]
     verification = await verify_audit_log(cast.ann)
     assert (verification.is_intact, verification.broken_at) == (False, broken)
     assert "changed" in verification.explanation
@@ -218,13 +218,13 @@ async def test_verification_names_the_next_event_when_the_hash_was_recomputed(
 ) -> None:
     await rename_tenant(cast.ann, "One", "Two")
     last = (await verify_audit_log(cast.ann)).checked_count
-    as_superuser(
+    execute_as_superuser(
         schema,
         "update audit_event e set reason = 'x' where tenant_id = %s and seq = %s",
         cast.acme,
         last - 1,
     )
-    as_superuser(
+    execute_as_superuser(
         schema,
         "update audit_event e set hash = audit_hash(e) where tenant_id = %s and seq = %s",
         cast.acme,
@@ -239,15 +239,15 @@ async def test_verification_finds_deleted_events_in_the_middle_and_at_the_end(
     await rename_tenant(cast.ann, "One", "Two", "Three")
     last = (await verify_audit_log(cast.ann)).checked_count
     gone: LiteralString = "delete from audit_event where tenant_id = %s and seq = %s"
-    as_superuser(schema, gone, cast.acme, last)
+    execute_as_superuser(schema, gone, cast.acme, last)
     verification = await verify_audit_log(cast.ann)
     assert (verification.broken_at, verification.explanation) == (last, "Events at the end are missing.")
-    as_superuser(schema, gone, cast.acme, 2)
+    execute_as_superuser(schema, gone, cast.acme, 2)
     assert (await verify_audit_log(cast.ann)).broken_at == 3
 
 
 async def test_verification_fails_when_the_whole_log_was_deleted(cast: Cast, schema: str) -> None:
-    as_superuser(schema, "delete from audit_event where tenant_id = %s", cast.acme)
+    execute_as_superuser(schema, "delete from audit_event where tenant_id = %s", cast.acme)
     assert not (await verify_audit_log(cast.ann)).is_intact
 
 
@@ -255,7 +255,7 @@ async def test_verification_fails_when_two_events_were_swapped(cast: Cast, schem
     await rename_tenant(cast.ann, "One", "Two")
     last = (await verify_audit_log(cast.ann)).checked_count
     for old, new in ((last, -1), (last - 1, last), (-1, last - 1)):
-        as_superuser(
+        execute_as_superuser(
             schema,
             "update audit_event set seq = %s where tenant_id = %s and seq = %s",
             new,
@@ -381,12 +381,12 @@ async def test_operator_event_requires_a_reason(cast: Cast) -> None:
     assert (event.details, event.request_id) == ({"what": "all"}, request_id)
 
 
-async def operators_chain(cast: Cast) -> audit_log.ChainVerification:
+async def verify_operator_log(cast: Cast) -> audit_log.ChainVerification:
     async with cast.olga.octx() as octx:
         return await audit_log.verify_operator_chain(octx)
 
 
-async def write_operators_lines(cast: Cast, count: int) -> None:
+async def write_operator_events(cast: Cast, count: int) -> None:
     everybody = asyncio.Barrier(count)
 
     async def write(number: int) -> None:
@@ -398,9 +398,9 @@ async def write_operators_lines(cast: Cast, count: int) -> None:
 
 
 async def test_concurrent_operator_events_keep_one_intact_chain(cast: Cast) -> None:
-    before = await operators_chain(cast)
-    await write_operators_lines(cast, 6)
-    after = await operators_chain(cast)
+    before = await verify_operator_log(cast)
+    await write_operator_events(cast, 6)
+    after = await verify_operator_log(cast)
     assert (after.is_intact, after.checked_count) == (True, before.checked_count + 6)
 
 
@@ -422,10 +422,10 @@ def restored_operator_log(schema: str) -> Iterator[None]:
 async def test_verification_finds_changes_in_the_operator_log(
     cast: Cast, schema: str, bend: LiteralString
 ) -> None:
-    await write_operators_lines(cast, 3)
-    last = (await operators_chain(cast)).checked_count
-    as_superuser(schema, bend + " where seq = %s", last - 1)
-    verification = await operators_chain(cast)
+    await write_operator_events(cast, 3)
+    last = (await verify_operator_log(cast)).checked_count
+    execute_as_superuser(schema, bend + " where seq = %s", last - 1)
+    verification = await verify_operator_log(cast)
     assert verification.broken_at == (last if bend.startswith("delete") else last - 1)
 
 

@@ -29,7 +29,7 @@ REASON = "Two hours of outage on Monday"
 
 
 @dataclass
-class Till(scripted_provider.FakeProvider):
+class AdjustmentProvider(scripted_provider.FakeProvider):
     """What was given and taken, by key: asked twice, it happens once."""
 
     happened: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -53,8 +53,8 @@ class Till(scripted_provider.FakeProvider):
 
 
 @pytest.fixture
-async def provider() -> Till:
-    provider = Till()
+async def provider() -> AdjustmentProvider:
+    provider = AdjustmentProvider()
     provider_registry.register(PLATFORM, provider)
     return provider
 
@@ -66,7 +66,9 @@ def build_paid_invoice(number: str, amount: int = 20_000, currency: str = "usd")
     )  # fmt: skip
 
 
-async def customer_of(cast: Cast, provider: Till, *invoices: Invoice, currency: str = "usd") -> str:
+async def create_customer(
+    cast: Cast, provider: AdjustmentProvider, *invoices: Invoice, currency: str = "usd"
+) -> str:
     customer = await customers.ensure(cast.acme)
     provider.state[customer] = CustomerState(customer, currency=currency, invoices=invoices)
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="return")
@@ -93,16 +95,16 @@ async def list_adjustment_events(cast: Cast) -> list[Any]:
         )
 
 
-async def carry_out(cast: Cast, adjustment_id: str) -> None:
+async def execute_adjustment(cast: Cast, adjustment_id: str) -> None:
     """As the worker does."""
     async with entry.enter_job(cast.acme, adjustments.TASK, "req_test") as ctx:
         await tasks.TASKS[adjustments.TASK](ctx, adjustment_id=adjustment_id)
 
 
 async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(
-    cast: Cast, provider: Till
+    cast: Cast, provider: AdjustmentProvider
 ) -> None:
-    customer = await customer_of(cast, provider)
+    customer = await create_customer(cast, provider)
     made = await request_adjustment(cast.olga, cast.acme)
     (row,) = await list_adjustments(cast)
     assert (row.id, row.kind, row.amount, row.state, row.by_name) == (
@@ -120,7 +122,7 @@ async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(
     )
     assert provider.happened == {}
     for _ in range(2):
-        await carry_out(cast, made)
+        await execute_adjustment(cast, made)
     assert provider.happened == {made: (customer, 1_500, "usd", "For an outage")}
     (row,) = await list_adjustments(cast)
     assert (row.state, row.external_id, provider.asked) == ("done", f"txn_{made}", 1)
@@ -128,9 +130,9 @@ async def test_credit_is_stored_and_audited_before_it_reaches_the_provider(
 
 
 async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transaction(
-    cast: Cast, provider: Till, schema: str, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, provider: AdjustmentProvider, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await customer_of(cast, provider)
+    await create_customer(cast, provider)
     workers.clear_queue(schema)
     async with cast.ann.ctx() as ctx:  # what is before it in the queue sleeps as long as the tenant does
         await queue.put(ctx, "tests.tell", user_id=ctx.actor_id, key="before")
@@ -154,10 +156,10 @@ async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transactio
     assert [row.state for row in await list_adjustments(cast)] == ["done"]
 
 
-async def test_debit_is_booked_as_a_negative_credit(cast: Cast, provider: Till) -> None:
-    customer = await customer_of(cast, provider)
+async def test_debit_is_booked_as_a_negative_credit(cast: Cast, provider: AdjustmentProvider) -> None:
+    customer = await create_customer(cast, provider)
     made = await request_adjustment(cast.olga, cast.acme, kind="debit", code="contract")
-    await carry_out(cast, made)
+    await execute_adjustment(cast, made)
     assert provider.happened[made][:2] == (customer, -1_500)
 
 
@@ -178,17 +180,17 @@ async def test_debit_is_booked_as_a_negative_credit(cast: Cast, provider: Till) 
     ],
 )
 async def test_invalid_adjustment_is_refused_and_leaves_nothing(
-    cast: Cast, provider: Till, changed: dict[str, Any], field_: str
+    cast: Cast, provider: AdjustmentProvider, changed: dict[str, Any], field_: str
 ) -> None:
-    await customer_of(cast, provider)
+    await create_customer(cast, provider)
     with pytest.raises(Invalid) as caught:
         await request_adjustment(cast.olga, cast.acme, **changed)
     assert field_ in caught.value.fields
     assert (await list_adjustments(cast), await list_adjustment_events(cast)) == ([], [])
 
 
-async def test_adjustment_is_limited_by_the_operator_role(cast: Cast, provider: Till) -> None:
-    await customer_of(cast, provider)
+async def test_adjustment_is_limited_by_the_operator_role(cast: Cast, provider: AdjustmentProvider) -> None:
+    await create_customer(cast, provider)
     bill = Operating(await factories.create_operator("Bill", "billing"))
     most = adjustments.LARGE_AMOUNT * 100
     await request_adjustment(bill, cast.acme, most)
@@ -202,9 +204,9 @@ async def test_adjustment_is_limited_by_the_operator_role(cast: Cast, provider: 
     assert [row.amount for row in await list_adjustments(cast)] == [most + 1, most]
 
 
-async def test_refund_is_refused_above_what_was_paid(cast: Cast, provider: Till) -> None:
+async def test_refund_is_refused_above_what_was_paid(cast: Cast, provider: AdjustmentProvider) -> None:
     invoice = build_paid_invoice(f"in_{new_id('x')[-8:]}")
-    await customer_of(cast, provider, invoice)
+    await create_customer(cast, provider, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
     first = await request_adjustment(cast.olga, cast.acme, 15_000, **about)
     with pytest.raises(Conflict, match=r"\$50\.00 can still be given back"):
@@ -214,16 +216,18 @@ async def test_refund_is_refused_above_what_was_paid(cast: Cast, provider: Till)
     with pytest.raises(NotFound):
         await request_adjustment(cast.olga, cast.acme, 5_000, **about | {"invoice_id": "in_other"})
     provider.refuse = ProviderRefused("This charge is disputed.")
-    await carry_out(cast, first)
+    await execute_adjustment(cast, first)
     (row,) = await list_adjustments(cast)
     assert (row.state, row.error) == ("failed", "This charge is disputed.")
     provider.refuse = None
     await request_adjustment(cast.olga, cast.acme, 20_000, **about)  # what failed was not given
 
 
-async def test_concurrent_refunds_never_exceed_what_was_paid(cast: Cast, provider: Till) -> None:
+async def test_concurrent_refunds_never_exceed_what_was_paid(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     invoice = build_paid_invoice(f"in_{new_id('x')[-8:]}")
-    await customer_of(cast, provider, invoice)
+    await create_customer(cast, provider, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
     async with cast.olga.octx() as octx:  # or the line of the first look would let one in after the other
         await tenant_billing.get_billing_details(octx, cast.acme, REASON)
@@ -234,8 +238,8 @@ async def test_concurrent_refunds_never_exceed_what_was_paid(cast: Cast, provide
     assert sum(row.amount for row in await list_adjustments(cast)) == 15_000
 
 
-async def test_adjustment_sent_twice_is_stored_once(cast: Cast, provider: Till) -> None:
-    await customer_of(cast, provider)
+async def test_adjustment_sent_twice_is_stored_once(cast: Cast, provider: AdjustmentProvider) -> None:
+    await create_customer(cast, provider)
     mine = new_id("adj")
     assert await request_adjustment(cast.olga, cast.acme, adjustment_id=mine) == mine
     with pytest.raises(Conflict, match="asked for already"):
@@ -244,9 +248,9 @@ async def test_adjustment_sent_twice_is_stored_once(cast: Cast, provider: Till) 
 
 
 async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down(
-    cast: Cast, provider: Till
+    cast: Cast, provider: AdjustmentProvider
 ) -> None:
-    await customer_of(cast, provider)
+    await create_customer(cast, provider)
     made = await request_adjustment(cast.olga, cast.acme)
     provider.refuse = ProviderDown("no answer")
     with pytest.raises(ProviderDown):
@@ -256,7 +260,7 @@ async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down
     async with cast.olga.octx() as octx:
         await adjustments.retry_adjustment(octx, cast.acme, made, REASON)
     provider.refuse = None
-    await carry_out(cast, made)
+    await execute_adjustment(cast, made)
     assert list(provider.happened) == [made]
     for wrong, problem in ((made, Conflict), ("adj_none", NotFound)):
         with pytest.raises(problem):
@@ -264,16 +268,20 @@ async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down
                 await adjustments.retry_adjustment(octx, cast.acme, wrong, REASON)
 
 
-async def test_adjustment_is_refused_for_a_tenant_without_a_customer(cast: Cast, provider: Till) -> None:
+async def test_adjustment_is_refused_for_a_tenant_without_a_customer(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     with pytest.raises(Conflict, match="no customer"):
         await request_adjustment(cast.olga, cast.globex)
     with pytest.raises(NotFound):
         await request_adjustment(cast.olga, "ten_nobody")
 
 
-async def test_refund_of_another_tenants_invoice_is_not_found(cast: Cast, provider: Till) -> None:
+async def test_refund_of_another_tenants_invoice_is_not_found(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     invoice = build_paid_invoice(f"in_{new_id('x')[-8:]}")
-    await customer_of(cast, provider, invoice)
+    await create_customer(cast, provider, invoice)
     other = await customers.ensure(cast.globex)
     provider.state[other] = CustomerState(other, currency="usd")
     await customer_sync.sync_customer(PLATFORM, other, cast.globex, cause="return")

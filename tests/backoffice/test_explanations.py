@@ -43,15 +43,15 @@ async def compare_access(
         return await explanations.compare_access(octx, cast.acme, person, action, before, after)
 
 
-def verdict_of(answer: Explanation, layer: Layer) -> Verdict:
+def get_verdict(answer: Explanation, layer: Layer) -> Verdict:
     return next(line.verdict for line in answer.trace.lines if line.layer is layer)
 
 
-def reason_of(answer: Explanation) -> Reason:
+def get_reason(answer: Explanation) -> Reason:
     return answer.trace.decision.reason
 
 
-async def membership_of(person: Person, ctx: Ctx) -> str:
+async def find_membership_id(person: Person, ctx: Ctx) -> str:
     page = await members.list_members(ctx, query=person.email)
     return page.rows[0].id
 
@@ -63,9 +63,9 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
     then = now()
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, "plv_free_1", REASON)
-    assert reason_of(await explain_access(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
+    assert get_reason(await explain_access(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
     today = await explain_access(cast, cast.ann.user_id, "member:export")
-    assert (reason_of(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
+    assert (get_reason(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
     assert today.detail == "Free does not include CSV export."
 
     comparison = await compare_access(cast, cast.ann.user_id, "member:export", then)
@@ -84,12 +84,12 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
 async def test_explanation_of_the_past_uses_the_role_of_that_time(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
-        await members.set_role(ctx, await membership_of(cast.max, ctx), "admin")
+        await members.set_role(ctx, await find_membership_id(cast.max, ctx), "admin")
     assert (
-        reason_of(await explain_access(cast, cast.max.user_id, "audit:read", then))
+        get_reason(await explain_access(cast, cast.max.user_id, "audit:read", then))
         == Reason.MISSING_PERMISSION
     )
-    assert reason_of(await explain_access(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
+    assert get_reason(await explain_access(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
     comparison = await compare_access(cast, cast.max.user_id, "audit:read", then)
     (changed,) = comparison.changes
     assert changed.after.layer is Layer.PERMISSION
@@ -110,7 +110,7 @@ async def test_comparison_names_suspension_and_restoration_as_causes(cast: Cast)
         (shut, Reason.TENANT_SUSPENDED),
         (None, Reason.ALLOWED),
     ):
-        assert reason_of(await explain_access(cast, cast.ann.user_id, "member:invite", at)) == expected
+        assert get_reason(await explain_access(cast, cast.ann.user_id, "member:invite", at)) == expected
     closed = await compare_access(cast, cast.ann.user_id, "member:invite", open_, shut)
     (changed,) = closed.changes
     assert [(cause.source_id, cause.actor_name, cause.reason) for cause in changed.causes] == [
@@ -126,11 +126,11 @@ async def test_comparison_names_an_expired_override(cast: Cast) -> None:
         await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, REASON, ends_at=until)
     inside = now()
     answer = await explain_access(cast, cast.ann.user_id, "member:export", inside)
-    assert (reason_of(answer), answer.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.OVERRIDE)
+    assert (get_reason(answer), answer.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.OVERRIDE)
     await asyncio.sleep((until - now()).total_seconds() + 0.01)
-    assert reason_of(await explain_access(cast, cast.ann.user_id, "member:export", until)) == Reason.ALLOWED
+    assert get_reason(await explain_access(cast, cast.ann.user_id, "member:export", until)) == Reason.ALLOWED
     comparison = await compare_access(cast, cast.ann.user_id, "member:export", inside)
-    assert reason_of(comparison.after) == Reason.ALLOWED
+    assert get_reason(comparison.after) == Reason.ALLOWED
     # The plan was overruled and is not any more: it found the same, and is not named.
     (changed,) = comparison.changes
     (cause,) = changed.causes
@@ -152,7 +152,7 @@ async def test_comparison_names_an_override_that_was_ended(cast: Cast) -> None:
         row = next(override for override in access.overrides if override.name == "members")
         await tenant_access.end_assignment(octx, cast.acme, row.id, "They pay for more")
     comparison = await compare_access(cast, cast.ann.user_id, "member:invite", full)
-    assert (reason_of(comparison.before), reason_of(comparison.after)) == (
+    assert (get_reason(comparison.before), get_reason(comparison.after)) == (
         Reason.LIMIT_REACHED,
         Reason.ALLOWED,
     )
@@ -165,7 +165,7 @@ async def test_comparison_counts_seats_at_both_times(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-        await members.remove(ctx, await membership_of(cast.max, ctx))
+        await members.remove(ctx, await find_membership_id(cast.max, ctx))
         await invitations.invite(ctx, "yan@acme.test", "viewer")
     before, after = (
         next(
@@ -209,7 +209,7 @@ async def test_comparison_names_changes_of_billing_trial_and_flags(cast: Cast) -
             "Trying it"
         ],  # once: that an earlier word made room for this one is no change of its own
     }
-    assert reason_of(comparison.after) == Reason.FLAG_OFF
+    assert get_reason(comparison.after) == Reason.FLAG_OFF
 
 
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,12 +218,12 @@ async def test_comparison_names_changes_of_billing_trial_and_flags(cast: Cast) -
 async def test_explanation_for_a_former_member_is_the_text_they_read(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
-        await members.deactivate(ctx, await membership_of(cast.max, ctx))
-        await members.remove(ctx, await membership_of(cast.adam, ctx))
+        await members.deactivate(ctx, await find_membership_id(cast.max, ctx))
+        await members.remove(ctx, await find_membership_id(cast.adam, ctx))
     for person, word in ((cast.max, "deactivated"), (cast.adam, "removed")):
-        assert reason_of(await explain_access(cast, person.user_id, "home:read", then)) == Reason.ALLOWED
+        assert get_reason(await explain_access(cast, person.user_id, "home:read", then)) == Reason.ALLOWED
         answer = await explain_access(cast, person.user_id, "home:read")
-        assert (reason_of(answer), answer.detail) == (Reason.MISSING_PERMISSION, f"You were {word}.")
+        assert (get_reason(answer), answer.detail) == (Reason.MISSING_PERMISSION, f"You were {word}.")
         assert (
             explain.describe_line(answer.trace.lines[0], answer.trace.inputs)
             == f"This person was {word} and has no role."
@@ -244,18 +244,18 @@ async def test_explanation_before_joining_finds_no_role(cast: Cast) -> None:
 
 
 async def test_explanation_of_the_past_uses_the_permissions_the_role_had(cast: Cast) -> None:
-    key = await own_role(cast, [Permission.HOME_READ])
+    key = await save_custom_role(cast, [Permission.HOME_READ])
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
         max_ = await get_membership(ctx, cast.max)
         max_.role = key
         ctx.session.add(max_)
     then = now()
-    await own_role(cast, [Permission.HOME_READ, Permission.AUDIT_READ], key)
+    await save_custom_role(cast, [Permission.HOME_READ, Permission.AUDIT_READ], key)
     assert (
-        reason_of(await explain_access(cast, cast.max.user_id, "audit:read", then))
+        get_reason(await explain_access(cast, cast.max.user_id, "audit:read", then))
         == Reason.MISSING_PERMISSION
     )
-    assert reason_of(await explain_access(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
+    assert get_reason(await explain_access(cast, cast.max.user_id, "audit:read")) == Reason.ALLOWED
     comparison = await compare_access(cast, cast.max.user_id, "audit:read", then)
     (changed,) = comparison.changes
     assert changed.before.source_id.startswith("mbc_")
@@ -265,7 +265,7 @@ async def test_explanation_of_the_past_uses_the_permissions_the_role_had(cast: C
 
 async def test_explanation_without_a_person_finds_no_role_and_for_strangers_fails(cast: Cast) -> None:
     nobody = await explain_access(cast, "", "home:read")
-    assert (reason_of(nobody), nobody.person_name) == (
+    assert (get_reason(nobody), nobody.person_name) == (
         Reason.MISSING_PERMISSION,
         explanations.PERSON_WITHOUT_ROLE,
     )
@@ -278,15 +278,15 @@ async def test_explanation_for_an_unverified_address_is_the_one_of_an_unverified
     then = now()
     await set_verified_at(cast.adam, None)
     answer = await explain_access(cast, cast.adam.user_id, "member:invite")
-    assert (reason_of(answer), answer.trace.decided_by) == (Reason.TENANT_UNVERIFIED, Layer.TENANT)
+    assert (get_reason(answer), answer.trace.decided_by) == (Reason.TENANT_UNVERIFIED, Layer.TENANT)
     with pytest.raises(Refused, match="tenant_unverified") as caught:
         async with cast.adam.ctx() as ctx:
             policy.require(ctx, actions.MEMBER_INVITE, used=0)
     assert answer.detail == caught.value.detail
     await set_verified_at(cast.adam, now())
-    assert reason_of(await explain_access(cast, cast.adam.user_id, "member:invite")) == Reason.ALLOWED
+    assert get_reason(await explain_access(cast, cast.adam.user_id, "member:invite")) == Reason.ALLOWED
     assert (
-        reason_of(await explain_access(cast, cast.adam.user_id, "member:invite", then))
+        get_reason(await explain_access(cast, cast.adam.user_id, "member:invite", then))
         == Reason.TENANT_UNVERIFIED
     )
     comparison = await compare_access(cast, cast.adam.user_id, "member:invite", then)
@@ -302,14 +302,14 @@ async def test_explanation_for_another_plan_equals_the_decision_on_that_plan(cas
     tenant = await factories.create_tenant(zed, "Supposing", "free")
     names = ("role:create", "member:export", "report:read", "audit:read", "member:invite")
     supposed = [
-        reason_of(await explain_access(cast, zed.user.id, action_name, plan=plan, tenant=tenant.id))
+        get_reason(await explain_access(cast, zed.user.id, action_name, plan=plan, tenant=tenant.id))
         for action_name in names
     ]
     if plan != "free":
         async with cast.olga.octx() as octx:
             await tenant_access.assign_plan(octx, tenant.id, f"plv_{plan}_1", REASON)
     assert supposed == [
-        reason_of(await explain_access(cast, zed.user.id, action_name, tenant=tenant.id))
+        get_reason(await explain_access(cast, zed.user.id, action_name, tenant=tenant.id))
         for action_name in names
     ]
 
@@ -410,7 +410,7 @@ async def test_recorded_refusal_is_explained_with_the_same_reason(cast: Cast) ->
         "invite people",
     )
     answer = await explain_access(cast, refusal.user_id, refusal.action, refusal.at)
-    assert reason_of(answer) == refusal.reason
+    assert get_reason(answer) == refusal.reason
 
 
 async def test_recent_refusals_are_refused_for_an_unknown_action_or_request(cast: Cast) -> None:
@@ -450,7 +450,7 @@ async def get_membership(ctx: Ctx, person: Person) -> Membership:
     return result.one()
 
 
-async def own_role(cast: Cast, permissions: list[Permission], key: str = "") -> str:
+async def save_custom_role(cast: Cast, permissions: list[Permission], key: str = "") -> str:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, REASON) as ctx:
         existing = (
             await ctx.session.exec(

@@ -39,7 +39,7 @@ async def get_reach(cast: Cast, key: str, **page: Any) -> flag_exposure.FlagReac
         return await flag_exposure.get_flag_reach(octx, key, **page)
 
 
-async def everyone_on(cast: Cast, key: str, pages: int = 100) -> list[flag_exposure.ExposedTenant]:
+async def list_exposed_tenants(cast: Cast, key: str, pages: int = 100) -> list[flag_exposure.ExposedTenant]:
     rows, after = [], ""
     while True:
         page = await get_reach(cast, key, after=after, limit=pages)
@@ -49,7 +49,7 @@ async def everyone_on(cast: Cast, key: str, pages: int = 100) -> list[flag_expos
 
 
 async def list_enabled_ids(cast: Cast, key: str) -> set[str]:
-    return {row.tenant_id for row in await everyone_on(cast, key)}
+    return {row.tenant_id for row in await list_exposed_tenants(cast, key)}
 
 
 async def simulate_rules(cast: Cast, key: str, raw_rules: Any) -> flag_exposure.RulesImpact:
@@ -57,7 +57,7 @@ async def simulate_rules(cast: Cast, key: str, raw_rules: Any) -> flag_exposure.
         return await flag_exposure.simulate_rules(octx, key, raw_rules)
 
 
-async def in_europe(cast: Cast, *tenants: str) -> None:
+async def set_region_europe(cast: Cast, *tenants: str) -> None:
     async with cast.olga.octx() as octx:
         for tenant in tenants:
             await tenant_access.set_trait(octx, tenant, "region", "eu", "Where they are")
@@ -79,7 +79,7 @@ def recorded_statements() -> Iterator[list[str]]:
 
 
 async def test_exposed_tenants_are_listed_by_page_with_an_explanation(cast: Cast) -> None:
-    await in_europe(cast, cast.acme)
+    await set_region_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
     exposure = await get_reach(cast, key)
     (row,) = [row for row in exposure.rows if row.tenant_id == cast.acme]
@@ -87,7 +87,7 @@ async def test_exposed_tenants_are_listed_by_page_with_an_explanation(cast: Cast
     assert cast.globex not in {row.tenant_id for row in exposure.rows}
     assert exposure.exposed.tenants + exposure.others.tenants == exposure.total_tenants
     await flag_fixtures.change_rules(cast, key, EVERYONE)
-    whole = await everyone_on(cast, key, pages=3)
+    whole = await list_exposed_tenants(cast, key, pages=3)
     assert len(whole) == exposure.total_tenants
     assert [row.name.lower() for row in whole] == sorted(row.name.lower() for row in whole)
     assert len({row.tenant_id for row in whole}) == len(whole)
@@ -101,7 +101,7 @@ async def test_exposure_equals_the_decisions_of_every_tenant(cast: Cast, require
     for name, plan in (("Free", "free"), ("Pro", "pro"), ("Big", "enterprise")):
         account = await factories.create_account(name)
         people.append(Person(account, (await factories.create_tenant(account, name, plan)).slug))
-    await in_europe(cast, cast.globex)
+    await set_region_europe(cast, cast.globex)
     key = await flag_fixtures.create_flag(cast, required_feature=required)
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
@@ -146,7 +146,7 @@ async def test_killed_flag_exposes_no_tenant(cast: Cast) -> None:
 
 
 async def test_exposure_counts_of_all_flags_equal_those_of_each(cast: Cast) -> None:
-    await in_europe(cast, cast.acme)
+    await set_region_europe(cast, cast.acme)
     keys = [await flag_fixtures.create_flag(cast, *rules) for rules in ((), EVERYONE, REGION)]
     async with cast.olga.octx() as octx:
         totals = await flag_exposure.count_exposed_tenants(octx)
@@ -187,7 +187,7 @@ async def record_decisions(person: Person, times: int, *, errors: int = 0) -> No
 
 
 async def test_errors_are_counted_apart_for_exposed_tenants_and_others(cast: Cast) -> None:
-    await in_europe(cast, cast.acme)
+    await set_region_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
     await decision_counts.flush()
     before = await get_reach(cast, key)
@@ -198,7 +198,7 @@ async def test_errors_are_counted_apart_for_exposed_tenants_and_others(cast: Cas
     assert after.exposed.errors - before.exposed.errors == 1
     assert after.others.decisions - before.others.decisions == 5
     assert after.others.errors - before.others.errors == 2
-    (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
+    (row,) = [row for row in await list_exposed_tenants(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions.errors == 1
     assert flag_exposure.ErrorRate(1, 4, 1).errors_per_thousand == 250.0
     assert flag_exposure.ErrorRate(1, 0, 0).errors_per_thousand is None
@@ -209,13 +209,13 @@ async def test_errors_are_counted_apart_for_exposed_tenants_and_others(cast: Cas
 async def test_decisions_older_than_a_week_are_not_counted(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     await record_decisions(cast.ann, 3, errors=3)
-    (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
+    (row,) = [row for row in await list_exposed_tenants(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions.errors == 3
     async with db.transaction(tenant_id=cast.acme) as session:
         connection = await session.connection()
         earlier = sa.text("update decision_count set hour = hour - interval '8 days' where tenant_id = :id")
         await connection.execute(earlier, {"id": cast.acme})
-    (row,) = [row for row in await everyone_on(cast, key) if row.tenant_id == cast.acme]
+    (row,) = [row for row in await list_exposed_tenants(cast, key) if row.tenant_id == cast.acme]
     assert row.recent_decisions == (0, 0, 0)
 
 
@@ -242,7 +242,7 @@ async def test_refusals_by_the_flag_are_counted(cast: Cast) -> None:
 async def test_simulation_shows_the_effect_of_rules_before_they_are_saved(cast: Cast) -> None:
     zoe = await factories.create_account("Zoe")
     third = await factories.create_tenant(zoe, "Harbour", "pro")
-    await in_europe(cast, cast.acme, cast.globex)
+    await set_region_europe(cast, cast.acme, cast.globex)
     async with cast.olga.octx() as octx:
         await tenant_access.set_trait(octx, third.id, "beta", "yes", "They asked")
     key = await flag_fixtures.create_flag(cast, *REGION)

@@ -53,7 +53,7 @@ OWNER = ROLES["owner"].permissions
 CSV = "exports.csv"
 
 
-async def draft_of(operator: Operating, plan_id: str, **changed: Any) -> tuple[str, int]:
+async def create_changed_draft(operator: Operating, plan_id: str, **changed: Any) -> tuple[str, int]:
     """Id and revision of a new draft of a plan, with these parts of its content changed."""
     async with operator.octx() as octx:
         draft = await catalog_drafts.open_draft(octx, plan_id)
@@ -90,14 +90,14 @@ async def discard_draft(operator: Operating, draft: tuple[str, int]) -> None:
         await catalog_drafts.discard_draft(octx, *draft)
 
 
-async def features_of(plan: str) -> frozenset[str]:
+async def load_features(plan: str) -> frozenset[str]:
     async with db.transaction() as session:
         offer = (await rights_cache.get_catalog(session)).find_offer(plan, now())
         assert offer is not None
         return offer.features
 
 
-async def limits_of(plan: str) -> dict[str, Limit]:
+async def load_limits(plan: str) -> dict[str, Limit]:
     async with db.transaction() as session:
         offer = (await rights_cache.get_catalog(session)).find_offer(plan, now())
         assert offer is not None
@@ -115,10 +115,10 @@ async def test_impact_names_tenants_that_gain_lose_or_exceed_a_limit(cast: Cast)
     """Acme has three members and one open invitation, on a plan of its own."""
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "nina@acme.test", "member")
-    plan = await own_plan(
+    plan = await assign_own_plan(
         cast, PlanContent(0, frozenset({"audit_log"}), {**build_limits(), "members": Limit(10)})
     )
-    draft = await draft_of(
+    draft = await create_changed_draft(
         cast.olga,
         plan,
         features=frozenset({"sso"}),
@@ -135,17 +135,21 @@ async def test_impact_names_tenants_that_gain_lose_or_exceed_a_limit(cast: Cast)
 
 
 async def test_impact_omits_tenants_already_over_the_limit(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(limits={**build_limits(), "members": Limit(2)}))
+    plan = await assign_own_plan(cast, PlanContent(limits={**build_limits(), "members": Limit(2)}))
     report = (
-        await preview_draft(cast.olga, await draft_of(cast.olga, plan, limits=build_limits_with_members(1)))
+        await preview_draft(
+            cast.olga, await create_changed_draft(cast.olga, plan, limits=build_limits_with_members(1))
+        )
     ).report
     assert report.losing_tenants == 1
     assert report.exceeded_limits == []
 
 
 async def test_impact_is_empty_when_nobody_moves(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({"audit_log"}), build_limits()))
-    draft = await draft_of(cast.olga, plan, features=frozenset(), limits=build_limits_with_members(1))
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset({"audit_log"}), build_limits()))
+    draft = await create_changed_draft(
+        cast.olga, plan, features=frozenset(), limits=build_limits_with_members(1)
+    )
     assert not (await preview_draft(cast.olga, draft)).report.is_empty
     report = (await preview_draft(cast.olga, draft, moves=False)).report
     assert report.is_empty
@@ -156,7 +160,7 @@ async def test_impact_of_the_fallback_plan_shows_without_moving_anybody(cast: Ca
     """Tenants fall back to the newest version, so this tenant changes although nobody is moved."""
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "none", "Stopped paying")
-    draft = await draft_of(cast.olga, "pln_free", features=frozenset({"audit_log", "api_access"}))
+    draft = await create_changed_draft(cast.olga, "pln_free", features=frozenset({"audit_log", "api_access"}))
     report = (await preview_draft(cast.olga, draft, moves=False)).report
     assert cast.acme in map_tenant_ids(report.gains)["feature", "api_access"]
     await discard_draft(cast.olga, draft)
@@ -165,7 +169,7 @@ async def test_impact_of_the_fallback_plan_shows_without_moving_anybody(cast: Ca
 async def test_impact_multiplies_an_addon_by_its_quantity(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 3, "Bought")
-    draft = await draft_of(
+    draft = await create_changed_draft(
         cast.olga, "pln_extra_seats", features=frozenset({"sso"}), limits={"members": Limit(20)}
     )
     report = (await preview_draft(cast.olga, draft)).report
@@ -178,8 +182,8 @@ async def test_impact_multiplies_an_addon_by_its_quantity(cast: Cast) -> None:
 
 
 async def test_impact_is_empty_for_a_feature_kept_by_an_override(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
-    draft = await draft_of(cast.olga, plan, features=frozenset())
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
+    draft = await create_changed_draft(cast.olga, plan, features=frozenset())
     assert (await preview_draft(cast.olga, draft)).report.losing_tenants == 1
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
@@ -194,7 +198,9 @@ async def test_impact_is_empty_for_a_feature_kept_by_an_override(cast: Cast) -> 
 
 
 async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), {**build_limits(), "members": Limit(3)}))
+    plan = await assign_own_plan(
+        cast, PlanContent(0, frozenset({CSV}), {**build_limits(), "members": Limit(3)})
+    )
     store_tallies(
         cast,
         [
@@ -207,7 +213,7 @@ async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> N
             ("", "error", 23, 1),
         ],
     )
-    draft = await draft_of(
+    draft = await create_changed_draft(
         cast.olga, plan, features=frozenset({"audit_log"}), limits={**build_limits(), "members": Limit(30)}
     )
     report = (await preview_draft(cast.olga, draft)).report
@@ -223,8 +229,8 @@ async def test_impact_counts_recent_decisions_that_would_change(cast: Cast) -> N
 
 
 async def test_impact_preview_changes_nothing_and_is_recorded(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
-    draft = await draft_of(cast.olga, plan, features=frozenset())
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
+    draft = await create_changed_draft(cast.olga, plan, features=frozenset())
     first, second = await preview_draft(cast.olga, draft), await preview_draft(cast.olga, draft)
     assert first.digest == second.digest
     async with cast.ann.ctx() as ctx:
@@ -238,8 +244,8 @@ async def test_impact_preview_changes_nothing_and_is_recorded(cast: Cast) -> Non
 
 async def test_impact_is_computed_anew_after_a_draft_changes(cast: Cast) -> None:
     """One draft id has several contents; the impact of one must not be reused for another."""
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
-    version, revision = await draft_of(cast.olga, plan, features=frozenset())
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
+    version, revision = await create_changed_draft(cast.olga, plan, features=frozenset())
     assert (await preview_draft(cast.olga, (version, revision))).report.losing_tenants == 1
     async with cast.olga.octx() as octx:
         saved = await catalog_drafts.save_draft(
@@ -252,8 +258,8 @@ async def test_impact_is_computed_anew_after_a_draft_changes(cast: Cast) -> None
 
 
 async def test_publication_records_the_previewed_numbers(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
-    draft = await draft_of(cast.olga, plan, features=frozenset())
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset({CSV}), build_limits()))
+    draft = await create_changed_draft(cast.olga, plan, features=frozenset())
     seen = await preview_draft(cast.olga, draft)
     with pytest.raises(Conflict, match="you previewed the impact"):
         async with cast.olga.octx() as octx:
@@ -270,8 +276,8 @@ async def test_publication_records_the_previewed_numbers(cast: Cast) -> None:
 
 
 async def test_impact_is_readable_by_support_and_publication_is_not_allowed(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset(), build_limits()))
-    draft = await draft_of(cast.olga, plan, trial_days=3)
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset(), build_limits()))
+    draft = await create_changed_draft(cast.olga, plan, trial_days=3)
     seen = await preview_draft(cast.sam, draft)  # support reads
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
@@ -284,10 +290,10 @@ async def test_impact_is_readable_by_support_and_publication_is_not_allowed(cast
 
 
 async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
-    plan = await own_plan(cast, PlanContent(0, frozenset(), build_limits()))
+    plan = await assign_own_plan(cast, PlanContent(0, frozenset(), build_limits()))
     async with cast.sam.octx() as octx:
         before = (await impact.count_tenants_by_version(octx)).tenants_by_version
-    draft = await draft_of(cast.olga, plan, trial_days=3)
+    draft = await create_changed_draft(cast.olga, plan, trial_days=3)
     seen = await preview_draft(cast.olga, draft)
     async with cast.olga.octx() as octx:
         await publish_draft(octx, draft, "So", moves=True, digest=seen.digest)
@@ -301,7 +307,7 @@ async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
     assert sum(before.values()) == sum(after.values()) - 1
 
 
-async def own_plan(cast: Cast, content: PlanContent) -> str:
+async def assign_own_plan(cast: Cast, content: PlanContent) -> str:
     """A plan of Acme's own, in force, that it has. Its id."""
     async with cast.olga.octx() as octx:
         key = f"k{new_id('x')[2:]}"[:30]
@@ -324,7 +330,7 @@ def build_limits_with_members(members: int) -> dict[str, Limit]:
 
 def store_tallies(cast: Cast, lines: list[tuple[str, str, int, int]]) -> None:
     """Action, reason, count, days ago: of Acme."""
-    with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
+    with psycopg.connect(admin_url(get_database_name()), autocommit=True) as connection:
         connection.execute("delete from decision_count where tenant_id = %s", [cast.acme])
         for action, reason, count, days in lines:
             at = now() - timedelta(days=days)
@@ -334,7 +340,7 @@ def store_tallies(cast: Cast, lines: list[tuple[str, str, int, int]]) -> None:
             )
 
 
-def database_name() -> str:
+def get_database_name() -> str:
     return db.login_url("app").rpartition("/")[2].partition("?")[0]
 
 
@@ -342,7 +348,7 @@ def database_name() -> str:
 
 
 @dataclass
-class Oracle:
+class ExpectedImpact:
     """The same report by plain loops: per tenant, through `explain`, one action and one feature at a time."""
 
     gains: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -366,24 +372,24 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(
     olga = olga_in_separate_database
     many = size("tenancy.blast_radius_tenants")
     seed_tenants(many * 51 // 50)  # some of them are deleted
-    people = {plan: await person_on(plan) for plan in ("pro", "business", "starter")}
-    over_seats = await person_on("pro")
+    people = {plan: await create_person_on_plan(plan) for plan in ("pro", "business", "starter")}
+    over_seats = await create_person_on_plan("pro")
     for n in range(5):
         async with over_seats.ctx() as ctx:
             await invitations.invite(ctx, f"guest{n}@pro.test", "member")
     people["over"] = over_seats
     async with olga.octx() as octx:
-        kept = people["kept"] = await person_on("pro")
+        kept = people["kept"] = await create_person_on_plan("pro")
         async with kept.ctx() as ctx:
             kept_id = ctx.tenant_id
         await tenant_access.override_feature(
             octx, kept_id, CSV, True, "Promised", ends_at=now() + timedelta(days=30)
         )
-    was = await limits_of("pro")
-    draft = await draft_of(
+    was = await load_limits("pro")
+    draft = await create_changed_draft(
         olga,
         "pln_pro",
-        features=await features_of("pro") - {CSV} | {"advanced_reports"},
+        features=await load_features("pro") - {CSV} | {"advanced_reports"},
         limits={**was, "members": Limit(4), "roles": Limit(3), "api_calls": Limit(250_000, hard=False)},
     )
     rights_cache.invalidate()
@@ -396,7 +402,7 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(
     assert report.compared_tenants >= many
     assert seconds < 15  # on a busy machine; alone it takes about two
 
-    truth = await by_loops(olga, draft, seen.at)
+    truth = await count_by_loops(olga, draft, seen.at)
     assert sum_by_entitlement(report.gains) == truth.gains
     assert sum_by_entitlement(report.losses) == truth.losses
     assert (
@@ -446,7 +452,7 @@ def sum_decision_changes(lines: Iterable[DecisionChange]) -> Counter[tuple[str, 
     )
 
 
-async def person_on(plan: str) -> Person:
+async def create_person_on_plan(plan: str) -> Person:
     account = await factories.create_account("Pia")
     tenant = await factories.create_tenant(account, f"Real {plan}", plan)
     return Person(account, tenant.slug)
@@ -456,7 +462,7 @@ async def list_decisions(person: Person) -> dict[str, tuple[str, int | None]]:
     """Reason and limit of members, as the tenant's own door and gate have it."""
     answers: dict[str, tuple[str, int | None]] = {}
     async with person.ctx() as ctx:
-        seats = await members_of(ctx.tenant_id)
+        seats = await count_members(ctx.tenant_id)
         for name in ("member:export", "audit:export", "member:invite", "report:read"):
             action = ACTIONS[name]
             decided = decide(ctx, action, used=seats if action.limit else None)
@@ -464,8 +470,8 @@ async def list_decisions(person: Person) -> dict[str, tuple[str, int | None]]:
     return answers
 
 
-async def members_of(tenant_id: str) -> int:
-    with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
+async def count_members(tenant_id: str) -> int:
+    with psycopg.connect(admin_url(get_database_name()), autocommit=True) as connection:
         (row,) = connection.execute(
             "select (select count(*) from membership where tenant_id = %(t)s and state = 'active')"
             " + (select count(*) from invitation where tenant_id = %(t)s and status = 'pending' and expires_at > now())",
@@ -476,7 +482,7 @@ async def members_of(tenant_id: str) -> int:
 
 async def list_wrongly_predicted(operator: Operating, report: ImpactReport) -> list[str]:
     """Tenants for whom entering gives something else than was foreseen: those that were named, and a hundred others."""
-    with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
+    with psycopg.connect(admin_url(get_database_name()), autocommit=True) as connection:
         rows = connection.execute(
             "select t.id, p.plan_version_id, o.value from tenant t join tenant_plan p on p.tenant_id = t.id"
             " left join tenant_override o on o.tenant_id = t.id and o.target = 'feature'"
@@ -501,7 +507,7 @@ async def list_wrongly_predicted(operator: Operating, report: ImpactReport) -> l
 def seed_tenants(count: int) -> None:
     """Tenants in bulk, by a superuser: plans, trials, debts, overrides, add-ons, people, decisions, all kinds mixed."""
     mark = secrets.token_hex(4)
-    with psycopg.connect(admin_url(database_name())) as connection:
+    with psycopg.connect(admin_url(get_database_name())) as connection:
         connection.execute(
             "set session_replication_role = replica"
         )  # the history of their changes is nobody's matter
@@ -565,14 +571,14 @@ BULK = (
 )
 
 
-async def by_loops(operator: Operating, draft: tuple[str, int], at: datetime) -> Oracle:
+async def count_by_loops(operator: Operating, draft: tuple[str, int], at: datetime) -> ExpectedImpact:
     """What each tenant has with the draft is said by hand: its plan's content replaced, everything else as it is."""
-    truth = Oracle()
+    truth = ExpectedImpact()
     async with operator.octx() as octx:
         _, row = await catalog_drafts.get_draft(octx, draft[0])
         content = plan_content.from_version(row)
         replaced = row.plan_id
-    with psycopg.connect(admin_url(database_name()), autocommit=True) as connection:
+    with psycopg.connect(admin_url(get_database_name()), autocommit=True) as connection:
         tenants = connection.execute("select id, state from tenant where state <> 'deleted'").fetchall()
         seats = dict(connection.execute(SEATS).fetchall())
         roles = dict(
@@ -592,7 +598,7 @@ async def by_loops(operator: Operating, draft: tuple[str, int], at: datetime) ->
     for tenant_id, state in tenants:
         facts = history_by_tenant[tenant_id].snapshot_at(catalogue, at)
         standing = AccessSubject("Somebody", "Owner", frozenset(Permission), state=state)
-        new = with_content(facts, replaced, content)
+        new = replace_content(facts, replaced, content)
         if new is None:
             continue
         old_entitlements, new_entitlements = (Entitlements(snapshot, catalogue) for snapshot in (facts, new))
@@ -662,7 +668,7 @@ def load_histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHisto
     rows_by_tenant: dict[str, dict[str, list[TimedRow]]] = {
         tenant_id: {name: [] for name in kinds} for tenant_id, _ in tenants
     }
-    with psycopg.connect(admin_url(database_name()), autocommit=True, row_factory=dict_row) as connection:
+    with psycopg.connect(admin_url(get_database_name()), autocommit=True, row_factory=dict_row) as connection:
         for name, kind in kinds.items():
             statement = sql.SQL("select * from {}").format(sql.Identifier(str(kind.__tablename__)))
             for row in connection.execute(statement).fetchall():
@@ -671,7 +677,7 @@ def load_histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHisto
     return {tenant_id: EntitlementHistory(tenant_id, **rows) for tenant_id, rows in rows_by_tenant.items()}  # type: ignore[arg-type]
 
 
-def with_content(
+def replace_content(
     facts: EntitlementSnapshot, plan_id: str, content: PlanContent
 ) -> EntitlementSnapshot | None:
     """None for a tenant that does not have the plan. The rest of its facts stays."""

@@ -62,7 +62,7 @@ async def test_disabled_operator_cannot_sign_in_until_enabled(cast: Cast) -> Non
 # ── who lost their device ────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def somebody_with_a_factor(cast: Cast) -> tuple[operators.OperatorAccess, str, str]:
+async def create_operator_with_factor(cast: Cast) -> tuple[operators.OperatorAccess, str, str]:
     """With a session, and a sign-in that waits for its code: the cookie of the one, the token of the other."""
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, new_address(), "support", "Sue")
@@ -76,7 +76,7 @@ async def somebody_with_a_factor(cast: Cast) -> tuple[operators.OperatorAccess, 
 
 
 async def test_access_reset_replaces_the_password_and_removes_the_second_factor(cast: Cast) -> None:
-    made, cookie, challenge = await somebody_with_a_factor(cast)
+    made, cookie, challenge = await create_operator_with_factor(cast)
     async with cast.olga.octx() as octx:
         again = await operators.reset_access(octx, made.operator.id, reason="lost her phone")
         event = (await audit_log.list_operator_events(octx))[0]
@@ -97,7 +97,7 @@ async def test_access_reset_replaces_the_password_and_removes_the_second_factor(
 
 
 async def test_access_reset_is_refused_for_oneself_and_without_permission_or_reason(cast: Cast) -> None:
-    made, cookie, _ = await somebody_with_a_factor(cast)
+    made, cookie, _ = await create_operator_with_factor(cast)
     async with cast.olga.octx() as octx:
         with pytest.raises(Conflict, match="your own access"):
             await operators.reset_access(octx, octx.actor_id, reason="my own")
@@ -113,7 +113,7 @@ async def test_access_reset_is_refused_for_oneself_and_without_permission_or_rea
 
 
 async def test_access_reset_works_from_the_command_line(cast: Cast) -> None:
-    made, cookie, _ = await somebody_with_a_factor(cast)
+    made, cookie, _ = await create_operator_with_factor(cast)
     output = await command.reset_access(made.operator.email.upper())
     assert await entry.authenticate_operator(cookie) is None
     password = output.rpartition(" ")[2]
@@ -123,7 +123,7 @@ async def test_access_reset_works_from_the_command_line(cast: Cast) -> None:
 
 
 async def test_second_factor_change_names_the_owner_as_next_step(cast: Cast) -> None:
-    made, _, _ = await somebody_with_a_factor(cast)
+    made, _, _ = await create_operator_with_factor(cast)
     async with db.transaction("operator") as session:
         for way in (mfa.enrol, mfa.disable):
             with pytest.raises(Conflict) as refused:
@@ -146,7 +146,7 @@ USE: dict[str, Act] = {  # one's own
 }
 
 
-async def two_owners() -> tuple[Operating, Operating, str, str]:
+async def create_two_owners() -> tuple[Operating, Operating, str, str]:
     both = [Operating(await factories.create_operator(name)) for name in ("Ada", "Bob")]
     ids = []
     for operator in both:
@@ -155,7 +155,7 @@ async def two_owners() -> tuple[Operating, Operating, str, str]:
     return both[0], both[1], ids[0], ids[1]
 
 
-async def enabled_owners() -> set[str]:
+async def list_enabled_owners() -> set[str]:
     async with entry.enter_platform("tests") as octx:
         listed = await operators.list_operators(octx)
     return {operator.id for operator in listed if operator.role == "owner" and operator.disabled_at is None}
@@ -164,7 +164,7 @@ async def enabled_owners() -> set[str]:
 @pytest.mark.parametrize("take", TAKE)
 async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: str) -> None:
     """Both entered as owners before either wrote a row."""
-    ada, bob, ada_id, bob_id = await two_owners()
+    ada, bob, ada_id, bob_id = await create_two_owners()
     inside = asyncio.Barrier(2)
 
     async def act(somebody: Operating, other: str) -> str:
@@ -178,7 +178,7 @@ async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: st
 
     results = await asyncio.gather(act(ada, bob_id), act(bob, ada_id))
     assert sorted(results) == ["done", "rights_changed: Reload the page. Your change wasn't saved."]
-    assert len(await enabled_owners() & {ada_id, bob_id}) == 1
+    assert len(await list_enabled_owners() & {ada_id, bob_id}) == 1
 
 
 @pytest.mark.parametrize("use", USE)
@@ -186,18 +186,18 @@ async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: st
 async def test_operator_action_is_refused_after_the_role_was_taken_away(
     cast: Cast, take: str, use: str
 ) -> None:
-    ada, bob, ada_id, bob_id = await two_owners()
+    ada, bob, ada_id, bob_id = await create_two_owners()
     async with ada.octx() as late:
         async with bob.octx() as octx:
             await TAKE[take](octx, ada_id)
         with pytest.raises(Refused, match="rights_changed"):
             await USE[use](late, bob_id)
-    assert bob_id in await enabled_owners()
+    assert bob_id in await list_enabled_owners()
 
 
 async def test_last_owner_cannot_be_removed(cast: Cast) -> None:
-    ada, _, ada_id, _ = await two_owners()
-    others = await enabled_owners() - {ada_id}
+    ada, _, ada_id, _ = await create_two_owners()
+    others = await list_enabled_owners() - {ada_id}
 
     async def leave_nobody() -> None:
         async with ada.octx() as octx:
@@ -207,4 +207,4 @@ async def test_last_owner_cannot_be_removed(cast: Cast) -> None:
 
     with pytest.raises(Conflict, match="last owner can't be removed"):
         await leave_nobody()
-    assert others <= await enabled_owners()
+    assert others <= await list_enabled_owners()

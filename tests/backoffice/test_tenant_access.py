@@ -67,7 +67,7 @@ async def change_access(cast: Cast, verb: str, tenant: str = "", reason: str = R
         await VERBS[verb](octx, tenant or cast.acme, reason)
 
 
-async def facts_of(cast: Cast, tenant: str = "", at: datetime | None = None) -> EntitlementSnapshot:
+async def load_facts(cast: Cast, tenant: str = "", at: datetime | None = None) -> EntitlementSnapshot:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, tenant or cast.acme, "Looking") as ctx:
         return (await assignments.get_snapshot(ctx, at))[0]
 
@@ -83,7 +83,7 @@ async def list_events(cast: Cast, action: str, tenant: str = "") -> list[Any]:
 @pytest.mark.parametrize("verb", VERBS)
 async def test_access_change_takes_effect_and_is_audited_with_its_reason(cast: Cast, verb: str) -> None:
     await change_access(cast, verb)
-    assert COUNTS[verb](await facts_of(cast))
+    assert COUNTS[verb](await load_facts(cast))
     action, after = LINES[verb]
     event = (await list_events(cast, action))[0]
     assert (event.reason, event.actor_name, event.actor_type) == (REASON, "Olga", "operator")
@@ -93,11 +93,11 @@ async def test_access_change_takes_effect_and_is_audited_with_its_reason(cast: C
 @pytest.mark.parametrize("verb", VERBS)
 async def test_access_change_leaves_other_tenants_alone(cast: Cast, verb: str) -> None:
     before, lines_before = (
-        await facts_of(cast, cast.globex),
+        await load_facts(cast, cast.globex),
         await list_events(cast, LINES[verb][0], cast.globex),
     )
     await change_access(cast, verb)
-    after = await facts_of(cast, cast.globex)
+    after = await load_facts(cast, cast.globex)
     assert (after.offer, after.addons, after.billing_status) == (before.offer, [], before.billing_status)
     assert (after.overrides, after.traits) == ({}, {})
     assert {key: override.enabled for key, override in after.flag_overrides.items()} == {"role_editor": True}
@@ -109,7 +109,7 @@ async def test_access_change_is_refused_for_support(cast: Cast, verb: str) -> No
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
             await VERBS[verb](octx, cast.acme, REASON)
-    facts = await facts_of(cast)
+    facts = await load_facts(cast)
     assert (facts.offer.key, facts.addons, facts.overrides) == ("business", [], {})
     assert (facts.billing_status, facts.traits) == ("active", {})
     assert [line for line in await list_events(cast, LINES[verb][0]) if line.reason == REASON] == []
@@ -187,17 +187,17 @@ async def test_override_ends_at_its_time(cast: Cast) -> None:
     until = now() + timedelta(hours=1)
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", None, REASON, ends_at=until)
-    held = await facts_of(cast, at=until - timedelta(microseconds=1))
+    held = await load_facts(cast, at=until - timedelta(microseconds=1))
     assert held.overrides["limit", "members"].value["amount"] is None
-    assert (await facts_of(cast, at=until)).overrides == {}
+    assert (await load_facts(cast, at=until)).overrides == {}
 
 
 async def test_override_can_be_ended_once(cast: Cast) -> None:
     await change_access(cast, "limit")
-    row = (await facts_of(cast)).overrides["limit", "members"]
+    row = (await load_facts(cast)).overrides["limit", "members"]
     async with cast.olga.octx() as octx:
         await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
-    assert (await facts_of(cast)).overrides == {}
+    assert (await load_facts(cast)).overrides == {}
     with pytest.raises(Conflict):
         async with cast.olga.octx() as octx:
             await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
@@ -207,7 +207,7 @@ async def test_override_can_be_ended_once(cast: Cast) -> None:
 
 async def test_assignment_is_not_ended_for_another_tenant_or_by_support(cast: Cast) -> None:
     await change_access(cast, "addon")
-    ((row, _),) = (await facts_of(cast)).addons
+    ((row, _),) = (await load_facts(cast)).addons
     for tenant, id in ((cast.globex, row.id), (cast.acme, "ovr_nobody"), (cast.acme, "")):
         with pytest.raises(NotFound):
             async with cast.olga.octx() as octx:
@@ -215,10 +215,10 @@ async def test_assignment_is_not_ended_for_another_tenant_or_by_support(cast: Ca
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
             await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
-    assert (await facts_of(cast)).addons
+    assert (await load_facts(cast)).addons
     async with cast.olga.octx() as octx:
         await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
-    assert (await facts_of(cast)).addons == []
+    assert (await load_facts(cast)).addons == []
     assert (await list_events(cast, "addon.ended"))[0].reason == REASON
 
 
@@ -342,4 +342,4 @@ async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
     await sets("eu")  # so that the look stands in the trail: writing it would make the others wait by itself
     await asyncio.gather(*(sets(value) for value in ("us", "ap", "eu", "us")))
     assert len(await list_events(cast, "trait.set")) == 5
-    assert set((await facts_of(cast)).traits) == {"region"}
+    assert set((await load_facts(cast)).traits) == {"region"}

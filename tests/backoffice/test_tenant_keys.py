@@ -52,7 +52,7 @@ async def load_data_key(tenant_id: str) -> tuple[int, bytes]:
     return row.kek_id, crypto.unwrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
 
 
-async def platform_keys() -> dict[str, int]:
+async def list_platform_keys() -> dict[str, int]:
     async with db.transaction("owner") as session:
         connection = await session.connection()
         rows = await connection.execute(text("select id, kek_id from platform_key"))
@@ -88,16 +88,16 @@ async def test_second_factors_can_be_read_after_rotation(cast: Cast, old_master_
     async with db.transaction() as session:
         await mfa.install_seed(session, USER, cast.ann.user_id, seed)
     async with db.transaction("operator") as session:
-        assert await mfa.enrol(session, OPERATOR, await operator_id(cast))
+        assert await mfa.enrol(session, OPERATOR, await get_operator_id(cast))
     set_master_keys(NEW, old_master_keys)
     await keys.rotate_keys()
     set_master_keys(NEW)
-    assert set((await platform_keys()).values()) == {7}
+    assert set((await list_platform_keys()).values()) == {7}
     async with db.transaction() as session:
         assert await mfa.read_seed(session, USER, cast.ann.user_id) == seed
 
 
-async def operator_id(cast: Cast) -> str:
+async def get_operator_id(cast: Cast) -> str:
     async with cast.sam.octx() as octx:
         return octx.actor_id
 

@@ -44,13 +44,13 @@ async def separate_database(schema: str) -> AsyncIterator[None]:
         yield
 
 
-async def customer_of(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
+async def create_customer(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     return customer
 
 
-async def set_rows(customer: str, **values: Any) -> None:
+async def update_webhooks(customer: str, **values: Any) -> None:
     async with db.transaction() as session:
         connection = await session.connection()
         assignments = ", ".join(f"{name} = :{name}" for name in values)
@@ -76,7 +76,7 @@ async def list_webhooks(cast: Cast, **criteria: str) -> list[Any]:
         return list((await webhook_inbox.list_webhooks(octx, WebhookFilter(**criteria))).rows)
 
 
-async def operator_lines(cast: Cast, action: str) -> list[Any]:
+async def list_operator_events(cast: Cast, action: str) -> list[Any]:
     async with cast.olga.octx() as octx:
         return [line for line in await audit_log.list_operator_events(octx) if line.action == action]
 
@@ -87,7 +87,7 @@ async def operator_lines(cast: Cast, action: str) -> list[Any]:
 async def test_webhook_row_shows_tenant_status_and_attempts(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     (event,) = await events.store_webhooks(customer)
     (row,) = await list_webhooks(cast, customer_id=customer)
     assert (row.event_id, row.status, row.tenant_id, row.tenant_name) == (event, "pending", cast.acme, "Acme")
@@ -100,7 +100,7 @@ async def test_webhook_row_shows_tenant_status_and_attempts(
 async def test_webhooks_are_filtered_and_listed_by_page(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     ids = set(await events.store_webhooks(customer, 5))
     async with cast.olga.octx() as octx:
         seen: list[str] = []
@@ -134,7 +134,7 @@ async def test_webhooks_are_filtered_and_listed_by_page(
 async def test_webhook_content_shows_redacted_payload_and_effects(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     event = await store_webhook(
         b'{"id": "x", "client_secret": "pi_1_secret_2", "n": [{"secret": "y"}]}', customer
     )
@@ -158,13 +158,18 @@ async def test_reading_a_webhook_without_a_customer_is_recorded(cast: Cast) -> N
         inside = await webhook_inbox.read_content(octx, PLATFORM, event, f"{REASON} {event}")
     assert "no json" in inside.payload
     assert inside.effects == ()
-    assert f"{REASON} {event}" in [line.reason for line in await operator_lines(cast, "tenants.read_across")]
+    assert f"{REASON} {event}" in [
+        line.reason for line in await list_operator_events(cast, "tenants.read_across")
+    ]
 
 
 async def test_webhook_content_is_refused_without_a_reason(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    mine, nobodys = await store_webhook(b"{}", await customer_of(cast, stripe)), await store_webhook(b"{}")
+    mine, nobodys = (
+        await store_webhook(b"{}", await create_customer(cast, stripe)),
+        await store_webhook(b"{}"),
+    )
     for event in (mine, nobodys):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
@@ -180,7 +185,7 @@ async def test_webhook_content_is_refused_without_a_reason(
 async def test_dead_webhook_is_replayed_and_processed_once(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     (event,) = await events.store_webhooks(customer)
     stripe.failure = ValueError("poison")
     for _ in range(processing.MAX_ATTEMPTS):
@@ -199,7 +204,7 @@ async def test_dead_webhook_is_replayed_and_processed_once(
     await processing.drain()
     (row,) = await list_webhooks(cast, customer_id=customer)
     assert (row.status, row.error, stripe.fetch_count - looked) == ("done", "", 1)
-    line = next(row for row in await operator_lines(cast, "webhook.replayed") if row.object_id == event)
+    line = next(row for row in await list_operator_events(cast, "webhook.replayed") if row.object_id == event)
     assert (line.reason, line.details["was"]) == (REASON, "dead")
 
 
@@ -207,9 +212,9 @@ async def test_dead_webhook_is_replayed_and_processed_once(
 async def test_replay_is_refused_without_a_reason(
     cast: Cast, stripe: scripted_provider.FakeProvider, reason: str
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     (event,) = await events.store_webhooks(customer)
-    await set_rows(customer, status="dead")
+    await update_webhooks(customer, status="dead")
     for call in (
         lambda octx: webhook_inbox.replay(octx, PLATFORM, event, reason),
         lambda octx: webhook_inbox.replay_dead(octx, reason),
@@ -221,9 +226,9 @@ async def test_replay_is_refused_without_a_reason(
 
 
 async def test_replay_is_refused_for_support(cast: Cast, stripe: scripted_provider.FakeProvider) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     (event,) = await events.store_webhooks(customer)
-    await set_rows(customer, status="dead")
+    await update_webhooks(customer, status="dead")
     async with cast.sam.octx() as octx:
         assert (await webhook_inbox.get_webhook(octx, PLATFORM, event)).status == "dead"
     for call in (
@@ -246,10 +251,10 @@ async def test_replay_is_refused_for_a_webhook_without_a_customer(cast: Cast) ->
 async def test_dead_webhooks_are_replayed_all_or_by_type(
     separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     await events.store_webhooks(customer, 2)
     other = await store_webhook(b"{}", customer, "invoice.paid")
-    await set_rows(customer, status="dead", attempts=8, error="ValueError")
+    await update_webhooks(customer, status="dead", attempts=8, error="ValueError")
     async with entry.enter_platform("Olga") as octx:
         assert await webhook_inbox.replay_dead(octx, REASON, type="invoice.paid") == 1
     async with entry.enter_platform("Olga") as octx:
@@ -272,7 +277,7 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
     async with entry.enter_platform("Olga") as octx:
         still = await webhook_inbox.get_inbox_status(octx)
     assert (still.backlog, still.oldest_s, still.p95_s, still.failing_types) == (0, 0.0, None, [])
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     await events.store_webhooks(customer, 3)
     await processing.drain()
     async with db.transaction() as session:
@@ -281,7 +286,7 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
             text("update inbound_webhook set done_at = received_at + interval '4 seconds'")
         )
     (dead,) = await events.store_webhooks(customer)
-    await set_rows(customer, status="done")
+    await update_webhooks(customer, status="done")
     async with db.transaction() as session:
         connection = await session.connection()
         await connection.execute(
@@ -316,7 +321,7 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
 async def test_refused_api_key_is_listed_as_an_account_problem(
     separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    customer = await customer_of(cast, stripe)
+    customer = await create_customer(cast, stripe)
     stripe.failure = KeyRefused("no")
     await events.store_webhooks(customer)
     await processing.drain()

@@ -31,7 +31,7 @@ PRICED = {
 }
 
 
-def first_wrong(examples: int) -> str:
+def find_first_wrong(examples: int) -> str:
     """ "" when every one is right, now and at every later turn."""
     for seed in range(examples):
         subscriptions = access_reference.draw_subscriptions(random.Random(seed), EPOCH)
@@ -59,7 +59,7 @@ def first_wrong(examples: int) -> str:
 
 
 def test_schedule_equals_the_published_table_for_random_subscriptions() -> None:
-    assert not (problem := first_wrong(size("billing.access"))), problem
+    assert not (problem := find_first_wrong(size("billing.access"))), problem
 
 
 def build_subscription(
@@ -297,4 +297,4 @@ def replaced_attribute(module: Any, name: str, wrong: Any) -> Iterator[None]:
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_reading_of_the_table_is_noticed(mutant: Callable[[], Planted]) -> None:
     with replaced_attribute(*mutant()):
-        assert first_wrong(OF_A_MUTANT)
+        assert find_first_wrong(OF_A_MUTANT)

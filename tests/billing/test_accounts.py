@@ -58,7 +58,7 @@ async def load_credentials(token: str) -> accounts.AccountCredentials:
     return account
 
 
-def row_of(account_id: str) -> dict[str, Any]:
+def load_account_row(account_id: str) -> dict[str, Any]:
     """As a superuser."""
     with psycopg.connect(os.environ["DATABASE_URL"], row_factory=dict_row) as connection:
         row = connection.execute("select * from provider_account where id = %s", [account_id]).fetchone()
@@ -85,7 +85,7 @@ async def test_account_is_found_by_its_token_and_stored_sealed(
     assert not account.is_platform
     async with db.transaction() as session:
         assert await accounts.get(session, account.id) == account
-    kept = repr(row_of(account.id))
+    kept = repr(load_account_row(account.id))
     for secret in (mine, SECRET, token):
         assert secret not in kept
         assert secret not in repr(account)
@@ -99,8 +99,8 @@ async def test_unknown_token_finds_no_account(token: str) -> None:
 
 async def test_sealed_credentials_do_not_open_for_another_account(cast: Cast) -> None:
     account, other = [await load_credentials(await add_account(cast)) for _ in range(2)]
-    other_seal = seal_of(other.id)
-    set_seal(seal_of(account.id), other.id)
+    other_seal = load_seal(other.id)
+    set_seal(load_seal(account.id), other.id)
     with pytest.raises(crypto.DecryptionError):
         async with db.transaction() as session:
             await accounts.get(session, other.id)
@@ -109,8 +109,8 @@ async def test_sealed_credentials_do_not_open_for_another_account(cast: Cast) ->
         assert await accounts.get(session, other.id) == other
 
 
-def seal_of(account_id: str) -> list[Any]:
-    row = row_of(account_id)
+def load_seal(account_id: str) -> list[Any]:
+    row = load_account_row(account_id)
     return [row[name] for name in ("sealed", "kek_id", "wrapped")]
 
 
@@ -198,7 +198,7 @@ async def test_account_with_a_refused_key_is_paused_until_resumed(cast: Cast) ->
         async with db.transaction() as session:
             await accounts.pause(session, account.id, why)
     assert (await load_credentials(token)).is_paused
-    assert row_of(account.id)["pause_reason"] == "the key was revoked"
+    assert load_account_row(account.id)["pause_reason"] == "the key was revoked"
     async with cast.olga.octx() as octx:
         await provider_accounts.unpause(octx, account.id, reason="There is a new key")
     assert not (await load_credentials(token)).is_paused
@@ -245,7 +245,7 @@ async def test_rotation_rewraps_account_credentials(cast: Cast, old_master_keys:
     await keys.rotate_keys()
     set_master_keys(NEW)  # the old one is gone for good
     assert await load_credentials(token) == account
-    assert row_of(account.id)["kek_id"] == 7
+    assert load_account_row(account.id)["kek_id"] == 7
     async with cast.olga.octx() as octx:
         assert await provider_accounts.rewrap_keys(octx, "again") == 0
 

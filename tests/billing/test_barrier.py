@@ -37,7 +37,7 @@ async def get_billing_status(cast: Cast) -> str:
         return ctx.rights.billing_status
 
 
-async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
+async def _apply_old_fetch_late(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
     """Worker 1 sees `active` and stops; it is cancelled; worker 2 sees that and writes; worker 1 goes on."""
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
@@ -63,7 +63,7 @@ async def _old_look_is_late(cast: Cast, stripe: scripted_provider.FakeProvider) 
 async def test_late_result_of_an_old_fetch_is_discarded(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
-    assert await _old_look_is_late(cast, stripe) == "none"
+    assert await _apply_old_fetch_late(cast, stripe) == "none"
 
 
 async def test_late_result_of_an_old_fetch_restores_access_without_the_guard(
@@ -73,7 +73,7 @@ async def test_late_result_of_an_old_fetch_restores_access_without_the_guard(
         return True
 
     monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", everybody)
-    assert await _old_look_is_late(cast, stripe) == "active"
+    assert await _apply_old_fetch_late(cast, stripe) == "active"
 
 
 async def test_late_result_of_an_old_fetch_restores_access_with_a_ticket_taken_late(
@@ -87,13 +87,13 @@ async def test_late_result_of_an_old_fetch_restores_access_with_a_ticket_taken_l
         )
 
     monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", late)
-    assert await _old_look_is_late(cast, stripe) == "active"
+    assert await _apply_old_fetch_late(cast, stripe) == "active"
 
 
 async def do_nothing(_: Any) -> None: ...
 
 
-async def _two_customers_end_at_once(
+async def _end_two_customers_at_once(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch, *, locked: bool
 ) -> str:
     """Both are written, and then what follows is worked out: each has to know of the other."""
@@ -142,13 +142,13 @@ async def _two_customers_end_at_once(
 async def test_access_ends_when_two_customers_of_a_tenant_end_at_once(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=True) == "none"
+    assert await _end_two_customers_at_once(cast, stripe, monkeypatch, locked=True) == "none"
 
 
 async def test_access_remains_for_two_customers_ending_at_once_without_the_lock(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await _two_customers_end_at_once(cast, stripe, monkeypatch, locked=False) == "active"
+    assert await _end_two_customers_at_once(cast, stripe, monkeypatch, locked=False) == "active"
 
 
 async def test_webhook_stays_pending_when_its_transaction_fails(

@@ -26,7 +26,7 @@ from tests.support.billing.granted_access import TEST_GRACE, get_access_status
 from tests.support.sizes import size
 
 
-class Told(histories.RandomProvider):
+class SlowProvider(histories.RandomProvider):
     """As the inbox asks it: slowly, so that looks overtake each other."""
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
@@ -38,7 +38,7 @@ class Told(histories.RandomProvider):
         return f"cus_{new_id('x')[-12:]}"
 
 
-async def _play(tenant_id: str, provider: Told, accounts: Sequence[str], *, loses: bool) -> list[str]:
+async def _play(tenant_id: str, provider: SlowProvider, accounts: Sequence[str], *, loses: bool) -> list[str]:
     """Ids of the webhooks that came."""
     dice, came, waiting = provider.rng, list[str](), set[asyncio.Task[None]]()
     names = {"cus_1": "", "cus_2": ""}
@@ -109,7 +109,7 @@ async def test_access_after_random_histories_equals_the_table(other_account: str
     ann = await factories.create_account("Ann")
     for seed in range(size("billing.histories_on_postgres") // 2):
         tenant = await factories.create_tenant(ann, f"Acme {seed}")
-        provider = Told(random.Random(seed), now().replace(microsecond=0))
+        provider = SlowProvider(random.Random(seed), now().replace(microsecond=0))
         for account in (PLATFORM, other_account):
             provider_registry.register(account, provider)  # type: ignore[arg-type]
         came = await _play(tenant.id, provider, (PLATFORM, other_account), loses=loses)

@@ -135,7 +135,7 @@ async def test_stored_price_cannot_be_changed(cast: Cast, role: db.DatabaseRole,
         async with db.transaction(role) as session:
             await (await session.connection()).exec_driver_sql(change)
     with pytest.raises(sa.exc.DBAPIError, match="is append-only"):  # its owner neither
-        await _as_owner(change)
+        await _execute_as_owner(change)
 
 
 # ── what cannot be meant ─────────────────────────────────────────────────────────────────────────────────────────
@@ -302,7 +302,7 @@ async def _costs(lines: Sequence[OrderLine]) -> dict[str, tuple[str, str]]:
     }
 
 
-async def _as_owner(statement: str) -> None:
+async def _execute_as_owner(statement: str) -> None:
     """Past row security, as only the owner of the table can."""
     async with db.transaction("owner") as session:
         connection = await session.connection()

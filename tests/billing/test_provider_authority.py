@@ -51,7 +51,7 @@ async def get_plan_and_status(cast: Cast) -> tuple[str, str]:
         return ctx.rights.plan, ctx.rights.billing_status
 
 
-async def by_hand(cast: Cast) -> None:
+async def assign_by_hand(cast: Cast) -> None:
     """Paid by bank transfer from now on."""
     async with cast.ann.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "business"), "Pays by invoice")
@@ -69,7 +69,7 @@ async def test_plan_given_by_an_operator_after_the_end_stays(
     gone = build_ended_subscription()
     await sync_subscriptions(cast, stripe, gone)
     assert (await get_plan_and_status(cast))[1] == "none"
-    await by_hand(cast)
+    await assign_by_hand(cast)
     for cause in ("webhook", "reconcile"):
         await sync_subscriptions(
             cast,

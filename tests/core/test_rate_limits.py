@@ -53,7 +53,7 @@ def test_limits_have_distinct_values() -> None:
     assert len(RateLimit) == len(RateLimit.__members__)
 
 
-def outcome_here(key: str) -> str:
+def try_local_limit(key: str) -> str:
     try:
         enforce_local_rate_limit(RateLimit.WEBHOOK_ACCOUNT, key)
     except Refused as refusal:
@@ -66,13 +66,13 @@ def test_local_count_restarts_with_every_window(
 ) -> None:
     at, most = 1_000.0, RateLimit.WEBHOOK_ACCOUNT.parsed.amount
     monkeypatch.setattr(rate_limits.time, "monotonic", lambda: at)
-    outcomes = [outcome_here("one") for _ in range(most + 2)]
+    outcomes = [try_local_limit("one") for _ in range(most + 2)]
     assert outcomes == ["counted"] * most + ["rate_limited for 1"] * 2
-    assert outcome_here("other") == "counted"
+    assert try_local_limit("other") == "counted"
     at += 0.9
-    assert outcome_here("one") == "rate_limited for 1"
+    assert try_local_limit("one") == "rate_limited for 1"
     at += 0.1
-    assert outcome_here("one") == "counted"
+    assert try_local_limit("one") == "counted"
 
 
 @pytest.fixture

@@ -16,17 +16,17 @@ from tenant_app.shell import Shell
 from tests.conftest import Cast, Person
 
 
-async def reason_of(person: Person, used: int = 0) -> str:
+async def get_reason(person: Person, used: int = 0) -> str:
     async with person.ctx() as ctx:
         return decide(ctx, actions.ROLE_CREATE, used=used).reason
 
 
-async def said_by_why(cast: Cast, person: Person) -> explanations.Explanation:
+async def explain_refusal(cast: Cast, person: Person) -> explanations.Explanation:
     async with cast.olga.octx() as octx:
         return await explanations.explain_access(octx, cast.acme, person.user_id, "role:create")
 
 
-async def said_by_page(person: Person) -> str:
+async def get_page_refusal(person: Person) -> str:
     """Of the button that makes a role."""
     page = person.opens(RolesState, path="roles")
     await RolesState.event_handlers["load"].fn(page)
@@ -36,11 +36,11 @@ async def said_by_page(person: Person) -> str:
 
 async def test_action_is_refused_for_each_cause_with_its_own_reason(cast: Cast) -> None:
     tenant, soon = cast.acme, now() + timedelta(days=1)
-    assert await reason_of(cast.ann) == Reason.ALLOWED
-    assert (await said_by_why(cast, cast.ann)).trace.decision.allowed
+    assert await get_reason(cast.ann) == Reason.ALLOWED
+    assert (await explain_refusal(cast, cast.ann)).trace.decision.allowed
 
     async def refused(expected: Reason, layer: str, person: Person = cast.ann) -> None:
-        answer = await said_by_why(cast, person)
+        answer = await explain_refusal(cast, person)
         assert answer.trace.decision.reason == expected, answer.trace.lines
         assert answer.trace.decided_by == layer
         assert answer.detail
@@ -49,7 +49,7 @@ async def test_action_is_refused_for_each_cause_with_its_own_reason(cast: Cast) 
             async with person.ctx() as ctx:
                 await roles.create(ctx, "Recruiter", "", set())
         assert (caught.value.detail, caught.value.next_step) == (answer.detail, answer.next_step)
-        assert await said_by_page(person) == f"{answer.detail} {answer.next_step}"
+        assert await get_page_refusal(person) == f"{answer.detail} {answer.next_step}"
         assert expected not in seen
         seen.add(expected)
 

@@ -42,7 +42,7 @@ TOLERANCE = 0.03  # of the share, over two thousand
 # ── every kind of rule ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def let_in(cast: Cast, key: str) -> None:
+async def allow_tenant(cast: Cast, key: str) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, cast.acme, key, True, "A first customer")
 
@@ -55,17 +55,17 @@ def set_trait(name: str, value: str) -> Any:
     return give
 
 
-async def other_plan(cast: Cast, key: str) -> None:
+async def assign_other_plan(cast: Cast, key: str) -> None:
     await cast.ann.gets("pro")
 
 
 RULES: dict[str, tuple[dict[str, Any], Any]] = {  # kind: a rule, and what makes Acme one of those it is about
-    "allowed": ({"kind": "allowed"}, let_in),
+    "allowed": ({"kind": "allowed"}, allow_tenant),
     "beta": ({"kind": "beta"}, set_trait("beta", "yes")),
     "cohort": ({"kind": "cohort", "values": ["mid_market"]}, set_trait("cohort", "mid_market")),
     "industry": ({"kind": "industry", "values": ["finance", "health"]}, set_trait("industry", "health")),
     "internal": ({"kind": "internal"}, set_trait("internal", "yes")),
-    "plan": ({"kind": "plan", "values": ["pro"]}, other_plan),
+    "plan": ({"kind": "plan", "values": ["pro"]}, assign_other_plan),
     "region": ({"kind": "region", "values": ["eu"]}, set_trait("region", "eu")),
 }
 
@@ -109,7 +109,7 @@ async def test_flag_override_off_wins_over_every_rule(cast: Cast) -> None:
 
 async def test_flag_override_on_requires_a_rule_for_overrides(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "internal"})
-    await let_in(cast, key)
+    await allow_tenant(cast, key)
     assert not await flag_fixtures.has_flag(cast.ann, key)
 
 

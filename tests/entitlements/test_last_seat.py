@@ -50,7 +50,7 @@ async def invite_two_at_once(cast: Cast) -> list[str]:
     return sorted(outcomes)
 
 
-async def free_again(cast: Cast) -> int:
+async def revoke_pending(cast: Cast) -> int:
     async with cast.ann.ctx() as ctx:
         pending = await list_pending_invitations(ctx)
         for invitation in pending:
@@ -62,7 +62,7 @@ async def test_last_seat_goes_to_exactly_one_of_two_invitations(cast: Cast) -> N
     await set_seat_limit(cast, SEATS)
     for run in range(size("entitlements.last_seat_races")):
         assert await invite_two_at_once(cast) == ["invited", Reason.LIMIT_REACHED], run
-        assert await free_again(cast) == 1
+        assert await revoke_pending(cast) == 1
     await decision_counts.flush()
 
 
@@ -84,7 +84,7 @@ async def test_last_seat_goes_to_both_without_the_lock(cast: Cast, monkeypatch: 
     await set_seat_limit(cast, SEATS)
     with without_lock(monkeypatch):
         assert await invite_two_at_once(cast) == ["invited", "invited"]
-    assert await free_again(cast) == 2
+    assert await revoke_pending(cast) == 2
 
 
 async def test_hard_limit_is_refused_with_usage_and_amount(cast: Cast) -> None:
@@ -103,4 +103,4 @@ async def test_soft_limit_warns_and_allows(cast: Cast) -> None:
         warned = policy.require(ctx, actions.MEMBER_INVITE, used=3)
         assert (warned.allowed, warned.reason) == (True, Reason.LIMIT_WARNED)
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    assert await free_again(cast) == 1
+    assert await revoke_pending(cast) == 1

@@ -189,7 +189,7 @@ def row_fields(id: str, **other: Any) -> dict[str, Any]:
     return {"tenant_id": TENANT, "id": id, "starts_at": START, "by_name": "Olga", "reason": "Test"} | other
 
 
-def changed_layers(trace: DecisionTrace, other: DecisionTrace) -> set[str]:
+def list_changed_layers(trace: DecisionTrace, other: DecisionTrace) -> set[str]:
     """That found something else, or in another row."""
     return {before.layer.value for before, _ in explain.compare_traces(trace, other)}
 
@@ -241,7 +241,7 @@ def test_single_layer_decides_with_its_reason(case: str) -> None:
     assert base.trace().decision.reason == base.decided() == Reason.ALLOWED
     assert (trace.decision.reason, trace.decided_by or "") == (reason, layer)
     assert world.decided() == reason
-    assert changed_layers(base.trace(), trace) == layers
+    assert list_changed_layers(base.trace(), trace) == layers
 
 
 def test_overruled_layer_is_shown_beside_the_ruling_one() -> None:
@@ -326,7 +326,7 @@ def test_decision_and_trace_agree_for_actions_that_need_less(action: Action) -> 
 # ── from when to when ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def decided_at(history: EntitlementHistory, at: datetime, used: int = 3) -> Reason:
+def decide_at(history: EntitlementHistory, at: datetime, used: int = 3) -> Reason:
     catalogue = World().catalogue()
     compiled_rights.clear_compiled_rights()
     rights = compiled_rights.compile_rights(
@@ -344,16 +344,16 @@ def build_history(plan: str = "big", **parts: Any) -> EntitlementHistory:
 
 def test_trial_ends_by_the_clock() -> None:
     history = build_history(trial=NOW)
-    assert decided_at(history, NOW - TICK) == Reason.ALLOWED
-    assert decided_at(history, NOW) == Reason.TRIAL_ENDED
+    assert decide_at(history, NOW - TICK) == Reason.ALLOWED
+    assert decide_at(history, NOW) == Reason.TRIAL_ENDED
     assert history.next_change(World().catalogue(), NOW - TICK) == NOW  # until when an answer may be kept
 
 
 def test_plan_assigned_later_ends_the_trial() -> None:
     later = TenantPlan(**row_fields("tpl_2", starts_at=NOW + DAY), plan_version_id="plv_big")
     history = EntitlementHistory(TENANT, [*build_history(trial=NOW).assignments, later])
-    assert decided_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
-    assert decided_at(history, NOW + DAY) == Reason.ALLOWED
+    assert decide_at(history, NOW + DAY - TICK) == Reason.TRIAL_ENDED
+    assert decide_at(history, NOW + DAY) == Reason.ALLOWED
 
 
 def test_addon_raises_the_limit_until_it_ends() -> None:
@@ -369,10 +369,10 @@ def test_addon_raises_the_limit_until_it_ends() -> None:
         (NOW + DAY - TICK, 29, Reason.ALLOWED),
         (NOW + DAY, 20, Reason.LIMIT_REACHED),
     ]
-    assert [decided_at(history, at, used) for at, used, _ in answers] == [reason for *_, reason in answers]
+    assert [decide_at(history, at, used) for at, used, _ in answers] == [reason for *_, reason in answers]
     addon.closed_at = NOW + DAY / 2
-    assert decided_at(history, NOW + DAY / 2, 20) == Reason.LIMIT_REACHED
-    assert decided_at(history, NOW + DAY / 2 - TICK, 20) == Reason.ALLOWED
+    assert decide_at(history, NOW + DAY / 2, 20) == Reason.LIMIT_REACHED
+    assert decide_at(history, NOW + DAY / 2 - TICK, 20) == Reason.ALLOWED
 
 
 def test_override_applies_until_it_ends_and_the_latest_wins() -> None:
@@ -382,7 +382,7 @@ def test_override_applies_until_it_ends_and_the_latest_wins() -> None:
     off = row("ovr_1", False, starts_at=NOW, ends_at=NOW + 2 * DAY)
     again = row("ovr_2", True, starts_at=NOW + DAY, ends_at=NOW + 3 * DAY)
     history = build_history(overrides=[again, off])
-    assert [decided_at(history, NOW + days * DAY) for days in (-1, 0, 1, 2, 3)] == [
+    assert [decide_at(history, NOW + days * DAY) for days in (-1, 0, 1, 2, 3)] == [
         Reason.ALLOWED,
         Reason.NOT_IN_PLAN,
         Reason.ALLOWED,
@@ -390,7 +390,7 @@ def test_override_applies_until_it_ends_and_the_latest_wins() -> None:
         Reason.ALLOWED,
     ]
     again.closed_at = NOW + DAY + DAY / 2
-    assert decided_at(history, NOW + DAY + DAY / 2) == Reason.NOT_IN_PLAN  # the earlier one counts still
+    assert decide_at(history, NOW + DAY + DAY / 2) == Reason.NOT_IN_PLAN  # the earlier one counts still
 
 
 def test_scheduled_billing_status_starts_by_the_clock() -> None:
@@ -400,7 +400,7 @@ def test_scheduled_billing_status_starts_by_the_clock() -> None:
         for place, (status, since, until) in enumerate(steps)
     ]
     history = build_history(billing=billing)
-    assert [decided_at(history, NOW + days * DAY) for days in (-1, 0, 6, 7)] == [
+    assert [decide_at(history, NOW + days * DAY) for days in (-1, 0, 6, 7)] == [
         Reason.ALLOWED,
         Reason.BILLING_GRACE,
         Reason.BILLING_GRACE,
@@ -410,12 +410,12 @@ def test_scheduled_billing_status_starts_by_the_clock() -> None:
 
 def test_soft_limit_warns_and_hard_limit_refuses_above_it() -> None:
     soft = build_history("soft")
-    assert [decided_at(soft, NOW, used) for used in (19, 20, 10_000)] == [
+    assert [decide_at(soft, NOW, used) for used in (19, 20, 10_000)] == [
         Reason.ALLOWED,
         Reason.LIMIT_WARNED,
         Reason.LIMIT_WARNED,
     ]
-    assert [decided_at(build_history(), NOW, used) for used in (19, 20, 10_000)] == [
+    assert [decide_at(build_history(), NOW, used) for used in (19, 20, 10_000)] == [
         Reason.ALLOWED,
         Reason.LIMIT_REACHED,
         Reason.LIMIT_REACHED,

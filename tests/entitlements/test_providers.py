@@ -33,7 +33,7 @@ DOMAIN = "tests"
 FLAG = "tried"
 
 
-class Theirs(InMemoryProvider):
+class RuleBasedProvider(InMemoryProvider):
     """The SDK's own, with targeting that knows the context it is handed and nothing else of ours."""
 
     def __init__(self, catalogue: Catalog) -> None:
@@ -57,12 +57,12 @@ class Theirs(InMemoryProvider):
         return InMemoryFlag("off", {"on": True, "off": False}, context_evaluator=targeted)
 
 
-class Broken(InMemoryProvider):
+class FailingProvider(InMemoryProvider):
     def resolve_boolean_details(self, *_: Any, **__: Any) -> Any:
         raise ConnectionError("nobody there")
 
 
-class Worse(Theirs):
+class FailingHooksProvider(RuleBasedProvider):
     """Fails where the SDK itself does not catch."""
 
     def get_provider_hooks(self) -> Any:
@@ -112,7 +112,7 @@ def serve(request: pytest.FixtureRequest) -> Any:
         return RuleProvider(of)
 
     def openfeature(of: Catalog) -> FlagProvider:
-        api.set_provider_and_wait(Theirs(of), DOMAIN)
+        api.set_provider_and_wait(RuleBasedProvider(of), DOMAIN)
         return OpenFeatureProvider(api.get_client(DOMAIN))
 
     return {"ours": rule_provider, "openfeature": openfeature}[request.param]
@@ -183,10 +183,10 @@ def test_percentage_rule_picks_the_same_tenants_in_every_provider(serve: Any) ->
 # ── what is OpenFeature's alone ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("kind", [Broken, Worse])
+@pytest.mark.parametrize("kind", [FailingProvider, FailingHooksProvider])
 def test_provider_that_raises_means_off(kind: Any) -> None:
     of = build_catalog({"kind": "everyone"})
-    api.set_provider_and_wait(kind({}) if kind is Broken else kind(of), DOMAIN)
+    api.set_provider_and_wait(kind({}) if kind is FailingProvider else kind(of), DOMAIN)
     evaluation = OpenFeatureProvider(api.get_client(DOMAIN)).evaluate(FLAG, target(), NOW)
     assert evaluation.is_on is False
     assert evaluation.source_id == "openfeature"

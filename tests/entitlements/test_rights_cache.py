@@ -29,7 +29,7 @@ PROCESSES = 3
 TOMORROW = timedelta(days=1)
 
 
-async def reason_of(person: Person, action: actions.Action = actions.AUDIT_EXPORT) -> str:
+async def get_reason(person: Person, action: actions.Action = actions.AUDIT_EXPORT) -> str:
     async with person.ctx() as ctx:
         return str(decide(ctx, action).reason)
 
@@ -74,7 +74,7 @@ async def test_rights_cached_for_a_fixed_time_become_stale(cast: Cast) -> None:
 # ── this process ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def looked_at_inside(ctx: Ctx) -> Rights:
+async def get_uncommitted_rights(ctx: Ctx) -> Rights:
     """As an entry would in the same transaction: the version as this transaction has raised it."""
     connection = await ctx.session.connection()
     version = await connection.execute(
@@ -93,7 +93,7 @@ async def test_rolled_back_change_leaves_nothing_in_the_cache(cast: Cast) -> Non
         async with cast.ann.ctx() as ctx:
             await assignments.override_feature(ctx, "exports.csv", False, "Changing my mind", ends_at=end)
             await ctx.session.flush()
-            assert "exports.csv" not in (await looked_at_inside(ctx)).features
+            assert "exports.csv" not in (await get_uncommitted_rights(ctx)).features
             raise ZeroDivisionError
 
     for _ in range(3):  # the number of the change that never was must not come again with the next one
@@ -110,7 +110,7 @@ async def test_scheduled_change_takes_effect_without_an_event(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await switch_feature(cast, False)
-    assert await reason_of(cast.ann) == Reason.NOT_IN_PLAN
+    assert await get_reason(cast.ann) == Reason.NOT_IN_PLAN
     async with cast.ann.ctx() as ctx:
         await assignments.set_billing_status(
             ctx, "read_only", "Foreseen", starts_at=now() + timedelta(hours=2)
@@ -124,7 +124,7 @@ async def test_scheduled_change_takes_effect_without_an_event(
     began = now()
     for later, expected_reasons in expected.items():
         monkeypatch.setattr(rights_cache, "now", lambda later=later: began + later + timedelta(seconds=1))
-        reasons = (await reason_of(cast.ann), await reason_of(cast.ann, actions.MEMBER_INVITE))
+        reasons = (await get_reason(cast.ann), await get_reason(cast.ann, actions.MEMBER_INVITE))
         assert reasons == expected_reasons, later
 
 
@@ -156,32 +156,32 @@ async def test_replacing_plan_version_is_visible_at_the_next_entry(cast: Cast) -
     first = await publish(1, ["audit_log", "exports.csv"])
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, first, "A plan of their own")
-    assert await reason_of(cast.ann) == Reason.ALLOWED
-    others = await reason_of(cast.gil)
+    assert await get_reason(cast.ann) == Reason.ALLOWED
+    others = await get_reason(cast.gil)
     await publish(2, ["audit_log"])
-    assert await reason_of(cast.ann) == Reason.NOT_IN_PLAN
-    assert await reason_of(cast.gil) == others
+    assert await get_reason(cast.ann) == Reason.NOT_IN_PLAN
+    assert await get_reason(cast.gil) == others
 
 
 async def test_invalidation_drops_one_tenant_or_all(cast: Cast) -> None:
-    await reason_of(cast.ann)
-    await reason_of(cast.gil)
+    await get_reason(cast.ann)
+    await get_reason(cast.gil)
     rights_cache.invalidate(cast.acme)
     assert cast.acme not in rights_cache._cache
     assert cast.globex in rights_cache._cache
     rights_cache.invalidate("*")
     assert not rights_cache._cache
-    assert await reason_of(cast.ann) == Reason.ALLOWED
+    assert await get_reason(cast.ann) == Reason.ALLOWED
 
 
 async def test_cache_holds_a_limited_number_of_tenants(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     rights_cache.invalidate()
     monkeypatch.setattr(rights_cache, "MAX_TENANTS", 1)
     for person in (cast.ann, cast.gil, cast.ann):
-        await reason_of(person)
+        await get_reason(person)
         assert len(rights_cache._cache) == 1
     monkeypatch.setattr(compiled_rights, "MAX_CACHED_RIGHTS", 1)
-    assert await reason_of(cast.gil) == Reason.ALLOWED
+    assert await get_reason(cast.gil) == Reason.ALLOWED
     assert len(compiled_rights._compiled_rights) == 1
     rights_cache.invalidate()
 

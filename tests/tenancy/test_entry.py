@@ -219,7 +219,7 @@ async def test_operator_enters_with_the_permissions_of_their_role_and_no_tenant(
 # ── the idle clock ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
+async def load_seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
     """When the session was last seen, after that was put earlier by so much."""
     realm = USER if cookie.startswith(USER.session_cookie) else OPERATOR
     async with db.transaction(realm.db_role) as session:
@@ -244,11 +244,11 @@ async def test_authentication_without_touch_leaves_the_idle_time(cast: Cast, rea
         else:
             assert await entry.authenticate_operator(cookie, touches=touches)
 
-    long_ago = await seen_at(cookie, earlier=timedelta(minutes=5))
+    long_ago = await load_seen_at(cookie, earlier=timedelta(minutes=5))
     await look(touches=False)
-    assert await seen_at(cookie) == long_ago
+    assert await load_seen_at(cookie) == long_ago
     await look(touches=True)
-    assert await seen_at(cookie) > long_ago
+    assert await load_seen_at(cookie) > long_ago
 
 
 # ── a job ────────────────────────────────────────────────────────────────────────────────────────────────────────

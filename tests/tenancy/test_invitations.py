@@ -19,7 +19,7 @@ async def list_pending_emails(ctx: Ctx) -> list[str]:
     return [invitation.email for invitation in await invitations.list_pending(ctx)]
 
 
-async def last_action(ctx: Ctx) -> str:
+async def get_last_action(ctx: Ctx) -> str:
     return (await audit_reader.list_events(ctx, limit=1)).events[0].action
 
 
@@ -29,7 +29,7 @@ async def test_invite_normalises_the_email_and_leaves_an_event(cast: Cast) -> No
 
     async with cast.adam.ctx() as ctx:
         assert await list_pending_emails(ctx) == ["zoe@acme.test"]
-        assert await last_action(ctx) == "invitation.created"
+        assert await get_last_action(ctx) == "invitation.created"
 
 
 async def test_invite_is_refused_for_a_member_or_an_invited_address(cast: Cast) -> None:
@@ -48,7 +48,7 @@ async def test_revoke_works_once_and_leaves_an_event(cast: Cast) -> None:
 
     async with cast.adam.ctx() as ctx:
         assert await list_pending_emails(ctx) == []
-        assert await last_action(ctx) == "invitation.revoked"
+        assert await get_last_action(ctx) == "invitation.revoked"
         with pytest.raises(Conflict):
             await invitations.revoke(ctx, zoe.id)
 

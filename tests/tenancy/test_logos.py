@@ -47,7 +47,7 @@ def build_decompression_bomb(width: int, height: int) -> bytes:
     )
 
 
-def text_bomb() -> bytes:
+def build_text_bomb() -> bytes:
     """A small picture with a comment that unpacks to 200 MB."""
     plain = draw_picture()
     body = b"c\0\0" + zlib.compress(b"\0" * 200_000_000, 1)
@@ -105,7 +105,7 @@ async def test_logo_made_of_noise_fits_the_column(cast: Cast, side: int) -> None
         (build_decompression_bomb(12_000, 12_000), "too many pixels"),
         (build_decompression_bomb(60_000, 60_000), "too many pixels"),
         (build_decompression_bomb(2**31 - 1, 2**31 - 1), "too many pixels"),
-        (text_bomb(), "isn't a PNG, JPEG or WebP"),
+        (build_text_bomb(), "isn't a PNG, JPEG or WebP"),
     ],
     ids=range(12),
 )

@@ -37,7 +37,7 @@ NAMES = (
 )
 
 
-async def id_of(cast: Cast, person: Person) -> str:
+async def find_membership_id(cast: Cast, person: Person) -> str:
     async with cast.ann.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=person.email)).rows
     return row.id
@@ -61,7 +61,7 @@ async def create_crowd(cast: Cast) -> None:
             )
 
 
-async def second_owner(cast: Cast) -> Person:
+async def create_second_owner(cast: Cast) -> Person:
     """Bob: an owner by invitation, as Ann may give what she holds."""
     bob = await factories.create_account("Bob")
     await factories.join_tenant(cast.ann.account, cast.ann.slug, bob, "owner")
@@ -184,7 +184,7 @@ async def test_list_sorted_by_an_unknown_column_is_refused(cast: Cast) -> None:
 
 
 async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> None:
-    max_id = await id_of(cast, cast.max)
+    max_id = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.set_role(ctx, max_id, "viewer")
     async with cast.max.ctx() as ctx:
@@ -197,7 +197,7 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
 
 
 async def test_role_change_to_the_same_role_leaves_no_event(cast: Cast) -> None:
-    max_id = await id_of(cast, cast.max)
+    max_id = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
         await members.set_role(ctx, max_id, "member")
@@ -210,7 +210,7 @@ async def test_role_change_to_the_same_role_leaves_no_event(cast: Cast) -> None:
 async def test_role_change_by_an_admin_is_refused_above_their_permissions(
     cast: Cast, member_name: str, role: str
 ) -> None:
-    target = await id_of(cast, getattr(cast, member_name))
+    target = await find_membership_id(cast, getattr(cast, member_name))
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.adam.ctx() as ctx:
             await members.set_role(ctx, target, role)
@@ -227,7 +227,7 @@ VERBS: dict[str, Callable[[Ctx, str], Awaitable[None]]] = {
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_member_changes_are_refused_for_a_member(cast: Cast, verb: str) -> None:
-    target = await id_of(cast, cast.adam)
+    target = await find_membership_id(cast, cast.adam)
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.max.ctx() as ctx:
             await VERBS[verb](ctx, target)
@@ -235,7 +235,7 @@ async def test_member_changes_are_refused_for_a_member(cast: Cast, verb: str) ->
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "transfer"])
 async def test_member_changes_of_an_owner_are_refused_for_an_admin(cast: Cast, verb: str) -> None:
-    target = await id_of(cast, cast.ann)
+    target = await find_membership_id(cast, cast.ann)
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.adam.ctx() as ctx:
             await VERBS[verb](ctx, target)
@@ -243,7 +243,7 @@ async def test_member_changes_of_an_owner_are_refused_for_an_admin(cast: Cast, v
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_member_changes_of_another_tenant_are_not_found(cast: Cast, verb: str) -> None:
-    stranger = await id_of(cast, cast.adam)
+    stranger = await find_membership_id(cast, cast.adam)
     messages = []
     for target in (stranger, "mem_unknown"):
         with pytest.raises(NotFound) as caught:
@@ -254,7 +254,7 @@ async def test_member_changes_of_another_tenant_are_not_found(cast: Cast, verb: 
 
 
 async def test_owner_role_cannot_be_assigned(cast: Cast) -> None:
-    target = await id_of(cast, cast.max)
+    target = await find_membership_id(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="assigned as a role"):
             await members.set_role(ctx, target, "owner")
@@ -265,7 +265,7 @@ async def test_owner_role_cannot_be_assigned(cast: Cast) -> None:
 
 @pytest.mark.parametrize("verb", ["set_role", "deactivate", "remove"])
 async def test_last_owner_cannot_be_removed_or_demoted(cast: Cast, verb: str) -> None:
-    target = await id_of(cast, cast.ann)
+    target = await find_membership_id(cast, cast.ann)
     with pytest.raises(Conflict, match="last_owner"):
         async with cast.ann.ctx() as ctx:
             await VERBS[verb](ctx, target)
@@ -279,8 +279,8 @@ async def test_one_owner_remains_when_two_leave_at_once(
     cast: Cast, first: str, second: str, themselves: bool
 ) -> None:
     """Each ends their own ownership, or the other's. In the second case the later one is no longer an owner."""
-    bob = await second_owner(cast)
-    ids = [await id_of(cast, cast.ann), await id_of(cast, bob)]
+    bob = await create_second_owner(cast)
+    ids = [await find_membership_id(cast, cast.ann), await find_membership_id(cast, bob)]
     barrier = asyncio.Barrier(2)
     targets = ids if themselves else ids[::-1]
     results = await asyncio.gather(
@@ -296,7 +296,7 @@ async def test_one_admin_remains_when_two_remove_each_other(cast: Cast, verb: st
     bea = await factories.create_account("Bea")
     await factories.join_tenant(cast.ann.account, cast.ann.slug, bea, "admin")
     other = Person(bea, cast.ann.slug)
-    adam, beas = await id_of(cast, cast.adam), await id_of(cast, other)
+    adam, beas = await find_membership_id(cast, cast.adam), await find_membership_id(cast, other)
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
         attempt_change(cast.adam, lambda ctx: VERBS[verb](ctx, beas), barrier),
@@ -306,7 +306,7 @@ async def test_one_admin_remains_when_two_remove_each_other(cast: Cast, verb: st
 
 
 async def test_invite_is_refused_for_an_admin_removed_meanwhile(cast: Cast) -> None:
-    adam = await id_of(cast, cast.adam)
+    adam = await find_membership_id(cast, cast.adam)
     inside, gone = asyncio.Event(), asyncio.Event()
 
     async def invite() -> str:
@@ -328,8 +328,8 @@ async def test_invite_is_refused_for_an_admin_removed_meanwhile(cast: Cast) -> N
 
 
 async def test_owner_remains_when_one_transfers_and_one_leaves(cast: Cast) -> None:
-    bob = await second_owner(cast)
-    adam, bobs = await id_of(cast, cast.adam), await id_of(cast, bob)
+    bob = await create_second_owner(cast)
+    adam, bobs = await find_membership_id(cast, cast.adam), await find_membership_id(cast, bob)
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
         attempt_change(cast.ann, lambda ctx: members.transfer_ownership(ctx, adam, "Acme"), barrier),
@@ -343,7 +343,7 @@ async def test_owner_remains_when_one_transfers_and_one_leaves(cast: Cast) -> No
 
 
 async def test_ownership_transfer_requires_the_tenant_name(cast: Cast) -> None:
-    adam = await id_of(cast, cast.adam)
+    adam = await find_membership_id(cast, cast.adam)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="doesn't match"):
             await members.transfer_ownership(ctx, adam, "acme")
@@ -361,7 +361,7 @@ async def test_ownership_transfer_requires_the_tenant_name(cast: Cast) -> None:
 
 
 async def test_ownership_transfer_requires_another_active_member(cast: Cast) -> None:
-    ann, max_ = await id_of(cast, cast.ann), await id_of(cast, cast.max)
+    ann, max_ = await find_membership_id(cast, cast.ann), await find_membership_id(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         await members.deactivate(ctx, max_)
     for heir in (ann, max_):
@@ -372,7 +372,7 @@ async def test_ownership_transfer_requires_another_active_member(cast: Cast) -> 
 
 async def test_concurrent_ownership_transfers_succeed_once(cast: Cast) -> None:
     """The second waited with the permissions of an owner and has lost them when it continues."""
-    adam, max_ = await id_of(cast, cast.adam), await id_of(cast, cast.max)
+    adam, max_ = await find_membership_id(cast, cast.adam), await find_membership_id(cast, cast.max)
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
         *(
@@ -390,7 +390,7 @@ async def test_concurrent_ownership_transfers_succeed_once(cast: Cast) -> None:
 
 
 async def test_deactivated_member_is_locked_out_until_reactivated(cast: Cast) -> None:
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
         await members.deactivate(ctx, max_)  # twice is once
@@ -407,7 +407,7 @@ async def test_deactivated_member_is_locked_out_until_reactivated(cast: Cast) ->
 
 
 async def test_removed_member_leaves_the_list_and_cannot_be_reactivated(cast: Cast) -> None:
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.remove(ctx, max_)
         assert cast.max.email not in [row.email for row in (await members.list_members(ctx)).rows]
@@ -421,7 +421,7 @@ async def test_removed_member_leaves_the_list_and_cannot_be_reactivated(cast: Ca
 
 
 async def test_departure_is_announced_once_by_mail(cast: Cast) -> None:
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
     async with db.transaction() as session:
@@ -438,7 +438,7 @@ async def test_departure_is_announced_once_by_mail(cast: Cast) -> None:
 
 
 async def test_seats_count_active_members_and_pending_invitations(cast: Cast) -> None:
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         assert await members.count_seats(ctx) == 3
         await invitations.invite(ctx, "zoe@acme.test", "member")
@@ -449,7 +449,7 @@ async def test_seats_count_active_members_and_pending_invitations(cast: Cast) ->
 
 async def test_reactivation_is_refused_when_no_seat_is_left(cast: Cast) -> None:
     await cast.ann.gets("free")
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
         for name in ("yan", "zoe", "xia"):
@@ -462,7 +462,7 @@ async def test_reactivation_is_refused_when_no_seat_is_left(cast: Cast) -> None:
 
 async def test_concurrent_invitation_and_reactivation_share_no_last_seat(cast: Cast) -> None:
     await cast.ann.gets("free")
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         await members.deactivate(ctx, max_)
         for name in ("yan", "zoe"):
@@ -483,7 +483,7 @@ async def test_concurrent_invitation_and_reactivation_share_no_last_seat(cast: C
 
 async def test_demoted_admin_cannot_remove_members(cast: Cast) -> None:
     """Permissions are read when the transaction begins, so the next transaction has the new ones."""
-    adam, max_ = await id_of(cast, cast.adam), await id_of(cast, cast.max)
+    adam, max_ = await find_membership_id(cast, cast.adam), await find_membership_id(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         await members.set_role(ctx, adam, "member")
     with pytest.raises(Refused):
@@ -493,7 +493,7 @@ async def test_demoted_admin_cannot_remove_members(cast: Cast) -> None:
 
 async def test_role_reduction_is_allowed_while_billing_is_read_only(cast: Cast) -> None:
     """Otherwise a role in use could not be deleted while nothing else may change."""
-    max_ = await id_of(cast, cast.max)
+    max_ = await find_membership_id(cast, cast.max)
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")
     async with cast.ann.ctx() as ctx:

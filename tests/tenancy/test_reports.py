@@ -21,7 +21,7 @@ async def get_report(person: Person) -> reports.ActivityReport:
         return await reports.get_report(ctx)
 
 
-async def once_were(cast: Cast, *changes: tuple[str, int, str]) -> None:
+async def store_membership_changes(cast: Cast, *changes: tuple[str, int, str]) -> None:
     """Lines of the history as the trigger wrote them then: (person, days ago, state)."""
     async with db.transaction(tenant_id=cast.acme) as session:
         for person, days, state in changes:
@@ -38,7 +38,7 @@ async def once_were(cast: Cast, *changes: tuple[str, int, str]) -> None:
 
 
 async def test_report_counts_seats_at_the_end_of_each_week(cast: Cast) -> None:
-    await once_were(cast, ("zoe", 40, "active"), ("zoe", 20, "removed"), ("kim", 33, "active"))
+    await store_membership_changes(cast, ("zoe", 40, "active"), ("zoe", 20, "removed"), ("kim", 33, "active"))
     async with cast.ann.ctx() as ctx:
         invited = await invitations.invite(ctx, "yan@acme.test", "viewer")
         await invitations.invite(ctx, "xin@acme.test", "viewer")

@@ -23,14 +23,14 @@ async def create_role(person: Person, name: str = "Recruiter", *permissions: str
         return (await roles.create(ctx, name, "Finds people.", permissions or INVITER)).key
 
 
-async def id_of(person: Person, by: Person) -> str:
+async def find_membership_id(person: Person, by: Person) -> str:
     async with by.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=person.email)).rows
     return row.id
 
 
 async def assign_role(cast: Cast, role: str, to: Person | None = None, by: Person | None = None) -> None:
-    membership_id = await id_of(to or cast.max, cast.ann)
+    membership_id = await find_membership_id(to or cast.max, cast.ann)
     async with (by or cast.ann).ctx() as ctx:
         await members.set_role(ctx, membership_id, role)
 
@@ -125,7 +125,7 @@ async def test_role_creation_above_the_own_permissions_is_refused(cast: Cast) ->
 
 async def test_role_above_the_own_permissions_cannot_be_changed_deleted_or_assigned(cast: Cast) -> None:
     payer = await create_role(cast.ann, "Payer", P.BILLING_READ)
-    max_id = await id_of(cast.max, cast.ann)
+    max_id = await find_membership_id(cast.max, cast.ann)
     for act in (
         lambda ctx: roles.change(ctx, payer, "Payer", "", {P.MEMBER_READ}),
         lambda ctx: roles.delete(ctx, payer),
@@ -183,7 +183,7 @@ async def test_role_changes_are_refused_for_a_member(cast: Cast) -> None:
 
 async def test_role_of_another_tenant_gets_the_answer_for_an_unknown_role(cast: Cast) -> None:
     foreign_role, unknown = await create_role(cast.gil, "Theirs"), "rol_unknown"
-    max_id = await id_of(cast.max, cast.ann)
+    max_id = await find_membership_id(cast.max, cast.ann)
 
     async def collect_refusals(act: Callable[[Ctx, str], Awaitable[object]]) -> list[str]:
         results = []
@@ -298,7 +298,7 @@ async def test_role_in_use_cannot_be_deleted_and_names_the_number(cast: Cast) ->
             await roles.delete(ctx, role)
     assert caught.value.detail == "Assigned to 1 member, 1 pending invitation."
 
-    max_id = await id_of(cast.max, cast.ann)
+    max_id = await find_membership_id(cast.max, cast.ann)
     async with cast.ann.ctx() as ctx:
         await members.deactivate(ctx, max_id)
         (invitation,) = await invitations.list_pending(ctx)
@@ -317,7 +317,7 @@ async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> N
     role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         await roles.delete(ctx, role)
-    max_id = await id_of(cast.max, cast.ann)
+    max_id = await find_membership_id(cast.max, cast.ann)
     for act, expected in (
         (lambda ctx: members.set_role(ctx, max_id, role), "missing_permission"),
         (lambda ctx: invitations.invite(ctx, "zoe@acme.test", role), "missing_permission"),
@@ -345,7 +345,7 @@ async def test_expired_invitation_does_not_block_role_deletion_and_cannot_be_res
 @pytest.mark.parametrize("give_by", ["set_role", "invite"])
 async def test_role_is_never_deleted_while_it_is_assigned_concurrently(cast: Cast, give_by: str) -> None:
     """Either the role is assigned and stays, or it is deleted and not assigned."""
-    max_id = await id_of(cast.max, cast.ann)
+    max_id = await find_membership_id(cast.max, cast.ann)
     for round_ in range(4):
         role, barrier = await create_role(cast.ann, f"Role {round_}"), asyncio.Barrier(2)
 
@@ -389,7 +389,7 @@ async def test_invite_is_refused_when_the_inviters_role_was_cut_meanwhile(cast: 
 
 async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -> None:
     """Adam may assign the role as it was when he chose it, not as it has become."""
-    role, max_id = await create_role(cast.ann), await id_of(cast.max, cast.ann)
+    role, max_id = await create_role(cast.ann), await find_membership_id(cast.max, cast.ann)
     inside, grown = asyncio.Event(), asyncio.Event()
 
     async def late(ctx: Ctx) -> None:

@@ -33,12 +33,12 @@ async def load_account(email: str) -> User:
     return user
 
 
-async def tenants_of(user_id: str) -> list[Tenant]:
+async def list_tenants(user_id: str) -> list[Tenant]:
     async with db.transaction(user_id=user_id) as session:
         return [tenant for _, tenant in await entry.list_memberships(session, user_id)]
 
 
-async def link_of(user_id: str) -> str:
+async def create_verification_token(user_id: str) -> str:
     async with db.transaction() as session:
         return tokens.build_link(await tokens.issue(session, user_id, "verify")).partition("token=")[2]
 
@@ -52,7 +52,7 @@ async def test_sign_up_creates_an_owner_who_is_refused_until_verified() -> None:
     email = new_address()
     await signups.sign_up(f" {email.upper()} ", PASSWORD, "Zoe", "Harbour  Ltd")
     user = await load_account(email)
-    (tenant,) = await tenants_of(user.id)
+    (tenant,) = await list_tenants(user.id)
     assert (tenant.name, tenant.state) == ("Harbour Ltd", TenantState.PENDING_VERIFICATION)
     zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), tenant.slug)
     async with zoe.ctx() as ctx:
@@ -69,7 +69,7 @@ async def test_concurrent_equal_sign_ups_create_one_person_and_one_tenant() -> N
         await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
 
     await asyncio.gather(sign_up(), sign_up())
-    assert len(await tenants_of((await load_account(email)).id)) == 1
+    assert len(await list_tenants((await load_account(email)).id)) == 1
 
 
 async def test_sign_ups_completed_out_of_order_keep_the_last_password_and_every_tenant() -> None:
@@ -89,7 +89,7 @@ async def test_sign_ups_completed_out_of_order_keep_the_last_password_and_every_
     assert (user.name, user.sign_up_id) == ("Zoe Lind", second)
     assert await sign_in.check_password(USER, email, PASSWORD) is not None
     assert await sign_in.check_password(USER, email, other) is None
-    assert sorted(tenant.name for tenant in await tenants_of(user.id)) == ["Harbour", "Pier"]
+    assert sorted(tenant.name for tenant in await list_tenants(user.id)) == ["Harbour", "Pier"]
 
 
 async def complete_sign_up_again(sign_up_id: str) -> None:
@@ -120,7 +120,7 @@ async def test_concurrent_sign_ups_with_the_same_tenant_name_get_different_slugs
         await signups.sign_up(email, PASSWORD, "Zoe", name)
 
     await asyncio.gather(*(sign_up(email) for email in emails))
-    slugs = {(await tenants_of((await load_account(email)).id))[0].slug for email in emails}
+    slugs = {(await list_tenants((await load_account(email)).id))[0].slug for email in emails}
     assert len(slugs) == 2
 
 
@@ -129,7 +129,7 @@ async def test_repeated_sign_up_adds_tenants_by_name() -> None:
     for organisation in ("Harbour", "Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
         await factories.run_sign_ups()
-    assert sorted(tenant.name for tenant in await tenants_of((await load_account(email)).id)) == [
+    assert sorted(tenant.name for tenant in await list_tenants((await load_account(email)).id)) == [
         "Harbour",
         "Pier",
     ]
@@ -140,9 +140,9 @@ async def test_verification_activates_every_waiting_tenant() -> None:
     for organisation in ("Harbour", "Pier"):
         await signups.sign_up(email, PASSWORD, "Zoe", organisation)
     user = await load_account(email)
-    verification = await signups.verify_email(await link_of(user.id), "")
+    verification = await signups.verify_email(await create_verification_token(user.id), "")
     assert (verification.email, verification.user_id) == (email, user.id)
-    opened = await tenants_of(user.id)
+    opened = await list_tenants(user.id)
     assert {tenant.state for tenant in opened} == {TenantState.ACTIVE}
     assert verification.slug in {tenant.slug for tenant in opened}
     for tenant in opened:
@@ -156,7 +156,7 @@ async def test_verification_activates_every_waiting_tenant() -> None:
 async def test_verification_link_opened_twice_at_once_works_once() -> None:
     email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
-    token, both = await link_of((await load_account(email)).id), asyncio.Barrier(2)
+    token, both = await create_verification_token((await load_account(email)).id), asyncio.Barrier(2)
 
     async def verify() -> str:
         await both.wait()
@@ -173,15 +173,15 @@ async def test_verification_does_not_undo_a_concurrent_suspension(cast: Cast) ->
     email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await load_account(email)
-    (tenant,) = await tenants_of(user.id)
-    token = await link_of(user.id)
+    (tenant,) = await list_tenants(user.id)
+    token = await create_verification_token(user.id)
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, tenant.id, "Fraud")
         verifying = asyncio.create_task(signups.verify_email(token, ""))
         await asyncio.sleep(0.3)  # it has read the old state and waits for the row
         assert not verifying.done()
     await verifying
-    assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.SUSPENDED]
+    assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.SUSPENDED]
 
 
 @pytest.mark.parametrize("verified", ["while suspended", "after it was restored"])
@@ -189,26 +189,26 @@ async def test_tenant_suspended_before_verification_opens_after_both(cast: Cast,
     email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await load_account(email)
-    (tenant,) = await tenants_of(user.id)
+    (tenant,) = await list_tenants(user.id)
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
     if verified == "while suspended":
-        await signups.verify_email(await link_of(user.id), "")
-        assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.SUSPENDED]
+        await signups.verify_email(await create_verification_token(user.id), "")
+        assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.SUSPENDED]
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, tenant.id, "It is fine")
     if verified == "after it was restored":
-        assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.PENDING_VERIFICATION]
-        await signups.verify_email(await link_of(user.id), "")
-    assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.ACTIVE]
+        assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.PENDING_VERIFICATION]
+        await signups.verify_email(await create_verification_token(user.id), "")
+    assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.ACTIVE]
 
 
 async def test_verification_waits_for_a_concurrent_restoration(cast: Cast) -> None:
     email = new_address()
     await signups.sign_up(email, PASSWORD, "Zoe", "Harbour")
     user = await load_account(email)
-    (tenant,) = await tenants_of(user.id)
-    token = await link_of(user.id)
+    (tenant,) = await list_tenants(user.id)
+    token = await create_verification_token(user.id)
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
     async with cast.olga.octx() as octx:
@@ -217,7 +217,7 @@ async def test_verification_waits_for_a_concurrent_restoration(cast: Cast) -> No
         await asyncio.sleep(0.3)
         assert not verifying.done()
     await verifying
-    assert [tenant.state for tenant in await tenants_of(user.id)] == [TenantState.ACTIVE]
+    assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.ACTIVE]
 
 
 async def test_accepted_invitation_verifies_the_address_for_the_own_tenant(cast: Cast) -> None:
@@ -226,9 +226,9 @@ async def test_accepted_invitation_verifies_the_address_for_the_own_tenant(cast:
     user = await load_account(email)
     zoe = factories.SignedInUser(user, await factories.sign_in(user))
     await factories.join_tenant(cast.ann.account, cast.ann.slug, zoe, "member")
-    states = {tenant.name: tenant.state for tenant in await tenants_of(user.id)}
+    states = {tenant.name: tenant.state for tenant in await list_tenants(user.id)}
     assert states["Harbour"] is TenantState.ACTIVE
-    slug = next(tenant.slug for tenant in await tenants_of(user.id) if tenant.name == "Harbour")
+    slug = next(tenant.slug for tenant in await list_tenants(user.id) if tenant.name == "Harbour")
     await Person(zoe, slug).gets("starter")
     async with Person(zoe, slug).ctx() as ctx:
         actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
@@ -238,7 +238,7 @@ async def test_accepted_invitation_verifies_the_address_for_the_own_tenant(cast:
 async def test_sign_up_with_an_existing_account_creates_no_tenant(cast: Cast) -> None:
     await signups.sign_up(cast.carl.email, PASSWORD, "Carl", "Takeover")
     await factories.run_sign_ups()
-    assert await tenants_of(cast.carl.user_id) == []
+    assert await list_tenants(cast.carl.user_id) == []
 
 
 async def test_sign_up_names_every_invalid_field() -> None:
@@ -266,7 +266,7 @@ async def test_tenant_creation_is_idempotent_per_name(cast: Cast) -> None:
     first, second = await asyncio.gather(click(), click())
     assert first.id == second.id
     other = await create_tenant(cast.carl.account.user, "Yard Two")
-    assert {tenant.id for tenant in await tenants_of(cast.carl.user_id)} == {first.id, other.id}
+    assert {tenant.id for tenant in await list_tenants(cast.carl.user_id)} == {first.id, other.id}
 
 
 async def test_tenant_creation_with_another_persons_name_makes_a_new_tenant(cast: Cast) -> None:

@@ -21,7 +21,7 @@ from shared.billing.provider import CustomerState, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from tests.backoffice.test_adjustments import Till, build_paid_invoice
+from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Operating
 from tests.support.billing import events, scripted_provider
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 @pytest.fixture
 async def provider() -> Any:
-    provider = Till()
+    provider = AdjustmentProvider()
     provider_registry.register(PLATFORM, provider)
     await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
     yield provider
@@ -46,7 +46,7 @@ async def send_event(page: Any, name: str, *payload: Any) -> Any:
     return await type(page).event_handlers[name].fn(page, *payload)
 
 
-async def subscribe_acme(cast: Cast, provider: Till) -> str:
+async def subscribe_acme(cast: Cast, provider: AdjustmentProvider) -> str:
     customer = await customers.ensure(cast.acme)
     line = replace(build_subscription(), id=f"sub_{customer[4:]}")
     bill = build_paid_invoice(f"in_{customer[4:]}")
@@ -75,7 +75,7 @@ async def store_dead_webhooks(customer: str, count: int = 1) -> list[str]:
 # ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_webhooks_page_counts_filters_and_links(cast: Cast, provider: Till) -> None:
+async def test_webhooks_page_counts_filters_and_links(cast: Cast, provider: AdjustmentProvider) -> None:
     customer = await subscribe_acme(cast, provider)
     (event,) = await store_dead_webhooks(customer)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
@@ -98,7 +98,7 @@ async def test_webhooks_page_counts_filters_and_links(cast: Cast, provider: Till
         await send_event(page, "apply_filter", {"type": "", "customer": "", "event": "", "payload": "x"})
 
 
-async def test_replay_of_dead_webhooks_requires_a_reason(cast: Cast, provider: Till) -> None:
+async def test_replay_of_dead_webhooks_requires_a_reason(cast: Cast, provider: AdjustmentProvider) -> None:
     await store_dead_webhooks(await subscribe_acme(cast, provider), 2)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
     await send_event(page, "load")
@@ -109,7 +109,9 @@ async def test_replay_of_dead_webhooks_requires_a_reason(cast: Cast, provider: T
     assert (page.dialog, page.dead) == ("", "0")
 
 
-async def test_paused_account_is_shown_on_every_page_until_resumed(cast: Cast, provider: Till) -> None:
+async def test_paused_account_is_shown_on_every_page_until_resumed(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     async with db.transaction() as session:
         await processing.accounts.pause(session, PLATFORM, processing.KEY_REFUSED_ERROR)
     page = cast.olga.opens(WebhooksState, path="/webhooks")
@@ -132,7 +134,7 @@ async def test_paused_account_is_shown_on_every_page_until_resumed(cast: Cast, p
         await send_event(sam, "resume_account", {"reason": REASON})
 
 
-async def test_provider_outage_is_shown_on_every_page(cast: Cast, provider: Till) -> None:
+async def test_provider_outage_is_shown_on_every_page(cast: Cast, provider: AdjustmentProvider) -> None:
     customer = await subscribe_acme(cast, provider)
     await events.store_webhooks(customer)
     provider.failure = ProviderDown("no answer")
@@ -143,7 +145,7 @@ async def test_provider_outage_is_shown_on_every_page(cast: Cast, provider: Till
     assert [trouble.paused for trouble in frame.troubles] == [False]
 
 
-async def test_webhook_content_is_shown_for_a_reason(cast: Cast, provider: Till) -> None:
+async def test_webhook_content_is_shown_for_a_reason(cast: Cast, provider: AdjustmentProvider) -> None:
     customer = await subscribe_acme(cast, provider)
     (event,) = await events.store_webhooks(customer)
     await processing.drain()
@@ -164,7 +166,9 @@ async def test_webhook_content_is_shown_for_a_reason(cast: Cast, provider: Till)
     assert (page.payload, page.effects, page.reason) == ("", [], "")
 
 
-async def test_webhook_page_keeps_nothing_of_the_previous_webhook(cast: Cast, provider: Till) -> None:
+async def test_webhook_page_keeps_nothing_of_the_previous_webhook(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     customer = await subscribe_acme(cast, provider)
     event, other = await events.store_webhooks(customer, 2)
     await processing.drain()
@@ -190,7 +194,9 @@ async def test_unknown_webhook_is_not_found(cast: Cast) -> None:
 # ── a tenant's tab ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, provider: Till) -> None:
+async def test_billing_tab_shows_customer_access_and_adjustments(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     customer = await subscribe_acme(cast, provider)
     page = await open_billing_tab(cast)
     assert [row.id for row in page.customers] == [customer]
@@ -229,7 +235,7 @@ async def test_billing_tab_shows_customer_access_and_adjustments(cast: Cast, pro
     ],
 )
 async def test_invalid_adjustment_names_its_field(
-    cast: Cast, provider: Till, changed: dict[str, str], field: str
+    cast: Cast, provider: AdjustmentProvider, changed: dict[str, str], field: str
 ) -> None:
     await subscribe_acme(cast, provider)
     page = await open_billing_tab(cast)
@@ -243,7 +249,7 @@ async def test_invalid_adjustment_names_its_field(
     assert page.adjustments == []
 
 
-async def test_billing_tab_is_read_only_for_support(cast: Cast, provider: Till) -> None:
+async def test_billing_tab_is_read_only_for_support(cast: Cast, provider: AdjustmentProvider) -> None:
     await subscribe_acme(cast, provider)
     page = await open_billing_tab(cast, cast.sam)
     assert page.loaded
@@ -256,7 +262,7 @@ async def test_billing_tab_is_read_only_for_support(cast: Cast, provider: Till) 
             await send_event(page, name, payload)
 
 
-async def test_billing_tab_without_a_reason_is_empty(cast: Cast, provider: Till) -> None:
+async def test_billing_tab_without_a_reason_is_empty(cast: Cast, provider: AdjustmentProvider) -> None:
     await subscribe_acme(cast, provider)
     page = await open_billing_tab(cast)
     await send_event(page, "load", "")
@@ -269,7 +275,9 @@ async def test_billing_tab_without_a_reason_is_empty(cast: Cast, provider: Till)
         assert not page.loaded
 
 
-async def test_tenant_page_loads_the_billing_tab_with_its_reason(cast: Cast, provider: Till) -> None:
+async def test_tenant_page_loads_the_billing_tab_with_its_reason(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
     await subscribe_acme(cast, provider)
     page = cast.olga.opens(TenantPageState, path=f"/tenants/{cast.acme}")
     await send_event(page, "load")
@@ -285,7 +293,7 @@ async def test_tenant_page_loads_the_billing_tab_with_its_reason(cast: Cast, pro
 # ── across tenants ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_invoices_of_all_tenants_require_a_reason(cast: Cast, provider: Till) -> None:
+async def test_invoices_of_all_tenants_require_a_reason(cast: Cast, provider: AdjustmentProvider) -> None:
     customer = await subscribe_acme(cast, provider)
     page = cast.olga.opens(InvoicesState, path="/invoices")
     await send_event(page, "load")

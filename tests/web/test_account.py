@@ -77,24 +77,24 @@ async def confirm_enrolment(account: Account) -> dict[str, Any]:
     return {}
 
 
-async def turn_off(account: Account) -> dict[str, Any]:
+async def turn_off_factor(account: Account) -> dict[str, Any]:
     await account.post("/account/factor/off")
     return {}
 
 
-async def new_codes(account: Account) -> dict[str, Any]:
+async def create_codes(account: Account) -> dict[str, Any]:
     await account.seed(on=True)
     await account.post("/account/codes")
     return {}
 
 
-async def end_a_device(account: Account) -> dict[str, Any]:
+async def end_device_session(account: Account) -> dict[str, Any]:
     device = await account.another_device()
     await account.post("/account/sessions/end", session=device)
     return {"device": device}
 
 
-async def end_others(account: Account) -> dict[str, Any]:
+async def end_other_sessions(account: Account) -> dict[str, Any]:
     await account.another_device()
     await account.another_device()
     await account.post("/account/sessions/end-others")
@@ -103,14 +103,14 @@ async def end_others(account: Account) -> dict[str, Any]:
 
 Act = Callable[[Account], Awaitable[dict[str, Any]]]
 LINES: dict[str, tuple[Act, str]] = {  # of every form of the page; "" where nothing has changed yet
-    "/account/codes": (new_codes, "factor.codes_renewed"),
+    "/account/codes": (create_codes, "factor.codes_renewed"),
     "/account/factor": (confirm_enrolment, "factor.enrolled"),
     "/account/factor/enrol": (start_enrolment, ""),
-    "/account/factor/off": (turn_off, ""),  # refused to operators
+    "/account/factor/off": (turn_off_factor, ""),  # refused to operators
     "/account/name": (rename_operator, "operator.renamed"),
     "/account/password": (change_password, "password.changed"),
-    "/account/sessions/end": (end_a_device, "session.ended"),
-    "/account/sessions/end-others": (end_others, "session.ended"),
+    "/account/sessions/end": (end_device_session, "session.ended"),
+    "/account/sessions/end-others": (end_other_sessions, "session.ended"),
 }
 
 

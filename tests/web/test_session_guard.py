@@ -43,7 +43,7 @@ async def answer_reached(scope: MutableMapping[str, Any], receive: Any, send: An
 
 
 @dataclass
-class House:
+class GuardedApp:
     site: Site = TENANT
 
     def __post_init__(self) -> None:
@@ -105,8 +105,8 @@ class House:
 
 
 async def test_socket_opens_for_a_live_session_and_own_origin(cast: Cast) -> None:
-    assert await House().socket(cast.ann.cookie) == "accepted"
-    assert await House(ADMIN).socket(cast.olga.cookie) == "accepted"
+    assert await GuardedApp().socket(cast.ann.cookie) == "accepted"
+    assert await GuardedApp(ADMIN).socket(cast.olga.cookie) == "accepted"
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ async def test_socket_opens_for_a_live_session_and_own_origin(cast: Cast) -> Non
      "http://LOCALHOST:3000", "http://localhost:3000/", "http://127.0.0.1:3000"],
 )  # fmt: skip
 async def test_socket_is_refused_for_a_foreign_origin(cast: Cast, origin: str | None) -> None:
-    assert await House().socket(cast.ann.cookie, origin=origin) == "4403"
+    assert await GuardedApp().socket(cast.ann.cookie, origin=origin) == "4403"
 
 
 async def test_socket_is_refused_without_a_live_session_of_the_realm(cast: Cast) -> None:
-    house, token = House(), cast.ann.cookie.partition("=")[2]
+    house, token = GuardedApp(), cast.ann.cookie.partition("=")[2]
     for cookie in ("", "x=1", cast.ann.cookie + "x", cast.olga.cookie, f"__Host-bulkhead-admin={token}"):
         assert await house.socket(cookie) == "4403"
-    assert await House(ADMIN).socket(cast.ann.cookie) == "4403"
+    assert await GuardedApp(ADMIN).socket(cast.ann.cookie) == "4403"
     await end_session(cast.ann.cookie)
     assert await house.socket(cast.ann.cookie) == "4403"
 
 
 @pytest.mark.parametrize("token", ["", "short", "x" * 200, "a b c d e f g h", "é" * 20, "../../../../etc"])
 async def test_socket_is_refused_for_a_malformed_token(cast: Cast, token: str) -> None:
-    assert await House().socket(cast.ann.cookie, token=token) == "4403"
+    assert await GuardedApp().socket(cast.ann.cookie, token=token) == "4403"
 
 
 async def test_socket_on_another_path_and_polling_are_refused(cast: Cast) -> None:
-    house = House()
+    house = GuardedApp()
     assert await house.socket(cast.ann.cookie, path="/other") == "4403"
     assert await house.socket(cast.ann.cookie, path="/_upload") == "4403"
     await house.socket(cast.ann.cookie)
@@ -148,7 +148,7 @@ async def test_socket_on_another_path_and_polling_are_refused(cast: Cast) -> Non
 
 
 async def test_client_token_belongs_to_its_first_session(cast: Cast) -> None:
-    house = House()
+    house = GuardedApp()
     assert await house.socket(cast.ann.cookie) == "accepted"
     assert await house.socket(cast.gil.cookie) == "4403"
     assert await house.socket(cast.ann.cookie) == "accepted"
@@ -157,7 +157,7 @@ async def test_client_token_belongs_to_its_first_session(cast: Cast) -> None:
 
 
 async def test_upload_requires_the_session_of_the_client_token(cast: Cast) -> None:
-    house = House()
+    house = GuardedApp()
     await house.socket(cast.ann.cookie)
     for cookie, status in (("", 403), (cast.gil.cookie, 403), (cast.ann.cookie, 200)):
         answer = await house.ask(
@@ -169,30 +169,33 @@ async def test_upload_requires_the_session_of_the_client_token(cast: Cast) -> No
 
 
 async def test_page_without_a_session_leads_to_sign_in_and_back(cast: Cast) -> None:
-    house = House()
+    house = GuardedApp()
     answer = await house.ask(f"/t/{cast.ann.slug}/home")
     assert (answer.status, answer.headers["location"]) == (303, f"/sign-in?next=/t/{cast.ann.slug}/home")
     assert (await house.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)).body == REACHED
     assert (await house.ask("/anything", cookie=cast.ann.cookie)).body == REACHED
-    assert (await House(ADMIN).ask("/tenants")).headers["location"] == "/sign-in?next=/tenants"
-    assert (await House(ADMIN).ask("/tenants", cookie=cast.olga.cookie)).body == REACHED
+    assert (await GuardedApp(ADMIN).ask("/tenants")).headers["location"] == "/sign-in?next=/tenants"
+    assert (await GuardedApp(ADMIN).ask("/tenants", cookie=cast.olga.cookie)).body == REACHED
 
 
 async def test_webhook_routes_are_open_in_the_tenant_app_only(cast: Cast) -> None:
     for path in ("/webhooks/stripe", "/webhooks/stripe/token"):
-        assert (await House().ask(path, method="POST", origin="https://stripe.test")).body == REACHED
-        forged = await House(ADMIN).ask(
+        assert (await GuardedApp().ask(path, method="POST", origin="https://stripe.test")).body == REACHED
+        forged = await GuardedApp(ADMIN).ask(
             path, method="POST", cookie=cast.olga.cookie, origin="https://stripe.test"
         )
         assert forged.status == 403
     for path in ("/webhooks/", "/webhooks/platform/evt_1/"):
-        unknown, olga = await House(ADMIN).ask(path), await House(ADMIN).ask(path, cookie=cast.olga.cookie)
+        unknown, olga = (
+            await GuardedApp(ADMIN).ask(path),
+            await GuardedApp(ADMIN).ask(path, cookie=cast.olga.cookie),
+        )
         assert (unknown.status, unknown.headers["location"].partition("?")[0]) == (303, "/sign-in")
         assert olga.body == REACHED
 
 
 async def test_foreign_and_unknown_tenants_get_the_same_page(cast: Cast) -> None:
-    house = House()
+    house = GuardedApp()
     answers = [
         await house.ask(f"/t/{slug}/home", cookie=cast.ann.cookie)
         for slug in (cast.gil.slug, "nobody-has-this", "UPPER", "x" * 300, "ten_1", "")
@@ -208,23 +211,25 @@ async def test_removed_member_reads_who_removed_them(cast: Cast) -> None:
         listed = await members.list_members(ctx)
         (max_,) = [row for row in listed.rows if row.email == cast.max.email]
         await members.remove(ctx, max_.id)
-    answer = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie)
+    answer = await GuardedApp().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie)
     assert answer.status == 403
     assert b"Your access to Acme was removed by Ann" in answer.body
-    json = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie, accept="application/json")
+    json = await GuardedApp().ask(
+        f"/t/{cast.ann.slug}/home", cookie=cast.max.cookie, accept="application/json"
+    )
     assert b'"reason":"membership_ended"' in json.body
 
 
 async def test_suspended_tenant_is_refused_with_its_state(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "unpaid for a year")
-    answer = await House().ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
+    answer = await GuardedApp().ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
     assert answer.status == 403
     assert b"suspended" in answer.body
 
 
 async def test_compiled_files_are_public_and_tenant_paths_are_not(cast: Cast) -> None:
-    house = House()
+    house = GuardedApp()
     for path in ("/assets/root-1.js", "/look.css", "/favicon.svg", "/fonts/inter.woff2"):
         assert (await house.ask(path, accept="*/*")).body == REACHED
     for path in (f"/t/{cast.ann.slug}/x.js", f"/t/{cast.ann.slug}/assets/x.js", "/a/look.css"):
@@ -233,7 +238,7 @@ async def test_compiled_files_are_public_and_tenant_paths_are_not(cast: Cast) ->
 
 @pytest.mark.parametrize("path", ["/_all_routes", "/_health", "/auth-codespace", "/ping"])
 async def test_reflex_internal_paths_are_closed(path: str) -> None:
-    assert (await House().ask(path)).status == 404
+    assert (await GuardedApp().ask(path)).status == 404
 
 
 @pytest.mark.parametrize(
@@ -252,14 +257,14 @@ async def test_reflex_internal_paths_are_closed(path: str) -> None:
     ],
 )
 async def test_path_in_another_spelling_is_not_found(cast: Cast, path: str, raw: bytes) -> None:
-    answer = await House().ask(path, raw=raw, cookie=cast.ann.cookie)
+    answer = await GuardedApp().ask(path, raw=raw, cookie=cast.ann.cookie)
     assert answer.status == 404
     assert answer.body != REACHED
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_form_from_a_foreign_origin_is_refused(cast: Cast, method: str) -> None:
-    house = House()
+    house = GuardedApp()
     path = "/auth/sign-in"
     for origin in ("http://evil.test", "null", house.site.origin + "/", None):
         answer = await house.ask(path, method=method, origin=origin, body=b"x", accept="application/json")
@@ -274,7 +279,7 @@ async def test_form_from_a_foreign_origin_is_refused(cast: Cast, method: str) ->
 
 
 async def test_every_answer_has_a_request_id_and_security_headers(cast: Cast) -> None:
-    house, seen = House(), set()
+    house, seen = GuardedApp(), set()
     for path in ("/", "/t/x/home", "/ping", "/look.css", "/_upload"):
         answer = await house.ask(path)
         seen.add(answer.headers["x-request-id"])
@@ -308,7 +313,7 @@ async def end_session(cookie: str) -> None:
 
 async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Cast) -> None:
     """A socket reconnects by itself, whether or not a person is there."""
-    house, digest = House(), crypto.hash_token(cast.ann.cookie.partition("=")[2])
+    house, digest = GuardedApp(), crypto.hash_token(cast.ann.cookie.partition("=")[2])
 
     async def seen(*, earlier: timedelta = timedelta()) -> datetime:
         async with db.transaction() as session:

@@ -36,7 +36,7 @@ JSON = "application/problem+json"
 
 
 @dataclass(frozen=True)
-class Address:
+class WebhookClient:
     """The app on a port, and what came in there."""
 
     port: int
@@ -63,7 +63,7 @@ class Address:
 
 
 @pytest.fixture(scope="module")
-async def webhook_client(schema: str) -> AsyncIterator[Address]:
+async def webhook_client(schema: str) -> AsyncIterator[WebhookClient]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -74,13 +74,13 @@ async def webhook_client(schema: str) -> AsyncIterator[Address]:
     while not server.started:  # noqa: ASYNC110  it tells nobody
         await asyncio.sleep(0.01)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-        yield Address(port, client)
+        yield WebhookClient(port, client)
     server.should_exit = True
     await serving
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredWebhook:
     account: str
     type: str
     customer: str
@@ -89,7 +89,7 @@ class Kept:
     processed: bool
 
 
-def load_webhooks(event_id: str) -> list[Kept]:
+def load_webhooks(event_id: str) -> list[StoredWebhook]:
     """As a superuser: of every account."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         rows = connection.execute(
@@ -97,10 +97,10 @@ def load_webhooks(event_id: str) -> list[Kept]:
             " where event_id = %s order by account_id",
             [event_id],
         ).fetchall()
-    return [Kept(*row) for row in rows]
+    return [StoredWebhook(*row) for row in rows]
 
 
-def all_kept() -> int:
+def count_webhooks() -> int:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         row = connection.execute("select count(*) from inbound_webhook").fetchone()
     assert row is not None
@@ -138,19 +138,19 @@ def build_body_with_id(event_id: str, **changed: Any) -> bytes:
     return build_body(id=event_id, **changed)
 
 
-async def test_signed_webhook_is_stored_unchanged_and_pending(webhook_client: Address) -> None:
+async def test_signed_webhook_is_stored_unchanged_and_pending(webhook_client: WebhookClient) -> None:
     name, before = new_id("evt"), count_outcomes("stored")
     body = b" " + build_body_with_id(name) + b"\n"
     answer = await webhook_client.post(body)
     assert (answer.status_code, answer.content) == (200, b"")
     assert load_webhooks(name) == [
-        Kept("platform", "customer.subscription.updated", "cus_1", "pending", body, processed=False)
+        StoredWebhook("platform", "customer.subscription.updated", "cus_1", "pending", body, processed=False)
     ]
     assert count_outcomes("stored") == before + 1
 
 
 async def test_webhook_without_a_customer_or_relevance_is_stored_as_done(
-    webhook_client: Address,
+    webhook_client: WebhookClient,
 ) -> None:
     bodies = {
         "price": build_body_about({"object": "price", "id": "price_1"}, type="price.created"),
@@ -169,7 +169,7 @@ async def test_webhook_without_a_customer_or_relevance_is_stored_as_done(
         assert (row.status, row.processed) == ("ignored", True), kind
 
 
-async def test_webhook_sent_many_times_at_once_is_stored_once(webhook_client: Address) -> None:
+async def test_webhook_sent_many_times_at_once_is_stored_once(webhook_client: WebhookClient) -> None:
     name = new_id("evt")
     body, before = build_body_with_id(name), (count_outcomes("stored"), count_outcomes("duplicate"))
     header = build_signature(body)
@@ -179,7 +179,7 @@ async def test_webhook_sent_many_times_at_once_is_stored_once(webhook_client: Ad
     assert (count_outcomes("stored"), count_outcomes("duplicate")) == (before[0] + 1, before[1] + 49)
 
 
-async def test_concurrent_batches_of_the_same_webhooks_do_not_deadlock(webhook_client: Address) -> None:
+async def test_concurrent_batches_of_the_same_webhooks_do_not_deadlock(webhook_client: WebhookClient) -> None:
     """Two statements that take the same rows in different orders would lock each other out."""
     bodies = [build_body_with_id(new_id("evt")) for _ in range(40)]
     orders = [bodies, bodies[::-1], bodies[20:] + bodies[:20]]
@@ -187,7 +187,7 @@ async def test_concurrent_batches_of_the_same_webhooks_do_not_deadlock(webhook_c
     assert Counter(answer.status_code for answer in answers) == {200: 120}
 
 
-async def test_same_event_id_from_two_accounts_is_two_webhooks(webhook_client: Address) -> None:
+async def test_same_event_id_from_two_accounts_is_two_webhooks(webhook_client: WebhookClient) -> None:
     path, secret = await add_account()
     name = new_id("evt")
     body = build_body_with_id(name)
@@ -199,14 +199,14 @@ async def test_same_event_id_from_two_accounts_is_two_webhooks(webhook_client: A
     assert len({row.account for row in rows}) == 2
 
 
-async def test_webhook_signed_with_another_accounts_secret_is_refused(webhook_client: Address) -> None:
+async def test_webhook_signed_with_another_accounts_secret_is_refused(webhook_client: WebhookClient) -> None:
     path, secret = await add_account()
-    name, before = new_id("evt"), all_kept()
+    name, before = new_id("evt"), count_webhooks()
     body = build_body_with_id(name)
     for signed, where in ((build_signature(body, secret), PATH), (build_signature(body), path)):
         answer = await webhook_client.post(body, signed, where)
         assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
-    assert all_kept() == before
+    assert count_webhooks() == before
 
 
 FORGED: dict[str, Any] = {
@@ -225,9 +225,9 @@ FORGED: dict[str, Any] = {
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
 async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
-    webhook_client: Address, forge: Any
+    webhook_client: WebhookClient, forge: Any
 ) -> None:
-    body, before, refused = build_body(), all_kept(), count_outcomes("not_genuine")
+    body, before, refused = build_body(), count_webhooks(), count_outcomes("not_genuine")
     answer = await webhook_client.client.post(PATH, content=body, headers={"stripe-signature": forge(body)})
     assert (answer.status_code, answer.headers["content-type"]) == (400, JSON)
     problem = answer.json()
@@ -240,7 +240,7 @@ async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
         "detail": "The signature doesn't match this endpoint, or its timestamp is too old.",
         "next_step": "Check the endpoint's signing secret and the clock, and send the body unchanged.",
     }
-    assert all_kept() == before
+    assert count_webhooks() == before
     assert count_outcomes("not_genuine") == refused + 1
 
 
@@ -259,26 +259,26 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-async def test_signed_body_that_is_no_event_is_refused(webhook_client: Address, body: bytes) -> None:
-    before = all_kept()
+async def test_signed_body_that_is_no_event_is_refused(webhook_client: WebhookClient, body: bytes) -> None:
+    before = count_webhooks()
     answer = await webhook_client.post(body)
     assert (answer.status_code, answer.json()["reason"]) == (400, "not_genuine")
-    assert all_kept() == before
+    assert count_webhooks() == before
 
 
-async def test_webhook_of_the_other_mode_is_refused(webhook_client: Address, environment: Any) -> None:
-    live, test, before = build_body(livemode=True), build_body(livemode=False), all_kept()
+async def test_webhook_of_the_other_mode_is_refused(webhook_client: WebhookClient, environment: Any) -> None:
+    live, test, before = build_body(livemode=True), build_body(livemode=False), count_webhooks()
     answer = await webhook_client.post(live)
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
     environment(STRIPE_SECRET_KEY="sk_live_somebody", STRIPE_WEBHOOK_SECRETS="whsec_live")
     answer = await webhook_client.post(test, build_signature(test, "whsec_live"))
     assert (answer.status_code, answer.json()["reason"]) == (400, "other_mode")
-    assert all_kept() == before
+    assert count_webhooks() == before
     assert (await webhook_client.post(live, build_signature(live, "whsec_live"))).status_code == 200
 
 
 async def test_both_secrets_are_accepted_during_a_replacement(
-    webhook_client: Address, environment: Any
+    webhook_client: WebhookClient, environment: Any
 ) -> None:
     environment(STRIPE_WEBHOOK_SECRETS="whsec_new,whsec_old")
     for by in (("whsec_old",), ("whsec_new",), ("whsec_old", "whsec_new")):
@@ -290,7 +290,9 @@ async def test_both_secrets_are_accepted_during_a_replacement(
     assert (await webhook_client.post(body, build_signature(body, "whsec_new"))).status_code == 200
 
 
-async def test_changed_secrets_of_a_further_account_take_effect_at_once(webhook_client: Address) -> None:
+async def test_changed_secrets_of_a_further_account_take_effect_at_once(
+    webhook_client: WebhookClient,
+) -> None:
     path, old = await add_account()
     body = build_body()
     assert (await webhook_client.post(body, build_signature(body, old), path)).status_code == 200
@@ -305,16 +307,16 @@ async def test_changed_secrets_of_a_further_account_take_effect_at_once(webhook_
 
 
 async def test_webhook_route_without_a_secret_is_unavailable(
-    webhook_client: Address, environment: Any
+    webhook_client: WebhookClient, environment: Any
 ) -> None:
     environment(STRIPE_SECRET_KEY="sk_test_somebody")
-    before = all_kept()
+    before = count_webhooks()
     for signed in (None, "", build_signature(build_body(), "")):
         answer = await webhook_client.post(build_body(), signed)
         assert (answer.status_code, answer.headers["content-type"]) == (503, JSON)
         assert answer.json()["reason"] == "webhooks_closed"
         assert "STRIPE_WEBHOOK_SECRETS" in answer.json()["next_step"]
-    assert all_kept() == before
+    assert count_webhooks() == before
 
 
 def strip_request_id(answer: httpx.Response) -> tuple[Any, ...]:
@@ -323,7 +325,9 @@ def strip_request_id(answer: httpx.Response) -> tuple[Any, ...]:
     return answer.status_code, sorted(headers), answer.text.replace(request_id, "")
 
 
-async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(webhook_client: Address) -> None:
+async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(
+    webhook_client: WebhookClient,
+) -> None:
     path, _ = await add_account()
     nothing = strip_request_id(await webhook_client.post(build_body(), path="/webhooks/nothing/at-all"))
     assert nothing[0] == 404
@@ -338,7 +342,7 @@ async def test_unknown_webhook_token_gets_the_answer_for_an_unknown_path(webhook
         assert strip_request_id(await webhook_client.client.get(tried)) == nothing, "and nobody looks at it"
 
 
-async def test_webhook_ignores_cookie_and_foreign_origin(webhook_client: Address) -> None:
+async def test_webhook_ignores_cookie_and_foreign_origin(webhook_client: WebhookClient) -> None:
     answer = await webhook_client.post(
         build_body(), origin="https://evil.test", cookie="theme=dark", accept="text/html"
     )
@@ -352,7 +356,7 @@ async def test_webhook_ignores_cookie_and_foreign_origin(webhook_client: Address
 
 
 async def test_webhook_of_the_largest_size_is_accepted_and_one_byte_more_refused(
-    webhook_client: Address,
+    webhook_client: WebhookClient,
 ) -> None:
     base, name = len(build_body(more="")), new_id("evt")
     fill = stripe_webhooks.MAX_BODY_BYTES - len(build_body_with_id(name, more=""))
@@ -361,19 +365,21 @@ async def test_webhook_of_the_largest_size_is_accepted_and_one_byte_more_refused
     assert len(largest) == stripe_webhooks.MAX_BODY_BYTES
     assert (await webhook_client.post(largest)).status_code == 200
     assert load_webhooks(name)[0].payload == largest
-    before = all_kept()
+    before = count_webhooks()
     for too_much in (largest + b" ", largest + b" " * 600_000):
         answer = await webhook_client.post(too_much)
         assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
-    assert all_kept() == before
+    assert count_webhooks() == before
 
 
-async def test_webhook_that_announces_too_large_a_body_is_refused_at_once(webhook_client: Address) -> None:
+async def test_webhook_that_announces_too_large_a_body_is_refused_at_once(
+    webhook_client: WebhookClient,
+) -> None:
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {10**15}\r\n\r\n".encode()
     assert (await webhook_client.writes(head)).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_webhook_without_a_length_is_refused_above_the_limit(webhook_client: Address) -> None:
+async def test_webhook_without_a_length_is_refused_above_the_limit(webhook_client: WebhookClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 50_000
@@ -384,15 +390,17 @@ async def test_webhook_without_a_length_is_refused_above_the_limit(webhook_clien
     assert answer.status_code == 413
 
 
-async def test_webhook_with_an_invalid_length_is_refused(webhook_client: Address) -> None:
-    before = all_kept()
+async def test_webhook_with_an_invalid_length_is_refused(webhook_client: WebhookClient) -> None:
+    before = count_webhooks()
     for length in ("-1", "x", "1e3", "5, 6"):
         head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
         assert (await webhook_client.writes(head)).startswith(b"HTTP/1.1 400 "), length
-    assert all_kept() == before
+    assert count_webhooks() == before
 
 
-async def test_slow_webhook_body_times_out(webhook_client: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_webhook_body_times_out(
+    webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.3)
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
     status_line = await webhook_client.writes(head, b"{", b" ", b" ", wait=0.15)
@@ -400,8 +408,8 @@ async def test_slow_webhook_body_times_out(webhook_client: Address, monkeypatch:
     assert b'"reason":"too_slow"' in status_line
 
 
-async def test_webhook_cut_off_half_way_is_not_stored(webhook_client: Address) -> None:
-    body, before, cut = build_body(), all_kept(), count_outcomes("cut_off")
+async def test_webhook_cut_off_half_way_is_not_stored(webhook_client: WebhookClient) -> None:
+    body, before, cut = build_body(), count_webhooks(), count_outcomes("cut_off")
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nstripe-signature: {build_signature(body)}\r\ncontent-length: {len(body)}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", webhook_client.port)
     writer.write(head.encode() + body[:-1])
@@ -413,14 +421,14 @@ async def test_webhook_cut_off_half_way_is_not_stored(webhook_client: Address) -
             break
         await asyncio.sleep(0.02)
     assert count_outcomes("cut_off") == cut + 1
-    assert all_kept() == before
+    assert count_webhooks() == before
 
 
 # ── too often, and when the database does not take it ────────────────────────────────────────────────────────────
 
 
 async def test_account_above_its_rate_limit_is_refused_and_others_are_not(
-    webhook_client: Address, monkeypatch: pytest.MonkeyPatch
+    webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, secret = await add_account()
     monkeypatch.setattr(rate_limits.RateLimit.WEBHOOK_ACCOUNT, "_value_", ("3/minute", "sent webhooks"))
@@ -437,7 +445,7 @@ async def test_account_above_its_rate_limit_is_refused_and_others_are_not(
     assert (await webhook_client.post(bodies[3])).status_code == 200, "sent again it is kept"
 
 
-async def test_webhook_of_a_paused_account_is_stored(webhook_client: Address) -> None:
+async def test_webhook_of_a_paused_account_is_stored(webhook_client: WebhookClient) -> None:
     path, secret = await add_account()
     body = build_body()
     assert (await webhook_client.post(body, build_signature(body, secret), path)).status_code == 200
@@ -449,7 +457,7 @@ async def test_webhook_of_a_paused_account_is_stored(webhook_client: Address) ->
     assert len(load_webhooks(json.loads(body)["id"])) == 1
 
 
-async def test_webhook_token_is_logged_nowhere(webhook_client: Address) -> None:
+async def test_webhook_token_is_logged_nowhere(webhook_client: WebhookClient) -> None:
     path, secret = await add_account()
     body, log_output = build_body(), io.StringIO()
     with redirect_stdout(log_output):
@@ -477,7 +485,7 @@ async def unreachable_database() -> AsyncIterator[None]:
 
 
 async def test_webhook_is_unavailable_without_the_database_and_stored_when_resent(
-    webhook_client: Address,
+    webhook_client: WebhookClient,
 ) -> None:
     bodies = [build_body() for _ in range(12)]
     assert (await webhook_client.post(bodies[0])).status_code == 200
@@ -491,7 +499,7 @@ async def test_webhook_is_unavailable_without_the_database_and_stored_when_resen
 
 
 async def test_webhook_times_out_when_its_statement_hangs(
-    webhook_client: Address, monkeypatch: pytest.MonkeyPatch
+    webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest, "STORE_TIMEOUT_S", 0.5)
     body = build_body()
@@ -506,7 +514,7 @@ async def test_webhook_times_out_when_its_statement_hangs(
 # ── who reads it, and who hears of it ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_app_role_cannot_read_or_change_webhook_payloads(webhook_client: Address) -> None:
+async def test_app_role_cannot_read_or_change_webhook_payloads(webhook_client: WebhookClient) -> None:
     await webhook_client.post(build_body())
     async with db.transaction() as session:
         assert (
@@ -522,14 +530,16 @@ async def test_app_role_cannot_read_or_change_webhook_payloads(webhook_client: A
                 await (await session.connection()).execute(text(query))
 
 
-async def test_fresh_webhook_cannot_be_deleted(webhook_client: Address) -> None:
+async def test_fresh_webhook_cannot_be_deleted(webhook_client: WebhookClient) -> None:
     await webhook_client.post(build_body())
     with pytest.raises(ProgrammingError, match="what was received is kept"):
         async with db.transaction() as session:
             await (await session.connection()).execute(text("delete from inbound_webhook"))
 
 
-async def test_worker_is_notified_after_the_commit_of_a_pending_webhook(webhook_client: Address) -> None:
+async def test_worker_is_notified_after_the_commit_of_a_pending_webhook(
+    webhook_client: WebhookClient,
+) -> None:
     async with await psycopg.AsyncConnection.connect(db.login_url("app"), autocommit=True) as listener:
         await listener.execute(f"listen {ingest.CHANNEL}")
         await webhook_client.post(

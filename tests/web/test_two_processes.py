@@ -20,7 +20,7 @@ WITHIN = 5  # seconds until the socket of an ended session is closed, in whateve
 
 
 @dataclass(frozen=True)
-class Two:
+class TwoProcesses:
     first: App
     second: App
     handlers: dict[str, str]  # by their short names
@@ -30,7 +30,7 @@ class Two:
 
 
 @pytest.fixture(scope="module")
-async def processes(schema: str) -> AsyncIterator[Two]:
+async def processes(schema: str) -> AsyncIterator[TwoProcesses]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(ValkeyServer())
         public, url = free_addresses(), f"redis://127.0.0.1:{store.port}/0"
@@ -40,10 +40,10 @@ async def processes(schema: str) -> AsyncIterator[Two]:
             await stack.enter_async_context(serving("tenant", public, port=port, REDIS_URL=url))
             for port in ports
         ]
-        yield Two(first, second, {short(name): name for name in names})
+        yield TwoProcesses(first, second, {short(name): name for name in names})
 
 
-async def test_session_started_on_one_process_works_on_the_other(processes: Two, cast: Cast) -> None:
+async def test_session_started_on_one_process_works_on_the_other(processes: TwoProcesses, cast: Cast) -> None:
     form = {"email": cast.ann.email, "password": factories.PASSWORD}
     answer = await processes.first.ask("POST", "/auth/sign-in", data=form)
     assert answer.status_code == 303
@@ -64,7 +64,7 @@ async def test_session_started_on_one_process_works_on_the_other(processes: Two,
 
 
 async def test_client_token_claimed_on_one_process_is_refused_to_others_on_the_other(
-    processes: Two, cast: Cast
+    processes: TwoProcesses, cast: Cast
 ) -> None:
     async with processes.first.socket(cast.ann.cookie) as tab:
         assert not await processes.second.opens(cast.gil.cookie, token=tab.token)
@@ -75,21 +75,23 @@ async def test_client_token_claimed_on_one_process_is_refused_to_others_on_the_o
     assert answer.status_code == 403
 
 
-async def test_session_ended_on_one_process_loses_its_socket_on_the_other(processes: Two, cast: Cast) -> None:
+async def test_session_ended_on_one_process_loses_its_socket_on_the_other(
+    processes: TwoProcesses, cast: Cast
+) -> None:
     path = f"/t/{cast.max.slug}/members"
     async with processes.second.socket(cast.max.cookie) as tab:
         assert cast.ann.email in await tab.send(processes.of_members("load"), {}, path)
         answer = await processes.first.ask("POST", "/auth/sign-out", cast.max.cookie, data={})
         assert answer.status_code == 303
-        assert RELOAD in await what_comes(tab, WITHIN, until=RELOAD)
+        assert RELOAD in await receive_text(tab, WITHIN, until=RELOAD)
         # The transport stays until the client leaves it; it is deaf, and nothing comes any more.
         with suppress(ConnectionClosed):
             await tab.wire.send(tab.packet(processes.of_members("load"), {}, path))
-        assert cast.ann.email not in await what_comes(tab, 1)
+        assert cast.ann.email not in await receive_text(tab, 1)
     assert not await processes.second.opens(cast.max.cookie, token=tab.token)
 
 
-async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
+async def receive_text(tab: Socket, seconds: float, until: str = "\n") -> str:
     answer = ""
     with suppress(TimeoutError, ConnectionClosed):
         async with asyncio.timeout(seconds):
@@ -98,7 +100,7 @@ async def what_comes(tab: Socket, seconds: float, until: str = "\n") -> str:
     return answer
 
 
-async def test_sign_in_attempts_are_counted_across_processes(processes: Two, cast: Cast) -> None:
+async def test_sign_in_attempts_are_counted_across_processes(processes: TwoProcesses, cast: Cast) -> None:
     answers = []
     for number in range(11):
         process = processes.first if number % 2 else processes.second
@@ -107,7 +109,7 @@ async def test_sign_in_attempts_are_counted_across_processes(processes: Two, cas
     assert answers == [401] * 10 + [429]
 
 
-async def test_both_processes_report_ready(processes: Two) -> None:
+async def test_both_processes_report_ready(processes: TwoProcesses) -> None:
     for process in (processes.first, processes.second):
         answer = await process.ask("GET", "/readyz")
         assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
