@@ -62,7 +62,7 @@ def measure_vague_names(trees: Iterable[ast.Module]) -> float:
 
 
 def describe_mismatch(measured: float, ceiling: int) -> str:
-    """What is wrong with the measurement or the ceiling, and "" when both fit."""
+    """Says what is wrong with the measurement or the ceiling; "" when both fit."""
     if measured > ceiling:
         return f"{measured:.1f} vague names per 10,000, at most {ceiling}: rename them to nouns"
     if measured < ceiling - SLACK:

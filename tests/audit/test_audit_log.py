@@ -25,7 +25,7 @@ from tests.support.database import admin_url
 
 
 def execute_as_superuser(name: str, statement: LiteralString, *values: Any) -> None:
-    """Past row security, grants and triggers: whoever holds the machine."""
+    """A superuser bypasses row security, grants and triggers."""
     with psycopg.connect(admin_url(name)) as connection:
         connection.execute("set session_replication_role = replica")
         assert connection.execute(statement, values).rowcount > 0
@@ -110,7 +110,7 @@ async def test_privileged_action_without_a_reason_is_refused(cast: Cast, action:
 
 @cache
 def list_strings_in_calls() -> set[str]:
-    """Every word that the source hands to some function; that only writers of the trail get these is their shape."""
+    """Every string that the source passes to some function, audit actions among them."""
     return {
         argument.value
         for path, tree in source.load_trees().items()
@@ -300,7 +300,7 @@ async def test_rollback_leaves_no_gap_in_the_chain(cast: Cast) -> None:
 
 
 async def create_events(cast: Cast) -> str:
-    """By Ann, Adam and an operator. Returns the request id of Adam's second line."""
+    """Events by Ann, Adam and an operator. Returns the request id of Adam's second event."""
     await rename_tenant(cast.ann, "One")
     await rename_tenant(cast.adam, "Two")
     async with cast.adam.ctx() as ctx:
@@ -406,7 +406,7 @@ async def test_concurrent_operator_events_keep_one_intact_chain(cast: Cast) -> N
 
 @pytest.fixture
 def restored_operator_log(schema: str) -> Iterator[None]:
-    """The platform has one chain for all tests of a process: what is bent here is bent back."""
+    """The platform has one chain for all tests of a process, so changed rows are restored."""
     kept = "create table kept as table operator_event"
     with psycopg.connect(admin_url(schema), autocommit=True) as connection:
         connection.execute(kept)

@@ -30,7 +30,7 @@ REASON = "Two hours of outage on Monday"
 
 @dataclass
 class AdjustmentProvider(scripted_provider.FakeProvider):
-    """What was given and taken, by key: asked twice, it happens once."""
+    """Records credits and refunds by key; a repeated key changes nothing."""
 
     happened: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     asked: int = 0
@@ -96,7 +96,7 @@ async def list_adjustment_events(cast: Cast) -> list[Any]:
 
 
 async def execute_adjustment(cast: Cast, adjustment_id: str) -> None:
-    """As the worker does."""
+    """Run the job as the worker does."""
     async with entry.enter_job(cast.acme, adjustments.TASK, "req_test") as ctx:
         await tasks.TASKS[adjustments.TASK](ctx, adjustment_id=adjustment_id)
 

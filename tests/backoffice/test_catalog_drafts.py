@@ -53,7 +53,7 @@ async def publish_draft(
     confirmed: str | None = None,
     reason: str = "As agreed",
 ) -> PlanVersion:
-    """As somebody who has looked at the effect just now, unless another digest is given."""
+    """Confirms the current impact, unless another digest is given."""
     epoch = (await rights_cache.get_catalog(octx.session)).epoch
     seen = plan_content.compute_digest(draft, epoch, moves, at) if confirmed is None else confirmed
     request = catalog_drafts.PublishRequest(

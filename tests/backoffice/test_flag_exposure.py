@@ -174,7 +174,7 @@ async def test_deleted_tenant_is_not_counted(cast: Cast) -> None:
 
 
 async def record_decisions(person: Person, times: int, *, errors: int = 0) -> None:
-    """Decisions with an outcome, and bugs of ours beside them, as people cause them."""
+    """Store `times` decisions of a person, the first `errors` of them with an error beside them."""
     for number in range(times):
         try:
             async with person.ctx() as ctx:

@@ -54,7 +54,7 @@ CSV = "exports.csv"
 
 
 async def create_changed_draft(operator: Operating, plan_id: str, **changed: Any) -> tuple[str, int]:
-    """Id and revision of a new draft of a plan, with these parts of its content changed."""
+    """Id and revision of a new draft of the plan, with these parts of its content changed."""
     async with operator.octx() as octx:
         draft = await catalog_drafts.open_draft(octx, plan_id)
         was = plan_content.from_version(draft)
@@ -308,7 +308,7 @@ async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
 
 
 async def assign_own_plan(cast: Cast, content: PlanContent) -> str:
-    """A plan of Acme's own, in force, that it has. Its id."""
+    """Publish a plan for Acme alone and assign it. Returns the id of the plan."""
     async with cast.olga.octx() as octx:
         key = f"k{new_id('x')[2:]}"[:30]
         draft = await catalog_drafts.create_plan(octx, "plan", key, "Startup", "", for_tenant=cast.acme)
@@ -329,7 +329,7 @@ def build_limits_with_members(members: int) -> dict[str, Limit]:
 
 
 def store_tallies(cast: Cast, lines: list[tuple[str, str, int, int]]) -> None:
-    """Action, reason, count, days ago: of Acme."""
+    """Counts of Acme as (action, reason, count, days ago)."""
     with psycopg.connect(admin_url(get_database_name()), autocommit=True) as connection:
         connection.execute("delete from decision_count where tenant_id = %s", [cast.acme])
         for action, reason, count, days in lines:
@@ -349,7 +349,7 @@ def get_database_name() -> str:
 
 @dataclass
 class ExpectedImpact:
-    """The same report by plain loops: per tenant, through `explain`, one action and one feature at a time."""
+    """The same report by plain loops over tenants, actions and features, through `explain`."""
 
     gains: Counter[tuple[str, str]] = field(default_factory=Counter)
     losses: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -361,7 +361,7 @@ class ExpectedImpact:
 
 @pytest.fixture
 async def olga_in_separate_database(schema: str) -> AsyncIterator[Operating]:
-    """An operator of a database of its own: very many tenants and another Pro are nothing for the other tests."""
+    """Many tenants and another version of Pro would disturb the other tests."""
     async with own_database(schema, "radius"):
         yield Operating(await factories.create_operator("Olga"))
 
@@ -459,7 +459,7 @@ async def create_person_on_plan(plan: str) -> Person:
 
 
 async def list_decisions(person: Person) -> dict[str, tuple[str, int | None]]:
-    """Reason and limit of members, as the tenant's own door and gate have it."""
+    """Reason and limit of members by action, as the person's own context decides."""
     answers: dict[str, tuple[str, int | None]] = {}
     async with person.ctx() as ctx:
         seats = await count_members(ctx.tenant_id)
@@ -481,7 +481,7 @@ async def count_members(tenant_id: str) -> int:
 
 
 async def list_wrongly_predicted(operator: Operating, report: ImpactReport) -> list[str]:
-    """Tenants for whom entering gives something else than was foreseen: those that were named, and a hundred others."""
+    """Tenants whose context differs from the report: those it names, and a hundred others."""
     with psycopg.connect(admin_url(get_database_name()), autocommit=True) as connection:
         rows = connection.execute(
             "select t.id, p.plan_version_id, o.value from tenant t join tenant_plan p on p.tenant_id = t.id"
@@ -572,7 +572,7 @@ BULK = (
 
 
 async def count_by_loops(operator: Operating, draft: tuple[str, int], at: datetime) -> ExpectedImpact:
-    """What each tenant has with the draft is said by hand: its plan's content replaced, everything else as it is."""
+    """Replaces the content of the plan in the facts of each tenant and leaves everything else."""
     truth = ExpectedImpact()
     async with operator.octx() as octx:
         _, row = await catalog_drafts.get_draft(octx, draft[0])
@@ -656,7 +656,7 @@ group by 1
 
 
 def load_histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHistory]:
-    """All that was ever written about each, row by row."""
+    """Every stored row of each tenant."""
     kinds: dict[str, type[TimedRow]] = {
         "assignments": TenantPlan,
         "addons": TenantAddon,
@@ -680,7 +680,7 @@ def load_histories(tenants: list[tuple[str, str]]) -> dict[str, EntitlementHisto
 def replace_content(
     facts: EntitlementSnapshot, plan_id: str, content: PlanContent
 ) -> EntitlementSnapshot | None:
-    """None for a tenant that does not have the plan. The rest of its facts stays."""
+    """None for a tenant without the plan. The other facts stay."""
     if facts.offer.plan_id != plan_id:
         return None
     offer = type(facts.offer)(

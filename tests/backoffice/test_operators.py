@@ -63,7 +63,7 @@ async def test_disabled_operator_cannot_sign_in_until_enabled(cast: Cast) -> Non
 
 
 async def create_operator_with_factor(cast: Cast) -> tuple[operators.OperatorAccess, str, str]:
-    """With a session, and a sign-in that waits for its code: the cookie of the one, the token of the other."""
+    """Operator, session cookie, and the token of a sign-in that waits for its code."""
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, new_address(), "support", "Sue")
         await mfa.install_seed(octx.session, OPERATOR, made.operator.id, pyotp.random_base32())

@@ -32,7 +32,7 @@ async def stripe() -> scripted_provider.FakeProvider:
 
 @pytest.fixture
 async def separate_database(schema: str) -> AsyncIterator[None]:
-    """Where the lists hold nobody else's."""
+    """The lists contain nothing of other tests."""
     async with own_database(schema, "billingdesk"):
         yield
 

@@ -26,7 +26,7 @@ async def search_names(octx: OperatorCtx, query: str, **options: Any) -> list[st
 
 
 async def create_tenants(word: str) -> list[str]:
-    """Five tenants whose names hold the word, in different states; also where lower case is a matter of opinion."""
+    """Five tenants with the word in their names, in different states; two names differ only in case."""
     founder = await factories.create_account("Fay")
     made = [
         await factories.create_tenant(founder, f"{name} {word}")

@@ -31,7 +31,7 @@ def set_master_keys(*master_keys: str) -> None:
 
 @pytest.fixture
 async def old_master_keys(cast: Cast) -> AsyncIterator[str]:
-    """The master keys before number 7 came, and two tenants with data keys. Afterwards all is under them again."""
+    """The master keys before number 7, and two tenants with data keys. They are restored afterwards."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
     old_keys = ",".join(
         f"{number}:{base64.b64encode(key).decode()}" for number, key in settings().load_master_keys().items()

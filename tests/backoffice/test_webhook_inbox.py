@@ -39,7 +39,7 @@ async def stripe() -> AsyncIterator[scripted_provider.FakeProvider]:
 
 @pytest.fixture
 async def separate_database(schema: str) -> AsyncIterator[None]:
-    """Where it is counted what there is."""
+    """Counts include nothing of other tests."""
     async with own_database(schema, "webhooks"):
         yield
 

@@ -32,7 +32,7 @@ PRICED = {
 
 
 def find_first_wrong(examples: int) -> str:
-    """ "" when every one is right, now and at every later turn."""
+    """Returns "" when every schedule is right, now and at every later change."""
     for seed in range(examples):
         subscriptions = access_reference.draw_subscriptions(random.Random(seed), EPOCH)
         schedule = access_schedule.schedule_for(subscriptions, PRICED, EPOCH)

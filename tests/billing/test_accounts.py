@@ -35,7 +35,7 @@ def new_key(mode: str = "test") -> str:
 
 
 async def add_account(cast: Cast, **changed: Any) -> str:
-    """The token in the address."""
+    """Returns the token of its webhook address."""
     values = {
         "name": "Second business",
         "key": new_key(),
@@ -59,7 +59,7 @@ async def load_credentials(token: str) -> accounts.AccountCredentials:
 
 
 def load_account_row(account_id: str) -> dict[str, Any]:
-    """As a superuser."""
+    """Read as a superuser."""
     with psycopg.connect(os.environ["DATABASE_URL"], row_factory=dict_row) as connection:
         row = connection.execute("select * from provider_account where id = %s", [account_id]).fetchone()
     assert row is not None
@@ -225,7 +225,7 @@ def set_master_keys(*master_keys: str) -> None:
 
 @pytest.fixture
 async def old_master_keys() -> AsyncIterator[str]:
-    """The master keys before number 7 came. Afterwards all is under them again."""
+    """The master keys before number 7. They are restored afterwards."""
     before = os.environ.get("BULKHEAD_MASTER_KEYS")
     old_keys = ",".join(
         f"{number}:{base64.b64encode(master_key).decode()}"

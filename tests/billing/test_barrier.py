@@ -38,7 +38,7 @@ async def get_billing_status(cast: Cast) -> str:
 
 
 async def _apply_old_fetch_late(cast: Cast, stripe: scripted_provider.FakeProvider) -> str:
-    """Worker 1 sees `active` and stops; it is cancelled; worker 2 sees that and writes; worker 1 goes on."""
+    """Worker 1 fetches `active` and stops; the subscription is cancelled; worker 2 writes; worker 1 continues."""
     customer = await customers.ensure(cast.acme)
     stripe.state[customer] = CustomerState(customer, subscriptions=(build_subscription(),))
     await events.store_webhooks(customer)
@@ -96,7 +96,7 @@ async def do_nothing(_: Any) -> None: ...
 async def _end_two_customers_at_once(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch, *, locked: bool
 ) -> str:
-    """Both are written, and then what follows is worked out: each has to know of the other."""
+    """Both states are written before either access is computed: each must see the other."""
     other = new_id("pac")
     await scripted_provider.add_account(other)
     provider_registry.register(other, stripe)

@@ -142,7 +142,7 @@ def test_next_due_time_is_when_the_next_message_is_due() -> None:
 
 
 def _try_again(name: str) -> None:
-    """What waits for its next try; what waits for its time goes on waiting."""
+    """Makes retried jobs due; scheduled jobs keep their time."""
     with psycopg.connect(admin_url(name), autocommit=True) as connection:
         connection.execute(
             "update procrastinate_jobs set scheduled_at = null where status = 'todo' and attempts > 0"

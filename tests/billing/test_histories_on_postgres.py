@@ -27,7 +27,7 @@ from tests.support.sizes import size
 
 
 class SlowProvider(histories.RandomProvider):
-    """As the inbox asks it: slowly, so that looks overtake each other."""
+    """Answers slowly, so that fetches overtake each other."""
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
         seen = CustomerState(customer_id, subscriptions=tuple(self.list_all(customer_id).values()))
@@ -39,7 +39,7 @@ class SlowProvider(histories.RandomProvider):
 
 
 async def _play(tenant_id: str, provider: SlowProvider, accounts: Sequence[str], *, loses: bool) -> list[str]:
-    """Ids of the webhooks that came."""
+    """Returns the ids of the webhooks that came."""
     dice, came, waiting = provider.rng, list[str](), set[asyncio.Task[None]]()
     names = {"cus_1": "", "cus_2": ""}
     names["cus_1"] = await customers.ensure(tenant_id, accounts[0])
@@ -78,7 +78,7 @@ async def _play(tenant_id: str, provider: SlowProvider, accounts: Sequence[str],
 
 
 async def _dies(work: inbound_webhook_repository.WebhookClaim) -> None:
-    """Its worker does, and the lease has run out."""
+    """Its worker dies, and its lease has expired."""
     async with db.transaction() as session:
         await inbound_webhook_repository.release_webhooks(
             session, work, timedelta(), "", max_attempts=99, counts_as_attempt=False

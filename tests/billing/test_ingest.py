@@ -30,7 +30,7 @@ def build_webhook(
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each statement carried."""
+    """The number of rows of each statement."""
     seen, store = list[int](), repository.insert_webhooks
 
     async def counting(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
@@ -84,7 +84,7 @@ async def test_two_statements_with_the_same_events_do_not_deadlock(schema: str) 
 
 
 async def wait_until_blocked(schema: str, number: int) -> None:
-    """Until so many wait for a lock."""
+    """Wait until `number` connections wait for a lock."""
     query = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'"
     async with await psycopg.AsyncConnection.connect(database.admin_url(), autocommit=True) as eye:
         while (await (await eye.execute(query, [schema])).fetchone()) != (number,):  # noqa: ASYNC110  as seen from outside

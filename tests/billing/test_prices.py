@@ -303,7 +303,7 @@ async def _costs(lines: Sequence[OrderLine]) -> dict[str, tuple[str, str]]:
 
 
 async def _execute_as_owner(statement: str) -> None:
-    """Past row security, as only the owner of the table can."""
+    """Only the owner of the table bypasses row security."""
     async with db.transaction("owner") as session:
         connection = await session.connection()
         await connection.exec_driver_sql("alter table price no force row level security")

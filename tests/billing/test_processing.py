@@ -23,7 +23,7 @@ from tests.support.billing import events, scripted_provider
 
 @pytest.fixture
 async def stripe(schema: str) -> scripted_provider.FakeProvider:
-    """The inbox of a test is its own."""
+    """The inbox is emptied for each test."""
     provider = scripted_provider.FakeProvider()
     provider_registry.register(PLATFORM, provider)
     async with db.transaction("owner") as session:
@@ -62,7 +62,7 @@ async def list_webhook_rows(customer: str) -> list[tuple[str, int, str]]:
 
 
 async def list_recorded_webhooks(cast: Cast) -> list[str]:
-    """Every webhook that some line of the tenant's history names, as often as it does."""
+    """The webhooks named by the tenant's billing events, with duplicates."""
     async with db.transaction(tenant_id=cast.acme) as session:
         return sorted(
             event_id for row in (await session.exec(select(BillingEvent))).all() for event_id in row.event_ids

@@ -52,7 +52,7 @@ async def get_plan_and_status(cast: Cast) -> tuple[str, str]:
 
 
 async def assign_by_hand(cast: Cast) -> None:
-    """Paid by bank transfer from now on."""
+    """A plan and a status for payment by bank transfer."""
     async with cast.ann.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "business"), "Pays by invoice")
         await assignments.set_billing_status(ctx, "active", "Pays by invoice")

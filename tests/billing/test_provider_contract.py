@@ -45,7 +45,7 @@ async def world(
 
 
 class Shop:
-    """A customer in front of a price list."""
+    """A customer and the means to order for it."""
 
     def __init__(self, world: ProviderWorld, customer: str) -> None:
         self.world, self.customer, self.provider = world, customer, world.provider

@@ -31,7 +31,7 @@ async def stripe() -> scripted_provider.FakeProvider:
 
 @pytest.fixture
 async def acme(schema: str, stripe: scripted_provider.FakeProvider) -> AsyncIterator[Person]:
-    """The only tenant there is: a run looks at all of them."""
+    """The only tenant of its database, because a run fetches every customer."""
     async with own_database(schema, "reconcile"):
         ann = await factories.create_account("Ann")
         yield Person(ann, (await factories.create_tenant(ann, "Acme")).slug)

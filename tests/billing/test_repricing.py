@@ -32,7 +32,7 @@ async def provider(cast: Cast) -> AsyncIterator[RecordingProvider]:
 async def subscribe_acme(
     cast: Cast, provider: RecordingProvider, version_id: str, since: datetime, *, status: str = "active"
 ) -> Subscription:
-    """Acme, to every monthly part, with 5 seats; a period of 30 days that began then."""
+    """Acme with every monthly part and 5 seats, in a period of 30 days from `since`."""
     await price_sync.push_prices("operator")
     async with db.transaction(tenant_id=cast.acme) as session:
         parts = (await prices.get_plan_prices(session, now()))[version_id, "month"]
@@ -68,14 +68,14 @@ async def subscribe_acme(
 
 
 def map_prices_by_kind(provider: RecordingProvider, subscription: Subscription) -> dict[str, str]:
-    """Kind to price, as the provider has it."""
+    """The price of each kind at the provider."""
     return {
         line.id.removeprefix("si_"): line.price_id for line in provider.subscriptions[subscription.id].lines
     }
 
 
 def renew_subscription(provider: RecordingProvider, subscription: Subscription) -> None:
-    """The next period of 30 days begins."""
+    """Begin the next period of 30 days."""
     remote_subscription = provider.subscriptions[subscription.id]
     lines = tuple(
         dataclasses.replace(line, starts_at=line.ends_at, ends_at=line.ends_at + 30 * DAY)

@@ -41,7 +41,7 @@ async def start_checkout(person: Person, version_id: str, period: str = "month",
 async def subscribe_person(
     seller: MemoryProvider, person: Person, version_id: str = PRO, period: str = "month", *, seats: int = 3
 ) -> str:
-    """Past the trial: the first period is paid."""
+    """A paid subscription after its trial."""
     deal = seller.pay(await start_checkout(person, version_id, period, seats=seats))
     if seller.deals[deal].state == "trial":
         seller.deals[deal].ends = seller.clock

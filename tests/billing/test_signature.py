@@ -22,7 +22,7 @@ def verify_body(body: bytes, header: str | None, secrets: tuple[str, ...] = (OUR
 
 
 def verify_signed_body(body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float) -> WebhookEvent | None:
-    """Signed by us, just now unless said otherwise."""
+    """Signed with our secret, now unless `ago` is given."""
     return verify_body(body, build_signature(body, OURS, at=NOW, **how), secrets)
 
 

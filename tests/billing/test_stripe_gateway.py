@@ -42,7 +42,7 @@ async def gateway(stub_server: StubServer) -> AsyncIterator[StripeGateway]:
 
 @pytest.fixture
 def recorded_sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pauses between tries, which nobody has to sit through here."""
+    """The pauses between attempts, recorded instead of waited for."""
     pauses: list[float] = []
 
     async def sleep(self: object, seconds: float) -> None:

@@ -109,7 +109,7 @@ CUSTOMER: Raw = {
 
 
 def to_old_api(subscription: Raw, invoice: Raw) -> tuple[Raw, Raw]:
-    """As the API said it before 2025-03-31: periods of the subscription, and what a bill belongs to on top."""
+    """The objects as in API versions before 2025-03-31, with periods and parents in other fields."""
     old, bill = copy.deepcopy(subscription), copy.deepcopy(invoice)
     for item in old["items"]["data"]:
         old["current_period_start"] = item.pop("current_period_start")

@@ -15,7 +15,7 @@ from shared.core.config import settings
 
 
 async def _times(pace: RateLimiter, count: int) -> list[float]:
-    """Seconds until each turn came, in order."""
+    """Seconds until each request may start, in order."""
     began, times = time.monotonic(), []
 
     async def wait_for_turn() -> None:

@@ -38,7 +38,7 @@ async def record_usage(person: Person, identifier: str, quantity: int = 3, meter
 
 
 def list_reported_usage(provider: RecordingProvider, customer: str) -> list[tuple[str, int]]:
-    """Of this customer: other tests' leave theirs behind."""
+    """Usage of this customer only; other tests leave theirs behind."""
     return sorted(
         (meter, quantity) for whose, meter, quantity in provider.usage.values() if whose == customer
     )

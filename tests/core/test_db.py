@@ -24,7 +24,7 @@ SETTINGS = "select current_setting('app.tenant_id', true), current_setting('app.
 
 @pytest.fixture
 async def one_connection(schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """A pool of one: who comes next gets the very connection of who went before."""
+    """A pool of one: the next transaction gets the connection of the last one."""
     target = db.make_url(db.login_url("app")).set(drivername="postgresql+psycopg")
     small = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=5)
     monkeypatch.setattr(db, "engine", lambda role: small)
@@ -38,7 +38,7 @@ async def list_member_tenants(session: db.AsyncSession) -> set[str]:
 
 
 def build_statements(table: type[db.TenantRow]) -> list[Any]:
-    """Ways to ask: for rows, a column, a count; by joining, and inside of another question."""
+    """Queries for rows, a column and a count, with a join and in a subquery."""
     of_it = table.tenant_id == Tenant.id
     return [
         select(table),

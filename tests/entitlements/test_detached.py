@@ -10,7 +10,7 @@ from tests.support.entitlements import flag_fixtures
 
 
 async def cause_refusal(person: Person) -> None:
-    """In a transaction that is rolled back, with all that it had read."""
+    """The transaction is rolled back with everything it had read."""
     with pytest.raises(Refused):
         async with person.ctx() as ctx:
             policy.require(ctx, actions.MEMBER_INVITE, used=10_000)

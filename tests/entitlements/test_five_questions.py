@@ -27,7 +27,7 @@ async def explain_refusal(cast: Cast, person: Person) -> explanations.Explanatio
 
 
 async def get_page_refusal(person: Person) -> str:
-    """Of the button that makes a role."""
+    """The explanation at the button that creates a role."""
     page = person.opens(RolesState, path="roles")
     await RolesState.event_handlers["load"].fn(page)
     shell = await page.get_state(Shell)

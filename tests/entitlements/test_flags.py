@@ -242,7 +242,7 @@ async def test_flag_may_require_another_feature_than_its_action(
 
 @asynccontextmanager
 async def another_process(person: Person) -> AsyncIterator[Any]:
-    """Answers with the reason and when it knew, by the clock that all processes of a machine share."""
+    """Calls return the reason and the time of the answer, by the clock shared by all processes."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.entitlements.decision_process"),
         stdin=asyncio.subprocess.PIPE,

@@ -31,7 +31,7 @@ async def set_seat_limit(cast: Cast, amount: int, *, hard: bool = True) -> None:
 
 
 async def invite(person: Person, email: str, barrier: asyncio.Barrier) -> str:
-    """The reason. Both are inside before either asks."""
+    """Returns the outcome. Both have entered before either invites."""
     try:
         async with person.ctx() as ctx:
             await barrier.wait()

@@ -96,7 +96,7 @@ FLAG = FlagRow(
 
 @dataclass(frozen=True)
 class World:
-    """Everything that bears on it. As it stands, it is allowed."""
+    """Everything that matters for the decision. The default is allowed."""
 
     may: bool = True
     state: str = "active"
@@ -190,7 +190,7 @@ def row_fields(id: str, **other: Any) -> dict[str, Any]:
 
 
 def list_changed_layers(trace: DecisionTrace, other: DecisionTrace) -> set[str]:
-    """That found something else, or in another row."""
+    """Layers with another verdict or another source row."""
     return {before.layer.value for before, _ in explain.compare_traces(trace, other)}
 
 

@@ -36,7 +36,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class Case:
-    """One tenant of one world, and actions that nobody declared before."""
+    """One tenant of one world, and actions that are declared only here."""
 
     world: PlainDict
     tenant: PlainDict
@@ -59,7 +59,7 @@ def draw_case(chance: Random, questions: int = QUESTIONS) -> Case:
 
 
 def check_case(case: Case) -> None:
-    """Everything that is asked about one tenant gets one answer from all three."""
+    """`decide`, `explain` and the oracle give one answer to every question."""
     catalogue = random_entitlements.build_catalog(case.world)
     history = random_entitlements.build_history(case.world, case.tenant)
     catalog_with_offers = history.extend_catalog(catalogue)
@@ -113,7 +113,7 @@ def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, catalog_
 
 
 def _check_until(case: Case) -> None:
-    """What was true is true until the clock alone may change it; what nobody has done yet is no clock."""
+    """Decisions are stable until the next change by the clock."""
     at = case.questions[0]["at"]
     world, tenant = _as_of(case, at)
     history = random_entitlements.build_history(world, tenant)

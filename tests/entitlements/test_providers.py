@@ -34,7 +34,7 @@ FLAG = "tried"
 
 
 class RuleBasedProvider(InMemoryProvider):
-    """The SDK's own, with targeting that knows the context it is handed and nothing else of ours."""
+    """The SDK's provider in memory, with targeting by the context it receives."""
 
     def __init__(self, catalogue: Catalog) -> None:
         self.catalogue = catalogue
@@ -63,7 +63,7 @@ class FailingProvider(InMemoryProvider):
 
 
 class FailingHooksProvider(RuleBasedProvider):
-    """Fails where the SDK itself does not catch."""
+    """Fails where the SDK does not catch errors."""
 
     def get_provider_hooks(self) -> Any:
         raise RuntimeError("a hook")
@@ -106,7 +106,7 @@ def reset_providers() -> Iterator[None]:
 
 @pytest.fixture(params=["ours", "openfeature"])
 def serve(request: pytest.FixtureRequest) -> Any:
-    """A provider of these flags."""
+    """Returns a provider of the flags of a catalogue."""
 
     def rule_provider(of: Catalog) -> FlagProvider:
         return RuleProvider(of)

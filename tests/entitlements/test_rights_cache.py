@@ -45,7 +45,7 @@ async def switch_feature(cast: Cast, on: bool, feature: str = "exports.csv") -> 
 
 
 async def count_stale_answers(cast: Cast, how: str, changes: int) -> int:
-    """Wrong answers of three other processes, each asked right after every commit. They hear nothing of it."""
+    """Wrong answers of three other processes, each asked right after a commit and without a notice."""
     wrong, chance = 0, Random(7)
     async with AsyncExitStack() as stack:
         others = [await stack.enter_async_context(asking(how)) for _ in range(PROCESSES)]
@@ -75,7 +75,7 @@ async def test_rights_cached_for_a_fixed_time_become_stale(cast: Cast) -> None:
 
 
 async def get_uncommitted_rights(ctx: Ctx) -> Rights:
-    """As an entry would in the same transaction: the version as this transaction has raised it."""
+    """Rights as an entry in the same transaction would see them."""
     connection = await ctx.session.connection()
     version = await connection.execute(
         text("select rights_version from tenant where id = :id"), {"id": ctx.tenant_id}

@@ -32,7 +32,7 @@ FEATURES = ("advanced_reports", "audit_log", "custom_roles", "exports.csv")
 
 @dataclass(frozen=True)
 class House:
-    """A tenant and the people whose answers are written down: an owner and, where there are some, two others."""
+    """A tenant and the people whose decisions are logged: the owner and up to two others."""
 
     tenant_id: str
     owner: Person
@@ -52,7 +52,7 @@ class Logged:
 
 
 async def log_decisions(house: House) -> Logged:
-    """Decisions as they are really made, with what is really used."""
+    """The decisions of every action with its real usage."""
     since, decisions = now(), {}
     for person in house.people:
         async with person.ctx() as ctx:
@@ -64,7 +64,7 @@ async def log_decisions(house: House) -> Logged:
 
 
 async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
-    """One thing that somebody does, by the service that does it."""
+    """One change by the service that people use."""
     soon = now() + timedelta(days=chance.randrange(1, 30))
     kind = chance.randrange(9)
     if kind == 0 and house.others:

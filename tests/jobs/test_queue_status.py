@@ -13,7 +13,7 @@ STATES = {"todo": (0, "waiting"), "doing": (0, "running"), "failed": (6, "failed
 
 @pytest.fixture
 async def job_ids(schema: str) -> list[int]:
-    """One job in each status of the queue, and one that waits for its second try."""
+    """One job in each status of the queue, and one that waits for its retry."""
     workers.clear_queue(schema)
     with psycopg.connect(admin_url(schema), autocommit=True) as connection:
         rows = [(status, attempts) for status, (attempts, _) in STATES.items()]

@@ -220,7 +220,7 @@ async def test_operator_enters_with_the_permissions_of_their_role_and_no_tenant(
 
 
 async def load_seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
-    """When the session was last seen, after that was put earlier by so much."""
+    """When the session was last used, after moving that time back."""
     realm = USER if cookie.startswith(USER.session_cookie) else OPERATOR
     async with db.transaction(realm.db_role) as session:
         connection = await session.connection()

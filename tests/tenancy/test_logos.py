@@ -26,14 +26,14 @@ def draw_picture(kind: str = "PNG", size: tuple[int, int] = (40, 20), mode: str 
 
 
 def draw_noise(side: int) -> bytes:
-    """What compresses worst: a PNG of it is as large as its pixels."""
+    """Noise compresses worst: its PNG is as large as its pixels."""
     out = io.BytesIO()
     Image.frombytes("RGBA", (side, side), os.urandom(side * side * 4)).save(out, "PNG")
     return out.getvalue()
 
 
 def build_decompression_bomb(width: int, height: int) -> bytes:
-    """A PNG of a few hundred bytes that says it is huge."""
+    """A PNG of a few hundred bytes that declares a huge size."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

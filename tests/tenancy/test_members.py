@@ -44,7 +44,7 @@ async def find_membership_id(cast: Cast, person: Person) -> str:
 
 
 async def create_crowd(cast: Cast) -> None:
-    """Rows as they come to be by joining, in one transaction: joining is tested elsewhere."""
+    """Memberships stored directly in one transaction; joining is tested elsewhere."""
     accounts = [await factories.create_account("Crowd") for _ in NAMES]
     async with db.transaction(tenant_id=cast.acme) as session:
         for place, (name, account) in enumerate(zip(NAMES, accounts, strict=True)):
@@ -62,7 +62,7 @@ async def create_crowd(cast: Cast) -> None:
 
 
 async def create_second_owner(cast: Cast) -> Person:
-    """Bob: an owner by invitation, as Ann may give what she holds."""
+    """Bob, an owner by invitation of Ann."""
     bob = await factories.create_account("Bob")
     await factories.join_tenant(cast.ann.account, cast.ann.slug, bob, "owner")
     return Person(bob, cast.ann.slug)
@@ -71,7 +71,7 @@ async def create_second_owner(cast: Cast) -> Person:
 async def attempt_change(
     person: Person, act: Callable[[Ctx], Awaitable[None]], barrier: asyncio.Barrier
 ) -> str:
-    """What came of it, "done" or the reason; both are inside before either acts."""
+    """Returns "done" or the reason of the refusal. Both have entered before either acts."""
     try:
         async with person.ctx() as ctx:
             await barrier.wait()

@@ -22,7 +22,7 @@ async def get_report(person: Person) -> reports.ActivityReport:
 
 
 async def store_membership_changes(cast: Cast, *changes: tuple[str, int, str]) -> None:
-    """Lines of the history as the trigger wrote them then: (person, days ago, state)."""
+    """Rows as the trigger would have written them: (person, days ago, state)."""
     async with db.transaction(tenant_id=cast.acme) as session:
         for person, days, state in changes:
             session.add(

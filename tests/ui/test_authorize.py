@@ -219,7 +219,7 @@ async def test_error_during_a_load_is_shown_on_the_page() -> None:
 
 
 async def extends_idle_time(tree: State, handler: Any) -> bool:
-    """Through the gate of an app with a frame of its own."""
+    """Sends the event through the middleware of an app with its own frame."""
     await send_event(tree, OWNER, handler, frame=ToyState.fill_frame)
     return CLOCK[-1]
 

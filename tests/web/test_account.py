@@ -22,7 +22,7 @@ NEW_PASSWORD = "nine copper kettles in the rain"
 
 
 class Account:
-    """Of a new operator, with a browser that is signed in."""
+    """A new operator with a signed-in browser."""
 
     def __init__(self, cookie: str, operator_id: str) -> None:
         self.operator_id = operator_id

@@ -59,7 +59,7 @@ async def can_sign_in(email: str, password: str) -> bool:
 
 
 async def choose_password(client: httpx.AsyncClient, email: str, password: str) -> None:
-    """Opens the newest link in a browser whose sign-up did not choose the password."""
+    """Open the newest link in a browser that did not choose the password of the sign-up."""
     verified = await client.post("/auth/verify", data={"token": await link_of(email, "verify")})
     assert verified.headers["location"].startswith("/reset?token=")
     assert (await client.get("/account")).status_code == 303

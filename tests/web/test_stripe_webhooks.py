@@ -37,7 +37,7 @@ JSON = "application/problem+json"
 
 @dataclass(frozen=True)
 class WebhookClient:
-    """The app on a port, and what came in there."""
+    """The app on a port, and requests to it."""
 
     port: int
     client: httpx.AsyncClient
@@ -45,12 +45,12 @@ class WebhookClient:
     async def post(
         self, body: bytes, signed: str | None = None, path: str = PATH, **headers: str
     ) -> httpx.Response:
-        """Signed as the stand-in does, unless said otherwise."""
+        """Signed as the stand-in does, unless a signature is given."""
         sent = {"stripe-signature": build_signature(body) if signed is None else signed, **headers}
         return await self.client.post(path, content=body, headers=sent)
 
     async def writes(self, *parts: bytes, wait: float = 0.0) -> bytes:
-        """What is answered to bytes on the wire, until the server closes or is silent."""
+        """The answer to bytes on the wire, until the server closes or stops sending."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             for part in parts:
@@ -90,7 +90,7 @@ class StoredWebhook:
 
 
 def load_webhooks(event_id: str) -> list[StoredWebhook]:
-    """As a superuser: of every account."""
+    """Read as a superuser, for every account."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         rows = connection.execute(
             "select account_id, type, customer_id, status, payload, done_at is not null from inbound_webhook"
@@ -127,7 +127,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def add_account(secret: str = "", key: str = "") -> tuple[str, str]:
-    """Path and secret of an account that operators added."""
+    """Returns path and secret of an account added by operators."""
     secret, key = secret or f"whsec_{new_id('x')}", key or f"sk_test_{new_id('x')}"
     async with entry.enter_platform("test") as octx:
         made = await provider_accounts.add(octx, "A second business", key, [secret], reason="It sells too")
@@ -469,7 +469,7 @@ async def test_webhook_token_is_logged_nowhere(webhook_client: WebhookClient) ->
 
 @asynccontextmanager
 async def unreachable_database() -> AsyncIterator[None]:
-    """Nobody new gets to the database, and those who were there are thrown out."""
+    """Refuses new connections and closes those of the app."""
     name = make_url(os.environ["DATABASE_URL"]).database
     with psycopg.connect(database.admin_url(), autocommit=True) as connection:
         connection.execute(f"alter database {name} allow_connections false")
