@@ -87,13 +87,13 @@ def test_every_row_belongs_to_one_part() -> None:
 
 
 def test_part_that_raises_fails_only_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(options: Options) -> Any:
+    def raise_error(options: Options) -> Any:
         raise TypeError("missing an argument\nand more")
 
     monkeypatch.setattr(
         run,
         "PARTS",
-        {"decisions": Part(("decision/",), "ns", breaks), "envelopes": PARTS["envelopes"]},
+        {"decisions": Part(("decision/",), "ns", raise_error), "envelopes": PARTS["envelopes"]},
     )
     goals = [goal for goal in GOALS if goal.name in ("decision/trace", "envelope/hmac")]
     both = Run(OPTIONS, goals)

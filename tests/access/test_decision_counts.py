@@ -74,27 +74,27 @@ async def test_refusal_by_the_page_middleware_is_counted(cast: Cast) -> None:
 async def test_many_equal_refusals_are_stored_as_one_row_in_few_statements(cast: Cast) -> None:
     statements: list[str] = []
 
-    def note(*arguments: Any) -> None:
+    def record_statement(*arguments: Any) -> None:
         statements.append(arguments[2])
 
     async with cast.max.ctx() as ctx:
         pass
     decision_counts._pending.clear()
 
-    async def attempt() -> None:
+    async def attempt_invitation() -> None:
         async with decision_counts.counting_decisions() as decided:
             decided.set_context(ctx)
             policy.require(ctx, actions.MEMBER_INVITE)
 
     engine = db.engine("app").sync_engine
-    db.event.listen(engine, "before_cursor_execute", note)
+    db.event.listen(engine, "before_cursor_execute", record_statement)
     try:
         for _ in range(10_000):
             with pytest.raises(Refused):
-                await attempt()
+                await attempt_invitation()
         await decision_counts.flush()
     finally:
-        db.event.remove(engine, "before_cursor_execute", note)
+        db.event.remove(engine, "before_cursor_execute", record_statement)
     (row,) = [tally for tally in await list_tallies(cast.acme) if tally.reason not in ALLOWED_REASONS]
     assert row.count == 10_000
     written = [statement for statement in statements if "INSERT INTO decision_count" in statement]
@@ -119,18 +119,18 @@ async def test_decision_refused_under_the_lock_is_not_counted_as_allowed(cast: C
     async with cast.olga.octx() as octx:
         await tenant_access.override_limit(octx, cast.acme, "members", 3, "Trying it", ends_at=until)
 
-    async def counted() -> dict[str, int]:
+    async def count_by_reason() -> dict[str, int]:
         return {
             tally.reason: tally.count
             for tally in await list_tallies(cast.acme)
             if tally.action == "member:invite"
         }
 
-    before = await counted()
+    before = await count_by_reason()
     with pytest.raises(Refused, match="limit_reached"):
         async with cast.ann.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
-    assert await counted() == {**before, "limit_reached": 1}
+    assert await count_by_reason() == {**before, "limit_reached": 1}
 
 
 async def test_unexpected_exception_is_counted_as_an_error(cast: Cast) -> None:
@@ -144,11 +144,11 @@ async def test_unexpected_exception_is_counted_as_an_error(cast: Cast) -> None:
 async def test_counts_are_written_later_when_the_first_write_fails(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any) -> None:
+    async def fail_to_write(*_: Any) -> None:
         raise OperationalError("insert", {}, Exception("gone"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(decision_counts_repository, "add_counts", broken)
+        patch.setattr(decision_counts_repository, "add_counts", fail_to_write)
         await refuse_max(cast)
         await refuse_max(cast)
         await decision_counts.flush()

@@ -269,7 +269,7 @@ async def test_concurrent_writers_keep_one_intact_chain_per_tenant(cast: Cast) -
     before = (await verify_audit_log(cast.ann)).checked_count
     everybody = asyncio.Barrier(12)
 
-    async def write(person: Person, number: int) -> None:
+    async def write_event(person: Person, number: int) -> None:
         async with person.ctx() as ctx:
             await everybody.wait()
             for _ in range(3):
@@ -277,7 +277,7 @@ async def test_concurrent_writers_keep_one_intact_chain_per_tenant(cast: Cast) -
                 await ctx.session.flush()
 
     people = (cast.ann, cast.adam, cast.max, cast.gil)
-    await asyncio.gather(*(write(people[number % 4], number) for number in range(12)))
+    await asyncio.gather(*(write_event(people[number % 4], number) for number in range(12)))
     verification = await verify_audit_log(cast.ann)
     assert (verification.is_intact, verification.checked_count) == (True, before + 27)
     assert (await verify_audit_log(cast.gil)).is_intact
@@ -389,12 +389,12 @@ async def verify_operator_log(cast: Cast) -> audit_log.ChainVerification:
 async def write_operator_events(cast: Cast, count: int) -> None:
     everybody = asyncio.Barrier(count)
 
-    async def write(number: int) -> None:
+    async def write_event(number: int) -> None:
         async with cast.sam.octx() as octx:
             await everybody.wait()
             audit_log.record_operator(octx, "tenants.read_across", "*", reason=f"test {number}")
 
-    await asyncio.gather(*(write(number) for number in range(count)))
+    await asyncio.gather(*(write_event(number) for number in range(count)))
 
 
 async def test_concurrent_operator_events_keep_one_intact_chain(cast: Cast) -> None:

@@ -141,7 +141,7 @@ async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transactio
     open_: list[int] = []
     credit = provider.add_credit
 
-    async def looked(*args: Any) -> str:
+    async def add_credit_and_count(*args: Any) -> str:
         with psycopg.connect(admin_url(schema)) as eye:
             count = eye.execute(
                 "select count(*) from pg_stat_activity where datname = current_database()"
@@ -150,7 +150,7 @@ async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transactio
         open_.extend(count or ())
         return await credit(*args)
 
-    monkeypatch.setattr(provider, "add_credit", looked)
+    monkeypatch.setattr(provider, "add_credit", add_credit_and_count)
     await workers.run_due_jobs()
     assert (open_, list(provider.happened)) == ([0], [made])
     assert [row.state for row in await list_adjustments(cast)] == ["done"]

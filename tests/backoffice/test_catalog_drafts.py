@@ -182,30 +182,30 @@ async def test_concurrent_saves_of_a_draft_succeed_once(cast: Cast) -> None:
 async def test_concurrent_opening_and_publishing_of_a_draft_succeed_once(cast: Cast) -> None:
     first = await publish_new_plan(cast.olga)
 
-    async def opens() -> PlanVersion:
+    async def open_draft() -> PlanVersion:
         async with cast.olga.octx() as octx:
             return await catalog_drafts.open_draft(octx, first.plan_id)
 
-    outcomes = await asyncio.gather(*(opens() for _ in range(4)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(open_draft() for _ in range(4)), return_exceptions=True)
     (draft,) = [outcome for outcome in outcomes if isinstance(outcome, PlanVersion)]
     assert [type(outcome) for outcome in outcomes].count(Conflict) == 3
 
-    async def publishes() -> PlanVersion:
+    async def confirm_and_publish() -> PlanVersion:
         async with cast.olga.octx() as octx:
             return await publish_draft(octx, draft)
 
-    outcomes = await asyncio.gather(*(publishes() for _ in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(confirm_and_publish() for _ in range(3)), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "PlanVersion"]
 
 
 async def test_concurrent_creation_of_a_plan_key_succeeds_once(cast: Cast) -> None:
     key = new_key()
 
-    async def creates() -> PlanVersion:
+    async def create_plan() -> PlanVersion:
         async with cast.olga.octx() as octx:
             return await catalog_drafts.create_plan(octx, "plan", key, "Same", "")
 
-    outcomes = await asyncio.gather(*(creates() for _ in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(create_plan() for _ in range(3)), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "PlanVersion"]
 
 
@@ -244,14 +244,16 @@ async def test_second_of_two_concurrent_publications_is_refused(cast: Cast) -> N
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
     ready = asyncio.Barrier(2)
 
-    async def publishes(draft: PlanVersion) -> PlanVersion:
+    async def confirm_and_publish(draft: PlanVersion) -> PlanVersion:
         async with cast.olga.octx() as octx:
             await ready.wait()
             return await publish_draft(
                 octx, draft, confirmed=plan_content.compute_digest(draft, epoch, True, None)
             )
 
-    outcomes = await asyncio.gather(publishes(first), publishes(second), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        confirm_and_publish(first), confirm_and_publish(second), return_exceptions=True
+    )
     assert sorted(type(each).__name__ for each in outcomes) == ["Conflict", "PlanVersion"]
 
 
@@ -293,7 +295,7 @@ async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.assign_plan(octx, cast.acme, first.id, "As agreed")
 
-    async def next_version(members: int, *, moves: bool, at: datetime | None = None) -> None:
+    async def publish_next_version(members: int, *, moves: bool, at: datetime | None = None) -> None:
         async with cast.olga.octx() as octx:
             draft = await catalog_drafts.open_draft(octx, first.plan_id)
             more = PlanContent(14, frozenset(), {**ROOMY, "members": Limit(members)})
@@ -307,12 +309,12 @@ async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
                 assert ctx.rights.limits["members"] == facts.offer.limits["members"]
             return facts.offer.limits["members"].amount
 
-    await next_version(8, moves=False)
+    await publish_next_version(8, moves=False)
     assert await members() == 7
-    await next_version(9, moves=True, at=now() + timedelta(days=30))
+    await publish_next_version(9, moves=True, at=now() + timedelta(days=30))
     assert await members() == 7
     assert await members(now() + timedelta(days=31)) == 9
-    await next_version(10, moves=True)
+    await publish_next_version(10, moves=True)
     assert await members() == 10
 
 

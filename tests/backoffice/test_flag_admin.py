@@ -224,11 +224,13 @@ async def test_rule_change_from_an_older_version_is_refused(cast: Cast) -> None:
 async def test_concurrent_rule_changes_succeed_once(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
 
-    async def change(kind: str) -> object:
+    async def change_rules(kind: str) -> object:
         async with cast.olga.octx() as octx:
             return await flag_admin.change_rules(octx, key, 2, [{"kind": kind}], f"For {kind}")
 
-    outcomes = await asyncio.gather(*(change(kind) for kind in ("beta", "internal")), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(change_rules(kind) for kind in ("beta", "internal")), return_exceptions=True
+    )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "FlagVersion"]
     async with cast.olga.octx() as octx:
         versions = (await flag_admin.get_flag(octx, key)).versions
@@ -269,14 +271,14 @@ async def test_killed_flag_keeps_its_rules_for_revival(cast: Cast) -> None:
 async def test_kill_succeeds_beside_a_concurrent_rule_change(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
 
-    async def change() -> None:
+    async def change_rules() -> None:
         await flag_fixtures.change_rules(cast, key, [{"kind": "beta"}])
 
-    async def kill() -> None:
+    async def kill_flag() -> None:
         async with cast.olga.octx() as octx:
             await flag_admin.kill_flag(octx, key, "It breaks things")
 
-    outcomes = await asyncio.gather(change(), kill(), return_exceptions=True)
+    outcomes = await asyncio.gather(change_rules(), kill_flag(), return_exceptions=True)
     assert outcomes[1] is None
     assert isinstance(outcomes[0], Conflict | None)
     assert (await get_newest(cast, key)).version.killed
@@ -299,21 +301,21 @@ async def test_cleanup_date_moves_only_ahead_and_with_a_reason(cast: Cast) -> No
     was = (await get_newest(cast, key)).row.cleanup_by
     new_date = was + timedelta(days=30)
 
-    async def move(was: date, to: date | None, reason: str = "Needs another month") -> None:
+    async def move_date(was: date, to: date | None, reason: str = "Needs another month") -> None:
         async with cast.olga.octx() as octx:
             await flag_admin.change_cleanup_date(octx, key, was, to, reason)
 
     for day in (None, TODAY, TODAY - timedelta(days=1)):
         with pytest.raises(Invalid, match="lies ahead"):
-            await move(was, day)
+            await move_date(was, day)
     with pytest.raises(Invalid, match="reason"):
-        await move(was, new_date, "")
-    await move(was, new_date)
+        await move_date(was, new_date, "")
+    await move_date(was, new_date)
     line = await get_last_event(cast, key)
     days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": new_date.isoformat()}}
     assert line.details == days
     with pytest.raises(Conflict, match="Somebody else"):
-        await move(was, new_date + timedelta(days=1))
+        await move_date(was, new_date + timedelta(days=1))
     assert (await get_newest(cast, key)).row.cleanup_by == new_date
 
 

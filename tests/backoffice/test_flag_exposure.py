@@ -67,15 +67,15 @@ async def set_region_europe(cast: Cast, *tenants: str) -> None:
 def recorded_statements() -> Iterator[list[str]]:
     executed: list[str] = []
 
-    def note(*args: Any) -> None:
+    def record_statement(*args: Any) -> None:
         executed.append(args[2])
 
     engine = db.engine("operator").sync_engine
-    sa.event.listen(engine, "before_cursor_execute", note)
+    sa.event.listen(engine, "before_cursor_execute", record_statement)
     try:
         yield executed
     finally:
-        sa.event.remove(engine, "before_cursor_execute", note)
+        sa.event.remove(engine, "before_cursor_execute", record_statement)
 
 
 async def test_exposed_tenants_are_listed_by_page_with_an_explanation(cast: Cast) -> None:

@@ -167,7 +167,7 @@ async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: st
     ada, bob, ada_id, bob_id = await create_two_owners()
     inside = asyncio.Barrier(2)
 
-    async def act(somebody: Operating, other: str) -> str:
+    async def take_rights(somebody: Operating, other: str) -> str:
         try:
             async with somebody.octx() as octx:
                 await inside.wait()
@@ -176,7 +176,7 @@ async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: st
             return f"{refusal.reason}: {refusal.next_step}"
         return "done"
 
-    results = await asyncio.gather(act(ada, bob_id), act(bob, ada_id))
+    results = await asyncio.gather(take_rights(ada, bob_id), take_rights(bob, ada_id))
     assert sorted(results) == ["done", "rights_changed: Reload the page. Your change wasn't saved."]
     assert len(await list_enabled_owners() & {ada_id, bob_id}) == 1
 

@@ -271,7 +271,7 @@ async def test_plan_assignment_is_refused_for_unknown_unsuitable_or_current_plan
 
 
 async def test_plan_assignment_is_refused_for_a_retired_plan(cast: Cast) -> None:
-    async def retires_and_gives(octx: OperatorCtx) -> None:
+    async def retire_and_assign(octx: OperatorCtx) -> None:
         plan = await octx.session.get(Plan, "pln_starter")
         assert plan is not None
         plan.retired_at = now()
@@ -281,7 +281,7 @@ async def test_plan_assignment_is_refused_for_a_retired_plan(cast: Cast) -> None
 
     with pytest.raises(Invalid, match="not offered any more"):
         async with cast.olga.octx() as octx:  # rolled back: the catalogue is everybody's
-            await retires_and_gives(octx)
+            await retire_and_assign(octx)
 
 
 async def test_addon_with_an_invalid_quantity_or_end_is_refused(cast: Cast) -> None:
@@ -335,11 +335,13 @@ async def test_tenant_access_names_sources_and_usage(cast: Cast) -> None:
 
 
 async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
-    async def sets(value: str) -> None:
+    async def set_region(value: str) -> None:
         async with cast.olga.octx() as octx:
             await tenant_access.set_trait(octx, cast.acme, "region", value, REASON)
 
-    await sets("eu")  # so that the look stands in the trail: writing it would make the others wait by itself
-    await asyncio.gather(*(sets(value) for value in ("us", "ap", "eu", "us")))
+    await set_region(
+        "eu"
+    )  # so that the look stands in the trail: writing it would make the others wait by itself
+    await asyncio.gather(*(set_region(value) for value in ("us", "ap", "eu", "us")))
     assert len(await list_events(cast, "trait.set")) == 5
     assert set((await load_facts(cast)).traits) == {"region"}

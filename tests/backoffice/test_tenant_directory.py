@@ -264,7 +264,7 @@ async def test_suspension_and_restoration_are_refused_in_the_wrong_state(cast: C
 
 
 async def test_jobs_delayed_by_a_suspension_are_due_after_restoration(cast: Cast) -> None:
-    async def waiting(change: str = "") -> list[str]:
+    async def list_delayed_jobs(change: str = "") -> list[str]:
         async with db.transaction() as session:
             connection = await session.connection()
             if change:
@@ -277,12 +277,12 @@ async def test_jobs_delayed_by_a_suspension_are_due_after_restoration(cast: Cast
 
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
-    assert await waiting(
+    assert await list_delayed_jobs(
         "update procrastinate_jobs set scheduled_at = now() + interval '1 hour' where lock = %s"
     )
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
-    assert await waiting() == []
+    assert await list_delayed_jobs() == []
 
 
 ACTS: dict[str, Callable[[OperatorCtx, str], Awaitable[Any]]] = {

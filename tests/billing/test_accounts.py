@@ -272,10 +272,10 @@ async def test_account_with_another_accounts_key_is_paused(
     await customers.ensure(cast.acme)
     assert [await verify_key.verify_keys() for _ in range(2)] == [0, 0]
 
-    async def other() -> str:
+    async def get_other_account_id() -> str:
         return "acct_other"
 
-    monkeypatch.setattr(provider, "get_account_id", other)
+    monkeypatch.setattr(provider, "get_account_id", get_other_account_id)
     assert [await verify_key.verify_keys() for _ in range(2)] == [1, 0]
     async with db.transaction() as session:
         assert (await accounts.get(session, PLATFORM)).is_paused
@@ -296,8 +296,8 @@ async def test_silent_provider_does_not_pause_the_account(
     provider = scripted_provider.FakeProvider()
     provider_registry.register(PLATFORM, provider)
 
-    async def silent() -> str:
+    async def raise_provider_down() -> str:
         raise ProviderDown("gone")
 
-    monkeypatch.setattr(provider, "get_account_id", silent)
+    monkeypatch.setattr(provider, "get_account_id", raise_provider_down)
     assert await verify_key.verify_keys() == 0

@@ -78,10 +78,10 @@ async def test_credit_and_new_card_are_recorded_and_announced_to_open_pages(
     await processing.drain()
     paged = list[tuple[str, str]]()
 
-    async def page(_: object, whose: str, topic: str) -> None:
+    async def record_page(_: object, whose: str, topic: str) -> None:
         paged.append((whose, topic))
 
-    monkeypatch.setattr(live_events, "refresh_pages", page)
+    monkeypatch.setattr(live_events, "refresh_pages", record_page)
     stripe.state[customer] = CustomerState(
         customer, method="Visa ending in 4242", balance=-2_500, currency="usd"
     )

@@ -69,10 +69,10 @@ async def test_late_result_of_an_old_fetch_is_discarded(
 async def test_late_result_of_an_old_fetch_restores_access_without_the_guard(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def everybody(*_: Any) -> bool:
+    async def accept_every_ticket(*_: Any) -> bool:
         return True
 
-    monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", everybody)
+    monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", accept_every_ticket)
     assert await _apply_old_fetch_late(cast, stripe) == "active"
 
 
@@ -81,12 +81,12 @@ async def test_late_result_of_an_old_fetch_restores_access_with_a_ticket_taken_l
 ) -> None:
     was = inbound_webhook_repository.lock_customer_if_newest
 
-    async def late(session: Any, account_id: str, customer_id: str, _: int) -> bool:
+    async def take_late_ticket(session: Any, account_id: str, customer_id: str, _: int) -> bool:
         return await was(
             session, account_id, customer_id, await inbound_webhook_repository.take_ticket(session)
         )
 
-    monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", late)
+    monkeypatch.setattr(inbound_webhook_repository, "lock_customer_if_newest", take_late_ticket)
     assert await _apply_old_fetch_late(cast, stripe) == "active"
 
 
@@ -105,21 +105,21 @@ async def _end_two_customers_at_once(
         ctx.session.add(BillingCustomer(tenant_id=cast.acme, id=second, account_id=other))
     paths = [(PLATFORM, first, "sub_1"), (other, second, "sub_2")]
 
-    def both(word: str) -> None:
+    def set_both_states(word: str) -> None:
         for _, customer, name in paths:
             sold = replace(build_subscription(word), id=name, ended_at=None if word == "active" else now())
             stripe.state[customer] = CustomerState(customer, subscriptions=(sold,))
 
-    async def look(account: str, customer: str, _: str) -> None:
+    async def sync_customer(account: str, customer: str, _: str) -> None:
         await customer_sync.sync_customer(account, customer, cast.acme, cause="webhook")
 
-    both("active")
+    set_both_states("active")
     for path in paths:
-        await look(*path)
+        await sync_customer(*path)
     assert await get_billing_status(cast) == "active"
     met, was = asyncio.Barrier(2), provider_records.write_records
 
-    async def write(ctx: Any, *arguments: Any) -> Any:
+    async def write_and_wait(ctx: Any, *arguments: Any) -> Any:
         differences = await was(ctx, *arguments)
         await ctx.session.flush()
         try:
@@ -128,11 +128,11 @@ async def _end_two_customers_at_once(
             pass
         return differences
 
-    monkeypatch.setattr(provider_records, "write_records", write)
+    monkeypatch.setattr(provider_records, "write_records", write_and_wait)
     if not locked:
         monkeypatch.setattr(tenants, "lock", do_nothing)
-    both("canceled")
-    await asyncio.gather(*(look(*path) for path in paths))
+    set_both_states("canceled")
+    await asyncio.gather(*(sync_customer(*path) for path in paths))
     async with db.transaction(tenant_id=cast.acme) as session:
         words = [row.status for row in (await session.exec(select(BillingSubscription))).all()]
     assert words == ["canceled", "canceled"]
@@ -161,11 +161,11 @@ async def test_webhook_stays_pending_when_its_transaction_fails(
     before = await get_billing_status(cast)
     was = provider_records.write_records
 
-    async def broken(*arguments: Any) -> Any:
+    async def write_and_fail(*arguments: Any) -> Any:
         await was(*arguments)
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(provider_records, "write_records", broken)
+    monkeypatch.setattr(provider_records, "write_records", write_and_fail)
     await processing.drain()
     assert await events.count_by_status(customer) == {"pending": 1}
     async with db.transaction(tenant_id=cast.acme) as session:

@@ -46,7 +46,7 @@ async def _play(tenant_id: str, provider: SlowProvider, accounts: Sequence[str],
     names["cus_2"] = await customers.ensure(tenant_id, accounts[1])
     account_of = dict(zip(names.values(), accounts, strict=True))
 
-    def changed() -> str:
+    def change_any_customer() -> str:
         event = provider.change_any()
         real = names[event.customer]
         provider.state[real] = provider.state[event.customer]
@@ -54,7 +54,7 @@ async def _play(tenant_id: str, provider: SlowProvider, accounts: Sequence[str],
 
     late = list[str]()
     for _ in range(dice.randint(3, 7)):
-        customer = changed()
+        customer = change_any_customer()
         fate = dice.choice(("comes", "comes", "twice", "late", "lost" if loses else "late"))
         if fate == "late":
             late.append(customer)

@@ -33,11 +33,13 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of each statement."""
     seen, store = list[int](), repository.insert_webhooks
 
-    async def counting(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
+    async def insert_and_count(
+        connection: RawConnection, rows: Sequence[ReceivedWebhook]
+    ) -> set[tuple[str, str]]:
         seen.append(len(rows))
         return await store(connection, rows)
 
-    monkeypatch.setattr(repository, "insert_webhooks", counting)
+    monkeypatch.setattr(repository, "insert_webhooks", insert_and_count)
     return seen
 
 
@@ -126,10 +128,12 @@ async def test_failed_statement_fails_its_requests_and_the_next_one_works(
 ) -> None:
     store = repository.insert_webhooks
 
-    async def failing(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
+    async def raise_operational_error(
+        connection: RawConnection, rows: Sequence[ReceivedWebhook]
+    ) -> set[tuple[str, str]]:
         raise psycopg.OperationalError("away")
 
-    monkeypatch.setattr(repository, "insert_webhooks", failing)
+    monkeypatch.setattr(repository, "insert_webhooks", raise_operational_error)
     made, rows = WebhookBatcher(), [build_webhook() for _ in range(5)]
     answers = await asyncio.gather(*(made.add(webhook) for webhook in rows), return_exceptions=True)
     assert {type(answer) for answer in answers} == {WebhookNotStored}
@@ -154,14 +158,14 @@ async def test_webhook_arriving_at_the_end_of_a_flush_starts_another(
     """A flusher that has looked for the last time is finished, even if its task has not quite ended."""
 
     @asynccontextmanager
-    async def at_once() -> AsyncIterator[None]:
+    async def get_connection_at_once() -> AsyncIterator[None]:
         yield  # as a connection that is given back without a wait
 
-    async def stored(_: None, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
+    async def store_all(_: None, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
         return {(webhook.account_id, webhook.event_id) for webhook in rows}
 
-    monkeypatch.setattr(db, "raw_connection", at_once)
-    monkeypatch.setattr(repository, "insert_webhooks", stored)
+    monkeypatch.setattr(db, "raw_connection", get_connection_at_once)
+    monkeypatch.setattr(repository, "insert_webhooks", store_all)
     monkeypatch.setattr(ingest, "MAX_FLUSHES", 1)
     made = WebhookBatcher()
     async with asyncio.timeout(PROMPTLY):

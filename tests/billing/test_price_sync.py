@@ -175,10 +175,10 @@ async def test_push_and_comparison_are_refused_without_permission(cast: Cast) ->
 
 
 async def test_failed_sync_run_does_not_end_the_next() -> None:
-    async def breaks() -> None:
+    async def raise_error() -> None:
         raise ValueError("a bug")
 
-    assert not await price_sync._run_job("push", breaks)
+    assert not await price_sync._run_job("push", raise_error)
     assert await price_sync._run_job("push", _do_nothing)
 
 

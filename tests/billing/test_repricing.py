@@ -207,10 +207,10 @@ async def test_failing_customer_does_not_block_repricing_of_others(
             session.add(BillingCustomer(tenant_id=tenant, id=new_id("cus"), account_id=PLATFORM))
     asked: list[str] = []
 
-    async def wrong(session: Any, customer_id: str) -> set[str]:
+    async def record_and_raise(session: Any, customer_id: str) -> set[str]:
         asked.append(session.info["tenant_id"])
         raise ZeroDivisionError
 
-    monkeypatch.setattr(repricing.repository, "list_subscribed_price_ids", wrong)
+    monkeypatch.setattr(repricing.repository, "list_subscribed_price_ids", record_and_raise)
     assert await repricing.reprice_subscriptions() == 0
     assert {cast.acme, cast.globex} <= set(asked)

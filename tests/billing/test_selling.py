@@ -279,7 +279,7 @@ async def test_billing_actions_are_refused_without_permission_before_any_read(
     person: Person = getattr(cast, person_name)
     seller.calls.clear()
 
-    async def verbs(ctx: Any) -> list[Any]:
+    async def list_calls(ctx: Any) -> list[Any]:
         return [
             checkout.prepare(ctx, PRO, "month"),
             changes.plan_change(ctx, ChangeRequest(seats=1)),
@@ -291,7 +291,7 @@ async def test_billing_actions_are_refused_without_permission_before_any_read(
         ]
 
     async with person.ctx() as ctx:
-        for verb in await verbs(ctx):
+        for verb in await list_calls(ctx):
             with pytest.raises(Refused):
                 await verb
     assert seller.calls == []

@@ -45,10 +45,10 @@ def recorded_sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between attempts, recorded instead of waited for."""
     pauses: list[float] = []
 
-    async def sleep(self: object, seconds: float) -> None:
+    async def record_sleep(self: object, seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(transport.StripeTransport, "sleep_async", sleep)
+    monkeypatch.setattr(transport.StripeTransport, "sleep_async", record_sleep)
     return pauses
 
 
@@ -307,7 +307,7 @@ async def test_subscriptions_are_fetched_from_every_page(
         for n in range(250)
     ]
 
-    def usual(request: Request) -> StubResponse:
+    def answer_request(request: Request) -> StubResponse:
         path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
             return StubResponse(body={"id": "cus_1", "object": "customer"})
@@ -321,7 +321,7 @@ async def test_subscriptions_are_fetched_from_every_page(
             )
         return StubResponse(body=build_list([]))
 
-    stub_server.default_response = usual
+    stub_server.default_response = answer_request
     state = await gateway.fetch_customer("cus_1")
     assert [subscription.id for subscription in state.subscriptions] == [
         subscription["id"] for subscription in many
@@ -331,7 +331,7 @@ async def test_subscriptions_are_fetched_from_every_page(
 async def test_newest_and_all_open_invoices_are_fetched(
     gateway: StripeGateway, stub_server: StubServer
 ) -> None:
-    def usual(request: Request) -> StubResponse:
+    def answer_request(request: Request) -> StubResponse:
         path, query = request.url.path, request.query_params
         if path.endswith("/cus_1"):
             return StubResponse(body={"id": "cus_1", "object": "customer"})
@@ -345,7 +345,7 @@ async def test_newest_and_all_open_invoices_are_fetched(
             body=build_list([build_invoice("in_2", more=True), build_invoice("in_1")], more=True)
         )
 
-    stub_server.default_response = usual
+    stub_server.default_response = answer_request
     state = await gateway.fetch_customer("cus_1")
     assert sorted(invoice.id for invoice in state.invoices) == ["in_1", "in_2", "in_old"]
     assert [line.amount for invoice in state.invoices for line in invoice.lines if invoice.id == "in_2"] == [

@@ -113,16 +113,16 @@ async def test_repeated_change_after_another_one_is_refused(
     world.pay(await world.provider.create_checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
     (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
 
-    async def change(quantity: int, key: str) -> int:
+    async def change_quantity(quantity: int, key: str) -> int:
         lines = [OrderLine(SEAT.id, price, quantity)]
         await world.provider.change_subscription(subscription.id, lines, as_of=None, prorate=False, key=key)
         return (await world.provider.fetch_customer(customer)).subscriptions[0].lines[0].quantity
 
-    assert await change(5, "change_1") == 5
-    assert await change(7, "change_2") == 7
-    assert await change(9, "change_2") == 7
+    assert await change_quantity(5, "change_1") == 5
+    assert await change_quantity(7, "change_2") == 7
+    assert await change_quantity(9, "change_2") == 7
     with pytest.raises(ProviderRefused):
-        await change(6, "change_1")
+        await change_quantity(6, "change_1")
     assert (await world.provider.fetch_customer(customer)).subscriptions[0].lines[0].quantity == 7
 
 

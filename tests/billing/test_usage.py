@@ -136,10 +136,10 @@ async def test_failing_customer_does_not_block_usage_of_others(
     await record_usage(cast.ann, "hour-1", 3)
     asked: list[str] = []
 
-    async def wrong(account_id: str, customer_id: str, tenant_id: str) -> int:
+    async def record_and_raise(account_id: str, customer_id: str, tenant_id: str) -> int:
         asked.append(tenant_id)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(usage, "_report_customer", wrong)
+    monkeypatch.setattr(usage, "_report_customer", record_and_raise)
     assert await usage.report() == 0
     assert {cast.acme, cast.globex} <= set(asked)

@@ -109,17 +109,17 @@ async def test_connection_keeps_nothing_of_its_last_transaction(cast: Cast, one_
 async def test_connection_keeps_nothing_after_an_error_or_cancellation(
     cast: Cast, one_connection: None
 ) -> None:
-    async def fail() -> None:
+    async def cause_error() -> None:
         async with db.transaction(tenant_id=cast.acme) as session:
             await (await session.connection()).execute(text("select 1 / 0"))
 
-    async def hang() -> None:
+    async def sleep_in_query() -> None:
         async with db.transaction(tenant_id=cast.acme) as session:
             await (await session.connection()).execute(text("select pg_sleep(60)"))
 
     with pytest.raises(DBAPIError):
-        await fail()
-    hanging = asyncio.create_task(hang())
+        await cause_error()
+    hanging = asyncio.create_task(sleep_in_query())
     await asyncio.sleep(0.1)
     hanging.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -132,12 +132,12 @@ async def test_connection_keeps_nothing_after_an_error_or_cancellation(
 async def test_tenants_in_turns_on_one_connection_see_their_own_rows(
     cast: Cast, one_connection: None
 ) -> None:
-    async def look(tenant_id: str) -> set[str]:
+    async def list_tenants(tenant_id: str) -> set[str]:
         async with db.transaction(tenant_id=tenant_id) as session:
             return await list_member_tenants(session)
 
     tenant_ids = [cast.acme, cast.globex] * 10
-    assert await asyncio.gather(*map(look, tenant_ids)) == [{tenant_id} for tenant_id in tenant_ids]
+    assert await asyncio.gather(*map(list_tenants, tenant_ids)) == [{tenant_id} for tenant_id in tenant_ids]
 
 
 async def test_changing_the_tenant_drops_the_rows_of_the_first(cast: Cast) -> None:

@@ -39,16 +39,16 @@ async def test_statement_of_every_shape_is_refused_without_a_tenant(shape: str) 
 async def test_statement_of_every_shape_names_the_tenant(cast: Cast, shape: str) -> None:
     statements: list[str] = []
 
-    def hear(connection: Any, cursor: Any, statement: str, *arguments: Any) -> None:
+    def record_statement(connection: Any, cursor: Any, statement: str, *arguments: Any) -> None:
         statements.append(statement)
 
     async with db.transaction(tenant_id=cast.acme) as session:
         engine = db.engine("app").sync_engine
-        event.listen(engine, "before_cursor_execute", hear)
+        event.listen(engine, "before_cursor_execute", record_statement)
         try:
             await session.exec(SHAPES[shape]())
         finally:
-            event.remove(engine, "before_cursor_execute", hear)
+            event.remove(engine, "before_cursor_execute", record_statement)
     assert "tenant_id = %(" in statements[-1]
 
 
@@ -58,14 +58,14 @@ async def test_global_table_needs_no_tenant(cast: Cast) -> None:
 
 
 async def test_statement_without_a_tenant_is_counted_for_operators(cast: Cast) -> None:
-    async def counted() -> int:
+    async def count_missing_tenants() -> int:
         async with cast.olga.octx() as octx:
             overview = await tenant_directory.get_security_overview(octx)
         return overview.counts.get("missing_tenant_context", 0)
 
-    before = await counted()
+    before = await count_missing_tenants()
     for _ in range(2):
         with pytest.raises(NoTenant):
             async with db.transaction() as session:
                 await session.exec(select(Membership))
-    assert await counted() == before + 2
+    assert await count_missing_tenants() == before + 2

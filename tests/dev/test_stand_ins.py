@@ -51,12 +51,12 @@ async def test_home_page_lists_the_stand_ins() -> None:
 
 
 async def test_stripe_objects_survive_a_restart() -> None:
-    def client(origin: str) -> stripe.StripeClient:
+    def build_client(origin: str) -> stripe.StripeClient:
         bases = dict.fromkeys(("api", "connect", "files", "meter_events"), f"{origin}/stripe")
         return stripe.StripeClient("sk_test_bulkhead_demo", base_addresses=bases)
 
     async with run_stand_ins() as origin:
-        customer = await asyncio.to_thread(client(origin).v1.customers.create, {"name": "Ann"})
+        customer = await asyncio.to_thread(build_client(origin).v1.customers.create, {"name": "Ann"})
     async with run_stand_ins() as origin:
-        reloaded = await asyncio.to_thread(client(origin).v1.customers.retrieve, customer.id)
+        reloaded = await asyncio.to_thread(build_client(origin).v1.customers.retrieve, customer.id)
         assert reloaded.name == "Ann"

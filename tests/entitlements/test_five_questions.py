@@ -39,7 +39,7 @@ async def test_action_is_refused_for_each_cause_with_its_own_reason(cast: Cast) 
     assert await get_reason(cast.ann) == Reason.ALLOWED
     assert (await explain_refusal(cast, cast.ann)).trace.decision.allowed
 
-    async def refused(expected: Reason, layer: str, person: Person = cast.ann) -> None:
+    async def check_refusal(expected: Reason, layer: str, person: Person = cast.ann) -> None:
         answer = await explain_refusal(cast, person)
         assert answer.trace.decision.reason == expected, answer.trace.lines
         assert answer.trace.decided_by == layer
@@ -54,21 +54,21 @@ async def test_action_is_refused_for_each_cause_with_its_own_reason(cast: Cast) 
         seen.add(expected)
 
     seen: set[str] = set()
-    await refused(Reason.MISSING_PERMISSION, "permission", cast.max)
+    await check_refusal(Reason.MISSING_PERMISSION, "permission", cast.max)
 
     async with cast.olga.octx() as octx:
         await tenant_access.set_flag_override(octx, tenant, "role_editor", False, "Trying it")
-    await refused(Reason.FLAG_OFF, "flag")
+    await check_refusal(Reason.FLAG_OFF, "flag")
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, tenant, "read_only", "Did not pay")
-    await refused(Reason.BILLING_READ_ONLY, "billing")
+    await check_refusal(Reason.BILLING_READ_ONLY, "billing")
     async with cast.olga.octx() as octx:
         await tenant_access.set_billing_status(octx, tenant, "active", "Paid")
         await tenant_access.override_feature(octx, tenant, "custom_roles", False, "Trying it", ends_at=soon)
-    await refused(Reason.NOT_IN_PLAN, "override")
+    await check_refusal(Reason.NOT_IN_PLAN, "override")
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(octx, tenant, "custom_roles", True, "Again", ends_at=soon)
         await tenant_access.set_flag_override(octx, tenant, "role_editor", True, "Again")
         await tenant_access.override_limit(octx, tenant, "roles", 0, "None", ends_at=soon)
-    await refused(Reason.LIMIT_REACHED, "limit")
+    await check_refusal(Reason.LIMIT_REACHED, "limit")
     assert len(seen) == 5

@@ -114,15 +114,15 @@ async def test_flag_override_on_requires_a_rule_for_overrides(cast: Cast) -> Non
 
 
 async def test_rule_applies_within_its_time_only(cast: Cast) -> None:
-    def rule(since: timedelta, until: timedelta) -> dict[str, Any]:
+    def build_rule(since: timedelta, until: timedelta) -> dict[str, Any]:
         return {"kind": "everyone", "starts_at": now() + since, "ends_at": now() + until}
 
     hour = timedelta(hours=1)
-    key = await flag_fixtures.create_flag(cast, rule(hour, 2 * hour))
+    key = await flag_fixtures.create_flag(cast, build_rule(hour, 2 * hour))
     assert not await flag_fixtures.has_flag(cast.ann, key)
-    await flag_fixtures.change_rules(cast, key, [rule(-hour, hour)])
+    await flag_fixtures.change_rules(cast, key, [build_rule(-hour, hour)])
     assert await flag_fixtures.has_flag(cast.ann, key)
-    await flag_fixtures.change_rules(cast, key, [rule(-2 * hour, -hour)])
+    await flag_fixtures.change_rules(cast, key, [build_rule(-2 * hour, -hour)])
     assert not await flag_fixtures.has_flag(cast.ann, key)
 
 
@@ -292,13 +292,13 @@ async def test_kill_that_is_rolled_back_has_no_effect(cast: Cast) -> None:
     class Undo(Exception):
         pass
 
-    async def undone() -> None:
+    async def kill_and_roll_back() -> None:
         async with cast.olga.octx() as octx:
             await flag_fixtures.flag_admin.kill_flag(octx, key, "It breaks things")
             raise Undo
 
     with pytest.raises(Undo):
-        await undone()
+        await kill_and_roll_back()
     assert await flag_fixtures.has_flag(cast.ann, key)
 
 

@@ -70,13 +70,13 @@ async def test_last_seat_goes_to_exactly_one_of_two_invitations(cast: Cast) -> N
 def without_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     counted = asyncio.Barrier(2)
 
-    async def take(ctx: Ctx, _: object) -> set[str]:
+    async def list_seats_and_wait(ctx: Ctx, _: object) -> set[str]:
         emails = await member_repository.list_seat_emails(ctx)
         await counted.wait()
         return emails
 
     with monkeypatch.context() as patch:
-        patch.setattr(seats, "reserve", take)
+        patch.setattr(seats, "reserve", list_seats_and_wait)
         yield
 
 

@@ -247,17 +247,17 @@ def test_single_layer_decides_with_its_reason(case: str) -> None:
 def test_overruled_layer_is_shown_beside_the_ruling_one() -> None:
     """An override wins over plan and add-ons, an add-on over the plan."""
 
-    def verdicts(**change: Any) -> list[Verdict]:
+    def list_verdicts(**change: Any) -> list[Verdict]:
         lines = {line.layer: line.verdict for line in World(**change).trace().lines}
         return [lines[layer] for layer in (Layer.PLAN, Layer.ADDONS, Layer.OVERRIDE)]
 
     yes, no, over, idle = Verdict.YES, Verdict.NO, Verdict.OVERRULED, Verdict.IDLE
-    assert verdicts() == [yes, idle, idle]
-    assert verdicts(plan="small") == [no, idle, idle]
-    assert verdicts(plan="small", addon="feature_addon") == [over, yes, idle]
-    assert verdicts(plan="small", override=True) == [over, idle, yes]
-    assert verdicts(override=False) == [over, idle, no]
-    assert verdicts(plan="small", addon="feature_addon", override=False) == [over, over, no]
+    assert list_verdicts() == [yes, idle, idle]
+    assert list_verdicts(plan="small") == [no, idle, idle]
+    assert list_verdicts(plan="small", addon="feature_addon") == [over, yes, idle]
+    assert list_verdicts(plan="small", override=True) == [over, idle, yes]
+    assert list_verdicts(override=False) == [over, idle, no]
+    assert list_verdicts(plan="small", addon="feature_addon", override=False) == [over, over, no]
 
 
 # ── precedence ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -376,11 +376,11 @@ def test_addon_raises_the_limit_until_it_ends() -> None:
 
 
 def test_override_applies_until_it_ends_and_the_latest_wins() -> None:
-    def row(id: str, value: bool, **other: Any) -> TenantOverride:
+    def build_override(id: str, value: bool, **other: Any) -> TenantOverride:
         return TenantOverride(**row_fields(id, **other), target="feature", name="custom_roles", value=value)
 
-    off = row("ovr_1", False, starts_at=NOW, ends_at=NOW + 2 * DAY)
-    again = row("ovr_2", True, starts_at=NOW + DAY, ends_at=NOW + 3 * DAY)
+    off = build_override("ovr_1", False, starts_at=NOW, ends_at=NOW + 2 * DAY)
+    again = build_override("ovr_2", True, starts_at=NOW + DAY, ends_at=NOW + 3 * DAY)
     history = build_history(overrides=[again, off])
     assert [decide_at(history, NOW + days * DAY) for days in (-1, 0, 1, 2, 3)] == [
         Reason.ALLOWED,

@@ -161,10 +161,10 @@ def property_of(examples: int, **options: Any) -> Callable[[], None]:
         **options,
     )
     @given(strategies.randoms(use_true_random=False))
-    def agree(chance: Random) -> None:
+    def check_agreement(chance: Random) -> None:
         check_case(draw_case(chance))
 
-    return cast("Callable[[], None]", agree)
+    return cast("Callable[[], None]", check_agreement)
 
 
 def test_decide_explain_and_oracle_agree_for_random_tenants() -> None:

@@ -169,11 +169,11 @@ def test_rule_applies_within_its_time_only(serve: Any) -> None:
 def test_percentage_rule_picks_the_same_tenants_in_every_provider(serve: Any) -> None:
     ids = [f"ten_{number}" for number in range(400)]
 
-    def share(percent: float) -> set[str]:
+    def list_enabled_ids(percent: float) -> set[str]:
         provider = serve(build_catalog({"kind": "percentage", "percent": percent}))
         return {tenant_id for tenant_id in ids if provider.evaluate(FLAG, target(tenant_id), NOW).is_on}
 
-    first, more, again = share(15), share(30), share(15)
+    first, more, again = list_enabled_ids(15), list_enabled_ids(30), list_enabled_ids(15)
     assert first == again
     assert first < more
     rules = RuleProvider(build_catalog({"kind": "percentage", "percent": 15}))
@@ -245,13 +245,13 @@ async def test_rights_compiled_during_a_provider_change_are_not_cached(
     rights_cache.set_provider(OpenFeatureProvider(api.get_client(DOMAIN)))
     compile_ = rights_cache.compiled_rights.compile_rights
 
-    def slowly(*args: Any) -> Any:
+    def compile_during_change(*args: Any) -> Any:
         compiled = compile_(*args)
         provider._flags[key] = InMemoryFlag("on", {"on": True, "off": False})
         rights_cache.invalidate_evaluations()
         return compiled
 
-    monkeypatch.setattr(rights_cache.compiled_rights, "compile_rights", slowly)
+    monkeypatch.setattr(rights_cache.compiled_rights, "compile_rights", compile_during_change)
     assert not await flag_fixtures.has_flag(cast.ann, key)
     monkeypatch.undo()
     assert await flag_fixtures.has_flag(cast.ann, key)

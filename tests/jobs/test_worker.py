@@ -116,7 +116,7 @@ async def test_job_that_is_refused_fails(cast: Cast, empty_queue: str) -> None:
 async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cast, empty_queue: str) -> None:
     running, most, both = {"ten": 0}, {"one": 0, "all": 0}, asyncio.Event()
 
-    async def busy(ctx: entry.Ctx, *, key: str) -> None:
+    async def count_running(ctx: entry.Ctx, *, key: str) -> None:
         running[ctx.tenant_id] = running.get(ctx.tenant_id, 0) + 1
         running["ten"] += 1
         most["one"] = max(most["one"], running[ctx.tenant_id])
@@ -130,7 +130,7 @@ async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cas
     for person in (cast.ann, cast.gil, cast.ann, cast.gil):
         async with person.ctx() as ctx:
             await queue.put(ctx, "tests.busy", key="x")
-    await workers.run_due_jobs({"tests.busy": busy})
+    await workers.run_due_jobs({"tests.busy": count_running})
     assert most == {"one": 1, "all": 2}
 
 

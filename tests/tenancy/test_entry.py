@@ -55,15 +55,15 @@ async def test_member_enters_with_the_permissions_of_their_role(cast: Cast) -> N
 async def count_statements(act: Callable[[], Awaitable[Any]]) -> int:
     statements: list[str] = []
 
-    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def record_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 
     engine = db.engine("app").sync_engine
-    event.listen(engine, "before_cursor_execute", record)
+    event.listen(engine, "before_cursor_execute", record_statement)
     try:
         await act()
     finally:
-        event.remove(engine, "before_cursor_execute", record)
+        event.remove(engine, "before_cursor_execute", record_statement)
     return len(statements)
 
 
@@ -238,16 +238,16 @@ async def load_seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> date
 async def test_authentication_without_touch_leaves_the_idle_time(cast: Cast, realm: str) -> None:
     cookie = cast.ann.cookie if realm == "user" else await factories.create_operator("Otto")
 
-    async def look(*, touches: bool) -> None:
+    async def authenticate_again(*, touches: bool) -> None:
         if realm == "user":
             assert await entry.authenticate(cookie, cast.ann.slug, touches=touches)
         else:
             assert await entry.authenticate_operator(cookie, touches=touches)
 
     long_ago = await load_seen_at(cookie, earlier=timedelta(minutes=5))
-    await look(touches=False)
+    await authenticate_again(touches=False)
     assert await load_seen_at(cookie) == long_ago
-    await look(touches=True)
+    await authenticate_again(touches=True)
     assert await load_seen_at(cookie) > long_ago
 
 

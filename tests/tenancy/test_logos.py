@@ -35,15 +35,15 @@ def draw_noise(side: int) -> bytes:
 def build_decompression_bomb(width: int, height: int) -> bytes:
     """A PNG of a few hundred bytes that declares a huge size."""
 
-    def chunk(kind: bytes, body: bytes) -> bytes:
+    def build_chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
-        + chunk(b"IEND", b"")
+        + build_chunk(b"IHDR", head)
+        + build_chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + build_chunk(b"IEND", b"")
     )
 
 

@@ -140,13 +140,13 @@ async def test_search_matches_names_and_addresses_literally(cast: Cast) -> None:
     await create_crowd(cast)
     async with cast.max.ctx() as ctx:
 
-        async def names(query: str) -> list[str]:
+        async def search_names(query: str) -> list[str]:
             return [row.name for row in (await members.list_members(ctx, query=query)).rows]
 
-        assert await names("  ANN ") == ["Ann"]
-        assert await names(cast.adam.email.upper()) == ["Adam"]
-        assert await names("a_b") == ["A_b"]
-        assert await names("%") == []
+        assert await search_names("  ANN ") == ["Ann"]
+        assert await search_names(cast.adam.email.upper()) == ["Adam"]
+        assert await search_names("a_b") == ["A_b"]
+        assert await search_names("%") == []
 
 
 async def test_members_are_filtered_by_role(cast: Cast) -> None:

@@ -274,14 +274,14 @@ async def test_concurrent_creations_share_no_last_role(cast: Cast) -> None:
         await assignments.override_limit(ctx, "roles", 1, "Test", ends_at=now().replace(year=2090))
     barrier = asyncio.Barrier(2)
 
-    async def attempt(person: Person, name: str) -> str:
-        async def act(ctx: Ctx) -> None:
+    async def attempt_creation(person: Person, name: str) -> str:
+        async def wait_and_create(ctx: Ctx) -> None:
             await barrier.wait()
             await roles.create(ctx, name, "", {P.MEMBER_READ})
 
-        return await get_refusal_reason(person, act)
+        return await get_refusal_reason(person, wait_and_create)
 
-    results = await asyncio.gather(attempt(cast.ann, "One"), attempt(cast.adam, "Two"))
+    results = await asyncio.gather(attempt_creation(cast.ann, "One"), attempt_creation(cast.adam, "Two"))
     assert sorted(results) == ["done", "limit_reached"]
 
 
@@ -349,19 +349,19 @@ async def test_role_is_never_deleted_while_it_is_assigned_concurrently(cast: Cas
     for round_ in range(4):
         role, barrier = await create_role(cast.ann, f"Role {round_}"), asyncio.Barrier(2)
 
-        async def give_it(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
+        async def wait_and_assign(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
             await barrier.wait()
             if give_by == "set_role":
                 await members.set_role(ctx, max_id, role)
             else:
                 await invitations.invite(ctx, f"{role[-8:]}@acme.test", role)
 
-        async def delete_it(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
+        async def wait_and_delete(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
             await barrier.wait()
             await roles.delete(ctx, role)
 
         results = await asyncio.gather(
-            get_refusal_reason(cast.adam, give_it), get_refusal_reason(cast.ann, delete_it)
+            get_refusal_reason(cast.adam, wait_and_assign), get_refusal_reason(cast.ann, wait_and_delete)
         )
         assert tuple(results) in {("done", "object_state"), ("missing_permission", "done")}
 
@@ -372,18 +372,18 @@ async def test_invite_is_refused_when_the_inviters_role_was_cut_meanwhile(cast: 
     await assign_role(cast, role)
     inside, cut = asyncio.Event(), asyncio.Event()
 
-    async def late(ctx: Ctx) -> None:
+    async def act_late(ctx: Ctx) -> None:
         inside.set()
         await cut.wait()
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
 
-    async def first() -> None:
+    async def change_role_first() -> None:
         await inside.wait()
         async with cast.ann.ctx() as ctx:
             await roles.change(ctx, role, "Recruiter", "", {P.MEMBER_READ})
         cut.set()
 
-    refused, _ = await asyncio.gather(get_refusal_reason(cast.max, late), first())
+    refused, _ = await asyncio.gather(get_refusal_reason(cast.max, act_late), change_role_first())
     assert refused == "missing_permission"
 
 
@@ -392,7 +392,7 @@ async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -
     role, max_id = await create_role(cast.ann), await find_membership_id(cast.max, cast.ann)
     inside, grown = asyncio.Event(), asyncio.Event()
 
-    async def late(ctx: Ctx) -> None:
+    async def act_late(ctx: Ctx) -> None:
         kept = await role_repository.get_role(
             ctx, role
         )  # as long as somebody has it, the session answers with it
@@ -401,13 +401,13 @@ async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -
         await grown.wait()
         await members.set_role(ctx, max_id, role)
 
-    async def first() -> None:
+    async def change_role_first() -> None:
         await inside.wait()
         async with cast.ann.ctx() as ctx:
             await roles.change(ctx, role, "Recruiter", "", {P.BILLING_WRITE})
         grown.set()
 
-    refused, _ = await asyncio.gather(get_refusal_reason(cast.adam, late), first())
+    refused, _ = await asyncio.gather(get_refusal_reason(cast.adam, act_late), change_role_first())
     assert refused == "missing_permission"
 
 

@@ -259,11 +259,11 @@ async def test_person_is_listed_in_every_tenant_with_their_role(cast: Cast) -> N
 async def test_tenant_creation_is_idempotent_per_name(cast: Cast) -> None:
     both = asyncio.Barrier(2)
 
-    async def click() -> Any:
+    async def click_create() -> Any:
         await both.wait()
         return await create_tenant(cast.carl.account.user, "Yard")
 
-    first, second = await asyncio.gather(click(), click())
+    first, second = await asyncio.gather(click_create(), click_create())
     assert first.id == second.id
     other = await create_tenant(cast.carl.account.user, "Yard Two")
     assert {tenant.id for tenant in await list_tenants(cast.carl.user_id)} == {first.id, other.id}

@@ -26,14 +26,14 @@ from tests.conftest import Cast
 def recorded_statements() -> Iterator[list[str]]:
     statements: list[str] = []
 
-    def record(*arguments: Any) -> None:
+    def record_statement(*arguments: Any) -> None:
         statements.append(arguments[2])
 
-    event.listen(Engine, "before_cursor_execute", record)
+    event.listen(Engine, "before_cursor_execute", record_statement)
     try:
         yield statements
     finally:
-        event.remove(Engine, "before_cursor_execute", record)
+        event.remove(Engine, "before_cursor_execute", record_statement)
 
 
 async def authorize(page: SessionState, authenticate: entry.Authenticator = entry.authenticate) -> None:

@@ -94,16 +94,16 @@ async def test_free_and_enterprise_plans_have_no_price(cast: Cast, provider: Rec
 
 
 def test_price_form_is_parsed() -> None:
-    def meant(**typed: str) -> dict[str, Any]:
+    def parse_form(**typed: str) -> dict[str, Any]:
         return forms.parse_price_form(forms.PriceForm.read({**FORM, **typed}))
 
-    assert meant()["amount"] == 3_900
-    metered = meant(part="metered_api_calls", price="0.10", included="1,000")
+    assert parse_form()["amount"] == 3_900
+    metered = parse_form(part="metered_api_calls", price="0.10", included="1,000")
     assert (metered["kind"], metered["meter"], metered["amount"]) == ("metered", "api_calls", 0)
     assert metered["tiers"] == (Tier(1_000, 0), Tier(None, 10))
-    plain = meant(part="metered_usage_events", price="0.10")
+    plain = parse_form(part="metered_usage_events", price="0.10")
     assert (plain["meter"], plain["amount"], plain["tiers"]) == ("usage_events", 10, ())
-    assert meant(currency="jpy", price="500")["amount"] == 500
+    assert parse_form(currency="jpy", price="500")["amount"] == 500
 
 
 @pytest.mark.parametrize(

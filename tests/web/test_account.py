@@ -137,10 +137,10 @@ async def test_operator_account_change_is_rolled_back_without_its_event(
     assert person is not None
     assert credential is not None
 
-    def broken(*_: Any, **__: Any) -> None:
+    def raise_error(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("no line")
 
-    monkeypatch.setattr(audit_log, "record_operator", broken)
+    monkeypatch.setattr(audit_log, "record_operator", raise_error)
     details = await LINES[path][0](account)
     assert (await account.browser.get("/account")).status_code == 200
     async with db.transaction("operator") as session:

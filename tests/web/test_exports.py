@@ -139,14 +139,14 @@ async def test_export_stops_when_the_permission_is_lost(cast: Cast, monkeypatch:
     (max_id,) = await list_membership_ids(cast, "max")
     steps, removed = exports.list_member_batch, list[str]()
 
-    async def and_then_removed(ctx: object, **arguments: object) -> object:
+    async def list_then_remove_member(ctx: object, **arguments: object) -> object:
         if arguments["after"] and not removed:  # the first step has committed its line of the trail
             removed.append(max_id)
             async with cast.ann.ctx() as other:
                 await members.remove(other, max_id)
         return await steps(ctx, **arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(exports, "list_member_batch", and_then_removed)
+    monkeypatch.setattr(exports, "list_member_batch", list_then_remove_member)
     _, *lines = read_rows(await request_export(cast.max, "members", descending="yes"))
     assert [row[0] for row in lines[:-1]] == ["Max", "Ann"]
     assert lines[-1][0].startswith(f"{route.INCOMPLETE_TEXT} Your access to Acme was removed by Ann")

@@ -294,11 +294,11 @@ async def test_every_answer_has_a_request_id_and_security_headers(cast: Cast) ->
 
 
 async def test_client_token_claimed_by_two_at_once_goes_to_one(cast: Cast) -> None:
-    async def live(_: str) -> bool:
+    async def is_live(_: str) -> bool:
         await asyncio.sleep(0.01)
         return False
 
-    owners = MemoryClientTokenStore(live, 60)
+    owners = MemoryClientTokenStore(is_live, 60)
     assert await owners.claim_token(TOKEN, "dead")
     claims = await asyncio.gather(*(owners.claim_token(TOKEN, f"session {number}") for number in range(5)))
     assert sorted(claims) == [False] * 4 + [True]
@@ -315,7 +315,7 @@ async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Ca
     """A socket reconnects by itself, whether or not a person is there."""
     house, digest = GuardedApp(), crypto.hash_token(cast.ann.cookie.partition("=")[2])
 
-    async def seen(*, earlier: timedelta = timedelta()) -> datetime:
+    async def load_seen_at(*, earlier: timedelta = timedelta()) -> datetime:
         async with db.transaction() as session:
             connection = await session.connection()
             rows = await connection.execute(
@@ -327,8 +327,8 @@ async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Ca
             )
             return rows.scalar_one()  # type: ignore[no-any-return]
 
-    before = await seen(earlier=timedelta(minutes=5))
+    before = await load_seen_at(earlier=timedelta(minutes=5))
     assert await house.socket(cast.ann.cookie) == "accepted"
-    assert await seen() == before
+    assert await load_seen_at() == before
     await house.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
-    assert await seen() > before
+    assert await load_seen_at() > before

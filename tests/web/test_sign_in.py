@@ -73,16 +73,16 @@ def behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_guessing_stranger_does_not_lock_the_account(cast: Cast, behind_a_proxy: None) -> None:
     client = browser()
 
-    async def tries(address: str, password: str) -> int:
+    async def try_sign_in(address: str, password: str) -> int:
         headers = {"x-forwarded-for": address}
         answer = await client.post(
             "/auth/sign-in", data=sign_in_form(cast.ann.email, password), headers=headers
         )
         return answer.status_code
 
-    stranger = [await tries(f"2001:db8:0:1::{number:x}", "a wrong password") for number in range(11)]
+    stranger = [await try_sign_in(f"2001:db8:0:1::{number:x}", "a wrong password") for number in range(11)]
     assert stranger == [401] * 10 + [429]  # one household, whatever number of addresses it has
-    assert await tries("2001:db8:0:2::1", factories.PASSWORD) == 303
+    assert await try_sign_in("2001:db8:0:2::1", factories.PASSWORD) == 303
 
 
 async def test_sign_in_replaces_a_planted_session(cast: Cast) -> None:

@@ -223,17 +223,17 @@ async def test_sign_up_executes_the_same_statements_for_known_and_unknown_addres
     """Under load, one more statement could be measured."""
     results: list[list[str]] = []
 
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+    def record_statement(_: Any, __: Any, statement: str, *___: Any) -> None:
         results[-1].append(statement)
 
-    event.listen(db.engine("app").sync_engine, "before_cursor_execute", note)
+    event.listen(db.engine("app").sync_engine, "before_cursor_execute", record_statement)
     try:
         for email in (cast.ann.email, new_address()):
             results.append([])
             answer = await browser().post("/auth/sign-up", data=sign_up_form(email))
             assert answer.status_code == 303
     finally:
-        event.remove(db.engine("app").sync_engine, "before_cursor_execute", note)
+        event.remove(db.engine("app").sync_engine, "before_cursor_execute", record_statement)
     assert results[0] == results[1]
     assert results[0]
 

@@ -116,12 +116,12 @@ def count_outcomes(outcome: str, account: str = "platform") -> float:
 def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Settings for a test."""
 
-    def give(**values: str) -> None:
+    def set_settings(**values: str) -> None:
         for name, value in values.items():
             monkeypatch.setenv(name, value)
         settings.cache_clear()
 
-    yield give
+    yield set_settings
     monkeypatch.undo()
     settings.cache_clear()
 
@@ -380,12 +380,12 @@ async def test_webhook_that_announces_too_large_a_body_is_refused_at_once(
 
 
 async def test_webhook_without_a_length_is_refused_above_the_limit(webhook_client: WebhookClient) -> None:
-    async def endless() -> AsyncIterator[bytes]:
+    async def send_endlessly() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 50_000
 
     answer = await webhook_client.client.post(
-        PATH, content=endless(), headers={"stripe-signature": "t=1,v1=x"}
+        PATH, content=send_endlessly(), headers={"stripe-signature": "t=1,v1=x"}
     )
     assert answer.status_code == 413
 

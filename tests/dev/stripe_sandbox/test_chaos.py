@@ -25,10 +25,12 @@ def test_deliveries_repeat_for_the_same_seed_only() -> None:
 
 
 def test_one_setting_leaves_the_random_choices_of_others_unchanged() -> None:
-    def lost(chaos: Chaos) -> list[bool]:
+    def list_dropped(chaos: Chaos) -> list[bool]:
         return [fates[0].state == "dropped" for fates in plan_events(chaos)]
 
-    assert lost(Chaos(seed=3, drop=0.3)) == lost(Chaos(seed=3, drop=0.3, duplicate=0.5, shuffle_s=2))
+    assert list_dropped(Chaos(seed=3, drop=0.3)) == list_dropped(
+        Chaos(seed=3, drop=0.3, duplicate=0.5, shuffle_s=2)
+    )
 
 
 def test_probabilities_are_respected() -> None:

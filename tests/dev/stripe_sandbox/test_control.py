@@ -221,20 +221,20 @@ async def test_stopped_account_refuses_requests_until_its_end_or_repair(
     assert "Stopped" in (await fetch_page(sandbox_server)).text
     await sandbox_server.apply_control("stop", seconds=0.1)
 
-    async def answers() -> bool:
+    async def is_answering() -> bool:
         try:
             await sandbox_server.call_sdk(client.v1.customers.list)
         except stripe.APIError:
             return False
         return True
 
-    while not await answers():
+    while not await is_answering():
         pass
     await sandbox_server.apply_control("stop", seconds=600)
     await sandbox_server.apply_control("fail", kind="500", times=50)
-    assert not await answers()
+    assert not await is_answering()
     await sandbox_server.apply_control("mend")
-    assert await answers()
+    assert await is_answering()
 
 
 async def test_repair_sends_the_waiting_deliveries(sandbox_server: RunningSandbox) -> None:

@@ -35,7 +35,7 @@ def test_manual_invoice_is_finalized_and_paid(merchant: SdkMerchant) -> None:
 def test_open_invoice_is_voided_written_off_or_paid_out_of_band(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
 
-    def opened() -> str:
+    def create_open_invoice() -> str:
         merchant.v1.invoice_items.create({"customer": customer.id, "amount": 700, "currency": "usd"})
         invoice = merchant.v1.invoices.create(
             {"customer": customer.id, "pending_invoice_items_behavior": "include"}
@@ -44,7 +44,7 @@ def test_open_invoice_is_voided_written_off_or_paid_out_of_band(merchant: SdkMer
             merchant.v1.invoices.pay(invoice.id)
         return str(invoice.id)
 
-    first, second, third = opened(), opened(), opened()
+    first, second, third = create_open_invoice(), create_open_invoice(), create_open_invoice()
     assert merchant.v1.invoices.void_invoice(first).status == "void"
     assert merchant.v1.invoices.mark_uncollectible(second).status == "uncollectible"
     assert merchant.v1.customers.retrieve(customer.id).delinquent

@@ -259,28 +259,30 @@ def test_preview_shows_the_amounts_and_changes_nothing(merchant: SdkMerchant, ac
     def preview(**params: Any) -> list[tuple[int, int]]:
         return merchant.list_lines(merchant.v1.invoices.create_preview(params))
 
-    def changed(**details: Any) -> list[tuple[int, int]]:
+    def preview_change(**details: Any) -> list[tuple[int, int]]:
         return preview(subscription=subscription.id, subscription_details=details)
 
     assert preview(subscription=subscription.id) == [(3, 6000), (4, 40)]
-    assert changed(items=[{"id": get_item_id(subscription), "quantity": 5}]) == [
+    assert preview_change(items=[{"id": get_item_id(subscription), "quantity": 5}]) == [
         (5, 10_000),
         (4, 40),
         (3, -3000),
         (5, 5000),
     ]
-    assert changed(items=[{"id": get_item_id(subscription), "price": yearly_price.id, "quantity": 1}]) == [
+    assert preview_change(
+        items=[{"id": get_item_id(subscription), "price": yearly_price.id, "quantity": 1}]
+    ) == [
         (1, 20_000),
         (3, -3000),
         (4, 40),
     ]
-    assert changed(cancel_now=True) == [(3, -3000), (4, 40)]
+    assert preview_change(cancel_now=True) == [(3, -3000), (4, 40)]
     assert preview(subscription=subscription.id, preview_mode="recurring") == [(3, 6000), (4, 40)]
     assert preview(customer=customer, subscription_details={"items": [{"price": yearly_price.id}]}) == [
         (1, 20_000)
     ]
     with pytest.raises(stripe.InvalidRequestError) as excinfo:
-        changed(cancel_at_period_end=True)
+        preview_change(cancel_at_period_end=True)
     assert excinfo.value.code == "invoice_upcoming_none"
     assert {kind: account.objects[kind] for kind in objects_before} == objects_before
 

@@ -51,14 +51,14 @@ def test_lists_are_paged_by_cursor(merchant: SdkMerchant) -> None:
     product_ids = [merchant.v1.products.create({"name": f"Product {number}"}).id for number in range(7)]
     newest = product_ids[::-1]
 
-    def page(**params: Any) -> tuple[list[str], bool]:
+    def list_product_ids(**params: Any) -> tuple[list[str], bool]:
         products = merchant.v1.products.list(params)
         return [product.id for product in products.data], products.has_more
 
-    assert page(limit=3)[0] == newest[:3]
-    assert page(limit=3, starting_after=newest[2])[0] == newest[3:6]
-    assert page(limit=3, ending_before=newest[4]) == (newest[1:4], True)
-    assert page(limit=3, ending_before=newest[3]) == (newest[:3], False)
+    assert list_product_ids(limit=3)[0] == newest[:3]
+    assert list_product_ids(limit=3, starting_after=newest[2])[0] == newest[3:6]
+    assert list_product_ids(limit=3, ending_before=newest[4]) == (newest[1:4], True)
+    assert list_product_ids(limit=3, ending_before=newest[3]) == (newest[:3], False)
     listed_ids = [product.id for product in merchant.v1.products.list({"limit": 2}).auto_paging_iter()]
     assert listed_ids[:7] == newest
     products_before = merchant.v1.products.list({"limit": 2, "ending_before": newest[5]}).auto_paging_iter()

@@ -393,15 +393,15 @@ def test_lists_omit_ended_subscriptions_unless_asked(merchant: SdkMerchant) -> N
     ended, running = merchant.subscribe(customer, price), merchant.subscribe(customer, price)
     merchant.v1.subscriptions.cancel(ended.id)
 
-    def ids(**params: Any) -> list[str]:
+    def list_subscription_ids(**params: Any) -> list[str]:
         return [
             subscription.id
             for subscription in merchant.v1.subscriptions.list({"customer": customer.id, **params}).data
         ]
 
-    assert ids() == [running.id]
-    assert ids(status="all") == [running.id, ended.id]
-    assert ids(status="canceled") == ids(status="ended") == [ended.id]
+    assert list_subscription_ids() == [running.id]
+    assert list_subscription_ids(status="all") == [running.id, ended.id]
+    assert list_subscription_ids(status="canceled") == list_subscription_ids(status="ended") == [ended.id]
 
 
 def test_deleted_customer_leaves_a_stub_and_ended_subscriptions(merchant: SdkMerchant) -> None:
