@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
 
-from shared.access.actions import ACTIONS
+from shared.access.actions import ACTIONS, Action
 from shared.access.refusal_codes import Reason
 from shared.core.context import RefusalWording, Rights
 from shared.entitlements import evaluate
@@ -84,7 +84,7 @@ def _compile_rights(
     snapshot: EntitlementSnapshot, catalog: Catalog, evaluations: dict[str, FlagEvaluation], state: str
 ) -> Rights:
     entitlements = Entitlements(snapshot, catalog)
-    features = frozenset(feature for feature in FEATURES if entitlements.feature(feature).included)
+    features = frozenset(feature for feature in FEATURES if entitlements.is_included(feature))
     limits = {name: entitlements.limit(name).limit for name in LIMITS}
     enabled_flags = frozenset(
         flag
@@ -107,13 +107,28 @@ def _compile_rights(
 def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state: str) -> dict[str, str]:
     """By action: the reason, where it is not simply "allowed"."""
     subject = AccessSubject(person_name="", role_name="", permissions=frozenset(), state=state)
+    reasons: dict[tuple[object, ...], Reason] = {}
     verdicts = {}
     for action in ACTIONS.values():
-        inputs = EvaluationInputs(action, subject, entitlements, provider)
-        reason = evaluate.get_reason(evaluate.evaluate_tenant_layers(inputs))
+        requirements = _get_requirements(action)
+        reason = reasons.get(requirements)
+        if reason is None:
+            inputs = EvaluationInputs(action, subject, entitlements, provider)
+            reason = reasons[requirements] = evaluate.get_reason(evaluate.evaluate_tenant_layers(inputs))
         if reason is not Reason.ALLOWED:
             verdicts[action.name] = reason.value
     return verdicts
+
+
+def _get_requirements(action: Action) -> tuple[object, ...]:
+    """Everything of an action that the tenant layers look at: most actions have it in common with others."""
+    return (
+        action.feature,
+        action.flag,
+        action.writes,
+        action.allowed_when_unpaid,
+        action.allowed_when_unverified,
+    )
 
 
 def _has_required_feature(catalog: Catalog, flag: str, features: frozenset[str]) -> bool:

@@ -86,7 +86,21 @@ class Entitlements:
             self._fallback = self.catalog.fallback_offer(self.snapshot.at)
         return self._fallback
 
+    def is_entitled(self, feature: str) -> bool:
+        """By plan, add-ons and overrides alone."""
+        override = self.snapshot.overrides.get(("feature", feature))
+        if override is not None:
+            return bool(override.value)
+        return feature in self.snapshot.offer.features or find_addon(self.snapshot, feature) is not None
+
+    def is_included(self, feature: str) -> bool:
+        """Also when billing and the trial are considered."""
+        if not self.is_entitled(feature):
+            return False
+        return not has_fallen_back(self.snapshot) or feature in self.fallback.features
+
     def feature(self, feature: str) -> FeatureChain:
+        """For explanations: every step. A decision needs `is_included` only."""
         chain = self._features.get(feature)
         if chain is None:
             chain = self._features[feature] = _build_feature_chain(self, feature)
@@ -143,19 +157,16 @@ def find_addon(snapshot: EntitlementSnapshot, feature: str) -> tuple[TenantAddon
 
 def _build_feature_chain(entitlements: Entitlements, feature: str) -> FeatureChain:
     snapshot = entitlements.snapshot
-    entitled = feature in snapshot.offer.features
-    steps = [FeatureStep(StepKind.PLAN, entitled, snapshot.offer.id, snapshot.offer)]
+    entitled, included = entitlements.is_entitled(feature), entitlements.is_included(feature)
+    in_plan = feature in snapshot.offer.features
+    steps = [FeatureStep(StepKind.PLAN, in_plan, snapshot.offer.id, snapshot.offer)]
     for row, addon in snapshot.addons:
         if feature in addon.features:
-            entitled = True
             steps.append(FeatureStep(StepKind.ADDON, True, row.id, addon))
     override = snapshot.overrides.get(("feature", feature))
     if override is not None:
-        entitled = bool(override.value)
         steps.append(FeatureStep(StepKind.OVERRIDE, entitled, override.id, override=override))
-    included = entitled
-    if entitled and has_fallen_back(snapshot) and feature not in entitlements.fallback.features:
-        included = False
+    if entitled and not included:
         source_id = _get_fallback_source(snapshot)
         steps.append(FeatureStep(StepKind.FALLBACK, False, source_id, entitlements.fallback))
     return FeatureChain(feature, entitled, included, snapshot, steps)

@@ -218,7 +218,7 @@ def _check_billing(inputs: EvaluationInputs) -> TraceLine:
     if status == "read_only" and action.writes:
         finding, reason = Finding.BILLING_READ_ONLY, Reason.BILLING_READ_ONLY
         return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
-    if status == "none" and action.feature and not inputs.entitlements.feature(action.feature).included:
+    if status == "none" and action.feature and not inputs.entitlements.is_included(action.feature):
         finding, reason = Finding.BILLING_NONE, Reason.BILLING_NONE
         return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
     if status == "grace" and action.writes:
@@ -230,7 +230,7 @@ def _check_billing(inputs: EvaluationInputs) -> TraceLine:
 def _check_entitlement(inputs: EvaluationInputs) -> Iterator[TraceLine]:
     """Plan, add-ons and override: which of them includes the feature, or removes it."""
     if inputs.action.feature and not inputs.action.allowed_when_unpaid:
-        entitled = inputs.entitlements.feature(inputs.action.feature).entitled
+        entitled = inputs.entitlements.is_entitled(inputs.action.feature)
         yield _check_plan(inputs, entitled=entitled)
         yield _check_addons(inputs, entitled=entitled)
         yield _check_override(inputs, entitled=entitled)
@@ -294,7 +294,7 @@ def _check_flag(inputs: EvaluationInputs) -> TraceLine:
         return NO_FLAG_LINE
     rollout = entitlements.catalog.flags.get(action.flag)
     required = rollout.flag.required_feature if rollout else ""
-    missing = required not in ("", action.feature) and not entitlements.feature(required).included
+    missing = required not in ("", action.feature) and not entitlements.is_included(required)
     if rollout and missing and not action.allowed_when_unpaid:
         finding, reason = Finding.FLAG_FEATURE_MISSING, Reason.NOT_IN_PLAN
         return TraceLine(layer, Verdict.NO, rollout.flag.id, finding, required, reason)

@@ -85,8 +85,8 @@ def list_changes(
     ]
     entitlements_before, entitlements_after = Entitlements(before, catalog), Entitlements(after, catalog)
     for name, feature in FEATURES.items():
-        included_before = entitlements_before.feature(name).included
-        included_after = entitlements_after.feature(name).included
+        included_before = entitlements_before.is_included(name)
+        included_after = entitlements_after.is_included(name)
         rows.append((feature.title, INCLUDED_TEXTS[included_before], INCLUDED_TEXTS[included_after]))
     for name, kind in LIMITS.items():
         limit_before, limit_after = (

@@ -6,7 +6,7 @@ migrated catalogue, and the product's own way from history to rights. What is ex
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
@@ -172,12 +172,7 @@ def _tenant(chance: Random, tenant_id: str, version: str, at: datetime, *, same:
 
 
 def plain_action(action: Action) -> PlainDict:
-    names = ("name", "permission", "feature", "limit", "flag", "writes")
-    return {
-        **{name: getattr(action, name) for name in names},
-        "cleans_up": action.allowed_when_unpaid,
-        "unverified_ok": action.allowed_when_unverified,
-    }
+    return asdict(action)
 
 
 def plain_world(catalog: Catalog) -> PlainDict:

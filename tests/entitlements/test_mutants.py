@@ -13,7 +13,7 @@ from shared.access.refusal_codes import Reason
 from shared.core.context import Limit
 from shared.entitlements import entitlement_chains, evaluate, flag_evaluation, history
 from shared.entitlements.catalog import Catalog, PlanOffer
-from shared.entitlements.entitlement_chains import Entitlements, FeatureChain
+from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import EvaluationInputs, Finding, Layer, TraceLine, Verdict
 from shared.entitlements.limits import SEAT_LIMIT
 from shared.entitlements.models import TenantOverride, TimedRow
@@ -46,17 +46,14 @@ def with_changed_actions(change: Callable[[Action], Action]) -> Mutation:
 
 
 def override_before_addon() -> Mutation:
-    original = entitlement_chains._build_feature_chain
+    original = Entitlements.is_entitled
 
-    def build(entitlements: Entitlements, feature: str) -> FeatureChain:
-        snapshot = entitlements.snapshot
-        chain = original(Entitlements(replace(snapshot, addons=()), entitlements.catalog), feature)
-        if entitlement_chains.find_addon(snapshot, feature) is None:
-            return chain
-        kept = not entitlement_chains.has_fallen_back(snapshot) or feature in entitlements.fallback.features
-        return chain._replace(entitled=True, included=kept)
+    def is_entitled(entitlements: Entitlements, feature: str) -> bool:
+        return entitlement_chains.find_addon(entitlements.snapshot, feature) is not None or original(
+            entitlements, feature
+        )
 
-    return entitlement_chains, "_build_feature_chain", build
+    return Entitlements, "is_entitled", is_entitled
 
 
 def addons_ignored() -> Mutation:

@@ -17,6 +17,7 @@ from shared.entitlements import compiled_rights
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, trace_decision
+from shared.entitlements.features import FEATURES
 from shared.entitlements.flag_evaluation import RuleProvider
 from shared.entitlements.snapshot import EntitlementSnapshot
 from tests.support.entitlements import oracle, random_entitlements
@@ -105,6 +106,9 @@ def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, catalog_
         facts, catalog_with_offers, RuleProvider(catalog_with_offers), "active"
     )
     assert rights.features == oracle.list_features(case.world, case.tenant, at)
+    chains = [Entitlements(facts, own).feature(feature) for feature in FEATURES]
+    assert {chain.feature for chain in chains if chain.included} == rights.features
+    assert all(chain.steps[-1].included == chain.included for chain in chains)  # the last step decides
     assert rights.flags == oracle.list_flags(case.world, case.tenant, at)
     for name, (amount, hard) in oracle.compute_limits(case.world, case.tenant, at).items():
         limit = rights.limits[name]
