@@ -106,7 +106,7 @@ def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, catalog_
         facts, catalog_with_offers, RuleProvider(catalog_with_offers), "active"
     )
     assert rights.features == oracle.list_features(case.world, case.tenant, at)
-    chains = [Entitlements(facts, own).feature(feature) for feature in FEATURES]
+    chains = [Entitlements(facts, catalog_with_offers).feature(feature) for feature in FEATURES]
     assert {chain.feature for chain in chains if chain.included} == rights.features
     assert all(chain.steps[-1].included == chain.included for chain in chains)  # the last step decides
     assert rights.flags == oracle.list_flags(case.world, case.tenant, at)
