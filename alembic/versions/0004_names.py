@@ -3,7 +3,7 @@
 The last migration that renames a table: later ones add beside what is there, so that old and new code work together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from alembic import op
 
@@ -117,6 +117,19 @@ begin
     return null;
 end $$;
 """
+# What the first catalog says of its plans, unless an operator has changed it: key, before, now.
+SENTENCES = (
+    ("free", "To look around, alone or with a few.", "For trying it out, alone or with a few people."),
+    ("starter", "For a first team that works here every day.", "For small teams getting started."),
+    (
+        "business",
+        "For organisations with departments and duties.",
+        "For growing companies that need roles and reporting.",
+    ),
+    ("enterprise", "For everybody with more than that.", "For large organisations with custom needs."),
+    ("extra_seats", "Ten more people, on any plan.", "Adds 10 seats to any plan."),
+    ("support", "An answer within four working hours.", "Answers within four working hours."),
+)
 # Constraints bring their indexes along; what is left are indexes of their own.
 DEPENDENTS = """
 do $$ declare dependent record; begin
@@ -150,6 +163,13 @@ def rename_tables(tables: Mapping[str, str]) -> None:
         run(DEPENDENTS.format(old=old, new=new))
 
 
+def rewrite_sentences(sentences: Sequence[tuple[str, str, str]]) -> None:
+    run("alter table plan no force row level security")  # the owner has no policy on it
+    for key, before, now in sentences:
+        run(f"update plan set sentence = '{now}' where key = '{key}' and sentence = '{before}'")
+    run("alter table plan force row level security")
+
+
 def upgrade() -> None:
     rename_tables(TABLES)
     for table, columns in COLUMNS.items():
@@ -164,9 +184,11 @@ def upgrade() -> None:
         for old, new in policies.items():
             run(f"alter policy {old} on {table} rename to {new}")
     run(BODIES)
+    rewrite_sentences(SENTENCES)
 
 
 def downgrade() -> None:
+    rewrite_sentences([(key, now, before) for key, before, now in SENTENCES])
     for table, policies in POLICIES.items():
         for new, old in invert(policies).items():
             run(f"alter policy {new} on {table} rename to {old}")
