@@ -19,22 +19,17 @@ from shared.entitlements.entitlement_chains import get_override_limit
 from shared.entitlements.evaluate import Layer
 from shared.entitlements.features import FEATURES
 from shared.entitlements.history import EntitlementHistory
-from shared.entitlements.limits import LIMITS
+from shared.entitlements.limits import LIMITS, find_usage
 from shared.entitlements.models import TenantOverride, TimedRow
+from shared.entitlements.rights_changes import RightsChange
 from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import roles
+from shared.tenancy.limit_usage import build_role_change
 from shared.tenancy.models import MembershipState
 
 MAX_CAUSES = 5  # of one layer
 AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its line in the trail are written in one transaction
 REPLACEMENT_WINDOW = timedelta(seconds=2)  # a row that takes the place of another one
-SEAT_CHANGE_TEXTS = {  # audit action: what it did to the seats; the name of whom follows from the event
-    "invitation.created": "was invited",
-    "invitation.revoked": "is not invited any more",
-    "membership.deactivated": "was deactivated",
-    "membership.reactivated": "was reactivated",
-    "membership.removed": "was removed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +40,6 @@ class Cause:
     actor_name: str = ""  # "" for the clock
     reason: str = ""
     request_id: str = ""  # of the line in the tenant's trail, "" where there is none
-
-
-@dataclass(frozen=True, slots=True)
-class RightsChange:
-    """A cause without its line in the trail: `about` is the object of that line, "" for what no line tells of."""
-
-    source_id: str
-    text: str
-    at: datetime
-    actor_name: str = ""
-    reason: str = ""
-    object_id: str = ""
-    action_prefixes: tuple[str, ...] = ()  # of actions that may be about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +100,9 @@ class ChangeWindow:
                 text = f"{user.name} became {role}." if previous_state else f"{user.name} joined as {role}."
             changes.append(
                 RightsChange(
-                    row.id,
-                    text,
-                    row.at,
+                    source_id=row.id,
+                    text=text,
+                    at=row.at,
                     object_id=membership.id,
                     action_prefixes=("membership.", "ownership.", "tenant."),
                 )
@@ -128,23 +110,15 @@ class ChangeWindow:
             previous_state = row.state
         keys = sorted({row.role for row in membership_changes})
         role_changes = await repository.list_role_changes(self.ctx, keys, self.since, self.until, MAX_CAUSES)
-        return [
-            *changes,
-            *(
-                self._build_role_change(row.id, row.key, row.name, row.at, row.deleted)
-                for row in role_changes
-            ),
-        ]
-
-    def _build_role_change(self, id: str, key: str, name: str, at: datetime, deleted: bool) -> RightsChange:
-        text = f"The role {name} was {'deleted' if deleted else 'written'}."
-        return RightsChange(id, text, at, object_id=key, action_prefixes=("role.",))
+        return [*changes, *(build_role_change(row) for row in role_changes)]
 
     async def _list_tenant_changes(self) -> list[RightsChange]:
         rows = await repository.list_state_changes(self.ctx, self.since, self.until, MAX_CAUSES)
         changes = [
             RightsChange(
-                *(row.id, f"The organisation became {row.state.replace('_', ' ')}.", row.at),
+                source_id=row.id,
+                text=f"The organisation became {row.state.replace('_', ' ')}.",
+                at=row.at,
                 reason=row.reason,
                 object_id=self.ctx.tenant_id,
                 action_prefixes=("tenant.",),
@@ -155,15 +129,20 @@ class ChangeWindow:
         if member is not None and (at := member[1].email_verified_at) is not None:
             changes.append(
                 RightsChange(
-                    member[1].id, f"{member[1].name} verified their address.", at, actor_name=member[1].name
+                    source_id=member[1].id,
+                    text=f"{member[1].name} verified their address.",
+                    at=at,
+                    actor_name=member[1].name,
                 )
             )
         return changes
 
-    def _list_billing_changes(self) -> list[RightsChange]:
+    def _list_billing_changes(self, *, status: str = "") -> list[RightsChange]:
+        """Changes to any status, or to this one."""
         return [
             change
             for row in self.history.billing
+            if status in ("", row.status)
             for change in _list_row_changes(
                 row, f"The billing status became {row.status.replace('_', '-')}", "", object_id=row.id
             )
@@ -187,11 +166,11 @@ class ChangeWindow:
                 actor_name, reason = (version.published_by, version.reason) if version else ("", "")
                 changes.append(
                     RightsChange(
-                        offer.id,
-                        f"{offer.label} took the place of earlier ones.",
-                        offer.effective_at,
-                        actor_name,
-                        reason,
+                        source_id=offer.id,
+                        text=f"{offer.label} took the place of earlier ones.",
+                        at=offer.effective_at,
+                        actor_name=actor_name,
+                        reason=reason,
                     )
                 )
         return changes
@@ -199,9 +178,9 @@ class ChangeWindow:
     def _list_trial_ends(self) -> list[RightsChange]:
         return [
             RightsChange(
-                row.id,
-                f"The trial of {self._get_offer_label(row.plan_version_id)} ran out.",
-                row.trial_ends_at,
+                source_id=row.id,
+                text=f"The trial of {self._get_offer_label(row.plan_version_id)} ran out.",
+                at=row.trial_ends_at,
             )
             for row in self.history.assignments
             if row.trial_ends_at is not None
@@ -257,7 +236,13 @@ class ChangeWindow:
             text = f"The rules of {flag} became version {version.number}."
             text = f"The kill switch of {flag} was pulled." if version.killed else text
             changes.append(
-                RightsChange(version.id, text, version.created_at, version.created_by, version.reason)
+                RightsChange(
+                    source_id=version.id,
+                    text=text,
+                    at=version.created_at,
+                    actor_name=version.created_by,
+                    reason=version.reason,
+                )
             )
         required_feature = rollout.flag.required_feature if rollout else ""
         if required_feature:
@@ -277,40 +262,10 @@ class ChangeWindow:
         ]
         changes += [
             *self._list_trial_ends(),
-            *(change for change in self._list_billing_changes() if change.text.endswith("became none.")),
+            *self._list_billing_changes(status="none"),
         ]
-        if name == "members":
-            changes += await self._list_seat_changes()
-        elif name == "roles":
-            rows = await repository.list_role_changes(self.ctx, None, self.since, self.until, MAX_CAUSES)
-            changes += [
-                self._build_role_change(row.id, row.key, row.name, row.at, row.deleted) for row in rows
-            ]
-        return changes
-
-    async def _list_seat_changes(self) -> list[RightsChange]:
-        changes = []
-        for action, change_text in SEAT_CHANGE_TEXTS.items():
-            event_filter = audit_log.AuditFilter(
-                action=action, since=self.since, until=self.until + AUDIT_TOLERANCE
-            )
-            page = await audit_log.list_events(self.ctx, event_filter, limit=MAX_CAUSES)
-            for event in page.events:
-                person_name = _get_affected_person(event)
-                if event.at is not None:
-                    changes.append(
-                        RightsChange(
-                            *(
-                                event.id,
-                                f"{person_name} {change_text}.",
-                                event.at,
-                                event.actor_name,
-                                event.reason,
-                            ),
-                            object_id=event.object_id,
-                            action_prefixes=(action,),
-                        )
-                    )
+        if (usage := find_usage(name)) is not None:
+            changes += await usage.causes(self.ctx, self.since, self.until)
         return changes
 
     def _get_offer_label(self, version_id: str) -> str:
@@ -357,24 +312,34 @@ def _list_row_changes(
 ) -> Iterable[RightsChange]:
     """How a row began and, where that is told apart from what came next, how it ended. `ends`: "" where it is not."""
     yield RightsChange(
-        row.id, f"{start_text}.", row.starts_at, row.by_name, row.reason, object_id, action_prefixes
+        source_id=row.id,
+        text=f"{start_text}.",
+        at=row.starts_at,
+        actor_name=row.by_name,
+        reason=row.reason,
+        object_id=object_id,
+        action_prefixes=action_prefixes,
     )
     if not end_text:
         return
     if row.closed_at is not None and (row.ends_at is None or row.closed_at < row.ends_at):
         yield RightsChange(
-            row.id, f"{end_text} early.", row.closed_at, row.closed_by, "", object_id, action_prefixes
+            source_id=row.id,
+            text=f"{end_text} early.",
+            at=row.closed_at,
+            actor_name=row.closed_by,
+            object_id=object_id,
+            action_prefixes=action_prefixes,
+            ended_early=True,
         )
     elif row.ends_at is not None:
-        yield RightsChange(row.id, f"{end_text} as foreseen.", row.ends_at)
+        yield RightsChange(source_id=row.id, text=f"{end_text} as foreseen.", at=row.ends_at)
 
 
 def _drop_replaced(changes: Sequence[RightsChange]) -> list[RightsChange]:
     """Without ends that were no end: another row of the same object began at once."""
     return [
-        change
-        for change in changes
-        if not (change.text.endswith(" early.") and _is_replaced_at_once(change, changes))
+        change for change in changes if not (change.ended_early and _is_replaced_at_once(change, changes))
     ]
 
 
@@ -390,11 +355,3 @@ def _format_value(row: TenantOverride) -> str:
     if row.target == "limit":
         return explain.format_amount(get_override_limit(row), row.name)
     return "on" if row.value else "off"
-
-
-def _get_affected_person(event: AuditEvent) -> str:
-    for side in (event.details, event.after, event.before):
-        for key in ("member", "email"):
-            if side.get(key):
-                return str(side[key])
-    return "Somebody"

@@ -26,6 +26,7 @@ from shared.entitlements.evaluate import (
     TraceLine,
     trace_decision,
 )
+from shared.entitlements.limits import find_usage
 from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
 from shared.tenancy.models import MembershipState, TenantState
@@ -225,10 +226,9 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
 
 
 async def count_usage_at(ctx: Ctx, limit: str, at: datetime) -> int | None:
-    """None where nothing is counted yet."""
-    if limit == "members":
-        return await repository.count_seats_at(ctx, at)
-    return await repository.count_custom_roles_at(ctx, at) if limit == "roles" else None
+    """None for "" and for a limit that nothing counts yet."""
+    usage = find_usage(limit)
+    return await usage.at(ctx, at) if usage is not None else None
 
 
 def _simulate_plan(snapshot: EntitlementSnapshot, catalog: Catalog, plan: str) -> EntitlementSnapshot:

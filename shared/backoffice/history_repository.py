@@ -1,10 +1,9 @@
-"""SQL of the past: who somebody was in a tenant at a time, how the tenant stood, how much was in use."""
+"""SQL of the past: who somebody was in a tenant at a time, and how the tenant stood."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, case, func, or_
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import case, func, or_
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
@@ -12,7 +11,7 @@ from shared.access.roles import OWNER
 from shared.core.context import Ctx
 from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
 from shared.identity.models import User
-from shared.tenancy.models import Invitation, Membership, MembershipState, Tenant
+from shared.tenancy.models import Membership, MembershipState, Tenant
 
 
 async def get_membership_at(ctx: Ctx, user_id: str, at: datetime) -> MembershipChange | None:
@@ -133,14 +132,13 @@ async def list_state_changes(
 
 
 async def list_role_changes(
-    ctx: Ctx, keys: Sequence[str] | None, since: datetime, until: datetime, limit: int
+    ctx: Ctx, keys: Sequence[str], since: datetime, until: datetime, limit: int
 ) -> Sequence[RoleChange]:
-    """Changes of these roles, or of all of the tenant's own; after `since`, newest first."""
-    key_condition = col(RoleChange.key).like("rol\\_%") if keys is None else col(RoleChange.key).in_(keys)
+    """Changes of these roles after `since`, newest first."""
     statement = (
         select(RoleChange)
         .where(RoleChange.tenant_id == ctx.tenant_id)
-        .where(key_condition)
+        .where(col(RoleChange.key).in_(keys))
         .where(col(RoleChange.at) > since)
         .where(col(RoleChange.at) <= until)
         .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
@@ -152,40 +150,3 @@ async def list_role_changes(
 async def get_plan_version(ctx: Ctx, version_id: str) -> PlanVersion | None:
     """Of the catalogue, which is nobody's row: by whom it was published, and why."""
     return await ctx.session.get(PlanVersion, version_id)
-
-
-async def count_seats_at(ctx: Ctx, at: datetime) -> int:
-    """Active members and open invitations, as they were then."""
-    latest = (
-        select(MembershipChange.state)
-        .where(MembershipChange.tenant_id == ctx.tenant_id)
-        .where(col(MembershipChange.at) <= at)
-        .ext(distinct_on(col(MembershipChange.user_id)))
-        .order_by(col(MembershipChange.user_id), col(MembershipChange.at).desc())
-        .subquery()
-    )
-    active = select(func.count()).select_from(latest).where(latest.c.state == MembershipState.ACTIVE)
-    invited = (
-        select(func.count())
-        .select_from(Invitation)
-        .where(Invitation.tenant_id == ctx.tenant_id)
-        .where(col(Invitation.created_at) <= at)
-        .where(col(Invitation.expires_at) > at)
-        .where(or_(col(Invitation.ended_at).is_(None), col(Invitation.ended_at) > at))
-    )
-    return (await ctx.session.exec(active)).one() + (await ctx.session.exec(invited)).one()
-
-
-async def count_custom_roles_at(ctx: Ctx, at: datetime) -> int:
-    """Custom ones, as they were then."""
-    latest = (
-        select(RoleChange.deleted, RoleChange.key)
-        .where(RoleChange.tenant_id == ctx.tenant_id)
-        .where(col(RoleChange.at) <= at)
-        .ext(distinct_on(col(RoleChange.key)))
-        .order_by(col(RoleChange.key), col(RoleChange.at).desc())
-        .subquery()
-    )
-    is_custom = and_(latest.c.deleted.is_(False), latest.c.key.like("rol\\_%"))
-    statement = select(func.count()).select_from(latest).where(is_custom)
-    return (await ctx.session.exec(statement)).one()

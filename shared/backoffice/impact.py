@@ -21,6 +21,7 @@ from shared.core.db import now
 from shared.entitlements import plan_content, rights_cache
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.history import EntitlementHistory, build_histories, group_by_tenant
+from shared.entitlements.limits import list_usages
 from shared.entitlements.models import (
     Plan,
     PlanVersion,
@@ -164,10 +165,7 @@ async def _load_simulation_input(session: AsyncSession, at: datetime) -> Simulat
     traits = group_by_tenant(await repository.list_valid_rows(session, TenantTrait, at))
     plans, versions = await repository.list_custom_plans(session)
     plans_of, versions_of = _group_by_tenant(plans), _group_by_tenant(versions)
-    usage = {
-        "members": await repository.count_seats(session, now()),
-        "roles": await repository.count_custom_roles(session),
-    }
+    usage = {name: await limit_usage.all_tenants(session, now()) for name, limit_usage in list_usages()}
     decisions: dict[str, list[CountedDecision]] = {}
     for tenant_id, action, reason, count in await repository.sum_decision_counts(
         session, now() - RECENT_PERIOD

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import func, or_, union
+from sqlalchemy import func, or_
 from sqlalchemy import select as columns
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
@@ -12,16 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access.models import DecisionCount
 from shared.entitlements.models import Plan, PlanVersion, TenantAddon, TenantPlan, TimedRow
-from shared.identity.models import User
-from shared.tenancy.models import (
-    Invitation,
-    InvitationStatus,
-    Membership,
-    MembershipState,
-    RoleRow,
-    Tenant,
-    TenantState,
-)
+from shared.tenancy.models import Tenant, TenantState
 
 TimedRowType = TypeVar("TimedRowType", bound=TimedRow)
 
@@ -59,38 +50,6 @@ async def list_custom_plans(session: AsyncSession) -> tuple[Sequence[Plan], Sequ
         .where(PlanVersion.status == "published")
     )
     return plans.all(), versions.all()
-
-
-async def count_seats(session: AsyncSession, at: datetime) -> dict[str, int]:
-    """By tenant: active members, and pending invitations that have not expired, each address once."""
-    members = (
-        columns(col(Membership.tenant_id), col(User.email))
-        .join(User, col(User.id) == col(Membership.user_id))
-        .where(col(Membership.state) == MembershipState.ACTIVE)
-    )
-    invited = (
-        columns(col(Invitation.tenant_id), col(Invitation.email))
-        .where(col(Invitation.status) == InvitationStatus.PENDING)
-        .where(col(Invitation.expires_at) > at)
-    )
-    seats = union(members, invited).subquery()
-    seat = seats.c.tenant_id
-    statement = columns(seat, func.count()).group_by(seat).order_by(seat)
-    rows = await (await session.connection()).execute(statement)
-    return {row[0]: row[1] for row in rows}
-
-
-async def count_custom_roles(session: AsyncSession) -> dict[str, int]:
-    """By tenant: roles of its own."""
-    statement = (
-        columns(col(RoleRow.tenant_id), func.count())
-        .where(col(RoleRow.builtin).is_(False))
-        .where(col(RoleRow.deleted_at).is_(None))
-        .group_by(col(RoleRow.tenant_id))
-        .order_by(col(RoleRow.tenant_id))
-    )
-    rows = await (await session.connection()).execute(statement)
-    return {row[0]: row[1] for row in rows}
 
 
 async def sum_decision_counts(session: AsyncSession, since: datetime) -> Sequence[tuple[str, str, str, int]]:

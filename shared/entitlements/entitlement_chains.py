@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.core.context import Limit
 from shared.entitlements.catalog import Catalog, PlanOffer
-from shared.entitlements.limits import SEAT_LIMIT
+from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import TenantAddon, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot
 
@@ -145,7 +145,7 @@ def get_lower_limit(first: Limit, second: Limit) -> Limit:
 def get_plan_limit(snapshot: EntitlementSnapshot, name: str) -> Limit:
     """The limit of the plan; where seats are purchased one by one, their number up to that limit."""
     limit, seats = snapshot.offer.limits.get(name, ZERO_LIMIT), snapshot.seats
-    if name != SEAT_LIMIT or seats is None:
+    if seats is None or not LIMITS[name].capped_by_seats:
         return limit
     return get_lower_limit(limit, Limit(seats, limit.hard))
 

@@ -1,16 +1,22 @@
-"""What plans can bound, alphabetical: the closed list, with unit and over which time it counts.
+"""What plans can bound: the limits of all manifests, with unit, period and how their use is counted.
 
 A version that was published before a limit was added here does not state it, and gives none of it: add the limit, publish
 versions that move everybody, and only then let an action ask for it.
 """
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from shared.core import registry
-from shared.core.registry import Module
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-SEAT_LIMIT = "members"
+from shared.access import policy
+from shared.access.actions import Action
+from shared.core import registry
+from shared.core.context import Ctx
+from shared.core.registry import Module
+from shared.entitlements.rights_changes import RightsChange
 
 
 class LimitPeriod(StrEnum):
@@ -18,25 +24,41 @@ class LimitPeriod(StrEnum):
     MONTH = "month"  # how many since the first of the month, UTC
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitUsage:
+    """How the use of one limit is counted, by the module that owns the counted rows. None of these asks for a right."""
+
+    now: Callable[[Ctx], Awaitable[int]]
+    at: Callable[[Ctx, datetime], Awaitable[int]]  # at a past time
+    all_tenants: Callable[
+        [AsyncSession, datetime], Awaitable[Mapping[str, int]]
+    ]  # by tenant; 0 may be missing
+    # What changed it after the first time, up to and including the second one.
+    causes: Callable[[Ctx, datetime, datetime], Awaitable[Sequence[RightsChange]]]
+
+
 @dataclass(frozen=True, slots=True)
 class LimitKind:
+    """A module declares its limits in its manifest."""
+
     key: str
     title: str
     singular: str  # unit, singular
     plural: str
     period: LimitPeriod = LimitPeriod.TOTAL
     step: str = ""  # what to do when it is reached, besides a larger plan
+    usage: LimitUsage | None = None  # None: nothing counts it yet
+    is_age: bool = False  # how many days something is kept
+    capped_by_seats: bool = False  # where seats are bought one by one, their number is the most there can be
 
 
-_ALL = (
+_NOT_COUNTED_YET = (  # no module counts these; each moves to the manifest of the one that will
     LimitKind(
         "api_calls", "API calls", "call", "calls", LimitPeriod.MONTH, "Wait for the first of the month"
     ),
     LimitKind("api_keys", "API keys", "key", "keys", step="Revoke a key"),
     LimitKind("customers", "Customers", "customer", "customers", step="Archive a customer"),
-    LimitKind("members", "Members", "seat", "seats", step="Remove a member or revoke an invitation"),
-    LimitKind("retention_days", "Days kept", "day", "days"),
-    LimitKind("roles", "Custom roles", "role", "roles", step="Delete a role that nobody holds"),
+    LimitKind("retention_days", "Days kept", "day", "days", is_age=True),
     LimitKind(
         "usage_events",
         "Usage events",
@@ -46,9 +68,30 @@ _ALL = (
         "Wait for the first of the month",
     ),
 )
-LIMITS = {kind.key: kind for kind in _ALL}
+LIMITS = {kind.key: kind for kind in _NOT_COUNTED_YET}  # alphabetical
 
 
 @registry.each_module
 def _add_limits(module: Module) -> None:
-    LIMITS.update({kind.key: kind for kind in module.limits})
+    kinds = {**LIMITS, **{kind.key: kind for kind in module.limits}}
+    LIMITS.clear()
+    LIMITS.update(sorted(kinds.items()))
+
+
+def find_usage(limit: str) -> LimitUsage | None:
+    """None for "" and for a limit that nothing counts yet."""
+    return LIMITS[limit].usage if limit else None
+
+
+def list_usages() -> list[tuple[str, LimitUsage]]:
+    """Every limit that is counted, with its usage."""
+    return [(name, kind.usage) for name, kind in LIMITS.items() if kind.usage is not None]
+
+
+async def require_below_limit(ctx: Ctx, action: Action) -> None:
+    """Count what the tenant uses of the action's limit and ask again with it. Needs a lock on what is counted.
+
+    Raises Refused where nothing is left.
+    """
+    usage = find_usage(action.limit)
+    policy.require(ctx, action, used=await usage.now(ctx) if usage is not None else None)

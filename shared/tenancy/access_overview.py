@@ -14,9 +14,8 @@ from shared.entitlements import assignments, explain
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.entitlement_chains import Entitlements, FeatureChain, LimitChain
 from shared.entitlements.features import FEATURES
-from shared.entitlements.limits import LIMITS
+from shared.entitlements.limits import LIMITS, list_usages
 from shared.entitlements.snapshot import EntitlementSnapshot
-from shared.tenancy import member_repository, role_repository
 
 MAX_CHANGES = 24  # future times that are evaluated
 
@@ -66,10 +65,7 @@ async def get_access_overview(ctx: Ctx) -> AccessOverview:
         snapshot.trial_ended,
         {name: entitlements.feature(name) for name in FEATURES},
         {name: entitlements.limit(name) for name in LIMITS},
-        {
-            "members": len(await member_repository.list_seat_emails(ctx)),
-            "roles": len(await role_repository.list_custom_roles(ctx)),
-        },
+        {name: await usage.now(ctx) for name, usage in list_usages()},
         [change for before, after in pairwise(snapshots) for change in list_changes(before, after, catalog)],
     )
 

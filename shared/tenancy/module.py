@@ -5,7 +5,9 @@ from shared.access.permissions import Permission
 from shared.access.roles import ADMINS, EVERYBODY
 from shared.audit.event_types import AuditAction
 from shared.core.registry import Module, TableContract
-from shared.tenancy import models, tasks
+from shared.entitlements.limits import LimitKind
+from shared.tenancy import limit_usage, models, tasks
+from shared.tenancy.seats import SEAT_LIMIT
 
 MODULE = Module(
     name="tenancy",
@@ -131,6 +133,25 @@ MODULE = Module(
             "tenant.slug_changed",
         ),
     },
+    limits=[
+        LimitKind(
+            SEAT_LIMIT,
+            "Members",
+            "seat",
+            "seats",
+            step="Remove a member or revoke an invitation",
+            usage=limit_usage.SEAT_USAGE,
+            capped_by_seats=True,
+        ),
+        LimitKind(
+            "roles",
+            "Custom roles",
+            "role",
+            "roles",
+            step="Delete a role that nobody holds",
+            usage=limit_usage.ROLE_USAGE,
+        ),
+    ],
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
         models.ChecklistItem: TableContract(export=True, personal=("done_by",)),

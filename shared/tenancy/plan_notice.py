@@ -9,7 +9,7 @@ from shared.access import actions, policy, refusal_messages
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements import rights_cache
-from shared.tenancy import member_repository, role_repository
+from shared.entitlements.limits import list_usages
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,11 @@ async def get_notice(ctx: Ctx) -> PlanNotice | None:
 
 async def _find_soft_limit_notice(ctx: Ctx) -> PlanNotice | None:
     """The notice for an exceeded soft limit. Hard limits refuse instead."""
-    for name, count in (
-        ("members", member_repository.list_seat_emails),
-        ("roles", role_repository.list_custom_roles),
-    ):
+    for name, usage in list_usages():
         limit = ctx.rights.limits[name]
         if limit.hard or limit.amount is None:
             continue
-        used = len(await count(ctx))
+        used = await usage.now(ctx)
         if used > limit.amount:
             words = ctx.rights.wording[name]
             text = f"{used:,} {words.title} are in use; {ctx.rights.plan_name} includes {limit.amount:,}."

@@ -16,6 +16,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import new_id
+from shared.entitlements import limits
 from shared.identity import users
 from shared.tenancy import role_repository, seats
 from shared.tenancy.models import RoleRow
@@ -67,7 +68,7 @@ async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str
     )
     await seats.lock_membership(ctx, actions.ROLE_CREATE)
     policy.require_grantable(ctx, permission_set)
-    policy.require(ctx, actions.ROLE_CREATE, used=len(await role_repository.list_custom_roles(ctx)))
+    await limits.require_below_limit(ctx, actions.ROLE_CREATE)
     await _require_free_name(ctx, name)
 
     row_id = new_id("rol")

@@ -10,6 +10,8 @@ from shared.access.roles import ROLES
 from shared.core.context import Ctx
 from shared.tenancy import member_repository, role_repository
 
+SEAT_LIMIT = "members"  # the limit of which each member and each open invitation uses one
+
 
 async def lock_membership(ctx: Ctx, action: Action) -> None:
     """Lock until the transaction ends. Raises Refused when the actor's role or permissions have changed."""

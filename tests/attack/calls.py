@@ -174,7 +174,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "identifier": lambda *_: "attack-1",
     "kek_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
-    "keys": lambda *_: None,
+    "keys": lambda world, tenant: [world.own_role(tenant)],
     "kind": lambda *_: "credit",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",

@@ -11,11 +11,10 @@ from shared.access.actions import Action
 from shared.access.decision import DECISION_BY_REASON, Decision
 from shared.access.refusal_codes import Reason
 from shared.core.context import Limit
-from shared.entitlements import entitlement_chains, evaluate, flag_evaluation, history
+from shared.entitlements import entitlement_chains, evaluate, flag_evaluation, history, limits
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import EvaluationInputs, Finding, Layer, TraceLine, Verdict
-from shared.entitlements.limits import SEAT_LIMIT
 from shared.entitlements.models import TenantOverride, TimedRow
 from shared.entitlements.snapshot import EntitlementSnapshot
 from tests.entitlements import test_oracle
@@ -133,7 +132,10 @@ def more_seats_than_the_plan_allows() -> Mutation:
     original = entitlement_chains.get_plan_limit
 
     def get_limit(snapshot: EntitlementSnapshot, name: str) -> Limit:
-        limit, seats = original(snapshot, name), snapshot.seats if name == SEAT_LIMIT else None
+        limit, seats = (
+            original(snapshot, name),
+            snapshot.seats if limits.LIMITS[name].capped_by_seats else None,
+        )
         return limit if seats is None else Limit(seats, limit.hard)
 
     return entitlement_chains, "get_plan_limit", get_limit

@@ -21,6 +21,7 @@ from shared.core.rate_limits import RateLimit
 from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.tenancy import tenants
+from shared.tenancy.seats import SEAT_LIMIT
 
 MAX_SEATS = 10_000
 
@@ -124,7 +125,7 @@ async def check_seats(ctx: Ctx, offer: PlanOffer, period: str, seats: int) -> in
         raise Invalid(
             f"Seats are a number from 1 to {MAX_SEATS:,}.", "Correct it.", fields={"seats": "Not a number"}
         )
-    max_seats = offer.limits[subscriptions.SEAT_LIMIT].amount
+    max_seats = offer.limits[SEAT_LIMIT].amount
     if max_seats is not None and seats > max_seats:
         raise Invalid(
             f"{offer.name} has {max_seats} seats at most.",

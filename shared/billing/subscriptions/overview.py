@@ -94,7 +94,7 @@ async def _build_plan_option(
     subscription: PlanSubscription | None,
 ) -> PurchaseOption:
     prices_by_period, obstacle = _get_prices_by_period(offer, plan_prices), None
-    limit = offer.limits[subscriptions.SEAT_LIMIT]
+    limit = offer.limits[seats.SEAT_LIMIT]
     addons = subscription.addons if subscription else {}
     capacity = subscriptions.get_seat_capacity(
         offer, limit.amount, addons, catalogue

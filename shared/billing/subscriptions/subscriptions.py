@@ -20,7 +20,6 @@ from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.tenancy import seats
 
-SEAT_LIMIT = "members"  # the limit that seats are
 INCOMPLETE = "incomplete"  # the first payment was never made
 
 
@@ -164,13 +163,13 @@ def get_seat_capacity(
     offer: PlanOffer, bought_seats: int | None, addons: Mapping[str, int], catalogue: Catalog
 ) -> int | None:
     """How many people there is room for; None without end. `bought`: seats, where the plan has a price for them."""
-    limit = offer.limits[SEAT_LIMIT]
+    limit = offer.limits[seats.SEAT_LIMIT]
     capacity = limit.amount if limit.hard else None
     if bought_seats is not None:
         capacity = bought_seats if capacity is None else min(capacity, bought_seats)
     for version, number in addons.items():
         extra_limit = (
-            catalogue.offers[version].limits.get(SEAT_LIMIT) if version in catalogue.offers else None
+            catalogue.offers[version].limits.get(seats.SEAT_LIMIT) if version in catalogue.offers else None
         )
         if capacity is None or extra_limit is None:
             continue

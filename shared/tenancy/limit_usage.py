@@ -1,0 +1,91 @@
+"""How seats and custom roles are counted: now, at a past time, over all tenants, and what changed them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit import audit_log
+from shared.audit.models import AuditEvent
+from shared.core.context import Ctx
+from shared.entitlements.limits import LimitUsage
+from shared.entitlements.models import RoleChange
+from shared.entitlements.rights_changes import RightsChange
+from shared.tenancy import limit_usage_repository as repository
+from shared.tenancy import role_repository, seats
+
+MAX_CHANGES = 5  # of one kind
+AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its audit event are written in one transaction
+SEAT_CHANGE_TEXTS = {  # audit action: what it did to the person's seat
+    "invitation.created": "was invited",
+    "invitation.revoked": "is not invited any more",
+    "membership.deactivated": "was deactivated",
+    "membership.reactivated": "was reactivated",
+    "membership.removed": "was removed",
+}
+
+
+def build_role_change(row: RoleChange) -> RightsChange:
+    return RightsChange(
+        source_id=row.id,
+        text=f"The role {row.name} was {'deleted' if row.deleted else 'written'}.",
+        at=row.at,
+        object_id=row.key,
+        action_prefixes=("role.",),
+    )
+
+
+async def _list_seat_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequence[RightsChange]:
+    changes: list[RightsChange] = []
+    for action, text in SEAT_CHANGE_TEXTS.items():
+        event_filter = audit_log.AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
+        page = await audit_log.list_events(ctx, event_filter, limit=MAX_CHANGES)
+        changes += [
+            RightsChange(
+                source_id=event.id,
+                text=f"{_get_person_name(event)} {text}.",
+                at=event.at,
+                actor_name=event.actor_name,
+                reason=event.reason,
+                object_id=event.object_id,
+                action_prefixes=(action,),
+            )
+            for event in page.events
+            if event.at is not None
+        ]
+    return changes
+
+
+def _get_person_name(event: AuditEvent) -> str:
+    for side in (event.details, event.after, event.before):
+        for key in ("member", "email"):
+            if side.get(key):
+                return str(side[key])
+    return "Somebody"
+
+
+async def _count_roles(ctx: Ctx) -> int:
+    return len(await role_repository.list_custom_roles(ctx))
+
+
+async def _count_roles_of_all(session: AsyncSession, _at: datetime) -> dict[str, int]:
+    return await repository.count_custom_roles_of_all(session)
+
+
+async def _list_role_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequence[RightsChange]:
+    rows = await repository.list_custom_role_changes(ctx, since, until, MAX_CHANGES)
+    return [build_role_change(row) for row in rows]
+
+
+SEAT_USAGE = LimitUsage(
+    now=seats.count,
+    at=repository.count_seats_at,
+    all_tenants=repository.count_seats_of_all,
+    causes=_list_seat_changes,
+)
+ROLE_USAGE = LimitUsage(
+    now=_count_roles,
+    at=repository.count_custom_roles_at,
+    all_tenants=_count_roles_of_all,
+    causes=_list_role_changes,
+)
