@@ -1,5 +1,7 @@
 """The texts of refusals: what was refused, and what to do next."""
 
+from collections.abc import Sequence
+
 from shared.access import decision
 from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.decision import RightsHolder
@@ -7,8 +9,9 @@ from shared.access.permissions import Permission
 from shared.access.refusal_codes import PAYABLE_REASONS, Reason
 from shared.core.context import RefusalWording
 from shared.core.errors import Refused
+from shared.core.plurals import join_names
 
-UNKNOWN_WORDING = RefusalWording("this", "")
+UNKNOWN_WORDING = RefusalWording("this")
 
 
 def refusal_text(
@@ -40,18 +43,16 @@ def build_refusal(
     if isinstance(action, OperatorAction) or principal is None:
         detail, step = _permission_refusal_text(action)
         return Refused(detail, step, reason=reason, action=action.name)
-    detail, step = _refusal_sentences(Reason(reason), action, principal, used, obstacle)
-    plans = (
-        principal.rights.wording.get(action.feature, UNKNOWN_WORDING).remedy
-        if reason in PAYABLE_REASONS
-        else ""
-    )
-    return Refused(detail, step, reason=reason, action=action.name, plans=plans)
+    detail, own_step = _refusal_sentences(Reason(reason), action, principal, used, obstacle)
+    feature = principal.rights.wording.get(action.feature, UNKNOWN_WORDING)
+    plan_names = feature.plan_names if reason in PAYABLE_REASONS else ()
+    step = f"{_inclusion_text(plan_names)}{own_step}" if reason == Reason.NOT_IN_PLAN else own_step
+    return Refused(detail, step, reason=reason, action=action.name, plan_names=plan_names, own_step=own_step)
 
 
-def inclusion_text(plans: str) -> str:
-    """What stands before the step of a refusal that paying would lift: "Pro and Business do. "."""
-    return f"{plans} {'do' if ' and ' in plans else 'does'}. " if plans else ""
+def _inclusion_text(plan_names: Sequence[str]) -> str:
+    """The sentence before the step of a refusal that another plan would lift: "Pro and Business do. "."""
+    return f"{join_names(plan_names)} {'do' if len(plan_names) > 1 else 'does'}. " if plan_names else ""
 
 
 def _permission_refusal_text(action: Action | OperatorAction) -> tuple[str, str]:
@@ -78,8 +79,9 @@ def _refusal_sentences(
         step = f"{remedy} {_larger_plan_step(can_pay)}".strip()
         return detail, f"{step[:1].upper()}{step[1:]}"
     if reason is Reason.NOT_IN_PLAN:
-        step = f"{inclusion_text(feature.remedy)}{_capitalise(_larger_plan_step(can_pay))}"
-        return f"{rights.plan_name} does not include {feature.title}.", step
+        return f"{rights.plan_name} does not include {feature.title}.", _capitalise(
+            _larger_plan_step(can_pay)
+        )
     if reason in (Reason.BILLING_NONE, Reason.TRIAL_ENDED):
         feature_text = f" {feature.title} is not part of what remains." if action.feature else ""
         reason_text = "The trial has ended." if reason is Reason.TRIAL_ENDED else "Nothing is paid any more."

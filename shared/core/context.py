@@ -31,7 +31,8 @@ class RefusalWording(NamedTuple):
     """How a feature or a limit is spoken of where it refuses."""
 
     title: str  # of a limit its unit, as in "seats"
-    remedy: str  # which plans include the feature, or what makes room
+    remedy: str = ""  # what makes room, of a limit
+    plan_names: tuple[str, ...] = ()  # plans that include the feature
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,11 +72,13 @@ class Refused(DomainError):
         reason: str = "",
         retry_after: int = 0,
         action: str = "",
-        plans: str = "",
+        plan_names: tuple[str, ...] = (),
+        own_step: str = "",
     ) -> None:
         super().__init__(detail, next_step, reason=reason)
         self.action = action  # name of what was decided, "" where no action was
-        self.plans = plans  # that would allow it, as in "Pro and Business"; `next_step` says so too
+        self.plan_names = plan_names  # plans that would allow it
+        self.own_step = own_step or next_step  # without the sentence about `plan_names` before it
         self.retry_after = retry_after  # seconds; 0 when waiting does not help
 
     @property

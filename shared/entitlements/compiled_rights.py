@@ -2,7 +2,6 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -141,11 +140,6 @@ def _build_wording(catalog: Catalog, at: datetime) -> dict[str, RefusalWording]:
     offers = catalog.list_offers(at)
     wording = {name: RefusalWording(kind.plural, kind.step) for name, kind in LIMITS.items()}
     for key, feature in FEATURES.items():
-        plan_names = [offer.name for offer in offers if key in offer.features]
-        wording[key] = RefusalWording(feature.title, join_names(plan_names))
+        plan_names = tuple(offer.name for offer in offers if key in offer.features)
+        wording[key] = RefusalWording(feature.title, plan_names=plan_names)
     return wording
-
-
-def join_names(names: Sequence[str]) -> str:
-    """As in "Pro, Business and Enterprise"."""
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -18,6 +18,7 @@ from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.refusal_codes import PAYABLE_REASONS
 from shared.core import log
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.core.plurals import join_names
 from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
@@ -81,8 +82,8 @@ def upsell_for(refusal: DomainError | None) -> Upsell:
     feature = FEATURES.get(action.feature) if action else None
     if feature is None:
         return Upsell()
-    step = refusal.next_step.removeprefix(refusal_messages.inclusion_text(refusal.plans))
-    return Upsell(feature.title, feature.benefit, list(feature.highlights), refusal.plans, step)
+    plans = join_names(refusal.plan_names)
+    return Upsell(feature.title, feature.benefit, list(feature.highlights), plans, refusal.own_step)
 
 
 def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Handler], Handler]:

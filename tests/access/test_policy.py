@@ -26,7 +26,7 @@ RIGHTS = Rights(
     {name: Limit(5) for name in LIMITS},
     frozenset(),
     {},
-    {name: RefusalWording(name, "Pro") for name in (*FEATURES, *LIMITS)},
+    {name: RefusalWording(name, plan_names=("Pro",)) for name in (*FEATURES, *LIMITS)},
 )
 
 

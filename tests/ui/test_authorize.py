@@ -118,7 +118,7 @@ async def test_refused_page_shows_the_refusal_and_loads_its_frame() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
 async def test_page_outside_the_plan_names_feature_and_plans(reason: str) -> None:
-    words = {"advanced_reports": RefusalWording("Advanced reports", "Business and Enterprise")}
+    words = {"advanced_reports": RefusalWording("Advanced reports", plan_names=("Business", "Enterprise"))}
     unpaid = replace(NO_RIGHTS, plan_name="Starter", verdicts={"report:read": reason}, wording=words)
     tree = open_tab("/t/acme/reports")
     owner = replace(OWNER, rights=unpaid)
