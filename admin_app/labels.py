@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.audit.event_types import OperatorAuditAction
+from shared.audit.event_types import AuditText, OperatorAuditAction, with_name
 from shared.backoffice.flag_admin import FlagSummary
 from shared.core import money
 from shared.core.plurals import plural as plural
@@ -191,42 +191,44 @@ def tone_of(label: str) -> str:
     return TONE_BY_LABEL[label]
 
 
-OPERATOR_AUDIT_TEXTS = {  # completes "Olga …"; where it ends in "…", whom it was done to follows
-    OperatorAuditAction.ADDON_CREATED: "created the add-on …",
-    OperatorAuditAction.BILLING_RECONCILE_ASKED: "compared every customer with Stripe",
-    OperatorAuditAction.DRAFT_DISCARDED: "discarded the draft of …",
-    OperatorAuditAction.DRAFT_OPENED: "opened a draft of …",
-    OperatorAuditAction.DRAFT_PUBLISHED: "published a version of …",
-    OperatorAuditAction.DRAFT_SAVED: "changed the draft of …",
-    OperatorAuditAction.FACTOR_CODES_RENEWED: "made new recovery codes",
-    OperatorAuditAction.FACTOR_ENROLLED: "enrolled a second factor",
-    OperatorAuditAction.FLAG_CLEANUP_MOVED: "moved the clean-up date of the flag …",
-    OperatorAuditAction.FLAG_CREATED: "created the flag …",
-    OperatorAuditAction.FLAG_KILLED: "killed the flag …",
-    OperatorAuditAction.FLAG_RETIRED: "retired the flag …",
-    OperatorAuditAction.FLAG_REVIVED: "revived the flag …",
-    OperatorAuditAction.FLAG_RULES_CHANGED: "changed the rules of the flag …",
-    OperatorAuditAction.KEYS_ROTATED: "rotated the keys of tenants",
-    OperatorAuditAction.OPERATOR_ACCESS_RESET: "reset the access of the operator …",
-    OperatorAuditAction.OPERATOR_CREATED: "created the operator …",
-    OperatorAuditAction.OPERATOR_DISABLED: "disabled the operator …",
-    OperatorAuditAction.OPERATOR_ENABLED: "enabled the operator …",
-    OperatorAuditAction.OPERATOR_RENAMED: "changed their name",
-    OperatorAuditAction.OPERATOR_ROLE_CHANGED: "changed the role of the operator …",
-    OperatorAuditAction.PASSWORD_CHANGED: "changed their password",
-    OperatorAuditAction.PLAN_CREATED: "created the plan …",
-    OperatorAuditAction.PLAN_RETIRED: "retired …",
-    OperatorAuditAction.PRICES_COMPARED: "compared the prices with Stripe",
-    OperatorAuditAction.PRICES_PUSHED: "pushed the prices to Stripe",
-    OperatorAuditAction.PRICE_SET: "set a price of …",
-    OperatorAuditAction.PROVIDER_ACCOUNT_ADDED: "added the payment account …",
-    OperatorAuditAction.PROVIDER_ACCOUNT_SECRETS_CHANGED: "changed the secrets of the payment account …",
-    OperatorAuditAction.PROVIDER_ACCOUNT_UNPAUSED: "resumed the payment account …",
-    OperatorAuditAction.SESSION_ENDED: "signed out",
-    OperatorAuditAction.SESSION_STARTED: "signed in",
-    OperatorAuditAction.TENANTS_READ_ACROSS: "read across tenants",
-    OperatorAuditAction.USER_DISABLED: "disabled the account of …",
-    OperatorAuditAction.USER_ENABLED: "enabled the account of …",
-    OperatorAuditAction.WEBHOOKS_REPLAYED: "replayed dead webhooks",
-    OperatorAuditAction.WEBHOOK_REPLAYED: "replayed the webhook …",
+OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
+    OperatorAuditAction.ADDON_CREATED: with_name("created the add-on"),
+    OperatorAuditAction.BILLING_RECONCILE_ASKED: AuditText("compared every customer with Stripe"),
+    OperatorAuditAction.DRAFT_DISCARDED: with_name("discarded the draft of"),
+    OperatorAuditAction.DRAFT_OPENED: with_name("opened a draft of"),
+    OperatorAuditAction.DRAFT_PUBLISHED: with_name("published a version of"),
+    OperatorAuditAction.DRAFT_SAVED: with_name("changed the draft of"),
+    OperatorAuditAction.FACTOR_CODES_RENEWED: AuditText("made new recovery codes"),
+    OperatorAuditAction.FACTOR_ENROLLED: AuditText("enrolled a second factor"),
+    OperatorAuditAction.FLAG_CLEANUP_MOVED: with_name("moved the clean-up date of the flag"),
+    OperatorAuditAction.FLAG_CREATED: with_name("created the flag"),
+    OperatorAuditAction.FLAG_KILLED: with_name("killed the flag"),
+    OperatorAuditAction.FLAG_RETIRED: with_name("retired the flag"),
+    OperatorAuditAction.FLAG_REVIVED: with_name("revived the flag"),
+    OperatorAuditAction.FLAG_RULES_CHANGED: with_name("changed the rules of the flag"),
+    OperatorAuditAction.KEYS_ROTATED: AuditText("rotated the keys of tenants"),
+    OperatorAuditAction.OPERATOR_ACCESS_RESET: with_name("reset the access of the operator"),
+    OperatorAuditAction.OPERATOR_CREATED: with_name("created the operator"),
+    OperatorAuditAction.OPERATOR_DISABLED: with_name("disabled the operator"),
+    OperatorAuditAction.OPERATOR_ENABLED: with_name("enabled the operator"),
+    OperatorAuditAction.OPERATOR_RENAMED: AuditText("changed their name"),
+    OperatorAuditAction.OPERATOR_ROLE_CHANGED: with_name("changed the role of the operator"),
+    OperatorAuditAction.PASSWORD_CHANGED: AuditText("changed their password"),
+    OperatorAuditAction.PLAN_CREATED: with_name("created the plan"),
+    OperatorAuditAction.PLAN_RETIRED: with_name("retired"),
+    OperatorAuditAction.PRICES_COMPARED: AuditText("compared the prices with Stripe"),
+    OperatorAuditAction.PRICES_PUSHED: AuditText("pushed the prices to Stripe"),
+    OperatorAuditAction.PRICE_SET: with_name("set a price of"),
+    OperatorAuditAction.PROVIDER_ACCOUNT_ADDED: with_name("added the payment account"),
+    OperatorAuditAction.PROVIDER_ACCOUNT_SECRETS_CHANGED: with_name(
+        "changed the secrets of the payment account"
+    ),
+    OperatorAuditAction.PROVIDER_ACCOUNT_UNPAUSED: with_name("resumed the payment account"),
+    OperatorAuditAction.SESSION_ENDED: AuditText("signed out"),
+    OperatorAuditAction.SESSION_STARTED: AuditText("signed in"),
+    OperatorAuditAction.TENANTS_READ_ACROSS: AuditText("read across tenants"),
+    OperatorAuditAction.USER_DISABLED: with_name("disabled the account of"),
+    OperatorAuditAction.USER_ENABLED: with_name("enabled the account of"),
+    OperatorAuditAction.WEBHOOKS_REPLAYED: AuditText("replayed dead webhooks"),
+    OperatorAuditAction.WEBHOOK_REPLAYED: with_name("replayed the webhook"),
 }

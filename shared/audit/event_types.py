@@ -1,18 +1,43 @@
 """Actions of the audit log, alphabetical, as `noun.verb_past`. They are stored and never renamed."""
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from typing import NamedTuple
 
 from shared.core import registry
 from shared.core.registry import Module
 
-# Every event type that a tenant's audit log can contain, with the text that completes "Ann …": the ones of all
-# manifests. Where it ends in "…", the name of the changed object follows.
-AUDIT_TEXTS: dict[str, str] = {}
+
+class AuditObject(Enum):
+    """What is shown after the text of an event."""
+
+    NONE = auto()
+    NAME = auto()  # the name of the changed object, as the service recorded it
+    KEY = auto()  # its id, which is a word
+
+
+class AuditText(NamedTuple):
+    text: str  # completes "Ann …"
+    object: AuditObject = AuditObject.NONE
+
+
+def with_name(text: str) -> AuditText:
+    """`text` with the name of the changed object after it: "removed" and "Zoe Hahn"."""
+    return AuditText(text, AuditObject.NAME)
+
+
+def with_key(text: str) -> AuditText:
+    """`text` with the id of the changed object after it: "finished setup:" and "roles"."""
+    return AuditText(text, AuditObject.KEY)
+
+
+# Every event type that a tenant's audit log can contain: the ones of all manifests.
+AUDIT_TEXTS: dict[str, AuditText] = {}
 
 
 @registry.each_module
 def _add_texts(module: Module) -> None:
-    AUDIT_TEXTS.update({str(event_type): text for event_type, text in module.audit.items()})
+    for event_type, text in module.audit.items():
+        AUDIT_TEXTS[str(event_type)] = AuditText(text) if isinstance(text, str) else text
 
 
 def list_nouns() -> list[str]:

@@ -50,7 +50,8 @@ class Module:
     )  # permission: built-in roles that have it
     actions: Sequence[Any] = ()  # access.actions.Action and OperatorAction
     surfaces: Mapping[str, Any] = field(default_factory=dict)  # route of a page: the action that opens it
-    audit: Mapping[str, str] = field(default_factory=dict)  # event type: text that completes "Ann …"
+    # Event type: text that completes "Ann …", or an audit.event_types.AuditText that an object follows.
+    audit: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[str, Sequence[str]] = field(default_factory=dict)  # action name: event types it records
     limits: Sequence[Any] = ()  # entitlements.limits.LimitKind
     tasks: Mapping[str, Task] = field(

@@ -3,7 +3,7 @@
 from shared.access import actions
 from shared.access.permissions import Permission
 from shared.access.roles import ADMINS, EVERYBODY
-from shared.audit.event_types import AuditAction
+from shared.audit.event_types import AuditAction, with_key, with_name
 from shared.core.registry import Module, TableContract
 from shared.entitlements.limits import LimitKind
 from shared.tenancy import limit_usage, models, tasks
@@ -76,25 +76,25 @@ MODULE = Module(
     },
     audit={
         AuditAction.AUDIT_EXPORTED: "exported the audit log",
-        AuditAction.CHECKLIST_COMPLETED: "completed …",
+        AuditAction.CHECKLIST_COMPLETED: with_key("completed"),
         AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
-        AuditAction.INVITATION_CREATED: "invited …",
-        AuditAction.INVITATION_RESENT: "sent a new invitation link to …",
-        AuditAction.INVITATION_REVOKED: "revoked the invitation of …",
+        AuditAction.INVITATION_CREATED: with_name("invited"),
+        AuditAction.INVITATION_RESENT: with_name("sent a new invitation link to"),
+        AuditAction.INVITATION_REVOKED: with_name("revoked the invitation of"),
         AuditAction.MEMBERSHIP_CREATED: "joined",
-        AuditAction.MEMBERSHIP_DEACTIVATED: "deactivated …",
-        AuditAction.MEMBERSHIP_REACTIVATED: "reactivated …",
-        AuditAction.MEMBERSHIP_REMOVED: "removed …",
-        AuditAction.MEMBERSHIP_ROLE_CHANGED: "changed the role of …",
+        AuditAction.MEMBERSHIP_DEACTIVATED: with_name("deactivated"),
+        AuditAction.MEMBERSHIP_REACTIVATED: with_name("reactivated"),
+        AuditAction.MEMBERSHIP_REMOVED: with_name("removed"),
+        AuditAction.MEMBERSHIP_ROLE_CHANGED: with_name("changed the role of"),
         AuditAction.MEMBER_EXPORTED: "exported the list of members",
         AuditAction.OPERATOR_LOOKED: "opened this organisation",
-        AuditAction.OWNERSHIP_TRANSFERRED: "transferred ownership to …",
+        AuditAction.OWNERSHIP_TRANSFERRED: with_name("transferred ownership to"),
         AuditAction.PROVISIONING_RESUMED: "re-ran setup",
-        AuditAction.PROVISIONING_STEP_DONE: "finished setup: …",
-        AuditAction.PROVISIONING_STEP_FAILED: "failed setup: …",
-        AuditAction.ROLE_CHANGED: "changed the role …",
-        AuditAction.ROLE_CREATED: "created the role …",
-        AuditAction.ROLE_DELETED: "deleted the role …",
+        AuditAction.PROVISIONING_STEP_DONE: with_key("finished setup:"),
+        AuditAction.PROVISIONING_STEP_FAILED: with_key("failed setup:"),
+        AuditAction.ROLE_CHANGED: with_name("changed the role"),
+        AuditAction.ROLE_CREATED: with_name("created the role"),
+        AuditAction.ROLE_DELETED: with_name("deleted the role"),
         AuditAction.TENANT_BRANDED: "changed the brand colour",
         AuditAction.TENANT_CREATED: "created the organisation",
         AuditAction.TENANT_LOGO_CHANGED: "changed the logo",

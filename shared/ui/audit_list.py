@@ -6,7 +6,7 @@ from typing import Any
 
 import reflex as rx
 
-from shared.audit.event_types import AUDIT_TEXTS, list_nouns
+from shared.audit.event_types import AUDIT_TEXTS, AuditObject, AuditText, list_nouns
 from shared.audit.models import AuditEvent
 from shared.ui.banners import local_time
 from shared.ui.controls import icon
@@ -75,18 +75,19 @@ def _event_row(event: AuditEvent, tenant_name: str) -> EventRow:
 
 def _action_text(event: AuditEvent) -> tuple[str, str]:
     """What was done and to whom, in the words of that time: names outlive the rows they came from."""
-    words = AUDIT_TEXTS.get(event.action, event.action)
-    if not words.endswith("…"):
-        return words, ""
+    text, shown_object = AUDIT_TEXTS.get(event.action, AuditText(event.action))
+    if shown_object is AuditObject.NONE:
+        return text, ""
+    if shown_object is AuditObject.KEY:
+        return text, _key_label(event.object_id).lower()
     sources = (event.details, event.after, event.before)
     names = (str(source[key]) for source in sources for key in SUBJECT_KEYS if source.get(key))
-    named_by_key = event.action.startswith(("provisioning.", "checklist."))
-    return words.removesuffix(" …"), _key_label(event.object_id).lower() if named_by_key else next(names, "")
+    return text, next(names, "")
 
 
 def action_choices() -> list[tuple[str, str]]:
     """Value and label of the filter by action: everything, all of a noun, one event type."""
-    event_types = ((event_type, f"… {text.removesuffix(' …')}") for event_type, text in AUDIT_TEXTS.items())
+    event_types = ((event_type, f"… {audit_text.text}") for event_type, audit_text in AUDIT_TEXTS.items())
     return [
         ("", "All events"),
         *((f"{noun}.", f"All {noun} events") for noun in list_nouns()),

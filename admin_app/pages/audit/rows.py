@@ -1,7 +1,7 @@
 """The rows of the operator audit log."""
 
 from admin_app import labels
-from shared.audit.event_types import OperatorAuditAction
+from shared.audit.event_types import AuditObject, AuditText, OperatorAuditAction
 from shared.audit.models import OperatorEvent
 from shared.ui.audit_list import EventRow
 from shared.ui.decision_trace import list_changes
@@ -10,7 +10,11 @@ from shared.ui.tables import initials_of
 
 def operator_event_row(event: OperatorEvent) -> EventRow:
     is_known = event.action in set(OperatorAuditAction)
-    action_text = labels.OPERATOR_AUDIT_TEXTS[OperatorAuditAction(event.action)] if is_known else event.action
+    audit_text = (
+        labels.OPERATOR_AUDIT_TEXTS[OperatorAuditAction(event.action)]
+        if is_known
+        else AuditText(event.action)
+    )
     details = dict(event.details)
     before, after, impact = (details.pop(name, None) or {} for name in ("before", "after", "effect"))
     subject = details.pop("name", "") or details.get("email", event.object_id)
@@ -26,8 +30,8 @@ def operator_event_row(event: OperatorEvent) -> EventRow:
         event.actor_name,
         initials_of(event.actor_name),
         True,
-        action_text.removesuffix(" …"),
-        str(subject) if action_text.endswith("…") else "",
+        audit_text.text,
+        str(subject) if audit_text.object is AuditObject.NAME else "",
         " · ".join([f"Reason: {event.reason}", *facts, event.action]),
         event.action,
         event.request_id,
