@@ -119,10 +119,7 @@ def _add_navigation(lines: list[str], name: str) -> list[str]:
 
 def _add_layer(lines: list[str], name: str) -> list[str]:
     """Product modules are below the back office and above billing."""
-    return [
-        line.replace('"backoffice", ', f'"backoffice", "{name}", ', 1) if LAYERS_MARK in line else line
-        for line in lines
-    ]
+    return [line.replace(LAYERS_MARK, f'{LAYERS_MARK}"{name}", ', 1) for line in lines]
 
 
 def render_guide() -> str:

@@ -30,19 +30,24 @@ CURRENCIES = {
 _AMOUNT_PATTERN = re.compile(r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,12})(?:\.(?P<part>[0-9]{1,3}))?")
 
 
-def format_amount(amount: int, currency: str) -> str:
-    """As in "$1,299.00", "CHF 12.50", "−¥500". A currency of the provider that we do not know is shown in its units."""
+def format_amount(amount: int, currency: str, *, short: bool = False) -> str:
+    """As in "$1,299.00", "CHF 12.50", "−¥500". A currency of the provider that we do not know is shown in its units.
+
+    `short`: a whole amount without its decimal places, as in "$1,299".
+    """
     definition = CURRENCIES.get(currency)
     prefix = definition.symbol if definition and definition.symbol else f"{currency.upper()} "
-    return f"{'−' if amount < 0 else ''}{prefix}{format_number(abs(amount), currency)}"
+    return f"{'−' if amount < 0 else ''}{prefix}{format_number(abs(amount), currency, short=short)}"
 
 
-def format_number(amount: int, currency: str) -> str:
+def format_number(amount: int, currency: str, *, short: bool = False) -> str:
     """Without the currency, as in a field of a form that names it elsewhere."""
     definition = CURRENCIES.get(currency)
     if definition is None or not definition.digits:
         return f"{amount:,}"
     whole, fraction = divmod(amount, 10**definition.digits)
+    if short and not fraction:
+        return f"{whole:,}"
     return f"{whole:,}.{fraction:0{definition.digits}}"
 
 

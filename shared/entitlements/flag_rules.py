@@ -15,12 +15,14 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from shared.core.errors import Invalid
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import BUCKET_COUNT, describe_condition
 
 MAX_RULES = 50  # rules of one flag; more would be a list of tenants, which is what "allowed" is for
+WRONG_RULE = "wrong_rule"  # type of our own errors, whose message completes "Rule 1 …"
 NOT_A_CHOICE = "names something that is not on the list"
 ERROR_TEXTS = {  # type of the error: what is wrong with the rule
     "extra_forbidden": "says more than its kind can mean",
@@ -47,7 +49,7 @@ class _Rule(BaseModel):
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
-            raise ValueError("ends before it starts")
+            raise PydanticCustomError(WRONG_RULE, "ends before it starts")
         return self
 
 
@@ -82,7 +84,9 @@ class _PercentageRule(_Rule):
     @model_validator(mode="after")
     def _in_buckets(self) -> Self:
         if round(self.percent, 2) != self.percent:
-            raise ValueError(f"has a share finer than 1 in {BUCKET_COUNT:,}")
+            raise PydanticCustomError(
+                WRONG_RULE, "has a share finer than 1 in {buckets}", {"buckets": f"{BUCKET_COUNT:,}"}
+            )
         return self
 
 
@@ -146,18 +150,14 @@ def _format_time(at: str) -> str:
 
 def _require_listed(values: Sequence[str], allowed: Collection[str]) -> None:
     if not set(values) <= set(allowed):
-        raise ValueError(NOT_A_CHOICE)
+        raise PydanticCustomError(WRONG_RULE, NOT_A_CHOICE)
 
 
 def _build_invalid(problem: ValidationError) -> Invalid:
     error = problem.errors()[0]
     rule_number = error["loc"][0] + 1 if error["loc"] and isinstance(error["loc"][0], int) else 0
-    message = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
-    sentence = (
-        message
-        if message and "isoformat" not in message
-        else ERROR_TEXTS.get(error["type"], "cannot be meant")
-    )
+    is_ours = error["type"] == WRONG_RULE
+    sentence = error["msg"] if is_ours else ERROR_TEXTS.get(error["type"], "cannot be meant")
     if "percent" in error["loc"]:
         sentence = "has a share that is not between 0 and 100"
     return Invalid(

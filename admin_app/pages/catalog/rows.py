@@ -154,8 +154,8 @@ def version_in_force(item: CatalogItem, at: datetime) -> PlanVersion | None:
 def describe_contents(content: PlanContent) -> str:
     """Of an add-on, in a line."""
     amounts = [
-        amount if amount.startswith("unlimited") else f"+{amount}"
-        for amount in (plan_content.format_limit(limit, name) for name, limit in content.limits.items())
+        f"{'' if limit.amount is None else '+'}{plan_content.format_limit(limit, name)}"
+        for name, limit in content.limits.items()
     ]
     return ", ".join([*amounts, *(FEATURES[name].title for name in FEATURES if name in content.features)])
 

@@ -43,6 +43,7 @@ class CatalogState(PageState):
     dialog: str = ""
     # the open draft, as it was when it was opened: what is typed stays in the browser
     title: str = ""
+    _version_title: str = ""  # of the version that the draft becomes
     is_plan: bool = True
     feature_names: list[str] = []
     amounts: dict[str, str] = {}
@@ -165,6 +166,7 @@ class CatalogState(PageState):
             self.moves, self.effective_on = "stay", ""
         self._draft_id, self.is_plan = draft.id, plan.kind == "plan"
         self.title = f"{plan.name}, draft of version {draft.number}"
+        self._version_title = f"{plan.name}, version {draft.number}"
         self.view = "edit"
 
     def _fill_form(self, content: PlanContent, revision: int) -> None:
@@ -281,9 +283,7 @@ class CatalogState(PageState):
         except Conflict as conflict:
             self.dialog, self.stale_text = "", conflict.detail
             return None
-        return self._finish(
-            f"Published {self.title.replace('draft of ', '')}.", f"In force {self.impact.effective_text}."
-        )
+        return self._finish(f"Published {self._version_title}.", f"In force {self.impact.effective_text}.")
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)

@@ -19,11 +19,6 @@ class Meter(NamedTuple):
     def format_units(self, quantity: int) -> str:
         return f"{quantity * self.per_unit:,} {self.plural}"
 
-    @property
-    def unit_size(self) -> int:
-        """How many calls or events a unit is."""
-        return int(self.unit_text.partition(" ")[0].replace(",", ""))
-
 
 METERS = {
     "api_calls": Meter("API calls", "calls", 1_000),

@@ -6,7 +6,7 @@ same truth comes to the same course.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,6 @@ from shared.billing.provider import Subscription
 
 AccessStatus = Literal["active", "grace", "read_only", "none"]
 GRACE_PERIOD = timedelta(days=7)
-TRIAL_ENDED = "The trial ended without a way to pay"
 STATUSES_BEST_FIRST: tuple[AccessStatus, ...] = ("active", "grace", "read_only", "none")
 
 
@@ -62,6 +61,7 @@ class Phase:
     since: datetime
     status: AccessStatus
     why: str
+    is_trial_end: bool = False  # nothing is left when the trial has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,10 @@ class AccessSchedule:
             "word": self.provider_status,
             "status": first.status,
             "why": first.why,
-            "later": [{**asdict(phase), "since": phase.since.isoformat()} for phase in later],
+            "later": [
+                {"since": phase.since.isoformat(), "status": phase.status, "why": phase.why}
+                for phase in later
+            ],
             "version": self.version_id,
             "seats": self.seats,
             "addons": [
@@ -150,7 +153,9 @@ def schedule_for(
             key=lambda phase: STATUSES_BEST_FIRST.index(phase.status),
         )
         if not merged_phases or merged_phases[-1].status != best_phase.status:
-            merged_phases.append(Phase(change_time, best_phase.status, best_phase.why))
+            merged_phases.append(
+                Phase(change_time, best_phase.status, best_phase.why, best_phase.is_trial_end)
+            )
     current_status = merged_phases[0].status
     candidates = [
         subscription
@@ -177,10 +182,7 @@ def schedule_for(
             alerts=_find_alerts(ordered_subscriptions, catalog_prices),
         )
     trial_ends_at = None
-    if (merged_phases[-1].status, merged_phases[-1].why) == (
-        "none",
-        TRIAL_ENDED,
-    ):  # said by the plan's own end, which people are told in other words
+    if merged_phases[-1].is_trial_end:  # said by the plan's own end, which people are told in other words
         trial_ends_at = merged_phases.pop().since
     giving_statuses = ("active", "grace") if current_status in ("active", "grace") else (current_status,)
     plan = _best_plan_price(plan_subscription, catalog_prices)
@@ -232,7 +234,7 @@ def phases_of(
         if subscription.after_trial == "pause":
             phases.append(Phase(ends, "read_only", ACCESS_TABLE["paused"].description))
         else:
-            phases.append(Phase(ends, "none", TRIAL_ENDED))
+            phases.append(Phase(ends, "none", "The trial ended without a way to pay", is_trial_end=True))
     else:
         phases = [Phase(at, meaning.status, meaning.description)]
     if subscription.cancel_at is not None and phases[0].status != "none":

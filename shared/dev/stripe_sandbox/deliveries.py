@@ -177,7 +177,7 @@ class DeliveryQueue:
         gaps = account.settings.get("delivery_gaps", RETRY_GAPS_S)
         if 200 <= attempt["status"] < 300:
             self._finish_delivery(account, delivery, "delivered")
-        elif attempt["problem"] == ENDPOINT_GONE or len(delivery["attempts"]) > len(gaps):
+        elif attempt["is_last"] or len(delivery["attempts"]) > len(gaps):
             self._finish_delivery(account, delivery, "failed")
         else:
             delivery |= {"state": "pending", "due": time.time() + gaps[len(delivery["attempts"]) - 1]}
@@ -191,7 +191,7 @@ class DeliveryQueue:
         )
         started_at = time.time()
         if event is None or endpoint is None or endpoint["status"] != "enabled":
-            return _build_attempt(started_at, problem=ENDPOINT_GONE)
+            return _build_attempt(started_at, problem=ENDPOINT_GONE, is_last=True)
         body = build_payload(event, endpoint)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
@@ -234,9 +234,9 @@ def _get_due_time(account: Account, delivery: Object) -> float:
 
 
 def _build_attempt(
-    started_at: float, *, status: int = 0, response_text: str = "", problem: str = ""
+    started_at: float, *, status: int = 0, response_text: str = "", problem: str = "", is_last: bool = False
 ) -> dict[str, Any]:
-    """`status` 0: there was no answer, and `problem` says why."""
+    """`status` 0: there was no answer, and `problem` says why. `is_last`: another attempt could not do better."""
     duration_ms = round((time.time() - started_at) * 1000)
     return {
         "at": started_at,
@@ -244,4 +244,5 @@ def _build_attempt(
         "status": status,
         "answer": response_text[:500],
         "problem": problem,
+        "is_last": is_last,
     }

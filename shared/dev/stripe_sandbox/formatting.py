@@ -50,13 +50,16 @@ def format_period(period: dict[str, Any]) -> str:
     return f"{format_day(period['start'])} to {format_day(period['end'])}"
 
 
-def format_interval(price: dict[str, Any]) -> str:
-    """How often a price comes: "a month", "every 3 months", or nothing when it comes once."""
+def format_interval(price: dict[str, Any], *, determiner: str = "a") -> str:
+    """How often a price comes: "a month", "every 3 months", or nothing when it comes once.
+
+    `determiner`: for an interval of one; "every" makes "every month".
+    """
     recurring = price.get("recurring")
     if not recurring:
         return ""
     count, interval = recurring["interval_count"], recurring["interval"]
-    return f"a {interval}" if count == 1 else f"every {count} {interval}s"
+    return f"{determiner} {interval}" if count == 1 else f"every {count} {interval}s"
 
 
 def is_metered_price(price: dict[str, Any]) -> bool:

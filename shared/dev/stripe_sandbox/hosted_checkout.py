@@ -111,8 +111,8 @@ def _build_subscription_view(account: Account, session: Object) -> dict[str, Any
         checkout.compute_amount_due(account, session["id"]),
     )
     fixed_lines = [line for line in lines if not is_metered_price(line["price"])]
-    interval_text = format_interval((fixed_lines or lines)[0]["price"])
-    price = f"{format_money(total, currency)} {interval_text}" if fixed_lines else "By use"
+    first_price = (fixed_lines or lines)[0]["price"]
+    price = f"{format_money(total, currency)} {format_interval(first_price)}" if fixed_lines else "By use"
     name, trial = lines[0]["description"], _compute_trial_end(account, session)
     discount = session["total_details"]["amount_discount"]
     return {
@@ -123,7 +123,7 @@ def _build_subscription_view(account: Account, session: Object) -> dict[str, Any
         "less": [("Discount", format_money(-discount, currency))] if discount else [],
         "due": format_money(due, currency),
         "button": f"Pay {format_money(due, currency)}" if due else "Start trial" if trial else "Subscribe",
-        "terms": f"Renews {interval_text.replace('a ', 'every ', 1)} until you cancel, which you can do in the billing portal.",
+        "terms": f"Renews {format_interval(first_price, determiner='every')} until you cancel, which you can do in the billing portal.",
         "optional": checkout.is_card_optional(account, session["id"]),
     }
 

@@ -1,7 +1,7 @@
 """An invoice on paper: from whom, to whom, the lines with their periods, the totals."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.dev.stripe_sandbox import formatting, pdf
 from shared.dev.stripe_sandbox.pdf import MARGIN, WIDTH, PdfPage
@@ -15,7 +15,13 @@ LINES_ON_FIRST_PAGE, LINES_ON_LATER_PAGES = (
 TEST_NOTICE = "Test stand-in: no money moved, nothing is owed."
 
 
-def compute_totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
+class InvoiceTotal(NamedTuple):
+    name: str
+    amount: int
+    is_sum: bool = False  # printed in bold
+
+
+def compute_totals(invoice: dict[str, Any]) -> list[InvoiceTotal]:
     """From the lines to what is left to pay; parts that are nothing are left out."""
     discount_total = sum(discount["amount"] for discount in invoice.get("total_discount_amounts") or [])
     tax = sum(tax_line["amount"] for tax_line in invoice.get("total_taxes") or [])
@@ -26,11 +32,11 @@ def compute_totals(invoice: dict[str, Any]) -> list[tuple[str, int]]:
         ("Paid", -invoice["amount_paid"]),
     ]
     return [
-        ("Subtotal", invoice["subtotal"]),
-        *((name, amount) for name, amount in parts if amount),
-        ("Total", invoice["total"]),
-        *((name, amount) for name, amount in after if amount),
-        ("Left to pay", invoice["amount_remaining"]),
+        InvoiceTotal("Subtotal", invoice["subtotal"]),
+        *(InvoiceTotal(name, amount) for name, amount in parts if amount),
+        InvoiceTotal("Total", invoice["total"], is_sum=True),
+        *(InvoiceTotal(name, amount) for name, amount in after if amount),
+        InvoiceTotal("Left to pay", invoice["amount_remaining"], is_sum=True),
     ]
 
 
@@ -108,13 +114,10 @@ def _draw_lines(page: PdfPage, lines: list[dict[str, Any]], y: float) -> float:
 
 
 def _draw_totals(page: PdfPage, invoice: dict[str, Any], y: float) -> None:
-    for name, amount in compute_totals(invoice):
+    for name, amount, is_sum in compute_totals(invoice):
         y -= 18
-        is_bold = name in ("Total", "Left to pay")
-        page.draw_text(330, y, name, bold=is_bold)
-        page.draw_right_aligned(
-            RIGHT_X, y, formatting.format_money(amount, invoice["currency"]), bold=is_bold
-        )
+        page.draw_text(330, y, name, bold=is_sum)
+        page.draw_right_aligned(RIGHT_X, y, formatting.format_money(amount, invoice["currency"]), bold=is_sum)
 
 
 def _format_number(invoice: dict[str, Any]) -> str:

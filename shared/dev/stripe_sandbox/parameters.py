@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, NotRequired, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NotRequired, Union, get_args, get_origin
 
 import stripe.params
 from stripe import RequestOptions
@@ -27,8 +27,23 @@ WIRE_PATTERNS = {
 }
 
 
-def find_errors(values: dict[str, Any], params_type: type) -> list[str]:
-    return list(_check_keys(values, params_type, ""))
+Path = tuple[str, ...]  # keys from the outside in
+
+
+class ParamError(NamedTuple):
+    path: Path
+    kind: Literal["unknown", "missing", "invalid"]
+    text: str = ""  # what is wrong with an invalid value
+
+    @property
+    def param(self) -> str:
+        """As Stripe writes it: "items[0][price]"."""
+        first_key, *nested_keys = self.path
+        return first_key + "".join(f"[{key}]" for key in nested_keys)
+
+
+def find_errors(values: dict[str, Any], params_type: type) -> list[ParamError]:
+    return list(_check_keys(values, params_type, ()))
 
 
 @cache
@@ -38,17 +53,17 @@ def get_param_types(params_type: type) -> dict[str, Any]:
     return {key: hint for key, hint in hints.items() if key not in RequestOptions.__annotations__}
 
 
-def _check_keys(values: dict[str, Any], params_type: type, path: str) -> Iterator[str]:
+def _check_keys(values: dict[str, Any], params_type: type, path: Path) -> Iterator[ParamError]:
     types = get_param_types(params_type)
-    yield from (f"{path}[{key}]: unknown parameter" for key in values if key not in types)
+    yield from (ParamError((*path, key), "unknown") for key in values if key not in types)
     for key, hint in types.items():
         if key in values:
-            yield from _check_value(values[key], hint, f"{path}[{key}]")
+            yield from _check_value(values[key], hint, (*path, key))
         elif get_origin(hint) is not NotRequired:
-            yield f"{path}[{key}]: missing parameter"
+            yield ParamError((*path, key), "missing")
 
 
-def _check_value(value: Any, hint: Any, path: str) -> Iterator[str]:
+def _check_value(value: Any, hint: Any, path: Path) -> Iterator[ParamError]:
     kind, args = get_origin(hint) or hint, get_args(hint)
     container: Any = list if kind is list else dict
     if kind is NotRequired:
@@ -60,15 +75,15 @@ def _check_value(value: Any, hint: Any, path: str) -> Iterator[str]:
         yield from min((list(_check_value(value, option, path)) for option in options), key=len)
     elif kind is Literal:
         if value not in args:
-            yield f"{path}: {value!r} is none of {list(args)}"
+            yield ParamError(path, "invalid", f"{value!r} is none of {list(args)}")
     elif kind in WIRE_PATTERNS:
         if not isinstance(value, str) or not re.fullmatch(WIRE_PATTERNS[kind], value):
-            yield f"{path}: {value!r} is not {kind.__name__}"
+            yield ParamError(path, "invalid", f"{value!r} is not {kind.__name__}")
     elif not isinstance(value, container):
-        yield f"{path}: unexpected {type(value).__name__}"
+        yield ParamError(path, "invalid", f"unexpected {type(value).__name__}")
     elif kind is list:
         for i, item in enumerate(value):
-            yield from _check_value(item, args[0], f"{path}[{i}]")
+            yield from _check_value(item, args[0], (*path, str(i)))
     elif is_typeddict(kind):
         yield from _check_keys(value, kind, path)
 
@@ -93,7 +108,7 @@ def _convert_value(value: Any, hint: Any) -> Any:
     if kind is NotRequired:
         return _convert_value(value, args[0])
     if kind in (Union, UnionType):
-        matching_options = [option for option in args if not list(_check_value(value, option, ""))]
+        matching_options = [option for option in args if not list(_check_value(value, option, ()))]
         return _convert_value(value, matching_options[0])
     if kind is bool:
         return value == "true"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.dev.stripe_sandbox.forms import list_leaves
-from shared.dev.stripe_sandbox.parameters import convert_values, find_errors, find_params_type
+from shared.dev.stripe_sandbox.parameters import ParamError, convert_values, find_errors, find_params_type
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
@@ -124,13 +124,15 @@ def _find_index(objects: list[Object], id_: str, param: str, kind: str) -> int:
     raise ApiError(f"No such {kind}: '{id_}'", code="resource_missing", param=param)
 
 
-def _build_param_error(errors: list[str]) -> ApiError:
+def _build_param_error(errors: list[ParamError]) -> ApiError:
     """In Stripe's words; several at once name the first."""
-    location, _, problem = errors[0].partition(": ")
-    first_key, *nested_keys = re.findall(r"\[([^\]]*)\]", location.removesuffix(":")) or [location]
-    param = first_key + "".join(f"[{part}]" for part in nested_keys)
-    if problem == "unknown parameter":
-        return ApiError(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
-    if problem == "missing parameter":
-        return ApiError(f"Missing required param: {param}.", code="parameter_missing", param=param)
-    return ApiError(f"Invalid {param}: {problem}", param=param)
+    error = errors[0]
+    if error.kind == "unknown":
+        return ApiError(
+            f"Received unknown parameter: {error.param}", code="parameter_unknown", param=error.param
+        )
+    if error.kind == "missing":
+        return ApiError(
+            f"Missing required param: {error.param}.", code="parameter_missing", param=error.param
+        )
+    return ApiError(f"Invalid {error.param}: {error.text}", param=error.param)

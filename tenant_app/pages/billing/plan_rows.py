@@ -44,11 +44,6 @@ def period_text(period: str) -> str:
     return "a year" if period == "year" else "a month"
 
 
-def format_round_amount(amount: int, currency: str) -> str:
-    """The amount, without ".00"."""
-    return money.format_amount(amount, currency).removesuffix(".00")
-
-
 def plan_rows(overview: BillingOverview, period: str, current: str, can_try: bool) -> list[PlanRow]:
     """`current`: key of the current plan, subscribed or assigned."""
     paid_plans = [
@@ -132,16 +127,18 @@ def _price_texts(parts: PlanPrices, period: str) -> tuple[str, str, str]:
     """The price, its unit, and further prices."""
     more = []
     if parts.flat is not None:
-        figure, unit = format_round_amount(parts.flat.amount, parts.currency), period_text(period)
+        figure, unit = money.format_amount(parts.flat.amount, parts.currency, short=True), period_text(period)
         if parts.seat is not None:
-            more.append(f"and {format_round_amount(parts.seat.amount, parts.currency)} for each seat")
+            more.append(
+                f"and {money.format_amount(parts.seat.amount, parts.currency, short=True)} for each seat"
+            )
     elif parts.seat is not None:
         figure, unit = (
-            format_round_amount(parts.seat.amount, parts.currency),
+            money.format_amount(parts.seat.amount, parts.currency, short=True),
             f"per seat {period_text(period)}",
         )
     else:
-        figure, unit = format_round_amount(0, parts.currency), period_text(period)
+        figure, unit = money.format_amount(0, parts.currency, short=True), period_text(period)
     more += [describe_metered_price(price) for price in parts.metered]
     return figure, unit, "; ".join(more)
 
@@ -151,7 +148,7 @@ def describe_metered_price(price: Price) -> str:
     meter, tiers = METERS[price.meter], prices.read_tiers(price)
     if len(tiers) == 2 and tiers[0].unit == tiers[0].flat == 0 and tiers[0].up_to and not tiers[1].flat:
         unit_price = money.format_amount(tiers[1].unit, price.currency)
-        return f"{unit_price} per {meter.unit_text} above {tiers[0].up_to * meter.unit_size:,}"
+        return f"{unit_price} per {meter.unit_text} above {tiers[0].up_to * meter.per_unit:,}"
     return f"{meter.title}: {prices.format_price(price)}"
 
 
@@ -174,13 +171,13 @@ def list_points(offer: PlanOffer, previous_offer: PlanOffer | None, parts: PlanP
 
 def describe_limit(name: str, amount: int | None, parts: PlanPrices | None) -> str:
     kind = LIMITS[name]
-    noun = kind.plural if name == "members" else kind.title
+    noun = kind.plural if kind.capped_by_seats else kind.title
     if amount is None:
-        return "Unlimited history" if name == "retention_days" else f"Unlimited {lowercase_first(noun)}"
-    if name == "retention_days":
+        return "Unlimited history" if kind.is_age else f"Unlimited {lowercase_first(noun)}"
+    if kind.is_age:
         years, remaining_days = divmod(amount, 365)
         return f"{plural(years, 'year')} of history" if not remaining_days else f"{amount:,} days of history"
-    if name == "members":
+    if kind.capped_by_seats:
         sold_by_seat = parts is not None and parts.seat is not None
         return f"Up to {amount:,} seats" if sold_by_seat else plural(amount, "seat")
     month = " a month" if kind.period is LimitPeriod.MONTH else ""

@@ -14,7 +14,7 @@ from shared.billing.subscriptions import (
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.ui.tables import TONE_BY_LABEL
-from tenant_app.pages.billing.plan_rows import format_round_amount, lowercase_first, period_text
+from tenant_app.pages.billing.plan_rows import lowercase_first, period_text
 
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
 
@@ -79,7 +79,7 @@ def addon_rows(overview: BillingOverview, period: str) -> list[AddonRow]:
                 addon.offer.id,
                 addon.offer.name,
                 addon.sentence,
-                f"{format_round_amount(parts.flat.amount, parts.currency)} {period_text(subscription.period if subscription else period)}",
+                f"{money.format_amount(parts.flat.amount, parts.currency, short=True)} {period_text(subscription.period if subscription else period)}",
                 count,
                 status,
                 "warn" if kept_quantity > count else "ok",
@@ -122,7 +122,7 @@ def describe_included_usage(price: Price) -> str:
     meter, tiers = METERS[price.meter], prices.read_tiers(price)
     if not tiers or not tiers[0].up_to or tiers[0].unit:
         return "the base"
-    return f"{tiers[0].up_to * meter.unit_size:,} {lowercase_first(meter.title)}"
+    return f"{tiers[0].up_to * meter.per_unit:,} {lowercase_first(meter.title)}"
 
 
 def preview_rows(quote: changes.Quote) -> tuple[list[InvoiceLineRow], str, str]:
