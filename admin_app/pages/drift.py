@@ -1,7 +1,8 @@
 """/drift: where we and the payment provider differed although nobody had said so, and what was repaired."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -10,19 +11,22 @@ from admin_app import addresses, labels
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_billing
 from shared.backoffice.tenant_billing import TenantDrift
 from shared.billing.models import ReconcileRun
 from shared.core.context import OperatorCtx
+from shared.core.paging import Page
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, dialog
 from shared.ui.decision_trace import Change, change_list
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
-from shared.ui.forms import Form
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, reason_field
+from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, small, strong, text_with_note
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 RUN_COLUMNS = [
     Column("Comparison"),
@@ -32,10 +36,6 @@ RUN_COLUMNS = [
     Column("Began", align_end=True, hidden_on_phone=True),
 ]
 PAGE_SIZE, RUNS_SHOWN = 30, 8
-
-
-class CompareForm(Form):
-    reason: ReasonText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,69 +94,47 @@ def drift_row(listed_drift: TenantDrift) -> DriftRow:
     )
 
 
-class DriftState(PageState):
+class DriftState(DialogState, ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
+    dialogs: ClassVar[Sequence[str]] = ("compare",)
     loaded: bool = False
     runs: list[RunRow] = []
     rows: list[DriftRow] = []
-    count_text: str = ""
-    has_next: bool = False
-    has_previous: bool = False
-    is_dialog_open: bool = False
-    _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.OP_BILLING_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(DriftState.load, "billing") as octx:
-            await self._read(octx, self._cursors)
+            page_data = await self._read(octx)
+        self._show(*page_data)
 
-    async def _read(self, octx: OperatorCtx, cursors: list[str]) -> None:
-        """Reads and then shows: a refusal leaves the page as it was."""
-        runs = await tenant_billing.list_reconcile_runs(octx, RUNS_SHOWN)
-        drifts = await tenant_billing.list_drift(octx, after=cursors[-1] if cursors else "", limit=PAGE_SIZE)
-        self.runs, self.rows = (
-            [run_row(run) for run in runs],
-            [drift_row(listed_drift) for listed_drift in drifts.rows],
+    async def _read(self, octx: OperatorCtx) -> tuple[Sequence[ReconcileRun], Page[TenantDrift]]:
+        return (
+            await tenant_billing.list_reconcile_runs(octx, RUNS_SHOWN),
+            await tenant_billing.list_drift(octx, after=self._cursor(), limit=PAGE_SIZE),
         )
-        self._cursors, self._next_cursor = cursors, drifts.after
-        self.has_next, self.has_previous = bool(drifts.after), bool(cursors)
-        self.count_text = labels.plural(len(self.rows), "customer differed", "customers differed")
+
+    def _show(self, runs: Sequence[ReconcileRun], drift_page: Page[TenantDrift]) -> None:
+        self.runs = [run_row(run) for run in runs]
+        self.rows = [drift_row(listed_drift) for listed_drift in drift_page.rows]
+        self._show_page(drift_page, "customer differed", "customers differed")
         self.loaded = True
 
-    async def _reload(self, cursors: list[str]) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            await self._read(octx, cursors)
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            await self._reload([*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def previous_page(self) -> None:
-        await self._reload(self._cursors[:-1])
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def open_dialog(self) -> None:
-        self.is_dialog_open = True
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.is_dialog_open = False
+            page_data = await self._read(octx)
+        self._show(*page_data)
 
     @rx.event
     @needs(actions.OP_BILLING_RECONCILE)
     async def start_comparison(self, payload: dict[str, Any]) -> EventSpec:
-        form = CompareForm.read(payload)
+        form = ReasonForm.read(payload)
         async with self._ctx() as octx:
             await tenant_billing.request_run(octx, form.reason)
-            await self._read(octx, [])
-        self.is_dialog_open = False
+            self._cursors = []
+            page_data = await self._read(octx)
+        self._show(*page_data)
+        self.dialog = ""
         return rx.toast.success("Comparing all customers.", description="Updates automatically.")
 
 
@@ -200,15 +178,8 @@ def drift_panel() -> rx.Component:
         "Differences between our data and Stripe appear here.",
         glyph="circle-check",
     )
-    drift_pager = pager(
-        state.count_text,
-        on_next=state.next_page,
-        on_previous=state.previous_page,
-        has_next=state.has_next,
-        has_previous=state.has_previous,
-    )
     drift_items = rx.el.ol(rx.foreach(state.rows, drift_line), class_name="list", data_testid="drift")
-    content = rx.cond(has_items(state.rows), rx.fragment(drift_items, drift_pager), no_drift)
+    content = rx.cond(has_items(state.rows), rx.fragment(drift_items, list_pager(state)), no_drift)
     return panel(rx.cond(state.loaded, content, skeleton_rows(3)), title="Differences")
 
 
@@ -221,7 +192,7 @@ def drift_page() -> rx.Component:
             "Compare all now",
             kind="primary",
             glyph="git-compare-arrows",
-            on_click=state.open_dialog,
+            on_click=state.open_dialog("compare", ""),
             data_testid="compare",
         ),
         "Compare all now",
@@ -242,7 +213,7 @@ def drift_page() -> rx.Component:
             reason_field("compare", OPERATOR_AUDIT_HINT),
             confirm="Compare",
             submit=state.start_comparison,
-            open=state.is_dialog_open,
+            open=state.dialog == "compare",
             on_open_change=state.close_dialog,
             test_id="compare-form",
         ),

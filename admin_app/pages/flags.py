@@ -1,8 +1,9 @@
 """/flags: every flag, whom it is on for, and which ones should have been gone by now. Here they are made, too."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -11,12 +12,14 @@ from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState, guard_control
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.errors import Invalid
 from shared.entitlements.features import FEATURES
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
 from shared.ui.controls import button, dialog, form_field, text_input
+from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small
@@ -92,11 +95,13 @@ def parse_day(text: str) -> date:
         ) from None
 
 
-class FlagsState(PageState):
+class FlagsState(DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_FLAG_READ
+    opens_dialogs: ClassVar[OperatorAction] = actions.OP_FLAG_WRITE
+    dialogs: ClassVar[Sequence[str]] = ("create",)
     loaded: bool = False
     rows: list[FlagRow] = []
     stale_text: str = ""  # how many of them, in words
-    is_dialog_open: bool = False
 
     @rx.event
     @needs(actions.OP_FLAG_READ, page=True)
@@ -111,16 +116,6 @@ class FlagsState(PageState):
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
-    async def open_dialog(self) -> None:
-        self.is_dialog_open = True
-
-    @rx.event
-    @needs(actions.OP_FLAG_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.is_dialog_open = False
-
-    @rx.event
-    @needs(actions.OP_FLAG_WRITE)
     async def create_flag(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = CreateFlagForm.read(payload)
         day = parse_day(form.cleanup_by) if form.cleanup_by else None
@@ -129,7 +124,7 @@ class FlagsState(PageState):
                 *(octx, form.key, form.title, form.sentence, form.owner, day, form.reason),
                 required_feature=form.required_feature,
             )
-        self.is_dialog_open = False
+        self.dialog = ""
         success = rx.toast.success(
             f"Created {form.key}.", description="It's off for everyone until it has rules."
         )
@@ -164,7 +159,7 @@ def create_dialog() -> rx.Component:
         reason_field("create", OPERATOR_AUDIT_HINT),
         confirm="Create flag",
         submit=FlagsState.create_flag,
-        open=FlagsState.is_dialog_open,
+        open=FlagsState.dialog == "create",
         on_open_change=FlagsState.close_dialog,
         test_id="create-form",
     )
@@ -214,7 +209,11 @@ def flags_page() -> rx.Component:
     create_button = guard_control(
         actions.OP_FLAG_WRITE,
         button(
-            "Create flag", kind="primary", glyph="plus", on_click=FlagsState.open_dialog, data_testid="create"
+            "Create flag",
+            kind="primary",
+            glyph="plus",
+            on_click=FlagsState.open_dialog("create", ""),
+            data_testid="create",
         ),
         "Create flag",
         glyph="plus",

@@ -1,8 +1,7 @@
 """/invoices: what every tenant owes and has paid, for a reason."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -10,20 +9,23 @@ from reflex.event import EventSpec
 from admin_app import addresses, labels
 from admin_app.frame import page
 from admin_app.shell import PageState
+from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_billing
 from shared.backoffice.tenant_billing import TenantInvoice
 from shared.core.context import OperatorCtx
-from shared.tenancy.entry import VISIT_DURATION
+from shared.core.paging import Page
 from shared.ui import dialogs
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import search_input, select
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText
-from shared.ui.forms import Form, parse_choice, parse_line
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm
+from shared.ui.forms import parse_choice, parse_line
+from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("Invoice"),
@@ -38,10 +40,6 @@ STATUS_CHOICES = [
     *((key, label_and_tone[0]) for key, label_and_tone in labels.INVOICE_STATUS_LABELS.items()),
 ]
 PAGE_SIZE = 50
-
-
-class ReasonForm(Form):
-    reason: ReasonText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,63 +73,46 @@ def listed_invoice_row(listed_invoice: TenantInvoice) -> ListedInvoiceRow:
     )
 
 
-class InvoicesState(PageState):
+class InvoicesState(VisitState, ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     loaded: bool = False
-    is_visit_open: bool = False  # a reason has been given and still counts
-    reason: str = ""
     rows: list[ListedInvoiceRow] = []
     status: str = ""
     query: str = ""
-    count_text: str = ""
-    has_next: bool = False
-    has_previous: bool = False
-    _visit_until: datetime | None = None  # until when the reason counts
-    _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.OP_BILLING_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(InvoicesState.load, "billing") as octx:
-            await self._read(octx, self._current_reason(), self.status, self.query, self._cursors)
+            invoice_page = await self._read(octx)
+        self._show(invoice_page)
 
-    async def _read(
-        self, octx: OperatorCtx, reason: str, status: str, query: str, cursors: list[str]
-    ) -> None:
-        """Reads and then shows: a refusal leaves the page as it was."""
-        invoices_page = tenant_billing.TenantInvoicePage(())
-        if reason:
-            after = cursors[-1] if cursors else ""
-            invoices_page = await tenant_billing.list_invoices(
-                octx, reason, status, query=query, after=after, limit=PAGE_SIZE
-            )
-        self.rows = [listed_invoice_row(listed_invoice) for listed_invoice in invoices_page.rows]
-        self.status, self.query, self._cursors, self._next_cursor = (
-            status,
-            query,
-            cursors,
-            invoices_page.after,
+    async def _read(self, octx: OperatorCtx) -> Page[TenantInvoice] | None:
+        """None without a reason."""
+        if not (reason := self._current_reason()):
+            return None
+        return await tenant_billing.list_invoices(
+            octx, reason, self.status, query=self.query, after=self._cursor(), limit=PAGE_SIZE
         )
-        self.is_visit_open, self.reason = bool(reason), reason
-        self.has_next, self.has_previous = bool(invoices_page.after), bool(cursors)
-        self.count_text = labels.plural(len(self.rows), "invoice", "invoices")
+
+    def _show(self, invoice_page: Page[TenantInvoice] | None) -> None:
+        if invoice_page is None:
+            self._close_visit()
+            invoice_page = Page(rows=())
+        self.rows = [listed_invoice_row(listed_invoice) for listed_invoice in invoice_page.rows]
+        self._show_page(invoice_page, "invoice")
         self.loaded = True
 
-    def _current_reason(self) -> str:
-        """ "" when none was given, or too long ago."""
-        return self.reason if self._visit_until and datetime.now(UTC) < self._visit_until else ""
-
-    async def _reload(self, status: str, query: str, cursors: list[str]) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            await self._read(octx, self._current_reason(), status, query, cursors)
+            invoice_page = await self._read(octx)
+        self._show(invoice_page)
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        async with self._ctx() as octx:
-            await self._read(octx, form.reason, "", "", [])
-        self._visit_until = datetime.now(UTC) + VISIT_DURATION
+        await self._show_first_page(**visit_vars(form.reason), status="", query="")
         return rx.toast.success(
             "You can view all tenants for 30 minutes.", description="Recorded in the operator audit log."
         )
@@ -139,29 +120,18 @@ class InvoicesState(PageState):
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def end_visit(self) -> None:
-        self._visit_until = None
-        await self._reload("", "", [])
+        self._close_visit()
+        await self._show_first_page(status="", query="")
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def search_invoices(self, query: str) -> None:
-        await self._reload(self.status, parse_line(query), [])
+        await self._show_first_page(query=parse_line(query))
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def choose_status(self, status: str) -> None:
-        await self._reload(parse_choice(status, ("", *tenant_billing.INVOICE_STATUSES)), self.query, [])
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            await self._reload(self.status, self.query, [*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def previous_page(self) -> None:
-        await self._reload(self.status, self.query, self._cursors[:-1])
+        await self._show_first_page(status=parse_choice(status, ("", *tenant_billing.INVOICE_STATUSES)))
 
 
 def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
@@ -206,15 +176,12 @@ def invoices_panel() -> rx.Component:
         ),
         empty_state("No invoices yet", "Invoices appear after the first subscription.", glyph="receipt-text"),
     )
-    foot = pager(
-        state.count_text,
-        on_next=state.next_page,
-        on_previous=state.previous_page,
-        has_next=state.has_next,
-        has_previous=state.has_previous,
-    )
     table = data_table(
-        "Invoices", COLUMNS, rx.foreach(state.rows, invoice_line), footer=foot, test_id="invoices"
+        "Invoices",
+        COLUMNS,
+        rx.foreach(state.rows, invoice_line),
+        footer=list_pager(state),
+        test_id="invoices",
     )
     return rx.el.div(
         dialogs.access_banner("Reading across tenants: ", state.reason, state.end_visit),

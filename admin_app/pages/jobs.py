@@ -1,7 +1,8 @@
 """/jobs: the queue as it stands. Jobs that succeeded are not kept; their effects are in the trail."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import reflex as rx
 
@@ -9,16 +10,19 @@ from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_directory
+from shared.backoffice.tenant_directory import JobOverview
 from shared.core.context import OperatorCtx
 from shared.jobs import queue_status
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import select
 from shared.ui.forms import parse_choice
+from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, small, stat, stat_grid
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("Job"),
@@ -53,7 +57,7 @@ class JobRow:
     changed_at: str
 
 
-def job_row(job: queue_status.QueuedJob, names: Any) -> JobRow:
+def job_row(job: queue_status.QueuedJob, names: Mapping[str, str]) -> JobRow:
     status = labels.JOB_STATUS_LABELS[job.status]
     changed = job.changed_at or job.scheduled_at
     return JobRow(
@@ -69,52 +73,38 @@ def job_row(job: queue_status.QueuedJob, names: Any) -> JobRow:
     )
 
 
-class JobsState(PageState):
+class JobsState(ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_JOB_READ
     loaded: bool = False
     rows: list[JobRow] = []
     counts: dict[str, str] = dict.fromkeys(queue_status.STATUSES, "0")
     status: str = ""
-    count_text: str = ""
-    has_next: bool = False
-    has_previous: bool = False
-    _cursors: list[int] = []  # of the pages before this one; the last is this page's own
-    _next_cursor: int | None = None
 
     @rx.event
     @needs(actions.OP_JOB_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(JobsState.load, "provisioning", "members", "invitations") as octx:
-            await self._read(octx, self.status, self._cursors)
+            jobs_view = await self._read(octx)
+        self._show(jobs_view)
 
-    async def _read(self, octx: OperatorCtx, status: str, cursors: list[int]) -> None:
-        after = cursors[-1] if cursors else None
-        jobs_view = await tenant_directory.list_jobs(octx, status, after=after, limit=PAGE_SIZE)
-        self.rows = [job_row(job, jobs_view.tenant_names) for job in jobs_view.page.jobs]
+    async def _read(self, octx: OperatorCtx) -> JobOverview:
+        return await tenant_directory.list_jobs(octx, self.status, after=self._cursor(), limit=PAGE_SIZE)
+
+    def _show(self, jobs_view: JobOverview) -> None:
+        self.rows = [job_row(job, jobs_view.tenant_names) for job in jobs_view.page.rows]
         self.counts = {key: f"{count:,}" for key, count in jobs_view.counts.items()}
-        self.status, self._cursors, self._next_cursor = status, cursors, jobs_view.page.next_cursor
-        self.has_next, self.has_previous = jobs_view.page.next_cursor is not None, bool(cursors)
-        self.count_text = labels.plural(len(self.rows), "job", "jobs")
+        self._show_page(jobs_view.page, "job")
         self.loaded = True
 
-    async def _reload(self, status: str, cursors: list[int]) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            await self._read(octx, status, cursors)
+            jobs_view = await self._read(octx)
+        self._show(jobs_view)
 
     @rx.event
     @needs(actions.OP_JOB_READ)
     async def choose_status(self, status: str) -> None:
-        await self._reload(parse_choice(status, ("", *queue_status.STATUSES)), [])
-
-    @rx.event
-    @needs(actions.OP_JOB_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor is not None:
-            await self._reload(self.status, [*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.OP_JOB_READ)
-    async def previous_page(self) -> None:
-        await self._reload(self.status, self._cursors[:-1])
+        await self._show_first_page(status=parse_choice(status, ("", *queue_status.STATUSES)))
 
 
 def job_line(job: JobRow) -> rx.Component:
@@ -152,13 +142,7 @@ def jobs_page() -> rx.Component:
     no_jobs = empty_state(
         "The queue is empty", "Waiting and running jobs appear here until they succeed.", glyph="list-checks"
     )
-    foot = pager(
-        JobsState.count_text,
-        on_next=JobsState.next_page,
-        on_previous=JobsState.previous_page,
-        has_next=JobsState.has_next,
-        has_previous=JobsState.has_previous,
-    )
+    foot = list_pager(JobsState)
     table = data_table("Jobs", COLUMNS, rx.foreach(JobsState.rows, job_line), footer=foot, test_id="jobs")
     content = rx.cond(has_items(JobsState.rows), table, no_jobs)
     status_select = select("State", STATUS_CHOICES, value=JobsState.status, on_change=JobsState.choose_status)

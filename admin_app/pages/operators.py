@@ -1,24 +1,28 @@
 """/operators: who runs the platform, and with which role. They are created on the command line."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
 import reflex as rx
-from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from admin_app.frame import page
 from admin_app.shell import PageState, is_allowed
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import operators
 from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.identity.models import Operator
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows
 from shared.ui.controls import dialog, form_field, icon, icon_button, menu, radio_cards, text_input
-from shared.ui.forms import Form, parse_choice, parse_id
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import ReasonForm, ReasonText
+from shared.ui.forms import Form, parse_id
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
 from shared.ui.tables import TONE_BY_LABEL, Column, badge, data_table, initials_of, person_cell, table_row
@@ -30,14 +34,8 @@ COLUMNS = [
     Column("Since", hidden_on_phone=True),
     Column("Actions", align_end=True, label_hidden=True),
 ]
-DIALOGS = ("role", "disable", "enable", "reset")
 PASSWORD_TOAST_MILLISECONDS = 300_000  # milliseconds: a new password is read out to somebody, or copied
 ROLE_CHOICES = [(role.key, role.name, role.sentence) for role in OPERATOR_ROLES.values()]
-ReasonText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
-
-
-class ReasonForm(Form):
-    reason: ReasonText
 
 
 class OperatorRoleForm(Form):
@@ -77,10 +75,12 @@ def operator_row(octx: OperatorCtx, operator: Operator) -> OperatorRow:
     )
 
 
-class OperatorsState(PageState):
+class OperatorsState(DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_OPERATOR_READ
+    opens_dialogs: ClassVar[OperatorAction] = actions.OP_OPERATOR_MANAGE
+    row_dialogs: ClassVar[Sequence[str]] = ("role", "disable", "enable", "reset")
     loaded: bool = False
     rows: list[OperatorRow] = []
-    dialog: str = ""
     subject: OperatorRow = OperatorRow()
 
     @rx.event
@@ -93,17 +93,11 @@ class OperatorsState(PageState):
         self.rows = [operator_row(octx, operator) for operator in await operators.list_operators(octx)]
         self.loaded = True
 
-    @rx.event
-    @needs(actions.OP_OPERATOR_MANAGE)
-    async def open_dialog(self, dialog: str, operator_id: str) -> None:
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:  # noqa: ARG002  all are about an operator
         rows = {operator.id: operator for operator in self.rows}
-        self.subject = rows.get(parse_id("opr", operator_id), OperatorRow())
-        self.dialog = parse_choice(dialog, DIALOGS)
-
-    @rx.event
-    @needs(actions.OP_OPERATOR_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
+        if parse_id("opr", row_id) not in rows:
+            raise Invalid("This operator is no longer in the list.", "Reload the page.")
+        self.subject = rows[row_id]
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)

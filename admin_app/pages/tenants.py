@@ -1,6 +1,7 @@
 """/tenants: every customer organisation, found by its own name or by the whole address of somebody in it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import reflex as rx
 
@@ -8,17 +9,20 @@ from admin_app import labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_directory
 from shared.backoffice.tenant_directory_rows import TenantSummary
 from shared.core.context import OperatorCtx
+from shared.core.paging import Page
 from shared.tenancy.models import TenantState
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import search_input, select
 from shared.ui.forms import parse_choice, parse_line
+from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("Tenant", sort="name"),
@@ -78,18 +82,14 @@ def setup_badge(tenant: TenantSummary) -> tuple[str, str]:
     return "", ""
 
 
-class TenantsState(PageState):
+class TenantsState(ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_TENANT_LIST
     loaded: bool = False
     rows: list[TenantRow] = []
     query: str = ""
     state: str = ""
     sorted_by: str = "name"
     descending: bool = False
-    has_next: bool = False
-    has_previous: bool = False
-    count_text: str = ""
-    _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next_cursor: str = ""
     _last_address: str = ""  # the state that the address named when it was last looked at
 
     @rx.event
@@ -107,30 +107,23 @@ class TenantsState(PageState):
             self._last_address, self._cursors = address_state, []
             self.state = address_state if address_state in set(TenantState) else ""
 
-    async def _read(self, octx: OperatorCtx) -> tenant_directory.TenantPage:
+    async def _read(self, octx: OperatorCtx) -> Page[TenantSummary]:
         return await tenant_directory.search_tenants(
             octx,
             self.query,
             self.state,
             sort=self.sorted_by,
             descending=self.descending,
-            after=self._cursors[-1] if self._cursors else "",
+            after=self._cursor(),
             limit=PAGE_SIZE,
         )
 
-    def _show(self, matches: tenant_directory.TenantPage) -> None:
+    def _show(self, matches: Page[TenantSummary]) -> None:
         self.rows = [tenant_row(tenant) for tenant in matches.rows]
-        self._next_cursor, self.has_next, self.has_previous = (
-            matches.after,
-            bool(matches.after),
-            bool(self._cursors),
-        )
+        self._show_page(matches, "tenant")
         first = PAGE_SIZE * len(self._cursors)
-        self.count_text = (
-            f"{first + 1:,}–{first + len(self.rows):,}"
-            if matches.after or first
-            else tenant_count(len(self.rows))
-        )
+        if matches.next_cursor or first:
+            self.count_text = f"{first + 1:,}–{first + len(self.rows):,}"
         self.loaded = True
 
     async def _reload(self) -> None:
@@ -141,38 +134,18 @@ class TenantsState(PageState):
     @rx.event
     @needs(actions.OP_TENANT_LIST)
     async def search_tenants(self, query: str) -> None:
-        self.query, self._cursors = parse_line(query), []
-        await self._reload()
+        await self._show_first_page(query=parse_line(query))
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
     async def choose_state(self, state: str) -> None:
-        self.state, self._cursors = parse_choice(state, ("", *TenantState)), []
-        await self._reload()
+        await self._show_first_page(state=parse_choice(state, ("", *TenantState)))
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
     async def sort_by(self, column: str) -> None:
-        self.descending = parse_choice(column, SORTS) == self.sorted_by and not self.descending
-        self.sorted_by, self._cursors = column, []
-        await self._reload()
-
-    @rx.event
-    @needs(actions.OP_TENANT_LIST)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            self._cursors = [*self._cursors, self._next_cursor]
-            await self._reload()
-
-    @rx.event
-    @needs(actions.OP_TENANT_LIST)
-    async def previous_page(self) -> None:
-        self._cursors = self._cursors[:-1]
-        await self._reload()
-
-
-def tenant_count(count: int) -> str:
-    return labels.plural(count, "tenant", "tenants")
+        descending = parse_choice(column, SORTS) == self.sorted_by and not self.descending
+        await self._show_first_page(sorted_by=column, descending=descending)
 
 
 def tenant_line(tenant: TenantRow) -> rx.Component:
@@ -220,14 +193,7 @@ def tenants_panel() -> rx.Component:
         "Tenants",
         COLUMNS,
         rx.foreach(TenantsState.rows, tenant_line),
-        footer=pager(
-            TenantsState.count_text,
-            on_next=TenantsState.next_page,
-            on_previous=TenantsState.previous_page,
-            has_next=TenantsState.has_next,
-            has_previous=TenantsState.has_previous,
-            labels=("Previous", "Next"),
-        ),
+        footer=list_pager(TenantsState, ("Previous", "Next")),
         test_id="tenants",
         sorted_by=TenantsState.sorted_by,
         descending=TenantsState.descending,

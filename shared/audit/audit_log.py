@@ -16,8 +16,8 @@ from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
+from shared.core.paging import Page, build_page, clamp_limit
 
-MAX_PAGE_SIZE = 100  # rows of one page
 EXPORT_PAGE_SIZE = 500
 CHANGED_ROW_TEXT = "This event was changed, or the one before it is missing."
 
@@ -40,14 +40,6 @@ class AuditFilter:
         return AuditFilter(
             self.actor, self.action, self.object_id, self.request_id, self.tenant_id, since, self.until
         )
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEventPage:
-    """Newest first. `next_cursor` is "" on the last page."""
-
-    events: Sequence[AuditEvent]
-    next_cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +114,16 @@ def record_operator(
 
 async def list_events(
     ctx: Ctx, criteria: AuditFilter | None = None, *, after: str = "", limit: int = 50
-) -> AuditEventPage:
-    """Events of the tenant. `after` is the previous page's `next_cursor`. Raises Invalid."""
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+) -> Page[AuditEvent]:
+    """Events of the tenant, newest first. `after` is the previous page's `next_cursor`. Raises Invalid."""
+    limit = clamp_limit(limit)
     events = await audit_log_repository.list_events(
         ctx.session, criteria or AuditFilter(), tenant_id=ctx.tenant_id, after=after, limit=limit + 1
     )
     return _build_page(events, limit)
 
 
-async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> AuditEventPage:
+async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> Page[AuditEvent]:
     """As `list_events`, with the larger pages of an export."""
     events = await audit_log_repository.list_events(
         ctx.session, criteria, tenant_id=ctx.tenant_id, after=after, limit=EXPORT_PAGE_SIZE + 1
@@ -141,28 +133,24 @@ async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> 
 
 async def list_across_tenants(
     session: AsyncSession, criteria: AuditFilter, *, after: str = "", limit: int = 50
-) -> AuditEventPage:
+) -> Page[AuditEvent]:
     """Events of all tenants, for a session that has stated its cross-tenant reason (`tenancy.entry.read_across_tenants`)."""
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     events = await audit_log_repository.list_events(
         session, criteria, tenant_id=criteria.tenant_id, after=after, limit=limit + 1
     )
     return _build_page(events, limit)
 
 
-def _build_page(events: Sequence[AuditEvent], limit: int) -> AuditEventPage:
-    visible_events = events[:limit]
-    return AuditEventPage(
-        visible_events, audit_log_repository.encode_cursor(visible_events[-1]) if len(events) > limit else ""
-    )
+def _build_page(events: Sequence[AuditEvent], limit: int) -> Page[AuditEvent]:
+    return build_page(events, limit=limit, cursor_of=audit_log_repository.encode_cursor)
 
 
 async def list_operator_events(
     octx: OperatorCtx, *, after: int | None = None, limit: int = 50
 ) -> Sequence[OperatorEvent]:
-    return await audit_log_repository.list_operator_events(
-        octx.session, after=after, limit=min(limit, MAX_PAGE_SIZE)
-    )
+    """Up to `limit` events with a number below `after`, newest first."""
+    return await audit_log_repository.list_operator_events(octx.session, after=after, limit=limit)
 
 
 async def verify_chain(ctx: Ctx) -> ChainVerification:
@@ -198,5 +186,5 @@ async def list_security_events(
     octx: OperatorCtx, *, since: datetime, limit: int = 50
 ) -> Sequence[SecurityEvent]:
     return await audit_log_repository.list_security_events(
-        octx.session, since=since, limit=min(limit, MAX_PAGE_SIZE)
+        octx.session, since=since, limit=clamp_limit(limit)
     )

@@ -290,7 +290,7 @@ class ChangeWindow:
         page = await audit_log.list_events(self.ctx, event_filter, limit=MAX_CAUSES)
         candidates = [
             (abs(event.at - change.at), event)
-            for event in page.events
+            for event in page.rows
             if event.at is not None
             and (not change.action_prefixes or event.action.startswith(change.action_prefixes))
         ]

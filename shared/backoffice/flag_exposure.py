@@ -16,6 +16,7 @@ from shared.backoffice.flag_exposure_repository import DecisionTotals
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import NotFound
+from shared.core.paging import Page, build_page, clamp_limit
 from shared.entitlements import rights_cache
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.entitlement_chains import build_feature_chain
@@ -33,7 +34,6 @@ from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
 
 RECENT_PERIOD = timedelta(days=7)
-MAX_PAGE_SIZE = 100  # rows of one page
 # Stated reasons of reading across tenants where the page itself is the reason.
 LIST_REASON, FLAG_REASON, SIMULATION_REASON = (
     "Exposure of all flags",
@@ -74,8 +74,7 @@ class ErrorRate:
 @dataclass(frozen=True, slots=True)
 class FlagReach:
     total_tenants: int
-    rows: Sequence[ExposedTenant]  # one page of those it is on for, by name
-    after: str  # cursor of the next page, "" on the last one
+    page: Page[ExposedTenant]  # of those it is on for, by name
     exposed: ErrorRate
     others: ErrorRate
     refusals: int  # times that something was refused because it is off
@@ -140,12 +139,9 @@ async def get_flag_reach(octx: OperatorCtx, flag: str, *, after: str = "", limit
         if evaluation.is_on
     ]
     start = next((index + 1 for index, row in enumerate(rows) if row.tenant_id == after), 0)
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
-    page = rows[start : start + limit]
     return FlagReach(
         len(tenants),
-        page,
-        page[-1].tenant_id if len(rows) > start + limit else "",
+        build_page(rows[start:], limit=clamp_limit(limit), cursor_of=lambda tenant: tenant.tenant_id),
         _compute_error_rate([totals for _, evaluation, totals in evaluated if evaluation.is_on]),
         _compute_error_rate([totals for _, evaluation, totals in evaluated if not evaluation.is_on]),
         sum(totals.refusals for _, _, totals in evaluated),

@@ -92,10 +92,10 @@ def _list_flag_views(snapshot: EntitlementSnapshot, catalog: Catalog) -> Iterato
         )
 
 
-async def get_tenant_access(octx: OperatorCtx, tenant_id: str) -> TenantAccess:
-    """Raises NotFound."""
+async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: str = "") -> TenantAccess:
+    """`reason`: of the visit, if one was stated. Raises NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
-    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+    async with entry.enter_as_operator(octx, tenant_id, reason or VISIT_REASON) as ctx:
         access = build_tenant_access(*await assignments.get_snapshot(ctx))
         counts = {name: await explanations.count_usage_at(ctx, name, access.snapshot.at) for name in LIMITS}
         usage = {name: count for name, count in counts.items() if count is not None}

@@ -31,13 +31,14 @@ from shared.core import live_events
 from shared.core.config import settings
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid
+from shared.core.paging import Page, build_page, clamp_limit, clean_search_text
 from shared.jobs import queue
 from shared.tenancy import entry
 
 RECONCILE_TASK = "billing.reconcile"
 DRIFT_REASON = "List of drift"  # the stated reason where the page itself is the reason
 INVOICE_STATUSES = ("draft", "open", "paid", "void", "uncollectible")
-MAX_PAGE_SIZE, RECENT_ROWS = 100, 20
+RECENT_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +62,6 @@ class BillingDetails:
     @property
     def schedule(self) -> dict[str, Any]:
         return self.snapshot.schedule if self.snapshot else {}
-
-
-@dataclass(frozen=True, slots=True)
-class TenantInvoicePage:
-    """Newest first. `after` is the cursor of the next page, "" on the last one."""
-
-    rows: Sequence[TenantInvoice]
-    after: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DriftPage:
-    rows: Sequence[TenantDrift]
-    after: str = ""
 
 
 async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: str) -> BillingDetails:
@@ -130,21 +117,18 @@ async def execute_reconcile(tenant_id: str, customer_id: str, run_id: str) -> No
 async def list_reconcile_runs(octx: OperatorCtx, limit: int = 10) -> Sequence[ReconcileRun]:
     """Comparisons of all or one of the customers with the provider, newest first."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
-    return await tenant_billing_repository.list_runs(octx.session, min(max(limit, 1), MAX_PAGE_SIZE))
+    return await tenant_billing_repository.list_runs(octx.session, clamp_limit(limit))
 
 
-async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> DriftPage:
+async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> Page[TenantDrift]:
     """Of every tenant, newest first: what differed although nobody had said so, and whether it is repaired."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, DRIFT_REASON) as session:
         rows = await tenant_billing_repository.list_drift_of_all_tenants(
             session, after=after, limit=limit + 1
         )
-    page_rows = rows[:limit]
-    return DriftPage(
-        page_rows, tenant_billing_repository.to_drift_cursor(page_rows[-1]) if len(rows) > limit else ""
-    )
+    return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.to_drift_cursor)
 
 
 async def list_invoices(
@@ -155,23 +139,18 @@ async def list_invoices(
     query: str = "",
     after: str = "",
     limit: int = 50,
-) -> TenantInvoicePage:
-    """Of every tenant. `query`: a number or id of an invoice, or the name or id of a tenant. Raises Invalid."""
+) -> Page[TenantInvoice]:
+    """Of every tenant, newest first. `query`: a number or id of an invoice, or the name or id of a tenant. Raises Invalid."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
     if status and status not in INVOICE_STATUSES:
         raise Invalid("There is no such status of an invoice.", "Choose one from the list.")
-    needle = " ".join(query.split()).lower()
-    if len(needle) > 200 or "\0" in needle:
-        raise Invalid("A search has at most 200 characters.", "Shorten it.")
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    needle = " ".join(clean_search_text(query).split()).lower()
+    limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, reason) as session:
         rows = await tenant_billing_repository.list_invoices_of_all_tenants(
             session, status, needle, after=after, limit=limit + 1
         )
-    page_rows = rows[:limit]
-    return TenantInvoicePage(
-        page_rows, tenant_billing_repository.to_invoice_cursor(page_rows[-1]) if len(rows) > limit else ""
-    )
+    return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.to_invoice_cursor)
 
 
 def sandbox_controls_url() -> str:

@@ -10,19 +10,18 @@ from datetime import timedelta
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.audit.models import OperatorEvent, SecurityEvent
+from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.backoffice import tenant_directory_repository as repository
 from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
 from shared.core import live_events
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.paging import Page, build_page, clamp_limit, clean_search_text, parse_number_cursor
 from shared.jobs import queue, queue_status
 from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
 
-MAX_PAGE_SIZE = 100  # rows of one page
-MAX_QUERY_LENGTH = 200
 RECENT_PERIOD = timedelta(hours=24)
 # Stated reasons of reading across tenants where the page itself is the reason.
 OVERVIEW_REASON, LIST_REASON, PERSON_SEARCH_REASON, TENANT_REASON, JOBS_REASON = (
@@ -35,25 +34,9 @@ OVERVIEW_REASON, LIST_REASON, PERSON_SEARCH_REASON, TENANT_REASON, JOBS_REASON =
 
 
 @dataclass(frozen=True, slots=True)
-class TenantPage:
-    """`after` is the cursor of the next page, "" on the last one."""
-
-    rows: Sequence[TenantSummary]
-    after: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantMemberPage:
-    rows: Sequence[TenantMember]
-    after: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantEventPage:
-    """`names`: of the tenants the events are about."""
-
-    page: audit_log.AuditEventPage
-    tenant_names: Mapping[str, str]
+class NamedEvents:
+    page: Page[AuditEvent]
+    tenant_names: Mapping[str, str]  # by id, of the tenants of these events
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +54,10 @@ class SecurityOverview:
 
 
 @dataclass(frozen=True, slots=True)
-class TenantJobPage:
-    counts: Mapping[str, int]
-    page: queue_status.JobPage
-    tenant_names: Mapping[str, str]
+class JobOverview:
+    counts: Mapping[str, int]  # by status, of the whole queue
+    page: Page[queue_status.QueuedJob]
+    tenant_names: Mapping[str, str]  # by id, of the tenants of these jobs
 
 
 async def get_overview(octx: OperatorCtx) -> PlatformOverview:
@@ -104,7 +87,7 @@ async def search_tenants(
     descending: bool = False,
     after: str = "",
     limit: int = 25,
-) -> TenantPage:
+) -> Page[TenantSummary]:
     """By name, slug or id of a tenant, or by the whole e-mail address of somebody who is or was in it.
 
     Nobody needs to say why for a list of tenants, so it tells nothing of their people but the owner's name. Where an
@@ -112,12 +95,10 @@ async def search_tenants(
     not exist.
     """
     policy.require_operator(octx, actions.OP_TENANT_LIST)
-    search_text = " ".join(query.split()).lower()
-    if len(search_text) > MAX_QUERY_LENGTH or "\0" in search_text:
-        raise Invalid(f"A search has at most {MAX_QUERY_LENGTH} characters.", "Shorten it.")
+    search_text = " ".join(clean_search_text(query).split()).lower()
     if sort not in repository.SORT_COLUMNS or (state and state not in set(TenantState)):
         raise Invalid("This list cannot be sorted or narrowed like that.", "Reload the page.")
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         summaries = await repository.search_tenants(
             session,
@@ -128,10 +109,10 @@ async def search_tenants(
             after=after,
             limit=limit + 1,
         )
-    page_rows = summaries[:limit]
-    if any(row.matched_member for row in page_rows):
+    page = build_page(summaries, limit=limit, cursor_of=lambda tenant: tenant.id)
+    if any(tenant.matched_member for tenant in page.rows):
         await entry.record_cross_tenant_read(octx, PERSON_SEARCH_REASON, query=search_text)
-    return TenantPage(page_rows, page_rows[-1].id if len(summaries) > limit else "")
+    return page
 
 
 async def get_tenant(octx: OperatorCtx, tenant_id: str) -> TenantSummary:
@@ -156,19 +137,18 @@ async def list_provisioning_steps(octx: OperatorCtx, tenant_id: str) -> Sequence
 
 async def list_members(
     octx: OperatorCtx, tenant_id: str, reason: str, *, after: str = "", limit: int = 50
-) -> TenantMemberPage:
+) -> Page[TenantMember]:
     """Everybody who belongs or belonged to a tenant. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         members = await repository.list_members(ctx, after=after, limit=limit + 1)
-    page_rows = members[:limit]
-    return TenantMemberPage(page_rows, page_rows[-1].id if len(members) > limit else "")
+    return build_page(members, limit=limit, cursor_of=lambda member: member.id)
 
 
 async def list_events(
     octx: OperatorCtx, tenant_id: str, reason: str, *, request_id: str = "", after: str = "", limit: int = 50
-) -> audit_log.AuditEventPage:
+) -> Page[AuditEvent]:
     """The tenant's own trail, as its admins see it. Raises Invalid without a reason.
 
     `request_id`: only what happened in one request.
@@ -181,23 +161,21 @@ async def list_events(
 
 async def list_all_events(
     octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
-) -> TenantEventPage:
+) -> NamedEvents:
     """Events of all tenants; the reason is recorded in the operator audit log. Raises Invalid without one."""
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
     async with entry.read_across_tenants(octx, reason) as session:
         page = await audit_log.list_across_tenants(session, event_filter, after=after, limit=limit)
-        names = await repository.list_tenant_names(
-            session, sorted({event.tenant_id for event in page.events})
-        )
-    return TenantEventPage(page, names)
+        names = await repository.list_tenant_names(session, sorted({event.tenant_id for event in page.rows}))
+    return NamedEvents(page, names)
 
 
-async def list_operator_events(
-    octx: OperatorCtx, *, after: int | None = None, limit: int = 50
-) -> Sequence[OperatorEvent]:
-    """What operators did outside of every tenant, newest first. `after`: number of the row before."""
+async def list_operator_events(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> Page[OperatorEvent]:
+    """What operators did outside of every tenant, newest first. Raises Invalid for a page that does not exist."""
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
-    return await audit_log.list_operator_events(octx, after=after, limit=limit)
+    limit = clamp_limit(limit)
+    events = await audit_log.list_operator_events(octx, after=parse_number_cursor(after), limit=limit + 1)
+    return build_page(events, limit=limit, cursor_of=lambda event: str(event.seq))
 
 
 async def verify_operator_log(octx: OperatorCtx) -> audit_log.ChainVerification:
@@ -256,19 +234,15 @@ async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: str) ->
         await provisioning.resume(ctx, reason)
 
 
-async def list_jobs(
-    octx: OperatorCtx, status: str = "", *, after: int | None = None, limit: int = 50
-) -> TenantJobPage:
+async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", limit: int = 50) -> JobOverview:
     """The queue, newest first. Jobs that succeeded are not kept. Raises Invalid for an unknown status."""
     policy.require_operator(octx, actions.OP_JOB_READ)
     if status and status not in queue_status.STATUSES:
         raise Invalid("There is no such status of a job.", "Choose one from the list.")
     async with entry.read_across_tenants(octx, JOBS_REASON) as session:
-        page = await queue_status.list_jobs(
-            session, status, after=after, limit=min(max(limit, 1), MAX_PAGE_SIZE)
-        )
-        tenants = sorted({job.tenant_id for job in page.jobs if job.tenant_id})
-        return TenantJobPage(
+        page = await queue_status.list_jobs(session, status, after=after, limit=clamp_limit(limit))
+        tenants = sorted({job.tenant_id for job in page.rows if job.tenant_id})
+        return JobOverview(
             await queue_status.count_by_status(session),
             page,
             await repository.list_tenant_names(session, tenants),

@@ -25,22 +25,15 @@ from shared.billing.models import BillingEvent
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.paging import Page, build_page, clamp_limit
 from shared.tenancy import entry
 
 STATUSES = ("pending", "working", "parked", "dead", "done", "ignored")
 LIST_REASON = "List of webhooks"  # the stated reason where the page itself is the reason
-MAX_PAGE_SIZE, MAX_FAILING_TYPES = 100, 8
+MAX_FAILING_TYPES = 8
 MAX_FILTER_LENGTH = 255
 MAX_PAYLOAD_LENGTH = 60_000  # characters of a payload; a page has to carry them
 HIDDEN = "[hidden]"
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookPage:
-    """Newest first. `after` is the cursor of the next page, "" on the last one."""
-
-    rows: Sequence[WebhookSummary]
-    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +62,8 @@ class WebhookContent:
 
 async def list_webhooks(
     octx: OperatorCtx, webhook_filter: WebhookFilter | None = None, *, after: str = "", limit: int = 50
-) -> WebhookPage:
-    """Raises Invalid for a status that does not exist."""
+) -> Page[WebhookSummary]:
+    """Newest first. Raises Invalid for a status that does not exist."""
     policy.require_operator(octx, actions.OP_WEBHOOK_READ)
     webhook_filter = webhook_filter or WebhookFilter()
     if webhook_filter.status and webhook_filter.status not in STATUSES:
@@ -78,11 +71,10 @@ async def list_webhooks(
     for filter_text in (webhook_filter.type, webhook_filter.customer_id, webhook_filter.event_id):
         if len(filter_text) > MAX_FILTER_LENGTH or "\0" in filter_text:
             raise Invalid(f"A filter has at most {MAX_FILTER_LENGTH} characters.", "Shorten it.")
-    limit = min(max(limit, 1), MAX_PAGE_SIZE)
+    limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         rows = await repository.list_webhooks(session, webhook_filter, after=after, limit=limit + 1)
-    page_rows = rows[:limit]
-    return WebhookPage(page_rows, repository.to_cursor(page_rows[-1]) if len(rows) > limit else "")
+    return build_page(rows, limit=limit, cursor_of=repository.to_cursor)
 
 
 async def get_webhook(octx: OperatorCtx, account_id: str, event_id: str) -> WebhookSummary:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from shared.core.errors import Invalid
 
 MAX_PAGE_SIZE = 100  # rows
+MAX_NUMBER_CURSOR_LENGTH = 18  # digits; every such number is a bigint
 MAX_SEARCH_LENGTH = 200  # characters
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -32,6 +33,15 @@ def build_page(rows: Sequence[Row], *, limit: int, cursor_of: Callable[[Row], st
 def map_page(page: Page[Row], convert: Callable[[Row], Item]) -> Page[Item]:
     """The same page with each row converted."""
     return Page(rows=[convert(row) for row in page.rows], next_cursor=page.next_cursor)
+
+
+def parse_number_cursor(cursor: str) -> int | None:
+    """The number in the cursor of a list that is ordered by one; None for the first page. Raises Invalid."""
+    if not cursor:
+        return None
+    if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > MAX_NUMBER_CURSOR_LENGTH:
+        raise Invalid("This page does not exist.", "Start again at the newest entries.")
+    return int(cursor)
 
 
 def clean_search_text(text: Any, max_length: int = MAX_SEARCH_LENGTH) -> str:

@@ -1,11 +1,12 @@
 """Read the state of the queue. Successful jobs are deleted, so they are not counted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core.paging import Page, build_page, parse_number_cursor
 
 STATUSES = ("waiting", "retrying", "running", "failed")
 # Status for people: a waiting job that has failed before is "retrying".
@@ -39,14 +40,6 @@ class QueuedJob:
     changed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """Newest first. `next_cursor` is None on the last page."""
-
-    jobs: Sequence[QueuedJob]
-    next_cursor: int | None = None
-
-
 async def count_by_status(session: AsyncSession) -> dict[str, int]:
     connection = await session.connection()
     counts: dict[str, int] = {row[0]: row[1] for row in (await connection.execute(COUNT_JOBS)).all()}
@@ -54,10 +47,10 @@ async def count_by_status(session: AsyncSession) -> dict[str, int]:
 
 
 async def list_jobs(
-    session: AsyncSession, status: str = "", *, after: int | None = None, limit: int = 50
-) -> JobPage:
+    session: AsyncSession, status: str = "", *, after: str = "", limit: int = 50
+) -> Page[QueuedJob]:
+    """Newest first. Raises Invalid for a page that does not exist."""
     connection = await session.connection()
-    values = {"status": status, "after": after, "limit": limit + 1}
+    values = {"status": status, "after": parse_number_cursor(after), "limit": limit + 1}
     jobs = [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS, values)).all()]
-    visible_jobs = jobs[:limit]
-    return JobPage(visible_jobs, visible_jobs[-1].id if len(jobs) > limit else None)
+    return build_page(jobs, limit=limit, cursor_of=lambda job: str(job.id))

@@ -4,15 +4,17 @@ from datetime import timedelta
 
 from shared.access import actions, policy
 from shared.audit import audit_log
+from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.core.paging import Page
 
 MAX_RETENTION_DAYS = 36_500  # more would be before the earliest date, so it means unlimited
 
 
 async def list_events(
     ctx: Ctx, event_filter: audit_log.AuditFilter | None = None, *, after: str = "", limit: int = 50
-) -> audit_log.AuditEventPage:
+) -> Page[AuditEvent]:
     """This tenant's events, newest first, limited to the plan's retention. Older events are kept but not shown."""
     policy.require(ctx, actions.AUDIT_READ)
     return await audit_log.list_events(

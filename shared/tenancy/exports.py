@@ -9,7 +9,9 @@ from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import audit_log, filters
+from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
+from shared.core.paging import Page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.tenancy import audit_reader, member_repository, members, roles
 
@@ -61,7 +63,7 @@ async def start_event_export(ctx: Ctx, form_values: Mapping[str, str]) -> None:
 
 async def list_event_batch(
     ctx: Ctx, event_filter: audit_log.AuditFilter, *, after: str = ""
-) -> audit_log.AuditEventPage:
+) -> Page[AuditEvent]:
     """The next batch, limited to the plan's retention."""
     policy.require(ctx, actions.AUDIT_READ, counted=False)
     policy.require(ctx, actions.AUDIT_EXPORT, counted=False)

@@ -4,7 +4,7 @@ Deny by default: a handler that does not say what it needs is refused.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -95,6 +95,20 @@ def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[H
         return marked
 
     return mark
+
+
+def mark_inherited(state_class: type[BaseState], action_by_handler: Mapping[str, Any]) -> None:
+    """Marks handlers that a page state inherits from a mixin; for the mixin's `__init_subclass__`.
+
+    The handlers are copies of this class: other pages keep their own mark. Raises TypeError for a missing action.
+    """
+    for name, action in action_by_handler.items():
+        if not isinstance(action, Action | OperatorAction):
+            raise TypeError(
+                f"{state_class.__name__} needs `reads: ClassVar[Action] = …`, the action of its page."
+            )
+        handler: Any = state_class.event_handlers[name].fn
+        handler.__action__, handler.__page__ = action, False
 
 
 def _catch_refusals(load: Any) -> Any:

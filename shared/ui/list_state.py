@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 import reflex as rx
 
-from shared.access.actions import Action, OperatorAction
 from shared.core.paging import Page
 from shared.core.plurals import plural
+from shared.ui.authorize import mark_inherited
 from shared.ui.tables import pager
 
 
@@ -17,7 +17,7 @@ class ListState(rx.State, mixin=True):
     A page with two lists has two state classes.
     """
 
-    # Action or OperatorAction, checked below: pages narrow it, and a type checker refuses to narrow a union.
+    # Action or OperatorAction, checked when a page is defined: a type checker refuses to narrow a union.
     reads: ClassVar[Any]
     has_next: bool = False
     has_previous: bool = False
@@ -28,11 +28,8 @@ class ListState(rx.State, mixin=True):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raises TypeError for a list without `reads`."""
         super().__init_subclass__(**kwargs)
-        if not isinstance(getattr(cls, "reads", None), Action | OperatorAction):
-            raise TypeError(f"{cls.__name__} needs `reads: ClassVar[Action] = …`, the action of its list.")
-        for name in ("next_page", "previous_page"):
-            handler: Any = cls.event_handlers[name].fn  # a copy of this class: others keep their own mark
-            handler.__action__, handler.__page__ = cls.reads, False
+        if not cls._mixin:
+            mark_inherited(cls, dict.fromkeys(("next_page", "previous_page"), getattr(cls, "reads", None)))
 
     async def _reload(self) -> None:
         """Reads the page after `_cursor()` and shows it with `_show_page`."""
@@ -48,14 +45,24 @@ class ListState(rx.State, mixin=True):
         self.has_next, self.has_previous = bool(page.next_cursor), bool(self._cursors)
         self.count_text = plural(len(page.rows), singular, plural_form)
 
-    async def _go_to(self, cursors: list[str]) -> None:
-        """Reloads with other cursors; an error leaves the list on the page that is shown."""
-        previous_cursors, self._cursors = self._cursors, cursors
+    async def _go_to(self, cursors: list[str], **changes: Any) -> None:
+        """Reloads with other cursors and other values of these vars; an error leaves the list as it was."""
+        changes = {"_cursors": cursors, **changes}
+        previous_values = {name: getattr(self, name) for name in changes}
+        self._set_vars(changes)
         try:
             await self._reload()
         except BaseException:
-            self._cursors = previous_cursors
+            self._set_vars(previous_values)
             raise
+
+    async def _show_first_page(self, **changes: Any) -> None:
+        """The first page with other values of these vars, as after choosing a filter."""
+        await self._go_to([], **changes)
+
+    def _set_vars(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
 
     @rx.event
     async def next_page(self) -> None:

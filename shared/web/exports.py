@@ -87,7 +87,7 @@ async def export_audit_log(request: Request) -> Response:
         if not after:
             await exports.start_event_export(ctx, typed)
         event_page = await exports.list_event_batch(ctx, filters.parse_filter(typed), after=after)
-        return [_event_row(event) for event in event_page.events], event_page.next_cursor
+        return [_event_row(event) for event in event_page.rows], event_page.next_cursor
 
     return await _stream_csv(request, f"/t/{slug}/audit", "audit", EVENT_COLUMNS, step)
 

@@ -9,7 +9,8 @@ from reflex.event import EventSpec
 from shared.access import actions
 from shared.access.actions import Action
 from shared.audit import filters
-from shared.audit.audit_log import AuditEventPage, AuditFilter
+from shared.audit.audit_log import AuditFilter
+from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 from shared.core.paging import Page
 from shared.tenancy import audit_reader
@@ -70,12 +71,12 @@ class AuditState(ListState, PageState):
             events = await self._read(ctx)
         self._show(events)
 
-    async def _read(self, ctx: Ctx) -> AuditEventPage:
+    async def _read(self, ctx: Ctx) -> Page[AuditEvent]:
         return await audit_reader.list_events(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
 
-    def _show(self, events: AuditEventPage) -> None:
-        self.rows = event_rows(events.events)
-        self._show_page(Page(rows=self.rows, next_cursor=events.next_cursor), "event")
+    def _show(self, events: Page[AuditEvent]) -> None:
+        self.rows = event_rows(events.rows)
+        self._show_page(events, "event")
         self.filtered = self._filter != AuditFilter()
         self.loaded = True
 
@@ -85,8 +86,7 @@ class AuditState(ListState, PageState):
         self._show(events)
 
     async def _apply_filter(self, event_filter: AuditFilter, filter_values: dict[str, str]) -> None:
-        self._filter, self.filter_values = event_filter, filter_values
-        await self._go_to([])
+        await self._show_first_page(_filter=event_filter, filter_values=filter_values)
 
     @rx.event
     @needs(actions.AUDIT_READ)

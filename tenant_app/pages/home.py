@@ -94,7 +94,7 @@ class HomeState(PageState):
         """Leaves out what the role or the plan does not allow: every member can open this page."""
         events, recent, pending, seats_used = list[Any](), list[Any](), list[Any](), 0
         if decide(ctx, actions.AUDIT_READ).allowed:
-            events = list((await audit_reader.list_events(ctx, limit=6)).events)
+            events = list((await audit_reader.list_events(ctx, limit=6)).rows)
         if decide(ctx, actions.MEMBER_READ).allowed:
             recent = list((await members.list_members(ctx, sort="seen_at", descending=True, limit=5)).rows)
             pending, seats_used = list(await invitations.list_pending(ctx)), await members.count_seats(ctx)

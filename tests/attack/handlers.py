@@ -19,7 +19,7 @@ from shared.core.ids import new_id
 from shared.tenancy import entry
 from tests.attack.apps import RELOAD, App, Socket
 from tests.attack.frames import bare, heard, short
-from tests.attack.payloads import EXTRA, HONEST, WRONG, Handler, filled, inputs, prefix_of
+from tests.attack.payloads import EXTRA, HONEST, WRONG, Handler, filled, inputs, unknown_prefix
 from tests.attack.report import Report
 from tests.attack.sockets import fresh_session, strangers
 from tests.attack.world import CLAIMED, World
@@ -218,12 +218,24 @@ class Attack:
                 for argument in inputs(handler):
                     if argument not in CLAIMED or self.app.name == "admin":
                         continue
-                    unknown = new_id(prefix_of(CLAIMED[argument][0]))
-                    for value in self.world.claims(argument, self.world.globex):
-                        same = await self._call(socket, name, handler, self.world.acme, {argument: unknown})
-                        answer = await self._call(socket, name, handler, self.world.acme, {argument: value})
-                        refused = bare(answer, value) == bare(same, unknown) and "error" in answer
-                        self.report.attempt(KIND, f"{short(name)} with {argument} of Globex", refused=refused)
+                    for value in self._foreign_values(argument):
+                        unknown = new_id(unknown_prefix(argument, value))
+                        for dialog in handler["row_dialogs"] or [HONEST["dialog"]]:
+                            values = {"dialog": dialog}
+                            same = await self._call(
+                                socket, name, handler, self.world.acme, values | {argument: unknown}
+                            )
+                            answer = await self._call(
+                                socket, name, handler, self.world.acme, values | {argument: value}
+                            )
+                            refused = bare(answer, value) == bare(same, unknown) and "error" in answer
+                            attempt = f"{short(name)} {dialog} with {argument} of Globex"
+                            self.report.attempt(KIND, attempt, refused=refused)
+
+    def _foreign_values(self, argument: str) -> list[str]:
+        """Ids of rows of Globex; a dialog may be about a row of any list."""
+        names = ("row_id", "membership_id", "role_id") if argument == "row_id" else (argument,)
+        return [value for name in names for value in self.world.claims(name, self.world.globex)]
 
     async def between_two_tenants(self) -> None:
         """One tab of somebody in both: what the one page held must not be there on the other's."""

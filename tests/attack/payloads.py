@@ -8,7 +8,7 @@ from shared.core import registry
 from shared.core.ids import new_id
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
-from tests.attack.world import ACME
+from tests.attack.world import ACME, CLAIMED
 
 Handler = dict[str, Any]  # as `serve.listing` describes it
 WRONG: tuple[Any, ...] = ({"a": 1}, [1, "b"], 7, None, True, "\0", "x" * 5_000)
@@ -86,6 +86,11 @@ def prefix_of(table: str) -> str:
     factories = [model.model_fields["id"].default_factory for model in models if model.__tablename__ == table]
     made = [factory() for factory in factories if factory is not None]
     return str(made[0]).partition("_")[0] if made else "x"  # one of which nobody has said what it is
+
+
+def unknown_prefix(argument: str, value: str) -> str:
+    """Of an id that does not exist, where `value` is one that does. A dialog's row may be of any table."""
+    return value.partition("_")[0] if argument == "row_id" else prefix_of(CLAIMED[argument][0])
 
 
 def filled(handler: Handler, values: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _frontend(app_name: str) -> Path:
 
 
 def listing(app_name: str, holes: list[str]) -> dict[str, Any]:
-    """`handlers`: by name, with arguments and need. `unmarked`: those without a need. `pages`, `routes`: of HTTP."""
+    """`handlers`: by name, with arguments, need and dialogs. `unmarked`: those without a need. `pages`, `routes`: of HTTP."""
     app = load(app_name, holes)
     from reflex_base.registry import RegistrationContext
 
@@ -67,6 +67,7 @@ def listing(app_name: str, holes: list[str]) -> dict[str, Any]:
             "permission": action.permission.value if action else "",
             "writes": action.writes if action else True,
             "page": getattr(entry.handler.fn, "__page__", False),
+            "row_dialogs": _row_dialogs(entry) if name.endswith(".open_dialog") else [],
         }
     return {
         "handlers": handlers,
@@ -75,6 +76,11 @@ def listing(app_name: str, holes: list[str]) -> dict[str, Any]:
         "routes": _routes(app_name),
         "framework": sorted(getattr(route, "path", "") for route in app._api.routes),
     }
+
+
+def _row_dialogs(entry: Any) -> list[str]:
+    """Of a page's `open_dialog`: the dialogs about one row of its lists."""
+    return [dialog for state in entry.states for dialog in getattr(state, "row_dialogs", ())]
 
 
 def _load(page: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ async def test_event_names_actor_action_object_request_and_both_values(cast: Cas
         await members.set_role(ctx, row.id, "viewer")
         request_id = ctx.request_id
     async with cast.ann.ctx() as ctx:
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
     assert (event.actor_type, event.actor_id, event.actor_name) == ("user", cast.adam.user_id, "Adam")
     assert (event.action, event.object_id, event.request_id) == (
         "membership.role_changed",
@@ -71,7 +71,7 @@ async def test_event_keeps_the_actor_name_when_the_person_is_renamed(cast: Cast)
             text("update \"user\" set name = 'Somebody Else' where id = :id"), {"id": cast.adam.user_id}
         )
     async with cast.ann.ctx() as ctx:
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].actor_name == "Adam"
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].actor_name == "Adam"
 
 
 async def test_number_time_and_hash_of_an_event_are_set_by_the_database(cast: Cast) -> None:
@@ -82,7 +82,7 @@ async def test_number_time_and_hash_of_an_event_are_set_by_the_database(cast: Ca
         row.seq, row.at, row.hash = 1, db.now() - timedelta(days=900), b"forged"
         row.prev = b"forged"
     async with cast.ann.ctx() as ctx:
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
     assert event.seq is not None
     assert event.seq > 1
     assert event.at is not None
@@ -314,7 +314,7 @@ async def create_events(cast: Cast) -> str:
 async def search_events(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
     async with cast.ann.ctx() as ctx:
         page = await audit_reader.list_events(ctx, audit_log.AuditFilter(**criteria), limit=100)
-    return [(event.action, event.actor_name) for event in page.events]
+    return [(event.action, event.actor_name) for event in page.rows]
 
 
 async def test_events_are_filtered_by_actor_action_object_and_request(cast: Cast) -> None:
@@ -335,7 +335,7 @@ async def test_events_are_filtered_by_actor_action_object_and_request(cast: Cast
 async def test_events_are_filtered_by_time_with_an_exclusive_end(cast: Cast) -> None:
     await create_events(cast)
     async with cast.ann.ctx() as ctx:
-        newest, second = (await audit_reader.list_events(ctx, limit=2)).events
+        newest, second = (await audit_reader.list_events(ctx, limit=2)).rows
     assert await search_events(cast, since=newest.at) == [(newest.action, newest.actor_name)]
     assert (await search_events(cast, until=newest.at))[0] == (second.action, second.actor_name)
     assert await search_events(cast, since=newest.at, until=newest.at) == []
@@ -344,11 +344,11 @@ async def test_events_are_filtered_by_time_with_an_exclusive_end(cast: Cast) -> 
 async def test_pages_of_events_add_up_to_the_whole_log_newest_first(cast: Cast) -> None:
     await create_events(cast)
     async with cast.ann.ctx() as ctx:
-        whole = (await audit_reader.list_events(ctx, limit=100)).events
+        whole = (await audit_reader.list_events(ctx, limit=100)).rows
         pieces, after = [], ""
         for _ in range(len(whole)):
             page = await audit_reader.list_events(ctx, after=after, limit=2)
-            pieces += page.events
+            pieces += page.rows
             after = page.next_cursor
             if not after:
                 break

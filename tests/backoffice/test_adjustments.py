@@ -90,9 +90,7 @@ async def list_adjustments(cast: Cast, tenant: str = "") -> list[BillingAdjustme
 
 async def list_adjustment_events(cast: Cast) -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        return list(
-            (await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.adjusted"))).events
-        )
+        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.adjusted"))).rows)
 
 
 async def execute_adjustment(cast: Cast, adjustment_id: str) -> None:

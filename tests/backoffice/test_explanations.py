@@ -77,8 +77,8 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
     assert cause.text == "Free version 1 was assigned."
     async with cast.olga.octx() as octx:
         page = await tenant_directory.list_events(octx, cast.acme, REASON, request_id=cause.request_id)
-    assert "plan.assigned" in {event.action for event in page.events}
-    assert {event.request_id for event in page.events} == {cause.request_id}
+    assert "plan.assigned" in {event.action for event in page.rows}
+    assert {event.request_id for event in page.rows} == {cause.request_id}
 
 
 async def test_explanation_of_the_past_uses_the_role_of_that_time(cast: Cast) -> None:
@@ -344,7 +344,7 @@ async def test_explanation_for_an_impossible_question_is_refused(cast: Cast) -> 
 async def test_explanation_is_recorded_in_the_audit_log_of_the_tenant(cast: Cast) -> None:
     await explain_access(cast, cast.ann.user_id, "home:read")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
+        looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).rows
     assert explanations.VISIT_REASON in {event.reason for event in looked}
 
 

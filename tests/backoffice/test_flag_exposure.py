@@ -43,8 +43,8 @@ async def list_exposed_tenants(cast: Cast, key: str, pages: int = 100) -> list[f
     rows, after = [], ""
     while True:
         page = await get_reach(cast, key, after=after, limit=pages)
-        rows += page.rows
-        if not (after := page.after):
+        rows += page.page.rows
+        if not (after := page.page.next_cursor):
             return rows
 
 
@@ -82,9 +82,9 @@ async def test_exposed_tenants_are_listed_by_page_with_an_explanation(cast: Cast
     await set_region_europe(cast, cast.acme)
     key = await flag_fixtures.create_flag(cast, *REGION)
     exposure = await get_reach(cast, key)
-    (row,) = [row for row in exposure.rows if row.tenant_id == cast.acme]
+    (row,) = [row for row in exposure.page.rows if row.tenant_id == cast.acme]
     assert (row.name, row.plan, row.explanation) == ("Acme", "Business", "On for the region eu.")
-    assert cast.globex not in {row.tenant_id for row in exposure.rows}
+    assert cast.globex not in {row.tenant_id for row in exposure.page.rows}
     assert exposure.exposed.tenants + exposure.others.tenants == exposure.total_tenants
     await flag_fixtures.change_rules(cast, key, EVERYONE)
     whole = await list_exposed_tenants(cast, key, pages=3)
@@ -138,7 +138,7 @@ async def test_killed_flag_exposes_no_tenant(cast: Cast) -> None:
     assert before.exposed.tenants == before.total_tenants > 0
     async with flag_fixtures.flag_killed(cast, key):
         exposure = await get_reach(cast, key)
-        assert (exposure.exposed.tenants, list(exposure.rows), exposure.after) == (0, [], "")
+        assert (exposure.exposed.tenants, list(exposure.page.rows), exposure.page.next_cursor) == (0, [], "")
         assert exposure.others.tenants == exposure.total_tenants
         async with cast.olga.octx() as octx:
             assert (await flag_exposure.count_exposed_tenants(octx)).enabled_tenants[key] == 0
@@ -304,7 +304,7 @@ async def test_exposure_and_simulation_are_recorded_with_their_reasons(cast: Cas
     await get_reach(cast, key)
     await simulate_rules(cast, key, EVERYONE)
     async with cast.olga.octx() as octx:
-        lines = await tenant_directory.list_operator_events(octx, limit=100)
+        lines = (await tenant_directory.list_operator_events(octx, limit=100)).rows
     reasons = {line.reason for line in lines if line.action == "tenants.read_across"}
     assert {flag_exposure.FLAG_REASON, flag_exposure.SIMULATION_REASON} <= reasons
 

@@ -74,7 +74,7 @@ async def load_facts(cast: Cast, tenant: str = "", at: datetime | None = None) -
 
 async def list_events(cast: Cast, action: str, tenant: str = "") -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, tenant or cast.acme, "Looking") as ctx:
-        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).events)
+        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).rows)
 
 
 # ── every verb ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -71,7 +71,7 @@ async def test_billing_details_show_customer_access_and_invoices(
     (event,) = details.events
     assert (event.cause, event.recalculated, event.next["status"]) == ("return", True, "active")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
+        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).rows
     assert (REASON, "Sam") in [(look.reason, look.actor_name) for look in looks]
 
 
@@ -128,7 +128,7 @@ async def test_reconciliation_finds_and_repairs_a_missed_change(
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
         asked = (
             await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.reconcile_asked"))
-        ).events
+        ).rows
     assert [(event.reason, event.object_id) for event in asked] == [(REASON, customer)]
 
 
@@ -148,8 +148,8 @@ async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
     await subscribe_tenant(cast.globex, stripe, "in_bbb1")
     async with entry.enter_platform("Olga") as octx:
         page = await tenant_billing.list_invoices(octx, REASON, limit=3)
-        next_page = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.after)
-        assert next_page.after == ""
+        next_page = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.next_cursor)
+        assert next_page.next_cursor == ""
         listed = {(row.invoice.id, row.tenant_name) for row in (*page.rows, *next_page.rows)}
         assert listed == {
             ("in_aaa1", "Acme"),

@@ -76,7 +76,7 @@ async def test_search_by_address_is_recorded_once_when_it_matches(cast: Cast) ->
             await tenant_directory.search_tenants(octx, asked)
             operator_id = octx.actor_id
     async with cast.olga.octx() as octx:
-        events = await tenant_directory.list_operator_events(octx, limit=100)
+        events = (await tenant_directory.list_operator_events(octx, limit=100)).rows
     asked_for = {cast.max.email, cast.gil.email, cast.carl.email}
     kept = [
         event for event in events if event.details.get("query") in asked_for and event.actor_id == operator_id
@@ -111,7 +111,7 @@ async def test_pages_of_tenants_add_up_to_the_whole_list_in_order(
                 octx, word, sort=sort, descending=descending, after=after, limit=2
             )
             pieces += [row.id for row in page.rows]
-            after = page.after
+            after = page.next_cursor
             if not after:
                 break
     assert {row.id for row in whole.rows} == set(made)
@@ -149,7 +149,7 @@ async def test_reading_the_tenant_list_is_recorded_once(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         events = [
             event
-            for event in await tenant_directory.list_operator_events(octx, limit=100)
+            for event in (await tenant_directory.list_operator_events(octx, limit=100)).rows
             if event.actor_name == "Sam"
         ]
         reads = [event for event in events if event.reason == tenant_directory.LIST_REASON]
@@ -169,9 +169,9 @@ async def test_members_and_events_are_shown_for_a_reason_the_tenant_can_read(cas
         page = await tenant_directory.list_members(octx, cast.acme, REASON)
         events = await tenant_directory.list_events(octx, cast.acme, REASON)
     assert [row.name for row in page.rows] == ["Adam", "Ann", "Max"]
-    assert {event.tenant_id for event in events.events} == {cast.acme}
+    assert {event.tenant_id for event in events.rows} == {cast.acme}
     async with cast.ann.ctx() as ctx:
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
     assert (event.action, event.actor_type, event.actor_name, event.reason) == (
         "operator.looked",
         "operator",
@@ -189,7 +189,7 @@ async def test_members_are_listed_by_page_former_ones_last(cast: Cast) -> None:
         for _ in range(3):
             page = await tenant_directory.list_members(octx, cast.acme, REASON, after=after, limit=1)
             shown += [(member.name, member.state.value) for member in page.rows]
-            after = page.after
+            after = page.next_cursor
         assert after == ""
     assert shown == [("Ann", "active"), ("Max", "active"), ("Adam", "removed")]
 
@@ -240,7 +240,7 @@ async def test_restored_tenant_has_its_former_state(cast: Cast, before: TenantSt
         details = await tenant_directory.get_tenant(octx, cast.acme)
         assert (details.state, details.state_reason) == (before, "")
         page = await tenant_directory.list_events(octx, cast.acme, REASON, limit=5)
-    restored = next(event for event in page.events if event.action == "tenant.restored")
+    restored = next(event for event in page.rows if event.action == "tenant.restored")
     assert (restored.before, restored.after, restored.reason) == (
         {"state": "suspended"},
         {"state": before.value},
@@ -331,7 +331,7 @@ async def test_overview_counts_states_and_lists_provisioning_steps(cast: Cast) -
 async def test_provisioning_is_resumed_with_a_reason_unless_suspended(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
-        event = (await tenant_directory.list_events(octx, cast.acme, REASON, limit=1)).events[0]
+        event = (await tenant_directory.list_events(octx, cast.acme, REASON, limit=1)).rows[0]
     assert (event.action, event.reason) == ("provisioning.resumed", REASON)
     async with cast.olga.octx() as octx:
         await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
@@ -357,15 +357,15 @@ async def test_cross_tenant_attempts_are_counted(cast: Cast) -> None:
 async def test_jobs_are_listed_by_status_with_tenant_names(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         listing = await tenant_directory.list_jobs(octx, "waiting", limit=100)
-        assert {job.status for job in listing.page.jobs} == {"waiting"}
+        assert {job.status for job in listing.page.rows} == {"waiting"}
         assert listing.tenant_names[cast.acme] == "Acme"
         with pytest.raises(Invalid, match="no such status"):
             await tenant_directory.list_jobs(octx, "lost")
         first = await tenant_directory.list_jobs(octx, limit=1)
         second = await tenant_directory.list_jobs(octx, limit=1, after=first.page.next_cursor)
-        assert second.page.jobs[0].id < first.page.jobs[0].id
+        assert second.page.rows[0].id < first.page.rows[0].id
         with pytest.raises(Invalid):
-            await tenant_directory.list_jobs(octx, after=10**30)
+            await tenant_directory.list_jobs(octx, after=str(10**30))
 
 
 async def test_custom_role_of_a_member_is_named(cast: Cast) -> None:

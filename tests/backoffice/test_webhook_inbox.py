@@ -110,7 +110,7 @@ async def test_webhooks_are_filtered_and_listed_by_page(
                 octx, WebhookFilter(customer_id=customer), after=after, limit=2
             )
             seen += [row.event_id for row in page.rows]
-            after = page.after
+            after = page.next_cursor
             if not after:
                 break
     assert (set(seen), len(seen)) == (ids, 5)
@@ -148,7 +148,7 @@ async def test_webhook_content_shows_redacted_payload_and_effects(
     assert (effect.cause, effect.event_ids, effect.recalculated) == ("webhook", [event], True)
     assert (effect.previous["status"], effect.next["status"]) == ("", "active")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).events
+        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).rows
     assert REASON in [look.reason for look in looks]
 
 

@@ -106,7 +106,7 @@ async def test_advance_price_is_exchanged_once_it_is_in_force(
     assert provider.subscriptions[subscription.id].lines[0].quantity == 5
     assert await repricing.reprice_subscriptions(begun + 10 * DAY) == 0  # nothing is left to do
     async with cast.ann.ctx() as ctx:
-        event = (await audit_log.list_events(ctx, limit=1)).events[0]
+        event = (await audit_log.list_events(ctx, limit=1)).rows[0]
     assert (event.action, event.object_id) == ("subscription.repriced", subscription.id)
     assert (event.before, event.after) == (
         {"Per seat, monthly": "$20.00 per seat"},

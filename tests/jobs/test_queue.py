@@ -76,5 +76,5 @@ async def test_job_enqueued_during_an_operator_visit_belongs_to_the_tenant(
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.globex, "ticket 7") as ctx:
         await queue.put(ctx, "tests.tell", user_id=cast.gil.user_id, key="one")
     async with cast.olga.octx() as octx, entry.read_across_tenants(octx, "looking at jobs") as session:
-        (job,) = (await queue_status.list_jobs(session)).jobs
+        (job,) = (await queue_status.list_jobs(session)).rows
     assert (job.tenant_id, job.task, job.status) == (cast.globex, "tests.tell", "waiting")

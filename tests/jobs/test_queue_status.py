@@ -32,17 +32,17 @@ async def test_job_counts_equal_the_lists_by_status(job_ids: list[int]) -> None:
         assert counts == {"waiting": 1, "retrying": 1, "running": 1, "failed": 2}
         for status in queue_status.STATUSES:
             page = await queue_status.list_jobs(session, status)
-            assert {job.status for job in page.jobs} == {status}
-            assert len(page.jobs) == counts[status]
+            assert {job.status for job in page.rows} == {status}
+            assert len(page.rows) == counts[status]
 
 
 async def test_pages_of_jobs_add_up_to_all_unfinished_jobs(job_ids: list[int]) -> None:
-    shown, after = [], None
+    shown, after = [], ""
     async with db.transaction("operator") as session:
         for _ in range(4):
             page = await queue_status.list_jobs(session, after=after, limit=2)
-            shown += [job.id for job in page.jobs]
+            shown += [job.id for job in page.rows]
             after = page.next_cursor
-            if after is None:
+            if not after:
                 break
     assert shown == job_ids[1:]

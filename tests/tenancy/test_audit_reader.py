@@ -32,7 +32,7 @@ async def test_audit_log_never_shows_another_tenant(cast: Cast) -> None:
         await tenants.rename(ctx, "Acme Works")
     async with cast.gil.ctx() as ctx:
         page = await audit_reader.list_events(ctx, audit_log.AuditFilter(tenant_id=cast.acme), limit=100)
-        assert {event.tenant_id for event in page.events} == {cast.globex}
+        assert {event.tenant_id for event in page.rows} == {cast.globex}
 
 
 async def test_audit_log_reaches_back_as_far_as_the_plan_allows(cast: Cast) -> None:
@@ -44,7 +44,7 @@ async def test_audit_log_reaches_back_as_far_as_the_plan_allows(cast: Cast) -> N
                 octx, cast.acme, "retention_days", days, "Trying it", ends_at=until
             )
         async with cast.ann.ctx() as ctx:
-            assert bool((await audit_reader.list_events(ctx)).events) is seen
+            assert bool((await audit_reader.list_events(ctx)).rows) is seen
             assert (await audit_reader.verify_audit_log(ctx)).is_intact
 
 
@@ -66,11 +66,11 @@ async def test_events_of_all_tenants_require_an_operator_role_and_a_reason(role:
         listing = await tenant_directory.list_all_events(
             octx, "looking for a pattern", audit_log.AuditFilter(), limit=100
         )
-        assert {cast.acme, cast.globex} <= {event.tenant_id for event in listing.page.events}
+        assert {cast.acme, cast.globex} <= {event.tenant_id for event in listing.page.rows}
         globex_listing = await tenant_directory.list_all_events(
             octx, "looking for a pattern", audit_log.AuditFilter(tenant_id=cast.globex)
         )
-        assert {event.tenant_id for event in globex_listing.page.events} == {cast.globex}
+        assert {event.tenant_id for event in globex_listing.page.rows} == {cast.globex}
     async with somebody.octx() as octx:
         operator_events = [
             event for event in await audit_log.list_operator_events(octx) if event.actor_id == octx.actor_id

@@ -318,9 +318,7 @@ async def test_operator_visit_is_recorded_once_per_reason(cast: Cast) -> None:
             await members.list_members(ctx)
     async with cast.adam.ctx() as ctx:
         looked = [
-            event
-            for event in (await audit_reader.list_events(ctx)).events
-            if event.action == "operator.looked"
+            event for event in (await audit_reader.list_events(ctx)).rows if event.action == "operator.looked"
         ]
     assert [(event.reason, event.actor_name, event.actor_type) for event in looked] == [
         ("ticket 8", "Sam", "operator"),

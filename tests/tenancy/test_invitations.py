@@ -20,7 +20,7 @@ async def list_pending_emails(ctx: Ctx) -> list[str]:
 
 
 async def get_last_action(ctx: Ctx) -> str:
-    return (await audit_reader.list_events(ctx, limit=1)).events[0].action
+    return (await audit_reader.list_events(ctx, limit=1)).rows[0].action
 
 
 async def test_invite_normalises_the_email_and_leaves_an_event(cast: Cast) -> None:

@@ -143,7 +143,7 @@ async def test_saving_and_removing_a_logo_are_audited(cast: Cast) -> None:
         await logos.remove(ctx)  # there is none: no event
         await logos.save(ctx, await logos.redraw_image(draw_picture()))
         await logos.remove(ctx)
-        actions = [event.action for event in (await audit_reader.list_events(ctx, limit=3)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx, limit=3)).rows]
         assert actions[:2] == ["tenant.logo_removed", "tenant.logo_changed"]
         assert actions[2] != "tenant.logo_removed"
         assert await logos.get(ctx) is None

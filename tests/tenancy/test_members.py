@@ -190,7 +190,7 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
     async with cast.max.ctx() as ctx:
         assert ctx.role == "viewer"
     async with cast.ann.ctx() as ctx:
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
     assert (event.action, event.object_id) == ("membership.role_changed", max_id)
     assert (event.before, event.after) == ({"role": "member"}, {"role": "viewer"})
     assert (event.actor_id, event.actor_name, event.details["member"]) == (cast.adam.user_id, "Adam", "Max")
@@ -199,9 +199,9 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
 async def test_role_change_to_the_same_role_leaves_no_event(cast: Cast) -> None:
     max_id = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
-        before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
+        before = (await audit_reader.list_events(ctx, limit=1)).rows[0].id
         await members.set_role(ctx, max_id, "member")
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].id == before
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].id == before
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ async def test_ownership_transfer_requires_the_tenant_name(cast: Cast) -> None:
         await members.transfer_ownership(ctx, adam, " Acme ")
     async with cast.adam.ctx() as ctx:
         assert ctx.role == "owner"
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
         assert event.action == "ownership.transferred"
         assert (event.before, event.after) == (
             {"owner": "Ann", "role": "admin"},
@@ -400,7 +400,7 @@ async def test_deactivated_member_is_locked_out_until_reactivated(cast: Cast) ->
     async with cast.adam.ctx() as ctx:
         await members.reactivate(ctx, max_)
         await members.reactivate(ctx, max_)
-        actions = [event.action for event in (await audit_reader.list_events(ctx, limit=2)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx, limit=2)).rows]
     assert actions == ["membership.reactivated", "membership.deactivated"]
     async with cast.max.ctx() as ctx:
         assert ctx.role == "member"

@@ -33,7 +33,7 @@ async def test_completing_an_item_twice_is_audited_once(cast: Cast) -> None:
         await onboarding_checklist.complete_item(ctx, "review_roles")
     async with cast.ann.ctx() as ctx:
         await onboarding_checklist.complete_item(ctx, "review_roles")
-        actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx)).rows]
         assert actions.count("checklist.completed") == 1
         (item,) = [item for item in await onboarding_checklist.list_items(ctx) if item.done_at]
         assert item.done_by == "Adam"

@@ -56,7 +56,7 @@ async def check_finished_once(person: Person, tenant_id: str, box: Mailbox) -> N
     assert welcomes == {f"welcome-{tenant_id}@bulkhead.test"}
     async with person.ctx() as ctx:
         assert await notifications.count_unread(ctx) == 1
-        events = (await audit_reader.list_events(ctx, limit=100)).events
+        events = (await audit_reader.list_events(ctx, limit=100)).rows
         done_counts = Counter(event.object_id for event in events if event.action == "provisioning.step_done")
         assert done_counts == {step.key: 1 for step in provisioning.STEPS}
         assert (await audit_reader.verify_audit_log(ctx)).is_intact
@@ -146,7 +146,7 @@ async def test_failed_step_is_shown_and_retried(
             tenant_view.tenant_id for tenant_view in (await tenant_directory.get_overview(octx)).unfinished
         ]
     async with zoe.ctx() as ctx:
-        events = (await audit_reader.list_events(ctx)).events
+        events = (await audit_reader.list_events(ctx)).rows
         assert events[0].action == "provisioning.step_failed"
         await provisioning.retry(ctx)
     async with run_mailbox() as box:
@@ -185,7 +185,7 @@ async def test_retry_is_refused_for_members_and_changes_nothing_when_complete(
     async with run_mailbox():
         await workers.run_until_done(schema)
     async with zoe.ctx() as ctx:
-        before: Any = (await audit_reader.list_events(ctx, limit=1)).events[0].id
+        before: Any = (await audit_reader.list_events(ctx, limit=1)).rows[0].id
         await provisioning.retry(ctx)
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].id == before
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].id == before
     assert workers.list_jobs(schema) == []

@@ -89,7 +89,7 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
         assert ctx.role_name == "Greeter"
         assert ctx.permissions == {P.MEMBER_READ, *REQUIRED_PERMISSIONS}
     async with cast.ann.ctx() as ctx:
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
     assert (event.action, event.object_id, event.details) == ("role.changed", role, {"role": "Greeter"})
     assert event.before == {
         "name": "Recruiter",
@@ -102,9 +102,9 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
 async def test_role_change_without_a_difference_leaves_no_event(cast: Cast) -> None:
     role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
-        before = (await audit_reader.list_events(ctx, limit=1)).events[0].id
+        before = (await audit_reader.list_events(ctx, limit=1)).rows[0].id
         await roles.change(ctx, role, " Recruiter ", "Finds people.", INVITER)
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].id == before
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].id == before
 
 
 # ── never more than one may ──────────────────────────────────────────────────────────────────────────────────────
@@ -310,7 +310,7 @@ async def test_role_in_use_cannot_be_deleted_and_names_the_number(cast: Cast) ->
         await members.remove(ctx, max_id)
         await roles.delete(ctx, role)
         assert role not in {role.key for role in await roles.list_roles(ctx)}
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].action == "role.deleted"
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].action == "role.deleted"
 
 
 async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> None:

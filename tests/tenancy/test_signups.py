@@ -149,7 +149,7 @@ async def test_verification_activates_every_waiting_tenant() -> None:
         zoe = Person(factories.SignedInUser(user, await factories.sign_in(user)), tenant.slug)
         await zoe.gets("starter")
         async with zoe.ctx() as ctx:
-            actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
+            actions = [event.action for event in (await audit_reader.list_events(ctx)).rows]
         assert actions.count("tenant.verified") == 1
 
 
@@ -231,7 +231,7 @@ async def test_accepted_invitation_verifies_the_address_for_the_own_tenant(cast:
     slug = next(tenant.slug for tenant in await list_tenants(user.id) if tenant.name == "Harbour")
     await Person(zoe, slug).gets("starter")
     async with Person(zoe, slug).ctx() as ctx:
-        actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx)).rows]
     assert actions.count("tenant.verified") == 1
 
 

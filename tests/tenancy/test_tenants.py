@@ -17,7 +17,7 @@ async def test_rename_normalises_the_name_and_leaves_an_event(cast: Cast) -> Non
         await tenants.rename(ctx, "Acme Werke GmbH")  # no change, no event
     async with cast.adam.ctx() as ctx:
         assert ctx.tenant_name == "Acme Werke GmbH"
-        events = (await audit_reader.list_events(ctx, limit=2)).events
+        events = (await audit_reader.list_events(ctx, limit=2)).rows
     assert events[0].action == "tenant.renamed" != events[1].action
     assert (events[0].before, events[0].after) == ({"name": "Acme"}, {"name": "Acme Werke GmbH"})
 
@@ -45,7 +45,7 @@ async def test_slug_change_leads_to_the_tenant_and_frees_the_old_slug(cast: Cast
     slug = f"works-{cast.acme[-10:]}"
     async with cast.adam.ctx() as ctx:
         assert await tenants.change_slug(ctx, f" {slug.upper()} ") == slug
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].action == "tenant.slug_changed"
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].action == "tenant.slug_changed"
     async with cast.max.ctx(slug) as ctx:
         assert ctx.tenant_id == cast.acme
     with pytest.raises(NotFound):
@@ -57,7 +57,7 @@ async def test_slug_change_is_refused_for_a_taken_slug(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Conflict, match="slug_taken"):
             await tenants.change_slug(ctx, cast.gil.slug)
-        assert (await audit_reader.list_events(ctx, limit=1)).events[0].action != "tenant.slug_changed"
+        assert (await audit_reader.list_events(ctx, limit=1)).rows[0].action != "tenant.slug_changed"
     async with cast.adam.ctx() as ctx:
         assert ctx.slug == cast.adam.slug
 
@@ -85,7 +85,7 @@ async def test_colour_change_is_audited_and_completes_the_checklist_item(cast: C
         await onboarding_checklist.add_items(ctx)
         await tenants.set_colour(ctx, " #AA0033 ")
         assert {item.key for item in await onboarding_checklist.list_items(ctx) if item.done_at} == {"brand"}
-        event = (await audit_reader.list_events(ctx, limit=1)).events[0]
+        event = (await audit_reader.list_events(ctx, limit=1)).rows[0]
         assert (event.action, event.before, event.after) == (
             "tenant.branded",
             {"colour": ""},

@@ -180,7 +180,7 @@ async def test_invalid_number_of_seats_is_explained_in_the_dialog(cast: Cast, se
 
 async def test_subscription_is_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None:
     page = await open_subscribed_page(seller, cast.gil)
-    await send_event(page, "open_cancel_dialog")
+    await send_event(page, "open_dialog", "cancel")
     with pytest.raises(Invalid):
         await send_event(page, "cancel_subscription", {"why": "because"})
     await send_event(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from admin_app.pages.audit.state import AuditPageState
+from admin_app.pages.audit.state import OperatorEventsState
 from admin_app.pages.flag.state import FlagPageState
 from admin_app.pages.flags import FlagsState
 from shared.backoffice import flag_admin
@@ -163,8 +163,8 @@ async def test_operator_audit_log_shows_every_change_of_a_flag(cast: Cast) -> No
         was = (await flag_admin.get_flag(octx, key)).flag.row.cleanup_by
         await flag_admin.change_cleanup_date(octx, key, was, was.replace(year=2030), "Longer")
         await flag_admin.retire_flag(octx, key, "Done")
-    page = cast.olga.opens(AuditPageState, path="/audit")
-    await send_event(page, "choose_tab", "operators")
+    page = cast.olga.opens(OperatorEventsState, path="/audit")
+    await send_event(page, "load")
     rows = [row for row in page.rows if row.subject == key]
     assert [row.action_text for row in rows] == [
         "retired the flag",

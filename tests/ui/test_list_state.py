@@ -16,12 +16,14 @@ from shared.ui.list_state import ListState
 class LetterListState(ListState, rx.State):
     reads: ClassVar[Action] = actions.MEMBER_READ
     letters: list[str] = []
+    capital: bool = False
     _fails: bool = False
 
     async def _reload(self) -> None:
         if self._fails:
             raise Invalid("This page of the list does not exist.")
-        self.letters = {"": ["a", "b"], "b": ["c"]}[self._cursor()]
+        letters = {"": ["a", "b"], "b": ["c"]}[self._cursor()]
+        self.letters = [letter.upper() for letter in letters] if self.capital else letters
         self._show_page(Page(rows=self.letters, next_cursor="" if self._cursors else "b"), "letter")
 
 
@@ -81,3 +83,19 @@ async def test_next_page_that_fails_leaves_the_list_where_it_was() -> None:
     with pytest.raises(Invalid):
         await call_handler(state, "next_page")
     assert state._cursors == []
+
+
+async def test_choosing_a_filter_shows_its_first_page() -> None:
+    state = await load_letters()
+    await call_handler(state, "next_page")
+    await state._show_first_page(capital=True)
+    assert (state.letters, state.capital, state.has_previous) == (["A", "B"], True, False)
+
+
+async def test_choosing_a_filter_that_fails_leaves_the_list_as_it_was() -> None:
+    state = await load_letters()
+    await call_handler(state, "next_page")
+    state._fails = True
+    with pytest.raises(Invalid):
+        await state._show_first_page(capital=True)
+    assert (state.letters, state.capital, state._cursors) == (["c"], False, ["b"])

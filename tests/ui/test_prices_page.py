@@ -47,10 +47,10 @@ def find_version(page: Any, version_id: str) -> Any:
 async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, provider: RecordingProvider) -> None:
     version, later = await sold_plans.publish_with_prices(cast), now() + timedelta(days=20)
     page = await open_prices_page(cast.olga)
-    await send_event(page, "open_dialog", version.id)
-    assert (page.is_dialog_open, page.selected_version.name) == (True, "Startup")
+    await send_event(page, "open_dialog", "price", version.id)
+    assert (page.dialog, page.selected_version.name) == ("price", "Startup")
     await send_event(page, "set_price", {**FORM, "effective_at": later.isoformat()})
-    assert not page.is_dialog_open
+    assert page.dialog == ""
     rows = find_version(page, version.id).prices
     assert [(row.cost, row.state, row.provider_status) for row in rows] == [
         ("$29.00", "", "Not pushed"),
@@ -128,20 +128,19 @@ async def test_invalid_price_form_sets_no_price(
 ) -> None:
     version = await sold_plans.publish_with_prices(cast)
     page = await open_prices_page(cast.olga)
-    await send_event(page, "open_dialog", version.id)
+    await send_event(page, "open_dialog", "price", version.id)
     with pytest.raises(Invalid):
         await send_event(page, "set_price", {**FORM, **wrong})
-    assert page.is_dialog_open  # what was typed stays
+    assert page.dialog == "price"  # what was typed stays
     assert [price.cost for price in find_version(page, version.id).prices] == ["$29.00"]
 
 
 async def test_price_of_an_unknown_version_is_refused(cast: Cast, provider: RecordingProvider) -> None:
     page = await open_prices_page(cast.olga)
-    for wrong in ("", "prc_x", "ten_x", None, 7):
+    for wrong in ("", "prc_x", "ten_x", None, 7, "plv_unknown"):
         with pytest.raises(Invalid):
-            await send_event(page, "open_dialog", wrong)
-    await send_event(page, "open_dialog", "plv_unknown")
-    assert not page.is_dialog_open
+            await send_event(page, "open_dialog", "price", wrong)
+    assert page.dialog == ""
     with pytest.raises((Invalid, Conflict)):
         await send_event(page, "set_price", FORM)
 

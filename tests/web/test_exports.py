@@ -81,7 +81,7 @@ async def test_export_is_audited_with_its_filters(cast: Cast) -> None:
     await request_export(cast.max, "members", query="adam", role="admin")
     await request_export(cast.adam, "audit", action="invitation.", since="2026-01-01")
     async with cast.ann.ctx() as ctx:
-        audit, of_members = (await audit_reader.list_events(ctx, limit=2)).events
+        audit, of_members = (await audit_reader.list_events(ctx, limit=2)).rows
     assert (of_members.action, of_members.actor_id) == ("member.exported", cast.max.user_id)
     assert of_members.details == {"search": "adam", "role_filter": "admin"}
     assert (audit.action, audit.actor_id) == ("audit.exported", cast.adam.user_id)
@@ -168,7 +168,7 @@ async def test_export_outside_the_plan_is_refused_as_page_and_as_problem(cast: C
         assert (problem["reason"], problem["status"]) == ("not_in_plan", 402)
         assert problem["next_step"] == "Pro, Business and Enterprise do. Choose a larger plan under Billing."
     async with cast.ann.ctx() as ctx:
-        actions = [event.action for event in (await audit_reader.list_events(ctx)).events]
+        actions = [event.action for event in (await audit_reader.list_events(ctx)).rows]
     assert not {"member.exported", "audit.exported"} & set(actions)
 
 

@@ -1,34 +1,33 @@
 """State of /audit."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
-from admin_app import labels
 from admin_app.pages.audit.rows import operator_event_row
 from admin_app.shell import PageState
+from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.audit.audit_log import AuditFilter
 from shared.audit.filters import is_filter_action
+from shared.audit.models import OperatorEvent
 from shared.backoffice import tenant_directory
+from shared.backoffice.tenant_directory import NamedEvents
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.tenancy.entry import VISIT_DURATION
+from shared.core.paging import Page
 from shared.ui.audit_list import EventRow, event_rows
 from shared.ui.authorize import needs
+from shared.ui.dialogs import ReasonForm
 from shared.ui.forms import Form, parse_choice
+from shared.ui.list_state import ListState
 
 ShortText = Annotated[str, StringConstraints(max_length=120)]
 TABS = {"tenants": "Tenants", "operators": "Operators"}
 PAGE_SIZE = 50
-
-
-class ReasonForm(Form):
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
 class AllTenantsFilterForm(Form):
@@ -47,80 +46,58 @@ class AllTenantsFilterForm(Form):
         )
 
 
-class AuditPageState(PageState):
+class AuditPageState(VisitState, ListState, PageState):
+    """The page, and the events of all tenants."""
+
+    reads: ClassVar[OperatorAction] = actions.OP_AUDIT_READ_ALL
     loaded: bool = False
     tab: str = "tenants"
-    is_visit_open: bool = False  # a reason has been given and still counts
-    reason: str = ""
     rows: list[EventRow] = []
-    has_next: bool = False
-    has_previous: bool = False
     filtered: bool = False
-    count_text: str = ""
-    _visit_until: datetime | None = None  # until when the reason counts
     _filter: AuditFilter = AuditFilter()
-    _cursors: list[str] = []  # of the pages after the newest; the last is this page's own
-    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL, page=True)
-    async def load(self) -> None:
+    async def load(self) -> Any:
         async with self._open_page(AuditPageState.load) as octx:
-            await self._read(octx, self.tab, self._filter, self._cursors)
+            events = await self._read(octx)
+        self._show(events)
+        return OperatorEventsState.load if self.tab == "operators" else None
 
-    async def _read(self, octx: OperatorCtx, tab: str, event_filter: AuditFilter, cursors: list[str]) -> None:
-        """Reads and then shows: a refusal leaves the page as it was."""
-        after, reason = cursors[-1] if cursors else "", self._current_reason()
-        rows: list[EventRow] = []
-        older = ""
-        if tab == "operators":
-            number = int(after) if after else None
-            operator_events = await tenant_directory.list_operator_events(octx, after=number, limit=PAGE_SIZE)
-            rows = [operator_event_row(event) for event in operator_events]
-            older = str(operator_events[-1].seq) if len(operator_events) == PAGE_SIZE else ""
-        elif reason:
-            tenant_events = await tenant_directory.list_all_events(
-                octx, reason, event_filter, after=after, limit=PAGE_SIZE
-            )
-            rows, older = (
-                event_rows(tenant_events.page.events, tenant_events.tenant_names),
-                tenant_events.page.next_cursor,
-            )
-        self.rows, self._next_cursor, self._filter, self._cursors, self.tab = (
-            rows,
-            older,
-            event_filter,
-            cursors,
-            tab,
+    async def _read(self, octx: OperatorCtx) -> NamedEvents | None:
+        """None without a reason, and while the other tab is shown."""
+        reason = self._current_reason()
+        if not reason or self.tab != "tenants":
+            return None
+        return await tenant_directory.list_all_events(
+            octx, reason, self._filter, after=self._cursor(), limit=PAGE_SIZE
         )
-        self.is_visit_open, self.reason = bool(reason), reason
-        self.has_next, self.has_previous, self.filtered = (
-            bool(older),
-            bool(cursors),
-            event_filter != AuditFilter(),
-        )
-        self.count_text = labels.plural(len(rows), "event", "events")
+
+    def _show(self, events: NamedEvents | None) -> None:
+        if not self._current_reason():
+            self._close_visit()
+        self.rows = event_rows(events.page.rows, events.tenant_names) if events else []
+        self._show_page(events.page if events else Page(rows=()), "event")
+        self.filtered = self._filter != AuditFilter()
         self.loaded = True
 
-    def _current_reason(self) -> str:
-        """ "" when none was given, or too long ago."""
-        return self.reason if self._visit_until and datetime.now(UTC) < self._visit_until else ""
-
-    async def _reload(self, tab: str, event_filter: AuditFilter, cursors: list[str]) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            await self._read(octx, tab, event_filter, cursors)
+            events = await self._read(octx)
+        self._show(events)
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
-    async def choose_tab(self, tab: str) -> None:
-        await self._reload(parse_choice(tab, TABS), AuditFilter(), [])
+    async def choose_tab(self, tab: str) -> Any:
+        await self._show_first_page(tab=parse_choice(tab, TABS), _filter=AuditFilter())
+        (await self.get_state(OperatorEventsState))._cursors = []
+        return OperatorEventsState.load if self.tab == "operators" else None
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
     async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        self.reason, self._visit_until = form.reason, datetime.now(UTC) + VISIT_DURATION
-        await self._reload("tenants", AuditFilter(), [])
+        await self._show_first_page(**visit_vars(form.reason), tab="tenants", _filter=AuditFilter())
         return rx.toast.success(
             "You can view all tenants for 30 minutes.", description="Recorded in the operator audit log."
         )
@@ -128,23 +105,48 @@ class AuditPageState(PageState):
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
     async def end_visit(self) -> None:
-        self._visit_until = None
-        await self._reload("tenants", AuditFilter(), [])
+        self._close_visit()
+        await self._show_first_page(tab="tenants", _filter=AuditFilter())
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
     async def apply_filter(self, payload: dict[str, Any]) -> None:
-        await self._reload("tenants", AllTenantsFilterForm.read(payload).to_filter(), [])
+        event_filter = AllTenantsFilterForm.read(payload).to_filter()
+        await self._show_first_page(tab="tenants", _filter=event_filter)
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
     async def clear_filter(self) -> None:
-        await self._reload("tenants", AuditFilter(), [])
+        await self._show_first_page(tab="tenants", _filter=AuditFilter())
+
+
+class OperatorEventsState(ListState, PageState):
+    """What operators did outside of every tenant: the second list of the page."""
+
+    reads: ClassVar[OperatorAction] = actions.OP_AUDIT_READ_ALL
+    loaded: bool = False
+    rows: list[EventRow] = []
+
+    @rx.event
+    @needs(actions.OP_AUDIT_READ_ALL, page=True)
+    async def load(self) -> None:
+        """For the page, whose own load has filled the frame and watches."""
+        await self._reload()
+
+    async def _reload(self) -> None:
+        async with self._ctx() as octx:
+            events = await self._read(octx)
+        self.rows = [operator_event_row(event) for event in events.rows]
+        self._show_page(events, "event")
+        self.loaded = True
+
+    async def _read(self, octx: OperatorCtx) -> Page[OperatorEvent]:
+        return await tenant_directory.list_operator_events(octx, after=self._cursor(), limit=PAGE_SIZE)
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
     async def verify_chain(self) -> EventSpec:
-        """Of the operators' own trail; a tenant's is verified on its page."""
+        """Of the operators' own log; a tenant's is verified on its page."""
         async with self._ctx() as octx:
             result = await tenant_directory.verify_operator_log(octx)
         if result.is_intact:
@@ -154,14 +156,3 @@ class AuditPageState(PageState):
         return rx.toast.error(
             "Verification of the operator audit log failed.", description=message, duration=20_000
         )
-
-    @rx.event
-    @needs(actions.OP_AUDIT_READ_ALL)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            await self._reload(self.tab, self._filter, [*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.OP_AUDIT_READ_ALL)
-    async def previous_page(self) -> None:
-        await self._reload(self.tab, self._filter, self._cursors[:-1])

@@ -3,43 +3,24 @@
 import reflex as rx
 
 from admin_app.frame import page
-from admin_app.pages.audit.state import TABS, AuditPageState
-from shared.core.stated_reason import MAX_REASON_LENGTH
+from admin_app.pages.audit.state import TABS, AuditPageState, OperatorEventsState
 from shared.ui.audit_list import action_choices, event_list
 from shared.ui.banners import empty_state, skeleton_rows
 from shared.ui.controls import button, form_field, text_input
+from shared.ui.dialogs import access_banner, access_form
+from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small
 from shared.ui.shell import page_header
-from shared.ui.tables import has_items, pager
+from shared.ui.tables import has_items
 
 
-def access_form() -> rx.Component:
-    reason = form_field(
-        "Reason",
-        text_input(
-            "reason",
-            required=True,
-            has_note=True,
-            max_length=MAX_REASON_LENGTH,
-            auto_complete="off",
-            placeholder="Ticket 4471, who changed roles yesterday",
-        ),
-        id="reason",
+def reason_form() -> rx.Component:
+    return access_form(
+        "Reason for access",
+        AuditPageState.start_visit,
         hint="Recorded in the operator audit log with your name. Valid for 30 minutes.",
-    )
-    submit_row = rx.el.div(
-        button("Read across tenants", kind="primary", glyph="eye", type="submit"), class_name="row"
-    )
-    return panel(
-        rx.form(
-            reason,
-            submit_row,
-            on_submit=AuditPageState.start_visit,
-            class_name="stack",
-            data_testid="reason-form",
-        ),
-        title="Reason for access",
-        body=True,
+        example="Ticket 4471, who changed roles yesterday",
+        label="Read across tenants",
     )
 
 
@@ -71,35 +52,26 @@ def filter_form() -> rx.Component:
     )
 
 
-def events_panel(nothing: rx.Component) -> rx.Component:
-    foot = pager(
-        AuditPageState.count_text,
-        on_next=AuditPageState.next_page,
-        on_previous=AuditPageState.previous_page,
-        has_next=AuditPageState.has_next,
-        has_previous=AuditPageState.has_previous,
-    )
-    event_table = rx.el.div(event_list(AuditPageState.rows), foot, class_name="hull-foot")
-    content = rx.cond(has_items(AuditPageState.rows), event_table, panel(nothing, name="Events"))
-    return rx.cond(AuditPageState.loaded, content, panel(skeleton_rows(6), name="Events"))
+def events_panel(
+    state: type[AuditPageState] | type[OperatorEventsState], no_events: rx.Component
+) -> rx.Component:
+    event_table = rx.el.div(event_list(state.rows), list_pager(state), class_name="hull-foot")
+    content = rx.cond(has_items(state.rows), event_table, panel(no_events, name="Events"))
+    return rx.cond(state.loaded, content, panel(skeleton_rows(6), name="Events"))
 
 
 def tenants_tab() -> rx.Component:
-    reason_text = small(
-        "Reading across tenants: ", rx.el.b(AuditPageState.reason), class_name="grow cut-anywhere"
-    )
-    end_button = button("End access", glyph="eye-off", kind="quiet", on_click=AuditPageState.end_visit)
     no_matches = empty_state("No events match your filters", "Change or clear the filters.", glyph="search-x")
     visit_content = rx.el.div(
-        rx.el.div(reason_text, end_button, class_name="row"),
+        access_banner("Reading across tenants: ", AuditPageState.reason, AuditPageState.end_visit),
         filter_form(),
-        events_panel(no_matches),
+        events_panel(AuditPageState, no_matches),
         class_name="section",
     )
     return rx.cond(
         AuditPageState.is_visit_open,
         visit_content,
-        rx.cond(AuditPageState.loaded, access_form(), panel(skeleton_rows(3), name="Events")),
+        rx.cond(AuditPageState.loaded, reason_form(), panel(skeleton_rows(3), name="Events")),
     )
 
 
@@ -110,13 +82,15 @@ def operators_tab() -> rx.Component:
     check = button(
         "Verify",
         glyph="link",
-        on_click=AuditPageState.verify_chain,
+        on_click=OperatorEventsState.verify_chain,
         data_once="true",
         data_testid="verify",
     )
     description = small("Operator activity outside tenants.", class_name="grow")
     return rx.el.div(
-        rx.el.div(description, check, class_name="row"), events_panel(no_events), class_name="section"
+        rx.el.div(description, check, class_name="row"),
+        events_panel(OperatorEventsState, no_events),
+        class_name="section",
     )
 
 

@@ -13,18 +13,9 @@ from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.plan_content import PlanContent
 from shared.ui.decision_trace import Change
-from shared.ui.dialogs import ReasonText
 from shared.ui.forms import Form
 
 ShortText = Annotated[str, StringConstraints(max_length=200)]
-
-
-class ReasonForm(Form):
-    reason: ReasonText
-
-
-class EmptyForm(Form):
-    """A dialog that only confirms."""
 
 
 class CreatePlanForm(Form):

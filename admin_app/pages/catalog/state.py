@@ -1,17 +1,19 @@
 """State of /catalog: the list, the open draft and its impact."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app.pages.catalog import forms, impact_rows, rows
-from admin_app.pages.catalog.forms import CreatePlanForm, DraftFields, EmptyForm, ReasonForm
+from admin_app.pages.catalog.forms import CreatePlanForm, DraftFields
 from admin_app.pages.catalog.impact_rows import ImpactView
 from admin_app.pages.catalog.rows import CatalogItemRow, CompareRow, PlanVersionRow
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import catalog_drafts, impact
 from shared.backoffice.catalog_drafts import OperatorCatalog, PublishRequest
 from shared.backoffice.impact import DraftImpact, VersionUsage
@@ -22,13 +24,16 @@ from shared.entitlements.limits import LIMITS
 from shared.entitlements.plan_content import PlanContent
 from shared.ui.authorize import needs
 from shared.ui.decision_trace import Change
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import EmptyForm, ReasonForm
 from shared.ui.forms import parse_choice, parse_id
 
 TABS = {"plans": "Plans", "addons": "Add-ons", "own": "For one tenant", "retired": "Retired"}
-DIALOGS = ("create", "discard", "publish", "retire")
 
 
-class CatalogState(PageState):
+class CatalogState(DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_CATALOG_READ
+    dialogs: ClassVar[Sequence[str]] = ("create", "discard", "publish", "retire")
     loaded: bool = False
     view: str = ""  # "" for the list, "edit" for a draft, "effect" for what it would do
     tab: str = "plans"
@@ -40,7 +45,6 @@ class CatalogState(PageState):
     features: list[CompareRow] = []
     selected_item: CatalogItemRow = CatalogItemRow()
     versions: list[PlanVersionRow] = []
-    dialog: str = ""
     # the open draft, as it was when it was opened: what is typed stays in the browser
     title: str = ""
     _version_title: str = ""  # of the version that the draft becomes
@@ -118,16 +122,6 @@ class CatalogState(PageState):
         )
         async with self._ctx() as octx:
             await self._read(octx)
-
-    @rx.event
-    @needs(actions.OP_CATALOG_READ)
-    async def open_dialog(self, dialog: str) -> None:
-        self.dialog = parse_choice(dialog, DIALOGS)
-
-    @rx.event
-    @needs(actions.OP_CATALOG_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)

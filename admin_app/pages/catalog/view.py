@@ -64,7 +64,7 @@ def plans_tab() -> rx.Component:
 def selected_panel() -> rx.Component:
     retire = rx.cond(
         is_allowed(actions.OP_CATALOG_WRITE) & ~CatalogState.selected_item.retired,
-        button("Retire", kind="danger", glyph="archive", on_click=CatalogState.open_dialog("retire")),
+        button("Retire", kind="danger", glyph="archive", on_click=CatalogState.open_dialog("retire", "")),
     )
     panel_actions = rx.fragment(link("Prices", "/prices", class_name="small"), retire)
     return rx.cond(
@@ -119,7 +119,7 @@ def catalog_header() -> rx.Component:
             "New plan or add-on",
             kind="primary",
             glyph="plus",
-            on_click=CatalogState.open_dialog("create"),
+            on_click=CatalogState.open_dialog("create", ""),
             data_testid="create",
         ),
         "New plan or add-on",
@@ -136,7 +136,9 @@ def catalog_header() -> rx.Component:
         return rx.el.nav(first, *more, class_name="crumbs", aria_label="You are here")
 
     slash = rx.el.span("/", aria_hidden="true")
-    discard = button("Discard", kind="danger", glyph="trash-2", on_click=CatalogState.open_dialog("discard"))
+    discard = button(
+        "Discard", kind="danger", glyph="trash-2", on_click=CatalogState.open_dialog("discard", "")
+    )
     edit_header = page_header(
         CatalogState.title,
         breadcrumbs=crumbs(slash, rx.el.span("Draft", aria_current="page")),
@@ -147,7 +149,7 @@ def catalog_header() -> rx.Component:
     publish = button(
         "Publish",
         kind="primary",
-        on_click=CatalogState.open_dialog("publish"),
+        on_click=CatalogState.open_dialog("publish", ""),
         disabled=CatalogState.stale_text != "",
         data_testid="publish",
     )

@@ -34,10 +34,6 @@ class RuleForm(Form):
         return rule | {side: at for side, at in times.items() if at}
 
 
-class ReasonForm(Form):
-    reason: ReasonText
-
-
 class FlagSwitchForm(Form):
     """Killing, reviving and retiring."""
 

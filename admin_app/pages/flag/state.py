@@ -1,14 +1,14 @@
 """State of a flag's page."""
 
 import json
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app import labels
-from admin_app.pages.flag.forms import FlagSwitchForm, MoveCleanupForm, ReasonForm, RuleForm
+from admin_app.pages.flag.forms import FlagSwitchForm, MoveCleanupForm, RuleForm
 from admin_app.pages.flag.rows import (
     ExposedRow,
     FlagHeader,
@@ -26,6 +26,7 @@ from admin_app.pages.flag.rows import (
 from admin_app.pages.flags import parse_day
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound
@@ -33,22 +34,23 @@ from shared.entitlements import flag_rules
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS
 from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import ReasonForm
 from shared.ui.forms import parse_choice
+from shared.ui.list_state import ListState
 
-DIALOGS = ("", "save", "kill", "revive", "move", "retire")
 PAGE_SIZE = 25
 
 
-class FlagPageState(PageState):
+class FlagPageState(DialogState, ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_FLAG_READ
+    dialogs: ClassVar[Sequence[str]] = ("save", "kill", "revive", "move", "retire")
     loaded: bool = False
     header: FlagHeader = FlagHeader()
     metrics: FlagMetrics = FlagMetrics()
     rules: list[RuleRow] = []
     versions: list[FlagVersionRow] = []
     exposed: list[ExposedRow] = []
-    count_text: str = ""
-    has_next: bool = False
-    has_previous: bool = False
     is_editing: bool = False
     is_draft_outdated: bool = False  # somebody changed it while it was edited here
     draft_rules: list[RuleRow] = []
@@ -56,15 +58,12 @@ class FlagPageState(PageState):
     form_number: int = 0  # a new form for every rule
     value_choices: list[tuple[str, str]] = []  # that a rule of this kind may name
     impact: FlagImpactView = FlagImpactView()
-    dialog: str = ""
     _version_number: int = 0  # of the version that is shown
     _draft_version: int = 0  # of the version that the draft began with
     # As text, because what Reflex hands out of a list is no list to those who check strictly.
     _rules_json: str = "[]"
     _draft_json: str = "[]"  # one rule per value
     _plan_names: dict[str, str] = {}
-    _cursors: list[str] = []
-    _next_cursor: str = ""
 
     def _key_from_path(self) -> str:
         """From the address: a wish. Raises NotFound for what cannot be a key."""
@@ -87,7 +86,7 @@ class FlagPageState(PageState):
         if self.header.key != key:
             self._clear_page()
         async with self._open_page(FlagPageState.load, flag_admin.TOPIC, "tenant") as octx:
-            page_data = await self._read(octx, key, self._cursors)
+            page_data = await self._read(octx, key)
         self._show(*page_data)
 
     def _clear_page(self) -> None:
@@ -96,48 +95,32 @@ class FlagPageState(PageState):
         self._stop_editing()
 
     async def _read(
-        self, octx: OperatorCtx, key: str, cursors: list[str]
-    ) -> tuple[flag_admin.FlagDetail, flag_exposure.FlagReach, list[str]]:
-        after = cursors[-1] if cursors else ""
-        flag_history = await flag_admin.get_flag(octx, key)
-        reach = await flag_exposure.get_flag_reach(octx, key, after=after, limit=PAGE_SIZE)
-        return flag_history, reach, cursors
+        self, octx: OperatorCtx, key: str
+    ) -> tuple[flag_admin.FlagDetail, flag_exposure.FlagReach]:
+        return (
+            await flag_admin.get_flag(octx, key),
+            await flag_exposure.get_flag_reach(octx, key, after=self._cursor(), limit=PAGE_SIZE),
+        )
 
-    def _show(
-        self, flag_history: flag_admin.FlagDetail, reach: flag_exposure.FlagReach, cursors: list[str]
-    ) -> None:
+    def _show(self, flag_history: flag_admin.FlagDetail, reach: flag_exposure.FlagReach) -> None:
         version = flag_history.versions[0]
         self.header, self.metrics = flag_header(flag_history), flag_metrics(reach)
         self.rules, self.versions = rule_rows(version.rules), version_rows(flag_history.versions)
         self._version_number, self._rules_json = version.number, json.dumps(version.rules)
         self._plan_names = dict(flag_history.plans)
-        self.exposed = [exposed_row(tenant) for tenant in reach.rows]
-        self._cursors, self._next_cursor = cursors, reach.after
-        self.has_next, self.has_previous = bool(reach.after), bool(cursors)
-        first = PAGE_SIZE * len(cursors)
-        self.count_text = (
-            f"{first + 1:,}–{first + len(reach.rows):,} of {reach.exposed.tenants:,}"
-            if reach.after or first
-            else labels.plural(len(reach.rows), "tenant", "tenants")
-        )
+        self.exposed = [exposed_row(tenant) for tenant in reach.page.rows]
+        self._show_page(reach.page, "tenant")
+        first = PAGE_SIZE * len(self._cursors)
+        if reach.page.next_cursor or first:
+            last = first + len(reach.page.rows)
+            self.count_text = f"{first + 1:,}–{last:,} of {reach.exposed.tenants:,}"
         self.is_draft_outdated = self.is_editing and self._draft_version != version.number
         self.loaded = True
 
-    async def _reload(self, cursors: list[str]) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            page_data = await self._read(octx, self._key_from_path(), cursors)
+            page_data = await self._read(octx, self._key_from_path())
         self._show(*page_data)
-
-    @rx.event
-    @needs(actions.OP_FLAG_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            await self._reload([*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.OP_FLAG_READ)
-    async def previous_page(self) -> None:
-        await self._reload(self._cursors[:-1])
 
     # rules
 
@@ -217,7 +200,8 @@ class FlagPageState(PageState):
         async with self._ctx() as octx:
             new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
             await flag_admin.change_rules(octx, key, self._draft_version, new_rules, form.reason)
-            page_data = await self._read(octx, key, [])
+            self._cursors = []
+            page_data = await self._read(octx, key)
         self._stop_editing()
         killed_note = "It stays killed until you revive it."
         return self._finish(
@@ -228,18 +212,9 @@ class FlagPageState(PageState):
 
     # switches
 
-    @rx.event
-    @needs(actions.OP_FLAG_READ)
-    async def open_dialog(self, dialog: str) -> None:
-        name = parse_choice(dialog, DIALOGS)
-        if name == "revive":
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:  # noqa: ARG002  there are no rows
+        if dialog == "revive":
             await self._preview_impact(json.loads(self._rules_json))
-        self.dialog = name
-
-    @rx.event
-    @needs(actions.OP_FLAG_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
@@ -247,7 +222,8 @@ class FlagPageState(PageState):
         form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
         async with self._ctx() as octx:
             await flag_admin.kill_flag(octx, key, form.reason)
-            page_data = await self._read(octx, key, [])
+            self._cursors = []
+            page_data = await self._read(octx, key)
         return self._finish(page_data, f"Killed {key}.", "It's off for everyone. Its rules are kept.")
 
     @rx.event
@@ -256,7 +232,8 @@ class FlagPageState(PageState):
         form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
         async with self._ctx() as octx:
             await flag_admin.revive_flag(octx, key, self._version_number, form.reason)
-            page_data = await self._read(octx, key, [])
+            self._cursors = []
+            page_data = await self._read(octx, key)
         return self._finish(page_data, f"Revived {key}.", "Its rules apply again.")
 
     @rx.event
@@ -267,7 +244,7 @@ class FlagPageState(PageState):
         async with self._ctx() as octx:
             previous_date = date.fromisoformat(self.header.cleanup_iso)
             await flag_admin.change_cleanup_date(octx, key, previous_date, new_date, form.reason)
-            page_data = await self._read(octx, key, self._cursors)
+            page_data = await self._read(octx, key)
         return self._finish(page_data, "Removal date changed.", "Its owner is responsible for the new date.")
 
     @rx.event
@@ -276,7 +253,8 @@ class FlagPageState(PageState):
         form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
         async with self._ctx() as octx:
             await flag_admin.retire_flag(octx, key, form.reason)
-            page_data = await self._read(octx, key, [])
+            self._cursors = []
+            page_data = await self._read(octx, key)
         self._stop_editing()
         return self._finish(
             page_data, f"Retired {key}.", "It's off for everyone, and its key can't be used again."

@@ -11,9 +11,10 @@ from admin_app.shell import guard_control, is_allowed
 from shared.access import actions
 from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, icon, icon_button, menu
+from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, avatar, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, avatar, badge, data_table, has_items, table_row
 
 EXPOSED_COLUMNS = [
     Column("Tenant"),
@@ -44,19 +45,11 @@ def exposed_panel() -> rx.Component:
         errors = rx.el.span(tenant.errors, class_name=rx.cond(tenant.has_errors, "down", "muted"))
         return table_row(EXPOSED_COLUMNS, name, tenant.reason, tenant.decisions, errors)
 
-    foot = pager(
-        FlagPageState.count_text,
-        on_next=FlagPageState.next_page,
-        on_previous=FlagPageState.previous_page,
-        has_next=FlagPageState.has_next,
-        has_previous=FlagPageState.has_previous,
-        labels=("Previous", "Next"),
-    )
     table = data_table(
         "Exposed tenants",
         EXPOSED_COLUMNS,
         rx.foreach(FlagPageState.exposed, line),
-        footer=foot,
+        footer=list_pager(FlagPageState, ("Previous", "Next")),
         test_id="exposed",
     )
     no_tenants = empty_state("No tenants", "Tenants with this flag appear here.", glyph="building-2")
@@ -95,27 +88,27 @@ def header_actions() -> rx.Component:
         "Kill",
         kind="danger",
         glyph="power-off",
-        on_click=FlagPageState.open_dialog("kill"),
+        on_click=FlagPageState.open_dialog("kill", ""),
         data_testid="kill",
     )
     revive = button(
         "Revive",
         kind="primary",
         glyph="power",
-        on_click=FlagPageState.open_dialog("revive"),
+        on_click=FlagPageState.open_dialog("revive", ""),
         data_testid="revive",
     )
     retire = rx.cond(
         header.in_code,
         rx.menu.item(icon("archive"), "Retire: still used in the code", disabled=True),
         rx.menu.item(
-            icon("archive"), "Retire", on_select=FlagPageState.open_dialog("retire"), color_scheme="red"
+            icon("archive"), "Retire", on_select=FlagPageState.open_dialog("retire", ""), color_scheme="red"
         ),
     )
     more_menu = menu(
         icon_button("More", "ellipsis"),
         rx.menu.item(
-            icon("calendar-clock"), "Change removal date", on_select=FlagPageState.open_dialog("move")
+            icon("calendar-clock"), "Change removal date", on_select=FlagPageState.open_dialog("move", "")
         ),
         retire,
         align="end",

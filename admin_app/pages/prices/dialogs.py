@@ -31,7 +31,7 @@ def price_dialog() -> rx.Component:
         reason_field("price", OPERATOR_AUDIT_HINT),
         confirm="Set price",
         submit=PricesState.set_price,
-        open=PricesState.is_dialog_open,
+        open=PricesState.dialog == "price",
         on_open_change=PricesState.close_dialog,
         test_id="price-form",
     )

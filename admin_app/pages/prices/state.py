@@ -1,7 +1,8 @@
 """State of /prices."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -12,20 +13,25 @@ from admin_app.pages.prices.forms import PriceForm
 from admin_app.pages.prices.rows import PricedVersionRow, PriceListSummary
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import price_admin
 from shared.billing.pricing import price_sync, prices
 from shared.billing.pricing.price_sync import PriceSyncResult
 from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
 from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
 from shared.ui.forms import parse_id
 
 
-class PricesState(PageState):
+class PricesState(DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_CATALOG_READ
+    opens_dialogs: ClassVar[OperatorAction] = actions.OP_CATALOG_WRITE
+    row_dialogs: ClassVar[Sequence[str]] = ("price",)  # about a version of a plan
     loaded: bool = False
     versions: list[PricedVersionRow] = []
     summary: PriceListSummary = PriceListSummary()
     selected_version: PricedVersionRow = PricedVersionRow()  # whose price is being set
-    is_dialog_open: bool = False
 
     @rx.event
     @needs(actions.OP_CATALOG_READ, page=True)
@@ -39,19 +45,11 @@ class PricesState(PageState):
         self.summary = rows.summarise_prices(price_history, at)
         self.loaded = True
 
-    @rx.event
-    @needs(actions.OP_CATALOG_WRITE)
-    async def open_dialog(self, version_id: str) -> None:
-        plan_version_id = parse_id("plv", version_id)
-        self.selected_version = next(
-            (version for version in self.versions if version.id == plan_version_id), PricedVersionRow()
-        )
-        self.is_dialog_open = self.selected_version.id != ""
-
-    @rx.event
-    @needs(actions.OP_CATALOG_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.is_dialog_open = False
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:  # noqa: ARG002  there is one
+        versions = {version.id: version for version in self.versions}
+        if parse_id("plv", row_id) not in versions:
+            raise Invalid("This version is no longer in the list.", "Reload the page.")
+        self.selected_version = versions[row_id]
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
@@ -60,7 +58,7 @@ class PricesState(PageState):
         async with self._ctx() as octx:
             price = await price_admin.set_price(octx, parse_id("plv", self.selected_version.id), **arguments)
             await self._read(octx)
-        self.is_dialog_open = False
+        self.dialog = ""
         message = f"{self.selected_version.name}: {prices.format_price(price)}."
         start_text = "at once" if arguments["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
         return rx.toast.success(

@@ -55,7 +55,7 @@ def version_panel(version: PricedVersionRow) -> rx.Component:
             "Set price",
             kind="quiet",
             glyph="tag",
-            on_click=PricesState.open_dialog(version.id),
+            on_click=PricesState.open_dialog("price", version.id),
             aria_label=f"Set price of {version.name}",
         ),
     )

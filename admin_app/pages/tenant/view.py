@@ -7,20 +7,23 @@ import reflex as rx
 from admin_app import labels
 from admin_app.frame import page
 from admin_app.pages.tenant.dialogs import tenant_dialogs
+from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.rows import ProvisioningStepRow, TenantMemberRow
 from admin_app.pages.tenant.state import TABS, TenantPageState
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.tenant_rights.view import rights_panel
 from admin_app.shell import guard_control
+from admin_app.visit_state import TenantVisitState
 from shared.access import actions
-from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.tenancy.models import TenantState
 from shared.ui.audit_list import event_list
 from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
-from shared.ui.controls import button, form_field, icon_button, text_input
+from shared.ui.controls import button, icon_button
+from shared.ui.dialogs import access_banner, access_form
+from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, badge, data_table, has_items, pager, person_cell, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, person_cell, table_row
 
 MEMBER_COLUMNS = [
     Column("Name"),
@@ -68,50 +71,18 @@ def overview_tab() -> rx.Component:
     )
 
 
-def access_form(subject: str) -> rx.Component:
+def visit_form(subject: str) -> rx.Component:
     """Before what people did and who they are can be seen."""
-    reason = form_field(
-        "Reason",
-        text_input(
-            "reason",
-            required=True,
-            has_note=True,
-            max_length=MAX_REASON_LENGTH,
-            auto_complete="off",
-            placeholder="Ticket 4471, cannot sign in",
-        ),
-        id="reason",
+    return access_form(
+        f"Reason for access to {subject}",
+        TenantPageState.start_visit,
         hint="Visible to the customer with your name. Valid for 30 minutes.",
-    )
-    submit_row = rx.el.div(button("Open", kind="primary", glyph="eye", type="submit"), class_name="row")
-    return panel(
-        rx.form(
-            reason,
-            submit_row,
-            on_submit=TenantPageState.start_visit,
-            class_name="stack",
-            data_testid="reason-form",
-        ),
-        title=f"Reason for access to {subject}",
-        body=True,
+        example="Ticket 4471, cannot sign in",
     )
 
 
-def access_banner() -> rx.Component:
-    reason_text = small("Access open: ", rx.el.b(TenantPageState.reason), class_name="grow cut-anywhere")
-    end_button = button("End access", glyph="eye-off", kind="quiet", on_click=TenantPageState.end_visit)
-    return rx.el.div(reason_text, end_button, class_name="row")
-
-
-def list_pager() -> rx.Component:
-    return pager(
-        TenantPageState.count_text,
-        on_next=TenantPageState.next_page,
-        on_previous=TenantPageState.previous_page,
-        has_next=TenantPageState.has_next,
-        has_previous=TenantPageState.has_previous,
-        labels=("Previous", "Next"),
-    )
+def visit_banner() -> rx.Component:
+    return access_banner("Access open: ", TenantVisitState.reason, TenantPageState.end_visit)
 
 
 def members_tab() -> rx.Component:
@@ -136,18 +107,18 @@ def members_tab() -> rx.Component:
     table = data_table(
         "Members",
         MEMBER_COLUMNS,
-        rx.foreach(TenantPageState.members, line),
-        footer=list_pager(),
+        rx.foreach(TenantMembersState.rows, line),
+        footer=list_pager(TenantMembersState, ("Previous", "Next")),
         test_id="members",
     )
     no_members = empty_state(
         "No members yet", "The owner appears after confirming their email.", glyph="users"
     )
-    members_panel = panel(rx.cond(has_items(TenantPageState.members), table, no_members), name="Members")
+    members_panel = panel(rx.cond(has_items(TenantMembersState.rows), table, no_members), name="Members")
     return rx.cond(
-        TenantPageState.is_visit_open,
-        rx.el.div(access_banner(), members_panel, class_name="section"),
-        access_form("its members"),
+        TenantVisitState.is_visit_open,
+        rx.el.div(visit_banner(), members_panel, class_name="section"),
+        visit_form("its members"),
     )
 
 
@@ -163,7 +134,7 @@ def provisioning_tab() -> rx.Component:
         TenantPageState.has_open_steps,
         guard_control(
             actions.OP_TENANT_RESUME,
-            button("Retry", glyph="rotate-cw", on_click=TenantPageState.open_dialog("resume")),
+            button("Retry", glyph="rotate-cw", on_click=TenantPageState.open_dialog("resume", "")),
             "Retry",
             glyph="rotate-cw",
         ),
@@ -180,36 +151,40 @@ def provisioning_tab() -> rx.Component:
 
 def audit_tab() -> rx.Component:
     no_events = empty_state("No events yet", "Changes appear here.", glyph="scroll-text")
-    event_table = rx.el.div(event_list(TenantPageState.events), list_pager(), class_name="hull-foot")
+    event_table = rx.el.div(
+        event_list(TenantEventsState.rows),
+        list_pager(TenantEventsState, ("Previous", "Next")),
+        class_name="hull-foot",
+    )
     no_request_events = empty_state(
         "This request changed nothing",
         "Denied requests aren't recorded here. See Why? for denials.",
         glyph="search-x",
     )
-    empty_text = rx.cond(TenantPageState.request != "", no_request_events, no_events)
-    events_panel = rx.cond(has_items(TenantPageState.events), event_table, panel(empty_text, name="Events"))
+    empty_text = rx.cond(TenantEventsState.request != "", no_request_events, no_events)
+    events_panel = rx.cond(has_items(TenantEventsState.rows), event_table, panel(empty_text, name="Events"))
     request_note = rx.el.div(
         small(
             "Only request ",
-            rx.el.code(TenantPageState.request, class_name="mono"),
+            rx.el.code(TenantEventsState.request, class_name="mono"),
             class_name="grow cut-anywhere",
         ),
-        button("Clear filters", kind="quiet", on_click=TenantPageState.clear_request_filter),
+        button("Clear filters", kind="quiet", on_click=TenantEventsState.clear_request_filter),
         class_name="row",
     )
-    request_filter = rx.cond(TenantPageState.request != "", request_note)
+    request_filter = rx.cond(TenantEventsState.request != "", request_note)
     return rx.cond(
-        TenantPageState.is_visit_open,
-        rx.el.div(access_banner(), request_filter, events_panel, class_name="section"),
-        access_form("its audit log"),
+        TenantVisitState.is_visit_open,
+        rx.el.div(visit_banner(), request_filter, events_panel, class_name="section"),
+        visit_form("its audit log"),
     )
 
 
 def billing_tab() -> rx.Component:
     return rx.cond(
-        TenantPageState.is_visit_open,
-        rx.el.div(access_banner(), billing_panel(), class_name="section"),
-        access_form("its billing"),
+        TenantVisitState.is_visit_open,
+        rx.el.div(visit_banner(), billing_panel(), class_name="section"),
+        visit_form("its billing"),
     )
 
 
@@ -218,14 +193,14 @@ def suspend_or_restore_button() -> rx.Component:
         "Suspend",
         kind="danger",
         glyph="ban",
-        on_click=TenantPageState.open_dialog("suspend"),
+        on_click=TenantPageState.open_dialog("suspend", ""),
         data_testid="suspend",
     )
     restore = button(
         "Restore",
         kind="primary",
         glyph="undo-2",
-        on_click=TenantPageState.open_dialog("restore"),
+        on_click=TenantPageState.open_dialog("restore", ""),
         data_testid="restore",
     )
     control = rx.cond(TenantPageState.header.suspended, restore, suspend)

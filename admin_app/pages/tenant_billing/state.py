@@ -1,6 +1,7 @@
 """State of a tenant's billing tab."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -25,6 +26,7 @@ from admin_app.pages.tenant_billing.rows import (
 from admin_app.pages.tenant_rights.state import tenant_id_from_path
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import adjustments, tenant_billing
 from shared.core import money
 from shared.core.context import OperatorCtx
@@ -32,29 +34,26 @@ from shared.core.errors import Invalid
 from shared.core.ids import new_id
 from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
-from shared.ui.dialogs import ConfirmText, ReasonText, check_confirmation
-from shared.ui.forms import Form, parse_choice, parse_line
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
+from shared.ui.forms import parse_choice, parse_line
 
 CURRENCY_CHOICES = [[code, code.upper()] for code in money.CURRENCIES]
 CODE_CHOICES = [[code, label] for code, label in adjustments.REASON_CODES.items()]
-DIALOGS = ("", "adjust", "compare", "again")
 
 
-class AdjustForm(Form):
+class AdjustForm(ConfirmReasonForm):
     kind: str
     amount: str
     currency: str
     code: str
     invoice: str = ""
-    reason: ReasonText
-    confirm: ConfirmText
 
 
-class ReasonForm(Form):
-    reason: ReasonText
-
-
-class TenantBillingState(PageState):
+class TenantBillingState(DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
+    dialogs: ClassVar[Sequence[str]] = ("adjust", "compare")
+    row_dialogs: ClassVar[Sequence[str]] = ("again",)  # about an adjustment
     loaded: bool = False
     name: str = ""  # of the tenant
     summary: BillingSummary = BillingSummary()
@@ -67,7 +66,6 @@ class TenantBillingState(PageState):
     adjustments: list[AdjustmentRow] = []
     invoice_choices: list[tuple[str, str]] = []
     currency: str = "usd"
-    dialog: str = ""
     subject: str = ""  # what the dialog is about, in words
     _shown_tenant_id: str = ""  # the tenant that is shown
     _reason: str = ""  # for looking inside, as the page's own state has it
@@ -142,32 +140,21 @@ class TenantBillingState(PageState):
         self.dialog = ""
         return rx.toast.success(title, description=detail)
 
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def open_dialog(self, dialog: str, row_id: str = "") -> None:
-        """`row_id`: id of an adjustment, where the dialog is about one."""
-        name = parse_choice(dialog, DIALOGS)
-        if name == "adjust":
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:
+        if dialog == "adjust":
             self._draft_id = new_id("adj")
-        elif name == "again":
-            self._adjustment_id = parse_choice(
-                row_id, [adjustment.id for adjustment in self.adjustments if adjustment.is_stuck]
-            )
-            self.subject = next(
-                adjustment.title for adjustment in self.adjustments if adjustment.id == row_id
-            )
-        self.dialog = name
-
-    @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
+        elif dialog == "again":
+            titles = {
+                adjustment.id: adjustment.title for adjustment in self.adjustments if adjustment.is_stuck
+            }
+            self._adjustment_id = parse_choice(row_id, titles)
+            self.subject = titles[self._adjustment_id]
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)
     async def adjust_balance(self, payload: dict[str, Any]) -> EventSpec:
         form = AdjustForm.read(payload)
-        check_confirmation(self.name, form.confirm)
+        form.check(self.name)
         kind, code = (
             parse_choice(form.kind, adjustments.KINDS),
             parse_choice(form.code, adjustments.REASON_CODES),

@@ -1,6 +1,7 @@
 """State of a tenant's rights tab."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -32,7 +33,9 @@ from admin_app.pages.tenant_rights.rows import (
     trait_rows,
 )
 from admin_app.shell import PageState
+from admin_app.visit_state import TenantVisitState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_access
 from shared.backoffice.tenant_access import TenantAccess
 from shared.core.context import OperatorCtx
@@ -41,10 +44,9 @@ from shared.entitlements.assignments import BILLING_STATUSES, MAX_AMOUNT, MAX_TR
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import check_confirmation
 from shared.ui.forms import parse_choice, parse_datetime, parse_id, parse_whole_number
-
-DIALOGS = ("", "plan", "billing", "addon", "feature", "limit", "end", "flag", "trait")
 
 
 def tenant_id_from_path(path: str) -> str:
@@ -52,7 +54,14 @@ def tenant_id_from_path(path: str) -> str:
     return parse_id("ten", path.strip("/").partition("/")[2])
 
 
-class TenantRightsState(PageState):
+class TenantRightsState(DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_RIGHTS_EXPLAIN
+    dialogs: ClassVar[Sequence[str]] = ("plan", "billing", "addon", "feature", "limit")
+    row_dialogs: ClassVar[Sequence[str]] = (
+        "end",
+        "flag",
+        "trait",
+    )  # by id of an exception, key of a flag or trait
     loaded: bool = False
     name: str = ""  # of the tenant
     summary: RightsSummary = RightsSummary()
@@ -66,7 +75,6 @@ class TenantRightsState(PageState):
     addon_choices: list[tuple[str, str]] = []
     trait_choices: list[tuple[str, str]] = []  # of the trait that the dialog is about
     billing: str = "active"
-    dialog: str = ""
     subject: DialogSubject = DialogSubject()
     _shown_tenant_id: str = ""  # the tenant that is shown
 
@@ -78,8 +86,13 @@ class TenantRightsState(PageState):
         if self._shown_tenant_id != tenant_id:
             self.loaded, self.dialog, self._shown_tenant_id = False, "", tenant_id
         async with self._ctx() as octx:
-            rights = await tenant_access.get_tenant_access(octx, tenant_id)
+            rights = await self._read(octx, tenant_id)
         self._show(rights)
+
+    async def _read(self, octx: OperatorCtx, tenant_id: str) -> TenantAccess:
+        """For the reason of the page's visit, if one was stated."""
+        visit = await self.get_state(TenantVisitState)
+        return await tenant_access.get_tenant_access(octx, tenant_id, visit._reason_for(tenant_id))
 
     def _show(self, rights: TenantAccess) -> None:
         tenant_id, offers_by_id = rights.snapshot.tenant_id, {offer.id: offer for offer in rights.offers}
@@ -106,41 +119,31 @@ class TenantRightsState(PageState):
         return tenant_id
 
     async def _read_again(self, octx: OperatorCtx) -> TenantAccess:
-        return await tenant_access.get_tenant_access(octx, self._tenant_id())
+        return await self._read(octx, self._tenant_id())
 
     def _finish(self, rights: TenantAccess, title: str) -> EventSpec:
         self._show(rights)
         self.dialog = ""
         return rx.toast.success(title, description=f"Recorded in the audit log of {self.name} says so.")
 
-    @rx.event
-    @needs(actions.OP_RIGHTS_EXPLAIN)
-    async def open_dialog(self, dialog: str, row_id: str = "") -> None:
-        """`row_id`: id or key of a row, where the dialog is about one."""
-        name = parse_choice(dialog, DIALOGS)
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:
         self.subject = DialogSubject()
-        if name == "end":
+        if dialog == "end":
             exception = next(
                 (exception for exception in (*self.addons, *self.overrides) if exception.id == row_id), None
             )
             self.subject = _require_subject(
                 exception and DialogSubject(id=exception.id, title=exception.title, value=exception.value)
             )
-        elif name in ("flag", "trait"):
-            rows = self.flags if name == "flag" else self.traits
+        elif dialog in ("flag", "trait"):
+            rows = self.flags if dialog == "flag" else self.traits
             toggle = next((toggle for toggle in rows if toggle.key == row_id), None)
             self.subject = _require_subject(
                 toggle and DialogSubject(id=toggle.key, title=toggle.title, value=toggle.value)
             )
-            if name == "trait":
+            if dialog == "trait":
                 values = TRAITS[self.subject.id] or ("yes",)
                 self.trait_choices = [("", "Not set"), *((value, value) for value in values)]
-        self.dialog = name
-
-    @rx.event
-    @needs(actions.OP_RIGHTS_EXPLAIN)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)

@@ -1,7 +1,7 @@
 """State of a webhook's page."""
 
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -14,42 +14,33 @@ from admin_app.pages.webhook.rows import (
     webhook_detail,
 )
 from admin_app.shell import PageState
+from admin_app.visit_state import VisitState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import webhook_inbox
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.tenancy.entry import VISIT_DURATION
 from shared.ui.authorize import needs
-from shared.ui.dialogs import ReasonText
-from shared.ui.forms import Form
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import ReasonForm
 
 
-class ReasonForm(Form):
-    reason: ReasonText
-
-
-class WebhookState(PageState):
+class WebhookState(VisitState, DialogState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_WEBHOOK_READ
+    dialogs: ClassVar[Sequence[str]] = ("replay",)
     loaded: bool = False
     detail: WebhookDetail = WebhookDetail()
-    is_visit_open: bool = False  # a reason has been given and still counts
-    reason: str = ""
     payload: str = ""
     effects: list[BillingEventRow] = []
-    is_dialog_open: bool = False
     _shown_key: tuple[str, str] = ("", "")  # account and event that are shown
-    _visit_until: datetime | None = None  # until when the reason counts
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ, page=True)
     async def load(self) -> None:
         address_key = addresses.parse_webhook_path(self.router.url.path)
         if address_key != self._shown_key:
-            self.loaded, self.detail, self.is_dialog_open, self._shown_key = (
-                False,
-                WebhookDetail(),
-                False,
-                address_key,
-            )
+            self.loaded, self.detail, self.dialog = False, WebhookDetail(), ""
+            self._shown_key = address_key
             self._end_visit()
         async with self._open_page(WebhookState.load, "webhooks", "billing") as octx:
             await self._read(octx, self._current_reason())
@@ -68,17 +59,8 @@ class WebhookState(PageState):
             )
 
     def _end_visit(self) -> None:
-        self.is_visit_open, self.reason, self._visit_until, self.payload, self.effects = (
-            False,
-            "",
-            None,
-            "",
-            [],
-        )
-
-    def _current_reason(self) -> str:
-        """ "" when none was given, or too long ago."""
-        return self.reason if self._visit_until and datetime.now(UTC) < self._visit_until else ""
+        self._close_visit()
+        self.payload, self.effects = "", []
 
     def _require_shown(self) -> tuple[str, str]:
         """Raises Invalid where the page still shows another one than its address names."""
@@ -93,11 +75,7 @@ class WebhookState(PageState):
         self._require_shown()
         async with self._ctx() as octx:
             await self._read(octx, form.reason)
-        self.is_visit_open, self.reason, self._visit_until = (
-            True,
-            form.reason,
-            datetime.now(UTC) + VISIT_DURATION,
-        )
+        self._open_visit(form.reason)
         audit_note = (
             f"The trail of {self.detail.tenant} says so."
             if self.detail.tenant
@@ -111,16 +89,6 @@ class WebhookState(PageState):
         self._end_visit()
 
     @rx.event
-    @needs(actions.OP_WEBHOOK_READ)
-    async def open_dialog(self) -> None:
-        self.is_dialog_open = True
-
-    @rx.event
-    @needs(actions.OP_WEBHOOK_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.is_dialog_open = False
-
-    @rx.event
     @needs(actions.OP_WEBHOOK_REPLAY)
     async def replay_webhook(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
@@ -128,5 +96,5 @@ class WebhookState(PageState):
         async with self._ctx() as octx:
             await webhook_inbox.replay(octx, account_id, event_id, form.reason)
             await self._read(octx, self._current_reason())
-        self.is_dialog_open = False
+        self.dialog = ""
         return rx.toast.success("Webhook queued again.", description="Updates automatically.")

@@ -120,7 +120,12 @@ def webhook_header() -> rx.Component:
         WebhookState.loaded & detail.can_replay,
         guard_control(
             actions.OP_WEBHOOK_REPLAY,
-            button("Replay", glyph="rotate-cw", on_click=WebhookState.open_dialog, data_testid="replay"),
+            button(
+                "Replay",
+                glyph="rotate-cw",
+                on_click=WebhookState.open_dialog("replay", ""),
+                data_testid="replay",
+            ),
             "Replay",
             glyph="rotate-cw",
         ),
@@ -146,7 +151,7 @@ def webhook_page() -> rx.Component:
         reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",
         submit=WebhookState.replay_webhook,
-        open=WebhookState.is_dialog_open,
+        open=WebhookState.dialog == "replay",
         on_open_change=WebhookState.close_dialog,
         test_id="replay-form",
     )

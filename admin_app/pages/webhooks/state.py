@@ -1,6 +1,7 @@
 """State of /webhooks."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
 from pydantic import StringConstraints
@@ -17,15 +18,18 @@ from admin_app.pages.webhooks.rows import (
 )
 from admin_app.shell import PageState
 from shared.access import actions
+from shared.access.actions import OperatorAction
 from shared.backoffice import provider_accounts, tenant_billing, webhook_inbox
-from shared.backoffice.webhook_inbox import WebhookFilter
+from shared.backoffice.webhook_inbox import InboxStatus, WebhookFilter, WebhookSummary
 from shared.core.context import OperatorCtx
+from shared.core.paging import Page
 from shared.ui.authorize import needs
-from shared.ui.dialogs import ReasonText
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import ReasonForm, ReasonText
 from shared.ui.forms import Form, parse_choice
+from shared.ui.list_state import ListState
 
 TABS = {"all": "All", "dead": "Dead letters"}
-DIALOGS = ("", "replay", "resume")
 PAGE_SIZE = 50
 FilterText = Annotated[str, StringConstraints(max_length=webhook_inbox.MAX_FILTER_LENGTH)]
 
@@ -43,11 +47,10 @@ class ReplayForm(Form):
     reason: ReasonText
 
 
-class ResumeAccountForm(Form):
-    reason: ReasonText
-
-
-class WebhooksState(PageState):
+class WebhooksState(DialogState, ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_WEBHOOK_READ
+    dialogs: ClassVar[Sequence[str]] = ("replay",)
+    row_dialogs: ClassVar[Sequence[str]] = ("resume",)  # about an account
     loaded: bool = False
     tab: str = "all"
     rows: list[WebhookRow] = []
@@ -61,47 +64,36 @@ class WebhooksState(PageState):
     accounts: list[AccountRow] = []
     status: str = ""
     filtered: bool = False
-    count_text: str = ""
-    has_next: bool = False
-    has_previous: bool = False
-    dialog: str = ""
     account: str = ""  # name of the account that the dialog is about
     sandbox_url: str = ""  # address of the stand-in's own page, "" where a real provider is asked
     _account_id: str = ""
     _filter: WebhookFilter = WebhookFilter()
-    _cursors: list[str] = []  # of the pages before this one; the last is this page's own
-    _next_cursor: str = ""
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(WebhooksState.load, "webhooks", "billing") as octx:
-            await self._read(octx, self.tab, self._filter, self._cursors)
+            page_data = await self._read(octx)
+        self._show(*page_data)
 
-    async def _read(
-        self, octx: OperatorCtx, tab: str, webhook_filter: WebhookFilter, cursors: list[str]
-    ) -> None:
-        """Reads and then shows: a refusal leaves the page as it was."""
-        pulse = await webhook_inbox.get_inbox_status(octx)
-        applied_filter = WebhookFilter(
-            "dead" if tab == "dead" else webhook_filter.status,
-            webhook_filter.type,
-            webhook_filter.customer_id,
-            webhook_filter.event_id,
+    async def _read(self, octx: OperatorCtx) -> tuple[InboxStatus, Page[WebhookSummary]]:
+        status = "dead" if self.tab == "dead" else self._filter.status
+        webhook_filter = replace_status(self._filter, status)
+        return (
+            await webhook_inbox.get_inbox_status(octx),
+            await webhook_inbox.list_webhooks(octx, webhook_filter, after=self._cursor(), limit=PAGE_SIZE),
         )
-        after = cursors[-1] if cursors else ""
-        received = await webhook_inbox.list_webhooks(octx, applied_filter, after=after, limit=PAGE_SIZE)
+
+    def _show(self, pulse: InboxStatus, webhook_page: Page[WebhookSummary]) -> None:
         self._show_pulse(pulse)
-        self.rows = [webhook_row(webhook) for webhook in received.rows]
-        self.tab, self._filter, self.status = tab, webhook_filter, webhook_filter.status
-        self._cursors, self._next_cursor = cursors, received.after
-        self.has_next, self.has_previous = bool(received.after), bool(cursors)
-        self.filtered = bool(webhook_filter.type or webhook_filter.customer_id or webhook_filter.event_id)
-        self.count_text = labels.plural(len(self.rows), "webhook", "webhooks")
+        self.rows = [webhook_row(webhook) for webhook in webhook_page.rows]
+        self._show_page(webhook_page, "webhook")
+        self.status = self._filter.status
+        self.filtered = bool(self._filter.type or self._filter.customer_id or self._filter.event_id)
         self.sandbox_url = tenant_billing.sandbox_controls_url()
         self.loaded = True
 
-    def _show_pulse(self, pulse: webhook_inbox.InboxStatus) -> None:
+    def _show_pulse(self, pulse: InboxStatus) -> None:
         self.backlog, self.dead = f"{pulse.backlog:,}", f"{pulse.counts['dead']:,}"
         oldest = f"Oldest: {labels.format_seconds(pulse.oldest_s)}"
         self.oldest = oldest if pulse.backlog else "None due"
@@ -112,64 +104,38 @@ class WebhooksState(PageState):
         self.type_choices = [("", "All types"), *dead]
         self.accounts = [account_row(account) for account in pulse.accounts]
 
-    async def _reload(self, tab: str, webhook_filter: WebhookFilter, cursors: list[str]) -> None:
+    async def _reload(self) -> None:
         async with self._ctx() as octx:
-            await self._read(octx, tab, webhook_filter, cursors)
+            page_data = await self._read(octx)
+        self._show(*page_data)
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
     async def choose_tab(self, tab: str) -> None:
-        await self._reload(parse_choice(tab, TABS), WebhookFilter(), [])
+        await self._show_first_page(tab=parse_choice(tab, TABS), _filter=WebhookFilter())
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
     async def choose_status(self, status: str) -> None:
-        previous_filter = self._filter
         status = parse_choice(status, ("", *webhook_inbox.STATUSES))
-        await self._reload(
-            self.tab,
-            WebhookFilter(
-                status, previous_filter.type, previous_filter.customer_id, previous_filter.event_id
-            ),
-            [],
-        )
+        await self._show_first_page(_filter=replace_status(self._filter, status))
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
     async def apply_filter(self, payload: dict[str, Any]) -> None:
         form = WebhookFilterForm.read(payload)
-        await self._reload(self.tab, WebhookFilter(self.status, form.type, form.customer, form.event), [])
+        await self._show_first_page(_filter=WebhookFilter(self.status, form.type, form.customer, form.event))
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ)
     async def clear_filter(self) -> None:
-        await self._reload(self.tab, WebhookFilter(self.status), [])
+        await self._show_first_page(_filter=WebhookFilter(self.status))
 
-    @rx.event
-    @needs(actions.OP_WEBHOOK_READ)
-    async def next_page(self) -> None:
-        if self._next_cursor:
-            await self._reload(self.tab, self._filter, [*self._cursors, self._next_cursor])
-
-    @rx.event
-    @needs(actions.OP_WEBHOOK_READ)
-    async def previous_page(self) -> None:
-        await self._reload(self.tab, self._filter, self._cursors[:-1])
-
-    @rx.event
-    @needs(actions.OP_WEBHOOK_READ)
-    async def open_dialog(self, dialog: str, row_id: str = "") -> None:
-        """`row_id`: id of an account, where the dialog is about one."""
-        name = parse_choice(dialog, DIALOGS)
-        if name == "resume":
-            self._account_id = parse_choice(row_id, [account.id for account in self.accounts])
-            self.account = next(account.name for account in self.accounts if account.id == row_id)
-        self.dialog = name
-
-    @rx.event
-    @needs(actions.OP_WEBHOOK_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:
+        if dialog == "resume":
+            names = {account.id: account.name for account in self.accounts}
+            self._account_id = parse_choice(row_id, names)
+            self.account = names[self._account_id]
 
     @rx.event
     @needs(actions.OP_WEBHOOK_REPLAY)
@@ -177,7 +143,9 @@ class WebhooksState(PageState):
         form = ReplayForm.read(payload)
         async with self._ctx() as octx:
             count = await webhook_inbox.replay_dead(octx, form.reason, type=form.type)
-            await self._read(octx, self.tab, self._filter, [])
+            self._cursors = []
+            page_data = await self._read(octx)
+        self._show(*page_data)
         self.dialog = ""
         message = labels.plural(count, "webhook queued", "webhooks queued")
         return rx.toast.success(f"{message} again.", description="Updates automatically.")
@@ -185,11 +153,17 @@ class WebhooksState(PageState):
     @rx.event
     @needs(actions.OP_ACCOUNT_WRITE)
     async def resume_account(self, payload: dict[str, Any]) -> EventSpec:
-        form = ResumeAccountForm.read(payload)
+        form = ReasonForm.read(payload)
         async with self._ctx() as octx:
             await provider_accounts.unpause(octx, self._account_id, reason=form.reason)
-            await self._read(octx, self.tab, self._filter, self._cursors)
+            page_data = await self._read(octx)
+        self._show(*page_data)
         self.dialog = ""
         return rx.toast.success(
             f"{self.account} is active again.", description="Waiting webhooks are being processed."
         )
+
+
+def replace_status(webhook_filter: WebhookFilter, status: str) -> WebhookFilter:
+    """The same filter with another status."""
+    return WebhookFilter(status, webhook_filter.type, webhook_filter.customer_id, webhook_filter.event_id)

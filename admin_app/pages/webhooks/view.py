@@ -18,9 +18,10 @@ from shared.backoffice import webhook_inbox
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.charts import meter
 from shared.ui.controls import button, form_field, select, text_input
+from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat_grid, strong, text_with_note
 from shared.ui.shell import link, page_header
-from shared.ui.tables import Column, badge, data_table, has_items, pager, table_row
+from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("Webhook"),
@@ -172,15 +173,8 @@ def webhook_line(webhook: WebhookRow) -> rx.Component:
 
 def webhooks_table(nothing: rx.Component, test_id: str) -> rx.Component:
     state = WebhooksState
-    foot = pager(
-        state.count_text,
-        on_next=state.next_page,
-        on_previous=state.previous_page,
-        has_next=state.has_next,
-        has_previous=state.has_previous,
-    )
     webhook_table = data_table(
-        "Webhooks", COLUMNS, rx.foreach(state.rows, webhook_line), footer=foot, test_id=test_id
+        "Webhooks", COLUMNS, rx.foreach(state.rows, webhook_line), footer=list_pager(state), test_id=test_id
     )
     return panel(
         rx.cond(state.loaded, rx.cond(has_items(state.rows), webhook_table, nothing), skeleton_rows(5)),

@@ -1,6 +1,6 @@
-"""What the billing page shows and does. An order is prepared in a transaction and submitted to the provider outside of it."""
+"""What the billing page shows, and the end of a subscription. `orders` has the rest."""
 
-import json
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
@@ -13,36 +13,29 @@ from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import (
     cancellation,
-    changes,
-    checkout,
     checkout_return,
     invoices,
     overview,
     portal,
 )
-from shared.billing.subscriptions.changes import ChangeRequest
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.core.context import Ctx
-from shared.core.errors import Conflict, Invalid
+from shared.core.errors import Invalid
 from shared.core.paging import Page
-from shared.core.plurals import plural
 from shared.ui import charts
 from shared.ui.authorize import needs
-from shared.ui.forms import Form, parse_choice, whole
+from shared.ui.forms import Form, parse_choice
 from shared.ui.list_state import ListState
-from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, PlanRow, describe_saving, plan_rows
+from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
+from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
 from tenant_app.pages.billing.rows import (
-    AddonRow,
-    InvoiceLineRow,
     InvoiceRow,
     addon_rows,
     describe_next_invoice,
-    describe_next_price,
     invoice_row,
     iso_or_empty,
     line_rows,
-    preview_rows,
 )
 from tenant_app.shell import PageState
 
@@ -50,33 +43,18 @@ PAGE_SIZE = 10
 PAUSED = "paused"
 
 
-class SeatsForm(Form):
-    seats: Annotated[int, whole(1, checkout.MAX_SEATS)]
-
-
-class ConfirmChangeForm(Form):
-    seats: Annotated[int | None, whole(1, checkout.MAX_SEATS, required=False)] = (
-        None  # where the dialog asks for them
-    )
-
-
 class CancelForm(Form):
     why: str
     comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
 
 
-def redirect_to(address: str) -> EventSpec:
-    """Opens a page of the provider in this tab."""
-    return rx.call_script(f"window.location.assign({json.dumps(address)})")
-
-
-class BillingState(ListState, PageState):
+class BillingState(OrderState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
+    opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
+    dialogs: ClassVar[Sequence[str]] = ("cancel",)
     loaded: bool = False
-    period: str = "month"
     saving: str = ""  # by paying yearly
     # The current subscription.
-    subscribed: bool = False
     plan: str = ""
     plan_note: str = ""
     fallback_plan: str = ""  # the plan after the subscription ends
@@ -95,36 +73,14 @@ class BillingState(ListState, PageState):
     by_seat: bool = False
     change_obstacle: str = ""  # why the subscription can't be changed now
     seats_text: str = ""
-    seats_used: int = 0
-    seats_bought: int = 0
     share: str = "0%"
     tone: str = "calm"
     # After a checkout.
     activating: str = ""  # "", "waiting" or "done"
-    # Plans and add-ons on sale.
-    plans: list[PlanRow] = []
-    addons: list[AddonRow] = []
     # Invoices.
     invoice_rows: list[InvoiceRow] = []
-    # Dialogs.
-    dialog: str = ""
-    chosen_plan: PlanRow = PlanRow()
-    title: str = ""
-    sentence: str = ""
-    confirm_label: str = ""
-    seats: str = ""
-    asks_seats: bool = False
-    lines: list[InvoiceLineRow] = []
-    total: str = ""
-    total_label: str = ""
-    next_price: str = ""
-    next_price_from: str = ""
-    problem: str = ""
     invoice: InvoiceRow = InvoiceRow()
-    _is_period_chosen: bool = False  # the reader chose the period
     _checked_return: str = ""  # the checkout return that was synced
-    _change_request: ChangeRequest = ChangeRequest()
-    _quote: changes.Quote | None = None
 
     @rx.event
     @needs(actions.BILLING_READ, page=True)
@@ -244,165 +200,7 @@ class BillingState(ListState, PageState):
         self.lines = line_rows(invoice.lines, invoice.currency)
         self.total, self.dialog = money.format_amount(invoice.total, invoice.currency), "invoice"
 
-    @rx.event
-    @needs(actions.BILLING_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog, self._quote = "", None
-
-    # ── choose a plan ──────────────────────────────────────────────────────────────────────────────────────────
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def choose_plan(self, version_id: str) -> EventSpec | None:
-        """Starts a checkout for a first plan; shows the price of a change of plan."""
-        plans_by_id = {plan.id: plan for plan in self.plans}
-        row = plans_by_id[parse_choice(version_id, plans_by_id)]
-        if self.subscribed:
-            seats = max(self.seats_bought, self.seats_used) if row.sold_by_seat else None
-            self._open_change_dialog(
-                row.action_label,
-                f"{row.name} features are available immediately.",
-                row.action_label,
-                row.sold_by_seat,
-            )
-            await self._quote_change(ChangeRequest(version_id, self.period, seats))
-            return None
-        if row.sold_by_seat:
-            self.chosen_plan, self.seats, self.dialog = row, str(max(self.seats_used, 1)), "order"
-            return None
-        return await self._start_checkout(row.id, 1)
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def start_checkout(self, payload: dict[str, Any]) -> EventSpec:
-        form = SeatsForm.read(payload)
-        return await self._start_checkout(self.chosen_plan.id, form.seats)
-
-    async def _start_checkout(self, version_id: str, seats: int) -> EventSpec:
-        async with self._ctx() as ctx:
-            order = await checkout.prepare(ctx, version_id, self.period, seats=seats)
-        address = await checkout.submit(order)
-        self.dialog = ""
-        return redirect_to(address)
-
-    # ── change the subscription ───────────────────────────────────────────────────────────────────────────────────
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def open_seats_dialog(self) -> None:
-        self._open_change_dialog(
-            "Change the number of seats",
-            f"{self.seats_bought} paid for, {self.seats_used} in use.",
-            "Change seats",
-            True,
-        )
-        self._change_request, self.seats = ChangeRequest(seats=self.seats_bought), str(self.seats_bought)
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def preview_seats(self, seats: float) -> None:
-        """Quotes another number of seats. While it is being typed, `seats` may be no number."""
-        number = (
-            int(seats) if isinstance(seats, int | float) and seats in range(1, checkout.MAX_SEATS + 1) else 0
-        )
-        self.seats = str(number or "")
-        if self.dialog != "change" or not self.asks_seats:
-            return
-        if number:
-            await self._quote_change(self._change_request.with_seats(number))
-        else:
-            self._clear_quote(f"Seats are a whole number from 1 to {checkout.MAX_SEATS:,}.")
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def preview_add_addon(self, version_id: str) -> None:
-        row = self._find_addon(version_id)
-        sentence = (
-            "Takes effect immediately." if row.add_label != "Keep" else "Already paid; continues as is."
-        )
-        self._open_change_dialog(f"{row.add_label}: {row.name}", sentence, row.add_label, False)
-        await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count + 1))
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def preview_remove_addon(self, version_id: str) -> None:
-        row = self._find_addon(version_id)
-        sentence = "Stays until the paid period ends. It won’t be charged again."
-        self._open_change_dialog(f"Remove {row.name}", sentence, "Remove", False)
-        await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count - 1))
-
-    def _find_addon(self, version_id: str) -> AddonRow:
-        addons_by_id = {addon.id: addon for addon in self.addons}
-        return addons_by_id[parse_choice(version_id, addons_by_id)]
-
-    def _open_change_dialog(self, title: str, sentence: str, verb: str, asks_seats: bool) -> None:
-        self.title, self.sentence, self.confirm_label, self.asks_seats = title, sentence, verb, asks_seats
-        self.dialog = "change"
-        self._clear_quote()
-
-    def _clear_quote(self, problem: str = "") -> None:
-        self._quote, self.problem = None, problem
-        self.lines, self.total, self.total_label, self.next_price, self.next_price_from = [], "", "", "", ""
-
-    async def _quote_change(self, request: ChangeRequest) -> None:
-        """Shows the price of the change, or why it is not possible."""
-        self._change_request = request
-        if request.seats is not None:
-            self.seats = str(request.seats)
-        try:
-            async with self._ctx() as ctx:
-                change = await changes.plan_change(ctx, request)
-            quote = await changes.quote_change(change)
-        except (Conflict, Invalid) as error:
-            self._clear_quote(f"{error.detail} {error.next_step}")
-            return
-        self._clear_quote()
-        self._quote = quote
-        self.lines, self.total, self.total_label = preview_rows(quote)
-        self.next_price, self.next_price_from = describe_next_price(quote)
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def confirm_change(self, payload: dict[str, Any]) -> EventSpec:
-        """Confirms exactly the quote shown. An outdated quote is replaced and nothing is changed."""
-        form, quote = ConfirmChangeForm.read(payload), self._quote
-        if self.asks_seats:
-            number = form.seats
-            if number is None:
-                raise Invalid(
-                    "Seats are missing.", "Enter a number of seats.", fields={"seats": "is missing."}
-                )
-            if quote is None or quote.change.seats != number:
-                await self._quote_change(self._change_request.with_seats(number))
-                return rx.toast.info(
-                    self.problem or f"Updated total for {plural(number, 'seat')}.",
-                    description="Nothing has been charged.",
-                )
-        if quote is None:
-            raise Invalid(self.problem or "There is nothing to confirm.", "Start the change again.")
-        try:
-            async with self._ctx() as ctx:
-                await changes.prepare(ctx, quote)
-        except Conflict as refusal:
-            if refusal.reason != changes.QUOTE_OUTDATED:
-                raise
-            await self._quote_change(quote.change.request)
-            return rx.toast.info(
-                f"{refusal.detail} {refusal.next_step}",
-                description="Nothing has been charged. Confirm the new total to continue.",
-            )
-        is_applied = await changes.submit(quote)
-        self.dialog, self._quote, self._is_period_chosen = "", None, False
-        await self._reload()
-        detail = "New features are available." if quote.change.prorate else "No charge now."
-        return success_toast("Plan updated.", detail, is_applied)
-
     # ── cancel, resume, pay ────────────────────────────────────────────────────────────────────────────────────────
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def open_cancel_dialog(self) -> None:
-        self.dialog = "cancel"
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -441,7 +239,3 @@ def parse_invoice_id(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 255 or "\0" in value:
         raise Invalid("The page has changed.", "Reload and try again.")
     return value
-
-
-def success_toast(title: str, detail: str, is_applied: bool) -> EventSpec:
-    return rx.toast.success(title, description=detail if is_applied else "The page updates automatically.")

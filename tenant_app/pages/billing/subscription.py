@@ -181,7 +181,7 @@ def cancel_section() -> rx.Component:
         button(
             "Cancel subscription",
             kind="danger",
-            on_click=BillingState.open_cancel_dialog,
+            on_click=BillingState.open_dialog("cancel", ""),
             data_testid="cancel",
         ),
         "Cancel subscription",

@@ -1,5 +1,6 @@
 """What the members page shows and changes."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
@@ -15,6 +16,7 @@ from shared.core.paging import Page
 from shared.tenancy import invitations, members, roles
 from shared.ui import charts
 from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmForm, EmptyForm
 from shared.ui.forms import Form, parse_choice, parse_id, parse_line
 from shared.ui.list_state import ListState
@@ -28,7 +30,6 @@ from tenant_app.pages.members.rows import (
 )
 from tenant_app.shell import PageState
 
-DIALOGS = ("invite", "role", "deactivate", "remove", "transfer")
 PAGE_SIZE = 25
 
 
@@ -41,8 +42,10 @@ class MemberRoleForm(Form):
     role: str
 
 
-class MembersState(ListState, PageState):
+class MembersState(DialogState, ListState, PageState):
     reads: ClassVar[Action] = actions.MEMBER_READ
+    dialogs: ClassVar[Sequence[str]] = ("invite",)
+    row_dialogs: ClassVar[Sequence[str]] = ("role", "deactivate", "remove", "transfer")
     loaded: bool = False
     rows: list[MemberRow] = []
     pending: list[InvitationRow] = []
@@ -58,7 +61,6 @@ class MembersState(ListState, PageState):
     grantable: list[tuple[str, str, str]] = []
     roles: list[tuple[str, str]] = [("", "All roles")]
     invite_obstacle: str = ""  # why members can't be invited, when no seat is left
-    dialog: str = ""
     subject: MemberRow = MemberRow()
 
     @rx.event
@@ -124,36 +126,24 @@ class MembersState(ListState, PageState):
     @rx.event
     @needs(actions.MEMBER_READ)
     async def search_members(self, query: str) -> None:
-        self.query, self._cursors = parse_line(query), []
-        await self._reload()
+        await self._show_first_page(query=parse_line(query))
 
     @rx.event
     @needs(actions.MEMBER_READ)
     async def choose_role(self, role: str) -> None:
-        self.role, self._cursors = parse_choice(role, [key for key, _ in self.roles]), []
-        await self._reload()
+        await self._show_first_page(role=parse_choice(role, [key for key, _ in self.roles]))
 
     @rx.event
     @needs(actions.MEMBER_READ)
     async def sort_by(self, column: str) -> None:
-        self.descending = parse_choice(column, SORTS) == self.sorted_by and not self.descending
-        self.sorted_by, self._cursors = column, []
-        await self._reload()
+        descending = parse_choice(column, SORTS) == self.sorted_by and not self.descending
+        await self._show_first_page(sorted_by=column, descending=descending)
 
-    @rx.event
-    @needs(actions.MEMBER_READ)
-    async def open_dialog(self, dialog: str, membership_id: str) -> None:
-        """Opens a dialog about one row, or the invitation."""
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:
         rows = {member.id: member for member in self.rows}
-        if dialog != "invite" and parse_id("mem", membership_id) not in rows:
+        if dialog != "invite" and parse_id("mem", row_id) not in rows:
             raise Invalid("This person is no longer in the list.", "Reload the page.")
-        self.subject = rows.get(membership_id, MemberRow())
-        self.dialog = parse_choice(dialog, DIALOGS)
-
-    @rx.event
-    @needs(actions.MEMBER_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
+        self.subject = rows.get(row_id, MemberRow()) if dialog != "invite" else MemberRow()
 
     @rx.event
     @needs(actions.MEMBER_INVITE)

@@ -1,20 +1,23 @@
 """What the roles page shows and changes."""
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import reflex as rx
 from pydantic import create_model
 from reflex.event import EventSpec
 
 from shared.access import actions, refusal_messages
+from shared.access.actions import Action
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
 from shared.core.plurals import plural
 from shared.tenancy import roles
 from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmForm
-from shared.ui.forms import Form, parse_choice, parse_id
+from shared.ui.forms import Form, parse_id
 from tenant_app.pages.roles.rows import (
     PermissionGroupRow,
     PermissionRow,
@@ -27,8 +30,6 @@ from tenant_app.pages.roles.rows import (
     role_row,
 )
 from tenant_app.shell import PageState
-
-DIALOGS = ("create", "change", "delete")
 
 
 class BaseRoleForm(Form):
@@ -53,13 +54,15 @@ def role_form() -> type[BaseRoleForm]:
     return create_model("RoleForm", __base__=BaseRoleForm, **checkbox_fields)
 
 
-class RolesState(PageState):
+class RolesState(DialogState, PageState):
+    reads: ClassVar[Action] = actions.ROLE_READ
+    dialogs: ClassVar[Sequence[str]] = ("create",)
+    row_dialogs: ClassVar[Sequence[str]] = ("change", "delete")
     loaded: bool = False
     rows: list[RoleRow] = []
     permissions: list[PermissionRow] = []
     create_obstacle: str = ""  # why no other one can be made, when the limit is reached
     custom_count_text: str = ""
-    dialog: str = ""
     subject: RoleRow = RoleRow()
     groups: list[PermissionGroupRow] = []
 
@@ -92,27 +95,17 @@ class RolesState(PageState):
         )
         self.loaded = True
 
-    @rx.event
-    @needs(actions.ROLE_READ)
-    async def open_dialog(self, dialog: str, role_id: str) -> None:
-        """Opens a dialog, about one role unless it is a new one."""
-        kind = parse_choice(dialog, DIALOGS)
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:
         async with self._ctx() as ctx:
             usage_by_key = {usage.role.key: usage for usage in await roles.list_role_usage(ctx)}
-        if kind == "create":
+        if dialog == "create":
             self.subject, granted = RoleRow(), frozenset[str]()
         else:
-            usage = usage_by_key.get(parse_id("rol", role_id))
+            usage = usage_by_key.get(parse_id("rol", row_id))
             if usage is None:
                 raise Invalid("This role no longer exists.", "Reload the page.")
             self.subject, granted = role_row(ctx, usage), usage.role.permissions
         self.groups = permission_groups(ctx, granted)
-        self.dialog = kind
-
-    @rx.event
-    @needs(actions.ROLE_READ)
-    async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
-        self.dialog = ""
 
     @rx.event
     @needs(actions.ROLE_CREATE)

@@ -1,0 +1,72 @@
+"""The two lists of a tenant's page that are shown for a reason: its members and its audit log."""
+
+from typing import ClassVar
+
+import reflex as rx
+
+from admin_app.pages.tenant.rows import TenantMemberRow, tenant_member_row
+from admin_app.pages.tenant_rights.state import tenant_id_from_path
+from admin_app.shell import PageState
+from admin_app.visit_state import TenantVisitState
+from shared.access import actions
+from shared.access.actions import OperatorAction
+from shared.backoffice import tenant_directory
+from shared.ui.audit_list import EventRow, event_rows
+from shared.ui.authorize import needs
+from shared.ui.list_state import ListState
+
+PAGE_SIZE = 50
+
+
+class TenantMembersState(ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
+    rows: list[TenantMemberRow] = []
+
+    @rx.event
+    @needs(actions.OP_TENANT_READ, page=True)
+    async def load(self) -> None:
+        """For the page, whose own load has filled the frame and watches. Without a reason nothing is shown."""
+        await self._reload()
+
+    async def _reload(self) -> None:
+        tenant_id = tenant_id_from_path(self.router.url.path)
+        visit = await self.get_state(TenantVisitState)
+        if not (reason := visit._reason_for(tenant_id)):
+            self.reset()
+            return
+        async with self._ctx() as octx:
+            members = await tenant_directory.list_members(
+                octx, tenant_id, reason, after=self._cursor(), limit=PAGE_SIZE
+            )
+        self.rows = [tenant_member_row(member) for member in members.rows]
+        self._show_page(members, "person", "people")
+
+
+class TenantEventsState(ListState, PageState):
+    reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
+    rows: list[EventRow] = []
+    request: str = ""  # only what happened in this request is shown
+
+    @rx.event
+    @needs(actions.OP_TENANT_READ, page=True)
+    async def load(self) -> None:
+        """As of the members."""
+        await self._reload()
+
+    async def _reload(self) -> None:
+        tenant_id = tenant_id_from_path(self.router.url.path)
+        visit = await self.get_state(TenantVisitState)
+        if not (reason := visit._reason_for(tenant_id)):
+            self.rows, self._cursors = [], []
+            return
+        async with self._ctx() as octx:
+            events = await tenant_directory.list_events(
+                octx, tenant_id, reason, request_id=self.request, after=self._cursor(), limit=PAGE_SIZE
+            )
+        self.rows = event_rows(events.rows)
+        self._show_page(events, "event")
+
+    @rx.event
+    @needs(actions.OP_TENANT_READ)
+    async def clear_request_filter(self) -> None:
+        await self._show_first_page(request="")
