@@ -10,12 +10,13 @@ from datetime import datetime
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import ACTIONS, Action
 from shared.access.roles import OWNER, ROLES
-from shared.backoffice import explanation_causes
+from shared.backoffice import explanation_causes, recent_refusals
 from shared.backoffice import history_repository as repository
 from shared.backoffice.explanation_causes import Cause
+from shared.backoffice.recent_refusals import VISIT_REASON, RecentRefusal
 from shared.core.context import Ctx, OperatorCtx, Rights
 from shared.core.db import now
-from shared.core.errors import Invalid, NotFound
+from shared.core.errors import DomainError, Invalid, NotFound
 from shared.entitlements import assignments, explain, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import REGISTRY_SOURCE, Entitlements
@@ -31,7 +32,6 @@ from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
 from shared.tenancy.models import MembershipState, TenantState
 
-VISIT_REASON = "Why may or can't they"
 PERSON_WITHOUT_ROLE = "Somebody without a role"
 MAX_PEOPLE = 50  # people to choose from; a larger tenant is searched
 MAX_QUERY_LENGTH = 200
@@ -83,6 +83,14 @@ class ExplanationComparison:
     changes: Sequence[LayerChange]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessView:
+    choices: ExplanationChoices
+    refusals: Sequence[RecentRefusal]  # the latest, newest first
+    answer: Explanation | ExplanationComparison | None  # None where nothing was asked, or with a problem
+    problem: DomainError | None = None
+
+
 async def list_choices(
     octx: OperatorCtx, tenant_id: str, query: str = "", *, include_user_id: str = ""
 ) -> ExplanationChoices:
@@ -92,18 +100,55 @@ async def list_choices(
     if len(search_text) > MAX_QUERY_LENGTH or "\0" in search_text:
         raise Invalid(f"A search has at most {MAX_QUERY_LENGTH} characters.", "Shorten it.")
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
-        members = list(await repository.search_members(ctx, search_text, MAX_PEOPLE + 1))
-        has_more, members = len(members) > MAX_PEOPLE, members[:MAX_PEOPLE]
-        if include_user_id and include_user_id not in {user.id for _, user in members}:
-            member = await repository.get_member(ctx, include_user_id)
-            members = [*([member] if member else []), *members]
-        people = [
-            PersonChoice(user.id, user.name, user.email, membership.state is MembershipState.ACTIVE)
-            for membership, user in members
-        ]
-        _, catalog = await assignments.get_snapshot(ctx)
-        created_at = await repository.get_created_at(ctx)
-        return ExplanationChoices(ctx.tenant_name, created_at, people, has_more, catalog.list_offers(now()))
+        return await _build_choices(ctx, search_text, include_user_id)
+
+
+async def _build_choices(ctx: Ctx, search_text: str, include_user_id: str) -> ExplanationChoices:
+    members = list(await repository.search_members(ctx, search_text, MAX_PEOPLE + 1))
+    has_more, members = len(members) > MAX_PEOPLE, members[:MAX_PEOPLE]
+    if include_user_id and include_user_id not in {user.id for _, user in members}:
+        member = await repository.get_member(ctx, include_user_id)
+        members = [*([member] if member else []), *members]
+    people = [
+        PersonChoice(user.id, user.name, user.email, membership.state is MembershipState.ACTIVE)
+        for membership, user in members
+    ]
+    _, catalog = await assignments.get_snapshot(ctx)
+    created_at = await repository.get_created_at(ctx)
+    return ExplanationChoices(ctx.tenant_name, created_at, people, has_more, catalog.list_offers(now()))
+
+
+async def view_access(
+    octx: OperatorCtx,
+    tenant_id: str,
+    user_id: str,
+    action: str,
+    *,
+    at: datetime | None = None,
+    before: datetime | None = None,
+    plan: str = "",
+) -> AccessView:
+    """All that the page about a tenant's access shows, in one visit.
+
+    `action`: "" where nothing is asked yet. `before`: an earlier time to compare with. A question that cannot be
+    answered is the view's `problem`. Raises NotFound for an unknown tenant.
+    """
+    policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
+    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+        choices = await _build_choices(ctx, "", user_id)
+        refusals = await recent_refusals.find_refusals(ctx)
+        answer: Explanation | ExplanationComparison | None = None
+        problem: DomainError | None = None
+        try:
+            if action and before is not None:
+                answer = await _compare_in_tenant(ctx, user_id, _require_action(action), before, at)
+            elif action:
+                answer = await explain_in_tenant(
+                    ctx, user_id, _require_action(action), at=_require_past(at), plan=plan
+                )
+        except (Invalid, NotFound) as error:
+            problem = error
+        return AccessView(choices=choices, refusals=refusals, answer=answer, problem=problem)
 
 
 async def explain_access(
@@ -136,18 +181,24 @@ async def compare_access(
     """The same question at two times: which layers found something else, and what did it. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     requested_action = _require_action(action)
+    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
+        return await _compare_in_tenant(ctx, user_id, requested_action, before, after)
+
+
+async def _compare_in_tenant(
+    ctx: Ctx, user_id: str, action: Action, before: datetime, after: datetime | None
+) -> ExplanationComparison:
     since, until = _require_past(before), _require_past(after)
     if since >= until:
         raise Invalid("The first time has to lie before the second one.", "Exchange them.")
-    async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
-        first_explanation = await explain_in_tenant(ctx, user_id, requested_action, at=since)
-        second_explanation = await explain_in_tenant(ctx, user_id, requested_action, at=until)
-        window = await explanation_causes.load_change_window(ctx, user_id, requested_action, since, until)
-        changes = [
-            LayerChange(line, later_line, await window.list_causes(line.layer))
-            for line, later_line in explain.compare_traces(first_explanation.trace, second_explanation.trace)
-        ]
-        return ExplanationComparison(first_explanation, second_explanation, changes)
+    first_explanation = await explain_in_tenant(ctx, user_id, action, at=since)
+    second_explanation = await explain_in_tenant(ctx, user_id, action, at=until)
+    window = await explanation_causes.load_change_window(ctx, user_id, action, since, until)
+    changes = [
+        LayerChange(line, later_line, await window.list_causes(line.layer))
+        for line, later_line in explain.compare_traces(first_explanation.trace, second_explanation.trace)
+    ]
+    return ExplanationComparison(first_explanation, second_explanation, changes)
 
 
 async def explain_in_tenant(

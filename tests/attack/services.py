@@ -109,6 +109,7 @@ ASKED_BEFORE = {
     "tenancy.tenants.lock": "by every verb of billing, after the right",
     "tenancy.tenants.publish_change": "by tenants and logos; tells open pages to load again",
     "backoffice.explanations.explain_in_tenant": "by ask and compare",
+    "backoffice.recent_refusals.find_refusals": "by list_recent and explanations.view_access",
     "backoffice.explanations.get_subject_at": "by ask and compare",
     "backoffice.explanations.count_usage_at": "by ask and compare",
     "backoffice.explanation_causes.load_change_window": "by backoffice.explanations",

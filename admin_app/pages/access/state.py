@@ -18,7 +18,7 @@ from admin_app.pages.access.rows import (
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.backoffice import explanations, recent_refusals, tenant_directory
-from shared.backoffice.explanations import Explanation, ExplanationChoices
+from shared.backoffice.explanations import AccessView, Explanation, ExplanationChoices
 from shared.core.context import OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound
 from shared.ui.authorize import needs
@@ -78,30 +78,34 @@ class AccessState(PageState):
             problem = error
         topics = ("tenant", "members", "invitations") if question.tenant else ()
         topic_tenant_id = question.tenant or ALL_TENANTS
-        choices: ExplanationChoices | None = None
-        refusal_rows: list[RecentRefusalRow] = []
+        view: AccessView | None = None
         tenants: list[TenantChoiceRow] = []
-        async with self._open_page(AccessState.load, *topics, tenant_id=topic_tenant_id) as octx:
-            if not question.tenant:
-                tenants = await self._find_tenants(octx, self.query)
-        if question.tenant:
-            try:
-                async with self._ctx() as octx:
-                    choices = await explanations.list_choices(
-                        octx, question.tenant, include_user_id=question.person
-                    )
-                    refusal_rows = await self._list_refusals(octx, question.tenant, "")
-                async with self._ctx() as octx:
-                    answer = await self._explain(octx, question)
-            except (Invalid, NotFound) as error:
-                problem, answer = problem or error, None
-        else:
-            answer = None
-        self._show_question(question, choices, tenants, refusal_rows)
-        self._show_answer(question, choices, answer)
+        try:
+            async with self._open_page(AccessState.load, *topics, tenant_id=topic_tenant_id) as octx:
+                if question.tenant:
+                    view = await self._view_access(octx, question)
+                else:
+                    tenants = await self._find_tenants(octx, self.query)
+        except (Invalid, NotFound) as error:
+            problem = problem or error
+        self._show_question(question, view, tenants)
+        self._show_answer(question, view)
+        problem = problem or (view.problem if view else None)
         self.problem = problem.detail if problem else ""
         self.problem_step = problem.next_step if problem else ""
         self.loaded = True
+
+    async def _view_access(self, octx: OperatorCtx, question: ExplainQuestion) -> AccessView:
+        before, at = question.parse_times()
+        return await explanations.view_access(
+            octx,
+            question.tenant,
+            question.person,
+            question.action,
+            at=at,
+            before=before,
+            plan=question.plan,
+        )
 
     async def _find_tenants(self, octx: OperatorCtx, query: str) -> list[TenantChoiceRow]:
         matches = await tenant_directory.search_tenants(octx, query, limit=TENANTS_SHOWN)
@@ -123,25 +127,16 @@ class AccessState(PageState):
         )
         return [recent_refusal_row(refusal, tenant_id) for refusal in recent]
 
-    async def _explain(
-        self, octx: OperatorCtx, question: ExplainQuestion
-    ) -> Explanation | explanations.ExplanationComparison | None:
-        if not question.action:
-            return None
-        tenant, person, action = question.tenant, question.person, question.action
-        before, at = question.parse_times()
-        if before is not None:
-            return await explanations.compare_access(octx, tenant, person, action, before, at)
-        return await explanations.explain_access(octx, tenant, person, action, at=at, plan=question.plan)
-
     def _show_question(
         self,
         question: ExplainQuestion,
-        choices: ExplanationChoices | None,
+        view: AccessView | None,
         tenants: list[TenantChoiceRow],
-        refusal_rows: list[RecentRefusalRow],
     ) -> None:
-        self.tenants, self.refusal_rows, self.request = tenants, refusal_rows, ""
+        choices = view.choices if view else None
+        refusals = view.refusals if view else ()
+        self.refusal_rows = [recent_refusal_row(refusal, question.tenant) for refusal in refusals]
+        self.tenants, self.request = tenants, ""
         self.tenant_id, self.tenant_name = (question.tenant, choices.tenant_name) if choices else ("", "")
         self.founded = choices.created_at.isoformat() if choices else ""
         self._list_people(choices)
@@ -159,19 +154,15 @@ class AccessState(PageState):
         self.people = [NOBODY_CHOICE, *((person.user_id, _person_label(person)) for person in people)]
         self.has_more_people = bool(choices and choices.has_more)
 
-    def _show_answer(
-        self,
-        question: ExplainQuestion,
-        choices: ExplanationChoices | None,
-        answer: Explanation | explanations.ExplanationComparison | None,
-    ) -> None:
+    def _show_answer(self, question: ExplainQuestion, view: AccessView | None) -> None:
+        answer = view.answer if view else None
         self.has_answer, self.changed_layers, self.earlier_answer, self.answer = (
             answer is not None,
             [],
             AnswerRow(),
             AnswerRow(),
         )
-        if answer is None or choices is None:
+        if answer is None:
             return
         latest = answer if isinstance(answer, Explanation) else answer.after
         self.answer = answer_row(latest)
