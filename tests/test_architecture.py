@@ -47,6 +47,15 @@ TAKES_OPERATOR_CTX = (
     "shared/audit/audit_log.py",
     "shared/access/policy.py",
 )
+PAGES = ("tenant_app/", "admin_app/", "shared/ui/")
+MAX_PAGE_LINES, MAX_PAGE_FUNCTION_LINES = 300, 60
+# Handlers that pages inherit, and the mixin that defines them.
+INHERITED_HANDLERS = {
+    "next_page": "shared/ui/list_state.py",
+    "previous_page": "shared/ui/list_state.py",
+    "open_dialog": "shared/ui/dialog_state.py",
+    "close_dialog": "shared/ui/dialog_state.py",
+}
 SQL_WORDS = re.compile(
     r"^\s*(?:select\s.+\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|truncate\s|alter\s+table\s)",
     re.IGNORECASE | re.DOTALL,
@@ -162,6 +171,50 @@ def test_functions_with_an_operator_context_are_in_backoffice() -> None:
         and ast.unparse(node.args.args[0].annotation) == "OperatorCtx"
     ]
     assert misplaced == []
+
+
+def test_pages_and_their_functions_stay_short() -> None:
+    """A longer page becomes a package of state, rows, view and dialogs (docs/ui.md)."""
+    trees = {path: tree for path, tree in source.load_trees().items() if path.startswith(PAGES)}
+    too_long = [
+        f"{path}: {line_count} lines"
+        for path in trees
+        if (line_count := len((ROOT / path).read_text().splitlines())) > MAX_PAGE_LINES
+    ]
+    too_long += [
+        f"{path}:{node.lineno} {node.name}: {line_count} lines"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (line_count := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_PAGE_FUNCTION_LINES
+    ]
+    assert too_long == []
+
+
+def test_paging_and_dialogs_are_inherited_from_the_mixins() -> None:
+    handmade = [
+        f"{path}:{node.lineno} defines {node.name}"
+        for path, tree in source.load_trees().items()
+        if path.startswith(PAGES)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and INHERITED_HANDLERS.get(node.name, path) != path
+    ]
+    assert handmade == []
+
+
+def test_there_is_one_class_for_a_page_of_rows() -> None:
+    """It is `Page[T]`."""
+    handmade = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in source.load_trees().items()
+        if path != "shared/core/paging.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and (fields := {ast.unparse(field.target) for field in node.body if isinstance(field, ast.AnnAssign)})
+        and ("next_cursor" in fields or {"rows", "after"} <= fields)
+    ]
+    assert handmade == []
 
 
 def test_webhooks_are_verified_by_our_code_and_never_by_the_sdk() -> None:

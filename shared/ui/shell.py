@@ -110,19 +110,69 @@ def page_frame(
     `admission`: `authorize.Admission`; its refusal or error replaces the content.
     `upsell_action`: shown on a page that is not in the plan.
     """
-    rail = rx.el.aside(
+    stage = rx.el.div(
+        _top_bar(menu_context),
+        *([banner] if banner is not None else []),
+        rx.el.main(
+            _page_content(
+                heading,
+                *children,
+                current=current,
+                admission=admission,
+                retry=retry,
+                upsell_action=upsell_action,
+            ),
+            id="content",
+            tab_index=-1,
+        ),
+        class_name="stage",
+    )
+    return rx.el.div(
+        rx.el.a("Skip to content", href="#content", class_name="skip btn"),
+        sign_out_form(),
+        _side_bar(nav, current, menu_context),
+        stage,
+        tab_bar(nav, current),
+        class_name="frame",
+    )
+
+
+def _side_bar(nav: dict[str, list[NavLink]], current: str, menu_context: MenuContext) -> rx.Component:
+    return rx.el.aside(
         organisation_switcher(menu_context),
         rx.el.nav(*nav_groups(nav, current), aria_label="Main"),
         user_menu(menu_context),
         class_name="rail",
         aria_label="Bulkhead",
     )
-    top = rx.el.header(
+
+
+def _top_bar(menu_context: MenuContext) -> rx.Component:
+    return rx.el.header(
         rx.el.div(organisation_switcher(menu_context), class_name="grow"),
         user_menu(menu_context),
         class_name="topbar",
     )
+
+
+def _page_content(
+    heading: rx.Component,
+    *children: rx.Component,
+    current: str,
+    admission: Any,
+    retry: Any,
+    upsell_action: rx.Component | None,
+) -> rx.Component:
+    """The page, or why it is not shown."""
     home_link = rx.el.a("Go to Home", href="/", class_name="btn")
+    refused = rx.fragment(
+        page_header(current),
+        rx.cond(
+            admission.upsell.feature != "",
+            upsell_panel(admission.refusal, admission.upsell, upsell_action),
+            panel(refusal_notice(admission.refusal, admission.next_step, home_link), name=current),
+        ),
+    )
     retry_button = button("Try again", glyph="rotate-cw", **({} if retry is None else {"on_click": retry}))
     broken = error_state(
         "This page could not be loaded",
@@ -130,33 +180,6 @@ def page_frame(
         admission.error_id,
         retry_button,
     )
-    content = rx.cond(
-        admission.refusal != "",
-        rx.fragment(
-            page_header(current),
-            rx.cond(
-                admission.upsell.feature != "",
-                upsell_panel(admission.refusal, admission.upsell, upsell_action),
-                panel(refusal_notice(admission.refusal, admission.next_step, home_link), name=current),
-            ),
-        ),
-        rx.cond(
-            admission.error_id != "",
-            rx.fragment(page_header(current), panel(broken, name=current)),
-            rx.fragment(heading, *children),
-        ),
-    )
-    stage = rx.el.div(
-        top,
-        *([banner] if banner is not None else []),
-        rx.el.main(content, id="content", tab_index=-1),
-        class_name="stage",
-    )
-    return rx.el.div(
-        rx.el.a("Skip to content", href="#content", class_name="skip btn"),
-        sign_out_form(),
-        rail,
-        stage,
-        tab_bar(nav, current),
-        class_name="frame",
-    )
+    failed = rx.fragment(page_header(current), panel(broken, name=current))
+    page = rx.cond(admission.error_id != "", failed, rx.fragment(heading, *children))
+    return rx.cond(admission.refusal != "", refused, page)
