@@ -50,7 +50,7 @@ async def _list_seat_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequ
                 object_id=event.object_id,
                 action_prefixes=(action,),
             )
-            for event in page.events
+            for event in page.rows
             if event.at is not None
         ]
     return changes
