@@ -12,10 +12,11 @@ from shared.access.actions import OperatorAction
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import webhook_inbox
+from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.ui.authorize import needs
 from shared.ui.controls import disabled_button
-from shared.ui.live_updates import ALL_TENANTS, LiveUpdates
+from shared.ui.live_updates import ALL_TENANTS, LiveUpdates, get_tab_key
 from shared.ui.states import OperatorState
 from shared.ui.tables import initials_of
 
@@ -76,6 +77,18 @@ class PageState(OperatorState):
             live.watch(self, load, tenant_id, *topics)
             shell._fill(octx, await webhook_inbox.list_account_problems(octx))
             yield octx
+
+    @asynccontextmanager
+    async def _change_page(self) -> AsyncIterator[OperatorCtx]:
+        """For a handler that changes something and shows the page anew: the commit does not load this tab again.
+
+        Whatever the page's load shows has to be read inside, after the change.
+        """
+        shell = await self.get_state(Shell)
+        async with self._ctx() as octx:
+            live_events.skip_tab(octx.session, get_tab_key(self.router.session.session_id))
+            yield octx
+            shell._fill(octx, await webhook_inbox.list_account_problems(octx))
 
 
 def is_allowed(action: OperatorAction) -> Any:

@@ -129,7 +129,7 @@ class DriftState(DialogState, ListState, PageState):
     @needs(actions.OP_BILLING_RECONCILE)
     async def start_comparison(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_billing.request_run(octx, form.reason)
             self._cursors = []
             page_data = await self._read(octx)

@@ -251,7 +251,7 @@ class CatalogState(DialogState, PageState):
     @needs(actions.OP_CATALOG_WRITE)
     async def discard_draft(self, payload: dict[str, Any]) -> EventSpec:
         EmptyForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await catalog_drafts.discard_draft(octx, self._draft_id, self._revision)
             await self._read(octx)
         return self._finish("Draft discarded.", "Published versions aren't affected.")
@@ -261,7 +261,7 @@ class CatalogState(DialogState, PageState):
     async def publish_draft(self, payload: dict[str, Any]) -> EventSpec | None:
         form = ReasonForm.read(payload)
         try:
-            async with self._ctx() as octx:
+            async with self._change_page() as octx:
                 await catalog_drafts.publish(
                     octx,
                     self._draft_id,
@@ -283,7 +283,7 @@ class CatalogState(DialogState, PageState):
     @needs(actions.OP_CATALOG_WRITE)
     async def retire_plan(self, payload: dict[str, Any]) -> EventSpec:
         form, name = ReasonForm.read(payload), self.selected_item.name
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await catalog_drafts.retire_plan(octx, parse_id("pln", self.selected_item.id), form.reason)
             await self._read(octx)
         return self._finish(f"Retired {name}.", "Tenants that have it keep it.")

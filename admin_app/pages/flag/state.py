@@ -197,7 +197,7 @@ class FlagPageState(DialogState, ListState, PageState):
     @needs(actions.OP_FLAG_WRITE)
     async def save_rules(self, payload: dict[str, Any]) -> EventSpec:
         form, key = ReasonForm.read(payload), self._shown_key()
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
             await flag_admin.change_rules(octx, key, self._draft_version, new_rules, form.reason)
             self._cursors = []
@@ -220,7 +220,7 @@ class FlagPageState(DialogState, ListState, PageState):
     @needs(actions.OP_FLAG_WRITE)
     async def kill_flag(self, payload: dict[str, Any]) -> EventSpec:
         form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await flag_admin.kill_flag(octx, key, form.reason)
             self._cursors = []
             page_data = await self._read(octx, key)
@@ -230,7 +230,7 @@ class FlagPageState(DialogState, ListState, PageState):
     @needs(actions.OP_FLAG_WRITE)
     async def revive_flag(self, payload: dict[str, Any]) -> EventSpec:
         form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await flag_admin.revive_flag(octx, key, self._version_number, form.reason)
             self._cursors = []
             page_data = await self._read(octx, key)
@@ -241,7 +241,7 @@ class FlagPageState(DialogState, ListState, PageState):
     async def move_cleanup(self, payload: dict[str, Any]) -> EventSpec:
         form, key = MoveCleanupForm.read(payload), self._shown_key()
         new_date = parse_day(form.cleanup_by) if form.cleanup_by else None
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             previous_date = date.fromisoformat(self.header.cleanup_iso)
             await flag_admin.change_cleanup_date(octx, key, previous_date, new_date, form.reason)
             page_data = await self._read(octx, key)
@@ -251,7 +251,7 @@ class FlagPageState(DialogState, ListState, PageState):
     @needs(actions.OP_FLAG_WRITE)
     async def retire_flag(self, payload: dict[str, Any]) -> EventSpec:
         form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await flag_admin.retire_flag(octx, key, form.reason)
             self._cursors = []
             page_data = await self._read(octx, key)

@@ -55,7 +55,7 @@ class PricesState(DialogState, PageState):
     @needs(actions.OP_CATALOG_WRITE)
     async def set_price(self, payload: dict[str, Any]) -> EventSpec:
         arguments = forms.parse_price_form(PriceForm.read(payload))
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             price = await price_admin.set_price(octx, parse_id("plv", self.selected_version.id), **arguments)
             await self._read(octx)
         self.dialog = ""

@@ -141,7 +141,7 @@ class WebhooksState(DialogState, ListState, PageState):
     @needs(actions.OP_WEBHOOK_REPLAY)
     async def replay_dead(self, payload: dict[str, Any]) -> EventSpec:
         form = ReplayForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             count = await webhook_inbox.replay_dead(octx, form.reason, type=form.type)
             self._cursors = []
             page_data = await self._read(octx)
@@ -154,7 +154,7 @@ class WebhooksState(DialogState, ListState, PageState):
     @needs(actions.OP_ACCOUNT_WRITE)
     async def resume_account(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await provider_accounts.unpause(octx, self._account_id, reason=form.reason)
             page_data = await self._read(octx)
         self._show(*page_data)
