@@ -1,15 +1,15 @@
-"""Addresses of the operators' pages that carry a question with them."""
+"""Addresses of operator pages with query parameters."""
 
 from urllib.parse import quote, unquote, urlencode
 
 
 def explain_url(tenant_id: str, person: str, action: str, **more: str) -> str:
-    """The question asked at once; `more`: at, before, plan."""
+    """Address of /access that answers this question."""
     return _with_query("/access", tenant=tenant_id, person=person, action=action, **more)
 
 
 def request_url(tenant_id: str, request_id: str) -> str:
-    """What happened in one request, in the tenant's trail."""
+    """Address of the tenant's audit log, filtered by one request."""
     return _with_query(f"/tenants/{tenant_id}", tab="audit", request=request_id)
 
 
@@ -18,13 +18,13 @@ def webhook_url(account_id: str, event_id: str) -> str:
 
 
 def parse_webhook_path(path: str) -> tuple[str, str]:
-    """Account and event that such an address names: a wish."""
+    """Account and event ids of a webhook's address; unchecked input."""
     account_id, _, event_id = path.strip("/").partition("/")[2].partition("/")
     return unquote(account_id), unquote(event_id)
 
 
 def billing_url(tenant_id: str) -> str:
-    """The tab of a tenant's page."""
+    """Address of a tenant's billing tab."""
     return _with_query(f"/tenants/{tenant_id}", tab="billing")
 
 

@@ -37,7 +37,7 @@ def page(
 
 
 def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
-    """On every page, because whoever is asked "why is my payment not there" has to know it at once."""
+    """A banner on every page while a payment account is paused or Stripe doesn't respond."""
     action = shell.link("Webhooks", "/webhooks", class_name="link")
     paused_text = rx.fragment(
         rx.el.b(account_trouble.account, " is paused. "),

@@ -15,7 +15,7 @@ from shared.tenancy.models import MembershipState, StepState, TenantState
 from shared.ui.decision_trace import Change
 from shared.ui.tables import TONE_BY_LABEL
 
-WEBHOOK_STATUS_LABELS = {  # word, tone, what it means
+WEBHOOK_STATUS_LABELS = {  # label, tone, explanation
     "pending": ("Waiting", "wait", "In the queue."),
     "working": ("Working", "accent", "Its customer is being synced."),
     "parked": ("Parked", "idle", "Unknown customer. It continues when an organisation has this customer."),
@@ -31,14 +31,14 @@ INVOICE_STATUS_LABELS = {
     "uncollectible": ("Uncollectible", "bad"),
 }
 ADJUSTMENT_STATE_LABELS = {
-    "requested": ("Under way", "wait"),
+    "requested": ("In progress", "wait"),
     "done": ("Done", "ok"),
     "failed": ("Failed", "bad"),
 }
 ADJUSTMENT_KIND_LABELS = {"credit": "Credit", "refund": "Refund", "debit": "Debit"}
 CAUSE_LABELS = {
     "webhook": "Webhook received",
-    "reconcile": "Found by a comparison",
+    "reconcile": "Reconciliation",
     "return": "Returned from checkout",
     "operator": "Requested by an operator",
 }
@@ -50,7 +50,7 @@ ACCESS_LABELS = {
 }
 
 
-# Of a subscription, in the provider's labels.
+# Statuses of a subscription, as the provider names them.
 SUBSCRIPTION_TONES = {"active": "ok", "trialing": "ok", "past_due": "warn", "unpaid": "bad", "paused": "warn"}
 BILLING_FIELD_LABELS = {
     "balance": "Balance",
@@ -82,7 +82,7 @@ def format_seconds(value: float) -> str:
 
 
 def list_billing_changes(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[Change]:
-    """Of a billing event; what is the same on both sides is left out."""
+    """Changed fields of a billing event."""
     names = dict.fromkeys([*previous, *following])
     return [
         Change(
@@ -96,7 +96,7 @@ def list_billing_changes(previous: Mapping[str, Any], following: Mapping[str, An
 
 
 def list_differences(recorded: Sequence[Mapping[str, Any]]) -> list[Change]:
-    """What reconciliation found: ours before, theirs after."""
+    """Differences that reconciliation found: ours before, the provider's after."""
     return [
         Change(
             str(difference["what"]), _format_value(difference["ours"]), _format_value(difference["theirs"])
@@ -142,7 +142,7 @@ MEMBER_STATE_LABELS = {
     MembershipState.REMOVED: "Removed",
 }
 JOB_STATUS_LABELS = {"waiting": "Waiting", "retrying": "Retrying", "running": "Running", "failed": "Failed"}
-SECURITY_EVENT_LABELS = {  # kind: title, what it means
+SECURITY_EVENT_LABELS = {  # kind: title, explanation
     "cross_tenant_attempt": (
         "Cross-tenant attempts",
         "A signed-in user requested another organisation. Answered as not found.",
@@ -158,7 +158,7 @@ SECURITY_EVENT_LABELS = {  # kind: title, what it means
     ),
     "foreign_token": ("Foreign token", "A connection used the tab token of another session."),
 }
-REFUSAL_LABELS = {  # why something is refused, in short
+REFUSAL_LABELS = {  # reason: short text
     "billing_none": "no paid subscription",
     "billing_read_only": "a payment is overdue",
     "flag_off": "not enabled yet",
@@ -172,7 +172,7 @@ REFUSAL_LABELS = {  # why something is refused, in short
 
 
 def flag_badge(flag: FlagSummary) -> tuple[str, str]:
-    """Word and tone of a badge: whom it is on for now, in two or three labels."""
+    """Label and tone of the badge for the state of a flag."""
     at, version = datetime.now(UTC), flag.version
     if flag.row.retired_at is not None:
         return "Retired", tone_of("Retired")
@@ -198,9 +198,9 @@ OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.DRAFT_OPENED: with_name("opened a draft of"),
     OperatorAuditAction.DRAFT_PUBLISHED: with_name("published a version of"),
     OperatorAuditAction.DRAFT_SAVED: with_name("changed the draft of"),
-    OperatorAuditAction.FACTOR_CODES_RENEWED: AuditText("made new recovery codes"),
+    OperatorAuditAction.FACTOR_CODES_RENEWED: AuditText("created new recovery codes"),
     OperatorAuditAction.FACTOR_ENROLLED: AuditText("enrolled a second factor"),
-    OperatorAuditAction.FLAG_CLEANUP_MOVED: with_name("moved the clean-up date of the flag"),
+    OperatorAuditAction.FLAG_CLEANUP_MOVED: with_name("changed the removal date of the flag"),
     OperatorAuditAction.FLAG_CREATED: with_name("created the flag"),
     OperatorAuditAction.FLAG_KILLED: with_name("killed the flag"),
     OperatorAuditAction.FLAG_RETIRED: with_name("retired the flag"),

@@ -1,4 +1,4 @@
-"""Where operators can go. What a role may not know of is not shown; gate and services decide."""
+"""The operators' navigation. Pages without permission are hidden; gate and services enforce it."""
 
 from admin_app.shell import is_allowed
 from shared.access import actions
@@ -21,7 +21,7 @@ NAV = {
         NavLink("Drift", "/drift", "git-compare-arrows", visible=is_allowed(actions.OP_BILLING_READ)),
         NavLink("Invoices", "/invoices", "receipt-text", visible=is_allowed(actions.OP_BILLING_READ)),
     ],
-    "Running": [
+    "Operations": [
         NavLink("Jobs", "/jobs", "list-checks", in_tab_bar=True, visible=is_allowed(actions.OP_JOB_READ)),
     ],
     "Control": [

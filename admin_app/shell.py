@@ -1,4 +1,4 @@
-"""What the frame says on every page of the operators, brought by the same load that brings the page."""
+"""The frame of every operator page, loaded together with the page."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ live = LiveUpdates("operator")
 
 @dataclass(frozen=True, kw_only=True)
 class TroubleRow:
-    """An account at the payment provider through which nothing can be asked now."""
+    """A payment account that is paused or doesn't respond."""
 
     account: str
     reason: str
@@ -34,7 +34,7 @@ class TroubleRow:
 
 
 class Shell(OperatorState):
-    """Who one is and what one may do: for showing. Nothing is decided from it."""
+    """The operator and their permissions, for display only; services decide."""
 
     user: str = ""
     initials: str = ""
@@ -45,7 +45,7 @@ class Shell(OperatorState):
     @rx.event
     @needs(actions.OP_HOME_READ)
     async def refresh(self) -> None:
-        """The frame alone, for a page that is not for this role."""
+        """Loads only the frame, for a page that the role can't open."""
         async with self._ctx() as octx:
             self._fill(octx, await webhook_inbox.list_account_problems(octx))
 
@@ -71,7 +71,7 @@ class PageState(OperatorState):
     async def _open_page(
         self, load: Any, *topics: str, tenant_id: str = ALL_TENANTS
     ) -> AsyncIterator[OperatorCtx]:
-        """How every load begins: watch before reading, so that no commit is missed; then the frame."""
+        """The start of every load: watch before reading, so that no commit is missed; then load the frame."""
         shell = await self.get_state(Shell)
         async with self._ctx() as octx:
             live.watch(self, load, tenant_id, *topics)
@@ -80,7 +80,7 @@ class PageState(OperatorState):
 
     @asynccontextmanager
     async def _change_page(self) -> AsyncIterator[OperatorCtx]:
-        """For a handler that changes something and shows the page anew: the commit does not load this tab again.
+        """For a handler that changes something and shows the page again: the commit does not load this tab again.
 
         Whatever the page's load shows has to be read inside, after the change.
         """
@@ -92,7 +92,7 @@ class PageState(OperatorState):
 
 
 def is_allowed(action: OperatorAction) -> Any:
-    """A var, for showing a control. The gate and the service ask again."""
+    """A var for showing a control. Gate and service check again."""
     permissions: Any = Shell.permissions
     return permissions.contains(str(action.permission))
 
@@ -100,7 +100,7 @@ def is_allowed(action: OperatorAction) -> Any:
 def guard_control(
     action: OperatorAction, control: rx.Component, label: str, *, glyph: str = "", id: str = ""
 ) -> rx.Component:
-    """The control, or for those who see the page but may not do this: the control that says why.
+    """The control, or a disabled one with the reason for people who can see the page but don't have the permission.
 
     `id`: where the page has several controls for the same action.
     """

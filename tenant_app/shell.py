@@ -97,7 +97,7 @@ class PageState(TenantState):
 
     @asynccontextmanager
     async def _change_page(self) -> AsyncIterator[Ctx]:
-        """For a handler that changes something and shows the page anew: the commit does not load this tab again.
+        """For a handler that changes something and shows the page again: the commit does not load this tab again.
 
         Whatever the page's load shows has to be read inside, after the change.
         """

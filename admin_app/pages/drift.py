@@ -1,4 +1,4 @@
-"""/drift: where we and the payment provider differed although nobody had said so, and what was repaired."""
+"""/drift: unexpected differences between our data and the payment provider, and what was repaired."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,9 +31,9 @@ from shared.ui.tables import Column, badge, data_table, has_items, table_row
 RUN_COLUMNS = [
     Column("Comparison"),
     Column("Customers", align_end=True, hidden_on_phone=True),
-    Column("Differed", align_end=True),
+    Column("Differences", align_end=True),
     Column("Failed", align_end=True, hidden_on_phone=True),
-    Column("Began", align_end=True, hidden_on_phone=True),
+    Column("Started", align_end=True, hidden_on_phone=True),
 ]
 PAGE_SIZE, RUNS_SHOWN = 30, 8
 

@@ -1,4 +1,4 @@
-"""/flags: every flag, whom it is on for, and which ones should have been gone by now. Here they are made, too."""
+"""/flags: all flags with their exposure, overdue ones first, and a form to create one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ COLUMNS = [
     Column("Remove by", hidden_on_phone=True),
     Column("Exposed", align_end=True),
 ]
-FEATURE_CHOICES = [("", "Nothing"), *((feature.key, feature.title) for feature in FEATURES.values())]
+FEATURE_CHOICES = [("", "No feature"), *((feature.key, feature.title) for feature in FEATURES.values())]
 
 
 class CreateFlagForm(Form):
-    """Of a new flag. How long each may be, and that the date lies ahead, says the service."""
+    """Fields of a new flag. The service checks lengths and that the date is in the future."""
 
     key: str
     title: str
@@ -79,14 +79,14 @@ def flag_row(flag: flag_admin.FlagSummary, counts: flag_exposure.FlagCounts) -> 
 
 
 def cleanup_advice(flag: flag_admin.FlagSummary) -> str:
-    """About a stale one."""
+    """What to do about a stale flag."""
     if flag.is_in_code:
         return "Remove it from the code and retire it, or change the date."
     return "The code no longer uses it. Retire it."
 
 
 def parse_day(text: str) -> date:
-    """Of a date field. Raises Invalid."""
+    """The date in a date field. Raises Invalid."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""/invoices: what every tenant owes and has paid, for a reason."""
+"""/invoices: invoices of all tenants, for a reason."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""/jobs: the queue as it stands. Jobs that succeeded are not kept; their effects are in the trail."""
+"""/jobs: the current queue. Jobs that succeeded are not kept; the audit logs have their effects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

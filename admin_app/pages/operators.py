@@ -34,7 +34,7 @@ COLUMNS = [
     Column("Since", hidden_on_phone=True),
     Column("Actions", align_end=True, label_hidden=True),
 ]
-PASSWORD_TOAST_MILLISECONDS = 300_000  # milliseconds: a new password is read out to somebody, or copied
+PASSWORD_TOAST_MILLISECONDS = 300_000  # time to copy a new password
 ROLE_CHOICES = [(role.key, role.name, role.sentence) for role in OPERATOR_ROLES.values()]
 
 
@@ -129,7 +129,7 @@ class OperatorsState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
     async def reset_access(self, payload: dict[str, Any]) -> EventSpec:
-        """The new password goes to the browser and into no state: nothing of it is left here."""
+        """Sends the new password to the browser without storing it in the state."""
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
             credentials = await operators.reset_access(octx, parse_id("opr", subject.id), reason=form.reason)

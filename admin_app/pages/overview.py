@@ -1,4 +1,4 @@
-"""/: how the platform stands. Tenants by state, settings-up that hang, attempts that were refused."""
+"""/: overview of the platform: tenants by state, unfinished provisioning, suspicious requests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ UNFINISHED_COLUMNS = [
 ALWAYS_SHOWN = (
     "cross_tenant_attempt",
     "missing_tenant_context",
-)  # shown at 0 too: 0 is what one wants to read
+)  # shown at 0 too, which is the good value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class OverviewState(PageState):
     suspended: str = ""
     deleted: str = ""
     unfinished: list[UnfinishedStepRow] = []
-    counters: list[tuple[str, str, str, bool]] = []  # title, count, what it means, more than 0
+    counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
 
     @rx.event

@@ -1,4 +1,4 @@
-"""/tenants: every customer organisation, found by its own name or by the whole address of somebody in it."""
+"""/tenants: every customer organisation, found by its name or by the full email address of one of its members."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -66,7 +66,7 @@ def tenant_row(tenant: TenantSummary) -> TenantRow:
         tone=labels.tone_of(state),
         setup=setup,
         setup_tone=setup_tone,
-        owner=tenant.owner or "Nobody",
+        owner=tenant.owner or "No owner",
         members=f"{tenant.members:,}",
         created_at=tenant.created_at.isoformat(),
         match_text=tenant.matched_member,
@@ -74,7 +74,7 @@ def tenant_row(tenant: TenantSummary) -> TenantRow:
 
 
 def setup_badge(tenant: TenantSummary) -> tuple[str, str]:
-    """Word and tone of a badge, for what is not finished."""
+    """Label and tone of the badge for unfinished provisioning."""
     if tenant.steps_failed:
         return "Setup failed", "bad"
     if tenant.steps_done < tenant.steps:
@@ -90,7 +90,7 @@ class TenantsState(ListState, PageState):
     state: str = ""
     sorted_by: str = "name"
     descending: bool = False
-    _last_address: str = ""  # the state that the address named when it was last looked at
+    _last_address: str = ""  # the state in the address when it was last read
 
     @rx.event
     @needs(actions.OP_TENANT_LIST, page=True)
@@ -101,7 +101,7 @@ class TenantsState(ListState, PageState):
         self._show(matches)
 
     def _apply_address(self) -> None:
-        """`?state=suspended` once; afterwards what the person chose on the page counts."""
+        """`?state=suspended` once; afterwards the choices on the page apply."""
         address_state = str(dict(self.router.url.query_parameters).get("state", ""))
         if address_state != self._last_address:
             self._last_address, self._cursors = address_state, []

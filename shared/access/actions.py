@@ -1,4 +1,4 @@
-"""What people may want to do, declared once. Pages, routes, jobs and services name these and nothing else."""
+"""Every action that needs permission, declared once. Pages, routes, jobs and services refer to these objects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from shared.core.registry import Module
 class Action:
     name: str
     permission: str
-    description: str  # completes "You may not …"
+    description: str  # completes "You don't have permission to …"
     writes: bool = False
     feature: str = ""  # of `entitlements.features`, that the plan has to include
     limit: str = ""  # asked again with `used=` under the lock
@@ -29,20 +29,24 @@ class OperatorAction:
     writes: bool = False
 
 
-ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "see what this organisation may use, and why")
-AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit trail", feature="exports.csv")
-AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "read the audit trail", feature="audit_log")
+ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "view plan and usage")
+AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit log", feature="exports.csv")
+AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "view the audit log", feature="audit_log")
 BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan and the bill
-    "billing:change", Permission.BILLING_WRITE, "change what is paid", writes=True, allowed_when_unpaid=True
+    "billing:change",
+    Permission.BILLING_WRITE,
+    "manage the subscription",
+    writes=True,
+    allowed_when_unpaid=True,
 )
-BILLING_READ = Action("billing:read", Permission.BILLING_READ, "see billing")
-CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "change the checklist", writes=True)
+BILLING_READ = Action("billing:read", Permission.BILLING_READ, "view billing")
+CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "update the checklist", writes=True)
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")
-INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "see invitations")
+INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "view invitations")
 INVITATION_REVOKE = Action(
     "invitation:revoke",
     Permission.MEMBER_INVITE,
-    "take invitations back",
+    "revoke invitations",
     writes=True,
     allowed_when_unpaid=True,
 )
@@ -55,21 +59,21 @@ MEMBER_EXPORT = Action(
 MEMBER_INVITE = Action(
     "member:invite", Permission.MEMBER_INVITE, "invite people", writes=True, limit="members"
 )
-MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "see who works here")
+MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "view members")
 MEMBER_REMOVE = Action(
     "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, allowed_when_unpaid=True
 )
 MEMBER_SET_ROLE = Action(  # taking rights away must not wait for a payment, and giving some costs nothing
     "member:set_role",
     Permission.MEMBER_WRITE,
-    "give members another role",
+    "change member roles",
     writes=True,
     allowed_when_unpaid=True,
 )
-NOTIFICATION_READ = Action("notification:read", Permission.NOTIFICATION_READ, "read notifications")
+NOTIFICATION_READ = Action("notification:read", Permission.NOTIFICATION_READ, "view notifications")
 OWNER_TRANSFER = Action("owner:transfer", Permission.OWNER_TRANSFER, "transfer ownership", writes=True)
 REPORT_READ = Action(
-    "report:read", Permission.REPORT_READ, "open the advanced reports", feature="advanced_reports"
+    "report:read", Permission.REPORT_READ, "view advanced reports", feature="advanced_reports"
 )
 ROLE_CHANGE = Action(
     "role:change",
@@ -91,8 +95,8 @@ ROLE_CREATE = Action(
 ROLE_DELETE = Action(
     "role:delete", Permission.ROLE_WRITE, "delete roles", writes=True, allowed_when_unpaid=True
 )
-ROLE_READ = Action("role:read", Permission.ROLE_READ, "see roles")
-SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "see the settings")
+ROLE_READ = Action("role:read", Permission.ROLE_READ, "view roles")
+SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "view settings")
 SETTINGS_SETUP = Action(
     "settings:setup",
     Permission.SETTINGS_WRITE,
@@ -100,72 +104,74 @@ SETTINGS_SETUP = Action(
     writes=True,
     allowed_when_unverified=True,
 )
-SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change the settings", writes=True)
+SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change settings", writes=True)
 
 OP_ACCOUNT_WRITE = OperatorAction(
     "op:account:write",
     OperatorPermission.ACCOUNT_WRITE,
-    "change the accounts through which we sell",
+    "manage Stripe accounts",
     writes=True,
 )
 OP_AUDIT_READ_ALL = OperatorAction(
-    "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "read every tenant's trail"
+    "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "view the audit logs of all tenants"
 )
 OP_BILLING_ADJUST = OperatorAction(
-    "op:billing:adjust", OperatorPermission.BILLING_ADJUST, "give or take money", writes=True
+    "op:billing:adjust", OperatorPermission.BILLING_ADJUST, "adjust balances", writes=True
 )
 OP_BILLING_ADJUST_ANY = OperatorAction(
     "op:billing:adjust_any",
     OperatorPermission.BILLING_ADJUST_ANY,
-    "give or take that much money",
+    "make adjustments this large",
     writes=True,
 )
 OP_BILLING_READ = OperatorAction(
-    "op:billing:read", OperatorPermission.BILLING_READ, "look into the billing of tenants"
+    "op:billing:read", OperatorPermission.BILLING_READ, "view the billing of tenants"
 )
 OP_BILLING_RECONCILE = OperatorAction(
     "op:billing:reconcile",
     OperatorPermission.BILLING_RECONCILE,
-    "compare billing with the provider",
+    "compare billing with Stripe",
     writes=True,
 )
-OP_CATALOG_READ = OperatorAction("op:catalog:read", OperatorPermission.CATALOG_READ, "see plans and add-ons")
+OP_CATALOG_READ = OperatorAction("op:catalog:read", OperatorPermission.CATALOG_READ, "view plans and add-ons")
 OP_CATALOG_WRITE = OperatorAction(
     "op:catalog:write", OperatorPermission.CATALOG_WRITE, "change plans and add-ons", writes=True
 )
-OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "see flags")
+OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "view flags")
 OP_FLAG_WRITE = OperatorAction("op:flag:write", OperatorPermission.FLAG_WRITE, "change flags", writes=True)
 OP_HOME_READ = OperatorAction("op:home:read", OperatorPermission.HOME_READ, "open the admin app")
-OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "see jobs")
+OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "view jobs")
 OP_KEY_ROTATE = OperatorAction(
-    "op:key:rotate", OperatorPermission.KEY_ROTATE, "rotate the keys of tenants", writes=True
+    "op:key:rotate", OperatorPermission.KEY_ROTATE, "rotate tenant keys", writes=True
 )
 OP_OPERATOR_MANAGE = OperatorAction(
     "op:operator:manage", OperatorPermission.OPERATOR_WRITE, "manage operators", writes=True
 )
-OP_OPERATOR_READ = OperatorAction("op:operator:read", OperatorPermission.OPERATOR_READ, "see operators")
+OP_OPERATOR_READ = OperatorAction("op:operator:read", OperatorPermission.OPERATOR_READ, "view operators")
 OP_RIGHTS_EXPLAIN = OperatorAction(
-    "op:rights:explain", OperatorPermission.RIGHTS_EXPLAIN, "ask why a tenant may or may not do something"
+    "op:rights:explain", OperatorPermission.RIGHTS_EXPLAIN, "explain permission decisions"
 )
 OP_RIGHTS_WRITE = OperatorAction(
     "op:rights:write",
     OperatorPermission.RIGHTS_WRITE,
-    "change plan, add-ons and overrides of tenants",
+    "change plans, add-ons and overrides of tenants",
     writes=True,
 )
-OP_SECURITY_READ = OperatorAction("op:security:read", OperatorPermission.SECURITY_READ, "see security events")
+OP_SECURITY_READ = OperatorAction(
+    "op:security:read", OperatorPermission.SECURITY_READ, "view security events"
+)
 OP_TENANT_LIST = OperatorAction("op:tenant:list", OperatorPermission.TENANT_READ, "list tenants")
-OP_TENANT_READ = OperatorAction("op:tenant:read", OperatorPermission.TENANT_READ, "look into a tenant")
+OP_TENANT_READ = OperatorAction("op:tenant:read", OperatorPermission.TENANT_READ, "open a tenant")
 OP_TENANT_RESUME = OperatorAction(
-    "op:tenant:resume", OperatorPermission.TENANT_RESUME, "run provisioning again", writes=True
+    "op:tenant:resume", OperatorPermission.TENANT_RESUME, "retry provisioning", writes=True
 )
 OP_TENANT_SUSPEND = OperatorAction(
     "op:tenant:suspend", OperatorPermission.TENANT_SUSPEND, "suspend tenants", writes=True
 )
 OP_USER_DISABLE = OperatorAction(
-    "op:user:disable", OperatorPermission.USER_DISABLE, "disable people's accounts", writes=True
+    "op:user:disable", OperatorPermission.USER_DISABLE, "disable user accounts", writes=True
 )
-OP_WEBHOOK_READ = OperatorAction("op:webhook:read", OperatorPermission.WEBHOOK_READ, "see webhooks")
+OP_WEBHOOK_READ = OperatorAction("op:webhook:read", OperatorPermission.WEBHOOK_READ, "view webhooks")
 OP_WEBHOOK_REPLAY = OperatorAction(
     "op:webhook:replay", OperatorPermission.WEBHOOK_REPLAY, "replay webhooks", writes=True
 )

@@ -1,8 +1,8 @@
-"""What was decided, counted: every refusal by person, what was allowed by tenant, and errors of ours beside them.
+"""Counts of decisions: refusals by person, allowed actions and internal errors by tenant.
 
 Counted in memory and written by hour, each line at most once in ten seconds: a flood of refused attempts is one row
-whose number grows. What a killed process had not written yet is lost; a count is a lower bound. Whoever writes takes
-out what is older than `KEPT`.
+whose number grows. A killed process loses the counts it hasn't written, so a count is a lower bound. Each write deletes
+expired rows.
 """
 
 import asyncio
@@ -148,7 +148,7 @@ async def write_counts(tenant_id: str, *, force: bool = False) -> None:
 async def list_refusals(
     ctx: Ctx, *, action: str = "", request_id: str = "", limit: int = 50
 ) -> Sequence[DecisionCount]:
-    """What was refused to this tenant, newest first; errors of ours too. For services that were asked for their right."""
+    """Refusals and internal errors of this tenant, newest first. The caller checks the permission."""
     return await decision_counts_repository.list_refusals(
         ctx, sorted(ALLOWED_REASONS), action=action, request_id=request_id, limit=limit
     )
@@ -160,7 +160,7 @@ async def flush() -> None:
 
 
 async def run_writer() -> None:
-    """A lifespan task: writes what nobody's next request would write, and what is left at the end."""
+    """A lifespan task: writes counts that no later request would write, and the rest at shutdown."""
     try:
         while True:
             await asyncio.sleep(WRITE_INTERVAL)

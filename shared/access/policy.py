@@ -50,7 +50,7 @@ def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:
     """
     if permissions is None or not roles.can_grant(ctx.permissions, permissions):
         raise Refused(
-            "This role may do more than you may, or does not exist.",
+            "This role has permissions you don't have, or no longer exists.",
             "Ask an owner to do it.",
             reason=Reason.MISSING_PERMISSION,
         )

@@ -1,4 +1,4 @@
-"""The texts of refusals: what was refused, and what to do next."""
+"""The texts of refusals: why an action is refused, and what to do next."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ UNKNOWN_WORDING = RefusalWording("this")
 def refusal_text(
     principal: RightsHolder, action: Action, *, used: int | None = None, obstacle: str = ""
 ) -> str:
-    """Why it is refused to them and what to do next, "" where it is not: for showing a control."""
+    """Why `principal` can't do `action` and what to do next, for a disabled control; "" where they can."""
     outcome = decision.decide(principal, action, used=used, obstacle=obstacle)
     if outcome.allowed:
         return ""
@@ -26,7 +26,7 @@ def refusal_text(
 
 
 def refusal_texts(principal: RightsHolder) -> dict[str, str]:
-    """Name of every action that is refused to them for another reason than a limit: why, and what to do next."""
+    """Refusal texts by action name, of every action that is refused to `principal`. Limits aren't checked."""
     texts = {name: refusal_text(principal, action) for name, action in ACTIONS.items()}
     return {name: text for name, text in texts.items() if text}
 
@@ -39,7 +39,7 @@ def build_refusal(
     used: int | None = None,
     obstacle: str = "",
 ) -> Refused:
-    """The words of a decision: what was refused and what to do next. `who`: who asked, unless the reason is their role."""
+    """The error for a refused action. `principal`: who asked; needed unless the reason is a missing permission."""
     if isinstance(action, OperatorAction) or principal is None:
         detail, step = _permission_refusal_text(action)
         return Refused(detail, step, reason=reason, action=action.name)
@@ -51,14 +51,14 @@ def build_refusal(
 
 
 def _inclusion_text(plan_names: Sequence[str]) -> str:
-    """The sentence before the step of a refusal that another plan would lift: "Pro and Business do. "."""
+    """Which plans include it, in front of the next step: "Pro and Business do. "; "" where none does."""
     return f"{join_names(plan_names)} {'do' if len(plan_names) > 1 else 'does'}. " if plan_names else ""
 
 
 def _permission_refusal_text(action: Action | OperatorAction) -> tuple[str, str]:
     operator = isinstance(action, OperatorAction)
-    contact = "an operator who is an owner" if operator else "an owner or admin of your organisation"
-    return f"You may not {action.description}.", f"Ask {contact}."
+    contact = "an operator with the Owner role" if operator else "an owner or admin of your organisation"
+    return f"You don't have permission to {action.description}.", f"Ask {contact}."
 
 
 def _refusal_sentences(
@@ -72,57 +72,59 @@ def _refusal_sentences(
     can_pay = Permission.BILLING_WRITE in principal.permissions
     if reason is Reason.LIMIT_REACHED:
         amount = rights.limits[action.limit].amount
-        detail = f"All {amount} {limit.title} are in use ({used} of {amount})."
+        detail = f"All {amount} {limit.title} are in use."
+        if used is not None and amount is not None and used > amount:
+            detail = f"{used} {limit.title} are in use, of {amount}."
         if amount == 0:
-            detail = f"{rights.plan_name} has no {limit.title}."
+            detail = f"{rights.plan_name} doesn't include {limit.title}."
         remedy = f"{limit.remedy}, or" if limit.remedy and amount else ""
         step = f"{remedy} {_larger_plan_step(can_pay)}".strip()
         return detail, f"{step[:1].upper()}{step[1:]}"
     if reason is Reason.NOT_IN_PLAN:
-        return f"{rights.plan_name} does not include {feature.title}.", _capitalise(
-            _larger_plan_step(can_pay)
-        )
+        return f"{rights.plan_name} doesn't include {feature.title}.", _capitalise(_larger_plan_step(can_pay))
     if reason in (Reason.BILLING_NONE, Reason.TRIAL_ENDED):
-        feature_text = f" {feature.title} is not part of what remains." if action.feature else ""
-        reason_text = "The trial has ended." if reason is Reason.TRIAL_ENDED else "Nothing is paid any more."
+        feature_text = f" {feature.title} isn't included in your current plan." if action.feature else ""
+        reason_text = (
+            "Your trial has ended." if reason is Reason.TRIAL_ENDED else "Your subscription has ended."
+        )
         return f"{reason_text}{feature_text}", _capitalise(_larger_plan_step(can_pay))
     return {
         Reason.BILLING_READ_ONLY: (
-            "A payment is overdue, so nothing can be changed now.",
+            "A payment is overdue, so your organisation is read-only.",
             payment_step(principal),
         ),
         Reason.FLAG_OFF: (
-            "This is being rolled out and not switched on for your organisation yet.",
-            "Wait for it, or ask support to be let in.",
+            "This feature is being rolled out.",
+            "Contact support for early access.",
         ),
         Reason.MISSING_PERMISSION: _permission_refusal_text(action),
         Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
         Reason.TENANT_SUSPENDED: (
             "This organisation is suspended.",
-            "Ask an owner to write to support; nothing has been deleted.",
+            "Ask an owner to contact support. No data has been deleted.",
         ),
         Reason.TENANT_UNVERIFIED: (
-            "The address of this organisation's owner is not verified yet.",
-            "Open the link in the mail we sent, or ask for a new one.",
+            "The owner of this organisation hasn't confirmed their email address yet.",
+            "Open the link in the email we sent, or request a new one.",
         ),
     }[reason]
 
 
 def payment_step(principal: RightsHolder) -> str:
-    """What this person can do about a payment that is overdue."""
+    """The next step for an overdue payment: pay it, or ask a member who can."""
     if Permission.BILLING_WRITE in principal.permissions:
         return "Pay the open invoice."
     return "Ask an owner or billing contact to pay the open invoice."
 
 
 def upgrade_step(principal: RightsHolder) -> str:
-    """What this person can do to have more than the plan gives."""
+    """The next step to get more than the plan includes."""
     return _capitalise(_larger_plan_step(Permission.BILLING_WRITE in principal.permissions))
 
 
 def _larger_plan_step(pays: bool) -> str:
-    return "choose a larger plan under Billing." if pays else "ask an owner for a larger plan."
+    return "choose a larger plan in Billing." if pays else "ask an owner for a larger plan."
 
 
 def _capitalise(words: str) -> str:

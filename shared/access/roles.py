@@ -33,28 +33,28 @@ OWNER_ONLY_PERMISSIONS = frozenset(
 ROLES = {
     role.key: role
     for role in (
-        Role(OWNER, "Owner", "May do everything, also hand the organisation over."),
-        Role("admin", "Admin", "Manages members and settings, reads the audit trail."),
-        Role("billing", "Billing", "Pays and reads invoices. Sees who works here."),
-        Role("member", "Member", "Works in the organisation. Sees who works here."),
-        Role("viewer", "Viewer", "Looks, and changes nothing."),
+        Role(OWNER, "Owner", "Full access, including transferring ownership."),
+        Role("admin", "Admin", "Manages members and settings, and can view the audit log."),
+        Role("billing", "Billing", "Manages billing and invoices, and can see members."),
+        Role("member", "Member", "Works in the product and can see members."),
+        Role("viewer", "Viewer", "View only."),
     )
 }
 OPERATOR_ROLES = {
     role.key: role
     for role in (
-        Role("owner", "Owner", "Everything, also other operators."),
+        Role("owner", "Owner", "Full access, including managing operators."),
         Role(
             "engineer",
             "Engineer",
-            "Looks everywhere, suspends, repairs, rolls out. Manages no operators, no keys, no plans and no money.",
+            "Views everything, suspends tenants, retries failed work and rolls out flags. Can't manage operators, keys, plans or balances.",
         ),
         Role(
             "billing",
             "Billing",
-            "Looks into tenants, suspends them, keeps plans and who has which, gives and takes small amounts.",
+            "Opens and suspends tenants, manages plans and who is on them, issues small credits and charges.",
         ),
-        Role("support", "Support", "Looks into one tenant at a time, with a reason."),
+        Role("support", "Support", "Opens one tenant at a time, with a reason."),
     )
 }
 
@@ -75,5 +75,5 @@ def list_permissions() -> list[str]:
 
 
 def can_grant(granter: frozenset[str], permissions: Iterable[str]) -> bool:
-    """Nobody hands out, takes away or touches more than they hold themselves."""
+    """Whether someone with the permissions `granter` can assign, change or remove a role with `permissions`."""
     return granter.issuperset(permissions)

@@ -1,4 +1,4 @@
-"""Roles and what each may do, as a page: written from the registries, so that it cannot say anything else."""
+"""The documentation page of all roles and their permissions, rendered from the registries."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,9 +9,9 @@ from shared.core import registry
 
 HEADER = """# Roles
 
-Written by `bulkhead docs roles` from the manifests of all modules; a test compares. Every action is asked for by name, in one place
-(`shared/access/decision.py`), whether a page, a route, a job or the command line asks. Nobody gives, takes away or
-touches a role that may do more than they may.
+Written by `bulkhead docs roles` from the manifests of all modules; a test compares. Every action is checked by name, in one place
+(`shared/access/decision.py`), for pages, routes, jobs and the command line alike. Members can only grant, change or revoke
+roles whose permissions they have themselves.
 """
 
 
@@ -27,7 +27,7 @@ def render_page() -> str:
 
 
 def can_perform(role: Role, action: Action | OperatorAction) -> bool:
-    """Where the plan has it and the limit is not reached."""
+    """Whether the role has the permission; plan and limits aren't checked."""
     return action.permission in role.permissions
 
 
@@ -83,7 +83,7 @@ def _render_actions(roles: list[Role], actions: Iterable[Action | OperatorAction
         for module in registry.list_modules()
         for name, event_types in module.recorded.items()
     }
-    lines = _render_head("Action", "May …", roles, "Recorded as")
+    lines = _render_head("Action", "Allows to", roles, "Recorded as")
     for action in actions:
         events = ", ".join(f"`{event_type}`" for event_type in recorded.get(action.name, ()))
         lines.append(

@@ -1,7 +1,7 @@
-"""Money that operators give or take outside of the price list: written down with a reason, then carried out.
+"""Credits, refunds and debits that operators issue outside of the price list, each with a reason.
 
-The row and the line in the tenant's trail come first, in one transaction. The provider is asked by a job, with the
-row's id as its key, so that however often the job runs, it happens once.
+One transaction stores the row and its audit event. A job then submits it to the provider with the row's id as
+idempotency key, so that it happens once however often the job runs.
 """
 
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ from shared.tenancy import entry, tenants
 TASK = "billing.adjust"
 AdjustmentKind = Literal["credit", "refund", "debit"]
 KINDS = ("credit", "refund", "debit")
-REASON_CODES = {  # why, in one of few words; the sentence beside it says the rest
-    "billing_error": "We billed wrongly",
-    "contract": "As the contract says",
+REASON_CODES = {  # code: label; a sentence explains the details
+    "billing_error": "Billing error",
+    "contract": "Contract terms",
     "duplicate_charge": "Charged twice",
     "goodwill": "Goodwill",
-    "outage_credit": "For an outage",
+    "outage_credit": "Outage",
 }
-LARGE_AMOUNT = 500  # whole units of a currency; more at once is for who may give or take any amount
+LARGE_AMOUNT = 500  # whole units of a currency; larger ones need OP_BILLING_ADJUST_ANY
 MAX_AMOUNT = 10**10  # smallest units
 
 
 @dataclass(frozen=True, slots=True)
 class AdjustmentOrder:
-    """What the provider is asked for."""
+    """An adjustment as submitted to the provider."""
 
     account_id: str
     customer_id: str
@@ -62,9 +62,11 @@ async def request_adjustment(
     invoice_id: str = "",
     adjustment_id: str = "",
 ) -> str:
-    """Id of the row. `amount`: in the smallest unit of the currency, never below 1; `kind` says in which direction.
+    """Requests an adjustment. Returns its id. `amount`: at least 1, in the smallest unit of the currency; `kind` gives
+    the direction.
 
-    `adjustment_id`: of a form that may be sent twice. Raises Invalid, NotFound, Conflict, Refused for a large amount.
+    `adjustment_id`: id from the form, so that a form that is sent twice has one effect. Raises Invalid, NotFound,
+    Conflict, Refused for a large amount.
     """
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     digits = _check_request(kind, amount, currency, code, reason)
@@ -86,7 +88,7 @@ async def request_adjustment(
             by_name=octx.actor.name,
         )
         if await repository.get_adjustment(ctx, row.id) is not None:
-            raise Conflict("This has been asked for already.", "Reload the page: it stands in the list.")
+            raise Conflict("This adjustment was already submitted.", "Reload the page to see it.")
         ctx.session.add(row)
         after = {kind: money.format_amount(amount, currency), "why": REASON_CODES[code]}
         audit_log.record(ctx, "billing.adjusted", row.id, after=after, reason=row.reason, invoice=invoice_id)
@@ -95,25 +97,25 @@ async def request_adjustment(
 
 
 async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str, reason: str) -> None:
-    """For one that nobody has carried out, because the provider did not answer for long. Raises NotFound, Conflict."""
+    """Submits an adjustment again that the provider hasn't confirmed. Raises NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         await tenants.lock(ctx)
         row = await repository.get_adjustment(ctx, adjustment_id)
         if row is None:
-            raise NotFound("There is no such adjustment.", "Reload the page.")
+            raise NotFound("This adjustment doesn't exist.", "Reload the page.")
         if row.state != "requested":
-            raise Conflict(f"This adjustment is {row.state}.", "Reload the page.")
+            raise Conflict(f"This adjustment is already {row.state}.", "Reload the page.")
         await _enqueue(ctx, row.id)
 
 
 async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
-    """Newest first. For services that were asked for their right."""
+    """Newest first. The caller checks the permission."""
     return await repository.list_adjustments(ctx, limit)
 
 
 async def execute_adjustment(tenant_id: str, adjustment_id: str, request_id: str) -> None:
-    """Outside of every transaction of the caller. Twice is once. Raises as a provider does that does not answer."""
+    """Submits the adjustment to the provider, outside of any transaction. Idempotent. Raises ProviderDown."""
     async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
         order = await _load_order(ctx, adjustment_id)
     if order is None:
@@ -132,13 +134,15 @@ async def execute_adjustment(tenant_id: str, adjustment_id: str, request_id: str
 
 
 def _check_request(kind: str, amount: int, currency: str, code: str, reason: str) -> int:
-    """Digits after the point of the currency."""
+    """Validates the fields. Returns the number of decimal places of the currency."""
     if kind not in KINDS:
-        raise Invalid("There is no such adjustment.", "Choose one.", fields={"kind": "Unknown"})
+        raise Invalid(
+            "This type of adjustment doesn't exist.", "Choose one from the list.", fields={"kind": "Unknown"}
+        )
     if not 1 <= amount <= MAX_AMOUNT:
-        raise Invalid("This is no amount that can be meant.", "Check it.", fields={"amount": "Out of range"})
+        raise Invalid("The amount is out of range.", "Check the amount.", fields={"amount": "Out of range"})
     if code not in REASON_CODES:
-        raise Invalid("An adjustment needs a code for its reason.", "Choose one.", fields={"code": "Unknown"})
+        raise Invalid("A reason code is required.", "Choose one from the list.", fields={"code": "Unknown"})
     clean_reason(reason)
     return money.require_currency(currency).digits
 
@@ -146,40 +150,41 @@ def _check_request(kind: str, amount: int, currency: str, code: str, reason: str
 async def _check_billing_state(ctx: Ctx, kind: str, amount: int, currency: str, invoice_id: str) -> None:
     if not await customers.find_id(ctx):
         raise Conflict(
-            f"{ctx.tenant_name} is no customer of the provider yet.", "Nothing can be billed before."
+            f"{ctx.tenant_name} isn't in Stripe yet.",
+            "Try again after provisioning has created the customer.",
         )
     invoice = await repository.get_invoice(ctx, invoice_id) if invoice_id else None
     if invoice_id and invoice is None:
-        raise NotFound(f"{ctx.tenant_name} has no such invoice.", "Choose one from the list.")
+        raise NotFound(f"This invoice doesn't belong to {ctx.tenant_name}.", "Choose one from the list.")
     if kind != "refund":
         tenant_currency = await repository.get_currency(ctx)
         if tenant_currency not in ("", currency):
             raise Invalid(
                 f"{ctx.tenant_name} pays in {tenant_currency.upper()}.",
                 "Choose that currency.",
-                fields={"currency": "Another one"},
+                fields={"currency": "Different currency"},
             )
         return
     if invoice is None:
         raise Invalid(
-            "A refund belongs to an invoice.", "Choose the one that was paid.", fields={"invoice": "Missing"}
+            "A refund requires an invoice.", "Choose a paid invoice.", fields={"invoice": "Missing"}
         )
     if invoice.currency != currency:
         raise Invalid(
             f"This invoice is in {invoice.currency.upper()}.",
             "Choose that currency.",
-            fields={"currency": "Another one"},
+            fields={"currency": "Different currency"},
         )
     refundable = invoice.paid - await repository.sum_refunded(ctx, invoice_id)
     if amount > refundable:
         raise Conflict(
-            f"Of this invoice {money.format_amount(max(refundable, 0), currency)} can still be given back.",
+            f"At most {money.format_amount(max(refundable, 0), currency)} of this invoice can be refunded.",
             "Choose a smaller amount.",
         )
 
 
 async def _load_order(ctx: Ctx, adjustment_id: str) -> AdjustmentOrder | None:
-    """None: there is nothing to do any more."""
+    """The order to submit; None where it was already processed."""
     row = await repository.get_adjustment(ctx, adjustment_id)
     if row is None or row.state != "requested":
         return None

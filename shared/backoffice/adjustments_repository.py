@@ -29,7 +29,7 @@ async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
 
 
 async def sum_refunded(ctx: Ctx, invoice_id: str) -> int:
-    """Given back of an invoice, and asked to be."""
+    """The sum of completed and requested refunds of an invoice."""
     statement = (
         select(func.coalesce(func.sum(BillingAdjustment.amount), 0))
         .where(BillingAdjustment.tenant_id == ctx.tenant_id)
@@ -45,6 +45,6 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
 
 
 async def get_currency(ctx: Ctx) -> str:
-    """In which the tenant pays; "" while nobody knows."""
+    """The currency in which the tenant pays; "" while it is unknown."""
     statement = select(BillingSnapshot.currency).where(BillingSnapshot.tenant_id == ctx.tenant_id)
     return (await ctx.session.exec(statement)).first() or ""

@@ -1,8 +1,8 @@
-"""Plans and add-ons as operators keep them: created, changed as a draft, published, retired.
+"""Plans and add-ons for operators: create, edit as a draft, publish, retire.
 
-A draft is changed by one person at a time: whoever saves names the `revision` they read, and another's change in between
-is a Conflict. What is published never changes. Publishing asks for the digest of the effect that was looked at
-(`backoffice.impact`), so that nobody publishes what they have not seen.
+Saving a draft takes the `revision` that was read; a change by someone else in between is a Conflict. Published versions
+never change. Publishing takes the digest of the previewed impact (`backoffice.impact`), so that only a previewed draft
+is published.
 """
 
 import re
@@ -30,7 +30,7 @@ KIND_TITLES = {"plan": "plan", "addon": "add-on"}
 KEY_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH = 60, 200
 ALL_TENANTS = "*"  # operators watch all tenants
-DRAFT_REASON = "Work on the catalogue"  # of what nobody outside notices before it is published
+DRAFT_REASON = "Change the catalog"  # of changes that customers don't see before publishing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class PublishRequest:
 
 @dataclass(frozen=True, slots=True)
 class OperatorCatalog:
-    """Everything there is, also what is retired; plans first, from the least to the most."""
+    """All plans and add-ons, retired ones included; plans first, from the smallest to the largest."""
 
     items: Sequence[CatalogItem]
     flags: Sequence[FlagRow]  # that a plan may seed
@@ -75,7 +75,7 @@ async def list_catalog(octx: OperatorCtx) -> OperatorCatalog:
 
 
 async def get_draft(octx: OperatorCtx, version_id: str) -> tuple[Plan, PlanVersion]:
-    """A draft, or what became of it. Raises NotFound."""
+    """The version with this id: a draft, or the version that it was published as. Raises NotFound."""
     policy.require_operator(octx, actions.OP_CATALOG_READ)
     version = await repository.get_version(octx.session, version_id)
     plan = await repository.get_plan(octx.session, version.plan_id) if version else None
@@ -87,7 +87,8 @@ async def get_draft(octx: OperatorCtx, version_id: str) -> tuple[Plan, PlanVersi
 async def create_plan(
     octx: OperatorCtx, kind: str, key: str, name: str, sentence: str, *, for_tenant: str | None = None
 ) -> PlanVersion:
-    """A plan or add-on with an empty first draft: nobody is offered it yet. `for_tenant`: id; None for everybody.
+    """Creates a plan or add-on with an empty first draft that isn't offered yet. `for_tenant`: id; None for all
+    tenants.
 
     Raises Invalid, NotFound for a tenant that does not exist, Conflict where the key is taken.
     """
@@ -105,9 +106,9 @@ async def create_plan(
     )
     violated_constraint = await repository.add_plan(octx.session, plan)
     if violated_constraint == "plan_key":
-        raise Conflict(f"The key {key} is taken.", "Choose another one.")
+        raise Conflict(f"The key {key} is taken.", "Choose another key.")
     if violated_constraint:
-        raise NotFound("There is no such tenant.", "Search for it in the list of tenants.")
+        raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")
     draft = await _add_draft(octx, plan, 1, plan_content.build_empty(kind))
     details = {"Key": key, "Sentence": sentence}
     if kind == "plan":
@@ -119,13 +120,13 @@ async def create_plan(
 
 
 async def open_draft(octx: OperatorCtx, plan_id: str) -> PlanVersion:
-    """From the newest version. Raises NotFound, Conflict where there is a draft already, or for what is retired."""
+    """Opens a draft from the newest version. Raises NotFound, Conflict where a draft is open or the plan is retired."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     plan = await _lock_plan(octx, plan_id)
     versions = await repository.list_versions_of_plan(octx.session, plan.id)
     if versions and versions[0].status == "draft":
         raise Conflict(
-            f"{versions[0].created_by} has opened a draft of {plan.name} already.", "Go on with that one."
+            f"{versions[0].created_by} already opened a draft of {plan.name}.", "Continue with that draft."
         )
     number = versions[0].number + 1 if versions else 1
     content = plan_content.from_version(versions[0]) if versions else plan_content.build_empty(plan.kind)
@@ -136,7 +137,7 @@ async def open_draft(octx: OperatorCtx, plan_id: str) -> PlanVersion:
 
 
 async def save_draft(octx: OperatorCtx, version_id: str, revision: int, content: PlanContent) -> PlanVersion:
-    """Saving what is saved already is no change. Raises Invalid, NotFound, Conflict where another one was faster."""
+    """Saves the draft; unchanged content is not a change. Raises Invalid, NotFound, Conflict for another revision."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     flags = {flag.key for flag in await repository.list_flags(octx.session)}
     draft, plan = await _lock_draft(octx, version_id)
@@ -163,7 +164,7 @@ async def save_draft(octx: OperatorCtx, version_id: str, revision: int, content:
 
 
 async def discard_draft(octx: OperatorCtx, version_id: str, revision: int) -> None:
-    """Raises NotFound, Conflict where another one has changed it since."""
+    """Raises NotFound, Conflict for another revision."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     draft, plan = await _lock_draft(octx, version_id)
     _require_revision(draft, revision)
@@ -173,13 +174,15 @@ async def discard_draft(octx: OperatorCtx, version_id: str, revision: int) -> No
 
 
 async def retire_plan(octx: OperatorCtx, plan_id: str, reason: str) -> None:
-    """No longer offered; whoever has it keeps it. Raises Invalid, NotFound, Conflict."""
+    """Stops offering it; tenants that have it keep it. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     reason = clean_reason(reason)
     await repository.lock_epoch(octx.session)
     plan = await _lock_plan(octx, plan_id)
     if plan.key == FALLBACK_PLAN_KEY and plan.for_tenant is None:
-        raise Conflict(f"{plan.name} is what remains when nobody pays.", "It cannot be retired.")
+        raise Conflict(
+            f"{plan.name} is the free plan for organisations that don't pay.", "It can't be retired."
+        )
     versions = await repository.list_versions_of_plan(octx.session, plan.id)
     if versions and versions[0].status == "draft":
         raise Conflict(f"A draft of {plan.name} is open.", "Publish or discard it first.")
@@ -191,7 +194,7 @@ async def retire_plan(octx: OperatorCtx, plan_id: str, reason: str) -> None:
 
 
 async def lock_catalog(octx: OperatorCtx) -> int:
-    """Until the transaction ends, nothing else is published and no flag changes. The epoch of the catalogue."""
+    """Blocks publishing and flag changes until the transaction ends. Returns the epoch of the catalog."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     return await repository.lock_epoch(octx.session)
 
@@ -218,7 +221,7 @@ async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> 
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     reason, effective_at = clean_reason(request.reason), require_future_date(request.effective_at)
     moves = request.moves
-    # Before the lock: no kill switch waits for the simulation. What was confirmed is compared under the lock.
+    # Before the lock, so that no kill switch waits for the simulation. The digest is compared under the lock.
     plan, draft = await get_draft(octx, draft_id)
     _require_unpublished(draft, plan)
     _require_revision(draft, request.revision)
@@ -227,12 +230,14 @@ async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> 
     draft, plan = await _lock_draft(octx, draft_id)
     _require_revision(draft, request.revision)
     if plan.retired_at is not None:
-        raise Conflict(f"{plan.name} is retired.", "Nothing of it can be published any more.")
+        raise Conflict(f"{plan.name} is retired.", "No more versions of it can be published.")
     content = plan_content.from_version(draft)
     if plan.kind == "addon" and plan_content.is_empty(content):
-        raise Invalid("This add-on adds nothing.", "Give it a feature or raise a limit first.")
+        raise Invalid("This add-on adds nothing.", "Add a feature or a limit first.")
     if request.confirmed_digest != plan_content.compute_digest(draft, epoch, moves, effective_at):
-        raise Conflict("Something has changed since you previewed the impact.", "Preview the impact again.")
+        raise Conflict(
+            "The catalog or its tenants changed since you previewed the impact.", "Preview the impact again."
+        )
     versions = await repository.list_versions_of_plan(octx.session, plan.id)
     before = (
         plan_content.from_version(versions[1]) if len(versions) > 1 else plan_content.build_empty(plan.kind)
@@ -259,12 +264,12 @@ async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> 
 
 
 def require_future_date(effective_at: datetime | None) -> datetime | None:
-    """Raises Invalid for a time that is past, or that has no zone."""
+    """Raises Invalid for a past time, or one without a time zone."""
     if effective_at is not None and (effective_at.tzinfo is None or effective_at <= now()):
         raise Invalid(
-            "This date is past.",
-            "Choose a later one, or leave it empty to publish at once.",
-            fields={"effective_at": "Must lie ahead"},
+            "This date is in the past.",
+            "Choose a later date, or leave it empty to publish now.",
+            fields={"effective_at": "Must be in the future"},
         )
     return effective_at
 
@@ -281,13 +286,17 @@ def _validate_texts(kind: str, key: str, name: str, sentence: str) -> None:
     if kind not in KIND_TITLES:
         errors["kind"] = "Choose a plan or an add-on."
     if not KEY_PATTERN.fullmatch(key):
-        errors["key"] = "A key has up to 40 small letters, digits, - and _, and begins with a letter."
+        errors["key"] = (
+            "A key can have up to 40 lower-case letters, digits, - and _, and starts with a letter."
+        )
     if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        errors["name"] = f"A name has 1 to {MAX_NAME_LENGTH} characters."
+        errors["name"] = f"A name needs 1 to {MAX_NAME_LENGTH} characters."
     if len(sentence) > MAX_SENTENCE_LENGTH:
-        errors["sentence"] = f"The sentence has at most {MAX_SENTENCE_LENGTH} characters."
+        errors["sentence"] = f"The description can have at most {MAX_SENTENCE_LENGTH} characters."
     if errors:
-        raise Invalid(" ".join(errors.values()), "Nothing was created. Correct it.", fields=errors)
+        raise Invalid(
+            " ".join(errors.values()), "Nothing was created. Correct it and try again.", fields=errors
+        )
 
 
 async def _add_draft(octx: OperatorCtx, plan: Plan, number: int, content: PlanContent) -> PlanVersion:
@@ -304,9 +313,9 @@ async def _add_draft(octx: OperatorCtx, plan: Plan, number: int, content: PlanCo
 async def _lock_plan(octx: OperatorCtx, plan_id: str) -> Plan:
     plan = await repository.lock_plan(octx.session, plan_id)
     if plan is None:
-        raise NotFound("There is no such plan or add-on.", "Reload the page.")
+        raise NotFound("This plan or add-on doesn't exist.", "Reload the page.")
     if plan.retired_at is not None:
-        raise Conflict(f"{plan.name} is retired.", "Create another one.")
+        raise Conflict(f"{plan.name} is retired.", "Create a new plan or add-on.")
     return plan
 
 
@@ -322,21 +331,21 @@ async def _lock_draft(octx: OperatorCtx, version_id: str) -> tuple[PlanVersion, 
 def _require_unpublished(draft: PlanVersion, plan: Plan) -> None:
     if draft.status == "published":
         raise Conflict(
-            f"{draft.published_by} has published version {draft.number} of {plan.name} in the meantime.",
+            f"{draft.published_by} published version {draft.number} of {plan.name} in the meantime.",
             "Open a new draft for further changes.",
         )
 
 
 def _draft_not_found() -> NotFound:
-    return NotFound("This draft does not exist any more.", "Somebody has discarded it. Open a new one.")
+    return NotFound("This draft was discarded.", "Open a new draft.")
 
 
 def _require_revision(draft: PlanVersion, revision: int) -> None:
     if draft.revision != revision:
         raise Conflict(
-            f"{draft.changed_by} has changed this draft at {draft.changed_at:%H:%M} UTC on"
+            f"{draft.changed_by} changed this draft at {draft.changed_at:%H:%M} UTC on"
             f" {draft.changed_at:%-d %B}, after you opened it.",
-            "Look at what they changed. Nothing of yours is lost.",
+            "Review their changes. Yours are kept.",
         )
 
 
@@ -357,6 +366,6 @@ def _tenant_details(tenant_id: str | None) -> dict[str, str]:
 
 
 async def _publish_change(octx: OperatorCtx) -> None:
-    """Open pages of the catalogue load again."""
+    """Reloads open pages of the catalog."""
     await octx.session.flush()
     await live_events.refresh_pages(octx.session, ALL_TENANTS, "catalog")

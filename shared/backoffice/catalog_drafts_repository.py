@@ -1,4 +1,4 @@
-"""SQL of the operators' catalogue: every plan and add-on, of everybody and of one tenant, with drafts."""
+"""SQL of the operators' catalog: every plan and add-on with drafts, including those for a single tenant."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ async def list_versions(session: AsyncSession) -> Sequence[PlanVersion]:
 
 
 async def list_flags(session: AsyncSession) -> Sequence[FlagRow]:
-    """Those that are not retired."""
+    """Flags that are not retired."""
     statement = select(FlagRow).where(col(FlagRow.retired_at).is_(None)).order_by(col(FlagRow.key))
     return (await session.exec(statement)).all()
 
@@ -51,7 +51,7 @@ async def list_versions_of_plan(session: AsyncSession, plan_id: str) -> Sequence
 
 
 async def lock_epoch(session: AsyncSession) -> int:
-    """One change of what is published at a time. Reading the catalogue waits for nobody."""
+    """Serialises publishing until the end of the transaction. Returns the epoch; readers of the catalog never wait."""
     connection = await session.connection()
     return int((await connection.execute(select(EPOCH.c.number).with_for_update())).scalar_one())
 
@@ -62,7 +62,7 @@ async def get_next_position(session: AsyncSession, kind: str) -> int:
 
 
 async def add_plan(session: AsyncSession, plan: Plan) -> str:
-    """ "" when it was added; else the constraint that it breaks. The transaction goes on."""
+    """Adds a plan. Returns "", or the name of the violated constraint. The transaction stays usable."""
     try:
         async with session.begin_nested():
             session.add(plan)

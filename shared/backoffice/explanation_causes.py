@@ -1,7 +1,7 @@
-"""What happened to the layers of a decision between two times: by whom, when, why, and where the trail says so.
+"""The changes between two times that affect a decision: what, by whom, when, why, and in which request.
 
-Only what is known to bear on a layer is named. What the clock alone did (an end that was foreseen, a trial that ran
-out) has nobody's name.
+Each layer lists only changes that can affect it. Changes that happen on schedule (a planned end, the end of a trial)
+have no actor.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,8 @@ from shared.tenancy.limit_usage import build_role_change
 from shared.tenancy.models import MembershipState
 
 MAX_CAUSES = 5  # of one layer
-AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its line in the trail are written in one transaction
-REPLACEMENT_WINDOW = timedelta(seconds=2)  # a row that takes the place of another one
+AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its audit event are written in one transaction
+REPLACEMENT_WINDOW = timedelta(seconds=2)  # a row that replaces another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Cause:
     source_id: str  # id of the row
     text: str  # a sentence
     at: datetime
-    actor_name: str = ""  # "" for the clock
+    actor_name: str = ""  # "" for scheduled changes
     reason: str = ""
-    request_id: str = ""  # of the line in the tenant's trail, "" where there is none
+    request_id: str = ""  # of the audit event, "" where there is none
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeWindow:
-    """After `since`, up to and including `until`."""
+    """Changes after `since`, up to and including `until`."""
 
     ctx: Ctx
     user_id: str
@@ -130,7 +130,7 @@ class ChangeWindow:
             changes.append(
                 RightsChange(
                     source_id=member[1].id,
-                    text=f"{member[1].name} verified their address.",
+                    text=f"{member[1].name} verified their email.",
                     at=at,
                     actor_name=member[1].name,
                 )
@@ -167,7 +167,7 @@ class ChangeWindow:
                 changes.append(
                     RightsChange(
                         source_id=offer.id,
-                        text=f"{offer.label} took the place of earlier ones.",
+                        text=f"{offer.label} replaced earlier versions.",
                         at=offer.effective_at,
                         actor_name=actor_name,
                         reason=reason,
@@ -179,7 +179,7 @@ class ChangeWindow:
         return [
             RightsChange(
                 source_id=row.id,
-                text=f"The trial of {self._get_offer_label(row.plan_version_id)} ran out.",
+                text=f"The trial of {self._get_offer_label(row.plan_version_id)} ended.",
                 at=row.trial_ends_at,
             )
             for row in self.history.assignments
@@ -219,8 +219,8 @@ class ChangeWindow:
             if row.flag == flag
             for change in _list_row_changes(
                 row,
-                f"{flag} was switched {'on' if row.enabled else 'off'} for this tenant",
-                f"This tenant's own word on {flag} was taken back",
+                f"The flag {flag} was turned {'on' if row.enabled else 'off'} for this tenant",
+                f"The flag override of {flag} ended",
                 object_id=flag,
                 action_prefixes=("flag.",),
             )
@@ -229,12 +229,12 @@ class ChangeWindow:
             change
             for row in self.history.traits
             for change in _list_row_changes(
-                row, f"{row.name} became {row.value}", f"{row.name} was taken back", object_id=row.name
+                row, f"{row.name} became {row.value}", f"{row.name} was removed", object_id=row.name
             )
         ]
         for version in rollout.versions if rollout else ():
-            text = f"The rules of {flag} became version {version.number}."
-            text = f"The kill switch of {flag} was pulled." if version.killed else text
+            text = f"The rules of {flag} changed to version {version.number}."
+            text = f"The flag {flag} was killed." if version.killed else text
             changes.append(
                 RightsChange(
                     source_id=version.id,
@@ -283,7 +283,7 @@ class ChangeWindow:
         return Cause(change.source_id, change.text, change.at, actor_name, reason, request_id)
 
     async def _find_audit_event(self, change: RightsChange) -> AuditEvent | None:
-        """The line of the trail that was written with it: of the same object, and nearest in time."""
+        """The audit event that belongs to the change: of the same object, nearest in time."""
         event_filter = audit_log.AuditFilter(
             object_id=change.object_id, since=change.at - AUDIT_TOLERANCE, until=change.at + AUDIT_TOLERANCE
         )
@@ -300,7 +300,7 @@ class ChangeWindow:
 async def load_change_window(
     ctx: Ctx, user_id: str, action: Action, since: datetime, until: datetime
 ) -> ChangeWindow:
-    """For services that were asked for their right."""
+    """Loads what the causes are computed from. The caller checks the permission."""
     history, catalog = await assignments.get_history(ctx)
     return ChangeWindow(
         ctx, user_id, action, since, until, history, catalog, history.snapshot_at(catalog, since)
@@ -310,7 +310,7 @@ async def load_change_window(
 def _list_row_changes(
     row: TimedRow, start_text: str, end_text: str, *, object_id: str, action_prefixes: tuple[str, ...] = ()
 ) -> Iterable[RightsChange]:
-    """How a row began and, where that is told apart from what came next, how it ended. `ends`: "" where it is not."""
+    """The changes at the start and the end of a row. `end_text`: "" where the end isn't a change of its own."""
     yield RightsChange(
         source_id=row.id,
         text=f"{start_text}.",
@@ -333,11 +333,11 @@ def _list_row_changes(
             ended_early=True,
         )
     elif row.ends_at is not None:
-        yield RightsChange(source_id=row.id, text=f"{end_text} as foreseen.", at=row.ends_at)
+        yield RightsChange(source_id=row.id, text=f"{end_text} on schedule.", at=row.ends_at)
 
 
 def _drop_replaced(changes: Sequence[RightsChange]) -> list[RightsChange]:
-    """Without ends that were no end: another row of the same object began at once."""
+    """Drops early ends where another row of the same object starts at the same moment."""
     return [
         change for change in changes if not (change.ended_early and _is_replaced_at_once(change, changes))
     ]

@@ -1,6 +1,6 @@
-"""Why may or can't this person do this here: asked by operators of any tenant, person, action and time.
+"""Explanations of permission decisions for operators: of any tenant, person, action and time.
 
-`plan`: as if the tenant were on another plan. Asking changes nothing, and stands in the tenant's trail as a look.
+`plan`: simulates another plan. Explaining changes nothing and is recorded in the tenant's audit log as an access.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
 from shared.tenancy.models import MembershipState, TenantState
 
-PERSON_WITHOUT_ROLE = "Somebody without a role"
+PERSON_WITHOUT_ROLE = "Non-member"
 MAX_PEOPLE = 50  # people to choose from; a larger tenant is searched
 MAX_QUERY_LENGTH = 200
 
@@ -47,29 +47,29 @@ class PersonChoice:
 
 @dataclass(frozen=True, slots=True)
 class ExplanationChoices:
-    """What may be asked about in one tenant."""
+    """The people, actions and plans of one tenant to choose from."""
 
     tenant_name: str
     created_at: datetime
     people: Sequence[PersonChoice]
-    has_more: bool  # there are others than these
+    has_more: bool  # more people than are listed
     offers: Sequence[PlanOffer]
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`detail` and `next_step` as the person would have read them, "" when it was allowed."""
+    """`detail` and `next_step`: the refusal that the person would read, "" when it is allowed."""
 
     trace: DecisionTrace
     person_name: str
-    plan_name: str  # name of the plan that was asked about: the tenant's, or the supposed one
+    plan_name: str  # the tenant's plan, or the simulated one
     detail: str
     next_step: str
 
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """A layer that found something else, and what happened to it in between, newest first."""
+    """A layer with different findings, and the changes in between, newest first."""
 
     before: TraceLine
     after: TraceLine
@@ -94,7 +94,10 @@ class AccessView:
 async def list_choices(
     octx: OperatorCtx, tenant_id: str, query: str = "", *, include_user_id: str = ""
 ) -> ExplanationChoices:
-    """`query`: part of a name or an address. `including`: id of a person to offer in any case. Raises NotFound, Invalid."""
+    """`query`: part of a name or an email address.
+
+    `include_user_id`: a person to offer in any case. Raises NotFound, Invalid.
+    """
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     search_text = " ".join(query.split()).lower()
     if len(search_text) > MAX_QUERY_LENGTH or "\0" in search_text:
@@ -160,7 +163,7 @@ async def explain_access(
     at: datetime | None = None,
     plan: str = "",
 ) -> Explanation:
-    """`user_id`: "" for somebody without a role. `at`: None for now. `plan`: key of another plan than the tenant's.
+    """`user_id`: "" for a non-member. `at`: None for now. `plan`: key of another plan than the tenant's.
 
     Raises Invalid, NotFound.
     """
@@ -178,7 +181,10 @@ async def compare_access(
     before: datetime,
     after: datetime | None = None,
 ) -> ExplanationComparison:
-    """The same question at two times: which layers found something else, and what did it. Raises Invalid, NotFound."""
+    """Compares a decision at two times: the layers that differ, and the changes that caused it.
+
+    Raises Invalid, NotFound.
+    """
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     requested_action = _require_action(action)
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
@@ -190,7 +196,7 @@ async def _compare_in_tenant(
 ) -> ExplanationComparison:
     since, until = _require_past(before), _require_past(after)
     if since >= until:
-        raise Invalid("The first time has to lie before the second one.", "Exchange them.")
+        raise Invalid("The first time must be before the second.", "Swap them.")
     first_explanation = await explain_in_tenant(ctx, user_id, action, at=since)
     second_explanation = await explain_in_tenant(ctx, user_id, action, at=until)
     window = await explanation_causes.load_change_window(ctx, user_id, action, since, until)
@@ -204,12 +210,12 @@ async def _compare_in_tenant(
 async def explain_in_tenant(
     ctx: Ctx, user_id: str, action: Action, *, at: datetime, plan: str = ""
 ) -> Explanation:
-    """For services that were asked for their right.
+    """Explains one decision at a time. The caller checks the permission.
 
-    Raises Invalid for an unknown plan, NotFound for somebody who was never here and for a time before the tenant.
+    Raises Invalid for an unknown plan, NotFound for a person who was never a member and for a time before the tenant.
     """
     if at < await repository.get_created_at(ctx):
-        raise NotFound("This organisation did not exist then.", "Ask about a later time.")
+        raise NotFound("This organisation didn't exist yet at that time.", "Choose a later time.")
     subject = await get_subject_at(ctx, user_id, at)
     snapshot, catalog = await assignments.get_snapshot(ctx, at)
     if plan:
@@ -221,8 +227,8 @@ async def explain_in_tenant(
         return Explanation(trace, subject.person_name, snapshot.offer.name, "", "")
     if subject.ended_state:
         detail, step = (
-            f"You were {subject.ended_state}.",
-            f"Ask an owner of {ctx.tenant_name} to let you in again.",
+            f"Your access was {subject.ended_state}.",
+            f"Contact an owner of {ctx.tenant_name} to restore it.",
         )
         return Explanation(trace, subject.person_name, snapshot.offer.name, detail, step)
     subject_rights = SubjectRights(
@@ -239,7 +245,7 @@ class SubjectRights:
 
 
 async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
-    """Who somebody was, and how the tenant stood. `user_id`: "" for somebody without a role. Raises NotFound."""
+    """The person's role and the tenant's state at a time. `user_id`: "" for a non-member. Raises NotFound."""
     state_change = await repository.get_state_at(ctx, at)
     state, state_source_id = (
         (state_change.state, state_change.id) if state_change else (TenantState.ACTIVE.value, REGISTRY_SOURCE)
@@ -250,10 +256,10 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
         )
     person = await repository.get_member(ctx, user_id)
     if person is None:
-        raise NotFound("There is no such person in this organisation.", "Choose one from the list.")
+        raise NotFound("This person isn't in this organisation.", "Choose one from the list.")
     user = person[1]
     if user.email_verified_at is None or user.email_verified_at > at:
-        # They work nowhere, as if the tenant itself were unverified (`tenancy.entry`).
+        # Unverified people have no access, as if the tenant were unverified (`tenancy.entry`).
         state, state_source_id = TenantState.PENDING_VERIFICATION.value, user.id
     membership = await repository.get_membership_at(ctx, user_id, at)
     if membership is None or membership.state != MembershipState.ACTIVE:
@@ -271,7 +277,7 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
     if role is None:
         return AccessSubject(user.name, "", frozenset(), membership.id, state, state_source_id)
     permissions = frozenset[str]() if role.deleted else frozenset(role.permissions) & ROLES[OWNER].permissions
-    # Whichever was written last: that they were given the role, or what the role may do.
+    # The later change: assigning the role, or changing its permissions.
     role_source_id = role.id if role.at > membership.at else membership.id
     return AccessSubject(user.name, role.name, permissions, role_source_id, state, state_source_id)
 
@@ -285,18 +291,18 @@ async def count_usage_at(ctx: Ctx, limit: str, at: datetime) -> int | None:
 def _simulate_plan(snapshot: EntitlementSnapshot, catalog: Catalog, plan: str) -> EntitlementSnapshot:
     offer = catalog.find_offer(plan, snapshot.at)
     if offer is None or offer.kind != "plan":
-        raise Invalid("There is no such plan.", "Choose one from the list.")
+        raise Invalid("This plan doesn't exist.", "Choose one from the list.")
     return snapshot.with_plan(offer)
 
 
 def _require_action(name: str) -> Action:
     action = ACTIONS.get(name)
     if action is None:
-        raise Invalid("There is no such action.", "Choose one from the list.")
+        raise Invalid("This action doesn't exist.", "Choose one from the list.")
     return action
 
 
 def _require_past(at: datetime | None) -> datetime:
     if at is not None and at > now():
-        raise Invalid("This time is still to come.", "Choose a past time, or leave it empty for now.")
+        raise Invalid("This time is in the future.", "Choose a past time, or leave it empty for now.")
     return at or now()

@@ -1,7 +1,7 @@
-"""Flags as operators keep them: made, opened step by step, killed, cleaned up.
+"""Feature flags for operators: create, roll out, kill and retire.
 
-Whom a flag is on for is never overwritten: a change adds a version, so that two who change the same one cannot both
-win, and what was true before can be asked.
+Rules are never overwritten: a change adds a version, so that concurrent changes conflict and past states can be
+explained.
 """
 
 import re
@@ -25,17 +25,17 @@ from shared.entitlements.models import FlagRow, FlagVersion
 
 KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_LENGTHS = {"title": 60, "sentence": 200, "owner": 60}
-TOPIC = "flags"  # of the pages that show them
+TOPIC = "flags"  # of the pages that show flags
 
 
 @dataclass(frozen=True, slots=True)
 class FlagSummary:
-    """A flag with the version that counts."""
+    """A flag with its current version."""
 
     row: FlagRow
     version: FlagVersion
-    is_overdue: bool  # should have been cleaned up by now
-    is_in_code: bool  # the code asks for it
+    is_overdue: bool  # the removal date has passed
+    is_in_code: bool  # the code uses it
 
     @property
     def key(self) -> str:
@@ -46,7 +46,7 @@ class FlagSummary:
 class FlagDetail:
     flag: FlagSummary
     versions: Sequence[FlagVersion]  # newest first
-    plans: Mapping[str, str]  # that a rule may name: name by key
+    plans: Mapping[str, str]  # names by key, for rules
 
 
 async def list_flags(octx: OperatorCtx) -> Sequence[FlagSummary]:
@@ -80,17 +80,20 @@ async def create_flag(
     *,
     required_feature: str = "",
 ) -> FlagSummary:
-    """Off for everybody until it has rules. Raises Invalid without an owner or a date that lies ahead, Conflict."""
+    """Creates a flag that is off until it has rules.
+
+    Raises Invalid without an owner or a future removal date, Conflict.
+    """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     if KEY_PATTERN.fullmatch(key) is None:
         raise Invalid(
-            "A key is made of a to z, 0 to 9 and _, and begins with a letter.",
+            "A key can have a to z, 0 to 9 and _, and starts with a letter.",
             "Correct the key.",
-            fields={"key": "Lower case letters, digits and _"},
+            fields={"key": "Lower-case letters, digits and _"},
         )
     if required_feature and required_feature not in FEATURES:
         raise Invalid(
-            "There is no such feature.",
+            "This feature doesn't exist.",
             "Choose one from the list, or none.",
             fields={"required_feature": "Unknown"},
         )
@@ -105,7 +108,8 @@ async def create_flag(
     )
     if not await repository.add_flag(octx.session, row):
         raise Conflict(
-            f"There is a flag {key} already.", "Choose another key: a retired one is not used again."
+            f"The flag {key} already exists.",
+            "Choose another key. Keys of retired flags can't be used again.",
         )
     first_version = await _add_version(octx, row, 1, [], False, reason)
     details = {"owner": row.owner, "clean_up_by": row.cleanup_by.isoformat(), "requires": required_feature}
@@ -122,7 +126,7 @@ async def change_rules(
     checked_rules = await parse_rules(octx, new_rules)
     row, latest = await _lock_flag(octx, flag, number)
     if checked_rules == latest.rules:
-        raise Conflict("These are the rules already.", "Change them, or leave them as they are.")
+        raise Conflict("These are already the current rules.", "Change a rule, or cancel.")
     new_version = await _add_version(octx, row, latest.number + 1, checked_rules, latest.killed, reason)
     audit_log.record_operator(
         octx, "flag.rules_changed", flag, reason=reason, **_audit_change(latest, new_version)
@@ -132,14 +136,14 @@ async def change_rules(
 
 
 async def kill_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagVersion:
-    """Off for everybody, from the commit on. The rules stay for later. Raises NotFound, Conflict.
+    """Turns the flag off for all tenants when the transaction commits. Keeps its rules. Raises NotFound, Conflict.
 
-    Asks for no number: whoever stops something must not be stopped by somebody who has just changed its rules.
+    Takes no version number, so that a concurrent change of the rules can't block the kill switch.
     """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     row, latest = await _lock_flag(octx, flag)
     if latest.killed:
-        raise Conflict(f"{row.title} is killed already.", "Nothing is left to do.")
+        raise Conflict(f"{row.title} is already killed.", "No action is needed.")
     new_version = await _add_version(octx, row, latest.number + 1, latest.rules, True, reason)
     audit_log.record_operator(octx, "flag.killed", flag, reason=reason, **_audit_change(latest, new_version))
     await _publish_change(octx)
@@ -147,11 +151,11 @@ async def kill_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagVersion:
 
 
 async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: str) -> FlagVersion:
-    """With the rules it had. `number`: of the version that was read. Raises NotFound, Conflict."""
+    """Revives a killed flag with its rules. `number`: of the version that was read. Raises NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     row, latest = await _lock_flag(octx, flag, number)
     if not latest.killed:
-        raise Conflict(f"{row.title} is not killed.", "Reload the page.")
+        raise Conflict(f"{row.title} isn't killed.", "Reload the page.")
     new_version = await _add_version(octx, row, latest.number + 1, latest.rules, False, reason)
     audit_log.record_operator(octx, "flag.revived", flag, reason=reason, **_audit_change(latest, new_version))
     await _publish_change(octx)
@@ -161,7 +165,7 @@ async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: str) ->
 async def change_cleanup_date(
     octx: OperatorCtx, flag: str, previous_date: date, cleanup_by: date | None, reason: str
 ) -> FlagRow:
-    """`was`: the date that was read. Raises Invalid, NotFound, Conflict."""
+    """`previous_date`: the date that was read. Raises Invalid, NotFound, Conflict where it has changed since."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     new_date = _require_future_date(cleanup_by)
     row, _ = await _lock_flag(octx, flag)
@@ -179,13 +183,13 @@ async def change_cleanup_date(
 
 
 async def retire_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagRow:
-    """For good: off for everybody, and its key is not used again. Raises NotFound, Conflict while code asks for it."""
+    """Turns the flag off permanently; its key can't be used again. Raises NotFound, Conflict while the code uses it."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     row, latest = await _lock_flag(octx, flag)
     if flag in FLAGS:
         raise Conflict(
-            f"The code still asks for {flag}.",
-            "Take it out of the code first; until then the kill switch turns it off.",
+            f"The code still uses {flag}.",
+            "Remove it from the code first. Until then, kill it to turn it off.",
         )
     row.retired_at = now()
     octx.session.add(row)
@@ -195,12 +199,12 @@ async def retire_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagRow:
 
 
 async def parse_rules(octx: OperatorCtx, new_rules: object) -> list[dict[str, Any]]:
-    """As they would be stored. For services that have asked for their right. Raises Invalid."""
+    """The rules as they would be stored. The caller checks the permission. Raises Invalid."""
     return flag_rules.parse_rules(new_rules, await repository.list_plans(octx.session))
 
 
 async def _lock_flag(octx: OperatorCtx, flag: str, number: int | None = None) -> tuple[FlagRow, FlagVersion]:
-    """Nobody else changes it until the end of the transaction. `number`: None for whatever it is now."""
+    """Locks the flag until the end of the transaction. `number`: expected version; None accepts the current one."""
     row = await repository.lock_flag(octx.session, flag)
     if row is None:
         raise _unknown_flag()
@@ -234,7 +238,7 @@ async def _add_version(
 
 
 def _audit_change(before: FlagVersion, after: FlagVersion) -> dict[str, Any]:
-    """For the trail: what the change was."""
+    """Fields of the audit event: the rules before and after."""
     return {"version": after.number, "before": _audit_rules(before), "after": _audit_rules(after)}
 
 
@@ -252,7 +256,7 @@ def _clean_text(name: str, value: str) -> str:
     if not value or len(value) > max_length:
         raise Invalid(
             f"A flag needs {'an' if name == 'owner' else 'a'} {name} of at most {max_length} characters.",
-            "Say who answers for it." if name == "owner" else "Say it in a few words.",
+            "Name who is responsible for it." if name == "owner" else "Describe it in a few words.",
             fields={name: "Missing or too long"},
         )
     return value
@@ -261,21 +265,21 @@ def _clean_text(name: str, value: str) -> str:
 def _require_future_date(cleanup_by: date | None) -> date:
     if cleanup_by is None or cleanup_by <= now().date():
         raise Invalid(
-            "A flag needs a day by which it is cleaned up, and that day lies ahead.",
-            "Choose a later day.",
-            fields={"cleanup_by": "Must lie ahead"},
+            "A flag needs a removal date in the future.",
+            "Choose a later date.",
+            fields={"cleanup_by": "Must be in the future"},
         )
     return cleanup_by
 
 
 def _unknown_flag() -> NotFound:
-    return NotFound("There is no such flag.", "Choose one from the list.")
+    return NotFound("This flag doesn't exist.", "Choose one from the list.")
 
 
 def _stale_version() -> Conflict:
     return Conflict(
-        "Somebody else has changed this flag in the meantime.",
-        "Nothing of theirs was lost. Reload the page and look at it again.",
+        "This flag was changed in the meantime.",
+        "Your change wasn't saved. Reload the page and try again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""SQL of the flags, which are everybody's."""
+"""SQL of the flags, which belong to no tenant."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ async def list_flags(session: AsyncSession) -> Sequence[FlagRow]:
 
 
 async def list_newest_versions(session: AsyncSession) -> Sequence[FlagVersion]:
-    """One of each flag."""
+    """The newest version of each flag."""
     newest = select(FlagVersion.flag_id, func.max(FlagVersion.number).label("number")).group_by(
         col(FlagVersion.flag_id)
     )
@@ -50,7 +50,7 @@ async def add_flag(session: AsyncSession, row: FlagRow) -> bool:
 
 
 async def list_plans(session: AsyncSession) -> dict[str, str]:
-    """Name by key, from the least to the most: of every plan, also of those that only one tenant is offered."""
+    """Names of all plans by key, from the smallest to the largest, including those for a single tenant."""
     statement = (
         select(Plan.key, Plan.name).where(Plan.kind == "plan").order_by(col(Plan.position), col(Plan.key))
     )

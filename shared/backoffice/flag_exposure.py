@@ -1,7 +1,6 @@
-"""Whom flags are on for, over all tenants, and whether those fare worse than the others.
+"""The tenants that each flag is on for, and their error rates compared with the others.
 
-Read across tenants, which the operators' trail keeps. Computed from the same rules as every decision, so that what
-stands here is what happens.
+Reading across tenants is recorded in the operator audit log. The exposure is computed from the same rules as decisions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,17 +33,17 @@ from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry
 
 RECENT_PERIOD = timedelta(days=7)
-# Stated reasons of reading across tenants where the page itself is the reason.
+# Reasons for reading across tenants where the page itself is the reason.
 LIST_REASON, FLAG_REASON, SIMULATION_REASON = (
     "Exposure of all flags",
     "Exposure of a flag",
-    "Effect of changing a flag",
+    "Impact of changing a flag",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class FlagCounts:
-    total_tenants: int  # tenants there are
+    total_tenants: int  # all tenants
     enabled_tenants: Mapping[str, int]  # by key of the flag
 
 
@@ -59,7 +58,7 @@ class ExposedTenant:
 
 @dataclass(frozen=True, slots=True)
 class ErrorRate:
-    """Of some tenants, in the last 7 days."""
+    """Decisions and errors of some tenants in the last 7 days."""
 
     tenants: int
     decisions: int
@@ -67,7 +66,7 @@ class ErrorRate:
 
     @property
     def errors_per_thousand(self) -> float | None:
-        """None where nothing was decided."""
+        """None without decisions."""
         return self.errors * 1000 / self.decisions if self.decisions else None
 
 
@@ -77,13 +76,13 @@ class FlagReach:
     page: Page[ExposedTenant]  # of those it is on for, by name
     exposed: ErrorRate
     others: ErrorRate
-    refusals: int  # times that something was refused because it is off
-    unentitled_tenants: int  # tenants that a rule is about, but that have not got the feature it requires
+    refusals: int  # decisions that were refused because it is off
+    unentitled_tenants: int  # tenants that match a rule but lack the required feature
 
 
 @dataclass(frozen=True, slots=True)
 class RulesImpact:
-    """What a change of rules would do, if it were made now."""
+    """The impact of new rules, if they were saved now."""
 
     total_tenants: int
     before: int
@@ -97,7 +96,7 @@ class _EvaluatedTenant:
     tenant_id: str
     name: str
     snapshot: EntitlementSnapshot
-    catalog: Catalog  # with its own plans
+    catalog: Catalog  # with custom plans of the tenant
 
     @property
     def target(self) -> FlagTarget:
@@ -108,7 +107,7 @@ class _EvaluatedTenant:
 
 
 async def count_exposed_tenants(octx: OperatorCtx) -> FlagCounts:
-    """How many tenants each flag is on for."""
+    """Numbers of tenants that each flag is on for, by key."""
     policy.require_operator(octx, actions.OP_FLAG_READ)
     tenants, catalog, at = await _load_tenants(octx, LIST_REASON)
     enabled_tenants = dict.fromkeys(catalog.flags, 0)
@@ -150,7 +149,7 @@ async def get_flag_reach(octx: OperatorCtx, flag: str, *, after: str = "", limit
 
 
 async def simulate_rules(octx: OperatorCtx, flag: str, new_rules: object) -> RulesImpact:
-    """Other rules than those that count, as if the flag were not killed. Raises Invalid, NotFound."""
+    """Simulates other rules, as if the flag were not killed. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_FLAG_READ)
     checked_rules = await flag_admin.parse_rules(octx, new_rules)
     tenants, catalog, at = await _load_tenants(octx, SIMULATION_REASON)
@@ -178,7 +177,7 @@ async def simulate_rules(octx: OperatorCtx, flag: str, new_rules: object) -> Rul
 async def _load_tenants(
     octx: OperatorCtx, reason: str
 ) -> tuple[Sequence[_EvaluatedTenant], Catalog, datetime]:
-    """Every tenant with what is true of it now: as many statements for one as for thousands."""
+    """Every tenant with its current facts, in a constant number of statements."""
     async with entry.read_across_tenants(octx, reason) as session:
         catalog = await rights_cache.get_catalog(session)
         at = now()
@@ -195,7 +194,9 @@ async def _load_tenants(
 
 
 def _evaluate_flag(tenant: _EvaluatedTenant, flag: str, at: datetime) -> FlagEvaluation:
-    """As `compiled.rights` has it: on, and entitled to what the flag requires. Else its source is that feature."""
+    """The evaluation as in `compiled_rights`: off, with the required feature as source, where the tenant lacks that
+    feature.
+    """
     evaluation = rights_cache.get_provider(tenant.catalog).evaluate(flag, tenant.target, at)
     required = tenant.catalog.flags[flag].flag.required_feature
     if evaluation.is_on and tenant.is_missing_feature(required):
@@ -213,4 +214,4 @@ def _compute_error_rate(totals: Sequence[DecisionTotals]) -> ErrorRate:
 
 
 def _unknown_flag() -> NotFound:
-    return NotFound("There is no such flag.", "Choose one from the list.")
+    return NotFound("This flag doesn't exist.", "Choose one from the list.")

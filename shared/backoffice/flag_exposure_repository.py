@@ -1,4 +1,4 @@
-"""SQL of the exposure: what is true of every tenant now, and what was decided lately. In a transaction with a reason."""
+"""SQL of the exposure: current facts of every tenant, and recent decisions. In a transaction with a reason."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -32,11 +32,11 @@ TimedRowType = TypeVar("TimedRowType", bound=TimedRow)
 class DecisionTotals(NamedTuple):
     decisions: int = 0
     errors: int = 0
-    refusals: int = 0  # because of the flag that is asked about
+    refusals: int = 0  # because of this flag
 
 
 async def list_tenants(session: AsyncSession) -> list[tuple[str, str]]:
-    """Id and name, by name. Deleted ones are nobody."""
+    """Id and name of every tenant that isn't deleted, by name."""
     statement = (
         select(Tenant.id, Tenant.name)
         .where(Tenant.state != TenantState.DELETED)
@@ -46,7 +46,7 @@ async def list_tenants(session: AsyncSession) -> list[tuple[str, str]]:
 
 
 async def list_histories(session: AsyncSession, at: datetime) -> dict[str, EntitlementHistory]:
-    """By tenant: one statement per table, and only what counts at that time."""
+    """Rows in effect at that time by tenant id, with one statement per table."""
     assigned = await _list_current_rows(session, TenantPlan, at)
     addons = await _list_current_rows(session, TenantAddon, at)
     overrides = await _list_current_rows(session, TenantOverride, at)
@@ -79,7 +79,7 @@ async def _list_current_rows(
 async def sum_decisions(
     session: AsyncSession, since: datetime, guarded_actions: Collection[str]
 ) -> dict[str, DecisionTotals]:
-    """By tenant. `guarded`: names of the actions that ask for the flag."""
+    """Totals by tenant id. `guarded_actions`: names of the actions that require the flag."""
     kind = DecisionCount
     error = col(kind.reason) == ERROR_REASON
     off = and_(col(kind.reason) == Reason.FLAG_OFF.value, col(kind.action).in_(guarded_actions))

@@ -1,4 +1,4 @@
-"""SQL of the past: who somebody was in a tenant at a time, and how the tenant stood."""
+"""SQL of past states: a person's role and a tenant's state at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -56,12 +56,12 @@ async def get_created_at(ctx: Ctx) -> datetime:
 
 
 async def get_member(ctx: Ctx, user_id: str) -> tuple[Membership, User] | None:
-    """Who belongs or belonged to the tenant."""
+    """A current or former member."""
     return (await ctx.session.exec(_select_members(ctx).where(User.id == user_id))).first()
 
 
 async def get_owner_id(ctx: Ctx) -> str:
-    """Id of the one who has owned it longest, "" where nobody does."""
+    """Id of the longest-standing owner, "" where there is none."""
     statement = (
         select(Membership.user_id)
         .where(Membership.tenant_id == ctx.tenant_id)
@@ -74,7 +74,10 @@ async def get_owner_id(ctx: Ctx) -> str:
 
 
 async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tuple[Membership, User]]:
-    """Who belongs or belonged to the tenant, active ones first, then by name. `needle`: part of name or address."""
+    """Current and former members, active ones first, then by name.
+
+    `search_text`: part of a name or an email address.
+    """
     name = func.lower(col(User.name))
     statement = _select_members(ctx)
     if search_text:
@@ -88,7 +91,7 @@ async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tup
 
 
 async def list_user_names(ctx: Ctx, user_ids: Sequence[str]) -> dict[str, str]:
-    """Of those among them who belong or belonged to the tenant."""
+    """Names by user id, of the current and former members among them."""
     statement = (
         select(User.id, User.name)
         .join(Membership, col(Membership.user_id) == col(User.id))
@@ -105,7 +108,7 @@ def _select_members(ctx: Ctx) -> Select[Membership, User]:
 
 
 async def list_membership_changes(ctx: Ctx, user_id: str, until: datetime) -> Sequence[MembershipChange]:
-    """What somebody ever was in the tenant, oldest first."""
+    """All membership changes of a person in the tenant, oldest first."""
     statement = (
         select(MembershipChange)
         .where(MembershipChange.tenant_id == ctx.tenant_id)
@@ -148,5 +151,5 @@ async def list_role_changes(
 
 
 async def get_plan_version(ctx: Ctx, version_id: str) -> PlanVersion | None:
-    """Of the catalogue, which is nobody's row: by whom it was published, and why."""
+    """A version of the catalog, with who published it and why. Catalog rows belong to no tenant."""
     return await ctx.session.get(PlanVersion, version_id)

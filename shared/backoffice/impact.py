@@ -1,7 +1,7 @@
-"""What publishing a draft would do, over all tenants, before anybody does it. Looking changes nothing.
+"""The impact of publishing a draft on all tenants. Previewing changes nothing.
 
-Everything is read in a handful of statements, and what tenants have in common is compiled once. `simulate` is told the
-change as a function, so that a change of a flag or an override can be looked at in the same way.
+All data is read in a few statements, and rights that tenants share are compiled once. `simulate_change` takes the
+change as a function, so that it can also simulate changes of flags or overrides.
 """
 
 import asyncio
@@ -35,18 +35,18 @@ from shared.entitlements.models import (
 from shared.tenancy import entry
 
 PlanOrVersion = TypeVar("PlanOrVersion", Plan, PlanVersion)
-DRAFT_IMPACT_REASON = "Effect of a draft of the catalogue"
-VERSION_COUNT_REASON = "Tenants on each version of the catalogue"
+DRAFT_IMPACT_REASON = "Impact of a catalog draft"
+VERSION_COUNT_REASON = "Tenants on each plan version"
 RECENT_PERIOD = timedelta(days=30)
-TENANTS_PER_YIELD = 100  # tenants, after which others get a turn: ten thousand take longer than a click may
+TENANTS_PER_YIELD = 100  # yield to other tasks after so many tenants
 
-# What is different with the change: a tenant's history, or the catalogue as this tenant sees it, or both.
+# Returns the history and the catalog of a tenant with the change.
 SimulatedChange = Callable[[EntitlementHistory, Catalog], tuple[EntitlementHistory, Catalog]]
 
 
 @dataclass(frozen=True, slots=True)
 class DraftImpact:
-    """`digest`: what `publish` wants to hear back."""
+    """`digest`: to be passed to `publish`."""
 
     report: ImpactReport
     revision: int
@@ -56,16 +56,16 @@ class DraftImpact:
 
 @dataclass(frozen=True, slots=True)
 class VersionUsage:
-    tenants_by_version: Mapping[str, int]  # tenants that have it now, whichever they were given
-    tenant_names: Mapping[str, str]  # of tenants that are offered something of their own, by id
+    tenants_by_version: Mapping[str, int]  # tenants on each version now
+    tenant_names: Mapping[str, str]  # by id, of tenants with custom plans
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationInput:
-    """Of every tenant, by id."""
+    """What a simulation reads: the catalog, and history, usage and decisions by tenant id."""
 
     at: datetime
-    catalog: Catalog  # what everybody is offered
+    catalog: Catalog  # of all tenants
     tenants: Sequence[tuple[str, str, str]]  # id, name, state
     histories: Mapping[str, EntitlementHistory]
     usage: Mapping[str, Mapping[str, int]]  # by limit, then by tenant
@@ -87,9 +87,9 @@ async def simulate_publication(
 
 
 def build_publication_change(plan: Plan, draft: PlanVersion, moves: bool, at: datetime) -> SimulatedChange:
-    """The draft in force."""
+    """A change that puts `draft` in force at `at`."""
     version = plan_content.build_published_version(plan, draft, moves, at)
-    # Most tenants see the same catalogue. Kept with what it became: an id is only its own while it lives.
+    # Most tenants share one catalog. It is kept with the result, because ids of freed objects are used again.
     catalogs_after: dict[int, tuple[Catalog, Catalog]] = {}
 
     def change(history: EntitlementHistory, catalog: Catalog) -> tuple[EntitlementHistory, Catalog]:
@@ -104,7 +104,7 @@ def build_publication_change(plan: Plan, draft: PlanVersion, moves: bool, at: da
 
 
 async def simulate_change(simulation_input: SimulationInput, change: SimulatedChange) -> ImpactReport:
-    """What each tenant may use without the change and with it, compared."""
+    """Compares the rights of every tenant with and without the change."""
     comparison = ImpactComparison()
     for index, (tenant_id, name, state) in enumerate(simulation_input.tenants):
         if index % TENANTS_PER_YIELD == 0:
@@ -152,7 +152,7 @@ async def count_tenants_by_version(octx: OperatorCtx) -> VersionUsage:
 
 
 async def _load_simulation_input(session: AsyncSession, at: datetime) -> SimulationInput:
-    """Usage and decisions as of now, whatever `at`: nobody knows how much will be in use then."""
+    """Reads usage and decisions as of now even for a future `at`, because future usage is unknown."""
     catalog = await rights_cache.get_catalog(session)
     tenants = [
         (tenant_id, name, str(state)) for tenant_id, name, state in await repository.list_tenants(session)

@@ -1,7 +1,7 @@
-"""What a change of rights comes to: who gains, who loses, who is over a limit then, which decisions would flip.
+"""The comparison of tenants' rights with and without a change: gains, losses, exceeded limits, changed decisions.
 
-Pure: it is told of each tenant what it may use without the change and with it. What the change is (a plan, an add-on, a
-flag, an override) and where the facts come from, others know (`backoffice.impact`).
+Pure functions of the rights of each tenant before and after. `backoffice.impact` loads the facts and defines the
+change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from shared.core.context import Limit, Rights
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 
-MAX_NAMED_TENANTS = 50  # tenants that a line names; how many there are it always says
-# Refused before the tenant was asked, or for what the object was: no plan would have changed that.
+MAX_NAMED_TENANTS = 50  # tenants that a line lists; its count includes all
+# Refusals that no plan changes, because of the role or the object.
 NOT_TENANT_REASONS = frozenset({Reason.MISSING_PERMISSION.value, Reason.OBJECT_STATE.value})
 TENANT_REASONS = frozenset(reason.value for reason in Reason) - NOT_TENANT_REASONS
 
 
 @dataclass(frozen=True, slots=True)
 class CountedDecision:
-    """Decisions of one tenant that were counted (`access.decision_counts`)."""
+    """Counted decisions of one tenant (`access.decision_counts`)."""
 
     action: str
     reason: str
@@ -38,7 +38,7 @@ class TenantCase:
     name: str
     before: Rights
     after: Rights
-    usage: Mapping[str, int] = field(default_factory=dict)  # by limit; of what can be counted
+    usage: Mapping[str, int] = field(default_factory=dict)  # by limit, where usage is counted
     decisions: Sequence[CountedDecision] = ()
 
 
@@ -46,7 +46,7 @@ class TenantCase:
 class AffectedTenant:
     id: str
     name: str
-    usage: int = 0  # of the limit, where the line is about one that is exceeded
+    usage: int = 0  # of an exceeded limit
 
 
 @dataclass(slots=True)
@@ -68,11 +68,11 @@ class EntitlementChange:
 
 @dataclass(slots=True)
 class DecisionChange:
-    """Decisions that were made the one way and would be made the other way now."""
+    """Decisions whose outcome would change."""
 
     action: str
-    reason: str  # of the refusal: the one that would be, or the one that was
-    is_allowed: bool  # what it would be
+    reason: str  # of the new or the previous refusal
+    is_allowed: bool  # with the change
     decision_count: int = 0
     tenant_count: int = 0  # tenants
     tenants: list[AffectedTenant] = field(default_factory=list)
@@ -83,7 +83,7 @@ class ImpactReport:
     """Largest first."""
 
     compared_tenants: int = 0
-    gaining_tenants: int = 0  # tenants; one may gain something and lose something else
+    gaining_tenants: int = 0  # tenants; one tenant can be in both
     losing_tenants: int = 0
     exceeding_tenants: int = 0
     newly_refused: int = 0  # decisions
@@ -99,7 +99,7 @@ class ImpactReport:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """For the trail."""
+        """Numbers for the audit event."""
         return {
             "tenants_looked_at": self.compared_tenants,
             "tenants_gaining": self.gaining_tenants,
@@ -111,7 +111,7 @@ class ImpactReport:
 
 
 class ImpactComparison:
-    """Told of one tenant after the other, by name: whoever has ten thousand may pause in between."""
+    """Collects one tenant at a time, in order of their names, so that the caller can yield between many."""
 
     def __init__(self) -> None:
         self._report = ImpactReport()
@@ -183,7 +183,7 @@ class ImpactComparison:
 
 
 def compare_cases(cases: Iterable[TenantCase]) -> ImpactReport:
-    """`cases` by name: a line names the first tenants that it is about."""
+    """The report over all cases. `cases`: sorted by name, because each line names its first tenants."""
     comparison = ImpactComparison()
     for case in cases:
         comparison.add(case)
@@ -191,10 +191,10 @@ def compare_cases(cases: Iterable[TenantCase]) -> ImpactReport:
 
 
 def find_decision_change(case: TenantCase, counted_decision: CountedDecision) -> tuple[str, bool] | None:
-    """The reason of the refusal, and whether it would be allowed now; None for a decision that stays what it was.
+    """The reason of the refusal, and whether the decision would be allowed; None for an unchanged decision.
 
-    The decision is made again as things are now, without the change and with it. Only where it is still what was
-    counted, and the change turns it, the change is the cause.
+    The decision is made again with and without the change, as of now. The change is the cause only where the outcome
+    without it is the counted one, and the outcome with it differs.
     """
     action = ACTIONS.get(counted_decision.action)
     if action is None or counted_decision.reason not in TENANT_REASONS:
@@ -209,7 +209,7 @@ def find_decision_change(case: TenantCase, counted_decision: CountedDecision) ->
 
 @dataclass(frozen=True, slots=True)
 class AnyPermittedPerson:
-    """With every permission: what is asked here is the tenant's side."""
+    """A person with every permission, because only the tenant's side is compared."""
 
     rights: Rights
     permissions: frozenset[str] = field(default_factory=lambda: ROLES[OWNER].permissions)
@@ -245,7 +245,7 @@ def _list_entitlement_changes(before: Rights, after: Rights, *, better: bool) ->
 
 
 def _rank_limit(limit: Limit) -> tuple[float, bool]:
-    """More is better, and of the same amount the one that only warns. Unlimited is unlimited."""
+    """Sort key: a larger amount is better, and for equal amounts a soft limit."""
     return (float("inf"), True) if limit.amount is None else (limit.amount, not limit.hard)
 
 

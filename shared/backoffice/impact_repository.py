@@ -1,4 +1,4 @@
-"""SQL of the blast radius: of every tenant at once what it has, uses and was told. Across tenants, for a stated reason."""
+"""SQL of the impact: assignments, usage and decisions of all tenants. Across tenants, for a stated reason."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,7 +31,7 @@ async def list_tenants(session: AsyncSession) -> Sequence[tuple[str, str, Tenant
 async def list_valid_rows(
     session: AsyncSession, kind: type[TimedRowType], at: datetime
 ) -> Sequence[TimedRowType]:
-    """What may count at that time (`entitlements.snapshot.is_in_effect`), of every tenant."""
+    """Rows of every tenant that can be in effect at that time (`entitlements.snapshot.is_in_effect`)."""
     statement = (
         select(kind)
         .where(col(kind.starts_at) <= at)
@@ -42,7 +42,7 @@ async def list_valid_rows(
 
 
 async def list_custom_plans(session: AsyncSession) -> tuple[Sequence[Plan], Sequence[PlanVersion]]:
-    """Plans that are offered to one tenant only, with what is published of them."""
+    """Plans for a single tenant, with their published versions."""
     plans = await session.exec(select(Plan).where(col(Plan.for_tenant).is_not(None)))
     versions = await session.exec(
         select(PlanVersion)
@@ -53,7 +53,7 @@ async def list_custom_plans(session: AsyncSession) -> tuple[Sequence[Plan], Sequ
 
 
 async def sum_decision_counts(session: AsyncSession, since: datetime) -> Sequence[tuple[str, str, str, int]]:
-    """Tenant, action, reason, how often."""
+    """(tenant, action, reason, count)."""
     tally = DecisionCount
     statement = (
         columns(col(tally.tenant_id), col(tally.action), col(tally.reason), func.sum(col(tally.count)))
@@ -72,7 +72,7 @@ async def count_tenants(session: AsyncSession) -> int:
 
 
 async def count_assignments_by_version(session: AsyncSession, at: datetime) -> dict[str, int]:
-    """By version: tenants that were given it and nothing later."""
+    """Numbers of tenants by plan version, of their latest assignment."""
     latest = (
         columns(col(TenantPlan.tenant_id), col(TenantPlan.plan_version_id).label("version"))
         .join(Tenant, col(Tenant.id) == col(TenantPlan.tenant_id))
@@ -96,7 +96,7 @@ async def count_assignments_by_version(session: AsyncSession, at: datetime) -> d
 
 
 async def list_addon_assignments(session: AsyncSession, at: datetime) -> Sequence[tuple[str, str]]:
-    """Version and tenant of every add-on that counts."""
+    """(version, tenant) of every add-on in effect."""
     statement = (
         columns(col(TenantAddon.plan_version_id), col(TenantAddon.tenant_id))
         .join(Tenant, col(Tenant.id) == col(TenantAddon.tenant_id))

@@ -30,7 +30,7 @@ async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
 async def create(
     octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: str = "New operator"
 ) -> OperatorAccess:
-    """Without a password one is made. Signing in first leads to enrolling a factor. Raises Conflict."""
+    """Without `password` one is generated. The first sign-in requires enrolling a second factor. Raises Conflict."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     email, name = email_addresses.parse_address(email), users.clean_name(name)
     _require_known_role(role)
@@ -125,7 +125,7 @@ async def _lock_operator(octx: OperatorCtx, operator_id: str) -> tuple[Operator,
 
 
 def _require_unchanged_role(octx: OperatorCtx, current: Operator | None) -> None:
-    """What one may do was read at the door; whoever was first may have changed it since."""
+    """Raises Refused where the actor's role has changed since they entered."""
     if not octx.session_hash:
         return  # the command line has no row
     role = current.role if current is not None and current.disabled_at is None else ""

@@ -1,4 +1,4 @@
-"""The price list as operators read and change it."""
+"""The price list for operators."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.entitlements.models import Plan, PlanVersion
 
-AUDIT_REASON = "Prices at the provider"  # of what changes nothing that anybody pays
+AUDIT_REASON = "Prices in Stripe"  # of changes that affect no customer's price
 
 
 async def request_push(octx: OperatorCtx) -> None:
-    """Asked and recorded in a transaction of the operator; then `push` follows outside of it."""
+    """Requires the permission and records the request; the caller then pushes outside of the transaction."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     audit_log.record_operator(octx, "prices.pushed", "*", reason=AUDIT_REASON)
 
@@ -39,14 +39,17 @@ class VersionPrices:
 
 @dataclass(frozen=True, slots=True)
 class PriceHistory:
-    """Newest version first. `there`: where a price stands, by its id, one for each account that knows of it."""
+    """Newest version first.
+
+    `provider_prices`: copies of a price in Stripe by price id, one for each account that has it.
+    """
 
     versions: Sequence[VersionPrices]
     provider_prices: Mapping[str, Sequence[ProviderPrice]] = field(default_factory=dict)
 
 
 async def list_price_history(octx: OperatorCtx) -> PriceHistory:
-    """Of every published version, also of those without a price, and of what only one tenant is offered."""
+    """Prices of all published versions, including those without a price and those for a single tenant."""
     policy.require_operator(octx, actions.OP_CATALOG_READ)
     by_version: dict[str, list[Price]] = {}
     for price, _, _ in await prices.list_with_versions(octx.session):
@@ -74,22 +77,23 @@ async def set_price(
     effective_at: datetime | None = None,
     reason: str,
 ) -> Price:
-    """Of one part, from `effective_at` on; None for at once. `tiers` instead of `amount`, each for what lies within it.
+    """Sets the price of one part from `effective_at` on; None for now. `tiers` replace `amount`, each for the units
+    within it.
 
-    Raises Invalid, NotFound, Conflict for a version that is no longer or not yet sold, or a time that is taken.
+    Raises Invalid, NotFound, Conflict for a draft or a retired plan, or a time that is taken.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     reason, asked_at = _clean_reason(reason), now()
     _check_fields(period, kind, currency, amount, tiers, meter)
     if effective_at is not None and (effective_at.tzinfo is None or effective_at <= asked_at):
         raise Invalid(
-            "A price cannot begin in the past: what was billed then is billed.",
-            "Choose a later time, or leave it empty for at once.",
-            fields={"effective_at": "Must lie ahead"},
+            "A price can't start in the past.",
+            "Choose a later time, or leave it empty to start now.",
+            fields={"effective_at": "Must be in the future"},
         )
     locked = await prices.lock_version(octx.session, version_id)
     if locked is None:
-        raise NotFound("There is no such version of a plan or add-on.", "Reload the page.")
+        raise NotFound("This version doesn't exist.", "Reload the page.")
     version, plan = locked
     version_prices = await prices.list_version_prices(octx.session, version.id)
     _check_sellable(plan, version, kind, currency, version_prices)
@@ -109,11 +113,9 @@ async def set_price(
     )
     before = prices.select_current_prices(version_prices, price.effective_at).get(prices.get_price_key(price))
     if before is not None and _has_same_amount(before, price):
-        raise Conflict(f"{plan.name} costs that already.", "Nothing was changed.")
+        raise Conflict(f"{plan.name} already has this price.", "Nothing was changed.")
     if not await prices.add(octx.session, price):
-        raise Conflict(
-            f"Another price of {plan.name} begins at that very time.", "Choose another time for this one."
-        )
+        raise Conflict(f"Another price of {plan.name} starts at the same time.", "Choose another time.")
     audit_log.record_operator(
         octx,
         "price.set",
@@ -136,36 +138,36 @@ def _check_fields(
     problems = {}
     money.require_currency(currency)
     if period not in prices.PERIODS:
-        problems["period"] = "A price is for a month or a year."
+        problems["period"] = "A price is either monthly or yearly."
     if kind not in prices.KINDS:
-        problems["kind"] = "A price is flat, per seat, or metered."
+        problems["kind"] = "A price is either flat, per seat or metered."
     if (kind == "metered") != (meter != "") or (meter and meter not in METERS):
-        problems["meter"] = (
-            f"What is metered needs one of these meters, and nothing else does: {', '.join(METERS)}."
-        )
+        problems["meter"] = f"Metered prices, and only those, need one of these meters: {', '.join(METERS)}."
     if not 0 <= amount <= prices.MAX_AMOUNT:
         problems["amount"] = (
-            f"An amount is from {money.format_amount(0, currency)} to {money.format_amount(prices.MAX_AMOUNT, currency)}."
+            f"The amount must be from {money.format_amount(0, currency)} to {money.format_amount(prices.MAX_AMOUNT, currency)}."
         )
     if tiers and (kind != "metered" or amount):
-        problems["tiers"] = "Only what is metered has steps, and then no other amount."
+        problems["tiers"] = "Only metered prices have tiers, and no amount besides them."
     elif tiers and (problem := _find_tier_problem(tiers)):
         problems["tiers"] = problem
     if problems:
-        raise Invalid(" ".join(problems.values()), "Nothing was changed. Correct it.", fields=problems)
+        raise Invalid(
+            " ".join(problems.values()), "Nothing was changed. Correct it and try again.", fields=problems
+        )
 
 
 def _find_tier_problem(tiers: Sequence[Tier]) -> str:
     ends = [tier.up_to for tier in tiers]
     closed_ends = [end for end in ends if end is not None]
     if ends[-1] is not None or len(closed_ends) != len(ends) - 1:
-        return "The last step is open, and only the last one: somebody may always use more."
+        return "The last tier, and only the last, has no upper limit."
     if any(later <= earlier for earlier, later in zip([0, *closed_ends], closed_ends, strict=False)):
-        return "Each step ends above the one before it."
+        return "Each tier must end above the previous one."
     if closed_ends and closed_ends[-1] > prices.MAX_UNITS:
-        return f"A step ends at {prices.MAX_UNITS:,} at most."
+        return f"A tier can end at {prices.MAX_UNITS:,} at most."
     if any(not 0 <= amount <= prices.MAX_AMOUNT for tier in tiers for amount in (tier.unit, tier.flat)):
-        return "No step has a negative amount, or one of more than eight digits."
+        return "Amounts of tiers can't be negative or have more than eight digits."
     return ""
 
 
@@ -175,20 +177,20 @@ def _check_sellable(
     if version.status != "published":
         raise Conflict(
             f"Version {version.number} of {plan.name} is a draft.",
-            "Publish it first, from a later day on if nobody should get it without a price.",
+            "Publish it first, with a later start date if customers shouldn't get it without a price.",
         )
     if plan.retired_at is not None:
-        raise Conflict(f"{plan.name} is retired.", "Nobody can buy it any more.")
+        raise Conflict(f"{plan.name} is retired.", "It's no longer sold.")
     if plan.kind == "addon" and kind != "flat":
         raise Invalid(
-            "An add-on is sold by the piece.",
-            "Give it a flat price: it counts for each one.",
+            "Add-ons can only have a flat price.",
+            "Enter a flat price for each unit.",
             fields={"kind": "Flat only"},
         )
     if version_prices and version_prices[0].currency != currency:
         raise Conflict(
-            f"{plan.name} is sold in {version_prices[0].currency.upper()}: a subscription has one currency.",
-            "Create a plan of its own for the other one.",
+            f"{plan.name} is sold in {version_prices[0].currency.upper()}. A subscription has one currency.",
+            "Create another plan for the other currency.",
         )
 
 
@@ -200,10 +202,10 @@ def _clean_reason(reason: str) -> str:
     reason = " ".join(reason.split())
     if not 1 <= len(reason) <= prices.MAX_REASON_LENGTH:
         raise Invalid(
-            "This needs a reason."
+            "A reason is required."
             if not reason
-            else f"A reason has at most {prices.MAX_REASON_LENGTH} characters.",
-            "Say why in a sentence.",
+            else f"A reason can have at most {prices.MAX_REASON_LENGTH} characters.",
+            "Explain it in one sentence.",
             fields={"reason": "Missing or too long"},
         )
     return reason

@@ -18,14 +18,14 @@ SECRET_PATTERN = re.compile(r"whsec_[A-Za-z0-9_+/=]{8,255}")
 
 
 async def add(octx: OperatorCtx, name: str, key: str, secrets: Sequence[str], *, reason: str) -> str:
-    """The address for its webhooks, to be shown once. Raises Conflict, Invalid."""
+    """Adds an account. Returns its webhook address, to be shown once. Raises Conflict, Invalid."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
     name, key, secrets = _clean_name(name), _clean_key(key), _clean_secrets(secrets)
     existing_accounts = [accounts.unseal(row) for row in await accounts.lock_all(octx.session)]
     if duplicate := next((account for account in existing_accounts if account.key == key), None):
         raise Conflict(
-            f"This key belongs to the account {duplicate.id} already.",
-            "Use the key of another account, or change the secrets of that one.",
+            f"The account {duplicate.id} already uses this key.",
+            "Use the key of another account, or change the secrets of that account.",
         )
     token, row = crypto.new_token(), ProviderAccount(name=name, livemode=accounts.is_live_key(key))
     row.token_hash = crypto.hash_token(token)
@@ -39,7 +39,7 @@ async def add(octx: OperatorCtx, name: str, key: str, secrets: Sequence[str], *,
 
 
 async def set_secrets(octx: OperatorCtx, account_id: str, secrets: Sequence[str], *, reason: str) -> None:
-    """Newest first; two while one is replaced, then the newer one alone. Raises Invalid, NotFound."""
+    """`secrets`: newest first; two while one is being replaced. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
     secrets = _clean_secrets(secrets)
     row = await accounts.lock(octx.session, account_id)
@@ -53,7 +53,7 @@ async def set_secrets(octx: OperatorCtx, account_id: str, secrets: Sequence[str]
 
 
 async def unpause(octx: OperatorCtx, account_id: str, *, reason: str) -> None:
-    """Whichever account its key opens now is believed to be the right one. Raises NotFound."""
+    """Resumes an account. The Stripe account of its current key is accepted as the right one. Raises NotFound."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
     row = await accounts.lock(octx.session, account_id)
     if row.paused_at is None:
@@ -64,7 +64,7 @@ async def unpause(octx: OperatorCtx, account_id: str, *, reason: str) -> None:
 
 
 async def rewrap_keys(octx: OperatorCtx, reason: str) -> int:
-    """Their data keys under the newest master key: how many were under an older one. Twice is once."""
+    """Wraps data keys with the newest master key. Returns how many used an older one. Idempotent."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)
     count = 0
     for row in await accounts.lock_all(octx.session):
@@ -84,8 +84,8 @@ def _clean_name(text: str) -> str:
     name = " ".join(text.split())
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise Invalid(
-            f"An account has a name of at most {MAX_NAME_LENGTH} characters.",
-            "Name it as the business that sells through it.",
+            f"An account needs a name of at most {MAX_NAME_LENGTH} characters.",
+            "Enter the name of the business that sells through it.",
             fields={"name": "Missing or too long"},
         )
     return name
@@ -94,8 +94,8 @@ def _clean_name(text: str) -> str:
 def _clean_key(text: str) -> str:
     if not KEY_PATTERN.fullmatch(key := text.strip()):
         raise Invalid(
-            "This is not a secret key of Stripe.",
-            "Copy the one that begins with sk_test_, sk_live_, rk_test_ or rk_live_.",
+            "This isn't a Stripe secret key.",
+            "Copy the key that starts with sk_test_, sk_live_, rk_test_ or rk_live_.",
             fields={"key": "Not a secret key"},
         )
     return key
@@ -105,8 +105,8 @@ def _clean_secrets(texts: Sequence[str]) -> tuple[str, ...]:
     secrets = tuple(text.strip() for text in texts)
     if not 1 <= len(secrets) <= 2 or not all(SECRET_PATTERN.fullmatch(secret) for secret in secrets):
         raise Invalid(
-            "This is not the signing secret of a webhook endpoint.",
-            "Copy the one that begins with whsec_; two, newest first, while one is being replaced.",
+            "This isn't the signing secret of a webhook endpoint.",
+            "Copy the secret that starts with whsec_. While replacing one, enter both, newest first.",
             fields={"secrets": "Not a signing secret"},
         )
     return secrets

@@ -1,4 +1,4 @@
-"""What was refused in a tenant lately, for operators who are asked about it: the way into *Why?*."""
+"""Recent denials in a tenant, for operators: the start of *Why?*."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shared.entitlements import assignments
 from shared.tenancy import entry
 
 VISIT_REASON = "Why may or can't they"  # the stated reason of both: one look at a page is one line
-MAX_SEARCH_LENGTH = 80  # characters of what is searched for
+MAX_SEARCH_LENGTH = 80  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class RecentRefusal:
     """One person, action, reason and hour: `count` times, the last time at `at` in request `request_id`."""
 
     id: str
-    action: str  # name, "" for an error of ours
-    action_text: str  # completes "May not …"
+    action: str  # name, "" for an internal error
+    action_text: str  # completes "You don't have permission to …"
     reason: str
-    user_id: str  # "" for whoever is no person of this tenant: a job, or nobody
+    user_id: str  # "" for jobs and non-members
     person_name: str
     plan: str  # name, as it is now
     count: int
@@ -39,10 +39,10 @@ async def list_recent(
     """Newest first. Raises Invalid for an unknown action, NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     if action and action not in ACTIONS:
-        raise Invalid("There is no such action.", "Choose one from the list.")
+        raise Invalid("This action doesn't exist.", "Choose one from the list.")
     searched_request_id = request_id.strip()
     if len(searched_request_id) > MAX_SEARCH_LENGTH or "\0" in searched_request_id:
-        raise Invalid("This is no id of a request.", "Copy it again; it begins with req_.")
+        raise Invalid("This isn't a request ID.", "Copy it again. It starts with req_.")
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
         return await find_refusals(ctx, action=action, request_id=searched_request_id, limit=limit)
 
@@ -50,7 +50,7 @@ async def list_recent(
 async def find_refusals(
     ctx: Ctx, *, action: str = "", request_id: str = "", limit: int = 20
 ) -> Sequence[RecentRefusal]:
-    """For services that were asked for their right."""
+    """The caller checks the permission."""
     rows = await decision_counts.list_refusals(
         ctx, action=action, request_id=request_id, limit=clamp_limit(limit)
     )
@@ -64,7 +64,7 @@ async def find_refusals(
             ACTIONS[row.action].description if row.action in ACTIONS else row.action,
             row.reason,
             row.actor_id if row.actor_id in names else "",
-            names.get(row.actor_id) or row.actor_id or "Anybody",
+            names.get(row.actor_id) or row.actor_id or "Anyone",
             plans.get(row.plan, row.plan),
             row.count,
             row.at,

@@ -1,6 +1,6 @@
-"""Jobs that operators cause. Each may run twice.
+"""Jobs that operators start. Each may run twice.
 
-They run whatever the tenant's own state is: a suspended tenant gets its refund, too.
+They run in every state of the tenant, so that a suspended tenant gets its refund.
 """
 
 from collections.abc import Awaitable, Callable

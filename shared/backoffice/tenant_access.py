@@ -1,7 +1,7 @@
-"""What operators change about what a tenant may use: plan, add-ons, overrides, billing status, flags, traits.
+"""Operators' changes to a tenant's entitlements: plan, add-ons, overrides, billing status, flags, traits.
 
-Each asks for the right, enters the tenant with the reason, locks it, so that two who change it do so one after the
-other, and leaves it in the tenant's own trail.
+Each function requires the permission, enters the tenant with the reason, locks it against concurrent changes, and
+records the change in the tenant's audit log.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -26,24 +26,24 @@ from shared.entitlements.snapshot import EntitlementSnapshot
 from shared.tenancy import entry, tenants
 from shared.tenancy.models import TenantState
 
-VISIT_REASON = "Looking at what it may use"
+VISIT_REASON = "View plan and overrides"
 
 
 @dataclass(frozen=True, slots=True)
 class TenantFlagView:
-    """A flag, for one tenant."""
+    """A flag as evaluated for one tenant."""
 
     key: str
     title: str
-    is_on: bool  # by its rules; without what it requires it stays off
+    is_on: bool  # by its rules, regardless of the required feature
     explanation: str
     source_id: str
-    override: bool | None  # the tenant's own word, None without one
+    override: bool | None  # None without an override
 
 
 @dataclass(frozen=True, slots=True)
 class TenantAccess:
-    """What a tenant may use now and where each of it comes from."""
+    """The current features, limits and flags of a tenant, with their sources."""
 
     snapshot: EntitlementSnapshot
     features: dict[str, FeatureChain]
@@ -52,10 +52,10 @@ class TenantAccess:
     addons: Sequence[tuple[TenantAddon, PlanOffer]]
     offers: Sequence[
         PlanOffer
-    ]  # that it could be given: plans and add-ons, newest versions, its own among them
+    ]  # newest versions of all plans and add-ons that can be assigned, custom ones included
     flags: Sequence[TenantFlagView]
-    usage: Mapping[str, int] = field(default_factory=dict)  # by limit, where something is counted
-    owner_id: str = ""  # of whom *Why?* is asked first
+    usage: Mapping[str, int] = field(default_factory=dict)  # by limit, where usage is counted
+    owner_id: str = ""  # preselected in *Why?*
     tenant_name: str = ""
 
 
@@ -144,7 +144,7 @@ async def add_addon(
 async def override_feature(
     octx: OperatorCtx, tenant_id: str, feature: str, on: bool, reason: str, *, ends_at: datetime
 ) -> None:
-    """Raises Invalid for an unknown feature, for an end that is past, without a reason; NotFound."""
+    """Raises Invalid for an unknown feature, a past end or a missing reason; NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     async with _lock_for_change(octx, tenant_id, reason) as ctx:
         await assignments.override_feature(ctx, feature, on, reason, ends_at=ends_at)
@@ -167,14 +167,14 @@ async def override_limit(
 
 
 async def end_assignment(octx: OperatorCtx, tenant_id: str, row_id: str, reason: str) -> None:
-    """An override or an add-on, before its time. Raises Invalid, NotFound, Conflict."""
+    """Ends an override or an add-on early. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     async with _lock_for_change(octx, tenant_id, reason) as ctx:
         await assignments.end_assignment(ctx, row_id, reason)
 
 
 async def set_billing_status(octx: OperatorCtx, tenant_id: str, status: str, reason: str) -> None:
-    """By hand, until billing follows a payment provider. Raises Invalid, NotFound."""
+    """Sets the status manually, while there is no subscription. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     async with _lock_for_change(octx, tenant_id, reason) as ctx:
         await assignments.set_billing_status(ctx, status, reason, starts_at=now())
@@ -183,7 +183,7 @@ async def set_billing_status(octx: OperatorCtx, tenant_id: str, status: str, rea
 async def set_flag_override(
     octx: OperatorCtx, tenant_id: str, flag: str, enabled: bool | None, reason: str
 ) -> None:
-    """This tenant's own word on a flag; None takes it back. Raises Invalid, NotFound."""
+    """Sets the flag override of this tenant; None removes it. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     async with _lock_for_change(octx, tenant_id, reason) as ctx:
         await assignments.set_flag_override(ctx, flag, enabled, reason)
@@ -198,11 +198,14 @@ async def set_trait(octx: OperatorCtx, tenant_id: str, name: str, value: str, re
 
 @asynccontextmanager
 async def _lock_for_change(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator[Ctx]:
-    """For verbs that were asked for their right. Raises Invalid, NotFound, Conflict for a tenant that is gone."""
+    """Enters and locks the tenant.
+
+    The caller checks the permission. Raises Invalid, NotFound, Conflict for a deleted tenant.
+    """
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state is TenantState.DELETED:
-            raise Conflict(f"{tenant.name} has been deleted.", "Nothing of it can be changed any more.")
+            raise Conflict(f"{tenant.name} has been deleted.", "It can no longer be changed.")
         yield ctx
 
 
@@ -210,10 +213,10 @@ async def _require_newest_offer(ctx: Ctx, version_id: str) -> PlanOffer:
     _, catalog = await assignments.get_snapshot(ctx)
     offer, at = catalog.offers.get(version_id), now()
     if offer is None:
-        raise NotFound("There is no such version of a plan.", "Choose one from the list.")
+        raise NotFound("This plan version doesn't exist.", "Choose one from the list.")
     retired = catalog.plans[offer.plan_id].retired_at
     if retired is not None and retired <= at:
-        raise Invalid(f"{offer.name} is not offered any more.", "Choose another one.")
+        raise Invalid(f"{offer.name} is no longer offered.", "Choose another plan or add-on.")
     if catalog.newest_offer(offer.plan_id, at) != offer:
-        raise Invalid("This version is not the newest of its plan.", "Reload the page.")
+        raise Invalid("A newer version of this plan exists.", "Reload the page.")
     return offer

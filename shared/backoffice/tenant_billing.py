@@ -1,6 +1,7 @@
-"""A tenant's billing as operators see it, and the invoices of all of them.
+"""Billing for operators: of one tenant, and the invoices of all tenants.
 
-Seen from inside of the tenant, with a reason that its trail keeps; across tenants with one that the operators' keeps.
+Access to one tenant needs a reason, recorded in its audit log; access across tenants is recorded in the operator audit
+log.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,17 +37,14 @@ from shared.jobs import queue
 from shared.tenancy import entry
 
 RECONCILE_TASK = "billing.reconcile"
-DRIFT_REASON = "List of drift"  # the stated reason where the page itself is the reason
+DRIFT_REASON = "List of differences from Stripe"  # the stated reason where the page itself is the reason
 INVOICE_STATUSES = ("draft", "open", "paid", "void", "uncollectible")
 RECENT_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class BillingDetails:
-    """By id of a customer: when it was last looked at, and where the provider shows it to us.
-
-    `course`: what follows, a `course.Course` as JSON.
-    """
+    """`synced_at`, `provider_urls`: time of the last sync and address in Stripe's dashboard, by customer id."""
 
     tenant_name: str
     customers: Sequence[BillingCustomer]
@@ -91,13 +89,14 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: str) ->
 
 
 async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: str) -> str:
-    """Promises a look at this tenant's customer now. Id of the run. Raises Invalid, NotFound, Conflict."""
+    """Requests a sync of this tenant's customer. Returns the id of the run. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         customer_id = await customers.find_id(ctx)
         if not customer_id:
             raise Conflict(
-                f"{ctx.tenant_name} is no customer of the provider yet.", "There is nothing to compare."
+                f"{ctx.tenant_name} isn't in Stripe yet.",
+                "Try again after provisioning has created the customer.",
             )
         run = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=" ".join(reason.split()))
         ctx.session.add(run)
@@ -107,7 +106,7 @@ async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: str) -> s
 
 
 async def execute_reconcile(tenant_id: str, customer_id: str, run_id: str) -> None:
-    """What `compare` promised. Outside of every transaction of the caller; raises as the provider does."""
+    """Runs a requested comparison, outside of any transaction. Raises the provider's errors."""
     result = await reconcile.reconcile_customer(PLATFORM, customer_id, tenant_id, run_id)
     async with entry.enter_billing_sync(tenant_id, RECONCILE_TASK) as ctx:
         await tenant_billing_repository.finish_run(ctx.session, run_id, drifted=int(bool(result.differences)))
@@ -121,7 +120,7 @@ async def list_reconcile_runs(octx: OperatorCtx, limit: int = 10) -> Sequence[Re
 
 
 async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> Page[TenantDrift]:
-    """Of every tenant, newest first: what differed although nobody had said so, and whether it is repaired."""
+    """Unexpected differences from Stripe in all tenants, newest first, and whether they are repaired."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, DRIFT_REASON) as session:
@@ -143,7 +142,7 @@ async def list_invoices(
     """Of every tenant, newest first. `query`: a number or id of an invoice, or the name or id of a tenant. Raises Invalid."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
     if status and status not in INVOICE_STATUSES:
-        raise Invalid("There is no such status of an invoice.", "Choose one from the list.")
+        raise Invalid("This invoice status doesn't exist.", "Choose one from the list.")
     needle = " ".join(clean_search_text(query).split()).lower()
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, reason) as session:
@@ -154,7 +153,7 @@ async def list_invoices(
 
 
 def sandbox_controls_url() -> str:
-    """Of the stand-in: its clock, and what befalls its webhooks. "" where a real provider is asked."""
+    """Address of the stand-in's controls; "" with a real provider."""
     base = settings().stripe_base
     return f"{base}/_control" if base is not None else ""
 
@@ -166,7 +165,7 @@ async def _is_live_account(octx: OperatorCtx, account_id: str) -> bool:
 
 
 def _customer_url(customer_id: str, *, live: bool) -> str:
-    """Of its dashboard, or of the levers of the stand-in."""
+    """Address of the customer in Stripe's dashboard, or of the stand-in's controls."""
     return (
         sandbox_controls_url()
         or f"https://dashboard.stripe.com/{'' if live else 'test/'}customers/{customer_id}"

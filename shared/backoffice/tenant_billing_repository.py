@@ -1,6 +1,6 @@
-"""SQL of billing as operators see it.
+"""SQL of billing for operators.
 
-The first half is inside of one tenant; the second half reads across them, in a transaction that has stated its reason.
+The first half runs inside one tenant; the second half reads across tenants, in a transaction with a reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ async def is_live_account(session: AsyncSession, account_id: str) -> bool:
 
 
 async def finish_run(session: AsyncSession, run_id: str, *, drifted: int) -> None:
-    """A run about one customer."""
+    """Finishes a run for one customer."""
     connection = await session.connection()
     statement = update(ReconcileRun).where(col(ReconcileRun.id) == run_id)
     await connection.execute(statement.values(finished_at=now(), checked=1, drifted=drifted))

@@ -1,7 +1,7 @@
-"""Tenants as operators see them: found, looked into with a reason, suspended and restored.
+"""Tenants for operators: search, open with a reason, suspend and restore.
 
-The directory itself (name, state, name of the owner, how far the setting-up is) is read across tenants, which the operators'
-trail keeps. What people do inside a tenant is seen by entering it, and that stands in the tenant's own trail.
+The directory (name, state, owner's name, provisioning progress) is read across tenants, which the operator audit log
+records. Activity inside a tenant is read by entering it, which the tenant's own audit log records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
 
 RECENT_PERIOD = timedelta(hours=24)
-# Stated reasons of reading across tenants where the page itself is the reason.
+# Reasons for reading across tenants where the page itself is the reason.
 OVERVIEW_REASON, LIST_REASON, PERSON_SEARCH_REASON, TENANT_REASON, JOBS_REASON = (
     "Overview of the platform",
     "List of tenants",
-    "Tenants of a person, by their address",
-    "Head of a tenant's page",
+    "Tenants of a person, by email address",
+    "Summary of a tenant",
     "List of jobs",
 )
 
@@ -47,7 +47,7 @@ class PlatformOverview:
 
 @dataclass(frozen=True, slots=True)
 class SecurityOverview:
-    """Of the last 24 hours."""
+    """Security events of the last 24 hours."""
 
     counts: Mapping[str, int]  # attempts by kind
     events: Sequence[SecurityEvent]
@@ -88,16 +88,15 @@ async def search_tenants(
     after: str = "",
     limit: int = 25,
 ) -> Page[TenantSummary]:
-    """By name, slug or id of a tenant, or by the whole e-mail address of somebody who is or was in it.
+    """Finds tenants by name, slug or id, or by the full email address of a current or former member.
 
-    Nobody needs to say why for a list of tenants, so it tells nothing of their people but the owner's name. Where an
-    address finds something, the operators' trail keeps the address. Raises Invalid for a state or column that does
-    not exist.
+    The list needs no reason, so it shows no person but the owner. A match by email address is recorded in the operator
+    audit log with the address. Raises Invalid for a state or column that doesn't exist.
     """
     policy.require_operator(octx, actions.OP_TENANT_LIST)
     search_text = " ".join(clean_search_text(query).split()).lower()
     if sort not in repository.SORT_COLUMNS or (state and state not in set(TenantState)):
-        raise Invalid("This list cannot be sorted or narrowed like that.", "Reload the page.")
+        raise Invalid("This list can't be sorted or filtered like that.", "Reload the page.")
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         summaries = await repository.search_tenants(
@@ -121,12 +120,12 @@ async def get_tenant(octx: OperatorCtx, tenant_id: str) -> TenantSummary:
     async with entry.read_across_tenants(octx, TENANT_REASON) as session:
         tenant = await repository.get_tenant(session, tenant_id)
     if tenant is None:
-        raise NotFound("There is no such tenant.", "Search for it in the list of tenants.")
+        raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")
     return tenant
 
 
 async def list_provisioning_steps(octx: OperatorCtx, tenant_id: str) -> Sequence[provisioning.StepView]:
-    """How far the setting-up of a tenant has come."""
+    """The provisioning steps of a tenant. Raises NotFound."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
     async with entry.read_across_tenants(octx, TENANT_REASON) as session:
         return [
@@ -138,7 +137,7 @@ async def list_provisioning_steps(octx: OperatorCtx, tenant_id: str) -> Sequence
 async def list_members(
     octx: OperatorCtx, tenant_id: str, reason: str, *, after: str = "", limit: int = 50
 ) -> Page[TenantMember]:
-    """Everybody who belongs or belonged to a tenant. Raises Invalid without a reason."""
+    """Current and former members of a tenant. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
     limit = clamp_limit(limit)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
@@ -149,7 +148,7 @@ async def list_members(
 async def list_events(
     octx: OperatorCtx, tenant_id: str, reason: str, *, request_id: str = "", after: str = "", limit: int = 50
 ) -> Page[AuditEvent]:
-    """The tenant's own trail, as its admins see it. Raises Invalid without a reason.
+    """The tenant's audit log, as its admins see it. Raises Invalid without a reason.
 
     `request_id`: only what happened in one request.
     """
@@ -179,13 +178,13 @@ async def list_operator_events(octx: OperatorCtx, *, after: str = "", limit: int
 
 
 async def verify_operator_log(octx: OperatorCtx) -> audit_log.ChainVerification:
-    """Whether that trail is still what was written."""
+    """Verifies the hash chain of the operator audit log."""
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
     return await audit_log.verify_operator_chain(octx)
 
 
 async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
-    """Nobody can enter it and none of its jobs runs, until it is restored. Nothing is deleted.
+    """Blocks the tenant's members and jobs until it is restored. No data is deleted.
 
     Raises Invalid without a reason, NotFound, Conflict where there is nothing to suspend.
     """
@@ -193,7 +192,7 @@ async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state in (TenantState.SUSPENDED, TenantState.DELETED):
-            raise Conflict(f"{tenant.name} is {tenant.state.value} already.", "Reload the page.")
+            raise Conflict(f"{tenant.name} is already {tenant.state.value}.", "Reload the page.")
         before, tenant.state, tenant.state_reason = (
             tenant.state,
             TenantState.SUSPENDED,
@@ -205,12 +204,15 @@ async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None
 
 
 async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
-    """To the state it was in before, open if an owner was verified since. Raises Invalid without a reason, NotFound, Conflict."""
+    """Restores the state before the suspension, or active if an owner was verified since.
+
+    Raises Invalid without a reason, NotFound, Conflict.
+    """
     policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state is not TenantState.SUSPENDED:
-            raise Conflict(f"{tenant.name} is not suspended.", "Reload the page.")
+            raise Conflict(f"{tenant.name} isn't suspended.", "Reload the page.")
         tenant.state, tenant.state_reason = await repository.get_state_before_suspension(ctx), ""
         ctx.session.add(tenant)
         _record_state_change(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason)
@@ -219,17 +221,17 @@ async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None
 
 
 async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
-    """Runs the setting-up on from the step where it stands. Raises Invalid, NotFound, Conflict."""
+    """Retries provisioning from the failed step. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_TENANT_RESUME)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         if all(
             row.state is StepState.DONE
             for row in await repository.list_provisioning_steps(ctx.session, tenant_id)
         ):
-            raise Conflict("Every step is done already.", "There is nothing to run again.")
+            raise Conflict("All steps are done.", "There is nothing to retry.")
         if ctx.tenant_state in (TenantState.SUSPENDED, TenantState.DELETED):
             raise Conflict(
-                f"{ctx.tenant_name} is {ctx.tenant_state}: its jobs do not run.", "Restore it first."
+                f"{ctx.tenant_name} is {ctx.tenant_state}, so its jobs don't run.", "Restore it first."
             )
         await provisioning.resume(ctx, reason)
 
@@ -238,7 +240,7 @@ async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", lim
     """The queue, newest first. Jobs that succeeded are not kept. Raises Invalid for an unknown status."""
     policy.require_operator(octx, actions.OP_JOB_READ)
     if status and status not in queue_status.STATUSES:
-        raise Invalid("There is no such status of a job.", "Choose one from the list.")
+        raise Invalid("This job status doesn't exist.", "Choose one from the list.")
     async with entry.read_across_tenants(octx, JOBS_REASON) as session:
         page = await queue_status.list_jobs(session, status, after=after, limit=clamp_limit(limit))
         tenants = sorted({job.tenant_id for job in page.rows if job.tenant_id})

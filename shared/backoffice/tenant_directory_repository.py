@@ -1,6 +1,6 @@
-"""SQL of the directory: tenants as operators see them.
+"""SQL of the tenant directory.
 
-The first half reads across tenants, in a transaction that has stated its reason; the second half is inside of one.
+The first half reads across tenants, in a transaction with a reason; the second half runs inside one tenant.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ _pending_invitations = (
     .correlate(Tenant)
     .scalar_subquery()
 )
-_owner_name = (  # the name of the longest-standing one; a tenant may have several
+_owner_name = (  # the longest-standing owner's; a tenant can have several
     columns(col(User.name))
     .select_from(Membership)
     .join(User, col(User.id) == col(Membership.user_id))
@@ -85,7 +85,7 @@ _owner_name = (  # the name of the longest-standing one; a tenant may have sever
     .correlate(Tenant)
     .scalar_subquery()
 )
-_assigned_plan_name = (  # the assignment that counts now, as in `entitlements.snapshot`
+_assigned_plan_name = (  # the assignment in effect, as in `entitlements.snapshot`
     columns(col(Plan.name))
     .select_from(TenantPlan)
     .join(PlanVersion, col(PlanVersion.id) == col(TenantPlan.plan_version_id))
@@ -109,9 +109,9 @@ SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 
 
 def _match_tenants(search_text: str) -> tuple[ColumnElement[bool], ColumnElement[str]]:
-    """Whether a tenant matches, and which of its members when only a member does. Former members are found too.
+    """Conditions for a matching tenant, and for its matching member where only a member matches, former ones included.
 
-    A person is found by their whole address, which whoever asks has from them; by no part of it, nor by a name.
+    People are found by their full email address only, not by a part of it or by their name.
     """
     tenant_matches = or_(
         col(Tenant.id) == search_text,
@@ -177,7 +177,7 @@ async def search_tenants(
     after: str,
     limit: int,
 ) -> Sequence[TenantSummary]:
-    """`needle` is lower case, "" for every tenant. `after`: the id of the row before."""
+    """`search_text`: lower case, "" for every tenant. `after`: id of the previous row."""
     conditions: list[ColumnElement[bool]] = []
     matched: ColumnElement[str] = literal("")
     if search_text:
@@ -206,7 +206,7 @@ async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
 
 
 async def list_unfinished_provisioning(session: AsyncSession, limit: int) -> Sequence[UnfinishedProvisioning]:
-    """Where each setting-up stands: its failed step, else its first one that is not done. Failed ones first."""
+    """The failed step of each unfinished provisioning, or else its first open step. Failed ones first."""
     failed = case((col(ProvisioningStep.state) == StepState.FAILED, 0), else_=1)
     first = (
         columns(
@@ -245,7 +245,7 @@ async def list_tenant_names(session: AsyncSession, tenant_ids: Sequence[str]) ->
 
 
 async def count_security_events(session: AsyncSession, since: datetime) -> dict[str, int]:
-    """Attempts by kind. A row stands for all attempts of one actor in one hour."""
+    """Attempts by kind. One row has all attempts of one actor in one hour."""
     statement = (
         columns(col(SecurityEvent.kind), func.sum(col(SecurityEvent.count)))
         .where(col(SecurityEvent.at) >= since)
@@ -262,7 +262,7 @@ async def list_outdated_keys(session: AsyncSession, newest: int) -> Sequence[str
 
 
 async def _fetch_all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
-    """Rows of columns. Through the session, whose guard asks for a tenant or a reason."""
+    """Fetches rows of columns through the session, whose guard requires a tenant or a reason."""
     rows: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]
     return rows
 
@@ -271,14 +271,14 @@ async def _fetch_all(session: AsyncSession, statement: Executable) -> Sequence[A
 
 
 async def lock_key(session: AsyncSession, tenant_id: str) -> TenantKey:
-    """In a transaction that has entered this tenant."""
+    """Needs a transaction that has entered this tenant."""
     return await session.get_one(TenantKey, (tenant_id, "dek"), with_for_update=True)
 
 
 async def get_state_before_suspension(ctx: Ctx) -> TenantState:
-    """The trail remembers: an unverified tenant that was suspended comes back unverified.
+    """The state before the suspension, from the audit log: an unverified tenant stays unverified.
 
-    Unless an owner was verified meanwhile: nobody would be sent another link that opens it.
+    Unless an owner was verified meanwhile: no further link would be sent that verifies the tenant.
     """
     statement = (
         select(AuditEvent.before)
@@ -308,7 +308,7 @@ async def _has_verified_owner(ctx: Ctx) -> bool:
 
 
 async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[TenantMember]:
-    """Active ones first, then by name. `after`: the id of the row before."""
+    """Active members first, then by name. `after`: id of the previous row."""
     ended_last = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
     key = (ended_last, func.lower(col(User.name)), col(Membership.id))
 
@@ -343,7 +343,7 @@ async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[TenantMe
 
 
 async def _get_cursor(session: AsyncSession, statement: Select[Any]) -> ColumnElement[Any]:
-    """Where a row stands in the order, in the database's own words: it and Python do not agree on lower case."""
+    """The sort position of a row, computed by the database: its lower case differs from Python's."""
     rows = await _fetch_all(session, statement)
     if not rows:
         raise Invalid("This page does not exist.", "Start again at the first page.")

@@ -1,4 +1,4 @@
-"""What the directory answers with: rows of columns, gone from the session that read them."""
+"""Rows of the tenant directory, independent of the session that read them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from shared.tenancy.models import MembershipState, StepState, TenantState
 
 @dataclass(frozen=True, slots=True)
 class TenantSummary:
-    """A tenant in a list. `matched`: the member whose whole address was asked for, "" when it was found otherwise."""
+    """A tenant in a list. `matched_member`: the member whose email address was searched, "" for other matches."""
 
     id: str
     slug: str
@@ -29,7 +29,7 @@ class TenantSummary:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedProvisioning:
-    """A tenant whose setting-up stands at a step."""
+    """A tenant with an unfinished provisioning step."""
 
     tenant_id: str
     name: str

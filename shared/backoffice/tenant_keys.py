@@ -1,4 +1,4 @@
-"""Tenants' data keys, wrapped anew when there is a newer master key. The keys, and all they sealed, stay the same."""
+"""Wraps tenants' data keys again when there is a newer master key. The keys and sealed values stay the same."""
 
 from shared.access import actions, policy
 from shared.audit import audit_log
@@ -9,14 +9,14 @@ from shared.tenancy import entry
 
 
 async def rotate_tenant_keys(octx: OperatorCtx, reason: str) -> int:
-    """How many were under an older key. Twice is once. Raises Invalid without a reason."""
+    """Returns how many used an older key. Idempotent. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)
     async with entry.read_across_tenants(octx, reason) as session:
         tenant_ids = await tenant_directory_repository.list_outdated_keys(session, crypto.get_newest_kek_id())
     for tenant_id in tenant_ids:
         await db.set_tenant(octx.session, tenant_id)
         row = await tenant_directory_repository.lock_key(octx.session, tenant_id)
-        if row.kek_id != crypto.get_newest_kek_id():  # or somebody else was first
+        if row.kek_id != crypto.get_newest_kek_id():  # otherwise another transaction has rotated it
             rewrapped_key = crypto.rewrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
             row.kek_id, row.wrapped = rewrapped_key.kek_id, rewrapped_key.wrapped
             octx.session.add(row)

@@ -1,7 +1,7 @@
-"""Webhooks as operators see them: what came, what became of it, what it changed, and once more from the start.
+"""Webhooks for operators: their status, payload and changes, and replaying them.
 
-That something came, and for whom, is read across tenants. What it carried and what it changed is the tenant's own:
-seen with a reason, which stands in the tenant's trail, or in the operators' where nobody knows whose it is.
+The list is read across tenants. Payload and changes belong to the tenant: reading them needs a reason, recorded in the
+tenant's audit log, or in the operator audit log where the tenant is unknown.
 """
 
 import json
@@ -32,29 +32,29 @@ STATUSES = ("pending", "working", "parked", "dead", "done", "ignored")
 LIST_REASON = "List of webhooks"  # the stated reason where the page itself is the reason
 MAX_FAILING_TYPES = 8
 MAX_FILTER_LENGTH = 255
-MAX_PAYLOAD_LENGTH = 60_000  # characters of a payload; a page has to carry them
+MAX_PAYLOAD_LENGTH = 60_000  # characters of a payload that a page shows
 HIDDEN = "[hidden]"
 
 
 @dataclass(frozen=True, slots=True)
 class InboxStatus:
-    """How the inbox stands."""
+    """Numbers of webhooks by status, and delays."""
 
     counts: Mapping[str, int]  # every status
-    oldest_s: float  # for which the oldest that is due has waited
-    p95_s: float | None  # from coming in to done, in the last hour
-    failing_types: Sequence[tuple[str, int, int]]  # type, dead, failed so far
+    oldest_s: float  # wait of the oldest due webhook
+    p95_s: float | None  # from arrival to done, in the last hour
+    failing_types: Sequence[tuple[str, int, int]]  # type, dead, to be retried
     accounts: Sequence[AccountStatus]
 
     @property
     def backlog(self) -> int:
-        """Ours to do. What is parked waits for somebody else."""
+        """Webhooks that are due for us. Parked ones wait for their tenant and don't count."""
         return self.counts["pending"] + self.counts["working"]
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookContent:
-    """What a webhook carried, as text, and what looks that it asked for have changed."""
+    """The payload of a webhook as text, and the changes of the syncs that it triggered."""
 
     payload: str
     effects: Sequence[BillingEvent]
@@ -67,10 +67,10 @@ async def list_webhooks(
     policy.require_operator(octx, actions.OP_WEBHOOK_READ)
     webhook_filter = webhook_filter or WebhookFilter()
     if webhook_filter.status and webhook_filter.status not in STATUSES:
-        raise Invalid("There is no such status of a webhook.", "Choose one from the list.")
+        raise Invalid("This webhook status doesn't exist.", "Choose one from the list.")
     for filter_text in (webhook_filter.type, webhook_filter.customer_id, webhook_filter.event_id):
         if len(filter_text) > MAX_FILTER_LENGTH or "\0" in filter_text:
-            raise Invalid(f"A filter has at most {MAX_FILTER_LENGTH} characters.", "Shorten it.")
+            raise Invalid(f"Filters can have at most {MAX_FILTER_LENGTH} characters.", "Shorten the text.")
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         rows = await repository.list_webhooks(session, webhook_filter, after=after, limit=limit + 1)
@@ -88,7 +88,7 @@ async def get_webhook(octx: OperatorCtx, account_id: str, event_id: str) -> Webh
 
 
 async def read_content(octx: OperatorCtx, account_id: str, event_id: str, reason: str) -> WebhookContent:
-    """Inside of one. Raises Invalid without a reason, NotFound."""
+    """The payload and its changes. Raises Invalid without a reason, NotFound."""
     policy.require_operator(octx, actions.OP_WEBHOOK_READ)
     policy.require_operator(octx, actions.OP_BILLING_READ)
     webhook = await get_webhook(octx, account_id, event_id)
@@ -117,23 +117,19 @@ async def get_inbox_status(octx: OperatorCtx) -> InboxStatus:
 
 
 async def list_account_problems(octx: OperatorCtx) -> Sequence[AccountProblem]:
-    """Accounts through which nothing can be asked now, as the worker saw it last: for the top of every page."""
+    """Accounts that are paused or don't respond, as of the worker's last request, for the banner on every page."""
     policy.require_operator(octx, actions.OP_HOME_READ)
     return await repository.list_account_problems(octx.session, processing.PROVIDER_DOWN_ERROR)
 
 
 async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: str) -> None:
-    """Looks at its customer once more, as if it had just come. Raises Invalid without a reason, NotFound, Conflict."""
+    """Queues the webhook again, as if it had just arrived. Raises Invalid without a reason, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
     webhook = await get_webhook(octx, account_id, event_id)
     if not webhook.customer_id:
-        raise Conflict(
-            "This webhook is about no customer.", "Nothing follows from it, so there is nothing to replay."
-        )
+        raise Conflict("This webhook has no customer.", "There is nothing to replay.")
     if not await processing.replay(octx.session, account_id, event_id):
-        raise Conflict(
-            "This webhook waits for its turn already.", "Reload the page and see what becomes of it."
-        )
+        raise Conflict("This webhook is already queued.", "Reload the page to see its status.")
     audit_log.record_operator(
         octx,
         "webhook.replayed",
@@ -147,36 +143,39 @@ async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: str)
 
 
 async def replay_dead(octx: OperatorCtx, reason: str, *, type: str = "") -> int:
-    """All that were put aside, or those of one type. How many. Raises Invalid without a reason, Conflict for none."""
+    """Queues all dead letters again, or those of one type.
+
+    Returns how many. Raises Invalid without a reason, Conflict for none.
+    """
     policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
     count = await repository.replay_dead_webhooks(octx.session, type)
     if not count:
-        raise Conflict("No webhook is put aside.", "Reload the page.")
+        raise Conflict("There are no dead letters.", "Reload the page.")
     audit_log.record_operator(octx, "webhooks.replayed", type or "*", reason=reason, count=count, type=type)
     await live_events.refresh_pages(octx.session, "*", "webhooks")
     return count
 
 
 async def count_by_status(session: AsyncSession) -> dict[str, int]:
-    """Of every status. For services that were asked for their right, and for whoever counts."""
+    """Numbers of webhooks by status. The caller checks the permission."""
     counts_by_status = await repository.count_by_status(session)
     return {status: counts_by_status.get(status, 0) for status in STATUSES}
 
 
 async def get_oldest_wait_s(session: AsyncSession) -> float:
-    """Seconds for which the oldest one that is due has waited. For whoever counts."""
+    """Seconds that the oldest due webhook has waited."""
     return await repository.get_oldest_wait_s(session)
 
 
 def _format_payload(payload: bytes) -> str:
-    """As text to read. What would let somebody act in the customer's name is not for looking at."""
+    """The payload as text, without secrets that would allow acting in the customer's name."""
     try:
         text = json.dumps(_mask_secrets(json.loads(payload)), indent=2, ensure_ascii=False)
     except ValueError:
         text = payload.decode("utf-8", "replace")
     is_truncated = len(text) > MAX_PAYLOAD_LENGTH
     return (
-        f"{text[:MAX_PAYLOAD_LENGTH]}\n… {len(text) - MAX_PAYLOAD_LENGTH:,} characters more"
+        f"{text[:MAX_PAYLOAD_LENGTH]}\n… {len(text) - MAX_PAYLOAD_LENGTH:,} more characters"
         if is_truncated
         else text
     )
@@ -191,4 +190,4 @@ def _mask_secrets(value: Any) -> Any:
 
 
 def _not_found() -> NotFound:
-    return NotFound("There is no such webhook.", "Search for it in the list of webhooks.")
+    return NotFound("This webhook doesn't exist.", "Search for it in the list of webhooks.")

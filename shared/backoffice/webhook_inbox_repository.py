@@ -1,6 +1,6 @@
-"""SQL of the inbox as operators see it. The payload leaves by `get_payload` alone.
+"""SQL of the webhook inbox for operators. Only `get_payload` reads the payload.
 
-What names a tenant is read in a transaction that has stated its reason, or inside of that tenant.
+Columns that name a tenant are read in a transaction with a reason, or inside that tenant.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from shared.tenancy.models import Tenant
 
 OPEN_CONDITION = "status in ('pending', 'working', 'parked')"
 STATUS_COUNTS = text("select status, count(*) from inbound_webhook group by 1 order by 1")
-# Parked ones wait for somebody else and are no delay of ours.
+# Without parked ones, which wait for their tenant.
 OLDEST_WAIT = text("""
     select coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0)
     from inbound_webhook where status in ('pending', 'working')
@@ -60,7 +60,7 @@ REPLAY_DEAD = text("""
 
 @dataclass(frozen=True, slots=True)
 class WebhookSummary:
-    """One webhook without what it carried. `tenant_id` "": nobody's, or not known yet."""
+    """One webhook without its payload. `tenant_id`: "" where it has no tenant or the tenant is unknown."""
 
     account_id: str
     event_id: str
@@ -88,7 +88,7 @@ class AccountStatus:
     pause_reason: str
     waiting: int
     dead: int
-    unreachable_since: datetime | None  # the provider does not answer; since about when
+    unreachable_since: datetime | None  # about when the provider stopped responding
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class WebhookFilter:
     """Empty fields do not filter."""
 
     status: str = ""
-    type: str = ""  # exact, or with a dot at its end for all that begin so
+    type: str = ""  # exact, or a prefix that ends with a dot
     customer_id: str = ""
     event_id: str = ""
 
@@ -206,7 +206,7 @@ def _cursor_condition(after: str) -> ColumnElement[bool]:
 
 
 async def get_payload(session: AsyncSession, account_id: str, event_id: str) -> bytes:
-    """Of a row that is there."""
+    """The payload of an existing webhook."""
     statement = (
         select(InboundWebhook.payload)
         .where(InboundWebhook.account_id == account_id)
@@ -216,7 +216,7 @@ async def get_payload(session: AsyncSession, account_id: str, event_id: str) -> 
 
 
 async def list_billing_events(ctx: Ctx, account_id: str, event_id: str) -> Sequence[BillingEvent]:
-    """What looks that this webhook asked for have changed, the first one first."""
+    """Changes of the syncs that this webhook triggered, oldest first."""
     statement = (
         select(BillingEvent)
         .where(BillingEvent.tenant_id == ctx.tenant_id)
@@ -232,23 +232,23 @@ async def count_by_status(session: AsyncSession) -> Mapping[str, int]:
 
 
 async def get_oldest_wait_s(session: AsyncSession) -> float:
-    """Seconds for which the oldest one that is due has waited; 0 where none does."""
+    """Seconds that the oldest due webhook has waited; 0 without one."""
     return float((await _fetch_all(session, OLDEST_WAIT))[0][0])
 
 
 async def get_p95_s(session: AsyncSession) -> float | None:
-    """From coming in to done, of what came in the last hour; None where nothing did."""
+    """95th percentile of seconds from arrival to done, over the last hour; None without webhooks."""
     slow, count = (await _fetch_all(session, P95_DURATION))[0]
     return float(slow) if count else None
 
 
 async def list_failing_types(session: AsyncSession, limit: int) -> Sequence[tuple[str, int, int]]:
-    """(type, dead, failed so far), the most first."""
+    """(type, dead, to be retried), most frequent first."""
     return [(row[0], row[1], row[2]) for row in await _fetch_all(session, FAILING_TYPES, most=limit)]
 
 
 async def list_account_statuses(session: AsyncSession, down_error: str) -> Sequence[AccountStatus]:
-    """`down`: how an error begins that says that nobody answers."""
+    """`down_error`: how the stored error starts where the provider didn't respond."""
     return [AccountStatus(*row) for row in await _fetch_all(session, ACCOUNT_STATUSES, down=down_error)]
 
 
@@ -257,7 +257,7 @@ async def list_account_problems(session: AsyncSession, down_error: str) -> Seque
 
 
 async def replay_dead_webhooks(session: AsyncSession, kind: str) -> int:
-    """How many. `kind`: of one type only, "" for all."""
+    """Returns how many. `kind`: one type, "" for all."""
     return len(await _fetch_all(session, REPLAY_DEAD, type=kind))
 
 

@@ -1,1 +1,1 @@
-"""What is owed, and what follows from it. The provider decides about payment; our database decides about access."""
+"""Billing. The provider decides about payments; our database decides about access."""

@@ -1,7 +1,7 @@
-"""The accounts at the provider through which we sell: the platform's, as the settings say, and those operators added.
+"""Our accounts at the provider: the platform's, from the settings, and those that operators added.
 
-Key and webhook secrets of the further ones are sealed under a data key of the account's own. Of the token in its
-webhook address only a digest is kept, so the address is shown once.
+Key and webhook secrets of added accounts are sealed with a data key of each account. Only a digest of the token in a
+webhook address is stored, so the address is shown once.
 """
 
 import json
@@ -32,9 +32,9 @@ TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 class AccountCredentials:
     id: str
     key: str = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)  # of its webhooks, newest first; none closes its address
+    secrets: tuple[str, ...] = field(repr=False)  # of its webhooks, newest first; empty closes its endpoint
     livemode: bool
-    is_paused: bool = False  # its key was refused: nothing is asked, what comes is kept
+    is_paused: bool = False  # its key was rejected: no requests; webhooks are stored
 
     @property
     def is_platform(self) -> bool:
@@ -42,7 +42,7 @@ class AccountCredentials:
 
 
 def get_platform_account() -> AccountCredentials:
-    """As the settings say, without a look whether it is paused: what comes for it is kept either way."""
+    """The account from the settings, whether or not it is paused, because its webhooks are stored in any case."""
     key = settings().stripe_key
     return AccountCredentials(PLATFORM, key, settings().stripe_secrets, is_live_key(key))
 
@@ -80,7 +80,7 @@ async def lock_all(session: AsyncSession) -> Sequence[ProviderAccount]:
 
 
 async def pause(session: AsyncSession, account_id: str, reason: str) -> None:
-    """Its key was refused. Until somebody unpauses it nothing is asked of it; twice is once."""
+    """Pauses an account whose key was rejected: no requests until an operator resumes it. Idempotent."""
     row = await repository.lock_account(session, account_id)
     if row is None or row.paused_at is not None:
         return
@@ -114,4 +114,4 @@ def wrapped_key(row: ProviderAccount) -> crypto.WrappedKey:
 
 
 def account_not_found() -> NotFound:
-    return NotFound("There is no such account.", "Choose one from the list of accounts.")
+    return NotFound("This account doesn't exist.", "Choose one from the list of accounts.")

@@ -23,14 +23,14 @@ async def lock_account(session: AsyncSession, account_id: str) -> ProviderAccoun
 
 
 async def lock_accounts(session: AsyncSession) -> Sequence[ProviderAccount]:
-    """All of them, the platform's among them: whoever holds these is the only one to add or change one."""
+    """Locks all accounts, so that only one transaction at a time adds or changes one."""
     order = (col(ProviderAccount.id) != PLATFORM, col(ProviderAccount.id))
     statement = select(ProviderAccount).order_by(*order).with_for_update()
     return (await session.exec(statement.execution_options(populate_existing=True))).all()
 
 
 async def list_active_accounts(session: AsyncSession) -> Sequence[tuple[str, str]]:
-    """(id, what the provider calls it) of those that are not paused."""
+    """(id, id at the provider) of accounts that are not paused."""
     statement = select(ProviderAccount.id, ProviderAccount.external_id).where(
         col(ProviderAccount.paused_at).is_(None)
     )

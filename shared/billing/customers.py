@@ -10,16 +10,16 @@ CREATE_TASK = "billing.create_customer"
 
 
 async def find_id(ctx: Ctx, account_id: str = PLATFORM) -> str:
-    """Its id there; "" before there is one. For services that were asked for their right."""
+    """The tenant's customer id at the provider; "" before it is created. The caller checks the permission."""
     row = await repository.get_customer(ctx, account_id)
     return row.id if row else ""
 
 
 async def ensure(tenant_id: str, account_id: str = PLATFORM, request_id: str = "") -> str:
-    """Its id, made there and written here where it is missing. Outside of every transaction of the caller.
+    """The tenant's customer id; creates the customer where it is missing. Outside of any transaction of the caller.
 
-    Whoever is second finds the first one's: the provider is asked with the tenant's own key, and here the tenant is
-    locked. Raises as the provider does.
+    Concurrent calls return the same id, by an idempotency key at the provider and a lock of the tenant. Raises the
+    provider's errors.
     """
     async with entry.enter_billing_sync(tenant_id, CREATE_TASK, request_id) as ctx:
         if existing_id := await find_id(ctx, account_id):

@@ -1,7 +1,7 @@
-"""What people are told about their payments: each thing once, in time, and not when it is no longer true.
+"""Payment messages to members: each is sent once, on time, and only while it is true.
 
-What is due is worked out anew from what is known each time somebody asks, so that a job that comes twice, late or
-after the payment says nothing, or what holds then. Money is written about to owners and to whoever may pay.
+Each run computes the due messages from the current records, so that a job that runs twice, late or after the payment
+sends nothing, or only what is true then. Messages go to owners and to members with the billing permission.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,18 +22,23 @@ from shared.jobs import mail, queue
 from shared.tenancy import billing_contacts, mail_preferences, notifications
 
 TASK, MAIL_TASK = "billing.dun", "billing.mail"
-KIND_PREFIX = "billing."  # of notifications, before the word's
+KIND_PREFIX = "billing."  # prefix of notification kinds
 REMINDER_DELAYS = (timedelta(days=3), timedelta(days=6))
 TRIAL_NOTICE_PERIOD = timedelta(days=3)
-MAX_NOTICE_AGE = timedelta(days=5)  # nobody is told of a payment that failed longer ago
+MAX_NOTICE_AGE = timedelta(days=5)  # no message about older failures
 PAYMENT_FAILED, ACCESS_READ_ONLY, RETRIES_EXHAUSTED = "payment_failed", "access_read_only", "tries_used_up"
 REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
-UNPAID_KINDS = (PAYMENT_FAILED, *REMINDERS, ACCESS_READ_ONLY, RETRIES_EXHAUSTED)  # what a payment takes back
+UNPAID_KINDS = (
+    PAYMENT_FAILED,
+    *REMINDERS,
+    ACCESS_READ_ONLY,
+    RETRIES_EXHAUSTED,
+)  # messages that a payment resolves
 
 
 @dataclass(frozen=True, slots=True)
 class DunningMessage:
-    """One thing to say, as a mail and in the app. `about`: what it is said of once."""
+    """A message by email and in the app. `about`: id of the object that gets each kind of message once."""
 
     kind: str
     about: str
@@ -42,7 +47,7 @@ class DunningMessage:
 
 
 async def send_due_notices(ctx: Ctx) -> None:
-    """Says what is due and has not been said, and comes back when the next thing will be. Twice is once."""
+    """Sends the due messages and schedules the next run. Idempotent."""
     at = now()
     subscriptions = [
         provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
@@ -51,7 +56,7 @@ async def send_due_notices(ctx: Ctx) -> None:
     sent_notices = await repository.list_dunning_notices(ctx)
     for message in list_due_messages(subscriptions, invoices, sent_notices, at):
         if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
-            continue  # said by somebody else in the meantime
+            continue  # another transaction has sent it
         for person in await billing_contacts.list_contacts(ctx):
             await _notify(ctx, person, message)
     next_time = next_due_time(subscriptions, at)
@@ -65,7 +70,7 @@ def list_due_messages(
     sent_notices: Iterable[tuple[str, str]],
     at: datetime,
 ) -> Iterator[DunningMessage]:
-    """What is due. `said`: (kind, about) of what was said before."""
+    """The messages that are due. `sent_notices`: (kind, about) of messages that were sent before."""
     sent_keys = set(sent_notices)
     for message in _list_messages(list(subscriptions), invoices, sent_keys, at):
         if (message.kind, message.about) not in sent_keys:
@@ -73,7 +78,7 @@ def list_due_messages(
 
 
 def next_due_time(subscriptions: Iterable[Subscription], at: datetime) -> datetime | None:
-    """When the clock alone makes something due."""
+    """The next time at which a message becomes due without a change at the provider."""
     due_times = []
     for subscription in subscriptions:
         if subscription.status == "past_due" and subscription.failed_since is not None:
@@ -99,8 +104,8 @@ def _list_messages(
             yield from _overdue_messages(subscription, unpaid_invoices, at)
         elif subscription.status == "unpaid" and unpaid_invoices:
             yield DunningMessage(
-                *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "The payment could not be collected"),
-                f"Everything can be read, nothing changed, until {_format_amount(unpaid_invoices[0])} is paid.",
+                *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "We couldn't collect your payment"),
+                f"Your organisation is read-only until you pay {_format_amount(unpaid_invoices[0])}.",
             )
         elif subscription.status == "trialing":
             yield from _trial_messages(subscription, at)
@@ -108,8 +113,8 @@ def _list_messages(
             yield DunningMessage(
                 "first_payment_open",
                 subscription.id,
-                "One payment is missing",
-                "The plan begins when it is paid.",
+                "Complete your payment",
+                "Your plan starts when it's paid.",
             )
         elif (
             subscription.status == "canceled"
@@ -117,8 +122,8 @@ def _list_messages(
             and at - subscription.ended_at < MAX_NOTICE_AGE
         ):
             yield DunningMessage(
-                *("subscription_ended", subscription.id, "The subscription has ended"),
-                "What Free gives remains, and so does all data.",
+                *("subscription_ended", subscription.id, "Your subscription has ended"),
+                "You've moved to Free; your data is kept.",
             )
         if (
             subscription.cancel_at is not None
@@ -130,9 +135,9 @@ def _list_messages(
                 *(
                     "subscription_ends",
                     f"{subscription.id}:{subscription.cancel_at:%Y%m%d}",
-                    f"The subscription ends on {day}",
+                    f"Your subscription ends on {day}",
                 ),
-                "Everything works until then. It can be resumed until then, too.",
+                "Everything works until then. You can resume it at any time before.",
             )
     live = any(subscription.status in ("active", "trialing") for subscription in subscriptions)
     for invoice in invoices:
@@ -142,8 +147,8 @@ def _list_messages(
             and any((kind, invoice.id) in sent_keys for kind in UNPAID_KINDS)
         ):
             yield DunningMessage(
-                *("payment_recovered", invoice.id, "The payment has arrived"),
-                f"Thank you for {_format_amount(invoice)}. Everything works as before.",
+                *("payment_recovered", invoice.id, "Payment received"),
+                f"Thank you for your payment of {_format_amount(invoice)}. Everything works as before.",
             )
 
 
@@ -165,15 +170,15 @@ def _overdue_messages(
         ]
         kind = (
             passed_kinds[-1] if passed_kinds else PAYMENT_FAILED
-        )  # who hears late hears the last word and not all of them
+        )  # after a delay only the latest reminder is sent
         yield DunningMessage(
-            *(kind, invoice.id, f"A payment of {_format_amount(invoice)} failed"),
-            f"Everything keeps working until {_format_day(ends)}. Check how you pay.",
+            *(kind, invoice.id, f"Payment of {_format_amount(invoice)} failed"),
+            f"Update your payment method by {_format_day(ends)} to avoid losing access.",
         )
     else:
         yield DunningMessage(
-            *(ACCESS_READ_ONLY, invoice.id, "Nothing can be changed for now"),
-            f"{_format_amount(invoice)} is {GRACE_PERIOD.days} days overdue. Pay it, and everything works again.",
+            *(ACCESS_READ_ONLY, invoice.id, "Your organisation is read-only"),
+            f"{_format_amount(invoice)} is {GRACE_PERIOD.days} days overdue. Pay it to make changes again.",
         )
 
 
@@ -184,20 +189,22 @@ def _trial_messages(subscription: Subscription, at: datetime) -> Iterator[Dunnin
     about, day = f"{subscription.id}:{ends:%Y%m%d}", _format_day(ends)
     if at < ends:
         body = (
-            "Then the plan goes on and is paid."
+            "Your subscription then starts automatically."
             if subscription.pays
-            else "Add a way to pay, and the plan goes on."
+            else "Add a payment method to keep your plan."
         )
-        yield DunningMessage("trial_ends", about, f"The trial ends on {day}", body)
+        yield DunningMessage("trial_ends", about, f"Your trial ends on {day}", body)
     elif not subscription.pays:
         yield DunningMessage(
-            *("trial_ended", about, "The trial has ended"),
-            "What Free gives remains, and so does all data. Choose a plan to go on.",
+            *("trial_ended", about, "Your trial has ended"),
+            "You've moved to Free; your data is kept. Choose a plan to continue.",
         )
 
 
 async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
-    """In the app at once. Each mail is a job of its own: an address that takes none keeps nobody else from hearing it."""
+    """Notifies in the app now and by email with a job of its own, so that one failing address doesn't delay the
+    others.
+    """
     notification_id = await notifications.add(
         ctx,
         person.id,
@@ -212,7 +219,7 @@ async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
 
 
 async def send_mail(ctx: Ctx, *, notification_id: str) -> None:
-    """What stands in the app, by mail. Not to who may no longer pay."""
+    """Emails the notification, unless the person has lost the billing permission."""
     notification = await notifications.get_notification(ctx, notification_id)
     if notification is None or not notification.kind.startswith(KIND_PREFIX):
         return

@@ -1,7 +1,7 @@
-"""Tables of billing. The inbox and the guard are nobody's: an event comes before anybody knows whose it is.
+"""Tables of billing. The inbox and the sync guard belong to no tenant: an event arrives before its tenant is known.
 
-`account_id` names the account at the provider through which we sell: "platform", or one that operators added.
-Amounts are in the smallest unit of their currency. `ticket` is the order in which looks at the provider began.
+`account_id` names our account at the provider: "platform", or one that operators added. Amounts are in the smallest
+unit of their currency. `ticket` is the order in which syncs with the provider began.
 """
 
 from datetime import datetime
@@ -36,7 +36,7 @@ class ProviderAccount(SQLModel, table=True):
 
 
 class InboundWebhook(SQLModel, table=True):
-    """One webhook as it came. The app's database role may not read `payload`."""
+    """One webhook as received. The app's database role can't read `payload`."""
 
     __tablename__ = "inbound_webhook"
 
@@ -45,14 +45,16 @@ class InboundWebhook(SQLModel, table=True):
     type: str
     livemode: bool
     api_version: str = ""
-    created_at: datetime = Field(sa_type=timestamptz())  # at the provider, in whole seconds: never an order
-    customer_id: str = ""  # "" for what is about no customer
+    created_at: datetime = Field(
+        sa_type=timestamptz()
+    )  # at the provider, in whole seconds: not usable for ordering
+    customer_id: str = ""  # "" without a customer
     payload: bytes
     received_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     status: str = "pending"
     due_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     leased_until: datetime | None = Field(default=None, sa_type=timestamptz())
-    claim: str = ""  # of the worker that took it, and may mark it done
+    claim: str = ""  # of the worker that claimed it
     attempts: int = 0
     error: str = ""
     done_at: datetime | None = Field(default=None, sa_type=timestamptz())
@@ -73,7 +75,10 @@ class ReconcileRun(SQLModel, table=True):
 
 
 class Price(SQLModel, table=True):
-    """What a plan version costs from `effective_at` on: one part of it. Append-only; the latest that counts is in force."""
+    """The price of one part of a plan version from `effective_at` on.
+
+    Append-only; the latest effective one is in force.
+    """
 
     __tablename__ = "price"
 
@@ -95,7 +100,7 @@ class Price(SQLModel, table=True):
 
 
 class ProviderPrice(SQLModel, table=True):
-    """Where a price is at the provider, and how it differs there."""
+    """The copy of a price at the provider, and its differences."""
 
     __tablename__ = "provider_price"
 
@@ -118,7 +123,10 @@ class BillingCustomer(TenantRow, table=True):
 
 
 class BillingSubscription(TenantRow, table=True):
-    """As last seen. `state`: `provider.Subscription` as JSON. `absent_at`: the provider no longer knows it."""
+    """A subscription as of the last sync.
+
+    `state`: `provider.Subscription` as JSON. `absent_at`: when the provider no longer had it.
+    """
 
     __tablename__ = "billing_subscription"
 
@@ -134,7 +142,7 @@ class BillingSubscription(TenantRow, table=True):
 
 
 class BillingInvoice(TenantRow, table=True):
-    """As last seen. `lines`: {"said", "amount", "quantity", "starts_at", "ends_at", "proration"}."""
+    """An invoice as of the last sync. `lines`: {"said", "amount", "quantity", "starts_at", "ends_at", "proration"}."""
 
     __tablename__ = "billing_invoice"
 
@@ -162,23 +170,23 @@ class BillingInvoice(TenantRow, table=True):
 
 
 class BillingSnapshot(TenantRow, table=True):
-    """What followed last from a tenant's subscriptions. `schedule`: an `access_schedule.AccessSchedule` as JSON."""
+    """The result of the last sync of a tenant's subscriptions. `schedule`: the `AccessSchedule` as JSON."""
 
     __tablename__ = "billing_snapshot"
 
     id: str = Field(default="standing", primary_key=True)
     schedule: dict[str, Any] = Field(sa_type=JSONB)
-    status: str  # of the subscription that counts, in the provider's word; "" without one
+    status: str  # of the current subscription, as the provider names it; "" without one
     method: str = ""  # how they pay, as in "Visa ending in 4242"
     balance: int = Field(default=0, sa_type=BigInteger)  # credit is negative, as at the provider
     currency: str = ""
-    alert: str = ""  # what an operator should look at
+    alert: str = ""  # a problem that operators should review
     ticket: int = Field(sa_type=BigInteger)
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class BillingEvent(TenantRow, table=True):
-    """What a look at the provider changed. Append-only."""
+    """Changes that a sync found. Append-only."""
 
     __tablename__ = "billing_event"
 
@@ -189,16 +197,16 @@ class BillingEvent(TenantRow, table=True):
     cause: str  # "webhook", "reconcile", "return" or "operator"
     event_ids: list[str] = Field(
         default_factory=list, sa_type=ARRAY(Text)
-    )  # webhooks that asked for the look
+    )  # webhooks that triggered the sync
     ticket: int = Field(sa_type=BigInteger)
     previous: dict[str, Any] = Field(sa_type=JSONB)
     next: dict[str, Any] = Field(sa_type=JSONB)
-    recalculated: bool  # whether what the tenant may use was written anew
+    recalculated: bool  # whether the tenant's access was updated
     request_id: str = ""
 
 
 class BillingDrift(TenantRow, table=True):
-    """What reconciliation found to differ from the provider, although no webhook had said so. Append-only."""
+    """A difference from the provider that reconciliation found, without a webhook. Append-only."""
 
     __tablename__ = "billing_drift"
 
@@ -212,7 +220,7 @@ class BillingDrift(TenantRow, table=True):
 
 
 class BillingAdjustment(TenantRow, table=True):
-    """Money that an operator gave or took outside of the price list."""
+    """A credit, refund or debit that an operator issued."""
 
     __tablename__ = "billing_adjustment"
 
@@ -233,7 +241,7 @@ class BillingAdjustment(TenantRow, table=True):
 
 
 class DunningNotice(TenantRow, table=True):
-    """That something was said, so that it is said once. `about`: the invoice or subscription."""
+    """A sent message, so that it is sent once. `about`: the invoice or subscription."""
 
     __tablename__ = "dunning_notice"
 
@@ -244,9 +252,9 @@ class DunningNotice(TenantRow, table=True):
 
 
 class BillingUsage(TenantRow, table=True):
-    """How much of something was used, by the unit in which it is sold. What was recorded never changes.
+    """Recorded usage in units of its meter. Quantities never change.
 
-    `tried_at`: when it was first on its way to the provider; `reported_at`: when it had arrived for certain.
+    `tried_at`: when it was first sent to the provider; `reported_at`: when the provider had confirmed it.
     """
 
     __tablename__ = "billing_usage"
@@ -255,7 +263,7 @@ class BillingUsage(TenantRow, table=True):
     meter: str
     at: datetime = Field(sa_type=timestamptz())
     quantity: int = Field(sa_type=BigInteger)
-    identifier: str  # of who recorded it: the same one twice is recorded once
+    identifier: str  # of the recording service; recorded once
     recorded_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     tried_at: datetime | None = Field(default=None, sa_type=timestamptz())
     reported_at: datetime | None = Field(default=None, sa_type=timestamptz())

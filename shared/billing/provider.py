@@ -1,6 +1,6 @@
-"""What billing asks of whoever takes the money, in our words. Stripe stands behind it (`stripe_gateway`); so could another.
+"""The interface to the payment provider, in our terms. `stripe_adapter` implements it for Stripe.
 
-No call here runs inside a transaction of ours: the other side may take seconds, or not answer at all.
+No call here runs inside a transaction of ours: the provider may take seconds, or not respond at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,30 +11,30 @@ from typing import Literal, Protocol
 # How long a call may take, retries included: a lease on webhooks has to outlive it.
 MAX_CALL_S = 25.0
 
-STATUSES = (  # of a subscription, in the words of the access table (`course.TABLE`); any other word is kept as it is
+STATUSES = (  # of a subscription, keys of `access_schedule.ACCESS_TABLE`; any other status is kept as it is
     *("trialing", "active", "past_due", "unpaid", "incomplete", "incomplete_expired", "canceled", "paused"),
 )
 AfterTrial = Literal["cancel", "pause", "invoice"]
 
 
 class ProviderDown(Exception):
-    """Nobody answered, or with a fault of theirs. Worth another try later."""
+    """The provider didn't respond or failed. Retry later."""
 
 
 class ProviderBusy(ProviderDown):
-    """We asked too often. `wait` seconds."""
+    """We sent too many requests. Retry after `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: float = 1.0) -> None:
-        super().__init__("asked too often")
+        super().__init__("rate limited")
         self.retry_after_s = retry_after_s
 
 
 class KeyRefused(Exception):
-    """Our key is not taken: nothing will work until somebody gives us another one."""
+    """The provider rejected our key. All requests fail until the key is replaced."""
 
 
 class ProviderRefused(Exception):
-    """They understood and said no, such as a declined card. `said` may be shown to the person."""
+    """The provider declined the request, such as a declined card. `message` can be shown to the person."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(f"{code}: {message}")
@@ -48,14 +48,14 @@ class SubscriptionItem:
     id: str  # the provider's
     price_id: str
     external_price_id: str
-    quantity: int  # 0 for what is metered
+    quantity: int  # 0 for metered prices
     starts_at: datetime | None  # of the current period
     ends_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class CanceledAddon:
-    """An add-on that was given up and is paid until its period ends."""
+    """A cancelled add-on that is paid until its period ends."""
 
     price_id: str
     quantity: int
@@ -70,9 +70,9 @@ class Subscription:
     lines: tuple[SubscriptionItem, ...] = ()
     kept: tuple[CanceledAddon, ...] = ()
     trial_ends_at: datetime | None = None
-    after_trial: AfterTrial = "invoice"  # what happens then, without a way to pay
-    pays: bool = False  # there is a way to pay
-    cancel_at: datetime | None = None  # also where it ends with its period
+    after_trial: AfterTrial = "invoice"  # what happens then without a payment method
+    pays: bool = False  # has a payment method
+    cancel_at: datetime | None = None  # also for an end with the period
     ended_at: datetime | None = None
     failed_since: datetime | None = None  # when the first invoice that is still unpaid fell due
     currency: str = ""
@@ -110,7 +110,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class CustomerState:
-    """Everything about a customer that we keep, as it was at one look."""
+    """The state of a customer at one fetch."""
 
     id: str
     deleted: bool = False
@@ -135,25 +135,25 @@ class CheckoutOrder:
     customer_id: str
     lines: tuple[OrderLine, ...]
     trial_days: int
-    return_url: str  # after paying; the provider puts its session's id for {CHECKOUT_SESSION_ID}
-    cancel_url: str  # for who does not pay
-    key: str  # of this order: asked twice, it is one
+    return_url: str  # after paying; the provider replaces {CHECKOUT_SESSION_ID} with the session's id
+    cancel_url: str  # for people who leave without paying
+    key: str  # idempotency key of this order
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangePreview:
-    """What a change costs. `due`: now or on the next invoice, as `lines` say; `then`: every period from then on."""
+    """The cost of a change. `due`: charged now or with the next invoice, made up of `lines`."""
 
     currency: str
     due: int
     lines: tuple[InvoiceLine, ...]
-    as_of: datetime  # proration counts from here; the change has to say the same time
+    as_of: datetime  # proration starts here; the change has to pass the same time
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTag:
-    """A price as the provider is to have it."""
+    """A price in the provider's terms."""
 
     id: str  # ours
     product_id: str  # ours: of the plan version
@@ -170,24 +170,27 @@ class PriceTag:
 @dataclass(frozen=True, slots=True)
 class RemotePrice:
     external_id: str
-    tag: PriceTag | None  # None: there is none of this id
+    tag: PriceTag | None  # None: no price with this id
     active: bool = True
 
 
 class Provider(Protocol):
-    """One account. Raises ProviderDown, TooMany, KeyRefused, ProviderRefused; nothing of its SDK comes out.
+    """One account. Raises ProviderDown, ProviderBusy, KeyRefused, ProviderRefused, and no exceptions of the SDK.
 
-    `key`: asked twice with the same one, it happens once.
+    A `key` parameter makes a call idempotent: two calls with the same key have one effect.
     """
 
     async def get_account_id(self) -> str: ...
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
-        """Its id. One per tenant, however often it is asked for."""
+        """Id of the new customer. Repeated calls for a tenant return the same one."""
         ...
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
-        """The whole of it: every subscription, the ended ones too, every page. A customer that is gone is `deleted`."""
+        """The full state: all subscriptions and invoices, ended ones included.
+
+        A customer that no longer exists is `deleted`.
+        """
         ...
 
     async def create_checkout(self, order: CheckoutOrder) -> str:
@@ -203,7 +206,7 @@ class Provider(Protocol):
         lines: Sequence[OrderLine],
         as_of: datetime | None = None,
     ) -> ChangePreview:
-        """`lines`: all of the subscription as it should become."""
+        """`lines`: all lines of the new subscription."""
         ...
 
     async def change_subscription(
@@ -220,11 +223,11 @@ class Provider(Protocol):
     async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
-        """Of one that would end with its period, or that is paused."""
+        """Resumes a subscription that is paused or ends with its period."""
         ...
 
     async def push_price(self, tag: PriceTag) -> str:
-        """Its id there. Twice is once."""
+        """Id of the price at the provider. Idempotent."""
         ...
 
     async def read_price(self, tag: PriceTag) -> RemotePrice: ...
@@ -232,9 +235,9 @@ class Provider(Protocol):
     async def add_credit(
         self, customer_id: str, amount: int, currency: str, description: str, key: str
     ) -> str:
-        """On the next invoices. A negative amount is owed on top. Id of the entry there.
+        """Credits the next invoices; a negative amount is charged. Returns the id of the entry.
 
-        Once for a key however long ago it was first asked for; so is a refund.
+        Idempotent by `key` without a time limit, as refunds are.
         """
         ...
 
@@ -243,5 +246,5 @@ class Provider(Protocol):
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
     ) -> None:
-        """Sent twice with one identifier it counts once."""
+        """Repeated reports with the same identifier count once."""
         ...

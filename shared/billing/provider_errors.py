@@ -1,4 +1,4 @@
-"""Calls to the provider for a person who waits for the answer: what went wrong, in words."""
+"""Provider errors as messages for people who wait for the answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,16 +12,16 @@ from shared.core.errors import Conflict
 
 @asynccontextmanager
 async def translate_provider_errors() -> AsyncIterator[None]:
-    """Raises Conflict. Whether something happened that nobody answered for is found out by the next look.
+    """Turns provider errors into Conflict. The next sync finds out whether an unanswered request took effect.
 
-    Every order carries its own key at the provider, so that trying again is never paying twice.
+    Every order has an idempotency key at the provider, so that a retry never charges twice.
     """
     try:
         yield
     except ProviderRefused as refusal:
         raise Conflict(
-            refusal.message or "The payment provider said no.",
-            "Nothing was changed. Check the payment method, or ask us.",
+            refusal.message or "The payment provider declined the request.",
+            "Nothing was changed. Check the payment method, or contact support.",
             reason="provider_refused",
         ) from refusal
     except ProviderBusy as problem:
@@ -30,21 +30,21 @@ async def translate_provider_errors() -> AsyncIterator[None]:
         ) from problem
     except ProviderDown as problem:
         raise Conflict(
-            "The payment provider does not answer.",
-            "Try again in a minute; nothing is done or paid twice. What you have keeps working.",
+            "The payment provider isn't responding.",
+            "Try again in a minute. Nothing is charged twice, and you keep your current access.",
             reason="provider_down",
         ) from problem
     except KeyRefused as problem:
         log.get_logger(__name__).error("provider_key_refused", account=PLATFORM)
         raise Conflict(
-            "Nothing can be paid at the moment, and that is our fault.",
-            "Nothing was changed. Try again later, or write to support.",
+            "Payments are unavailable because of a problem on our side.",
+            "Nothing was changed. Try again later, or contact support.",
             reason="provider_down",
         ) from problem
 
 
 async def try_sync_customer(tenant_id: str, customer_id: str) -> bool:
-    """So that the person sees at once what a webhook would bring. False: it will have to."""
+    """Syncs the customer now instead of waiting for a webhook. False where the provider didn't respond."""
     try:
         await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause="return")
     except (ProviderDown, ProviderRefused, KeyRefused) as problem:

@@ -1,4 +1,4 @@
-"""Which provider stands behind an account: Stripe, unless another one was put in its place."""
+"""The provider of each account: Stripe, unless another one is registered."""
 
 from shared.billing import accounts
 from shared.billing.models import PLATFORM
@@ -11,12 +11,12 @@ _providers: dict[str, Provider] = {}
 
 
 def register(account_id: str, provider: Provider) -> None:
-    """From now on, in this process."""
+    """Registers a provider in this process."""
     _providers[account_id] = provider
 
 
 async def get(account_id: str, role: db.DatabaseRole = "app") -> Provider:
-    """Raises NotFound for an account that nobody added. `role`: of the database, to look it up."""
+    """The provider of an account. Raises NotFound for an unknown account. `role`: database role for the lookup."""
     if account_id in _providers:
         return _providers[account_id]
     account = accounts.get_platform_account()
@@ -27,5 +27,5 @@ async def get(account_id: str, role: db.DatabaseRole = "app") -> Provider:
 
 
 async def close() -> None:
-    """Connections of this event loop, which ends."""
+    """Closes the connections of this event loop."""
     await gateway.close_gateways()

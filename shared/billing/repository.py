@@ -1,4 +1,4 @@
-"""SQL of what is known about a tenant's billing. In a transaction of that tenant."""
+"""SQL of a tenant's billing records. In a transaction of that tenant."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from shared.billing.models import (
 )
 from shared.core.context import Ctx
 
-DRAFT, OPEN = "draft", "open"  # of an invoice, in the provider's words
+DRAFT, OPEN = "draft", "open"  # statuses of invoices at the provider
 
 
 async def get_customer(ctx: Ctx, account_id: str) -> BillingCustomer | None:
@@ -83,7 +83,7 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
 async def list_invoice_page(
     ctx: Ctx, *, beyond: tuple[datetime, str] | None, limit: int
 ) -> Sequence[BillingInvoice]:
-    """Newest first, without drafts: they are not what they will be yet. `beyond`: time and id of the last one shown."""
+    """Newest first, without drafts. `beyond`: time and id of the last invoice on the previous page."""
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
@@ -97,7 +97,7 @@ async def list_invoice_page(
 
 
 async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
-    """That somebody could pay, the oldest first."""
+    """Open invoices that can be paid, the oldest first."""
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
@@ -110,7 +110,7 @@ async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
 
 
 async def list_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
-    """All that the provider knows, newest first."""
+    """All invoices that the provider has, newest first."""
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
@@ -121,7 +121,7 @@ async def list_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
 
 
 async def list_dunning_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
-    """(kind, about) of what was said."""
+    """(kind, about) of sent messages."""
     statement = (
         select(DunningNotice.kind, DunningNotice.about)
         .where(DunningNotice.tenant_id == ctx.tenant_id)
@@ -131,7 +131,10 @@ async def list_dunning_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
 
 
 async def add_dunning_notice(ctx: Ctx, kind: str, about: str) -> str | None:
-    """Its id; None where it was said before. Waits for somebody who is saying it."""
+    """Id of the new notice; None where it was sent before.
+
+    Waits for a concurrent transaction that adds the same notice.
+    """
     row = DunningNotice(tenant_id=ctx.tenant_id, kind=kind, about=about)
     statement = (
         insert(DunningNotice)

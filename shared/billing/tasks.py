@@ -1,4 +1,4 @@
-"""What billing does later. Each may run twice; what it finds changed meanwhile, it leaves alone."""
+"""Jobs of billing. Each may run twice and skips rows that have changed meanwhile."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ from shared.tenancy import entry
 @worker.external_job
 async def create_customer(ctx: ExternalJob) -> None:
     async with entry.enter_job(ctx.tenant_id, customers.CREATE_TASK, ctx.request_id):
-        pass  # only who may work is made known to the provider
+        pass  # only active tenants get a customer at the provider
     await customers.ensure(ctx.tenant_id, request_id=ctx.request_id)
 
 

@@ -1,7 +1,7 @@
-"""What was used and has to be paid for, as it was recorded, on its way to the provider.
+"""Record metered usage and report it to the provider.
 
-Our row is what counts: it is sent under its own id until the provider has taken it for certain. The provider forgets
-such ids after a day, so what was tried and not confirmed for that long is left to a person rather than billed twice.
+Each row is sent with its own identifier until the provider confirms it. The provider forgets identifiers after a day,
+so rows that are unconfirmed for that long are left to an operator rather than billed twice.
 """
 
 from datetime import datetime, timedelta
@@ -17,15 +17,15 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
 
-IDENTIFIER_LIFETIME = timedelta(hours=23)  # a little less than the day for which Stripe knows an identifier
+IDENTIFIER_LIFETIME = timedelta(hours=23)  # less than the day for which Stripe remembers identifiers
 BATCH_SIZE = 500
-MAX_IDENTIFIER_LENGTH = 100  # characters of an identifier
+MAX_IDENTIFIER_LENGTH = 100  # characters
 
 
 async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: str) -> bool:
-    """`quantity`: in the unit of the meter. False where this identifier was recorded already. Raises Invalid.
+    """`quantity`: in the unit of the meter. False where this identifier was already recorded. Raises Invalid.
 
-    For services that count what a tenant does; a person never calls it.
+    For services that measure usage; it checks no permission.
     """
     if (
         meter not in METERS
@@ -33,7 +33,7 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
         or at.tzinfo is None
         or not 1 <= len(identifier) <= MAX_IDENTIFIER_LENGTH
     ):
-        raise Invalid("This is no usage that could be billed.", "Nothing was recorded.")
+        raise Invalid("This usage can't be billed.", "Nothing was recorded.")
     usage_row = BillingUsage(
         tenant_id=ctx.tenant_id, meter=meter, at=at, quantity=quantity, identifier=identifier
     )
@@ -41,7 +41,7 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
 
 
 async def report() -> int:
-    """Of everybody who has a customer at the provider. How many rows have arrived."""
+    """Reports the usage of all tenants with a customer at the provider. Returns the number of accepted rows."""
     arrived = 0
     async with db.transaction() as session:
         customers = await prices_repository.list_all_customers(session)
@@ -52,7 +52,7 @@ async def report() -> int:
             log.get_logger(__name__).warning(
                 "usage_not_reported", tenant_id=tenant_id, problem=type(problem).__name__
             )
-        except Exception as problem:  # whatever is wrong with one customer, the others' bills are to be right
+        except Exception as problem:  # one failing customer must not block the others
             log.report_bug(problem, tenant_id=tenant_id, customer_id=customer_id)
     return arrived
 

@@ -13,7 +13,7 @@ from shared.core.context import Ctx
 
 
 async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:
-    """False where there is one of this meter and identifier. Of this tenant, whatever the row says."""
+    """Adds usage of this tenant. False where the meter already has the identifier."""
     values = usage_row.model_dump(exclude={"recorded_at"}) | {"tenant_id": ctx.tenant_id}
     statement = insert(BillingUsage).values(values)
     statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
@@ -24,7 +24,7 @@ async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:
 async def list_unreported(
     session: AsyncSession, tenant_id: str, tried_after: datetime, limit: int
 ) -> Sequence[BillingUsage]:
-    """Not yet arrived for certain, and not tried for too long; as they were recorded."""
+    """Unconfirmed rows that were first tried after `tried_after`, in order of recording."""
     statement = (
         select(BillingUsage)
         .where(
@@ -48,7 +48,7 @@ async def count_doubtful(session: AsyncSession, tenant_id: str, tried_before: da
 
 
 async def mark_tried(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
-    """The first time counts."""
+    """Sets the time of the first try."""
     statement = update(BillingUsage).where(
         col(BillingUsage.tenant_id) == tenant_id,
         col(BillingUsage.id).in_(ids),

@@ -1,7 +1,7 @@
-"""Whether a key opens the account that it opened before. Another one knows none of our customers.
+"""Checks that a key still belongs to the same Stripe account. Another account has none of our customers.
 
-Nobody's access changes by it: who is not known there is not taken for gone. But whoever cancels with the old account
-would be believed to pay for ever, so the account is paused, loudly, until a person has looked.
+No tenant's access changes: unknown customers aren't treated as deleted. But cancellations at the old account would go
+unnoticed, so our account is paused with an alert until an operator has checked it.
 """
 
 from shared.billing import accounts, provider_registry
@@ -13,7 +13,7 @@ WRONG_ACCOUNT = "The key is that of another account of the provider"
 
 
 async def verify_keys() -> int:
-    """Of every account that is not paused. How many were paused."""
+    """Verifies the keys of all active accounts. Returns how many were paused."""
     paused_count = 0
     async with db.transaction() as session:
         account_rows = await repository.list_active_accounts(session)
@@ -24,7 +24,7 @@ async def verify_keys() -> int:
             ProviderDown,
             KeyRefused,
             ProviderRefused,
-        ) as problem:  # a key may be good and not allowed to say
+        ) as problem:  # a restricted key can be valid without permission to read the account
             log.get_logger(__name__).warning(
                 "account_unknown", account=account_id, problem=type(problem).__name__
             )

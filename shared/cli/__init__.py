@@ -21,9 +21,9 @@ app.add_typer(dev, name="dev")
 app.add_typer(operator, name="operator")
 user = typer.Typer(help="Accounts of people in tenants.", no_args_is_help=True)
 app.add_typer(user, name="user")
-stripe_account = typer.Typer(help="Accounts at Stripe through which we sell.", no_args_is_help=True)
+stripe_account = typer.Typer(help="Stripe accounts that sell for us.", no_args_is_help=True)
 app.add_typer(stripe_account, name="stripe-account")
-docs = typer.Typer(help="Pages that are written from the code.", no_args_is_help=True)
+docs = typer.Typer(help="Pages that are generated from the code.", no_args_is_help=True)
 app.add_typer(docs, name="docs")
 
 
@@ -143,7 +143,7 @@ def totp(email: str) -> None:
 def operator_create(
     email: str,
     role: Annotated[str, typer.Option(help="owner, engineer, billing or support")],
-    name: Annotated[str, typer.Option(help="As others will see it")] = "",
+    name: Annotated[str, typer.Option(help="Shown to other operators")] = "",
 ) -> None:
     """Prints a first password, once. The second factor is enrolled at the first sign-in."""
     from shared.cli import database, operators
@@ -163,9 +163,9 @@ def operator_reset(email: str) -> None:
 
 @user.command("disable")
 def user_disable(
-    email: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+    email: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
 ) -> None:
-    """End an account's sessions and links, and let nobody sign in with it. In every tenant."""
+    """End an account's sessions and links, and block its sign-in, in every tenant."""
     from shared.cli import database, users
 
     with database.running_server():
@@ -174,7 +174,7 @@ def user_disable(
 
 @user.command("enable")
 def user_enable(
-    email: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+    email: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
 ) -> None:
     """Let a disabled account sign in again."""
     from shared.cli import database, users
@@ -187,7 +187,7 @@ def user_enable(
 def stripe_account_add(
     name: str,
     reason: Annotated[
-        str, typer.Option(help="It stands in the operators' trail")
+        str, typer.Option(help="Recorded in the operator audit log")
     ] = "Added from the command line",
 ) -> None:
     """Asks for its secret key and the signing secret of its webhooks. Prints their address, once."""
@@ -200,7 +200,7 @@ def stripe_account_add(
 
 @stripe_account.command("secrets")
 def stripe_account_secrets(
-    account_id: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+    account_id: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
 ) -> None:
     """Asks for the signing secrets of its webhooks, newest first, by commas: two while one is replaced."""
     from shared.cli import database, stripe_accounts
@@ -212,7 +212,7 @@ def stripe_account_secrets(
 
 @stripe_account.command("unpause")
 def stripe_account_unpause(
-    account_id: str, reason: Annotated[str, typer.Option(help="It stands in the operators' trail")]
+    account_id: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
 ) -> None:
     """For one that was paused because its key was refused, once the key is good again."""
     from shared.cli import database, stripe_accounts

@@ -100,7 +100,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _admin_url() -> str | None:
-    """None where DATABASE_URL logs in as bulkhead_owner: then somebody else has made roles and database."""
+    """None where DATABASE_URL logs in as bulkhead_owner: then roles and database already exist."""
     if (server := embedded_server()) is not None:
         return server.url()  # its database is still to be made
     database_url = settings().database_url
@@ -110,7 +110,7 @@ def _admin_url() -> str | None:
         return None
     if url.username in {db.role_name(role) for role in ROLES}:
         raise ConfigurationError(
-            f"DATABASE_URL logs in as {url.username}, who may not migrate. Migrate with an administrative user,"
+            f"DATABASE_URL logs in as {url.username}, who can't migrate. Migrate with an administrative user,"
             f" or with {db.role_name('owner')}."
         )
     return url.render_as_string(hide_password=False)
@@ -148,7 +148,7 @@ def _make_role(connection: psycopg.Connection[Any], name: str, password: str) ->
     connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
     if _has_row(connection, "select 1 from pg_roles where rolname = %s and (rolsuper or rolbypassrls)", name):
         raise ConfigurationError(
-            f"the role {name} may pass by row security. Take SUPERUSER and BYPASSRLS from it."
+            f"the role {name} can bypass row security. Remove SUPERUSER and BYPASSRLS from it."
         )
 
 

@@ -1,7 +1,8 @@
 """A new master key, put before the old ones in BULKHEAD_MASTER_KEYS, takes over every data key. No data is touched.
 
-Every process has to know it before: what one wraps anew, the others open. Links in mails are not wrapped but signed,
-with the newest key at the time, so that the older keys stay until the last of those links has expired.
+Every process has to know it before: the others have to open what one process wraps again. Links in mails are not
+wrapped but signed, with the newest key at the time, so that the older keys stay until the last of those links has
+expired.
 """
 
 from shared.backoffice import provider_accounts, tenant_keys
@@ -19,7 +20,7 @@ async def rotate_keys() -> str:
         platform_count = await provider_accounts.rewrap_keys(octx, REASON)
     platform_count += await encryption_keys.rotate_realm_keys()
     newest, *older = settings().load_master_keys()
-    done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped anew; all are under key {newest} now."
+    done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped again; all use key {newest} now."
     older_numbers = ", ".join(str(number) for number in older)
     days = max(invitations.LIFETIME, *tokens.LIFETIMES.values()).days
     links_text = f"BULKHEAD_MASTER_KEYS needs {older_numbers} for {days} more days, for links in mails that were sent before."

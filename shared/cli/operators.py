@@ -10,7 +10,7 @@ async def reset_access(email: str) -> str:
         operator = await operators.get_by_email(octx, email)
         access = await operators.reset_access(octx, operator.id, reason="Reset from the command line")
     return (
-        f"{access.operator.email} is signed out everywhere and enrols a new factor at the next sign-in."
+        f"{access.operator.email} is signed out everywhere and sets up a new second factor at the next sign-in."
         f" New password, shown once: {access.password}"
     )
 

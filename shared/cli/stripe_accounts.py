@@ -12,7 +12,7 @@ async def add(name: str, key: str, secrets: Sequence[str], reason: str) -> str:
     """What to tell Stripe."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
         address = await provider_accounts.add(octx, name, key, secrets, reason=reason)
-    return f"{name} can sell. Address of its webhooks, shown once: {address}"
+    return f"{name} is ready to sell. Its webhook URL, shown once: {address}"
 
 
 async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> str:
@@ -22,10 +22,10 @@ async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> s
     replacement_hint = (
         " Set the newest alone when Stripe has stopped using the other." if len(secrets) > 1 else ""
     )
-    return f"Webhooks of {account_id} are believed when they are signed with what you gave.{replacement_hint}"
+    return f"Webhooks of {account_id} are accepted when signed with the given secrets.{replacement_hint}"
 
 
 async def unpause(account_id: str, reason: str) -> str:
     async with entry.enter_platform(ACTOR_NAME) as octx:
         await provider_accounts.unpause(octx, account_id, reason=reason)
-    return f"{account_id} is asked again. A worker works through what came in the meantime."
+    return f"{account_id} is active again. A worker processes its waiting webhooks."

@@ -1,6 +1,6 @@
 """The process of supervisord: `python -m shared.cli.supervised_process CONFIG`. Started by shared.cli.process_supervisor.
 
-When its parent is killed it stops the parts, and then the embedded database, because nobody else is left to do it.
+When its parent is killed it stops the parts, and then the embedded database, because no other process is left to do it.
 """
 
 import os

@@ -40,7 +40,7 @@ def up(*, with_parent: bool = False) -> int:
             _prepare_start(root)
             _run_services(root, started_at)
     except KeyboardInterrupt:
-        _print_line("Stopped. Nothing is running any more; the data is kept.")
+        _print_line("Stopped. The data is kept.")
     return 0
 
 
@@ -86,7 +86,7 @@ def _watch_services(supervision: ProcessSupervisor, root: Path, started_at: floa
     while True:
         if not supervision.is_alive():
             raise ConfigurationError(
-                f"the supervisor ended by itself, and with it everything. See {supervision.logs}"
+                f"the supervisor ended unexpectedly, and with it everything else. See {supervision.logs}"
             )
         parts = supervision.list_processes()
         for part in parts:
@@ -162,7 +162,7 @@ Bulkhead is up after {seconds:.1f} s. Ctrl-C stops it.
   Stripe       {config.sandbox_url}/stripe/_control    a stand-in, with levers for its clock, network and faults
   Logs         {logs}
 
-  Password of everybody:  {config.demo_password.get_secret_value()}
+  Password for all accounts:  {config.demo_password.get_secret_value()}
   Code for an operator:   bulkhead dev totp olga@bulkhead.test   (in .venv/bin)
 """
 

@@ -3,17 +3,17 @@
 from shared.backoffice import user_accounts
 from shared.tenancy import entry
 
-WORKER_HINT = "A worker does it within seconds, once one runs."
+WORKER_HINT = "A worker applies it within seconds, once one is running."
 
 
 async def disable(email: str, reason: str) -> str:
     """What was done."""
     async with entry.enter_platform("command line") as octx:
         user = await user_accounts.disable(octx, email, reason=reason)
-    return f"{user.email} is signed out everywhere and cannot sign in; its memberships stay. {WORKER_HINT}"
+    return f"{user.email} is signed out everywhere and can't sign in. Memberships are kept. {WORKER_HINT}"
 
 
 async def enable(email: str, reason: str) -> str:
     async with entry.enter_platform("command line") as octx:
         user = await user_accounts.enable(octx, email, reason=reason)
-    return f"{user.email} can sign in again, with the password and the factor it had. {WORKER_HINT}"
+    return f"{user.email} can sign in again, with the previous password and second factor. {WORKER_HINT}"

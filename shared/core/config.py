@@ -102,7 +102,7 @@ class Settings(BaseSettings):
         """All of the SDK's addresses move together or none does, so one setting is enough to ask about."""
         key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else ""
         if self.stripe_api_base is not None and key and not key.startswith(("sk_test_", "rk_test_")):
-            raise ValueError("STRIPE_API_BASE is set: a live key must not be shown to a stand-in")
+            raise ValueError("STRIPE_API_BASE is set: a live key must not be sent to a stand-in")
         return self
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ class Settings(BaseSettings):
         if self.smtp_url is None:
             problems.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
         if self.mail_from.endswith(".test"):
-            problems.append("BULKHEAD_MAIL_FROM is missing: mail needs an address of yours to come from.")
+            problems.append("BULKHEAD_MAIL_FROM is missing: emails need a sender address.")
         if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
             problems.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
         for name in ("tenant_url", "admin_url"):
@@ -198,15 +198,15 @@ class Settings(BaseSettings):
             problems.append("Both apps share one host: cookies ignore ports, so the admin app needs its own.")
         if "TRUSTED_PROXY_HOPS" not in os.environ:
             problems.append(
-                "TRUSTED_PROXY_HOPS is missing: say how many proxies stand in front (0 for none),"
+                "TRUSTED_PROXY_HOPS is missing: set the number of proxies in front of the app (0 for none),"
                 " or all their clients share one rate limit."
             )
         if self.stripe_secret_key is None:
-            problems.append("STRIPE_SECRET_KEY is missing: nothing could be sold.")
+            problems.append("STRIPE_SECRET_KEY is missing: customers couldn't pay.")
         if not self.stripe_secrets:
-            problems.append("STRIPE_WEBHOOK_SECRETS is missing: no payment would ever be heard of.")
+            problems.append("STRIPE_WEBHOOK_SECRETS is missing: webhooks from Stripe would be rejected.")
         if self.stripe_key == DEMO_STRIPE_KEY or DEMO_STRIPE_SECRET in self.stripe_secrets:
-            problems.append("STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is that of the stand-in.")
+            problems.append("STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is the one of the stand-in.")
         if self.stripe_api_base is not None:
             problems.append("STRIPE_API_BASE is set: it is for stand-ins.")
         if "BULKHEAD_SANDBOX_URL" in os.environ:

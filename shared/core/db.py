@@ -145,7 +145,7 @@ async def _close_connections(connections: list[RawConnection]) -> None:
 
 
 async def dispose() -> None:
-    """Closes what this event loop opened; the next use opens anew."""
+    """Closes what this event loop opened; the next use opens a new connection."""
     global _idle_connections
     idle_connections, _idle_connections = _idle_connections, []
     await _close_connections(idle_connections)
@@ -245,7 +245,7 @@ def _filter_by_tenant(state: ORMExecuteState) -> None:
         statement: Any = state.statement
         for part in visitors.iterate(statement):
             if isinstance(part, sa.Table) and TENANT_ID.name in part.c:
-                raise NoTenant(f"{part.name} was asked for without a tenant")
+                raise NoTenant(f"{part.name} was queried without a tenant")
 
 
 @event.listens_for(Session, "before_flush")
@@ -265,4 +265,4 @@ def _refuse_unstorable_values(context: sa.ExceptionContext) -> None:
     if isinstance(problem, UnicodeEncodeError) or (
         isinstance(problem, psycopg.DataError) and problem.sqlstate in UNSTORABLE_SQLSTATES
     ):
-        raise Invalid("This holds characters that cannot be stored.", "Type it again instead of pasting it.")
+        raise Invalid("Your input contains an unsupported character.", "Type it again instead of pasting it.")

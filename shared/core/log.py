@@ -35,7 +35,7 @@ def _redact_value(value: Any) -> Any:
 
 
 def _add_tenant_id(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Every line says whose work it was, or that it was nobody's."""
+    """Adds the tenant id to every line, "-" outside of tenants."""
     return {"tenant_id": "-", **event}
 
 

@@ -52,14 +52,17 @@ def format_number(amount: int, currency: str, *, short: bool = False) -> str:
 
 
 def parse_amount(text: str, currency: str, field: str = "amount") -> int:
-    """What somebody wrote into a field. Raises Invalid for what would have to be rounded, too."""
+    """The amount in the smallest unit, from text that a person typed.
+
+    Raises Invalid, including for amounts that would have to be rounded.
+    """
     digits = require_currency(currency).digits
     match = _AMOUNT_PATTERN.fullmatch(text.strip())
     fraction = (match["part"] or "") if match else ""
     if match is None or len(fraction) > digits:
         example = "29.00" if digits else "2900"
         raise Invalid(
-            f"{text.strip()[:20] or 'Nothing'} is not an amount in {currency.upper()}.",
+            f"{text.strip()[:20] or 'Nothing'} isn't an amount in {currency.upper()}.",
             f"Write it as in {example}.",
             fields={field: "Not an amount"},
         )
@@ -71,7 +74,7 @@ def require_currency(currency: str) -> Currency:
     definition = CURRENCIES.get(currency)
     if definition is None:
         raise Invalid(
-            f"{currency[:10].upper() or 'Nothing'} is not a currency that we sell in.",
+            f"{currency[:10].upper() or 'Nothing'} isn't a currency that we sell in.",
             f"Choose one of {', '.join(code.upper() for code in CURRENCIES)}.",
             fields={"currency": "Unknown"},
         )

@@ -17,28 +17,28 @@ from shared.core.errors import Refused
 
 
 class RateLimit(Enum):
-    """name = (rule, what the person did too often)."""
+    """name = (rule, plural noun that completes "Too many …")."""
 
-    ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "tried to sign in")
-    BILLING_TENANT = ("120/10 minutes", "asked the payment provider")
-    EXPORT_TENANT = ("60/hour", "exported lists")
-    FORGOT_ACCOUNT = ("3/hour", "asked for a reset")  # from one address
-    FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "asked for a reset")
-    FORGOT_ADDRESS = ("20/hour", "asked for a reset")
-    INVITE_TENANT = ("200/day", "invited people")
-    MFA_ACCOUNT = ("10/15 minutes", "entered a code")
-    PROVE_SESSION = ("10/15 minutes", "entered your password")
-    RESEND_ACCOUNT = ("5/hour", "asked for a mail")
+    ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "sign-in attempts")
+    BILLING_TENANT = ("120/10 minutes", "requests to the payment provider")
+    EXPORT_TENANT = ("60/hour", "exports")
+    FORGOT_ACCOUNT = ("3/hour", "password resets")  # from one address
+    FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "password resets")
+    FORGOT_ADDRESS = ("20/hour", "password resets")
+    INVITE_TENANT = ("200/day", "invitations")
+    MFA_ACCOUNT = ("10/15 minutes", "attempts to enter a code")
+    PROVE_SESSION = ("10/15 minutes", "password attempts")
+    RESEND_ACCOUNT = ("5/hour", "email requests")
     # From one address, so that a stranger who guesses does not lock the person out; and from all of them together.
-    SIGN_IN_ACCOUNT = ("10/15 minutes", "tried to sign in")
-    SIGN_IN_ACCOUNT_ANYWHERE = ("120/15 minutes", "tried to sign in")
-    SIGN_IN_ADDRESS = ("100/15 minutes", "tried to sign in")
-    SIGN_UP_ACCOUNT = ("5/hour", "signed up with this address")
-    SIGN_UP_ADDRESS = ("30/hour", "signed up")
-    STRIPE_ACCOUNT = ("20/second", "asked Stripe")  # by all processes together; see `has_room`
-    TOKEN_ADDRESS = ("60/15 minutes", "used a link")
-    UPLOAD_TENANT = ("30/hour", "uploaded a logo")
-    WEBHOOK_ACCOUNT = ("300/second", "sent webhooks")
+    SIGN_IN_ACCOUNT = ("10/15 minutes", "sign-in attempts")
+    SIGN_IN_ACCOUNT_ANYWHERE = ("120/15 minutes", "sign-in attempts")
+    SIGN_IN_ADDRESS = ("100/15 minutes", "sign-in attempts")
+    SIGN_UP_ACCOUNT = ("5/hour", "sign-ups with this address")
+    SIGN_UP_ADDRESS = ("30/hour", "sign-ups")
+    STRIPE_ACCOUNT = ("20/second", "requests to Stripe")  # by all processes together; see `has_room`
+    TOKEN_ADDRESS = ("60/15 minutes", "attempts to open a link")
+    UPLOAD_TENANT = ("30/hour", "logo uploads")
+    WEBHOOK_ACCOUNT = ("300/second", "webhooks")
 
     @property
     def parsed(self) -> RateLimitItem:
@@ -94,7 +94,7 @@ def enforce_local_rate_limit(limit: RateLimit, key: str) -> None:
 def _rate_limited(limit: RateLimit, wait_seconds: int) -> Refused:
     minutes = math.ceil(wait_seconds / 60)
     return Refused(
-        f"You {limit.value[1]} too often.",
+        f"Too many {limit.value[1]}.",
         f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
         reason="rate_limited",
         retry_after=wait_seconds,

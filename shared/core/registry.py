@@ -1,6 +1,6 @@
 """The manifests of all modules: what each declares, and the one place where others read it.
 
-An entry point calls `shared.modules.load()`, which calls `fill`. Everybody else reads inside functions: at import the
+An entry point calls `shared.modules.load()`, which calls `fill`. All other code reads inside functions: at import the
 registry may still be empty.
 """
 

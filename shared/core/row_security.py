@@ -9,7 +9,9 @@ REASON = "(select current_setting('app.cross_tenant_reason', true))"
 
 
 def protect(table: str, *, key: str = "tenant_id", app: str = "select, insert, update, delete") -> str:
-    """SQL for a tenant-owned table: its tenant's rows for everybody, all rows for reading to a reasoned operator."""
+    """SQL for a tenant-owned table: the current tenant's rows for both apps; operators with a reason can read all
+    rows.
+    """
     operator = ", ".join(word for word in app.split(", ") if word != "delete")
     return f"""
     alter table {table} enable row level security;

@@ -10,8 +10,8 @@ def clean_reason(reason: str) -> str:
     """The reason on one line. Raises Invalid when it is empty or too long."""
     reason = " ".join(reason.split())
     if not reason:
-        raise Invalid("This needs a reason.", REASON_NEXT_STEP, fields={"reason": "Enter a reason."})
+        raise Invalid("A reason is required.", REASON_NEXT_STEP, fields={"reason": "Enter a reason."})
     if len(reason) > MAX_REASON_LENGTH:
-        message = f"A reason has at most {MAX_REASON_LENGTH} characters."
+        message = f"A reason can have at most {MAX_REASON_LENGTH} characters."
         raise Invalid(message, REASON_NEXT_STEP, fields={"reason": message})
     return reason

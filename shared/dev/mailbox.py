@@ -75,7 +75,7 @@ PAGE_TEMPLATE = Environment(autoescape=True).from_string("""<!doctype html>
  h1 { font-size: 22px } li { border-top: 1px solid #8884; padding: 10px 0; list-style: none } ul { padding: 0 }
  .muted { opacity: .65 } pre { white-space: pre-wrap; font: inherit } iframe { width: 100%; height: 70vh; border: 1px solid #8884; background: #fff }
 </style></head><body>
-<h1>Mailbox</h1><p class="muted">A stand-in: every mail that Bulkhead sends in development lands here.</p>
+<h1>Mailbox</h1><p class="muted">A stand-in that keeps every email Bulkhead sends in development.</p>
 {% if mail %}
  <p><a href="/mail">All mail</a></p><h2>{{ mail.subject }}</h2><p class="muted">To {{ mail.to }}, {{ mail.at }}</p>
  <pre>{{ mail.text | urlize }}</pre>

@@ -2,7 +2,7 @@
 
 The programs come from elsewhere, the lifecycle is ours: after a kill -9 the wheels' own starters hand out a dead
 server. The server outlives whoever started it; a second starter finds it running and uses it. It listens on a socket
-in the file system only, and every role has a password: whoever reaches the socket is still nobody.
+in the file system only, and every role has a password: access to the socket alone gives no access.
 """
 
 import fcntl
@@ -42,7 +42,7 @@ NO_SPACE_MESSAGE = "No space left on device"
 
 class EmbeddedPostgres:
     def __init__(self, root: str | Path, *, conf: dict[str, str] | None = None) -> None:
-        """Cheap: nothing is looked for or made before `start`, except the passwords that are asked for."""
+        """Cheap: `start` looks for and creates everything, except for passwords, which are created on access."""
         self.requested_root = Path(root)
         self.conf = DEFAULT_CONF | (conf or {})
         self.started = False  # by this object, and not found running
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
             self.os_user.pw_uid if self.os_user else os.geteuid(),
         }:
             raise EmbeddedPostgresError(
-                f"{self.socket_dir} belongs to somebody else. Remove it, or set BULKHEAD_DATA_DIR."
+                f"{self.socket_dir} belongs to another user. Remove it, or set BULKHEAD_DATA_DIR."
             )
         self._give_to_os_user(self.socket_dir)
         for path in (self.root, self.socket_dir):
@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         new_root = RELOCATED_ROOT / hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         if self.pgdata_dir.exists() or self.requested_root.is_symlink():
             raise EmbeddedPostgresError(
-                f"PostgreSQL runs as {self.os_user.pw_name}, who may not enter {self.root}."
+                f"PostgreSQL runs as {self.os_user.pw_name}, who can't open {self.root}."
                 " Open its parent directories to others (chmod o+x), or set BULKHEAD_DATA_DIR."
             )
         if new_root.exists():  # of a data directory that somebody removed: theirs to keep or to delete
@@ -309,7 +309,7 @@ class EmbeddedPostgres:
                 f"No space left on the disk of {self.root}. Make room, or set BULKHEAD_DATA_DIR to another disk."
             )
         return EmbeddedPostgresError(
-            f"PostgreSQL does not start. It said:\n{output[-1500:]}\nLog: {self.root / 'postgres.log'}"
+            f"PostgreSQL doesn't start. Its output:\n{output[-1500:]}\nLog: {self.root / 'postgres.log'}"
         )
 
     def _read_log_tail(self) -> str:

@@ -1,4 +1,4 @@
-"""Which PostgreSQL programs to run: from a wheel, from the system, or from where somebody said."""
+"""Which PostgreSQL programs to run: from a wheel, from the system, or from a configured folder."""
 
 import importlib.util
 import os
@@ -62,7 +62,7 @@ def _list_system_programs() -> list[Path]:
 
 
 def copy_programs(programs: Path, root: Path) -> Path:
-    """A copy below `root`, for a wheel in a folder that the server's own user may not enter."""
+    """A copy below `root`, for a wheel in a folder that the server's own user can't open."""
     package, target = programs.parent.parent, root / "pgbin" / read_version(programs)
     if not target.exists():
         draft = Path(tempfile.mkdtemp(prefix="pgbin-", dir=root))

@@ -1,4 +1,4 @@
-"""The code that somebody's authenticator would show. Development only."""
+"""The current code of an account's authenticator. Development only."""
 
 from shared.core import db
 from shared.core.config import ConfigurationError, settings

@@ -1,7 +1,7 @@
-"""What a tenant has: plan, add-ons, overrides, billing status, its word on flags, its traits. Given and taken.
+"""A tenant's entitlements: plan, add-ons, overrides, billing status, flag overrides, traits.
 
-Asked for a right by those above (`backoffice.tenant_access` for operators, provisioning); a reason goes into the tenant's trail.
-Nothing is overwritten: a new row takes effect, or a row is closed.
+Callers check the permission (`backoffice.tenant_access` for operators, provisioning). The reason is recorded in the
+tenant's audit log. Nothing is overwritten: a new row takes effect, or a row is closed.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ from shared.entitlements.snapshot import EntitlementSnapshot
 
 Row = TypeVar("Row", bound=TimedRow)
 BILLING_STATUSES = ("active", "grace", "read_only", "none")
-TRAITS = {  # what rules of flags may ask for; without values it is yes or no
+TRAITS = {  # properties for flag rules; without values it is yes or no
     "beta": (),
     "cohort": ("enterprise", "mid_market", "small"),
     "industry": ("education", "finance", "health", "public", "retail", "software"),
@@ -44,7 +44,7 @@ MAX_TRIAL_DAYS = 365
 
 
 async def get_snapshot(ctx: Ctx, at: datetime | None = None) -> tuple[EntitlementSnapshot, Catalog]:
-    """Of this tenant now, or at a past time, with the catalogue as this tenant sees it."""
+    """The tenant's entitlements now or at a past time, and its catalog."""
     tenant_history, tenant_catalog = await get_history(ctx)
     return tenant_history.snapshot_at(
         tenant_catalog, at or tenant_history.settled_time(tenant_catalog, now())
@@ -52,13 +52,13 @@ async def get_snapshot(ctx: Ctx, at: datetime | None = None) -> tuple[Entitlemen
 
 
 async def get_history(ctx: Ctx) -> tuple[EntitlementHistory, Catalog]:
-    """All that was ever written about this tenant. For services that were asked for their right."""
+    """All entitlement rows of this tenant and its catalog. The caller checks the permission."""
     tenant_history = await repository.get_history(ctx.session, ctx.tenant_id)
     return tenant_history, tenant_history.extend_catalog(await rights_cache.get_catalog(ctx.session))
 
 
 async def list_future_snapshots(ctx: Ctx, most: int) -> tuple[list[EntitlementSnapshot], Catalog]:
-    """Of now, and of the next times at which the clock alone may change something, as it is known now."""
+    """Snapshots of now and of the next scheduled changes, as known now."""
     history = await repository.get_history(ctx.session, ctx.tenant_id)
     tenant_catalog, at = history.extend_catalog(await rights_cache.get_catalog(ctx.session)), now()
     snapshots = [history.snapshot_at(tenant_catalog, at)]
@@ -71,7 +71,7 @@ async def list_future_snapshots(ctx: Ctx, most: int) -> tuple[list[EntitlementSn
 
 
 async def assign_first_plan(ctx: Ctx) -> None:
-    """A new tenant's first plan, unless it has one. Twice is once: whoever sets it up does so under a lock."""
+    """Assigns a new tenant's first plan, unless it has one. Idempotent; provisioning holds a lock."""
     snapshot, catalog = await get_snapshot(ctx)
     if snapshot.assignment is not None:
         return
@@ -85,15 +85,17 @@ async def assign_first_plan(ctx: Ctx) -> None:
 
 
 async def assign_plan(ctx: Ctx, offer: PlanOffer, reason: str, *, trial_days: int = 0) -> TenantPlan:
-    """From now on. Flags that the plan seeds are seeded. Raises Invalid, Conflict.
+    """Assigns a plan now and seeds its flags. Raises Invalid, Conflict.
 
-    `trial_days`: 0 for a plan that is paid, or free.
+    `trial_days`: 0 for a paid or free plan.
     """
     if offer.kind != "plan" or offer.for_tenant not in (None, ctx.tenant_id):
-        raise Invalid("This is no plan of this organisation.", "Choose one from the list.")
+        raise Invalid("This plan isn't available to this organisation.", "Choose one from the list.")
     if not 0 <= trial_days <= MAX_TRIAL_DAYS:
         raise Invalid(
-            f"A trial has at most {MAX_TRIAL_DAYS} days.", "Shorten it.", fields={"trial_days": "0 to 365"}
+            f"A trial has at most {MAX_TRIAL_DAYS} days.",
+            "Enter fewer days.",
+            fields={"trial_days": "0 to 365"},
         )
     before, _ = await get_snapshot(ctx)
     _require_no_subscription(before)
@@ -105,7 +107,7 @@ async def assign_plan(ctx: Ctx, offer: PlanOffer, reason: str, *, trial_days: in
         and assignment.trial_ends_at is None
         and not trial_days
     ):
-        raise Conflict(f"{offer.label} is what this organisation has.", "Choose another one.")
+        raise Conflict(f"This organisation is already on {offer.label}.", "Choose another plan.")
     row = TenantPlan(
         tenant_id=ctx.tenant_id,
         plan_version_id=offer.id,
@@ -132,18 +134,20 @@ async def assign_plan(ctx: Ctx, offer: PlanOffer, reason: str, *, trial_days: in
 async def add_addon(
     ctx: Ctx, offer: PlanOffer, quantity: int, reason: str, *, ends_at: datetime | None = None
 ) -> TenantAddon:
-    """Counts at once. Raises Invalid, Conflict for one that it has already."""
+    """Adds an add-on now. Raises Invalid, Conflict for one that the tenant already has."""
     if offer.kind != "addon" or offer.for_tenant not in (None, ctx.tenant_id):
-        raise Invalid("This is no add-on of this organisation.", "Choose one from the list.")
+        raise Invalid("This add-on isn't available to this organisation.", "Choose one from the list.")
     if not 1 <= quantity <= 10_000:
         raise Invalid(
-            "An add-on is bought 1 to 10,000 times.", "Correct it.", fields={"quantity": "1 to 10,000"}
+            "The quantity must be from 1 to 10,000.",
+            "Enter another quantity.",
+            fields={"quantity": "1 to 10,000"},
         )
     snapshot, _ = await get_snapshot(ctx)
     if any(addon.plan_id == offer.plan_id for _, addon in snapshot.addons):
         raise Conflict(
-            f"This organisation has {offer.name} already.",
-            "End it first, then add it in the number it needs.",
+            f"This organisation already has {offer.name}.",
+            "End it first, then add it with the new quantity.",
         )
     row = TenantAddon(
         tenant_id=ctx.tenant_id,
@@ -164,9 +168,9 @@ async def add_addon(
 async def override_feature(
     ctx: Ctx, feature: str, on: bool, reason: str, *, ends_at: datetime
 ) -> TenantOverride:
-    """Until `ends_at`: an exception that nobody ends would be a plan that nobody knows. Raises Invalid."""
+    """Overrides a feature until `ends_at`; overrides always end. Raises Invalid."""
     if feature not in FEATURES:
-        raise Invalid("There is no such feature.", "Choose one from the list.", fields={"name": "Unknown"})
+        raise Invalid("This feature doesn't exist.", "Choose one from the list.", fields={"name": "Unknown"})
     return await _add_override(ctx, "feature", feature, bool(on), reason, ends_at)
 
 
@@ -175,11 +179,11 @@ async def override_limit(
 ) -> TenantOverride:
     """`amount` None: unlimited. Raises Invalid."""
     if limit_key not in LIMITS:
-        raise Invalid("There is no such limit.", "Choose one from the list.", fields={"name": "Unknown"})
+        raise Invalid("This limit doesn't exist.", "Choose one from the list.", fields={"name": "Unknown"})
     if amount is not None and not 0 <= amount <= MAX_AMOUNT:
         raise Invalid(
-            f"A limit is a number from 0 to {MAX_AMOUNT:,}.",
-            "Correct it.",
+            f"The limit must be from 0 to {MAX_AMOUNT:,}.",
+            "Enter another amount.",
             fields={"amount": f"0 to {MAX_AMOUNT:,}"},
         )
     return await _add_override(ctx, "limit", limit_key, {"amount": amount, "hard": hard}, reason, ends_at)
@@ -188,9 +192,9 @@ async def override_limit(
 async def set_billing_status(
     ctx: Ctx, status: str, reason: str, *, starts_at: datetime | None = None
 ) -> TenantBilling:
-    """From `starts_at` on. What was foreseen for later no longer comes. Raises Invalid."""
+    """Sets the status from `starts_at` on and cancels scheduled later statuses. Raises Invalid."""
     if status not in BILLING_STATUSES:
-        raise Invalid("There is no such billing status.", "Choose one from the list.")
+        raise Invalid("This billing status doesn't exist.", "Choose one from the list.")
     since = starts_at or now()
     before, _ = await get_snapshot(ctx)
     _require_no_subscription(before)
@@ -217,7 +221,7 @@ async def set_billing_status(
 
 
 async def seed_flags(ctx: Ctx, offer: PlanOffer | None = None) -> None:
-    """What the plan seeds and this tenant has no word on yet. Twice is once."""
+    """Adds flag overrides that the plan seeds and the tenant doesn't have yet. Idempotent."""
     snapshot, _ = await get_snapshot(ctx)
     for flag in sorted((offer or snapshot.offer).flags):
         if flag in snapshot.flag_overrides:
@@ -229,10 +233,10 @@ async def seed_flags(ctx: Ctx, offer: PlanOffer | None = None) -> None:
 
 
 async def set_flag_override(ctx: Ctx, flag: str, enabled: bool | None, reason: str) -> None:
-    """This tenant's own word. None: no word, the rules alone. Raises NotFound for an unknown flag."""
+    """Sets the flag override of this tenant. None removes it. Raises NotFound for an unknown flag."""
     snapshot, catalog = await get_snapshot(ctx)
     if flag not in catalog.flags:
-        raise NotFound("There is no such flag.", "Choose one from the list.")
+        raise NotFound("This flag doesn't exist.", "Choose one from the list.")
     row = snapshot.flag_overrides.get(flag)
     before = {"enabled": row.enabled} if row else {}
     if row is not None:
@@ -259,7 +263,7 @@ async def set_trait(ctx: Ctx, name: str, value: str, reason: str) -> None:
     """`value`: "" for none, "yes" for a trait without values. Raises Invalid."""
     allowed = TRAITS.get(name)
     if allowed is None or (value and value not in (allowed or ("yes",))):
-        raise Invalid("There is no such trait.", "Choose one from the list.")
+        raise Invalid("This trait doesn't exist.", "Choose one from the list.")
     snapshot, _ = await get_snapshot(ctx)
     row = snapshot.traits.get(name)
     before = {name: row.value} if row else {}
@@ -288,15 +292,15 @@ async def set_trait(ctx: Ctx, name: str, value: str, reason: str) -> None:
 
 
 async def end_assignment(ctx: Ctx, row_id: str, reason: str) -> None:
-    """An override or an add-on, before its time. Raises NotFound, Conflict when it has ended already."""
+    """Ends an override or an add-on early. Raises NotFound, Conflict when it has already ended."""
     kind: type[TimedRow] = TenantAddon if row_id.startswith("tad_") else TenantOverride
     row = await repository.lock_row(ctx, kind, row_id)
     if row is None:
-        raise NotFound("There is no such add-on or override.", "Reload the page.")
+        raise NotFound("This add-on or override no longer exists.", "Reload the page.")
     if row.closed_at is not None or (row.ends_at is not None and row.ends_at <= now()):
-        raise Conflict("It has ended already.", "Reload the page.")
+        raise Conflict("This add-on or override has already ended.", "Reload the page.")
     if isinstance(row, TenantAddon) and row.source == SUBSCRIPTION_SOURCE:
-        raise Conflict("This add-on is paid for by subscription.", "End it there, and it ends here.")
+        raise Conflict("This add-on is part of the subscription.", "Remove it from the subscription instead.")
     close_row(row, ctx.actor.name)
     if isinstance(row, TenantAddon):
         audit_log.record(ctx, "addon.ended", row.id, before=_audit_fields(row), reason=clean_reason(reason))
@@ -326,12 +330,12 @@ async def _add_override(
 
 
 def _require_no_subscription(snapshot: EntitlementSnapshot) -> None:
-    """What a live subscription says would be written over it with the next look, so it is refused and not lost."""
+    """Raises Conflict with a live subscription, because the next sync would overwrite the change."""
     row = snapshot.billing
     if row is not None and row.source == SUBSCRIPTION_SOURCE and row.status != "none":
         raise Conflict(
             "This organisation's plan and billing status follow its subscription.",
-            "Change the subscription, or make an exception with an override.",
+            "Change the subscription, or add an override.",
         )
 
 
@@ -344,18 +348,20 @@ def _audit_fields(row: TimedRow) -> dict[str, Any]:
 
 
 def close_row(row: TimedRow, by: str) -> None:
-    """From now on. For verbs of the entitlements, which say why."""
+    """Closes a row now. Callers record the reason."""
     row.closed_at, row.closed_by = now(), by
 
 
 def _require_future_end(ends_at: datetime | None) -> datetime | None:
     if ends_at is not None and ends_at <= now():
         raise Invalid(
-            "This would end before it begins.", "Choose a later day.", fields={"ends_at": "Must lie ahead"}
+            "The end is before the start.",
+            "Choose a later date.",
+            fields={"ends_at": "Must be in the future"},
         )
     return ends_at
 
 
 async def _publish_change(ctx: Ctx) -> None:
-    """Open pages of the tenant load again: their frame shows the plan, and what was refused may be possible."""
+    """Reloads open pages of the tenant, whose frame and controls depend on the plan."""
     await live_events.refresh_pages(ctx.session, ctx.tenant_id, "tenant")

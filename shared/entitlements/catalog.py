@@ -1,6 +1,6 @@
-"""The catalogue as every process keeps it in memory: what was published, by when, and what flags say. Immutable.
+"""The immutable catalog that every process caches: published plans and add-ons over time, and flag rules.
 
-Whether it is still the newest tells `entitlement_epoch`, which is read with every entry (`entitlements.rights`).
+Every entry reads `entitlement_epoch` to know whether the cached catalog is current (`entitlements.rights_cache`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from datetime import datetime
 from shared.core.context import Limit
 from shared.entitlements.models import FlagRow, FlagVersion, Plan, PlanVersion
 
-FALLBACK_PLAN_KEY = "free"  # key of the plan that remains when nobody pays
+FALLBACK_PLAN_KEY = "free"  # key of the plan for tenants without a subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class PlanOffer:
 
 @dataclass(frozen=True, slots=True)
 class FlagRollout:
-    """A flag and everything its rules ever said, oldest first."""
+    """A flag with all versions of its rules, oldest first."""
 
     flag: FlagRow
     versions: Sequence[FlagVersion]
 
     def version_at(self, at: datetime) -> FlagVersion | None:
-        """By number, because two machines whose clocks differ may have written them."""
+        """The version in effect. Ordered by number, because clocks of machines differ."""
         return next((version for version in reversed(self.versions) if version.created_at <= at), None)
 
 
@@ -56,11 +56,11 @@ class Catalog:
     offers_by_plan: Mapping[str, Sequence[PlanOffer]] = field(
         default_factory=dict
     )  # by id of the plan, oldest number first
-    plans: Mapping[str, Plan] = field(default_factory=dict)  # by id, also retired ones
+    plans: Mapping[str, Plan] = field(default_factory=dict)  # by id, retired ones included
     flags: Mapping[str, FlagRollout] = field(default_factory=dict)  # by key
 
     def with_custom_plans(self, plans: Iterable[Plan], versions: Iterable[PlanVersion]) -> "Catalog":
-        """And what is offered to one tenant only."""
+        """The catalog extended by plans for a single tenant."""
         all_plans = {**self.plans, **{plan.id: plan for plan in plans}}
         offers = {
             **self.offers,
@@ -69,7 +69,7 @@ class Catalog:
         return Catalog(self.epoch, offers, _group_by_plan(offers.values()), all_plans, self.flags)
 
     def resolve_offer(self, version_id: str, at: datetime) -> PlanOffer:
-        """What a tenant that was given this version has now: a later one may have replaced it."""
+        """The offer in effect for an assigned version: a later version may have replaced it."""
         assigned_offer = self.offers[version_id]
         replacements = [
             offer
@@ -79,14 +79,14 @@ class Catalog:
         return replacements[-1] if replacements else assigned_offer
 
     def newest_offer(self, plan_id: str, at: datetime) -> PlanOffer | None:
-        """What somebody who chooses the plan now gets."""
+        """The version that a new subscriber gets at `at`; None where nothing is in force."""
         return next(
             (offer for offer in reversed(self.offers_by_plan.get(plan_id, ())) if offer.effective_at <= at),
             None,
         )
 
     def find_offer(self, key: str, at: datetime) -> PlanOffer | None:
-        """The same, of a plan that everybody is offered."""
+        """The newest offer of a plan that all tenants are offered."""
         for plan in self.plans.values():
             if plan.key == key and plan.for_tenant is None:
                 return self.newest_offer(plan.id, at)
@@ -98,7 +98,7 @@ class Catalog:
         return offer
 
     def list_offers(self, at: datetime, kind: str = "plan") -> list[PlanOffer]:
-        """What everybody may choose now, from the least to the most."""
+        """Offers that all tenants can choose at `at`, from the smallest to the largest."""
         plans = [
             plan
             for plan in self.plans.values()
@@ -125,7 +125,7 @@ def build_catalog(
 
 
 def build_offer(plan: Plan, version: PlanVersion) -> PlanOffer:
-    """A draft too, as if it were published: for looking at what it would do."""
+    """The offer of a version. Accepts drafts, to preview their impact."""
     effective_at = version.effective_at or version.created_at
     return PlanOffer(
         version.id,

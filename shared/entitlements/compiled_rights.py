@@ -29,7 +29,7 @@ _compiled_rights: OrderedDict[tuple[object, ...], Rights] = OrderedDict()
 def compile_rights(
     snapshot: EntitlementSnapshot, catalog: Catalog, provider: FlagProvider, state: str
 ) -> Rights:
-    """The same object for all tenants with the same facts. `state`: of the tenant, as it is for this person."""
+    """The rights, shared by all tenants with the same facts. `state`: of the tenant, as it applies to this person."""
     evaluations = evaluate_flags(snapshot, catalog, provider)
     enabled_flags = frozenset(flag for flag, evaluation in evaluations.items() if evaluation.is_on)
     key = _build_key(snapshot, catalog, enabled_flags, state)
@@ -51,7 +51,7 @@ def clear_compiled_rights() -> None:
 def evaluate_flags(
     snapshot: EntitlementSnapshot, catalog: Catalog, provider: FlagProvider
 ) -> dict[str, FlagEvaluation]:
-    """By key of the flag. Does not look at the feature that a flag requires."""
+    """Evaluations by flag key. Ignores the feature that a flag requires."""
     target = build_target(snapshot)
     return {flag: provider.evaluate(flag, target, snapshot.at) for flag in catalog.flags}
 
@@ -120,7 +120,7 @@ def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state:
 
 
 def _get_requirements(action: Action) -> tuple[object, ...]:
-    """Everything of an action that the tenant layers look at: most actions have it in common with others."""
+    """Everything of an action that the tenant layers read: most actions have it in common with others."""
     return (
         action.feature,
         action.flag,
@@ -136,7 +136,7 @@ def _has_required_feature(catalog: Catalog, flag: str, features: frozenset[str])
 
 
 def _build_wording(catalog: Catalog, at: datetime) -> dict[str, RefusalWording]:
-    """By feature: its title and the plans that include it. By limit: its unit and what makes room."""
+    """By feature: its title and the plans that include it. By limit: its unit and how to free some."""
     offers = catalog.list_offers(at)
     wording = {name: RefusalWording(kind.plural, kind.step) for name, kind in LIMITS.items()}
     for key, feature in FEATURES.items():

@@ -1,6 +1,6 @@
-"""Rows that belong to no session. What a process keeps must outlive the transaction that happened to read it.
+"""Copies of rows that belong to no session, because cached rows must outlive the transaction that read them.
 
-A session that is rolled back, as with every refusal, expires all its rows: the next who reads them gets an error.
+A rollback, as after every refusal, expires all rows of its session, and reading them later fails.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Row = TypeVar("Row", bound=SQLModel)
 
 
 def detach_rows(records: Iterable[Row]) -> list[Row]:
-    """Copies, for reading only: added to a session they would be other rows."""
+    """Read-only copies; don't add them to a session."""
     return [type(record)(**record.model_dump()) for record in records]
 
 

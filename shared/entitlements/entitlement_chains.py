@@ -1,7 +1,7 @@
 """Features and limits of one tenant at one time, with the row that each of them comes from.
 
 A chain starts with the plan. Add-ons add to it, and an override replaces it. When the tenant has no subscription or
-its trial has ended, the fallback plan bounds what is left.
+its trial has ended, the fallback plan is the maximum.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import TenantAddon, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot
 
-REGISTRY_SOURCE = "registry"  # the source of what the code says and no row does
+REGISTRY_SOURCE = "registry"  # the source of values that come from the code
 ZERO_LIMIT = Limit(0)
 
 
@@ -46,7 +46,7 @@ class LimitStep(NamedTuple):
 class FeatureChain(NamedTuple):
     feature: str
     entitled: bool  # by plan, add-ons and overrides alone
-    included: bool  # also when billing and the trial are considered
+    included: bool  # after billing and trial
     snapshot: EntitlementSnapshot
     steps: Sequence[FeatureStep]
 
@@ -69,7 +69,7 @@ class LimitChain(NamedTuple):
 
 
 class Entitlements:
-    """The chains of one tenant at one time. Each is built when it is first asked for."""
+    """The chains of one tenant at one time. Each is built lazily."""
 
     __slots__ = ("_fallback", "_features", "_limits", "catalog", "snapshot")
 

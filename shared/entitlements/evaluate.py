@@ -1,4 +1,4 @@
-"""The one evaluator: each layer of a decision says what it found, its verdict and the row it comes from.
+"""The evaluator of decisions: for each layer its finding, its verdict and the source row.
 
 The first layer that refuses decides. Plan, add-ons and overrides say what a tenant is entitled to; the tenant's state,
 billing, trial and feature flags can only take something away. `compiled_rights` keeps the answers of these layers for
@@ -161,7 +161,7 @@ def trace_decision(inputs: EvaluationInputs) -> DecisionTrace:
 
 
 def evaluate(inputs: EvaluationInputs) -> Iterator[TraceLine]:
-    """One line of each layer, in the order of `Layer`; each is evaluated when it is asked for."""
+    """One line for each layer, in the order of `Layer`, evaluated lazily."""
     yield _check_permission(inputs)
     yield from evaluate_tenant_layers(inputs)
     yield _check_limit(inputs)

@@ -56,7 +56,7 @@ def describe_question(line: TraceLine, inputs: EvaluationInputs) -> str:
     if not action.limit:
         return "Is it within the limits?"
     unit = LIMITS[action.limit].singular
-    return f"Is {'an' if unit[0] in 'aeiou' else 'a'} {unit} free?"
+    return f"Is {'an' if unit[0] in 'aeiou' else 'a'} {unit} available?"
 
 
 def describe_line(line: TraceLine, inputs: EvaluationInputs) -> str:

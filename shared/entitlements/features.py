@@ -1,4 +1,4 @@
-"""What plans can include, alphabetical: the closed list, with what each does for the person who has not got it."""
+"""All features of plans, alphabetical, with texts for people whose plan doesn't include them."""
 
 from dataclasses import dataclass
 
@@ -7,72 +7,72 @@ from dataclasses import dataclass
 class Feature:
     key: str
     title: str
-    benefit: str  # one sentence: why somebody would want it
-    highlights: tuple[str, ...] = ()  # what comes with it
+    benefit: str  # one sentence for people without it
+    highlights: tuple[str, ...] = ()  # what it includes
 
 
 _ALL = (
     Feature(
         "advanced_reports",
         "Advanced reports",
-        "See how your organisation works before somebody asks.",
+        "Understand how your team works.",
         (
-            "Seats, invitations and changes week by week",
-            "Who changed what, and how often",
-            "What was refused to your people, and why",
+            "Seats, invitations and changes by week",
+            "Most active members and types of change",
+            "Blocked actions and their reasons",
         ),
     ),
     Feature(
         "anomaly_watch",
         "Anomaly watch",
-        "Know about trouble in your payments before your customers do.",
-        ("Declines and refunds compared with what is normal for you", "Each alarm with what caused it"),
+        "Notice payment problems before your customers do.",
+        ("Declines and refunds compared with your normal rates", "The cause of each alert"),
     ),
     Feature(
         "api_access",
         "API access",
-        "Let your own systems read and write what your people see.",
-        ("Keys with the rights you choose", "The same rules as in the pages"),
+        "Connect your own systems to your data.",
+        ("Keys with the permissions you choose", "The same rules as in the app"),
     ),
     Feature(
         "audit_log",
-        "Audit trail",
-        "Know who did what, and prove that nobody changed the record.",
+        "Audit log",
+        "See who did what, and prove that the record is unchanged.",
         (
-            "Every change with before and after",
-            "Filtered by person, action and time",
-            "Checked by a hash chain",
+            "Every change with its values before and after",
+            "Filters by person, action and time",
+            "Verified by a hash chain",
         ),
     ),
     Feature(
         "custom_roles",
         "Custom roles",
-        "Give people exactly the rights their work needs.",
-        ("Roles of your own, from the rights you hold", "Changed for everybody who holds them at once"),
+        "Give people exactly the permissions they need.",
+        ("Your own roles, from the permissions you have", "Changes take effect immediately"),
     ),
     Feature(
         "exports.csv",
         "CSV export",
-        "Take your lists to a spreadsheet, as filtered on the page.",
-        ("Members and the audit trail", "The columns that you see"),
+        "Export filtered lists to a spreadsheet.",
+        ("Members and the audit log", "The columns on the page"),
     ),
     Feature(
         "priority_support",
         "Priority support",
-        "An answer within four working hours.",
-        ("A named person", "Before everybody else in the queue"),
+        "Get an answer within four working hours.",
+        ("A named contact", "First place in the support queue"),
     ),
     Feature(
         "sso",
         "Single sign-on",
-        "Your people sign in with the account your company gave them.",
-        ("Who leaves the company leaves here too",),
+        "Members sign in with their company account.",
+        ("Access ends with the company account",),
     ),
     Feature(
         "workspaces",
         "Workspaces",
-        "Keep departments or clients apart inside one organisation.",
-        ("Members and rights per workspace",),
+        "Separate departments or clients within one organisation.",
+        ("Members and permissions per workspace",),
     ),
 )
 FEATURES = {feature.key: feature for feature in _ALL}

@@ -1,8 +1,8 @@
-"""Is a flag on for this tenant? By our own rules, or by whoever implements `Provider`.
+"""Whether a flag is on for a tenant, by our own rules or by another `FlagProvider`.
 
 A rule is `{"kind": …, "values": […], "percent": …, "starts_at": …, "ends_at": …}`; one that matches is enough. The
-tenant's own word (`tenant_flag`) says no against every rule, and yes where a rule of kind "allowed" asks for it. A
-killed flag is off for everybody, also where somebody else evaluates the rules (`Switched`).
+tenant's flag override (`tenant_flag`) turns it off against every rule, and on where a rule of kind "allowed" exists. A
+killed flag is off for all tenants, even where another provider evaluates the rules (`GuardedProvider`).
 """
 
 import hashlib
@@ -15,19 +15,19 @@ from typing import Any, Protocol
 from shared.entitlements.catalog import Catalog, FlagRollout
 from shared.entitlements.snapshot import EntitlementSnapshot
 
-RULE_KINDS = {  # kind: what it says; those with values name them, `percentage` its percent
-    "allowed": "tenants that were let in one by one",
-    "beta": "tenants that try things first",
+RULE_KINDS = {  # kind: description; kinds with values and `percentage` have their own texts
+    "allowed": "tenants on the allow-list",
+    "beta": "beta tenants",
     "cohort": "the cohort",
     "everyone": "everyone",
     "industry": "the industry",
-    "internal": "our own tenants",
-    "percentage": "a share of all tenants",
+    "internal": "internal tenants",
+    "percentage": "a percentage of all tenants",
     "plan": "the plan",
     "region": "the region",
 }
 KINDS_WITH_VALUES = {"cohort": "cohorts", "industry": "industries", "plan": "plans", "region": "regions"}
-BUCKET_COUNT = 10_000  # of a hundredth of a percent
+BUCKET_COUNT = 10_000  # one bucket is a hundredth of a percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class FlagTarget:
     tenant_id: str
     plan: str  # key
     traits: Mapping[str, str]
-    overrides: Mapping[str, bool]  # flag: this tenant's own word
+    overrides: Mapping[str, bool]  # by flag
 
 
 class FlagFinding(StrEnum):
@@ -58,14 +58,14 @@ class FlagEvaluation:
     finding: FlagFinding
     source_id: str  # id of the row that decided
     rule: Mapping[str, Any] | None = None  # the one that matched
-    note: str = ""  # a feature's title, or the words of another provider
+    note: str = ""  # a feature's title, or another provider's text
 
 
 UNKNOWN_FLAG = FlagEvaluation(False, FlagFinding.UNKNOWN, "registry")
 
 
 class FlagProvider(Protocol):
-    """Asked on the event loop, so an answer waits for nothing. What it does not know, or cannot say, is off."""
+    """Evaluates flags on the event loop, so it must not wait. Unknown flags and failures are off."""
 
     def evaluate(self, flag: str, target: FlagTarget, at: datetime) -> FlagEvaluation: ...
 
@@ -86,7 +86,7 @@ class RuleProvider:
 
 @dataclass(frozen=True, slots=True)
 class GuardedProvider:
-    """Another provider behind our own switches: what is retired, killed or refused here is off, whatever it says."""
+    """Wraps another provider: flags that we retired, killed or turned off for the tenant stay off."""
 
     catalog: Catalog
     provider: FlagProvider
@@ -102,7 +102,7 @@ class GuardedProvider:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedFlags:
-    """A provider that repeats what was evaluated before, by key of the flag."""
+    """A provider that returns earlier evaluations, by flag key."""
 
     evaluations: Mapping[str, FlagEvaluation]
 
@@ -139,7 +139,10 @@ def evaluate_rules(
 def evaluate_switches(
     rollout: FlagRollout, source: str, killed: bool, target: FlagTarget, at: datetime
 ) -> FlagEvaluation | None:
-    """What no rule overrules."""
+    """The evaluation that overrules all rules: retired, killed or turned off for the tenant.
+
+    None to go on with the rules.
+    """
     if rollout.flag.retired_at is not None and rollout.flag.retired_at <= at:
         return FlagEvaluation(False, FlagFinding.RETIRED, rollout.flag.id)
     if killed:
@@ -156,7 +159,7 @@ def is_match(rule: Mapping[str, Any], flag: str, target: FlagTarget) -> bool:
     if kind == "allowed":
         return target.overrides.get(flag) is True
     if kind == "percentage":
-        # In whole buckets: 1.1 % of them would otherwise be a hair more than 110.
+        # Rounded, because 1.1 % of the buckets would be slightly more than 110 in floating point.
         return compute_bucket(flag, target.tenant_id) < round(float(rule["percent"]) * (BUCKET_COUNT // 100))
     if kind == "plan":
         return target.plan in rule["values"]
@@ -166,7 +169,7 @@ def is_match(rule: Mapping[str, Any], flag: str, target: FlagTarget) -> bool:
 
 
 def compute_bucket(flag: str, tenant_id: str) -> int:
-    """0 to 9,999, the same for ever: raising the percentage adds tenants and takes none away."""
+    """0 to 9,999, stable: raising the percentage adds tenants and removes none."""
     digest = hashlib.sha256(f"{flag}:{tenant_id}".encode()).digest()
     return int.from_bytes(digest[:8]) % BUCKET_COUNT
 
@@ -206,7 +209,7 @@ _FINDING_TEXTS = {
 
 
 def is_active(rule: Mapping[str, Any], at: datetime) -> bool:
-    """Within its time."""
+    """Whether the rule is in effect at that time."""
     since, until = rule.get("starts_at"), rule.get("ends_at")
     return (not since or datetime.fromisoformat(since) <= at) and (
         not until or at < datetime.fromisoformat(until)

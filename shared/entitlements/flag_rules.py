@@ -1,4 +1,4 @@
-"""What operators may write into a flag: every kind of rule checked strictly, stored in one shape, said in words."""
+"""Flag rules: strict validation, one stored format, and descriptions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,18 +19,18 @@ from pydantic_core import PydanticCustomError
 
 from shared.core.errors import Invalid
 from shared.entitlements.assignments import TRAITS
-from shared.entitlements.flag_evaluation import BUCKET_COUNT, describe_condition
+from shared.entitlements.flag_evaluation import describe_condition
 
-MAX_RULES = 50  # rules of one flag; more would be a list of tenants, which is what "allowed" is for
+MAX_RULES = 50  # of one flag; use the kind "allowed" for lists of tenants
 WRONG_RULE = "wrong_rule"  # type of our own errors, whose message completes "Rule 1 …"
-NOT_A_CHOICE = "names something that is not on the list"
+NOT_A_CHOICE = "has a value that isn't in the list"
 ERROR_TEXTS = {  # type of the error: what is wrong with the rule
-    "extra_forbidden": "says more than its kind can mean",
+    "extra_forbidden": "has a field that its type doesn't have",
     "literal_error": NOT_A_CHOICE,
-    "missing": "does not say enough",
-    "too_short": "names nothing",
-    "union_tag_invalid": "is of no kind that there is",
-    "union_tag_not_found": "is of no kind that there is",
+    "missing": "is incomplete",
+    "too_short": "has no values",
+    "union_tag_invalid": "has an unknown type",
+    "union_tag_not_found": "has an unknown type",
 }
 
 
@@ -84,9 +84,7 @@ class _PercentageRule(_Rule):
     @model_validator(mode="after")
     def _in_buckets(self) -> Self:
         if round(self.percent, 2) != self.percent:
-            raise PydanticCustomError(
-                WRONG_RULE, "has a share finer than 1 in {buckets}", {"buckets": f"{BUCKET_COUNT:,}"}
-            )
+            raise PydanticCustomError(WRONG_RULE, "has more than two decimal places")
         return self
 
 
@@ -103,14 +101,14 @@ def parse_rules(rules: object, plans: Collection[str]) -> list[dict[str, Any]]:
         raise _build_invalid(problem) from None
     stored_rules = [rule.model_dump(mode="json", exclude_none=True) for rule in parsed_rules]
     if len(stored_rules) > MAX_RULES:
-        raise Invalid(f"A flag has at most {MAX_RULES} rules.", "Let tenants in one by one instead.")
+        raise Invalid(f"A flag has at most {MAX_RULES} rules.", "Use an allow-list rule instead.")
     if any(rule in stored_rules[:index] for index, rule in enumerate(stored_rules)):
-        raise Invalid("The same rule stands there twice.", "Remove one of them.")
+        raise Invalid("The same rule is listed twice.", "Remove one of them.")
     return stored_rules
 
 
 def split_rules(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One rule per value, which means the same: for changing them one by one."""
+    """Splits rules into one per value with the same meaning, to edit them one by one."""
     return [
         {**rule, "values": [value]} if value else dict(rule)
         for rule in rules
@@ -119,7 +117,7 @@ def split_rules(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def merge_rules(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The other way round: rules of the same kind and time in one, in the order in which they first stood."""
+    """The reverse of `split_rules`: one rule for each kind and time, in the order of first appearance."""
     merged_rules: dict[tuple[Any, ...], dict[str, Any]] = {}
     for rule in rules:
         key = (rule["kind"], rule.get("percent"), rule.get("starts_at"), rule.get("ends_at"))
@@ -140,8 +138,8 @@ def describe_rule(rule: Mapping[str, Any]) -> str:
 
 def describe_rules(rules: Sequence[Mapping[str, Any]], *, killed: bool = False) -> str:
     if killed:
-        return "nobody: killed"
-    return "; ".join(describe_rule(rule) for rule in rules) or "nobody"
+        return "no one: killed"
+    return "; ".join(describe_rule(rule) for rule in rules) or "no one"
 
 
 def _format_time(at: str) -> str:
@@ -157,11 +155,11 @@ def _build_invalid(problem: ValidationError) -> Invalid:
     error = problem.errors()[0]
     rule_number = error["loc"][0] + 1 if error["loc"] and isinstance(error["loc"][0], int) else 0
     is_ours = error["type"] == WRONG_RULE
-    sentence = error["msg"] if is_ours else ERROR_TEXTS.get(error["type"], "cannot be meant")
+    sentence = error["msg"] if is_ours else ERROR_TEXTS.get(error["type"], "isn't valid")
     if "percent" in error["loc"]:
-        sentence = "has a share that is not between 0 and 100"
+        sentence = "has a percentage that isn't between 0 and 100"
     return Invalid(
-        f"Rule {rule_number} {sentence}." if rule_number else "These are no rules.",
+        f"Rule {rule_number} {sentence}." if rule_number else "The rules aren't valid.",
         "Nothing was changed. Correct it and try again.",
         fields={"rules": sentence},
     )

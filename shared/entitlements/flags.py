@@ -1,4 +1,4 @@
-"""The flags that code asks for, alphabetical. Each is temporary: whom to ask, and by when it has to be gone.
+"""The flags that the code uses, alphabetical. Each is temporary, with an owner and a removal date.
 
 `tests/entitlements/test_flags.py` fails once a date has passed. The database holds who is exposed; a flag named here
 and missing there is off. Operators may prepare others in advance.
@@ -16,7 +16,7 @@ class Flag:
     sentence: str
     owner: str
     cleanup_by: date
-    required_feature: str = ""  # off, whatever its rules say, for a tenant that is not entitled to this
+    required_feature: str = ""  # always off for tenants without this feature
 
 
 _ALL = (
@@ -33,5 +33,5 @@ FLAGS = {flag.key: flag for flag in _ALL}
 
 
 def list_expired(today: date, flags: Iterable[Flag] = _ALL) -> list[Flag]:
-    """Those that should have left the code by now."""
+    """Flags whose removal date has passed."""
     return [flag for flag in flags if flag.cleanup_by < today]

@@ -37,7 +37,7 @@ class EntitlementHistory:
     def snapshot_at(
         self, catalog: Catalog, at: datetime, *, known_at: datetime | None = None
     ) -> EntitlementSnapshot:
-        """`catalogue`: with this tenant's own plans (`catalogue_of`)."""
+        """The entitlements at a time. `catalog`: with this tenant's custom plans (`extend_catalog`)."""
 
         def counting(rows: Sequence[TimedRowType]) -> list[TimedRowType]:
             return sorted((row for row in rows if is_in_effect(row, at, known_at)), key=_start_order)
@@ -66,7 +66,10 @@ class EntitlementHistory:
         )
 
     def next_change(self, catalog: Catalog, at: datetime) -> datetime | None:
-        """When the clock alone may change an answer, at the earliest. `catalogue`: with this tenant's own plans."""
+        """The next time at which rights can change on schedule; None without one.
+
+        `catalog`: with this tenant's custom plans.
+        """
         change_times: list[datetime | None] = []
         for row in (
             *self.assignments,
@@ -89,7 +92,7 @@ class EntitlementHistory:
         return min((moment for moment in change_times if moment is not None and moment > at), default=None)
 
     def settled_time(self, catalog: Catalog, at: datetime) -> datetime:
-        """Ours, or later: what another machine has written is past, even where its clock is ahead of ours."""
+        """The current time, or later: rows of machines with a faster clock are in the past."""
         rows = (*self.assignments, *self.addons, *self.overrides, *self.billing, *self.flags, *self.traits)
         written_times: list[datetime | None] = [at]
         for row in rows:
@@ -101,7 +104,7 @@ class EntitlementHistory:
         return max(moment for moment in written_times if moment is not None)
 
     def next_billing_change(self, after: datetime) -> datetime | None:
-        """When the next row of the billing status begins or ends."""
+        """The next start or end of a billing status row after `after`; None without one."""
         change_times = [moment for row in self.billing for moment in (row.starts_at, row.ends_at)]
         return min((moment for moment in change_times if moment is not None and moment > after), default=None)
 
@@ -109,7 +112,7 @@ class EntitlementHistory:
 def build_histories(
     tenants: Iterable[str], *kinds: Mapping[str, Sequence[Any]]
 ) -> dict[str, EntitlementHistory]:
-    """Of many tenants, from what was read in bulk. `kinds`: rows by tenant, in the order of the fields of `History`."""
+    """Histories of many tenants, from rows that were read in bulk."""
     return {
         tenant: EntitlementHistory(tenant, *(kind.get(tenant, ()) for kind in kinds)) for tenant in tenants
     }

@@ -1,7 +1,7 @@
-"""What plans can bound: the limits of all manifests, with unit, period and how their use is counted.
+"""The limits of plans, from all manifests, with unit, period and how usage is counted.
 
-A version that was published before a limit was added here does not state it, and gives none of it: add the limit, publish
-versions that move everybody, and only then let an action ask for it.
+A version that was published before a limit was added doesn't contain it and gives 0 of it. So add the limit, publish
+versions that move all tenants, and only then let an action use it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ class LimitKind:
     singular: str  # unit, singular
     plural: str
     period: LimitPeriod = LimitPeriod.TOTAL
-    step: str = ""  # what to do when it is reached, besides a larger plan
+    step: str = ""  # the next step at the limit, besides a larger plan
     usage: LimitUsage | None = None  # None: nothing counts it yet
     is_age: bool = False  # how many days something is kept
     capped_by_seats: bool = False  # where seats are bought one by one, their number is the most there can be
@@ -58,7 +58,7 @@ _NOT_COUNTED_YET = (  # no module counts these; each moves to the manifest of th
     ),
     LimitKind("api_keys", "API keys", "key", "keys", step="Revoke a key"),
     LimitKind("customers", "Customers", "customer", "customers", step="Archive a customer"),
-    LimitKind("retention_days", "Days kept", "day", "days", is_age=True),
+    LimitKind("retention_days", "Data retention", "day", "days", is_age=True),
     LimitKind(
         "usage_events",
         "Usage events",

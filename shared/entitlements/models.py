@@ -1,8 +1,8 @@
-"""Tables of the entitlements: the catalogue, which is everybody's, and what each tenant has of it and since when.
+"""Tables of the entitlements: the catalog, shared by all tenants, and each tenant's assignments over time.
 
-A row of `Valid` counts from `starts_at` to before `ends_at`, unless it was closed earlier; where only one can count,
-the one that started last does, and of two that started together the one written later. Nothing is overwritten, so
-every question can be asked for a past time. Database triggers tell every process of a change (`tenant.rights_version`,
+A `TimedRow` is in effect from `starts_at` to before `ends_at`, unless it was closed earlier. Where only one row can
+apply, the one that started last does, and of two that started together the one written later. Nothing is overwritten,
+so past times can be evaluated too. Database triggers notify every process of a change (`tenant.rights_version`,
 `entitlement_epoch`).
 """
 
@@ -16,11 +16,11 @@ from sqlmodel import Field, SQLModel
 from shared.core.db import TenantRow, now, timestamptz
 from shared.core.ids import new_id
 
-SUBSCRIPTION_SOURCE = "subscription"  # source of rows that follow from one; "" are those that somebody wrote
+SUBSCRIPTION_SOURCE = "subscription"  # source of rows from a subscription; "" for manual ones
 
 
 class Plan(SQLModel, table=True):
-    """A plan or an add-on: what it is called. What it gives is in its versions."""
+    """A plan or an add-on: key and names. Its versions have the contents."""
 
     __tablename__ = "plan"
 
@@ -29,13 +29,13 @@ class Plan(SQLModel, table=True):
     name: str
     sentence: str
     kind: str = "plan"  # or "addon"
-    position: int = 0  # from the least to the most
-    for_tenant: str | None = None  # id; None: offered to everybody
+    position: int = 0  # from the smallest plan to the largest
+    for_tenant: str | None = None  # id; None for all tenants
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
     retired_at: datetime | None = Field(
         default=None, sa_type=timestamptz()
-    )  # no longer offered; who has it keeps it
+    )  # no longer offered; tenants that have it keep it
 
 
 class PlanVersion(SQLModel, table=True):
@@ -53,9 +53,7 @@ class PlanVersion(SQLModel, table=True):
     features: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
     limits: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
     flags: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
-    moves: bool = (
-        False  # from `effective_at` on it replaces the earlier versions, for those who have one, too
-    )
+    moves: bool = False  # from `effective_at` on it also replaces earlier versions of current tenants
     effective_at: datetime | None = Field(default=None, sa_type=timestamptz())
     published_at: datetime | None = Field(default=None, sa_type=timestamptz())
     published_by: str = ""
@@ -84,7 +82,7 @@ class FlagRow(SQLModel, table=True):
 
 
 class FlagVersion(SQLModel, table=True):
-    """Whom a flag is on for, from `created_at` until the next one. Append-only."""
+    """The rules of a flag from `created_at` until the next version. Append-only."""
 
     __tablename__ = "flag_version"
 
@@ -99,12 +97,12 @@ class FlagVersion(SQLModel, table=True):
 
 
 class TimedRow(TenantRow):
-    """Columns of everything that holds for some time."""
+    """Columns of rows that are in effect for some time."""
 
     id: str = Field(primary_key=True)
     starts_at: datetime = Field(default_factory=now, sa_type=timestamptz())
-    ends_at: datetime | None = Field(default=None, sa_type=timestamptz())  # as foreseen from the beginning
-    closed_at: datetime | None = Field(default=None, sa_type=timestamptz())  # by somebody, before that
+    ends_at: datetime | None = Field(default=None, sa_type=timestamptz())  # as planned at the start
+    closed_at: datetime | None = Field(default=None, sa_type=timestamptz())  # when it was ended early
     closed_by: str = ""
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())  # when it became known
     by_name: str
@@ -117,8 +115,8 @@ class TenantPlan(TimedRow, table=True):
     id: str = Field(default_factory=lambda: new_id("tpl"), primary_key=True)
     plan_version_id: str = Field(foreign_key="plan_version.id")
     trial_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())  # None: no trial
-    seats: int | None = None  # bought one by one; the plan's limit is the most there can be
-    source: str = ""  # whose word it is: "" somebody's, or SUBSCRIPTION
+    seats: int | None = None  # purchased seats; the plan's limit is the maximum
+    source: str = ""  # "" for manual ones, or SUBSCRIPTION_SOURCE
 
 
 class TenantAddon(TimedRow, table=True):
@@ -142,7 +140,10 @@ class TenantOverride(TimedRow, table=True):
 
 
 class TenantBilling(TimedRow, table=True):
-    """`status`: active, grace, read_only or none. What is foreseen (grace, then read-only) is written at once."""
+    """`status`: active, grace, read_only or none.
+
+    Known future statuses (grace, then read-only) are stored in advance.
+    """
 
     __tablename__ = "tenant_billing"
 
@@ -152,7 +153,7 @@ class TenantBilling(TimedRow, table=True):
 
 
 class TenantFlag(TimedRow, table=True):
-    """This tenant's own word on a flag: seeded by its plan, or set by an operator."""
+    """A flag override of this tenant: seeded by its plan, or set by an operator."""
 
     __tablename__ = "tenant_flag"
 
@@ -162,7 +163,7 @@ class TenantFlag(TimedRow, table=True):
 
 
 class TenantTrait(TimedRow, table=True):
-    """What a tenant is, for the rules of flags: beta, cohort, industry, internal, region."""
+    """A property of a tenant for flag rules: beta, cohort, industry, internal, region."""
 
     __tablename__ = "tenant_trait"
 

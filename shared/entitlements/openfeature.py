@@ -4,12 +4,12 @@
     current.use(OpenFeature(api.get_client("bulkhead")))
 
 Decisions are made on the event loop, so the provider has to answer from memory: one that evaluates in the process and
-brings its rules up to date by itself (in-memory, from a file, flagd in its in-process mode, a vendor's server SDK that
+updates its rules in the background (in-memory, from a file, flagd in its in-process mode, a vendor's server SDK that
 streams). One that asks over the network with every evaluation, such as OFREP, would stop every request of the process
 while it waits, and must not be used here.
 
-What was decided is kept until the tenant or the catalogue changes. So a provider has to say when its rules have changed
-(`PROVIDER_CONFIGURATION_CHANGED`), also where the clock alone changes them; everything kept then counts no more.
+Decisions are cached until the tenant or the catalog changes. So a provider has to report changes of its rules
+(`PROVIDER_CONFIGURATION_CHANGED`), including changes on schedule. All cached decisions are dropped then.
 """
 
 from datetime import datetime
@@ -25,7 +25,7 @@ from shared.entitlements.flag_evaluation import FlagEvaluation, FlagFinding, Fla
 
 SOURCE = "openfeature"
 OVERRIDE_VALUES = {True: "yes", False: "no", None: ""}
-# After these the same question may have another answer, an error's off among them.
+# After these events evaluations can differ, including off after an error.
 REFRESH_EVENTS = (
     ProviderEvent.PROVIDER_CONFIGURATION_CHANGED,
     ProviderEvent.PROVIDER_ERROR,
@@ -43,7 +43,7 @@ class OpenFeatureProvider:
         try:
             details = self._client.get_boolean_details(flag, False, build_context(flag, target, at))
         except Exception:
-            # Code of others may raise whatever it likes; nobody gets something new by an accident.
+            # Third-party code can raise anything. An error turns the flag off.
             log.get_logger(__name__).exception("flag_not_evaluated", flag=flag)
             return FlagEvaluation(False, FlagFinding.PROVIDER_FAILED, SOURCE, note="see the log")
         if details.error_code is not None:
@@ -55,7 +55,7 @@ class OpenFeatureProvider:
 
 
 def build_context(flag: str, target: FlagTarget, at: datetime) -> EvaluationContext:
-    """Flat, because not every provider looks into nested attributes. Names of traits are `holdings.TRAITS`."""
+    """A flat context, because not every provider reads nested attributes. Names of traits are `assignments.TRAITS`."""
     attributes: dict[str, Any] = {
         **target.traits,
         "plan": target.plan,

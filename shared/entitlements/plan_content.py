@@ -1,4 +1,4 @@
-"""What one version of a plan or add-on gives: checked before it is kept, and compared with another in words."""
+"""The content of a version of a plan or add-on: validation, and comparison in words."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ MAX_TRIAL_DAYS = 365
 
 @dataclass(frozen=True, slots=True)
 class PlanContent:
-    """Of an add-on, `limits` are what it adds: those that are not named stay as they are."""
+    """`limits` of an add-on are added to the plan's; limits that are left out stay as they are."""
 
     trial_days: int = 0
     features: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ def from_version(version: PlanVersion) -> PlanContent:
 
 
 def build_empty(kind: str) -> PlanContent:
-    """Of what has no version yet: nothing."""
+    """The content of a plan or add-on without a version: every limit is 0."""
     return PlanContent(limits={name: Limit(0) for name in LIMITS} if kind == "plan" else {})
 
 
@@ -47,22 +47,22 @@ def write_to_version(version: PlanVersion, content: PlanContent) -> None:
 
 
 def validate(kind: str, content: PlanContent, flags: Collection[str]) -> None:
-    """`flags`: that exist. Raises Invalid, with a sentence for each field."""
-    errors = {str(name): "There is no such feature." for name in content.features if name not in FEATURES}
-    errors |= {str(name): "There is no such flag." for name in content.flags if name not in flags}
-    errors |= {str(name): "There is no such limit." for name in content.limits if name not in LIMITS}
+    """`flags`: existing keys. Raises Invalid, with a sentence for each field."""
+    errors = {str(name): "A feature doesn't exist." for name in content.features if name not in FEATURES}
+    errors |= {str(name): "A flag doesn't exist." for name in content.flags if name not in flags}
+    errors |= {str(name): "A limit doesn't exist." for name in content.limits if name not in LIMITS}
     minimum = 0 if kind == "plan" else 1
     for name in LIMITS:
         limit = content.limits.get(name)
         if limit is None and kind == "plan":
             errors[name] = f"{LIMITS[name].title} needs an amount."
         if limit is not None and not _is_amount(limit, minimum):
-            errors[name] = f"{LIMITS[name].title} is a number from {minimum} to {MAX_AMOUNT:,}, or unlimited."
+            errors[name] = f"{LIMITS[name].title} must be from {minimum} to {MAX_AMOUNT:,}, or unlimited."
     days = content.trial_days
     if not isinstance(days, int) or isinstance(days, bool) or not 0 <= days <= MAX_TRIAL_DAYS:
-        errors["trial_days"] = f"A trial has 0 to {MAX_TRIAL_DAYS} days."
+        errors["trial_days"] = f"A trial can have 0 to {MAX_TRIAL_DAYS} days."
     elif kind != "plan" and (days or content.flags):
-        errors["trial_days"] = "An add-on has no trial and seeds no flags."
+        errors["trial_days"] = "Add-ons can't have a trial or flags."
     if errors:
         message = " ".join(sorted(set(errors.values())))
         raise Invalid(message, "Nothing was changed. Correct it and try again.", fields=errors)
@@ -79,12 +79,12 @@ def _is_amount(limit: Limit, minimum: int) -> bool:
 
 
 def is_empty(content: PlanContent) -> bool:
-    """An add-on that would add nothing."""
+    """Whether an add-on would add nothing."""
     return not content.features and not content.limits
 
 
 def compare(before: PlanContent, after: PlanContent) -> list[tuple[str, str, str]]:
-    """Title, before and after of what is not the same, "" for nothing."""
+    """(title, before, after) of each difference; "" for nothing."""
     before_lines, after_lines = dict(_describe_content(before)), dict(_describe_content(after))
     names = [*before_lines, *(name for name in after_lines if name not in before_lines)]
     return [
@@ -105,13 +105,13 @@ def _describe_content(content: PlanContent) -> Iterable[tuple[str, str]]:
 
 
 def format_limit(limit: Limit, name: str) -> str:
-    """As in "25 seats" or "100,000 calls a month, warns above"."""
-    warns = "" if limit.hard or limit.amount is None else ", warns above"
+    """As in "25 seats" or "100,000 calls a month, warns only"."""
+    warns = "" if limit.hard or limit.amount is None else ", warns only"
     return f"{explain.format_amount(limit, name)}{warns}"
 
 
 def compute_digest(version: PlanVersion, epoch: int, moves: bool, effective_at: datetime | None) -> str:
-    """Of everything that decides what publishing would do. `effective_at`: None for at once."""
+    """A digest of everything that the impact of publishing depends on. `effective_at`: None for now."""
     limits = sorted((name, limit["amount"], limit["hard"]) for name, limit in version.limits.items())
     digested = [
         *(version.id, version.revision, version.trial_days, sorted(version.features), limits),
@@ -121,9 +121,9 @@ def compute_digest(version: PlanVersion, epoch: int, moves: bool, effective_at: 
 
 
 def build_published_version(plan: Plan, draft: PlanVersion, moves: bool, at: datetime) -> PlanVersion:
-    """A row of its own that is kept nowhere, for looking at what the draft would do.
+    """A row that isn't stored, to preview the impact of the draft.
 
-    What is compiled is remembered by the id of the version. A draft changes under its id, so this one names its content.
+    Compiled rights are cached by version id. A draft changes under one id, so this id contains a digest of its content.
     """
     version = PlanVersion(
         id=f"{draft.id}@{compute_digest(draft, 0, moves, None)[:24]}",

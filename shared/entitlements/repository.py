@@ -1,4 +1,4 @@
-"""SQL of the entitlements: the catalogue, and all that was ever written about a tenant."""
+"""SQL of the entitlements: the catalog, and the history of a tenant."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,7 +37,7 @@ async def get_epoch(session: AsyncSession) -> int:
 
 
 async def get_catalog(session: AsyncSession, epoch: int) -> Catalog:
-    """What everybody is offered. `epoch`: read before, so that what is kept under it is never older."""
+    """The catalog of all tenants. `epoch`: read before, so that a cached catalog is never older than its epoch."""
     plans = await session.exec(select(Plan).where(col(Plan.for_tenant).is_(None)))
     versions = await session.exec(
         select(PlanVersion)
@@ -84,12 +84,12 @@ async def _list_rows(
 
 
 async def lock_row(ctx: Ctx, table: type[TimedRowType], row_id: str) -> TimedRowType | None:
-    """Locked, so that two who end it do so once."""
+    """Locks the row, so that it is ended once."""
     return await ctx.session.get(table, (ctx.tenant_id, row_id), with_for_update=True)
 
 
 async def lock_later_rows(ctx: Ctx, table: type[TimedRowType], since: datetime) -> Sequence[TimedRowType]:
-    """What is foreseen for a later time and not taken back."""
+    """Locks the rows that start later and weren't closed."""
     statement = (
         select(table)
         .where(table.tenant_id == ctx.tenant_id)

@@ -1,8 +1,8 @@
 """The rights of a tenant now, kept per process and never stale.
 
 Every entry reads two numbers in its own transaction: the version of the tenant's rights and the epoch of the catalogue,
-both raised by triggers. What is kept under other numbers is not used. A notice of `entitlement` changes frees the
-memory early; being right does not depend on it.
+both raised by triggers. Entries with other numbers aren't used. A notification of changes frees memory early;
+correctness doesn't depend on it.
 """
 
 import itertools
@@ -20,18 +20,18 @@ from shared.entitlements.flag_evaluation import FlagProvider, GuardedProvider, R
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.snapshot import EntitlementSnapshot
 
-ALL_TENANTS = "*"  # as the triggers say it
-MAX_TENANTS = 20_000  # tenants remembered by one process
+ALL_TENANTS = "*"  # as in the notifications of the triggers
+MAX_TENANTS = 20_000  # tenants in the cache of one process
 
 
 @dataclass(frozen=True, slots=True)
 class AccessOutlook:
-    """What the rights of a tenant do not say, because others with the same rights have other days."""
+    """Dates of a tenant that its shared `Rights` don't contain."""
 
-    billing_until: datetime | None  # when another status follows by itself
+    billing_until: datetime | None  # when the next scheduled status starts
     trial_ends_at: datetime | None
     trial_ended: bool
-    fallback_plan_name: str  # name of the plan that remains when nobody pays
+    fallback_plan_name: str  # name of the plan without a subscription
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class CachedRights:
     version: int
     epoch: int
     provider_version: int
-    valid_until: datetime | None  # when the clock alone may change an answer
+    valid_until: datetime | None  # the next scheduled change
     snapshot: EntitlementSnapshot
     catalog: Catalog  # with this tenant's own plans
     rights_by_state: dict[str, Rights]  # by state
@@ -50,9 +50,7 @@ _cache: OrderedDict[str, CachedRights] = OrderedDict()
 _catalog: Catalog | None = None
 _provider: FlagProvider | None = None
 _provider_versions = itertools.count(1)
-_provider_version = (
-    0  # how often a provider's rules have changed: what was evaluated before that counts no more
-)
+_provider_version = 0  # incremented when a provider's rules change: earlier evaluations are outdated
 
 
 async def get_rights(session: AsyncSession, tenant_id: str, version: int, epoch: int, state: str) -> Rights:
@@ -78,7 +76,7 @@ async def get_rights(session: AsyncSession, tenant_id: str, version: int, epoch:
 
 
 async def get_outlook(ctx: Ctx) -> AccessOutlook:
-    """As of this person's entry, which has read it; a later one where it has changed since."""
+    """The outlook as of this person's entry, or a later one where it has changed since."""
     cached = _cache.get(ctx.tenant_id)
     if cached is not None:
         return cached.outlook
@@ -88,7 +86,7 @@ async def get_outlook(ctx: Ctx) -> AccessOutlook:
 
 
 async def get_catalog(session: AsyncSession, epoch: int | None = None) -> Catalog:
-    """What everybody is offered, as of `epoch`, or as of now."""
+    """The catalog of all tenants, as of `epoch` or of now."""
     global _catalog
     epoch = await repository.get_epoch(session) if epoch is None else epoch
     if _catalog is None or _catalog.epoch != epoch:
@@ -97,24 +95,24 @@ async def get_catalog(session: AsyncSession, epoch: int | None = None) -> Catalo
 
 
 def get_provider(catalog: Catalog) -> FlagProvider:
-    """Who evaluates flags: our own rules, unless another one was put in their place. The switches stay ours."""
+    """The flag provider: our own rules, unless replaced. Our switches apply in any case."""
     return GuardedProvider(catalog, _provider) if _provider else RuleProvider(catalog)
 
 
 def compute_rights(snapshot: EntitlementSnapshot, catalog: Catalog, state: str) -> Rights:
-    """Of facts that are not kept: of a past time, or of what might be."""
+    """Computes rights without the cache, for a past time or a simulation."""
     return compiled_rights.compile_rights(snapshot, catalog, get_provider(catalog), state)
 
 
 def set_provider(provider_override: FlagProvider | None) -> None:
-    """Another provider of flags from here on, or ours again. Everything kept is forgotten."""
+    """Replaces the flag provider; None restores ours. Clears the cache."""
     global _provider
     _provider = provider_override
     invalidate()
 
 
 def invalidate(tenant_id: str = ALL_TENANTS) -> None:
-    """What a notice asks for: of one tenant, or of all."""
+    """Drops the cached rights of one tenant, or of all."""
     if tenant_id != ALL_TENANTS:
         _cache.pop(tenant_id, None)
         return
@@ -123,7 +121,7 @@ def invalidate(tenant_id: str = ALL_TENANTS) -> None:
 
 
 def invalidate_evaluations() -> None:
-    """What a provider asks for whose rules have changed. From any thread: it touches nothing that is being read."""
+    """Drops cached evaluations after rules of a provider have changed. Thread-safe."""
     global _provider_version
     _provider_version = next(_provider_versions)
 

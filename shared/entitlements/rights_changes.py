@@ -1,4 +1,4 @@
-"""One thing that changed what a person or a tenant may do, for explaining a decision."""
+"""A change of a person's or a tenant's rights, for explaining a decision."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +11,8 @@ class RightsChange:
     source_id: str  # id of the row
     text: str  # a sentence
     at: datetime
-    actor_name: str = ""  # "" for the clock
+    actor_name: str = ""  # "" for scheduled changes
     reason: str = ""
     object_id: str = ""
-    action_prefixes: tuple[str, ...] = ()  # of the audit actions that may be about it
+    action_prefixes: tuple[str, ...] = ()  # of the audit actions that can belong to it
     ended_early: bool = False  # a row was closed before its planned end, or without one

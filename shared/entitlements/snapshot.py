@@ -1,7 +1,7 @@
-"""What is true of one tenant at one time, out of all that was ever written about it.
+"""The entitlements of one tenant at one time, from its history.
 
-`History.at(T)` answers as it is known now; `known=T2` as it was known then: rows that were written, or closed, later
-do not count.
+`EntitlementHistory.snapshot_at` uses what is known now, or with `known_at` what was known then: rows that were written
+or closed later are ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,20 @@ from shared.entitlements.models import (
 
 @dataclass(frozen=True, slots=True)
 class EntitlementSnapshot:
-    """Rows and what they mean in the catalogue, at one time."""
+    """The rows in effect at one time, with their catalog offers."""
 
     tenant_id: str
     at: datetime
-    assignment: TenantPlan | None  # None: nobody gave it a plan, so it has the fallback
+    assignment: TenantPlan | None  # None: the fallback plan applies
     offer: PlanOffer
     addons: Sequence[tuple[TenantAddon, PlanOffer]]
-    overrides: Mapping[tuple[str, str], TenantOverride]  # by (target, name): the one that counts
-    billing: TenantBilling | None  # None: nothing was ever owed
+    overrides: Mapping[tuple[str, str], TenantOverride]  # by (target, name): the one in effect
+    billing: TenantBilling | None  # None: never billed
     flag_overrides: Mapping[str, TenantFlag]
     traits: Mapping[str, TenantTrait]
 
     def with_plan(self, offer: PlanOffer) -> "EntitlementSnapshot":
-        """As if the tenant had been given this plan, without a trial; with the flags that it seeds."""
+        """The snapshot as if the tenant had this plan, without a trial, with its seeded flags."""
         seeded = {
             flag: TenantFlag(
                 id=offer.id,
@@ -57,7 +57,7 @@ class EntitlementSnapshot:
 
     @property
     def seats(self) -> int | None:
-        """Bought one by one; None where the plan's limit is what there is."""
+        """Number of purchased seats; None where the plan's limit applies."""
         return self.assignment.seats if self.assignment else None
 
     @property

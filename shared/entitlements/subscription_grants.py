@@ -1,7 +1,7 @@
-"""What follows from a subscription: plan, seats, add-ons and billing status, written where they differ from it.
+"""Grants from a subscription: plan, seats, add-ons and billing status, stored where they differ.
 
-Asked by `billing`, which has locked the tenant. Rows say that they are a subscription's, and only those are closed
-here: what an operator gave stays. Twice is once.
+`billing` calls this after locking the tenant. Rows have the subscription as their source, and only those are closed:
+assignments of operators stay. Idempotent.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class BoughtAddon:
 
 
 async def get_granted_status(ctx: Ctx) -> str | None:
-    """Access that follows from a subscription now; None for who never had one, or has somebody's word instead."""
+    """The billing status that a subscription gives now; None without one or where an operator set the status."""
     snapshot, _ = await assignments.get_snapshot(ctx)
     if snapshot.billing is None or snapshot.billing.source != SUBSCRIPTION_SOURCE:
         return None
@@ -55,16 +55,17 @@ async def apply_subscription(
     addons: Sequence[BoughtAddon] = (),
     ended_at: datetime | None = None,
 ) -> bool:
-    """Whether anything had to be written. `version_id` "" leaves the plan as it is.
+    """Grants plan, add-ons and billing status of a subscription. Returns whether anything changed.
 
-    `ended_at`: when the last subscription ended, where none is left: what somebody gave after that stays.
+    `version_id`: "" leaves the plan as it is. `ended_at`: when the last subscription ended; assignments that operators
+    made after that stay.
     """
     snapshot, catalog = await assignments.get_snapshot(ctx)
     at = _get_next_start(snapshot)
     changed = False
     if version_id and version_id in catalog.offers:
         changed = await _grant_plan(ctx, snapshot, catalog, version_id, seats, trial_ends_at, at)
-    elif trial_ends_at is not None:  # no plan of ours has this end, and it comes all the same
+    elif trial_ends_at is not None:  # an unknown plan: its trial ends too
         stages = [*stages, AccessStage("none", "The trial ended", trial_ends_at)]
     changed = await _grant_addons(ctx, snapshot, catalog, addons) or changed
     changed = await _grant_billing_status(ctx, snapshot, stages, ended_at, at) or changed
@@ -74,8 +75,8 @@ async def apply_subscription(
 
 
 def _get_next_start(snapshot: EntitlementSnapshot) -> datetime:
-    """After everything that counts now: the last word is the one that began last, and a machine whose clock is ahead
-    of ours may have written the one before."""
+    """A time after all rows in effect: the row that starts last wins, and a machine with a faster clock may have
+    written one."""
     rows = [
         row.starts_at + SMALLEST_STEP for row in (snapshot.assignment, snapshot.billing) if row is not None
     ]
@@ -184,7 +185,9 @@ async def _grant_billing_status(
     for number, stage in enumerate(stages):
         if is_unchanged and number == 0:
             continue
-        earliest_start = at + number * SMALLEST_STEP  # a time ahead may have come while we were waiting
+        earliest_start = (
+            at + number * SMALLEST_STEP
+        )  # scheduled times can have passed while waiting for the lock
         ctx.session.add(
             TenantBilling(
                 tenant_id=ctx.tenant_id,

@@ -54,7 +54,7 @@ def _encode(password: str) -> bytes:
 
 @cache
 def _dummy_hash() -> str:
-    return _hasher.hash("nobody has this password")
+    return _hasher.hash("no account has this password")
 
 
 def _verify_password(password_hash: str | None, password: str) -> bool:

@@ -41,7 +41,7 @@ async def find_usable(session: AsyncSession, purpose: str, text: str) -> UserTok
 
 
 async def get_owner_id(session: AsyncSession, purpose: str, text: str) -> str:
-    """The user id of a link, also when used or expired; "" for an invalid signature."""
+    """The user id of a link, even when it was used or has expired; "" for an invalid signature."""
     token = await _get_token(session, purpose, text)
     return token.user_id if token is not None else ""
 

@@ -20,7 +20,7 @@ BATCH_SIZE = 500
 
 
 async def start_member_export(ctx: Ctx, query: str, role: str) -> None:
-    """Record the export. Raises Refused, also after too many exports."""
+    """Record the export. Raises Refused, including after too many exports."""
     policy.require(ctx, actions.MEMBER_EXPORT)
     await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
     role_name = await roles.get_audit_name(ctx, role) if role else ""

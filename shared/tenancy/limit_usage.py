@@ -18,7 +18,7 @@ MAX_CHANGES = 5  # of one kind
 AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its audit event are written in one transaction
 SEAT_CHANGE_TEXTS = {  # audit action: what it did to the person's seat
     "invitation.created": "was invited",
-    "invitation.revoked": "is not invited any more",
+    "invitation.revoked": "is no longer invited",
     "membership.deactivated": "was deactivated",
     "membership.reactivated": "was reactivated",
     "membership.removed": "was removed",
@@ -28,7 +28,7 @@ SEAT_CHANGE_TEXTS = {  # audit action: what it did to the person's seat
 def build_role_change(row: RoleChange) -> RightsChange:
     return RightsChange(
         source_id=row.id,
-        text=f"The role {row.name} was {'deleted' if row.deleted else 'written'}.",
+        text=f"The role {row.name} was {'deleted' if row.deleted else 'changed'}.",
         at=row.at,
         object_id=row.key,
         action_prefixes=("role.",),
@@ -61,7 +61,7 @@ def _get_person_name(event: AuditEvent) -> str:
         for key in ("member", "email"):
             if side.get(key):
                 return str(side[key])
-    return "Somebody"
+    return "A member"
 
 
 async def _count_roles(ctx: Ctx) -> int:

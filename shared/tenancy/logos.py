@@ -36,7 +36,7 @@ class RedrawnLogo:
 
 
 async def require_upload(ctx: Ctx) -> None:
-    """Check the permission before re-encoding. Raises Refused, also after too many uploads."""
+    """Check the permission before re-encoding. Raises Refused, including after too many uploads."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     await enforce_rate_limit(RateLimit.UPLOAD_TENANT, ctx.tenant_id)
 

@@ -148,7 +148,7 @@ MODULE = Module(
             "Custom roles",
             "role",
             "roles",
-            step="Delete a role that nobody holds",
+            step="Delete an unassigned role",
             usage=limit_usage.ROLE_USAGE,
         ),
     ],

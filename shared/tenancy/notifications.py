@@ -24,7 +24,7 @@ async def count_unread(ctx: Ctx) -> int:
 
 
 async def mark_read(ctx: Ctx, notification_id: str) -> None:
-    """Raises NotFound, also for another member's notification."""
+    """Raises NotFound, including for another member's notification."""
     policy.require(ctx, actions.NOTIFICATION_READ)
     if not await notification_repository.mark_read(ctx, ctx.actor_id, notification_id):
         raise NotFound("There is no such notification.", "Reload the page.")

@@ -41,7 +41,7 @@ class EventRow:
 
 
 def event_rows(events: Any, names: Mapping[str, str] | None = None) -> list[EventRow]:
-    """`names` of tenants by id, where events of several stand in one list."""
+    """`names`: of tenants by id, where one list shows events of several."""
     return [
         _event_row(event, names.get(event.tenant_id, event.tenant_id) if names else "") for event in events
     ]

@@ -195,10 +195,10 @@ class AuthorizeMiddleware(rx.Middleware):
         return await _state_update(state, *([self._frame] if needs_frame else []))
 
     def _is_user_action(self, event: Event, before: str, path: str) -> bool:
-        """Whether somebody sits before the tab: only that moves the idle clock of the session.
+        """Whether a person caused the event: only that resets the idle timeout of the session.
 
         An open page loads again whenever others commit something, and boots again whenever the network breaks. So a
-        load is nobody's, and neither is what the framework sends by itself, except where it leads to another page:
+        load isn't a user action, and neither are events that the framework sends, except where they open another page:
         links are followed without an HTTP request. The first page of a tab came by one.
         """
         if event.name in FRAMEWORK_EVENTS:

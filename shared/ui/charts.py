@@ -78,7 +78,7 @@ def _grid_step(maximum: int) -> int:
 
 
 def bar_chart(data: Any) -> rx.Component:
-    """A var of `Bars`. The numbers belong in a table too: hovering needs a pointer."""
+    """A var of `BarChart`. The numbers belong in a table too: hovering needs a pointer."""
 
     def bar(bar: Any) -> rx.Component:
         fill = rx.el.div(style={"--share": bar.share})

@@ -29,7 +29,7 @@ def icon_button(label: str | rx.Var[str], glyph: str, **props: Any) -> rx.Compon
 
 
 def disabled_button(label: str, reason: Any, *, id: str, glyph: str = "") -> rx.Component:
-    """A disabled control that explains why, also to screen readers. It stays focusable."""
+    """A disabled control that explains why, to screen readers too. It stays focusable."""
     control = rx.el.button(
         *([icon(glyph)] if glyph else []),
         label,
@@ -91,7 +91,7 @@ def text_input(id: str, *, name: str = "", has_note: bool = False, **props: Any)
 class DateTimeInput(rx.el.Span):
     """A date and time in the reader's zone; the form gets it in UTC under `field`, "" where none is chosen.
 
-    `ident` is the id of the control, for its label. Filled by assets/look.js; changing `value` fills it anew.
+    `ident` is the id of the control, for its label. Filled by assets/look.js; changing `value` fills it again.
     """
 
     tag, alias = "bkmoment", "bk-moment"  # see `feedback.LocalTime`

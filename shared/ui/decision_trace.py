@@ -81,7 +81,7 @@ def describe_outcome(decision: Decision, detail: str, next_step: str) -> Decisio
 
 
 def outcome_box(shown: Any) -> rx.Component:
-    """The box with an `Outcome`, or a var of one."""
+    """The box with a `DecisionOutcome`, or a var of one."""
     return rx.el.div(
         rx.el.p(shown.text, class_name="strong"),
         rx.cond(shown.next_step != "", rx.el.p(shown.next_step, class_name="small")),
@@ -152,7 +152,7 @@ def _format_value(value: Any) -> str:
 
 
 def change_list(shown: Any) -> rx.Component:
-    """A list of `Change` or a var of one. An empty side says so, because a blank could be a bug."""
+    """A list of `Change` or a var of one. An empty side shows a text, because a blank could be a bug."""
 
     def side(value: Any, tag: Any) -> rx.Component:
         return rx.el.dd(rx.cond(value != "", tag(value), rx.el.span("–", class_name="muted")))

@@ -14,12 +14,12 @@ from shared.core.paging import MAX_SEARCH_LENGTH, clean_search_text
 
 MAX_LENGTH = 1_000  # characters, unless the field says less; more than any honest line of text
 ERROR_TEXTS = {
-    "extra_forbidden": "is not a field of this form.",
-    "literal_error": "is not one of the choices.",
+    "extra_forbidden": "isn't a field of this form.",
+    "literal_error": "isn't one of the choices.",
     "missing": "is missing.",
     "string_too_short": "is missing.",
     "string_too_long": "is too long: {max_length} characters at most.",
-    "string_type": "is not a text.",
+    "string_type": "isn't text.",
 }
 
 
@@ -35,7 +35,7 @@ class Form(BaseModel):
     def read(cls, payload: object) -> Self:
         """Raises Invalid with a sentence for each field."""
         if not isinstance(payload, dict):
-            raise Invalid("This form could not be read.", "Reload and submit again.")
+            raise Invalid("We couldn't read this form.", "Reload and submit again.")
         try:
             form = cls.model_validate({name: _check_text(name, value) for name, value in payload.items()})
         except ValidationError as error:
@@ -56,7 +56,7 @@ def _check_text(name: object, value: object) -> object:
 def _error_text(error: Any) -> str:
     if error["type"] == FIELD_ERROR:
         return str(error["msg"])
-    template = ERROR_TEXTS.get(error["type"], "is not valid.")
+    template = ERROR_TEXTS.get(error["type"], "isn't valid.")
     return template.format(**error.get("ctx", {}))
 
 
@@ -80,7 +80,7 @@ def whole(minimum: int, maximum: int, *, required: bool = True) -> BeforeValidat
             or not re.fullmatch(r"[0-9]{1,12}", value.strip())
             or not minimum <= int(value) <= maximum
         ):
-            raise _field_error(f"is a whole number from {minimum:,} to {maximum:,}.")
+            raise _field_error(f"must be a whole number from {minimum:,} to {maximum:,}.")
         return int(value)
 
     return BeforeValidator(read)
@@ -91,7 +91,7 @@ def id_of(prefix: str) -> BeforeValidator:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or not is_id(prefix, value):
-            raise _field_error("is not one of the choices.")
+            raise _field_error("isn't one of the choices.")
         return value
 
     return BeforeValidator(read)
@@ -102,7 +102,7 @@ def _read_moment(value: object) -> datetime | None:
         return None
     moment = _to_moment(value)
     if moment is None:
-        raise _field_error("is not a date with a time.")
+        raise _field_error("isn't a date with a time.")
     return moment
 
 
@@ -148,7 +148,7 @@ def parse_id(prefix: str, value: object) -> str:
 def parse_choice(value: object, allowed: Any) -> str:
     """The choice in a handler's argument. Raises Invalid for one that is not in the list."""
     if not isinstance(value, str) or value not in allowed:
-        raise Invalid("This is not one of the choices.", "Reload and try again.")
+        raise Invalid("This isn't one of the choices.", "Reload and try again.")
     return value
 
 
@@ -163,12 +163,12 @@ def parse_datetime(name: str, value: str) -> datetime | None:
         return None
     moment = _to_moment(value)
     if moment is None:
-        raise _invalid_fields({name: "is not a date with a time."})
+        raise _invalid_fields({name: "isn't a date with a time."})
     return moment
 
 
 def parse_whole_number(name: str, value: str, minimum: int, maximum: int) -> int:
     """For forms that have no `whole` yet. Raises Invalid."""
     if re.fullmatch(r"[0-9]{1,12}", value) is None or not minimum <= int(value) <= maximum:
-        raise _invalid_fields({name: f"is a whole number from {minimum:,} to {maximum:,}."})
+        raise _invalid_fields({name: f"must be a whole number from {minimum:,} to {maximum:,}."})
     return int(value)

@@ -30,7 +30,7 @@ RELOAD_EVENT = Event.from_event_type(rx.call_script("window.location.reload()"))
 
 
 def get_tab_key(session_id: str) -> str:
-    """Names a tab in notices, which every login of the database can hear; nobody gets into the socket with it."""
+    """Names a tab in notices, which every login of the database can hear; it gives no access to the socket."""
     return hashlib.sha256(session_id.encode()).hexdigest()[:16]
 
 
@@ -53,7 +53,10 @@ class LiveUpdates:
         self._has_lost_connection = False  # said once, not once a second
 
     def register_tab(self, state: BaseState, session_hash: str, person_id: str, *, navigates: bool) -> None:
-        """`Gate` says so for every event it lets in. A new page watches nothing until its load has run."""
+        """The event middleware calls this for every accepted event.
+
+        A new page watches nothing until its load has run.
+        """
         tab = self._tabs.setdefault(state.router.session.session_id, Tab(session_hash, person_id))
         tab.session_hash, tab.person_id = session_hash, person_id
         if navigates:

@@ -127,15 +127,15 @@ def is_colour(text: object) -> bool:
 def describe_contrast(colour: str) -> str:
     """Where a chosen colour will be used, and why not everywhere."""
     if not colour:
-        return "The standard colour is in use."
+        return "The default colour is in use."
     light, dark = bool(brand_palette(colour, LIGHT)), bool(brand_palette(colour, DARK))
     if light and dark:
-        return "Reaches the contrast it needs on light and on dark pages."
+        return "Enough contrast in light and dark mode."
     if light:
-        return "Used on light pages. On dark ones it could hardly be seen: they keep the standard colour."
+        return "Not enough contrast in dark mode; the default is used there."
     if dark:
-        return "Used on dark pages. On light ones it could hardly be seen: they keep the standard colour."
-    return "Text on it could not be read: the standard colour stays in use. Choose a darker or stronger one."
+        return "Not enough contrast in light mode; the default is used there."
+    return "Not enough contrast, so we kept the default colour. Choose a darker or stronger colour."
 
 
 PREVIEW_TOKENS = ("canvas", "line", "muted", "accent", "on-accent", "accent-ink")

@@ -46,7 +46,10 @@ async def show_metrics(_: Request) -> Response:
 
 
 async def _update_inbox_gauges() -> None:
-    """Read the webhook counts from the database. When it is down, clear the gauges; `readyz` reports the outage."""
+    """Read the numbers of webhooks from the database.
+
+    When it is down, clear the gauges; `readyz` reports the outage.
+    """
     try:
         async with db.transaction() as session:
             for status, number in (await webhook_inbox.count_by_status(session)).items():

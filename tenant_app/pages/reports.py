@@ -212,8 +212,8 @@ def blocked_action_line(blocked: BlockedActionRow) -> rx.Component:
 def seat_stats() -> rx.Component:
     shown = stat_grid(
         stat("Seats now", ReportsState.seats_now, "Members and pending invitations"),
-        stat("Invited", ReportsState.invited, "In these 12 weeks"),
-        stat("Joined", ReportsState.joined, "In these 12 weeks"),
+        stat("Invited", ReportsState.invited, "Last 12 weeks"),
+        stat("Joined", ReportsState.joined, "Last 12 weeks"),
         stat("Left", ReportsState.left, "Removed or deactivated"),
     )
     return panel(rx.cond(ReportsState.loaded, shown, skeleton_rows(1)), name="The team in numbers")

@@ -84,7 +84,7 @@ class SettingsState(PageState):
     @rx.event
     @needs(actions.SETTINGS_WRITE)
     async def change_slug(self, payload: dict[str, Any]) -> EventSpec:
-        """Changes the address. This page has the old one, so it is loaded anew."""
+        """Changes the address. The page still has the old address, so it is reloaded."""
         form = SlugForm.read(payload)
         async with self._ctx() as ctx:
             slug = await tenants.change_slug(ctx, form.slug)

@@ -151,7 +151,7 @@ async def _lower_roles(
     (permission,) = {
         action.permission
         for action in ACTIONS.values()
-        if f"You may not {action.description}." == refusal.detail
+        if f"You don't have permission to {action.description}." == refusal.detail
     }
     for role, account in world.roles.items():
         if permission not in ROLES[role].permissions:
@@ -162,7 +162,7 @@ async def _lower_roles(
 
 def _is_refusal(answer: Any) -> bool:
     """For want of a permission; that somebody may not grant a role comes later and is not enough."""
-    named = isinstance(answer, Refused) and answer.detail.startswith("You may not ")
+    named = isinstance(answer, Refused) and answer.detail.startswith("You don't have permission to ")
     return named and answer.reason == Reason.MISSING_PERMISSION
 
 

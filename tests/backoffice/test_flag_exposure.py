@@ -294,7 +294,7 @@ async def test_exposure_is_refused_for_an_unknown_flag_and_without_permission(ca
         lambda octx: flag_exposure.get_flag_reach(octx, key),
         lambda octx: flag_exposure.simulate_rules(octx, key, EVERYONE),
     ):
-        with pytest.raises(Refused, match="see flags"):
+        with pytest.raises(Refused, match="view flags"):
             async with cast.olga.octx() as octx:
                 await refused(dataclasses.replace(octx, permissions=frozenset()))
 

@@ -237,7 +237,7 @@ async def test_expired_override_cannot_be_ended(cast: Cast) -> None:
         )
         ctx.session.add(row)
         id = row.id
-    with pytest.raises(Conflict, match="ended already"):
+    with pytest.raises(Conflict, match="already ended"):
         async with cast.olga.octx() as octx:
             await tenant_access.end_assignment(octx, cast.acme, id, REASON)
 
@@ -249,7 +249,7 @@ async def test_addon_cannot_be_added_twice(cast: Cast) -> None:
     """A double click adds it once."""
     async with cast.olga.octx() as octx:
         await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
-    with pytest.raises(Conflict, match="has 10 more seats already"):
+    with pytest.raises(Conflict, match="already has 10 more seats"):
         async with cast.olga.octx() as octx:
             await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
     async with cast.ann.ctx() as ctx:
@@ -261,7 +261,7 @@ async def test_plan_assignment_is_refused_for_unknown_unsuitable_or_current_plan
         with pytest.raises(kind):
             async with cast.olga.octx() as octx:
                 await tenant_access.assign_plan(octx, cast.acme, version, REASON)
-    with pytest.raises(Conflict, match="is what this organisation has"):
+    with pytest.raises(Conflict, match="is already on"):
         async with cast.olga.octx() as octx:
             await tenant_access.assign_plan(octx, cast.acme, "plv_business_1", REASON)
     with pytest.raises(Invalid) as caught:
@@ -279,7 +279,7 @@ async def test_plan_assignment_is_refused_for_a_retired_plan(cast: Cast) -> None
         await octx.session.flush()
         await tenant_access.assign_plan(octx, cast.acme, "plv_starter_1", REASON)
 
-    with pytest.raises(Invalid, match="not offered any more"):
+    with pytest.raises(Invalid, match="no longer offered"):
         async with cast.olga.octx() as octx:  # rolled back: the catalogue is everybody's
             await retire_and_assign(octx)
 
@@ -295,7 +295,7 @@ async def test_addon_with_an_invalid_quantity_or_end_is_refused(cast: Cast) -> N
             async with cast.olga.octx() as octx:
                 await tenant_access.add_addon(octx, cast.acme, version, quantity, REASON, ends_at=until)
         assert field in caught.value.fields
-    with pytest.raises(Invalid, match="no add-on"):
+    with pytest.raises(Invalid, match="add-on isn't available"):
         async with cast.olga.octx() as octx:
             await tenant_access.add_addon(octx, cast.acme, "plv_pro_1", 1, REASON)
 

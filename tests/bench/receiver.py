@@ -181,7 +181,7 @@ def app_of(side: str) -> Any:
     if side == "ours":
         RateLimit.WEBHOOK_ACCOUNT._value_ = (
             "1000000/second",
-            "sent webhooks",
+            "webhooks",
         )  # counted, and never too often
         return tenant_http.app
     if side == "edge":

@@ -91,7 +91,7 @@ def test_payment_ends_reminders_and_is_acknowledged_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("currency", "title"), [("usd", "A payment of $29.00 failed"), ("jpy", "A payment of ¥2,900 failed")]
+    ("currency", "title"), [("usd", "Payment of $29.00 failed"), ("jpy", "Payment of ¥2,900 failed")]
 )
 def test_message_amount_is_formatted_by_currency(currency: str, title: str) -> None:
     owed = build_invoice_row()
@@ -188,7 +188,7 @@ async def test_message_reaches_members_who_may_pay_once_in_app_and_by_mail(cast:
             await events.store_webhooks(customer, 2)
             await processing.drain()
             await workers.run_until_done(schema)
-        failed = [mail for mail in box.mails if "payment of $29.00 failed" in mail.subject]
+        failed = [mail for mail in box.mails if "Payment of $29.00 failed" in mail.subject]
         assert sorted(mail.to for mail in failed) == sorted([cast.ann.email, bob.user.email])
         assert "/billing" in failed[0].text
         paid = build_subscription("active")
@@ -198,7 +198,7 @@ async def test_message_reaches_members_who_may_pay_once_in_app_and_by_mail(cast:
         await events.store_webhooks(customer)
         await processing.drain()
         await workers.run_until_done(schema)
-        thanked = [mail for mail in box.mails if "payment has arrived" in mail.subject]
+        thanked = [mail for mail in box.mails if "Payment received" in mail.subject]
         assert sorted(mail.to for mail in thanked) == sorted([cast.ann.email, bob.user.email])
     async with cast.ann.ctx() as ctx:
         notification_kinds = [
@@ -219,7 +219,7 @@ def test_message_amount_without_decimals_is_formatted() -> None:
     owed = build_invoice_row()
     owed.currency = "jpy"
     (word,) = dunning.list_due_messages([OVERDUE], [owed], [], T)
-    assert word.title == "A payment of ¥2,900 failed"
+    assert word.title == "Payment of ¥2,900 failed"
 
 
 async def test_refused_mail_address_does_not_stop_other_recipients(

@@ -144,26 +144,26 @@ async def test_stored_price_cannot_be_changed(cast: Cast, role: db.DatabaseRole,
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"period": "week"}, "a month or a year"),
-        ({"kind": "free"}, "flat, per seat, or metered"),
-        ({"currency": "xyz"}, "not a currency"),
-        ({"amount": -1}, "An amount is from"),
-        ({"amount": 100_000_000}, "An amount is from"),
-        ({"meter": "api_calls"}, "nothing else does"),
+        ({"period": "week"}, "monthly or yearly"),
+        ({"kind": "free"}, "flat, per seat or metered"),
+        ({"currency": "xyz"}, "isn't a currency"),
+        ({"amount": -1}, "The amount must be from"),
+        ({"amount": 100_000_000}, "The amount must be from"),
+        ({"meter": "api_calls"}, "Metered prices, and only those"),
         ({"kind": "metered"}, "one of these meters"),
         ({"kind": "metered", "meter": "steps"}, "one of these meters"),
-        ({"tiers": FREE}, "Only what is metered"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": FREE, "amount": 5}, "no other amount"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": FREE[:1]}, "last step is open"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": FREE[::-1]}, "last step is open"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, 1), Tier(None, 2))}, "last step"),
+        ({"tiers": FREE}, "Only metered prices"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": FREE, "amount": 5}, "no amount besides"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": FREE[:1]}, "last tier"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": FREE[::-1]}, "last tier"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, 1), Tier(None, 2))}, "last tier"),
         ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(9, 1), Tier(9, 1), FREE[1])}, "above the"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(0, 1), FREE[1])}, "above the one"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, -1),)}, "negative amount"),
-        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, 1, -1),)}, "negative amount"),
-        ({"effective_at": FIRST}, "begin in the past"),
-        ({"effective_at": datetime(2099, 1, 1)}, "begin in the past"),  # noqa: DTZ001  without a zone, on purpose
-        ({"reason": " "}, "needs a reason"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(0, 1), FREE[1])}, "above the previous"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, -1),)}, "be negative"),
+        ({"kind": "metered", "meter": "api_calls", "tiers": (Tier(None, 1, -1),)}, "be negative"),
+        ({"effective_at": FIRST}, "start in the past"),
+        ({"effective_at": datetime(2099, 1, 1)}, "start in the past"),  # noqa: DTZ001  without a zone, on purpose
+        ({"reason": " "}, "reason is required"),
         ({"reason": "x" * 301}, "at most 300"),
     ],
 )
@@ -183,12 +183,12 @@ async def test_price_of_a_version_that_is_not_sold_is_refused(cast: Cast) -> Non
     for version_id, problem, message in (
         (draft.id, Conflict, "is a draft"),
         (gone.id, Conflict, "is retired"),
-        ("plv_unknown", NotFound, "no such version"),
+        ("plv_unknown", NotFound, "version doesn't exist"),
     ):
         with pytest.raises(problem, match=message):
             await sold_plans.set_price(cast, version_id, amount=100)
     for kind, meter in (("seat", ""), ("metered", "api_calls")):
-        with pytest.raises(Invalid, match="by the piece"):
+        with pytest.raises(Invalid, match="only have a flat price"):
             await sold_plans.set_price(cast, "plv_support_1", kind=kind, amount=1, meter=meter)
 
 
@@ -203,7 +203,7 @@ async def test_second_currency_of_a_version_is_refused(cast: Cast) -> None:
 
 
 async def test_unchanged_price_is_refused(cast: Cast) -> None:
-    with pytest.raises(Conflict, match="costs that already"):
+    with pytest.raises(Conflict, match="already has this price"):
         await sold_plans.set_price(cast, "plv_starter_1", amount=2_900)
 
 
@@ -267,7 +267,7 @@ async def test_order_uses_the_prices_in_force(cast: Cast) -> None:
 async def test_order_is_refused_for_what_is_not_sold(cast: Cast) -> None:
     shop, version = await sold_plans.add_account(cast), await sold_plans.publish_with_prices(cast)
     async with db.transaction() as session:
-        with pytest.raises(Conflict, match="on its way"):  # nothing has been pushed
+        with pytest.raises(Conflict, match="isn't available"):  # nothing has been pushed
             await prices.build_order_lines(session, shop, version.id, "month")
     euro = await sold_plans.publish_with_prices(cast, {"amount": 100, "currency": "eur"})
     await sold_plans.mark_pushed(shop, version.id, euro.id, "plv_support_1")
@@ -276,8 +276,8 @@ async def test_order_is_refused_for_what_is_not_sold(cast: Cast) -> None:
         ("plv_enterprise_1", "month", {}, 1, "no price"),
         (version.id, "year", {}, 1, "no price"),
         (version.id, "month", {"plv_free_1": 1}, 1, "no price"),
-        (version.id, "month", {}, 0, "Fewer than one"),
-        (version.id, "month", {"plv_support_1": 0}, 1, "Fewer than one"),
+        (version.id, "month", {}, 0, "at least 1"),
+        (version.id, "month", {"plv_support_1": 0}, 1, "at least 1"),
         (euro.id, "month", {"plv_support_1": 1}, 1, "another currency"),
     ):
         with pytest.raises((Conflict, Invalid), match=message):

@@ -84,10 +84,10 @@ def test_complete_production_settings_are_accepted(environment: pytest.MonkeyPat
         ("TRUSTED_PROXY_HOPS", None, "TRUSTED_PROXY_HOPS is missing"),
         ("BULKHEAD_MAIL_FROM", None, "BULKHEAD_MAIL_FROM is missing"),
         ("STRIPE_SECRET_KEY", None, "STRIPE_SECRET_KEY is missing"),
-        ("STRIPE_SECRET_KEY", DEMO_STRIPE_KEY, "that of the stand-in"),
+        ("STRIPE_SECRET_KEY", DEMO_STRIPE_KEY, "the one of the stand-in"),
         ("STRIPE_WEBHOOK_SECRETS", None, "STRIPE_WEBHOOK_SECRETS is missing"),
         ("STRIPE_WEBHOOK_SECRETS", " , ", "STRIPE_WEBHOOK_SECRETS is missing"),
-        ("STRIPE_WEBHOOK_SECRETS", f"whsec_1,{DEMO_STRIPE_SECRET}", "that of the stand-in"),
+        ("STRIPE_WEBHOOK_SECRETS", f"whsec_1,{DEMO_STRIPE_SECRET}", "the one of the stand-in"),
     ],
 )
 def test_production_refuses_each_development_value(
@@ -141,7 +141,7 @@ def test_url_with_more_than_an_origin_is_refused(
 def test_live_key_is_refused_beside_a_stand_in(environment: pytest.MonkeyPatch) -> None:
     for key in ("sk_live_1", "rk_live_1"):
         set_environment(environment, STRIPE_API_BASE="http://localhost:3002/stripe", STRIPE_SECRET_KEY=key)
-        with pytest.raises(ConfigurationError, match="a live key must not be shown"):
+        with pytest.raises(ConfigurationError, match="a live key must not be sent"):
             settings()
 
 

@@ -40,7 +40,7 @@ def test_reason_is_put_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "message"), [(" \n", "needs a reason"), ("x" * (MAX_REASON_LENGTH + 1), "300")]
+    ("reason", "message"), [(" \n", "reason is required"), ("x" * (MAX_REASON_LENGTH + 1), "300")]
 )
 def test_reason_that_is_empty_or_too_long_is_invalid(reason: str, message: str) -> None:
     with pytest.raises(Invalid, match=message) as error:

@@ -154,7 +154,7 @@ def test_draft_saved_by_another_operator_is_shown_and_typed_values_stay(someone:
     first.get_by_role("button", name="Back to the draft").click()
     discards(first)
     second.bring_to_front()
-    expect(stale).to_contain_text("does not exist any more")
+    expect(stale).to_contain_text("was discarded")
 
 
 def test_plan_for_one_tenant_starts_as_a_draft(someone: type[Newcomer]) -> None:
@@ -177,7 +177,7 @@ def test_plan_for_one_tenant_starts_as_a_draft(someone: type[Newcomer]) -> None:
             assert judged(olga, "catalog-create", "light") == []
         dialog.get_by_role("button", name="Create draft").click()
         if key == "Not a key":
-            olga.sees("A key has up to 40 small letters")
+            olga.sees("A key can have up to 40 lower-case letters")
             expect(dialog.get_by_label("Name")).to_have_value("Pilot")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Pilot, draft of version 1")
     page.get_by_role("navigation", name="You are here").get_by_role("button", name="Catalog").click()

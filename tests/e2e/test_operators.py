@@ -66,7 +66,7 @@ def test_suspension_is_refused_for_support(someone: type[Newcomer]) -> None:
     refused = sam.page.get_by_role("button", name="Suspend")
     expect(refused).to_have_attribute("aria-disabled", "true")
     sam.page.goto(f"{ADMIN}/operators")
-    sam.sees("You may not see operators.")
+    sam.sees("You don't have permission to view operators.")
 
 
 def test_reading_across_tenants_requires_a_reason_and_is_audited(someone: type[Newcomer]) -> None:

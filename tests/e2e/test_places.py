@@ -35,7 +35,7 @@ def test_two_tabs_show_two_tenants_with_two_roles(someone: type[Newcomer]) -> No
     expect(table).not_to_contain_text("Max Brandt")
 
     ann.page.goto(f"{TENANT}/t/globex/audit")
-    ann.sees("You may not read the audit trail.")
+    ann.sees("You don't have permission to view the audit log.")
     ann.shot("not-for-this-role")
 
 

@@ -47,13 +47,13 @@ def test_scheduled_price_is_shown_beside_the_current_one(someone: type[Newcomer]
     dialog.get_by_label("Price", exact=True).fill("a lot")
     dialog.get_by_label("Reason", exact=True).fill("More people answer at night")
     dialog.get_by_role("button", name="Set price").click()
-    olga.sees("is not an amount in USD")
+    olga.sees("isn't an amount in USD")
     dialog.get_by_label("Price", exact=True).fill("169.00")
     dialog.get_by_label("In force from").fill("2030-01-01T00:00")
     dialog.get_by_role("button", name="Set price").click()
     olga.sees("Current subscriptions change at their next renewal")
     table = page.get_by_role("table", name="Prices of Priority support")
-    for text in ("$149.00", "$169.00", "Coming", "More people answer at night"):
+    for text in ("$149.00", "$169.00", "Scheduled", "More people answer at night"):
         expect(table).to_contain_text(text)
     olga.shot("prices-coming")
     assert judged(olga, "prices-coming", "light") == []

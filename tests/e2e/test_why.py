@@ -49,7 +49,7 @@ def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> Non
     max_.signs_in("max@acme.test")
     max_.page.wait_for_url("**/t/acme/home")
     max_.page.goto(f"{TENANT}/t/acme/audit")
-    max_.sees("You may not read the audit trail.")
+    max_.sees("You don't have permission to view the audit log.")
 
     olga.operates("olga@bulkhead.test")
     page = opens(olga, "Acme")
@@ -58,7 +58,9 @@ def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> Non
     olga.shot("operator-why-refusals")
     line.get_by_role("link", name=re.compile("Why")).click()
     answer = page.get_by_test_id("answer")
-    expect(answer.get_by_test_id("verdict")).to_contain_text("You may not read the audit trail.")
+    expect(answer.get_by_test_id("verdict")).to_contain_text(
+        "You don't have permission to view the audit log."
+    )
     expect(answer.locator("[data-decides=true]")).to_contain_text("Member doesn't include audit:read.")
     expect(page).to_have_url(re.compile("at=20"))
     expect(page.get_by_label("Action")).to_have_value("audit:read")
@@ -66,7 +68,7 @@ def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> Non
     asks(page, "Ann Keller", "audit:export")
     expect(answer.get_by_test_id("verdict")).to_contain_text("Allowed")
     asks(page, "Ann Keller", "audit:export", "free")
-    expect(answer.get_by_test_id("verdict")).to_contain_text("Free does not include CSV export.")
+    expect(answer.get_by_test_id("verdict")).to_contain_text("Free doesn't include CSV export.")
     expect(answer.locator("[data-decides=true]")).to_contain_text("Does the plan include it?")
 
 
@@ -84,7 +86,7 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     dialog.get_by_label("Until").fill("2020-01-01T10:00")
     dialog.get_by_label("Reason", exact=True).fill(REASON)
     dialog.get_by_role("button", name="Override").click()
-    olga.sees("This would end before it begins.")
+    olga.sees("The end is before the start.")
     dialog.get_by_label("Until").fill((began + timedelta(days=1)).strftime(LOCAL))
     olga.shot("operator-override")
     dialog.get_by_role("button", name="Override").click()
@@ -100,7 +102,7 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     page.get_by_test_id("ask").click()
     changed = page.get_by_test_id("changed")
     # A minute is all that the control knows, and the tenant may be younger than that.
-    expect(changed.or_(page.get_by_text("did not exist then"))).to_be_visible()
+    expect(changed.or_(page.get_by_text("didn't exist yet"))).to_be_visible()
 
     asked = dict(part.split("=") for part in page.url.partition("?")[2].split("&"))
     exact = {**asked, "before": began.isoformat(), "at": ""}
@@ -140,9 +142,9 @@ def test_unanswerable_explanation_link_shows_the_problem(someone: type[Newcomer]
     olga.operates("olga@bulkhead.test")
     for query, message in {
         "tenant=nonsense": "contains no valid tenant",
-        "tenant=ten_nobody&action=member:invite": "There is no such tenant.",
+        "tenant=ten_nobody&action=member:invite": "This tenant doesn't exist.",
         "action=member:fly": "an unknown action",
-        "at=yesterday": "is not a date with a time",
+        "at=yesterday": "isn't a date with a time",
         "plan=" + "x" * 500: "too long",
     }.items():
         olga.page.goto(f"{ADMIN}/access?{query}")
@@ -172,7 +174,7 @@ def test_access_pages_are_usable_in_every_look(someone: type[Newcomer], look: st
     settled("operator-why-tenants")
     opens(olga, "Globex")
     asks(page, "Gil Marchetti", "role:create")
-    expect(page.get_by_test_id("verdict")).to_contain_text("Starter does not include Custom roles.")
+    expect(page.get_by_test_id("verdict")).to_contain_text("Starter doesn't include Custom roles.")
     settled("operator-why")
     page.goto(f"{ADMIN}/tenants")
     page.get_by_role("link", name="Initech", exact=True).click()

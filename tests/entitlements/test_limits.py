@@ -108,7 +108,7 @@ async def test_action_is_refused_when_nothing_is_left_of_its_limit(cast: Cast, h
             await limits.require_below_limit(ctx, LAUNCH_BOAT)
     assert (refusal.value.reason, refusal.value.detail) == (
         Reason.LIMIT_REACHED,
-        "All 2 boats are in use (2 of 2).",
+        "All 2 boats are in use.",
     )
 
 

@@ -51,7 +51,7 @@ async def test_notice_shows_the_most_severe_problem(cast: Cast) -> None:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=9)
     assert await get_notice_text(cast.gil) == (
         "accent: 9 days left in your Pro trial. After that you'll be on Free."
-        " Choose a larger plan under Billing."
+        " Choose a larger plan in Billing."
     )
     for status, word in (
         ("grace", "overdue"),
@@ -88,7 +88,7 @@ async def test_notice_warns_above_a_soft_limit_and_button_closes_at_a_hard_one(c
     assert await get_notice(cast.ann) is None
     async with cast.ann.ctx() as ctx:
         assert refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=4).startswith(
-            "All 4 seats are in use (4 of 4)."
+            "All 4 seats are in use."
         )
 
 

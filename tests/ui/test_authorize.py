@@ -104,7 +104,7 @@ async def test_allowed_event_reaches_its_handler() -> None:
 
 async def test_refused_click_is_explained_with_a_next_step() -> None:
     update = await send_event(open_tab(), VIEWER, ToyState.invite)
-    assert "You may not invite people." in get_event_text(update)
+    assert "have permission to invite people." in get_event_text(update)
     assert "Ask an owner or admin" in get_event_text(update)
 
 
@@ -113,7 +113,7 @@ async def test_refused_page_shows_the_refusal_and_loads_its_frame() -> None:
     billing = replace(OWNER, permissions=frozenset({"home:read"}))
     update = await send_event(tree, billing, ToyState.load, frame=ToyState.load_broken)
     assert "load_broken" in get_event_text(update)
-    assert (await tree.get_state(Admission)).refusal == "You may not see who works here."
+    assert (await tree.get_state(Admission)).refusal == "You don't have permission to view members."
 
 
 @pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
@@ -129,12 +129,15 @@ async def test_page_outside_the_plan_names_feature_and_plans(reason: str) -> Non
     assert (upsell.feature, upsell.plans) == ("Advanced reports", "Business and Enterprise")
     assert upsell.description == FEATURES["advanced_reports"].benefit
     assert upsell.points == list(FEATURES["advanced_reports"].highlights)
-    assert upsell.next_step == "Choose a larger plan under Billing."
+    assert upsell.next_step == "Choose a larger plan in Billing."
     member = replace(owner, permissions=owner.permissions - {"billing:write"})
     await send_event(tree, member, ToyState.load_reports, frame=ToyState.fill_frame)
     assert admission.upsell.next_step == "Ask an owner for a larger plan."
     await send_event(tree, VIEWER, ToyState.load_reports, frame=ToyState.fill_frame)
-    assert (admission.refusal, admission.upsell.feature) == ("You may not open the advanced reports.", "")
+    assert (admission.refusal, admission.upsell.feature) == (
+        "You don't have permission to view advanced reports.",
+        "",
+    )
 
 
 async def test_event_without_a_session_reloads_the_page() -> None:

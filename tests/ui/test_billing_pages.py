@@ -215,7 +215,7 @@ async def test_billing_tab_shows_customer_access_and_adjustments(
     await send_event(page, "open_dialog", "adjust")
     await send_event(page, "adjust_balance", form)
     (row,) = page.adjustments
-    assert (row.title, row.state, page.dialog) == ("Refund of $25.50", "Under way", "")
+    assert (row.title, row.state, page.dialog) == ("Refund of $25.50", "In progress", "")
     with pytest.raises(Conflict):  # the same form once more
         await send_event(page, "adjust_balance", form)
     await send_event(page, "open_dialog", "again", row.id)

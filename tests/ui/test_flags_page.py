@@ -48,7 +48,7 @@ async def test_rules_are_drafted_simulated_and_saved(cast: Cast) -> None:
     assert [rule.text for rule in page.rules] == [
         "the regions ap, us",
         "15 % of all tenants",
-        "tenants that try things first, from 1 December 2026, 09:00 UTC",
+        "beta tenants, from 1 December 2026, 09:00 UTC",
     ]
     assert page.versions[0].reason == "Step by step"
 
@@ -94,7 +94,7 @@ async def test_draft_of_an_older_version_is_not_saved(cast: Cast) -> None:
     await send_event(page, "load")  # as the page does when it is told of the change
     assert page.is_draft_outdated
     assert [rule.text for rule in page.draft_rules] == ["everyone"]
-    with pytest.raises(Conflict, match="Somebody else"):
+    with pytest.raises(Conflict, match="changed in the meantime"):
         await send_event(page, "save_rules", {"reason": "Too late"})
     assert await get_version_number(cast, key) == 3
 
@@ -131,7 +131,7 @@ async def test_kill_revive_and_retire_require_the_exact_key(cast: Cast) -> None:
     assert page.header.killed_text == "By Olga: It breaks things"
     assert page.metrics.exposed.startswith("0 of ")
     assert page.exposed == []
-    with pytest.raises(Conflict, match="killed already"):  # a second click
+    with pytest.raises(Conflict, match="already killed"):  # a second click
         await send_event(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
     await send_event(page, "open_dialog", "revive")
     assert (page.impact.before, page.dialog) == ("0", "revive")
@@ -168,13 +168,13 @@ async def test_operator_audit_log_shows_every_change_of_a_flag(cast: Cast) -> No
     rows = [row for row in page.rows if row.subject == key]
     assert [row.action_text for row in rows] == [
         "retired the flag",
-        "moved the clean-up date of the flag",
+        "changed the removal date of the flag",
         "revived the flag",
         "killed the flag",
         "changed the rules of the flag",
         "created the flag",
     ]
-    assert [(change.before, change.after) for change in rows[3].changes] == [("everyone", "nobody: killed")]
+    assert [(change.before, change.after) for change in rows[3].changes] == [("everyone", "no one: killed")]
 
 
 async def test_page_with_an_invalid_key_is_not_found(cast: Cast) -> None:

@@ -107,10 +107,10 @@ def test_form_with_several_wrong_fields_names_all_of_them() -> None:
             {"seats": "0", "extra": "9", "version": "usr_ann", "starts": "soon", "ends": "2001-01-01T00:00Z"}
         )
     assert error.value.fields == {
-        "seats": "is a whole number from 1 to 10,000.",
-        "extra": "is a whole number from 0 to 5.",
-        "version": "is not one of the choices.",
-        "starts": "is not a date with a time.",
+        "seats": "must be a whole number from 1 to 10,000.",
+        "extra": "must be a whole number from 0 to 5.",
+        "version": "isn't one of the choices.",
+        "starts": "isn't a date with a time.",
         "ends": "must be in the future.",
     }
 

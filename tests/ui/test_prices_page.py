@@ -54,7 +54,7 @@ async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, provider:
     rows = find_version(page, version.id).prices
     assert [(row.cost, row.state, row.provider_status) for row in rows] == [
         ("$29.00", "", "Not pushed"),
-        ("$39.00", "Coming", "Not pushed"),
+        ("$39.00", "Scheduled", "Not pushed"),
     ]
     assert rows[1].origin == "Olga: Costs have risen"
     await send_event(page, "set_price", {**FORM, "price": "31"})
@@ -84,7 +84,7 @@ async def test_price_status_at_the_provider_is_shown(cast: Cast, provider: Recor
     await send_event(page, "push_prices")
     assert page.summary.differing == "0"
     provider.is_down = True
-    assert "does not answer" in str(await send_event(page, "compare_prices"))
+    assert "responding" in str(await send_event(page, "compare_prices"))
 
 
 async def test_free_and_enterprise_plans_have_no_price(cast: Cast, provider: RecordingProvider) -> None:

@@ -124,7 +124,7 @@ async def test_explanation_link_answers_at_once_and_offers_a_permalink(cast: Cas
         cast, f"tenant={cast.acme}&person={cast.max.user_id}&action=audit:read&utm_source=mail"
     )
     await send_event(page, "load")
-    assert (page.problem, page.title) == ("", "Max: read the audit trail")
+    assert (page.problem, page.title) == ("", "Max: view the audit log")
     assert page.answer.outcome.tone == "no"
     decides = [row for row in page.answer.rows if row.decides]
     assert [row.layer for row in decides] == ["permission"]

@@ -36,10 +36,10 @@ def test_brand_colour_is_readable_or_left_out(palette: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("colour", "verdict"),
     [
-        ("", "standard colour is in use"),
-        ("#0f766e", "on light and on dark"),
-        ("#1e3a8a", "Used on light pages"),
-        ("#facc15", "Used on dark pages"),
+        ("", "default colour is in use"),
+        ("#0f766e", "in light and dark mode"),
+        ("#1e3a8a", "Not enough contrast in dark mode"),
+        ("#facc15", "Not enough contrast in light mode"),
     ],
 )
 def test_contrast_description_says_where_a_colour_is_used(colour: str, verdict: str) -> None:

@@ -162,11 +162,11 @@ async def test_export_outside_the_plan_is_refused_as_page_and_as_problem(cast: C
     for name in ("members", "audit"):
         page = await request_export(cast.ann, name)
         assert page.status_code == 402
-        assert "Starter does not include CSV export." in page.text
+        assert "Starter doesn&#39;t include CSV export." in page.text
         assert f"/t/{cast.ann.slug}/{name}" in page.text
         problem = (await request_export(cast.ann, name, headers=JSON)).json()
         assert (problem["reason"], problem["status"]) == ("not_in_plan", 402)
-        assert problem["next_step"] == "Pro, Business and Enterprise do. Choose a larger plan under Billing."
+        assert problem["next_step"] == "Pro, Business and Enterprise do. Choose a larger plan in Billing."
     async with cast.ann.ctx() as ctx:
         actions = [event.action for event in (await audit_reader.list_events(ctx)).rows]
     assert not {"member.exported", "audit.exported"} & set(actions)

@@ -401,7 +401,7 @@ async def test_sign_ups_are_limited_per_address(cast: Cast) -> None:
         assert wrong.status_code == 422  # no mail, so not counted
         answers = [await browser().post("/auth/sign-up", data=sign_up_form(email)) for _ in range(6)]
         assert [answer.status_code for answer in answers] == [303] * 5 + [429]
-        assert "You signed up with this address too often." in alerts(answers[-1])
+        assert "Too many sign-ups with this address." in alerts(answers[-1])
         shapes.append([shape(answer) for answer in answers[:5]])
     assert shapes[0] == shapes[1]
 

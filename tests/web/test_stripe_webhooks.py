@@ -431,7 +431,7 @@ async def test_account_above_its_rate_limit_is_refused_and_others_are_not(
     webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, secret = await add_account()
-    monkeypatch.setattr(rate_limits.RateLimit.WEBHOOK_ACCOUNT, "_value_", ("3/minute", "sent webhooks"))
+    monkeypatch.setattr(rate_limits.RateLimit.WEBHOOK_ACCOUNT, "_value_", ("3/minute", "webhooks"))
     forged = [await webhook_client.post(build_body(), "") for _ in range(5)]
     assert {answer.status_code for answer in forged} == {400}, "who cannot sign uses nothing up"
     bodies = [build_body() for _ in range(4)]

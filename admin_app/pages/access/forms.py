@@ -14,7 +14,7 @@ ShortText = Annotated[str, StringConstraints(max_length=120)]
 
 
 class ExplainQuestion(Form):
-    """What the address says. Every part may be missing."""
+    """The query parameters of the address. All are optional."""
 
     tenant: ShortText = ""
     person: ShortText = ""
@@ -24,7 +24,7 @@ class ExplainQuestion(Form):
     plan: ShortText = ""
 
     def check(self) -> None:
-        """Raises Invalid for what cannot be meant."""
+        """Raises Invalid for unusable values."""
         if self.tenant and not is_id("ten", self.tenant):
             raise Invalid("The URL contains no valid tenant.", "Choose one from the list.")
         if self.person and not is_id("usr", self.person):

@@ -41,7 +41,7 @@ class CauseRow:
     reason: str
     at: str
     source: str
-    href: str  # of its line in the trail, "" where there is none
+    href: str  # of the audit event, "" without one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,9 +41,9 @@ class AccessState(PageState):
     tenant_name: str = ""
     founded: str = ""
     people: list[tuple[str, str]] = []
-    has_more_people: bool = False  # people than are listed
+    has_more_people: bool = False  # more people than are listed
     plans: list[tuple[str, str]] = []
-    key: str = ""  # of the form: another address fills it anew
+    key: str = ""  # of the form: a new address resets it
     person: str = ""
     action: str = ""
     at: str = ""
@@ -57,10 +57,10 @@ class AccessState(PageState):
     changed_layers: list[ChangedLayerRow] = []
     permalink: str = ""
     refusal_rows: list[RecentRefusalRow] = []
-    request: str = ""  # that refusals are searched for
+    request: str = ""  # the request whose refusals are shown
 
     def _read_question(self) -> ExplainQuestion:
-        """From the address. Parts that are none of ours are not looked at. Raises Invalid."""
+        """The question in the page's address. Unknown query parameters are ignored. Raises Invalid."""
         query = dict(self.router.url.query_parameters)
         parameters = {name: str(query[name]) for name in ExplainQuestion.model_fields if name in query}
         question = ExplainQuestion.read(parameters)
@@ -180,7 +180,7 @@ class AccessState(PageState):
     @rx.event
     @needs(actions.OP_RIGHTS_EXPLAIN)
     async def ask_question(self, payload: dict[str, Any]) -> Any:
-        """The question goes into the address, which asks it: a link to it says the same."""
+        """Puts the question into the address, so that a link repeats it."""
         form = ExplainForm.read(payload)
         question = ExplainQuestion(tenant=self.tenant_id, **form.model_dump())
         question.check()

@@ -1,4 +1,7 @@
-"""/access: why may or can't this person do this there, now or then. The address carries the question and asks it."""
+"""/access: explains a permission decision of a person in a tenant, now or at a past time.
+
+The address has the question.
+"""
 
 from typing import Any
 
@@ -42,7 +45,7 @@ def tenant_picker() -> rx.Component:
 def select_field(id: str, label: str, options: Any, selected: Any, hint: str = "") -> rx.Component:
     """`options`: pairs of value and label, or a var of them."""
     option_list = rx.foreach(options, lambda option: rx.el.option(option[1], value=option[0]))
-    # Reflex sends every id that it ever saw as a field, also of what is not shown: this one goes past it.
+    # Reflex sends every id that it ever saw as a field, even of hidden inputs. This input bypasses it.
     control = rx.el.select(
         option_list, name=id, class_name="input", default_value=selected, custom_attrs={"id": id}
     )

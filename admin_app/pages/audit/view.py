@@ -1,4 +1,4 @@
-"""/audit: what happened in all tenants, for a reason; and what operators did outside of every tenant."""
+"""/audit: events of all tenants, for a reason, and the operator audit log."""
 
 import reflex as rx
 

@@ -27,7 +27,7 @@ class CreatePlanForm(Form):
 
 
 def feature_field_name(name: str) -> str:
-    """Of a feature, as part of the name of a field."""
+    """The form field of a feature."""
     return name.replace(".", "_")
 
 
@@ -44,7 +44,7 @@ DraftFields: type[Form] = create_model("DraftFields", __base__=Form, **_FIELDS)
 
 
 def parse_content(form: Form, flags: Sequence[str]) -> PlanContent:
-    """What the fields say. Raises Invalid for what is no number."""
+    """The plan content of a submitted form. Raises Invalid for text that isn't a number."""
     values = form.model_dump()
     limits = {}
     for name, kind in LIMITS.items():
@@ -69,7 +69,7 @@ def _parse_number(title: str, text: str) -> int:
 
 
 def parse_effective_date(form: Form) -> datetime | None:
-    """Midnight UTC of the day, None for at once. Raises Invalid."""
+    """Midnight UTC of the day, None for now. Raises Invalid."""
     date_text = form.model_dump()["effective_on"]
     if not date_text:
         return None
@@ -80,7 +80,7 @@ def parse_effective_date(form: Form) -> datetime | None:
 
 
 def limit_inputs(limit: Limit | None) -> tuple[str, str]:
-    """Amount and mode as the fields have them."""
+    """Amount and mode for the form fields."""
     if limit is None:
         return "", "hard"
     mode = "unlimited" if limit.amount is None else "hard" if limit.hard else "soft"

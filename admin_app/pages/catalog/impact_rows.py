@@ -16,7 +16,7 @@ from shared.entitlements import plan_content
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 
-TENANTS_SHOWN = 4  # tenants that a line names at once; the others unfold
+TENANTS_SHOWN = 4  # tenants that a line lists; the others unfold
 
 
 @dataclass(frozen=True, kw_only=True)

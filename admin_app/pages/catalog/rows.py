@@ -26,7 +26,7 @@ class CatalogItemRow:
     kind: str = ""  # as in "add-on"
     version: str = ""  # as in "Version 3"
     since: str = ""  # ISO, "" before anything is in force
-    next_version_text: str = ""  # as in "Version 4 follows"
+    next_version_text: str = ""  # as in "Version 4 is scheduled"
     tenants: str = ""
     earlier_text: str = ""  # as in "3 on earlier versions"
     trial: str = ""
@@ -34,7 +34,7 @@ class CatalogItemRow:
     draft_id: str = ""  # id
     draft_by: str = ""
     retired: bool = False
-    tenant_id: str = ""  # to whom alone it is offered
+    tenant_id: str = ""  # of a custom plan
     tenant: str = ""
 
 
@@ -126,7 +126,7 @@ def item_row(
         kind="Add-on" if plan.kind == "addon" else "Plan",
         version=f"Version {current.number}" if current else "Not in force yet",
         since=current.effective_at.isoformat() if current and current.effective_at else "",
-        next_version_text=f"Version {coming[-1].number} follows" if coming else "",
+        next_version_text=f"Version {coming[-1].number} is scheduled" if coming else "",
         tenants=f"{by_version.get(current.id, 0):,}" if current else "0",
         earlier_text=f"{older_count:,} on another version" if older_count else "",
         trial=labels.plural(days, "day", "days") if days else "",
@@ -142,7 +142,7 @@ def item_row(
 
 
 def version_in_force(item: CatalogItem, at: datetime) -> PlanVersion | None:
-    """What somebody who chooses it now gets."""
+    """The version that a new subscriber gets now."""
     published = [
         version
         for version in item.published
@@ -152,7 +152,7 @@ def version_in_force(item: CatalogItem, at: datetime) -> PlanVersion | None:
 
 
 def describe_contents(content: PlanContent) -> str:
-    """Of an add-on, in a line."""
+    """The contents of an add-on in one line."""
     amounts = [
         f"{'' if limit.amount is None else '+'}{plan_content.format_limit(limit, name)}"
         for name, limit in content.limits.items()
@@ -161,7 +161,7 @@ def describe_contents(content: PlanContent) -> str:
 
 
 def compare_rows(items: Sequence[CatalogItem], at: datetime) -> tuple[list[CompareRow], list[CompareRow]]:
-    """Limits and features of what is in force, or is coming."""
+    """Limits and features of current and scheduled versions."""
     shown = [version_in_force(item, at) or item.newest for item in items]
     plan_contents = [
         plan_content.from_version(version) if version else plan_content.build_empty("plan")
@@ -201,7 +201,7 @@ def plan_version_row(
 ) -> PlanVersionRow:
     current = version_in_force(item, at)
     if version.effective_at is not None and version.effective_at > at:
-        state, tone = "Coming", "wait"
+        state, tone = "Scheduled", "wait"
     elif version is current:
         state, tone = "In force", "ok"
     else:

@@ -35,7 +35,7 @@ class CatalogState(DialogState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_CATALOG_READ
     dialogs: ClassVar[Sequence[str]] = ("create", "discard", "publish", "retire")
     loaded: bool = False
-    view: str = ""  # "" for the list, "edit" for a draft, "effect" for what it would do
+    view: str = ""  # "" for the list, "edit" for a draft, "effect" for its impact
     tab: str = "plans"
     plans: list[CatalogItemRow] = []
     addons: list[CatalogItemRow] = []
@@ -45,7 +45,7 @@ class CatalogState(DialogState, PageState):
     features: list[CompareRow] = []
     selected_item: CatalogItemRow = CatalogItemRow()
     versions: list[PlanVersionRow] = []
-    # the open draft, as it was when it was opened: what is typed stays in the browser
+    # the open draft as of its opening; input stays in the browser
     title: str = ""
     _version_title: str = ""  # of the version that the draft becomes
     is_plan: bool = True
@@ -56,7 +56,7 @@ class CatalogState(DialogState, PageState):
     flags: list[tuple[str, str, bool]] = []  # key, title, seeded
     moves: str = "stay"
     effective_on: str = ""
-    form_key: str = "0"  # another one when what is typed gives way to somebody else's
+    form_key: str = "0"  # changes when another operator's content replaces the input
     conflict_text: str = ""
     saved_changes: list[Change] = []
     impact: ImpactView = ImpactView()
@@ -70,7 +70,7 @@ class CatalogState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_CATALOG_READ, page=True)
     async def load(self) -> None:
-        """Also whenever somebody changes the catalogue: an open form keeps what is typed into it."""
+        """Runs again whenever the catalog changes; an open form keeps its input."""
         async with self._open_page(CatalogState.load, "catalog") as octx:
             await self._read(octx)
             if self.view:
@@ -149,7 +149,7 @@ class CatalogState(DialogState, PageState):
             await self._open_editor(octx, parse_id("plv", version_id))
 
     async def _open_editor(self, octx: OperatorCtx, version_id: str) -> None:
-        """The form, filled with what is saved."""
+        """Opens the form with the saved content."""
         plan, draft = await catalog_drafts.get_draft(octx, version_id)
         if draft.status != "draft":
             raise Conflict(f"This version of {plan.name} is published.", "Open a new draft.")
@@ -183,7 +183,7 @@ class CatalogState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
     async def preview_impact(self, payload: dict[str, Any]) -> EventSpec | None:
-        """Saves the draft and shows what it would do. Where somebody was faster, nothing of what is typed is lost."""
+        """Saves the draft and shows its impact. On a conflict with another operator the input is kept."""
         form = DraftFields.read(payload)
         content = forms.parse_content(form, [key for key, _, on in self.flags if on])
         effective_at, moves = forms.parse_effective_date(form), form.model_dump()["moves"]
@@ -225,7 +225,7 @@ class CatalogState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
     async def keep_my_changes(self) -> None:
-        """What is typed replaces what the other one saved, at the next save."""
+        """Keeps the input, which replaces the other operator's changes at the next save."""
         async with self._ctx() as octx:
             _, draft = await catalog_drafts.get_draft(octx, self._draft_id)
         self._base_content, self._revision = plan_content.from_version(draft), draft.revision

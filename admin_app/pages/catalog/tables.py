@@ -12,7 +12,7 @@ from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 ADDON_COLUMNS = [
     Column("Name"),
-    Column("Gives", hidden_on_phone=True),
+    Column("Includes", hidden_on_phone=True),
     Column("Version"),
     Column("In force since", hidden_on_phone=True),
     Column("Tenants", align_end=True),
@@ -50,7 +50,7 @@ def state_badges(item: Any) -> rx.Component:
 def plan_comparison(
     plans: Any, limits: Any, features: Any, *, choose: Any, chosen: Any, draft_button: Any
 ) -> rx.Component:
-    """Plans beside each other, from the least to the most."""
+    """Plans side by side, from the smallest to the largest."""
 
     def line(title: str, cell: Any) -> rx.Component:
         row_cells = rx.foreach(plans, lambda item: rx.el.td(cell(item), class_name="end num"))

@@ -1,4 +1,4 @@
-"""/catalog: plans and add-ons. A draft is changed, its effect on every tenant looked at, then it is published."""
+"""/catalog: plans and add-ons. A draft is edited, its impact on every tenant previewed, then it is published."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.ui.tables import has_items
 
 
 def draft_button(item: Any) -> rx.Component:
-    """Opens the draft there is, or a new one."""
+    """A button that opens the current draft, or a new one."""
     edit_button = button(
         "Edit draft",
         on_click=CatalogState.edit_draft(item.draft_id),

@@ -45,7 +45,7 @@ def confirm_field(form_name: str) -> rx.Component:
 
 
 def impact_box() -> rx.Component:
-    """Who gets it and who loses it, before anybody does."""
+    """A preview of the tenants that gain or lose the flag."""
     impact = FlagPageState.impact
 
     def side(count: Any, names: Any, tone: str) -> rx.Component:

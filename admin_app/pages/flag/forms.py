@@ -21,7 +21,7 @@ class RuleForm(Form):
     ends_at: DateTimeText = ""
 
     def to_rule(self) -> dict[str, Any]:
-        """As the service reads it. Raises Invalid."""
+        """The rule in the service's format. Raises Invalid."""
         rule: dict[str, Any] = {"kind": parse_choice(self.kind, RULE_KINDS)}
         if self.kind in KINDS_WITH_VALUES:
             rule["values"] = [self.value]
@@ -35,7 +35,7 @@ class RuleForm(Form):
 
 
 class FlagSwitchForm(Form):
-    """Killing, reviving and retiring."""
+    """Confirmation for killing, reviving and retiring."""
 
     reason: ReasonText
     confirm: Annotated[str, StringConstraints(max_length=60)]
@@ -56,7 +56,7 @@ def _parse_percent(text: str) -> float:
 
 
 def _parse_utc_datetime(text: str) -> str:
-    """Of a field for day and time, which knows no zone: here it is UTC. Raises Invalid."""
+    """The time of a field without time zone, read as UTC. Raises Invalid."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat() if text else ""
     except ValueError:

@@ -13,7 +13,7 @@ from shared.entitlements.features import FEATURES
 from shared.entitlements.models import FlagVersion
 from shared.ui.tables import initials_of
 
-NAMES_SHOWN = 8  # tenants that an effect names; the others are counted
+NAMES_SHOWN = 8  # tenants that an impact lists; the others are counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def flag_header(flag_history: flag_admin.FlagDetail) -> FlagHeader:
 
 
 def _killed_text(versions: Sequence[FlagVersion]) -> str:
-    """Who did it and why: rules may have been changed since."""
+    """Who killed it and why, even where its rules were changed later."""
     first = next(
         (version for version, previous in pairwise(versions) if version.killed > previous.killed),
         versions[0],
@@ -120,9 +120,11 @@ def _killed_text(versions: Sequence[FlagVersion]) -> str:
 
 def flag_metrics(reach: flag_exposure.FlagReach) -> FlagMetrics:
     lacking_text = (
-        labels.plural(reach.unentitled_tenants, "more lacks", "more lack") if reach.unentitled_tenants else ""
+        labels.plural(reach.unentitled_tenants, "more tenant lacks", "more tenants lack")
+        if reach.unentitled_tenants
+        else ""
     )
-    requirement_note = f"; {lacking_text} what it requires" if lacking_text else ""
+    requirement_note = f"; {lacking_text} the required feature" if lacking_text else ""
     errors, errors_note = _rate_texts(reach.exposed)
     errors_elsewhere, errors_elsewhere_note = _rate_texts(reach.others)
     return FlagMetrics(

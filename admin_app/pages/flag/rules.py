@@ -82,10 +82,10 @@ def rule_form() -> rx.Component:
         id="kind",
         name="kind",
         class_name="input",
-        default_value=FlagPageState.kind,  # uncontrolled: what is chosen stays while the server is on its way
+        default_value=FlagPageState.kind,  # uncontrolled, so that the choice stays until the server responds
         on_change=FlagPageState.choose_kind,
     )
-    # Not always there, so that Reflex must not know their ids: it would send them as fields without a value.
+    # They aren't always rendered. With ids Reflex would send them as empty fields.
     value = rx.el.select(
         rx.foreach(FlagPageState.value_choices, lambda option: rx.el.option(option[1], value=option[0])),
         custom_attrs={"id": "rule-value"},

@@ -52,28 +52,28 @@ class FlagPageState(DialogState, ListState, PageState):
     versions: list[FlagVersionRow] = []
     exposed: list[ExposedRow] = []
     is_editing: bool = False
-    is_draft_outdated: bool = False  # somebody changed it while it was edited here
+    is_draft_outdated: bool = False  # it was changed while it was edited here
     draft_rules: list[RuleRow] = []
     kind: str = "everyone"
     form_number: int = 0  # a new form for every rule
-    value_choices: list[tuple[str, str]] = []  # that a rule of this kind may name
+    value_choices: list[tuple[str, str]] = []  # of the selected kind of rule
     impact: FlagImpactView = FlagImpactView()
     _version_number: int = 0  # of the version that is shown
-    _draft_version: int = 0  # of the version that the draft began with
-    # As text, because what Reflex hands out of a list is no list to those who check strictly.
+    _draft_version: int = 0  # version that the draft is based on
+    # As text, because Reflex wraps lists in proxies that strict validation rejects.
     _rules_json: str = "[]"
     _draft_json: str = "[]"  # one rule per value
     _plan_names: dict[str, str] = {}
 
     def _key_from_path(self) -> str:
-        """From the address: a wish. Raises NotFound for what cannot be a key."""
+        """The key in the address, unchecked. Raises NotFound for an impossible key."""
         key = self.router.url.path.strip("/").partition("/")[2]
         if flag_admin.KEY_PATTERN.fullmatch(key) is None:
-            raise NotFound("There is no such flag.", "Choose one from the list.")
+            raise NotFound("This flag doesn't exist.", "Choose one from the list.")
         return key
 
     def _shown_key(self) -> str:
-        """The same, of the flag that whoever clicks has before their eyes. Raises NotFound, Conflict."""
+        """The key of the shown flag. Raises NotFound, and Conflict where the address has another one."""
         key = self._key_from_path()
         if self.header.key != key:
             raise Conflict("The page has changed.", "Reload the page.")
@@ -90,7 +90,7 @@ class FlagPageState(DialogState, ListState, PageState):
         self._show(*page_data)
 
     def _clear_page(self) -> None:
-        """Another flag's page: nothing of the last one stays."""
+        """Clears the page for another flag."""
         self.loaded, self.header, self.dialog, self._cursors = False, FlagHeader(), "", []
         self._stop_editing()
 
@@ -166,7 +166,7 @@ class FlagPageState(DialogState, ListState, PageState):
             if rule["kind"] != "percentage"
             or (draft_rule["kind"], draft_rule.get("starts_at"), draft_rule.get("ends_at"))
             != ("percentage", *times)
-        ]  # one share at a time: another one replaces it
+        ]  # a flag has one percentage rule: a new one replaces it
         if rule in remaining:
             raise Invalid("This rule is already in the list.", "Add another rule, or review the change.")
         self._set_draft([*remaining, rule])
@@ -184,7 +184,7 @@ class FlagPageState(DialogState, ListState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def preview_rules(self) -> None:
-        """What it would do, before it is done."""
+        """Shows the impact of the edited rules."""
         await self._preview_impact(flag_rules.merge_rules(json.loads(self._draft_json)))
         self.dialog = "save"
 
@@ -261,7 +261,7 @@ class FlagPageState(DialogState, ListState, PageState):
         )
 
     def _confirmed_key(self, payload: dict[str, Any]) -> str:
-        """The key of this page, typed by whoever switches it. Raises Invalid."""
+        """The key of this page, after checking the typed confirmation. Raises Invalid."""
         key = self._shown_key()
         if FlagSwitchForm.read(payload).confirm != key:
             raise Invalid(

@@ -1,4 +1,4 @@
-"""/flags/[flag]: one flag. Its rules and what other rules would do, the kill switch, whom it is on for, its history."""
+"""/flags/[flag]: one flag with its rules and their impact, the kill switch, its exposed tenants and its history."""
 
 import reflex as rx
 
@@ -151,7 +151,7 @@ def flag_page_header() -> rx.Component:
 
 
 def flag_notice() -> rx.Component:
-    """The one thing that matters most about it now."""
+    """The most important notice about the flag."""
     header = FlagPageState.header
     killed_banner = banner(
         rx.fragment(rx.el.b("Killed. "), header.killed_text), tone="bad", glyph="power-off"

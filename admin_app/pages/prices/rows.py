@@ -17,10 +17,10 @@ class PriceRow:
     title: str
     cost: str
     since: str  # ISO
-    state: str  # "" for what is in force, or was
+    state: str  # "" for current and past prices
     tone: str
     origin: str  # by whom, and the reason
-    provider_status: str  # how it stands at the provider, "" for what need not be there
+    provider_status: str  # in Stripe, "" for prices that aren't pushed
     provider_tone: str
     differences: list[Change] = field(default_factory=list)
 
@@ -32,8 +32,8 @@ class PricedVersionRow:
     id: str = ""
     name: str = ""
     version: str = ""  # as in "Version 3, add-on"
-    tenant_id: str = ""  # to whom alone it is offered
-    prices: list[PriceRow] = field(default_factory=list)  # in force and coming
+    tenant_id: str = ""  # of a custom plan
+    prices: list[PriceRow] = field(default_factory=list)  # current and scheduled
     past_prices: list[PriceRow] = field(default_factory=list)
     past_title: str = ""  # as in "2 earlier prices"
     addon: bool = False
@@ -51,7 +51,7 @@ class PriceListSummary:
 
 
 def version_rows(history: PriceHistory, at: datetime) -> list[PricedVersionRow]:
-    """Those that somebody can buy now or soon, and earlier ones that have a price still."""
+    """Versions that customers can buy now or soon, and earlier ones that still have a price."""
     newest: set[str] = set()
     rows = []
     for listed in history.versions:
@@ -121,7 +121,7 @@ def _sort_key(price: Price) -> tuple[int, int, str]:
 def _price_row(
     price: Price, provider_prices: Sequence[ProviderPrice], at: datetime, *, past: bool = False
 ) -> PriceRow:
-    state, tone = ("Coming", "wait") if price.effective_at > at else ("", "")
+    state, tone = ("Scheduled", "wait") if price.effective_at > at else ("", "")
     differences = [
         Change(field_name if len(provider_prices) < 2 else f"{field_name}, {row.account_id}", *values)
         for row in provider_prices

@@ -1,4 +1,4 @@
-"""/prices: what plans and add-ons cost, from when on, and whether the payment provider has it like that."""
+"""/prices: current and scheduled prices of plans and add-ons, and whether they match Stripe."""
 
 import reflex as rx
 
@@ -90,7 +90,7 @@ def price_stats() -> rx.Component:
     return panel(
         stat_grid(
             stat("In force", summary.in_force, "Current prices"),
-            stat("Coming", summary.coming, summary.next_text),
+            stat("Scheduled", summary.coming, summary.next_text),
             stat("Not pushed", summary.not_pushed, "Retried every minute"),
             stat("Different in Stripe", summary.differing, compared_text),
         ),

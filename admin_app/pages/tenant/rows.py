@@ -66,7 +66,7 @@ def tenant_header(tenant: TenantSummary) -> TenantHeader:
         tone=labels.tone_of(state),
         suspended=tenant.state is TenantState.SUSPENDED,
         reason=tenant.state_reason,
-        owner=tenant.owner or "Nobody",
+        owner=tenant.owner or "No owner",
         members=labels.plural(tenant.members, "active", "active"),
         invited=labels.plural(tenant.pending_invitations, "pending invitation", "pending invitations"),
         seen_at=tenant.seen_at.isoformat() if tenant.seen_at else "",

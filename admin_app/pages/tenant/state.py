@@ -48,10 +48,10 @@ class TenantPageState(DialogState, PageState):
     steps: list[ProvisioningStepRow] = []
     has_open_steps: bool = False
     tab: str = "overview"
-    _last_address: str = ""  # what the address named when it was last looked at
+    _last_address: str = ""  # the address when it was last read
 
     def _tenant_id(self) -> str:
-        """From the address: a wish. What may be seen of it is decided by the service."""
+        """The tenant id in the address, unchecked. Services decide on access."""
         return tenant_id_from_path(self.router.url.path)
 
     @rx.event
@@ -81,7 +81,7 @@ class TenantPageState(DialogState, PageState):
         return loads.get(self.tab)
 
     async def _apply_address(self, tenant_id: str) -> None:
-        """`?tab=audit&request=req_…` once; afterwards what the person chose on the page counts."""
+        """`?tab=audit&request=req_…` once; afterwards the choices on the page apply."""
         query = dict(self.router.url.query_parameters)
         tab, request = str(query.get("tab", "")), str(query.get("request", ""))
         if (address := f"{tenant_id} {tab} {request}") != self._last_address:
@@ -91,7 +91,7 @@ class TenantPageState(DialogState, PageState):
             events._cursors, events.request = [], request if is_id("req", request) else ""
 
     async def _clear_page(self) -> None:
-        """Another tenant's page: nothing of the last one stays, its reason neither."""
+        """Clears the page, including the reason, for another tenant."""
         self.loaded, self.header, self.steps, self.has_open_steps = False, TenantHeader(), [], False
         self.tab, self.dialog = "overview", ""
         await self._end_visit()

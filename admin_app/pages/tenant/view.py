@@ -1,4 +1,7 @@
-"""/tenants/[tenant]: one customer organisation. Its head is open; looking at its people and its trail needs a reason."""
+"""/tenants/[tenant]: one customer organisation.
+
+The header is always visible; its members and its audit log need a reason.
+"""
 
 from typing import Any
 
@@ -72,7 +75,7 @@ def overview_tab() -> rx.Component:
 
 
 def visit_form(subject: str) -> rx.Component:
-    """Before what people did and who they are can be seen."""
+    """The form that asks for a reason before members and events are shown."""
     return access_form(
         f"Reason for access to {subject}",
         TenantPageState.start_visit,

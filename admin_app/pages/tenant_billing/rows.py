@@ -94,7 +94,7 @@ class AdjustmentRow:
     details: str
     error: str
     at: str
-    is_stuck: bool  # asked for, and nobody has carried it out
+    is_stuck: bool  # requested but not confirmed
 
 
 def billing_summary(billing: tenant_billing.BillingDetails) -> BillingSummary:

@@ -68,14 +68,14 @@ class TenantBillingState(DialogState, PageState):
     currency: str = "usd"
     subject: str = ""  # what the dialog is about, in words
     _shown_tenant_id: str = ""  # the tenant that is shown
-    _reason: str = ""  # for looking inside, as the page's own state has it
-    _draft_id: str = ""  # id of the adjustment that the open dialog asks for: sent twice, it is one
+    _reason: str = ""  # the reason for access, from the page's state
+    _draft_id: str = ""  # id of the adjustment in the open dialog, so that sending it twice has one effect
     _adjustment_id: str = ""  # id of the adjustment that the dialog is about
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def load(self, reason: str) -> None:
-        """For the page, whose own load has filled the frame and watches. Without a reason nothing is shown."""
+        """Loads the tab; the page's load has filled the frame. Without a reason nothing is shown."""
         reason = parse_line(reason, MAX_REASON_LENGTH)
         tenant_id = tenant_id_from_path(self.router.url.path)
         if self._shown_tenant_id != tenant_id or not reason:

@@ -1,6 +1,7 @@
-"""The tab "Billing" of a tenant's page: who it is at the provider, what was last seen there, and what follows from it.
+"""The tab "Billing" of a tenant's page: its customer in Stripe, the state of the last sync, and the access that
+results.
 
-Beside the page's own state, which holds the reason for looking inside: its load asks for this one's while the tab is open.
+The page's state holds the reason for access; its load triggers the load of this tab's state while the tab is open.
 """
 
 from typing import Any

@@ -7,7 +7,7 @@ from shared.core.errors import Invalid
 from shared.ui.dialogs import ConfirmText, ReasonText
 from shared.ui.forms import Form, parse_datetime
 
-BILLING_STATUS_LABELS = {  # word, tone, what it means
+BILLING_STATUS_LABELS = {  # label, tone, explanation
     "active": ("Active", "ok", "No open payments. Full access to the plan."),
     "grace": ("Grace", "warn", "A payment is overdue. Full access, with a warning."),
     "read_only": ("Read-only", "bad", "View, export and pay only."),

@@ -16,14 +16,14 @@ from shared.entitlements.models import SUBSCRIPTION_SOURCE, TenantOverride
 TRAIT_TITLES = {"internal": "Internal", "beta": "Beta"} | {
     name: name.capitalize() for name, values in TRAITS.items() if values
 }
-ACTION_BY_RIGHT = {  # feature or limit: the first action that asks for it
+ACTION_BY_RIGHT = {  # feature or limit: the first action that needs it
     key: action.name for action in reversed(ACTIONS.values()) for key in (action.feature, action.limit) if key
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RightsSummary:
-    """What the tenant was given, and what it owes."""
+    """Plan, trial and billing status of the tenant."""
 
     plan: str = ""
     plan_since: str = ""
@@ -57,7 +57,7 @@ class RightRow:
     used_text: str
     explanation: str
     source: str
-    explain_url: str  # address, "" where no action asks for it
+    explain_url: str  # "" where no action needs it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ from shared.ui.forms import parse_choice, parse_datetime, parse_id, parse_whole_
 
 
 def tenant_id_from_path(path: str) -> str:
-    """Raises Invalid. An address is a wish: what may be seen of the tenant is decided by services."""
+    """The unchecked tenant id in the address; services decide on access. Raises Invalid."""
     return parse_id("ten", path.strip("/").partition("/")[2])
 
 
@@ -81,7 +81,7 @@ class TenantRightsState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_RIGHTS_EXPLAIN, page=True)
     async def load(self) -> None:
-        """For the page, whose own load has filled the frame and watches."""
+        """Loads the tab; the page's load has filled the frame."""
         tenant_id = tenant_id_from_path(self.router.url.path)
         if self._shown_tenant_id != tenant_id:
             self.loaded, self.dialog, self._shown_tenant_id = False, "", tenant_id
@@ -124,7 +124,7 @@ class TenantRightsState(DialogState, PageState):
     def _finish(self, rights: TenantAccess, title: str) -> EventSpec:
         self._show(rights)
         self.dialog = ""
-        return rx.toast.success(title, description=f"Recorded in the audit log of {self.name} says so.")
+        return rx.toast.success(title, description=f"Recorded in the audit log of {self.name}.")
 
     async def _fill_dialog(self, dialog: str, row_id: str) -> None:
         self.subject = DialogSubject()
@@ -155,7 +155,7 @@ class TenantRightsState(DialogState, PageState):
         async with self._ctx() as octx:
             await tenant_access.assign_plan(octx, self._tenant_id(), version, form.reason, trial_days=days)
             rights = await self._read_again(octx)
-        return self._finish(rights, f"{self.name} has {rights.snapshot.offer.label} now.")
+        return self._finish(rights, f"{self.name} is now on {rights.snapshot.offer.label}.")
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
@@ -167,7 +167,7 @@ class TenantRightsState(DialogState, PageState):
             await tenant_access.set_billing_status(octx, self._tenant_id(), status, form.reason)
             rights = await self._read_again(octx)
         return self._finish(
-            rights, f"The billing status of {self.name} is {BILLING_STATUS_LABELS[status][0].lower()}."
+            rights, f"The billing status of {self.name} is now {BILLING_STATUS_LABELS[status][0].lower()}."
         )
 
     @rx.event
@@ -182,7 +182,7 @@ class TenantRightsState(DialogState, PageState):
                 octx, self._tenant_id(), version, quantity, form.reason, ends_at=until
             )
             rights = await self._read_again(octx)
-        return self._finish(rights, "The add-on takes effect immediately.")
+        return self._finish(rights, "Added the add-on.")
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
@@ -194,7 +194,7 @@ class TenantRightsState(DialogState, PageState):
                 octx, self._tenant_id(), name, form.on == "on", form.reason, ends_at=until
             )
             rights = await self._read_again(octx)
-        return self._finish(rights, f"{FEATURES[name].title} is switched {form.on}.")
+        return self._finish(rights, f"{FEATURES[name].title} is switched {form.on} for {self.name}.")
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
@@ -209,7 +209,7 @@ class TenantRightsState(DialogState, PageState):
                 octx, self._tenant_id(), name, amount, form.reason, ends_at=until, hard=form.kind != "soft"
             )
             rights = await self._read_again(octx)
-        return self._finish(rights, f"{LIMITS[name].title} is set.")
+        return self._finish(rights, f"Changed the limit {LIMITS[name].title}.")
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
@@ -218,7 +218,7 @@ class TenantRightsState(DialogState, PageState):
         async with self._ctx() as octx:
             await tenant_access.end_assignment(octx, self._tenant_id(), self.subject.id, form.reason)
             rights = await self._read_again(octx)
-        return self._finish(rights, f"{self.subject.title} has ended.")
+        return self._finish(rights, f"Ended {self.subject.title}.")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
@@ -230,9 +230,7 @@ class TenantRightsState(DialogState, PageState):
                 octx, self._tenant_id(), self.subject.id, override, form.reason
             )
             rights = await self._read_again(octx)
-        return self._finish(
-            rights, f"The flag override of {self.name} on {self.subject.title} is written down."
-        )
+        return self._finish(rights, f"Saved the flag override of {self.subject.title}.")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
@@ -241,7 +239,7 @@ class TenantRightsState(DialogState, PageState):
         async with self._ctx() as octx:
             await tenant_access.set_trait(octx, self._tenant_id(), self.subject.id, form.value, form.reason)
             rights = await self._read_again(octx)
-        return self._finish(rights, f"{self.subject.title} is written down.")
+        return self._finish(rights, f"Set {self.subject.title}.")
 
 
 def _require_subject(subject: DialogSubject | None) -> DialogSubject:

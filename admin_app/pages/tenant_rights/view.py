@@ -1,6 +1,7 @@
-"""The tab "Rights" of a tenant's page: what it may use, where each of it comes from, and what an operator can change.
+"""The tab "Rights" of a tenant's page: its features, limits and flags with their sources, and the dialogs to change
+them.
 
-Beside the page's own state: the page's load asks for this one's while the tab is open.
+The page's load triggers the load of this tab's state while the tab is open.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ LIMIT_COLUMNS = [Column("Limit"), Column("Amount", align_end=True), SOURCE_COLUM
 def dialog_button(
     dialog_name: str, label: str, glyph: str = "", row_id: Any = "", **props: Any
 ) -> rx.Component:
-    """A button that opens a dialog, or says why not."""
+    """A button that opens a dialog, disabled with a reason without permission."""
     action = actions.OP_FLAG_WRITE if dialog_name in ("flag", "trait") else actions.OP_RIGHTS_WRITE
     control = button(label, glyph=glyph, on_click=TenantRightsState.open_dialog(dialog_name, row_id), **props)
     return guard_control(action, control, label, glyph=glyph, id=f"refused-{dialog_name}")

@@ -38,7 +38,7 @@ class BillingEventRow:
     cause: str
     ticket: str
     has_new_access: bool
-    request_url: str  # address of what happened in that request
+    request_url: str  # address of the request's events
     request_id: str
     changes: list[Change] = field(default_factory=list)
 

@@ -77,7 +77,7 @@ class WebhookState(VisitState, DialogState, PageState):
             await self._read(octx, form.reason)
         self._open_visit(form.reason)
         audit_note = (
-            f"The trail of {self.detail.tenant} says so."
+            f"Recorded in the audit log of {self.detail.tenant}."
             if self.detail.tenant
             else "Recorded in the operator audit log."
         )

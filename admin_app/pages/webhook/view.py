@@ -1,4 +1,4 @@
-"""/webhooks/[seller]/[webhook]: one of them: how it came and stands; for a reason what it carried and changed."""
+"""/webhooks/[seller]/[webhook]: one webhook: its delivery and status, and for a reason its payload and changes."""
 
 import reflex as rx
 

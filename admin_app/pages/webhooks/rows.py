@@ -24,7 +24,7 @@ class WebhookRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FailingTypeRow:
-    """A type of which some failed."""
+    """An event type with failures."""
 
     type: str
     dead: str

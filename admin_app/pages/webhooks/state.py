@@ -65,7 +65,7 @@ class WebhooksState(DialogState, ListState, PageState):
     status: str = ""
     filtered: bool = False
     account: str = ""  # name of the account that the dialog is about
-    sandbox_url: str = ""  # address of the stand-in's own page, "" where a real provider is asked
+    sandbox_url: str = ""  # address of the stand-in's own page, "" with a real provider
     _account_id: str = ""
     _filter: WebhookFilter = WebhookFilter()
 

@@ -1,6 +1,6 @@
-"""/webhooks: what the payment provider has told us, how far we are with it, and what failed.
+"""/webhooks: received webhooks, their processing status, and failures.
 
-That something came is read across tenants. What it carried is on a page of its own, for a reason.
+The list is read across tenants. The payload is on a page of its own, for a reason.
 """
 
 from typing import Any

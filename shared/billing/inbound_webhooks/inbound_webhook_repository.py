@@ -1,4 +1,4 @@
-"""SQL of the inbox: claim, settle, park, bury, wake."""
+"""SQL of the webhook inbox: claim, finish, park, give up, replay."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -13,13 +13,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core import db
 from shared.core.db import now
 
-# Due, or taken by somebody who was never heard of again. Accounts that are paused wait.
+# Due, or claimed with an expired lease. Paused accounts are excluded where this is used.
 DUE_CONDITION = """(
     (i.status in ('pending', 'parked') and i.due_at <= clock_timestamp())
     or (i.status = 'working' and i.leased_until < clock_timestamp())
 )"""
-# Accounts take turns, and one that keeps us waiting has had its turns. In an account the oldest customer is first,
-# however much came for one of them: a flood for one is one piece of work, and is not begun twice at once.
+# Accounts take turns; customers in progress count as turns of their account. In an account the customer with the oldest
+# webhook is first. Many webhooks of one customer are one piece of work, which isn't started twice.
 CLAIM_WEBHOOKS = text(f"""
     with waiting as (
         select i.account_id, i.customer_id, min(i.received_at) as first from inbound_webhook i
@@ -55,7 +55,7 @@ MARK_PROCESSED = text(f"""
 MARK_IGNORED = text(f"""
     update inbound_webhook set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = :why where {CLAIM_CONDITION}
 """)  # noqa: S608
-# `counts`: whether the try was one. Who is down, or asked too often, is not the fault of what came.
+# `counts`: whether it was an attempt. Outages and rate limits of the provider don't count.
 RELEASE_WEBHOOKS = text(f"""
     update inbound_webhook set
         status = case when :counts and attempts >= :most then 'dead' else :back end,
@@ -84,13 +84,13 @@ STALE_CUSTOMERS = text("select account, customer, tenant from list_unsynced_cust
 
 @dataclass(frozen=True, slots=True)
 class WebhookClaim:
-    """What came for one customer, taken by us."""
+    """The webhooks of one customer, claimed by this worker."""
 
     claim_id: str
     account_id: str
     customer_id: str
     event_ids: tuple[str, ...]
-    attempts: int  # the most of any of them, this one included
+    attempts: int  # the maximum of its webhooks, this one included
     waited_s: float  # seconds, of the oldest
 
 
@@ -101,7 +101,10 @@ async def claim_webhooks(
     lease: timedelta,
     busy: Collection[tuple[str, str]] = (),
 ) -> list[WebhookClaim]:
-    """`most` customers. `name` is this claim's alone. `busy`: (account, customer) that are being looked at."""
+    """Claims the due webhooks of up to `limit` customers.
+
+    `claim_id`: unique. `busy`: (account, customer) in progress, skipped.
+    """
     connection = await session.connection()
     values = {"claim": claim_id, "most": limit, "lease": lease}
     values |= {
@@ -127,9 +130,9 @@ def _claim_values(claim: WebhookClaim) -> dict[str, object]:
 
 
 async def mark_processed(session: AsyncSession, claim: WebhookClaim) -> tuple[str, ...]:
-    """In the transaction that did it. Only what was claimed with it: what came since has yet to be looked at.
+    """Marks the claim's webhooks done, in the transaction that synced the customer. Later webhooks stay due.
 
-    Their ids; without those that somebody else has taken since, because we took too long.
+    Returns their ids, without those that another worker claimed after our lease ended.
     """
     connection = await session.connection()
     result = await connection.execute(MARK_PROCESSED, _claim_values(claim))
@@ -151,7 +154,7 @@ async def release_webhooks(
     counts_as_attempt: bool = True,
     is_parked: bool = False,
 ) -> None:
-    """For another try. The try of number `most` that counts was the last one."""
+    """Schedules a retry. After `max_attempts` counted attempts the webhooks become dead letters."""
     connection = await session.connection()
     values = {"wait": delay, "error": error, "most": max_attempts, "counts": counts_as_attempt}
     await connection.execute(
@@ -160,7 +163,7 @@ async def release_webhooks(
 
 
 async def get_customer_tenant_id(session: AsyncSession, account_id: str, customer_id: str) -> str:
-    """Id of the tenant whose customer this is; "" when nobody knows it (yet)."""
+    """Id of the tenant that has this customer; "" while it is unknown."""
     connection = await session.connection()
     result = await connection.execute(CUSTOMER_TENANT, {"account_id": account_id, "customer_id": customer_id})
     return str(result.scalar_one())
@@ -174,7 +177,7 @@ async def take_ticket(session: AsyncSession) -> int:
 async def lock_customer_if_newest(
     session: AsyncSession, account_id: str, customer_id: str, ticket: int
 ) -> bool:
-    """Whether no look that began later has been written. Locks the customer until commit."""
+    """Whether no sync with a later ticket was written. Locks the customer until commit."""
     connection = await session.connection()
     values = {"account_id": account_id, "customer_id": customer_id, "ticket": ticket, "at": now()}
     return (await connection.execute(LOCK_CUSTOMER, values)).first() is not None
@@ -189,20 +192,23 @@ async def replay_webhook(session: AsyncSession, account_id: str, event_id: str) 
 async def list_stale_customers(
     session: AsyncSession, since: datetime, limit: int
 ) -> Sequence[tuple[str, str, str]]:
-    """(account, customer, tenant) not looked at since then, the longest first. Of every tenant: ids only."""
+    """(account, customer, tenant) ids not synced since then, of all tenants, longest first."""
     connection = await session.connection()
     rows = await connection.execute(STALE_CUSTOMERS, {"since": since, "most": limit})
     return [(row[0], row[1], row[2]) for row in rows.all()]
 
 
 async def delete_old_webhooks(session: AsyncSession) -> None:
-    """What was settled long ago."""
+    """Deletes webhooks that were finished long ago."""
     connection = await session.connection()
     await connection.execute(DELETE_OLD_WEBHOOKS)
 
 
 async def listen_for_webhooks(channel: str, wake_event: asyncio.Event, retry_delay_s: float) -> None:
-    """Sets `told` whenever something is said there. Until cancelled; a connection that breaks is opened again."""
+    """Sets `wake_event` for every notification on `channel`.
+
+    Runs until cancelled and reconnects when the connection breaks.
+    """
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(

@@ -1,7 +1,7 @@
-"""What comes in by webhook is kept as it came, once, before anybody is told that it arrived.
+"""Stores each webhook unchanged and once, before the request is answered.
 
-Many requests share one statement: while one is under way, those that come wait for the next one and are answered
-after *its* commit. So an answer is a promise, and costs a share of a commit.
+Requests share one statement: those that arrive while one is running wait for the next and are answered after *its*
+commit. So an answer guarantees storage, and costs only a share of a commit.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from shared.core.db import RawConnection
 MAX_FLUSHES = 2  # one statement fills while the other commits
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 200, 8 << 20  # of one statement
 MAX_PENDING_BYTES = 64 << 20  # bytes
-STORE_TIMEOUT_S = 8.0  # seconds for a statement; who sends webhooks gives up soon after
-# What may change what we keep of a customer. Anything else is kept too, and needs no work.
+STORE_TIMEOUT_S = 8.0  # Stripe gives up soon after
+# Types that can change our records of a customer. Others are stored and need no work.
 CUSTOMER_EVENT_PREFIXES = (
     *("charge.refund", "checkout.session.", "credit_note.", "customer.", "invoice.", "payment_method."),
     *("refund.", "subscription_schedule."),
@@ -27,7 +27,7 @@ CUSTOMER_EVENT_PREFIXES = (
 
 
 class WebhookNotStored(Exception):
-    """Nothing is promised: whoever sent it has to send it again."""
+    """The webhook is not stored; the sender has to send it again."""
 
 
 @dataclass(slots=True)
@@ -38,15 +38,15 @@ class PendingWebhook:
 
 @dataclass(slots=True)
 class WebhookBatcher:
-    """Nothing runs here while nothing comes."""
+    """Stores concurrent webhooks in batches. No task runs while none arrives."""
 
     pending: list[PendingWebhook] = field(default_factory=list)
     pending_bytes: int = 0  # bytes that wait
     flush_count: int = 0
-    tasks: set["asyncio.Task[None]"] = field(default_factory=set)  # nobody else holds them
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)  # the only references
 
     async def add(self, row: ReceivedWebhook) -> bool:
-        """Whether it was new, after the commit. Raises NotStored."""
+        """Whether it was new, after the commit. Raises WebhookNotStored."""
         if self.pending_bytes > MAX_PENDING_BYTES:
             raise WebhookNotStored("too much is waiting")
         pending = PendingWebhook(row, asyncio.get_running_loop().create_future())
@@ -60,7 +60,7 @@ class WebhookBatcher:
         return await pending.is_new
 
     async def _flush(self) -> None:
-        """Until nothing waits."""
+        """Stores batches until none waits."""
         try:
             while batch := self._next_batch():
                 try:
@@ -75,7 +75,7 @@ class WebhookBatcher:
             _reject_batch([*batch, *self.pending], problem)
             raise
         finally:
-            self.flush_count -= 1  # before anybody else runs: who comes now has to start another one
+            self.flush_count -= 1  # before other tasks run, because a new webhook has to start another flush
 
     def _next_batch(self) -> list[PendingWebhook]:
         size = count = 0
@@ -93,7 +93,7 @@ _batcher = WebhookBatcher()
 
 
 async def store_webhook(account_id: str, event: WebhookEvent, body: bytes) -> bool:
-    """Whether it was new, once it is safe. Raises NotStored."""
+    """Stores a webhook. Returns whether it was new. Raises WebhookNotStored."""
     concerns = event.customer_id and event.type.startswith(CUSTOMER_EVENT_PREFIXES)
     return await _batcher.add(
         ReceivedWebhook(
@@ -119,14 +119,14 @@ async def _store_batch(connection: RawConnection, batch: Sequence[PendingWebhook
         if len(batch) == 1:
             _reject_batch(batch, problem)
             return
-        for pending in batch:  # what the database does not take takes nothing else with it
+        for pending in batch:  # one by one, so that a rejected row doesn't affect the others
             await _store_batch(connection, [pending])
 
 
 def _resolve_batch(batch: Sequence[PendingWebhook], new: set[tuple[str, str]]) -> None:
     for pending in batch:
         key = pending.row.account_id, pending.row.event_id
-        if not pending.is_new.done():  # or who asked has gone
+        if not pending.is_new.done():  # otherwise the request was cancelled
             pending.is_new.set_result(key in new)
         new.discard(key)  # the same event twice in one batch is new once
 

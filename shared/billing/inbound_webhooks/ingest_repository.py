@@ -1,4 +1,4 @@
-"""The one statement of the intake. Not through the ORM: it is about what a webhook costs."""
+"""The statement that stores webhooks. It bypasses the ORM to keep the cost of a webhook low."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,10 +8,10 @@ import psycopg
 
 from shared.core.db import RawConnection
 
-ROW_ERRORS = (psycopg.DataError, psycopg.IntegrityError)  # a row's own fault
-CHANNEL = "bulkhead_inbox"  # says that there is work; when it is missed, a sweep finds it
+ROW_ERRORS = (psycopg.DataError, psycopg.IntegrityError)  # caused by a row
+CHANNEL = "bulkhead_inbox"  # notifies of new webhooks; polling finds missed ones
 
-# `%b`: binary, or each payload would be written as twice as much text. The notice goes out with the commit.
+# `%b`: binary, because text doubles the payload. The notification is sent with the commit.
 INSERT_WEBHOOKS = """
 with stored as (
     insert into inbound_webhook (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload,
@@ -47,9 +47,9 @@ def to_datetime(seconds: int) -> datetime:
 
 
 async def insert_webhooks(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:
-    """Account and event of those that were new. Commits by itself, as one statement.
+    """Stores webhooks. Returns account and event ids of the new ones. Commits, as a single statement.
 
-    In the order of their keys: two batches with the same events would wait for each other for ever otherwise.
+    Rows are sorted by key, because two batches with the same events would deadlock otherwise.
     """
     columns = [list(column) for column in zip(*sorted(rows), strict=True)]
     cursor = await connection.execute(INSERT_WEBHOOKS, [*columns, CHANNEL], prepare=True)

@@ -1,7 +1,7 @@
-"""Work through what came: per customer one look at the provider, whatever came and in whatever order.
+"""Process stored webhooks: one sync per customer, whatever the events and their order.
 
-The inbox is the truth and a notification only a hint: what nobody was told of is found by looking. A worker that dies
-leaves rows whose lease runs out. What fails is tried again, later each time, and is put aside for an operator at last.
+The inbox is authoritative and a notification only a hint: polling finds what was missed. A worker that dies leaves rows
+whose lease expires. Failures are retried with growing delays, and become dead letters for operators in the end.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from shared.core import db, live_events, log
 from shared.core.ids import new_id
 
 CHANNEL = "bulkhead_inbox"
-MAX_CONCURRENCY = 8  # customers looked at together by one worker
-POLL_INTERVAL_S = 1.0  # seconds between looks when nobody told us anything
+MAX_CONCURRENCY = 8  # concurrent customers of one worker
+POLL_INTERVAL_S = 1.0  # without a notification
 LEASE = timedelta(seconds=3 * MAX_CALL_S)  # outlives the longest fetch; one that runs out wastes a fetch
-MAX_ATTEMPTS = 8  # of what fails by our own fault
-MAX_WORKER_DEATHS = 2 * MAX_ATTEMPTS  # of workers that had it in hand, before it is put aside
-MAX_PARKED_ATTEMPTS = 14  # of what is about a customer that nobody knows: two days
+MAX_ATTEMPTS = 8  # for internal errors
+MAX_WORKER_DEATHS = 2 * MAX_ATTEMPTS  # before the webhooks become dead letters
+MAX_PARKED_ATTEMPTS = 14  # for unknown customers: two days
 MAX_RETRY_DELAY, MAX_PARKED_DELAY = timedelta(minutes=10), timedelta(hours=6)
-MAX_OUTAGE_DELAY = timedelta(seconds=30)  # between two tries of a provider that does not answer
+MAX_OUTAGE_DELAY = timedelta(seconds=30)  # between attempts while the provider is down
 KEY_REFUSED_ERROR = "The provider no longer takes our key"
 PROVIDER_DOWN_ERROR = "The provider does not answer"
 
@@ -38,7 +38,7 @@ async def run(max_concurrency: int = MAX_CONCURRENCY) -> None:
     try:
         async with _listen_for_webhooks() as wake_event:
             while True:
-                wake_event.clear()  # before the look, so that what comes during it is seen
+                wake_event.clear()  # before polling, so that later webhooks are noticed
                 claims = []
                 if len(tasks) < max_concurrency:
                     claims = await _claim_webhooks(max_concurrency - len(tasks), tasks.values())
@@ -60,7 +60,7 @@ async def run(max_concurrency: int = MAX_CONCURRENCY) -> None:
 
 
 async def drain() -> int:
-    """All that is due now, and no longer. How many customers were looked at."""
+    """Processes everything that is due now, then returns the number of synced customers."""
     count = 0
     while claims := await _claim_webhooks(MAX_CONCURRENCY):
         await asyncio.gather(*(process(claim) for claim in claims))
@@ -72,18 +72,18 @@ async def _claim_webhooks(limit: int, busy: Collection[tuple[str, str]] = ()) ->
     try:
         async with db.transaction() as session:
             return await repository.claim_webhooks(session, new_id("clm"), limit, LEASE, busy)
-    except Exception as problem:  # whatever it is, the loop has to see the database come back
+    except Exception as problem:  # the loop has to survive until the database is back
         log.get_logger(__name__).error("inbox_unreachable", problem=type(problem).__name__)
         await asyncio.sleep(POLL_INTERVAL_S)
         return []
 
 
 async def process(claim: WebhookClaim) -> None:
-    """One customer: looked at and written, or back for another try. Never raises but for cancellation."""
+    """Syncs the claim's customer, or schedules a retry. Raises nothing but CancelledError."""
     logger = log.get_logger(__name__).bind(
         account_id=claim.account_id, customer_id=claim.customer_id, events=len(claim.event_ids)
     )
-    if claim.attempts > MAX_WORKER_DEATHS:  # every failure that we survive is counted long before
+    if claim.attempts > MAX_WORKER_DEATHS:  # other failures reach their own limit earlier
         await _release_claim(
             claim, MAX_RETRY_DELAY, f"{MAX_WORKER_DEATHS} workers died of it", max_attempts=MAX_WORKER_DEATHS
         )
@@ -117,7 +117,7 @@ async def process(claim: WebhookClaim) -> None:
             counts_as_attempt=False,
         )
     except ProviderDown as problem:
-        # As long again as it has waited: no try counts, so there is no number of tries to go by.
+        # Doubles the wait so far, because attempts aren't counted.
         delay = min(MAX_OUTAGE_DELAY, timedelta(seconds=max(1.0, claim.waited_s)))
         await _release_claim(claim, delay, f"{PROVIDER_DOWN_ERROR}: {problem}", counts_as_attempt=False)
     except Exception as problem:
@@ -149,7 +149,7 @@ async def _release_claim(
     counts_as_attempt: bool = True,
     is_parked: bool = False,
 ) -> None:
-    """If this fails too, the lease runs out."""
+    """Releases the claim. If this fails, the lease expires."""
     try:
         async with db.transaction() as session:
             await repository.release_webhooks(
@@ -168,7 +168,7 @@ async def _release_claim(
 
 @asynccontextmanager
 async def _listen_for_webhooks() -> AsyncIterator[asyncio.Event]:
-    """Set whenever something was stored. Without the database it stays silent, and the naps are what is left."""
+    """Sets the wake event whenever webhooks were stored. Without the database only polling is left."""
     wake_event = asyncio.Event()
     listening = asyncio.create_task(repository.listen_for_webhooks(CHANNEL, wake_event, POLL_INTERVAL_S))
     try:

@@ -1,7 +1,7 @@
-"""Authenticate a webhook and read its envelope; what it is about is never read further, and no SDK object is built.
+"""Authenticate a webhook and read its envelope. Its object is not parsed, and no SDK object is built.
 
-A body is signed by who knows a secret of the account. That is no promise of a sound body: everything that is kept of
-it has a length and a range here, so that it can be stored beside what others sent.
+A valid signature proves knowledge of the account's secret, but not a sane body: every value that is stored is checked
+for length and range here.
 """
 
 import hmac
@@ -28,7 +28,7 @@ class EventData(msgspec.Struct, gc=False):
 
 class WebhookEvent(msgspec.Struct, gc=False):
     id: ShortText
-    object: Literal["event"]  # a thin event says "v2.core.event"
+    object: Literal["event"]  # a thin event has "v2.core.event"
     type: ShortText
     created: Annotated[int, msgspec.Meta(ge=0, lt=YEAR_10000)]
     livemode: bool
@@ -37,7 +37,7 @@ class WebhookEvent(msgspec.Struct, gc=False):
 
     @property
     def customer_id(self) -> str:
-        """Whom it is about, "" for nobody: a name, or the customer itself where it is expanded."""
+        """Id of the event's customer, "" without one. The field holds an id, or the customer where it is expanded."""
         subject = self.data.object
         customer = subject.id if subject.object == "customer" else subject.customer
         if isinstance(customer, dict):
@@ -53,9 +53,9 @@ _decode_event = msgspec.json.Decoder(WebhookEvent).decode
 
 
 def verify_event(body: bytes, header: str | None, secrets: Sequence[str], now: float) -> WebhookEvent:
-    """Raises NotGenuine. `header`: Stripe-Signature; `secrets`: any of them may have signed."""
+    """Raises InvalidWebhook. `header`: Stripe-Signature; `secrets`: a signature of any of them is accepted."""
     stamp = _verify_signature(body, header or "", secrets)
-    if abs(now - stamp) > MAX_AGE_S:  # the SDK accepts any time to come
+    if abs(now - stamp) > MAX_AGE_S:  # the SDK accepts future times
         raise InvalidWebhook("timestamp outside the tolerance")
     try:
         event = _decode_event(body.decode())
@@ -75,7 +75,7 @@ def _verify_signature(body: bytes, header: str, secrets: Sequence[str]) -> int:
         elif name == "v1":
             signatures.append(value.encode())
     if stamp.isascii() and stamp.isdigit() and len(stamp) < 13:
-        for secret in secrets:  # two are active while one is replaced
+        for secret in secrets:  # two are active during a replacement
             expected = hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex().encode()
             if secret and any(hmac.compare_digest(expected, value) for value in signatures):
                 return int(stamp)

@@ -1,6 +1,6 @@
-"""What is sold by use, and by which unit: the provider takes whole cents, and a cent is too much for a single call.
+"""Metered prices and their units. The provider takes whole cents, and a cent is too much for a single call.
 
-A usage is recorded and reported in these units; whoever counts (`metering`) carries what is left over into the next.
+Usage is recorded and reported in these units; the code that counts carries the remainder over to the next report.
 """
 
 from typing import NamedTuple
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 class Meter(NamedTuple):
     title: str
-    plural: str  # what is used
-    per_unit: int  # so many of them are one unit
+    plural: str  # as in "calls"
+    per_unit: int  # number in one unit
 
     @property
     def unit_text(self) -> str:

@@ -1,7 +1,7 @@
-"""Prices at the provider: pushed, and compared with ours. No call to the provider runs inside a transaction.
+"""Push our prices to the provider and compare them. No call to the provider runs inside a transaction.
 
-The worker does both by the clock for what everybody is offered; operators at once, and for what one tenant is offered
-too: the worker's role of the database does not see that outside of the tenant.
+The worker does both on schedule for plans that all tenants can buy. Operators do both on request, including plans for a
+single tenant, which the worker's database role can't read outside of the tenant.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from shared.core import db, live_events, log, money
 from shared.core.db import now
 from shared.entitlements.models import Plan, PlanVersion
 
-POLL_INTERVAL_S = 20.0  # seconds between two looks at what is due
+POLL_INTERVAL_S = 20.0  # seconds between checks for due jobs
 
 
-RETRY_INTERVAL_S = 300.0  # and until what failed is due again
+RETRY_INTERVAL_S = 300.0  # seconds until a failed job is due again
 
 
 @dataclass(frozen=True, slots=True)
 class PriceSyncResult:
     count: int = 0
     drifted_count: int = 0
-    failures: tuple[str, ...] = ()  # why, in sentences
+    failures: tuple[str, ...] = ()  # error messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,10 @@ class PushedPrice:
 
 
 async def push_prices(role: db.DatabaseRole = "app", *, repair: bool = False) -> PriceSyncResult:
-    """Everything that is in force or coming and not yet there, to each account. Twice is once.
+    """Pushes current and scheduled prices that an account lacks. Idempotent.
 
-    `mends`: also what differs there, which the clock never does: somebody should have seen it.
+    `repair`: restores prices that differ at the provider too. The schedule never does, so that an operator sees them
+    first.
     """
     count, failed = 0, list[str]()
     for account_id, provider in await _list_providers(role):
@@ -80,7 +81,7 @@ async def push_prices(role: db.DatabaseRole = "app", *, repair: bool = False) ->
 
 
 async def compare_prices(role: db.DatabaseRole = "app") -> PriceSyncResult:
-    """Whether what was pushed is there still, and is what we think it is."""
+    """Compares all pushed prices with the provider and stores the differences."""
     count, drifted, failed = 0, 0, list[str]()
     for account_id, provider in await _list_providers(role):
         compared = dict[str, dict[str, list[str]]]()
@@ -109,7 +110,7 @@ async def compare_prices(role: db.DatabaseRole = "app") -> PriceSyncResult:
 
 
 def to_price_tag(price: Price, version: PlanVersion, plan: Plan) -> PriceTag:
-    """A price as the provider is to have it. A version is a product there, called as its plan."""
+    """The price in the provider's terms. A version is a product with the name of its plan."""
     return PriceTag(
         id=price.id,
         product_id=version.id,
@@ -125,7 +126,7 @@ def to_price_tag(price: Price, version: PlanVersion, plan: Plan) -> PriceTag:
 
 
 def find_differences(pushed_price: PushedPrice, remote_price: RemotePrice) -> dict[str, list[str]]:
-    """What: ours and theirs, in words."""
+    """Differences by field: ours and theirs, in words."""
     our_tag, remote_tag = pushed_price.tag, remote_price.tag
     if remote_tag is None:
         return {"Price": [pushed_price.external_id, "gone"]}
@@ -157,7 +158,7 @@ def _format_amount(tag: PriceTag) -> str:
 
 
 def _find_sellable_ids(all_prices: Sequence[Price], at: datetime) -> set[str]:
-    """In force or coming: what is past is sold to nobody any more."""
+    """Ids of current and scheduled prices; past ones are no longer sold."""
     return {price.id for price in prices.select_current_prices(all_prices, at).values()} | {
         price.id for price in all_prices if price.effective_at > at
     }
@@ -185,8 +186,8 @@ async def _list_providers(role: db.DatabaseRole) -> list[tuple[str, Provider]]:
 def _describe_outage(account_id: str, problem: Exception) -> str:
     log.get_logger(__name__).warning("provider_silent", account=account_id, problem=type(problem).__name__)
     if isinstance(problem, KeyRefused):
-        return "The payment provider refuses our key."
-    return "The payment provider does not answer now."
+        return "Stripe rejected our key."
+    return "Stripe isn't responding."
 
 
 async def _notify_pages(role: db.DatabaseRole) -> None:
@@ -210,7 +211,7 @@ PERIODIC_JOBS: dict[str, tuple[float, PeriodicJob]] = {  # seconds between two o
 
 
 async def run() -> None:
-    """For the worker. Several may: everything that is done here may be done twice."""
+    """Runs in every worker; all steps are idempotent."""
     due = dict.fromkeys(PERIODIC_JOBS, time.monotonic())
     while True:
         for name, (interval, job) in PERIODIC_JOBS.items():
@@ -222,7 +223,7 @@ async def run() -> None:
 
 
 async def _run_job(name: str, job: PeriodicJob) -> bool:
-    """One that fails must not end the others."""
+    """Runs a job and logs its failure, so that the other jobs continue."""
     try:
         await job()
     except Exception:

@@ -1,7 +1,7 @@
-"""What plan versions cost, and from when on. A price never changes: another one of the same part follows it.
+"""Prices of plan versions over time. A price never changes; a later price of the same part replaces it.
 
-A part is what is asked for once a period (flat), for each seat, or for each unit of a meter. Of all prices of a part
-the latest whose time has come is in force. What a plan gives is none of this (`entitlements.catalog`).
+A part is charged once a period (flat), for each seat, or for each unit of a meter. The latest price of a part whose
+time has come is in force. The contents of a plan are in `entitlements.catalog`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ MAX_REASON_LENGTH = 300
 
 
 class Tier(NamedTuple):
-    """Of what is metered. `up_to` None: all that is left."""
+    """A tier of a metered price. `up_to`: None for the last tier."""
 
     up_to: int | None
     unit: int
@@ -57,7 +57,7 @@ class PriceKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlanPrices:
-    """What a plan version or add-on costs in a period."""
+    """The prices of a plan version or add-on for one billing period."""
 
     flat: Price | None = None
     seat: Price | None = None
@@ -73,13 +73,13 @@ class PlanPrices:
 
 
 async def get_plan_prices(session: AsyncSession, at: datetime) -> dict[tuple[str, str], PlanPrices]:
-    """By version and period; what is not sold in a period is not in it."""
+    """Prices by version and period, of those that are sold."""
     all_prices = [price for price, _, _ in await repository.list_prices(session)]
     return _group_prices(select_current_prices(all_prices, at).values())
 
 
 def select_current_prices(all_prices: Iterable[Price], at: datetime) -> dict[PriceKey, Price]:
-    """Of each part the latest whose time has come."""
+    """The price in force of each part."""
     latest_prices: dict[PriceKey, Price] = {}
     for price in sorted(all_prices, key=lambda price: (price.effective_at, price.id)):
         if price.effective_at <= at:
@@ -118,12 +118,12 @@ async def list_version_prices(session: AsyncSession, version_id: str) -> Sequenc
 
 
 async def add(session: AsyncSession, price: Price) -> bool:
-    """False where another price of the same part begins at that time."""
+    """Adds a price. False where another price of the same part starts at that time."""
     return await repository.add_price(session, price)
 
 
 async def get_catalog_prices(session: AsyncSession) -> dict[str, access_schedule.CatalogPrice]:
-    """What every price that there ever was stands for, by its id."""
+    """The catalog item of every price, by price id."""
     return {
         price.id: access_schedule.CatalogPrice(
             version.id, plan.kind == "addon", price.kind == "seat", plan.position
@@ -142,9 +142,9 @@ async def build_order_lines(
     addons: Mapping[str, int] | None = None,
     at: datetime | None = None,
 ) -> tuple[OrderLine, ...]:
-    """All that a subscription to this version consists of; `addons`: how many, by version.
+    """The lines of a subscription to this version. `addons`: quantities by version.
 
-    `seats` says nothing where a plan has no price for them. Raises Conflict for what is not sold like that.
+    `seats`: ignored without a price per seat. Raises Invalid, and Conflict for a combination that isn't sold.
     """
     addons = addons or {}
     all_prices = await repository.list_version_prices(session, [version_id, *addons])
@@ -152,12 +152,14 @@ async def build_order_lines(
     priced_quantities: list[tuple[Price, int | None]] = []
     for item_id, number in [(version_id, 1), *addons.items()]:
         if (item_id, period) not in plan_prices:
-            raise Conflict("This has no price for such a period.", "Choose another period, or talk to us.")
+            raise Conflict(
+                "There is no price for this billing period.", "Choose another period, or contact sales."
+            )
         version_prices = plan_prices[item_id, period]
         if number < 1 or seats < 1:
-            raise Invalid("Fewer than one cannot be ordered.", "Choose a number from 1 on.")
+            raise Invalid("The quantity must be at least 1.", "Enter a higher number.")
         if version_prices.currency != plan_prices[version_id, period].currency:
-            raise Conflict("An add-on is sold in another currency than the plan.", "Talk to us.")
+            raise Conflict("An add-on has another currency than the plan.", "Contact sales.")
         priced_quantities += [(version_prices.flat, number)] if version_prices.flat else []
         priced_quantities += [(version_prices.seat, seats)] if version_prices.seat else []
         priced_quantities += [(metered, None) for metered in version_prices.metered]
@@ -165,7 +167,7 @@ async def build_order_lines(
         session, account_id, [price.id for price, _ in priced_quantities]
     )
     if len(external_ids) < len(priced_quantities):
-        raise Conflict("This price is on its way to the payment provider.", "Try again in a minute.")
+        raise Conflict("This price isn't available at the payment provider yet.", "Try again in a minute.")
     return tuple(OrderLine(price.id, external_ids[price.id], number) for price, number in priced_quantities)
 
 

@@ -1,4 +1,4 @@
-"""SQL of prices, and of where they stand at the provider. Everybody's, and one's own inside a tenant."""
+"""SQL of prices and of their copies at the provider. Inside a tenant, its own prices are included."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ OLDEST_FIRST = (col(Price.effective_at), col(Price.id))
 
 
 async def list_prices(session: AsyncSession) -> Sequence[tuple[Price, PlanVersion, Plan]]:
-    """Every price there ever was, also of plans that are retired; the oldest first."""
+    """Every price, including those of retired plans; the oldest first."""
     statement = (
         select(Price, PlanVersion, Plan)
         .join(PlanVersion, col(PlanVersion.id) == col(Price.plan_version_id))
@@ -33,7 +33,7 @@ async def list_version_prices(session: AsyncSession, version_ids: Iterable[str])
 
 
 async def lock_version(session: AsyncSession, version_id: str) -> tuple[PlanVersion, Plan] | None:
-    """One change of the prices of a version at a time."""
+    """Locks the prices of a version."""
     version = await session.get(
         PlanVersion, version_id, with_for_update={"key_share": True}, populate_existing=True
     )
@@ -42,7 +42,7 @@ async def lock_version(session: AsyncSession, version_id: str) -> tuple[PlanVers
 
 
 async def list_published_versions(session: AsyncSession) -> Sequence[tuple[Plan, PlanVersion]]:
-    """What is published, from the least to the most, the newest version of each first."""
+    """Published versions, from the smallest plan to the largest, the newest version of each first."""
     statement = (
         select(Plan, PlanVersion)
         .join(PlanVersion, col(PlanVersion.plan_id) == col(Plan.id))
@@ -53,7 +53,7 @@ async def list_published_versions(session: AsyncSession) -> Sequence[tuple[Plan,
 
 
 async def add_price(session: AsyncSession, price: Price) -> bool:
-    """False where there is another one of the same part from the same time on. The transaction goes on."""
+    """False where another price of the same part starts at that time. The transaction stays usable."""
     try:
         async with session.begin_nested():
             session.add(price)
@@ -92,7 +92,7 @@ async def get_provider_prices_by_id(session: AsyncSession, account_id: str) -> d
 async def save_pushed_price(
     session: AsyncSession, account_id: str, price_id: str, external_id: str, at: datetime
 ) -> None:
-    """What was pushed is there as it should be."""
+    """Records that the price was pushed and has no differences."""
     await _upsert(session, account_id, price_id, {"external_id": external_id, "pushed_at": at, "drift": {}})
 
 
@@ -111,20 +111,20 @@ async def _upsert(session: AsyncSession, account_id: str, price_id: str, values:
 
 
 async def list_all_customers(session: AsyncSession) -> Sequence[tuple[str, str, str]]:
-    """Account, customer and tenant of everybody who ever came to pay."""
+    """Account, customer and tenant ids of all customers."""
     statement = sa.text("select account, customer, tenant from list_unsynced_customers('infinity', null)")
     connection = await session.connection()
     return [(row[0], row[1], row[2]) for row in await connection.execute(statement)]
 
 
 async def list_active_account_ids(session: AsyncSession) -> Sequence[str]:
-    """Those that are not paused."""
+    """Ids of accounts that are not paused."""
     statement = select(ProviderAccount.id).where(col(ProviderAccount.paused_at).is_(None))
     return (await session.exec(statement.order_by(col(ProviderAccount.id)))).all()
 
 
 async def list_subscribed_price_ids(session: AsyncSession, customer_id: str) -> set[str]:
-    """Ids of the prices in a customer's subscriptions, as last seen. In its tenant."""
+    """Ids of the prices in a customer's subscriptions, as of the last sync. In a transaction of its tenant."""
     statement = select(BillingSubscription.state).where(
         BillingSubscription.customer_id == customer_id, col(BillingSubscription.absent_at).is_(None)
     )

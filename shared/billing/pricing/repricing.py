@@ -1,8 +1,8 @@
-"""Running subscriptions follow a price that has come into force, at their next renewal and without proration.
+"""Move running subscriptions to a new price at their next renewal, without proration.
 
-A period is billed by the price that was in force when it began. What is paid in advance is exchanged before the
-renewal: as soon as the new price is in force, or a little ahead where it will be by then. What is metered is paid
-afterwards, so it is exchanged in the first period that began under the new price.
+A period is billed with the price that was in force when it began. Prices that are paid in advance are replaced before
+the renewal: as soon as the new price is in force, or shortly before where it will be by then. Metered prices are paid
+afterwards, so they are replaced in the first period that began under the new price.
 """
 
 import hashlib
@@ -32,7 +32,10 @@ TASK = "billing.reprice"
 
 
 async def reprice_subscriptions(at: datetime | None = None) -> int:
-    """Of everybody. How many subscriptions changed. `at`: where the provider's clock is not ours."""
+    """Reprices the subscriptions of all tenants.
+
+    Returns how many changed. `at`: the provider's time where its clock differs.
+    """
     at, changed_count = at or now(), 0
     async with db.transaction() as session:
         customers = await repository.list_all_customers(session)
@@ -51,15 +54,13 @@ async def reprice_subscriptions(at: datetime | None = None) -> int:
             log.get_logger(__name__).warning(
                 "not_repriced", tenant_id=tenant_id, problem=type(problem).__name__
             )
-        except (
-            Exception
-        ) as problem:  # whatever is wrong with one customer, the others have their renewals too
+        except Exception as problem:  # one failing customer must not block the others
             log.report_bug(problem, tenant_id=tenant_id, customer_id=customer_id)
     return changed_count
 
 
 def _has_new_price(price_id: str, prices_by_id: Mapping[str, Price], at: datetime) -> bool:
-    """Another price of its part is in force, or will be soon."""
+    """Whether another price of the same part is in force, or will be soon."""
     current_price = prices_by_id.get(price_id)
     if current_price is None:
         return False
@@ -74,7 +75,7 @@ def _has_new_price(price_id: str, prices_by_id: Mapping[str, Price], at: datetim
 async def _reprice_customer(
     account_id: str, customer_id: str, tenant_id: str, prices_by_id: Mapping[str, Price], at: datetime
 ) -> int:
-    """What we have of the subscription may be old; what is exchanged is what the provider says now."""
+    """Reprices the provider's current subscriptions, because our records may be outdated."""
     provider, changed_count = await provider_registry.get(account_id), 0
     for subscription in (await provider.fetch_customer(customer_id)).subscriptions:
         new_prices = {
@@ -146,7 +147,7 @@ def _to_order_line(
 
 
 def _idempotency_key(subscription: Subscription, lines: Sequence[OrderLine]) -> str:
-    """The same exchange of the same period is the same call, whoever makes it."""
+    """The same change in the same period has the same key, whichever worker makes it."""
     ends = max((line.ends_at.isoformat() for line in subscription.lines if line.ends_at), default="")
     digest = hashlib.sha256(repr((subscription.id, ends, lines)).encode()).hexdigest()
     return f"reprice-{subscription.id}-{digest[:24]}"

@@ -1,4 +1,4 @@
-"""What Stripe's errors mean to us. Nothing of the SDK leaves a verb that is `answered`."""
+"""Stripe's errors translated to ours. Methods with `translate_stripe_errors` raise no exceptions of the SDK."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def translate_stripe_errors(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """In MAX_CALL_S, or not at all; every page and every further try included."""
+    """Translates errors and limits the call to MAX_CALL_S, including all pages and retries."""
 
     @wraps(verb)
     async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -28,9 +28,9 @@ def translate_stripe_errors(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callab
         except stripe.StripeError as problem:
             raise _to_provider_error(problem, verb.__name__) from None
         except (AttributeError, KeyError, TypeError, ValueError) as problem:
-            # Something between us and them that answers in another shape: even the SDK stumbles over it.
+            # A proxy that answers in another format, which raises such errors in the SDK.
             log.get_logger(__name__).error("stripe_answer_unreadable", verb=verb.__name__, exc_info=problem)
-            raise ProviderDown("answered in a way that nobody understands") from None
+            raise ProviderDown("sent an unreadable answer") from None
 
     return bounded
 
@@ -40,7 +40,7 @@ def is_missing(problem: stripe.StripeError) -> bool:
 
 
 def is_duplicate_usage(problem: stripe.StripeError) -> bool:
-    """Usage under an identifier that they have: Stripe says so in a sentence only."""
+    """Whether Stripe already has usage with this identifier. Stripe reports that only in the message."""
     return "already exists with identifier" in (problem.user_message or "")
 
 
@@ -49,7 +49,7 @@ def is_duplicate_object(problem: stripe.StripeError) -> bool:
 
 
 def _to_provider_error(problem: stripe.StripeError, verb: str) -> Exception:
-    status, message = problem.http_status, problem.user_message or "It was refused."
+    status, message = problem.http_status, problem.user_message or "The request was declined."
     log.get_logger(__name__).warning(
         "stripe_error",
         verb=verb,
@@ -63,7 +63,7 @@ def _to_provider_error(problem: stripe.StripeError, verb: str) -> Exception:
         return ProviderBusy(read_retry_after(problem.headers or {}) or 1.0)
     if status in (401, 403):
         return KeyRefused(message)
-    # 409: another request holds the object. 501 is only ever the stand-in's, and waiting does not help.
+    # 409: another request holds the object. Only the stand-in sends 501, and retrying doesn't help.
     if status is None or status == 409 or (status >= 500 and status != 501) or status < 400:
         return ProviderDown(message)
     return ProviderRefused(message, problem.code or "")

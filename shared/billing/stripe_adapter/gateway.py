@@ -1,6 +1,7 @@
-"""Stripe behind `provider.Provider`: our verbs as its calls. Its shapes, errors and pace are in the files beside.
+"""The implementation of `provider.Provider` with Stripe's API. Mapping, errors and rate limit are in the modules
+beside.
 
-Every write carries an idempotency key of the caller's, so that a try after a crash is the same try.
+Every write has an idempotency key of the caller, so that a retry after a crash has no second effect.
 """
 
 import asyncio
@@ -28,21 +29,19 @@ from shared.billing.stripe_adapter.errors import is_duplicate_usage, is_missing,
 from shared.billing.stripe_adapter.rate_limit import CircuitBreaker, RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
-PAGE_SIZE = 100  # the most that Stripe gives at once; also how many invoices are kept
+PAGE_SIZE = 100  # Stripe's maximum; also the number of invoices that we keep
 TENANT_KEY = "tenant_id"  # in a customer's metadata
-CHANGE_KEY = "bulkhead_change"  # in a subscription's: the key of the last change
-ADJUSTMENT_KEY = (
-    "bulkhead_adjustment"  # in an entry of the balance's and a credit note's: the key it was asked for with
-)
+CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
+ADJUSTMENT_KEY = "bulkhead_adjustment"  # in metadata of balance entries and credit notes: the idempotency key
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 
 
 class StripeGateway:
-    """One account of Stripe's, or of a stand-in at `base`: all four of the SDK's addresses move together."""
+    """One Stripe account, or a stand-in at the address `base`, which replaces all four addresses of the SDK."""
 
     def __init__(self, key: str, base: str | None = None) -> None:
         if base is not None and not key.startswith(TEST_KEY_PREFIXES):
-            raise ValueError("a live key must not be shown to a stand-in")
+            raise ValueError("a live key must not be sent to a stand-in")
         self._transport = StripeTransport(RateLimiter(_hash_key(key)), CircuitBreaker())
         self._client = stripe.StripeClient(
             key,
@@ -63,12 +62,15 @@ class StripeGateway:
 
     @translate_stripe_errors
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
-        """A key is remembered for a day or so. Later it is found by its mail: lists, unlike Search, are never late."""
+        """Stripe keeps idempotency keys for a day.
+
+        Later the customer is found by email; lists, unlike Search, are never stale.
+        """
         customers = await self._v1.customers.list_async({"email": email, "limit": PAGE_SIZE})
         async for customer in customers.auto_paging_iter():
             if (customer.to_dict().get("metadata") or {}).get(TENANT_KEY) == tenant_id:
                 return customer.id
-        # Name and mail may differ between two tries; under one key nothing may.
+        # Name and email can differ between attempts, but requests with one key must be equal.
         new_customer = await self._v1.customers.create_async(
             {"metadata": {TENANT_KEY: tenant_id}}, {"idempotency_key": key}
         )
@@ -82,7 +84,7 @@ class StripeGateway:
             subscriptions = await self._list_subscriptions(customer_id)
             invoices = await self._list_invoices(customer_id)
         except stripe.InvalidRequestError:
-            if not customer.get("deleted"):  # of whom lists may know nothing any more
+            if not customer.get("deleted"):  # lists don't contain deleted customers
                 raise
             subscriptions, invoices = [], []
         return mapping.to_customer_state(customer, subscriptions, invoices)
@@ -113,7 +115,7 @@ class StripeGateway:
             }
         session = await self._v1.checkout.sessions.create_async(params, {"idempotency_key": order.key})
         if not session.url:
-            raise ProviderRefused("This order was paid or given up. Start again.", "session_over")
+            raise ProviderRefused("This checkout was completed or has expired. Start again.", "session_over")
         return session.url
 
     @translate_stripe_errors
@@ -154,7 +156,9 @@ class StripeGateway:
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
     ) -> None:
-        """The difference depends on what is there, and under one idempotency key nothing may differ: the key is kept."""
+        """The update depends on the current items, but requests with one idempotency key must be equal, so the
+        request is stored by key.
+        """
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
         metadata = subscription.to_dict().get("metadata") or {}
         if metadata.get(CHANGE_KEY) == key:
@@ -179,7 +183,7 @@ class StripeGateway:
             await self._v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
         except stripe.InvalidRequestError:
             subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
-            if subscription.ended_at is None:  # else it had ended already
+            if subscription.ended_at is None:  # otherwise it has already ended
                 raise
 
     @translate_stripe_errors
@@ -187,7 +191,7 @@ class StripeGateway:
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
         options: stripe.RequestOptions = {"idempotency_key": key}
         if subscription.status == "paused":
-            # Their default makes a bill that nobody tries to collect, and a day later it stays paused.
+            # Stripe's default creates an invoice without collecting it, and pauses again a day later.
             await self._v1.subscriptions.resume_async(
                 subscription_id, {"payment_behavior": "resume_on_payment_success"}, options
             )
@@ -210,7 +214,9 @@ class StripeGateway:
     async def add_credit(
         self, customer_id: str, amount: int, currency: str, description: str, key: str
     ) -> str:
-        """A key is remembered for a day or so, and who asks may come back later: it stands beside the money, too."""
+        """Stripe keeps idempotency keys for a day and callers can retry later, so the key is stored in the metadata
+        too.
+        """
         entries = self._v1.customers.balance_transactions
         if existing_id := await _find_by_key(
             key, await entries.list_async(customer_id, {"limit": PAGE_SIZE})
@@ -219,7 +225,7 @@ class StripeGateway:
         entry = await entries.create_async(
             customer_id,
             {
-                "amount": -amount,  # theirs is what is owed
+                "amount": -amount,  # Stripe's sign is the amount owed
                 "currency": currency,
                 "description": description,
                 "metadata": {ADJUSTMENT_KEY: key},
@@ -230,7 +236,7 @@ class StripeGateway:
 
     @translate_stripe_errors
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
-        """By a credit note, so that the invoice and the books show it too. Found again as a credit is."""
+        """Refunds by a credit note, so that the invoice shows it. Idempotent in the same way as `add_credit`."""
         notes = self._v1.credit_notes
         if existing_id := await _find_by_key(
             key, await notes.list_async({"invoice": invoice_id, "limit": PAGE_SIZE})
@@ -275,7 +281,7 @@ class StripeGateway:
                 raise
             customer = await self._v1.customers.retrieve_async(
                 customer_id
-            )  # of a deleted one nothing expands
+            )  # a deleted customer can't be expanded
         return customer.to_dict()
 
     async def _list_subscriptions(self, customer_id: str) -> list[dict[str, Any]]:
@@ -294,7 +300,7 @@ class StripeGateway:
         return subscriptions
 
     async def _list_invoices(self, customer_id: str) -> list[dict[str, Any]]:
-        """The newest, and whichever of the older ones are still open."""
+        """The newest invoices, and older ones that are still open."""
         newest = await self._v1.invoices.list_async({"customer": customer_id, "limit": PAGE_SIZE})
         invoices = {invoice.id: invoice.to_dict() for invoice in newest.data}
         if newest.has_more:
@@ -316,7 +322,7 @@ class StripeGateway:
 
 
 async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str:
-    """Id of the one that was made for this key; "" where there is none."""
+    """Id of the object with this key; "" without one."""
     async for record in page.auto_paging_iter():
         if (record.to_dict().get("metadata") or {}).get(ADJUSTMENT_KEY) == key:
             return str(record.id)
@@ -324,12 +330,12 @@ async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str:
 
 
 def _is_truncated(inner: Any) -> bool:
-    """Of a list inside of an object only the first ten are shown."""
+    """Whether a nested list has more items: Stripe returns only the first ten."""
     return bool((inner or {}).get("has_more"))
 
 
 def _hash_key(key: str) -> str:
-    """For a store that should not learn the key."""
+    """A hash that can be stored without revealing the key."""
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
@@ -339,7 +345,7 @@ _GATEWAYS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str | No
 
 
 def get_gateway(key: str, base: str | None = None) -> Provider:
-    """The one of this account in this process: its pace and its circuit are shared by all who ask."""
+    """The gateway of this account in this process, with a shared rate limit and circuit breaker."""
     gateways = _GATEWAYS.setdefault(asyncio.get_running_loop(), {})
     if (key, base) not in gateways:
         gateways[key, base] = StripeGateway(key, base)
@@ -347,6 +353,6 @@ def get_gateway(key: str, base: str | None = None) -> Provider:
 
 
 async def close_gateways() -> None:
-    """All connections of this loop. What asks afterwards opens new ones."""
+    """Closes all connections of this event loop; later requests open new ones."""
     for gateway in _GATEWAYS.pop(asyncio.get_running_loop(), {}).values():
         await gateway.close()

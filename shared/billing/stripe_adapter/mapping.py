@@ -1,7 +1,7 @@
-"""From Stripe's objects, as plain dictionaries, to ours. The only place that knows where a field lives.
+"""Maps Stripe's objects, as plain dictionaries, to ours. The only module that knows the paths of Stripe's fields.
 
-Two generations of the API are read: periods on the items and what an invoice belongs to in `parent` (since 2025-03-31),
-and both on top as before. A word that nobody here knows passes through; what is null or absent is as good as not said.
+Reads two generations of the API: periods on the items and the owner of an invoice in `parent` (since 2025-03-31), and
+both at the top level as before. Unknown statuses pass through; null and absent fields are treated alike.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,9 +21,9 @@ from shared.billing.provider import (
 
 Raw = Mapping[str, Any]
 PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
-CANCELED_ADDON_PREFIX = "kept."  # and our price's id, in a subscription's metadata: "<quantity>:<unix time>"
+CANCELED_ADDON_PREFIX = "kept."  # plus our price id, in a subscription's metadata: "<quantity>:<unix time>"
 AFTER_TRIAL: dict[str, AfterTrial] = {"cancel": "cancel", "pause": "pause", "create_invoice": "invoice"}
-SEND_INVOICE = "send_invoice"  # way of collecting: they get a bill and some days, and nobody charges a card
+SEND_INVOICE = "send_invoice"  # collection method: the invoice has a due date and isn't charged automatically
 CARD_BRANDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
 
 
@@ -50,7 +50,7 @@ def to_customer_state(customer: Raw, subscriptions: Iterable[Raw], invoices: Ite
 
 
 def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) -> Subscription:
-    """`pays`: the customer has a way to pay, whatever the subscription says."""
+    """`pays`: the customer has a payment method, even if the subscription has none."""
     lines = tuple(_to_item(item, raw) for item in _get_data(raw.get("items")))
     cancel_at = to_datetime(raw.get("cancel_at"))
     if cancel_at is None and raw.get("cancel_at_period_end"):
@@ -84,7 +84,7 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
 
 def to_invoice(raw: Raw) -> Invoice:
     lines = tuple(to_invoice_line(raw_line) for raw_line in _get_data(raw.get("lines")))
-    # An invoice's own period is the one before; of its lines the last one to end is what it is for.
+    # The period of an invoice is the previous one, so the line that ends last is used.
     periods = [(line.ends_at, line.starts_at) for line in lines if line.ends_at and line.starts_at]
     default_period = (to_datetime(raw.get("period_end")), to_datetime(raw.get("period_start")))
     ends_at, starts_at = max(periods, default=default_period)
@@ -109,9 +109,9 @@ def to_invoice(raw: Raw) -> Invoice:
 
 
 def to_preview(raw: Raw, items: Iterable[Raw], now: datetime) -> ChangePreview:
-    """`items`: of the subscription. Their clock may not be ours: what they counted from is in what they counted.
+    """`items`: of the subscription. Stripe's clock can differ from ours, so the start is read from the proration lines.
 
-    What an earlier change added, and no invoice has charged yet, is shown too; it began before this one.
+    Includes prorations of earlier changes that aren't invoiced yet; they started before this one.
     """
     preview_invoice = to_invoice(raw)
     proration_starts = [line.starts_at for line in preview_invoice.lines if line.proration and line.starts_at]
@@ -136,14 +136,14 @@ def to_invoice_line(raw: Raw) -> InvoiceLine:
 
 
 def get_subscription_id(invoice: Raw) -> str:
-    """ "" for a bill that belongs to none."""
+    """ "" for an invoice without a subscription."""
     return get_object_id(
         _get_path(invoice, "parent", "subscription_details", "subscription") or invoice.get("subscription")
     )
 
 
 def get_object_id(value: Any) -> str:
-    """Of an object that may be shown as its id, whole, or not at all."""
+    """The id of a field that holds an id, an expanded object, or nothing."""
     return str(value.get("id") or "") if isinstance(value, Mapping) else str(value or "")
 
 
@@ -152,7 +152,7 @@ def to_datetime(seconds: Any) -> datetime | None:
 
 
 def to_canceled_addon_metadata(addons: Iterable[CanceledAddon], metadata: Raw) -> dict[str, str]:
-    """What to write for `kept`; an empty text takes a key away."""
+    """The metadata update for cancelled add-ons; an empty text removes a key."""
     removed_keys = {key: "" for key in metadata if key.startswith(CANCELED_ADDON_PREFIX)}
     return removed_keys | {
         f"{CANCELED_ADDON_PREFIX}{addon.price_id}": f"{addon.quantity}:{int(addon.until.timestamp())}"
@@ -176,7 +176,7 @@ def _to_item(item: Raw, raw_subscription: Raw) -> SubscriptionItem:
 
 
 def _clamp_to_period(at: datetime, items: Iterable[Raw]) -> datetime:
-    """The time in the current period that is nearest to it."""
+    """The nearest time within the current period."""
     for item in items:
         starts, ends = (
             to_datetime(item.get("current_period_start")),
@@ -193,7 +193,7 @@ def _to_canceled_addons(metadata: Raw) -> tuple[CanceledAddon, ...]:
         quantity, _, until = str(value).partition(":")
         if (
             key.startswith(CANCELED_ADDON_PREFIX) and quantity.isdecimal() and until.isdecimal()
-        ):  # people may write there too
+        ):  # people can edit metadata too
             addons.append(
                 CanceledAddon(
                     key.removeprefix(CANCELED_ADDON_PREFIX),
@@ -205,7 +205,7 @@ def _to_canceled_addons(metadata: Raw) -> tuple[CanceledAddon, ...]:
 
 
 def _has_failed(invoice: Raw) -> bool:
-    """Of one that is paid by bill nobody tries anything: it has a day until when, and is asked about where that passed."""
+    """Whether collecting it failed. Invoices paid by bank transfer, with a due date, count as tried."""
     tried = invoice.get("attempted") or invoice.get("attempt_count") or _is_paid_by_invoice(invoice)
     return invoice.get("status") == "open" and bool(tried)
 
@@ -222,7 +222,7 @@ def _get_due_time(invoice: Raw) -> datetime:
 
 
 def _describe_payment_method(raw: Raw) -> str:
-    """As people call it: "Visa ending in 4242"."""
+    """As in "Visa ending in 4242"."""
     kind = str(raw.get("type") or raw.get("object") or "")
     detail = raw.get(kind) or raw
     brand = str(detail.get("display_brand") or detail.get("brand") or "")
@@ -234,7 +234,7 @@ def _describe_payment_method(raw: Raw) -> str:
 
 
 def _get_data(value: Any) -> Iterable[Raw]:
-    """Of a list object, or of a list."""
+    """The items of a list object, or of a plain list."""
     return (value.get("data") or []) if isinstance(value, Mapping) else value or []
 
 

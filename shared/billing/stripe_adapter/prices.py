@@ -1,4 +1,4 @@
-"""A price as Stripe keeps it, and as we mean it. `lookup_key` is our id; the kind is in its metadata."""
+"""Prices in Stripe. `lookup_key` is our id; the kind is in the metadata."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, cast
@@ -9,11 +9,11 @@ from shared.billing.provider import PriceTag, RemotePrice
 from shared.billing.stripe_adapter.errors import is_duplicate_object, is_missing
 from shared.billing.stripe_adapter.mapping import PRICE_ID_KEY
 
-KIND_KEY = "bulkhead_kind"  # flat and per seat look alike at Stripe
+KIND_KEY = "bulkhead_kind"  # Stripe doesn't distinguish flat and per seat
 
 
 async def push_price(client: stripe.StripeClient, tag: PriceTag) -> str:
-    """What can be changed there is put right; what cannot is a new price that takes over the lookup key."""
+    """Updates the price in Stripe, or replaces it by a new one with the same lookup key where it can't be updated."""
     await _push_product(client, tag)
     stripe_price = await _find_price(client, tag)
     if stripe_price is not None and await _is_same_price(client, stripe_price, tag):
@@ -24,7 +24,7 @@ async def push_price(client: stripe.StripeClient, tag: PriceTag) -> str:
         {"idempotency_key": f"price:{tag.id}:{stripe_price['id'] if stripe_price else ''}"},
     )
     current_price = await _find_price(client, tag)
-    # Under a key that they remember the answer is an old one, and the price may have lost its lookup key since.
+    # A repeated idempotency key returns an old answer, and the price can have lost its lookup key since.
     if current_price is None or current_price["id"] != new.id:
         await client.v1.prices.update_async(
             new.id, {"lookup_key": tag.id, "transfer_lookup_key": True, "active": True}
@@ -52,7 +52,7 @@ async def _push_product(client: stripe.StripeClient, tag: PriceTag) -> None:
         try:
             await client.v1.products.create_async({"id": tag.product_id, "name": tag.product_name})
         except stripe.InvalidRequestError as second:
-            if not is_duplicate_object(second):  # somebody else just made it
+            if not is_duplicate_object(second):  # another process has just created it
                 raise
         return
     if product.name != tag.product_name or not product.active:
@@ -110,7 +110,7 @@ async def _to_params(client: stripe.StripeClient, tag: PriceTag) -> stripe.param
 async def _to_price_tag(
     client: stripe.StripeClient, stripe_price: Mapping[str, Any], tag: PriceTag
 ) -> PriceTag:
-    """What it is there, whether or not we have a word for it: the difference is to be seen."""
+    """The price as it is in Stripe, including values that we never push, so that differences are visible."""
     product, recurring = stripe_price.get("product") or {}, stripe_price.get("recurring") or {}
     metadata = stripe_price.get("metadata") or {}
     metered = recurring.get("usage_type") == "metered"
@@ -144,7 +144,7 @@ def _whole_amount(record: Mapping[str, Any], name: str) -> int:
 
 
 async def _ensure_meter(client: stripe.StripeClient, name: str) -> str:
-    """Its id there; made where there is none yet. It adds up, and belongs to the customer who is named."""
+    """Id of the meter; creates it where it is missing. It sums values by customer."""
     if (meter_id := await _find_meter(client, name)) is not None:
         return meter_id
     try:
@@ -158,7 +158,7 @@ async def _ensure_meter(client: stripe.StripeClient, name: str) -> str:
             }
         )
     except stripe.InvalidRequestError:
-        if (meter_id := await _find_meter(client, name)) is None:  # nobody else just made it
+        if (meter_id := await _find_meter(client, name)) is None:  # no other process has created it
             raise
         return meter_id
     return new.id

@@ -1,6 +1,6 @@
-"""How fast Stripe is asked, and when it is not asked at all. One of each for an account, in one process.
+"""Rate limit and circuit breaker for Stripe, one of each for an account in a process.
 
-Where processes share a Redis they share the pace as well; without one, each has its own.
+Processes that share a Redis share the rate limit; without one, each has its own.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from shared.billing.provider import ProviderBusy, ProviderDown
 from shared.core import rate_limits
 from shared.core.rate_limits import RateLimit
 
-# Stripe takes 25 a second for one endpoint; in no second do we ask more than RATE + BURST times.
+# Stripe allows 25 requests per second for one endpoint; we send at most MAX_RATE + MAX_BURST.
 MAX_RATE, MAX_BURST = 15.0, 5
-MAX_QUEUE_S = 10.0  # who would wait longer is told so at once
+MAX_QUEUE_S = 10.0  # longer waits are refused immediately
 FAILURE_THRESHOLD, COOLDOWN_S = 5, 10.0
 
 
 class RateLimiter:
-    """A bucket of `burst` turns that fills with `rate` a second. Turns come in the order they were asked for."""
+    """A token bucket: `burst` requests at once, refilled with `rate` per second, first come, first served."""
 
     def __init__(self, account: str, rate: float = MAX_RATE, burst: int = MAX_BURST) -> None:
         self._account = account
@@ -25,7 +25,7 @@ class RateLimiter:
         self._next = float("-inf")
 
     async def acquire(self) -> None:
-        """Raises TooMany, without taking one, where it would be too long in coming."""
+        """Waits for the next slot. Raises ProviderBusy, without taking a slot, where the wait would be too long."""
         now = asyncio.get_running_loop().time()
         slot = max(self._next, now - self._burst_s)
         if slot - now > MAX_QUEUE_S:
@@ -37,12 +37,15 @@ class RateLimiter:
             await asyncio.sleep(random.uniform(0.02, 0.08))  # noqa: S311
 
     def pause(self, seconds: float) -> None:
-        """Nobody's turn comes before: they said that we ask too often."""
+        """Holds all requests for that long, after Stripe answered 429."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
 
 
 class CircuitBreaker:
-    """Opens after some failures in a row, so that no page waits for who does not answer. Then one try at a time."""
+    """Opens after some failures in a row, so that pages don't wait for Stripe.
+
+    Then allows one trial request at a time.
+    """
 
     def __init__(self, failures: int = FAILURE_THRESHOLD, cooldown: float = COOLDOWN_S) -> None:
         self._threshold, self._cooldown = failures, cooldown
@@ -54,8 +57,8 @@ class CircuitBreaker:
             return
         now = asyncio.get_running_loop().time()
         if now < self._open_until:
-            raise ProviderDown("did not answer just now, and is not asked for a moment")
-        self._open_until = now + self._cooldown  # whoever comes while this one is out
+            raise ProviderDown("no requests for a moment after repeated failures")
+        self._open_until = now + self._cooldown  # for requests during the trial request
 
     def record_success(self) -> None:
         self._failure_count = 0

@@ -1,4 +1,4 @@
-"""From the items a subscription has to the lines it is to have: what to say to Stripe."""
+"""The updates that turn a subscription's items into the requested lines."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -16,7 +16,10 @@ class ItemUpdate(TypedDict):
 
 
 def build_item_updates(items: Sequence[Raw], lines: Sequence[OrderLine]) -> list[Any]:
-    """Nothing for what stays. A price that is replaced keeps its item: only so does Stripe see a change of interval."""
+    """Item updates; unchanged items are left out.
+
+    A replaced price keeps its item, so that Stripe detects a change of interval.
+    """
     open_items = {item["price"]["id"]: item for item in items}
     updates: list[ItemUpdate] = []
     new_lines = []

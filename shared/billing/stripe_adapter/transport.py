@@ -1,7 +1,7 @@
-"""One HTTP request to Stripe: short timeouts, our pace, patience with 429. What the SDK sends, it sends through this.
+"""The SDK's HTTP transport to Stripe: short timeouts, our rate limit, retries after 429.
 
-The SDK itself tries again after what nobody answered and after 5xx, under the same idempotency key; after 429 it
-never does, so that is done here.
+The SDK retries unanswered requests and 5xx with the same idempotency key. It never retries after 429, so that is done
+here.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ import stripe
 from shared.billing.stripe_adapter.rate_limit import CircuitBreaker, RateLimiter
 
 CONNECT_TIMEOUT_S, ATTEMPT_TIMEOUT_S = 3.0, 8.0
-MAX_RETRY_WAIT_S = 4.0  # who is to wait longer than this for another try is told so instead
+MAX_RETRY_WAIT_S = 4.0  # longer waits raise instead
 MAX_ATTEMPTS = 3
 
 
 class StripeTransport(stripe.HTTPClient):
-    """Of one account. Async only: the SDK's other verbs find nothing here."""
+    """The transport of one account. Async only."""
 
     name = "httpx"
 
@@ -41,7 +41,7 @@ class StripeTransport(stripe.HTTPClient):
             delay = _get_retry_delay(answer, attempt)
             if delay is None:
                 break
-            self._rate_limiter.pause(delay)  # the others of this account would only hear the same
+            self._rate_limiter.pause(delay)  # other requests of this account would get 429 too
             if attempt == MAX_ATTEMPTS or delay > MAX_RETRY_WAIT_S:
                 break
             await self.sleep_async(delay)
@@ -59,7 +59,7 @@ class StripeTransport(stripe.HTTPClient):
         self._circuit_breaker.check()
         await self._rate_limiter.acquire()
         try:
-            async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # httpx counts from one byte to the next
+            async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # httpx's timeouts apply between bytes
                 answer = await self._http.request(method, url, headers=headers, content=post_data)
         except (httpx.HTTPError, TimeoutError) as problem:
             self._circuit_breaker.record_failure()
@@ -77,19 +77,19 @@ def _to_connection_error(problem: Exception) -> stripe.APIConnectionError:
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
-    """Read once: that takes a tenth of a second of everybody's."""
+    """Loaded once: it takes a tenth of a second and blocks the event loop."""
     return httpx.create_ssl_context()
 
 
 def _get_retry_delay(answer: httpx.Response, attempt: int) -> float | None:
-    """Seconds until another try; None where this answer is the last word."""
+    """Seconds until the next retry; None for a final answer."""
     if answer.status_code != 429 or answer.headers.get("stripe-should-retry") == "false":
         return None
     return read_retry_after(answer.headers) or 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float:
-    """Retry-After in seconds, 0 where they do not say. Stripe sends no dates."""
+    """Retry-After in seconds, 0 without the header. Stripe sends no dates."""
     try:
         return max(0.0, float(headers.get("retry-after", "0")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Giving a subscription up with its period, and taking that back."""
+"""Cancelling a subscription at the end of its period, and resuming it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,15 +14,15 @@ from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
 from shared.tenancy import tenants
 
-CANCELLATION_REASONS = {  # what people are asked when they go
-    "too_expensive": "It costs too much",
-    "missing": "Something is missing",
-    "unused": "We do not use it enough",
-    "switched": "We use something else now",
-    "paused": "We only needed it for a while",
+CANCELLATION_REASONS = {  # answers to why people cancel
+    "too_expensive": "It's too expensive",
+    "missing": "A feature is missing",
+    "unused": "We don't use it enough",
+    "switched": "We switched to another product",
+    "paused": "We only needed it temporarily",
     "other": "Another reason",
 }
-MAX_COMMENT_LENGTH = 500  # characters of what they add
+MAX_COMMENT_LENGTH = 500  # characters
 PAUSED = "paused"
 
 
@@ -31,28 +31,30 @@ class CancellationRequest:
     tenant_id: str
     customer_id: str
     subscription_id: str
-    cancels: bool  # or it goes on again
-    paid_until: datetime | None  # what is paid
+    cancels: bool  # False for resuming
+    paid_until: datetime | None  # end of the paid period
     key: str
 
 
 async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> CancellationRequest:
-    """With the period that is paid. Raises Invalid, Conflict where nothing goes on."""
+    """Prepares cancelling at the end of the paid period. Raises Invalid, Conflict without an active subscription."""
     policy.require(ctx, actions.BILLING_CHANGE)
     comment = " ".join(comment.split())
     if reason_code not in CANCELLATION_REASONS:
-        raise Invalid("Why you go is missing.", "Choose one of the answers.", fields={"why": "Missing"})
+        raise Invalid(
+            "Choose why you're cancelling.", "Choose one of the answers.", fields={"why": "Missing"}
+        )
     if len(comment) > MAX_COMMENT_LENGTH:
         raise Invalid(
-            f"At most {MAX_COMMENT_LENGTH} characters can be kept.",
-            "Shorten it.",
+            f"Comments can have at most {MAX_COMMENT_LENGTH} characters.",
+            "Shorten the comment.",
             fields={"comment": "Too long"},
         )
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
     subscription = await _require_subscription(ctx)
     if subscription.snapshot.cancel_at is not None:
-        raise Conflict("It is cancelled already.", "Nothing more will be charged.")
+        raise Conflict("The subscription is already cancelled.", "You won't be charged again.")
     until = subscription.renews_at
     after = {"until": until.isoformat()} if until else {}
     audit_log.record(
@@ -67,19 +69,22 @@ async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> Cance
 
 
 async def prepare_resume(ctx: Ctx) -> CancellationRequest:
-    """Of one that would end with its period, or that is paused. Raises Conflict."""
+    """Prepares resuming a cancelled or paused subscription. Raises Conflict."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
     subscription = await _require_subscription(ctx)
     if subscription.snapshot.cancel_at is None and subscription.snapshot.status != PAUSED:
-        raise Conflict("It goes on anyway.", "Nothing has to be done.")
+        raise Conflict("The subscription isn't cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
     return _build_request(ctx, subscription, ends=False, until=subscription.renews_at)
 
 
 async def submit(cancellation: CancellationRequest) -> bool:
-    """Whether the page shows it at once. Outside of every transaction. Raises Conflict."""
+    """Submits it to the provider, outside of any transaction.
+
+    Returns whether our records show it already. Raises Conflict.
+    """
     provider = await provider_registry.get(PLATFORM)
     async with provider_errors.translate_provider_errors():
         if cancellation.cancels:
@@ -94,13 +99,13 @@ async def submit(cancellation: CancellationRequest) -> bool:
 async def _require_subscription(ctx: Ctx) -> subscriptions.PlanSubscription:
     subscription = await subscriptions.get_plan_subscription(ctx)
     if subscription is None:
-        raise Conflict("There is no subscription.", "Choose a plan to begin one.")
+        raise Conflict("You don't have a subscription.", "Choose a plan first.")
     return subscription
 
 
 def _build_request(
     ctx: Ctx, subscription: subscriptions.PlanSubscription, *, ends: bool, until: datetime | None
 ) -> CancellationRequest:
-    # Another look, another key: cancelled, resumed and cancelled again is three acts and not two.
+    # The ticket changes the key: cancelling, resuming and cancelling again are three requests.
     key = f"{'cancel' if ends else 'resume'}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
     return CancellationRequest(ctx.tenant_id, subscription.customer_id, subscription.id, ends, until, key)

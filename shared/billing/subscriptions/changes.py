@@ -1,7 +1,7 @@
-"""Changing a subscription: what it would cost, and then exactly that.
+"""Changing a subscription: quote the price, then make exactly that change.
 
-What is looked at and what is confirmed are the same order: it holds for a while, for the subscription as it was, and
-the provider counts from the time that it was shown for.
+The confirmed order is the quoted one: a quote is valid for a while and for an unchanged subscription, and proration
+starts at the time of the quote.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.tenancy import tenants
 
-QUOTE_LIFETIME = timedelta(minutes=15)  # as long as a preview may be confirmed
+QUOTE_LIFETIME = timedelta(minutes=15)  # how long a quote can be confirmed
 MAX_ADDONS = 100
 QUOTE_OUTDATED = "preview_stale"
-STATUS_OBSTACLES = {  # why a subscription in another state is not changed
+STATUS_OBSTACLES = {  # status: why it can't be changed, next step
     "past_due": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
     "unpaid": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
     "paused": ("The subscription is paused.", "Add a payment method and resume it first."),
@@ -37,12 +37,12 @@ STATUS_OBSTACLES = {  # why a subscription in another state is not changed
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """What is to become different; what is left out stays."""
+    """The requested changes; fields that are left out stay as they are."""
 
     version_id: str = ""  # of a plan
     period: str = ""
     seats: int | None = None
-    addon_id: str = ""  # version of an add-on, and how many there are to be
+    addon_id: str = ""  # version of an add-on, with its new quantity
     addon_quantity: int = 0
 
     def with_seats(self, seats: int) -> "ChangeRequest":
@@ -52,22 +52,22 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """`lines`: all of the subscription as it becomes. `base`: what it was worked out from."""
+    """A planned change. `lines`: the whole new subscription. `fingerprint`: of the state it was computed from."""
 
     tenant_id: str
     customer_id: str
     subscription_id: str
     request: ChangeRequest
-    after: Mapping[str, object]  # for the trail
+    after: Mapping[str, object]  # for the audit event
     before: Mapping[str, object]
     lines: tuple[OrderLine, ...]
     canceled_addons: tuple[CanceledAddon, ...]
     prorate: bool
     fingerprint: str
-    new_amount: int  # every period from then on, without what is metered
+    new_amount: int  # of every later period, without metered prices
     old_amount: int
     period: str
-    starts_new_period: bool  # another period: it begins today and is paid at once
+    starts_new_period: bool  # a new billing period starts today and is charged now
     renews_at: datetime | None
     has_metered: bool
     seats: int | None
@@ -76,7 +76,7 @@ class PlannedChange:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A change with its price, as shown to somebody at a time."""
+    """A change with its price, as shown at `quoted_at`."""
 
     change: PlannedChange
     preview: ChangePreview
@@ -84,14 +84,14 @@ class Quote:
 
 
 async def plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange:
-    """What it would be. Raises Invalid, NotFound, Conflict for what is not possible now."""
+    """The change that a request leads to. Raises Invalid, NotFound, Conflict where it isn't possible now."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     return await _plan_change(ctx, change_request)
 
 
 async def quote_change(change: PlannedChange) -> Quote:
-    """Asks the provider. Outside of every transaction. Raises Conflict."""
+    """Fetches the price of a change from the provider, outside of any transaction. Raises Conflict."""
     at = now()
     if not change.prorate:
         return Quote(change, ChangePreview(change.currency, 0, (), at), at)
@@ -103,12 +103,15 @@ async def quote_change(change: PlannedChange) -> Quote:
 
 
 async def prepare(ctx: Ctx, quote: Quote) -> Quote:
-    """The same once more, under the lock. Raises Conflict, with the reason `STALE` where it has to be shown anew."""
+    """Plans the change again under the lock and records it.
+
+    Raises Conflict, with reason `QUOTE_OUTDATED` for an outdated quote.
+    """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     change = quote.change
     if change.tenant_id != ctx.tenant_id:
-        raise NotFound("There is no such change.", "Reload the page.")
+        raise NotFound("This change doesn't exist.", "Reload the page.")
     await tenants.lock(ctx)
     current_change = await _plan_change(ctx, change.request)
     if (
@@ -117,10 +120,10 @@ async def prepare(ctx: Ctx, quote: Quote) -> Quote:
         or current_change.canceled_addons != change.canceled_addons
     ):
         raise Conflict(
-            "The subscription or its price has changed since.", "Look at the new sum.", reason=QUOTE_OUTDATED
+            "The subscription or its price has changed.", "Review the new total.", reason=QUOTE_OUTDATED
         )
     if now() - quote.quoted_at > QUOTE_LIFETIME:
-        raise Conflict("This sum is no longer fresh.", "Look at the new one.", reason=QUOTE_OUTDATED)
+        raise Conflict("This total is out of date.", "Review the new total.", reason=QUOTE_OUTDATED)
     audit_log.record(
         ctx,
         "billing.change_asked",
@@ -132,7 +135,7 @@ async def prepare(ctx: Ctx, quote: Quote) -> Quote:
 
 
 async def submit(quote: Quote) -> bool:
-    """Whether the page shows it at once. Outside of every transaction. Raises Conflict."""
+    """Submits the change, outside of any transaction. Returns whether our records show it already. Raises Conflict."""
     change = quote.change
     lines = [[line.price_id, line.quantity] for line in change.lines]
     canceled_addons = [
@@ -157,7 +160,7 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
     subscription = await _require_changeable(ctx)
     offer = subscription.offer
     if offer is None or len(subscription.order_lines) < len(subscription.snapshot.lines):
-        raise Conflict("This subscription was made by hand.", "Write to support to change it.")
+        raise Conflict("This subscription was set up by our team.", "Contact support to change it.")
     _, catalogue = await assignments.get_snapshot(ctx)
     current_capacity = subscriptions.get_seat_capacity(
         offer, subscription.seats, subscription.addons, catalogue
@@ -195,7 +198,7 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
     )
     canceled_addons, is_free = _get_canceled_addons(subscription, change_request, prices_by_id)
     if sorted(map(str, lines)) == sorted(map(str, subscription.order_lines)):
-        raise Conflict("This is what you have.", "Choose something else.")
+        raise Conflict("This is your current subscription.", "Choose another plan, period or quantity.")
     return PlannedChange(
         ctx.tenant_id,
         subscription.customer_id,
@@ -226,14 +229,14 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
 async def _require_changeable(ctx: Ctx) -> PlanSubscription:
     subscription = await subscriptions.get_plan_subscription(ctx)
     if subscription is None:
-        raise Conflict("There is no subscription.", "Choose a plan to begin one.")
+        raise Conflict("You don't have a subscription.", "Choose a plan first.")
     if (obstacle := find_obstacle(subscription)) is not None:
         raise Conflict(*obstacle)
     return subscription
 
 
 def find_obstacle(subscription: PlanSubscription) -> tuple[str, str] | None:
-    """Why nothing of it can be changed now, and what to do about that."""
+    """Why the subscription can't be changed now, and the next step; None where it can."""
     if subscription.snapshot.cancel_at is not None:
         return "The subscription is cancelled.", "Resume it first."
     return STATUS_OBSTACLES.get(subscription.snapshot.status)
@@ -242,17 +245,17 @@ def find_obstacle(subscription: PlanSubscription) -> tuple[str, str] | None:
 def _get_addon_quantities(
     subscription: PlanSubscription, change_request: ChangeRequest, catalogue: Catalog
 ) -> dict[str, int]:
-    """By version, as they are to be. Raises Invalid, NotFound."""
+    """The requested quantities by add-on version. Raises Invalid, NotFound."""
     quantities = dict(subscription.addons)
     if not change_request.addon_id:
         return quantities
     offer = catalogue.offers.get(change_request.addon_id)
     if offer is None or offer.kind != "addon":
-        raise NotFound("There is no such add-on.", "Reload the page.")
+        raise NotFound("This add-on doesn't exist.", "Reload the page.")
     if change_request.addon_quantity not in range(MAX_ADDONS + 1):
-        raise Invalid(f"An add-on can be there 0 to {MAX_ADDONS} times.", "Choose a number in between.")
+        raise Invalid(f"The quantity must be from 0 to {MAX_ADDONS}.", "Enter another number.")
     if change_request.addon_quantity > 1 and not offer.limits:
-        raise Invalid(f"{offer.name} is there once or not at all.", "Nothing was changed.")
+        raise Invalid(f"{offer.name} can only be added once.", "Nothing was changed.")
     quantities[change_request.addon_id] = change_request.addon_quantity
     return {version: number for version, number in quantities.items() if number}
 
@@ -260,7 +263,7 @@ def _get_addon_quantities(
 def _keep_agreed_prices(
     new_lines: tuple[OrderLine, ...], subscription: PlanSubscription, prices_by_id: Mapping[str, Price]
 ) -> tuple[OrderLine, ...]:
-    """What one has already stays at the price that was agreed on; a new price comes with a renewal."""
+    """Current lines keep their agreed price; new prices apply from the next renewal."""
     agreed_price_ids = {prices.get_price_key(price): price.id for price in subscription.prices.values()}
     external_ids = {line.price_id: line.external_price_id for line in subscription.order_lines}
     agreed_lines = []
@@ -275,7 +278,7 @@ def _keep_agreed_prices(
 def _get_canceled_addons(
     subscription: PlanSubscription, change_request: ChangeRequest, prices_by_id: Mapping[str, Price]
 ) -> tuple[tuple[CanceledAddon, ...], bool]:
-    """What stays until it is paid for, and whether the wish only takes back that it was given up."""
+    """Cancelled add-ons that stay until their paid period ends, and whether the request only resumes one."""
     canceled_addons = {addon.price_id: addon for addon in subscription.canceled_addons}
     if not change_request.addon_id:
         return tuple(canceled_addons.values()), False
@@ -289,7 +292,7 @@ def _get_canceled_addons(
         (addon.quantity for addon in canceled_addons.values() if addon.price_id in addon_price_ids), default=0
     )
     if current_quantity < paid_quantity < change_request.addon_quantity:
-        raise Conflict(f"{paid_quantity} of them are paid already.", "Take those back first, then add more.")
+        raise Conflict(f"{paid_quantity} of them are already paid for.", "Keep those first, then add more.")
     other_addons = tuple(addon for addon in canceled_addons.values() if addon.price_id not in addon_price_ids)
     until = subscription.renews_at
     if change_request.addon_quantity < max(current_quantity, paid_quantity) and until is not None:

@@ -1,6 +1,6 @@
-"""Subscribing: an order, and the provider's page that takes the payment.
+"""Checkout: an order, and the provider's payment page.
 
-The plan is there when the provider says that it is subscribed to, never because somebody came back from its page.
+A plan is assigned when the provider reports the subscription, never because the browser returned from its page.
 """
 
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ class CheckoutRequest:
     tenant_id: str
     lines: tuple[OrderLine, ...]
     trial_days: int
-    return_url: str  # of the page to come back to
+    return_url: str  # of the page to return to
     key: str
 
 
 async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> CheckoutRequest:
-    """Raises Invalid, NotFound for what is not sold, Conflict where there is a subscription or too little room.
+    """Raises Invalid, NotFound for a plan that isn't sold, Conflict with a subscription or too few seats.
 
-    The same order twice within an hour is one, whoever clicks: both lead to the same page of the provider.
+    Equal orders within an hour, by any member, lead to the same checkout page.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
@@ -46,10 +46,10 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
     offer = get_offer_on_sale(ctx, catalogue, version_id)
     await tenants.lock(ctx)
     if await subscriptions.get_plan_subscription(ctx) is not None:
-        raise Conflict("There is a subscription already.", "Change its plan instead of buying a second one.")
+        raise Conflict("You already have a subscription.", "Change its plan instead.")
     if await subscriptions.get_incomplete_subscription(ctx) is not None:
         raise Conflict(
-            "The first payment of an earlier order is still open.", "Finish that payment, or wait a day."
+            "The first payment of an earlier checkout is still open.", "Finish that payment, or wait a day."
         )
     bought_seats = await check_seats(ctx, offer, period, seats)
     capacity = subscriptions.get_seat_capacity(offer, bought_seats, {}, catalogue)
@@ -76,7 +76,7 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
 
 
 async def submit(order: CheckoutRequest) -> str:
-    """Address of the provider's page. Outside of every transaction. Raises Conflict."""
+    """Creates the checkout, outside of any transaction. Returns the address of the provider's page. Raises Conflict."""
     async with provider_errors.translate_provider_errors():
         customer_id = await customers.ensure(order.tenant_id)
         return await (await provider_registry.get(PLATFORM)).create_checkout(
@@ -93,15 +93,15 @@ async def submit(order: CheckoutRequest) -> str:
 
 
 def get_offer_on_sale(ctx: Ctx, catalogue: Catalog, version_id: str) -> PlanOffer:
-    """A plan that this tenant may choose now. Raises NotFound."""
+    """A plan that this tenant can choose now. Raises NotFound."""
     for offer in list_offers_on_sale(ctx, catalogue):
         if offer.id == version_id:
             return offer
-    raise NotFound("This plan is not sold any more.", "Reload the page and choose another one.")
+    raise NotFound("This plan is no longer sold.", "Reload the page and choose another plan.")
 
 
 def list_offers_on_sale(ctx: Ctx, catalogue: Catalog) -> list[PlanOffer]:
-    """What everybody may choose, and what is offered to this tenant only, from the least to the most."""
+    """Plans that all tenants can choose, and those for this tenant only, from the smallest to the largest."""
     at = now()
     tenant_offers = [
         newest
@@ -113,23 +113,25 @@ def list_offers_on_sale(ctx: Ctx, catalogue: Catalog) -> list[PlanOffer]:
 
 
 async def check_seats(ctx: Ctx, offer: PlanOffer, period: str, seats: int) -> int | None:
-    """How many are bought; None where the plan has no price for them. Raises Invalid, Conflict."""
+    """The number of seats to buy; None where the plan has no price per seat. Raises Invalid, Conflict."""
     parts = (await prices.get_plan_prices(ctx.session, now())).get((offer.id, period))
     if parts is None:
         raise Conflict(
-            f"{offer.name} is not sold for such a period.", "Choose another period, or talk to us."
+            f"{offer.name} isn't sold for this billing period.", "Choose another period, or contact sales."
         )
     if parts.seat is None:
         return None
     if not isinstance(seats, int) or isinstance(seats, bool) or not 1 <= seats <= MAX_SEATS:
         raise Invalid(
-            f"Seats are a number from 1 to {MAX_SEATS:,}.", "Correct it.", fields={"seats": "Not a number"}
+            f"The number of seats must be from 1 to {MAX_SEATS:,}.",
+            "Enter another number.",
+            fields={"seats": "Not a number"},
         )
     max_seats = offer.limits[SEAT_LIMIT].amount
     if max_seats is not None and seats > max_seats:
         raise Invalid(
-            f"{offer.name} has {max_seats} seats at most.",
-            "Choose fewer, or a larger plan.",
+            f"{offer.name} can have at most {max_seats} seats.",
+            "Choose fewer seats, or a larger plan.",
             fields={"seats": f"At most {max_seats}"},
         )
     return seats

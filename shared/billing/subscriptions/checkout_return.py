@@ -1,4 +1,4 @@
-"""Coming back from a page of the provider: a look, so that nobody waits for a webhook."""
+"""Syncs the customer when the browser returns from the provider, without waiting for a webhook."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from shared.core.rate_limits import RateLimit
 @dataclass(frozen=True, slots=True)
 class CheckoutReturn:
     tenant_id: str
-    customer_id: str  # "" for who never was at the provider
+    customer_id: str  # "" without a customer
 
 
 async def prepare(ctx: Ctx) -> CheckoutReturn:
@@ -22,7 +22,7 @@ async def prepare(ctx: Ctx) -> CheckoutReturn:
 
 
 async def submit(back: CheckoutReturn) -> bool:
-    """Whether the provider answered. Outside of every transaction."""
+    """Syncs outside of any transaction. Returns whether the provider responded."""
     return back.customer_id != "" and await provider_errors.try_sync_customer(
         back.tenant_id, back.customer_id
     )

@@ -1,4 +1,4 @@
-"""A tenant's invoices, as last seen."""
+"""A tenant's invoices, as of the last sync."""
 
 from datetime import datetime
 
@@ -21,11 +21,11 @@ async def list_invoices(ctx: Ctx, *, after: str = "", limit: int = 10) -> Page[B
 
 
 async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice:
-    """Raises NotFound, for another tenant's too."""
+    """Raises NotFound, including for another tenant's invoice."""
     policy.require(ctx, actions.BILLING_READ)
     row = await repository.get_invoice(ctx, invoice_id)
     if row is None:
-        raise NotFound("There is no such invoice.", "Reload the page.")
+        raise NotFound("This invoice doesn't exist.", "Reload the page.")
     return row
 
 
@@ -40,5 +40,5 @@ def _parse_cursor(cursor: str) -> tuple[datetime, str]:
     except ValueError:
         created_at = None
     if created_at is None or created_at.tzinfo is None:
-        raise Invalid("This page of the list does not exist.", "Reload the page.")
+        raise Invalid("This page doesn't exist.", "Reload the page.")
     return created_at, row_id

@@ -1,4 +1,4 @@
-"""What a tenant sees of its billing: what it has and pays, and what it could have."""
+"""The billing page of a tenant: its subscription, and the offers that it can choose."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,10 @@ from shared.tenancy import seats
 
 @dataclass(frozen=True, slots=True)
 class PurchaseOption:
-    """`parts` by period. `obstacle`: why it cannot be chosen now, and what to do; for the seats that it takes."""
+    """`prices_by_period`: without periods that are not sold.
+
+    `obstacle`: why it can't be chosen now, and the next step.
+    """
 
     offer: PlanOffer
     sentence: str
@@ -32,19 +35,19 @@ class PurchaseOption:
 @dataclass(frozen=True, slots=True)
 class BillingOverview:
     subscription: PlanSubscription | None
-    obstacle: tuple[str, str] | None  # why nothing of it can be changed now, and what to do
-    renewal_amount: int  # amount of every period, without what is metered
+    obstacle: tuple[str, str] | None  # why it can't be changed now, and the next step
+    renewal_amount: int  # of every period, without metered prices
     incomplete: Subscription | None  # its first payment is open
     unpaid_invoice: BillingInvoice | None  # the oldest open invoice
     method: str
     balance: int  # credit is negative
     currency: str
-    ended_at: datetime | None  # of the last subscription, where there is none any more
-    has_subscribed: bool  # subscribed once, so that there is no trial any more
+    ended_at: datetime | None  # of the last subscription, without a current one
+    has_subscribed: bool  # was subscribed before, so there is no trial
     used_seats: int  # seats
     plans: Sequence[PurchaseOption]
     addons: Sequence[PurchaseOption]
-    fallback_offer: PlanOffer  # the plan that remains when nobody pays
+    fallback_offer: PlanOffer  # the plan without a subscription
 
 
 async def get_overview(ctx: Ctx) -> BillingOverview:
@@ -98,7 +101,7 @@ async def _build_plan_option(
     addons = subscription.addons if subscription else {}
     capacity = subscriptions.get_seat_capacity(
         offer, limit.amount, addons, catalogue
-    )  # bought as many as there can be
+    )  # the maximum number is bought
     if subscription is None or subscription.offer is None or subscription.offer.id != offer.id:
         obstacle = await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)
     return PurchaseOption(offer, catalogue.plans[offer.plan_id].sentence, prices_by_period, obstacle)
@@ -115,7 +118,7 @@ def _get_prices_by_period(
 
 
 def _include_own_offer(offers: list[PlanOffer], subscription: PlanSubscription | None) -> list[PlanOffer]:
-    """Whoever has an older version, or what is not sold any more, sees it in its place."""
+    """Adds the tenant's own version where it is older or no longer sold."""
     if subscription is None or subscription.offer is None:
         return offers
     own_offer = subscription.offer

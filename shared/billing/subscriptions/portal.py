@@ -1,4 +1,4 @@
-"""The provider's page for ways to pay."""
+"""The provider's page for payment methods."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from shared.core.rate_limits import RateLimit
 @dataclass(frozen=True, slots=True)
 class PortalRequest:
     tenant_id: str
-    return_url: str  # of the page to come back to
+    return_url: str  # of the page to return to
 
 
 async def prepare(ctx: Ctx) -> PortalRequest:
@@ -26,7 +26,7 @@ async def prepare(ctx: Ctx) -> PortalRequest:
 
 
 async def submit(visit: PortalRequest) -> str:
-    """Address of the provider's page. Outside of every transaction. Raises Conflict."""
+    """Returns the address of the provider's page. Outside of any transaction. Raises Conflict."""
     async with provider_errors.translate_provider_errors():
         customer_id = await customers.ensure(visit.tenant_id)
         return await (await provider_registry.get(PLATFORM)).create_portal(customer_id, visit.return_url)

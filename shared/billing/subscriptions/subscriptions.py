@@ -1,6 +1,6 @@
-"""The subscription that counts for a tenant, as last seen: what was bought, in words of the catalogue.
+"""A tenant's current subscription as of the last sync, in terms of the catalog.
 
-For services of billing that were asked for their right. What follows from it for access is `entitlements.subscription_grants`.
+Callers check the permission. `entitlements.subscription_grants` derives access from it.
 """
 
 import hashlib
@@ -20,23 +20,26 @@ from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.tenancy import seats
 
-INCOMPLETE = "incomplete"  # the first payment was never made
+INCOMPLETE = "incomplete"  # the first payment is open
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSubscription:
-    """`prices`: of its lines, by id. `addons`: how many, by version; `given_up`: paid for still, by version."""
+    """`prices`: of its lines, by id.
+
+    `addons`: quantities by version id. `canceled_by_version`: cancelled but still paid for.
+    """
 
     id: str
     customer_id: str
     snapshot: Subscription
-    offer: PlanOffer | None  # None: the provider says a price that is none of ours
+    offer: PlanOffer | None  # None: the provider reports an unknown price
     period: str
-    seats: int | None  # bought one by one; None where the plan has no price for them
+    seats: int | None  # purchased seats; None where the plan has no price per seat
     addons: Mapping[str, int]
     canceled_by_version: Mapping[str, CanceledAddon]
     prices: Mapping[str, Price]
-    ticket: int  # of the look that saw it
+    ticket: int  # of the sync that read it
 
     @property
     def renews_at(self) -> datetime | None:
@@ -48,7 +51,7 @@ class PlanSubscription:
 
     @property
     def order_lines(self) -> tuple[OrderLine, ...]:
-        """As it would be ordered again."""
+        """The lines for an order of the same subscription."""
         return tuple(
             OrderLine(
                 line.price_id,
@@ -69,7 +72,7 @@ class PlanSubscription:
         return tuple(price for price in self.prices.values() if price.kind == "metered")
 
     def fingerprint(self) -> str:
-        """Of everything that a change starts from."""
+        """A hash of the state that a change is based on."""
         line_values = [[line.price_id, line.quantity] for line in self.order_lines]
         addon_values = [
             [addon.price_id, addon.quantity, addon.until.isoformat()] for addon in self.canceled_addons
@@ -85,7 +88,7 @@ def short_hash(*values: object) -> str:
 
 
 def sum_recurring_amount(lines: tuple[OrderLine, ...], prices_by_id: Mapping[str, Price]) -> int:
-    """Of every period, without what is metered."""
+    """The amount of every period, without metered prices."""
     return sum(
         prices_by_id[line.price_id].amount * line.quantity
         for line in lines
@@ -94,7 +97,7 @@ def sum_recurring_amount(lines: tuple[OrderLine, ...], prices_by_id: Mapping[str
 
 
 async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
-    """None where none gives anything."""
+    """The subscription that gives access; None without one."""
     billing_snapshot = await repository.get_billing_snapshot(ctx)
     subscription_id = billing_snapshot.schedule.get("subscription", "") if billing_snapshot else ""
     if not billing_snapshot or not subscription_id or not is_live_status(billing_snapshot.status):
@@ -134,17 +137,17 @@ async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
 
 
 async def get_snapshot(ctx: Ctx) -> BillingSnapshot | None:
-    """How the tenant's billing stood at the last sync; None before the first one."""
+    """The tenant's billing as of the last sync; None before the first one."""
     return await repository.get_billing_snapshot(ctx)
 
 
 async def list_records(ctx: Ctx) -> Sequence[BillingSubscription]:
-    """Every subscription that the provider has told us of, ended ones too."""
+    """All synced subscriptions, ended ones included."""
     return await repository.list_subscriptions(ctx)
 
 
 async def get_incomplete_subscription(ctx: Ctx) -> Subscription | None:
-    """One whose first payment is open."""
+    """The subscription whose first payment is open; None without one."""
     subscriptions = [
         provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
     ]
@@ -154,7 +157,7 @@ async def get_incomplete_subscription(ctx: Ctx) -> Subscription | None:
 
 
 def is_live_status(status: str) -> bool:
-    """Also one whose status nobody here knows: it keeps what it gave."""
+    """Whether the status gives access. Unknown statuses do: they keep the access as it was."""
     meaning = access_schedule.ACCESS_TABLE.get(status)
     return meaning is None or meaning.status != "none"
 
@@ -162,7 +165,7 @@ def is_live_status(status: str) -> bool:
 def get_seat_capacity(
     offer: PlanOffer, bought_seats: int | None, addons: Mapping[str, int], catalogue: Catalog
 ) -> int | None:
-    """How many people there is room for; None without end. `bought`: seats, where the plan has a price for them."""
+    """Number of seats; None for unlimited. `bought_seats`: None where the plan has no price per seat."""
     limit = offer.limits[seats.SEAT_LIMIT]
     capacity = limit.amount if limit.hard else None
     if bought_seats is not None:
@@ -180,7 +183,10 @@ def get_seat_capacity(
 async def find_seat_obstacle(
     ctx: Ctx, offer: PlanOffer, capacity: int | None, current_capacity: int | None
 ) -> tuple[str, str] | None:
-    """Why people would have to leave first and what to do about it; `had`: room that there is now."""
+    """Why `capacity` is too small for the used seats, and the next step; None where it isn't.
+
+    `current_capacity`: before the change.
+    """
     used_seats = await seats.count(ctx)
     if (
         capacity is None
@@ -190,8 +196,7 @@ async def find_seat_obstacle(
         return None
     excess = used_seats - capacity
     people_text = "1 member or invitation" if excess == 1 else f"{excess} members or invitations"
-    seats_text = "1 seat" if capacity == 1 else f"{capacity} seats"
     return (
-        f"This leaves {seats_text} in {offer.name}, and {used_seats} are in use.",
-        f"Remove {people_text} first.",
+        f"You're using {used_seats} seats, but {offer.name} would have only {capacity}.",
+        f"Remove {people_text}, or choose more seats.",
     )

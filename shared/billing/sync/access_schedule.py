@@ -1,7 +1,7 @@
-"""From what the provider says to what a tenant may use, now and as far ahead as it is known: the published table.
+"""Maps the provider's subscriptions to a tenant's access, now and for all known future changes.
 
-Pure functions of the provider's truth and a time. Nothing here reads a clock or a database, so that every look at the
-same truth comes to the same course.
+Pure functions of the provider's state and a time. They read no clock and no database, so that the same state always
+gives the same schedule.
 """
 
 from collections import Counter
@@ -20,15 +20,13 @@ STATUSES_BEST_FIRST: tuple[AccessStatus, ...] = ("active", "grace", "read_only",
 class StatusMeaning(NamedTuple):
     description: str
     access: str
-    status: AccessStatus  # at once
-    affects_newcomers: bool = True  # whether it says anything about who never had more
+    status: AccessStatus  # from now on
+    affects_newcomers: bool = True  # whether it affects tenants that never had access by it
 
 
 # Published in docs/billing.md; a test compares the two.
 ACCESS_TABLE = {
-    "trialing": StatusMeaning(
-        "A trial", "Full until it ends; then as the table says for what follows", "active"
-    ),
+    "trialing": StatusMeaning("A trial", "Full until it ends; then by the status that follows", "active"),
     "active": StatusMeaning("Paid, or the first charge is being made", "Full", "active"),
     "past_due": StatusMeaning(
         "A renewal failed and is tried again",
@@ -43,17 +41,17 @@ ACCESS_TABLE = {
     "incomplete_expired": StatusMeaning(
         "The first payment never came", "None", "none", affects_newcomers=False
     ),
-    "canceled": StatusMeaning("Ended", "None: what Free gives; data is kept", "none"),
+    "canceled": StatusMeaning("Ended", "Free plan only; data is kept", "none"),
 }
 
 
 class CatalogPrice(NamedTuple):
-    """What a price of ours stands for."""
+    """The catalog item that one of our prices belongs to."""
 
     version_id: str
     is_addon: bool
     is_per_seat: bool  # its quantity is the number of seats
-    position: int  # of the plan, from the least to the most
+    position: int  # of the plan, from the smallest to the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +71,27 @@ class ActiveAddon:
 
 @dataclass(frozen=True, slots=True)
 class AccessSchedule:
-    """`stages`: what holds from when on; the first one from the time of the look on."""
+    """`phases`: access statuses in order of time; the first starts at the time of the sync."""
 
-    subscription_id: str  # the one that counts; "" where none does any more
-    provider_status: str  # its status, as the provider says it
+    subscription_id: str  # the one that gives access; "" where none does
+    provider_status: str  # the provider's status
     phases: tuple[Phase, ...]
     version_id: str = ""  # of the plan; "" leaves the plan as it is
     seats: int | None = None
     addons: tuple[ActiveAddon, ...] = ()
-    trial_ends_at: datetime | None = None  # when it ends by the clock alone, and nothing else is left
-    ended_at: datetime | None = None  # when the last one did, where none is left
+    trial_ends_at: datetime | None = None  # when it ends without a further change
+    ended_at: datetime | None = None  # of the last subscription, where none is left
     alerts: tuple[str, ...] = ()
 
     def status_at(self, at: datetime) -> AccessStatus:
-        """Access at a time, by what was known at the look."""
+        """Access at a time, by what was known at the sync."""
         if self.trial_ends_at is not None and self.trial_ends_at <= at:
             return "none"
         past_phases = [phase for phase in self.phases if phase.since <= at]
         return (past_phases[-1] if past_phases else self.phases[0]).status
 
     def as_json(self) -> dict[str, Any]:
-        """Without the time of the look, so that two looks at the same truth are equal."""
+        """Without the time of the sync, so that two syncs of the same state are equal."""
         first, *later = self.phases
         return {
             "subscription": self.subscription_id,
@@ -122,10 +120,10 @@ def schedule_for(
     *,
     previous_status: AccessStatus | None = None,
 ) -> AccessSchedule | None:
-    """Of all subscriptions of all customers of one tenant. None: they say nothing about it.
+    """The access that all subscriptions of a tenant's customers give. None: they don't affect it.
 
-    `priced`: by our price id. `last`: access by subscription before this look, which a status that nobody knows does
-    not change; None where there was none.
+    `catalog_prices`: by our price id. `previous_status`: access before this sync, which an unknown status keeps; None
+    where there was none.
     """
     ordered_subscriptions = sorted(
         subscriptions, key=lambda subscription: (subscription.created_at, subscription.id)
@@ -137,8 +135,8 @@ def schedule_for(
         for subscription in ordered_subscriptions
     ):
         return None
-    # What else is sold through the same account neither gives nor keeps. But a price that nobody here knows, in the
-    # only subscription there is, is a special price of somebody who pays.
+    # Other products of the same account give no access. But an unknown price in the only subscription is a custom price of a
+    # paying customer.
     our_subscriptions = [
         subscription for subscription in ordered_subscriptions if _plan_prices(subscription, catalog_prices)
     ] or ordered_subscriptions
@@ -182,7 +180,7 @@ def schedule_for(
             alerts=_find_alerts(ordered_subscriptions, catalog_prices),
         )
     trial_ends_at = None
-    if merged_phases[-1].is_trial_end:  # said by the plan's own end, which people are told in other words
+    if merged_phases[-1].is_trial_end:  # the trial end of the plan covers it, with its own text
         trial_ends_at = merged_phases.pop().since
     giving_statuses = ("active", "grace") if current_status in ("active", "grace") else (current_status,)
     plan = _best_plan_price(plan_subscription, catalog_prices)
@@ -209,14 +207,14 @@ def schedule_for(
 def phases_of(
     subscription: Subscription, at: datetime, previous_status: AccessStatus | None = None
 ) -> list[Phase]:
-    """What one subscription gives from `at` on, as far as it is known. Never empty; the first begins at `at`."""
+    """The access of one subscription from `at` on. Never empty; the first phase starts at `at`."""
     meaning = ACCESS_TABLE.get(subscription.status)
     if meaning is None:
         phases = [
             Phase(
                 at,
                 previous_status or "none",
-                f"The provider says {subscription.status}, which nobody here knows yet",
+                f"The provider reports the unknown status {subscription.status}",
             )
         ]
     elif subscription.status == "past_due":
@@ -283,7 +281,9 @@ def _count_seats(subscription: Subscription, catalog_prices: Mapping[str, Catalo
 def _active_addons(
     live_subscriptions: Sequence[Subscription], catalog_prices: Mapping[str, CatalogPrice], at: datetime
 ) -> tuple[ActiveAddon, ...]:
-    """What is bought on, and what was given up and is paid for still: of each subscription the larger of the two."""
+    """Active add-ons, and cancelled ones that are still paid for: the larger quantity of the two for each
+    subscription.
+    """
     quantities = Counter[tuple[str, datetime | None]]()
     for subscription in live_subscriptions:
         current_quantities = Counter[str]()
@@ -308,7 +308,7 @@ def _active_addons(
 def _find_alerts(
     subscriptions: Sequence[Subscription], catalog_prices: Mapping[str, CatalogPrice]
 ) -> tuple[str, ...]:
-    """What an operator should look at."""
+    """Problems that operators should review."""
     alerts = []
     live_subscriptions = [
         subscription

@@ -1,7 +1,7 @@
-"""Write what a look at the provider found, and what follows from it for the tenant. In the caller's transaction.
+"""Store the state that a sync fetched and the access that follows from it, in the caller's transaction.
 
-Locks, in this order: the webhooks that asked (by the caller), the customer (by the guard), the tenant. Two customers of
-one tenant pass different guards, so the tenant is locked before what is known of the other one is read.
+Locks, in this order: the claimed webhooks (by the caller), the customer (by the sync guard), the tenant. Two customers
+of one tenant have different guards, so the tenant is locked before the records of the other customer are read.
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from shared.tenancy import tenants
 
 SyncCause = Literal["webhook", "reconcile", "return", "operator"]
 DUNNING_TASK = "billing.dun"
-# Nothing had changed at the provider, and yet the tenant could use something else than was paid for.
+# The provider's state was unchanged, but the tenant's access didn't match it.
 LOCAL_DRIFT = provider_records.Difference("what may be used", "something else", "what is paid for")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """`won`: whether it was written; a look that began later may have been first."""
+    """`written`: False where a sync with a later ticket was written first."""
 
     written: bool
     recalculated: bool = False
@@ -58,8 +58,10 @@ async def apply_customer_state(
         return SyncResult(written=False)
     customer = await repository.get_customer(ctx, account_id)
     if customer is None or customer.id != customer_id:
-        # A customer without anything bought would pass every reference, and leave its way to pay with somebody else.
-        raise NotFound("There is no such customer.", "Look at the one that this organisation has.")
+        # A customer without subscriptions would pass every foreign key, and its payment method would go to another tenant.
+        raise NotFound(
+            "This customer doesn't belong to this organisation.", "Use the customer of this organisation."
+        )
     await tenants.lock(ctx)
     differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
     snapshot = await repository.get_billing_snapshot(ctx)
@@ -69,16 +71,16 @@ async def apply_customer_state(
     subscriptions = [
         provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
     ]
-    # Not as it was at entry: what was written while we waited for the tenant counts.
+    # Read again, because it can have changed while waiting for the tenant's lock.
     previous_status = cast(
         AccessStatus | None, await subscription_grants.get_granted_status(ctx)
-    )  # the database checks its words
+    )  # the database checks its values
     schedule = access_schedule.schedule_for(
         subscriptions, await prices.get_catalog_prices(ctx.session), at, previous_status=previous_status
     )
     schedule_json = schedule.as_json() if schedule else {}
     recalculated = False
-    # Who asks without having been told sets right also what went wrong on our side alone.
+    # Reconciliation also repairs differences that only exist on our side.
     if schedule is not None and (schedule_json != previous_json or cause in ("reconcile", "operator")):
         recalculated = await _apply_schedule(ctx, schedule)
         if recalculated and schedule_json == previous_json:
@@ -121,7 +123,7 @@ async def apply_customer_state(
 def _compare_customer(
     snapshot: BillingSnapshot | None, state: CustomerState
 ) -> tuple[provider_records.Difference, ...]:
-    """What is known of a customer beside subscriptions and invoices: a credit or another card is news as well."""
+    """Differences of a customer beside subscriptions and invoices, such as balance and payment method."""
     method, balance, currency = (
         (snapshot.method, snapshot.balance, snapshot.currency) if snapshot else ("", 0, "")
     )

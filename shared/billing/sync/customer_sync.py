@@ -1,8 +1,8 @@
-"""One look at the provider: ticket, fetch, and everything that follows from it in one transaction.
+"""One sync of a customer: take a ticket, fetch the state, then store all results in one transaction.
 
-The ticket is taken before the fetch. The last change at the provider is followed by some look that began after it;
-of all looks that were written, the one that began last is the one that stays (`repository.pass_guard`). So whatever
-comes twice, late, in another order or not at all but for reconciliation, ends in the same state.
+The ticket is taken before the fetch. After the last change at the provider some sync starts, and of all written syncs
+the one that started last wins (`lock_customer_if_newest`). So webhooks that arrive twice, late or out of order, or are
+replaced by reconciliation, end in the same state.
 """
 
 from shared.billing import provider_registry
@@ -26,12 +26,14 @@ async def sync_customer(
     run_id: str = "",
     request_id: str = "",
 ) -> SyncResult:
-    """`work`: the webhooks that asked for it, done with it. Raises as the provider does; then nothing has changed."""
+    """Fetches the customer and applies its state, marking the webhooks of `claim` done in the same transaction.
+
+    Raises the provider's errors; nothing has been written then."""
     async with db.transaction() as session:
         ticket = await inbound_webhook_repository.take_ticket(session)
     state = await (await provider_registry.get(account_id)).fetch_customer(customer_id)
     async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
-        # Done also when a later look was first: it has seen all of this. What is no longer ours is told by who has it.
+        # Also when a later sync was first, which includes these webhooks. Lost claims are left to the worker that has them.
         event_ids = (
             await inbound_webhook_repository.mark_processed(ctx.session, claim) if claim is not None else ()
         )

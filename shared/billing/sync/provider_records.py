@@ -1,6 +1,6 @@
-"""What the provider says, as rows: written where it differs, and what differed.
+"""Store the provider's state as rows, and return the differences.
 
-A row that the provider no longer knows is marked and not deleted; for what follows from it, it has ended.
+A row that the provider no longer has is marked as absent, not deleted, and treated as ended.
 """
 
 from dataclasses import asdict
@@ -27,7 +27,7 @@ class Difference(NamedTuple):
 async def write_records(
     ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
 ) -> list[Difference]:
-    """Everything of this customer. For callers that passed the guard with this ticket."""
+    """Stores all records of this customer. Callers hold the sync guard with this ticket."""
     return [
         *await _write_subscriptions(ctx, account_id, customer_id, state, ticket),
         *await _write_invoices(ctx, account_id, customer_id, state, ticket),
@@ -76,7 +76,7 @@ async def _write_subscriptions(
 async def _write_invoices(
     ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
 ) -> list[Difference]:
-    """A look sees the newest and the open ones; only of drafts does it follow that they are gone."""
+    """A fetch contains the newest and all open invoices, so only missing drafts are known to be deleted."""
     rows_by_id = {row.id: row for row in await repository.list_customer_invoices(ctx, customer_id)}
     differences, at = list[Difference](), now()
     for invoice in state.invoices:
@@ -108,7 +108,7 @@ async def _write_invoices(
 
 
 def to_subscription(row: BillingSubscription) -> Subscription:
-    """As last seen; ended where the provider no longer knows it."""
+    """The subscription as of the last sync; ended where the provider no longer has it."""
     state = row.state
     return Subscription(
         id=row.id,

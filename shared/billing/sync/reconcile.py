@@ -1,7 +1,7 @@
-"""Ask the provider without having been told: what webhooks lost is found, written down and repaired.
+"""Reconciliation: sync customers without a webhook, and record and repair the differences.
 
-Part of why billing is right, and not an extra: an event that never came has no other remedy. Every customer is looked
-at once a day by the same steps as for a webhook; an operator may have all of them looked at now.
+It is the only remedy for events that never arrived. Every customer is synced once a day with the same steps as for a
+webhook; operators can start a run for all of them.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from shared.core.db import now
 RECONCILE_ALL_TASK = "platform.reconcile"
 
 
-MAX_SYNC_AGE = timedelta(days=1)  # at least, for every customer
+MAX_SYNC_AGE = timedelta(days=1)  # of every customer
 
 
-POLL_INTERVAL_S = 60.0  # seconds between looks at the clock
+POLL_INTERVAL_S = 60.0  # seconds between checks
 
 
 BATCH_SIZE = 100  # customers listed together
 
 
-MAX_CONCURRENCY = 4  # looked at together; the pace of the account is kept by its gateway
+MAX_CONCURRENCY = 4  # concurrent syncs; the gateway limits the rate
 
 
 async def run_hourly() -> None:
-    """Until cancelled: every hour one worker looks at those that nobody has looked at for a day."""
+    """Until cancelled: every hour one worker syncs the customers that weren't synced for a day."""
     while True:
         try:
             run_id = await _begin_hourly_run()
@@ -43,7 +43,7 @@ async def run_hourly() -> None:
 
 
 async def execute_run(run_id: str) -> None:
-    """All that this run is about. Going on where another worker died does no harm: who was seen is seen."""
+    """Syncs all customers of the run. Idempotent, so another worker can take over after a crash."""
     async with db.transaction() as session:
         run_row = await repository.get_run(session, run_id)
     if run_row is None or run_row.finished_at is not None:
@@ -83,7 +83,7 @@ async def execute_run(run_id: str) -> None:
 async def reconcile_customer(
     account_id: str, customer_id: str, tenant_id: str, run_id: str = ""
 ) -> SyncResult:
-    """Raises as the provider does."""
+    """Syncs one customer. Raises the provider's errors."""
     result = await customer_sync.sync_customer(
         account_id, customer_id, tenant_id, cause="reconcile", run_id=run_id
     )
@@ -100,7 +100,7 @@ async def reconcile_customer(
 async def _try_customer(account_id: str, customer_id: str, tenant_id: str, run_id: str) -> SyncResult | None:
     try:
         return await reconcile_customer(account_id, customer_id, tenant_id, run_id)
-    except Exception as problem:  # the others are looked at all the same; the run counts this one
+    except Exception as problem:  # the run continues and counts the failure
         log.get_logger(__name__).warning(
             "reconcile_failed", tenant_id=tenant_id, customer_id=customer_id, problem=type(problem).__name__
         )
@@ -108,7 +108,7 @@ async def _try_customer(account_id: str, customer_id: str, tenant_id: str, run_i
 
 
 async def _begin_hourly_run() -> str:
-    """Id of the run of this hour, for whoever is first to begin it; "" for the others."""
+    """Id of this hour's run for the worker that begins it; "" for the others."""
     hour = now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     row = ReconcileRun(id=f"rcr_{hour:%Y%m%d%H}", cause="schedule", by_name="Bulkhead", started_at=now())
     async with db.transaction() as session:

@@ -12,7 +12,7 @@ from shared.core.db import now
 
 
 async def begin_run(session: AsyncSession, row: ReconcileRun) -> bool:
-    """False when somebody has begun it."""
+    """False when another worker has already begun the run."""
     connection = await session.connection()
     statement = (
         insert(ReconcileRun).values(row.model_dump()).on_conflict_do_nothing().returning(col(ReconcileRun.id))

@@ -1,8 +1,8 @@
 """The demo cast's subscriptions, in the Stripe stand-in and then here: as if the last three months had happened.
 
 They are made through the gateway and the stand-in's own verbs, in the stand-in's past, whose clock then catches up.
-What follows for our tables comes by a look at each customer, as a webhook would bring it. Whoever has a subscription
-already is left alone.
+Our tables are filled by a sync of each customer, as after a webhook. Tenants that already have a subscription are left
+alone.
 """
 
 import asyncio
@@ -38,7 +38,10 @@ SYNC_REASON = "Demo cast"
 
 @dataclass(frozen=True, slots=True)
 class DemoSubscription:
-    """Subscribed so many days ago; `loses_card`: how many days ago the card was replaced by one that fails."""
+    """`days_ago`: start of the subscription.
+
+    `card_fails_days_ago`: when the card was replaced by a failing one; 0 for never.
+    """
 
     tenant: str
     plan: str

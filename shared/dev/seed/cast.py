@@ -122,7 +122,7 @@ async def _create_tenant(demo_tenant: DemoTenant, owner: User) -> None:
 
 
 async def _add_member(demo_tenant: DemoTenant, owner: User, person: User, role: str) -> None:
-    """As everybody comes in: invited by the owner, who still has to be one, and accepted."""
+    """Adds a member as the product does: the current owner invites, the person accepts."""
     async with db.transaction(user_id=owner.id) as session:
         tenant = await _find_tenant(session, owner, demo_tenant.name)
         if tenant is None:

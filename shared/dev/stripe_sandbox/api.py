@@ -94,7 +94,7 @@ def _read_params(request: Request, body: bytes, path: str) -> dict[str, Any]:
         except ValueError as error:
             raise ApiError("The request body is not JSON.") from error
         if not isinstance(payload, dict):
-            raise ApiError("The request body is no JSON object.")
+            raise ApiError("The request body isn't a JSON object.")
         return payload
     try:
         return forms.decode_form(body.decode())

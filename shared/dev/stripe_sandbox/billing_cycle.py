@@ -46,7 +46,7 @@ def compute_stub_share(subscription: Object, item: Object) -> Decimal | None:
 
 
 def draft_first_invoice(account: Account, subscription: Object, reason: str) -> Object | None:
-    """The invoice of a subscription that begins, or begins anew.
+    """The invoice of a subscription that begins, or begins again.
 
     None when there would be nothing on it: metered items are billed when their period is over.
     """
@@ -66,7 +66,7 @@ def draft_first_invoice(account: Account, subscription: Object, reason: str) -> 
 def bill_first_period(
     account: Account, subscription: Object, reason: str, *, charge_now: bool = True
 ) -> Object | None:
-    """The same, and final: tried at once, unless somebody else will."""
+    """Drafts and finalizes the first invoice. `charge_now`: whether to collect it."""
     invoice = draft_first_invoice(account, subscription, reason)
     return None if invoice is None else _finalize_and_collect(account, invoice, charge_now=charge_now)
 
@@ -94,9 +94,10 @@ def restart_periods(account: Account, subscription: Object, now: int) -> None:
 def draft_renewal(
     account: Account, subscription: Object, *, is_final: bool = False, after_trial: bool = False
 ) -> Object | None:
-    """The draft of the next period of all items whose period is over now. `free`: what was used was a trial.
+    """The draft for the next period of all items whose period is over. `after_trial`: usage of the last period was
+    free.
 
-    `ends`: there is no next period, only the use of the last one.
+    `is_final`: there is no next period, only the usage of the last one.
     """
     now = account.now(subscription)
     due_items = [item for item in list_items(subscription) if item["current_period_end"] <= now or is_final]

@@ -191,7 +191,7 @@ def _would_payment_fail(
     item_changes: list[ItemChange],
     restarts_period: bool,
 ) -> bool:
-    """`error_if_incomplete`: better nothing changes than that the payment fails."""
+    """Whether `payment_behavior=error_if_incomplete` applies and the payment would fail, so that nothing may change."""
     if params.get("payment_behavior") != "error_if_incomplete":
         return False
     if params.get("proration_behavior") != "always_invoice" and not restarts_period:
@@ -248,7 +248,7 @@ def build_trial_settings(params: Object) -> Object:
 
 
 def schedule_cancellation(subscription: Object, params: Object, now: int) -> None:
-    """`cancel_at_period_end` and `cancel_at`, or taking them back."""
+    """Applies `cancel_at_period_end` and `cancel_at`, or removes them."""
     if "cancel_at_period_end" in params and "cancel_at" in params:
         raise ApiError("You can only pass one of `cancel_at_period_end` and `cancel_at`.", param="cancel_at")
     if "cancel_at_period_end" in params:

@@ -26,7 +26,7 @@ ACCEPTED_PARAMS = (
 
 @dataclass(frozen=True, slots=True)
 class CheckoutResult:
-    """`paid`, or `declined` with a sentence for the page. `url`: where the browser goes next, if it goes."""
+    """`message`: why it wasn't paid, for the page. `url`: where the browser goes next, "" to stay."""
 
     paid: bool
     message: str = ""

@@ -66,7 +66,7 @@ def attempt_payment(account: Account, invoice: Object, method: Object | None = N
 
 
 def pay_invoice(account: Account, invoice: Object, method: Object | None = None) -> None:
-    """Somebody asks for it now. Raises when the card says no; the attempt counts all the same."""
+    """Charges the invoice now. Raises when the card is declined; the attempt is recorded even then."""
     _ensure_payable(account, invoice)
     if invoice["status"] == "paid":  # there was nothing to pay
         return

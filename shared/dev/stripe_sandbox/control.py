@@ -1,4 +1,4 @@
-"""`/_control`: the levers as a page with forms, and as JSON for tests. Anybody who reaches a stand-in may pull them.
+"""`/_control`: the levers as a page with forms, and as JSON for tests. There is no authentication.
 
 `POST /_control/<lever>` with its fields as JSON or as a form; without `account`, the demo's. `GET /_control.json` shows
 how things stand.
@@ -34,7 +34,9 @@ def build_routes(sandbox: Sandbox, deliveries: DeliveryQueue) -> list[Route]:
     async def pull(request: Request) -> Response:
         control, _ = CONTROLS.get(request.path_params["lever"], (None, ""))
         if control is None:
-            return JSONResponse({"error": f"There is no such lever. There are: {', '.join(CONTROLS)}."}, 404)
+            return JSONResponse(
+                {"error": f"This control doesn't exist. Controls: {', '.join(CONTROLS)}."}, 404
+            )
         is_json = request.headers.get("content-type", "").startswith("application/json")
         account = sandbox.get_account(DEMO_KEY)
         try:

@@ -49,7 +49,7 @@ class AdvanceClock(Control):
 
 
 class AssignOwnClock(Control):
-    """One that stands still, for a customer who has none yet: what is advanced then concerns nobody else."""
+    """Gives a customer without a test clock its own one, so that advancing it affects no other customer."""
 
     customer: str
 
@@ -213,19 +213,19 @@ class ClearFaults(Control):
 
 # Under the word of its address: what it is, and what the page says once it is done.
 CONTROLS: dict[str, tuple[type[Control], str]] = {
-    "advance": (AdvanceClock, "The clock is advanced."),
-    "chaos": (SetChaos, "Deliveries meet this from now on."),
-    "fail": (AddFault, "The next requests fail."),
-    "fail-renewal": (DeclineNextCharges, "The next charge of this customer is declined."),
-    "mend": (ClearFaults, "Stripe answers again."),
-    "network": (SetDeliveryTiming, "Deliveries are tried again at these times."),
-    "own-clock": (AssignOwnClock, "The customer has a clock of its own."),
-    "release": (ReleaseHeldDeliveries, "What was held is sent."),
-    "renew": (AdvanceToRenewal, "The clock stands after the renewal."),
-    "replace-card": (ReplaceCard, "The card is replaced."),
-    "resend": (ResendEvent, "The event is on its way once more."),
-    "roll": (RollSigningSecret, "There is a new signing secret. The old one signs along for a while."),
-    "stop": (StartOutage, "Stripe is stopped."),
+    "advance": (AdvanceClock, "The clock was advanced."),
+    "chaos": (SetChaos, "Deliveries now fail like this."),
+    "fail": (AddFault, "The next requests will fail."),
+    "fail-renewal": (DeclineNextCharges, "The next charge of this customer will be declined."),
+    "mend": (ClearFaults, "Stripe responds again."),
+    "network": (SetDeliveryTiming, "Deliveries are retried at these times."),
+    "own-clock": (AssignOwnClock, "The customer has its own clock."),
+    "release": (ReleaseHeldDeliveries, "The held deliveries were sent."),
+    "renew": (AdvanceToRenewal, "The clock was advanced past the renewal."),
+    "replace-card": (ReplaceCard, "The card was replaced."),
+    "resend": (ResendEvent, "The event was sent again."),
+    "roll": (RollSigningSecret, "There is a new signing secret. The old one stays valid for a while."),
+    "stop": (StartOutage, "Stripe was stopped."),
 }
 
 

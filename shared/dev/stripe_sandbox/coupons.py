@@ -53,7 +53,7 @@ def change_coupon(call: ApiCall) -> Object:
 
 @route("DELETE", "/v1/coupons/{id}", "CouponDeleteParams")
 def delete_coupon(call: ApiCall) -> Object:
-    """Who has it already keeps it."""
+    """Customers with the coupon keep it."""
     coupon = fetch_object(call.account, "coupon", call.ids["id"])
     coupon["valid"] = False
     call.account.emit("coupon.deleted", coupon)

@@ -31,7 +31,7 @@ MAX_CONCURRENT = (
 MAX_FINISHED = 500  # finished ones, of an account
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 OPEN_STATES = ("pending", "held")
-ENDPOINT_GONE = "The endpoint or the event is gone, or the endpoint is disabled."
+ENDPOINT_GONE = "The endpoint or the event no longer exists, or the endpoint is disabled."
 
 
 class DeliveryQueue:

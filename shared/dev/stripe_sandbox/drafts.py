@@ -22,7 +22,7 @@ def create_draft(
     delay_finalization: bool = False,
     include_pending: bool = True,
 ) -> Object:
-    """`advances`: it goes on by itself; `waits`: in an hour, so that late usage is still seen."""
+    """`auto_advance`: finalizes automatically. `delay_finalization`: after an hour, so that late usage is included."""
     now = account.now(customer)
     start, end = period or (now, now)
     invoice = make_object(

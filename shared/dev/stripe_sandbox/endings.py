@@ -1,4 +1,4 @@
-"""A subscription ends: now, at the end of its period, or because nobody paid."""
+"""A subscription ends: now, at the end of its period, or because it wasn't paid."""
 
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 

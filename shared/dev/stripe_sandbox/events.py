@@ -19,7 +19,7 @@ def retrieve_event(call: ApiCall) -> Object:
 @route("GET", "/v1/events", "EventListParams", f"{PAGING} type types created")
 def list_events(call: ApiCall) -> Object:
     if "type" in call.params and "types" in call.params:
-        raise ApiError("You may pass either `type` or `types`, not both.", param="types")
+        raise ApiError("You can pass either `type` or `types`, not both.", param="types")
     patterns = call.get("types", [call.get("type", "*")])
     events = [
         event

@@ -70,7 +70,7 @@ def format_unit_price(price: dict[str, Any]) -> str:
     """What one costs, or that it depends."""
     unit_amount = price.get("unit_amount_decimal")
     if unit_amount is None:
-        return "in steps, by how much is used" if is_metered_price(price) else "in steps"
+        return "tiered, by usage" if is_metered_price(price) else "tiered"
     return format_money(Decimal(str(unit_amount)), price["currency"])
 
 
@@ -106,7 +106,7 @@ def describe_status(subscription: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def allow_web_url(address: str | None) -> str:
-    """An address somebody else gave us, as far as a browser may be sent there."""
+    """A web address from outside input; empty where a browser shouldn't be sent there."""
     return address if address and address.startswith(("http://", "https://")) else ""
 
 

@@ -13,7 +13,7 @@ def decode_form(text: str) -> dict[str, Any]:
         head, brackets = re.match(r"([^\[]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]  # it always matches
         path = [head, *re.findall(r"\[([^\]]*)\]", brackets)]
         if not head or "".join(f"[{part}]" for part in path[1:]) != brackets:
-            raise ApiError(f"Invalid request: {name} is no parameter", param=name)
+            raise ApiError(f"Invalid request: {name} isn't a parameter", param=name)
         _set_path(tree, path, value)
     return {key: _convert_lists(value) for key, value in tree.items()}
 

@@ -22,7 +22,7 @@ from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
 KIND = "checkout.session"
 DAY = 86_400
 CLOSED_TEXTS = {
-    "complete": ("This is done", "This checkout was completed before. Nothing is charged twice."),
+    "complete": ("Checkout completed", "This checkout was already completed. Nothing is charged twice."),
     "expired": ("This checkout has expired", f"Start again at {SELLER_NAME}. Nothing was charged."),
 }
 
@@ -112,7 +112,9 @@ def _build_subscription_view(account: Account, session: Object) -> dict[str, Any
     )
     fixed_lines = [line for line in lines if not is_metered_price(line["price"])]
     first_price = (fixed_lines or lines)[0]["price"]
-    price = f"{format_money(total, currency)} {format_interval(first_price)}" if fixed_lines else "By use"
+    price = (
+        f"{format_money(total, currency)} {format_interval(first_price)}" if fixed_lines else "Usage-based"
+    )
     name, trial = lines[0]["description"], _compute_trial_end(account, session)
     discount = session["total_details"]["amount_discount"]
     return {
@@ -136,7 +138,7 @@ def _build_line_view(line: Object) -> dict[str, str]:
             if price["unit_amount_decimal"]
             else f"{format_unit_price(price)}"
         )
-        return {"name": line["description"], "detail": detail.capitalize(), "amount": "By use"}
+        return {"name": line["description"], "detail": detail.capitalize(), "amount": "Usage-based"}
     detail = f"{line['quantity']:,} × {format_unit_price(price)} {format_interval(price)}"
     return {
         "name": line["description"],
@@ -161,5 +163,5 @@ def _render_closed(request: Request, session: Object, status: int) -> Response:
 
 def _render_not_found(request: Request) -> Response:
     return render_closed(
-        request, "This link does not work", f"Start again at {SELLER_NAME}. Nothing was charged.", 404
+        request, "This link doesn't work", f"Start again at {SELLER_NAME}. Nothing was charged.", 404
     )

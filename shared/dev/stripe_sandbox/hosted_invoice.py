@@ -72,4 +72,4 @@ def _render_page(
 
 
 def _render_not_found(request: Request) -> Response:
-    return render_closed(request, "There is no such invoice", "Ask who sent you the link for a new one.", 404)
+    return render_closed(request, "Invoice not found", "Ask the sender for a new link.", 404)

@@ -16,9 +16,9 @@ from shared.dev.stripe_sandbox.store import Account, Object, Sandbox
 Endpoint = Callable[[Request], Awaitable[Response]]
 KIND = "billing_portal.session"
 DONE_TEXTS = {
-    "cancel": "Your subscription is canceled.",
-    "card": "Your payment method is replaced.",
-    "resume": "Your subscription goes on.",
+    "cancel": "Your subscription was canceled.",
+    "card": "Your payment method was replaced.",
+    "resume": "Your subscription continues.",
 }
 
 
@@ -43,7 +43,7 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
                     if not _get_configuration(account, session)["features"]["payment_method_update"][
                         "enabled"
                     ]:
-                        raise ApiError("This portal does not offer to replace the card.")
+                        raise ApiError("Replacing the card isn't available in this portal.")
                     portal.replace_card(account, customer["id"], await read_field(request, "card"))
                 elif action == "cancel":
                     subscription = _get_own_subscription(
@@ -120,7 +120,7 @@ def _get_own_subscription(account: Account, customer: Object, id_: str) -> Objec
     for subscription in customer_view.list_subscriptions(account, customer):
         if subscription["id"] == id_:
             return subscription
-    raise ApiError("There is no such subscription. Reload the page and try again.", status=404)
+    raise ApiError("This subscription doesn't exist. Reload the page and try again.", status=404)
 
 
 def _get_configuration(account: Account, session: Object) -> Object:
@@ -137,6 +137,4 @@ def _build_session_path(request: Request, session: Object) -> str:
 
 
 def _render_not_found(request: Request) -> Response:
-    return render_closed(
-        request, "This link does not work", "Open the portal again from where you came from.", 404
-    )
+    return render_closed(request, "This link doesn't work", "Open the portal again from the app.", 404)

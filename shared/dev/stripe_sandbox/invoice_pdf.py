@@ -12,7 +12,7 @@ LINES_ON_FIRST_PAGE, LINES_ON_LATER_PAGES = (
     9,
     15,
 )  # lines on the first page and on later ones, with room for the totals
-TEST_NOTICE = "Test stand-in: no money moved, nothing is owed."
+TEST_NOTICE = "Test stand-in: no money was moved and none is owed."
 
 
 class InvoiceTotal(NamedTuple):
@@ -36,7 +36,7 @@ def compute_totals(invoice: dict[str, Any]) -> list[InvoiceTotal]:
         *(InvoiceTotal(name, amount) for name, amount in parts if amount),
         InvoiceTotal("Total", invoice["total"], is_sum=True),
         *(InvoiceTotal(name, amount) for name, amount in after if amount),
-        InvoiceTotal("Left to pay", invoice["amount_remaining"], is_sum=True),
+        InvoiceTotal("Amount due", invoice["amount_remaining"], is_sum=True),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Invoices, as they are asked for, and those that people make by hand."""
+"""API routes of invoices, including invoices that are created by hand."""
 
 from shared.dev.stripe_sandbox import balances, collection, drafts, lines, previews
 from shared.dev.stripe_sandbox.customers import get_customer

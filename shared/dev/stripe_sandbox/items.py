@@ -1,4 +1,4 @@
-"""The items of a subscription, as they are asked for."""
+"""Reads the items of a subscription from request parameters."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from shared.dev.stripe_sandbox.store import Account, Sandbox
 
 
 def start_outage(account: Account, seconds: float) -> None:
-    """From now, in everybody's time. Nothing: the outage is over."""
+    """Starts an outage now, in real time. 0 ends it."""
     account.settings["stopped_until"] = time.time() + seconds
     account.put(account.settings)
 

@@ -115,7 +115,7 @@ def charge_invoice(account: Account, invoice: Object, method: Object | None) -> 
 
 
 def cancel_payment(account: Account, invoice: Object) -> None:
-    """Nobody will pay this any more."""
+    """Cancels the payment of an invoice that won't be paid."""
     if "_payment" in invoice:
         payment, intent = get_payment(account, invoice)
         if payment["status"] == "open":

@@ -124,7 +124,7 @@ def cancel_subscription(account: Account, subscription_id: str, configuration: O
     live_subscription = _fetch_live_subscription(account, subscription_id)
     feature = (configuration or _get_default_configuration(account))["features"]["subscription_cancel"]
     if not feature["enabled"]:
-        raise ApiError("This portal does not offer to cancel.")
+        raise ApiError("Canceling isn't available in this portal.")
     if feature["mode"] == "immediately":
         prorate = feature["proration_behavior"] != "none"
         subscriptions.cancel_subscription(account, live_subscription, prorate=prorate, invoice_now=prorate)

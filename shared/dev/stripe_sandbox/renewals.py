@@ -13,7 +13,7 @@ def emit_trial_warning(account: Account, subscription: Object) -> None:
 
 
 def expire_incomplete(account: Account, subscription: Object) -> None:
-    """Nobody paid the first invoice for 23 hours."""
+    """Expires a subscription whose first invoice wasn't paid for 23 hours."""
     endings.expire_subscription(account, subscription)
     invoice = account.get("invoice", subscription["latest_invoice"])
     if invoice is not None and invoice["status"] == "open":

@@ -1,8 +1,8 @@
 """A subscription that was paused, because its trial ended without a card, begins a new period.
 
-By default nobody tries to collect its invoice: it is paused until somebody pays, past due if that fails, and paused
-for good when nobody tries for 23 hours. With `resume_on_payment_success` it is tried at once and again, and stays
-paused until that succeeds.
+By default its invoice isn't collected: the subscription is paused until it is paid, past due if a payment fails, and
+paused permanently after 23 hours without an attempt. With `resume_on_payment_success` it is tried at once and again,
+and stays paused until that succeeds.
 """
 
 from shared.dev.stripe_sandbox import billing_cycle, collection, subscriptions
@@ -47,5 +47,5 @@ def resume_subscription(call: ApiCall) -> Object:
 
 
 def void_unpaid_resumption(account: Account, subscription: Object) -> None:
-    """Nobody tried to pay for 23 hours."""
+    """Voids the invoice of a resumption without an attempt to pay for 23 hours."""
     collection.close_invoice(account, account.objects["invoice"][subscription["_resumption"]], "void")

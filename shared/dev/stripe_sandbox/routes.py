@@ -59,7 +59,7 @@ ROUTES: list[ApiRoute] = []
 
 
 def route(method: str, path: str, params: str, accepted_params: str = "") -> Callable[[Handler], Handler]:
-    """`takes`: the parameters we implement, dotted; `mode=setup|subscription` names the only values."""
+    """`accepted_params`: the parameters we implement, dotted; `mode=setup|subscription` names the only values."""
     accepted = {}
     for entry in f"{accepted_params} expand".split():
         name, _, values = entry.partition("=")

@@ -1,6 +1,6 @@
 """What the stand-in knows: one account per key, its objects and its time. Memory is the truth while it runs.
 
-Keys that begin with an underscore are the sandbox's own notes inside an object: nobody outside sees them.
+Keys that begin with an underscore are the sandbox's own notes inside an object: the API never returns them.
 Objects whose kind begins with an underscore are no Stripe objects at all, but are kept with the others.
 """
 
@@ -21,7 +21,7 @@ MAX_NESTED_ITEMS = 10
 
 @dataclass
 class RequestInfo:
-    """The call that is being answered; what the clock does by itself has none."""
+    """The request that caused an event; events of the clock have none."""
 
     id: str | None = None
     idempotency_key: str | None = None

@@ -246,7 +246,7 @@ def _build_subscription(account: Account, customer: Object, params: Object) -> O
 
 def _compute_trial_end(now: int, params: Object) -> int | None:
     if "trial_end" in params and "trial_period_days" in params:
-        raise ApiError("You may only specify one of `trial_end` and `trial_period_days`.", param="trial_end")
+        raise ApiError("You can only specify one of `trial_end` and `trial_period_days`.", param="trial_end")
     trial_end: Any = params.get("trial_end")
     if trial_end in ("now", None):
         days = params.get("trial_period_days", 0)

@@ -1,4 +1,4 @@
-"""Clocks that stand still until somebody advances them, and the customers that live by them."""
+"""Test clocks, which only move when they are advanced, and their customers."""
 
 from shared.dev.stripe_sandbox import customers, timeline
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object

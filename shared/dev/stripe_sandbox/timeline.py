@@ -23,7 +23,7 @@ def run_due_steps(account: Account) -> None:
 def advance_account(account: Account, seconds: int) -> None:
     """Move the whole account (all that has no test clock) into the future."""
     if seconds < 0:
-        raise ApiError("Time only goes forward.", param="seconds")
+        raise ApiError("Time only moves forward.", param="seconds")
     account.settings["offset"] += seconds
     account.put(account.settings)
     run_due_steps(account)

@@ -202,7 +202,7 @@ async def test_checkout_page_names_usage_as_billed_later(merchant: HostedMerchan
         line_items=[{"price": merchant.seat_price.id, "quantity": 1}, {"price": metered_price.id}]
     )
     page = extract_text(await merchant.get_page(str(session.url)))
-    assert "API calls $0.005, billed afterwards By use" in page
+    assert "API calls $0.005, billed afterwards Usage-based" in page
     assert "Due today $20.00" in page
 
 
@@ -212,7 +212,7 @@ async def test_finished_checkout_says_so_and_charges_nothing(merchant: HostedMer
     await merchant.submit_card(paid_session)
     response = await merchant.server.http.post(address, data={"card": PAYING_CARD})
     assert response.status_code == 409
-    assert "completed before" in response.text
+    assert "already completed" in response.text
     assert (await merchant.get_page(address)).status_code == 200
     assert len(await merchant.list_subscriptions()) == 1
     expired_session = await merchant.create_session()
@@ -343,7 +343,8 @@ async def test_portal_offers_what_its_configuration_allows(merchant: HostedMerch
         configuration=(await merchant.server.call_sdk(create_configuration, {"features": features})).id
     )
     assert (
-        "It ends at once." in (await merchant.get_page(f"{immediate_portal}?cancel={subscription.id}")).text
+        "It ends immediately."
+        in (await merchant.get_page(f"{immediate_portal}?cancel={subscription.id}")).text
     )
     await merchant.server.http.post(f"{immediate_portal}/cancel", data={"subscription": subscription.id})
     assert (await merchant.list_subscriptions())[0].status == "canceled"
@@ -365,7 +366,7 @@ async def test_new_card_pays_open_invoices(merchant: HostedMerchant) -> None:
     page = await merchant.server.http.post(
         f"{portal}/card", data={"card": PAYING_CARD}, follow_redirects=True
     )
-    assert "Your payment method is replaced." in page.text
+    assert "Your payment method was replaced." in page.text
     assert "Visa ending 4242" in page.text
     assert (await merchant.list_subscriptions())[0].status == "active"
 

@@ -96,7 +96,7 @@ def test_invoice_names_seller_buyer_items_and_amounts() -> None:
     assert set(expected) < set(page)
     assert {"Seat 0", "Unused time on Starter", "-$10.50", "1 January 1970 to 31 January 1970"} < set(page)
     assert page[page.index("Total") + 1] == "$29.50"
-    assert page[page.index("Left to pay") + 1] == "$0.00"
+    assert page[page.index("Amount due") + 1] == "$0.00"
     assert invoice_pdf.TEST_NOTICE in page
 
 
@@ -181,5 +181,5 @@ def test_deductions_are_listed_and_add_up() -> None:
         ("Total", 1500),
         ("Credit balance used", -300),
         ("Paid", -1200),
-        ("Left to pay", 0),
+        ("Amount due", 0),
     ]
