@@ -105,6 +105,7 @@ async def read_content(octx: OperatorCtx, account_id: str, event_id: str, reason
 
 
 async def get_inbox_status(octx: OperatorCtx) -> InboxStatus:
+    """Webhooks by status, how long the oldest has waited, the delay of the last hour, and failures by type and account."""
     policy.require_operator(octx, actions.OP_WEBHOOK_READ)
     session = octx.session
     return InboxStatus(

@@ -34,7 +34,7 @@ NETWORK_ERRORS = ("ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ECONNREFUSED", "ENETUN
 
 
 def build_all(echo: Callable[[str], None]) -> None:
-    """Both at the same time. Raises Misconfigured with the end of what the builder said."""
+    """Both at the same time. Raises ConfigurationError with the end of what the builder said."""
     fingerprints = {app: source_fingerprint(app) for app in APPS if not is_built(app)}
     if not fingerprints:
         return

@@ -14,7 +14,7 @@ REASON = "Rotation from the command line"
 
 
 async def rotate_keys() -> str:
-    """What was done, and what can be dropped when."""
+    """Wrap every data key with the newest master key. Returns a text: how many, and when older master keys can be dropped."""
     async with entry.enter_platform("command line") as octx:
         tenant_count = await tenant_keys.rotate_tenant_keys(octx, REASON)
         platform_count = await provider_accounts.rewrap_keys(octx, REASON)

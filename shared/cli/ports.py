@@ -27,7 +27,7 @@ def urls_by_setting() -> dict[str, str]:
 
 
 def require_free() -> None:
-    """Raises Misconfigured, with the setting that moves the part elsewhere."""
+    """Raises ConfigurationError, with the setting that moves the part elsewhere."""
     for setting, url in urls_by_setting().items():
         _require_free_port(
             port_of(url), setting, f"{setting}=http://localhost:{_alternative_port(port_of(url))}"

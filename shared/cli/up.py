@@ -24,7 +24,7 @@ START_TIMEOUT = 60.0  # seconds
 
 
 def up(*, with_parent: bool = False) -> int:
-    """Blocks until Ctrl-C or SIGTERM, and returns 0 then. Raises Misconfigured when something cannot run."""
+    """Blocks until Ctrl-C or SIGTERM, and returns 0 then. Raises ConfigurationError when something cannot run."""
     started_at = time.monotonic()
     if with_parent:
         parent_watch.end_with_parent(os.getppid())
@@ -77,7 +77,7 @@ def _start_database(server: EmbeddedPostgres, root: Path) -> None:
 
 
 def _watch_services(supervision: ProcessSupervisor, root: Path, started_at: float) -> None:
-    """Returns never: ends by a signal, or raises Misconfigured."""
+    """Returns never: ends by a signal, or raises ConfigurationError."""
     waiting_urls, pids, deadline = (
         list(ports.urls_by_setting().values()),
         dict[str, int](),

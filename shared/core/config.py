@@ -236,7 +236,7 @@ def _list_unknown_settings(environ: dict[str, str]) -> list[str]:
 
 @lru_cache
 def settings() -> Settings:
-    """Raises Misconfigured, with every problem in one message."""
+    """Raises ConfigurationError, with every problem in one message."""
     from pydantic import ValidationError  # noqa: PLC0415  only needed for the message
 
     if unknown := _list_unknown_settings(dict(os.environ)):

@@ -89,7 +89,7 @@ def seal(dek: bytes, plain: bytes, tenant_id: str, field: str, row_id: str) -> b
 
 
 def open_sealed(dek: bytes, blob: bytes, tenant_id: str, field: str, row_id: str) -> bytes:
-    """Raises CannotOpen, including for bytes sealed for another tenant, field or row."""
+    """Decrypt bytes that were sealed for this tenant, field and row. Raises DecryptionError for any others."""
     if blob[:1] != FORMAT_VERSION or len(blob) < 1 + NONCE_LENGTH + TAG_LENGTH:
         raise DecryptionError("unknown sealed format")
     nonce, body = blob[1 : 1 + NONCE_LENGTH], blob[1 + NONCE_LENGTH :]

@@ -77,7 +77,7 @@ class EmbeddedPostgres:
         return users_by_name.get("postgres") or users_by_name.get("nobody")
 
     def start(self) -> "EmbeddedPostgres":
-        """Returns when it answers. Raises EmbeddedError."""
+        """Returns when it answers. Raises EmbeddedPostgresError."""
         self._make_root()
         with self._lock_root():
             if self.os_user and not self._can_access("-x", self.bin_dir / "postgres"):

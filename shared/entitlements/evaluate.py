@@ -326,6 +326,7 @@ def _check_limit(inputs: EvaluationInputs) -> TraceLine:
 
 
 def _check_object(inputs: EvaluationInputs) -> TraceLine:
+    """Refuses when the caller has named an obstacle in the object's state."""
     layer = Layer.OBJECT
     if not inputs.obstacle:
         return NO_OBSTACLE_LINE

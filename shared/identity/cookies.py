@@ -7,8 +7,8 @@ from starlette.responses import Response
 MAX_LENGTH = 4096
 
 
-def read(header: str, name: str) -> str:
-    """The value of the cookie, "" without one or with two different values."""
+def get_cookie_value(header: str, name: str) -> str:
+    """ "" without the cookie, with two different values of it, or for one that is too long or not printable ASCII."""
     values = {
         value
         for key, separator, value in (part.strip().partition("=") for part in header.split(";"))

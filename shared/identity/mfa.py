@@ -154,13 +154,17 @@ async def start_challenge(session: AsyncSession, realm: Realm, subject_id: str) 
 
 async def get_challenged_subject(session: AsyncSession, realm: Realm, token: str) -> str:
     """The person of this challenge; "" when it has ended."""
-    row = token and await repository.get_challenge(session, realm, crypto.hash_token(token), MAX_ATTEMPTS)
+    row = token and await repository.get_usable_challenge(
+        session, realm, crypto.hash_token(token), MAX_ATTEMPTS
+    )
     return repository.get_owner_id(realm, row) if row else ""
 
 
 async def answer_challenge(session: AsyncSession, realm: Realm, token: str, code: str) -> ChallengeResult:
     """Count the attempt, then check the code, so that parallel guesses are counted. A correct code ends the challenge."""
-    row = token and await repository.get_challenge(session, realm, crypto.hash_token(token), MAX_ATTEMPTS)
+    row = token and await repository.get_usable_challenge(
+        session, realm, crypto.hash_token(token), MAX_ATTEMPTS
+    )
     subject_id = repository.get_owner_id(realm, row) if row else ""
     if not row or not (attempt := await _count_attempt(session, realm, subject_id, row.id)):
         return ChallengeResult(False)
@@ -174,7 +178,9 @@ async def answer_enrolment(
     session: AsyncSession, realm: Realm, token: str, code: str
 ) -> tuple[ChallengeResult, Sequence[str]]:
     """As `answer_challenge` for enrolment during sign-in: the first correct code turns the factor on."""
-    row = token and await repository.get_challenge(session, realm, crypto.hash_token(token), MAX_ATTEMPTS)
+    row = token and await repository.get_usable_challenge(
+        session, realm, crypto.hash_token(token), MAX_ATTEMPTS
+    )
     subject_id = repository.get_owner_id(realm, row) if row else ""
     if not row or not (attempt := await _count_attempt(session, realm, subject_id, row.id)):
         return ChallengeResult(False), []

@@ -293,9 +293,10 @@ async def add_challenge(
     await session.flush()
 
 
-async def get_challenge(
+async def get_usable_challenge(
     session: AsyncSession, realm: Realm, token_hash: str, max_attempts: int
 ) -> Any | None:
+    """None when it has expired or has no attempt left, or its person is disabled. Neither locks nor counts an attempt."""
     table, person = realm.challenge, realm.person
     statement = (
         select(table)

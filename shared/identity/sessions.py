@@ -47,7 +47,7 @@ class Device:
 
 async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveSession | None:
     """The live session of the cookie. None for an expired, revoked or unknown one, and for a disabled person."""
-    token = cookies.read(cookie_header, realm.session_cookie)
+    token = cookies.get_cookie_value(cookie_header, realm.session_cookie)
     session_and_person = token and await repository.get_live_session(session, realm, crypto.hash_token(token))
     if not session_and_person:
         return None

@@ -438,6 +438,7 @@ def _admit_operator(operator: Operator, session_hash: str) -> OperatorAdmission:
 
 
 def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> OperatorCtx:
+    """Reads and checks nothing: whoever made the admission has."""
     return OperatorCtx(
         actor=admission.actor,
         role=admission.role,

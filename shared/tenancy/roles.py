@@ -96,7 +96,7 @@ async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: 
         _clean_permissions(permissions),
     )
     await seats.lock_membership(ctx, actions.ROLE_CHANGE)
-    row = await _require_custom_role(ctx, role_id)
+    row = await _require_grantable_custom_role(ctx, role_id)
     policy.require_grantable(ctx, permission_set)
     await _require_free_name(ctx, name, other_than=row.key)
     before = _audit_fields(row)
@@ -114,7 +114,7 @@ async def delete(ctx: Ctx, role_id: str) -> None:
     """Raises NotFound, Refused while it is assigned (object_state) or when it exceeds the actor's permissions."""
     policy.require(ctx, actions.ROLE_DELETE)
     await seats.lock_membership(ctx, actions.ROLE_DELETE)
-    row = await _require_custom_role(ctx, role_id)
+    row = await _require_grantable_custom_role(ctx, role_id)
     members, invitations = (
         await role_repository.count_members_by_role(ctx),
         await role_repository.count_invitations_by_role(ctx),
@@ -175,7 +175,8 @@ def describe_usage(members: int, invitations: int) -> str:
     return f"Assigned to {', '.join(parts)}." if parts else ""
 
 
-async def _require_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
+async def _require_grantable_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
+    """Raises NotFound for an unknown, deleted or built-in role, Refused when it exceeds the actor's permissions."""
     row = await role_repository.get_role(ctx, role_id)
     if row is None or row.builtin or row.deleted_at is not None:
         raise NotFound("This role no longer exists.", "Reload the page.")

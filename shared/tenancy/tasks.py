@@ -32,7 +32,7 @@ async def provision(ctx: Ctx) -> None:
 
 
 async def send_invitation(ctx: Ctx, *, invitation_id: str) -> None:
-    """Skip an invitation that is not pending or was already sent with this nonce."""
+    """Email the link. Does nothing unless the invitation is pending and this link has not been sent yet."""
     invitation = await invitation_repository.lock_invitation(ctx, invitation_id)
     if invitation is None or invitation.status is not InvitationStatus.PENDING:
         return

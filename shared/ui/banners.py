@@ -92,7 +92,7 @@ def error_state(
 
 
 def refusal_notice(detail: Any, next_step: Any, action: rx.Component) -> rx.Component:
-    """A page that is not for this person, or not any more: what happened, and where to go instead."""
+    """In place of a page that this person can't open: what happened, and where to go instead."""
     return rx.el.div(
         icon("lock"),
         rx.el.h2(detail),

@@ -46,7 +46,7 @@ class Tab:
 
 class LiveUpdates:
     def __init__(self, role: db.DatabaseRole) -> None:
-        """`role`: as whom to listen. The connection is a direct one: LISTEN does not survive a pooler."""
+        """`role`: that listens. `run` connects, past any pooler, because LISTEN does not survive one."""
         self._role: db.DatabaseRole = role
         self._tabs: dict[str, Tab] = {}
         self._tasks: set[asyncio.Task[None]] = set()

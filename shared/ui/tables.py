@@ -138,9 +138,9 @@ def pager(
     has_previous: Any = None,
     labels: tuple[str, str] = ("Newer", "Older"),
 ) -> rx.Component:
-    """Keyset paging knows back and on, never "page 3 of 41"; with nothing to page there are no arrows.
+    """The footer of a table: `text`, and arrows to the previous and next page where there is one.
 
-    `has_next` and `has_previous` are vars; `labels` name the arrows ("Previous", "Next" in a sorted list).
+    With `on_next`, `has_next` and `has_previous` are vars. `labels`: of the previous and the next page.
     """
     arrows: list[rx.Component] = []
     if on_next is not None:

@@ -50,7 +50,7 @@ async def send_refusal(scope: Scope, receive: Receive, send: Send, problem: Exce
 
 
 async def drain_body(scope: Scope, receive: Receive) -> None:
-    """Read the rest of the body. When it was read before, the next message would be the disconnect, so skip it."""
+    """Read and discard the rest of the request's body, up to MAX_DRAIN_BYTES. Does nothing if it has been read."""
     seen, more = 0, not scope["state"].get("body_read")
     while more and seen < MAX_DRAIN_BYTES:
         message = await receive()

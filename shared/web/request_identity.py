@@ -94,7 +94,7 @@ async def get_browser(request: Request) -> Browser:
 
 
 def get_challenge_token(request: Request, realm: Realm) -> str:
-    return cookies.read(get_cookie_header(request), realm.challenge_cookie)
+    return cookies.get_cookie_value(get_cookie_header(request), realm.challenge_cookie)
 
 
 def set_pending(response: Response, email: str, sign_up_id: str) -> None:
@@ -114,7 +114,9 @@ def get_pending_sign_up(request: Request) -> PendingSignUp:
 
 def parse_pending_sign_up(header: str) -> PendingSignUp:
     try:
-        name, sign_up_id, moment = crypto.unsign("pending", cookies.read(header, PENDING_COOKIE), 3)
+        name, sign_up_id, moment = crypto.unsign(
+            "pending", cookies.get_cookie_value(header, PENDING_COOKIE), 3
+        )
         email = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
     except (crypto.BadSignature, ValueError, binascii.Error):
         return PendingSignUp()

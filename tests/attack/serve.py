@@ -64,7 +64,7 @@ def listing(app_name: str, holes: list[str]) -> dict[str, Any]:
         action = getattr(entry.handler.fn, "__action__", None)
         handlers[name] = {
             "arguments": forms.arguments(entry.handler.fn),
-            "permission": action.permission.value if action else "",
+            "permission": str(action.permission) if action else "",
             "writes": action.writes if action else True,
             "page": getattr(entry.handler.fn, "__page__", False),
             "row_dialogs": _row_dialogs(entry) if name.endswith(".open_dialog") else [],

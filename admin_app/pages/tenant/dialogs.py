@@ -25,6 +25,7 @@ def tenant_dialog(
 
 
 def tenant_dialogs() -> rx.Component:
+    """Suspend or restore the tenant, and retry its unfinished provisioning."""
     name = TenantPageState.header.name
     suspend = tenant_dialog(
         "suspend",

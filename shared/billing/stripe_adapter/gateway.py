@@ -345,7 +345,10 @@ _GATEWAYS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str | No
 
 
 def get_gateway(key: str, base: str | None = None) -> Provider:
-    """The gateway of this account in this process, with a shared rate limit and circuit breaker."""
+    """The gateway of this API key, made once per event loop: all callers share its rate limit and circuit breaker.
+
+    `base`: address of the API; None for Stripe's own.
+    """
     gateways = _GATEWAYS.setdefault(asyncio.get_running_loop(), {})
     if (key, base) not in gateways:
         gateways[key, base] = StripeGateway(key, base)

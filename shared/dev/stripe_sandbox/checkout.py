@@ -118,7 +118,7 @@ def expire_session(account: Account, session: Object) -> Object:
 
 
 def pay_with_card(account: Account, session_id: str, card_number: str) -> CheckoutResult:
-    """Enter this card number and press the button. Raises Refusal for a session that is not open."""
+    """Enter this card number and press the button. Raises ApiError for a session that is not open."""
     session = _fetch_open_session(account, session_id)
     try:
         test_card = cards.find_by_number(card_number)
