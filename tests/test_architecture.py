@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -384,3 +385,24 @@ def test_app_roles_cannot_read_people_of_the_other_realm(name: str) -> None:
         name=name,
     )
     assert rows == []
+
+
+CONTRACTS_OF_EVERY_MODULE = {  # name of the contract: packages of `shared` that it leaves out
+    "Only the apps and the UI kit know Reflex": {"cli", "ui"},
+    "Nothing of development below the command line": {"cli", "dev"},
+    "Stripe stays behind the gateway": {"cli", "dev"},
+}
+
+
+def test_import_contracts_name_every_package() -> None:
+    """A package that is not named could import what the contract forbids."""
+    project = tomllib.loads((source.ROOT / "pyproject.toml").read_text())
+    contracts = {contract["name"]: contract for contract in project["tool"]["importlinter"]["contracts"]}
+    packages = {path.parent.name for path in (source.ROOT / "shared").glob("*/__init__.py")}
+    for name, left_out in CONTRACTS_OF_EVERY_MODULE.items():
+        named = {
+            module.removeprefix("shared.")
+            for module in contracts[name]["source_modules"]
+            if module.startswith("shared.")
+        }
+        assert named == packages - left_out, name

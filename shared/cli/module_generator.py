@@ -19,6 +19,7 @@ NAME_PATTERN = re.compile(r"[a-z]{3,20}s")
 MODULE_LINE = re.compile(r'    "[a-z_]+",$')
 IMPORT_LINE = re.compile(r"from shared\.")
 LAYERS_MARK = '"ui | web", "backoffice", '
+CONTRACT_MARK = '"shared.tenancy", "shared.billing", '
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +119,9 @@ def _add_navigation(lines: list[str], name: str) -> list[str]:
 
 
 def _add_layer(lines: list[str], name: str) -> list[str]:
-    """Product modules are below the back office and above billing."""
-    return [line.replace(LAYERS_MARK, f'{LAYERS_MARK}"{name}", ', 1) for line in lines]
+    """Product modules are below the back office and above billing. Other contracts list every module."""
+    lines = [line.replace(LAYERS_MARK, f'{LAYERS_MARK}"{name}", ', 1) for line in lines]
+    return [line.replace(CONTRACT_MARK, f'{CONTRACT_MARK}"shared.{name}", ', 1) for line in lines]
 
 
 def render_guide() -> str:
