@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access.models import DecisionCount
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.ids import new_id
 
@@ -19,7 +20,7 @@ async def add_counts(
     counts: Mapping[tuple[datetime, str, str, str, str], tuple[int, datetime, str]],
 ) -> None:
     """By (hour, actor, action, reason, plan): how often, when last, and in which request."""
-    rows = [
+    values = [
         {
             **{
                 "tenant_id": tenant_id,
@@ -33,7 +34,7 @@ async def add_counts(
         # In one order, so that two processes that write at once never wait for each other in a circle.
         for (hour, actor, action, reason, plan), (count, at, request) in sorted(counts.items())
     ]
-    statement = insert(DecisionCount).values(rows)
+    statement = insert(DecisionCount).values(values)
     tally, new = DecisionCount, statement.excluded
     update = statement.on_conflict_do_update(
         index_elements=["tenant_id", "hour", "actor_id", "action", "reason", "plan"],
@@ -65,4 +66,4 @@ async def list_refusals(
     if request_id:
         statement = statement.where(DecisionCount.request_id == request_id)
     statement = statement.order_by(col(DecisionCount.at).desc(), col(DecisionCount.id)).limit(limit)
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)

@@ -6,6 +6,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from shared.billing.models import BillingAdjustment, BillingInvoice, BillingSnapshot
+from shared.core import rows
 from shared.core.context import Ctx
 
 
@@ -14,8 +15,7 @@ async def get_adjustment(ctx: Ctx, adjustment_id: str) -> BillingAdjustment | No
 
 
 async def lock_adjustment(ctx: Ctx, adjustment_id: str) -> BillingAdjustment | None:
-    key = (ctx.tenant_id, adjustment_id)
-    return await ctx.session.get(BillingAdjustment, key, with_for_update=True, populate_existing=True)
+    return await rows.lock(ctx, BillingAdjustment, adjustment_id)
 
 
 async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
@@ -25,7 +25,7 @@ async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
         .order_by(col(BillingAdjustment.created_at).desc(), BillingAdjustment.id)
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def sum_refunded(ctx: Ctx, invoice_id: str) -> int:
@@ -47,4 +47,4 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
 async def get_currency(ctx: Ctx) -> str:
     """The currency in which the tenant pays; "" while it is unknown."""
     statement = select(BillingSnapshot.currency).where(BillingSnapshot.tenant_id == ctx.tenant_id)
-    return (await ctx.session.exec(statement)).first() or ""
+    return await rows.one(ctx, statement) or ""

@@ -8,6 +8,7 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
 from shared.access.roles import OWNER
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
 from shared.identity.models import User
@@ -23,7 +24,7 @@ async def get_membership_at(ctx: Ctx, user_id: str, at: datetime) -> MembershipC
         .order_by(col(MembershipChange.at).desc(), col(MembershipChange.id))
         .limit(1)
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_role_at(ctx: Ctx, key: str, at: datetime) -> RoleChange | None:
@@ -35,7 +36,7 @@ async def get_role_at(ctx: Ctx, key: str, at: datetime) -> RoleChange | None:
         .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
         .limit(1)
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_state_at(ctx: Ctx, at: datetime) -> TenantStateChange | None:
@@ -46,7 +47,7 @@ async def get_state_at(ctx: Ctx, at: datetime) -> TenantStateChange | None:
         .order_by(col(TenantStateChange.at).desc(), col(TenantStateChange.id))
         .limit(1)
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_created_at(ctx: Ctx) -> datetime:
@@ -70,7 +71,7 @@ async def get_owner_id(ctx: Ctx) -> str:
         .order_by(col(Membership.created_at), col(Membership.id))
         .limit(1)
     )
-    return (await ctx.session.exec(statement)).first() or ""
+    return await rows.one(ctx, statement) or ""
 
 
 async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tuple[Membership, User]]:
@@ -116,7 +117,7 @@ async def list_membership_changes(ctx: Ctx, user_id: str, until: datetime) -> Se
         .where(col(MembershipChange.at) <= until)
         .order_by(col(MembershipChange.at), col(MembershipChange.id))
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_state_changes(
@@ -131,7 +132,7 @@ async def list_state_changes(
         .order_by(col(TenantStateChange.at).desc(), col(TenantStateChange.id))
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_role_changes(
@@ -147,7 +148,7 @@ async def list_role_changes(
         .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def get_plan_version(ctx: Ctx, version_id: str) -> PlanVersion | None:

@@ -20,6 +20,7 @@ from shared.billing.models import (
     ProviderAccount,
     ReconcileRun,
 )
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
@@ -49,7 +50,7 @@ async def list_customers(ctx: Ctx) -> Sequence[BillingCustomer]:
         .where(BillingCustomer.tenant_id == ctx.tenant_id)
         .order_by(col(BillingCustomer.created_at), BillingCustomer.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_invoices(ctx: Ctx, limit: int) -> Sequence[BillingInvoice]:
@@ -59,7 +60,7 @@ async def list_invoices(ctx: Ctx, limit: int) -> Sequence[BillingInvoice]:
         .order_by(col(BillingInvoice.created_at).desc(), BillingInvoice.id)
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_events(ctx: Ctx, limit: int) -> Sequence[BillingEvent]:
@@ -69,7 +70,7 @@ async def list_events(ctx: Ctx, limit: int) -> Sequence[BillingEvent]:
         .order_by(col(BillingEvent.at).desc(), BillingEvent.id)
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_drift(ctx: Ctx, limit: int) -> Sequence[BillingDrift]:
@@ -79,7 +80,7 @@ async def list_drift(ctx: Ctx, limit: int) -> Sequence[BillingDrift]:
         .order_by(col(BillingDrift.at).desc(), BillingDrift.id)
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def get_sync_times(session: AsyncSession, customer_ids: Sequence[str]) -> Mapping[str, datetime]:

@@ -30,6 +30,7 @@ from shared.access.roles import OWNER
 from shared.audit.event_types import AuditAction
 from shared.audit.models import AuditEvent, SecurityEvent
 from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
 from shared.entitlements.models import Plan, PlanVersion, TenantPlan
@@ -195,8 +196,8 @@ async def search_tenants(
 
 
 async def get_tenant(session: AsyncSession, tenant_id: str) -> TenantSummary | None:
-    rows = await _fetch_all(session, _select_summaries(literal("")).where(col(Tenant.id) == tenant_id))
-    return TenantSummary(*rows[0]) if rows else None
+    records = await _fetch_all(session, _select_summaries(literal("")).where(col(Tenant.id) == tenant_id))
+    return TenantSummary(*records[0]) if records else None
 
 
 async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
@@ -263,8 +264,8 @@ async def list_outdated_keys(session: AsyncSession, newest: int) -> Sequence[str
 
 async def _fetch_all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
     """Fetches rows of columns through the session, whose guard requires a tenant or a reason."""
-    rows: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]
-    return rows
+    records: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]
+    return records
 
 
 # Inside of one tenant
@@ -304,7 +305,7 @@ async def _has_verified_owner(ctx: Ctx) -> bool:
         .where(col(User.email_verified_at).is_not(None))
         .limit(1)
     )
-    return (await ctx.session.exec(statement)).first() is not None
+    return await rows.one(ctx, statement) is not None
 
 
 async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[TenantMember]:
@@ -344,10 +345,10 @@ async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[TenantMe
 
 async def _get_cursor(session: AsyncSession, statement: Select[Any]) -> ColumnElement[Any]:
     """The sort position of a row, computed by the database: its lower case differs from Python's."""
-    rows = await _fetch_all(session, statement)
-    if not rows:
+    records = await _fetch_all(session, statement)
+    if not records:
         raise Invalid("This page does not exist.", "Start again at the first page.")
-    return tuple_(*(literal(value) for value in rows[0]))
+    return tuple_(*(literal(value) for value in records[0]))
 
 
 async def list_provisioning_steps(session: AsyncSession, tenant_id: str) -> Sequence[ProvisioningStep]:

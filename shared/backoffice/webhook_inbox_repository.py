@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import BillingCustomer, BillingEvent, InboundWebhook
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
 from shared.tenancy.models import Tenant
@@ -173,8 +174,8 @@ async def _list_summaries(
         .limit(limit)
     )
     connection = await session.connection()
-    rows: Sequence[Any] = (await connection.execute(statement)).all()
-    return [WebhookSummary(*row) for row in rows]
+    records: Sequence[Any] = (await connection.execute(statement)).all()
+    return [WebhookSummary(*row) for row in records]
 
 
 def _filter_conditions(webhook_filter: WebhookFilter) -> list[ColumnElement[bool]]:
@@ -224,7 +225,7 @@ async def list_billing_events(ctx: Ctx, account_id: str, event_id: str) -> Seque
         .where(col(BillingEvent.event_ids).bool_op("@>")(cast([event_id], ARRAY(Text))))
         .order_by(col(BillingEvent.at), BillingEvent.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def count_by_status(session: AsyncSession) -> Mapping[str, int]:

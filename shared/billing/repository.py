@@ -13,6 +13,7 @@ from shared.billing.models import (
     BillingSubscription,
     DunningNotice,
 )
+from shared.core import rows
 from shared.core.context import Ctx
 
 DRAFT, OPEN = "draft", "open"  # statuses of invoices at the provider
@@ -24,12 +25,12 @@ async def get_customer(ctx: Ctx, account_id: str) -> BillingCustomer | None:
         .where(BillingCustomer.tenant_id == ctx.tenant_id)
         .where(BillingCustomer.account_id == account_id)
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_billing_snapshot(ctx: Ctx) -> BillingSnapshot | None:
     statement = select(BillingSnapshot).where(BillingSnapshot.tenant_id == ctx.tenant_id)
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def list_subscriptions(ctx: Ctx) -> Sequence[BillingSubscription]:
@@ -38,7 +39,7 @@ async def list_subscriptions(ctx: Ctx) -> Sequence[BillingSubscription]:
         .where(BillingSubscription.tenant_id == ctx.tenant_id)
         .order_by(col(BillingSubscription.created_at), BillingSubscription.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_customer_subscriptions(ctx: Ctx, customer_id: str) -> Sequence[BillingSubscription]:
@@ -48,7 +49,7 @@ async def list_customer_subscriptions(ctx: Ctx, customer_id: str) -> Sequence[Bi
         .where(BillingSubscription.customer_id == customer_id)
         .order_by(BillingSubscription.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_customer_invoices(ctx: Ctx, customer_id: str) -> Sequence[BillingInvoice]:
@@ -58,7 +59,7 @@ async def list_customer_invoices(ctx: Ctx, customer_id: str) -> Sequence[Billing
         .where(BillingInvoice.customer_id == customer_id)
         .order_by(BillingInvoice.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def get_subscription(ctx: Ctx, subscription_id: str) -> BillingSubscription | None:
@@ -67,7 +68,7 @@ async def get_subscription(ctx: Ctx, subscription_id: str) -> BillingSubscriptio
         .where(BillingSubscription.tenant_id == ctx.tenant_id)
         .where(BillingSubscription.id == subscription_id)
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
@@ -77,7 +78,7 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
         .where(BillingInvoice.id == invoice_id)
         .where(col(BillingInvoice.absent_at).is_(None))
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def list_invoice_page(
@@ -106,7 +107,7 @@ async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
         .where(col(BillingInvoice.absent_at).is_(None))
         .order_by(col(BillingInvoice.created_at), BillingInvoice.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
@@ -117,7 +118,7 @@ async def list_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
         .where(col(BillingInvoice.absent_at).is_(None))
         .order_by(col(BillingInvoice.created_at).desc(), BillingInvoice.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def list_dunning_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
@@ -127,7 +128,7 @@ async def list_dunning_notices(ctx: Ctx) -> Sequence[tuple[str, str]]:
         .where(DunningNotice.tenant_id == ctx.tenant_id)
         .order_by(DunningNotice.kind, DunningNotice.about)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def add_dunning_notice(ctx: Ctx, kind: str, about: str) -> str | None:

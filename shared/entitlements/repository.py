@@ -9,6 +9,7 @@ from sqlalchemy import table as a_table
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.entitlements import catalog, detached
 from shared.entitlements.catalog import Catalog
@@ -97,4 +98,4 @@ async def lock_later_rows(ctx: Ctx, table: type[TimedRowType], since: datetime) 
         .where(col(table.closed_at).is_(None))
         .with_for_update()
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)

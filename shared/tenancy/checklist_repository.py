@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import update
 from sqlmodel import col, select
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.tenancy.models import (
@@ -18,7 +19,7 @@ async def list_checklist(ctx: Ctx) -> Sequence[ChecklistItem]:
         .where(ChecklistItem.tenant_id == ctx.tenant_id)
         .order_by(col(ChecklistItem.position))
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def complete_item(ctx: Ctx, key: str, by: str) -> bool:

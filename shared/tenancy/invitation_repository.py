@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlmodel import col, select
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.tenancy.models import (
@@ -19,7 +20,7 @@ async def list_pending_invitations(ctx: Ctx) -> Sequence[Invitation]:
         .where(Invitation.status == InvitationStatus.PENDING)
         .order_by(col(Invitation.created_at), col(Invitation.id))
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def get_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
@@ -27,8 +28,7 @@ async def get_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
 
 
 async def lock_invitation(ctx: Ctx, invitation_id: str) -> Invitation | None:
-    key = (ctx.tenant_id, invitation_id)
-    return await ctx.session.get(Invitation, key, with_for_update=True, populate_existing=True)
+    return await rows.lock(ctx, Invitation, invitation_id)
 
 
 async def lock_expired_invitation(ctx: Ctx, email: str) -> Invitation | None:
@@ -41,4 +41,4 @@ async def lock_expired_invitation(ctx: Ctx, email: str) -> Invitation | None:
         .where(col(Invitation.expires_at) <= now())
         .with_for_update()
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)

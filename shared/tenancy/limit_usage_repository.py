@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.entitlements.models import MembershipChange, RoleChange
 from shared.identity.models import User
@@ -65,7 +66,7 @@ async def list_custom_role_changes(
         .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def count_seats_of_all(session: AsyncSession, at: datetime) -> dict[str, int]:
@@ -83,8 +84,8 @@ async def count_seats_of_all(session: AsyncSession, at: datetime) -> dict[str, i
     seats = union(members, invited).subquery()
     seat = seats.c.tenant_id
     statement = columns(seat, func.count()).group_by(seat).order_by(seat)
-    rows = await (await session.connection()).execute(statement)
-    return {row[0]: row[1] for row in rows}
+    records = await (await session.connection()).execute(statement)
+    return {row[0]: row[1] for row in records}
 
 
 async def count_custom_roles_of_all(session: AsyncSession) -> dict[str, int]:
@@ -96,5 +97,5 @@ async def count_custom_roles_of_all(session: AsyncSession) -> dict[str, int]:
         .group_by(col(RoleRow.tenant_id))
         .order_by(col(RoleRow.tenant_id))
     )
-    rows = await (await session.connection()).execute(statement)
-    return {row[0]: row[1] for row in rows}
+    records = await (await session.connection()).execute(statement)
+    return {row[0]: row[1] for row in records}

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal, tuple_
 from sqlmodel import col, func, select
 
 from shared.access.roles import ROLES
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
@@ -55,7 +56,7 @@ async def list_members(
         .order_by(*(column.desc() if descending else column.asc() for column in key))
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def _get_cursor(
@@ -89,8 +90,7 @@ def _member_conditions(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bo
 
 
 async def lock_membership(ctx: Ctx, membership_id: str) -> Membership | None:
-    key = (ctx.tenant_id, membership_id)
-    return await ctx.session.get(Membership, key, with_for_update=True, populate_existing=True)
+    return await rows.lock(ctx, Membership, membership_id)
 
 
 async def lock_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
@@ -100,14 +100,14 @@ async def lock_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
         .where(Membership.user_id == user_id)
         .with_for_update()
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
     statement = (
         select(Membership).where(Membership.tenant_id == ctx.tenant_id).where(Membership.user_id == user_id)
     )
-    return (await ctx.session.exec(statement)).first()
+    return await rows.one(ctx, statement)
 
 
 async def get_user(ctx: Ctx, user_id: str) -> User:
@@ -133,7 +133,7 @@ async def list_users_with_roles(ctx: Ctx, roles: Sequence[str]) -> Sequence[User
         .where(col(Membership.role).in_(roles))
         .order_by(col(Membership.role) != "owner", col(Membership.created_at), col(User.id))
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
@@ -146,7 +146,7 @@ async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
         .order_by(col(Membership.id))
         .with_for_update()
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def lock_members(ctx: Ctx) -> None:

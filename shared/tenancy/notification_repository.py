@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import update
 from sqlmodel import col, func, select
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -22,7 +23,7 @@ async def list_notifications(ctx: Ctx, user_id: str, limit: int) -> Sequence[Not
         .order_by(col(Notification.created_at).desc(), col(Notification.id).desc())
         .limit(limit)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def count_unread(ctx: Ctx, user_id: str) -> int:

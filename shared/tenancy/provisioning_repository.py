@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlmodel import col, select
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.tenancy.models import (
     ProvisioningStep,
@@ -16,7 +17,7 @@ async def list_steps(ctx: Ctx) -> Sequence[ProvisioningStep]:
         .where(ProvisioningStep.tenant_id == ctx.tenant_id)
         .order_by(col(ProvisioningStep.position))
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def lock_steps(ctx: Ctx) -> Sequence[ProvisioningStep]:
@@ -26,4 +27,4 @@ async def lock_steps(ctx: Ctx) -> Sequence[ProvisioningStep]:
         .order_by(col(ProvisioningStep.position))
         .with_for_update()
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)

@@ -6,9 +6,9 @@ from sqlalchemy import and_
 from sqlmodel import col, func, select
 
 from shared.access.roles import ROLES
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.rows import insert_missing
 from shared.tenancy.models import (
     Invitation,
     InvitationStatus,
@@ -19,8 +19,10 @@ from shared.tenancy.models import (
 
 
 async def add_builtin_roles(ctx: Ctx) -> None:
-    rows = [RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name) for role in ROLES.values()]
-    await insert_missing(ctx, rows)
+    builtin_roles = [
+        RoleRow(tenant_id=ctx.tenant_id, key=role.key, name=role.name) for role in ROLES.values()
+    ]
+    await rows.insert_missing(ctx, builtin_roles)
 
 
 async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
@@ -37,7 +39,7 @@ async def list_custom_roles(ctx: Ctx) -> Sequence[RoleRow]:
         .where(col(RoleRow.deleted_at).is_(None))
         .order_by(func.lower(RoleRow.name), RoleRow.id)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def is_role_name_taken(ctx: Ctx, name: str, other_than: str) -> bool:
@@ -49,7 +51,7 @@ async def is_role_name_taken(ctx: Ctx, name: str, other_than: str) -> bool:
         .where(col(RoleRow.deleted_at).is_(None))
         .where(RoleRow.key != other_than)
     )
-    return (await ctx.session.exec(statement)).first() is not None
+    return await rows.one(ctx, statement) is not None
 
 
 async def count_members_by_role(ctx: Ctx) -> dict[str, int]:
@@ -85,7 +87,7 @@ async def list_user_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
         .where(Membership.role == role)
         .where(Membership.state == MembershipState.ACTIVE)
     )
-    return (await ctx.session.exec(statement)).all()
+    return await rows.all(ctx, statement)
 
 
 async def get_active_role(ctx: Ctx, user_id: str) -> RoleRow | None:

@@ -4,6 +4,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.rows import insert_missing
 from shared.tenancy.models import Tenant, TenantKey, TenantSettings
@@ -45,7 +46,7 @@ async def get_settings(ctx: Ctx) -> TenantSettings | None:
 async def get_logo_digest(ctx: Ctx) -> str:
     """ "" without a logo."""
     statement = select(TenantSettings.logo_digest).where(TenantSettings.tenant_id == ctx.tenant_id)
-    return (await ctx.session.exec(statement)).first() or ""
+    return await rows.one(ctx, statement) or ""
 
 
 async def lock_settings(ctx: Ctx) -> TenantSettings:
