@@ -91,7 +91,7 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(someone: type
     editor.get_by_label("Name").fill("Recruiter")
     editor.get_by_label("Description").fill("Finds people.")
     expect(editor.get_by_role("checkbox", name="Transfer ownership")).to_be_disabled()
-    for label in ("Invite people", "See who works here", "See roles"):
+    for label in ("Invite people", "View members", "View roles"):
         editor.get_by_role("checkbox", name=re.compile(label, re.IGNORECASE)).check()
     editor.get_by_role("button", name="Create role").click()
     listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")

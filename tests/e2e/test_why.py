@@ -53,7 +53,7 @@ def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> Non
 
     olga.operates("olga@bulkhead.test")
     page = opens(olga, "Acme")
-    line = page.get_by_test_id("refusals").get_by_role("row").filter(has_text="Read the audit trail").first
+    line = page.get_by_test_id("refusals").get_by_role("row").filter(has_text="View the audit log").first
     expect(line).to_contain_text("Max Brandt")
     olga.shot("operator-why-refusals")
     line.get_by_role("link", name=re.compile("Why")).click()
