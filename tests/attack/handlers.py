@@ -330,7 +330,7 @@ class Attack:
                     for value in values:
                         answer = await self._call(socket, name, handler, world.acme, {argument: value})
                         refused = not self._tells(answer.replace(value, ""), world.globex)
-                        world.forget_roles()  # named by that word, it would stand in every answer from here on
+                        world.forget_rows_with(values)  # or every answer from here on would contain the word
                         self.report.attempt(KIND, f"{short(name)} with {argument} = {value}", refused=refused)
         refused = world.print_of(world.globex) == before
         self.report.attempt(KIND, "words of Globex left Globex as it was", refused=refused)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -145,13 +145,25 @@ class World:
         rows = self.rows("role", "tenant_id", tenant_id)
         return next(str(row["key"]) for row in rows if row["name"] == OWN_ROLES[self.names[tenant_id]])
 
-    def forget_roles(self) -> None:
-        """Acme's own, which its owner has made during the attack."""
+    def forget_rows_with(self, words: Sequence[str]) -> None:
+        """Acme's own, which its owner has made during the attack: roles, and rows of product modules with such a word."""
+        tables = [
+            str(model.__tablename__)
+            for module in registry.list_modules()
+            if module.example is not None
+            for model in module.tables
+        ]
         with self.eye() as eye:
             eye.execute(
                 "delete from role where tenant_id = %s and not builtin and name <> %s",
                 [self.acme, OWN_ROLES[ACME]],
             )
+            for table in tables:
+                command = sql.SQL(
+                    "delete from {table} where tenant_id = %s and exists"
+                    " (select from unnest(%s::text[]) as word where position(word in {table}::text) > 0)"
+                )
+                eye.execute(command.format(table=sql.Identifier(table)), [self.acme, list(words)])
 
     def prints(self) -> tuple[str, str]:
         return self.print_of(self.acme), self.print_of(self.globex)

@@ -64,7 +64,7 @@ async def test_rotation_rewraps_every_data_key_without_changing_it(cast: Cast, o
     sealed = crypto.seal(before[cast.acme], b"secret", cast.acme, "t.c", "row")
     set_master_keys(NEW, old_master_keys)
     report = await keys.rotate_keys()
-    assert "all are under key 7 now" in report
+    assert "all use key 7 now" in report
     assert f"needs {old_master_keys.partition(':')[0]} for 7 more days, for links in mails" in report
     set_master_keys(NEW)  # the old one is gone for good
     for tenant, key in before.items():
