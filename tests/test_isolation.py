@@ -72,23 +72,34 @@ def test_every_handler_was_attacked(attack_record: dict[str, Any]) -> None:
 
 
 def _handlers() -> Iterator[str]:
+    """Of every state of both apps, including what it inherits from mixins."""
     trees = source.load_trees()
-    mixins = {
-        node.name: node
-        for tree in trees.values()
+    classes = [
+        (path, node)
+        for path, tree in trees.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and any(keyword.arg == "mixin" for keyword in node.keywords)
-    }
-    for path, tree in trees.items():
+        if isinstance(node, ast.ClassDef)
+    ]
+    mixins = {node.name: node for _, node in classes if _is_mixin(node)}
+    for path, node in classes:
         app = path.partition("_app/")[0]
-        for node in ast.walk(tree):
-            if app in APPS and isinstance(node, ast.ClassDef) and node.name.endswith(("State", "Shell")):
-                state = re.sub(r"(?<!^)(?=[A-Z])", "_", node.name).lower()
-                bases = [
-                    mixins[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in mixins
-                ]
-                methods = {name for definition in (node, *bases) for name in _public_methods(definition)}
-                yield from (f"{app} {state}.{name}" for name in methods)
+        if app in APPS and node.name.endswith(("State", "Shell")) and not _is_mixin(node):
+            state = re.sub(r"(?<!^)(?=[A-Z])", "_", node.name).lower()
+            methods = {
+                name for definition in _with_mixins(node, mixins) for name in _public_methods(definition)
+            }
+            yield from (f"{app} {state}.{name}" for name in methods)
+
+
+def _is_mixin(node: ast.ClassDef) -> bool:
+    return any(keyword.arg == "mixin" for keyword in node.keywords)
+
+
+def _with_mixins(node: ast.ClassDef, mixins: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    yield node
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id in mixins:
+            yield from _with_mixins(mixins[base.id], mixins)
 
 
 def _public_methods(definition: ast.ClassDef) -> Iterator[str]:

@@ -333,7 +333,7 @@ async def test_explanation_for_an_impossible_question_is_refused(cast: Cast) -> 
     for kind, at, tenant in expected:
         with pytest.raises(kind):
             await explain_access(cast, cast.ann.user_id, "home:read", at, tenant=tenant)
-    with pytest.raises(Invalid, match="This action doesn.t exist"):
+    with pytest.raises(Invalid, match="This action doesn't exist"):
         await explain_access(cast, cast.ann.user_id, "home:burn")
     with pytest.raises(Invalid, match="before the second"):
         await compare_access(cast, cast.ann.user_id, "home:read", now(), now() - timedelta(seconds=1))
