@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,19 @@ import psutil
 
 from tests.e2e.conftest import ROOT, TENANT, House, Newcomer, answers
 
-AGAIN_WITHIN = 16.0  # seconds of processor time: under 10 seconds on two cores that have nothing else to do
+# Processor time of a restart, in loads of one app: it loads the parts, and builds no frontend. In seconds it would judge
+# the machine; on two idle cores it is under 10 seconds.
+MAX_RESTART_COST = 7.0
+
+
+def measure_load_cost(house: House) -> float:
+    """Seconds of processor time that loading the tenant app takes on this machine now."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-c", "import tenant_app.tenant_app"], cwd=ROOT, env=house.env, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def gone(house: House, seconds: float = 20) -> list[str]:
@@ -29,7 +42,7 @@ def test_restart_after_ctrl_c_is_quick_and_loses_nothing(house: House, someone: 
     assert gone(house, 2) == []
 
     house.start()
-    assert house.worked() < AGAIN_WITHIN
+    assert house.worked() < MAX_RESTART_COST * measure_load_cost(house)
     ann.page.goto(f"{home}/members")  # the session of before
     ann.sees("Ann Lasting")
 
@@ -43,7 +56,7 @@ def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer
     assert gone(house) == []  # its parts notice and end by themselves
 
     house.start()
-    assert house.worked() < AGAIN_WITHIN
+    assert house.worked() < MAX_RESTART_COST * measure_load_cost(house)
     ann.page.goto(f"{home}/members")
     ann.sees("Ann Killed")
 
