@@ -158,7 +158,7 @@ async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") ->
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None:
-            raise NotFound("There is no such tenant.", "")
+            raise NotFound("This tenant doesn't exist.", "")
         yield await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
 
 
@@ -240,7 +240,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
     try:
         tenant = await repository.get_tenant(octx.session, tenant_id)
         if tenant is None:
-            raise NotFound("There is no such tenant.", "Search for it in the list of tenants.")
+            raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")
         permissions = frozenset[str]().union(
             *(
                 tenant_permissions

@@ -122,4 +122,4 @@ async def test_report_is_refused_without_permission_or_plan(cast: Cast) -> None:
     await cast.ann.gets("starter")
     with pytest.raises(Refused, match="not_in_plan") as caught:
         await get_report(cast.ann)
-    assert caught.value.plans == "Business and Enterprise"
+    assert caught.value.plan_names == ("Business", "Enterprise")
