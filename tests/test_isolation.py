@@ -19,6 +19,7 @@ from shared.web import admin_http, tenant_http
 from tests.attack import __main__, mutants, mutations, services
 from tests.attack.calls import FLOORS, NOT_CALLED, SPECIAL, find
 from tests.support import database_catalog, source
+from tests.support.sizes import size
 
 pytestmark = pytest.mark.xdist_group("attack")
 RECORD = source.ROOT / ".artifacts" / "isolation.json"
@@ -152,16 +153,16 @@ def test_every_job_was_run_with_ids_of_the_other_tenant(attack_record: dict[str,
 
 
 PLANTED = ("planted handler", "planted route", "planted table", "mark")
-SAMPLE = 6
 
 
 def test_planted_holes_and_sampled_removals_are_caught() -> None:
-    result = run_attack("--mutate", *PLANTED, "--sample", str(SAMPLE))
+    sample = size("attack.removals")
+    result = run_attack("--mutate", *PLANTED, "--sample", str(sample))
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     assert re.search(r"^the sample has the seed \d+$", result.stdout, re.MULTILINE), result.stdout
     # Once in each app: found without a mark. It is not twice, because the gate refuses it to the owner as well.
     assert re.search(r"^mark +caught by 2 attempts$", result.stdout, re.MULTILINE), result.stdout
-    count = len(PLANTED) + SAMPLE
+    count = len(PLANTED) + sample
     assert f"{count} of {count} removals caught" in result.stdout
 
 
@@ -173,7 +174,7 @@ def test_every_removed_guard_is_caught() -> None:
 
 
 def test_sample_is_the_same_for_the_same_seed() -> None:
-    first, again, other = (mutations.sample(SAMPLE, seed, besides=PLANTED) for seed in (1, 1, 2))
+    first, again, other = (mutations.sample(6, seed, besides=PLANTED) for seed in (1, 1, 2))
     assert first == again != other
     assert not {*first} & {*PLANTED}
     assert {*mutations.sample(10**6, 1, besides=PLANTED)} == {*mutations.find()} - {*PLANTED}

@@ -61,7 +61,9 @@ def judged(person: Newcomer, name: str, look: str) -> list[str]:
     return problems
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look", ["light", "dark", "phone", pytest.param("phone-dark", marks=pytest.mark.long)]
+)
 def test_every_page_is_usable_in_every_look(someone: type[Newcomer], look: str) -> None:
     width, dark = LOOKS[look]
     nobody, ann, olga = (someone(width=width, dark=dark) for _ in range(3))

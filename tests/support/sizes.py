@@ -35,6 +35,8 @@ SIZES: dict[str, Size] = {
     "entitlements.time_travel_changes": Size(12, 45),
     "entitlements.time_travel_questions": Size(60, 500),
     "tenancy.blast_radius_tenants": Size(1_000, 10_000),
+    # Guards that are removed besides the planted holes, chosen anew in each run
+    "attack.removals": Size(3, 12),
     # Input that Hypothesis makes up, by number of examples
     "fuzz.texts": Size(100, 300),
     "fuzz.passwords": Size(10, 40),
