@@ -173,6 +173,21 @@ def test_every_removed_guard_is_caught() -> None:
     assert f"{len(mutations.find())} of {len(mutations.find())} removals caught" in result.stdout
 
 
+OPEN_ALL_HOLES = """
+import tests.conftest, admin_app.admin_app
+from tests.attack import holes
+for open_hole in holes.IN_APPS.values():
+    open_hole()
+"""
+
+
+def test_holes_replace_guards_that_exist() -> None:
+    """A renamed guard would stay closed, and its hole be missed only by the run that happens to sample it."""
+    command = [sys.executable, "-c", OPEN_ALL_HOLES]
+    process = subprocess.run(command, cwd=source.ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
 def test_sample_is_the_same_for_the_same_seed() -> None:
     first, again, other = (mutations.sample(6, seed, besides=PLANTED) for seed in (1, 1, 2))
     assert first == again != other

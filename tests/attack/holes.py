@@ -7,19 +7,27 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+
+def _replace(owner: Any, name: str, replacement: Any) -> Any:
+    """For the rest of the process. Returns the original. Raises AttributeError: a renamed guard would stay closed."""
+    original = getattr(owner, name)
+    setattr(owner, name, replacement)
+    return original
+
+
 # ── in an app, before it serves ──────────────────────────────────────────────────────────────────────────────────
 
 
 def _origin_of_sockets() -> None:
     from shared.web.session_guard import SessionGuard
 
-    SessionGuard.is_from_here = lambda self, headers: True  # type: ignore[method-assign]
+    _replace(SessionGuard, "has_own_origin", lambda self, headers: True)
 
 
 def _origin_of_forms() -> None:
     from shared.web.same_origin import SameOriginMiddleware
 
-    SameOriginMiddleware.lets_through = lambda self, scope: True  # type: ignore[method-assign]
+    _replace(SameOriginMiddleware, "is_allowed", lambda self, scope: True)
 
 
 def _token() -> None:
@@ -28,7 +36,7 @@ def _token() -> None:
     async def holds(self: Any, scope: Any, headers: Any, principal: Any, *, claims: bool) -> bool:
         return True
 
-    SessionGuard.holds_token = holds  # type: ignore[method-assign]
+    _replace(SessionGuard, "has_client_token", holds)
 
 
 def _handshake() -> None:
@@ -37,21 +45,25 @@ def _handshake() -> None:
     async def may(self: Any, scope: Any, headers: Any, cookies: str) -> bool:
         return True
 
-    SessionGuard.may_connect = may  # type: ignore[method-assign]
+    _replace(SessionGuard, "can_connect", may)
 
 
 def _membership() -> None:
     """Whoever asks for a tenant is its owner, and the database lets them."""
     from shared.tenancy import entry_repository
-    from shared.tenancy.models import Membership, Tenant
+    from shared.tenancy.models import Membership, RoleRow, Tenant
 
-    async def anybody(session: Any, user_id: str, slug: str) -> tuple[Membership, Tenant] | None:
+    async def anybody(
+        session: Any, user_id: str, slug: str
+    ) -> tuple[Membership, Tenant, RoleRow, int] | None:
         row = _tenant(slug)
         if row is None:
             return None
-        return Membership(id="mem_hole", tenant_id=row["id"], user_id=user_id, role="owner"), Tenant(**row)
+        membership = Membership(id="mem_hole", tenant_id=row["id"], user_id=user_id, role="owner")
+        role = RoleRow(tenant_id=row["id"], key="owner", name="Owner", builtin=True)
+        return membership, Tenant(**row), role, await entry_repository.get_epoch(session)
 
-    entry_repository.get_membership_by_slug = anybody
+    _replace(entry_repository, "get_membership_by_slug", anybody)
 
 
 def _tenant(slug: str) -> dict[str, Any] | None:
@@ -76,7 +88,7 @@ def _not_yours() -> None:
             raise Refused("This organisation is not yours.", "Ask its owner.", reason="not_yours")
         return membership
 
-    entry_repository.get_membership_by_slug = tells
+    _replace(entry_repository, "get_membership_by_slug", tells)
 
 
 def _gate() -> None:
@@ -89,16 +101,15 @@ def _gate() -> None:
         refusal = original(handler, principal, slug)
         return refusal if refusal is not None and refusal.reason != "missing_permission" else None
 
-    authorize._find_refusal = ask
+    _replace(authorize, "_find_refusal", ask)
 
 
 def _service() -> None:
     """No permission is asked in the services; the gate is the first wall."""
     from shared.access import policy
 
-    policy.require = lambda *args, **more: None  # type: ignore[assignment]
-    policy.require_operator = lambda *args, **more: None  # type: ignore[assignment]
-    policy.require_grantable = lambda *args, **more: None  # type: ignore[assignment]
+    for name in ("require", "require_operator", "require_grantable"):
+        _replace(policy, name, lambda *args, **more: None)
 
 
 def _session() -> None:
@@ -108,7 +119,7 @@ def _session() -> None:
     async def let(self: Any, app: Any, state: Any, event: Any) -> None:
         return None
 
-    authorize.AuthorizeMiddleware.preprocess = let  # type: ignore[method-assign]
+    _replace(authorize.AuthorizeMiddleware, "preprocess", let)
 
 
 def _tab() -> None:
@@ -118,7 +129,7 @@ def _tab() -> None:
     async def bind(admission: Any, owner: str) -> bool:
         return False
 
-    authorize._bind_owner = bind
+    _replace(authorize, "_bind_owner", bind)
 
 
 def _mark() -> None:
@@ -160,7 +171,7 @@ def _signature() -> None:
 
     from shared.billing.inbound_webhooks import signature
 
-    signature._verify_signature = lambda body, header, secrets: int(time.time())
+    _replace(signature, "_verify_signature", lambda body, header, secrets: int(time.time()))
 
 
 def _realm() -> None:
@@ -171,28 +182,28 @@ def _realm() -> None:
     async def anybody(cookies: str, slug: str = "", **_: bool) -> Any:
         return await entry.authenticate(cookies, "")
 
-    session_guard._authenticate_operator = anybody
+    _replace(session_guard, "_authenticate_operator", anybody)
     build = session_guard.SessionGuard.__init__
 
     def init(self: Any, *args: Any, **more: Any) -> None:
         build(self, *args, **more)
-        self._peek = anybody
+        _replace(self, "_authenticate", anybody)
 
-    session_guard.SessionGuard.__init__ = init  # type: ignore[method-assign]
+    _replace(session_guard.SessionGuard, "__init__", init)
 
 
 def _door() -> None:
     """A route that should ask for a session is open."""
     from shared.web.session_guard import SessionGuard
 
-    SessionGuard.is_open = lambda self, path: True  # type: ignore[method-assign]
+    _replace(SessionGuard, "is_public", lambda self, path: True)
 
 
 def _closed() -> None:
     """What Reflex answers for itself is answered."""
     from shared.web import session_guard
 
-    session_guard.BLOCKED_PATHS = ()
+    _replace(session_guard, "BLOCKED_PATHS", ())
 
 
 def _strict_forms() -> None:
@@ -206,7 +217,7 @@ def _strict_forms() -> None:
             payload = {name: value for name, value in payload.items() if name in kind.model_fields}
         return original(kind, payload)
 
-    Form.read = classmethod(read)  # type: ignore[assignment,method-assign]
+    _replace(Form, "read", classmethod(read))
 
 
 def _strict_ids() -> None:
@@ -223,7 +234,7 @@ def _reason() -> None:
     import sys
 
     if module := sys.modules.get("admin_app.visit_state"):
-        module.TenantVisitState._reason_for = lambda self, tenant_id: "Nobody asked"
+        _replace(module.TenantVisitState, "_reason_for", lambda self, tenant_id: "Nobody asked")
 
 
 IN_APPS: dict[str, Callable[[], None]] = {
