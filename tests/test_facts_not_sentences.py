@@ -30,6 +30,7 @@ OTHERS_WORDS = {
     ("shared/cli/frontend_build.py", "Invalid icon tag"),
     ("shared/cli/frontend_build.py", "No space left"),
     ("shared/cli/module_generator.py", "LAYERS_MARK"),
+    ("shared/cli/module_generator.py", "CONTRACT_MARK"),
     ("shared/dev/postgres.py", "NO_SPACE_MESSAGE"),
     ("shared/dev/postgres.py", "pre-existing shared memory"),
 }
