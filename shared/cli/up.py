@@ -159,7 +159,7 @@ Bulkhead is up after {seconds:.1f} s. Ctrl-C stops it.
   Tenant app   {config.tenant_url}    ann@acme.test, adam@acme.test, max@acme.test, gil@globex.test …
   Admin app    {config.admin_url}    olga@bulkhead.test, sam@bulkhead.test
   Mailbox      {config.sandbox_url}/mail
-  Stripe       {config.sandbox_url}/stripe/_control    a stand-in, with levers for its clock, network and faults
+  Stripe       {config.sandbox_url}/stripe/_control    a stand-in; controls for its clock, network and faults
   Logs         {logs}
 
   Password for all accounts:  {config.demo_password.get_secret_value()}
