@@ -17,7 +17,7 @@ class Role:
 
 
 OWNER = "owner"  # the one role a tenant cannot be without
-# Who has a permission, for manifests. Owners have every permission without being named.
+# Groups of built-in roles, for the permissions in manifests. Owners have every permission without being named.
 EVERYBODY = ("admin", "billing", "member", "viewer")
 MEMBERS = ("admin", "member")
 ADMINS = ("admin",)

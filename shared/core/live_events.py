@@ -13,7 +13,7 @@ TAB_KEY = "live_events.tab_key"  # in `session.info`: of the tab whose handler s
 
 
 def skip_tab(session: AsyncSession, tab_key: str) -> None:
-    """What this transaction says to pages is not meant for that tab: its handler answers with the new state."""
+    """Keep this transaction's `refresh_pages` from loading that tab again: its handler shows the change itself."""
     session.info[TAB_KEY] = tab_key
 
 

@@ -1,7 +1,7 @@
 """Enter a tenant: from a session, an invitation, a job or an operator's visit to a `Ctx`. There is no other way in.
 
-The slug in a URL is untrusted. Session, user, membership and tenant are read again at every entry. An unknown and a
-foreign slug get the same response.
+The slug in a URL is untrusted. Session, user, membership and tenant are read at every entry; `enter_admitted` enters with
+what `authenticate` read at the beginning of the same event. An unknown and a foreign slug get the same response.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -341,7 +341,7 @@ async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
 
     await set_region(
         "eu"
-    )  # so that the look stands in the trail: writing it would make the others wait by itself
+    )  # records the visit first: recording it during the test would already make the others wait
     await asyncio.gather(*(set_region(value) for value in ("us", "ap", "eu", "us")))
     assert len(await list_events(cast, "trait.set")) == 5
     assert set((await load_facts(cast)).traits) == {"region"}

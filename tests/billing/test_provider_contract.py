@@ -143,7 +143,7 @@ async def test_changed_price_is_reported_and_repaired_by_a_push(world: ProviderW
 
 
 async def test_price_with_another_amount_is_replaced_by_a_push(world: ProviderWorld) -> None:
-    """What was pushed last is what is sold, even where a price cannot be changed."""
+    """A pushed price is sold from then on, also where the provider cannot change the earlier one."""
     await world.provider.push_price(replace(SEAT, amount=1))
     assert (await world.provider.read_price(SEAT)).tag == replace(SEAT, amount=1)
     external_price_id = await world.provider.push_price(SEAT)

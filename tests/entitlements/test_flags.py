@@ -242,7 +242,7 @@ async def test_flag_may_require_another_feature_than_its_action(
 
 @asynccontextmanager
 async def another_process(person: Person) -> AsyncIterator[Any]:
-    """Calls return the reason and the time of the answer, by the clock shared by all processes."""
+    """Calls return the reason and the time of the answer, from the clock that all processes share."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.entitlements.decision_process"),
         stdin=asyncio.subprocess.PIPE,

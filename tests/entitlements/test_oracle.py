@@ -117,7 +117,7 @@ def _check_rights(case: Case, at: datetime, facts: EntitlementSnapshot, catalog_
 
 
 def _check_until(case: Case) -> None:
-    """Decisions are stable until the next change by the clock."""
+    """Decisions are stable until the next scheduled change."""
     at = case.questions[0]["at"]
     world, tenant = _as_of(case, at)
     history = random_entitlements.build_history(world, tenant)
