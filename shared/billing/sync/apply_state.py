@@ -33,7 +33,7 @@ LOCAL_DRIFT = provider_records.Difference("what may be used", "something else", 
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """`written`: False where a sync with a later ticket was written first."""
+    """`written`: False where a later sync was written first, or another worker has the webhooks."""
 
     written: bool
     recalculated: bool = False

@@ -28,15 +28,18 @@ async def sync_customer(
 ) -> SyncResult:
     """Fetches the customer and applies its state, marking the webhooks of `claim` done in the same transaction.
 
+    Nothing is written when another worker has taken over all of `claim`'s webhooks: that worker applies and records them.
     Raises the provider's errors; nothing has been written then."""
     async with db.transaction() as session:
         ticket = await inbound_webhook_repository.take_ticket(session)
     state = await (await provider_registry.get(account_id)).fetch_customer(customer_id)
     async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
-        # Also when a later sync was first, which includes these webhooks. Lost claims are left to the worker that has them.
-        event_ids = (
-            await inbound_webhook_repository.mark_processed(ctx.session, claim) if claim is not None else ()
-        )
+        event_ids: tuple[str, ...] = ()
+        if claim is not None:
+            # Also when a later sync was first, which includes these webhooks.
+            event_ids = await inbound_webhook_repository.mark_processed(ctx.session, claim)
+            if not event_ids:
+                return SyncResult(written=False)
         result = await apply_state.apply_customer_state(
             ctx, account_id, customer_id, state, ticket, cause=cause, event_ids=event_ids, run_id=run_id
         )
