@@ -15,7 +15,7 @@ os.environ.setdefault("BULKHEAD_SANDBOX_URL", "http://localhost:1")  # nobody
 
 from shared.core import db, log
 from tests.attack import mutations, suite
-from tests.attack.world import close_eyes
+from tests.attack.world import close_connections
 from tests.support import database
 
 RECORD = Path(__file__).parents[2] / ".artifacts" / "isolation.json"
@@ -66,7 +66,7 @@ async def main(chosen: argparse.Namespace) -> int:
         return await _attack()
     finally:
         await db.dispose()
-        close_eyes()
+        close_connections()
         database.drop(name)
 
 

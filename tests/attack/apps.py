@@ -12,6 +12,8 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ async def serving(
                 await asyncio.sleep(0.1)
             yield app
         finally:
+            await app.client.aclose()
             process.terminate()
             await asyncio.to_thread(process.wait, 20)
 
@@ -111,6 +114,15 @@ class App:
         """Where this process itself answers."""
         return f"http://localhost:{self.port}" if self.port else self.url
 
+    @cached_property
+    def client(self) -> httpx.AsyncClient:
+        """Keeps connections and no cookies: every request says whose it is. Plain HTTP, so nothing is verified."""
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        limits = httpx.Limits(keepalive_expiry=1)  # sooner than the server closes what is idle
+        return httpx.AsyncClient(
+            timeout=PATIENCE, trust_env=False, verify=False, cookies=no_cookies, limits=limits
+        )
+
     @property
     def others_url(self) -> str:
         return self.addresses["admin" if self.name == "tenant" else "tenant"]
@@ -130,8 +142,7 @@ class App:
             headers["cookie"] = cookie
         if origin is not None:
             headers["origin"] = origin or self.url
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as client:  # plain http
-            return await client.request(method, self.process_url + path, headers=headers, **more)
+        return await self.client.request(method, self.process_url + path, headers=headers, **more)
 
     async def opens(
         self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"

@@ -229,10 +229,11 @@ async def _answers(call: Call, world: World, report: Report, how: str, untouched
         seen[f"{call.name} of Initech"] = answer
         refused = not touched and not any(word in answer for word in world.words(world.acme, world.globex))
         report.attempt(KIND, f"{call.name} {how}, in Initech", refused=refused)
+    admission = await _authenticate(call, world)
     try:
         for whose in (world.acme, world.globex):
             for number, values in enumerate(calls.variants(call, world, whose), 1):
-                answer, touched = await _try(call, values, world, untouched)
+                answer, touched = await _try(call, values, world, untouched, _enter(admission))
                 name = f"of {world.names[whose]} ({number})"
                 seen[f"{call.name} {name}"] = answer
                 if call.operators:
@@ -248,15 +249,12 @@ async def _answers(call: Call, world: World, report: Report, how: str, untouched
 
 
 async def _try(
-    call: Call, values: dict[str, Any], world: World, untouched: str, entered: Any = None
+    call: Call, values: dict[str, Any], world: World, untouched: str, entered: Any
 ) -> tuple[str, bool]:
-    """What the owner of Acme gets, and whether something of Globex is other than `untouched` before it is undone.
+    """What one gets who has `entered`, and whether something of Globex is other than `untouched` before it is undone.
 
     With policies nobody can see that from inside, and nothing needs to: `tables` attacks them.
     """
-    if entered is None:
-        owner_entry = entry.enter_tenant(world.ann.cookie, world.acme_slug)
-        entered = entry.enter_operator(world.olga) if call.operators else owner_entry
     async with undone(entered) as ctx:
         try:
             answer = await outcome(call, ctx, values)
@@ -268,6 +266,26 @@ async def _try(
         touched = bool(untouched) and await _wrote(ctx.session)
         touched = touched and await _digest(ctx.session, world) != untouched
         return _words(answer), touched
+
+
+Admission = entry.TenantAdmission | entry.OperatorAdmission
+
+
+async def _authenticate(call: Call, world: World) -> Admission:
+    """Of the owner of Acme, or of an operator for what takes one. As the apps do it once before every event."""
+    if call.operators:
+        principal = await entry.authenticate_operator(world.olga, touches=False)
+    else:
+        principal = await entry.authenticate(world.ann.cookie, world.acme_slug, touches=False)
+    if principal is None or principal.admission is None:
+        raise AssertionError("the owner is not let in")
+    return principal.admission
+
+
+def _enter(admission: Admission) -> Any:
+    if isinstance(admission, entry.OperatorAdmission):
+        return entry.enter_admitted_operator(admission)
+    return entry.enter_admitted(admission)
 
 
 def _initech(world: World) -> Any:

@@ -16,7 +16,7 @@ from tests.attack import filters, holes, mutants, suite
 from tests.attack.mutants import Mutants
 from tests.attack.report import Report
 from tests.attack.suite import Worlds
-from tests.attack.world import close_eyes
+from tests.attack.world import close_connections
 from tests.support import database
 
 BOTH, TENANT, ADMIN = ("tenant", "admin"), ("tenant",), ("admin",)
@@ -75,7 +75,7 @@ class Mutations:
 
     async def _copy(self) -> None:
         await db.dispose()
-        close_eyes()
+        close_connections()
         database.copy(self.name, f"{self.name}_hole")
 
     def judge(self, hole: str, report: Report, reason: str = "") -> None:
@@ -171,7 +171,7 @@ async def main(name: str, selection: list[str]) -> int:
         await run.run()
     finally:
         await db.dispose()
-        close_eyes()
+        close_connections()
         database.drop(f"{name}_hole")
     seconds = round(time.monotonic() - began)
     print(f"{run.tried - len(run.missed)} of {run.tried} removals caught in {seconds} seconds")

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from shared.core import db
 from tests.attack.report import Report
-from tests.attack.world import World
+from tests.attack.world import World, connect
 
 KIND = "tables"
 PUBLIC_KEYS = {("tenant", "slug")}  # an address is a public name: that it is taken may be known
@@ -23,13 +23,15 @@ Row = dict[str, Any]
 
 @contextmanager
 def transaction(role: db.DatabaseRole, tenant_id: str = "", reason: str = "") -> Iterator[psycopg.Connection]:
-    """Always rolled back."""
-    with psycopg.connect(db.login_url(role)) as connection:
+    """Always rolled back. `connect` keeps the connection: this is done some thousand times."""
+    connection = connect(db.login_url(role))
+    try:
         connection.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.cross_tenant_reason', %s, true)",
             [tenant_id, reason],
         )
         yield connection
+    finally:
         connection.rollback()
 
 

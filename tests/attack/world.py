@@ -55,13 +55,21 @@ CLAIMED = {  # parameters that name a row: what of it
 CLAIMED |= {f"{table}_id": (table, "id") for table in registry.list_tables() if f"{table}_id" not in CLAIMED}
 
 
-_eyes: dict[str, psycopg.Connection[dict[str, Any]]] = {}  # by the database that they look at
+Eye = psycopg.Connection[dict[str, Any]]
+_connections: dict[str, psycopg.Connection[Any]] = {}  # by address
 
 
-def close_eyes() -> None:
+def connect(address: str, **how: Any) -> psycopg.Connection[Any]:
+    """The open connection to this address, or a new one that stays open: connecting costs more than most statements."""
+    if address not in _connections or _connections[address].closed:
+        _connections[address] = psycopg.connect(address, **how)
+    return _connections[address]
+
+
+def close_connections() -> None:
     """Before a database is copied: nobody may be connected to it."""
-    while _eyes:
-        _eyes.popitem()[1].close()
+    while _connections:
+        _connections.popitem()[1].close()
 
 
 @dataclass(frozen=True)
@@ -96,12 +104,10 @@ class World:
 
     @staticmethod
     @contextmanager
-    def eye() -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        """As superuser: row security does not apply. It stays open, because it is used some thousand times."""
+    def eye() -> Iterator[Eye]:
+        """As superuser: row security does not apply."""
         url = database.admin_url(make_url(db.login_url("app")).database or "")
-        if url not in _eyes or _eyes[url].closed:
-            _eyes[url] = psycopg.connect(url, autocommit=True, row_factory=dict_row)
-        yield _eyes[url]
+        yield connect(url, autocommit=True, row_factory=dict_row)
 
     def tables(self) -> dict[str, str]:
         """Every table that holds rows of tenants, from the catalog, with the column that says whose."""
