@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -47,8 +47,8 @@ async def serving(
 ) -> AsyncIterator["App"]:
     """Ready to answer. `port`: of this one of several processes. Raises RuntimeError when it does not start."""
     app = App(app_name, addresses, port)
-    words = [*(["--port", str(port)] if port else []), *holes]
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+") as output, tempfile.NamedTemporaryFile("r") as listing_file:
+        words = ["--write-list", listing_file.name, *(["--port", str(port)] if port else []), *holes]
         process = subprocess.Popen(  # noqa: ASYNC220  it only begins here
             _command(app_name, *words),
             cwd=ROOT,
@@ -63,6 +63,7 @@ async def serving(
                     output.seek(0)
                     raise RuntimeError(f"the {app_name} app does not start: {output.read()[-2000:]}")
                 await asyncio.sleep(0.1)
+            app.listing.update(json.load(listing_file))
             yield app
         finally:
             await app.client.aclose()
@@ -71,7 +72,7 @@ async def serving(
 
 
 async def listing(app_name: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
-    """What there is to attack. See `serve.listing`."""
+    """What there is to attack in an app that is not served. See `serve.listing`."""
     process = await asyncio.create_subprocess_exec(
         *_command(app_name, *holes),
         "--list",
@@ -103,6 +104,7 @@ class App:
     name: str
     addresses: dict[str, str]
     port: int = 0
+    listing: dict[str, Any] = field(default_factory=dict)  # what there is to attack, once it serves
 
     @property
     def url(self) -> str:

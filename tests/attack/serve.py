@@ -1,13 +1,13 @@
 """`python -m tests.attack.serve tenant|admin [hole …]`: one app of the product without its compiled pages.
 
 With a hole in it, if one is named: that is how the suite shows that it would notice. `--list` prints what there is
-to attack instead of serving it.
+to attack instead of serving it, `--write-list FILE` writes it before serving.
 """
 
+import argparse
 import asyncio
 import json
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,11 @@ def _frontend(app_name: str) -> Path:
     return web
 
 
-def listing(app_name: str, holes: list[str]) -> dict[str, Any]:
-    """`handlers`: by name, with arguments, need and dialogs. `unmarked`: those without a need. `pages`, `routes`: of HTTP."""
-    app = load(app_name, holes)
+def listing(app_name: str, app: Any) -> dict[str, Any]:
+    """`handlers`: by name, with arguments, need and dialogs. `unmarked`: those without a need. `pages`, `routes`: of HTTP.
+
+    `app`: loaded, and not called yet.
+    """
     from reflex_base.registry import RegistrationContext
 
     from shared.ui.authorize import list_unmarked_handlers
@@ -138,9 +140,8 @@ def tell_when_done(app: Any) -> None:
     Processor.enqueue = enqueue_and_tell  # type: ignore[method-assign]
 
 
-def main(app_name: str, holes: list[str], port: int = 0) -> None:
-    """`port`: where it is not the public address's, as behind a proxy."""
-    app = load(app_name, holes)
+def main(app_name: str, app: Any, port: int) -> None:
+    """`port`: where it is not the public address's, as behind a proxy; 0 where it is."""
     tell_when_done(app)
     from shared.cli import parent_watch
     from shared.cli.serve import run_server
@@ -153,10 +154,17 @@ def main(app_name: str, holes: list[str], port: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    chosen, *options = sys.argv[1:]
-    if "--list" in options:
-        print(json.dumps(listing(chosen, [option for option in options if option != "--list"])))
-    elif options[:1] == ["--port"]:
-        main(chosen, options[2:], int(options[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("app_name", choices=["tenant", "admin"])
+    parser.add_argument("holes", nargs="*")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--write-list", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    chosen = parser.parse_intermixed_args()
+    loaded = load(chosen.app_name, chosen.holes)
+    if chosen.list:
+        print(json.dumps(listing(chosen.app_name, loaded)))
     else:
-        main(chosen, options)
+        if chosen.write_list:
+            chosen.write_list.write_text(json.dumps(listing(chosen.app_name, loaded)))
+        main(chosen.app_name, loaded, chosen.port)

@@ -6,6 +6,7 @@ Nothing else runs while `filters` does: it takes the policies of the database aw
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from tests.attack import (
     apps,
@@ -82,30 +83,42 @@ async def _of_apps(
     worlds: Worlds, parts: set[str], holes: Collection[str], app_names: Collection[str], report: Report
 ) -> None:
     addresses = apps.free_addresses()
-    tenant, admin = await asyncio.gather(
-        *(apps.listing(app_name, addresses, *holes) for app_name in ("tenant", "admin"))
-    )
-    listings = {"tenant": tenant, "admin": admin}
+    is_served = bool(parts - {"inventory", "gate"})
+    loop = asyncio.get_running_loop()
+    listed = {name: loop.create_future() for name in ("tenant", "admin")}
+
+    async def list_app(name: str) -> None:
+        listed[name].set_result(await apps.listing(name, addresses, *holes))
 
     async def attack_app(name: str, made: World) -> None:
+        if is_served:
+            async with apps.serving(name, addresses, *holes) as app:
+                listed[name].set_result(app.listing)
+                await attack_served(app, {other: await listed[other] for other in listed}, made)
+        listings = {other: await listed[other] for other in listed}
         if "inventory" in parts:
             routes.inventory(name, listings[name], report)
             handlers.Attack(apps.App(name, addresses), listings, made, report).inventory()
-        if parts - {"inventory", "gate"}:
-            async with apps.serving(name, addresses, *holes) as app:
-                if "unmarked" in parts:
-                    await handlers.Attack(app, listings, made, report).unmarked_calls()
-                if "sockets" in parts:
-                    await sockets.attack(app, made, report)
-                if "routes" in parts:
-                    await routes.attack(app, listings, made, report)
-                if "hooks" in parts:
-                    await hooks.attack(app, made, report)
-                if "handlers" in parts:
-                    await handlers.Attack(app, listings, made, report).run()
         if "gate" in parts:
             async with apps.serving(name, addresses, *{"service", *holes}) as app:
                 await handlers.Attack(app, listings, made, report).gate()
 
+    async def attack_served(app: apps.App, listings: dict[str, Any], made: World) -> None:
+        if "unmarked" in parts:
+            await handlers.Attack(app, listings, made, report).unmarked_calls()
+        if "sockets" in parts:
+            await sockets.attack(app, made, report)
+        if "routes" in parts:
+            await routes.attack(app, listings, made, report)
+        if "hooks" in parts:
+            await hooks.attack(app, made, report)
+        if "handlers" in parts:
+            await handlers.Attack(app, listings, made, report).run()
+
     made = {"tenant": worlds.tenant, "admin": worlds.admin}
-    await asyncio.gather(*(attack_app(name, made[name]) for name in app_names))
+    async with asyncio.TaskGroup() as group:
+        for name in listed:
+            if name in app_names:
+                group.create_task(attack_app(name, made[name]))
+            if name not in app_names or not is_served:
+                group.create_task(list_app(name))
