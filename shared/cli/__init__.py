@@ -285,3 +285,10 @@ def main() -> None:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except Exception as problem:
+        from shared.cli import database_diagnosis
+
+        if not (sentence := database_diagnosis.explain(problem)):
+            raise
+        typer.echo(f"bulkhead: {sentence}", err=True)
+        raise SystemExit(2) from None

@@ -23,6 +23,7 @@ from shared.dev.postgres import EmbeddedPostgres
 ROOT = Path(__file__).parents[2]
 ROLES: tuple[db.DatabaseRole, ...] = ("owner", "app", "operator")
 MIGRATION_LOCK = 7233  # of those who migrate
+MAINTENANCE_DATABASE = "postgres"  # every server has it
 
 
 def use_embedded_server() -> None:
@@ -116,8 +117,24 @@ def _admin_url() -> str | None:
     return url.render_as_string(hide_password=False)
 
 
+def is_missing_database(text: str) -> bool:
+    """Whether the driver says that the server has no database of that name: a failed connection has no SQLSTATE."""
+    return "does not exist" in text and 'database "' in text
+
+
+def _connect_to_make(admin: str) -> psycopg.Connection[Any]:
+    """To the database, or to the server's own where ours is still to be made."""
+    try:
+        return psycopg.connect(admin, autocommit=True)
+    except psycopg.OperationalError as problem:
+        if not is_missing_database(str(problem)):
+            raise
+    url = make_url(admin).set(database=MAINTENANCE_DATABASE)
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+
 def _make_roles(admin: str) -> None:
-    with psycopg.connect(admin, autocommit=True) as connection:
+    with _connect_to_make(admin) as connection:
         connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         for role in ROLES:
             _make_role(connection, db.role_name(role), make_url(db.login_url(role)).password or "")
