@@ -5,7 +5,7 @@ anything. Olga is an operator: another realm, another cookie.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.states import SessionState  # noqa: E402
-from tests.support import cast_pool, casts, database, factories, sizes  # noqa: E402
+from tests.support import casts, database, factories, sizes  # noqa: E402
 from tests.support.billing import price_list_reset  # noqa: E402
 from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 
@@ -145,30 +145,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def _count_wanted_casts(items: Sequence[pytest.Item]) -> int:
-    """By one process of several. A single one would make each cast for itself alone, so it wants none made."""
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    users = sum("cast" in getattr(item, "fixturenames", ()) for item in items)
-    return round(1.1 * users / processes) if processes > 1 else 0  # no two processes get equally many tests
-
-
-@pytest.fixture(scope="session")
-async def pool(anyio_backend: str, request: pytest.FixtureRequest) -> AsyncIterator[casts.Pool]:
-    """The database of this process, with casts that no test has used."""
-    made = cast_pool.build(database.own_name(), _count_wanted_casts(request.session.items))
-    database.do_not_wait_for_disk(made.database)
-    yield made
-    await db.dispose()
-    database.drop(made.database)
-
-
 @pytest.fixture(scope="session", autouse=True)
-def schema(pool: casts.Pool) -> str:
+async def schema(anyio_backend: str) -> AsyncIterator[str]:
     """Built by the migrations; tests log in as `bulkhead_app` and `bulkhead_operator`, like the apps.
 
     The name of this process's database.
     """
-    return pool.database
+    name = database.build()
+    database.do_not_wait_for_disk(name)
+    yield name
+    await db.dispose()
+    database.drop(name)
 
 
 @asynccontextmanager
@@ -218,9 +205,16 @@ async def operators(schema: str) -> tuple[Operating, Operating]:
     )
 
 
+@pytest.fixture(scope="session")
+async def original_cast(schema: str) -> AsyncIterator[casts.Original]:
+    original = await casts.Original.create()
+    yield original
+    original.close()
+
+
 @pytest.fixture
-async def cast(pool: casts.Pool, operators: tuple[Operating, Operating]) -> Cast:
-    record = await pool.take() or await casts.create()
+def cast(original_cast: casts.Original, operators: tuple[Operating, Operating]) -> Cast:
+    record = original_cast.copy()
     acme, globex = record.acme, record.globex
     slugs = {"ann": acme.slug, "adam": acme.slug, "max": acme.slug, "gil": globex.slug, "carl": acme.slug}
     people = {name: Person(record.accounts[name], slug) for name, slug in slugs.items()}

@@ -1,40 +1,62 @@
-"""A pool of casts: made once by the factories in a template, copied with it, and each handed to one test.
+"""One cast, made by the factories, and copies of it: each test gets one, in milliseconds.
 
-`python -m tests.support.casts 100` adds so many to the database that DATABASE_URL names.
+A copy has ids, addresses, slugs and sessions of its own, and is as recent as a new cast. The database checks, numbers
+and hashes its rows like any others, by constraints and triggers.
 """
 
-import asyncio
 import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import text
+from psycopg import sql
 from sqlalchemy.orm import make_transient_to_detached
 
-from shared.access import decision_counts
-from shared.core import db, rate_limits
+from shared.core import crypto
 from shared.core.config import settings
+from shared.core.db import now
+from shared.core.ids import new_id
 from shared.identity.models import User
+from shared.identity.realms import USER
 from tests.support import factories
 from tests.support.factories import SignedInUser
 
-TABLE = """
-create schema tests;
-create table tests.cast_record (id bigint generated always as identity primary key, content jsonb not null)
-"""
-DEFER = text("""
-select procrastinate_defer_jobs_v1(array[
-    row(:queue, :task, 0, :lock, null, cast(:args as jsonb), null)::procrastinate_job_to_defer_v1])
-""")
-TAKE_JOBS = """
-with taken as (delete from procrastinate_jobs where args->>'tenant_id' = any(%s)
-    returning id, queue_name, task_name, lock, args::text)
-select queue_name, task_name, lock, args from taken order by id
-"""
 NAMES = ("Ann", "Adam", "Max", "Gil", "Carl")
+# Tables that the services fill, in the order in which they are copied, and the order of their rows. Triggers fill others.
+TABLES = {
+    "user": "id",
+    "user_credential": "user_id",
+    "user_session": "id",
+    "tenant": "id",
+    "role": "id",
+    "membership": "id",
+    "invitation": "id",
+    "provisioning_step": "id",
+    "tenant_plan": "id",
+    "tenant_flag": "id",
+}
+SELECT = "select coalesce(jsonb_agg(to_jsonb(t) order by {order}), '[]')::text from {table} t where to_jsonb(t)::text like any (%s)"
+INSERT = "insert into {table} select * from jsonb_populate_recordset(null::{table}, %s)"
+TAKE_JOBS = """
+with taken as (delete from procrastinate_jobs t where to_jsonb(t)::text like any (%s) returning *)
+select coalesce(jsonb_agg(to_jsonb(taken) order by id), '[]')::text from taken
+"""
+# The trigger that hashes an event works for one tenant at a time.
+INSERT_AUDIT_EVENTS = """
+with tenant as materialized (select set_config('app.tenant_id', %s, true) as id)
+insert into audit_event select event.*
+from jsonb_populate_recordset(null::audit_event, %s) event join tenant on event.tenant_id = tenant.id
+"""
+INSERT_JOBS = """
+insert into procrastinate_jobs (queue_name, task_name, priority, lock, args)
+select queue_name, task_name, priority, lock, args from jsonb_populate_recordset(null::procrastinate_jobs, %s) order by id
+"""
+TIME = r"\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d"
+PARTS = re.compile(rf"({TIME}|[\w-]+)")  # what may differ between two casts is one part
+ID = re.compile(r"[a-z]{2,6}_[0-9a-z]{26}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +66,16 @@ class TenantRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    queue: str
-    task: str
-    lock: str | None
-    args: str  # JSON
-
-
-@dataclass(frozen=True, slots=True)
 class CastRecord:
     """Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl belongs to nobody."""
 
     accounts: Mapping[str, SignedInUser]  # by name in lower case
     acme: TenantRecord
     globex: TenantRecord
-    jobs: Sequence[Job] = ()  # of these tenants, to be enqueued when a test takes the cast
+
+    def list_ids(self) -> list[str]:
+        """Of its tenants and people. Each row of the cast contains one of them."""
+        return [self.acme.id, self.globex.id, *(account.user.id for account in self.accounts.values())]
 
 
 async def create() -> CastRecord:
@@ -71,74 +88,117 @@ async def create() -> CastRecord:
     return CastRecord(accounts, TenantRecord(acme.id, acme.slug), TenantRecord(globex.id, globex.slug))
 
 
-class Pool:
-    """Casts of one database that no test has used."""
+class Original:
+    """A cast that no test uses, and of which there can be any number of copies. To be closed."""
 
-    def __init__(self, database: str, unused: list[CastRecord]) -> None:
-        self.database = database
-        self._unused = unused
+    def __init__(self, record: CastRecord, rows: Mapping[str, str], jobs: str, recorded_at: datetime) -> None:
+        """`rows`: by table, and like `jobs` as JSON."""
+        self._connection: psycopg.Connection | None = None
+        self._url = ""
+        self._record = record
+        self._parts = {table: PARTS.split(text) for table, text in {**rows, "jobs": jobs}.items()}
+        self._recorded_at = recorded_at
+        words = {part for parts in self._parts.values() for part in parts[1::2]}
+        self._ids = sorted(word for word in words if ID.fullmatch(word))
+        self._times = sorted(word for word in words if re.fullmatch(TIME, word))
 
     @classmethod
-    def load(cls, database: str, url: str) -> "Pool":
-        """`url`: of a superuser."""
-        with psycopg.connect(url) as connection:
-            rows = connection.execute("select content from tests.cast_record order by id desc").fetchall()
-        return cls(database, [decode(content) for (content,) in rows])
+    async def create(cls) -> "Original":
+        """In the database that this process uses now."""
+        record = await create()
+        patterns = [f"%{owner_id}%" for owner_id in record.list_ids()]
+        with psycopg.connect(_get_url()) as connection:
+            rows = {
+                table: _fetch(connection, _compose(SELECT, table, order=order), patterns)
+                for table, order in {**TABLES, "audit_event": "tenant_id, seq"}.items()
+            }
+            jobs = _fetch(connection, sql.SQL(TAKE_JOBS), patterns)
+        return cls(record, rows, jobs, now())
 
-    async def take(self) -> CastRecord | None:
-        """None when there is no unused cast in the database that this process uses now."""
-        if not self._unused or _current_database() != self.database:
-            return None
-        record = self._unused.pop()
-        async with db.transaction() as session:
-            connection = await session.connection()
-            for job in record.jobs:
-                await connection.execute(DEFER, asdict(job))
-        return record
+    def copy(self) -> CastRecord:
+        """In the database that this process uses now: the one of the original, or another with the same catalog."""
+        tokens = {name: crypto.new_token() for name in self._record.accounts}
+        replacements = {**self._replace_ids(), **self._replace_times(), **self._replace_names(tokens)}
+        rows = {table: _replace(parts, replacements) for table, parts in self._parts.items()}
+        acme, globex = (
+            TenantRecord(replacements[tenant.id], replacements[tenant.slug])
+            for tenant in (self._record.acme, self._record.globex)
+        )
+        connection = self._connect()
+        with connection.transaction(), connection.pipeline():
+            for table in TABLES:
+                connection.execute(_compose(INSERT, table), [rows[table]])
+            for tenant in (acme, globex):
+                connection.execute(INSERT_AUDIT_EVENTS, [tenant.id, rows["audit_event"]])
+            connection.execute(INSERT_JOBS, [rows["jobs"]])
+        users = {each["name"].lower(): _build_user(each) for each in json.loads(rows["user"])}
+        accounts = {
+            name: SignedInUser(users[name], f"{USER.session_cookie}={token}")
+            for name, token in tokens.items()
+        }
+        return CastRecord(accounts, acme, globex)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connect(self) -> psycopg.Connection:
+        """Kept from copy to copy: a new connection costs more than a copy."""
+        url = _get_url()
+        if self._connection is None or self._url != url:
+            self.close()
+            self._connection, self._url = psycopg.connect(url), url
+        return self._connection
+
+    def _replace_ids(self) -> dict[str, str]:
+        """In the same order."""
+        return {old: new_id(old.partition("_")[0]) for old in self._ids}
+
+    def _replace_times(self) -> dict[str, str]:
+        """As if the original had been made a moment ago."""
+        age = now() - self._recorded_at
+        return {text: (datetime.fromisoformat(text) + age).isoformat() for text in self._times}
+
+    def _replace_names(self, tokens: Mapping[str, str]) -> dict[str, str]:
+        """Slugs, and what makes addresses and sessions different."""
+        replacements = {}
+        for name, account in self._record.accounts.items():
+            replacements[_get_suffix(account.user.email)] = new_id("x")[-8:]
+            old_token = account.cookie.partition("=")[2]
+            replacements[crypto.hash_token(old_token)] = crypto.hash_token(tokens[name])
+        for tenant, name in ((self._record.acme, "acme"), (self._record.globex, "globex")):
+            replacements[tenant.slug] = f"{name}-{new_id('x')[-8:]}"
+        return replacements
 
 
-def _current_database() -> str:
-    return db.login_url("app").rpartition("/")[2].partition("?")[0]
+def _get_url() -> str:
+    """Of a superuser, in the database that this process uses now."""
+    database_url = settings().database_url
+    assert database_url is not None
+    return database_url.get_secret_value()
 
 
-def encode(record: CastRecord) -> str:
-    accounts = {
-        name: {"user": account.user.model_dump(mode="json"), "cookie": account.cookie}
-        for name, account in record.accounts.items()
-    }
-    tenants = {"acme": [record.acme.id, record.acme.slug], "globex": [record.globex.id, record.globex.slug]}
-    return json.dumps({"accounts": accounts, **tenants, "jobs": [asdict(job) for job in record.jobs]})
+def _compose(statement: str, table: str, *, order: str = "") -> sql.Composed:
+    return sql.SQL(statement).format(table=sql.Identifier(table), order=sql.SQL(order))
 
 
-def decode(content: dict[str, Any]) -> CastRecord:
-    accounts = {
-        name: SignedInUser(_decode_user(each["user"]), each["cookie"])
-        for name, each in content["accounts"].items()
-    }
-    jobs = tuple(Job(**each) for each in content["jobs"])
-    return CastRecord(accounts, TenantRecord(*content["acme"]), TenantRecord(*content["globex"]), jobs)
+def _fetch(connection: psycopg.Connection, statement: sql.Composable, patterns: list[str]) -> str:
+    row = connection.execute(statement, [patterns]).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
-def _decode_user(fields: dict[str, Any]) -> User:
+def _replace(parts: Iterable[str], replacements: Mapping[str, str]) -> str:
+    return "".join(replacements.get(part, part) for part in parts)
+
+
+def _get_suffix(email: str) -> str:
+    """What `factories.create_account` puts into it: ann.<suffix>@ann.test."""
+    return email.partition("@")[0].rpartition(".")[2]
+
+
+def _build_user(fields: dict[str, Any]) -> User:
     """As the factory returns it: an object of a session that has ended."""
     user = User.model_validate(fields)
     make_transient_to_detached(user)
     return user
-
-
-async def _fill(count: int) -> None:
-    database_url = settings().database_url
-    assert database_url is not None
-    with psycopg.connect(database_url.get_secret_value(), autocommit=True) as connection:
-        for _ in range(count):
-            await rate_limits.clear_counts()
-            record = await create()
-            rows = connection.execute(TAKE_JOBS, [[record.acme.id, record.globex.id]]).fetchall()
-            record = replace(record, jobs=tuple(Job(*row) for row in rows))
-            decision_counts._pending.clear()
-            connection.execute("insert into tests.cast_record (content) values (%s)", [encode(record)])
-    await db.dispose()
-
-
-if __name__ == "__main__":
-    asyncio.run(_fill(int(sys.argv[1])))
