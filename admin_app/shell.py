@@ -12,11 +12,10 @@ from shared.access.actions import OperatorAction
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import webhook_inbox
-from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.ui.authorize import needs
 from shared.ui.controls import disabled_button
-from shared.ui.live_updates import ALL_TENANTS, LiveUpdates, get_tab_key
+from shared.ui.live_updates import ALL_TENANTS, LiveUpdates
 from shared.ui.states import OperatorState
 from shared.ui.tables import initials_of
 
@@ -78,17 +77,12 @@ class PageState(OperatorState):
             shell._fill(octx, await webhook_inbox.list_account_problems(octx))
             yield octx
 
-    @asynccontextmanager
-    async def _change_page(self) -> AsyncIterator[OperatorCtx]:
-        """For a handler that changes something and shows the page again: the commit does not load this tab again.
+    async def _read_frame(self, ctx: OperatorCtx) -> Any:
+        return await webhook_inbox.list_account_problems(ctx)
 
-        Whatever the page's load shows has to be read inside, after the change.
-        """
+    async def _show_frame(self, ctx: OperatorCtx, frame_data: Any) -> None:
         shell = await self.get_state(Shell)
-        async with self._ctx() as octx:
-            live_events.skip_tab(octx.session, get_tab_key(self.router.session.session_id))
-            yield octx
-            shell._fill(octx, await webhook_inbox.list_account_problems(octx))
+        shell._fill(ctx, frame_data)
 
 
 def is_allowed(action: OperatorAction) -> Any:

@@ -9,14 +9,13 @@ import reflex as rx
 
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import Action
-from shared.core import live_events
 from shared.core.context import Ctx
 from shared.tenancy import entry, notifications, plan_notice, tenants
 from shared.tenancy.entry import UserTenant
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.controls import disabled_button
-from shared.ui.live_updates import LiveUpdates, get_tab_key
+from shared.ui.live_updates import LiveUpdates
 from shared.ui.menus import OrganisationLink
 from shared.ui.states import TenantState
 from shared.ui.tables import initials_of
@@ -95,24 +94,12 @@ class PageState(TenantState):
         shell = await self.get_state(Shell)
         shell._fill(ctx, frame_data, await entry.list_actor_tenants(ctx))
 
-    @asynccontextmanager
-    async def _change_page(self) -> AsyncIterator[Ctx]:
-        """For a handler that changes something and shows the page again: the commit does not load this tab again.
+    async def _read_frame(self, ctx: Ctx) -> FrameData:
+        return await _read_frame(ctx)
 
-        Whatever the page's load shows has to be read inside, after the change.
-        """
-        async with self._quiet_ctx() as ctx:
-            yield ctx
-            frame_data = await _read_frame(ctx)
+    async def _show_frame(self, ctx: Ctx, frame_data: FrameData) -> None:
         shell = await self.get_state(Shell)
         shell._fill(ctx, frame_data)
-
-    @asynccontextmanager
-    async def _quiet_ctx(self) -> AsyncIterator[Ctx]:
-        """A context whose commit does not load this tab again, for a handler that answers with the page's load."""
-        async with self._ctx() as ctx:
-            live_events.skip_tab(ctx.session, get_tab_key(self.router.session.session_id))
-            yield ctx
 
 
 async def _read_frame(ctx: Ctx) -> FrameData:

@@ -86,14 +86,15 @@ _owner_name = (  # the longest-standing owner's; a tenant can have several
     .correlate(Tenant)
     .scalar_subquery()
 )
-_assigned_plan_name = (  # the assignment in effect, as in `entitlements.snapshot`
+# The assignment in effect, as in `entitlements.snapshot`. Also one that began in this transaction, which `now()` would miss.
+_assigned_plan_name = (
     columns(col(Plan.name))
     .select_from(TenantPlan)
     .join(PlanVersion, col(PlanVersion.id) == col(TenantPlan.plan_version_id))
     .join(Plan, col(Plan.id) == col(PlanVersion.plan_id))
     .where(col(TenantPlan.tenant_id) == col(Tenant.id))
-    .where(col(TenantPlan.starts_at) <= func.now())
-    .where(or_(col(TenantPlan.ends_at).is_(None), col(TenantPlan.ends_at) > func.now()))
+    .where(col(TenantPlan.starts_at) <= func.statement_timestamp())
+    .where(or_(col(TenantPlan.ends_at).is_(None), col(TenantPlan.ends_at) > func.statement_timestamp()))
     .where(col(TenantPlan.closed_at).is_(None))
     .order_by(col(TenantPlan.starts_at).desc(), col(TenantPlan.created_at).desc(), col(TenantPlan.id).desc())
     .limit(1)

@@ -3,18 +3,28 @@
 Heard by `shared.ui.live_updates`. Ids only: whoever reaches the database may listen. A rollback says nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 CHANNEL = "bulkhead_live"
-TAB_KEY = "live_events.tab_key"  # in `session.info`: of the tab whose handler shows the change itself
+_skipped_tab: ContextVar[str] = ContextVar("skipped_tab", default="")
 
 
-def skip_tab(session: AsyncSession, tab_key: str) -> None:
-    """Keep this transaction's `refresh_pages` from loading that tab again: its handler shows the change itself."""
-    session.info[TAB_KEY] = tab_key
+@contextmanager
+def skip_tab(tab_key: str) -> Iterator[None]:
+    """Keeps every `refresh_pages` inside from loading that tab again: its handler shows the change itself.
+
+    Also in transactions that a service opens on its own, as a sync with the payment provider does.
+    """
+    previous = _skipped_tab.set(tab_key)
+    try:
+        yield
+    finally:
+        _skipped_tab.reset(previous)
 
 
 async def _notify(session: AsyncSession, *words: str) -> None:
@@ -26,7 +36,7 @@ async def _notify(session: AsyncSession, *words: str) -> None:
 
 async def refresh_pages(session: AsyncSession, tenant_id: str, topic: str) -> None:
     """Pages of this tenant that show the topic load again. Operators watch the tenant "*"."""
-    tab_key = session.info.get(TAB_KEY, "")
+    tab_key = _skipped_tab.get()
     await _notify(session, "page", tenant_id, topic, *([tab_key] if tab_key else []))
 
 

@@ -1,16 +1,21 @@
 """Base states of both apps: the only way from an event into the domain."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.core import log
+from shared.core import live_events, log
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
 from shared.tenancy import entry
+from shared.ui.live_updates import get_tab_key
+
+AnyCtx = TypeVar("AnyCtx")  # Ctx or OperatorCtx
 
 
 def slug_from_path(path: str) -> str:
@@ -43,8 +48,45 @@ def _take_admission(cookies: str, slug: str) -> entry.TenantAdmission | entry.Op
     return admitted.admission if admitted and (admitted.cookies, admitted.slug) == (cookies, slug) else None
 
 
-class SessionState(rx.State):
+class SessionState(rx.State, Generic[AnyCtx]):
     """Has no vars: what is in a var is in the browser."""
+
+    def _ctx(self) -> AbstractAsyncContextManager[AnyCtx]:
+        """One event, one transaction: commits at the end, rolls back on any error.
+
+        Session, role and permissions are read once per event, so a revoked right ends with the next event.
+        """
+        raise NotImplementedError
+
+    async def _read_frame(self, ctx: AnyCtx) -> Any:
+        """What surrounds the page and may change with it, for `_show_frame`."""
+        raise NotImplementedError
+
+    async def _show_frame(self, ctx: AnyCtx, frame_data: Any) -> None:
+        """Shows what `_read_frame` has read."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def _change_page(self) -> AsyncIterator[AnyCtx]:
+        """For a handler that changes something and shows the page again: the commit does not load this tab again.
+
+        Whatever the page's load shows has to be read inside, after the change. The frame is shown here.
+        """
+        async with self._quiet_ctx() as ctx:
+            yield ctx
+            frame_data = await self._read_frame(ctx)
+        await self._show_frame(ctx, frame_data)
+
+    @asynccontextmanager
+    async def _quiet_ctx(self) -> AsyncIterator[AnyCtx]:
+        """A context whose commit does not load this tab again, for a handler that answers with the page's load."""
+        with self._skip_own_tab():
+            async with self._ctx() as ctx:
+                yield ctx
+
+    def _skip_own_tab(self) -> AbstractContextManager[None]:
+        """Commits inside do not load this tab again, for a service that opens its own transactions."""
+        return live_events.skip_tab(get_tab_key(self.router.session.session_id))
 
     def _cookies(self) -> str:
         """The cookies of the websocket handshake, HttpOnly ones included.
@@ -55,7 +97,7 @@ class SessionState(rx.State):
         return self.router.headers.cookie
 
 
-class TenantState(SessionState):
+class TenantState(SessionState[Ctx]):
     """Base of every page state in tenant_app."""
 
     def _slug(self) -> str:
@@ -63,17 +105,13 @@ class TenantState(SessionState):
         return slug_from_path(self.router.url.path)
 
     def _ctx(self) -> AbstractAsyncContextManager[Ctx]:
-        """One event, one transaction: commits at the end, rolls back on any error.
-
-        Session, membership and role are read once per event, so a revoked right ends with the next event.
-        """
         admission = _take_admission(self._cookies(), self._slug())
         if isinstance(admission, entry.TenantAdmission):
             return entry.enter_admitted(admission)
         return entry.enter_tenant(self._cookies(), self._slug())
 
 
-class OperatorState(SessionState):
+class OperatorState(SessionState[OperatorCtx]):
     """Base of every page state in admin_app: another realm, another cookie, no tenant."""
 
     def _ctx(self) -> AbstractAsyncContextManager[OperatorCtx]:

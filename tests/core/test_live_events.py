@@ -51,6 +51,10 @@ async def test_notice_names_the_tab_that_shows_the_change_itself(
     cast: Cast, listener: psycopg.AsyncConnection
 ) -> None:
     async with cast.ann.ctx() as ctx:
-        live_events.skip_tab(ctx.session, "0123abcd")
-        await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
-    assert await list_notifications(listener) == [f"page {cast.acme} members 0123abcd"]
+        with live_events.skip_tab("0123abcd"):
+            await live_events.refresh_pages(ctx.session, ctx.tenant_id, "members")
+        await live_events.refresh_pages(ctx.session, ctx.tenant_id, "roles")
+    assert await list_notifications(listener) == [
+        f"page {cast.acme} members 0123abcd",
+        f"page {cast.acme} roles",
+    ]

@@ -70,7 +70,8 @@ class PricesState(DialogState, PageState):
     async def push_prices(self) -> EventSpec:
         async with self._ctx() as octx:
             await price_admin.request_push(octx)
-        result = await price_sync.push_prices("operator", repair=True)
+        with self._skip_own_tab():
+            result = await price_sync.push_prices("operator", repair=True)
         return await self._finish(result, f"Pushed {labels.plural(result.count, 'price', 'prices')}.")
 
     @rx.event
@@ -78,7 +79,8 @@ class PricesState(DialogState, PageState):
     async def compare_prices(self) -> EventSpec:
         async with self._ctx() as octx:
             await price_admin.request_compare(octx)
-        result = await price_sync.compare_prices("operator")
+        with self._skip_own_tab():
+            result = await price_sync.compare_prices("operator")
         difference_text = (
             labels.plural(result.drifted_count, "differs", "differ")
             if result.drifted_count
@@ -89,7 +91,7 @@ class PricesState(DialogState, PageState):
         )
 
     async def _finish(self, result: PriceSyncResult, title: str) -> EventSpec:
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await self._read(octx)
         if result.failures:
             return rx.toast.error(title, description=" ".join(result.failures[:3]))

@@ -5,8 +5,8 @@ from typing import ClassVar
 import reflex as rx
 
 from admin_app.pages.tenant.rows import TenantMemberRow, tenant_member_row
-from admin_app.pages.tenant_rights.state import tenant_id_from_path
 from admin_app.shell import PageState
+from admin_app.tenant_header import tenant_id_from_path
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction

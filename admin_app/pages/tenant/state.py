@@ -7,24 +7,15 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
-from admin_app.pages.tenant.rows import (
-    ProvisioningStepRow,
-    TenantHeader,
-    provisioning_step_row,
-    tenant_header,
-)
 from admin_app.pages.tenant_billing.state import TenantBillingState
-from admin_app.pages.tenant_rights.state import TenantRightsState, tenant_id_from_path
-from admin_app.shell import PageState
+from admin_app.pages.tenant_rights.state import TenantRightsState
+from admin_app.tenant_header import TenantHeader, TenantHeaderState, tenant_id_from_path
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_directory
-from shared.backoffice.tenant_directory_rows import TenantSummary
-from shared.core.context import OperatorCtx
 from shared.core.ids import is_id
 from shared.core.stated_reason import clean_reason
-from shared.tenancy.provisioning import StepView
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
@@ -40,13 +31,10 @@ TABS = {
 }
 
 
-class TenantPageState(DialogState, PageState):
+class TenantPageState(DialogState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
     dialogs: ClassVar[Sequence[str]] = ("suspend", "restore", "resume")
     loaded: bool = False
-    header: TenantHeader = TenantHeader()
-    steps: list[ProvisioningStepRow] = []
-    has_open_steps: bool = False
     tab: str = "overview"
     _last_address: str = ""  # the address when it was last read
 
@@ -63,8 +51,9 @@ class TenantPageState(DialogState, PageState):
         await self._apply_address(tenant_id)
         topics = ("tenant", "members", "invitations", "provisioning", "billing")
         async with self._open_page(TenantPageState.load, *topics, tenant_id=tenant_id) as octx:
-            page_data = await self._read(octx)
-        self._show(*page_data)
+            header_data = await self._read_header(octx)
+        self._show_header(*header_data)
+        self.loaded = True
         return await self._tab_event()
 
     async def _tab_event(self) -> Any:
@@ -104,18 +93,6 @@ class TenantPageState(DialogState, PageState):
         events.reset()
         events.request = request
 
-    async def _read(self, octx: OperatorCtx) -> tuple[TenantSummary, Sequence[StepView]]:
-        tenant_id = self._tenant_id()
-        return (
-            await tenant_directory.get_tenant(octx, tenant_id),
-            await tenant_directory.list_provisioning_steps(octx, tenant_id),
-        )
-
-    def _show(self, tenant: TenantSummary, steps: Sequence[StepView]) -> None:
-        self.header, self.steps = tenant_header(tenant), [provisioning_step_row(step) for step in steps]
-        self.has_open_steps = tenant.steps_done < tenant.steps
-        self.loaded = True
-
     @rx.event
     @needs(actions.OP_TENANT_READ)
     async def choose_tab(self, tab: str) -> Any:
@@ -147,11 +124,9 @@ class TenantPageState(DialogState, PageState):
     async def suspend_tenant(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = ConfirmReasonForm.read(payload)
         form.check(self.header.name)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_directory.suspend_tenant(octx, self._tenant_id(), form.reason)
-            page_data = await self._read(octx)
         return await self._finish(
-            page_data,
             f"Suspended {self.header.name}.",
             "Members can't open it and its jobs wait until you restore it.",
         )
@@ -161,24 +136,21 @@ class TenantPageState(DialogState, PageState):
     async def restore_tenant(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = ConfirmReasonForm.read(payload)
         form.check(self.header.name)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_directory.restore_tenant(octx, self._tenant_id(), form.reason)
-            page_data = await self._read(octx)
         return await self._finish(
-            page_data, f"Restored {self.header.name}.", "Members can sign in again with their previous roles."
+            f"Restored {self.header.name}.", "Members can sign in again with their previous roles."
         )
 
     @rx.event
     @needs(actions.OP_TENANT_RESUME)
     async def resume_provisioning(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = ReasonForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_directory.resume_provisioning(octx, self._tenant_id(), form.reason)
-            page_data = await self._read(octx)
-        return await self._finish(page_data, "Retrying unfinished steps.", "Updates automatically.")
+        return await self._finish("Retrying unfinished steps.", "Updates automatically.")
 
-    async def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> list[EventSpec]:
-        self._show(*page_data)
+    async def _finish(self, title: str, detail: str) -> list[EventSpec]:
         self.dialog = ""
         return await self._with_tab_event(rx.toast.success(title, description=detail))
 

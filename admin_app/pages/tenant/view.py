@@ -11,11 +11,12 @@ from admin_app import labels
 from admin_app.frame import page
 from admin_app.pages.tenant.dialogs import tenant_dialogs
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
-from admin_app.pages.tenant.rows import ProvisioningStepRow, TenantMemberRow
+from admin_app.pages.tenant.rows import TenantMemberRow
 from admin_app.pages.tenant.state import TABS, TenantPageState
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.tenant_rights.view import rights_panel
 from admin_app.shell import guard_control
+from admin_app.tenant_header import ProvisioningStepRow
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.tenancy.models import TenantState

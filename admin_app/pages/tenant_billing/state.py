@@ -23,8 +23,7 @@ from admin_app.pages.tenant_billing.rows import (
     subscription_row,
     tenant_invoice_row,
 )
-from admin_app.pages.tenant_rights.state import tenant_id_from_path
-from admin_app.shell import PageState
+from admin_app.tenant_header import TenantHeaderState, tenant_id_from_path
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import adjustments, tenant_billing
@@ -50,7 +49,7 @@ class AdjustForm(ConfirmReasonForm):
     invoice: str = ""
 
 
-class TenantBillingState(DialogState, PageState):
+class TenantBillingState(DialogState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     dialogs: ClassVar[Sequence[str]] = ("adjust", "compare")
     row_dialogs: ClassVar[Sequence[str]] = ("again",)  # about an adjustment
@@ -160,7 +159,7 @@ class TenantBillingState(DialogState, PageState):
             parse_choice(form.code, adjustments.REASON_CODES),
         )
         amount = money.parse_amount(form.amount, form.currency)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await adjustments.request_adjustment(
                 octx,
                 self._tenant_id(),
@@ -180,7 +179,7 @@ class TenantBillingState(DialogState, PageState):
     @needs(actions.OP_BILLING_ADJUST)
     async def retry_adjustment(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await adjustments.retry_adjustment(octx, self._tenant_id(), self._adjustment_id, form.reason)
             billing = await self._read_again(octx)
         return self._finish(billing, "Retrying.", "A repeated request is carried out once.")
@@ -189,7 +188,7 @@ class TenantBillingState(DialogState, PageState):
     @needs(actions.OP_BILLING_RECONCILE)
     async def compare_customer(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_billing.request_reconcile(octx, self._tenant_id(), form.reason)
             billing = await self._read_again(octx)
         return self._finish(billing, f"{self.name} is being compared with Stripe.", "Updates automatically.")

@@ -32,7 +32,7 @@ from admin_app.pages.tenant_rights.rows import (
     rights_summary,
     trait_rows,
 )
-from admin_app.shell import PageState
+from admin_app.tenant_header import TenantHeaderState, tenant_id_from_path
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
@@ -49,12 +49,7 @@ from shared.ui.dialogs import check_confirmation
 from shared.ui.forms import parse_choice, parse_datetime, parse_id, parse_whole_number
 
 
-def tenant_id_from_path(path: str) -> str:
-    """The unchecked tenant id in the address; services decide on access. Raises Invalid."""
-    return parse_id("ten", path.strip("/").partition("/")[2])
-
-
-class TenantRightsState(DialogState, PageState):
+class TenantRightsState(DialogState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_RIGHTS_EXPLAIN
     dialogs: ClassVar[Sequence[str]] = ("plan", "billing", "addon", "feature", "limit")
     row_dialogs: ClassVar[Sequence[str]] = (
@@ -152,7 +147,7 @@ class TenantRightsState(DialogState, PageState):
         check_confirmation(self.name, form.confirm)
         version = parse_id("plv", form.version)
         days = parse_whole_number("trial_days", form.trial_days, 0, MAX_TRIAL_DAYS)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.assign_plan(octx, self._tenant_id(), version, form.reason, trial_days=days)
             rights = await self._read_again(octx)
         return self._finish(rights, f"{self.name} is now on {rights.snapshot.offer.label}.")
@@ -163,7 +158,7 @@ class TenantRightsState(DialogState, PageState):
         form = BillingForm.read(payload)
         check_confirmation(self.name, form.confirm)
         status = parse_choice(form.status, BILLING_STATUSES)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.set_billing_status(octx, self._tenant_id(), status, form.reason)
             rights = await self._read_again(octx)
         return self._finish(
@@ -177,7 +172,7 @@ class TenantRightsState(DialogState, PageState):
         version = parse_id("plv", form.version)
         quantity = parse_whole_number("quantity", form.quantity, 1, 10_000)
         until = parse_datetime("until", form.until)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.add_addon(
                 octx, self._tenant_id(), version, quantity, form.reason, ends_at=until
             )
@@ -189,7 +184,7 @@ class TenantRightsState(DialogState, PageState):
     async def override_feature(self, payload: dict[str, Any]) -> EventSpec:
         form = FeatureForm.read(payload)
         name, until = parse_choice(form.name, FEATURES), _parse_until(form.until)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.override_feature(
                 octx, self._tenant_id(), name, form.on == "on", form.reason, ends_at=until
             )
@@ -204,7 +199,7 @@ class TenantRightsState(DialogState, PageState):
         amount = (
             None if form.kind == "unlimited" else parse_whole_number("amount", form.amount, 0, MAX_AMOUNT)
         )
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.override_limit(
                 octx, self._tenant_id(), name, amount, form.reason, ends_at=until, hard=form.kind != "soft"
             )
@@ -215,7 +210,7 @@ class TenantRightsState(DialogState, PageState):
     @needs(actions.OP_RIGHTS_WRITE)
     async def end_exception(self, payload: dict[str, Any]) -> EventSpec:
         form = EndForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.end_assignment(octx, self._tenant_id(), self.subject.id, form.reason)
             rights = await self._read_again(octx)
         return self._finish(rights, f"Ended {self.subject.title}.")
@@ -225,7 +220,7 @@ class TenantRightsState(DialogState, PageState):
     async def override_flag(self, payload: dict[str, Any]) -> EventSpec:
         form = FlagForm.read(payload)
         override = {"on": True, "off": False, "none": None}[form.own]
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.set_flag_override(
                 octx, self._tenant_id(), self.subject.id, override, form.reason
             )
@@ -236,7 +231,7 @@ class TenantRightsState(DialogState, PageState):
     @needs(actions.OP_FLAG_WRITE)
     async def set_trait(self, payload: dict[str, Any]) -> EventSpec:
         form = TraitForm.read(payload)
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await tenant_access.set_trait(octx, self._tenant_id(), self.subject.id, form.value, form.reason)
             rights = await self._read_again(octx)
         return self._finish(rights, f"Set {self.subject.title}.")

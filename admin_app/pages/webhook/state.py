@@ -93,7 +93,7 @@ class WebhookState(VisitState, DialogState, PageState):
     async def replay_webhook(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         account_id, event_id = self._require_shown()
-        async with self._ctx() as octx:
+        async with self._change_page() as octx:
             await webhook_inbox.replay(octx, account_id, event_id, form.reason)
             await self._read(octx, self._current_reason())
         self.dialog = ""

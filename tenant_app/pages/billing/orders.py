@@ -61,8 +61,8 @@ class OrderState(DialogState, PageState, mixin=True):
     _change_request: ChangeRequest = ChangeRequest()
     _quote: changes.Quote | None = None
 
-    async def _reload(self) -> None:
-        """Shows the page as it is now."""
+    async def _show_change(self) -> None:
+        """Shows the page and its frame as they are after a submitted change."""
         raise NotImplementedError
 
     def _empty_dialog(self) -> None:
@@ -208,9 +208,10 @@ class OrderState(DialogState, PageState, mixin=True):
                 f"{refusal.detail} {refusal.next_step}",
                 description="Nothing has been charged. Confirm the new total to continue.",
             )
-        is_applied = await changes.submit(quote)
+        with self._skip_own_tab():
+            is_applied = await changes.submit(quote)
         self.dialog, self._quote, self._is_period_chosen = "", None, False
-        await self._reload()
+        await self._show_change()
         detail = "New features are available." if quote.change.prorate else "No charge now."
         return success_toast("Plan updated.", detail, is_applied)
 

@@ -102,6 +102,11 @@ class BillingState(OrderState, ListState, PageState):
             page_data = await self._read(ctx)
         self._show(*page_data)
 
+    async def _show_change(self) -> None:
+        async with self._change_page() as ctx:
+            page_data = await self._read(ctx)
+        self._show(*page_data)
+
     def _check_return(self) -> Any:
         """After a checkout, syncs with the provider once. The address is a claim, so it decides nothing."""
         query = self.router.url.query_parameters
@@ -118,8 +123,9 @@ class BillingState(OrderState, ListState, PageState):
         """Syncs with the provider at once, as its webhook will."""
         async with self._ctx() as ctx:
             visit = await checkout_return.prepare(ctx)
-        has_answer = await checkout_return.submit(visit)
-        await self._reload()
+        with self._skip_own_tab():
+            has_answer = await checkout_return.submit(visit)
+        await self._show_change()
         if has_answer or self.activating != "waiting":
             return None
         return rx.toast.info(
@@ -208,9 +214,10 @@ class BillingState(OrderState, ListState, PageState):
         form = CancelForm.read(payload)
         async with self._ctx() as ctx:
             ending = await cancellation.prepare_cancel(ctx, form.why, form.comment)
-        is_applied = await cancellation.submit(ending)
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(ending)
         self.dialog = ""
-        await self._reload()
+        await self._show_change()
         return success_toast(
             "Cancelled.",
             "You keep access until the end of the period. You won’t be charged again.",
@@ -222,8 +229,9 @@ class BillingState(OrderState, ListState, PageState):
     async def resume_subscription(self) -> EventSpec:
         async with self._ctx() as ctx:
             ending = await cancellation.prepare_resume(ctx)
-        is_applied = await cancellation.submit(ending)
-        await self._reload()
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(ending)
+        await self._show_change()
         return success_toast("Resumed.", "Your subscription renews as before.", is_applied)
 
     @rx.event
