@@ -18,7 +18,7 @@ from shared.core.errors import Invalid
 from shared.entitlements.features import FEATURES
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
-from shared.ui.controls import button, dialog, form_field, text_input
+from shared.ui.controls import button, dialog, dialog_field, text_input
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
 from shared.ui.forms import Form
@@ -167,7 +167,7 @@ def create_dialog() -> rx.Component:
 
 def description_fields() -> list[rx.Component]:
     key_input = text_input(
-        "key", has_note=True, required=True, max_length=40, auto_complete="off", placeholder="new_reports"
+        "key", required=True, max_length=40, auto_complete="off", placeholder="new_reports"
     )
     title_input = text_input(
         "title", required=True, max_length=60, auto_complete="off", placeholder="New reports"
@@ -176,26 +176,25 @@ def description_fields() -> list[rx.Component]:
         "sentence", required=True, max_length=200, auto_complete="off", placeholder="Reports by department."
     )
     return [
-        form_field("Key", key_input, id="key", hint="The name in the code. It can't be used again."),
-        form_field("Title", title_input, id="title"),
-        form_field("Description", description_input, id="sentence"),
+        dialog_field("Key", key_input, id="key", hint="The name in the code. It can't be used again."),
+        dialog_field("Title", title_input, id="title"),
+        dialog_field("Description", description_input, id="sentence"),
     ]
 
 
 def ownership_fields() -> list[rx.Component]:
-    owner_input = text_input("owner", has_note=True, required=True, max_length=60, auto_complete="off")
-    date_input = text_input("cleanup_by", type="date", has_note=True, required=True)
+    owner_input = text_input("owner", required=True, max_length=60, auto_complete="off")
+    date_input = text_input("cleanup_by", type="date", required=True)
     feature_select = rx.el.select(
         *[rx.el.option(label, value=value) for value, label in FEATURE_CHOICES],
         id="required_feature",
         name="required_feature",
         class_name="input",
-        aria_describedby="required_feature-note",
     )
     return [
-        form_field("Owner", owner_input, id="owner", hint="The team that is responsible for the flag."),
-        form_field("Remove by", date_input, id="cleanup_by", hint="Overdue flags are listed first."),
-        form_field(
+        dialog_field("Owner", owner_input, id="owner", hint="The team that is responsible for the flag."),
+        dialog_field("Remove by", date_input, id="cleanup_by", hint="Overdue flags are listed first."),
+        dialog_field(
             "Requires",
             feature_select,
             id="required_feature",

@@ -15,13 +15,12 @@ from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import operators
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.identity.models import Operator
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows
-from shared.ui.controls import dialog, form_field, icon, icon_button, menu, radio_cards, text_input
+from shared.ui.controls import dialog, icon, icon_button, menu, radio_cards
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import ReasonForm, ReasonText
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, ReasonText, reason_field
 from shared.ui.forms import Form, parse_id
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
@@ -179,23 +178,12 @@ def operator_line(operator: OperatorRow) -> rx.Component:
 def operator_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    reason = text_input(
-        f"{name}-reason",
-        name="reason",
-        has_note=True,
-        required=True,
-        max_length=MAX_REASON_LENGTH,
-        auto_complete="off",
-    )
-    reason_input = form_field(
-        "Reason", reason, id=f"{name}-reason", hint="Recorded in the operator audit log with your name."
-    )
     return dialog(
         None,
         title,
         sentence,
         *children,
-        reason_input,
+        reason_field(name, OPERATOR_AUDIT_HINT),
         open=OperatorsState.dialog == name,
         on_open_change=OperatorsState.close_dialog,
         test_id=f"{name}-form",

@@ -101,7 +101,7 @@ class Conflict(DomainError):
 
 
 class Invalid(DomainError):
-    """Input that cannot be meant. `fields` says per field what is wrong with it."""
+    """Input that cannot be meant. `fields` has a sentence for each wrong field, by its name in the form."""
 
     status = 422
     default_reason = "invalid"
@@ -109,3 +109,7 @@ class Invalid(DomainError):
     def __init__(self, detail: str, next_step: str = "", *, fields: dict[str, str] | None = None) -> None:
         super().__init__(detail, next_step)
         self.fields = fields or {}
+
+    def field_sentences(self) -> dict[str, str]:
+        """What to show below each wrong field. With a single one it is what happened, as `detail` says it."""
+        return dict.fromkeys(self.fields, self.detail) if len(self.fields) == 1 else dict(self.fields)

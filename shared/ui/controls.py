@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import reflex as rx
 
+from shared.ui.field_errors import describe_field, field_note
+
 
 def icon(name: str) -> rx.Component:
     return rx.icon(name, class_name="icon", aria_hidden=True)
@@ -80,6 +82,15 @@ def form_field(
     )
 
 
+def dialog_field(
+    label: Any, control: rx.Component, *, id: str, name: str = "", hint: str = ""
+) -> rx.Component:
+    """A field of a dialog, with its hint or what is wrong with it. `name`: of the form's field, where it is not the id."""
+    name = name or id
+    control.custom_attrs = {**control.custom_attrs, **describe_field(id, name, hint)}
+    return rx.el.div(rx.el.label(label, html_for=id), control, field_note(id, name, hint), class_name="field")
+
+
 def text_input(id: str, *, name: str = "", has_note: bool = False, **props: Any) -> rx.Component:
     """`name`: of the form's field, where it is not the id: several dialogs of a page ask for a reason, say."""
     note_props = {"aria_describedby": f"{id}-note"} if has_note else {}
@@ -140,7 +151,8 @@ def radio_cards(legend: str, name: str, options: Any, *, value: Any) -> rx.Compo
         return rx.el.label(radio, rx.el.span(label, class_name="strong"), words, class_name="choice")
 
     cards = rx.el.div(rx.foreach(options, card), class_name="choices")
-    return rx.el.fieldset(rx.el.legend(legend, class_name="legend"), cards)
+    note = rx.el.div(field_note(f"{name}-cards", name), class_name="field")
+    return rx.el.fieldset(rx.el.legend(legend, class_name="legend"), cards, note)
 
 
 def segmented_control(

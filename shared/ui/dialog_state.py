@@ -1,12 +1,19 @@
 """Which dialog of a page is open, for the states of both apps."""
 
+import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import reflex as rx
 
+from shared.core.errors import DomainError, Invalid
 from shared.ui.authorize import mark_inherited
-from shared.ui.forms import parse_choice
+from shared.ui.field_errors import FieldErrors
+from shared.ui.forms import UnknownFields, parse_choice
+from shared.ui.states import refusal_toast
+
+PAYLOAD = "payload"  # the argument of every handler that takes a form
 
 
 class DialogState(rx.State, mixin=True):
@@ -14,7 +21,7 @@ class DialogState(rx.State, mixin=True):
 
     The page sets `reads`, `dialogs` and, for dialogs about one row of its lists, `row_dialogs`. A dialog that shows
     something of its own is filled in `_fill_dialog`. The handler that submits a dialog closes it after the service
-    has returned: what was typed survives a refusal.
+    has returned: what was typed survives a refusal, and `Invalid` is shown below the fields that it names.
     """
 
     reads: ClassVar[Any]  # Action or OperatorAction, as in ListState
@@ -25,6 +32,9 @@ class DialogState(rx.State, mixin=True):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raises TypeError for a page without `reads`."""
+        for name, handler in list(vars(cls).items()):
+            if inspect.iscoroutinefunction(handler) and PAYLOAD in inspect.signature(handler).parameters:
+                setattr(cls, name, _show_field_errors(handler))
         super().__init_subclass__(**kwargs)
         if not cls._mixin:
             reads = getattr(cls, "reads", None)
@@ -41,8 +51,35 @@ class DialogState(rx.State, mixin=True):
         name = parse_choice(dialog, (*self.dialogs, *self.row_dialogs))
         await self._fill_dialog(name, row_id)
         self.dialog = name
+        await self._clear_field_errors()
 
     @rx.event
     async def close_dialog(self, open: bool) -> None:  # noqa: ARG002  Radix says whether; we only ever close here
         self.dialog = ""
         self._empty_dialog()
+        await self._clear_field_errors()
+
+    async def _clear_field_errors(self) -> None:
+        (await self.get_state(FieldErrors))._clear()
+
+
+def _show_field_errors(handler: Any) -> Any:
+    """The handler, with its `Invalid` shown in the open dialog. Other errors are raised, for a toast."""
+
+    @functools.wraps(handler)
+    async def submit(self: Any, payload: dict[str, Any]) -> Any:
+        field_errors = await self.get_state(FieldErrors)
+        try:
+            answer = await handler(self, payload)
+        except DomainError as refusal:
+            is_about_fields = isinstance(refusal, Invalid) and not isinstance(refusal, UnknownFields)
+            if self.dialog and is_about_fields and field_errors._show(refusal, payload):
+                return None
+            if not field_errors.errors:
+                raise
+            field_errors._clear()  # a raised error would leave those of the last attempt
+            return refusal_toast(refusal)
+        field_errors._clear()
+        return answer
+
+    return submit

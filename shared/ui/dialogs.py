@@ -3,11 +3,11 @@
 from typing import Annotated, Any
 
 import reflex as rx
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.ui.controls import button, form_field, text_input
+from shared.ui.controls import button, dialog_field, form_field, text_input
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small
 
@@ -28,49 +28,40 @@ class ReasonForm(Form):
 class ConfirmForm(Form):
     """The reader types a name to confirm."""
 
-    confirm: ConfirmText
+    confirm: Annotated[ConfirmText, Field(title="The confirmation")]
 
     def check(self, name: str) -> None:
         """Raises Invalid unless exactly `name` was typed."""
-        check_confirmation(name, self.confirm)
+        if not name or self.confirm != name:
+            next_step = f"Type “{name}” to confirm."
+            fields = {"confirm": f"That doesn’t match. {next_step}"}
+            raise Invalid("That doesn’t match.", next_step, fields=fields)
 
 
 class ConfirmReasonForm(ConfirmForm):
     reason: ReasonText
 
 
-def check_confirmation(name: str, confirm: str) -> None:
-    """Raises Invalid unless `confirm` is exactly the name."""
-    if not name or confirm != name:
-        next_step = f"Type “{name}” to confirm."
-        raise Invalid(
-            "That doesn’t match.", next_step, fields={"confirm": f"That doesn’t match. {next_step}"}
-        )
-
-
-def reason_field(
-    form_name: str, hint: str = CUSTOMER_AUDIT_HINT, *, example: str = "", error: Any = ""
-) -> rx.Component:
+def reason_field(form_name: str, hint: str = CUSTOMER_AUDIT_HINT, *, example: str = "") -> rx.Component:
     """`form_name` makes the id of the input unique on its page. `example` is a placeholder."""
     field_id = f"{form_name}-reason"
     control = text_input(
         field_id,
         name="reason",
-        has_note=True,
         required=True,
         max_length=MAX_REASON_LENGTH,
         auto_complete="off",
         placeholder=example,
     )
-    return form_field("Reason", control, id=field_id, hint=hint, error=error)
+    return dialog_field("Reason", control, id=field_id, name="reason", hint=hint)
 
 
-def confirm_field(form_name: str, name: Any, *, error: Any = "") -> rx.Component:
+def confirm_field(form_name: str, name: Any) -> rx.Component:
     """Asks to type `name`, a text or a var."""
     field_id = f"{form_name}-confirm"
     control = text_input(field_id, name="confirm", required=True, auto_complete="off", max_length=200)
     label = rx.fragment("Type ", rx.el.b(name), " to confirm")
-    return form_field(label, control, id=field_id, error=error)
+    return dialog_field(label, control, id=field_id, name="confirm")
 
 
 def access_form(title: str, on_submit: Any, *, hint: str, example: str, label: str = "Open") -> rx.Component:

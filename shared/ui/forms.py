@@ -1,6 +1,7 @@
 """Forms and arguments from the browser, read strictly: no unknown fields, no other types, no endless texts."""
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -13,8 +14,11 @@ from shared.core.ids import is_id
 from shared.core.paging import MAX_SEARCH_LENGTH, clean_search_text
 
 MAX_LENGTH = 1_000  # characters, unless the field says less; more than any honest line of text
+FIELD_ERROR = "field"  # type of an error of a validator below: its message is shown as it is
+UNKNOWN_FIELD = "extra_forbidden"  # as pydantic calls it
+NO_TITLES: Mapping[str, str] = {}
 ERROR_TEXTS = {
-    "extra_forbidden": "isn't a field of this form.",
+    UNKNOWN_FIELD: "isn't a field of this form.",
     "literal_error": "isn't one of the choices.",
     "missing": "is missing.",
     "string_too_short": "is missing.",
@@ -23,26 +27,35 @@ ERROR_TEXTS = {
 }
 
 
-FIELD_ERROR = "field"  # type of an error of a validator below: its message is shown as it is
+class UnknownFields(Invalid):
+    """The form has fields that its page does not show: of another version of the page, or forged."""
 
 
 class Form(BaseModel):
-    """Fields are the inputs, their names are the labels. A form never carries a permission or a tenant."""
+    """Fields are the inputs. Errors call them by their `title`, or by their name where they have none.
+
+    A form never carries a permission or a tenant.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, strict=True)
 
     @classmethod
     def read(cls, payload: object) -> Self:
-        """Raises Invalid with a sentence for each field."""
+        """Raises Invalid with a sentence for each wrong field."""
         if not isinstance(payload, dict):
             raise Invalid("We couldn't read this form.", "Reload and submit again.")
         try:
             form = cls.model_validate({name: _check_text(name, value) for name, value in payload.items()})
         except ValidationError as error:
-            raise _invalid_fields(
-                {str(error["loc"][0]): _error_text(error) for error in error.errors()}
-            ) from None
+            raise cls._refuse(error.errors()) from None
         return form
+
+    @classmethod
+    def _refuse(cls, errors: Sequence[Any]) -> Invalid:
+        predicates = {str(error["loc"][0]): _error_text(error) for error in errors}
+        kind = UnknownFields if UNKNOWN_FIELD in {error["type"] for error in errors} else Invalid
+        titles = {name: info.title for name, info in cls.model_fields.items() if info.title}
+        return _invalid_fields(predicates, titles, kind=kind)
 
 
 def _check_text(name: object, value: object) -> object:
@@ -60,9 +73,16 @@ def _error_text(error: Any) -> str:
     return template.format(**error.get("ctx", {}))
 
 
-def _invalid_fields(fields: dict[str, str]) -> Invalid:
-    message = " ".join(f"{field_label(name)} {sentence}" for name, sentence in fields.items())
-    return Invalid(message, "Nothing was changed. Correct this and try again.", fields=fields)
+def _invalid_fields(
+    predicates: Mapping[str, str], titles: Mapping[str, str] = NO_TITLES, *, kind: type[Invalid] = Invalid
+) -> Invalid:
+    """`predicates`: what is wrong, without its subject, as in "is missing."."""
+    sentences = {
+        name: f"{titles.get(name) or field_label(name)} {predicate}" for name, predicate in predicates.items()
+    }
+    return kind(
+        " ".join(sentences.values()), "Nothing was changed. Correct this and try again.", fields=sentences
+    )
 
 
 def field_label(name: str) -> str:
@@ -91,6 +111,17 @@ def id_of(prefix: str) -> BeforeValidator:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or not is_id(prefix, value):
+            raise _field_error("isn't one of the choices.")
+        return value
+
+    return BeforeValidator(read)
+
+
+def choice_of(allowed: Collection[str]) -> BeforeValidator:
+    """`Annotated[str, choice_of(FEATURES)]`: one of these keys."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
             raise _field_error("isn't one of the choices.")
         return value
 

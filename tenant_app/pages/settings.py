@@ -1,18 +1,21 @@
 """/t/[tenant]/settings: name, address, colour and logo of the organisation."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
+from shared.access.actions import Action
 from shared.tenancy import logos, tenants
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.banners import skeleton_text
-from shared.ui.controls import button, dialog, form_field, text_input
+from shared.ui.controls import button, dialog, dialog_field, form_field, text_input
+from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form
 from shared.ui.native_form import NativeForm
 from shared.ui.panels import panel, small
@@ -34,7 +37,10 @@ class ColourForm(Form):
     colour: Annotated[str, StringConstraints(max_length=7)]
 
 
-class SettingsState(PageState):
+class SettingsState(DialogState, PageState):
+    reads: ClassVar[Action] = actions.SETTINGS_READ
+    opens_dialogs: ClassVar[Action] = actions.SETTINGS_WRITE
+    dialogs: ClassVar[Sequence[str]] = ("slug",)
     loaded: bool = False
     name: str = ""
     slug: str = ""
@@ -43,7 +49,6 @@ class SettingsState(PageState):
     contrast_text: str = ""
     light_preview: dict[str, str] = {}
     dark_preview: dict[str, str] = {}
-    is_slug_dialog_open: bool = False
 
     @rx.event
     @needs(actions.SETTINGS_READ, page=True)
@@ -78,17 +83,12 @@ class SettingsState(PageState):
 
     @rx.event
     @needs(actions.SETTINGS_WRITE)
-    async def toggle_slug_dialog(self, open: bool) -> None:
-        self.is_slug_dialog_open = open is True
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
     async def change_slug(self, payload: dict[str, Any]) -> EventSpec:
         """Changes the address. The page still has the old address, so it is reloaded."""
         form = SlugForm.read(payload)
         async with self._ctx() as ctx:
             slug = await tenants.change_slug(ctx, form.slug)
-        self.is_slug_dialog_open = False
+        self.dialog = ""
         return rx.call_script(f"window.location.assign({json.dumps(f'/t/{slug}/settings')})")
 
     @rx.event
@@ -121,10 +121,8 @@ class SettingsState(PageState):
     async def remove_logo(self) -> list[Any]:
         async with self._quiet_ctx() as ctx:
             await logos.remove(ctx)
-        return [
-            SettingsState.load,
-            rx.toast.success("Removed the logo.", description="We show the first letter instead."),
-        ]
+        success = rx.toast.success("Removed the logo.", description="We show the first letter instead.")
+        return [SettingsState.load, success]
 
 
 def save_button(label: str) -> rx.Component:
@@ -154,26 +152,31 @@ def name_panel() -> rx.Component:
     return panel(rx.cond(SettingsState.loaded, form, skeleton_text()), title="Organisation", body=True)
 
 
-def address_panel() -> rx.Component:
+def slug_dialog() -> rx.Component:
     slug = text_input(
         "slug",
         default_value=SettingsState.slug,
         required=True,
         max_length=60,
-        has_note=True,
         auto_complete="off",
         spell_check=False,
     )
-    change = dialog(
-        button("Change address", data_testid="change-address"),
+    return dialog(
+        None,
         "Change the address",
         "Existing links, including those in emails, will stop working immediately.",
-        form_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
+        dialog_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.change_slug,
-        open=SettingsState.is_slug_dialog_open,
-        on_open_change=SettingsState.toggle_slug_dialog,
+        open=SettingsState.dialog == "slug",
+        on_open_change=SettingsState.close_dialog,
         test_id="slug-form",
+    )
+
+
+def address_panel() -> rx.Component:
+    open_button = button(
+        "Change address", on_click=SettingsState.open_dialog("slug", ""), data_testid="change-address"
     )
     shown = rx.el.div(
         rx.el.div(
@@ -181,7 +184,7 @@ def address_panel() -> rx.Component:
             small("Used in all links to this organisation."),
             class_name="two grow",
         ),
-        guard_control(actions.SETTINGS_WRITE, change, "Change address"),
+        guard_control(actions.SETTINGS_WRITE, open_button, "Change address"),
         class_name="row wrap",
     )
     return panel(rx.cond(SettingsState.loaded, shown, skeleton_text(2)), title="Address", body=True)
@@ -290,6 +293,7 @@ def settings_page() -> rx.Component:
         page_header("Settings", description="Changes apply to everyone and are recorded in the audit log."),
         rx.el.div(name_panel(), address_panel(), class_name="split", data_even="true"),
         rx.el.div(colour_panel(), logo_panel(), class_name="split", data_even="true"),
+        slug_dialog(),
         current="Settings",
         load=SettingsState.load,
     )

@@ -192,6 +192,43 @@ def test_plan_for_one_tenant_starts_as_a_draft(someone: type[Newcomer]) -> None:
     assert judged(olga, "catalog-addons", "light") == []
 
 
+@pytest.mark.parametrize("look", PROMISED)
+def test_wrong_fields_of_a_new_plan_are_shown_below_them(someone: type[Newcomer], look: str) -> None:
+    width, dark = LOOKS[look]
+    olga = someone(width=width, dark=dark)
+    olga.operates("olga@bulkhead.test")
+    page = olga.page
+    opens(page)
+    page.get_by_test_id("create").click()
+    dialog = page.get_by_role("dialog")
+    name, key = dialog.get_by_label("Name"), dialog.get_by_label("Key")
+    name.fill(" ")
+    key.fill("Not a key")
+    dialog.get_by_label("Description").fill("Kept as it is")
+    submit = dialog.get_by_role("button", name="Create draft")
+    submit.click()
+    expect(name).to_have_accessible_description("A name needs 1 to 60 characters.")
+    expect(key).to_have_accessible_description(re.compile("A key can have up to 40 lower-case letters"))
+    for field in (name, key):
+        expect(field).to_have_attribute("aria-invalid", "true")
+    expect(name).to_be_focused()
+    expect(dialog.get_by_label("Description")).not_to_have_attribute("aria-invalid", "true")
+    page.wait_for_timeout(200)
+    olga.shot(f"catalog-create-wrong-{look}")
+    assert judged(olga, "catalog-create-wrong", look) == []
+    name.fill("Pilot")
+    submit.click()
+    expect(name).not_to_have_attribute("aria-invalid", "true")
+    expect(key).to_be_focused()
+    submit.click()  # the same error again does not block the form
+    expect(dialog.get_by_role("alert")).to_have_count(1)
+    expect(dialog.get_by_label("Description")).to_have_value("Kept as it is")
+    page.keyboard.press("Escape")
+    page.get_by_test_id("create").click()
+    expect(key).to_have_accessible_description(re.compile("It can't be changed"))
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+
+
 def test_catalog_is_read_only_for_support(someone: type[Newcomer]) -> None:
     sam = someone()
     sam.operates("sam@bulkhead.test")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.core.errors import Invalid
 from shared.ui.forms import (
@@ -15,6 +15,7 @@ from shared.ui.forms import (
     FutureMoment,
     Moment,
     OptionalFutureMoment,
+    choice_of,
     id_of,
     parse_choice,
     parse_id,
@@ -85,7 +86,8 @@ def test_search_text_of_several_lines_is_refused(query: object) -> None:
 class OrderForm(Form):
     seats: Annotated[int, whole(1, 10_000)]
     extra: Annotated[int | None, whole(0, 5, required=False)] = None
-    version: Annotated[str, id_of("plv")] = "plv_pro_1"
+    version: Annotated[str, id_of("plv"), Field(title="Plan")] = "plv_pro_1"
+    period: Annotated[str, choice_of(("month", "year"))] = "month"
     starts: Moment = None
     ends: OptionalFutureMoment = None
 
@@ -104,14 +106,22 @@ def test_form_returns_values_of_its_annotated_types() -> None:
 def test_form_with_several_wrong_fields_names_all_of_them() -> None:
     with pytest.raises(Invalid) as error:
         OrderForm.read(
-            {"seats": "0", "extra": "9", "version": "usr_ann", "starts": "soon", "ends": "2001-01-01T00:00Z"}
+            {
+                "seats": "0",
+                "extra": "9",
+                "version": "usr_ann",
+                "period": "day",
+                "starts": "soon",
+                "ends": "2001-01-01T00:00Z",
+            }
         )
     assert error.value.fields == {
-        "seats": "must be a whole number from 1 to 10,000.",
-        "extra": "must be a whole number from 0 to 5.",
-        "version": "isn't one of the choices.",
-        "starts": "isn't a date with a time.",
-        "ends": "must be in the future.",
+        "seats": "Seats must be a whole number from 1 to 10,000.",
+        "extra": "Extra must be a whole number from 0 to 5.",
+        "version": "Plan isn't one of the choices.",
+        "period": "Period isn't one of the choices.",
+        "starts": "Starts isn't a date with a time.",
+        "ends": "Ends must be in the future.",
     }
 
 

@@ -11,6 +11,7 @@ from admin_app.pages.prices.state import PricesState
 from shared.billing.pricing.prices import Tier
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
+from shared.ui.field_errors import FieldErrors
 from tests.conftest import Cast
 from tests.support.billing import sold_plans
 from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
@@ -106,33 +107,55 @@ def test_price_form_is_parsed() -> None:
     assert parse_form(currency="jpy", price="500")["amount"] == 500
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"part": "nothing"},
-        {"part": "metered_steps"},
-        {"period": "week"},
-        {"currency": "xyz"},
-        {"price": "cheap"},
-        {"price": "1.005"},
-        {"included": "5"},
-        {"part": "metered_api_calls", "included": "many"},
-        {"effective_at": "soon"},
-        {"effective_at": "2020-01-01T00:00:00+00:00"},
-        {"reason": ""},
-        {"version_id": "plv_pro_1"},
-    ],
-)
-async def test_invalid_price_form_sets_no_price(
-    cast: Cast, provider: RecordingProvider, wrong: dict[str, str]
-) -> None:
+async def refuse_price(cast: Cast, wrong: dict[str, str]) -> dict[str, str]:
+    """What is shown below the fields of the open dialog. Raises AssertionError where a price was set."""
     version = await sold_plans.publish_with_prices(cast)
     page = await open_prices_page(cast.olga)
     await send_event(page, "open_dialog", "price", version.id)
-    with pytest.raises(Invalid):
+    try:
         await send_event(page, "set_price", {**FORM, **wrong})
-    assert page.dialog == "price"  # what was typed stays
-    assert [price.cost for price in find_version(page, version.id).prices] == ["$29.00"]
+    finally:
+        shown_prices = [price.cost for price in find_version(page, version.id).prices]
+        assert (page.dialog, shown_prices) == ("price", ["$29.00"]), "what was typed stays"
+    return dict((await page.get_state(FieldErrors)).errors)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"period": "week"}, "period"),
+        ({"currency": "xyz"}, "currency"),
+        ({"price": "cheap"}, "price"),
+        ({"price": "1.005"}, "price"),
+        ({"included": "5"}, "included"),
+        ({"part": "metered_api_calls", "included": "many"}, "included"),
+        ({"effective_at": "soon"}, "effective_at"),
+        ({"effective_at": "2020-01-01T00:00:00+00:00"}, "effective_at"),
+        ({"reason": ""}, "reason"),
+    ],
+)
+async def test_wrong_field_of_a_price_is_shown_below_it(
+    cast: Cast, provider: RecordingProvider, wrong: dict[str, str], field: str
+) -> None:
+    assert list(await refuse_price(cast, wrong)) == [field]
+
+
+async def test_wrong_fields_of_a_price_are_shown_together(cast: Cast, provider: RecordingProvider) -> None:
+    errors = await refuse_price(cast, {"effective_at": "soon", "reason": ""})
+    assert errors == {
+        "effective_at": "In force from isn't a date with a time.",
+        "reason": "Reason is missing.",
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"part": "nothing"}, {"part": "metered_steps"}, {"version_id": "plv_pro_1"}]
+)
+async def test_forged_price_form_sets_no_price(
+    cast: Cast, provider: RecordingProvider, wrong: dict[str, str]
+) -> None:
+    with pytest.raises(Invalid):
+        await refuse_price(cast, wrong)
 
 
 async def test_price_of_an_unknown_version_is_refused(cast: Cast, provider: RecordingProvider) -> None:

@@ -6,27 +6,13 @@ import reflex as rx
 
 from admin_app.pages.catalog.state import CatalogState
 from shared.backoffice import catalog_drafts
-from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.ui.controls import dialog, form_field, radio_cards, text_input
+from shared.ui.controls import dialog, dialog_field, radio_cards, text_input
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
 
 KIND_CHOICES = [
     ("plan", "Plan", "Each tenant has one plan. It sets features and limits."),
     ("addon", "Add-on", "Adds features or limits to any plan. A tenant can have several."),
 ]
-
-
-def reason_field(name: str) -> rx.Component:
-    control = text_input(
-        f"{name}-reason",
-        name="reason",
-        has_note=True,
-        required=True,
-        max_length=MAX_REASON_LENGTH,
-        auto_complete="off",
-    )
-    return form_field(
-        "Reason", control, id=f"{name}-reason", hint="Recorded in the operator audit log with your name."
-    )
 
 
 def catalog_dialog(
@@ -46,8 +32,8 @@ def catalog_dialog(
 
 def catalog_dialogs() -> rx.Component:
     def text(name: str, label: str, hint: str = "", **props: Any) -> rx.Component:
-        control = text_input(f"create-{name}", name=name, has_note=bool(hint), auto_complete="off", **props)
-        return form_field(label, control, id=f"create-{name}", hint=hint)
+        control = text_input(f"create-{name}", name=name, auto_complete="off", **props)
+        return dialog_field(label, control, id=f"create-{name}", name=name, hint=hint)
 
     create = catalog_dialog(
         "create",
@@ -90,7 +76,7 @@ def catalog_dialogs() -> rx.Component:
             CatalogState.impact.moves_text,
             " Published versions can't be changed.",
         ),
-        reason_field("publish"),
+        reason_field("publish", OPERATOR_AUDIT_HINT),
         confirm="Publish",
         submit=CatalogState.publish_draft,
     )
@@ -98,7 +84,7 @@ def catalog_dialogs() -> rx.Component:
         "retire",
         f"Retire {CatalogState.selected_item.name}",
         "It's no longer offered. Tenants that have it keep it.",
-        reason_field("retire"),
+        reason_field("retire", OPERATOR_AUDIT_HINT),
         confirm="Retire",
         submit=CatalogState.retire_plan,
         kind="danger-fill",

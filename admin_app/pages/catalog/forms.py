@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints, create_model
+from pydantic import Field, StringConstraints, create_model
 
 from shared.core.context import Limit
 from shared.core.errors import Invalid
@@ -22,8 +22,8 @@ class CreatePlanForm(Form):
     kind: str
     name: ShortText
     key: ShortText
-    sentence: ShortText = ""
-    tenant: ShortText = ""
+    sentence: Annotated[ShortText, Field(title="Description")] = ""
+    tenant: Annotated[ShortText, Field(title="Tenant ID")] = ""
 
 
 def feature_field_name(name: str) -> str:

@@ -5,9 +5,11 @@ from typing import Any
 import reflex as rx
 
 from admin_app.pages.flag.state import FlagPageState
-from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.ui.controls import dialog, form_field, icon, text_input
+from shared.ui.controls import dialog, dialog_field, icon, text_input
+from shared.ui.dialogs import confirm_field, reason_field
 from shared.ui.panels import small, text_with_note
+
+REASON_HINT = "Shown in the flag's history and the operator audit log."
 
 
 def flag_dialog(name: str, title: Any, sentence: Any, *children: Any, **props: Any) -> rx.Component:
@@ -16,32 +18,12 @@ def flag_dialog(name: str, title: Any, sentence: Any, *children: Any, **props: A
         title,
         sentence,
         *children,
-        reason_field(name),
+        reason_field(name, REASON_HINT),
         open=FlagPageState.dialog == name,
         on_open_change=FlagPageState.close_dialog,
         test_id=f"{name}-form",
         **props,
     )
-
-
-def reason_field(name: str) -> rx.Component:
-    control = text_input(
-        f"{name}-reason",
-        name="reason",
-        has_note=True,
-        required=True,
-        max_length=MAX_REASON_LENGTH,
-        auto_complete="off",
-    )
-    return form_field(
-        "Reason", control, id=f"{name}-reason", hint="Shown in the flag's history and the operator audit log."
-    )
-
-
-def confirm_field(form_name: str) -> rx.Component:
-    control = text_input(f"{form_name}-confirm", name="confirm", required=True, auto_complete="off")
-    label = rx.fragment("Type ", rx.el.b(FlagPageState.header.key), " to confirm")
-    return form_field(label, control, id=f"{form_name}-confirm")
 
 
 def impact_box() -> rx.Component:
@@ -105,7 +87,7 @@ def flag_dialogs() -> rx.Component:
             FlagPageState.metrics.exposed,
             "). Its rules are kept so that you can revive it.",
         ),
-        confirm_field("kill"),
+        confirm_field("kill", header.key),
         confirm="Kill",
         submit=FlagPageState.kill_flag,
         kind="danger-fill",
@@ -115,7 +97,7 @@ def flag_dialogs() -> rx.Component:
         f"Revive {header.title}",
         "Its current rules apply. Impact:",
         impact_box(),
-        confirm_field("revive"),
+        confirm_field("revive", header.key),
         confirm="Revive",
         submit=FlagPageState.revive_flag,
     )
@@ -123,7 +105,7 @@ def flag_dialogs() -> rx.Component:
         "move",
         "Change the removal date",
         f"{header.owner} is responsible for it until then.",
-        form_field(
+        dialog_field(
             "Remove by",
             text_input("cleanup_by", type="date", required=True, default_value=header.cleanup_iso),
             id="cleanup_by",
@@ -135,7 +117,7 @@ def flag_dialogs() -> rx.Component:
         "retire",
         f"Retire {header.title}",
         "Permanent: it's off for everyone and its key can't be used again.",
-        confirm_field("retire"),
+        confirm_field("retire", header.key),
         confirm="Retire",
         submit=FlagPageState.retire_flag,
         kind="danger-fill",

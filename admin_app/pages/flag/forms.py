@@ -34,13 +34,6 @@ class RuleForm(Form):
         return rule | {side: at for side, at in times.items() if at}
 
 
-class FlagSwitchForm(Form):
-    """Confirmation for killing, reviving and retiring."""
-
-    reason: ReasonText
-    confirm: Annotated[str, StringConstraints(max_length=60)]
-
-
 class MoveCleanupForm(Form):
     cleanup_by: str
     reason: ReasonText

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app.pages.flag.forms import FlagSwitchForm, MoveCleanupForm, RuleForm
+from admin_app.pages.flag.forms import MoveCleanupForm, RuleForm
 from admin_app.pages.flag.rows import (
     ExposedRow,
     FlagHeader,
@@ -35,7 +35,7 @@ from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import ReasonForm
+from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
 from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState
 
@@ -219,7 +219,8 @@ class FlagPageState(DialogState, ListState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def kill_flag(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
+        form, key = ConfirmReasonForm.read(payload), self._shown_key()
+        form.check(key)
         async with self._change_page() as octx:
             await flag_admin.kill_flag(octx, key, form.reason)
             self._cursors = []
@@ -229,7 +230,8 @@ class FlagPageState(DialogState, ListState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def revive_flag(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
+        form, key = ConfirmReasonForm.read(payload), self._shown_key()
+        form.check(key)
         async with self._change_page() as octx:
             await flag_admin.revive_flag(octx, key, self._version_number, form.reason)
             self._cursors = []
@@ -250,7 +252,8 @@ class FlagPageState(DialogState, ListState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def retire_flag(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = FlagSwitchForm.read(payload), self._confirmed_key(payload)
+        form, key = ConfirmReasonForm.read(payload), self._shown_key()
+        form.check(key)
         async with self._change_page() as octx:
             await flag_admin.retire_flag(octx, key, form.reason)
             self._cursors = []
@@ -259,17 +262,6 @@ class FlagPageState(DialogState, ListState, PageState):
         return self._finish(
             page_data, f"Retired {key}.", "It's off for everyone, and its key can't be used again."
         )
-
-    def _confirmed_key(self, payload: dict[str, Any]) -> str:
-        """The key of this page, after checking the typed confirmation. Raises Invalid."""
-        key = self._shown_key()
-        if FlagSwitchForm.read(payload).confirm != key:
-            raise Invalid(
-                f"This doesn't match the key {key}.",
-                "Type it exactly as shown.",
-                fields={"confirm": "Doesn't match"},
-            )
-        return key
 
     def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> EventSpec:
         self._show(*page_data)

@@ -7,7 +7,7 @@ import reflex as rx
 from admin_app.pages.prices.forms import ADDON_PART_LABELS, PART_LABELS, PERIOD_LABELS
 from admin_app.pages.prices.state import PricesState
 from shared.core.money import CURRENCIES
-from shared.ui.controls import datetime_input, dialog, form_field, text_input
+from shared.ui.controls import datetime_input, dialog, dialog_field, text_input
 from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
 
 
@@ -22,10 +22,11 @@ def price_dialog() -> rx.Component:
         "Applies from the next renewal; current periods and past invoices don't change.",
         price_fields(),
         rx.cond(~PricesState.selected_version.addon, included_field()),
-        form_field(
+        dialog_field(
             "In force from",
             datetime_input("price-effective_at", name="effective_at"),
             id="price-effective_at",
+            name="effective_at",
             hint="Leave empty to start now.",
         ),
         reason_field("price", OPERATOR_AUDIT_HINT),
@@ -54,11 +55,16 @@ def price_fields() -> rx.Component:
         placeholder="29.00",
     )
     return rx.el.div(
-        form_field("Price type", form_select("price-part", "part", parts), id="price-part"),
-        form_field("Billing period", form_select("price-period", "period", periods), id="price-period"),
-        form_field("Price", price_input, id="price-price"),
-        form_field(
-            "Currency", form_select("price-currency", "currency", currency_options()), id="price-currency"
+        dialog_field("Price type", form_select("price-part", "part", parts), id="price-part", name="part"),
+        dialog_field(
+            "Billing period", form_select("price-period", "period", periods), id="price-period", name="period"
+        ),
+        dialog_field("Price", price_input, id="price-price", name="price"),
+        dialog_field(
+            "Currency",
+            form_select("price-currency", "currency", currency_options()),
+            id="price-currency",
+            name="currency",
         ),
         class_name="split",
         data_even="true",
@@ -84,14 +90,14 @@ def included_field() -> rx.Component:
     included_input = text_input(
         "price-included",
         name="included",
-        has_note=True,
         input_mode="numeric",
         max_length=15,
         auto_complete="off",
     )
-    return form_field(
+    return dialog_field(
         "Included units",
         included_input,
         id="price-included",
+        name="included",
         hint="Metered prices only: units per period without charge, such as 1,000 calls.",
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
@@ -10,7 +10,7 @@ from shared.billing.pricing.prices import Tier
 from shared.core import money
 from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.ui.forms import Form, parse_datetime, parse_whole_number
+from shared.ui.forms import Form, Moment, parse_whole_number
 
 PERIOD_LABELS = {"month": "A month", "year": "A year"}
 PART_LABELS = {
@@ -29,7 +29,7 @@ class PriceForm(Form):
     currency: ShortText
     price: ShortText
     included: ShortText = ""
-    effective_at: ShortText = ""
+    effective_at: Annotated[Moment, Field(title="In force from")] = None
     reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
@@ -54,6 +54,6 @@ def parse_price_form(form: PriceForm) -> dict[str, Any]:
         "currency": form.currency,
         "amount": 0 if included_units else amount,
         "tiers": (Tier(included_units, 0), Tier(None, amount)) if included_units else (),
-        "effective_at": parse_datetime("effective_at", form.effective_at),
+        "effective_at": form.effective_at,
         "reason": form.reason,
     }

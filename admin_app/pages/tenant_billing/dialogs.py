@@ -6,7 +6,7 @@ import reflex as rx
 
 from admin_app.pages.tenant_billing.state import CODE_CHOICES, CURRENCY_CHOICES, TenantBillingState
 from admin_app.pages.tenant_rights.dialogs import select_field
-from shared.ui.controls import dialog, form_field, radio_cards, text_input
+from shared.ui.controls import dialog, dialog_field, radio_cards, text_input
 from shared.ui.dialogs import confirm_field, reason_field
 
 KIND_CHOICES = [
@@ -68,7 +68,7 @@ def adjust_dialog() -> rx.Component:
         rx.fragment("Adjust balance of ", state.name),
         "Submitted to Stripe. Adjustments can't be undone; create an opposite one.",
         radio_cards("Type", "kind", KIND_CHOICES, value="credit"),
-        form_field("Amount", amount_input, id="adjust-amount"),
+        dialog_field("Amount", amount_input, id="adjust-amount", name="amount"),
         select_field(
             "adjust-currency", "Currency", "currency", CURRENCY_CHOICES, default_value=state.currency
         ),

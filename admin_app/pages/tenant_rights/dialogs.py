@@ -9,7 +9,7 @@ from admin_app.pages.tenant_rights.state import TenantRightsState
 from shared.entitlements.assignments import MAX_AMOUNT, MAX_TRIAL_DAYS
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
-from shared.ui.controls import datetime_input, dialog, form_field, radio_cards, text_input
+from shared.ui.controls import datetime_input, dialog, dialog_field, radio_cards, text_input
 from shared.ui.dialogs import confirm_field, reason_field
 
 
@@ -34,12 +34,12 @@ def select_field(id: str, label: str, name: str, options: Any, **props: Any) -> 
     """`options`: pairs of value and label, or a var of them."""
     option_list = rx.foreach(options, lambda option: rx.el.option(option[1], value=option[0]))
     control = rx.el.select(option_list, name=name, class_name="input", custom_attrs={"id": id}, **props)
-    return form_field(label, control, id=id)
+    return dialog_field(label, control, id=id, name=name)
 
 
 def until_field(name: str, hint: str, *, required: bool) -> rx.Component:
     control = datetime_input(f"{name}-until", name="until", required=required)
-    return form_field("Until", control, id=f"{name}-until", hint=hint)
+    return dialog_field("Until", control, id=f"{name}-until", name="until", hint=hint)
 
 
 def rights_dialogs() -> rx.Component:
@@ -63,7 +63,6 @@ def plan_dialog() -> rx.Component:
         type="number",
         min=0,
         max=MAX_TRIAL_DAYS,
-        has_note=True,
         default_value="0",
         required=True,
     )
@@ -72,10 +71,11 @@ def plan_dialog() -> rx.Component:
         rx.fragment("Change the plan of ", state.name),
         "Takes effect immediately. Features not in the new plan are blocked; no data is deleted.",
         select_field("plan-version", "Plan", "version", state.plan_choices),
-        form_field(
+        dialog_field(
             "Trial days",
             trial_input,
             id="plan-trial",
+            name="trial_days",
             hint="0 for a paid or free plan. After a trial the tenant moves to the free plan.",
         ),
         confirm="Change plan",
@@ -118,7 +118,7 @@ def addon_dialog() -> rx.Component:
         rx.fragment("Give ", state.name, " an add-on"),
         "Takes effect immediately, in addition to the plan.",
         select_field("addon-version", "Add-on", "version", state.addon_choices),
-        form_field("Quantity", quantity_input, id="addon-quantity"),
+        dialog_field("Quantity", quantity_input, id="addon-quantity", name="quantity"),
         until_field("addon", "Leave empty for no end date.", required=False),
         confirm="Add",
         submit=state.add_addon,
@@ -153,9 +153,7 @@ def feature_dialog() -> rx.Component:
 
 def limit_dialog() -> rx.Component:
     state = TenantRightsState
-    amount_input = text_input(
-        "limit-amount", name="amount", type="number", min=0, max=MAX_AMOUNT, has_note=True
-    )
+    amount_input = text_input("limit-amount", name="amount", type="number", min=0, max=MAX_AMOUNT)
     return rights_dialog(
         "limit",
         "Override a limit",
@@ -173,7 +171,9 @@ def limit_dialog() -> rx.Component:
             ],
             value="hard",
         ),
-        form_field("Amount", amount_input, id="limit-amount", hint="Leave empty for unlimited."),
+        dialog_field(
+            "Amount", amount_input, id="limit-amount", name="amount", hint="Leave empty for unlimited."
+        ),
         until_field("limit", "Must be in the future.", required=True),
         confirm="Override",
         submit=state.override_limit,

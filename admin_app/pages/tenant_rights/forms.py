@@ -1,11 +1,15 @@
 """The forms of a tenant's rights tab."""
 
-from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from shared.core.errors import Invalid
-from shared.ui.dialogs import ConfirmText, ReasonText
-from shared.ui.forms import Form, parse_datetime
+from shared.entitlements.assignments import BILLING_STATUSES, MAX_AMOUNT, MAX_TRIAL_DAYS
+from shared.entitlements.features import FEATURES
+from shared.entitlements.limits import LIMITS
+from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
+from shared.ui.forms import FutureMoment, OptionalFutureMoment, choice_of, id_of, whole
 
 BILLING_STATUS_LABELS = {  # label, tone, explanation
     "active": ("Active", "ok", "No open payments. Full access to the plan."),
@@ -16,61 +20,52 @@ BILLING_STATUS_LABELS = {  # label, tone, explanation
 FLAG_OVERRIDE_LABELS = {"on": "On", "off": "Off", "none": "No override"}
 
 
-class PlanForm(Form):
-    version: str
-    trial_days: str
-    reason: ReasonText
-    confirm: ConfirmText
+MAX_QUANTITY = 10_000
 
 
-class BillingForm(Form):
-    status: str
-    reason: ReasonText
-    confirm: ConfirmText
+class PlanForm(ConfirmReasonForm):
+    version: Annotated[str, id_of("plv"), Field(title="Plan")]
+    trial_days: Annotated[int, whole(0, MAX_TRIAL_DAYS)]
 
 
-class AddonForm(Form):
-    version: str
-    quantity: str
-    until: str = ""
-    reason: ReasonText
+class BillingForm(ConfirmReasonForm):
+    status: Annotated[str, choice_of(BILLING_STATUSES)]
 
 
-class FeatureForm(Form):
-    name: str
+class AddonForm(ReasonForm):
+    version: Annotated[str, id_of("plv"), Field(title="Add-on")]
+    quantity: Annotated[int, whole(1, MAX_QUANTITY)]
+    until: OptionalFutureMoment = None
+
+
+class FeatureForm(ReasonForm):
+    name: Annotated[str, choice_of(FEATURES), Field(title="Feature")]
     on: Literal["on", "off"]
-    until: str = ""
-    reason: ReasonText
+    until: FutureMoment
 
 
-class LimitForm(Form):
-    name: str
+class LimitForm(ReasonForm):
+    name: Annotated[str, choice_of(LIMITS), Field(title="Limit")]
     kind: Literal["hard", "soft", "unlimited"]
-    amount: str = ""
-    until: str = ""
-    reason: ReasonText
+    amount: Annotated[int | None, whole(0, MAX_AMOUNT, required=False)] = None
+    until: FutureMoment
+
+    def limit_amount(self) -> int | None:
+        """None for unlimited. Raises Invalid without an amount otherwise."""
+        if self.kind == "unlimited":
+            return None
+        if self.amount is None:
+            raise Invalid(
+                "Enter an amount, or choose Unlimited.",
+                "Nothing was changed.",
+                fields={"amount": "Enter an amount."},
+            )
+        return self.amount
 
 
-class EndForm(Form):
-    reason: ReasonText
+class FlagForm(ReasonForm):
+    own: Annotated[Literal["on", "off", "none"], Field(title="Override")]
 
 
-class FlagForm(Form):
-    own: Literal["on", "off", "none"]
-    reason: ReasonText
-
-
-class TraitForm(Form):
+class TraitForm(ReasonForm):
     value: str = ""
-    reason: ReasonText
-
-
-def _parse_until(value: str) -> datetime:
-    until = parse_datetime("until", value)
-    if until is None:
-        raise Invalid(
-            "Overrides need an end date.",
-            "Choose the date on which the override expires.",
-            fields={"until": "Missing"},
-        )
-    return until

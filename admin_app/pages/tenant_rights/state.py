@@ -10,13 +10,11 @@ from admin_app.pages.tenant_rights.forms import (
     BILLING_STATUS_LABELS,
     AddonForm,
     BillingForm,
-    EndForm,
     FeatureForm,
     FlagForm,
     LimitForm,
     PlanForm,
     TraitForm,
-    _parse_until,
 )
 from admin_app.pages.tenant_rights.rows import (
     DialogSubject,
@@ -40,13 +38,12 @@ from shared.backoffice import tenant_access
 from shared.backoffice.tenant_access import TenantAccess
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.entitlements.assignments import BILLING_STATUSES, MAX_AMOUNT, MAX_TRIAL_DAYS, TRAITS
+from shared.entitlements.assignments import TRAITS
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import check_confirmation
-from shared.ui.forms import parse_choice, parse_datetime, parse_id, parse_whole_number
+from shared.ui.dialogs import ReasonForm
 
 
 class TenantRightsState(DialogState, TenantHeaderState):
@@ -144,11 +141,11 @@ class TenantRightsState(DialogState, TenantHeaderState):
     @needs(actions.OP_RIGHTS_WRITE)
     async def change_plan(self, payload: dict[str, Any]) -> EventSpec:
         form = PlanForm.read(payload)
-        check_confirmation(self.name, form.confirm)
-        version = parse_id("plv", form.version)
-        days = parse_whole_number("trial_days", form.trial_days, 0, MAX_TRIAL_DAYS)
+        form.check(self.name)
         async with self._change_page() as octx:
-            await tenant_access.assign_plan(octx, self._tenant_id(), version, form.reason, trial_days=days)
+            await tenant_access.assign_plan(
+                octx, self._tenant_id(), form.version, form.reason, trial_days=form.trial_days
+            )
             rights = await self._read_again(octx)
         return self._finish(rights, f"{self.name} is now on {rights.snapshot.offer.label}.")
 
@@ -156,25 +153,22 @@ class TenantRightsState(DialogState, TenantHeaderState):
     @needs(actions.OP_RIGHTS_WRITE)
     async def set_billing_status(self, payload: dict[str, Any]) -> EventSpec:
         form = BillingForm.read(payload)
-        check_confirmation(self.name, form.confirm)
-        status = parse_choice(form.status, BILLING_STATUSES)
+        form.check(self.name)
         async with self._change_page() as octx:
-            await tenant_access.set_billing_status(octx, self._tenant_id(), status, form.reason)
+            await tenant_access.set_billing_status(octx, self._tenant_id(), form.status, form.reason)
             rights = await self._read_again(octx)
         return self._finish(
-            rights, f"The billing status of {self.name} is now {BILLING_STATUS_LABELS[status][0].lower()}."
+            rights,
+            f"The billing status of {self.name} is now {BILLING_STATUS_LABELS[form.status][0].lower()}.",
         )
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
     async def add_addon(self, payload: dict[str, Any]) -> EventSpec:
         form = AddonForm.read(payload)
-        version = parse_id("plv", form.version)
-        quantity = parse_whole_number("quantity", form.quantity, 1, 10_000)
-        until = parse_datetime("until", form.until)
         async with self._change_page() as octx:
             await tenant_access.add_addon(
-                octx, self._tenant_id(), version, quantity, form.reason, ends_at=until
+                octx, self._tenant_id(), form.version, form.quantity, form.reason, ends_at=form.until
             )
             rights = await self._read_again(octx)
         return self._finish(rights, "Added the add-on.")
@@ -183,33 +177,35 @@ class TenantRightsState(DialogState, TenantHeaderState):
     @needs(actions.OP_RIGHTS_WRITE)
     async def override_feature(self, payload: dict[str, Any]) -> EventSpec:
         form = FeatureForm.read(payload)
-        name, until = parse_choice(form.name, FEATURES), _parse_until(form.until)
         async with self._change_page() as octx:
             await tenant_access.override_feature(
-                octx, self._tenant_id(), name, form.on == "on", form.reason, ends_at=until
+                octx, self._tenant_id(), form.name, form.on == "on", form.reason, ends_at=form.until
             )
             rights = await self._read_again(octx)
-        return self._finish(rights, f"{FEATURES[name].title} is switched {form.on} for {self.name}.")
+        return self._finish(rights, f"{FEATURES[form.name].title} is switched {form.on} for {self.name}.")
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
     async def override_limit(self, payload: dict[str, Any]) -> EventSpec:
         form = LimitForm.read(payload)
-        name, until = parse_choice(form.name, LIMITS), _parse_until(form.until)
-        amount = (
-            None if form.kind == "unlimited" else parse_whole_number("amount", form.amount, 0, MAX_AMOUNT)
-        )
+        amount = form.limit_amount()
         async with self._change_page() as octx:
             await tenant_access.override_limit(
-                octx, self._tenant_id(), name, amount, form.reason, ends_at=until, hard=form.kind != "soft"
+                octx,
+                self._tenant_id(),
+                form.name,
+                amount,
+                form.reason,
+                ends_at=form.until,
+                hard=form.kind != "soft",
             )
             rights = await self._read_again(octx)
-        return self._finish(rights, f"Changed the limit {LIMITS[name].title}.")
+        return self._finish(rights, f"Changed the limit {LIMITS[form.name].title}.")
 
     @rx.event
     @needs(actions.OP_RIGHTS_WRITE)
     async def end_exception(self, payload: dict[str, Any]) -> EventSpec:
-        form = EndForm.read(payload)
+        form = ReasonForm.read(payload)
         async with self._change_page() as octx:
             await tenant_access.end_assignment(octx, self._tenant_id(), self.subject.id, form.reason)
             rights = await self._read_again(octx)

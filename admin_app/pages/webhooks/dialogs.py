@@ -3,7 +3,7 @@
 import reflex as rx
 
 from admin_app.pages.webhooks.state import WebhooksState
-from shared.ui.controls import dialog, form_field
+from shared.ui.controls import dialog, dialog_field
 from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
 
 
@@ -17,7 +17,7 @@ def webhook_dialogs() -> rx.Component:
         None,
         "Replay dead letters",
         "Syncs each customer again. Correct data isn't changed.",
-        form_field("Values", type_select, id="replay-type"),
+        dialog_field("Type", type_select, id="replay-type", name="type"),
         reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",
         submit=state.replay_dead,

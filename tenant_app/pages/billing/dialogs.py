@@ -6,7 +6,7 @@ import reflex as rx
 
 from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.ui.banners import local_time
-from shared.ui.controls import button, dialog, form_field, icon, radio_cards, stepper, text_area
+from shared.ui.controls import button, dialog, dialog_field, icon, radio_cards, stepper, text_area
 from shared.ui.panels import small
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
@@ -38,7 +38,7 @@ def lines_with_total(total_label: Any) -> rx.Component:
 
 def seats_field() -> rx.Component:
     control = stepper("seats", value=BillingState.seats, on_change=BillingState.preview_seats.debounce(350))
-    return form_field("Seats", control, id="seats")
+    return dialog_field("Seats", control, id="seats")
 
 
 def order_dialog() -> rx.Component:
@@ -103,7 +103,7 @@ def cancel_dialog() -> rx.Component:
             [(key, label, "") for key, label in CANCELLATION_REASONS.items()],
             value="",
         ),
-        form_field("What could be better?", text_area("comment", max_length="500"), id="comment"),
+        dialog_field("What could be better?", text_area("comment", max_length="500"), id="comment"),
         confirm="Cancel subscription",
         submit=BillingState.cancel_subscription,
         kind="danger-fill",

@@ -6,7 +6,7 @@ import reflex as rx
 
 from shared.ui.controls import (
     dialog,
-    form_field,
+    dialog_field,
     radio_cards,
     text_input,
 )
@@ -39,7 +39,7 @@ def member_dialogs() -> rx.Component:
         "invite",
         "Invite a member",
         f"We’ll email them a link that works for 7 days. {MembersState.seats} in use.",
-        form_field("Email", email, id="email"),
+        dialog_field("Email", email, id="email"),
         radio_cards("Role", "role", MembersState.grantable, value="member"),
         confirm="Send invitation",
         submit=MembersState.invite_member,

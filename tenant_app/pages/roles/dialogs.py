@@ -4,7 +4,7 @@ from typing import Any
 
 import reflex as rx
 
-from shared.ui.controls import checkbox_group, dialog, form_field, text_input
+from shared.ui.controls import checkbox_group, dialog, dialog_field, text_input
 from shared.ui.dialogs import confirm_field
 from shared.ui.panels import small
 from tenant_app.pages.roles.state import RolesState
@@ -21,8 +21,8 @@ def role_editor(dialog_name: str, title: Any, sentence: str, confirm: str, submi
         None,
         title,
         sentence,
-        form_field("Name", name, id="name"),
-        form_field("Description", sentence_input, id="sentence"),
+        dialog_field("Name", name, id="name"),
+        dialog_field("Description", sentence_input, id="sentence"),
         rx.foreach(RolesState.groups, lambda group: checkbox_group(group.title, group.checkboxes)),
         small("Every role can open the organisation and its own notifications."),
         confirm=confirm,
