@@ -18,6 +18,7 @@ DOOR = "shared/tenancy/entry.py"
 SPEAK_SQL = (
     "shared/core/",
     "shared/cli/database.py",
+    "shared/cli/database_diagnosis.py",
     "shared/jobs/queue_status.py",
     "shared/jobs/queue.py",
     "shared/web/health.py",

@@ -27,6 +27,10 @@ PARSING_METHODS = {
 # Words of other programs, which have no code for what they say; and lines of Python in a generator of Python.
 OTHERS_WORDS = {
     ("shared/billing/stripe_adapter/errors.py", "already exists with identifier"),
+    ("shared/cli/database.py", "does not exist"),  # a failed connection has no SQLSTATE
+    ("shared/cli/database.py", 'database "'),
+    ("shared/cli/database_diagnosis.py", "password authentication failed"),
+    ("shared/cli/database_diagnosis.py", 'role "0" does not exist'),
     ("shared/cli/frontend_build.py", "Invalid icon tag"),
     ("shared/cli/frontend_build.py", "No space left"),
     ("shared/cli/module_generator.py", "LAYERS_MARK"),

@@ -88,6 +88,16 @@ async def create() -> CastRecord:
     return CastRecord(accounts, TenantRecord(acme.id, acme.slug), TenantRecord(globex.id, globex.slug))
 
 
+def _is_alive(connection: psycopg.Connection) -> bool:
+    """False where its database was dropped; another one may have the name since."""
+    try:
+        connection.execute("select 1")
+        connection.rollback()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 class Original:
     """A cast that no test uses, and of which there can be any number of copies. To be closed."""
 
@@ -145,7 +155,7 @@ class Original:
     def _connect(self) -> psycopg.Connection:
         """Kept from copy to copy: a new connection costs more than a copy."""
         url = _get_url()
-        if self._connection is None or self._url != url:
+        if self._connection is None or self._url != url or not _is_alive(self._connection):
             self.close()
             self._connection, self._url = psycopg.connect(url), url
         return self._connection
