@@ -1,11 +1,20 @@
 """Every action that needs permission, declared once. Pages, routes, jobs and services refer to these objects."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from shared.access.permissions import OperatorPermission, Permission
 from shared.core import registry
 from shared.core.registry import Module
+
+
+class Requirements(NamedTuple):
+    """All that an action requires of what the tenant has: many actions require the same."""
+
+    feature: str
+    flag: str
+    writes: bool
+    allowed_when_unpaid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,11 @@ class Action:
     flag: str = ""  # of `entitlements.flags`, that has to be on for the tenant
     allowed_when_unpaid: bool = False  # possible whatever the plan and the bill: removing, revoking, paying
     allowed_when_unverified: bool = False  # possible before the organisation's address is verified
+    requirements: Requirements = field(init=False, repr=False, compare=False)  # of the fields above
+
+    def __post_init__(self) -> None:
+        requirements = Requirements(self.feature, self.flag, self.writes, self.allowed_when_unpaid)
+        object.__setattr__(self, "requirements", requirements)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from shared.entitlements.evaluate import (
     AccessSubject,
     DecisionTrace,
     EvaluationInputs,
+    TenantLayers,
     TraceLine,
     trace_decision,
 )
@@ -60,6 +61,7 @@ class ExplanationChoices:
 class Explanation:
     """`detail` and `next_step`: the refusal that the person would read, "" when it is allowed."""
 
+    at: datetime  # the time that was asked about; the trace's facts may be older
     trace: DecisionTrace
     person_name: str
     plan_name: str  # the tenant's plan, or the simulated one
@@ -116,7 +118,7 @@ async def _build_choices(ctx: Ctx, search_text: str, include_user_id: str) -> Ex
         PersonChoice(user.id, user.name, user.email, membership.state is MembershipState.ACTIVE)
         for membership, user in members
     ]
-    _, catalog = await assignments.get_snapshot(ctx)
+    catalog = (await rights_cache.get_tenant_layers(ctx)).entitlements.catalog
     created_at = await repository.get_created_at(ctx)
     return ExplanationChoices(ctx.tenant_name, created_at, people, has_more, catalog.list_offers(now()))
 
@@ -147,7 +149,7 @@ async def view_access(
                 answer = await _compare_in_tenant(ctx, user_id, _require_action(action), before, at)
             elif action:
                 answer = await explain_in_tenant(
-                    ctx, user_id, _require_action(action), at=_require_past(at), plan=plan
+                    ctx, user_id, _require_action(action), at=at and _require_past(at), plan=plan
                 )
         except (Invalid, NotFound) as error:
             problem = error
@@ -170,7 +172,7 @@ async def explain_access(
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     requested_action = _require_action(action)
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
-        return await explain_in_tenant(ctx, user_id, requested_action, at=_require_past(at), plan=plan)
+        return await explain_in_tenant(ctx, user_id, requested_action, at=at and _require_past(at), plan=plan)
 
 
 async def compare_access(
@@ -208,34 +210,45 @@ async def _compare_in_tenant(
 
 
 async def explain_in_tenant(
-    ctx: Ctx, user_id: str, action: Action, *, at: datetime, plan: str = ""
+    ctx: Ctx, user_id: str, action: Action, *, at: datetime | None, plan: str = ""
 ) -> Explanation:
-    """Explains one decision at a time. The caller checks the permission.
+    """Explains one decision at a time, None for now. The caller checks the permission.
 
     Raises Invalid for an unknown plan, NotFound for a person who was never a member and for a time before the tenant.
     """
-    if at < await repository.get_created_at(ctx):
+    asked_at = at or now()
+    if asked_at < await repository.get_created_at(ctx):
         raise NotFound("This organisation didn't exist yet at that time.", "Choose a later time.")
-    subject = await get_subject_at(ctx, user_id, at)
-    snapshot, catalog = await assignments.get_snapshot(ctx, at)
-    if plan:
-        snapshot = _simulate_plan(snapshot, catalog, plan)
-    used = await count_usage_at(ctx, action.limit, at)
-    entitlements, provider = Entitlements(snapshot, catalog), rights_cache.get_provider(catalog)
-    trace = trace_decision(EvaluationInputs(action, subject, entitlements, provider, used=used))
+    subject = await get_subject_at(ctx, user_id, asked_at)
+    tenant = await _get_tenant_layers(ctx, at, plan)
+    snapshot, catalog = tenant.entitlements.snapshot, tenant.entitlements.catalog
+    used = await count_usage_at(ctx, action.limit, asked_at)
+    trace = trace_decision(EvaluationInputs(action, subject, tenant, used=used))
     if trace.decision.allowed:
-        return Explanation(trace, subject.person_name, snapshot.offer.name, "", "")
+        return Explanation(asked_at, trace, subject.person_name, snapshot.offer.name, "", "")
     if subject.ended_state:
         detail, step = (
             f"Your access was {subject.ended_state}.",
             f"Contact an owner of {ctx.tenant_name} to restore it.",
         )
-        return Explanation(trace, subject.person_name, snapshot.offer.name, detail, step)
+        return Explanation(asked_at, trace, subject.person_name, snapshot.offer.name, detail, step)
     subject_rights = SubjectRights(
         subject.permissions, rights_cache.compute_rights(snapshot, catalog, subject.state)
     )
     refusal = refusal_messages.build_refusal(trace.decision.reason, action, subject_rights, used=used)
-    return Explanation(trace, subject.person_name, snapshot.offer.name, refusal.detail, refusal.next_step)
+    return Explanation(
+        asked_at, trace, subject.person_name, snapshot.offer.name, refusal.detail, refusal.next_step
+    )
+
+
+async def _get_tenant_layers(ctx: Ctx, at: datetime | None, plan: str) -> TenantLayers:
+    """Those of now are cached already, as the visit has entered the tenant."""
+    if at is None and not plan:
+        return await rights_cache.get_tenant_layers(ctx)
+    snapshot, catalog = await assignments.get_snapshot(ctx, at)
+    if plan:
+        snapshot = _simulate_plan(snapshot, catalog, plan)
+    return TenantLayers(Entitlements(snapshot, catalog), rights_cache.get_provider(catalog))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,16 @@
 import json
 from collections import OrderedDict
 from datetime import datetime
+from itertools import chain
 from types import MappingProxyType
 
-from shared.access.actions import ACTIONS, Action
+from shared.access.actions import ACTIONS, Requirements
 from shared.access.refusal_codes import Reason
 from shared.core.context import RefusalWording, Rights
 from shared.entitlements import evaluate
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.entitlement_chains import Entitlements
-from shared.entitlements.evaluate import AccessSubject, EvaluationInputs
+from shared.entitlements.evaluate import AccessSubject, TenantLayers
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flag_evaluation import (
     EvaluatedFlags,
@@ -106,28 +107,19 @@ def _compile_rights(
 def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state: str) -> dict[str, str]:
     """By action: the reason, where it is not simply "allowed"."""
     subject = AccessSubject(person_name="", role_name="", permissions=frozenset(), state=state)
-    reasons: dict[tuple[object, ...], Reason] = {}
+    tenant = TenantLayers(entitlements, provider)
+    reasons: dict[tuple[Requirements, bool], Reason] = {}  # most actions have theirs in common with others
     verdicts = {}
     for action in ACTIONS.values():
-        requirements = _get_requirements(action)
-        reason = reasons.get(requirements)
+        key = action.requirements, action.allowed_when_unverified
+        reason = reasons.get(key)
         if reason is None:
-            inputs = EvaluationInputs(action, subject, entitlements, provider)
-            reason = reasons[requirements] = evaluate.get_reason(evaluate.evaluate_tenant_layers(inputs))
+            state_line = evaluate.check_tenant_state(action, subject)
+            lines = chain((state_line,), tenant.evaluate(action.requirements))
+            reason = reasons[key] = evaluate.get_reason(lines)
         if reason is not Reason.ALLOWED:
             verdicts[action.name] = reason.value
     return verdicts
-
-
-def _get_requirements(action: Action) -> tuple[object, ...]:
-    """Everything of an action that the tenant layers read: most actions have it in common with others."""
-    return (
-        action.feature,
-        action.flag,
-        action.writes,
-        action.allowed_when_unpaid,
-        action.allowed_when_unverified,
-    )
 
 
 def _has_required_feature(catalog: Catalog, flag: str, features: frozenset[str]) -> bool:

@@ -3,15 +3,17 @@
 The first layer that refuses decides. Plan, add-ons and overrides say what a tenant is entitled to; the tenant's state,
 billing, trial and feature flags can only take something away. `compiled_rights` keeps the answers of these layers for
 `access.decision.decide`, and `explain` writes the lines out.
+
+From billing to flag, the layers see nothing of who asks: `TenantLayers` evaluates them once and keeps their lines.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
-from shared.access.actions import Action
+from shared.access.actions import Action, Requirements
 from shared.access.decision import DECISION_BY_REASON, Decision
 from shared.access.refusal_codes import Reason
 from shared.entitlements.catalog import PlanOffer
@@ -29,6 +31,9 @@ STATE_REASONS = {
     "pending_verification": Reason.TENANT_UNVERIFIED,
     "suspended": Reason.TENANT_SUSPENDED,
 }
+MAX_PEOPLE = (
+    4_096  # people whose lines are kept; above that those of the least recently asked one are dropped
+)
 LineDetail = PlanOffer | TenantOverride | FlagEvaluation | LimitChain | str | None
 
 
@@ -104,17 +109,6 @@ class AccessSubject:
     ended_state: str = ""  # "removed" or "deactivated", of a former member
 
 
-class EvaluationInputs(NamedTuple):
-    """Everything that a decision depends on. `used` and `obstacle` as in `decide`."""
-
-    action: Action
-    subject: AccessSubject
-    entitlements: Entitlements
-    provider: FlagProvider
-    used: int | None = None
-    obstacle: str = ""
-
-
 class TraceLine(NamedTuple):
     layer: Layer
     verdict: Verdict
@@ -122,6 +116,32 @@ class TraceLine(NamedTuple):
     finding: Finding
     detail: LineDetail = None  # what was found, where the inputs alone do not say it
     reason: Reason = Reason.ALLOWED  # of the decision, if this line makes it
+
+
+class TraceLines(NamedTuple):
+    """Lines of several layers, and what they decide together."""
+
+    lines: tuple[TraceLine, ...]
+    verdict: Verdict  # NO if one refuses, WARN if one warns, else YES
+    reason: Reason
+
+
+class LimitLines(NamedTuple):
+    """The lines of one limit. Usage says which of them applies."""
+
+    amount: int | None  # None: unlimited
+    uncounted: TraceLine
+    within: TraceLine
+    reached: TraceLine
+
+
+class Judgement(Protocol):
+    """A line, or several together."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def reason(self) -> Reason: ...
 
 
 def _build_idle_line(layer: Layer, finding: Finding, verdict: Verdict = Verdict.IDLE) -> TraceLine:
@@ -138,6 +158,58 @@ NO_OVERRIDE_LINE = _build_idle_line(Layer.OVERRIDE, Finding.NO_OVERRIDE)
 NO_FLAG_LINE = _build_idle_line(Layer.FLAG, Finding.NO_FLAG)
 NO_LIMIT_LINE = _build_idle_line(Layer.LIMIT, Finding.NO_LIMIT)
 NO_OBSTACLE_LINE = _build_idle_line(Layer.OBJECT, Finding.NO_OBSTACLE)
+OBSTACLE_LINE = TraceLine(
+    Layer.OBJECT, Verdict.NO, REGISTRY_SOURCE, Finding.OBSTACLE, reason=Reason.OBJECT_STATE
+)
+
+
+# Bound once: Python 3.11 looks a member of an enum up slowly.
+_YES, _NO, _WARN, _ALLOWED = Verdict.YES, Verdict.NO, Verdict.WARN, Reason.ALLOWED
+
+
+class TenantLayers:
+    """The layers of one tenant at one time that don't depend on the person, on usage or on an object.
+
+    They are evaluated once for each kind of action. The lines are kept as long as this object, whose facts don't change.
+    """
+
+    __slots__ = ("_limit_lines", "_lines", "entitlements", "provider")
+
+    def __init__(self, entitlements: Entitlements, provider: FlagProvider) -> None:
+        self.entitlements, self.provider = entitlements, provider
+        self._lines: dict[Requirements, TraceLines] = {}
+        self._limit_lines: dict[str, LimitLines] = {}
+
+    def evaluate(self, requirements: Requirements) -> Iterator[TraceLine]:
+        """One line for each layer from billing to flag, evaluated lazily and not kept."""
+        return evaluate_tenant_layers(requirements, self.entitlements, self.provider)
+
+    def get_lines(self, requirements: Requirements) -> TraceLines:
+        """The same lines, kept."""
+        lines = self._lines.get(requirements)
+        if lines is None:
+            lines = self._lines[requirements] = _join_lines(tuple(self.evaluate(requirements)))
+        return lines
+
+    def get_limit_lines(self, name: str) -> LimitLines:
+        lines = self._limit_lines.get(name)
+        if lines is None:
+            lines = self._limit_lines[name] = _build_limit_lines(self.entitlements.limit(name))
+        return lines
+
+
+class EvaluationInputs(NamedTuple):
+    """Everything that a decision depends on. `used` and `obstacle` as in `decide`."""
+
+    action: Action
+    subject: AccessSubject
+    tenant: TenantLayers
+    used: int | None = None
+    obstacle: str = ""
+
+    @property
+    def entitlements(self) -> Entitlements:
+        return self.tenant.entitlements
 
 
 class DecisionTrace(NamedTuple):
@@ -146,104 +218,117 @@ class DecisionTrace(NamedTuple):
     lines: tuple[TraceLine, ...]
 
     @property
-    def at(self) -> datetime:
-        return self.inputs.entitlements.snapshot.at
-
-    @property
     def decided_by(self) -> Layer | None:
         return next((line.layer for line in self.lines if line.verdict is Verdict.NO), None)
 
 
 def trace_decision(inputs: EvaluationInputs) -> DecisionTrace:
-    """All lines, and the decision that `decide` makes of the same facts."""
-    lines = tuple(evaluate(inputs))
-    return DecisionTrace(inputs, DECISION_BY_REASON[get_reason(lines)], lines)
+    """One line for each layer, in the order of `Layer`, and the decision that `decide` makes of the same facts."""
+    action, subject, tenant, used, obstacle = inputs
+    permission_line, state_line = _check_permission(action, subject), check_tenant_state(action, subject)
+    kept = tenant.get_lines(action.requirements)
+    limit_line, object_line = _check_limit(action, tenant, used), _check_object(obstacle)
+    reason = get_reason((permission_line, state_line, kept, limit_line, object_line))
+    lines = (permission_line, state_line, *kept.lines, limit_line, object_line)
+    return DecisionTrace(inputs, DECISION_BY_REASON[reason], lines)
 
 
-def evaluate(inputs: EvaluationInputs) -> Iterator[TraceLine]:
-    """One line for each layer, in the order of `Layer`, evaluated lazily."""
-    yield _check_permission(inputs)
-    yield from evaluate_tenant_layers(inputs)
-    yield _check_limit(inputs)
-    yield _check_object(inputs)
+def evaluate_tenant_layers(
+    requirements: Requirements, entitlements: Entitlements, provider: FlagProvider
+) -> Iterator[TraceLine]:
+    """The layers from billing to flag, evaluated lazily. Nothing of the person who asks bears on them."""
+    yield _check_billing(requirements, entitlements)
+    yield from _check_entitlement(requirements, entitlements)
+    yield _check_trial(requirements, entitlements)
+    yield _check_flag(requirements, entitlements, provider)
 
 
-def evaluate_tenant_layers(inputs: EvaluationInputs) -> Iterator[TraceLine]:
-    """The layers that do not depend on the person, on the use of a limit or on an object."""
-    yield _check_tenant_state(inputs)
-    yield _check_billing(inputs)
-    yield from _check_entitlement(inputs)
-    yield _check_trial(inputs)
-    yield _check_flag(inputs)
+def get_reason(judgements: Iterable[Judgement]) -> Reason:
+    """Of the first one that refuses, or else of the last one that warns."""
+    warning = _ALLOWED
+    for judgement in judgements:
+        reason = judgement.reason
+        if reason is _ALLOWED:
+            continue
+        if judgement.verdict is _NO:
+            return reason
+        if judgement.verdict is _WARN:
+            warning = reason
+    return warning
 
 
-def get_reason(lines: Iterable[TraceLine]) -> Reason:
-    """Of the first line that refuses, or else of the last line that warns."""
-    reason = Reason.ALLOWED
-    for line in lines:
-        if line.verdict is Verdict.NO:
-            return line.reason
-        if line.verdict is Verdict.WARN:
-            reason = line.reason
-    return reason
+def _join_lines(lines: tuple[TraceLine, ...]) -> TraceLines:
+    reason = get_reason(lines)
+    verdict = _NO if not DECISION_BY_REASON[reason].allowed else _YES if reason is _ALLOWED else _WARN
+    return TraceLines(lines, verdict, reason)
 
 
-def _check_permission(inputs: EvaluationInputs) -> TraceLine:
-    layer, source_id = Layer.PERMISSION, inputs.subject.role_source_id
-    if inputs.action.permission in inputs.subject.permissions:
+def _check_permission(action: Action, subject: AccessSubject) -> TraceLine:
+    return _build_permission_line(subject.role_source_id, action.permission in subject.permissions)
+
+
+@lru_cache(MAX_PEOPLE)
+def _build_permission_line(source_id: str, held: bool) -> TraceLine:
+    layer = Layer.PERMISSION
+    if held:
         return TraceLine(layer, Verdict.YES, source_id, Finding.PERMISSION_HELD)
     finding, reason = Finding.PERMISSION_MISSING, Reason.MISSING_PERMISSION
     return TraceLine(layer, Verdict.NO, source_id, finding, reason=reason)
 
 
-def _check_tenant_state(inputs: EvaluationInputs) -> TraceLine:
-    layer, subject = Layer.TENANT, inputs.subject
-    reason, source_id = STATE_REASONS.get(subject.state), subject.state_source_id
+def check_tenant_state(action: Action, subject: AccessSubject) -> TraceLine:
+    return _build_state_line(subject.state, subject.state_source_id, action.allowed_when_unverified)
+
+
+@lru_cache(MAX_PEOPLE)
+def _build_state_line(state: str, source_id: str, allowed_when_unverified: bool) -> TraceLine:
+    layer, reason = Layer.TENANT, STATE_REASONS.get(state)
     if reason is None:
         return TraceLine(layer, Verdict.YES, source_id, Finding.TENANT_STATE)
-    if inputs.action.allowed_when_unverified and reason is Reason.TENANT_UNVERIFIED:
+    if allowed_when_unverified and reason is Reason.TENANT_UNVERIFIED:
         return TraceLine(layer, Verdict.YES, source_id, Finding.TENANT_STATE_IGNORED)
     return TraceLine(layer, Verdict.NO, source_id, Finding.TENANT_STATE, reason=reason)
 
 
-def _check_billing(inputs: EvaluationInputs) -> TraceLine:
-    action, layer, row = inputs.action, Layer.BILLING, inputs.entitlements.snapshot.billing
+def _check_billing(requirements: Requirements, entitlements: Entitlements) -> TraceLine:
+    layer, row = Layer.BILLING, entitlements.snapshot.billing
     if row is None:
         return NOTHING_OWED_LINE
     status = row.status
     if status == "active":
         return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_STATUS)
-    if action.allowed_when_unpaid:
+    if requirements.allowed_when_unpaid:
         return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_IGNORED)
-    if status == "read_only" and action.writes:
+    if status == "read_only" and requirements.writes:
         finding, reason = Finding.BILLING_READ_ONLY, Reason.BILLING_READ_ONLY
         return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
-    if status == "none" and action.feature and not inputs.entitlements.is_included(action.feature):
+    if status == "none" and requirements.feature and not entitlements.is_included(requirements.feature):
         finding, reason = Finding.BILLING_NONE, Reason.BILLING_NONE
         return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
-    if status == "grace" and action.writes:
+    if status == "grace" and requirements.writes:
         finding, reason = Finding.PAYMENT_OVERDUE, Reason.BILLING_GRACE
         return TraceLine(layer, Verdict.WARN, row.id, finding, reason=reason)
     return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_STATUS)
 
 
-def _check_entitlement(inputs: EvaluationInputs) -> Iterator[TraceLine]:
+def _check_entitlement(requirements: Requirements, entitlements: Entitlements) -> Iterator[TraceLine]:
     """Plan, add-ons and override: which of them includes the feature, or removes it."""
-    if inputs.action.feature and not inputs.action.allowed_when_unpaid:
-        entitled = inputs.entitlements.is_entitled(inputs.action.feature)
-        yield _check_plan(inputs, entitled=entitled)
-        yield _check_addons(inputs, entitled=entitled)
-        yield _check_override(inputs, entitled=entitled)
+    feature = requirements.feature
+    if feature and not requirements.allowed_when_unpaid:
+        entitled = entitlements.is_entitled(feature)
+        yield _check_plan(feature, entitlements, entitled=entitled)
+        yield _check_addons(feature, entitlements, entitled=entitled)
+        yield _check_override(feature, entitlements, entitled=entitled)
         return
-    finding = Finding.FEATURE_IGNORED if inputs.action.feature else Finding.NO_FEATURE_REQUIRED
-    version_id = inputs.entitlements.snapshot.offer.id
+    finding = Finding.FEATURE_IGNORED if feature else Finding.NO_FEATURE_REQUIRED
+    version_id = entitlements.snapshot.offer.id
     yield TraceLine(Layer.PLAN, Verdict.IDLE, version_id, finding)
     yield ADDONS_IDLE_LINE
     yield OVERRIDE_IDLE_LINE
 
 
-def _check_plan(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
-    feature, snapshot = inputs.action.feature, inputs.entitlements.snapshot
+def _check_plan(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
+    snapshot = entitlements.snapshot
     layer, version_id, finding = Layer.PLAN, snapshot.offer.id, Finding.PLAN_FEATURE
     if feature in snapshot.offer.features and entitled:
         return TraceLine(layer, Verdict.YES, version_id, finding)
@@ -252,9 +337,9 @@ def _check_plan(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
     return TraceLine(layer, Verdict.NO, version_id, finding, reason=Reason.NOT_IN_PLAN)
 
 
-def _check_addons(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
-    layer, snapshot = Layer.ADDONS, inputs.entitlements.snapshot
-    addon = find_addon(snapshot, inputs.action.feature)
+def _check_addons(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
+    layer, snapshot = Layer.ADDONS, entitlements.snapshot
+    addon = find_addon(snapshot, feature)
     if addon is not None:
         row, offer = addon
         verdict = Verdict.YES if entitled else Verdict.OVERRULED
@@ -262,11 +347,8 @@ def _check_addons(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
     return OTHER_ADDONS_LINE if snapshot.addons else NO_ADDONS_LINE
 
 
-def _check_override(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
-    layer, row = (
-        Layer.OVERRIDE,
-        inputs.entitlements.snapshot.overrides.get(("feature", inputs.action.feature)),
-    )
+def _check_override(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
+    layer, row = Layer.OVERRIDE, entitlements.snapshot.overrides.get(("feature", feature))
     if row is None:
         return NO_OVERRIDE_LINE
     if entitled:
@@ -274,61 +356,63 @@ def _check_override(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
     return TraceLine(layer, Verdict.NO, row.id, Finding.OVERRIDE, row, Reason.NOT_IN_PLAN)
 
 
-def _check_trial(inputs: EvaluationInputs) -> TraceLine:
-    action, layer, snapshot = inputs.action, Layer.TRIAL, inputs.entitlements.snapshot
+def _check_trial(requirements: Requirements, entitlements: Entitlements) -> TraceLine:
+    layer, snapshot = Layer.TRIAL, entitlements.snapshot
     source_id = snapshot.assignment.id if snapshot.assignment else REGISTRY_SOURCE
     if snapshot.trial_ends_at is None:
         return TraceLine(layer, Verdict.IDLE, source_id, Finding.NO_TRIAL)
     if not snapshot.trial_ended:
         return TraceLine(layer, Verdict.YES, source_id, Finding.TRIAL_RUNNING)
-    lost = action.feature and action.feature not in inputs.entitlements.fallback.features
-    if lost and not action.allowed_when_unpaid:
+    lost = requirements.feature and requirements.feature not in entitlements.fallback.features
+    if lost and not requirements.allowed_when_unpaid:
         finding, reason = Finding.TRIAL_ENDED, Reason.TRIAL_ENDED
         return TraceLine(layer, Verdict.NO, source_id, finding, reason=reason)
     return TraceLine(layer, Verdict.YES, source_id, Finding.TRIAL_ENDED)
 
 
-def _check_flag(inputs: EvaluationInputs) -> TraceLine:
-    action, layer, entitlements = inputs.action, Layer.FLAG, inputs.entitlements
-    if not action.flag:
+def _check_flag(requirements: Requirements, entitlements: Entitlements, provider: FlagProvider) -> TraceLine:
+    layer = Layer.FLAG
+    if not requirements.flag:
         return NO_FLAG_LINE
-    rollout = entitlements.catalog.flags.get(action.flag)
+    rollout = entitlements.catalog.flags.get(requirements.flag)
     required = rollout.flag.required_feature if rollout else ""
-    missing = required not in ("", action.feature) and not entitlements.is_included(required)
-    if rollout and missing and not action.allowed_when_unpaid:
+    missing = required not in ("", requirements.feature) and not entitlements.is_included(required)
+    if rollout and missing and not requirements.allowed_when_unpaid:
         finding, reason = Finding.FLAG_FEATURE_MISSING, Reason.NOT_IN_PLAN
         return TraceLine(layer, Verdict.NO, rollout.flag.id, finding, required, reason)
     snapshot = entitlements.snapshot
-    evaluation = inputs.provider.evaluate(action.flag, build_target(snapshot), snapshot.at)
+    evaluation = provider.evaluate(requirements.flag, build_target(snapshot), snapshot.at)
     source_id, finding = evaluation.source_id, Finding.FLAG_EVALUATED
     if evaluation.is_on:
         return TraceLine(layer, Verdict.YES, source_id, finding, evaluation)
-    if action.allowed_when_unpaid:
+    if requirements.allowed_when_unpaid:
         return TraceLine(layer, Verdict.YES, source_id, Finding.FLAG_IGNORED, evaluation)
     return TraceLine(layer, Verdict.NO, source_id, finding, evaluation, Reason.FLAG_OFF)
 
 
-def _check_limit(inputs: EvaluationInputs) -> TraceLine:
-    layer, used = Layer.LIMIT, inputs.used
-    if not inputs.action.limit:
+def _check_limit(action: Action, tenant: TenantLayers, used: int | None) -> TraceLine:
+    if not action.limit:
         return NO_LIMIT_LINE
-    chain = inputs.entitlements.limit(inputs.action.limit)
-    source_id, limit = chain.source_id, chain.limit
+    lines = tenant.get_limit_lines(action.limit)
     if used is None:
-        return TraceLine(layer, Verdict.IDLE, source_id, Finding.LIMIT_NOT_COUNTED, chain)
-    if limit.amount is None or used < limit.amount:
-        return TraceLine(layer, Verdict.YES, source_id, Finding.LIMIT_USAGE, chain)
+        return lines.uncounted
+    return lines.within if lines.amount is None or used < lines.amount else lines.reached
+
+
+def _build_limit_lines(chain: LimitChain) -> LimitLines:
+    layer, source_id, limit = Layer.LIMIT, chain.source_id, chain.limit
     if limit.hard:
-        finding, reason = Finding.LIMIT_USAGE, Reason.LIMIT_REACHED
-        return TraceLine(layer, Verdict.NO, source_id, finding, chain, reason)
-    finding, reason = Finding.LIMIT_WARNED, Reason.LIMIT_WARNED
-    return TraceLine(layer, Verdict.WARN, source_id, finding, chain, reason)
+        verdict, finding, reason = Verdict.NO, Finding.LIMIT_USAGE, Reason.LIMIT_REACHED
+    else:
+        verdict, finding, reason = Verdict.WARN, Finding.LIMIT_WARNED, Reason.LIMIT_WARNED
+    return LimitLines(
+        amount=limit.amount,
+        uncounted=TraceLine(layer, Verdict.IDLE, source_id, Finding.LIMIT_NOT_COUNTED, chain),
+        within=TraceLine(layer, Verdict.YES, source_id, Finding.LIMIT_USAGE, chain),
+        reached=TraceLine(layer, verdict, source_id, finding, chain, reason),
+    )
 
 
-def _check_object(inputs: EvaluationInputs) -> TraceLine:
+def _check_object(obstacle: str) -> TraceLine:
     """Refuses when the caller has named an obstacle in the object's state."""
-    layer = Layer.OBJECT
-    if not inputs.obstacle:
-        return NO_OBSTACLE_LINE
-    finding, reason = Finding.OBSTACLE, Reason.OBJECT_STATE
-    return TraceLine(layer, Verdict.NO, REGISTRY_SOURCE, finding, reason=reason)
+    return OBSTACLE_LINE if obstacle else NO_OBSTACLE_LINE

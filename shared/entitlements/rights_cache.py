@@ -16,6 +16,8 @@ from shared.core.context import Ctx, Rights
 from shared.core.db import now
 from shared.entitlements import compiled_rights, detached, repository
 from shared.entitlements.catalog import Catalog
+from shared.entitlements.entitlement_chains import Entitlements
+from shared.entitlements.evaluate import TenantLayers
 from shared.entitlements.flag_evaluation import FlagProvider, GuardedProvider, RuleProvider
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.snapshot import EntitlementSnapshot
@@ -40,8 +42,7 @@ class CachedRights:
     epoch: int
     provider_version: int
     valid_until: datetime | None  # the next scheduled change
-    snapshot: EntitlementSnapshot
-    catalog: Catalog  # with this tenant's own plans
+    tenant: TenantLayers  # its catalog has this tenant's own plans; the lines that traces kept go with it
     rights_by_state: dict[str, Rights]  # by state
     outlook: AccessOutlook
 
@@ -68,9 +69,8 @@ async def get_rights(session: AsyncSession, tenant_id: str, version: int, epoch:
             _cache.popitem(last=False)
     rights = cached.rights_by_state.get(state)
     if rights is None:
-        rights = compiled_rights.compile_rights(
-            cached.snapshot, cached.catalog, get_provider(cached.catalog), state
-        )
+        entitlements, provider = cached.tenant.entitlements, cached.tenant.provider
+        rights = compiled_rights.compile_rights(entitlements.snapshot, entitlements.catalog, provider, state)
         cached.rights_by_state[state] = rights
     return rights
 
@@ -83,6 +83,16 @@ async def get_outlook(ctx: Ctx) -> AccessOutlook:
     history = await repository.get_history(ctx.session, ctx.tenant_id)
     tenant_catalog, at = history.extend_catalog(await get_catalog(ctx.session)), now()
     return _build_outlook(history, history.snapshot_at(tenant_catalog, at), tenant_catalog)
+
+
+async def get_tenant_layers(ctx: Ctx) -> TenantLayers:
+    """For traces: the facts as of this person's entry, or later ones where they have changed since."""
+    cached = _cache.get(ctx.tenant_id)
+    if cached is not None:
+        return cached.tenant
+    history = await repository.get_history(ctx.session, ctx.tenant_id)
+    tenant_catalog = history.extend_catalog(await get_catalog(ctx.session))
+    return _build_tenant_layers(history, tenant_catalog, now())
 
 
 async def get_catalog(session: AsyncSession, epoch: int | None = None) -> Catalog:
@@ -131,17 +141,22 @@ async def _load_rights(
 ) -> CachedRights:
     history = detached.detach_history(await repository.get_history(session, tenant_id))
     tenant_catalog = history.extend_catalog(await get_catalog(session, epoch))
-    snapshot = history.snapshot_at(tenant_catalog, history.settled_time(tenant_catalog, at))
+    tenant = _build_tenant_layers(history, tenant_catalog, at)
+    snapshot = tenant.entitlements.snapshot
     return CachedRights(
         version,
         epoch,
         provider_version,
         history.next_change(tenant_catalog, snapshot.at),
-        snapshot,
-        tenant_catalog,
+        tenant,
         {},
         _build_outlook(history, snapshot, tenant_catalog),
     )
+
+
+def _build_tenant_layers(history: EntitlementHistory, catalog: Catalog, at: datetime) -> TenantLayers:
+    snapshot = history.snapshot_at(catalog, history.settled_time(catalog, at))
+    return TenantLayers(Entitlements(snapshot, catalog), get_provider(catalog))
 
 
 def _build_outlook(

@@ -72,6 +72,7 @@ ASKED_BEFORE = {
     "billing.subscriptions.subscriptions.list_records": "by backoffice.tenant_billing",
     "backoffice.flag_admin.parse_rules": "by backoffice.flag_admin and backoffice.flag_exposure",
     "entitlements.rights_cache.get_outlook": "by tenancy.plan_notice",
+    "entitlements.rights_cache.get_tenant_layers": "by backoffice.explanations",
     "entitlements.assignments.list_future_snapshots": "by tenancy.access_overview",
     "entitlements.subscription_grants.apply_subscription": "by billing.sync.apply_state",
     "entitlements.subscription_grants.get_granted_status": "by billing.sync.apply_state",

@@ -31,5 +31,5 @@ async def test_catalogue_read_by_a_refused_request_serves_the_next(cast: Cast) -
 async def test_rights_of_another_tenant_state_are_computed_from_the_cache(cast: Cast) -> None:
     rights_cache.invalidate(cast.acme)
     await cause_refusal(cast.ann)
-    kept = rights_cache._cache[cast.acme]
-    assert rights_cache.compute_rights(kept.snapshot, kept.catalog, "suspended").verdicts
+    entitlements = rights_cache._cache[cast.acme].tenant.entitlements
+    assert rights_cache.compute_rights(entitlements.snapshot, entitlements.catalog, "suspended").verdicts

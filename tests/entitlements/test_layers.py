@@ -5,7 +5,7 @@ bears on it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.access import actions
-from shared.access.actions import Action
+from shared.access.actions import ACTIONS, Action
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.core.context import Rights
@@ -24,6 +24,7 @@ from shared.entitlements.evaluate import (
     DecisionTrace,
     EvaluationInputs,
     Layer,
+    TenantLayers,
     Verdict,
     trace_decision,
 )
@@ -40,7 +41,6 @@ from shared.entitlements.models import (
     TenantOverride,
     TenantPlan,
 )
-from shared.entitlements.snapshot import EntitlementSnapshot
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -152,31 +152,36 @@ class World:
         )
         return EntitlementHistory(TENANT, [plan], addon, overrides, billing, flags)
 
-    def facts(self) -> EntitlementSnapshot:
-        return self.history().snapshot_at(self.catalogue(), NOW)
-
-    def trace(self, action: Action = actions.ROLE_CREATE) -> DecisionTrace:
-        permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
-        standing = AccessSubject("Ann", "Owner", permissions, "mbc_1", self.state, "tsc_1")
+    def layers(self) -> TenantLayers:
         catalogue = self.catalogue()
+        snapshot = self.history().snapshot_at(catalogue, NOW)
+        return TenantLayers(Entitlements(snapshot, catalogue), RuleProvider(catalogue))
+
+    def permissions(self, action: Action) -> frozenset[str]:
+        return frozenset({action.permission.value}) if self.may else frozenset()
+
+    def trace(
+        self, action: Action = actions.ROLE_CREATE, tenant: TenantLayers | None = None
+    ) -> DecisionTrace:
+        """`tenant`: this world's layers, where they are kept."""
+        standing = AccessSubject("Ann", "Owner", self.permissions(action), "mbc_1", self.state, "tsc_1")
+        tenant = tenant or self.layers()
         return trace_decision(
-            EvaluationInputs(
-                action,
-                standing,
-                Entitlements(self.facts(), catalogue),
-                RuleProvider(catalogue),
-                used=self.used,
-                obstacle=self.obstacle,
-            )
+            EvaluationInputs(action, standing, tenant, used=self.used, obstacle=self.obstacle)
         )
 
-    def decided(self, action: Action = actions.ROLE_CREATE) -> Reason:
-        permissions = frozenset({action.permission.value}) if self.may else frozenset[str]()
-        catalogue = self.catalogue()
+    def rights(self, tenant: TenantLayers | None = None) -> Rights:
+        tenant = tenant or self.layers()
         compiled_rights.clear_compiled_rights()  # every world has the same epoch
-        rights = compiled_rights.compile_rights(self.facts(), catalogue, RuleProvider(catalogue), self.state)
+        entitlements = tenant.entitlements
+        return compiled_rights.compile_rights(
+            entitlements.snapshot, entitlements.catalog, tenant.provider, self.state
+        )
+
+    def decided(self, action: Action = actions.ROLE_CREATE, rights: Rights | None = None) -> Reason:
+        asker = Asker(self.permissions(action), rights or self.rights())
         used = self.used if action.limit else None
-        return decide(Asker(permissions, rights), action, used=used, obstacle=self.obstacle).reason
+        return decide(asker, action, used=used, obstacle=self.obstacle).reason
 
 
 @dataclass(frozen=True)
@@ -283,25 +288,57 @@ def test_earlier_of_two_refusing_layers_decides(first: int) -> None:
         assert world.trace().decision.reason == reason, (change, later)
 
 
+FACTS: dict[str, list[Any]] = {
+    "billing": ["active", "grace", "read_only", "none"],
+    "plan": ["big", "small", "soft"],
+    "addon": ["", "feature_addon", "five_more"],
+    "override": [None, True, False],
+    "trial": ["", "ended"],
+    "flag": ["everyone", "nobody"],
+}
+
+
+def list_worlds(**facts: list[Any]) -> list[World]:
+    return [World(**dict(zip(facts, values, strict=True))) for values in product(*facts.values())]
+
+
+def trace_first(world: World, tenant: TenantLayers, action: Action = actions.ROLE_CREATE) -> DecisionTrace:
+    """The trace when nothing is kept."""
+    return world.trace(action, TenantLayers(tenant.entitlements, tenant.provider))
+
+
 def test_decision_and_trace_agree_for_every_combination() -> None:
-    every: dict[str, list[Any]] = {
-        "may": [True, False],
-        "state": ["active", "suspended", "pending_verification"],
-        "billing": ["active", "grace", "read_only", "none"],
-        "plan": ["big", "small", "soft"],
-        "addon": ["", "feature_addon", "five_more"],
-        "override": [None, True, False],
-        "trial": ["", "ended"],
-        "flag": ["everyone", "nobody"],
-        "used": [3, 20],
-    }
+    """Whether the lines are evaluated for this trace or kept from an earlier one."""
     seen: set[Reason] = set()
-    for values in product(*every.values()):
-        world = World(**dict(zip(every, values, strict=True)))
-        reason = world.decided()
-        assert world.trace().decision.reason == reason, asdict(world)
-        seen.add(reason)
+    for base in list_worlds(**FACTS):
+        tenant = base.layers()
+        for state in ("active", "suspended", "pending_verification"):
+            rights = replace(base, state=state).rights(tenant)
+            for may, used in product((True, False), (3, 20)):
+                world = replace(base, state=state, may=may, used=used)
+                reason, trace = world.decided(rights=rights), world.trace(tenant=tenant)
+                assert trace.decision.reason == reason, asdict(world)
+                assert trace.lines == trace_first(world, tenant).lines, asdict(world)
+                seen.add(reason)
     assert seen == set(Reason) - {Reason.TENANT_DELETED, Reason.OBJECT_STATE}
+
+
+def test_kept_lines_of_one_action_are_not_given_to_another() -> None:
+    without_flag = replace(actions.ROLE_CREATE, flag="")
+    every_action = [*ACTIONS.values(), without_flag]
+    for world in list_worlds(**FACTS | {"addon": [""], "override": [None]}):
+        tenant = world.layers()
+        for action in [*every_action, *every_action]:
+            trace, first_trace = world.trace(action, tenant), trace_first(world, tenant, action)
+            assert (trace.decision, trace.lines) == (first_trace.decision, first_trace.lines), asdict(world)
+
+
+def test_tenant_keeps_one_set_of_lines_for_each_kind_of_action() -> None:
+    world = World()
+    tenant = world.layers()
+    for action in [*ACTIONS.values(), *ACTIONS.values()]:
+        world.trace(action, tenant)
+    assert len(tenant._lines) == len({action.requirements for action in ACTIONS.values()}) < len(ACTIONS)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from shared.access.actions import Action
+from shared.access.actions import Action, Requirements
 from shared.access.decision import DECISION_BY_REASON, Decision
 from shared.access.refusal_codes import Reason
 from shared.core.context import Limit
 from shared.entitlements import entitlement_chains, evaluate, flag_evaluation, history, limits
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import Entitlements
-from shared.entitlements.evaluate import EvaluationInputs, Finding, Layer, TraceLine, Verdict
+from shared.entitlements.evaluate import AccessSubject, Finding, Layer, TraceLine, Verdict
 from shared.entitlements.models import TenantOverride, TimedRow
 from shared.entitlements.snapshot import EntitlementSnapshot
 from tests.entitlements import test_oracle
@@ -37,9 +37,9 @@ def with_changed_facts(change: Callable[[EntitlementSnapshot], EntitlementSnapsh
     return Entitlements, "__init__", init
 
 
-def with_changed_actions(change: Callable[[Action], Action]) -> Mutation:
-    def layers(inputs: EvaluationInputs) -> Iterator[TraceLine]:
-        return original_layers(inputs._replace(action=change(inputs.action)))
+def with_changed_requirements(**changes: Any) -> Mutation:
+    def layers(requirements: Requirements, *facts: Any) -> Iterator[TraceLine]:
+        return original_layers(requirements._replace(**changes), *facts)
 
     return evaluate, "evaluate_tenant_layers", layers
 
@@ -69,30 +69,35 @@ def quantity_ignored() -> Mutation:
 
 
 def billing_after_plan() -> Mutation:
-    def layers(inputs: EvaluationInputs) -> Iterator[TraceLine]:
-        lines = list(original_layers(inputs))
+    def layers(requirements: Requirements, *facts: Any) -> Iterator[TraceLine]:
+        lines = list(original_layers(requirements, *facts))
         return iter(sorted(lines, key=lambda line: line.layer is Layer.BILLING))
 
     return evaluate, "evaluate_tenant_layers", layers
 
 
 def allowed_when_unpaid_ignored() -> Mutation:
-    return with_changed_actions(lambda action: replace(action, allowed_when_unpaid=False))
+    return with_changed_requirements(allowed_when_unpaid=False)
 
 
 def allowed_when_unverified_ignored() -> Mutation:
-    return with_changed_actions(lambda action: replace(action, allowed_when_unverified=False))
+    original = evaluate.check_tenant_state
+
+    def check(action: Action, subject: AccessSubject) -> TraceLine:
+        return original(replace(action, allowed_when_unverified=False), subject)
+
+    return evaluate, "check_tenant_state", check
 
 
 def read_only_refuses_reading() -> Mutation:
-    return with_changed_actions(lambda action: replace(action, writes=True))
+    return with_changed_requirements(writes=True)
 
 
 def required_feature_ignored() -> Mutation:
     original = evaluate._check_flag
 
-    def check(inputs: EvaluationInputs) -> TraceLine:
-        line = original(inputs)
+    def check(*facts: Any) -> TraceLine:
+        line = original(*facts)
         return line._replace(verdict=Verdict.YES) if line.finding is Finding.FLAG_FEATURE_MISSING else line
 
     return evaluate, "_check_flag", check
@@ -101,20 +106,20 @@ def required_feature_ignored() -> Mutation:
 def lost_plan_counts_as_never_had() -> Mutation:
     original = evaluate._check_plan
 
-    def check(inputs: EvaluationInputs, *, entitled: bool) -> TraceLine:
-        included = inputs.entitlements.feature(inputs.action.feature).included
-        return original(inputs, entitled=entitled and included)
+    def check(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
+        included = entitlements.feature(feature).included
+        return original(feature, entitlements, entitled=entitled and included)
 
     return evaluate, "_check_plan", check
 
 
 def tenant_state_ignored() -> Mutation:
-    original = evaluate._check_tenant_state
+    original = evaluate.check_tenant_state
 
-    def check(inputs: EvaluationInputs) -> TraceLine:
-        return original(inputs._replace(subject=replace(inputs.subject, state="active")))
+    def check(action: Action, subject: AccessSubject) -> TraceLine:
+        return original(action, replace(subject, state="active"))
 
-    return evaluate, "_check_tenant_state", check
+    return evaluate, "check_tenant_state", check
 
 
 def fallback_limit_not_applied() -> Mutation:

@@ -16,7 +16,7 @@ from shared.core.context import Rights
 from shared.entitlements import compiled_rights
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.entitlement_chains import Entitlements
-from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, trace_decision
+from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, TenantLayers, trace_decision
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flag_evaluation import RuleProvider
 from shared.entitlements.snapshot import EntitlementSnapshot
@@ -88,12 +88,8 @@ def _check_answer(
     )
     decided = decide(Asker(question["held"], rights), action, used=used, obstacle=obstacle)
     standing = AccessSubject("Ann", "Owner", question["held"], state=question["state"])
-    provider = RuleProvider(catalog_with_offers)
-    trace = trace_decision(
-        EvaluationInputs(
-            action, standing, Entitlements(facts, catalog_with_offers), provider, used=used, obstacle=obstacle
-        )
-    )
+    tenant = TenantLayers(Entitlements(facts, catalog_with_offers), RuleProvider(catalog_with_offers))
+    trace = trace_decision(EvaluationInputs(action, standing, tenant, used=used, obstacle=obstacle))
     assert decided.reason == expected, (question, decided, trace)
     assert trace.decision == decided, (question, trace)
     assert decided.allowed == (expected in oracle.ALLOWING_REASONS)

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from shared.access import actions
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
-from shared.backoffice import tenant_access
+from shared.backoffice import explanations, tenant_access
 from shared.core import db
 from shared.core.context import Ctx, Limit, Rights
 from shared.core.db import now
@@ -21,8 +22,10 @@ from shared.core.ids import new_id
 from shared.entitlements import assignments, compiled_rights, rights_cache
 from shared.entitlements import repository as entitlements
 from shared.entitlements.models import Plan, PlanVersion
+from shared.tenancy import invitations, members
 from tests.bench.visible import asking
 from tests.conftest import Cast, Person
+from tests.support.entitlements import flag_fixtures
 from tests.support.sizes import size
 
 PROCESSES = 3
@@ -184,6 +187,70 @@ async def test_cache_holds_a_limited_number_of_tenants(cast: Cast, monkeypatch: 
     assert await get_reason(cast.gil) == Reason.ALLOWED
     assert len(compiled_rights._compiled_rights) == 1
     rights_cache.invalidate()
+
+
+# ── traces ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def explain_now(cast: Cast, action: actions.Action) -> Reason:
+    async with cast.olga.octx() as octx:
+        answer = await explanations.explain_access(octx, cast.acme, cast.max.user_id, action.name)
+    return answer.trace.decision.reason
+
+
+async def set_role(cast: Cast, role: str) -> None:
+    async with cast.ann.ctx() as ctx:
+        page = await members.list_members(ctx, query=cast.max.email)
+        await members.set_role(ctx, page.rows[0].id, role)
+
+
+async def test_trace_of_now_sees_a_change_of_a_fact_at_once(cast: Cast) -> None:
+    await set_role(cast, "admin")
+    for on, expected in ((True, Reason.ALLOWED), (False, Reason.NOT_IN_PLAN), (True, Reason.ALLOWED)):
+        await switch_feature(cast, on)
+        assert [await explain_now(cast, actions.AUDIT_EXPORT) for _ in range(2)] == [expected] * 2
+
+
+async def test_trace_of_now_sees_a_change_of_a_role_at_once(cast: Cast) -> None:
+    for role, expected in (
+        ("admin", Reason.ALLOWED),
+        ("viewer", Reason.MISSING_PERMISSION),
+        ("admin", Reason.ALLOWED),
+    ):
+        await set_role(cast, role)
+        assert [await explain_now(cast, actions.AUDIT_EXPORT) for _ in range(2)] == [expected] * 2
+
+
+async def test_trace_of_now_sees_a_change_of_usage_at_once(cast: Cast) -> None:
+    await set_role(cast, "admin")
+    async with cast.ann.ctx() as ctx:
+        used = await members.count_seats(ctx)
+        await assignments.override_limit(ctx, "members", used + 1, "One more", ends_at=now() + TOMORROW)
+    assert await explain_now(cast, actions.MEMBER_INVITE) is Reason.ALLOWED
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "last@acme.test", "viewer")
+    assert await explain_now(cast, actions.MEMBER_INVITE) is Reason.LIMIT_REACHED
+
+
+async def test_trace_of_now_sees_a_change_of_a_flag_at_once(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
+    action = replace(actions.HOME_READ, flag=key)
+    monkeypatch.setitem(actions.ACTIONS, action.name, action)
+    assert await explain_now(cast, action) is Reason.ALLOWED
+    await flag_fixtures.change_rules(cast, key, [])
+    assert await explain_now(cast, action) is Reason.FLAG_OFF
+
+
+async def test_lines_of_a_trace_go_with_the_cached_facts(cast: Cast) -> None:
+    await explain_now(cast, actions.HOME_READ)
+    kept = rights_cache._cache[cast.acme].tenant
+    await explain_now(cast, actions.HOME_READ)
+    assert rights_cache._cache[cast.acme].tenant is kept
+    await switch_feature(cast, False)
+    await explain_now(cast, actions.HOME_READ)
+    assert rights_cache._cache[cast.acme].tenant is not kept
 
 
 # ── shared by tenants ────────────────────────────────────────────────────────────────────────────────────────────

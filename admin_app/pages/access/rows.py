@@ -70,7 +70,7 @@ def answer_row(answer: Explanation) -> AnswerRow:
     decision_outcome = describe_outcome(answer.trace.decision, answer.detail, answer.next_step)
     return AnswerRow(
         outcome=decision_outcome,
-        at=answer.trace.at.isoformat(),
+        at=answer.at.isoformat(),
         plan=answer.plan_name,
         rows=trace_rows(answer.trace),
     )

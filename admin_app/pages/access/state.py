@@ -167,13 +167,13 @@ class AccessState(PageState):
         latest = answer if isinstance(answer, Explanation) else answer.after
         self.answer = answer_row(latest)
         self.title = f"{latest.person_name}: {latest.trace.inputs.action.description}"
-        times = {"at": latest.trace.at.isoformat().replace("+00:00", "Z"), "plan": question.plan}
+        times = {"at": latest.at.isoformat().replace("+00:00", "Z"), "plan": question.plan}
         if not isinstance(answer, Explanation):
             self.earlier_answer = answer_row(answer.before)
             self.changed_layers = [
                 changed_layer_row(layer, answer, question.tenant) for layer in answer.changes
             ]
-            times = {"at": times["at"], "before": answer.before.trace.at.isoformat().replace("+00:00", "Z")}
+            times = {"at": times["at"], "before": answer.before.at.isoformat().replace("+00:00", "Z")}
         path = addresses.explain_url(question.tenant, question.person, question.action, **times)
         self.permalink = f"{self.router.url.origin}{path}"
 
