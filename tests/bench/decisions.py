@@ -3,8 +3,9 @@
 Ours is `decide` on compiled rights with every check there is; `bare3` looks a tenant up and asks two frozensets, so it
 knows permission and entitlement and nothing of limits. CPU time, in shuffled order, all sides with the same requests of
 uniformly drawn tenants. The engines live in the peers' environment and know role, plan and billing status; ours is
-asked about the same tenants there. Controls: a decision that builds its lines as dataclasses each time, and a trace
-whose sentences are all written out.
+asked about the same tenants there. A trace is asked for again, when the lines that do not depend on the person are kept,
+and for the first time. Controls: a decision that builds its lines as dataclasses each time, and traces whose sentences
+are all written out.
 """
 
 import asyncio
@@ -26,7 +27,14 @@ from shared.core import db
 from shared.entitlements import explain
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY, Catalog
 from shared.entitlements.entitlement_chains import Entitlements
-from shared.entitlements.evaluate import AccessSubject, DecisionTrace, EvaluationInputs, Layer, trace_decision
+from shared.entitlements.evaluate import (
+    AccessSubject,
+    DecisionTrace,
+    EvaluationInputs,
+    Layer,
+    TenantLayers,
+    trace_decision,
+)
 from shared.entitlements.flag_evaluation import RuleProvider
 from tests.bench import databases, environment
 from tests.bench.broken import Broken, reason, with_last_line
@@ -163,21 +171,35 @@ def dataclasses(people: Population, size: int) -> Side:
     return Side(run, lambda request: ask(*request).allowed, people, size)
 
 
-def traced(people: Population, size: int, *, asked: int, read: bool) -> Side:
-    """Decision and every layer with what it asked, its verdict and the row it came from. `read`: its sentences too."""
-    catalog, provider, facts = people.catalogue, RuleProvider(people.catalogue), people.facts
+def traced(people: Population, size: int, *, asked: int, read: bool, again: bool) -> Side:
+    """Decision and every layer with what it asked, its verdict and the row it came from. `read`: its sentences too.
+
+    `again`: the lines that do not depend on the person are kept, as among the cached rights.
+    """
+    catalog, provider = people.catalogue, RuleProvider(people.catalogue)
     standings = {
         tenant_id: AccessSubject(
-            "Ann", people.roles[tenant_id], people.askers[tenant_id].permissions, state=state
+            "Ann",
+            people.roles[tenant_id],
+            people.askers[tenant_id].permissions,
+            f"mem_{tenant_id}",
+            people.states[tenant_id],
+            f"tsc_{tenant_id}",
         )
-        for tenant_id, state in people.states.items()
+        for tenant_id in people.facts
     }
 
+    def layers_of(tenant_id: str) -> TenantLayers:
+        return TenantLayers(Entitlements(people.facts[tenant_id], catalog), provider)
+
+    kept = {tenant_id: layers_of(tenant_id) for tenant_id in people.facts} if again else {}
+    for tenant_id, tenant in kept.items():
+        for action in ACTIONS.values():
+            trace_decision(EvaluationInputs(action, standings[tenant_id], tenant))
+
     def ask(tenant_id: str, action: Action, used: int | None) -> DecisionTrace:
-        entitlements = Entitlements(facts[tenant_id], catalog)
-        return trace_decision(
-            EvaluationInputs(action, standings[tenant_id], entitlements, provider, used=used)
-        )
+        tenant = kept[tenant_id] if again else layers_of(tenant_id)
+        return trace_decision(EvaluationInputs(action, standings[tenant_id], tenant, used=used))
 
     def run(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:
@@ -272,8 +294,12 @@ def sides(mixed: Population, same: Population, size: Size) -> dict[str, Side]:
         sides |= {f"ours-same{place}": build_bulkhead_side(same, size.tenants[place])}
         sides |= {f"dataclass-same{place}": dataclasses(same, size.tenants[place])}
     number = size.tenants[""]
-    trace, sentences = [traced(mixed, number, asked=size.traced, read=read) for read in (False, True)]
-    return sides | {"trace": trace, "sentences": sentences}
+    for suffix, again in (("", True), ("-first", False)):
+        trace, sentences = [
+            traced(mixed, number, asked=size.traced, read=read, again=again) for read in (False, True)
+        ]
+        sides |= {f"trace{suffix}": trace, f"sentences{suffix}": sentences}
+    return sides
 
 
 def _least(people: Population) -> tuple[dict[str, tuple[frozenset[str], int]], Granted]:
@@ -338,8 +364,8 @@ def _compared(goal: Goal) -> tuple[str, str]:
     row, at, size = name.partition("@")
     if row == "bare3":
         return f"{'dataclass' if control else 'ours'}{at}{size}", name
-    if row == "trace":
-        return "sentences" if control else "trace", "ours"
+    if row.startswith("trace"):
+        return row.replace("trace", "sentences") if control else row, "ours"
     return name, f"{'dataclass' if control else 'ours'}-same{at}{size}"
 
 

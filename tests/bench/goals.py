@@ -44,6 +44,7 @@ GOALS = [
     *with_control(Goal("decision/cedar", 200, faster=True), "dataclass"),
     *with_control(Goal("decision/openfeature", 25, faster=True), "dataclass"),
     *with_control(Goal("decision/trace", 8.0), "sentences"),
+    *with_control(Goal("decision/trace-first", 40.0), "sentences"),
     *with_control(Goal("entitlement-visible/notify", 2.0), "ttl"),
     *with_control(Goal("entitlement-visible/notify@100k", 3.0), "ttl"),
     # A digest and a check that the body is JSON cost 1.55 and 1.8 of the digest alone.
