@@ -101,7 +101,7 @@ def test_contexts_are_created_only_by_entry() -> None:
     renamed = [
         f"{path}:{node.lineno} renames {name.name}"
         for path, tree in source.load_trees().items()
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.ImportFrom)
         for name in node.names
         if name.name in ("Ctx", "OperatorCtx") and name.asname
@@ -122,7 +122,7 @@ def test_sql_is_written_only_in_repositories() -> None:
         ]
         violations += [
             f"{path}:{node.lineno} spells SQL"
-            for node in ast.walk(tree)
+            for node in source.list_nodes(tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_WORDS.match(node.value)
         ]
     assert violations == []
@@ -145,7 +145,7 @@ def test_role_plan_feature_and_flag_are_compared_only_by_decisions() -> None:
         f"{path}:{node.lineno} {ast.unparse(node)}"
         for path, tree in source.load_trees().items()
         if not path.startswith((*DECIDES, SAYS, SECOND_LOOK))
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.Compare)
         for side in (node.left, *node.comparators)
         if isinstance(side, ast.Attribute) and side.attr in DECIDED and _is_an_actors(side.value)
@@ -166,7 +166,7 @@ def test_functions_with_an_operator_context_are_in_backoffice() -> None:
         f"{path}:{node.lineno} {node.name}"
         for path, tree in source.load_trees().items()
         if path.startswith("shared/") and not path.startswith(TAKES_OPERATOR_CTX)
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.args.args
         and node.args.args[0].annotation is not None
@@ -186,7 +186,7 @@ def test_pages_and_their_functions_stay_short() -> None:
     too_long += [
         f"{path}:{node.lineno} {node.name}: {line_count} lines"
         for path, tree in trees.items()
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (line_count := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_PAGE_FUNCTION_LINES
     ]
@@ -198,7 +198,7 @@ def test_paging_and_dialogs_are_inherited_from_the_mixins() -> None:
         f"{path}:{node.lineno} defines {node.name}"
         for path, tree in source.load_trees().items()
         if path.startswith(PAGES)
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and INHERITED_HANDLERS.get(node.name, path) != path
     ]
@@ -211,7 +211,7 @@ def test_there_is_one_class_for_a_page_of_rows() -> None:
         f"{path}:{node.lineno} {node.name}"
         for path, tree in source.load_trees().items()
         if path != "shared/core/paging.py"
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.ClassDef)
         and (fields := {ast.unparse(field.target) for field in node.body if isinstance(field, ast.AnnAssign)})
         and ("next_cursor" in fields or {"rows", "after"} <= fields)
@@ -224,7 +224,7 @@ def test_webhooks_are_verified_by_our_code_and_never_by_the_sdk() -> None:
     violations = [
         f"{path}:{node.lineno} {name}"
         for path, tree in source.load_trees().items()
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.Attribute | ast.Name | ast.alias)
         for name in [
             node.attr
