@@ -1,6 +1,8 @@
 """`bulkhead …`: the platform from the command line. Each command loads only what it needs, so they start fast."""
 
 import asyncio
+import atexit
+import gc
 import os
 import subprocess
 import sys
@@ -272,9 +274,19 @@ def _run_module(name: str, arguments: list[str]) -> None:
     )
 
 
+def _spare_loaded_code() -> None:
+    """The garbage collector looks less often at what is loaded, none of which is garbage, and not at all at the end.
+
+    It costs an eighth of the processor time of a start, and about a second at the end of each process.
+    """
+    gc.set_threshold(50_000, 10, 10)  # Python's own is 700
+    atexit.register(gc.freeze)
+
+
 def main() -> None:
     os.chdir(ROOT)  # Reflex looks for its configuration in the working directory
     sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+    _spare_loaded_code()
     try:
         app()
     except (ConfigurationError, EmbeddedPostgresError) as problem:
