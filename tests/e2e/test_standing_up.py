@@ -9,6 +9,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 from tests.e2e.conftest import ROOT, TENANT, House, Newcomer, answers
 
@@ -17,7 +18,8 @@ from tests.e2e.conftest import ROOT, TENANT, House, Newcomer, answers
 MAX_RESTART_COST = 7.0
 
 
-def measure_load_cost(house: House) -> float:
+@pytest.fixture(scope="module")
+def load_cost(house: House) -> float:
     """Seconds of processor time that loading the tenant app takes on this machine now."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
@@ -34,7 +36,9 @@ def gone(house: House, seconds: float = 20) -> list[str]:
     return house.processes()
 
 
-def test_restart_after_ctrl_c_is_quick_and_loses_nothing(house: House, someone: type[Newcomer]) -> None:
+def test_restart_after_ctrl_c_is_quick_and_loses_nothing(
+    house: House, someone: type[Newcomer], load_cost: float
+) -> None:
     ann = someone()
     home = ann.founds("Ann Lasting", "ann@lasting.test", "Lasting")
     assert house.processes()
@@ -42,12 +46,12 @@ def test_restart_after_ctrl_c_is_quick_and_loses_nothing(house: House, someone: 
     assert gone(house, 2) == []
 
     house.start()
-    assert house.worked() < MAX_RESTART_COST * measure_load_cost(house)
+    assert house.worked() < MAX_RESTART_COST * load_cost
     ann.page.goto(f"{home}/members")  # the session of before
     ann.sees("Ann Lasting")
 
 
-def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer]) -> None:
+def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer], load_cost: float) -> None:
     ann = someone()
     home = ann.founds("Ann Killed", "ann@killed.test", "Killed")
     assert house.process is not None
@@ -56,7 +60,7 @@ def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer
     assert gone(house) == []  # its parts notice and end by themselves
 
     house.start()
-    assert house.worked() < MAX_RESTART_COST * measure_load_cost(house)
+    assert house.worked() < MAX_RESTART_COST * load_cost
     ann.page.goto(f"{home}/members")
     ann.sees("Ann Killed")
 
