@@ -1,5 +1,6 @@
 """The whole house, started by its own command, and people with browsers of their own in front of it."""
 
+import base64
 import json
 import os
 import re
@@ -16,14 +17,19 @@ from typing import Any
 
 import psutil
 import psycopg
+import pyotp
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET
+from shared.core import crypto
+from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, Settings
 from shared.dev.postgres import EmbeddedPostgres
 from shared.dev.stripe_sandbox.contract import API_VERSION
 from shared.dev.stripe_sandbox.objects import make_object
 from shared.dev.stripe_sandbox.store import Sandbox
+from shared.identity import mfa
+from tests.e2e.looks import HEIGHT, LIGHT, Look
 from tests.support.browser import launch_browser
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +133,24 @@ class House:
             time.sleep(0.2)
         raise AssertionError(f"no mail with {part} for {to}")
 
+    def operator_code(self, email: str) -> str:
+        """What `bulkhead dev totp` prints, without the seconds that its process takes to load the product."""
+        with psycopg.connect(EmbeddedPostgres(DATA / "postgres").url(database="bulkhead")) as connection:
+            row = connection.execute(
+                "select operator.id, sealed, last_step, kek_id, wrapped from operator"
+                " join operator_totp on operator_id = operator.id join platform_key on platform_key.id = 'operator'"
+                " where email = %s",
+                [email],
+            ).fetchone()
+        assert row is not None
+        operator_id, sealed, last_step, kek_id, wrapped = row
+        kek = Settings(BULKHEAD_DATA_DIR=DATA).load_master_keys()[kek_id]
+        seed = crypto.open_sealed(
+            aes_key_unwrap(kek, wrapped), sealed, "operator", "operator_totp.sealed", operator_id
+        )
+        step = max(int(time.time()) // mfa.STEP_SECONDS, last_step + 1)
+        return pyotp.TOTP(base64.b32encode(seed).decode()).generate_otp(step)
+
     def command(self, *words: str) -> str:
         return subprocess.run(
             [sys.executable, "-m", "shared.cli", *words],
@@ -181,8 +205,9 @@ def listen() -> None:
     sandbox.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house() -> Iterator[House]:
+    """Stands while these tests run, and takes no processor time from later ones."""
     empty()
     listen()
     made = House()
@@ -191,11 +216,11 @@ def house() -> Iterator[House]:
     assert made.stop() in (0, -signal.SIGINT, 130)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Its event loop must be gone before other tests of this process begin."""
     with sync_playwright() as playwright:
-        yield launch_browser(playwright)
+        yield launch_browser(playwright, "--in-process-gpu")  # one process less to hand every picture to
 
 
 @dataclass
@@ -204,10 +229,14 @@ class Someone:
     page: Page
     house: House
     errors: list[str]
+    look: Look = LIGHT
 
-    def shot(self, name: str) -> None:
+    def shot(self, *names: str, whole: bool = False) -> None:
+        """One picture of the screen, or of the whole page, under each of these names."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(SHOTS / f"{name}.png"))
+        picture = self.page.screenshot(full_page=whole)
+        for name in names:
+            (SHOTS / f"{name}.png").write_bytes(picture)
 
     def signs_in(self, email: str, password: str = DEMO, app: str = TENANT) -> None:
         self.page.goto(f"{app}/sign-in")
@@ -216,22 +245,24 @@ class Someone:
         self.page.click("button[type=submit]")
 
     def enters(self, email: str) -> None:
-        """Somebody of the demo cast, signed in once for all tests: only so many tries an account are let in."""
+        """Signs in somebody of the demo cast: once for all tests, because only so many tries an account are let in.
+
+        Opens no page, except for the first time.
+        """
         if email in self.house.people:
             self.context.add_cookies(self.house.people[email])
-            self.page.goto(f"{TENANT}/")
-        else:
-            self.signs_in(email)
+            return
+        self.signs_in(email)
         self.page.wait_for_url(re.compile("/organisations|/home"))
         self.house.people[email] = self.context.cookies(TENANT)
 
     def operates(self, email: str) -> None:
+        """As `enters`, for an operator."""
         if email in self.house.operators:
             self.context.add_cookies(self.house.operators[email])
-            self.page.goto(f"{ADMIN}/")
             return
         self.signs_in(email, app=ADMIN)
-        self.page.fill("input[name=code]", self.house.command("dev", "totp", email))
+        self.page.fill("input[name=code]", self.house.operator_code(email))
         self.page.click("button[type=submit]")
         self.page.wait_for_url(f"{ADMIN}/")
         self.house.operators[email] = self.context.cookies(ADMIN)
@@ -295,14 +326,15 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
     class Newcomer(Someone):
         """A person with a browser of their own."""
 
-        def __init__(self, *, width: int = 1280, dark: bool = False) -> None:
+        def __init__(self, look: Look = LIGHT) -> None:
             context = browser.new_context(
-                viewport={"width": width, "height": 860}, color_scheme="dark" if dark else "light"
+                viewport={"width": look.width, "height": HEIGHT},
+                color_scheme="dark" if look.dark else "light",
             )
             page = context.new_page()
             errors: list[str] = []
             page.on("pageerror", lambda error: errors.append(str(error)))
-            super().__init__(context, page, house, errors)
+            super().__init__(context, page, house, errors, look)
             made.append(self)
 
     yield Newcomer
@@ -314,4 +346,4 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
 class Newcomer(Someone):
     """Only for annotations; see the fixture."""
 
-    def __init__(self, *, width: int = 1280, dark: bool = False) -> None: ...
+    def __init__(self, look: Look = LIGHT) -> None: ...

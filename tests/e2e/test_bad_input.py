@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 
 import pytest
 from PIL import Image
@@ -109,8 +110,7 @@ def test_invitation_link_works_once_for_one_person(someone: type[Newcomer]) -> N
     home = ann.founds("Ann Once", "ann@once.test", "Once")
     link = ann.invites(home, "zoe@once.test")
 
-    carl.signs_in("carl@nowhere.test")
-    carl.page.wait_for_url("**/organisations")
+    carl.enters("carl@nowhere.test")
     carl.page.goto(link)
     carl.sees("This invitation is for z…@once.test. You're signed in as carl@nowhere.test.")
     carl.shot("wrong-person")
@@ -136,8 +136,7 @@ def test_double_click_invites_once(someone: type[Newcomer]) -> None:
         2
     )  # its head, and the one
     ann.house.link("yves@double.test", "/invitations/accept")
-    ann.page.wait_for_timeout(1500)
-    assert len(ann.house.mails("yves@double.test")) == 1
+    first_mail_at = time.monotonic()
 
     ann.page.goto(f"{TENANT}/organisations")
     ann.page.fill("input[name=organisation]", "Twice")
@@ -145,6 +144,8 @@ def test_double_click_invites_once(someone: type[Newcomer]) -> None:
     ann.page.wait_for_url("**/onboarding**")
     ann.page.goto(f"{TENANT}/organisations")
     expect(ann.page.get_by_role("link", name="Twice")).to_have_count(1)
+    time.sleep(max(0.0, first_mail_at + 1.5 - time.monotonic()))  # a second mail would have come by now
+    assert len(ann.house.mails("yves@double.test")) == 1
 
 
 def test_outdated_tab_is_told_that_the_member_is_gone(someone: type[Newcomer]) -> None:

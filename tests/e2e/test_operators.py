@@ -87,8 +87,7 @@ def test_reading_across_tenants_requires_a_reason_and_is_audited(someone: type[N
 
 def test_session_of_one_realm_is_refused_in_the_other(someone: type[Newcomer]) -> None:
     ann, olga = someone(), someone()
-    ann.signs_in("ann@acme.test")
-    ann.page.wait_for_url("**/organisations")
+    ann.enters("ann@acme.test")
     ann.page.goto(f"{ADMIN}/tenants")
     ann.page.wait_for_url("**/sign-in**")
     ann.signs_in("ann@acme.test", DEMO, ADMIN)

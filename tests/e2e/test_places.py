@@ -9,8 +9,8 @@ from tests.e2e.conftest import TENANT, Newcomer
 
 def test_two_tabs_show_two_tenants_with_two_roles(someone: type[Newcomer]) -> None:
     ann = someone()
-    ann.signs_in("ann@acme.test")
-    ann.page.wait_for_url("**/organisations")
+    ann.enters("ann@acme.test")
+    ann.page.goto(f"{TENANT}/organisations")
     ann.page.get_by_role("link", name="Acme").click()
     ann.page.wait_for_url("**/t/acme/home**")
     ann.page.get_by_test_id("switcher").first.click()
@@ -41,10 +41,8 @@ def test_two_tabs_show_two_tenants_with_two_roles(someone: type[Newcomer]) -> No
 
 def test_person_without_a_tenant_and_stranger_see_no_tenant(someone: type[Newcomer]) -> None:
     carl, gil = someone(), someone()
-    carl.signs_in("carl@nowhere.test")
-    carl.page.wait_for_url("**/organisations")
-    gil.signs_in("gil@globex.test")
-    gil.page.wait_for_url("**/t/globex/home**")
+    carl.enters("carl@nowhere.test")
+    gil.enters("gil@globex.test")
     for person in (carl, gil):
         for place in ("acme", "no-such-place"):
             answer = person.page.goto(f"{TENANT}/t/{place}/members")
@@ -67,6 +65,6 @@ def test_brand_colour_is_shown_only_in_its_tenant(someone: type[Newcomer]) -> No
     expect(invite).to_have_css("background-color", "rgb(0, 105, 75)")
 
     gil = someone()
-    gil.signs_in("gil@globex.test")
+    gil.enters("gil@globex.test")
     gil.page.goto(f"{TENANT}/t/globex/members")
     expect(gil.page.get_by_test_id("invite")).not_to_have_css("background-color", "rgb(0, 105, 75)")

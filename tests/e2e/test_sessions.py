@@ -5,6 +5,7 @@ import time
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
+from tests.e2e.looks import PHONE
 
 WITHIN = 5.0  # seconds from revoking to the sign-in page
 
@@ -12,7 +13,7 @@ WITHIN = 5.0  # seconds from revoking to the sign-in page
 def test_open_page_of_a_revoked_session_returns_to_sign_in(
     someone: type[Newcomer],
 ) -> None:
-    desk, phone = someone(), someone(width=390)
+    desk, phone = someone(), someone(PHONE)
     home = desk.founds("Ann Devices", "ann@devices.test", "Devices")
     phone.signs_in("ann@devices.test", PASSWORD)
     phone.page.goto(f"{home}/members")

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from shared.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import ADMIN, DATA, Newcomer
-from tests.e2e.test_pages import LOOKS, PROMISED, judged, look_at
+from tests.e2e.looks import LIGHT, PHONE, Look, list_problems, open_page
 
 REASON = "Ticket 4471, paid and still read-only"
 NOBODY = "cus_planted_nobody"  # of no tenant, and of no provider either
@@ -126,9 +126,8 @@ def plant(eye: Any, tenant: str) -> None:
         )  # fmt: skip
 
 
-def operating(someone: type[Newcomer], look: str = "light", email: str = "olga@bulkhead.test") -> Newcomer:
-    width, dark = LOOKS[look]
-    person = someone(width=width, dark=dark)
+def operating(someone: type[Newcomer], email: str = "olga@bulkhead.test", look: Look = LIGHT) -> Newcomer:
+    person = someone(look)
     person.operates(email)
     return person
 
@@ -139,43 +138,33 @@ def gives_reason(page: Page) -> None:
     form.get_by_role("button").click()
 
 
-def shown(person: Newcomer, name: str, look: str) -> list[str]:
-    """As `look_at`, of a page as it stands; all of it."""
-    person.page.wait_for_timeout(250)
-    person.shot(f"{name}-{look}")
-    person.page.screenshot(path=f".artifacts/shots/{name}-{look}-whole.png", full_page=True)
-    return judged(person, name, look)
-
-
-@pytest.mark.parametrize("look", PROMISED)
-def test_webhook_pages_are_usable_in_every_look(someone: type[Newcomer], globex: str, look: str) -> None:
-    olga = operating(someone, look)
+def test_webhook_pages_are_usable_in_every_look(someone: type[Newcomer], globex: str) -> None:
+    olga = operating(someone, look=PHONE)
     page = olga.page
-    wrong = look_at(olga, "operator-webhooks", f"{ADMIN}/webhooks", look)
-    wrong += shown(olga, "operator-webhooks", look)
+    problems = open_page(olga, "operator-webhooks", f"{ADMIN}/webhooks", whole_suffix="-whole")
     page.get_by_role("tab", name="Dead letters").click()
     expect(page.get_by_test_id("dead-letters")).to_be_visible()
-    wrong += shown(olga, "operator-dead-letters", look)
+    problems += list_problems(olga, "operator-dead-letters", whole_suffix="-whole")
     page.get_by_test_id("replay-dead").click()
     expect(page.get_by_test_id("replay-form")).to_be_visible()
-    wrong += shown(olga, "operator-replay", look)
-    wrong += look_at(olga, "operator-webhook", f"{ADMIN}/webhooks/platform/{DONE}", look)
+    problems += list_problems(olga, "operator-replay", whole_suffix="-whole")
+    problems += open_page(olga, "operator-webhook", f"{ADMIN}/webhooks/platform/{DONE}")
     gives_reason(page)
     expect(page.get_by_test_id("payload")).to_contain_text("sub_planted")
-    wrong += shown(olga, "operator-webhook-inside", look)
-    wrong += look_at(olga, "operator-drift", f"{ADMIN}/drift", look)
-    wrong += look_at(olga, "operator-invoices-door", f"{ADMIN}/invoices", look)
+    problems += list_problems(olga, "operator-webhook-inside", whole_suffix="-whole")
+    problems += open_page(olga, "operator-drift", f"{ADMIN}/drift")
+    problems += open_page(olga, "operator-invoices-door", f"{ADMIN}/invoices")
     gives_reason(page)
     expect(page.get_by_test_id("invoices")).to_contain_text("Globex")
-    wrong += shown(olga, "operator-invoices", look)
+    problems += list_problems(olga, "operator-invoices", whole_suffix="-whole")
     page.goto(f"{ADMIN}/tenants/{globex}?tab=billing")
     gives_reason(page)
     expect(page.get_by_test_id("bills")).to_contain_text("GLB-0002")
-    wrong += shown(olga, "operator-tenant-billing", look)
+    problems += list_problems(olga, "operator-tenant-billing", whole_suffix="-whole")
     page.get_by_test_id("adjust").click()
     expect(page.get_by_test_id("adjust-form")).to_be_visible()
-    wrong += shown(olga, "operator-adjust", look)
-    assert wrong == []
+    problems += list_problems(olga, "operator-adjust", whole_suffix="-whole")
+    assert problems == []
 
 
 def test_dead_webhook_is_found_read_and_replayed(someone: type[Newcomer], globex: str) -> None:
