@@ -21,6 +21,7 @@ os.environ.setdefault(
 )  # nobody: a test that wants mail opens a mailbox
 
 import reflex as rx  # noqa: E402
+import structlog  # noqa: E402
 from reflex.istate.data import RouterData  # noqa: E402
 from xdist.remote import Producer  # noqa: E402
 from xdist.scheduler import LoadScopeScheduling  # noqa: E402
@@ -128,6 +129,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     sizes.choose(long=config.getoption("--long"))
+    # The default draws each traceback with its source in colours, which takes seconds.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
