@@ -20,7 +20,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     out: list[dict[str, Any]] = []
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    before, level = logging.root.handlers[:], logging.root.level
+    before, level, configuration = logging.root.handlers[:], logging.root.level, structlog.get_config()
     log.configure()
 
     class Lines(list[dict[str, Any]]):
@@ -30,7 +30,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     yield Lines(out)
     logging.root.handlers[:] = before
     logging.root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 async def test_log_line_names_tenant_actor_and_request(cast: Cast, lines: list[dict[str, Any]]) -> None:
