@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import LiteralString
@@ -12,8 +12,9 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from shared import cli
 from shared.cli.schema_fingerprint import require_published
-from tests.support import database, database_catalog, landed_data, landed_migrations
+from tests.support import database, database_catalog, forked, landed_data, landed_migrations
 
 WHAT_TO_DO = """
 What has landed is never edited: restore it as it was, and write a new migration for what has to change
@@ -82,12 +83,23 @@ def run_command(name: str, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_forked(name: str, function: Callable[..., object], *arguments: str) -> None:
+    """In a process of its own as well, which need not load the product first."""
+    child = forked.run(function, *arguments, environment={"DATABASE_URL": database.admin_url(name)})
+    assert child.returncode == 0, child.output[-2000:]
+
+
 def migrate_up(name: str) -> None:
-    run_checked(name, "-m", "shared.cli", "migrate")
+    run_forked(name, run_cli, "migrate")
 
 
 def migrate_down(name: str) -> None:
-    run_checked(name, "-c", "import sys; from tests.test_migrations import downgrade; downgrade()")
+    run_forked(name, downgrade)
+
+
+def run_cli(command: str) -> None:
+    """Runs in the child."""
+    cli.app([command], standalone_mode=False)
 
 
 def downgrade() -> None:
@@ -126,7 +138,7 @@ def test_migrations_run_up_down_and_up_on_an_empty_database(name: str) -> None:
 def test_migrations_run_down_and_up_with_demo_data(name: str) -> None:
     migrate_up(name)
     for _ in range(2):  # who is there is not made again
-        run_checked(name, "-m", "shared.cli", "seed")
+        run_forked(name, run_cli, "seed")
         assert (
             len(database_catalog.run_query("select 1 from membership where state = 'active'", name=name)) == 6
         )
@@ -181,7 +193,8 @@ def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
 
 
 async def test_concurrent_migrations_wait_for_each_other(name: str) -> None:
-    await asyncio.gather(asyncio.to_thread(migrate_up, name), asyncio.to_thread(migrate_up, name))
+    command = ("-m", "shared.cli", "migrate")
+    await asyncio.gather(*(asyncio.to_thread(run_checked, name, *command) for _ in range(2)))
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 

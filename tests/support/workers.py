@@ -1,19 +1,16 @@
 """Workers for tests: one in this process that empties the queue, and real child processes that die by kill -9.
 
-`python -m tests.support.workers DEATH` runs the platform's own worker, over the database of its environment, until the queue
-is empty. DEATH names where it kills itself, as a lost machine would: "step:KEY:WHEN" in a step of setting up, or
-"task:NAME:WHEN" in a job; WHEN is "before" the work, "inside" (done, not yet written down), or "committed" (written
-down, but the queue does not know). "" lives.
+A child runs the platform's own worker until it kills itself, as a lost machine would. DEATH says where: "step:KEY:WHEN" in
+a step of provisioning, or "task:NAME:WHEN" in a job; WHEN is "before" the work, "inside" (done, not yet written down), or
+"committed" (written down, but the queue does not know).
 """
 
 import asyncio
 import dataclasses
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,11 +22,10 @@ from shared.core import db, log
 from shared.core.context import Ctx
 from shared.jobs import worker
 from shared.tenancy import entry, provisioning
-from tests.support import example_tasks
+from tests.support import example_tasks, forked
 from tests.support.billing.scripted_provider import FakeProvider
 from tests.support.database import admin_url
 
-ROOT = Path(__file__).parents[2]
 CRASH_MOMENTS = ("before", "inside", "committed")
 Handler = Callable[..., Awaitable[None]]
 
@@ -58,16 +54,8 @@ def make_jobs_due(name: str) -> None:
 
 async def run_until_killed(death: str) -> None:
     """A child that runs the queue and does not survive it."""
-    command = [sys.executable, "-m", "tests.support.workers", death]
-    child = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
-    )
-    try:
-        _, stderr = await asyncio.wait_for(child.communicate(), 60)
-    finally:
-        if child.returncode is None:
-            child.kill()
-    assert child.returncode == -signal.SIGKILL, stderr.decode()[-2000:]
+    child = await asyncio.to_thread(forked.run, _run_until_death, death, environment={})
+    assert child.returncode == -signal.SIGKILL, child.output[-2000:]
     _age_heartbeats()
 
 
@@ -124,7 +112,7 @@ async def _enter_deadly_job(tenant_id: str, task: str, request_id: str) -> Async
         _kill_process()
 
 
-def main(death: str) -> None:
+def _run_until_death(death: str) -> None:
     log.configure("ERROR")
     worker.HEARTBEAT_SECONDS = 0.1
     provider_registry.register(PLATFORM, FakeProvider())
@@ -141,7 +129,3 @@ def main(death: str) -> None:
             await worker.run(tasks, worker.list_platform_tasks(), _enter_deadly_job, wait=False)
 
     asyncio.run(work())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
