@@ -32,6 +32,7 @@ SIZES: dict[str, Size] = {
     "entitlements.oracle_control": Size(40, 150),
     "entitlements.last_seat_races": Size(25, 200),
     "entitlements.changes_seen_elsewhere": Size(8, 30),
+    "entitlements.other_processes": Size(2, 3),
     "entitlements.time_travel_changes": Size(12, 45),
     "entitlements.time_travel_questions": Size(60, 500),
     "tenancy.blast_radius_tenants": Size(1_000, 10_000),
