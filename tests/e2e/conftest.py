@@ -74,6 +74,8 @@ class House:
     def start(self) -> float:
         """Seconds until everything answers. Raises AssertionError with what the command said."""
         began = time.monotonic()
+        if any(answers(f"{url}/healthz") for url in (TENANT, ADMIN, SANDBOX)):
+            raise AssertionError("the house of somebody else stands at our ports")
         self.log.parent.mkdir(exist_ok=True)
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -211,9 +213,12 @@ def house() -> Iterator[House]:
     empty()
     listen()
     made = House()
-    made.start()
-    yield made
-    assert made.stop() in (0, -signal.SIGINT, 130)
+    try:
+        made.start()
+        yield made
+    finally:
+        status = made.stop() if made.process else 0  # also one that is not up in time: it would be later
+    assert status in (0, -signal.SIGINT, 130)
 
 
 @pytest.fixture(scope="package")
