@@ -4,6 +4,7 @@ The templates are the files of the example module `projects`. The first line of 
 """
 
 import importlib.util
+import keyword
 import re
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
+from sqlmodel import SQLModel
+
+from shared import modules
+from shared.core import registry
 from shared.core.config import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -41,16 +47,36 @@ def write_module(name: str, root: Path = ROOT) -> list[str]:
     """
     if NAME_PATTERN.fullmatch(name) is None:
         raise ConfigurationError("A module is named by a plural of 4 to 21 letters, such as projects.")
-    if (root / "shared" / name).exists():
-        raise ConfigurationError(f"shared/{name} exists.")
+    _require_free_noun(name.removesuffix("s"))
     revision = _next_revision(root)
     files = [_rename_file(template, name, revision) for template in list_templates()]
+    _require_free_paths([file.path for file in files], root)
     for file in files:
         path = root / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.text)
     _format_files([file.path for file in files if file.path.endswith(".py")], root)
     return [*(file.path for file in files), *_edit_lists(name, root)]
+
+
+def _require_free_noun(noun: str) -> None:
+    """The noun names a table, permissions and variables. Raises ConfigurationError where it cannot."""
+    if keyword.iskeyword(noun) or noun in RESERVED_WORDS:
+        raise ConfigurationError(f"{noun} is a reserved word of Python or SQL. Choose another name.")
+    modules.load()
+    permissions = [permission for module in registry.list_modules() for permission in module.permissions]
+    if noun in SQLModel.metadata.tables or any(
+        permission.startswith(f"{noun}:") for permission in permissions
+    ):
+        raise ConfigurationError(f"A table or a permission named {noun} exists. Choose another name.")
+
+
+def _require_free_paths(paths: list[str], root: Path) -> None:
+    """Raises ConfigurationError for a file that exists, and for a page that is a package."""
+    for path in paths:
+        for taken in (root / path, (root / path).with_suffix("")):
+            if taken.exists():
+                raise ConfigurationError(f"{taken.relative_to(root)} exists. Choose another name.")
 
 
 def _parse_template(content: str) -> TemplateFile:

@@ -53,6 +53,24 @@ def test_new_module_is_refused_when_the_module_exists(source_tree: Path) -> None
         module_generator.write_module("projects", source_tree)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("settings", id="page"),
+        pytest.param("members", id="package of pages"),
+        pytest.param("plans", id="table"),
+        pytest.param("homes", id="permission"),
+        pytest.param("orders", id="reserved word of SQL"),
+        pytest.param("imports", id="reserved word of Python"),
+    ],
+)
+def test_new_module_is_refused_when_its_name_is_in_use(source_tree: Path, name: str) -> None:
+    before = {path: path.read_bytes() for path in source_tree.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigurationError, match="Choose another name"):
+        module_generator.write_module(name, source_tree)
+    assert {path: path.read_bytes() for path in source_tree.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("name", ["projects", "widgets"])
 def test_new_module_edits_three_files_and_passes_the_linters(source_tree: Path, name: str) -> None:
     before = {path: path.read_bytes() for path in source_tree.rglob("*") if path.is_file()}
