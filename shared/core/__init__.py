@@ -1,1 +1,1 @@
-"""Machinery without business words: settings, database, contexts, errors, keys, caches, limits, logs."""
+"""Infrastructure without business rules: settings, database, contexts, errors, keys, caches, limits, logs."""

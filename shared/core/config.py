@@ -1,4 +1,4 @@
-"""Every setting of Bulkhead, read once from the environment, refused when it cannot be meant.
+"""Every setting of Bulkhead, read once from the environment. Invalid values are refused.
 
 The table in docs/settings.md is written from this file; a test compares the two.
 """
@@ -16,14 +16,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "BULKHEAD_"
 DEMO_PASSWORD = "bulkhead-demo"
-# Of the Stripe stand-in, which believes everybody. Nothing that is worth anything hangs on them.
+# Of the Stripe stand-in, which accepts any test key. They protect nothing of value.
 DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET = "sk_test_bulkhead_demo", "whsec_bulkhead_demo"
 # Read by others before this module exists, or by one tool only: known, but not fields here.
 NON_FIELD_SETTINGS = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
 
 
 class ConfigurationError(RuntimeError):
-    """A setting that cannot be meant. The message names the setting and what to write instead."""
+    """An invalid setting. The message names the setting and a valid value."""
 
 
 class Settings(BaseSettings):
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_origin(cls, value: str) -> str:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError for what is no port
+        _ = parts.port  # raises ValueError for an invalid port
         if parts.scheme not in ("http", "https") or not parts.hostname or "*" in value:
             raise ValueError("must be an origin such as https://app.example.com, without a wildcard")
         if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     @field_validator("stripe_secret_key")
     @classmethod
     def _check_stripe_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
-        """As it is meant: with a blank in front a live one would be taken for none, and every payment go unheard."""
+        """The key without surrounding blanks. With one in front, a live key would not be recognised as live."""
         if value is None:
             return None
         key = value.get_secret_value().strip()
@@ -99,7 +99,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_live_key_for_stand_in(self) -> "Settings":
-        """All of the SDK's addresses move together or none does, so one setting is enough to ask about."""
+        """One setting moves all addresses of the SDK, so no other setting has to be checked."""
         key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else ""
         if self.stripe_api_base is not None and key and not key.startswith(("sk_test_", "rk_test_")):
             raise ValueError("STRIPE_API_BASE is set: a live key must not be sent to a stand-in")
@@ -129,19 +129,19 @@ class Settings(BaseSettings):
 
     @property
     def mailbox_port(self) -> int:
-        """Of the mailbox stand-in's SMTP side: next to its pages, 3025 beside 3002."""
+        """The SMTP port of the mailbox stand-in: 23 above the port of its pages, by default 3025."""
         return (urlsplit(self.sandbox_url).port or 3002) + 23
 
     @property
     def stripe_key(self) -> str:
-        """Of the platform's account. In development, where none is given, of the stand-in; "" sells nothing."""
+        """The secret key of the platform's account. Without one: the stand-in's in development, "" (no billing) in production."""
         if self.stripe_secret_key is not None:
             return self.stripe_secret_key.get_secret_value()
         return "" if self.is_production else DEMO_STRIPE_KEY
 
     @property
     def stripe_secrets(self) -> tuple[str, ...]:
-        """Of its webhooks, newest first: two while one is being replaced. None closes the address."""
+        """The signing secrets of its webhooks, newest first: two while one is being replaced. Empty refuses every webhook."""
         if self.stripe_webhook_secrets is not None:
             secrets = self.stripe_webhook_secrets.get_secret_value().split(",")
             return tuple(secret.strip() for secret in secrets if secret.strip())
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
 
     @property
     def stripe_base(self) -> str | None:
-        """None: Stripe itself. A given key never goes to the stand-in by default."""
+        """The address of the API; None is Stripe's own. A configured key is never sent to the stand-in by default."""
         if self.stripe_api_base is not None or self.is_production or self.stripe_secret_key is not None:
             return self.stripe_api_base
         return f"{self.sandbox_url}/stripe"
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         return keys_by_id
 
     def find_production_problems(self) -> list[str]:
-        """What must not go live, one sentence each. Empty in a sound production configuration."""
+        """The settings that are unsafe in production, one sentence each."""
         problems = []
         if self.master_keys is None:
             problems.append(
@@ -222,7 +222,7 @@ def _load_development_key(root: Path) -> str:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("1:" + base64.b64encode(os.urandom(32)).decode())
         try:
-            os.link(draft, path)  # whoever is second keeps the first one's key
+            os.link(draft, path)  # a second process uses the key of the first
         except FileExistsError:
             pass
         draft.unlink()

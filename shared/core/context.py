@@ -18,7 +18,7 @@ ActorType = Literal["user", "operator", "job", "api_key"]
 class Actor:
     type: ActorType
     id: str
-    name: str  # as the audit trail shows it, also after the account is gone
+    name: str  # as the audit log shows it, also after the account is deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class Limit:
 
 
 class RefusalWording(NamedTuple):
-    """How a feature or a limit is spoken of where it refuses."""
+    """The words for a feature or a limit in a refusal."""
 
-    title: str  # of a limit its unit, as in "seats"
-    remedy: str = ""  # what makes room, of a limit
+    title: str  # of a limit: its unit, as in "seats"
+    remedy: str = ""  # of a limit: the step that frees some of it
     plan_names: tuple[str, ...] = ()  # plans that include the feature
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What a tenant may use, whoever acts for it. Compiled by `shared.entitlements`, shared by all with the same facts."""
+    """The features and limits of a tenant. `shared.entitlements` builds it; tenants with the same facts share one."""
 
     plan: str  # key
     plan_name: str

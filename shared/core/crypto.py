@@ -45,7 +45,7 @@ def hash_token(token: str) -> str:
 
 
 def get_newest_kek_id() -> int:
-    """Number of the master key that wraps from now on."""
+    """The number of the master key that wraps new data keys."""
     return next(iter(settings().load_master_keys()))
 
 
@@ -69,7 +69,7 @@ def unwrap_dek(key: WrappedKey) -> bytes:
 
 
 def rewrap_dek(key: WrappedKey) -> WrappedKey:
-    """The same data key under the newest master key."""
+    """The same data key, wrapped with the newest master key."""
     kek_id, kek = next(iter(settings().load_master_keys().items()))
     return WrappedKey(kek_id, aes_key_wrap(kek, unwrap_dek(key)))
 

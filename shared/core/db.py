@@ -31,7 +31,7 @@ from shared.core.ids import new_id
 
 DatabaseRole = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
-# What came in cannot be held: a character that is none, half a surrogate pair, a number beyond every column.
+# Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.
 UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
 RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
@@ -66,7 +66,10 @@ def role_name(role: DatabaseRole) -> str:
 
 @cache
 def login_url(role: DatabaseRole) -> str:
-    """Where this role logs in. `DATABASE_URL` may name an administrator, whose server we set up, or this very role."""
+    """The URL with which this role logs in. `DATABASE_URL` logs in as an administrator or as this role.
+
+    Raises ConfigurationError without a DATABASE_URL, or when it logs in as another one of our roles.
+    """
     database_url = settings().database_url
     if database_url is None:
         raise ConfigurationError(
@@ -85,7 +88,7 @@ def login_url(role: DatabaseRole) -> str:
 
 
 def role_password(admin: URL, role: DatabaseRole) -> str:
-    """Of a role that we make ourselves on an external server, derived so that it need not be stored."""
+    """The password of a role that we create. It derives from the administrator's password, so it is not stored."""
     if not admin.password:
         raise ConfigurationError(
             "DATABASE_URL needs a password: the passwords of our three roles derive from it"
@@ -115,7 +118,7 @@ _idle_connections: list[RawConnection] = []
 async def raw_connection() -> AsyncIterator[RawConnection]:
     """The driver's own connection as the app, beside the pool; each statement is a transaction of its own.
 
-    For statements that come by the thousand and carry no row of a tenant: nothing here knows one.
+    For thousands of statements that read and write no row of a tenant: no tenant is set on this connection.
     """
     idle_connections = _idle_connections
     connection = idle_connections.pop() if idle_connections else await _open_raw_connection()
@@ -158,7 +161,7 @@ async def dispose() -> None:
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """Whether it says that the database cannot be reached, or gave up on us, and nothing about what was asked."""
+    """True when the database cannot be reached or closed the connection: the statement itself is not the problem."""
     return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
 
 
@@ -166,7 +169,7 @@ def is_connection_error(error: BaseException) -> bool:
 async def transaction(
     role: DatabaseRole = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""
 ) -> AsyncIterator[AsyncSession]:
-    """Commits at the end, rolls back on any error. A statement that forgot its tenant is counted where it cannot hide."""
+    """Commit at the end, roll back on any error. A statement without a tenant is recorded as a security event."""
     info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason}
     try:
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
@@ -177,34 +180,34 @@ async def transaction(
 
 
 async def _record_missing_tenant(role: DatabaseRole, message: str) -> None:
-    """As a security event, in a transaction of its own: the one that found out is gone. Operators see the number."""
+    """Record a security event in its own transaction, because the failed one is rolled back. Operators see the number."""
     values = {"id": new_id("sec"), "role": role_name(role), "what": message}
     try:
         async with engine(role).begin() as connection:
             await connection.execute(RECORD_MISSING_TENANT, values)
-    except sa.exc.DBAPIError:  # the bug itself is what matters, and it is on its way
+    except sa.exc.DBAPIError:  # the caller raises the bug itself, which matters more
         logging.getLogger(__name__).exception("missing_tenant_not_counted")
 
 
 async def set_tenant(session: AsyncSession, tenant_id: str) -> None:
-    """From here on this transaction works for that tenant and for nothing else."""
+    """From now on the transaction reads and writes only this tenant."""
     await _change_scope(session, tenant_id=tenant_id)
 
 
 async def set_user(session: AsyncSession, user_id: str) -> None:
-    """From here on this transaction sees that person's memberships and their tenants, and may change none."""
+    """From now on the transaction reads this person's memberships and their tenants, and can't change any."""
     await _change_scope(session, user_id=user_id)
 
 
 async def clear_scope(session: AsyncSession, *, reason: str = "") -> None:
-    """Back to no tenant, or across tenants with a reason (which opens rows to bulkhead_operator only)."""
+    """From now on the transaction has no tenant. With a reason, the role bulkhead_operator reads all tenants."""
     await _change_scope(session, reason=reason)
 
 
 async def _change_scope(
     session: AsyncSession, *, tenant_id: str = "", user_id: str = "", reason: str = ""
 ) -> None:
-    await session.flush()  # what was added belongs to the tenant before
+    await session.flush()  # pending rows belong to the previous tenant
     session.info.update(tenant_id=tenant_id, user_id=user_id, reason=reason)
     session.expunge_all()
     connection = await session.connection()
@@ -227,7 +230,7 @@ def _write_scope_on_begin(session: Session, transaction: Any, connection: sa.Con
 
 @event.listens_for(Session, "do_orm_execute")
 def _filter_by_tenant(state: ORMExecuteState) -> None:
-    """Asks the statement and not its mappers: a count, a join or a subquery may name a table that none of them is."""
+    """Inspect the statement, not its mappers: a count, a join or a subquery may use a table without a mapper in it."""
     if state.is_column_load or state.is_relationship_load:
         return
     info = state.session.info
@@ -260,7 +263,7 @@ def _refuse_foreign_rows(session: Session, context: Any, instances: Any) -> None
 
 @event.listens_for(sa.Engine, "handle_error")
 def _refuse_unstorable_values(context: sa.ExceptionContext) -> None:
-    """Forms refuse it earlier and say which field; here nothing of the kind is left to be a bug."""
+    """Forms refuse such values earlier and name the field. The others raise Invalid here, not a server error."""
     problem = context.original_exception
     if isinstance(problem, UnicodeEncodeError) or (
         isinstance(problem, psycopg.DataError) and problem.sqlstate in UNSTORABLE_SQLSTATES

@@ -1,6 +1,6 @@
-"""The five kinds of answer besides success. Each says what happened and what to do next.
+"""The errors of the domain. Each says what happened and what to do next.
 
-`reason` is stable and for machines, `detail` and `next_step` are sentences for the person. Nothing secret goes in.
+`reason` is stable and for machines, `detail` and `next_step` are sentences for the person. None holds a secret.
 """
 
 from typing import ClassVar
@@ -20,7 +20,7 @@ class NoTenant(RuntimeError):
 
 
 class DomainError(Exception):
-    """Shown to the person as it is, once, at the edge."""
+    """Base of the errors whose text is shown to the person unchanged."""
 
     status: ClassVar[int] = 400
     default_reason: ClassVar[str] = "invalid"
@@ -59,7 +59,7 @@ class NotSignedIn(DomainError):
 
 
 class Refused(DomainError):
-    """By a decision, with its reason. 402 when paying would help, 429 when waiting would, else 403."""
+    """A decision refused the action; `reason` says why. 402 when paying helps, 429 when waiting helps, else 403."""
 
     status = 403
     default_reason = "missing_permission"
@@ -76,7 +76,7 @@ class Refused(DomainError):
         own_step: str = "",
     ) -> None:
         super().__init__(detail, next_step, reason=reason)
-        self.action = action  # name of what was decided, "" where no action was
+        self.action = action  # name of the action, "" without one
         self.plan_names = plan_names  # plans that would allow it
         self.own_step = own_step or next_step  # without the sentence about `plan_names` before it
         self.retry_after = retry_after  # seconds; 0 when waiting does not help
@@ -87,21 +87,21 @@ class Refused(DomainError):
 
 
 class NotFound(DomainError):
-    """Not there and not yours: the same words for both."""
+    """The object does not exist or belongs to another tenant: the same text for both."""
 
     status = 404
     default_reason = "not_found"
 
 
 class Conflict(DomainError):
-    """Possible in general, not in the present state."""
+    """The present state does not allow the action."""
 
     status = 409
     default_reason = "conflict"
 
 
 class Invalid(DomainError):
-    """Input that cannot be meant. `fields` has a sentence for each wrong field, by its name in the form."""
+    """Invalid input. `fields` has a sentence for each wrong field, by its name in the form."""
 
     status = 422
     default_reason = "invalid"

@@ -1,6 +1,6 @@
-"""What a transaction tells open pages when it commits: "look again", never data.
+"""Events that a transaction sends to open pages when it commits, so that they load again.
 
-Heard by `shared.ui.live_updates`. Ids only: whoever reaches the database may listen. A rollback says nothing.
+`shared.ui.live_updates` receives them. They hold ids only, because every database role can listen. A rollback sends none.
 """
 
 from collections.abc import Iterator, Sequence

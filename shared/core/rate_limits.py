@@ -35,7 +35,7 @@ class RateLimit(Enum):
     SIGN_IN_ADDRESS = ("100/15 minutes", "sign-in attempts")
     SIGN_UP_ACCOUNT = ("5/hour", "sign-ups with this address")
     SIGN_UP_ADDRESS = ("30/hour", "sign-ups")
-    STRIPE_ACCOUNT = ("20/second", "requests to Stripe")  # by all processes together; see `has_room`
+    STRIPE_ACCOUNT = ("20/second", "requests to Stripe")  # by all processes together; see `try_acquire`
     TOKEN_ADDRESS = ("60/15 minutes", "attempts to open a link")
     UPLOAD_TENANT = ("30/hour", "logo uploads")
     WEBHOOK_ACCOUNT = ("300/second", "webhooks")
@@ -63,10 +63,10 @@ def _storage() -> Storage:
 
 
 async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
-    """Counts one. Raises Refused (rate_limited, with `retry_after` seconds) when it was one too many.
+    """Count one. Raises Refused (rate_limited, with `retry_after` seconds) above the limit.
 
-    `key` says whose: an account, an address, a tenant. If the store cannot be reached the answer is no, because the
-    limited acts are the ones that guess passwords.
+    `key` is an account, an address or a tenant. If the store cannot be reached it raises as well, because the limits
+    protect against guessing passwords.
     """
     limiter = MovingWindowRateLimiter(_storage())
     try:
@@ -81,7 +81,7 @@ async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
 
 
 def enforce_local_rate_limit(limit: RateLimit, key: str) -> None:
-    """As `hit`, counted by this process for itself, in windows: for what is limited because it keeps a process busy."""
+    """As `enforce_rate_limit`, but counted in this process, in fixed windows. For requests that keep a process busy."""
     now = time.monotonic()
     window_end, count = _local_windows.get((limit, key), (0.0, 0))
     if window_end <= now:
@@ -102,7 +102,7 @@ def _rate_limited(limit: RateLimit, wait_seconds: int) -> Refused:
 
 
 async def try_acquire(limit: RateLimit, *key: str) -> bool:
-    """Counts one where there is room. For what only has to be paced among processes: without a shared store there is."""
+    """Count one and return True when the limit allows it. Without a reachable shared store it is always True."""
     if settings().redis_url is None:
         return True
     try:
@@ -117,5 +117,5 @@ async def clear_counts() -> None:
     _local_windows.clear()
     storage = _storage()
     if isinstance(storage, MemoryStorage) and storage.timer is not None and not storage.timer.done():
-        await asyncio.wait({storage.timer})  # it walks over what is about to be forgotten
+        await asyncio.wait({storage.timer})  # it iterates over the counts that are cleared next
     await storage.reset()
