@@ -98,7 +98,7 @@ def migrate() -> None:
 
 @app.command()
 def seed() -> None:
-    """The demo cast, where it is missing. In development."""
+    """Create the demo accounts and organisations that are missing. Development only."""
     from shared.cli import database
     from shared.dev.seed import cast
 
@@ -108,7 +108,7 @@ def seed() -> None:
 
 @app.command("db-url")
 def db_url(role: Annotated[str, typer.Option(help="app, operator or owner")] = "app") -> None:
-    """Where a role of the database logs in. Holds its password."""
+    """Print the URL with which a database role logs in. It contains the password."""
     from shared.core import db
 
     if role not in ("app", "operator", "owner"):
@@ -127,7 +127,7 @@ def attack(context: typer.Context) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
-    """Measure, against peers and limits."""
+    """Measure speed, and compare it with limits and with other products."""
     _run_module("tests.bench", context.args)
 
 
@@ -147,7 +147,7 @@ def operator_create(
     role: Annotated[str, typer.Option(help="owner, engineer, billing or support")],
     name: Annotated[str, typer.Option(help="Shown to other operators")] = "",
 ) -> None:
-    """Prints a first password, once. The second factor is enrolled at the first sign-in."""
+    """Create an operator and print a first password, once. The second factor is enrolled at the first sign-in."""
     from shared.cli import database, operators
 
     with database.running_server():
@@ -156,7 +156,7 @@ def operator_create(
 
 @operator.command("reset")
 def operator_reset(email: str) -> None:
-    """For an operator who lost password or device: prints a new password, once. A new factor is enrolled then."""
+    """Print a new password, once, for an operator who lost password or device. A new factor is enrolled at sign-in."""
     from shared.cli import database, operators
 
     with database.running_server():
@@ -192,7 +192,7 @@ def stripe_account_add(
         str, typer.Option(help="Recorded in the operator audit log")
     ] = "Added from the command line",
 ) -> None:
-    """Asks for its secret key and the signing secret of its webhooks. Prints their address, once."""
+    """Add an account. Asks for its secret key and signing secret, and prints the webhook URL, once."""
     from shared.cli import database, stripe_accounts
 
     key, secrets = _prompt_secret("Secret key"), [_prompt_secret("Signing secret of the webhook endpoint")]
@@ -204,7 +204,7 @@ def stripe_account_add(
 def stripe_account_secrets(
     account_id: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
 ) -> None:
-    """Asks for the signing secrets of its webhooks, newest first, by commas: two while one is replaced."""
+    """Set the signing secrets. Asks for them, newest first, separated by commas: two while one is replaced."""
     from shared.cli import database, stripe_accounts
 
     secrets = _prompt_secret("Signing secrets, newest first").split(",")
@@ -216,7 +216,7 @@ def stripe_account_secrets(
 def stripe_account_unpause(
     account_id: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
 ) -> None:
-    """For one that was paused because its key was refused, once the key is good again."""
+    """Resume an account that was paused because Stripe refused its key. The key must be valid again."""
     from shared.cli import database, stripe_accounts
 
     with database.running_server():
@@ -246,7 +246,7 @@ def new_module(name: Annotated[str, typer.Argument(help="A plural, such as proje
 
 @docs.command("adding-a-module")
 def docs_adding_a_module() -> None:
-    """docs/adding-a-module.md: the example module, file by file."""
+    """Print docs/adding-a-module.md: the example module, file by file."""
     from shared.cli.module_generator import render_guide
 
     typer.echo(render_guide(), nl=False)
@@ -254,7 +254,7 @@ def docs_adding_a_module() -> None:
 
 @docs.command("roles")
 def docs_roles() -> None:
-    """docs/roles.md: who may do what."""
+    """Print docs/roles.md: the permissions of each built-in role."""
     from shared import modules
     from shared.access import roles_doc
 
@@ -263,12 +263,12 @@ def docs_roles() -> None:
 
 
 def _prompt_secret(what: str) -> str:
-    """On standard input, so that no list of processes and no history of a shell shows it."""
+    """Read it from standard input, so that process lists and shell histories do not show it."""
     return str(typer.prompt(what, hide_input=sys.stdin.isatty(), err=True))
 
 
 def _run_module(name: str, arguments: list[str]) -> None:
-    """What lives beside the tests is run and never imported here."""
+    """Run a module of `tests` in a process of its own; it is never imported here."""
     raise typer.Exit(
         subprocess.run([sys.executable, "-m", name, *arguments], cwd=ROOT, check=False).returncode
     )

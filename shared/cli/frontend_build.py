@@ -56,7 +56,7 @@ def is_built(app: str) -> bool:
 
 
 def source_fingerprint(app: str) -> str:
-    """Of everything a build is made of, the public addresses among it: they are written into the pages."""
+    """A digest of all sources of a build and of the public addresses, which are written into the pages."""
     digest = hashlib.sha256(f"{settings().tenant_url} {settings().admin_url}".encode())
     for name in (*SOURCES, f"{app}_app"):
         path = ROOT / name
@@ -127,7 +127,7 @@ def _failure_cause(output: str) -> str:
 
 
 def _kill_build(process: subprocess.Popen[bytes]) -> None:
-    """With its node processes: the whole group."""
+    """Kill the build with its node processes: the whole process group."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def _build_environment(app: str) -> dict[str, str]:
         "REFLEX_USE_NPM": "1",
         "REFLEX_WEB_WORKDIR": str(_draft_path(app)),
     }
-    if "NPM_CONFIG_REGISTRY" not in env:  # otherwise Reflex times several and keeps the winner
+    if "NPM_CONFIG_REGISTRY" not in env:  # otherwise Reflex measures several registries and uses the fastest
         result = subprocess.run(
             [scripts / "npm", "config", "get", "registry"],
             env=env,

@@ -1,6 +1,6 @@
 """A new master key, put before the old ones in BULKHEAD_MASTER_KEYS, takes over every data key. No data is touched.
 
-Every process has to know it before: the others have to open what one process wraps again. Links in mails are not
+Every process needs the new key first, to unwrap the data keys that one process wraps with it. Links in mails are not
 wrapped but signed, with the newest key at the time, so that the older keys stay until the last of those links has
 expired.
 """

@@ -1,11 +1,11 @@
-"""The first operator, and any other, from the command line of whoever runs the platform."""
+"""Create an operator, or reset the access of one, from the command line."""
 
 from shared.backoffice import operators
 from shared.tenancy import entry
 
 
 async def reset_access(email: str) -> str:
-    """What to tell the operator."""
+    """Returns a text for the operator, with the new password."""
     async with entry.enter_platform("command line") as octx:
         operator = await operators.get_by_email(octx, email)
         access = await operators.reset_access(octx, operator.id, reason="Reset from the command line")
@@ -16,7 +16,7 @@ async def reset_access(email: str) -> str:
 
 
 async def create(email: str, role: str, name: str) -> str:
-    """What to tell the new operator."""
+    """Returns a text for the new operator, with the first password."""
     async with entry.enter_platform("command line") as octx:
         access = await operators.create(octx, email, role, name, reason="Created from the command line")
     return f"{access.operator.email} is an operator ({role}). First password, shown once: {access.password}"

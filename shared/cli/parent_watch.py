@@ -1,4 +1,4 @@
-"""Ending with whoever started us, even when they were killed and could not say so."""
+"""End this process when its parent process ends, even when the parent was killed."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ GRACE_SECONDS = 10  # seconds between asking ourselves to stop and stopping
 
 
 def end_with_parent(parent_pid: int) -> None:
-    """`parent` has to be the parent process: whoever adopts us has another number."""
+    """`parent_pid` is the id of the parent process. When the parent ends, this process gets another parent id."""
     threading.Thread(target=_watch_parent, args=(parent_pid,), daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Further accounts at Stripe, from the command line of whoever runs the platform."""
+"""Manage further Stripe accounts from the command line."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ ACTOR_NAME = "command line"
 
 
 async def add(name: str, key: str, secrets: Sequence[str], reason: str) -> str:
-    """What to tell Stripe."""
+    """Returns a text with the webhook URL to enter at Stripe."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
         address = await provider_accounts.add(octx, name, key, secrets, reason=reason)
     return f"{name} is ready to sell. Its webhook URL, shown once: {address}"
 
 
 async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> str:
-    """What was done."""
+    """Returns a text that says what was done."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
         await provider_accounts.set_secrets(octx, account_id, secrets, reason=reason)
     replacement_hint = (

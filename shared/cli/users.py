@@ -1,4 +1,4 @@
-"""A person's account, from the command line of whoever runs the platform: taken from whoever has it, and given back."""
+"""Disable and enable a person's account from the command line."""
 
 from shared.backoffice import user_accounts
 from shared.tenancy import entry
@@ -7,7 +7,7 @@ WORKER_HINT = "A worker applies it within seconds, once one is running."
 
 
 async def disable(email: str, reason: str) -> str:
-    """What was done."""
+    """Returns a text that says what was done."""
     async with entry.enter_platform("command line") as octx:
         user = await user_accounts.disable(octx, email, reason=reason)
     return f"{user.email} is signed out everywhere and can't sign in. Memberships are kept. {WORKER_HINT}"
