@@ -37,7 +37,7 @@ def count_request(scope: Scope, status: int, seconds: float) -> None:
 
 
 def path_kind(path: str) -> str:
-    return next((kind for prefix, kind in PATH_KINDS if path.startswith(prefix)), "door")
+    return next((kind for prefix, kind in PATH_KINDS if path.startswith(prefix)), "other")
 
 
 async def show_metrics(_: Request) -> Response:
